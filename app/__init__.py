@@ -1,0 +1,1 @@
+"""The door: HTTP, agents, loops, and the one shell that joins the rest."""

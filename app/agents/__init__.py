@@ -1,0 +1,1 @@
+"""The code that asks a model: one Protocol, and the adapters behind it."""

@@ -1,0 +1,69 @@
+"""What an agent can do, and what it can answer. Outcomes are values; agents do not raise.
+
+The request is untrusted text. The price never comes from a model's words: an acceptance carries
+only measured sizes and ceilings, and the usage that was really counted.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pricing.rates import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The work can be done: what it will read, and the most it may write, in tokens."""
+
+    input_tokens: int  # measured for the work call, instructions included
+    max_output_tokens: int  # the ceiling the work call will be held to
+    usage: Usage  # what judging itself used
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The work will not be done; `reason` is a sentence for the buyer."""
+
+    reason: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The work, done."""
+
+    text: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """The agent could not answer. `reason` is for the buyer and names no secret."""
+
+    reason: str
+    retryable: bool
+
+
+class Agent(Protocol):
+    """One adapter a way of asking. Each call is bounded in time by the adapter itself."""
+
+    name: str
+    eval_model: str  # names of pricing.rates: what judging and working are priced by
+    work_model: str
+    max_output_tokens: int
+    max_eval_output_tokens: int
+
+    async def judge(self, request: str) -> Accepted | Rejected | Broke:
+        """Decide whether to take the request."""
+        ...
+
+    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+        """Do the work, writing at most `max_output_tokens`."""
+        ...
+
+    async def healthy(self) -> Broke | None:
+        """Return None when the agent can be asked."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and models."""
+        ...

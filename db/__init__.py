@@ -1,0 +1,1 @@
+"""The memory: rows, ledger entries, promises. The only place that speaks SQL."""

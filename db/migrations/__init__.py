@@ -1,0 +1,1 @@
+"""Alembic migrations: how a database gets the tables of `db.tables`."""

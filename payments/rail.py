@@ -1,0 +1,112 @@
+"""What a rail (a way money moves) can do, and what it can answer.
+
+Expected outcomes are values. Only an explicit, terminal answer is `Failed`; whatever cannot be
+understood (a timeout, a 5xx, garbage, a dropped connection) is `Unknown`, and Unknown is never
+treated as Failed. No method raises for something the outside world did.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pricing.money import Msat
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An invoice that pays us now exists. Checked: its BOLT11 says what was asked."""
+
+    bolt11: str
+    payment_hash: str  # 64 lower-case hex digits
+    amount_msat: Msat
+    expires_at: datetime  # aware, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The rail could not do it now. Nothing was promised; try again after `retry_after_s`."""
+
+    reason: str  # for a log: names no secret
+    retry_after_s: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The payment is final. `amount_msat` is what the payee got; `fee_msat` what we paid on top."""
+
+    payment_hash: str
+    amount_msat: Msat
+    preimage: str  # 64 lower-case hex digits; its sha256 is payment_hash
+    fee_msat: Msat = Msat(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The rail knows the payment, and it is not final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The rail says, explicitly and for good, that this payment did not and will not happen."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The rail did not say. It may have happened, it may yet happen."""
+
+    reason: str
+
+
+Outcome = Settled | Pending | Failed | Unknown
+
+
+class Rail(Protocol):
+    """One adapter a rail. Each call is bounded in time by the adapter itself."""
+
+    name: str  # "stub", "lnbits"
+    network: str  # BOLT11 prefix without "ln": "bc", "tb", "bcrt"
+
+    async def create_invoice(
+        self, key: str, amount_msat: Msat, memo: str, expiry_s: int
+    ) -> Opened | Unavailable:
+        """Ask for an invoice of a whole number of sats ≥ 1. `key` is ours, and names the attempt.
+
+        The same key may give a second invoice when the answer to the first call was lost: the
+        first one was then never shown to anyone.
+        """
+        ...
+
+    async def look_up_invoice(self, payment_hash: str) -> Outcome:
+        """Say whether somebody paid this invoice of ours. Never `Failed` while it can be paid."""
+        ...
+
+    async def pay(self, bolt11: str, fee_limit_msat: Msat) -> Outcome:
+        """Pay somebody's invoice. Asked twice for one payment_hash, it pays at most once."""
+        ...
+
+    async def look_up_payment(self, payment_hash: str) -> Outcome:
+        """Say what became of a payment of ours. A hash it does not know is `Unknown`."""
+        ...
+
+    async def balance_msat(self) -> Msat | Unknown:
+        """Return what the rail holds for us."""
+        ...
+
+    def pushes(self) -> AsyncIterator[Settled | None]:
+        """Yield payments to our invoices as the rail tells of them, for ever.
+
+        None is yielded each time the channel has (re)connected: what happened before is not
+        replayed, so look everything open up. It reconnects by itself and may repeat a payment.
+        """
+        ...
+
+    async def healthy(self) -> Unavailable | None:
+        """Return None when the rail answers and accepts our credentials."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and files."""
+        ...

@@ -1,0 +1,1 @@
+"""The scale: what it costs. Pure, but for the one oracle file."""

@@ -1,0 +1,125 @@
+"""Dated price tables: what a token, a request and our own margin cost.
+
+A row holds from its day on; of the rows that have begun, the newest counts. Prices of models are
+those their makers publish, in dollars for a million tokens, kept as integers of micro-USD.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+
+TOKENS_PER_MTOK = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the model's own API counted them. Never negative."""
+
+    input_tokens: int
+    output_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.input_tokens < 0 or self.output_tokens < 0:
+            raise ValueError("usage cannot be negative")
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens read and written."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRate:
+    """What a million tokens of a model cost from a day on, in micro-USD."""
+
+    model: str
+    since: date
+    input_microusd_per_mtok: int
+    output_microusd_per_mtok: int
+
+
+class UnknownModel(LookupError):
+    """No price has begun for this model: it cannot be sold."""
+
+
+# The embedded model runs on the operator's own processor; its price is that of a small hosted one.
+PUBLISHED: tuple[ModelRate, ...] = (
+    ModelRate("claude-haiku-4-5", date(2025, 10, 15), 1_000_000, 5_000_000),
+    ModelRate("claude-sonnet-4-5", date(2025, 9, 29), 3_000_000, 15_000_000),
+    ModelRate("claude-opus-4-5", date(2025, 11, 24), 5_000_000, 25_000_000),
+    ModelRate("smollm2-135m-instruct", date(2025, 2, 1), 1_000_000, 10_000_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """Every price this marketplace sells by: models, infra per request, margin."""
+
+    models: tuple[ModelRate, ...]
+    infra_microusd: int
+    margin_pct: int
+
+    def __post_init__(self) -> None:
+        if self.infra_microusd < 0 or self.margin_pct < 0:
+            raise ValueError("infra and margin cannot be negative")
+
+    def rate(self, model: str, on: date) -> ModelRate:
+        """Return the newest row of a model that has begun on that day, or raise UnknownModel.
+
+        A dated alias of a published name (`claude-haiku-4-5-20251001`) has that name's price.
+        """
+        begun = [r for r in self.models if r.since <= on and _names(r.model, model)]
+        if not begun:
+            raise UnknownModel(f"no price is known for the model {model!r} on {on}")
+        return max(begun, key=lambda r: (len(r.model), r.since))
+
+
+def _names(row: str, model: str) -> bool:
+    if model == row:
+        return True
+    head, _, tail = model.rpartition("-")
+    return head == row and len(tail) == 8 and tail.isdigit()
+
+
+def parse_overrides(text: str) -> tuple[ModelRate, ...]:
+    """Read `model=input/output[@since]` items, in dollars a million tokens, parted by commas.
+
+    `claude-haiku-4-5=1.00/5.00,my-model=0.2/0.8@2026-01-01`. Without a day a row holds from ever
+    on. Raises ValueError with a sentence that names the item.
+    """
+    rows = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            model, prices = item.split("=", 1)
+            prices, _, since = prices.partition("@")
+            paid_in, paid_out = prices.split("/", 1)
+            rows.append(
+                ModelRate(
+                    model.strip(),
+                    date.fromisoformat(since) if since else date.min,
+                    _microusd(paid_in),
+                    _microusd(paid_out),
+                )
+            )
+        except (ValueError, InvalidOperation) as error:
+            raise ValueError(
+                f"cannot read the model price {item!r}: write model=input/output in dollars"
+                " a million tokens, for example claude-haiku-4-5=1.00/5.00"
+            ) from error
+    return tuple(rows)
+
+
+def with_overrides(rows: Iterable[ModelRate], overrides: tuple[ModelRate, ...]) -> tuple[
+    ModelRate, ...
+]:
+    """Return the table in which an overridden model has only the rows of its override."""
+    named = {r.model for r in overrides}
+    return (*(r for r in rows if r.model not in named), *overrides)
+
+
+def _microusd(dollars: str) -> int:
+    amount = Decimal(dollars.strip()) * 1_000_000
+    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
+        raise ValueError(f"{dollars!r} is not a price in whole micro-dollars")
+    return int(amount)

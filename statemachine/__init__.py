@@ -1,0 +1,1 @@
+"""The law: what may happen, and what it means in money. Pure: no clock, network or database."""
