@@ -12,6 +12,8 @@ from typing import Protocol
 
 from pricing.money import Msat
 
+NO_FEE = Msat(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -38,7 +40,7 @@ class Settled:
     payment_hash: str
     amount_msat: Msat
     preimage: str  # 64 lower-case hex digits; its sha256 is payment_hash
-    fee_msat: Msat = Msat(0)
+    fee_msat: Msat = NO_FEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class Rail(Protocol):
 
     name: str  # "stub", "lnbits"
     network: str  # BOLT11 prefix without "ln": "bc", "tb", "bcrt"
+
+    @property
+    def push_is_up(self) -> bool:
+        """Say whether `pushes` is connected: it would tell of a payment made now."""
+        ...
 
     async def create_invoice(
         self, key: str, amount_msat: Msat, memo: str, expiry_s: int

@@ -11,9 +11,11 @@ from typing import Any
 from pricing.money import BtcPrice, MicroUsd, Msat, ceil_div
 from pricing.rates import TOKENS_PER_MTOK, RateCard, Usage
 
-# Byte-level tokenizers never make more tokens than bytes; English is near four bytes a token.
-BYTES_PER_TOKEN_FLOOR = 2
-INSTRUCTION_TOKENS = 400  # what our own instructions and the tool schema add to a call
+# Byte-level tokenizers never make more tokens than bytes. English is near four bytes a token, but
+# emoji, rare letters and control characters do reach one.
+BYTES_PER_TOKEN_FLOOR = 1
+# What a call adds: our instructions, the tool's schema, and some 350 of the maker's own for tools.
+INSTRUCTION_TOKENS = 1_000
 
 
 def token_ceiling(request: str) -> int:
@@ -102,6 +104,8 @@ def make_quote(
     ttl_s: int,
 ) -> Quote:
     """Price a call by what it will read and the most it may write. UnknownModel when unpriced."""
+    if input_tokens < 0 or max_output_tokens < 0:
+        raise ValueError("a call cannot read or write less than nothing")
     rate = card.rate(model, now.date())
     cost = _token_cost(
         input_tokens,
@@ -131,6 +135,8 @@ def make_charge(quote: Quote, usage: Usage, paid_msat: int) -> Charge:
 
     Never more than the quote nor than was paid: usage above the ceiling is our loss.
     """
+    if paid_msat < 0:
+        raise ValueError("nobody pays less than nothing")
     cost = _token_cost(
         usage.input_tokens,
         usage.output_tokens,

@@ -7,9 +7,10 @@ those their makers publish, in dollars for a million tokens, kept as integers of
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 
 TOKENS_PER_MTOK = 1_000_000
+HIGHEST_MICROUSD_PER_MTOK = 1_000_000 * 1_000_000  # a dollar a token: beyond it is a slip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class UnknownModel(LookupError):
 
 # The embedded model runs on the operator's own processor; its price is that of a small hosted one.
 PUBLISHED: tuple[ModelRate, ...] = (
+    ModelRate("claude-haiku-5-5", date(2026, 10, 7), 100_000, 500_000),  # up to 100,000 read
+    ModelRate("claude-sonnet-5-5", date(2026, 9, 28), 2_000_000, 10_000_000),
+    ModelRate("claude-opus-5-5", date(2026, 9, 22), 4_000_000, 20_000_000),
+    ModelRate("claude-sonnet-5", date(2026, 6, 30), 2_000_000, 10_000_000),
     ModelRate("claude-haiku-4-5", date(2025, 10, 15), 1_000_000, 5_000_000),
     ModelRate("claude-sonnet-4-5", date(2025, 9, 29), 3_000_000, 15_000_000),
     ModelRate("claude-opus-4-5", date(2025, 11, 24), 5_000_000, 25_000_000),
@@ -92,6 +97,8 @@ def parse_overrides(text: str) -> tuple[ModelRate, ...]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         try:
             model, prices = item.split("=", 1)
+            if not model.strip():
+                raise ValueError("a price without a model")
             prices, _, since = prices.partition("@")
             paid_in, paid_out = prices.split("/", 1)
             rows.append(
@@ -102,7 +109,7 @@ def parse_overrides(text: str) -> tuple[ModelRate, ...]:
                     _microusd(paid_out),
                 )
             )
-        except (ValueError, InvalidOperation) as error:
+        except (ValueError, ArithmeticError) as error:
             raise ValueError(
                 f"cannot read the model price {item!r}: write model=input/output in dollars"
                 " a million tokens, for example claude-haiku-4-5=1.00/5.00"
@@ -110,16 +117,19 @@ def parse_overrides(text: str) -> tuple[ModelRate, ...]:
     return tuple(rows)
 
 
-def with_overrides(rows: Iterable[ModelRate], overrides: tuple[ModelRate, ...]) -> tuple[
-    ModelRate, ...
-]:
+def with_overrides(
+    rows: Iterable[ModelRate], overrides: tuple[ModelRate, ...]
+) -> tuple[ModelRate, ...]:
     """Return the table in which an overridden model has only the rows of its override."""
     named = {r.model for r in overrides}
     return (*(r for r in rows if r.model not in named), *overrides)
 
 
 def _microusd(dollars: str) -> int:
-    amount = Decimal(dollars.strip()) * 1_000_000
-    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
+    # Exact: with Decimal's usual 28 digits a longer number would be rounded without a word.
+    exact = Context(prec=100, traps=[Inexact, InvalidOperation])
+    amount = exact.multiply(Decimal(dollars.strip()), Decimal(1_000_000))
+    whole = amount.is_finite() and amount == amount.to_integral_value()
+    if not whole or not 0 <= amount <= HIGHEST_MICROUSD_PER_MTOK:
         raise ValueError(f"{dollars!r} is not a price in whole micro-dollars")
     return int(amount)

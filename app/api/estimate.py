@@ -1,0 +1,41 @@
+"""What a request would cost at most: free, read-only, and asked without a model."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House
+from app.shapes import Body, RequestText, pricing_breakdown
+from app.wire import json_response, parse, read_body
+from pricing.money import msat_to_sats
+from pricing.quote import make_quote, token_ceiling
+
+
+class Estimate(Body):
+    """POST /api/estimate."""
+
+    request: RequestText
+
+
+async def estimate(request: Request) -> Response:
+    """POST /api/estimate: the evaluation's fee, and the ceiling of the work's price."""
+    house: House = request.app.state.house
+    asked = parse(await read_body(request), Estimate)
+    parts = house.parts
+    fee_msat = await house.eval_fee_msat(asked.request)
+    quote = make_quote(
+        parts.card,
+        parts.agent.work_model,
+        token_ceiling(asked.request),
+        parts.agent.max_output_tokens,
+        await house.price(),
+        parts.clock(),
+        parts.settings.invoice_expiry_s,
+    )
+    return json_response(
+        {
+            "evalSats": msat_to_sats(fee_msat),
+            "workSats": msat_to_sats(quote.total_msat),
+            "totalSats": msat_to_sats(fee_msat + quote.total_msat),
+            "pricingBreakdown": pricing_breakdown(quote),
+        }
+    )

@@ -1,0 +1,145 @@
+"""The command `boltwork`: serve, worker, migrate, doctor, ask, demo."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import Annotated, Any
+
+import httpx2
+import typer
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console
+
+from app import doctor as check_up
+from app import logs, serving
+from app.client import Client, Refused
+from app.main import build, make_parts
+from app.purchase import Purchase
+from app.settings import Settings
+from db.embedded import EmbeddedPostgresError
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, help=__doc__)
+console = Console(highlight=False)
+
+DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."
+Request = Annotated[str, typer.Argument(help="what you want done")]
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            where = ".".join(str(part) for part in problem["loc"])
+            print(f"boltwork: {where} {problem['msg']}".replace("  ", " "), file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    try:
+        with serving.database(settings) as url:
+            yield url
+    except EmbeddedPostgresError as error:
+        print(f"boltwork: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def serve(
+    worker: Annotated[bool, typer.Option(help="also keep promises in this process")] = True,
+) -> None:
+    """Serve HTTP, and keep promises, until Ctrl-C or SIGTERM."""
+    settings = _settings()
+    logs.configure(settings.log_level)
+    with _database(settings) as url:
+        _run(serving.serve(settings, url, worker=worker))
+
+
+@app.command()
+def worker() -> None:
+    """Keep promises without serving HTTP; as many of these as wanted share one Postgres."""
+    settings = _settings()
+    logs.configure(settings.log_level)
+    with _database(settings) as url:
+        _run(serving.work(settings, url))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the tables of this version."""
+    with _database(_settings()):
+        print("The database is current.")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is wrong with this installation, and how to mend it. Exit code 1 if anything is."""
+    settings = _settings()
+    logs.configure("error")
+    with _database(settings) as url:
+        findings = _run(check_up.examine(settings, url))
+    for finding in findings:
+        console.print(f"[{'green' if finding.well else 'red'}]{finding.line}")
+    raise typer.Exit(0 if all(finding.well for finding in findings) else 1)
+
+
+@app.command()
+def ask(
+    request: Request,
+    url: Annotated[str, typer.Option(envvar="BOLTWORK_URL")] = "http://127.0.0.1:8402",
+    max_sats: Annotated[int | None, typer.Option(help="most that the work may cost")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the job as JSON")] = False,
+) -> None:
+    """Buy a job of a running instance. Exit code 0 when it is complete, 1 otherwise."""
+    raise typer.Exit(_run(_ask(url, request, max_sats, as_json)))
+
+
+async def _ask(url: str, request: str, max_sats: int | None, as_json: bool) -> int:
+    out = Console(stderr=True, highlight=False) if as_json else console
+    try:
+        async with Client(url) as client:
+            job = await Purchase(client, out).buy(request, max_sats)
+            job = await client.show(job["jobId"])
+    except Refused as refused:
+        print(f"boltwork: {refused}", file=sys.stderr)
+        return 1
+    except httpx2.TransportError as error:
+        print(f"boltwork: {url} can't be reached ({type(error).__name__})", file=sys.stderr)
+        return 1
+    if as_json:
+        print(json.dumps(job))
+    return 0 if job["state"] == "complete" else 1
+
+
+@app.command()
+def demo(request: Annotated[str, typer.Argument()] = DEMO_REQUEST) -> None:
+    """Start everything embedded, buy one job with the stub wallet, and show all of it."""
+    settings = _settings()
+    logs.configure("error")
+    with _database(settings) as url:
+        raise typer.Exit(_run(_demo(settings, url, request)))
+
+
+async def _demo(settings: Settings, database_url: str, request: str) -> int:
+    parts = make_parts(settings, database_url)
+    if parts.stub is None:
+        print("boltwork: the demo pays with the stub rail: unset LNBITS_URL.", file=sys.stderr)
+        return 2
+    async with serving.listening(build(parts), "127.0.0.1", 0) as url:
+        for line in serving.notes(settings):
+            console.print(line)
+        return await _ask(url, request, None, False)
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,151 @@
+"""Background coroutines of a process: hear of payments, ask about open ones, expire, recover.
+
+Each turn of a loop survives whatever it meets: what could not be done is done at a later turn.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from app.parts import Parts
+from app.promises import Keeper
+from db import idempotency, invoices, jobs, payouts
+from db.engine import Tx
+from payments.rail import Settled, Unknown
+from statemachine import job as law
+from statemachine.promises import Judge, Work
+
+log = structlog.get_logger("boltwork.loops")
+
+BATCH = 100
+OPEN_WATCH_S = 600  # longest pause while it can be paid and the rail tells by itself
+NUDGE_PAUSE_S = 2.0
+FORGET = timedelta(days=7)
+LATE_WATCH_S = 6 * 3600  # longest pause between two questions about an unpaid invoice
+PAYOUT_PAUSE_S = 300
+RECOVER_AFTER = timedelta(minutes=2)  # a promise that is neither waiting nor being kept is lost
+EXPIRY_GRACE = timedelta(seconds=5)  # a payment made in the last second is still on its way
+
+
+class Loops:
+    """What the server does by itself, so that no job waits for somebody's poll."""
+
+    def __init__(self, parts: Parts, keeper: Keeper) -> None:
+        self._parts, self._keeper = parts, keeper
+        self._nudged: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Run every loop until cancelled."""
+        sweep_s = float(self._parts.settings.sweep_s)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear())
+            group.create_task(self._every(1.0, self.expire))
+            group.create_task(self._every(min(5.0, sweep_s), self.ask_invoices))
+            group.create_task(self._every(min(5.0, sweep_s), self.ask_payouts))
+            group.create_task(self._every(sweep_s, self.recover))
+
+    async def _every(self, pause_s: float, turn: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await turn()
+            except Exception as error:
+                # Named, not traced: an error of the database may quote a row.
+                log.error("loop_turn_failed", loop=turn.__name__, error=type(error).__name__)
+            await asyncio.sleep(pause_s)
+
+    async def _hear(self) -> None:
+        async for push in self._parts.rail.pushes():
+            try:
+                if push is None:
+                    await self._ask_all()
+                else:
+                    await self.settle(push)
+            except Exception as error:
+                log.error("push_failed", error=type(error).__name__)
+
+    async def _ask_all(self) -> None:
+        """Ask about every open invoice soon: the channel was away, and replays nothing."""
+        now = self._parts.clock()
+        await self._parts.db.run(lambda tx: invoices.ask_all(tx, now))
+
+    async def settle(self, settled: Settled) -> None:
+        """Tell the shell of a payment to an invoice of ours; anything else is not ours to book."""
+        row = await invoices.by_hash(self._parts.db, settled.payment_hash)
+        if row is None or row["settled_at"] is not None:
+            return
+        now = self._parts.clock()
+        await self._parts.db.run(
+            lambda tx: self._parts.shell.settle_invoice(tx, row["id"], settled, now)
+        )
+
+    async def look_up(self, payment_hash: str) -> bool:
+        """Ask the rail about one invoice of ours; True when it answered that nobody has paid."""
+        outcome = await self._parts.rail.look_up_invoice(payment_hash)
+        if isinstance(outcome, Settled):
+            await self.settle(outcome)
+            return False
+        return not isinstance(outcome, Unknown)
+
+    async def nudge(self, payment_hash: str) -> None:
+        """Ask about an invoice that somebody polls for, while the rail can't tell by itself."""
+        loop_s = asyncio.get_running_loop().time()
+        asked_s = self._nudged.get(payment_hash, -NUDGE_PAUSE_S)
+        if self._parts.rail.push_is_up or loop_s - asked_s < NUDGE_PAUSE_S:
+            return
+        if len(self._nudged) > 10_000:
+            self._nudged.clear()
+        self._nudged[payment_hash] = loop_s
+        await self.look_up(payment_hash)
+
+    async def ask_invoices(self) -> None:
+        """Ask the rail about invoices whose turn it is."""
+        now, sweep_s = self._parts.clock(), self._parts.settings.sweep_s
+        # While the rail tells of payments by itself, asking is only the net below it.
+        most_open_s = OPEN_WATCH_S if self._parts.rail.push_is_up else sweep_s
+        pace = invoices.Pace(sweep_s, max(sweep_s, most_open_s), LATE_WATCH_S, FORGET)
+        due = await self._parts.db.run(lambda tx: invoices.take_due(tx, now, pace, BATCH))
+        for payment_hash in due:
+            await self.look_up(payment_hash)
+
+    async def ask_payouts(self) -> None:
+        """Ask the rail what became of payouts in flight."""
+        now, sweep_s = self._parts.clock(), self._parts.settings.sweep_s
+        due = await self._parts.db.run(
+            lambda tx: payouts.take_due(tx, now, min(5, sweep_s), PAYOUT_PAUSE_S, BATCH)
+        )
+        for payout_id, number in due:
+            await self._keeper.ask(payout_id, number)
+
+    async def expire(self) -> None:
+        """Let invoices lapse whose time is over, after asking the rail one last time."""
+        now = self._parts.clock()
+        for row in await invoices.lapsed(self._parts.db, now - EXPIRY_GRACE, BATCH):
+            if row["payment_hash"] and not await self.look_up(row["payment_hash"]):
+                continue  # paid after all, or the rail does not say: Unknown is not unpaid
+            await self._parts.db.run(partial(self._lapse, row["id"]))
+
+    async def _lapse(self, invoice_id: str, tx: Tx) -> None:
+        await self._parts.shell.lapse_invoice(tx, invoice_id, self._parts.clock())
+
+    async def recover(self) -> None:
+        """Take over what dead workers left, and promise again what was lost altogether."""
+        parts = self._parts
+        rescued = await parts.outbox.rescue(parts.settings.worker_dead_after_s)
+        if rescued:
+            log.warning("promises_rescued", count=rescued)
+        now = parts.clock()
+        for job_id in await jobs.idle(parts.db, now - RECOVER_AFTER, BATCH):
+            if not await self._is_promised(job_id):
+                log.warning("promise_lost", job=job_id)
+                await parts.db.run(partial(self._promise_again, job_id))
+        await parts.db.run(lambda tx: idempotency.purge(tx, now))
+
+    async def _promise_again(self, job_id: str, tx: Tx) -> None:
+        await self._parts.shell.advance(tx, job_id, law.Recovered(), self._parts.clock())
+
+    async def _is_promised(self, job_id: str) -> bool:
+        names = (Judge(job_id).key, Work(job_id).key)
+        return any([await self._parts.outbox.is_staged(name) for name in names])

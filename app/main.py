@@ -1,0 +1,185 @@
+"""Puts the parts together. The only file that names a concrete rail or agent."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.advance import Shell, Terms
+from app.agents.agent import Agent
+from app.agents.anthropic import AnthropicAgent
+from app.agents.local import LocalAgent
+from app.api import DEV_ROUTES, ROUTES
+from app.edge import Edge
+from app.errors import HANDLERS
+from app.house import House
+from app.loops import Loops
+from app.parts import Clock, Parts, Playground
+from app.promises import Keeper
+from app.settings import Environment, Settings
+from db.engine import Database
+from db.promises import Outbox, WorkerPace
+from db.signals import Signals
+from payments.lnbits import LnbitsRail
+from payments.rail import Rail
+from payments.stub import StubRail
+from pricing.money import MICROUSD_PER_USD
+from pricing.oracle import Oracle, parse_sources
+from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
+
+EXAMPLE_BTC_USD = 100_000  # in the development environment, when no source can be reached
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """Return 128 bits of chance as 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+def make_rail(settings: Settings, clock: Clock) -> Rail:
+    """Return the rail that the settings name: LNbits, or the stub."""
+    if settings.lnbits_url is not None and settings.lnbits_api_key is not None:
+        return LnbitsRail(
+            settings.lnbits_url,
+            settings.lnbits_api_key.get_secret_value(),
+            network=settings.lightning_network,
+            timeout_s=settings.rail_timeout_s,
+            clock=clock,
+        )
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return StubRail(settings.data / "stub.sqlite3", clock, timeout_s=settings.rail_timeout_s)
+
+
+def make_agent(settings: Settings) -> Agent:
+    """Return Claude where there is a key or a server for it, else the embedded agent."""
+    if settings.anthropic_api_key is not None or settings.anthropic_base_url is not None:
+        key = settings.anthropic_api_key
+        return AnthropicAgent(
+            key.get_secret_value() if key else "none",
+            settings.anthropic_base_url or "https://api.anthropic.com",
+            settings.eval_model,
+            settings.work_model,
+            max_output_tokens=settings.work_max_output_tokens,
+            judge_deadline_s=settings.agent_timeout_s,
+            work_deadline_s=settings.agent_timeout_s,
+        )
+    return LocalAgent(
+        connect=AnthropicAgent,
+        max_output_tokens=min(settings.work_max_output_tokens, 512),
+        work_deadline_s=settings.agent_timeout_s,
+    )
+
+
+def make_oracle(settings: Settings, clock: Clock) -> Oracle:
+    """Return the oracle that the settings name."""
+    fallback = settings.btc_price_usd_fallback
+    development = settings.env is Environment.DEVELOPMENT
+    return Oracle(
+        parse_sources(settings.btc_price_sources),
+        clock=clock,
+        fallback_microusd=fallback * MICROUSD_PER_USD if fallback else None,
+        development_microusd=EXAMPLE_BTC_USD * MICROUSD_PER_USD if development else None,
+        max_age_s=settings.btc_price_max_age_s,
+    )
+
+
+def make_card(settings: Settings) -> RateCard:
+    """Return the prices that the settings name."""
+    models = with_overrides(PUBLISHED, parse_overrides(settings.model_prices))
+    return RateCard(models, settings.infra_microusd, settings.margin_pct)
+
+
+def make_parts(
+    settings: Settings,
+    database_url: str,
+    *,
+    rail: Rail | None = None,
+    agent: Agent | None = None,
+    oracle: Oracle | None = None,
+    clock: Clock = utc_now,
+) -> Parts:
+    """Put the parts together; whatever is not given is made as the settings say."""
+    db = Database(database_url, settings.database_pool)
+    outbox = Outbox(db)
+    rail = rail or make_rail(settings, clock)
+    terms = Terms(eval_invoice_s=settings.invoice_expiry_s, sweep_s=settings.sweep_s)
+    production = settings.env is Environment.PRODUCTION
+    stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None
+    return Parts(
+        settings=settings,
+        db=db,
+        outbox=outbox,
+        signals=Signals(db),
+        shell=Shell(outbox, terms),
+        rail=rail,
+        agent=agent or make_agent(settings),
+        oracle=oracle or make_oracle(settings, clock),
+        card=make_card(settings),
+        clock=clock,
+        new_id=new_id,
+        stub=stub,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
+    """Open the parts, run the loops and (unless told not to) a worker; close all at the end."""
+    keeper = Keeper(parts)
+    house = House(parts, keeper, Loops(parts, keeper))
+    settings = parts.settings
+    pace = WorkerPace(
+        concurrency=settings.worker_concurrency,
+        heartbeat_s=settings.worker_dead_after_s / 5,
+        dead_after_s=settings.worker_dead_after_s,
+    )
+    await parts.db.open()
+    await parts.outbox.open()
+    tasks = [asyncio.create_task(parts.signals.listen()), asyncio.create_task(house.loops.run())]
+    if worker:
+        tasks.append(asyncio.create_task(parts.outbox.work_always(keeper.keep, pace)))
+    try:
+        yield house
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await parts.rail.close()
+        await parts.agent.close()
+        await parts.oracle.close()
+        await parts.outbox.close()
+        await parts.db.close()
+
+
+async def metrics(request: Request) -> Response:
+    """GET /metrics, in Prometheus's text format."""
+    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def build(parts: Parts, *, worker: bool = True) -> Starlette:
+    """Return the application over these parts. Its lifespan opens and closes them."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with running(parts, worker=worker) as house:
+            app.state.house = house
+            yield
+
+    routes = [*ROUTES, Route("/metrics", metrics), *(DEV_ROUTES if parts.stub else ())]
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(Edge, new_id=parts.new_id)],
+        exception_handlers=HANDLERS,
+    )

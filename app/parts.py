@@ -1,0 +1,63 @@
+"""The parts that `app.main` has put together, as the rest of `app` sees them: Protocols only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.advance import Shell
+from app.agents.agent import Agent
+from app.settings import Settings
+from db.engine import Database
+from db.promises import Outbox
+from db.signals import Signals
+from payments.faults import Call, Fault
+from payments.rail import Failed, Opened, Rail, Settled
+from pricing.money import Msat
+from pricing.oracle import Oracle
+from pricing.rates import RateCard
+
+
+class Playground(Protocol):
+    """What only the stub rail can do: be the buyer's wallet, and misbehave when told to."""
+
+    async def receive(
+        self, payment_hash: str, *, amount_msat: Msat | None = None, late: bool = False
+    ) -> Settled | Failed:
+        """Have the buyer pay an invoice of ours."""
+        ...
+
+    async def buyer_invoice(self, amount_msat: Msat, memo: str, expiry_s: int) -> Opened:
+        """Have the buyer's wallet make an invoice."""
+        ...
+
+    async def script_fault(
+        self, call: Call, fault: Fault, times: int = 1, delay_s: float = 0
+    ) -> None:
+        """Make the next calls of one kind fail in one way."""
+        ...
+
+    async def clear_faults(self) -> None:
+        """Behave again."""
+        ...
+
+
+Clock = Callable[[], datetime]  # aware, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a handler, a keeper or a loop works with."""
+
+    settings: Settings
+    db: Database
+    outbox: Outbox
+    signals: Signals
+    shell: Shell
+    rail: Rail
+    agent: Agent
+    oracle: Oracle
+    card: RateCard
+    clock: Clock
+    new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
+    stub: Playground | None  # the stub rail's own doors, when there is one to play with

@@ -1,0 +1,199 @@
+"""Keep one promise, and report the outcome as an event.
+
+Each method reads the row, leaves it when the promise is kept already, asks the outside with no
+transaction open, and tells the shell. All of them may run twice.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from app.agents import agent as agents
+from app.parts import Parts
+from db import invoices, jobs, payouts
+from db.engine import Tx
+from db.promises import TryAgain
+from payments import rail
+from pricing.money import BtcPrice, Msat
+from pricing.oracle import PriceUnavailable
+from pricing.quote import Quote, make_quote
+from statemachine import job as law
+from statemachine.invoice import InvoiceState
+from statemachine.job import JobState
+from statemachine.promises import CreateInvoice, Judge, PayInvoice, Promise, Work
+
+log = structlog.get_logger("boltwork.promises")
+
+# How long after an invoice's own expiry a rail's "failed" is believed: until then a payment that
+# was called failed has been seen to settle.
+SETTLE_MARGIN = timedelta(minutes=10)
+
+PRICE_PATIENCE = timedelta(hours=1)  # how long a paid evaluation waits for a bitcoin price
+
+
+class Keeper:
+    """Keeps what the shell has promised."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def keep(self, promise: Promise, tries: int) -> None:
+        """Keep one promise; TryAgain when it can't be kept now."""
+        match promise:
+            case CreateInvoice(invoice_id):
+                made = await self.create_invoice(invoice_id)
+                if made is not None:
+                    raise TryAgain(made.reason, _pause_s(tries, made.retry_after_s))
+            case Judge(job_id):
+                await self._judge(job_id, tries)
+            case Work(job_id):
+                await self._work(job_id, tries)
+            case PayInvoice(payout_id, attempt):
+                await self.pay(payout_id, attempt)
+
+    async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
+        """Have the rail make an invoice that is wanted; None when it is there."""
+        parts = self._parts
+        row = await invoices.get(parts.db, invoice_id)
+        if row is None or row["state"] != InvoiceState.WANTED:
+            return None
+        opened = await parts.rail.create_invoice(
+            key=invoice_id,
+            amount_msat=Msat(row["amount_msat"]),
+            memo=_memo(row["job_id"], row["purpose"]),
+            expiry_s=parts.settings.invoice_expiry_s,
+        )
+        if isinstance(opened, rail.Unavailable):
+            log.warning("rail_unavailable", call="create_invoice", reason=opened.reason)
+            return opened
+        now = parts.clock()
+        await parts.db.run(lambda tx: parts.shell.open_invoice(tx, invoice_id, opened, now))
+        return None
+
+    async def _judge(self, job_id: str, tries: int) -> None:
+        row = await jobs.get(self._parts.db, job_id)
+        if row is None or row["state"] != JobState.EVALUATING:
+            return
+        price = await self._parts.oracle.price()
+        if isinstance(price, PriceUnavailable):
+            # Paid for and waiting: without a price nobody can say what the work will cost.
+            if self._parts.clock() - row["updated_at"] < PRICE_PATIENCE:
+                raise TryAgain(price.reason, price.retry_after_s)
+            await self._tell(job_id, law.Broke("No bitcoin price could be had for the work."))
+            return
+        verdict = await self._parts.agent.judge(row["request"])
+        event: law.Event
+        match verdict:
+            case agents.Accepted(input_tokens, max_output_tokens):
+                quote = self._quote(input_tokens, max_output_tokens, price)
+                await self._accept(job_id, quote)
+                return
+            case agents.Rejected(reason):
+                event = law.Declined(reason)
+            case agents.Broke():
+                event = self._broke(verdict, tries)
+        await self._tell(job_id, event)
+
+    def _quote(self, input_tokens: int, max_output_tokens: int, price: BtcPrice) -> Quote:
+        parts = self._parts
+        return make_quote(
+            parts.card,
+            parts.agent.work_model,
+            input_tokens,
+            max_output_tokens,
+            price,
+            parts.clock(),
+            parts.settings.invoice_expiry_s,
+        )
+
+    async def _accept(self, job_id: str, quote: Quote) -> None:
+        parts = self._parts
+        now = parts.clock()
+
+        async def accept(tx: Tx) -> None:
+            row = await jobs.lock(tx, job_id)
+            if row is not None:
+                event = law.verdict(jobs.facts_of(row), quote)
+                await parts.shell.advance(tx, job_id, event, now)
+
+        await parts.db.run(accept)
+
+    async def _work(self, job_id: str, tries: int) -> None:
+        row = await jobs.get(self._parts.db, job_id)
+        if row is None or row["state"] != JobState.EXECUTING:
+            return
+        quote = Quote.from_json(row["quote"])
+        done = await self._parts.agent.work(row["request"], quote.max_output_tokens)
+        if isinstance(done, agents.Broke):
+            await self._tell(job_id, self._broke(done, tries))
+        else:
+            await self._tell(job_id, law.Finished(done.text, done.usage))
+
+    def _broke(self, broke: agents.Broke, tries: int) -> law.Broke:
+        if broke.retryable and tries + 1 < self._parts.settings.agent_tries:
+            raise TryAgain(broke.reason, _pause_s(tries, 1))
+        return law.Broke(broke.reason)
+
+    async def _tell(self, job_id: str, event: law.Event) -> None:
+        parts, now = self._parts, self._parts.clock()
+        await parts.db.run(lambda tx: parts.shell.advance(tx, job_id, event, now))
+
+    async def pay(self, payout_id: str, number: int) -> None:
+        """Hand an attempt to the rail, once; what it does not know is asked later by the sweep."""
+        parts, now = self._parts, self._parts.clock()
+        attempt = await payouts.live_attempt(parts.db, payout_id, number)
+        if attempt is None:
+            return
+        if attempt["called_at"] is not None:
+            await self.ask(payout_id, number)
+            return
+        if now >= attempt["expires_at"]:
+            reason = "The invoice expired before it could be paid. Give another one."
+            await parts.db.run(
+                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now)
+            )
+            return
+        # Claimed in a commit of its own: after this nobody can say that nothing was sent.
+        if not await parts.db.run(lambda tx: payouts.mark_called(tx, payout_id, number, now)):
+            return
+        outcome = await parts.rail.pay(attempt["bolt11"], Msat(attempt["fee_limit_msat"]))
+        await self._conclude(payout_id, number, outcome, believe_failed=True)
+
+    async def ask(self, payout_id: str, number: int) -> None:
+        """Ask the rail what became of an attempt that was handed to it."""
+        parts = self._parts
+        attempt = await payouts.live_attempt(parts.db, payout_id, number)
+        if attempt is None:
+            return
+        if attempt["called_at"] is None:
+            await self.pay(payout_id, number)  # its keeper died before it could call
+            return
+        outcome = await parts.rail.look_up_payment(attempt["payment_hash"])
+        late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN
+        await self._conclude(payout_id, number, outcome, believe_failed=late)
+
+    async def _conclude(
+        self, payout_id: str, number: int, outcome: rail.Outcome, believe_failed: bool
+    ) -> None:
+        parts, now = self._parts, self._parts.clock()
+        if isinstance(outcome, rail.Settled):
+            settled = outcome
+            await parts.db.run(
+                lambda tx: parts.shell.settle_payout(tx, payout_id, number, settled, now)
+            )
+        elif isinstance(outcome, rail.Failed) and believe_failed:
+            reason = f"The payment failed: {outcome.reason}. Give another invoice."
+            await parts.db.run(
+                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now)
+            )
+        else:
+            log.info("payout_in_flight", payout=payout_id, outcome=type(outcome).__name__)
+
+
+def _memo(job_id: str, purpose: str) -> str:
+    what = "evaluation of" if purpose == "eval" else "work on"
+    return f"Boltwork: {what} job {job_id[:8]}"
+
+
+def _pause_s(tries: int, least_s: float) -> float:
+    return min(60.0, least_s * float(2 ** min(tries, 5)))

@@ -1,0 +1,110 @@
+"""Runs the server: the embedded Postgres where none is given, migrations, HTTP, and a clean end."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from starlette.applications import Starlette
+
+from app.main import build, make_parts, running
+from app.settings import Settings
+from db.embedded import EmbeddedPostgres, running_url
+from db.migrate import migrate
+
+DRAIN_S = 20.0
+
+
+@contextlib.contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """Yield the URL of a migrated Postgres: the operator's, or an embedded one for as long.
+
+    A process beside a running server (`boltwork worker` on the same data) shares its Postgres.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        migrate(url)
+        yield url
+        return
+    shared = running_url(settings.data)
+    if shared is not None:
+        yield shared
+        return
+    cluster = EmbeddedPostgres(settings.data, settings.postgres_bin)
+    url = cluster.start()
+    try:
+        migrate(url)
+        yield url
+    finally:
+        cluster.stop()
+
+
+@contextlib.asynccontextmanager
+async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
+    """Serve the application for as long as the block lasts; yield its base URL."""
+    listener = socket.create_server((host, port), backlog=1024)
+    config = Config()
+    bound_port = listener.getsockname()[1]
+    config.bind = [f"fd://{listener.detach()}"]  # Hypercorn owns and closes it from here on
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.h11_max_incomplete_size = 32 * 1024
+    config.keep_alive_timeout = 75
+    config.read_timeout = 75
+    config.graceful_timeout = DRAIN_S
+    config.shutdown_timeout = DRAIN_S + 10
+    stop = asyncio.Event()
+    serving = asyncio.create_task(
+        hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+    )
+    try:
+        yield f"http://{host}:{bound_port}"
+    finally:
+        stop.set()
+        await serving
+
+
+async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
+    """Serve until SIGINT or SIGTERM, then drain."""
+    stop = _stop_signal()
+    parts = make_parts(settings, database_url)
+    async with listening(build(parts, worker=worker), settings.host, settings.port) as url:
+        print(f"Boltwork listens on {url}", flush=True)
+        for line in notes(settings):
+            print(f"  {line}", flush=True)
+        await stop.wait()
+        print("Draining: what is under way is finished first.", flush=True)
+
+
+async def work(settings: Settings, database_url: str) -> None:
+    """Keep promises, without HTTP, until SIGINT or SIGTERM."""
+    stop = _stop_signal()
+    async with running(make_parts(settings, database_url)):
+        print("A Boltwork worker keeps promises.", flush=True)
+        await stop.wait()
+
+
+def notes(settings: Settings) -> list[str]:
+    """Return what an operator should know of how this instance was put together."""
+    lines = []
+    if settings.lnbits_url is None:
+        lines.append("rail: the stub. It moves no real money (set LNBITS_URL and LNBITS_API_KEY).")
+    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
+        lines.append("agent: the embedded SmolLM2-135M. It writes a fair sentence, and no more.")
+    if settings.database_url is None:
+        lines.append(f"database: embedded Postgres, data in {settings.data}")
+    if settings.env.value == "development" and settings.btc_price_usd_fallback is None:
+        lines.append("price: live sources; if none can be reached, an example price that says so.")
+    return lines
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,142 @@
+"""The way to Postgres: one engine to write with, one pool to read with.
+
+Nothing commits outside `transaction`. Races are settled by Postgres; what it asks to be tried
+again (a deadlock, a serialization failure) is tried again by `Database.run`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+import sqlalchemy
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+Tx = AsyncSession  # a Postgres transaction that is open; house word `tx`
+T = TypeVar("T")
+
+TRY_AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
+UNIQUE_VIOLATION = "23505"
+TRIES = 5
+
+
+class DatabaseAway(Exception):
+    """Postgres can't be reached, or the connection broke: the outcome may be unknown."""
+
+
+class Duplicate(Exception):
+    """A unique index refused a row: somebody was there before. Nothing was written."""
+
+
+class Database:
+    """Connections to one Postgres. `url` is a libpq URL (postgresql://…)."""
+
+    def __init__(self, url: str, pool_size: int = 8) -> None:
+        self.url = url
+        self._engine = create_async_engine(
+            sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={"prepare_threshold": 1, "application_name": "boltwork"},
+        )
+        # Autocommit: a read is one round trip, with nothing to begin or to roll back.
+        self.reads: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
+            url,
+            min_size=2,
+            max_size=pool_size + 4,  # the worker's and its listener's are among these
+            timeout=10,
+            open=False,
+            configure=_autocommit,
+            kwargs={
+                "prepare_threshold": 0,
+                "row_factory": dict_row,
+                "application_name": "boltwork",
+            },
+        )
+
+    async def open(self) -> None:
+        """Connect. Raises DatabaseAway when nothing answers."""
+        try:
+            await self.reads.open(wait=True, timeout=15)
+        except psycopg.Error as error:
+            raise DatabaseAway("Postgres does not answer") from error
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self.reads.close()
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """Open a transaction that commits at the end of the block, or rolls back on any error."""
+        async with (
+            AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as tx,
+            tx.begin(),
+        ):
+            yield tx
+
+    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Do `work` in a transaction of its own, again while Postgres asks for another try.
+
+        Raises DatabaseAway when the connection broke: whether it committed is then not known, and
+        the caller reads back by its own key.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except (DBAPIError, psycopg.Error) as error:
+                if sqlstate(error) in TRY_AGAIN and attempt < TRIES:
+                    continue
+                if sqlstate(error) == UNIQUE_VIOLATION:
+                    raise Duplicate("that row is there already") from None
+                if _is_away(error):
+                    raise DatabaseAway("the connection to Postgres broke") from error
+                raise
+            except sqlalchemy.exc.TimeoutError as error:
+                raise DatabaseAway("every connection to Postgres is busy") from error
+        raise AssertionError("unreachable")
+
+    async def read_all(self, query: str, **values: Any) -> list[DictRow]:
+        """Return the rows of one SELECT, in its own snapshot. Raises DatabaseAway."""
+        try:
+            async with self.reads.connection() as connection:
+                cursor = await connection.execute(query.encode(), values)
+                return await cursor.fetchall()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise DatabaseAway("Postgres does not answer") from error
+
+    async def read_one(self, query: str, **values: Any) -> DictRow | None:
+        """Return the first row of one SELECT, or None. Raises DatabaseAway."""
+        rows = await self.read_all(query, **values)
+        return rows[0] if rows else None
+
+
+async def _autocommit(connection: psycopg.AsyncConnection[DictRow]) -> None:
+    # Not among the arguments of connect: the task engine opens its listener with those and more.
+    await connection.set_autocommit(True)
+
+
+async def driver_of(tx: Tx) -> psycopg.AsyncConnection[Any]:
+    """Return the psycopg connection under a transaction, to stage in it what others defer."""
+    raw = await (await tx.connection()).get_raw_connection()
+    connection = raw.driver_connection
+    assert isinstance(connection, psycopg.AsyncConnection)
+    return connection
+
+
+def sqlstate(error: Exception) -> str | None:
+    """Return Postgres's five-letter code of an error, however it is wrapped."""
+    inner = error.orig if isinstance(error, DBAPIError) else error
+    return inner.sqlstate if isinstance(inner, psycopg.Error) else None
+
+
+def _is_away(error: Exception) -> bool:
+    inner = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(inner, psycopg.OperationalError | psycopg.InterfaceError)

@@ -1,0 +1,53 @@
+"""Idempotency-Key: a caller's name for a request that creates something, kept for 24 hours."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+
+from db.engine import Tx
+
+LIFE = timedelta(hours=24)
+
+_CLAIM = text(
+    "INSERT INTO idempotency_key (caller, key, body_sha256, made, created_at)"
+    " VALUES (:caller, :key, :sha, :made, :now) ON CONFLICT (caller, key) DO NOTHING RETURNING key"
+)
+_OLD = text("SELECT body_sha256, made FROM idempotency_key WHERE caller = :caller AND key = :key")
+_PURGE = text("DELETE FROM idempotency_key WHERE created_at < :before")
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """The key is new: go on and make it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The same request was made before; `made` is the id of what it created."""
+
+    made: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clashed:
+    """The key was used for another body."""
+
+
+async def claim(
+    tx: Tx, caller: str, key: str, body_sha256: str, made: str, now: datetime
+) -> Fresh | Replayed | Clashed:
+    """Claim a key for a request, in the transaction that creates `made`.
+
+    Two requests with one key wait for each other here: the second sees what the first one made.
+    """
+    values = {"caller": caller, "key": key, "sha": body_sha256, "made": made, "now": now}
+    if (await tx.execute(_CLAIM, values)).one_or_none() is not None:
+        return Fresh()
+    old = (await tx.execute(_OLD, {"caller": caller, "key": key})).one()
+    return Replayed(old.made) if old.body_sha256 == body_sha256 else Clashed()
+
+
+async def purge(tx: Tx, now: datetime) -> None:
+    """Forget keys older than a day."""
+    await tx.execute(_PURGE, {"before": now - LIFE})

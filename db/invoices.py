@@ -1,0 +1,121 @@
+"""Invoices: insert, find, move, and which of them somebody should ask the rail about."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg.rows import DictRow
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from db.engine import Database, Tx
+from db.tables import Invoice
+from statemachine.decision import InvoiceWanted
+from statemachine.invoice import InvoiceFacts, InvoiceState
+
+
+async def insert(
+    tx: Tx, job_id: str, wanted: InvoiceWanted, now: datetime, made_by: datetime | None
+) -> None:
+    """Write an invoice that the rail has yet to make; it lapses if it is not made in time."""
+    tx.add(
+        Invoice(
+            id=wanted.id,
+            job_id=job_id,
+            purpose=wanted.purpose,
+            state=InvoiceState.WANTED,
+            amount_msat=wanted.amount_msat,
+            created_at=now,
+            expires_at=made_by,
+        )
+    )
+    await tx.flush()
+
+
+async def lock(tx: Tx, invoice_id: str) -> Invoice | None:
+    """Return the invoice's row, locked. Whoever needs the job's lock too takes that one first."""
+    query = select(Invoice).where(col(Invoice.id) == invoice_id).with_for_update()
+    return (await tx.exec(query)).one_or_none()
+
+
+def facts_of(invoice: Invoice) -> InvoiceFacts:
+    """Return the law's view of a row."""
+    return InvoiceFacts(
+        id=invoice.id,
+        job_id=invoice.job_id,
+        state=invoice.state,
+        amount_msat=invoice.amount_msat,
+        payment_hash=invoice.payment_hash or "",
+    )
+
+
+async def move(tx: Tx, invoice: Invoice, after: InvoiceFacts) -> None:
+    """Write the state after an event."""
+    invoice.state = after.state
+    await tx.flush()
+
+
+async def get(db: Database, invoice_id: str) -> DictRow | None:
+    """Return an invoice as it is now."""
+    return await db.read_one("SELECT * FROM invoice WHERE id = %(id)s", id=invoice_id)
+
+
+async def by_hash(db: Database, payment_hash: str) -> DictRow | None:
+    """Return the invoice of ours with this payment_hash."""
+    return await db.read_one("SELECT * FROM invoice WHERE payment_hash = %(h)s", h=payment_hash)
+
+
+_DUE = text(
+    "UPDATE invoice SET checks = checks + 1, check_at = CASE"
+    " WHEN expires_at < :forget_before THEN NULL"
+    " ELSE CAST(:now AS timestamptz) + interval '1 second' * least("
+    " CASE state WHEN 'open' THEN :most_open_s ELSE :most_late_s END,"
+    " :least_s * power(2, least(checks, 20))) END"
+    " WHERE id IN (SELECT id FROM invoice WHERE check_at IS NOT NULL AND check_at <= :now"
+    " ORDER BY check_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
+    " RETURNING payment_hash"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the rail is asked about one invoice. Pauses double, up to a most."""
+
+    least_s: int
+    most_open_s: int  # while it can be paid
+    most_late_s: int  # after it expired
+    forget: timedelta  # how long after its expiry nobody asks any more
+
+
+async def take_due(tx: Tx, now: datetime, pace: Pace, limit: int) -> list[str]:
+    """Return payment hashes whose turn it is to be asked about; the next turn comes later.
+
+    Two sweepers never take the same one.
+    """
+    values = {
+        "now": now,
+        "least_s": pace.least_s,
+        "most_open_s": pace.most_open_s,
+        "most_late_s": pace.most_late_s,
+        "forget_before": now - pace.forget,
+        "limit": limit,
+    }
+    rows = (await tx.execute(_DUE, values)).all()
+    return [row.payment_hash for row in rows if row.payment_hash]
+
+
+_ASK_ALL = text("UPDATE invoice SET check_at = :now, checks = 0 WHERE state = 'open'")
+
+
+async def ask_all(tx: Tx, now: datetime) -> None:
+    """Make every open invoice due at once: the rail's channel was away, and replays nothing."""
+    await tx.execute(_ASK_ALL, {"now": now})
+
+
+async def lapsed(db: Database, now: datetime, limit: int) -> list[DictRow]:
+    """Return invoices whose time is over and that are still open, or were never made."""
+    return await db.read_all(
+        "SELECT id, job_id, state, payment_hash FROM invoice WHERE state IN ('open', 'wanted')"
+        " AND expires_at <= %(now)s ORDER BY expires_at LIMIT %(limit)s",
+        now=now,
+        limit=limit,
+    )

@@ -1,0 +1,155 @@
+"""Jobs: insert, lock, move, and the one SELECT that answers a poll."""
+
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import DictRow
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from db.engine import Database, Tx
+from db.tables import Job, JobHistory
+from pricing.money import MicroUsd, Msat
+from pricing.quote import Charge, Quote
+from pricing.rates import Usage
+from statemachine.job import JOB, JobFacts
+
+CHANNEL = "boltwork_job"  # NOTIFY carries the id of a job that changed
+_NOTIFY = text("SELECT pg_notify(:channel, :job_id)")
+
+
+async def insert(tx: Tx, facts: JobFacts, request: str, event: str, now: datetime) -> None:
+    """Write a new job and the first line of its history."""
+    tx.add(
+        Job(
+            id=facts.id,
+            state=facts.state,
+            version=1,
+            request=request,
+            eval_msat=facts.eval_msat,
+            max_msat=facts.max_msat,
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    tx.add(_line(facts, 1, event, now))
+    await tx.flush()
+
+
+async def lock(tx: Tx, job_id: str) -> Job | None:
+    """Return the job's row, locked until the transaction ends; None when there is none."""
+    query = select(Job).where(col(Job.id) == job_id).with_for_update()
+    return (await tx.exec(query)).one_or_none()
+
+
+async def get(db: Database, job_id: str) -> DictRow | None:
+    """Return what the keepers of promises need of a job, as it is now."""
+    return await db.read_one(
+        "SELECT id, state, request, eval_msat, max_msat, quote, updated_at, created_at"
+        " FROM job WHERE id = %(id)s",
+        id=job_id,
+    )
+
+
+async def move(tx: Tx, job: Job, after: JobFacts, event: str, now: datetime) -> None:
+    """Write the facts after an event, the line of history, and tell whoever waits."""
+    job.state = after.state
+    job.quote = after.quote.to_json() if after.quote else None
+    job.charge = charge_to_json(after.charge) if after.charge else None
+    job.reason, job.result, job.error = after.reason, after.result, after.error
+    if JOB.final(after.state):
+        job.completed_at = now
+    await touch(tx, job, event, now)
+
+
+async def touch(tx: Tx, job: Job, event: str, now: datetime) -> None:
+    """Count a visible change that leaves the state as it is: an invoice opened, a refund paid."""
+    job.version += 1
+    job.updated_at = now
+    tx.add(_line(facts_of(job), job.version, event, now))
+    await tx.flush()
+    await tx.execute(_NOTIFY, {"channel": CHANNEL, "job_id": job.id})
+
+
+def _line(facts: JobFacts, version: int, event: str, now: datetime) -> JobHistory:
+    return JobHistory(job_id=facts.id, version=version, event=event, state=facts.state, at=now)
+
+
+def facts_of(job: Job) -> JobFacts:
+    """Return the law's view of a row."""
+    return JobFacts(
+        id=job.id,
+        state=job.state,
+        eval_msat=job.eval_msat,
+        max_msat=job.max_msat,
+        quote=Quote.from_json(job.quote) if job.quote else None,
+        charge=charge_from_json(job.charge) if job.charge else None,
+        reason=job.reason,
+        result=job.result,
+        error=job.error,
+    )
+
+
+def charge_to_json(charge: Charge) -> dict[str, int]:
+    """Return plain integers; `charge_from_json` reads them back."""
+    return {
+        "input_tokens": charge.usage.input_tokens,
+        "output_tokens": charge.usage.output_tokens,
+        "cost_microusd": charge.cost_microusd,
+        "charge_microusd": charge.charge_microusd,
+        "total_msat": charge.total_msat,
+        "surplus_msat": charge.surplus_msat,
+    }
+
+
+def charge_from_json(stored: dict[str, Any]) -> Charge:
+    """Return the charge that `charge_to_json` wrote."""
+    return Charge(
+        Usage(stored["input_tokens"], stored["output_tokens"]),
+        MicroUsd(stored["cost_microusd"]),
+        MicroUsd(stored["charge_microusd"]),
+        Msat(stored["total_msat"]),
+        Msat(stored["surplus_msat"]),
+    )
+
+
+_VIEW = """
+SELECT j.id, j.state, j.version, j.eval_msat, j.quote, j.charge, j.reason, j.result, j.error,
+       j.created_at, j.completed_at,
+       e.state AS eval_state, e.bolt11 AS eval_bolt11, e.payment_hash AS eval_hash,
+       e.amount_msat AS eval_amount_msat, e.expires_at AS eval_expires_at,
+       w.state AS work_state, w.bolt11 AS work_bolt11, w.payment_hash AS work_hash,
+       w.amount_msat AS work_amount_msat, w.expires_at AS work_expires_at,
+       p.payouts
+  FROM job j
+  LEFT JOIN invoice e ON e.id = j.id || ':eval'
+  LEFT JOIN invoice w ON w.id = j.id || ':work'
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('id', o.id, 'reason', o.reason, 'state', o.state,
+              'amount_msat', o.amount_msat, 'attempts', o.attempts, 'note', o.note)
+              ORDER BY o.created_at, o.id) AS payouts
+         FROM payout o WHERE o.job_id = j.id) p ON true
+ WHERE j.id = %(id)s
+"""
+
+
+async def view(db: Database, job_id: str) -> DictRow | None:
+    """Return all that a buyer may see of a job, with its invoices and payouts, in one SELECT."""
+    return await db.read_one(_VIEW, id=job_id)
+
+
+async def version(db: Database, job_id: str) -> int | None:
+    """Return how often a job has changed; None when there is no such job."""
+    row = await db.read_one("SELECT version FROM job WHERE id = %(id)s", id=job_id)
+    return int(row["version"]) if row else None
+
+
+async def idle(db: Database, before: datetime, limit: int) -> list[str]:
+    """Return jobs whose state owes work to the outside, untouched since `before`, oldest first."""
+    rows = await db.read_all(
+        "SELECT id FROM job WHERE state IN ('evaluating', 'executing')"
+        " AND updated_at < %(before)s ORDER BY updated_at LIMIT %(limit)s",
+        before=before,
+        limit=limit,
+    )
+    return [row["id"] for row in rows]

@@ -1,0 +1,232 @@
+"""The rows. State columns are typed by the law's enums; amounts are bigint msat, times are UTC."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from statemachine.entries import Asset, Kind
+from statemachine.invoice import InvoiceState
+from statemachine.job import JobState
+from statemachine.payout import PayoutState
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+SQLModel.metadata.naming_convention = NAMING
+
+
+def _enum(states: type[StrEnum], **options: Any) -> Any:
+    """Return a text column that Postgres holds to the members of an enum of the law."""
+    kind = Enum(
+        states,
+        name=states.__name__.lower(),
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
+    return Column(kind, nullable=False, **options)
+
+
+def _time(nullable: bool = False) -> Any:
+    return Column(DateTime(timezone=True), nullable=nullable)
+
+
+class Job(SQLModel, table=True):
+    """One paid piece of work. `version` grows with every change anybody can see."""
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    state: JobState = Field(sa_column=_enum(JobState))
+    version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    request: str = Field(sa_column=Column(Text, nullable=False))
+    eval_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    max_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
+    quote: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    charge: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    reason: str | None = Field(default=None, sa_column=Column(Text))
+    result: str | None = Field(default=None, sa_column=Column(Text))
+    error: str | None = Field(default=None, sa_column=Column(Text))
+    created_at: datetime = Field(sa_column=_time())
+    updated_at: datetime = Field(sa_column=_time())
+    completed_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+
+    __table_args__ = (
+        CheckConstraint("eval_msat > 0", name="eval_positive"),
+        CheckConstraint("max_msat > 0", name="max_positive"),
+        # Jobs that somebody must still bring forward: what the sweep reads, however many are done.
+        Index(
+            "ix_job_unfinished",
+            "updated_at",
+            postgresql_where=text("state IN ('evaluating', 'executing')"),
+        ),
+    )
+
+
+class JobHistory(SQLModel, table=True):
+    """What happened to a job, in order; what a stream replays. Appended, never changed."""
+
+    __tablename__ = "job_history"
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
+    job_id: str = Field(sa_column=Column(ForeignKey("job.id"), nullable=False))
+    version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    event: str = Field(sa_column=Column(Text, nullable=False))
+    state: JobState = Field(sa_column=_enum(JobState))
+    at: datetime = Field(sa_column=_time())
+
+    __table_args__ = (Index("uq_job_history_version", "job_id", "version", unique=True),)
+
+
+class Invoice(SQLModel, table=True):
+    """A BOLT11 request that pays us; `id` names what it is for ("<job>:eval", "<job>:work")."""
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    job_id: str = Field(sa_column=Column(ForeignKey("job.id"), nullable=False, index=True))
+    purpose: str = Field(sa_column=Column(Text, nullable=False))
+    state: InvoiceState = Field(sa_column=_enum(InvoiceState))
+    amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    bolt11: str | None = Field(default=None, sa_column=Column(Text))
+    payment_hash: str | None = Field(default=None, sa_column=Column(Text, unique=True))
+    preimage: str | None = Field(default=None, sa_column=Column(Text))
+    received_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
+    created_at: datetime = Field(sa_column=_time())
+    expires_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    settled_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    # When the sweep next asks the rail about it; NULL when nobody needs to ask any more.
+    check_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    checks: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+
+    __table_args__ = (
+        CheckConstraint("amount_msat > 0", name="amount_positive"),
+        CheckConstraint("state <> 'open' OR bolt11 IS NOT NULL", name="open_has_bolt11"),
+        Index("ix_invoice_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
+        Index(
+            "ix_invoice_due",
+            "expires_at",
+            postgresql_where=text("state IN ('open', 'wanted')"),
+        ),
+    )
+
+
+class Payout(SQLModel, table=True):
+    """Money that is somebody's, until they have it. One row an obligation, however many tries."""
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    job_id: str = Field(sa_column=Column(ForeignKey("job.id"), nullable=False, index=True))
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    state: PayoutState = Field(sa_column=_enum(PayoutState))
+    amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    attempts: int = Field(sa_column=Column(BigInteger, nullable=False))
+    note: str | None = Field(
+        default=None, sa_column=Column(Text)
+    )  # what the last attempt came to, for a person
+    created_at: datetime = Field(sa_column=_time())
+    updated_at: datetime = Field(sa_column=_time())
+    paid_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+
+    __table_args__ = (CheckConstraint("amount_msat > 0", name="amount_positive"),)
+
+
+class PayoutAttempt(SQLModel, table=True):
+    """One try to pay a payout. A payment_hash is used once, and one try is live at a time."""
+
+    __tablename__ = "payout_attempt"
+
+    payment_hash: str = Field(sa_column=Column(Text, primary_key=True))
+    payout_id: str = Field(sa_column=Column(ForeignKey("payout.id"), nullable=False))
+    number: int = Field(sa_column=Column(BigInteger, nullable=False))
+    bolt11: str = Field(sa_column=Column(Text, nullable=False))
+    fee_limit_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    expires_at: datetime = Field(sa_column=_time())
+    # Written before the rail is called: after a crash nobody can say that nothing was sent.
+    called_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    outcome: str = Field(sa_column=Column(Text, nullable=False))  # live, settled, returned
+    fee_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
+    preimage: str | None = Field(default=None, sa_column=Column(Text))
+    check_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    checks: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+
+    __table_args__ = (
+        CheckConstraint("outcome IN ('live', 'settled', 'returned')", name="outcome_known"),
+        Index("uq_payout_attempt_number", "payout_id", "number", unique=True),
+        Index(
+            "uq_payout_attempt_one_live",
+            "payout_id",
+            unique=True,
+            postgresql_where=text("outcome IN ('live', 'settled')"),
+        ),
+        Index(
+            "ix_payout_attempt_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")
+        ),
+    )
+
+
+class Account(SQLModel, table=True):
+    """Where value rests, with the balance that its postings add up to, in its natural sign."""
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    asset: Asset = Field(sa_column=_enum(Asset, primary_key=True))
+    kind: Kind = Field(sa_column=_enum(Kind))
+    balance: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+    __table_args__ = (
+        CheckConstraint("kind <> 'liability' OR balance >= 0", name="no_negative_liability"),
+    )
+
+
+class LedgerEntry(SQLModel, table=True):
+    """One balanced event of the books, under its business key."""
+
+    __tablename__ = "entry"
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
+    key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    asset: Asset = Field(sa_column=_enum(Asset))
+    at: datetime = Field(sa_column=_time())
+
+
+class LedgerPosting(SQLModel, table=True):
+    """One leg of an entry. Debits are positive. Appended, never changed."""
+
+    __tablename__ = "posting"
+
+    entry_id: int = Field(sa_column=Column(ForeignKey("entry.id"), primary_key=True))
+    account: str = Field(sa_column=Column(Text, primary_key=True))
+    amount: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+    __table_args__ = (
+        CheckConstraint("amount <> 0", name="amount_not_zero"),
+        Index("ix_posting_account", "account"),
+    )
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A caller's key for a request that creates something, and what it created."""
+
+    __tablename__ = "idempotency_key"
+
+    caller: str = Field(sa_column=Column(Text, primary_key=True))
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    body_sha256: str = Field(sa_column=Column(Text, nullable=False))
+    made: str = Field(sa_column=Column(Text, nullable=False))  # the id of what was created
+    created_at: datetime = Field(sa_column=_time())
+
+    __table_args__ = (Index("ix_idempotency_key_created_at", "created_at"),)

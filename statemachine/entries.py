@@ -1,0 +1,151 @@
+"""The chart of accounts, and the balanced entry that each event posts.
+
+An entry is one event: two or more postings that sum to zero, under a business key of its own, so
+that posting it twice is a replay. Debits are positive, credits negative; an account's balance is
+told in its natural sign, so a liability that we really owe is a positive number.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+
+class Kind(StrEnum):
+    """What an account is; decides the sign in which its balance is told."""
+
+    ASSET = auto()
+    LIABILITY = auto()
+    INCOME = auto()
+    EXPENSE = auto()
+
+    @property
+    def sign(self) -> int:
+        """Return 1 where debits add to the balance, -1 where credits do."""
+        return 1 if self in (Kind.ASSET, Kind.EXPENSE) else -1
+
+
+class Asset(StrEnum):
+    """What is counted. Amounts of two assets are never added."""
+
+    MSAT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A place where value rests."""
+
+    name: str
+    kind: Kind
+
+
+RAIL = Account("rail:lightning", Kind.ASSET)
+REVENUE_EVAL = Account("revenue:eval", Kind.INCOME)
+REVENUE_WORK = Account("revenue:work", Kind.INCOME)
+EXPENSE_ROUTING = Account("expense:routing", Kind.EXPENSE)
+
+
+def of_job(job_id: str) -> Account:
+    """Paid for this job, not yet earned or owed back."""
+    return Account(f"job:{job_id}", Kind.LIABILITY)
+
+
+def of_refund(payout_id: str) -> Account:
+    """Owed back, not yet sent."""
+    return Account(f"refund:{payout_id}", Kind.LIABILITY)
+
+
+def of_sending(payout_id: str) -> Account:
+    """Handed to the rail, outcome not known."""
+    return Account(f"sending:{payout_id}", Kind.LIABILITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One leg of an entry: a debit (positive) or a credit (negative) of an account."""
+
+    account: Account
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One balanced event. ValueError when it is not balanced, or empty."""
+
+    key: str
+    postings: tuple[Posting, ...]
+    asset: Asset = Asset.MSAT
+
+    def __post_init__(self) -> None:
+        if len(self.postings) < 2 or any(p.amount == 0 for p in self.postings):
+            raise ValueError(f"entry {self.key} has an empty leg")
+        if sum(p.amount for p in self.postings) != 0:
+            raise ValueError(f"entry {self.key} does not balance")
+        if len({p.account.name for p in self.postings}) != len(self.postings):
+            raise ValueError(f"entry {self.key} names an account twice")
+
+
+def _entry(key: str, *legs: tuple[Account, int]) -> Entry:
+    return Entry(key, tuple(Posting(account, amount) for account, amount in legs if amount))
+
+
+def invoice_settled(payment_hash: str, *credits: tuple[Account, int]) -> Entry:
+    """Money came in for an invoice, and is owed to whom the credits name (amounts positive)."""
+    total = sum(amount for _, amount in credits)
+    return _entry(
+        f"invoice:{payment_hash}:settled",
+        (RAIL, total),
+        *((account, -amount) for account, amount in credits),
+    )
+
+
+def eval_earned(job_id: str, amount_msat: int) -> Entry:
+    """The evaluation was done: its fee is ours."""
+    return _entry(
+        f"job:{job_id}:eval_earned", (of_job(job_id), amount_msat), (REVENUE_EVAL, -amount_msat)
+    )
+
+
+def work_charged(job_id: str, charge_msat: int, surplus_msat: int, payout_id: str) -> Entry:
+    """The work was done: its charge is ours, the rest is owed back."""
+    return _entry(
+        f"job:{job_id}:charged",
+        (of_job(job_id), charge_msat + surplus_msat),
+        (REVENUE_WORK, -charge_msat),
+        (of_refund(payout_id), -surplus_msat),
+    )
+
+
+def owed_back(job_id: str, amount_msat: int, payout_id: str) -> Entry:
+    """What was paid for something that can't be done is owed back, whole."""
+    return _entry(
+        f"payout:{payout_id}:owed",
+        (of_job(job_id), amount_msat),
+        (of_refund(payout_id), -amount_msat),
+    )
+
+
+def payout_sent(payout_id: str, attempt: int, amount_msat: int) -> Entry:
+    """A payout is handed to the rail; until it answers, nobody can claim it again."""
+    return _entry(
+        f"payout:{payout_id}:{attempt}:sent",
+        (of_refund(payout_id), amount_msat),
+        (of_sending(payout_id), -amount_msat),
+    )
+
+
+def payout_returned(payout_id: str, attempt: int, amount_msat: int) -> Entry:
+    """The rail said for good that an attempt did not happen: it is owed again."""
+    return _entry(
+        f"payout:{payout_id}:{attempt}:returned",
+        (of_sending(payout_id), amount_msat),
+        (of_refund(payout_id), -amount_msat),
+    )
+
+
+def payout_settled(payout_id: str, amount_msat: int, fee_msat: int) -> Entry:
+    """The payee has it. The routing fee is our expense, never the payee's."""
+    return _entry(
+        f"payout:{payout_id}:settled",
+        (of_sending(payout_id), amount_msat),
+        (EXPENSE_ROUTING, fee_msat),
+        (RAIL, -(amount_msat + fee_msat)),
+    )

@@ -1,0 +1,266 @@
+"""A job: asked, judged, paid for, done, and settled to the last msat.
+
+What the buyer paid is either earned, or owed back, or still being worked for, in every state.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum, auto
+
+from pricing.money import MSAT_PER_SAT
+from pricing.quote import Charge, Quote, make_charge
+from pricing.rates import Usage
+from statemachine import entries
+from statemachine.decision import Decision, InvoiceWanted, Owed
+from statemachine.machine import Machine
+from statemachine.promises import CreateInvoice, Judge, Promise, Work
+
+
+class JobState(StrEnum):
+    """The seven states of the wire."""
+
+    AWAITING_EVAL_PAYMENT = auto()  # the eval invoice is open
+    EVALUATING = auto()  # an agent is reading the request
+    REJECTED = auto()  # final: the eval fee is kept, no work is owed
+    AWAITING_WORK_PAYMENT = auto()  # the work invoice is open
+    EXECUTING = auto()  # the work is paid for and under way
+    COMPLETE = auto()  # final: charged, and any surplus is owed back
+    FAILED = auto()  # final: what was paid and not earned is owed back
+
+
+class JobEvent(StrEnum):
+    """What can happen to a job."""
+
+    EVAL_PAID = auto()
+    ACCEPTED = auto()
+    DECLINED = auto()
+    WORK_PAID = auto()
+    FINISHED = auto()
+    BROKE = auto()
+    LAPSED = auto()
+    CANCELLED = auto()
+    RECOVERED = auto()
+
+
+JOB = Machine(
+    "job",
+    JobState,
+    JobEvent,
+    [
+        (JobEvent.EVAL_PAID, JobState.AWAITING_EVAL_PAYMENT, JobState.EVALUATING),
+        (JobEvent.ACCEPTED, JobState.EVALUATING, JobState.AWAITING_WORK_PAYMENT),
+        (JobEvent.DECLINED, JobState.EVALUATING, JobState.REJECTED),
+        (JobEvent.WORK_PAID, JobState.AWAITING_WORK_PAYMENT, JobState.EXECUTING),
+        (JobEvent.FINISHED, JobState.EXECUTING, JobState.COMPLETE),
+        (JobEvent.BROKE, JobState.EVALUATING, JobState.FAILED),
+        (JobEvent.BROKE, JobState.EXECUTING, JobState.FAILED),
+        (JobEvent.LAPSED, JobState.AWAITING_EVAL_PAYMENT, JobState.FAILED),
+        (JobEvent.LAPSED, JobState.AWAITING_WORK_PAYMENT, JobState.FAILED),
+        (JobEvent.CANCELLED, JobState.AWAITING_EVAL_PAYMENT, JobState.FAILED),
+        (JobEvent.CANCELLED, JobState.AWAITING_WORK_PAYMENT, JobState.FAILED),
+        # The process that kept the promise of this state died, and the promise with it.
+        (JobEvent.RECOVERED, JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_EVAL_PAYMENT),
+        (JobEvent.RECOVERED, JobState.EVALUATING, JobState.EVALUATING),
+        (JobEvent.RECOVERED, JobState.AWAITING_WORK_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
+        (JobEvent.RECOVERED, JobState.EXECUTING, JobState.EXECUTING),
+    ],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What the law needs to know of a job. Amounts are msat."""
+
+    id: str
+    state: JobState
+    eval_msat: int
+    max_msat: int | None = None  # the buyer's limit for the work
+    quote: Quote | None = None
+    charge: Charge | None = None
+    reason: str | None = None  # why it was rejected
+    result: str | None = None
+    error: str | None = None  # why it failed
+
+
+@dataclass(frozen=True, slots=True)
+class EvalPaid:
+    """The eval invoice settled."""
+
+    kind = JobEvent.EVAL_PAID
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An agent takes the job, at this price."""
+
+    quote: Quote
+    kind = JobEvent.ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The job will not be done; the reason is told to the buyer."""
+
+    reason: str
+    kind = JobEvent.DECLINED
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPaid:
+    """The work invoice settled."""
+
+    kind = JobEvent.WORK_PAID
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The work is done; `usage` is what the model's API counted."""
+
+    text: str
+    usage: Usage
+    kind = JobEvent.FINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """The evaluation or the work cannot be done, after its retries."""
+
+    reason: str
+    kind = JobEvent.BROKE
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The open invoice was not paid in time."""
+
+    reason: str
+    kind = JobEvent.LAPSED
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The buyer wants it no more."""
+
+    kind = JobEvent.CANCELLED
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The promise of this state was lost with its keeper, and is made again."""
+
+    kind = JobEvent.RECOVERED
+
+
+Event = (
+    EvalPaid | Accepted | Declined | WorkPaid | Finished | Broke | Lapsed | Cancelled | Recovered
+)
+
+
+def eval_invoice_id(job_id: str) -> str:
+    """Return the name of a job's evaluation invoice."""
+    return f"{job_id}:eval"
+
+
+def work_invoice_id(job_id: str) -> str:
+    """Return the name of a job's work invoice."""
+    return f"{job_id}:work"
+
+
+def begin(job_id: str, eval_msat: int, max_msat: int | None) -> Decision[JobFacts]:
+    """Return how a job comes to be: unpaid, and wanting its evaluation invoice."""
+    invoice = InvoiceWanted(eval_invoice_id(job_id), "eval", eval_msat)
+    facts = JobFacts(job_id, JobState.AWAITING_EVAL_PAYMENT, eval_msat, max_msat)
+    return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+
+
+def verdict(facts: JobFacts, quote: Quote) -> Accepted | Declined:
+    """Return what an agent's acceptance means at this price: the buyer's limit is law."""
+    if facts.max_msat is None or quote.total_msat <= facts.max_msat:
+        return Accepted(quote)
+    asked, limit = quote.total_msat // MSAT_PER_SAT, facts.max_msat // MSAT_PER_SAT
+    return Declined(
+        f"The work would cost up to {asked} sats, more than your maxSats of {limit}."
+        " Ask again with a higher limit or a shorter request."
+    )
+
+
+def awaits(state: JobState, purpose: str) -> JobEvent | None:
+    """Return the event that a settled invoice of this purpose is to a job, None if unawaited."""
+    event = JobEvent.EVAL_PAID if purpose == "eval" else JobEvent.WORK_PAID
+    return event if JOB.allows(state, event) else None
+
+
+def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
+    """Return what the event means in facts, money and promises. Raises IllegalTransition."""
+    before, after = facts, replace(facts, state=JOB.step(facts.state, event.kind))
+    match event:
+        case EvalPaid():
+            return Decision(after, promises=(Judge(after.id),))
+        case Accepted(quote):
+            return _accepted(replace(after, quote=quote), quote)
+        case Declined(reason):
+            earned = entries.eval_earned(after.id, after.eval_msat)
+            return Decision(replace(after, reason=reason), (earned,))
+        case WorkPaid():
+            return Decision(after, promises=(Work(after.id),))
+        case Finished(text, usage):
+            return _finished(replace(after, result=text), usage)
+        case Broke(reason):
+            return _broke(before, replace(after, error=reason))
+        case Lapsed(reason):
+            return Decision(replace(after, error=reason))
+        case Cancelled():
+            return Decision(
+                replace(after, error="Cancelled by the buyer."), dropped=(_open_invoice(before),)
+            )
+        case Recovered():
+            return Decision(after, promises=(_promise_of(after),))
+
+
+def _accepted(after: JobFacts, quote: Quote) -> Decision[JobFacts]:
+    invoice = InvoiceWanted(work_invoice_id(after.id), "work", quote.total_msat)
+    return Decision(
+        after,
+        (entries.eval_earned(after.id, after.eval_msat),),
+        (CreateInvoice(invoice.id),),
+        (invoice,),
+    )
+
+
+def _finished(after: JobFacts, usage: Usage) -> Decision[JobFacts]:
+    quote = _quoted(after)
+    charge = make_charge(quote, usage, quote.total_msat)
+    back = Owed(f"{after.id}:surplus", "surplus", charge.surplus_msat)
+    entry = entries.work_charged(after.id, charge.total_msat, back.amount_msat, back.id)
+    owed = (back,) if back.amount_msat else ()
+    return Decision(replace(after, charge=charge), (entry,), owed=owed)
+
+
+def _broke(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
+    if before.state is JobState.EVALUATING:
+        back = Owed(f"{after.id}:unjudged", "not evaluated", before.eval_msat)
+    else:
+        back = Owed(f"{after.id}:undone", "not done", _quoted(before).total_msat)
+    entry = entries.owed_back(after.id, back.amount_msat, back.id)
+    return Decision(after, (entry,), owed=(back,))
+
+
+def _open_invoice(facts: JobFacts) -> str:
+    if facts.state is JobState.AWAITING_EVAL_PAYMENT:
+        return eval_invoice_id(facts.id)
+    return work_invoice_id(facts.id)
+
+
+def _promise_of(facts: JobFacts) -> Promise:
+    match facts.state:
+        case JobState.EVALUATING:
+            return Judge(facts.id)
+        case JobState.EXECUTING:
+            return Work(facts.id)
+        case _:
+            return CreateInvoice(_open_invoice(facts))
+
+
+def _quoted(facts: JobFacts) -> Quote:
+    if facts.quote is None:
+        raise ValueError(f"job {facts.id} has no quote in {facts.state}")
+    return facts.quote

@@ -1,0 +1,3 @@
+"""What every test may ask for: real parts, one Postgres for all, one empty database each."""
+
+pytest_plugins = ["tests.database_fixtures", "tests.agent_fixtures", "tests.rail_fixtures"]

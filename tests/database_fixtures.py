@@ -1,0 +1,51 @@
+"""A real Postgres for the whole run, and a fresh database, migrated, for each test that asks."""
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy
+
+from db.embedded import EmbeddedPostgres
+from db.engine import Database
+from db.migrate import migrate
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The libpq URL of a throw-away cluster, whose template database is migrated."""
+    with tempfile.TemporaryDirectory(prefix="boltwork-test-") as folder:
+        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
+        url = cluster.start()
+        try:
+            migrate(url)
+            yield url
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of an empty, migrated database of the test's own."""
+    name = f"test_{next(_numbers)}"
+    template = sqlalchemy.make_url(postgres)
+    admin = template.set(database="postgres").render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template.database}".encode())
+    yield template.set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """An open Database over an empty, migrated database."""
+    database = Database(database_url)
+    await database.open()
+    yield database
+    await database.close()

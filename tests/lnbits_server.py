@@ -1,0 +1,219 @@
+"""A real LNbits for the tests, with two funded wallets: ours and the buyer's.
+
+It lives in a virtual environment of its own (it pins other libraries than we do), made once from
+the hash-pinned lock; it listens on 127.0.0.1, keeps its data in a temporary folder, and dies with
+the tests. It brings no node: payments between its wallets are real to it, and no bitcoin moves.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+ROOT = Path(__file__).parent.parent
+LOCK = ROOT / "scripts" / "lock" / "lnbits.txt"
+VENV = ROOT / ".cache" / "lnbits-venv"
+FUNDS_SAT = 100_000
+READY_WITHIN_S = 90
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """A wallet, with the keys that open it."""
+
+    id: str
+    adminkey: str
+    inkey: str
+
+
+def installed_python() -> Path:
+    """Return the interpreter of LNbits' virtual environment, made first when it is missing."""
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    marker = VENV / "installed"
+    VENV.parent.mkdir(exist_ok=True)
+    # Two test runs at once would write into one folder: the second waits for the first.
+    with VENV.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not marker.exists() or marker.read_text() != wanted:
+            shutil.rmtree(VENV, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+            pip = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+            # The lock is whole, and pip's own resolver does not see that pydantic[email] is in it.
+            options = ["--quiet", "--no-deps", "--require-hashes", "-r", LOCK]
+            subprocess.run([*pip, "install", *options], check=True)
+            marker.write_text(wanted)
+    return VENV / "bin" / "python"
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class LnbitsServer:
+    """One LNbits process. `us` and `buyer` are two users' wallets, funded alike."""
+
+    us: Wallet
+    buyer: Wallet
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.folder = folder
+        self.log = folder / "lnbits.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._python = python
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> AsyncIterator["LnbitsServer"]:
+        """Give a server that is ready and funded, and end it and its data afterwards."""
+        python = await asyncio.to_thread(installed_python)
+        with tempfile.TemporaryDirectory(prefix="lnbits-") as folder:
+            server = cls(Path(folder), python)
+            try:
+                await server.start()
+                await server._bootstrap()
+                yield server
+            finally:
+                await server.stop()
+                await server._http.aclose()
+
+    async def start(self) -> None:
+        """Start the process and wait until it answers."""
+        self._process = self._spawn()
+        async with asyncio.timeout(READY_WITHIN_S):
+            while not await self._answers():
+                if self._process.poll() is not None:
+                    raise RuntimeError(f"LNbits ended:\n{self.log.read_text()[-4_000:]}")
+                await asyncio.sleep(0.1)
+
+    async def stop(self) -> None:
+        """End the process: politely, then not."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, 10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+    async def restart(self) -> None:
+        """Stop it and start it again on the same data and the same port."""
+        await self.stop()
+        await self.start()
+
+    async def pay(self, wallet: Wallet, bolt11: str) -> dict[str, Any]:
+        """Let a wallet pay an invoice; returns the payment as LNbits tells it."""
+        body = {"out": True, "bolt11": bolt11}
+        return await self._ask("POST", "/api/v1/payments", wallet.adminkey, body)
+
+    async def create_invoice(self, wallet: Wallet, amount_sat: int, expiry_s: int = 600) -> str:
+        """Let a wallet make an invoice; returns its BOLT11."""
+        body = {"out": False, "amount": amount_sat, "memo": "test", "expiry": expiry_s}
+        made = await self._ask("POST", "/api/v1/payments", wallet.adminkey, body)
+        return str(made["bolt11"])
+
+    async def payment(self, wallet: Wallet, payment_hash: str) -> dict[str, Any]:
+        """Return what LNbits tells this wallet about a payment."""
+        return await self._ask("GET", f"/api/v1/payments/{payment_hash}", wallet.adminkey)
+
+    async def balance_msat(self, wallet: Wallet) -> int:
+        """Return what a wallet holds."""
+        return int((await self._ask("GET", "/api/v1/wallet", wallet.adminkey))["balance"])
+
+    async def _ask(
+        self, method: str, path: str, key: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        answer = await self._http.request(method, path, json=body, headers={"X-Api-Key": key})
+        if answer.is_error:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
+        result: dict[str, Any] = answer.json()
+        return result
+
+    async def _answers(self) -> bool:
+        try:
+            # Before its first user exists it redirects everything to a page that makes one.
+            return not (await self._http.get("/api/v1/health")).is_error
+        except httpx2.TransportError:
+            return False
+
+    async def _bootstrap(self) -> None:
+        password = "a password of the tests"
+        names = {"username": "operator", "password": password, "password_repeat": password}
+        answer = await self._http.put("/api/v1/auth/first_install", json=names)
+        answer.raise_for_status()
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self.us = await self._funded_wallet("boltwork")
+        self.buyer = await self._funded_wallet("buyer")
+        # Its access token would win over the key of a wallet.
+        del self._http.headers["Authorization"]
+        self._http.cookies.clear()
+
+    async def _funded_wallet(self, username: str) -> Wallet:
+        user = (await self._http.post("/users/api/v1/user", json={"username": username})).json()
+        made = await self._http.post(f"/users/api/v1/user/{user['id']}/wallet", json={})
+        wallet = Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
+        funds = {"id": wallet.id, "amount": FUNDS_SAT}
+        (await self._http.put("/users/api/v1/balance", json=funds)).raise_for_status()
+        return wallet
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # From the main thread: the kernel ends the child when the thread that made it ends.
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [self._python, "-m", "uvicorn", "lnbits.__main__:app", "--loop", "uvloop",
+                 "--host", "127.0.0.1", "--port", str(self.port)],
+                cwd=self._site_packages(),  # it mounts the relative path lnbits/static
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            )  # fmt: skip
+
+    def _site_packages(self) -> Path:
+        [folder] = self._python.parent.parent.glob("lib/python*/site-packages")
+        return folder
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.defpath,
+            "HOME": str(self.folder),
+            "LNBITS_BACKEND_WALLET_CLASS": "FakeWallet",
+            "LNBITS_DATA_FOLDER": str(self.folder / "data"),
+            "LNBITS_EXTENSIONS_PATH": str(self.folder / "extensions"),
+            "LNBITS_BASEURL": f"{self.url}/",
+            "LNBITS_ADMIN_UI": "true",
+            "LNBITS_RATE_LIMIT_NO": "1000000",
+            "LNBITS_CALLBACK_URL_RULES": r'["https?://127\\.0\\.0\\.1(:\\d+)?"]',
+            "LNBITS_CALLBACK_ALLOW_PRIVATE_IPS": "true",
+            "LNBITS_AUDIT_ENABLED": "false",
+            # It would call out when it starts.
+            "LNBITS_EXTENSIONS_MANIFESTS": "[]",
+            "LNBITS_WASM_EXTENSIONS_MANIFESTS": "[]",
+            "LNBITS_PRICE_AGGREGATOR_ENABLED": "false",
+            "LNBITS_EXCHANGE_RATE_PROVIDERS": "[]",
+        }

@@ -1,0 +1,95 @@
+"""The units and the one rounding rule."""
+
+from datetime import UTC, datetime
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pricing.money import (
+    MICROUSD_PER_USD,
+    MSAT_PER_SAT,
+    SAT_PER_BTC,
+    BtcPrice,
+    MicroUsd,
+    ceil_div,
+    msat_to_sats,
+    sats_to_msat,
+    usd_number,
+)
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+prices = st.integers(1, 100_000_000 * MICROUSD_PER_USD)
+costs_microusd = st.integers(0, 10**15)
+
+
+def price(microusd_per_btc: int) -> BtcPrice:
+    return BtcPrice(MicroUsd(microusd_per_btc), NOW, ("a", "b", "c"))
+
+
+@given(st.integers(-(10**30), 10**30), st.integers(1, 10**30))
+def test_ceil_div_is_the_least_whole_number_not_below(numerator: int, denominator: int) -> None:
+    """Division of money rounds up, exactly, whatever the size of the numbers."""
+    result = ceil_div(numerator, denominator)
+    exact = Fraction(numerator, denominator)
+    assert result - 1 < exact <= result
+
+
+@pytest.mark.parametrize("denominator", [0, -1, -(10**9)])
+def test_ceil_div_refuses_what_is_not_positive(denominator: int) -> None:
+    """Money is never divided by zero, nor by less."""
+    with pytest.raises(ValueError, match="cannot divide money"):
+        ceil_div(1, denominator)
+
+
+@given(st.integers(0, 21_000_000 * SAT_PER_BTC))
+def test_sats_and_msat_are_the_same_amount(amount_sat: int) -> None:
+    """Whole sats become msat and come back unchanged."""
+    assert msat_to_sats(sats_to_msat(amount_sat)) == amount_sat
+
+
+@given(st.integers(0, 10**15), st.integers(1, MSAT_PER_SAT - 1))
+def test_a_fraction_of_a_sat_never_reaches_the_wire(amount_sat: int, rest_msat: int) -> None:
+    """An amount with a fraction of a sat is refused, not rounded a second time."""
+    with pytest.raises(ValueError, match="not a whole number of sats"):
+        msat_to_sats(amount_sat * MSAT_PER_SAT + rest_msat)
+
+
+@given(prices, costs_microusd)
+def test_a_dollar_amount_is_rounded_up_once_to_a_whole_sat(rate: int, cost_microusd: int) -> None:
+    """A charge covers its cost in dollars, by less than one sat too much, and is at least a sat."""
+    sats = msat_to_sats(price(rate).to_msat(cost_microusd))
+    exact = Fraction(cost_microusd * SAT_PER_BTC, rate)
+    assert sats >= 1
+    assert sats >= exact
+    assert sats == 1 or sats - 1 < exact
+
+
+@given(prices, costs_microusd, costs_microusd)
+def test_a_higher_cost_is_never_cheaper(rate: int, one_microusd: int, other_microusd: int) -> None:
+    """At one bitcoin price, msat grow with dollars."""
+    low, high = sorted((one_microusd, other_microusd))
+    assert price(rate).to_msat(low) <= price(rate).to_msat(high)
+
+
+@given(prices, prices, costs_microusd)
+def test_a_dearer_bitcoin_never_costs_more_msat(one: int, other: int, cost_microusd: int) -> None:
+    """For one dollar amount, msat fall as the price of a bitcoin rises."""
+    low, high = sorted((one, other))
+    assert price(high).to_msat(cost_microusd) <= price(low).to_msat(cost_microusd)
+
+
+@pytest.mark.parametrize("microusd_per_btc", [0, -1])
+def test_a_bitcoin_is_worth_something(microusd_per_btc: int) -> None:
+    """A price that is not positive cannot be made."""
+    with pytest.raises(ValueError, match="must be positive"):
+        price(microusd_per_btc)
+
+
+def test_an_example_by_hand() -> None:
+    """At 100,000 USD, 0.012346 USD is 12.346 sats, and so 13."""
+    assert price(100_000 * MICROUSD_PER_USD).to_msat(12_346) == 13_000
+    assert price(100_000 * MICROUSD_PER_USD).to_msat(12_000) == 12_000
+    assert price(100_000 * MICROUSD_PER_USD).to_msat(0) == 1_000
+    assert usd_number(12_346) == 0.012346

@@ -1,0 +1,58 @@
+"""The scripts and the locks: what a stranger runs first, and what it is allowed to install."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMES = ["scripts/" + name for name in ("setup", "run", "demo", "test", "check", "relock")]
+BASH = [*NAMES, ".ci/run"]
+LOCKS = sorted((ROOT / "scripts" / "lock").glob("*.txt"))
+
+
+@pytest.mark.parametrize("name", BASH)
+def test_bash(name: str) -> None:
+    """Each script is valid bash, can be executed, stops at the first error and works from
+    anywhere."""
+    path = ROOT / name
+    subprocess.run(["bash", "-n", path], check=True)
+    text = path.read_text()
+    assert text.startswith("#!/usr/bin/env bash\n# ")
+    assert "\nset -euo pipefail\n" in text and 'cd "$(dirname "${BASH_SOURCE[0]}")/.."' in text
+    assert path.stat().st_mode & 0o111 == 0o111
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+def test_lock(path: Path) -> None:
+    """A lock names no place that packages come from; it pins each one, and gives its hash."""
+    text = path.read_text()
+    assert "://" not in text and "--index-url" not in text and "--find-links" not in text
+    logical = re.sub(r"(?m)^\s*#.*\n?", "", text).replace("\\\n", " ").splitlines()
+    requirements = [line for line in logical if line.strip()]
+    assert requirements
+    for line in requirements:
+        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", line)
+
+
+def test_every_install_checks_hashes() -> None:
+    """No script installs a package without its hash, but for Boltwork itself."""
+    for name in BASH:
+        text = (ROOT / name).read_text().replace("\\\n", " ")
+        for line in re.findall(r"(?m)^\s*(?:install|.*pip\S*\s+install) .*", text):
+            assert "--require-hashes" in line or "-e ." in line or '"$@"' in line, line
+
+
+def test_setup_is_instant_when_nothing_changed() -> None:
+    """scripts/setup says that there is nothing to do when that is so, and says it at once."""
+    setup = ROOT / "scripts" / "setup"
+    subprocess.run([setup, "dev"], check=True, capture_output=True)
+    took = []
+    for kind in ("dev", "app", "dev"):
+        begun = time.perf_counter()
+        said = subprocess.run([setup, kind], check=True, capture_output=True, text=True, cwd="/")
+        took.append(time.perf_counter() - begun)
+        assert said.stdout == "Nothing to do: .venv is up to date.\n" and not said.stderr
+    assert min(took) < 0.2
