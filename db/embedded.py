@@ -124,8 +124,6 @@ class EmbeddedPostgres:
         account = server_account()
         # 0711 lets nobody through to the cluster; every file in here is closed on its own.
         self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
         with self._lock() as lock:
             binaries = self._binaries(account)
             password = self._password()
@@ -137,6 +135,8 @@ class EmbeddedPostgres:
                     f"{self.cluster.resolve()}: undo the change of its permissions."
                 )
             _drop_stale_pid_file(self.cluster)
+            if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
+                self.log.replace(self.log.with_suffix(".log.1"))
             self._process, port = self._serve(binaries, account, lock)
         try:
             self._url = _url(password, port)
@@ -192,7 +192,7 @@ class EmbeddedPostgres:
     def _password(self) -> str:
         path = self.data_dir / "postgres.password"
         if not path.exists():
-            if self.cluster.exists():
+            if os.path.lexists(self.cluster):
                 raise EmbeddedPostgresError(
                     f"{path} is missing and the database in {self.cluster} opens to nothing else: "
                     f"put the file back."

@@ -12,6 +12,7 @@ import psycopg
 import sqlalchemy
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -116,6 +117,11 @@ class Database:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""
         rows = await self.read_all(query, **values)
         return rows[0] if rows else None
+
+
+async def execute(tx: Tx, statement: Executable, values: dict[str, Any]) -> CursorResult[Any]:
+    """Run one statement that is not about rows of a table, in this transaction."""
+    return await (await tx.connection()).execute(statement, values)
 
 
 async def _autocommit(connection: psycopg.AsyncConnection[DictRow]) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from db.engine import Tx
+from db.engine import Tx, execute
 
 LIFE = timedelta(hours=24)
 
@@ -42,12 +42,12 @@ async def claim(
     Two requests with one key wait for each other here: the second sees what the first one made.
     """
     values = {"caller": caller, "key": key, "sha": body_sha256, "made": made, "now": now}
-    if (await tx.execute(_CLAIM, values)).one_or_none() is not None:
+    if (await execute(tx, _CLAIM, values)).one_or_none() is not None:
         return Fresh()
-    old = (await tx.execute(_OLD, {"caller": caller, "key": key})).one()
+    old = (await execute(tx, _OLD, {"caller": caller, "key": key})).one()
     return Replayed(old.made) if old.body_sha256 == body_sha256 else Clashed()
 
 
 async def purge(tx: Tx, now: datetime) -> None:
     """Forget keys older than a day."""
-    await tx.execute(_PURGE, {"before": now - LIFE})
+    await execute(tx, _PURGE, {"before": now - LIFE})

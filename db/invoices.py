@@ -7,7 +7,7 @@ from psycopg.rows import DictRow
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from db.engine import Database, Tx
+from db.engine import Database, Tx, execute
 from db.tables import Invoice
 from statemachine.decision import InvoiceWanted
 from statemachine.invoice import InvoiceFacts, InvoiceState
@@ -99,7 +99,7 @@ async def take_due(tx: Tx, now: datetime, pace: Pace, limit: int) -> list[str]:
         "forget_before": now - pace.forget,
         "limit": limit,
     }
-    rows = (await tx.execute(_DUE, values)).all()
+    rows = (await execute(tx, _DUE, values)).all()
     return [row.payment_hash for row in rows if row.payment_hash]
 
 
@@ -108,7 +108,7 @@ _ASK_ALL = text("UPDATE invoice SET check_at = :now, checks = 0 WHERE state = 'o
 
 async def ask_all(tx: Tx, now: datetime) -> None:
     """Make every open invoice due at once: the rail's channel was away, and replays nothing."""
-    await tx.execute(_ASK_ALL, {"now": now})
+    await execute(tx, _ASK_ALL, {"now": now})
 
 
 async def lapsed(db: Database, now: datetime, limit: int) -> list[DictRow]:

@@ -7,7 +7,7 @@ from psycopg.rows import DictRow
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from db.engine import Database, Tx
+from db.engine import Database, Tx, execute
 from db.tables import Job, JobHistory
 from pricing.money import MicroUsd, Msat
 from pricing.quote import Charge, Quote
@@ -68,7 +68,7 @@ async def touch(tx: Tx, job: Job, event: str, now: datetime) -> None:
     job.updated_at = now
     tx.add(_line(facts_of(job), job.version, event, now))
     await tx.flush()
-    await tx.execute(_NOTIFY, {"channel": CHANNEL, "job_id": job.id})
+    await execute(tx, _NOTIFY, {"channel": CHANNEL, "job_id": job.id})
 
 
 def _line(facts: JobFacts, version: int, event: str, now: datetime) -> JobHistory:

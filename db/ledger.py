@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from db.engine import Database, Tx
+from db.engine import Database, Tx, execute
 from statemachine.entries import Entry
 
 _ENTRY = text(
@@ -46,7 +46,7 @@ async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
     fresh: list[tuple[int, Entry]] = []
     for entry in entries:
         values = {"key": entry.key, "asset": entry.asset.value, "at": now}
-        entry_id = (await tx.execute(_ENTRY, values)).scalar_one_or_none()
+        entry_id = (await execute(tx, _ENTRY, values)).scalar_one_or_none()
         if entry_id is not None:
             fresh.append((entry_id, entry))
     legs = [(entry_id, posting) for entry_id, entry in fresh for posting in entry.postings]
@@ -59,8 +59,9 @@ async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
     asset = fresh[0][1].asset.value
     names = list(deltas)
     accounts = {"names": names, "kinds": [kinds[name].value for name in names], "asset": asset}
-    await tx.execute(_OPEN_ACCOUNTS, accounts)
-    await tx.execute(
+    await execute(tx, _OPEN_ACCOUNTS, accounts)
+    await execute(
+        tx,
         _POSTINGS,
         {
             "entries": [entry_id for entry_id, _ in legs],
@@ -69,7 +70,7 @@ async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
         },
     )
     changes = {"names": names, "deltas": list(deltas.values()), "asset": asset}
-    await tx.execute(_BALANCES, changes)
+    await execute(tx, _BALANCES, changes)
 
 
 @dataclass(frozen=True, slots=True)

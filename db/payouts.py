@@ -6,7 +6,7 @@ from psycopg.rows import DictRow
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from db.engine import Database, Tx
+from db.engine import Database, Tx, execute
 from db.tables import Payout, PayoutAttempt
 from statemachine.decision import Owed
 from statemachine.payout import PayoutFacts, PayoutState
@@ -102,7 +102,7 @@ _CALL = text(
 async def mark_called(tx: Tx, payout_id: str, number: int, now: datetime) -> bool:
     """Claim the one pay call of an attempt; False when somebody has claimed it already."""
     values = {"now": now, "id": payout_id, "n": number}
-    return (await tx.execute(_CALL, values)).one_or_none() is not None
+    return (await execute(tx, _CALL, values)).one_or_none() is not None
 
 
 _DUE = text(
@@ -120,4 +120,4 @@ async def take_due(
 ) -> list[tuple[str, int]]:
     """Return live attempts whose turn it is to be asked about; the next turn comes later."""
     values = {"now": now, "least_s": least_s, "most_s": most_s, "limit": limit}
-    return [(row.payout_id, row.number) for row in (await tx.execute(_DUE, values)).all()]
+    return [(row.payout_id, row.number) for row in (await execute(tx, _DUE, values)).all()]

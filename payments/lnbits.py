@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Final
 
-import orjson
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
@@ -21,6 +20,7 @@ from payments.lnbits_http import (
     NoAnswer,
     Told,
     read_payment,
+    read_push,
 )
 from payments.rail import Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
 from pricing.money import Msat, ceil_div, msat_to_sats
@@ -105,7 +105,7 @@ class LnbitsRail:
         memo = memo.encode()[:MEMO_BYTES].decode(errors="ignore")
         asked = {"out": False, "amount": amount_sat, "memo": memo, "expiry": expiry_s}
         try:
-            answer = await self._http.ask("POST", PAYMENTS, {**asked, "extra": {"boltwork": key}})
+            answer = await self._http.ask("POST", PAYMENTS, {**asked, "extra": {"key": key}})
         except NoAnswer as lost:
             return Unavailable(str(lost))
         if answer.status != 201:
@@ -114,13 +114,14 @@ class LnbitsRail:
             invoice = decode(answer.text("bolt11"))
         except BadInvoice as bad:
             return Unavailable(f"LNbits gave no valid invoice: {bad}")
-        # It echoes `extra`: an answer to another request is told by that.
-        extra = answer.body.get("extra")
+        told = read_payment(answer.body, invoice.payment_hash)
         if (
-            not isinstance(extra, dict)
-            or extra.get("boltwork") != key
-            or invoice.payment_hash != answer.text("payment_hash")
+            told is None
+            or told.status != "pending"
+            or told.amount_msat != amount_msat
             or invoice.amount_msat != amount_msat
+            # It echoes what it was sent: an answer to another request is told by that.
+            or told.key != key
         ):
             return Unavailable("LNbits gave another invoice than was asked for")
         if invoice.network != self.network:
@@ -221,7 +222,7 @@ class LnbitsRail:
                     self.push_is_up = True
                     yield None
                     async for message in channel:
-                        if (settled := _pushed(message)) is not None:
+                        if (settled := read_push(message)) is not None:
                             yield settled
             except (OSError, WebSocketException) as gone:
                 _push_logger.info("LNbits' push channel is gone: %s", type(gone).__name__)
@@ -348,12 +349,3 @@ def _outgoing(told: Told) -> Outcome:
     if told.status == "pending":
         return Pending()
     return told.settled() or Unknown("LNbits says paid, and shows no preimage of this hash")
-
-
-def _pushed(message: str | bytes) -> Settled | None:
-    try:
-        payment = orjson.loads(message)["payment"]
-        told = read_payment(payment, payment["payment_hash"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    return told.settled() if told is not None and told.amount_msat > 0 else None

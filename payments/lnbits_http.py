@@ -48,6 +48,7 @@ class Told(NamedTuple):
     fee_msat: int
     status: str
     preimage: str
+    key: str  # ours, that the invoice was asked for with
 
     def settled(self) -> Settled | None:
         """Return the proven payment: said to be final, with the preimage of its hash."""
@@ -140,4 +141,16 @@ def read_payment(said: object, payment_hash: str) -> Told | None:
     if status not in ("pending", "success", "failed"):
         return None
     proof = preimage if isinstance(preimage, str) else ""
-    return Told(payment_hash, amount_msat, fee_msat, status, proof)
+    extra = said.get("extra")
+    key = str(extra.get("key", "")) if isinstance(extra, dict) else ""
+    return Told(payment_hash, amount_msat, fee_msat, status, proof, key)
+
+
+def read_push(message: str | bytes) -> Settled | None:
+    """Return the incoming, final, proven payment that a message on the push channel tells of."""
+    try:
+        payment = orjson.loads(message)["payment"]
+        told = read_payment(payment, payment["payment_hash"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return told.settled() if told is not None and told.amount_msat > 0 else None

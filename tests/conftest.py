@@ -1,3 +1,8 @@
 """What every test may ask for: real parts, one Postgres for all, one empty database each."""
 
-pytest_plugins = ["tests.database_fixtures", "tests.agent_fixtures", "tests.rail_fixtures"]
+pytest_plugins = [
+    "tests.database_fixtures",
+    "tests.house_fixtures",
+    "tests.agent_fixtures",
+    "tests.rail_fixtures",
+]

@@ -109,10 +109,13 @@ def _strings(told: Any) -> None:
             part[name] = {"not": "that"} if isinstance(value, str) else str(value)
 
 
-def _failed(told: Any) -> None:
-    if "details" in told:
-        told.update(paid=False, status="failed")
-    _payment(told)["status"] = "failed"
+def _not_final(status: str) -> Callable[[Any], None]:
+    def change(told: Any) -> None:
+        if "details" in told:
+            told.update(paid=False, status=status)
+        _payment(told)["status"] = status
+
+    return change
 
 
 # The server hears of it and does it; its answer is changed.
@@ -123,7 +126,8 @@ CHANGED: dict[str, Callable[[Any], None]] = {
     "fractional amounts": _fraction,
     "negated amounts": _negative,
     "wrong types": _strings,
-    "says failed": _failed,
+    "says failed": _not_final("failed"),
+    "says pending": _not_final("pending"),
 }
 
 # The server hears of it and does it; its answer does not arrive whole.

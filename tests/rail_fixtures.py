@@ -137,7 +137,7 @@ def world(request: pytest.FixtureRequest) -> World:
     return lnbits_world(request.getfixturevalue("lnbits_rail"), request.getfixturevalue("lnbits"))
 
 
-async def next_push(pushes: AsyncIterator[Settled | None], within_s: float = 5) -> Settled | None:
+async def next_push(pushes: AsyncIterator[Settled | None], within_s: float = 10) -> Settled | None:
     """Return the next thing a rail pushes."""
     async with asyncio.timeout(within_s):
         return await anext(pushes)

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import bolt11 as lightning
@@ -95,7 +96,7 @@ def test_reads_the_example_of_the_standard() -> None:
         lambda t: f"LIGHTNING:{t.upper()}",
     ],
 )
-def test_takes_an_invoice_as_wallets_give_it(dress) -> None:  # type: ignore[no-untyped-def]
+def test_takes_an_invoice_as_wallets_give_it(dress: Callable[[str], str]) -> None:
     """Capitals throughout, space around it and the prefix lightning: change nothing."""
     assert decode(dress(make())) == decode(make())
 

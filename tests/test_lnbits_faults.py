@@ -11,22 +11,22 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from payments.bolt11 import decode
-from payments.lnbits import LEAST_FEE_LIMIT_MSAT, LnbitsRail, _pushed
-from payments.lnbits_http import read_payment
-from payments.rail import Failed, Opened, Settled, Unavailable, Unknown
+from payments.lnbits import LEAST_FEE_LIMIT_MSAT, LnbitsRail
+from payments.rail import Failed, Opened, Pending, Settled, Unavailable, Unknown
 from pricing.money import Msat
 from tests.fault_proxy import CHANGED, LOST, UNHEARD, FaultProxy, never_accepting
 from tests.lnbits_server import LnbitsServer
 from tests.rail_fixtures import next_push, wall_clock
 
 TIMEOUT_S = 0.6
+ENDLESS = {"hang", "slow drip"}
 PAYMENTS = "/api/v1/payments"
 NOT_SENT = {"401", "403", "404", "429", "429 with Retry-After"}
-EVERY_FAULT = [*UNHEARD, *LOST, *CHANGED, "previous answer"]
+WRONG = [fault for fault in CHANGED if fault != "says pending"]  # that is an answer like another
+EVERY_FAULT = [*UNHEARD, *LOST, *WRONG, "previous answer"]
+SOME = ["hang", "reset", "401", "429", "502", "200 with HTML", "truncated JSON", "a megabyte"]
 
 
 @dataclass
@@ -34,17 +34,24 @@ class Faulty:
     """A rail whose calls pass through the proxy, and what it did before anything went wrong."""
 
     rail: LnbitsRail
+    hasty: LnbitsRail
     proxy: FaultProxy
     server: LnbitsServer
     received: Settled
     sent: Settled
+
+    def facing(self, fault: str) -> LnbitsRail:
+        """Return the rail to meet a fault with: one that gives up soon, if it takes for ever."""
+        return self.hasty if fault in ENDLESS else self.rail
 
 
 @pytest.fixture(scope="module")
 async def faulty_once(lnbits: LnbitsServer) -> AsyncIterator[Faulty]:
     """One rail behind one proxy, with an invoice that was paid and a payment that was made."""
     async with FaultProxy.before(lnbits.url) as proxy:
-        rail = LnbitsRail(proxy.url, lnbits.us.adminkey, clock=wall_clock, timeout_s=TIMEOUT_S)
+        key = lnbits.us.adminkey
+        rail = LnbitsRail(proxy.url, key, clock=wall_clock)
+        hasty = LnbitsRail(proxy.url, key, clock=wall_clock, timeout_s=TIMEOUT_S)
         opened = await rail.create_invoice("before", Msat(11_000), "x", 600)
         assert isinstance(opened, Opened)
         await lnbits.pay(lnbits.buyer, opened.bolt11)
@@ -53,8 +60,11 @@ async def faulty_once(lnbits: LnbitsServer) -> AsyncIterator[Faulty]:
         bolt11 = await lnbits.create_invoice(lnbits.buyer, 200)
         sent = await rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT)
         assert isinstance(received, Settled) and isinstance(sent, Settled)
-        yield Faulty(rail, proxy, lnbits, received, sent)
+        while await hasty.pay(bolt11, LEAST_FEE_LIMIT_MSAT) != sent:
+            pass
+        yield Faulty(rail, hasty, proxy, lnbits, received, sent)
         await rail.close()
+        await hasty.close()
 
 
 @pytest.fixture
@@ -75,10 +85,8 @@ async def test_creating(faulty: Faulty, fault: str) -> None:
     if fault == "previous answer":  # the very same amount, a moment ago
         assert isinstance(await faulty.rail.create_invoice("k0", Msat(7_000), "x", 60), Opened)
     faulty.proxy.inject(fault, "POST")
-    outcome = await faulty.rail.create_invoice("k1", Msat(7_000), "x", 60)
-    # These two change what creating does not look at: no payment is claimed, no status believed.
-    harmless = {"paid without preimage", "paid with a wrong preimage", "says failed"}
-    assert isinstance(outcome, Opened if fault in harmless else Unavailable), outcome
+    outcome = await faulty.facing(fault).create_invoice("k1", Msat(7_000), "x", 60)
+    assert isinstance(outcome, Unavailable), outcome
     assert isinstance(await faulty.rail.create_invoice("k2", Msat(7_000), "x", 60), Opened)
 
 
@@ -88,7 +96,7 @@ async def test_looking_up_an_invoice(faulty: Faulty, fault: str) -> None:
     if fault == "previous answer":
         await faulty.rail.look_up_payment(faulty.sent.payment_hash)
     faulty.proxy.inject(fault, "GET")
-    outcome = await faulty.rail.look_up_invoice(faulty.received.payment_hash)
+    outcome = await faulty.facing(fault).look_up_invoice(faulty.received.payment_hash)
     assert isinstance(outcome, Unknown), outcome
     assert await faulty.rail.look_up_invoice(faulty.received.payment_hash) == faulty.received
 
@@ -99,7 +107,7 @@ async def test_looking_up_a_payment(faulty: Faulty, fault: str) -> None:
     if fault == "previous answer":
         await faulty.rail.look_up_invoice(faulty.received.payment_hash)
     faulty.proxy.inject(fault, "GET")
-    outcome = await faulty.rail.look_up_payment(faulty.sent.payment_hash)
+    outcome = await faulty.facing(fault).look_up_payment(faulty.sent.payment_hash)
     assert isinstance(outcome, Failed if fault == "says failed" else Unknown), outcome
     assert await faulty.rail.look_up_payment(faulty.sent.payment_hash) == faulty.sent
 
@@ -112,7 +120,7 @@ async def test_paying(faulty: Faulty, fault: str) -> None:
     before_msat = await faulty.server.balance_msat(faulty.server.us)
     bolt11 = await faulty.server.create_invoice(faulty.server.buyer, 5)
     faulty.proxy.inject(fault, "POST")
-    outcome = await faulty.rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT)
+    outcome = await faulty.facing(fault).pay(bolt11, LEAST_FEE_LIMIT_MSAT)
     assert isinstance(outcome, Failed if fault in NOT_SENT else Unknown), outcome
     if isinstance(outcome, Failed):
         assert await faulty.server.balance_msat(faulty.server.us) == before_msat
@@ -128,15 +136,15 @@ async def test_paying(faulty: Faulty, fault: str) -> None:
 async def test_asking_for_the_balance(faulty: Faulty, fault: str) -> None:
     """A balance that is not a whole, positive number of msat is Unknown."""
     faulty.proxy.inject(fault, "GET")
-    assert isinstance(await faulty.rail.balance_msat(), Unknown)
+    assert isinstance(await faulty.facing(fault).balance_msat(), Unknown)
     assert isinstance(await faulty.rail.balance_msat(), int)
 
 
-@pytest.mark.parametrize("fault", [*UNHEARD, *LOST])
+@pytest.mark.parametrize("fault", SOME)
 async def test_asking_for_health(faulty: Faulty, fault: str) -> None:
     """Whatever goes wrong is a reason not to be healthy, and none of them names the key."""
     faulty.proxy.inject(fault, "GET")
-    health = await faulty.rail.healthy()
+    health = await faulty.facing(fault).healthy()
     assert isinstance(health, Unavailable)
     assert faulty.server.us.adminkey not in health.reason
     assert await faulty.rail.healthy() is None
@@ -172,7 +180,7 @@ async def test_refused_connections(faulty: Faulty) -> None:
 
 @pytest.mark.parametrize("where", ["nobody accepts", "no such name"])
 async def test_connections_that_never_come_about(lnbits: LnbitsServer, where: str) -> None:
-    """A name that is not found and a server that never accepts are told apart from a lost answer."""
+    """Where nobody can have heard of it, a payment is Failed and not merely Unknown."""
     bolt11 = await lnbits.create_invoice(lnbits.buyer, 3)
     with never_accepting() as nowhere:
         url = nowhere if where == "nobody accepts" else "http://lnbits.invalid"
@@ -201,12 +209,12 @@ async def test_away_is_unknown_once_something_may_have_been_sent(faulty: Faulty)
 # -------------------------------------------------------------- settled after the answer
 
 
-@pytest.mark.parametrize("fault", [*LOST, *CHANGED])
+@pytest.mark.parametrize("fault", [*LOST, *WRONG])
 async def test_what_was_sent_is_found_by_another_process(faulty: Faulty, fault: str) -> None:
-    """A process that starts after the answer was lost looks the payment up, and finds it settled."""
+    """A process that starts after the answer was lost finds the payment settled."""
     bolt11 = await faulty.server.create_invoice(faulty.server.buyer, 3)
     faulty.proxy.inject(fault, "POST")
-    assert isinstance(await faulty.rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT), Unknown)
+    assert isinstance(await faulty.facing(fault).pay(bolt11, LEAST_FEE_LIMIT_MSAT), Unknown)
     other = LnbitsRail(faulty.proxy.url, faulty.server.us.adminkey, clock=wall_clock)
     found = await other.look_up_payment(decode(bolt11).payment_hash)
     assert isinstance(found, Settled) and found.amount_msat == 3_000
@@ -215,22 +223,30 @@ async def test_what_was_sent_is_found_by_another_process(faulty: Faulty, fault: 
     await other.close()
 
 
-@pytest.mark.parametrize("fault", [*UNHEARD, *LOST, "wrong types", "fractional amounts"])
+@pytest.mark.parametrize("fault", [*SOME, "wrong types"])
 async def test_nothing_is_sent_when_the_fee_reserve_cannot_be_learnt(
     faulty: Faulty, fault: str
 ) -> None:
     """Before anything is sent the fee reserve is known: else the payment is not begun."""
-    rail = LnbitsRail(
-        faulty.proxy.url, faulty.server.us.adminkey, clock=wall_clock, timeout_s=TIMEOUT_S
-    )
+    timeout_s = TIMEOUT_S if fault in ENDLESS else 10
+    key = faulty.server.us.adminkey
+    rail = LnbitsRail(faulty.proxy.url, key, clock=wall_clock, timeout_s=timeout_s)
     bolt11 = await faulty.server.create_invoice(faulty.server.buyer, 3)
     faulty.proxy.inject(fault, "GET", f"{PAYMENTS}/fee-reserve")
-    if fault == "fractional amounts":  # the proxy changes no field that this answer has
-        assert isinstance(await rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT), Settled)
-    else:
-        assert isinstance(await rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT), Failed)
-        assert faulty.proxy.calls["POST", PAYMENTS] == 0
+    assert isinstance(await rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT), Failed)
+    assert faulty.proxy.calls["POST", PAYMENTS] == 0
     await rail.close()
+
+
+async def test_a_payment_under_way_is_pending(faulty: Faulty) -> None:
+    """While LNbits' node is still trying, a payment is Pending; in the end it is Settled."""
+    bolt11 = await faulty.server.create_invoice(faulty.server.buyer, 3)
+    faulty.proxy.inject("says pending")
+    assert await faulty.rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT) == Pending()
+    payment_hash = decode(bolt11).payment_hash
+    faulty.proxy.inject("says pending")
+    assert await faulty.rail.look_up_payment(payment_hash) == Pending()
+    assert isinstance(await faulty.rail.look_up_payment(payment_hash), Settled)
 
 
 # ----------------------------------------------------------------------------- told well
@@ -267,7 +283,7 @@ async def test_no_secret_is_logged(faulty: Faulty, caplog: pytest.LogCaptureFixt
     told = await faulty.server.payment(faulty.server.us, opened.payment_hash)
     faulty.proxy.cut_websockets()
     assert await next_push(pushes) is None
-    await pushes.aclose()  # type: ignore[attr-defined]
+    await pushes.aclose()
     assert faulty.server.us.adminkey not in caplog.text
     assert str(told["details"]["preimage"]) not in caplog.text
 
@@ -287,36 +303,21 @@ async def test_pushes_come_back_after_a_cut(faulty: Faulty) -> None:
     await faulty.server.pay(faulty.server.buyer, opened.bolt11)
     pushed = await next_push(pushes)
     assert pushed is not None and pushed.payment_hash == opened.payment_hash
-    await pushes.aclose()  # type: ignore[attr-defined]
+    await pushes.aclose()
 
 
 @pytest.mark.parametrize("fault", ["404", "502", "reset", "200 with HTML", "not HTTP", "hang"])
 async def test_pushes_survive_a_connection_that_goes_wrong(faulty: Faulty, fault: str) -> None:
     """A channel that cannot be opened is tried again, and is not said to be up meanwhile."""
     faulty.proxy.inject(fault, "GET", "/api/v1/ws/")
-    pushes = faulty.rail.pushes()
+    rail = faulty.facing(fault)
+    pushes = rail.pushes()
+    assert not rail.push_is_up
     assert await next_push(pushes) is None
-    assert faulty.proxy.calls["GET", f"/api/v1/ws/{faulty.server.us.adminkey}"] == 2
-    await pushes.aclose()  # type: ignore[attr-defined]
-    assert not faulty.rail.push_is_up
-
-
-async def test_an_unpaid_an_outgoing_and_a_forged_message_are_not_payments(faulty: Faulty) -> None:
-    """Only an incoming payment, said to be final, with its own preimage, is pushed."""
-    good = {
-        "payment_hash": faulty.received.payment_hash, "amount": 11_000, "fee": 0,
-        "status": "success", "preimage": faulty.received.preimage,
-    }  # fmt: skip
-    assert _pushed(json.dumps({"payment": good})) == faulty.received
-    for changed in (
-        {"amount": -11_000}, {"amount": 11.5}, {"amount": "11000"}, {"amount": True},
-        {"amount": 0}, {"status": "pending"}, {"status": "failed"}, {"status": None},
-        {"preimage": None}, {"preimage": "ab" * 32}, {"preimage": faulty.sent.preimage},
-        {"payment_hash": faulty.sent.payment_hash}, {"payment_hash": None}, {"fee": None},
-    ):  # fmt: skip
-        assert _pushed(json.dumps({"payment": good | changed})) is None, changed
-    for junk in ("", "[]", "null", '"payment"', '{"payment": null}', '{"payment": []}', "{", "\0"):
-        assert _pushed(junk) is None
+    assert rail.push_is_up
+    assert faulty.proxy.calls["GET", f"/api/v1/ws/{faulty.server.us.adminkey}"] >= 2
+    await pushes.aclose()
+    assert not rail.push_is_up
 
 
 async def test_whoever_can_write_to_the_channel_settles_nothing(faulty: Faulty) -> None:
@@ -335,7 +336,7 @@ async def test_whoever_can_write_to_the_channel_settles_nothing(faulty: Faulty) 
     await faulty.server.pay(faulty.server.buyer, opened.bolt11)
     pushed = await next_push(pushes)
     assert pushed is not None and pushed.preimage != "00" * 32
-    await pushes.aclose()  # type: ignore[attr-defined]
+    await pushes.aclose()
 
 
 # ------------------------------------------------------------------------------- budgets
@@ -357,7 +358,7 @@ async def test_a_whole_job_costs_three_calls(faulty: Faulty) -> None:
     refund = await faulty.server.create_invoice(faulty.server.buyer, 4)
     assert isinstance(await faulty.rail.pay(refund, LEAST_FEE_LIMIT_MSAT), Settled)
     assert faulty.proxy.calls.total() == 3
-    await pushes.aclose()  # type: ignore[attr-defined]
+    await pushes.aclose()
 
 
 async def test_one_fee_reserve_bounds_the_others(faulty: Faulty) -> None:
@@ -369,37 +370,3 @@ async def test_one_fee_reserve_bounds_the_others(faulty: Faulty) -> None:
     bolt11 = await faulty.server.create_invoice(faulty.server.buyer, 777)
     assert isinstance(await faulty.rail.pay(bolt11, Msat(7_769)), Failed)
     assert faulty.proxy.calls["GET", f"{PAYMENTS}/fee-reserve"] == 1
-
-
-# ---------------------------------------------------------------------------- the parser
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=8,
-)
-payments = st.fixed_dictionaries(
-    {},
-    optional={
-        "payment_hash": st.just("ab" * 32) | json_values,
-        "amount": st.integers() | json_values,
-        "fee": st.integers() | json_values,
-        "status": st.sampled_from(["pending", "success", "failed"]) | json_values,
-        "preimage": st.text("0123456789abcdefABCDEF", min_size=63, max_size=65) | json_values,
-    },
-)
-
-
-@given(payments | json_values)
-def test_no_answer_settles_without_its_proof(said: object) -> None:
-    """Whatever JSON says, a payment is settled by the preimage of its hash and by nothing else."""
-    told = read_payment(said, "ab" * 32)
-    if told is not None:
-        assert told.settled() is None  # nobody knows the preimage of ab…ab
-        assert isinstance(told.amount_msat, int) and told.amount_msat != 0
-
-
-@given(st.binary(max_size=200) | st.text(max_size=200))
-def test_no_message_on_the_push_channel_raises(message: bytes | str) -> None:
-    """Any bytes on the channel are a payment or nothing."""
-    assert _pushed(message) is None

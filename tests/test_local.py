@@ -145,7 +145,7 @@ async def test_the_loop_goes_on_while_the_model_loads_and_writes() -> None:
             ticks += 1
 
     ticking = asyncio.create_task(count_ticks())
-    assert await asyncio.gather(agent.start(), agent.start(), agent.start()) == [None] * 3
+    assert set(await asyncio.gather(agent.start(), agent.start(), agent.start())) == {None}
     assert ticks > 20  # loading takes a good third of a second: held up, it would be one or two
     ticks = 0
     assert isinstance(await agent.work(POEM, 24), Result)

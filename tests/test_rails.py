@@ -91,7 +91,7 @@ async def test_a_payment_is_pushed_and_can_be_looked_up(world: World) -> None:
     made = await opened(world, 13)
     await world.buyer_pays(made.bolt11)
     pushed = await next_push(pushes)
-    await pushes.aclose()  # type: ignore[attr-defined]
+    await pushes.aclose()
     assert pushed is not None and proves(pushed)
     assert (pushed.payment_hash, pushed.amount_msat) == (made.payment_hash, 13_000)
     assert await world.rail.look_up_invoice(made.payment_hash) == pushed
@@ -107,7 +107,7 @@ async def test_every_listener_is_told(world: World) -> None:
     for pushes in both:
         pushed = await next_push(pushes)
         assert pushed is not None and pushed.payment_hash == made.payment_hash
-        await pushes.aclose()  # type: ignore[attr-defined]
+        await pushes.aclose()
 
 
 async def test_our_payment_reaches_the_buyer(world: World) -> None:
@@ -316,7 +316,7 @@ async def test_a_restart_of_lnbits_loses_no_payment(
     await lnbits.pay(lnbits.buyer, again.bolt11)
     pushed = await next_push(pushes)
     assert pushed is not None and pushed.payment_hash == again.payment_hash
-    await pushes.aclose()  # type: ignore[attr-defined]
+    await pushes.aclose()
 
 
 async def test_a_restart_of_the_stub_loses_nothing(

@@ -1,0 +1,137 @@
+"""A whole Boltwork over real HTTP and a real Postgres, with the rail and the agent a test names."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.agents.agent import Agent
+from app.main import build, make_parts, utc_now
+from app.parts import Clock, Parts
+from app.serving import listening
+from app.settings import Settings
+from payments.rail import Rail
+from payments.stub import StubRail
+from pricing.oracle import Oracle
+from tests.scripted_agent import ScriptedAgent
+
+USD = 1_000_000  # micro-USD
+
+
+@dataclass
+class Instance:
+    """A running instance, and what a test does with it."""
+
+    url: str
+    parts: Parts
+    http: httpx2.AsyncClient
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
+        """POST a JSON body."""
+        return await self.http.post(path, json=body, **options)
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """Return the job as a buyer sees it."""
+        answer = await self.http.get(f"/api/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def create(self, request: str = "hello", **more: Any) -> dict[str, Any]:
+        """Post a job and return it with its evaluation invoice."""
+        answer = await self.post("/api/jobs", {"request": request, **more})
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def pay(self, invoice: dict[str, Any], **body: Any) -> None:
+        """Pay an invoice with the stub wallet."""
+        answer = await self.post(f"/api/dev/stub/pay/{invoice['paymentHash']}", body)
+        assert answer.status_code == 200, answer.text
+
+    async def until(self, job_id: str, *states: str, field: str | None = None) -> dict[str, Any]:
+        """Wait, by the server's own long poll, until a job is in a state and has a field."""
+        etag = ""
+        for _ in range(60):
+            answer = await self.http.get(
+                f"/api/jobs/{job_id}", params={"wait": "5"}, headers={"If-None-Match": etag}
+            )
+            if answer.status_code == 304:
+                continue
+            job = dict(answer.json())
+            etag = answer.headers["etag"]
+            if job["state"] in states and (field is None or field in job):
+                return job
+        raise AssertionError(f"job {job_id} did not reach {states}")
+
+    async def to_work_invoice(self, request: str = "hello", **more: Any) -> dict[str, Any]:
+        """Bring a new job to its work invoice."""
+        made = await self.create(request, **more)
+        await self.pay(made["evalInvoice"])
+        return await self.until(made["jobId"], "awaiting_work_payment", field="workInvoice")
+
+    async def to_end(self, request: str = "hello", **more: Any) -> dict[str, Any]:
+        """Buy a job to its end."""
+        job = await self.to_work_invoice(request, **more)
+        await self.pay(job["workInvoice"])
+        return await self.until(job["jobId"], "complete", "failed")
+
+
+def settings_for(folder: Path, **more: Any) -> Settings:
+    """Return settings that owe nothing to the environment of the test run."""
+    values = {"BOLTWORK_DATA": folder, "SWEEP_S": 1, "WORKER_DEAD_AFTER_S": 2, **more}
+    return Settings.model_validate(values)
+
+
+@contextlib.asynccontextmanager
+async def instance_of(
+    database_url: str,
+    folder: Path,
+    *,
+    rail: Rail | None = None,
+    agent: Agent | None = None,
+    oracle: Oracle | None = None,
+    clock: Clock = utc_now,
+    worker: bool = True,
+    **settings: Any,
+) -> AsyncIterator[Instance]:
+    """Run an instance for as long as the block lasts."""
+    parts = make_parts(
+        settings_for(folder, **settings),
+        database_url,
+        rail=rail or StubRail(folder / "stub.sqlite3", clock),
+        agent=agent or ScriptedAgent(),
+        oracle=oracle or fixed_oracle(clock),
+        clock=clock,
+    )
+    async with (
+        listening(build(parts, worker=worker), "127.0.0.1", 0) as url,
+        httpx2.AsyncClient(base_url=url, timeout=30) as http,
+    ):
+        for _ in range(200):  # until the application has started
+            with contextlib.suppress(httpx2.TransportError):
+                await http.get("/api/healthz")
+                break
+        yield Instance(url, parts, http)
+
+
+def fixed_oracle(clock: Clock) -> Oracle:
+    """Return a real oracle with no sources and an operator's price of 100,000 USD."""
+    return Oracle((), clock=clock, fallback_microusd=100_000 * USD, development_microusd=None)
+
+
+@pytest.fixture
+def scripted_agent() -> ScriptedAgent:
+    """The agent of `instance`."""
+    return ScriptedAgent()
+
+
+@pytest.fixture
+async def instance(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> AsyncIterator[Instance]:
+    """A running instance with the stub rail and a scripted agent."""
+    async with instance_of(database_url, tmp_path, agent=scripted_agent) as running:
+        yield running

@@ -1,0 +1,62 @@
+"""An agent that answers as its request says, at once or when it is let go, and counts its calls.
+
+`REJECT` in a request is declined, `BREAK-JUDGE` and `BREAK-WORK` break for good, `FLAKY` breaks
+the first try of each call; anything else is accepted and done.
+"""
+
+import asyncio
+from collections import Counter
+
+from app.agents.agent import Accepted, Broke, Rejected, Result
+from pricing.rates import Usage
+
+MODEL = "smollm2-135m-instruct"
+
+
+class ScriptedAgent:
+    """Implements the Agent protocol with no model behind it."""
+
+    name = "scripted"
+    eval_model = MODEL
+    work_model = MODEL
+    max_output_tokens = 1000
+    max_eval_output_tokens = 100
+
+    def __init__(self) -> None:
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.go = asyncio.Event()  # cleared, every call waits here
+        self.go.set()
+        self.begun = asyncio.Event()
+        self.usage = Usage(50, 100)
+
+    async def judge(self, request: str) -> Accepted | Rejected | Broke:
+        """Decide by the words in the request."""
+        await self._count("judge", request)
+        if "REJECT" in request:
+            return Rejected("It asks for what is not done here.", Usage(10, 5))
+        if "BREAK-JUDGE" in request:
+            return Broke("the agent is out of order", retryable=False)
+        if "FLAKY" in request and self.calls["judge", request] == 1:
+            return Broke("the agent was busy", retryable=True)
+        return Accepted(50, self.max_output_tokens, Usage(10, 5))
+
+    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+        """Answer with the request itself."""
+        await self._count("work", request)
+        if "BREAK-WORK" in request:
+            return Broke("the agent is out of order", retryable=False)
+        if "FLAKY" in request and self.calls["work", request] == 1:
+            return Broke("the agent was busy", retryable=True)
+        return Result(f"done: {request}", self.usage)
+
+    async def _count(self, call: str, request: str) -> None:
+        self.calls[call, request] += 1
+        self.begun.set()
+        await self.go.wait()
+
+    async def healthy(self) -> Broke | None:
+        """It can always be asked."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
