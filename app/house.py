@@ -4,13 +4,12 @@ import asyncio
 from dataclasses import dataclass
 from time import monotonic
 
-from psycopg.rows import DictRow
-
 from app.errors import unavailable
 from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
 from db import jobs
+from db.engine import Row
 from pricing.money import BtcPrice, Msat, sats_to_msat
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote, make_quote, token_ceiling
@@ -55,7 +54,7 @@ class House:
         least = sats_to_msat(self.parts.settings.eval_fee_min_sats)
         return max(least, (await self.eval_quote(request)).total_msat)
 
-    async def nudged(self, row: DictRow) -> DictRow:
+    async def nudged(self, row: Row) -> Row:
         """Return the job's view after asking the rail, where the rail can't tell by itself."""
         for purpose in ("eval", "work"):
             if row[f"{purpose}_state"] == InvoiceState.OPEN and not self.parts.rail.push_is_up:
@@ -64,7 +63,7 @@ class House:
                 return await jobs.view(self.parts.db, row["id"]) or row
         return row
 
-    async def wait_for_change(self, job_id: str, version: int, wait_s: float) -> DictRow | None:
+    async def wait_for_change(self, job_id: str, version: int, wait_s: float) -> Row | None:
         """Return the job's view as soon as it is another than `version`, or when time is over."""
         db, signals = self.parts.db, self.parts.signals
         until = monotonic() + wait_s

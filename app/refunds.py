@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from time import monotonic
 
-from psycopg.rows import DictRow
-
 from app.advance import Applied
 from app.errors import Refusal
 from app.house import House
 from app.wire import BadInput
 from db import payouts
-from db.engine import Duplicate
+from db.engine import Duplicate, Row
 from payments import bolt11
 from pricing.money import Msat, sats_to_msat
 from statemachine.payout import PayoutState
@@ -58,7 +56,7 @@ async def claim_refund(house: House, job_id: str, text: str) -> Claimed:
     return await _outcome(house, job_id, owed["id"], invoice.payment_hash)
 
 
-def _owed(rows: list[DictRow], invoice: bolt11.Invoice) -> DictRow:
+def _owed(rows: list[Row], invoice: bolt11.Invoice) -> Row:
     waiting = [row for row in rows if row["state"] == PayoutState.OWED]
     if not rows:
         raise Refusal(409, "No refund is owed for this job: nothing was overpaid, or it goes on.")

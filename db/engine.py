@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+Row = DictRow  # what a read returns: column name → value
 Tx = AsyncSession  # a Postgres transaction that is open; house word `tx`
 T = TypeVar("T")
 

@@ -20,6 +20,7 @@ _numbers = itertools.count(1)
 def postgres() -> Iterator[str]:
     """The libpq URL of a throw-away cluster, whose template database is migrated."""
     with tempfile.TemporaryDirectory(prefix="boltwork-test-") as folder:
+        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
         cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
         url = cluster.start()
         try:

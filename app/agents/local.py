@@ -100,9 +100,6 @@ class LocalAgent:
     strangers' text: so it runs in a process of its own, where neither can hurt this one.
     """
 
-    eval_model: str
-    work_model: str
-
     def __init__(
         self,
         connect: Connect,

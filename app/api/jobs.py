@@ -4,7 +4,6 @@ import hashlib
 from datetime import datetime
 from typing import Annotated, Any
 
-from psycopg.rows import DictRow
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +14,7 @@ from app.refunds import claim_refund
 from app.shapes import Body, RequestText, moment, pricing_breakdown
 from app.wire import BadInput, json_response, parse, read_body
 from db import idempotency, invoices, jobs
-from db.engine import Tx
+from db.engine import Row, Tx
 from pricing.money import msat_to_sats, sats_to_msat, usd_number
 from pricing.quote import Quote
 from statemachine import job as law
@@ -154,14 +153,14 @@ def unknown_job() -> Refusal:
     )
 
 
-async def _view(house: House, job_id: str) -> DictRow:
+async def _view(house: House, job_id: str) -> Row:
     row = await jobs.view(house.parts.db, job_id)
     if row is None:
         raise unknown_job()
     return row
 
 
-def _etag(row: DictRow) -> str:
+def _etag(row: Row) -> str:
     return f'"{row["version"]}"'
 
 
@@ -192,7 +191,7 @@ def _invoice(house: House, row: Any, prefix: str) -> dict[str, Any]:
     return shape
 
 
-def status_of(house: House, row: DictRow) -> dict[str, Any]:
+def status_of(house: House, row: Row) -> dict[str, Any]:
     """Return a job in the seed's words: only what belongs to its state."""
     state = JobState(row["state"])
     completed: datetime | None = row["completed_at"]
