@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.database_fixtures",
     "tests.house_fixtures",
+    "tests.server_process",
     "tests.agent_fixtures",
     "tests.rail_fixtures",
 ]

@@ -164,6 +164,7 @@ async def test_a_dead_process_is_started_again() -> None:
     agent = LocalAgent(AnthropicAgent)
     assert await agent.start() is None
     (process,) = set(psutil.Process().children()) - before
+    assert os.getsid(process.pid) == process.pid  # a Ctrl-C for the owner does not reach it
     working = asyncio.create_task(agent.work("Tell a very long story.", 500))
     await asyncio.sleep(0)
     assert isinstance(await agent.work(POEM, 4), Result)  # the long story is under way beside it

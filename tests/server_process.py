@@ -1,0 +1,104 @@
+"""The real command in a process of its own, to be killed at any moment and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+COMMAND = Path(sys.executable).parent / "boltwork"
+INHERITED = ("PATH", "LANG", "HOME", "TMPDIR")
+
+
+class ServerProcess:
+    """`boltwork serve` (or another of its commands) on one data folder."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.environment = {
+            "PORT": "0",
+            "BOLTWORK_DATA": str(folder),
+            "BTC_PRICE_USD_FALLBACK": "100000",
+            "BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd",
+            "SWEEP_S": "1",
+            "WORKER_DEAD_AFTER_S": "2",
+            **environment,
+        }
+        self.url = ""
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, *arguments: str) -> str:
+        """Start it, and return its URL when it listens."""
+        kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        with (self.folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [str(COMMAND), *(arguments or ("serve",))],
+                env=kept | self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if " listens on " in line:
+                self.url = line.split(" listens on ")[1].strip()
+                self._until_healthy()
+                return self.url
+            if "keeps promises" in line:
+                return ""
+        raise AssertionError((self.folder / "server.log").read_text()[-2000:])
+
+    def _until_healthy(self) -> None:
+        transport = httpx2.HTTPTransport(retries=5)
+        with httpx2.Client(base_url=self.url, transport=transport, timeout=20) as http:
+            assert http.get("/api/healthz").status_code == 200
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it as a crash does: no handler runs."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """End it as an operator does, and return its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        code = process.wait(timeout=60)
+        assert process.stdout is not None
+        process.stdout.close()
+        return code
+
+    @property
+    def log(self) -> str:
+        """All that it wrote to standard error."""
+        return (self.folder / "server.log").read_text()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """An empty folder that the embedded Postgres, another user when we are root, may enter."""
+    with tempfile.TemporaryDirectory(prefix="boltwork-test-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture
+def server(open_folder: Path) -> Iterator[ServerProcess]:
+    """A server process on an empty folder, not started yet."""
+    process = ServerProcess(open_folder)
+    yield process
+    process.stop()
