@@ -154,7 +154,9 @@ class Keeper:
             )
             return
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
-        if not await parts.db.run(lambda tx: payouts.mark_called(tx, payout_id, number, now)):
+        if not await parts.db.run(
+            lambda tx: payouts.mark_called(tx, payout_id, number, parts.rail.identity, now)
+        ):
             return
         outcome = await parts.rail.pay(attempt["bolt11"], Msat(attempt["fee_limit_msat"]))
         await self._conclude(payout_id, number, outcome, believe_failed=True)
@@ -170,7 +172,10 @@ class Keeper:
             return
         outcome = await parts.rail.look_up_payment(attempt["payment_hash"])
         late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN
-        await self._conclude(payout_id, number, outcome, believe_failed=late)
+        same_wallet = attempt["called_by"] == parts.rail.identity
+        if isinstance(outcome, rail.Absent) and late and same_wallet:
+            outcome = rail.Failed("it was never sent")
+        await self._conclude(payout_id, number, outcome, believe_failed=late and same_wallet)
 
     async def _conclude(
         self, payout_id: str, number: int, outcome: rail.Outcome, believe_failed: bool

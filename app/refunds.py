@@ -43,8 +43,11 @@ async def claim_refund(house: House, job_id: str, text: str) -> Claimed:
     owed = _owed(rows, invoice)
     await _check(house, invoice, Msat(owed["amount_msat"]))
     now = house.parts.clock()
-    cap_msat = sats_to_msat(house.parts.settings.fee_cap_sats)
-    fee_limit_msat = bolt11.fee_limit_msat(Msat(owed["amount_msat"]), cap_msat)
+    fee_limit_msat = bolt11.fee_limit_msat(
+        Msat(owed["amount_msat"]),
+        sats_to_msat(house.parts.settings.fee_cap_sats),
+        house.parts.rail.least_fee_limit_msat,
+    )
     try:
         sent = await house.parts.db.run(
             lambda tx: house.parts.shell.send_payout(tx, owed["id"], invoice, fee_limit_msat, now)

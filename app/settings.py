@@ -90,10 +90,10 @@ class Settings(BaseSettings):
         None, validation_alias="ANTHROPIC_BASE_URL", description="another server of that API"
     )
     eval_model: str = Field(
-        "claude-haiku-4-5", validation_alias="EVAL_MODEL", description="model that judges requests"
+        "claude-haiku-5-5", validation_alias="EVAL_MODEL", description="model that judges requests"
     )
     work_model: str = Field(
-        "claude-sonnet-4-5", validation_alias="WORK_MODEL", description="model that does the work"
+        "claude-sonnet-5-5", validation_alias="WORK_MODEL", description="model that does the work"
     )
     work_max_output_tokens: Positive = Field(
         1024,

@@ -94,14 +94,15 @@ async def hash_is_known(db: Database, payment_hash: str) -> str | None:
 
 
 _CALL = text(
-    "UPDATE payout_attempt SET called_at = :now WHERE payout_id = :id AND number = :n"
-    " AND outcome = 'live' AND called_at IS NULL RETURNING payment_hash"
+    "UPDATE payout_attempt SET called_at = :now, called_by = :by"
+    " WHERE payout_id = :id AND number = :n AND outcome = 'live' AND called_at IS NULL"
+    " RETURNING payment_hash"
 )
 
 
-async def mark_called(tx: Tx, payout_id: str, number: int, now: datetime) -> bool:
+async def mark_called(tx: Tx, payout_id: str, number: int, by: str, now: datetime) -> bool:
     """Claim the one pay call of an attempt; False when somebody has claimed it already."""
-    values = {"now": now, "id": payout_id, "n": number}
+    values = {"now": now, "by": by, "id": payout_id, "n": number}
     return (await execute(tx, _CALL, values)).one_or_none() is not None
 
 

@@ -158,6 +158,8 @@ class PayoutAttempt(SQLModel, table=True):
     expires_at: datetime = Field(sa_column=_time())
     # Written before the rail is called: after a crash nobody can say that nothing was sent.
     called_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    # The wallet that was called: another one that knows nothing of the payment proves nothing.
+    called_by: str | None = Field(default=None, sa_column=Column(Text))
     outcome: str = Field(sa_column=Column(Text, nullable=False))  # live, settled, returned
     fee_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
     preimage: str | None = Field(default=None, sa_column=Column(Text))

@@ -5,6 +5,7 @@ asked, and a payment when its preimage hashes to its name. Whatever else comes i
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -22,7 +23,7 @@ from payments.lnbits_http import (
     read_payment,
     read_push,
 )
-from payments.rail import Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
+from payments.rail import Absent, Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
 from pricing.money import Msat, ceil_div, msat_to_sats
 
 # LNbits lets its node spend max(2 sats, 1 %) on routing unless its operator says otherwise
@@ -69,6 +70,7 @@ class LnbitsRail:
     """
 
     name = "lnbits"
+    least_fee_limit_msat = LEAST_FEE_LIMIT_MSAT
 
     def __init__(
         self,
@@ -88,6 +90,8 @@ class LnbitsRail:
         self._push_url = f"ws{url.rstrip('/')[4:]}/api/v1/ws/{self._api_key}"
         self._http = LnbitsHttp(url, self._api_key, timeout_s)
         self.push_is_up = False
+        # The key names the wallet; its hash names it too, and opens nothing.
+        self.identity = hashlib.sha256(f"{url} {api_key}".encode()).hexdigest()[:16]
         self._paying: set[str] = set()
         self._perhaps_sent: set[str] = set()  # payment hashes that LNbits was asked to pay
         self._reserves: dict[int, tuple[int, float]] = {}  # amount → fee reserve, when asked
@@ -180,7 +184,7 @@ class LnbitsRail:
             self._paying.discard(invoice.payment_hash)
 
     async def look_up_payment(self, payment_hash: str) -> Outcome:
-        """Say what became of a payment of ours. A hash LNbits does not know is Unknown.
+        """Say what became of a payment of ours. A hash LNbits does not know is Absent.
 
         Failed is what LNbits says, explicitly; of a payment sent a moment ago it can be wrong (a
         node has said so of one that then settled). The caller believes it once the invoice has
@@ -338,7 +342,7 @@ class LnbitsRail:
         return learnt
 
 
-_NOT_KNOWN: Final = Unknown("LNbits knows no such payment")
+_NOT_KNOWN: Final = Absent("LNbits knows no such payment")
 
 
 def _outgoing(told: Told) -> Outcome:

@@ -62,6 +62,13 @@ class Unknown:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Absent(Unknown):
+    """The rail knows of no such payment. Right after a call this proves nothing: it may be on its
+    way. Once the invoice has been expired for a while, it can't be paid any more.
+    """
+
+
 Outcome = Settled | Pending | Failed | Unknown
 
 
@@ -69,6 +76,8 @@ class Rail(Protocol):
     """One adapter a rail. Each call is bounded in time by the adapter itself."""
 
     name: str  # "stub", "lnbits"
+    identity: str  # names the wallet, and no secret of it: another wallet has another one
+    least_fee_limit_msat: Msat  # with a lower limit it would refuse every payment
     network: str  # BOLT11 prefix without "ln": "bc", "tb", "bcrt"
 
     @property
@@ -95,7 +104,7 @@ class Rail(Protocol):
         ...
 
     async def look_up_payment(self, payment_hash: str) -> Outcome:
-        """Say what became of a payment of ours. A hash it does not know is `Unknown`."""
+        """Say what became of a payment of ours. A hash it does not know is `Absent`."""
         ...
 
     async def balance_msat(self) -> Msat | Unknown:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import bolt11 as lightning
 
 from payments.bolt11 import BadInvoice, plain
-from payments.rail import Failed, Opened, Outcome, Pending, Settled, Unknown
+from payments.rail import Absent, Failed, Opened, Outcome, Pending, Settled, Unknown
 from pricing.money import Msat
 
 NETWORK: Final = "bcrt"
@@ -198,7 +198,7 @@ class StubNode:
                 (payment_hash,),
             ).fetchone()
         if row is None:
-            return Unknown("the node knows no such payment")
+            return Absent("the node knows no such payment")
         if not row["settled"]:
             return Pending()
         return Settled(

@@ -266,6 +266,7 @@ def upgrade() -> None:
         sa.Column("fee_limit_msat", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("called_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("called_by", sa.Text(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("fee_msat", sa.BigInteger(), nullable=True),
         sa.Column("preimage", sa.Text(), nullable=True),
