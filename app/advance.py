@@ -46,6 +46,7 @@ class Terms:
     eval_invoice_s: int = 3600
     work_invoice_s: int = 3600
     sweep_s: int = 30  # when the rail is first asked about an invoice that it did not tell of
+    payout_check_s: int = 5  # when the rail is first asked about a payout it did not answer for
     grace_s: int = 15  # how long whoever staged an eval invoice has to make it himself
 
 
@@ -168,7 +169,7 @@ class Shell:
                 fee_limit_msat=fee_limit_msat,
                 expires_at=to.expires_at,
                 outcome="live",
-                check_at=now + timedelta(seconds=self._terms.grace_s),
+                check_at=now + timedelta(seconds=self._terms.payout_check_s),
             )
         )
         await payouts.move(tx, payout, decision.facts, "The payment is on its way.", now)

@@ -9,7 +9,10 @@ from time import perf_counter
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import Refusal, on_fault, on_refusal
 
 log = structlog.get_logger("boltwork.http")
 
@@ -19,6 +22,16 @@ REQUESTS = Counter(
 SECONDS = Histogram("boltwork_http_request_seconds", "Time to the answer by route", ["route"])
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_FRAMED_TWICE = Refusal(
+    400,
+    "The request has both Content-Length and Transfer-Encoding. Send one of them.",
+    headers={"Connection": "close"},
+)
+
+
+def _is_framed_twice(scope: Scope) -> bool:
+    """Say whether a proxy before us may have seen another end of this request than we do."""
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
 
 
 class Edge:
@@ -35,12 +48,12 @@ class Edge:
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         began = perf_counter()
-        status = 500
+        status, started = 500, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
@@ -48,7 +61,17 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, answer)
+            if _is_framed_twice(scope):
+                refused = await on_refusal(Request(scope), _FRAMED_TWICE)
+                await refused(scope, receive, answer)
+            else:
+                await self._app(scope, receive, answer)
+        except Exception as fault:
+            if started:
+                raise
+            # Here, and not further out, so that this answer too has its id and its headers.
+            broken = await on_fault(Request(scope), fault)
+            await broken(scope, receive, answer)
         finally:
             took_s = perf_counter() - began
             route = getattr(scope.get("route"), "path", "unknown")

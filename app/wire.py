@@ -19,7 +19,9 @@ LONGEST_S = 15.0  # for a whole body to arrive
 MOST_DEPTH = 32
 MOST_INTEGER = 2**53  # beyond it, JSON numbers differ between languages
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+# Never gives a character back, and takes a string without an end for one: else 256 KiB of `\"`
+# would be read again from each of its quotes, for minutes.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,23 +42,23 @@ def json_response(
     return Response(orjson.dumps(body), status, dict(headers or {}), "application/json")
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the body, refusing one over the limit as its bytes arrive."""
+async def read_body(request: Request, longest_s: float = LONGEST_S) -> bytes:
+    """Return the body, refusing one that is over the limit, or too slow, as its bytes arrive."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:12]) > MOST_BYTES:
         raise _too_large()
     chunks, size = [], 0
     try:
-        async with asyncio.timeout(LONGEST_S):
+        async with asyncio.timeout(longest_s):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > MOST_BYTES:
                     raise _too_large()
                 chunks.append(chunk)
     except TimeoutError as slow:
-        raise BadInput("The body did not arrive in time.", 408) from slow
+        raise BadInput("The body did not arrive in time. Send the request again.", 408) from slow
     except ClientDisconnect as gone:
-        raise BadInput("The request broke off before its end.") from gone
+        raise BadInput("The request broke off before its end. Send it again.") from gone
     return b"".join(chunks)
 
 
@@ -78,11 +80,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadInput(f"The body is not valid UTF-8 (byte {error.start}).") from None
+        raise BadInput(
+            f"The body is not valid UTF-8 (byte {error.start}). Encode it as UTF-8."
+        ) from None
     if not text.strip():
         raise BadInput("The body is empty. Send a JSON object.")
     if _depth(text) > MOST_DEPTH:
-        raise BadInput(f"The JSON is nested deeper than {MOST_DEPTH} levels.")
+        raise BadInput(f"The JSON is nested deeper than {MOST_DEPTH} levels. Send it flatter.")
     try:
         values = json.loads(
             text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
@@ -90,9 +94,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise BadInput(
             f"The body is not valid JSON (line {error.lineno}, column {error.colno})."
+            " Send one JSON object, in braces."
         ) from None
     if not isinstance(values, dict):
-        raise BadInput("The body must be a JSON object, in braces.")
+        raise BadInput("The body is JSON, but no object. Send one JSON object, in braces.")
     return values
 
 
@@ -111,18 +116,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
-            raise BadInput(f"The field {key[:40]!r} is given twice.")
+            raise BadInput(f"The field {key[:40]!r} is given twice. Give it once.")
         values[key] = value
     return values
 
 
 def _constant(name: str) -> Any:
-    raise BadInput(f"{name} is not a JSON number.")
+    raise BadInput(f"{name} is not a JSON number. Send a finite one.")
 
 
 def _integer(digits: str) -> int:
     if len(digits) > 17 or abs(int(digits)) > MOST_INTEGER:
-        raise BadInput("A number in the body is larger than 2^53.")
+        raise BadInput("A number in the body is larger than 2^53. Send a smaller one.")
     return int(digits)
 
 
@@ -131,11 +136,14 @@ def _sentence(error: ValidationError, shape: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "body"
     match first["type"]:
         case "missing":
-            return f"The field {where!r} is missing."
+            return f"The field {where!r} is missing. Add it."
         case "extra_forbidden":
             names = ", ".join(field.alias or name for name, field in shape.model_fields.items())
             return f"The field {where[:40]!r} is not known here. Known fields: {names}."
         case "value_error":
             return str(first["ctx"]["error"])
+        case "string_unicode":
+            return "The body holds a surrogate (\\uD800 to \\uDFFF) without its pair. Take it out."
         case _:
-            return f"The field {where!r} is wrong: {first['msg'][:1].lower()}{first['msg'][1:]}."
+            _, _, rule = str(first["msg"]).partition(" should ")
+            return f"The field {where!r} must {rule or 'be something else: ' + first['msg']}."

@@ -42,6 +42,8 @@ _SCHEMA = (
 
 
 class Scripted(NamedTuple):
+    """A fault that a call was told to have; no name means none."""
+
     name: str = ""
     delay_s: float = 0
 

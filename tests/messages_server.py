@@ -145,7 +145,11 @@ class MessagesServer:
         config.graceful_timeout = 0.2
         config.accesslog = config.errorlog = None
         self._serving = asyncio.create_task(
-            serve(self._app(), config, shutdown_trigger=self._stopping.wait)  # type: ignore[arg-type]
+            serve(
+                self._app(),  # type: ignore[arg-type]
+                config,
+                shutdown_trigger=self._stopping.wait,
+            )
         )
 
     async def stop(self) -> None:

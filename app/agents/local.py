@@ -61,13 +61,21 @@ _Outcome = TypeVar("_Outcome")
 class Adapter(Protocol):
     """What is asked of the adapter that speaks to the server: `app.agents.anthropic` has it."""
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke: ...
+    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+        """Do the work."""
+        ...
 
-    async def measure(self, request: str) -> int | Broke: ...
+    async def measure(self, request: str) -> int | Broke:
+        """Count what the work call would read, in tokens."""
+        ...
 
-    async def healthy(self) -> Broke | None: ...
+    async def healthy(self) -> Broke | None:
+        """Return None when the server can be asked."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the connections."""
+        ...
 
 
 class Connect(Protocol):
@@ -84,7 +92,9 @@ class Connect(Protocol):
         judge_deadline_s: float,
         work_deadline_s: float,
         max_retries: int,
-    ) -> Adapter: ...
+    ) -> Adapter:
+        """Return an adapter for a server."""
+        ...
 
 
 @dataclass(slots=True)

@@ -100,8 +100,9 @@ async def show(request: Request) -> Response:
     job_id = job_id_of(request)
     wait_s = _wait(request)
     row = await _view(house, job_id)
-    known = request.headers.get("if-none-match")
-    if wait_s and not JOB.final(JobState(row["state"])) and known in (None, _etag(row)):
+    asked = request.headers.get("if-none-match")
+    current = asked is None or _names(asked, row)
+    if wait_s and not JOB.final(JobState(row["state"])) and current:
         row = await house.wait_for_change(job_id, row["version"], wait_s) or row
     else:
         row = await house.nudged(row)
@@ -109,7 +110,7 @@ async def show(request: Request) -> Response:
     headers = {"ETag": _etag(row)}
     if state in RETRY_AFTER_S:
         headers["Retry-After"] = str(RETRY_AFTER_S[state])
-    if known == headers["ETag"]:
+    if asked is not None and _names(asked, row):
         return Response(status_code=304, headers=headers)
     return json_response(status_of(house, row), 200, headers)
 
@@ -164,11 +165,19 @@ def _etag(row: Row) -> str:
     return f'"{row["version"]}"'
 
 
+def _names(asked: str, row: Row) -> bool:
+    """Say whether an If-None-Match holds this version. Proxies that compress make tags weak."""
+    return _etag(row) in [tag.strip().removeprefix("W/") for tag in asked.split(",")]
+
+
 def _wait(request: Request) -> int:
     text = request.query_params.get("wait", "0")
-    if not text.isascii() or not text.isdecimal() or len(text) > 4:
-        raise BadInput("The parameter 'wait' is a whole number of seconds, from 0 to 60.")
-    return min(int(text), LONGEST_WAIT_S)
+    digits = text.isascii() and text.isdecimal() and len(text) < 5
+    if not digits or int(text) > LONGEST_WAIT_S:
+        raise BadInput(
+            f"The parameter 'wait' must be a whole number of seconds, from 0 to {LONGEST_WAIT_S}."
+        )
+    return int(text)
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -1,0 +1,141 @@
+"""The house rules that no linter holds: sizes, names, laws, doors, words."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("app", "db", "payments", "pricing", "statemachine")
+CODE = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").glob("*.py"))
+EMPTY_NAMES = {
+    "utils", "util", "helpers", "helper", "common", "misc", "manager",
+    "service", "base", "core", "handler", "handlers",
+}  # fmt: skip
+
+
+def name(path: Path) -> str:
+    """Return a path as a test id."""
+    return str(path.relative_to(ROOT))
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return every function in a file."""
+    tree = ast.parse(path.read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+@pytest.mark.parametrize("path", CODE + SCRIPTS + TESTS, ids=name)
+def test_a_file_is_short_and_says_its_law(path: Path) -> None:
+    """At most 400 lines, 70 a function, 100 characters a line, and a law in the first lines."""
+    text = path.read_text()
+    lines = text.splitlines()
+    assert len(lines) <= 400
+    assert all(len(line) <= 100 for line in lines)
+    assert path.stem not in EMPTY_NAMES
+    assert ast.get_docstring(ast.parse(text))
+    for function in functions(path):
+        drawn = path.parent.name == "versions"  # a migration is a list of tables, as it came
+        assert drawn or (function.end_lineno or 0) - function.lineno < 70, function.name
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_public_things_say_what_they_do(path: Path) -> None:
+    """Every public class and function has a docstring."""
+    reached: list[ast.stmt] = list(ast.parse(path.read_text()).body)
+    for node in reached:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith("_"):
+                continue
+            assert ast.get_docstring(node), node.name
+            if isinstance(node, ast.ClassDef):
+                reached.extend(node.body)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name)
+def test_a_test_is_a_sentence_of_the_specification(path: Path) -> None:
+    """Every test says, in its docstring, which fact it holds."""
+    for function in functions(path):
+        if function.name.startswith("test_"):
+            assert ast.get_docstring(function), function.name
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_no_float_touches_money(path: Path) -> None:
+    """No float literal and no float() meets a name that ends in a money unit."""
+    money = re.compile(r"_(msat|microusd|sats?)$")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.BinOp):
+            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            names |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+            if any(money.search(n) for n in names):
+                for part in ast.walk(node):
+                    assert not (isinstance(part, ast.Constant) and isinstance(part.value, float))
+                    divides = isinstance(part, ast.BinOp) and isinstance(part.op, ast.Div)
+                    at_the_wire = path.name == "money.py"  # usd_number, for JSON only
+                    assert at_the_wire or not divides, f"line {node.lineno} divides money"
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_a_state_column_changes_through_one_door(path: Path) -> None:
+    """Only app/advance.py calls what writes a state."""
+    if name(path) == "app/advance.py":
+        return
+    text = path.read_text()
+    assert not re.search(r"\b(jobs|invoices|payouts)\.(move|insert)\(", text)
+    if path.parent.name != "db":
+        assert ".state =" not in text
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_nothing_commits_outside_the_engine(path: Path) -> None:
+    """A transaction ends where it began, in db/engine.py (migrations have their own)."""
+    if name(path) not in ("db/engine.py", "db/migrate.py"):
+        text = path.read_text()
+        assert ".commit()" not in text and ".begin()" not in text
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_the_core_knows_no_clock_and_no_dice(path: Path) -> None:
+    """The law and the scale import no time, chance, environment or event loop."""
+    pure = path.parent.name == "statemachine" or name(path) in (
+        "pricing/money.py", "pricing/rates.py", "pricing/quote.py",
+    )  # fmt: skip
+    if not pure:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        for module in modules:
+            assert module.split(".")[0] not in {"time", "random", "os", "asyncio", "secrets"}
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in {"now", "utcnow", "today"}
+
+
+@pytest.mark.parametrize("path", CODE + SCRIPTS + TESTS, ids=name)
+def test_nothing_is_left_for_later(path: Path) -> None:
+    """No note of things undone, no skipped test, no monkeypatch."""
+    if path == Path(__file__):
+        return
+    text = path.read_text()
+    assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
+    assert "monkeypatch" not in text
+    assert not re.search(r"pytest\.(mark\.)?(skip|xfail)", text)
+
+
+def test_the_top_of_the_house_is_as_it_was_drawn() -> None:
+    """Five rooms, the contract, the tests and the scripts, and nothing else."""
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    top = {line.split("/")[0] for line in tracked}
+    allowed = {*ROOMS, "pyproject.toml", "README.md", "openapi.yaml", "tests", "scripts", "docs"}
+    assert top - {".ci", ".gitignore"} <= allowed

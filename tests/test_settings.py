@@ -1,0 +1,66 @@
+"""Settings: each is in the README's table, wrong ones are refused in a sentence, and defaults."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+from tests.server_process import COMMAND
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def alias(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return str(Settings.model_fields[field].validation_alias)
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_the_readme_tells_of_every_setting(field: str) -> None:
+    """The configuration table has a row for each, with its default and what it does."""
+    info = Settings.model_fields[field]
+    assert info.description
+    default = "" if info.default is None else str(getattr(info.default, "value", info.default))
+    shown = f"`{default}`" if default else ""
+    assert f"| `{alias(field)}` | {shown} | {info.description} |" in README.read_text()
+
+
+def test_production_refuses_the_stub_rail() -> None:
+    """Without a rail that moves real money, production does not start, and says what to set."""
+    run = subprocess.run(
+        [str(COMMAND), "serve"],
+        env={"PATH": os.environ["PATH"], "BOLTWORK_ENV": "production"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 2
+    assert "LNBITS_URL" in run.stderr and "stub" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("INVOICE_EXPIRY_S", "5"),
+        ("MARGIN_PCT", "-1"),
+        ("BOLTWORK_ENV", "staging"),
+        ("LNBITS_URL", "http://127.0.0.1:5000"),
+    ],
+)
+def test_a_wrong_setting_is_refused(name: str, value: str) -> None:
+    """A setting out of its range, or without the one it goes with, stops the start."""
+    with pytest.raises(ValidationError, match=r"."):
+        Settings.model_validate({name: value})
+
+
+def test_secrets_do_not_show() -> None:
+    """A setting that holds a secret is not printed with the others."""
+    settings = Settings.model_validate(
+        {"LNBITS_URL": "http://x", "LNBITS_API_KEY": "planted", "ANTHROPIC_API_KEY": "planted"}
+    )
+    assert "planted" not in repr(settings)
