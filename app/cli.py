@@ -20,8 +20,9 @@ from app.main import build, make_parts
 from app.purchase import Purchase
 from app.settings import Settings
 from db.embedded import EmbeddedPostgresError
+from db.engine import DatabaseAway
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 console = Console(highlight=False)
 
 DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."
@@ -44,11 +45,11 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _database(settings: Settings) -> Iterator[str]:
+def _database(settings: Settings, *, shared: bool = False) -> Iterator[str]:
     try:
-        with serving.database(settings) as url:
+        with serving.database(settings, shared=shared) as url:
             yield url
-    except EmbeddedPostgresError as error:
+    except (EmbeddedPostgresError, serving.CannotListen, DatabaseAway) as error:
         print(f"boltwork: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 
@@ -69,14 +70,14 @@ def worker() -> None:
     """Keep promises without serving HTTP; as many of these as wanted share one Postgres."""
     settings = _settings()
     logs.configure(settings.log_level)
-    with _database(settings) as url:
+    with _database(settings, shared=True) as url:
         _run(serving.work(settings, url))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the tables of this version."""
-    with _database(_settings()):
+    with _database(_settings(), shared=True):
         print("The database is current.")
 
 
@@ -85,10 +86,10 @@ def doctor() -> None:
     """Say what is wrong with this installation, and how to mend it. Exit code 1 if anything is."""
     settings = _settings()
     logs.configure("error")
-    with _database(settings) as url:
+    with _database(settings, shared=True) as url:
         findings = _run(check_up.examine(settings, url))
     for finding in findings:
-        console.print(f"[{'green' if finding.well else 'red'}]{finding.line}")
+        console.print(finding.line, style="green" if finding.well else "red", soft_wrap=True)
     raise typer.Exit(0 if all(finding.well for finding in findings) else 1)
 
 

@@ -18,20 +18,24 @@ from db.migrate import migrate
 DRAIN_S = 20.0
 
 
+class CannotListen(Exception):
+    """The address is taken, or not ours. The message says which, and what to set."""
+
+
 @contextlib.contextmanager
-def database(settings: Settings) -> Iterator[str]:
+def database(settings: Settings, *, shared: bool) -> Iterator[str]:
     """Yield the URL of a migrated Postgres: the operator's, or an embedded one for as long.
 
-    A process beside a running server (`boltwork worker` on the same data) shares its Postgres.
+    `shared`: beside a running server on the same data (`boltwork worker`), use its Postgres.
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         migrate(url)
         yield url
         return
-    shared = running_url(settings.data)
-    if shared is not None:
-        yield shared
+    url_beside = running_url(settings.data) if shared else None
+    if url_beside is not None:
+        yield url_beside
         return
     cluster = EmbeddedPostgres(settings.data, settings.postgres_bin)
     url = cluster.start()
@@ -45,7 +49,12 @@ def database(settings: Settings) -> Iterator[str]:
 @contextlib.asynccontextmanager
 async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
     """Serve the application for as long as the block lasts; yield its base URL."""
-    listener = socket.create_server((host, port), backlog=1024)
+    try:
+        listener = socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        raise CannotListen(
+            f"can't listen on {host}:{port} ({error.strerror}). Set HOST or PORT to another."
+        ) from error
     config = Config()
     bound_port = listener.getsockname()[1]
     config.bind = [f"fd://{listener.detach()}"]  # Hypercorn owns and closes it from here on

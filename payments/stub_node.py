@@ -93,12 +93,14 @@ class StubNode:
             return self._db.execute(query, args).fetchall()
 
     def close(self) -> None:
+        """Close the file."""
         with self._lock:
             self._db.close()
 
     def make_invoice(
         self, node: str, key: str | None, amount_msat: Msat, memo: str, expiry_s: int
     ) -> Opened:
+        """Sign and keep an invoice of one of the two nodes; the same key gives the same one."""
         by_key = "SELECT * FROM invoices WHERE key = ?"
         if not (rows := self._read(by_key, key)):
             [(private_key,)] = self._read("SELECT private_key FROM nodes WHERE name = ?", node)
@@ -121,6 +123,7 @@ class StubNode:
         return Opened(row_["bolt11"], row_["payment_hash"], amount_msat, expires_at)
 
     def invoice(self, payment_hash: str) -> Outcome:
+        """Say what became of an invoice of ours."""
         rows = self._read(
             "SELECT r.amount_msat, preimage FROM invoices LEFT JOIN receipts r USING (payment_hash)"
             " WHERE payment_hash = ? AND node = 'ours'",
@@ -134,6 +137,7 @@ class StubNode:
         return Settled(payment_hash, Msat(received_msat), preimage)
 
     def receive(self, payment_hash: str, amount_msat: Msat | None, late: bool) -> Settled | Failed:
+        """Take in the buyer's payment of an invoice of ours; a second time is a replay."""
         query = "SELECT * FROM invoices WHERE payment_hash = ? AND node = 'ours'"
         with self._tx() as tx:
             invoice = tx.execute(query, (payment_hash,)).fetchone()
@@ -154,6 +158,7 @@ class StubNode:
         return Settled(payment_hash, Msat(paid_msat), invoice["preimage"])
 
     def pay(self, bolt11: str, fee_limit_msat: Msat, fault: Scripted) -> Outcome:
+        """Pay an invoice of the buyer's node, once, as the scripted fault lets it."""
         try:
             text = plain(bolt11)
         except BadInvoice as bad:
@@ -192,6 +197,7 @@ class StubNode:
         return self.payment(payment_hash)
 
     def payment(self, payment_hash: str) -> Outcome:
+        """Say what became of a payment of ours."""
         with self._tx() as tx:
             self._settle_due(tx)
             row = tx.execute(
@@ -208,6 +214,7 @@ class StubNode:
         )
 
     def balance_msat(self) -> Msat:
+        """Return what was received, minus what was paid."""
         with self._tx() as tx:
             self._settle_due(tx)
             return self._sum_msat(tx, also_unsettled=False)
@@ -232,10 +239,12 @@ class StubNode:
         return Msat(sum_msat)
 
     def last_receipt(self) -> int:
+        """Return the number of the newest payment that came in."""
         [(seq,)] = self._read("SELECT coalesce(max(seq), 0) FROM receipts")
         return int(seq)
 
     def receipts_after(self, seq: int) -> list[tuple[int, Settled]]:
+        """Return payments that came in after that number."""
         rows = self._read(
             "SELECT seq, payment_hash, r.amount_msat, preimage FROM receipts r"
             " JOIN invoices USING (payment_hash) WHERE seq > ? ORDER BY seq",
@@ -244,6 +253,7 @@ class StubNode:
         return [(seq, Settled(name, Msat(paid), preimage)) for seq, name, paid, preimage in rows]
 
     def script(self, call: str, fault: str, times: int, delay_s: float) -> None:
+        """Keep a fault for the next calls of one kind."""
         with self._tx() as tx:
             tx.execute(
                 "INSERT INTO faults (call, fault, times, delay_ms) VALUES (?, ?, ?, ?)",
@@ -251,6 +261,7 @@ class StubNode:
             )
 
     def next_fault(self, call: str) -> Scripted:
+        """Take the fault that this call has to have, if any."""
         query = "SELECT * FROM faults WHERE call = ? AND times > 0 ORDER BY id LIMIT 1"
         if not self._read(query, call):  # nearly always: no write lock for that
             return Scripted()
@@ -262,6 +273,7 @@ class StubNode:
             return Scripted(row["fault"], row["delay_ms"] / 1000)
 
     def clear(self) -> None:
+        """Forget every fault, and settle what hung."""
         with self._tx() as tx:
             tx.execute("DELETE FROM faults")
             tx.execute("UPDATE payments SET settled = 1 WHERE settles_at IS NULL")
