@@ -17,6 +17,7 @@ from app.settings import Settings
 from payments.rail import Rail
 from payments.stub import StubRail
 from pricing.oracle import Oracle
+from tests.contract import CONTRACT
 from tests.scripted_agent import ScriptedAgent
 
 USD = 1_000_000  # micro-USD
@@ -97,7 +98,7 @@ async def instance_of(
     worker: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Instance]:
-    """Run an instance for as long as the block lasts."""
+    """Run an instance for as long as the block lasts. Every answer is held to the contract."""
     parts = make_parts(
         settings_for(folder, **settings),
         database_url,
@@ -108,7 +109,9 @@ async def instance_of(
     )
     async with (
         listening(build(parts, worker=worker), "127.0.0.1", 0) as url,
-        httpx2.AsyncClient(base_url=url, timeout=30) as http,
+        httpx2.AsyncClient(
+            base_url=url, timeout=30, event_hooks={"response": [CONTRACT.on_response]}
+        ) as http,
     ):
         for _ in range(200):  # until the application has started
             with contextlib.suppress(httpx2.TransportError):
