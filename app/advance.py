@@ -19,6 +19,8 @@ from statemachine import job as job_law
 from statemachine import payout as payout_law
 from statemachine.decision import Decision
 from statemachine.machine import IllegalTransition
+from statemachine.payout import PayoutState
+from statemachine.promises import Promise, pause_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,19 @@ class Shell:
         self._outbox, self._terms = outbox, terms
 
     async def begin(
-        self, tx: Tx, job_id: str, request: str, eval_msat: int, max_msat: int | None, now: datetime
+        self,
+        tx: Tx,
+        job_id: str,
+        request: str,
+        eval_msat: int,
+        max_msat: int | None,
+        refund_to: str | None,
+        now: datetime,
     ) -> None:
         """Create a job that wants its evaluation invoice."""
         decision = job_law.begin(job_id, eval_msat, max_msat)
-        await jobs.insert(tx, decision.facts, request, "created", now)
-        await self._perform(tx, job_id, decision, now)
+        await jobs.insert(tx, decision.facts, request, refund_to, "created", now)
+        await self._perform(tx, job_id, refund_to, decision, now)
 
     async def advance(self, tx: Tx, job_id: str, event: job_law.Event, now: datetime) -> Outcome:
         """Tell a job what happened."""
@@ -77,7 +86,7 @@ class Shell:
         except IllegalTransition:
             return Replayed()
         await jobs.move(tx, job, decision.facts, event.kind.value, now)
-        await self._perform(tx, job.id, decision, now)
+        await self._perform(tx, job.id, job.refund_to, decision, now)
         return Applied()
 
     async def open_invoice(
@@ -117,7 +126,7 @@ class Shell:
         invoice.preimage, invoice.received_msat = settled.preimage, settled.amount_msat
         invoice.settled_at, invoice.check_at = now, None
         await invoices.move(tx, invoice, decision.facts)
-        await self._perform(tx, job.id, decision, now)
+        await self._perform(tx, job.id, job.refund_to, decision, now)
         if meaning is None:
             await jobs.touch(tx, job, "unawaited_payment", now)
         elif meaning is job_law.JobEvent.EVAL_PAID:
@@ -173,7 +182,7 @@ class Shell:
             )
         )
         await payouts.move(tx, payout, decision.facts, "The payment is on its way.", now)
-        await self._perform(tx, job.id, decision, now)
+        await self._perform(tx, job.id, job.refund_to, decision, now)
         await jobs.touch(tx, job, "refund_sent", now)
         return Applied()
 
@@ -202,6 +211,43 @@ class Shell:
         await tx.flush()
         return Applied()
 
+    async def refuse_payout(
+        self, tx: Tx, payout_id: str, failures: int, reason: str, now: datetime
+    ) -> Outcome:
+        """Tell a payout that its destination gave no invoice; `failures` names the try."""
+        return await self._turn(tx, payout_id, payout_law.Refused(), reason, now, failures)
+
+    async def redirect_payout(
+        self, tx: Tx, payout_id: str, refund_to: str, now: datetime
+    ) -> Outcome:
+        """Tell a payout that it has another destination."""
+        note = "Another destination was named."
+        return await self._turn(tx, payout_id, payout_law.Redirected(refund_to), note, now)
+
+    async def _turn(
+        self,
+        tx: Tx,
+        payout_id: str,
+        event: payout_law.Event,
+        note: str,
+        now: datetime,
+        failures: int | None = None,
+    ) -> Outcome:
+        found = await self._lock_payout(tx, payout_id)
+        if found is None:
+            return Missing()
+        job, payout = found
+        if failures is not None and payout.failures != failures:
+            return Replayed()  # that try was told of before
+        try:
+            decision = payout_law.decide(payouts.facts_of(payout), event)
+        except IllegalTransition:
+            return Replayed()
+        await payouts.move(tx, payout, decision.facts, note, now)
+        await self._perform(tx, job.id, job.refund_to, decision, now)
+        await jobs.touch(tx, job, f"refund_{event.kind.value}", now)
+        return Applied()
+
     async def _end_attempt(
         self, tx: Tx, payout_id: str, number: int, event: payout_law.Event, note: str, now: datetime
     ) -> PayoutAttempt | None:
@@ -213,15 +259,25 @@ class Shell:
         decision = payout_law.decide(payouts.facts_of(payout), event)
         attempt.check_at = None
         await payouts.move(tx, payout, decision.facts, note, now)
-        await self._perform(tx, job.id, decision, now)
+        await self._perform(tx, job.id, job.refund_to, decision, now)
         await jobs.touch(tx, job, f"refund_{event.kind.value}", now)
         return attempt
 
     async def _perform(
-        self, tx: Tx, job_id: str, decision: Decision[object], now: datetime
+        self,
+        tx: Tx,
+        job_id: str,
+        refund_to: str | None,
+        decision: Decision[object],
+        now: datetime,
     ) -> None:
+        promises = list(decision.promises)
         for owed in decision.owed:
-            await payouts.insert(tx, job_id, owed, now)
+            facts = payout_law.PayoutFacts(
+                owed.id, job_id, PayoutState.OWED, owed.amount_msat, refund_to=refund_to
+            )
+            await payouts.insert(tx, facts, owed.reason, now)
+            promises += payout_law.begin(facts).promises
         for wanted in decision.wanted:
             # An eval invoice that is not made in time was shown to nobody; work was asked for.
             made_by = self._until(now) if wanted.purpose == "eval" else None
@@ -230,11 +286,16 @@ class Shell:
             await self._drop(tx, invoice_id)
         if decision.entries:
             await ledger.post(tx, decision.entries, now)
-        for promise in decision.promises:
-            at = None
-            if any(wanted.purpose == "eval" for wanted in decision.wanted):
-                at = now + timedelta(seconds=self._terms.grace_s)
-            await self._outbox.stage(tx, promise, at)
+        for promise in promises:
+            await self._stage(tx, promise, decision, now)
+
+    async def _stage(
+        self, tx: Tx, promise: Promise, decision: Decision[object], now: datetime
+    ) -> None:
+        wait_s = pause_s(promise)
+        if any(wanted.purpose == "eval" for wanted in decision.wanted):
+            wait_s = self._terms.grace_s
+        await self._outbox.stage(tx, promise, now + timedelta(seconds=wait_s) if wait_s else None)
 
     def _until(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self._terms.eval_invoice_s)

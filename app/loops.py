@@ -5,6 +5,7 @@ Each turn of a loop survives whatever it meets: what could not be done is done a
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -14,6 +15,7 @@ from app.parts import Parts
 from app.promises import Keeper
 from db import idempotency, invoices, jobs, payouts
 from db.engine import Tx
+from db.promises import TryAgain
 from payments.rail import Settled, Unknown
 from statemachine import job as law
 from statemachine.promises import Judge, Work
@@ -69,7 +71,7 @@ class Loops:
     async def _ask_all(self) -> None:
         """Ask about every open invoice soon: the channel was away, and replays nothing."""
         now = self._parts.clock()
-        await self._parts.db.run(lambda tx: invoices.ask_all(tx, now))
+        await self._parts.db.run("ask_all", lambda tx: invoices.ask_all(tx, now))
 
     async def settle(self, settled: Settled) -> None:
         """Tell the shell of a payment to an invoice of ours; anything else is not ours to book."""
@@ -78,7 +80,8 @@ class Loops:
             return
         now = self._parts.clock()
         await self._parts.db.run(
-            lambda tx: self._parts.shell.settle_invoice(tx, row["id"], settled, now)
+            "settle_invoice",
+            lambda tx: self._parts.shell.settle_invoice(tx, row["id"], settled, now),
         )
 
     async def look_up(self, payment_hash: str) -> bool:
@@ -106,7 +109,9 @@ class Loops:
         # While the rail tells of payments by itself, asking is only the net below it.
         most_open_s = OPEN_WATCH_S if self._parts.rail.push_is_up else sweep_s
         pace = invoices.Pace(sweep_s, max(sweep_s, most_open_s), LATE_WATCH_S, FORGET)
-        due = await self._parts.db.run(lambda tx: invoices.take_due(tx, now, pace, BATCH))
+        due = await self._parts.db.run(
+            "due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH)
+        )
         for payment_hash in due:
             await self.look_up(payment_hash)
 
@@ -114,10 +119,12 @@ class Loops:
         """Ask the rail what became of payouts in flight."""
         now, sweep_s = self._parts.clock(), self._parts.settings.sweep_s
         due = await self._parts.db.run(
-            lambda tx: payouts.take_due(tx, now, min(5, sweep_s), PAYOUT_PAUSE_S, BATCH)
+            "due_payouts",
+            lambda tx: payouts.take_due(tx, now, min(5, sweep_s), PAYOUT_PAUSE_S, BATCH),
         )
         for payout_id, number in due:
-            await self._keeper.ask(payout_id, number)
+            with suppress(TryAgain):  # nothing was sent: its turn comes again
+                await self._keeper.ask(payout_id, number)
 
     async def expire(self) -> None:
         """Let invoices lapse whose time is over, after asking the rail one last time."""
@@ -125,7 +132,7 @@ class Loops:
         for row in await invoices.lapsed(self._parts.db, now - EXPIRY_GRACE, BATCH):
             if row["payment_hash"] and not await self.look_up(row["payment_hash"]):
                 continue  # paid after all, or the rail does not say: Unknown is not unpaid
-            await self._parts.db.run(partial(self._lapse, row["id"]))
+            await self._parts.db.run("lapse_invoice", partial(self._lapse, row["id"]))
 
     async def _lapse(self, invoice_id: str, tx: Tx) -> None:
         await self._parts.shell.lapse_invoice(tx, invoice_id, self._parts.clock())
@@ -140,8 +147,8 @@ class Loops:
         for job_id in await jobs.idle(parts.db, now - RECOVER_AFTER, BATCH):
             if not await self._is_promised(job_id):
                 log.warning("promise_lost", job=job_id)
-                await parts.db.run(partial(self._promise_again, job_id))
-        await parts.db.run(lambda tx: idempotency.purge(tx, now))
+                await parts.db.run("recovered", partial(self._promise_again, job_id))
+        await parts.db.run("purge_keys", lambda tx: idempotency.purge(tx, now))
 
     async def _promise_again(self, job_id: str, tx: Tx) -> None:
         await self._parts.shell.advance(tx, job_id, law.Recovered(), self._parts.clock())

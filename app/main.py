@@ -23,9 +23,10 @@ from app.errors import HANDLERS
 from app.house import House
 from app.loops import Loops
 from app.parts import Clock, Parts, Playground
+from app.probes import ProbedAgent, ProbedRail, crash_at
 from app.promises import Keeper
 from app.settings import Environment, Settings
-from db.engine import Database
+from db.engine import Database, Probe, nowhere
 from db.promises import Outbox, WorkerPace
 from db.signals import Signals
 from payments.lnbits import LnbitsRail
@@ -109,14 +110,20 @@ def make_parts(
     agent: Agent | None = None,
     oracle: Oracle | None = None,
     clock: Clock = utc_now,
+    passing: Probe | None = None,
 ) -> Parts:
     """Put the parts together; whatever is not given is made as the settings say."""
-    db = Database(database_url, settings.database_pool)
+    if passing is None and settings.crash_at:
+        passing = crash_at(settings.crash_at)
+    db = Database(database_url, settings.database_pool, passing or nowhere)
     outbox = Outbox(db)
     rail = rail or make_rail(settings, clock)
     terms = Terms(eval_invoice_s=settings.invoice_expiry_s, sweep_s=settings.sweep_s)
     production = settings.env is Environment.PRODUCTION
     stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None
+    agent = agent or make_agent(settings)
+    if passing is not None:
+        rail, agent = ProbedRail(rail, passing), ProbedAgent(agent, passing)
     return Parts(
         settings=settings,
         db=db,
@@ -124,7 +131,7 @@ def make_parts(
         signals=Signals(db),
         shell=Shell(outbox, terms),
         rail=rail,
-        agent=agent or make_agent(settings),
+        agent=agent,
         oracle=oracle or make_oracle(settings, clock),
         card=make_card(settings),
         clock=clock,

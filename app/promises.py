@@ -49,7 +49,7 @@ class Keeper:
             case Work(job_id):
                 await self._work(job_id, tries)
             case PayInvoice(payout_id, attempt):
-                await self.pay(payout_id, attempt)
+                await self.pay(payout_id, attempt, tries)
 
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
         """Have the rail make an invoice that is wanted; None when it is there."""
@@ -67,7 +67,9 @@ class Keeper:
             log.warning("rail_unavailable", call="create_invoice", reason=opened.reason)
             return opened
         now = parts.clock()
-        await parts.db.run(lambda tx: parts.shell.open_invoice(tx, invoice_id, opened, now))
+        await parts.db.run(
+            "open_invoice", lambda tx: parts.shell.open_invoice(tx, invoice_id, opened, now)
+        )
         return None
 
     async def _judge(self, job_id: str, tries: int) -> None:
@@ -116,7 +118,7 @@ class Keeper:
                 event = law.verdict(jobs.facts_of(row), quote)
                 await parts.shell.advance(tx, job_id, event, now)
 
-        await parts.db.run(accept)
+        await parts.db.run("accept", accept)
 
     async def _work(self, job_id: str, tries: int) -> None:
         row = await jobs.get(self._parts.db, job_id)
@@ -136,9 +138,9 @@ class Keeper:
 
     async def _tell(self, job_id: str, event: law.Event) -> None:
         parts, now = self._parts, self._parts.clock()
-        await parts.db.run(lambda tx: parts.shell.advance(tx, job_id, event, now))
+        await parts.db.run(event.kind.value, lambda tx: parts.shell.advance(tx, job_id, event, now))
 
-    async def pay(self, payout_id: str, number: int) -> None:
+    async def pay(self, payout_id: str, number: int, tries: int = 0) -> None:
         """Hand an attempt to the rail, once; what it does not know is asked later by the sweep."""
         parts, now = self._parts, self._parts.clock()
         attempt = await payouts.live_attempt(parts.db, payout_id, number)
@@ -150,15 +152,22 @@ class Keeper:
         if now >= attempt["expires_at"]:
             reason = "The invoice expired before it could be paid. Give another one."
             await parts.db.run(
-                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now)
+                "return_payout",
+                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
             )
             return
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
         if not await parts.db.run(
-            lambda tx: payouts.mark_called(tx, payout_id, number, parts.rail.identity, now)
+            "call_payout",
+            lambda tx: payouts.mark_called(tx, payout_id, number, parts.rail.identity, now),
         ):
             return
         outcome = await parts.rail.pay(attempt["bolt11"], Msat(attempt["fee_limit_msat"]))
+        if isinstance(outcome, rail.Unsent):
+            await parts.db.run(
+                "uncall_payout", lambda tx: payouts.unmark_called(tx, payout_id, number)
+            )
+            raise TryAgain(outcome.reason, _pause_s(tries, 5))
         await self._conclude(payout_id, number, outcome, believe_failed=True)
 
     async def ask(self, payout_id: str, number: int) -> None:
@@ -184,12 +193,14 @@ class Keeper:
         if isinstance(outcome, rail.Settled):
             settled = outcome
             await parts.db.run(
-                lambda tx: parts.shell.settle_payout(tx, payout_id, number, settled, now)
+                "settle_payout",
+                lambda tx: parts.shell.settle_payout(tx, payout_id, number, settled, now),
             )
         elif isinstance(outcome, rail.Failed) and believe_failed:
             reason = f"The payment failed: {outcome.reason}. Give another invoice."
             await parts.db.run(
-                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now)
+                "return_payout",
+                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
             )
         else:
             log.info("payout_in_flight", payout=payout_id, outcome=type(outcome).__name__)

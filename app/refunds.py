@@ -50,7 +50,8 @@ async def claim_refund(house: House, job_id: str, text: str) -> Claimed:
     )
     try:
         sent = await house.parts.db.run(
-            lambda tx: house.parts.shell.send_payout(tx, owed["id"], invoice, fee_limit_msat, now)
+            "send_payout",
+            lambda tx: house.parts.shell.send_payout(tx, owed["id"], invoice, fee_limit_msat, now),
         )
     except Duplicate:
         raise BadInput(_USED) from None

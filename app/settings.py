@@ -152,10 +152,18 @@ class Settings(BaseSettings):
         description="silence after which a worker's promises are taken over",
     )
 
+    crash_at: str = Field(
+        "",
+        validation_alias="BOLTWORK_CRASH_AT",
+        description="ends the process at a named place, to try what a crash does; never in production",
+    )
+
     @model_validator(mode="after")
     def _real_money_in_production(self) -> "Settings":
         if (self.lnbits_url is None) != (self.lnbits_api_key is None):
             raise ValueError("LNBITS_URL and LNBITS_API_KEY go together: set both, or neither")
+        if self.env is Environment.PRODUCTION and self.crash_at:
+            raise ValueError("BOLTWORK_CRASH_AT is for trying things out, never for production")
         if self.env is Environment.PRODUCTION and self.lnbits_url is None:
             raise ValueError(
                 "BOLTWORK_ENV=production needs a rail that moves real money: set LNBITS_URL and"

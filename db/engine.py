@@ -21,9 +21,15 @@ Row = DictRow  # what a read returns: column name → value
 Tx = AsyncSession  # a Postgres transaction that is open; house word `tx`
 T = TypeVar("T")
 
+Probe = Callable[[str], None]  # told of each place that commits or calls the outside
+
 TRY_AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
+
+
+def nowhere(_: str) -> None:
+    """The probe of every day: it does nothing."""
 
 
 class DatabaseAway(Exception):
@@ -37,8 +43,8 @@ class Duplicate(Exception):
 class Database:
     """Connections to one Postgres. `url` is a libpq URL (postgresql://…)."""
 
-    def __init__(self, url: str, pool_size: int = 8) -> None:
-        self.url = url
+    def __init__(self, url: str, pool_size: int = 8, passing: Probe = nowhere) -> None:
+        self.url, self._passing = url, passing
         self._engine = create_async_engine(
             sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -83,16 +89,21 @@ class Database:
         ):
             yield tx
 
-    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def run(self, name: str, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Do `work` in a transaction of its own, again while Postgres asks for another try.
+
+        `name` is that of the place in the code, told to the probe before and after the commit.
 
         Raises DatabaseAway when the connection broke: whether it committed is then not known, and
         the caller reads back by its own key.
         """
         for attempt in range(1, TRIES + 1):
             try:
+                self._passing(f"commit {name}: before")
                 async with self.transaction() as tx:
-                    return await work(tx)
+                    done = await work(tx)
+                self._passing(f"commit {name}: after")
+                return done
             except (DBAPIError, psycopg.Error) as error:
                 if sqlstate(error) in TRY_AGAIN and attempt < TRIES:
                     continue

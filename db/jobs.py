@@ -18,7 +18,9 @@ CHANNEL = "boltwork_job"  # NOTIFY carries the id of a job that changed
 _NOTIFY = text("SELECT pg_notify(:channel, :job_id)")
 
 
-async def insert(tx: Tx, facts: JobFacts, request: str, event: str, now: datetime) -> None:
+async def insert(
+    tx: Tx, facts: JobFacts, request: str, refund_to: str | None, event: str, now: datetime
+) -> None:
     """Write a new job and the first line of its history."""
     tx.add(
         Job(
@@ -28,6 +30,7 @@ async def insert(tx: Tx, facts: JobFacts, request: str, event: str, now: datetim
             request=request,
             eval_msat=facts.eval_msat,
             max_msat=facts.max_msat,
+            refund_to=refund_to,
             created_at=now,
             updated_at=now,
         )

@@ -8,20 +8,21 @@ from sqlmodel import col, select
 
 from db.engine import Database, Tx, execute
 from db.tables import Payout, PayoutAttempt
-from statemachine.decision import Owed
 from statemachine.payout import PayoutFacts, PayoutState
 
 
-async def insert(tx: Tx, job_id: str, owed: Owed, now: datetime) -> None:
+async def insert(tx: Tx, facts: PayoutFacts, reason: str, now: datetime) -> None:
     """Write a payout that is owed from now on."""
     tx.add(
         Payout(
-            id=owed.id,
-            job_id=job_id,
-            reason=owed.reason,
-            state=PayoutState.OWED,
-            amount_msat=owed.amount_msat,
+            id=facts.id,
+            job_id=facts.job_id,
+            reason=reason,
+            state=facts.state,
+            amount_msat=facts.amount_msat,
             attempts=0,
+            refund_to=facts.refund_to,
+            failures=0,
             created_at=now,
             updated_at=now,
         )
@@ -43,12 +44,15 @@ def facts_of(payout: Payout) -> PayoutFacts:
         state=payout.state,
         amount_msat=payout.amount_msat,
         attempts=payout.attempts,
+        refund_to=payout.refund_to,
+        failures=payout.failures,
     )
 
 
 async def move(tx: Tx, payout: Payout, after: PayoutFacts, note: str | None, now: datetime) -> None:
     """Write the state after an event, with what to tell a person about it."""
     payout.state, payout.attempts = after.state, after.attempts
+    payout.refund_to, payout.failures = after.refund_to, after.failures
     payout.note, payout.updated_at = note, now
     if after.state is PayoutState.PAID:
         payout.paid_at = now
@@ -104,6 +108,17 @@ async def mark_called(tx: Tx, payout_id: str, number: int, by: str, now: datetim
     """Claim the one pay call of an attempt; False when somebody has claimed it already."""
     values = {"now": now, "by": by, "id": payout_id, "n": number}
     return (await execute(tx, _CALL, values)).one_or_none() is not None
+
+
+_UNCALL = text(
+    "UPDATE payout_attempt SET called_at = NULL, called_by = NULL"
+    " WHERE payout_id = :id AND number = :n AND outcome = 'live'"
+)
+
+
+async def unmark_called(tx: Tx, payout_id: str, number: int) -> None:
+    """Give the pay call back: it is certain that nothing was sent."""
+    await execute(tx, _UNCALL, {"id": payout_id, "n": number})
 
 
 _DUE = text(

@@ -59,6 +59,7 @@ class Job(SQLModel, table=True):
     request: str = Field(sa_column=Column(Text, nullable=False))
     eval_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     max_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
+    refund_to: str | None = Field(default=None, sa_column=Column(Text))
     quote: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     charge: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     reason: str | None = Field(default=None, sa_column=Column(Text))
@@ -135,6 +136,8 @@ class Payout(SQLModel, table=True):
     state: PayoutState = Field(sa_column=_enum(PayoutState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     attempts: int = Field(sa_column=Column(BigInteger, nullable=False))
+    refund_to: str | None = Field(default=None, sa_column=Column(Text))
+    failures: int = Field(sa_column=Column(BigInteger, nullable=False))
     note: str | None = Field(
         default=None, sa_column=Column(Text)
     )  # what the last attempt came to, for a person

@@ -23,7 +23,17 @@ from payments.lnbits_http import (
     read_payment,
     read_push,
 )
-from payments.rail import Absent, Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
+from payments.rail import (
+    Absent,
+    Failed,
+    Opened,
+    Outcome,
+    Pending,
+    Settled,
+    Unavailable,
+    Unknown,
+    Unsent,
+)
 from pricing.money import Msat, ceil_div, msat_to_sats
 
 # LNbits lets its node spend max(2 sats, 1 %) on routing unless its operator says otherwise
@@ -256,7 +266,7 @@ class LnbitsRail:
     # ------------------------------------------------------------------ within
 
     async def _pay(self, invoice: Invoice, amount_msat: Msat, limit_msat: Msat) -> Outcome:
-        not_sent = Unknown if invoice.payment_hash in self._perhaps_sent else Failed
+        not_sent = Unknown if invoice.payment_hash in self._perhaps_sent else Unsent
         try:
             reserve_msat = await self._reserve_msat(invoice, amount_msat, limit_msat)
         except NoAnswer as lost:
@@ -272,7 +282,7 @@ class LnbitsRail:
             self._perhaps_sent.discard(invoice.payment_hash)
         return outcome
 
-    async def _send(self, invoice: Invoice, not_sent: type[Failed] | type[Unknown]) -> Outcome:
+    async def _send(self, invoice: Invoice, not_sent: type[Unsent] | type[Unknown]) -> Outcome:
         try:
             answer = await self._http.ask("POST", PAYMENTS, {"out": True, "bolt11": invoice.bolt11})
         except NoAnswer as lost:

@@ -56,6 +56,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent(Failed):
+    """Nothing was sent, for a passing reason that is not the payee's: the rail is away, or busy,
+    or short of funds. The same invoice can be paid later.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """The rail did not say. It may have happened, it may yet happen."""
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import bolt11 as lightning
 
 from payments.bolt11 import BadInvoice, plain
-from payments.rail import Absent, Failed, Opened, Outcome, Pending, Settled, Unknown
+from payments.rail import Absent, Failed, Opened, Outcome, Pending, Settled, Unknown, Unsent
 from pricing.money import Msat
 
 NETWORK: Final = "bcrt"
@@ -172,14 +172,15 @@ class StubNode:
             query = "SELECT 1 FROM payments WHERE payment_hash = ?"
             if tx.execute(query, (payment_hash,)).fetchone() is None:
                 if fault.name in {"429", "failed"}:
-                    return Failed(f"scripted {fault.name}: nothing was sent")
+                    kind = Failed if fault.name == "failed" else Unsent
+                    return kind(f"scripted {fault.name}: nothing was sent")
                 now, fee_msat = self._clock(), self._routing_fee_msat
                 if datetime.fromisoformat(invoice["expires_at"]) <= now:
                     return Failed("the invoice has expired")
                 if fee_msat > fee_limit_msat:
                     return Failed("no route within the fee limit")
                 if amount_msat + fee_msat > self._sum_msat(tx, also_unsettled=True):
-                    return Failed("insufficient balance")
+                    return Unsent("insufficient balance")
                 hangs = fault.name in {"pending", "settle_later"}
                 settles_at = (now + timedelta(seconds=fault.delay_s)).isoformat()
                 tx.execute(

@@ -1,5 +1,7 @@
 """Money going out. In flight is committed before the rail is called, and only an explicit,
 terminal answer brings it back: Unknown stays in flight, and is asked again.
+
+A payout with a destination is tried by itself; after three failures another one is asked for.
 """
 
 from dataclasses import dataclass, replace
@@ -8,7 +10,9 @@ from enum import StrEnum, auto
 from statemachine import entries
 from statemachine.decision import Decision
 from statemachine.machine import Machine
-from statemachine.promises import PayInvoice
+from statemachine.promises import FetchInvoice, PayInvoice, Promise
+
+MOST_FAILURES = 3
 
 
 class PayoutState(StrEnum):
@@ -25,6 +29,8 @@ class PayoutEvent(StrEnum):
     SENT = auto()
     SETTLED = auto()
     RETURNED = auto()
+    REFUSED = auto()
+    REDIRECTED = auto()
 
 
 PAYOUT = Machine(
@@ -35,6 +41,8 @@ PAYOUT = Machine(
         (PayoutEvent.SENT, PayoutState.OWED, PayoutState.IN_FLIGHT),
         (PayoutEvent.SETTLED, PayoutState.IN_FLIGHT, PayoutState.PAID),
         (PayoutEvent.RETURNED, PayoutState.IN_FLIGHT, PayoutState.OWED),
+        (PayoutEvent.REFUSED, PayoutState.OWED, PayoutState.OWED),
+        (PayoutEvent.REDIRECTED, PayoutState.OWED, PayoutState.OWED),
     ],
 )
 
@@ -48,6 +56,14 @@ class PayoutFacts:
     state: PayoutState
     amount_msat: int
     attempts: int = 0  # how many were sent; the number of the live one
+    refund_to: str | None = None  # LNURL-pay or Lightning address, where one was given
+    failures: int = 0  # how often that destination has failed
+
+    @property
+    def needs_destination(self) -> bool:
+        """Say whether nothing more happens until somebody names where the money should go."""
+        exhausted = self.refund_to is None or self.failures >= MOST_FAILURES
+        return self.state is PayoutState.OWED and exhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,27 @@ class Returned:
     kind = PayoutEvent.RETURNED
 
 
-Event = Sent | Settled | Returned
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The destination gives no invoice that can be paid, and says so or misbehaves."""
+
+    kind = PayoutEvent.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """Another destination was named."""
+
+    refund_to: str
+    kind = PayoutEvent.REDIRECTED
+
+
+Event = Sent | Settled | Returned | Refused | Redirected
+
+
+def begin(facts: PayoutFacts) -> Decision[PayoutFacts]:
+    """Return how a payout comes to be: owed, and sent by itself where a destination is known."""
+    return Decision(facts, promises=_next_try(facts))
 
 
 def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
@@ -86,5 +122,16 @@ def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
         case Settled(fee_msat):
             return Decision(after, (entries.payout_settled(after.id, after.amount_msat, fee_msat),))
         case Returned():
+            after = replace(after, failures=after.failures + 1)
             entry = entries.payout_returned(after.id, after.attempts, after.amount_msat)
-            return Decision(after, (entry,))
+            return Decision(after, (entry,), _next_try(after))
+        case Refused():
+            after = replace(after, failures=after.failures + 1)
+            return Decision(after, promises=_next_try(after))
+        case Redirected(refund_to):
+            after = replace(after, refund_to=refund_to, failures=0)
+            return Decision(after, promises=_next_try(after))
+
+
+def _next_try(facts: PayoutFacts) -> tuple[Promise, ...]:
+    return () if facts.needs_destination else (FetchInvoice(facts.id, facts.failures),)

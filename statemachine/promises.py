@@ -55,5 +55,27 @@ class PayInvoice:
         return f"{self.payout_id}:pay:{self.attempt}"
 
 
-Promise = CreateInvoice | Judge | Work | PayInvoice
-KINDS: tuple[type[Promise], ...] = (CreateInvoice, Judge, Work, PayInvoice)
+@dataclass(frozen=True, slots=True)
+class FetchInvoice:
+    """Ask a payout's destination (LNURL-pay, Lightning address) for an invoice, and send to it."""
+
+    payout_id: str
+    failures: int  # how often it has failed so far: what the pause before it grows with
+
+    @property
+    def key(self) -> str:
+        """The name of the duty, and of the outside call that keeps it."""
+        return f"{self.payout_id}:fetch:{self.failures}"
+
+
+Promise = CreateInvoice | Judge | Work | PayInvoice | FetchInvoice
+KINDS: tuple[type[Promise], ...] = (CreateInvoice, Judge, Work, PayInvoice, FetchInvoice)
+
+_PAUSES_S = (0, 60, 600)  # before the first, second and third try of a refund by itself
+
+
+def pause_s(promise: Promise) -> int:
+    """Return how long a promise waits before it is due, in seconds."""
+    if isinstance(promise, FetchInvoice):
+        return _PAUSES_S[min(promise.failures, len(_PAUSES_S) - 1)]
+    return 0

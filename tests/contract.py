@@ -148,7 +148,9 @@ def _closed(node: Any) -> Any:
     """Return a copy in which no object is open to fields that it does not name."""
     if isinstance(node, dict):
         copy = {key: _closed(value) for key, value in node.items()}
-        return copy | {"additionalProperties": False} if "additionalProperties" in copy else copy
+        if copy.get("additionalProperties") is True:
+            copy["additionalProperties"] = False
+        return copy
     return [_closed(item) for item in node] if isinstance(node, list) else node
 
 

@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 async def post(db: Database, *posted: Entry) -> None:
     """Post entries in a transaction of their own."""
-    await db.run(lambda tx: ledger.post(tx, posted, NOW))
+    await db.run("test", lambda tx: ledger.post(tx, posted, NOW))
 
 
 async def test_an_entry_posted_twice_is_a_replay(db: Database) -> None:

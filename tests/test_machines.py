@@ -17,7 +17,7 @@ from statemachine.invoice import INVOICE, InvoiceFacts, InvoiceState
 from statemachine.job import JOB, JobFacts, JobState
 from statemachine.machine import IllegalTransition, Machine
 from statemachine.payout import PAYOUT, PayoutFacts, PayoutState
-from statemachine.promises import CreateInvoice, Judge, PayInvoice, Work
+from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Work, pause_s
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PRICE = BtcPrice(MicroUsd(100_000 * 1_000_000), NOW, ("test",))
@@ -45,6 +45,8 @@ PAYOUT_EVENTS: dict[StrEnum, payout.Event] = {
     payout.PayoutEvent.SENT: payout.Sent(),
     payout.PayoutEvent.SETTLED: payout.Settled(7),
     payout.PayoutEvent.RETURNED: payout.Returned(),
+    payout.PayoutEvent.REFUSED: payout.Refused(),
+    payout.PayoutEvent.REDIRECTED: payout.Redirected("you@example.org"),
 }
 
 
@@ -292,6 +294,38 @@ def test_a_returned_payout_is_owed_again() -> None:
     decision = payout.decide(payout_in(PayoutState.IN_FLIGHT), payout.Returned())
     assert held(decision, "refund:j:surplus") == 3_000
     assert held(decision, "sending:j:surplus") == -3_000
+
+
+@pytest.mark.parametrize(("failures", "tried"), [(0, True), (1, True), (2, False)])
+def test_a_destination_is_tried_three_times(failures: int, tried: bool) -> None:
+    """After a failure the next try is promised, after the third a person is asked."""
+    facts = replace(payout_in(PayoutState.IN_FLIGHT), refund_to="you@x.org", failures=failures)
+    for before, event in (
+        (facts, payout.Returned()),
+        (replace(facts, state=PayoutState.OWED), payout.Refused()),
+    ):
+        decision = payout.decide(before, event)
+        assert decision.promises == ((FetchInvoice(facts.id, failures + 1),) if tried else ())
+        assert decision.facts.needs_destination is not tried
+
+
+def test_a_payout_without_a_destination_waits_for_one() -> None:
+    """Nothing is promised until somebody names where the money should go."""
+    facts = replace(payout_in(PayoutState.OWED), attempts=0)
+    assert payout.begin(facts).promises == ()
+    assert facts.needs_destination
+    begun = payout.begin(replace(facts, refund_to="you@x.org"))
+    assert begun.promises == (FetchInvoice(facts.id, 0),)
+    redirected = payout.decide(facts, payout.Redirected("me@x.org"))
+    assert redirected.promises == (FetchInvoice(facts.id, 0),)
+    assert redirected.facts.refund_to == "me@x.org"
+
+
+def test_pauses_between_tries_grow() -> None:
+    """The first try is at once, later ones wait longer; other promises never wait."""
+    pauses = [pause_s(FetchInvoice("p", n)) for n in range(5)]
+    assert pauses == sorted(pauses) and pauses[0] == 0 and pauses[1] > 0
+    assert pause_s(Judge("j")) == 0
 
 
 def test_balances_are_told_in_their_natural_sign() -> None:

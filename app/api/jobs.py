@@ -62,10 +62,10 @@ async def create(request: Request) -> Response:
             caller = f"peer:{request.client.host if request.client else ''}"
             claimed = await idempotency.claim(tx, caller, key, sha, job_id, now)
         if isinstance(claimed, idempotency.Fresh):
-            await parts.shell.begin(tx, job_id, asked.request, fee_msat, max_msat, now)
+            await parts.shell.begin(tx, job_id, asked.request, fee_msat, max_msat, None, now)
         return claimed
 
-    claimed = await parts.db.run(begin)
+    claimed = await parts.db.run("begin_job", begin)
     if isinstance(claimed, idempotency.Clashed):
         raise Refusal(409, "This Idempotency-Key was used for another request. Use a new one.")
     if isinstance(claimed, idempotency.Replayed):
@@ -76,7 +76,8 @@ async def create(request: Request) -> Response:
         if key is None:
             # Nobody was told of this job; with a key, the next try finds it again.
             await parts.db.run(
-                lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock())
+                "cancelled",
+                lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock()),
             )
         raise unavailable(
             "No invoice can be made just now, because the Lightning wallet does not answer."

@@ -114,6 +114,7 @@ def upgrade() -> None:
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("eval_msat", sa.BigInteger(), nullable=False),
         sa.Column("max_msat", sa.BigInteger(), nullable=True),
+        sa.Column("refund_to", sa.Text(), nullable=True),
         sa.Column(
             "quote", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
         ),
@@ -238,6 +239,8 @@ def upgrade() -> None:
         ),
         sa.Column("amount_msat", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("refund_to", sa.Text(), nullable=True),
+        sa.Column("failures", sa.BigInteger(), nullable=False),
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),

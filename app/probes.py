@@ -1,0 +1,120 @@
+"""Names for every place where the code commits or calls the outside, and who may stand there.
+
+A probe is told the name before and after; it does nothing, or ends the process there on purpose.
+`db.engine` names its commits itself; these wrappers name the calls.
+"""
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
+
+from app.agents.agent import Accepted, Agent, Broke, Rejected, Result
+from db.engine import Probe
+from payments.rail import Opened, Outcome, Rail, Settled, Unavailable, Unknown
+from pricing.money import Msat
+
+T = TypeVar("T")
+
+
+def crash_at(where: str) -> Probe:
+    """Return a probe that ends the process, as a crash does, at the n-th passing of a place.
+
+    `where` is the name of the place, and `#n` for another passing than the first.
+    """
+    name, _, number = where.partition("#")
+    passings: Counter[str] = Counter()
+
+    def passing(place: str) -> None:
+        passings[place] += 1
+        if place == name and passings[place] == int(number or 1):
+            os._exit(137)
+
+    return passing
+
+
+async def _named(passing: Probe, name: str, call: Awaitable[T]) -> T:
+    passing(f"{name}: before")
+    answer = await call
+    passing(f"{name}: after")
+    return answer
+
+
+class ProbedRail:
+    """A rail whose every call that moves or asks about money is named."""
+
+    def __init__(self, rail: Rail, passing: Probe) -> None:
+        self._rail, self._passing = rail, passing
+        self.name, self.identity, self.network = rail.name, rail.identity, rail.network
+        self.least_fee_limit_msat = rail.least_fee_limit_msat
+
+    @property
+    def push_is_up(self) -> bool:
+        """See Rail."""
+        return self._rail.push_is_up
+
+    async def create_invoice(
+        self, key: str, amount_msat: Msat, memo: str, expiry_s: int
+    ) -> Opened | Unavailable:
+        """See Rail."""
+        call = self._rail.create_invoice(key, amount_msat, memo, expiry_s)
+        return await _named(self._passing, "rail create_invoice", call)
+
+    async def look_up_invoice(self, payment_hash: str) -> Outcome:
+        """See Rail."""
+        call = self._rail.look_up_invoice(payment_hash)
+        return await _named(self._passing, "rail look_up_invoice", call)
+
+    async def pay(self, bolt11: str, fee_limit_msat: Msat) -> Outcome:
+        """See Rail."""
+        return await _named(self._passing, "rail pay", self._rail.pay(bolt11, fee_limit_msat))
+
+    async def look_up_payment(self, payment_hash: str) -> Outcome:
+        """See Rail."""
+        call = self._rail.look_up_payment(payment_hash)
+        return await _named(self._passing, "rail look_up_payment", call)
+
+    async def balance_msat(self) -> Msat | Unknown:
+        """See Rail."""
+        return await self._rail.balance_msat()
+
+    async def pushes(self) -> AsyncIterator[Settled | None]:
+        """See Rail."""
+        async for push in self._rail.pushes():
+            self._passing("rail push: before")
+            yield push
+
+    async def healthy(self) -> Unavailable | None:
+        """See Rail."""
+        return await self._rail.healthy()
+
+    async def close(self) -> None:
+        """See Rail."""
+        await self._rail.close()
+
+
+class ProbedAgent:
+    """An agent whose every call is named."""
+
+    def __init__(self, agent: Agent, passing: Probe) -> None:
+        self._agent, self._passing = agent, passing
+        self.name, self.eval_model, self.work_model = agent.name, agent.eval_model, agent.work_model
+        self.max_output_tokens = agent.max_output_tokens
+        self.max_eval_output_tokens = agent.max_eval_output_tokens
+
+    async def judge(self, request: str) -> Accepted | Rejected | Broke:
+        """See Agent."""
+        return await _named(self._passing, "agent judge", self._agent.judge(request))
+
+    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+        """See Agent."""
+        call = self._agent.work(request, max_output_tokens)
+        return await _named(self._passing, "agent work", call)
+
+    async def healthy(self) -> Broke | None:
+        """See Agent."""
+        return await self._agent.healthy()
+
+    async def close(self) -> None:
+        """See Agent."""
+        await self._agent.close()
