@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     crash_at: str = Field(
         "",
         validation_alias="BOLTWORK_CRASH_AT",
-        description="ends the process at a named place, to try what a crash does; never in production",
+        description="ends the process at a named place, to try a crash; never in production",
     )
 
     @model_validator(mode="after")
