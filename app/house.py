@@ -76,7 +76,7 @@ class House:
                     return row
                 row = await self.nudged(row)
                 left_s = until - monotonic()
-                if left_s <= 0 or row["version"] != version:
+                if left_s <= 0 or row["version"] != version or signals.released:
                     return row
                 # Woken by the change; now and then by the clock, if the rail must be asked.
                 pause_s = left_s if self.parts.rail.push_is_up else min(left_s, 2.0)

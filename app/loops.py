@@ -43,7 +43,7 @@ class Loops:
         """Run every loop until cancelled."""
         sweep_s = float(self._parts.settings.sweep_s)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._hear())
+            group.create_task(self._every(1.0, self._hear))
             group.create_task(self._every(1.0, self.expire))
             group.create_task(self._every(min(5.0, sweep_s), self.ask_invoices))
             group.create_task(self._every(min(5.0, sweep_s), self.ask_payouts))

@@ -87,6 +87,7 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
             print(f"  {line}", flush=True)
         await stop.wait()
         print("Draining: what is under way is finished first.", flush=True)
+        parts.signals.release()
 
 
 async def work(settings: Settings, database_url: str) -> None:

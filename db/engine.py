@@ -51,6 +51,7 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
+            hide_parameters=True,  # an error must not quote what somebody wrote
             connect_args={"prepare_threshold": 1, "application_name": "boltwork"},
         )
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.

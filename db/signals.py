@@ -21,6 +21,7 @@ class Signals:
         self._db = db
         self._again_after_s = again_after_s
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.released = False  # the process ends: nobody waits any more
 
     def watch(self, job_id: str) -> tuple[asyncio.Event, Callable[[], None]]:
         """Return an event that is set at the job's next change, and how to stop watching."""
@@ -36,8 +37,15 @@ class Signals:
 
     async def wait(self, changed: asyncio.Event, longest_s: float) -> None:
         """Wait until the watched job changes, or for so long."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), longest_s)
+        if not self.released:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), longest_s)
+
+    def release(self) -> None:
+        """Let everybody go who waits, for good: each answers what is known now."""
+        self.released = True
+        for job_id in list(self._waiters):
+            self.wake(job_id)
 
     def wake(self, job_id: str) -> None:
         """Wake everybody who watches this job in this process."""

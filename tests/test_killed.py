@@ -218,3 +218,21 @@ async def test_no_log_line_holds_what_was_asked_or_who_may_pay(
     await asyncio.to_thread(server.stop)
     for secret in ("planted", CLIENT_KEY, made["evalInvoice"]["paymentRequest"], made["jobId"]):
         assert secret not in server.log
+
+
+async def test_a_stop_does_not_wait_for_those_who_wait(server: ServerProcess) -> None:
+    """A poll that is held is answered with what is known when the server is told to stop."""
+    async with Client(await start(server)) as client:
+        made = await client.create("hello")
+        path = f"/api/jobs/{made['jobId']}"
+        async with httpx2.AsyncClient(base_url=server.url, timeout=90) as http:
+            first = await http.get(path)
+            held = asyncio.create_task(
+                http.get(
+                    path, params={"wait": "60"}, headers={"If-None-Match": first.headers["etag"]}
+                )
+            )
+            await http.get(path)  # sent after the held one, and answered
+            stopped = asyncio.create_task(asyncio.to_thread(server.stop))
+            assert (await held).status_code == 304
+            assert await stopped == 0
