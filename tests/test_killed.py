@@ -232,7 +232,8 @@ async def test_a_stop_does_not_wait_for_those_who_wait(server: ServerProcess) ->
                     path, params={"wait": "60"}, headers={"If-None-Match": first.headers["etag"]}
                 )
             )
-            await http.get(path)  # sent after the held one, and answered
+            for _ in range(10):  # sent after the held one, and answered: so that one is being held
+                await http.get(path)
             stopped = asyncio.create_task(asyncio.to_thread(server.stop))
             assert (await held).status_code == 304
             assert await stopped == 0
