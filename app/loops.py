@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from app.books import Books
 from app.parts import Parts
 from app.promises import Keeper
 from db import idempotency, invoices, jobs, payouts
@@ -37,6 +38,7 @@ class Loops:
 
     def __init__(self, parts: Parts, keeper: Keeper) -> None:
         self._parts, self._keeper = parts, keeper
+        self.books = Books(parts)
         self._nudged: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -48,6 +50,9 @@ class Loops:
             group.create_task(self._every(min(5.0, sweep_s), self.ask_invoices))
             group.create_task(self._every(min(5.0, sweep_s), self.ask_payouts))
             group.create_task(self._every(sweep_s, self.recover))
+            if self._parts.settings.reconcile_s:
+                pause_s = float(self._parts.settings.reconcile_s)
+                group.create_task(self._every(pause_s, self.books.turn))
 
     async def _every(self, pause_s: float, turn: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -61,12 +66,16 @@ class Loops:
     async def _hear(self) -> None:
         async for push in self._parts.rail.pushes():
             try:
-                if push is None:
-                    await self._ask_all()
-                else:
-                    await self.settle(push)
+                await self.heard(push)
             except Exception as error:
                 log.error("push_failed", error=type(error).__name__)
+
+    async def heard(self, push: Settled | None) -> None:
+        """Take what the rail's channel tells: a payment, or that it was away until now."""
+        if push is None:
+            await self._ask_all()
+        else:
+            await self.settle(push)
 
     async def _ask_all(self) -> None:
         """Ask about every open invoice soon: the channel was away, and replays nothing."""

@@ -22,14 +22,16 @@ from app.edge import Edge
 from app.errors import HANDLERS
 from app.house import House
 from app.loops import Loops
-from app.parts import Clock, Parts, Playground
-from app.probes import ProbedAgent, ProbedRail, crash_at
+from app.parts import Clock, Destinations, Parts, Playground, Prices
+from app.probes import ProbedAgent, ProbedDestinations, ProbedOracle, ProbedRail, crash_at
 from app.promises import Keeper
 from app.settings import Environment, Settings
 from db.engine import Database, Probe, nowhere
 from db.promises import Outbox, WorkerPace
 from db.signals import Signals
 from payments.lnbits import LnbitsRail
+from payments.lnurl import LnurlPay
+from payments.public_http import PublicHttp
 from payments.rail import Rail
 from payments.stub import StubRail
 from pricing.money import MICROUSD_PER_USD
@@ -96,6 +98,12 @@ def make_oracle(settings: Settings, clock: Clock) -> Oracle:
     )
 
 
+def make_destinations(settings: Settings, network: str, clock: Clock) -> Destinations:
+    """Return what asks refund destinations for invoices on the rail's network."""
+    http = PublicHttp(allow_loopback=settings.allow_private_destinations)
+    return LnurlPay(http, network=network, clock=clock)
+
+
 def make_card(settings: Settings) -> RateCard:
     """Return the prices that the settings name."""
     models = with_overrides(PUBLISHED, parse_overrides(settings.model_prices))
@@ -108,7 +116,8 @@ def make_parts(
     *,
     rail: Rail | None = None,
     agent: Agent | None = None,
-    oracle: Oracle | None = None,
+    oracle: Prices | None = None,
+    destinations: Destinations | None = None,
     clock: Clock = utc_now,
     passing: Probe | None = None,
 ) -> Parts:
@@ -122,8 +131,12 @@ def make_parts(
     production = settings.env is Environment.PRODUCTION
     stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None
     agent = agent or make_agent(settings)
+    oracle = oracle or make_oracle(settings, clock)
+    destinations = destinations or make_destinations(settings, rail.network, clock)
     if passing is not None:
         rail, agent = ProbedRail(rail, passing), ProbedAgent(agent, passing)
+        oracle = ProbedOracle(oracle, passing)
+        destinations = ProbedDestinations(destinations, passing)
     return Parts(
         settings=settings,
         db=db,
@@ -132,7 +145,8 @@ def make_parts(
         shell=Shell(outbox, terms),
         rail=rail,
         agent=agent,
-        oracle=oracle or make_oracle(settings, clock),
+        oracle=oracle,
+        destinations=destinations,
         card=make_card(settings),
         clock=clock,
         new_id=new_id,
@@ -165,6 +179,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
         await parts.rail.close()
         await parts.agent.close()
         await parts.oracle.close()
+        await parts.destinations.close()
         await parts.outbox.close()
         await parts.db.close()
 

@@ -11,10 +11,13 @@ from app.settings import Settings
 from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
+from payments.bolt11 import Invoice
 from payments.faults import Call, Fault
+from payments.lnurl import BadDestination, Destination
+from payments.public_http import Away, Refused
 from payments.rail import Failed, Opened, Rail, Settled
-from pricing.money import Msat
-from pricing.oracle import Oracle
+from pricing.money import BtcPrice, Msat
+from pricing.oracle import PriceUnavailable
 from pricing.rates import RateCard
 
 
@@ -42,6 +45,40 @@ class Playground(Protocol):
         ...
 
 
+class Prices(Protocol):
+    """What a bitcoin costs now, or that nobody can say."""
+
+    async def price(self) -> BtcPrice | PriceUnavailable:
+        """Return a price that is young enough, or say why there is none."""
+        ...
+
+    async def healthy(self) -> PriceUnavailable | None:
+        """Return None when a price can be named."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Destinations(Protocol):
+    """Where payouts can go by themselves: Lightning addresses and LNURL-pay."""
+
+    def parse(self, text: str) -> Destination | BadDestination:
+        """Return what a text means as a destination. Nobody is asked."""
+        ...
+
+    async def fetch_invoice(
+        self, destination: Destination, amount_msat: Msat, comment: str = ""
+    ) -> Invoice | Refused | Away:
+        """Return an invoice of exactly this amount, made by the destination just now."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
 Clock = Callable[[], datetime]  # aware, UTC
 
 
@@ -56,7 +93,8 @@ class Parts:
     shell: Shell
     rail: Rail
     agent: Agent
-    oracle: Oracle
+    oracle: Prices
+    destinations: Destinations
     card: RateCard
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it

@@ -10,9 +10,14 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
 from app.agents.agent import Accepted, Agent, Broke, Rejected, Result
+from app.parts import Destinations, Prices
 from db.engine import Probe
+from payments.bolt11 import Invoice
+from payments.lnurl import BadDestination, Destination
+from payments.public_http import Away, Refused
 from payments.rail import Opened, Outcome, Rail, Settled, Unavailable, Unknown
-from pricing.money import Msat
+from pricing.money import BtcPrice, Msat
+from pricing.oracle import PriceUnavailable
 
 T = TypeVar("T")
 
@@ -41,7 +46,7 @@ async def _named(passing: Probe, name: str, call: Awaitable[T]) -> T:
 
 
 class ProbedRail:
-    """A rail whose every call that moves or asks about money is named."""
+    """A rail whose every call is named."""
 
     def __init__(self, rail: Rail, passing: Probe) -> None:
         self._rail, self._passing = rail, passing
@@ -76,7 +81,7 @@ class ProbedRail:
 
     async def balance_msat(self) -> Msat | Unknown:
         """See Rail."""
-        return await self._rail.balance_msat()
+        return await _named(self._passing, "rail balance", self._rail.balance_msat())
 
     async def pushes(self) -> AsyncIterator[Settled | None]:
         """See Rail."""
@@ -86,7 +91,7 @@ class ProbedRail:
 
     async def healthy(self) -> Unavailable | None:
         """See Rail."""
-        return await self._rail.healthy()
+        return await _named(self._passing, "rail healthy", self._rail.healthy())
 
     async def close(self) -> None:
         """See Rail."""
@@ -113,8 +118,49 @@ class ProbedAgent:
 
     async def healthy(self) -> Broke | None:
         """See Agent."""
-        return await self._agent.healthy()
+        return await _named(self._passing, "agent healthy", self._agent.healthy())
 
     async def close(self) -> None:
         """See Agent."""
         await self._agent.close()
+
+
+class ProbedOracle:
+    """An oracle whose every question is named."""
+
+    def __init__(self, oracle: Prices, passing: Probe) -> None:
+        self._oracle, self._passing = oracle, passing
+
+    async def price(self) -> BtcPrice | PriceUnavailable:
+        """See Prices."""
+        return await _named(self._passing, "oracle price", self._oracle.price())
+
+    async def healthy(self) -> PriceUnavailable | None:
+        """See Prices."""
+        return await _named(self._passing, "oracle healthy", self._oracle.healthy())
+
+    async def close(self) -> None:
+        """See Prices."""
+        await self._oracle.close()
+
+
+class ProbedDestinations:
+    """Destinations whose every question is named."""
+
+    def __init__(self, destinations: Destinations, passing: Probe) -> None:
+        self._destinations, self._passing = destinations, passing
+
+    def parse(self, text: str) -> Destination | BadDestination:
+        """See Destinations."""
+        return self._destinations.parse(text)
+
+    async def fetch_invoice(
+        self, destination: Destination, amount_msat: Msat, comment: str = ""
+    ) -> Invoice | Refused | Away:
+        """See Destinations."""
+        call = self._destinations.fetch_invoice(destination, amount_msat, comment)
+        return await _named(self._passing, "lnurl fetch", call)
+
+    async def close(self) -> None:
+        """See Destinations."""
+        await self._destinations.close()

@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from app.agents import agent as agents
+from app.destinations import Courier
 from app.parts import Parts
 from db import invoices, jobs, payouts
 from db.engine import Tx
@@ -20,7 +21,7 @@ from pricing.quote import Quote, make_quote
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
 from statemachine.job import JobState
-from statemachine.promises import CreateInvoice, Judge, PayInvoice, Promise, Work
+from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Promise, Work
 
 log = structlog.get_logger("boltwork.promises")
 
@@ -36,6 +37,7 @@ class Keeper:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._courier = Courier(parts)
 
     async def keep(self, promise: Promise, tries: int) -> None:
         """Keep one promise; TryAgain when it can't be kept now."""
@@ -50,6 +52,8 @@ class Keeper:
                 await self._work(job_id, tries)
             case PayInvoice(payout_id, attempt):
                 await self.pay(payout_id, attempt, tries)
+            case FetchInvoice(payout_id, failures):
+                await self._courier.fetch(payout_id, failures, tries)
 
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
         """Have the rail make an invoice that is wanted; None when it is there."""

@@ -1,17 +1,22 @@
-"""A claim on a refund: everything is checked before anything is paid, and it is paid once."""
+"""A claim on a refund: by an invoice, or by naming where the money should go by itself."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from app.advance import Applied
 from app.errors import Refusal
 from app.house import House
+from app.sending import Unpayable, send
 from app.wire import BadInput
 from db import payouts
-from db.engine import Duplicate, Row
+from db.engine import Row, Tx
+from db.promises import TryAgain
 from payments import bolt11
-from pricing.money import Msat, sats_to_msat
-from statemachine.payout import PayoutState
+from payments.lnurl import BadDestination, Destination
+from statemachine.payout import MOST_FAILURES, PayoutState
+from statemachine.promises import FetchInvoice
 
 PATIENCE_S = 8.0  # how long a claim waits for the rail's answer before it says "on its way"
 
@@ -27,40 +32,92 @@ class Claimed:
 
 
 async def claim_refund(house: House, job_id: str, text: str) -> Claimed:
-    """Pay what a job owes back to an invoice of exactly that amount.
+    """Pay what a job owes back to an invoice of exactly that amount, and wait a moment for it.
 
     Raises BadInput for an invoice that can't be paid, and Refusal (409) when nothing is owed, or
     all of it is paid or on its way.
     """
+    payout_id, payment_hash = await start_refund(house, job_id, text)
+    row = (await _settled(house, job_id, {payout_id}))[0]
+    return Claimed(PayoutState(row["state"]), row["amount_msat"], payment_hash, row["note"])
+
+
+async def start_refund(
+    house: House, job_id: str, text: str, payout_id: str | None = None
+) -> tuple[str, str]:
+    """Send what a job owes back to an invoice; return the payout's id and the payment_hash.
+
+    With `payout_id` it is that one, else the one whose amount the invoice asks for. The same
+    invoice again, while it is on its way, is a replay. Raises as `claim_refund` does.
+    """
     rows = await payouts.of_job(house.parts.db, job_id)
+    if payout_id is not None:
+        rows = [row for row in rows if row["id"] == payout_id]
     try:
         invoice = bolt11.decode(text)
     except bolt11.BadInvoice as bad:
         raise BadInput(str(bad)) from bad
     again = next((row for row in rows if row["payment_hash"] == invoice.payment_hash), None)
     if again is not None and again["state"] == PayoutState.IN_FLIGHT:
-        return await _outcome(house, job_id, again["id"], invoice.payment_hash)
-    owed = _owed(rows, invoice)
-    await _check(house, invoice, Msat(owed["amount_msat"]))
-    now = house.parts.clock()
-    fee_limit_msat = bolt11.fee_limit_msat(
-        Msat(owed["amount_msat"]),
-        sats_to_msat(house.parts.settings.fee_cap_sats),
-        house.parts.rail.least_fee_limit_msat,
-    )
-    try:
-        sent = await house.parts.db.run(
-            "send_payout",
-            lambda tx: house.parts.shell.send_payout(tx, owed["id"], invoice, fee_limit_msat, now),
-        )
-    except Duplicate:
-        raise BadInput(_USED) from None
+        return again["id"], invoice.payment_hash
+    waiting = _owed(rows)
+    matching = [row for row in waiting if row["amount_msat"] == invoice.amount_msat]
+    owed = (matching or waiting)[0]
+    sent = await send(house.parts, owed, invoice)
+    if isinstance(sent, Unpayable):
+        raise BadInput(sent.sentence)
     if not isinstance(sent, Applied):
         raise _on_its_way()
-    return await _outcome(house, job_id, owed["id"], invoice.payment_hash)
+    return owed["id"], invoice.payment_hash
 
 
-def _owed(rows: list[Row], invoice: bolt11.Invoice) -> Row:
+@dataclass(frozen=True, slots=True)
+class Directed:
+    """What naming a destination has come to, so far."""
+
+    paid: bool
+    amount_msat: int
+    note: str | None  # why it is not, where the destination has said so
+
+
+async def name_destination(house: House, job_id: str, text: str) -> Directed:
+    """Send everything that a job owes to a destination, now and after each failure.
+
+    Raises BadInput for what is none, and Refusal (409) as `claim_refund` does.
+    """
+    parts = house.parts
+    destination = destination_of(house, text)
+    owed = _owed(await payouts.of_job(parts.db, job_id))
+    for row in owed:
+        if row["refund_to"] == destination.text and row["failures"] < MOST_FAILURES:
+            continue  # it goes there already
+        promise = FetchInvoice(row["id"], 0)
+        blocked = await parts.outbox.is_staged(promise.key)
+        await parts.db.run("redirect_payout", partial(_redirect, house, row["id"], destination))
+        if blocked:
+            # The promise to ask the old destination pauses, and would hold up the new one's.
+            with suppress(TryAgain):
+                await house.keeper.keep(promise, 0)
+    rows = await _settled(house, job_id, {row["id"] for row in owed})
+    paid = all(row["state"] == PayoutState.PAID for row in rows)
+    note = next((row["note"] for row in rows if row["failures"]), None)
+    return Directed(paid, sum(row["amount_msat"] for row in rows), note)
+
+
+def destination_of(house: House, text: str) -> Destination:
+    """Return what a text means as a destination, or raise BadInput with what is wrong with it."""
+    destination = house.parts.destinations.parse(text)
+    if isinstance(destination, BadDestination):
+        raise BadInput(destination.sentence)
+    return destination
+
+
+async def _redirect(house: House, payout_id: str, destination: Destination, tx: Tx) -> None:
+    now = house.parts.clock()
+    await house.parts.shell.redirect_payout(tx, payout_id, destination.text, now)
+
+
+def _owed(rows: list[Row]) -> list[Row]:
     waiting = [row for row in rows if row["state"] == PayoutState.OWED]
     if not rows:
         raise Refusal(409, "No refund is owed for this job: nothing was overpaid, or it goes on.")
@@ -68,8 +125,7 @@ def _owed(rows: list[Row], invoice: bolt11.Invoice) -> Row:
         raise _on_its_way()
     if not waiting:
         raise Refusal(409, "This refund was paid already.")
-    matching = [row for row in waiting if row["amount_msat"] == invoice.amount_msat]
-    return (matching or waiting)[0]
+    return waiting
 
 
 def _on_its_way() -> Refusal:
@@ -80,38 +136,28 @@ def _on_its_way() -> Refusal:
     )
 
 
-_USED = "This invoice was used for a refund before. Make a new one."
+async def _settled(house: House, job_id: str, payout_ids: set[str]) -> list[Row]:
+    """Wait a moment until these are paid, or wait for their owner again; return their rows.
 
-
-async def _check(house: House, invoice: bolt11.Invoice, amount_msat: Msat) -> None:
-    parts = house.parts
-    try:
-        bolt11.check_payable(
-            invoice, amount_msat=amount_msat, network=parts.rail.network, now=parts.clock()
-        )
-    except bolt11.BadInvoice as bad:
-        raise BadInput(str(bad)) from bad
-    known = await payouts.hash_is_known(parts.db, invoice.payment_hash)
-    if known == "invoice":
-        raise BadInput("This is one of our own invoices. Make one with your own wallet.")
-    if known == "payout":
-        raise BadInput(_USED)
-
-
-async def _outcome(house: House, job_id: str, payout_id: str, payment_hash: str) -> Claimed:
-    """Wait a moment for the rail's answer. The payment goes on whether anybody waits or not."""
+    They go on whether anybody waits or not.
+    """
     until = monotonic() + PATIENCE_S
     changed, stop = house.parts.signals.watch(job_id)
     try:
         while True:
             changed.clear()
             rows = await payouts.of_job(house.parts.db, job_id)
-            row = next(row for row in rows if row["id"] == payout_id)
+            rows = [row for row in rows if row["id"] in payout_ids]
             left_s = until - monotonic()
-            state = PayoutState(row["state"])
-            over = left_s <= 0 or house.parts.signals.released
-            if state is not PayoutState.IN_FLIGHT or over:
-                return Claimed(state, row["amount_msat"], payment_hash, row["note"])
+            if left_s <= 0 or not any(_is_moving(row) for row in rows):
+                return rows
             await house.parts.signals.wait(changed, left_s)
     finally:
         stop()
+
+
+def _is_moving(row: Row) -> bool:
+    """Say whether a payout is on its way, or on its first try to be."""
+    if row["state"] == PayoutState.OWED:
+        return row["refund_to"] is not None and row["failures"] == 0
+    return bool(row["state"] == PayoutState.IN_FLIGHT)

@@ -40,6 +40,13 @@ class Settings(BaseSettings):
         "info", validation_alias="LOG_LEVEL", description="`debug`, `info`, `warning` or `error`"
     )
 
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$",
+        validation_alias="PUBLIC_URL",
+        description="how others reach this server, without a path; else each request's own Host",
+    )
+
     database_url: SecretStr | None = Field(
         None,
         validation_alias="DATABASE_URL",
@@ -79,6 +86,17 @@ class Settings(BaseSettings):
         30,
         validation_alias="SWEEP_S",
         description="pause between two sweeps of promises, payments and payouts",
+    )
+    reconcile_s: Annotated[int, Field(ge=0)] = Field(
+        300,
+        validation_alias="RECONCILE_S",
+        description="pause between two reviews of the books; 0: never by itself",
+    )
+
+    allow_private_destinations: bool = Field(
+        False,
+        validation_alias="ALLOW_PRIVATE_DESTINATIONS",
+        description="lets refunds go to LNURL servers on this machine; never in production",
     )
 
     anthropic_api_key: SecretStr | None = Field(
@@ -164,6 +182,11 @@ class Settings(BaseSettings):
             raise ValueError("LNBITS_URL and LNBITS_API_KEY go together: set both, or neither")
         if self.env is Environment.PRODUCTION and self.crash_at:
             raise ValueError("BOLTWORK_CRASH_AT is for trying things out, never for production")
+        if self.env is Environment.PRODUCTION and self.allow_private_destinations:
+            raise ValueError(
+                "ALLOW_PRIVATE_DESTINATIONS opens this machine to whoever names a refund"
+                " destination: leave it out in production"
+            )
         if self.env is Environment.PRODUCTION and self.lnbits_url is None:
             raise ValueError(
                 "BOLTWORK_ENV=production needs a rail that moves real money: set LNBITS_URL and"

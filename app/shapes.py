@@ -22,21 +22,21 @@ class Body(BaseModel):
 
 def _request_text(text: str) -> str:
     """Return the trimmed text, or raise ValueError with a sentence for its sender."""
-    text = text.strip()
-    if not text:
+    trimmed = text.strip()
+    if not trimmed:
         raise ValueError("The field 'request' is empty. Say what you want done.")
-    if len(text) > MOST_CHARACTERS:
+    if len(trimmed) > MOST_CHARACTERS:
         raise ValueError(
-            f"The field 'request' has {len(text)} characters, and at most {MOST_CHARACTERS}"
+            f"The field 'request' has {len(trimmed)} characters, and at most {MOST_CHARACTERS}"
             " are read. Shorten it."
         )
-    odd = _NOT_TEXT.search(text)
+    odd = _NOT_TEXT.search(text)  # before trimming, which takes some of these for white space
     if odd:
         raise ValueError(
             f"The field 'request' holds the character U+{ord(odd[0]):04X}, which is not text."
             " Take it out."
         )
-    return text
+    return trimmed
 
 
 RequestText = Annotated[str, AfterValidator(_request_text)]

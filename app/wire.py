@@ -122,7 +122,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> Any:
-    raise BadInput(f"{name} is not a JSON number. Send a finite one.")
+    raise BadInput(f"The body holds {name}, which is no JSON number. Send a finite one.")
 
 
 def _integer(digits: str) -> int:

@@ -44,7 +44,7 @@ class Database:
     """Connections to one Postgres. `url` is a libpq URL (postgresql://…)."""
 
     def __init__(self, url: str, pool_size: int = 8, passing: Probe = nowhere) -> None:
-        self.url, self._passing = url, passing
+        self.url, self.passing = url, passing
         self._engine = create_async_engine(
             sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -100,17 +100,17 @@ class Database:
         """
         for attempt in range(1, TRIES + 1):
             try:
-                self._passing(f"commit {name}: before")
+                self.passing(f"commit {name}: before")
                 async with self.transaction() as tx:
                     done = await work(tx)
-                self._passing(f"commit {name}: after")
+                self.passing(f"commit {name}: after")
                 return done
             except (DBAPIError, psycopg.Error) as error:
                 if sqlstate(error) in TRY_AGAIN and attempt < TRIES:
                     continue
                 if sqlstate(error) == UNIQUE_VIOLATION:
                     raise Duplicate("that row is there already") from None
-                if _is_away(error):
+                if is_away(error):
                     raise DatabaseAway("the connection to Postgres broke") from error
                 raise
             except sqlalchemy.exc.TimeoutError as error:
@@ -156,6 +156,7 @@ def sqlstate(error: Exception) -> str | None:
     return inner.sqlstate if isinstance(inner, psycopg.Error) else None
 
 
-def _is_away(error: Exception) -> bool:
+def is_away(error: BaseException | None) -> bool:
+    """Say whether it was the connection that broke: the outcome is then not known."""
     inner = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(inner, psycopg.OperationalError | psycopg.InterfaceError)

@@ -129,7 +129,8 @@ SELECT j.id, j.state, j.version, j.eval_msat, j.quote, j.charge, j.reason, j.res
   LEFT JOIN invoice w ON w.id = j.id || ':work'
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', o.id, 'reason', o.reason, 'state', o.state,
-              'amount_msat', o.amount_msat, 'attempts', o.attempts, 'note', o.note)
+              'amount_msat', o.amount_msat, 'attempts', o.attempts, 'note', o.note,
+              'refund_to', o.refund_to, 'failures', o.failures)
               ORDER BY o.created_at, o.id) AS payouts
          FROM payout o WHERE o.job_id = j.id) p ON true
  WHERE j.id = %(id)s
@@ -145,6 +146,16 @@ async def version(db: Database, job_id: str) -> int | None:
     """Return how often a job has changed; None when there is no such job."""
     row = await db.read_one("SELECT version FROM job WHERE id = %(id)s", id=job_id)
     return int(row["version"]) if row else None
+
+
+async def happened(db: Database, job_id: str, event: str) -> bool:
+    """Say whether this event is in a job's history."""
+    row = await db.read_one(
+        "SELECT 1 AS one FROM job_history WHERE job_id = %(id)s AND event = %(event)s LIMIT 1",
+        id=job_id,
+        event=event,
+    )
+    return row is not None
 
 
 async def idle(db: Database, before: datetime, limit: int) -> list[str]:

@@ -77,6 +77,11 @@ async def of_job(db: Database, job_id: str) -> list[DictRow]:
     )
 
 
+async def get(db: Database, payout_id: str) -> DictRow | None:
+    """Return one payout, as it is now."""
+    return await db.read_one("SELECT * FROM payout WHERE id = %(id)s", id=payout_id)
+
+
 async def live_attempt(db: Database, payout_id: str, number: int) -> DictRow | None:
     """Return an attempt whose outcome is not known yet."""
     return await db.read_one(

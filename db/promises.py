@@ -7,21 +7,26 @@ over from a worker whose heart has stopped.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import procrastinate
 import structlog
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job as Task
+from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
-from db.engine import Database, Tx, driver_of
+from db.engine import Database, Tx, driver_of, is_away
 from statemachine.promises import KINDS, Promise
 
 log = structlog.get_logger("boltwork.worker")
 
 QUEUE = "promises"
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
+Pause = Callable[[float], Awaitable[None]]
 
 
 class TryAgain(Exception):
@@ -38,7 +43,12 @@ class _Patience(BaseRetryStrategy):
     def get_retry_decision(self, *, exception: BaseException, job: Task) -> RetryDecision:
         if isinstance(exception, TryAgain):
             return RetryDecision(retry_in={"milliseconds": int(exception.after_s * 1000)})
-        return RetryDecision(retry_in={"seconds": min(60, 2 ** min(job.attempts, 6))})
+        return RetryDecision(retry_in={"seconds": _pause_s(job.attempts)})
+
+
+def _pause_s(attempts: int) -> int:
+    """Return how long a promise waits whose keeper met something nobody foresaw."""
+    return int(min(60, 2 ** min(attempts, 6)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +62,67 @@ class WorkerPace:
     drain_s: float = 20.0
 
 
+class _Tenacious(JobManager):
+    """Writes down what became of a task as soon as Postgres can be reached again.
+
+    The task engine itself tries once: a task whose end it could not write down would count as
+    being kept for as long as its worker lives, and be taken over by nobody.
+    """
+
+    def __init__(self, connector: Any, pause: Pause) -> None:
+        super().__init__(connector)
+        self._pause = pause
+
+    async def finish_job(self, job: Task, status: Status, delete_job: bool) -> None:
+        """See JobManager."""
+        await self._until_told(partial(super().finish_job, job, status, delete_job))
+
+    async def retry_job(
+        self,
+        job: Task,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        """See JobManager."""
+        await self._until_told(partial(super().retry_job, job, retry_at, priority, queue, lock))
+
+    async def _until_told(self, tell: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await tell()
+            except ConnectorException as error:
+                if not is_away(error.__cause__):
+                    raise  # the task is not there, or not ours any more
+                log.warning("task_end_not_written")
+                await self._pause(1.0)
+            else:
+                return
+
+
 class Outbox:
     """What is promised: staged by the shell, kept by whichever worker takes it."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(
+        self,
+        db: Database,
+        connector: procrastinate.PsycopgConnector | None = None,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
         self._db = db
-        self._app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+        self._app = procrastinate.App(connector=connector or procrastinate.PsycopgConnector())
+        self._app.job_manager = _Tenacious(self._app.connector, pause)
         self._keep: Keep | None = None
         self._tasks = {kind: self._declare(kind) for kind in KINDS}
 
     def _declare(self, kind: type[Promise]) -> Any:
         async def task(context: procrastinate.JobContext, /, **fields: Any) -> None:
             assert self._keep is not None, "a worker was started without a keeper"
+            self._db.passing(f"keep {kind.__name__}: before")
             await self._keep(kind(**fields), context.job.attempts)
+            # From here until the task engine has forgotten the task, it would be kept again.
+            self._db.passing(f"keep {kind.__name__}: after")
 
         declare = self._app.task(
             name=kind.__name__, queue=QUEUE, retry=_Patience(), pass_context=True
@@ -116,7 +174,9 @@ class Outbox:
             queue=QUEUE, seconds_since_heartbeat=dead_after_s
         )
         for task in stalled:
+            self._db.passing("commit rescue: before")
             await self._app.job_manager.retry_job(task)
+            self._db.passing("commit rescue: after")
         return len(list(stalled))
 
     async def is_staged(self, key: str) -> bool:
@@ -135,3 +195,55 @@ class Outbox:
             " WHERE status IN ('todo', 'doing') GROUP BY task_name"
         )
         return {row["task_name"]: row["n"] for row in rows}
+
+    def hand(self) -> "Hand":
+        """Return a worker that does one thing at a time, when it is told to."""
+        return Hand(self._app.job_manager)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A promise that a hand has taken, until it is done or put back."""
+
+    task: Task
+    promise: Promise
+    tries: int
+
+
+class Hand:
+    """The task engine's worker in single steps, for whoever decides what happens when.
+
+    Each step is the engine's own SQL: what dies between two of them leaves what a worker leaves.
+    """
+
+    def __init__(self, tasks: JobManager) -> None:
+        self._tasks = tasks
+        self._worker_id = 0
+
+    async def begin(self, dead_after_s: float) -> None:
+        """Register as a worker, and forget those whose heart has stopped."""
+        await self._tasks.prune_stalled_workers(dead_after_s)
+        self._worker_id = await self._tasks.register_worker()
+        await self.beat()
+
+    async def beat(self) -> None:
+        """Say that this worker lives."""
+        await self._tasks.update_heartbeat(self._worker_id)
+
+    async def take(self) -> Taken | None:
+        """Take the next promise that is due, if any."""
+        task = await self._tasks.fetch_job([QUEUE], self._worker_id)
+        if task is None:
+            return None
+        [kind] = [kind for kind in KINDS if kind.__name__ == task.task_name]
+        fields: dict[str, Any] = task.task_kwargs
+        return Taken(task, kind(**fields), task.attempts)
+
+    async def done(self, taken: Taken) -> None:
+        """Forget a promise that was kept."""
+        await self._tasks.finish_job(taken.task, Status.SUCCEEDED, delete_job=True)
+
+    async def put_back(self, taken: Taken, error: Exception, now: datetime) -> None:
+        """Have a promise kept again, after the pause that its keeper asked for."""
+        after_s = error.after_s if isinstance(error, TryAgain) else _pause_s(taken.tries)
+        await self._tasks.retry_job(taken.task, retry_at=now + timedelta(seconds=after_s))

@@ -235,3 +235,37 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: datetime = Field(sa_column=_time())
 
     __table_args__ = (Index("ix_idempotency_key_created_at", "created_at"),)
+
+
+class SigningKey(SQLModel, table=True):
+    """A key that receipts are signed with. Retired ones stay: what they signed can be checked."""
+
+    __tablename__ = "signing_key"
+
+    kid: str = Field(sa_column=Column(Text, primary_key=True))
+    algorithm: str = Field(sa_column=Column(Text, nullable=False))
+    public_key: str = Field(sa_column=Column(Text, nullable=False))  # base64url, as a JWK has it
+    private_key: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=_time())
+    retired_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+
+    __table_args__ = (
+        Index(
+            "uq_signing_key_one_active",
+            "algorithm",
+            unique=True,
+            postgresql_where=text("retired_at IS NULL"),
+        ),
+    )
+
+
+class RailBaseline(SQLModel, table=True):
+    """What a wallet held beyond the books when it was first seen, or when a person said why."""
+
+    __tablename__ = "rail_baseline"
+
+    identity: str = Field(sa_column=Column(Text, primary_key=True))  # of the rail: one wallet
+    number: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    beyond_msat: int = Field(sa_column=Column(BigInteger, nullable=False))  # negative: less
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    at: datetime = Field(sa_column=_time())

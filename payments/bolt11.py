@@ -40,6 +40,7 @@ class Invoice:
     network: str  # "bc", "tb", "tbs", "bcrt"
     payee: str  # the public key of the node that signed it, hex
     description: str
+    description_hash: str | None = None  # 64 lower-case hex digits, in place of a description
 
 
 def plain(text: str) -> str:
@@ -85,6 +86,7 @@ def decode(text: str) -> Invoice:
             network=shape["network"],
             payee=read.payee or "",
             description=read.description or "",
+            description_hash=read.description_hash,
         )
     # The library raises a dozen classes, down to ValueError and OverflowError of its own parts.
     except Exception as broken:
@@ -112,12 +114,12 @@ def check_payable(
         )
     if invoice.amount_msat is None:
         raise BadInvoice(
-            f"This invoice names no amount. Make one for exactly {_in_sats(amount_msat)}."
+            f"This invoice names no amount. Make one for exactly {in_sats(amount_msat)}."
         )
     if invoice.amount_msat != amount_msat:
         raise BadInvoice(
-            f"This invoice asks for {_in_sats(invoice.amount_msat)}, and {_in_sats(amount_msat)} "
-            f"are owed. Make one for exactly {_in_sats(amount_msat)}."
+            f"This invoice asks for {in_sats(invoice.amount_msat)}, and {in_sats(amount_msat)} "
+            f"are owed. Make one for exactly {in_sats(amount_msat)}."
         )
     left_s = (invoice.expires_at - now).total_seconds()
     if left_s <= 0:
@@ -141,7 +143,7 @@ def _network_name(network: str) -> str:
     return _NETWORK_NAMES.get(network, network)
 
 
-def _in_sats(amount_msat: int) -> str:
+def in_sats(amount_msat: int) -> str:
     """Return "1 sat", "1,200 sats" or "1.5 sats". Integers only: no float touches money."""
     sats, rest_msat = divmod(amount_msat, MSAT_PER_SAT)
     if rest_msat:

@@ -144,6 +144,18 @@ class Contract:
         ]
 
 
+def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
+    """Hold a refusal to the envelope: a sentence for a person, an id, nothing of our insides."""
+    assert answer.status_code == status, answer.text
+    envelope = answer.json()
+    assert {"error", "requestId"} <= set(envelope) <= {"error", "next", "requestId"}
+    sentence = envelope["error"]
+    assert sentence[0].isupper() and sentence.endswith(".") and says in sentence, sentence
+    assert envelope["requestId"] == answer.headers["x-request-id"]
+    for inside in ("Traceback", ".py", "pydantic", "psycopg", "Exception", "json_invalid"):
+        assert inside not in answer.text
+
+
 def _closed(node: Any) -> Any:
     """Return a copy in which no object is open to fields that it does not name."""
     if isinstance(node, dict):

@@ -33,6 +33,7 @@ class _Rule:
     method: str
     prefix: str
     times: int
+    holding: bytes
 
 
 def _error(status: int, headers: str = "") -> bytes:
@@ -180,11 +181,21 @@ class FaultProxy:
             self._server.close()
             self._server = None
 
-    def inject(self, fault: str, method: str = "", prefix: str = "/", times: int = 1) -> None:
-        """Let the next `times` calls of this method, to paths that begin so, go wrong."""
+    def inject(
+        self,
+        fault: str,
+        method: str = "",
+        prefix: str = "/",
+        times: int = 1,
+        holding: bytes = b"",
+    ) -> None:
+        """Let the next `times` calls of this method, to paths that begin so, go wrong.
+
+        `holding`: only those whose bytes hold this; one path may stand for several calls.
+        """
         known = {"refuse", "previous answer", *UNHEARD, *LOST, *CHANGED}
         assert fault in known, f"no such fault: {fault}"
-        self._rules.append(_Rule(fault, method, prefix, times))
+        self._rules.append(_Rule(fault, method, prefix, times, holding))
 
     def clear(self) -> None:
         """Let nothing more go wrong, and count from zero."""
@@ -231,6 +242,7 @@ class FaultProxy:
                 rule.times > 0
                 and rule.method in ("", request.method)
                 and request.path.startswith(rule.prefix)
+                and rule.holding in request.raw
             ):
                 rule.times -= 1
                 return rule.fault

@@ -74,6 +74,7 @@ class LnbitsServer:
 
     us: Wallet
     buyer: Wallet
+    buyer_address: str  # its Lightning address
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder = folder
@@ -81,6 +82,8 @@ class LnbitsServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._python = python
+        self._token = ""
+        self._our_user = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._http = httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
 
@@ -136,6 +139,24 @@ class LnbitsServer:
         made = await self._ask("POST", "/api/v1/payments", wallet.adminkey, body)
         return str(made["bolt11"])
 
+    async def new_wallet(self) -> Wallet:
+        """Return an empty wallet, of the user whose wallet is `us`."""
+        path, token = f"/users/api/v1/user/{self._our_user}/wallet", f"Bearer {self._token}"
+        made = await self._http.post(path, json={}, headers={"Authorization": token})
+        made.raise_for_status()
+        self._http.cookies.clear()
+        return Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
+
+    async def scan(self, wallet: Wallet, code: str) -> dict[str, Any]:
+        """Let a wallet read an LNURL; returns what is behind it, as LNbits' LNURL library saw it."""
+        return await self._ask("POST", "/api/v1/lnurlscan", wallet.adminkey, {"lnurl": code})
+
+    async def withdraw(self, wallet: Wallet, offer: dict[str, Any]) -> dict[str, Any]:
+        """Let a wallet take what a scanned LNURL-withdraw offers; returns its incoming payment."""
+        body = {"out": False, "amount": offer["maxWithdrawable"] // 1000, "lnurl_withdraw": offer}
+        body["memo"] = offer["defaultDescription"]
+        return await self._ask("POST", "/api/v1/payments", wallet.adminkey, body)
+
     async def payment(self, wallet: Wallet, payment_hash: str) -> dict[str, Any]:
         """Return what LNbits tells this wallet about a payment."""
         return await self._ask("GET", f"/api/v1/payments/{payment_hash}", wallet.adminkey)
@@ -165,9 +186,11 @@ class LnbitsServer:
         names = {"username": "operator", "password": password, "password_repeat": password}
         answer = await self._http.put("/api/v1/auth/first_install", json=names)
         answer.raise_for_status()
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._token = answer.json()["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {self._token}"
         self.us = await self._funded_wallet("boltwork")
         self.buyer = await self._funded_wallet("buyer")
+        self.buyer_address = f"buyer@127.0.0.1:{self.port}"
         # Its access token would win over the key of a wallet.
         del self._http.headers["Authorization"]
         self._http.cookies.clear()
@@ -176,8 +199,12 @@ class LnbitsServer:
         user = (await self._http.post("/users/api/v1/user", json={"username": username})).json()
         made = await self._http.post(f"/users/api/v1/user/{user['id']}/wallet", json={})
         wallet = Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
+        self._our_user = self._our_user or user["id"]
         funds = {"id": wallet.id, "amount": FUNDS_SAT}
         (await self._http.put("/users/api/v1/balance", json=funds)).raise_for_status()
+        path = f"/users/api/v1/user/{user['id']}/wallet/{wallet.id}/lightning-address"
+        named = await self._http.put(path, json={"lightning_address": username})
+        named.raise_for_status()
         return wallet
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -210,6 +237,7 @@ class LnbitsServer:
             "LNBITS_RATE_LIMIT_NO": "1000000",
             "LNBITS_CALLBACK_URL_RULES": r'["https?://127\\.0\\.0\\.1(:\\d+)?"]',
             "LNBITS_CALLBACK_ALLOW_PRIVATE_IPS": "true",
+            "LNBITS_LNURL_ALLOW_PRIVATE_IPS": "true",  # it scans codes of servers of the tests
             "LNBITS_AUDIT_ENABLED": "false",
             # It would call out when it starts.
             "LNBITS_EXTENSIONS_MANIFESTS": "[]",

@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from app.api import contract, dev, estimate, health, jobs
+from app.api import contract, dev, estimate, health, jobs, receipts, withdrawals
 
 ROUTES = (
     Route("/api/healthz", health.healthz),
@@ -10,7 +10,12 @@ ROUTES = (
     Route("/api/jobs", jobs.create, methods=["POST"]),
     Route("/api/jobs/{id}", jobs.show),
     Route("/api/jobs/{id}/refund", jobs.refund, methods=["POST"]),
+    Route("/api/jobs/{id}/cancel", jobs.cancel, methods=["POST"]),
+    Route("/api/jobs/{id}/receipt", receipts.receipt),
+    Route("/api/lnurl/withdraw/{id}/{which}", withdrawals.offer),
+    Route("/api/lnurl/withdraw/{id}/{which}/callback", withdrawals.accept),
     Route("/api/estimate", estimate.estimate, methods=["POST"]),
+    Route("/.well-known/jwks.json", receipts.jwks),
     Route("/openapi.yaml", contract.openapi_yaml),
 )
 

@@ -6,7 +6,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.books import Review
+from app.house import House
 from app.parts import Parts
+from app.shapes import moment
 from app.wire import json_response
 from db.engine import DatabaseAway
 
@@ -18,12 +21,14 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """GET /api/readyz: each part with its state; 503 when a job could not be bought now."""
-    parts: Parts = request.app.state.house.parts
+    house: House = request.app.state.house
+    parts = house.parts
     names = ("database", "rail", "price", "agents")
     states = await asyncio.gather(_database(parts), _rail(parts), _price(parts), _agents(parts))
     checks = dict(zip(names, states, strict=True))
     ready = all(check["status"] == "ok" for check in states)
-    body = {"status": "ok" if ready else "unavailable", **checks}
+    status = "ok" if ready else "unavailable"
+    body = {"status": status, **checks, "books": _books(house.loops.books.latest)}
     return json_response(body, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 
@@ -56,3 +61,16 @@ async def _price(parts: Parts) -> dict[str, Any]:
 async def _agents(parts: Parts) -> dict[str, Any]:
     trouble = await parts.agent.healthy()
     return _bad(trouble.reason) if trouble else _ok(name=parts.agent.name)
+
+
+def _books(review: Review | None) -> dict[str, Any]:
+    """Return what the last review of the books found.
+
+    A finding does not make this server unready: it is for a person to look at, and buyers who are
+    sent away meanwhile could neither follow their jobs nor take their refunds.
+    """
+    if review is None:
+        return {"status": "unknown"}
+    count = len(review.findings)
+    said = {"status": "wrong" if count else "ok", "findings": count}
+    return said | {"reviewedAt": moment(review.at)}

@@ -2,25 +2,28 @@
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import Refusal, unavailable
+from app.advance import Applied
+from app.errors import Refusal
 from app.house import House
-from app.refunds import claim_refund
+from app.links import base_url, withdraw_code
+from app.orders import Name, Order, place
+from app.refunds import Claimed, Directed, claim_refund, destination_of, name_destination
 from app.shapes import Body, RequestText, moment, pricing_breakdown
 from app.wire import BadInput, json_response, parse, read_body
-from db import idempotency, invoices, jobs
-from db.engine import Row, Tx
+from db import jobs
+from db.engine import Row
 from pricing.money import msat_to_sats, sats_to_msat, usd_number
 from pricing.quote import Quote
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, JobState
-from statemachine.payout import PayoutState
+from statemachine.payout import PayoutFacts, PayoutState
 
 LONGEST_WAIT_S = 60
 RETRY_AFTER_S = {
@@ -36,12 +39,22 @@ class CreateJob(Body):
 
     request: RequestText
     max_sats: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(None, alias="maxSats")
+    refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
 
 
 class ClaimRefund(Body):
-    """POST /api/jobs/{id}/refund."""
+    """POST /api/jobs/{id}/refund: an invoice, or a destination."""
 
-    invoice: Annotated[str, Field(min_length=1)]
+    invoice: Annotated[str, Field(min_length=1)] = ""
+    refund_to: Annotated[str, Field(min_length=1)] = Field("", alias="refundTo")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.invoice and self.refund_to:
+            raise ValueError("The fields 'invoice' and 'refundTo' exclude each other. Give one.")
+        if not self.invoice and not self.refund_to:
+            raise ValueError("The field 'invoice' is missing. Add it, or 'refundTo'.")
+        return self
 
 
 async def create(request: Request) -> Response:
@@ -50,49 +63,19 @@ async def create(request: Request) -> Response:
     body = await read_body(request)
     asked = parse(body, CreateJob)
     key = _idempotency_key(request)
-    fee_msat = await house.eval_fee_msat(asked.request)
-    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+    name = None
+    if key is not None:
+        caller = f"peer:{request.client.host if request.client else ''}"
+        name = Name(caller, key, hashlib.sha256(body).hexdigest())
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-
-    async def begin(tx: Tx) -> idempotency.Fresh | idempotency.Replayed | idempotency.Clashed:
-        claimed: idempotency.Fresh | idempotency.Replayed | idempotency.Clashed
-        claimed = idempotency.Fresh()
-        if key is not None:
-            sha = hashlib.sha256(body).hexdigest()
-            caller = f"peer:{request.client.host if request.client else ''}"
-            claimed = await idempotency.claim(tx, caller, key, sha, job_id, now)
-        if isinstance(claimed, idempotency.Fresh):
-            await parts.shell.begin(tx, job_id, asked.request, fee_msat, max_msat, None, now)
-        return claimed
-
-    claimed = await parts.db.run("begin_job", begin)
-    if isinstance(claimed, idempotency.Clashed):
-        raise Refusal(409, "This Idempotency-Key was used for another request. Use a new one.")
-    if isinstance(claimed, idempotency.Replayed):
-        job_id = claimed.made
-    invoice_id = law.eval_invoice_id(job_id)
-    trouble = await house.keeper.create_invoice(invoice_id)
-    if trouble is not None:
-        if key is None:
-            # Nobody was told of this job; with a key, the next try finds it again.
-            await parts.db.run(
-                "cancelled",
-                lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock()),
-            )
-        raise unavailable(
-            "No invoice can be made just now, because the Lightning wallet does not answer."
-            " Nothing was charged.",
-            trouble.retry_after_s,
-        )
-    row = await invoices.get(parts.db, invoice_id)
-    if row is None or row["bolt11"] is None:
-        raise unavailable("The invoice could not be made. Nothing was charged.", 5)
+    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    row = await place(house, Order(asked.request, max_msat, refund_to), name)
     made = {
-        "jobId": job_id,
+        "jobId": row["job_id"],
         "createdAt": moment(row["created_at"]),
         "evalInvoice": _invoice(house, row, ""),
     }
-    return json_response(made, 201, {"Location": f"/api/jobs/{job_id}"})
+    return json_response(made, 201, {"Location": f"/api/jobs/{row['job_id']}"})
 
 
 async def show(request: Request) -> Response:
@@ -113,16 +96,56 @@ async def show(request: Request) -> Response:
         headers["Retry-After"] = str(RETRY_AFTER_S[state])
     if asked is not None and _names(asked, row):
         return Response(status_code=304, headers=headers)
-    return json_response(status_of(house, row), 200, headers)
+    return json_response(status_of(house, row, base_url(request)), 200, headers)
+
+
+async def cancel(request: Request) -> Response:
+    """POST /api/jobs/{id}/cancel: the buyer wants it no more, and has not paid for the work."""
+    house: House = request.app.state.house
+    job_id = job_id_of(request)
+    await _view(house, job_id)
+    db, now = house.parts.db, house.parts.clock()
+    told = await db.run(
+        "cancel_job", lambda tx: house.parts.shell.advance(tx, job_id, law.Cancelled(), now)
+    )
+    row = await _view(house, job_id)
+    again = await jobs.happened(db, job_id, law.JobEvent.CANCELLED.value)
+    if not isinstance(told, Applied) and not again:
+        ended = JOB.final(JobState(row["state"]))
+        raise Refusal(
+            409,
+            "This job has come to its end, so it can't be cancelled."
+            if ended
+            else "This job is paid for and under way, so it can't be cancelled any more.",
+        )
+    return json_response(status_of(house, row, base_url(request)), 200, {"ETag": _etag(row)})
 
 
 async def refund(request: Request) -> Response:
-    """POST /api/jobs/{id}/refund: pay what is owed back to the invoice that is given."""
+    """POST /api/jobs/{id}/refund: pay what is owed back to an invoice, or to a destination."""
     house: House = request.app.state.house
     job_id = job_id_of(request)
     asked = parse(await read_body(request), ClaimRefund)
     await _view(house, job_id)
-    paid = await claim_refund(house, job_id, asked.invoice)
+    if asked.refund_to:
+        return _directed(await name_destination(house, job_id, asked.refund_to))
+    return _claimed(await claim_refund(house, job_id, asked.invoice))
+
+
+def _directed(sent: Directed) -> Response:
+    sats = msat_to_sats(sent.amount_msat)
+    body = {"ok": sent.paid, "refundAmountSats": sats}
+    if sent.paid:
+        return json_response({**body, "message": f"{sats} sats were sent."})
+    message = (
+        f"Not sent yet: {sent.note}"
+        if sent.note
+        else f"{sats} sats go there. The outcome will show as refundState of the job."
+    )
+    return json_response({**body, "message": message}, 202, {"Retry-After": "5"})
+
+
+def _claimed(paid: Claimed) -> Response:
     sats = msat_to_sats(paid.amount_msat)
     body = {"refundAmountSats": sats, "paymentHash": paid.payment_hash}
     if paid.state is PayoutState.PAID:
@@ -201,8 +224,11 @@ def _invoice(house: House, row: Any, prefix: str) -> dict[str, Any]:
     return shape
 
 
-def status_of(house: House, row: Row) -> dict[str, Any]:
-    """Return a job in the seed's words: only what belongs to its state."""
+def status_of(house: House, row: Row, base: str | None) -> dict[str, Any]:
+    """Return a job in the seed's words: only what belongs to its state.
+
+    `base` is where wallets reach this server; None when nobody knows.
+    """
     state = JobState(row["state"])
     completed: datetime | None = row["completed_at"]
     shape: dict[str, Any] = {
@@ -225,7 +251,7 @@ def status_of(house: House, row: Row) -> dict[str, Any]:
     if quote is not None and row["charge"]:
         shape["costLedger"] = _ledger(quote, row["charge"], payouts)
     if payouts:
-        shape["refunds"] = [_refund(payout) for payout in payouts]
+        shape["refunds"] = [_refund(payout, base) for payout in payouts]
     return shape
 
 
@@ -255,13 +281,24 @@ def refund_state(payouts: list[dict[str, Any]]) -> str:
     return "paid" if paid else "pending"
 
 
-def _refund(payout: dict[str, Any]) -> dict[str, Any]:
+def _refund(payout: dict[str, Any], base: str | None) -> dict[str, Any]:
+    facts = PayoutFacts(
+        id=payout["id"],
+        job_id="",
+        state=PayoutState(payout["state"]),
+        amount_msat=payout["amount_msat"],
+        refund_to=payout["refund_to"],
+        failures=payout["failures"],
+    )
     shape = {
         "reason": payout["reason"],
         "amountSats": payout["amount_msat"] // 1000,
         "refundState": refund_state([payout]),
         "attempts": payout["attempts"],
+        "destination": "needed" if facts.needs_destination else "known",
     }
+    if facts.state is PayoutState.OWED and base is not None:
+        shape["lnurlWithdraw"] = withdraw_code(base, payout["id"])
     if payout["note"]:
         shape["lastOutcome"] = payout["note"]
     return shape

@@ -1,0 +1,178 @@
+"""The review of the books: what the rows say (db.audit), and what the rail itself says it holds.
+
+The rail must hold what the books say, and what it held beyond them when it was first seen: to the
+msat when nothing moves, and between two bounds that are told while something does.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from prometheus_client import Gauge
+
+from app.parts import Parts
+from db import baselines, standing
+from db.audit import Finding, audit
+from db.baselines import Baseline
+from db.standing import MOST_UNPAID, RailSheet
+from payments.rail import Settled, Unknown
+from statemachine.job import JobState
+from statemachine.promises import KINDS
+
+log = structlog.get_logger("boltwork.books")
+
+INVARIANTS = range(1, 9)  # as they are numbered in the README
+TRIES = 5  # the books move while the rail is asked: how often it is asked again
+FIRST_SEEN = "first seen"
+
+FINDINGS = Gauge(
+    "boltwork_books_findings", "What the last review of the books found wrong", ["invariant"]
+)
+REVIEWED = Gauge("boltwork_books_reviewed_timestamp_seconds", "When the books were last reviewed")
+COMPARED = Gauge("boltwork_books_rail_compared", "1 when the last review could ask the rail")
+PAYOUTS = Gauge(
+    "boltwork_payouts", "Payouts that are not paid; stuck ones need a person", ["standing"]
+)
+PAYOUTS_MSAT = Gauge("boltwork_payouts_msat", "What payouts that are not paid add up to",
+                     ["standing"])  # fmt: skip
+JOBS = Gauge("boltwork_jobs", "Jobs by state", ["state"])
+PROMISES = Gauge("boltwork_promises_waiting", "Promises that wait or are being kept", ["kind"])
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of holding the rail's balance against the books."""
+
+    said: str
+    is_done: bool  # False: the rail did not tell, or the books did not stand still
+    finding: Finding | None = None
+    beyond_msat: int | None = None  # what the rail holds beyond the books just now
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """All that was found, and when."""
+
+    at: datetime
+    findings: tuple[Finding, ...]
+    rail: Comparison
+
+
+class Books:
+    """Reviews the books of an instance, and remembers the last review."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.latest: Review | None = None
+
+    async def review(self) -> Review:
+        """Look for all that breaks an invariant."""
+        findings = await audit(self._parts.db)
+        rail = await self.compare()
+        if rail.finding is not None:
+            findings = sorted([*findings, rail.finding], key=lambda finding: finding.invariant)
+        self.latest = Review(self._parts.clock(), tuple(findings), rail)
+        return self.latest
+
+    async def turn(self) -> None:
+        """Review, and show what was found as metrics; a job's id never reaches the log."""
+        review = await self.review()
+        counts = Counter(finding.invariant for finding in review.findings)
+        for invariant in INVARIANTS:
+            FINDINGS.labels(invariant).set(counts[invariant])
+        REVIEWED.set(int(review.at.timestamp()))
+        COMPARED.set(int(review.rail.is_done))
+        await self._count()
+        if review.findings:
+            log.error("books_are_wrong", findings=dict(sorted(counts.items())))
+
+    async def _count(self) -> None:
+        db, now = self._parts.db, self._parts.clock()
+        for name, (count, amount_msat) in (await standing.payouts_by_standing(db, now)).items():
+            PAYOUTS.labels(name).set(count)
+            PAYOUTS_MSAT.labels(name).set(amount_msat)
+        jobs = await standing.jobs_by_state(db)
+        for state in JobState:
+            JOBS.labels(state.value).set(jobs.get(state.value, 0))
+        waiting = await self._parts.outbox.waiting()
+        for kind in KINDS:
+            PROMISES.labels(kind.__name__).set(waiting.get(kind.__name__, 0))
+
+    async def compare(self) -> Comparison:
+        """Hold the rail's balance against the books. Writes a baseline for a wallet new to us."""
+        rail = self._parts.rail
+        for _ in range(TRIES):
+            sheet = await standing.rail_sheet(self._parts.db)
+            held_msat = await rail.balance_msat()
+            if isinstance(held_msat, Unknown):
+                return Comparison(f"The rail did not tell what it holds: {held_msat.reason}", False)
+            if sheet == await standing.rail_sheet(self._parts.db):
+                break
+        else:
+            return Comparison("The books did not stand still while the rail was asked.", False)
+        beyond_msat = held_msat - sheet.due_msat
+        baseline = await baselines.newest(self._parts.db, rail.identity)
+        if baseline is None:
+            return await self._first_seen(sheet, beyond_msat)
+        return await self._judge(sheet, held_msat, beyond_msat - baseline.beyond_msat, beyond_msat)
+
+    async def accept(self, reason: str) -> Comparison:
+        """Compare with what the rail holds now from now on: its operator says why it differs."""
+        seen = await self.compare()
+        if seen.beyond_msat is None:
+            return seen
+        sheet = await standing.rail_sheet(self._parts.db)
+        if sheet.moving:
+            said = "Payouts are on their way. Accept a difference when they have arrived."
+            return Comparison(said, False)
+        identity = self._parts.rail.identity
+        new = Baseline(seen.beyond_msat, reason, self._parts.clock())
+        await self._parts.db.run("accept_baseline", lambda tx: baselines.add(tx, identity, new))
+        return await self.compare()
+
+    async def _first_seen(self, sheet: RailSheet, beyond_msat: int) -> Comparison:
+        if sheet.moving or await self._arrived_msat(sheet):
+            said = "The rail was not seen before, and money moves. It is compared once that rests."
+            return Comparison(said, False)
+        identity = self._parts.rail.identity
+        new = Baseline(beyond_msat, FIRST_SEEN, self._parts.clock())
+        await self._parts.db.run("first_baseline", lambda tx: baselines.first(tx, identity, new))
+        return Comparison(
+            f"The rail is seen for the first time, with {beyond_msat} msat beyond the books."
+            " From now on it is compared with that.",
+            True,
+            beyond_msat=beyond_msat,
+        )
+
+    async def _judge(
+        self, sheet: RailSheet, held_msat: int, difference_msat: int, beyond_msat: int
+    ) -> Comparison:
+        if difference_msat == 0:
+            said = f"The rail holds {held_msat} msat, as the books say, to the msat."
+            return Comparison(said, True, beyond_msat=beyond_msat)
+        arrived_msat = await self._arrived_msat(sheet) if difference_msat > 0 else 0
+        moves = (
+            f"payouts on their way may have taken up to {sheet.moving_msat} msat, and"
+            f" {arrived_msat} msat came in that are not booked yet"
+        )
+        if -sheet.moving_msat <= difference_msat <= arrived_msat:
+            said = f"The rail differs from the books by {difference_msat} msat: {moves}."
+            return Comparison(said, True, beyond_msat=beyond_msat)
+        if difference_msat > 0 and len(sheet.unpaid) >= MOST_UNPAID:
+            # Any of many open invoices may have been paid just now; the sweep asks about them all.
+            said = f"The rail holds {difference_msat} msat more than the books, perhaps not booked."
+            return Comparison(said, False, beyond_msat=beyond_msat)
+        which = "less" if difference_msat < 0 else "more"
+        said = f"it holds {abs(difference_msat)} msat {which} than the books say; {moves}"
+        finding = Finding(3, said, f"rail {self._parts.rail.name}")
+        return Comparison(f"The rail is wrong: {said}.", True, finding, beyond_msat)
+
+    async def _arrived_msat(self, sheet: RailSheet) -> int:
+        """Return what the rail has received for invoices that the books call unpaid."""
+        arrived_msat = 0
+        for payment_hash in sheet.unpaid:
+            outcome = await self._parts.rail.look_up_invoice(payment_hash)
+            if isinstance(outcome, Settled):
+                arrived_msat += outcome.amount_msat
+        return arrived_msat

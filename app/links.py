@@ -1,0 +1,43 @@
+"""The addresses of this server that others call: what the operator set, or what was just called."""
+
+import re
+
+from starlette.requests import Request
+
+from app.house import House
+from payments import lnurl
+
+_HOST = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?", re.IGNORECASE)
+_PLAIN = re.compile(r"(localhost|127\.[0-9.]+|\[::1\]|[a-z0-9.-]+\.onion)(:[0-9]+)?", re.IGNORECASE)
+
+
+def base_url(request: Request) -> str | None:
+    """Return the public base URL, without a slash at its end; None when nobody has told.
+
+    A Host header in a request is the caller's word, so it only ever comes back to that caller.
+    """
+    house: House = request.app.state.house
+    if house.parts.settings.public_url is not None:
+        return house.parts.settings.public_url
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        return None
+    # LNURL allows http on loopback and to onion services only; elsewhere a proxy took TLS off.
+    scheme = request.url.scheme if _PLAIN.fullmatch(host) else "https"
+    return f"{scheme}://{host}"
+
+
+def withdraw_path(payout_id: str) -> str:
+    """Return where a payout can be withdrawn: `<job>:work:overpaid` at `…/<job>/work-overpaid`."""
+    job_id, _, which = payout_id.partition(":")
+    return f"/api/lnurl/withdraw/{job_id}/{which.replace(':', '-')}"
+
+
+def withdrawn_id(job_id: str, which: str) -> str:
+    """Return the payout that a path of `withdraw_path` names."""
+    return f"{job_id}:{which.replace('-', ':')}"
+
+
+def withdraw_code(base: str, payout_id: str) -> str:
+    """Return the LNURL of a withdrawal, in capitals, as a QR code wants it."""
+    return lnurl.encode(base + withdraw_path(payout_id))

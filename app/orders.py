@@ -1,0 +1,84 @@
+"""An order: a job comes to be with its evaluation invoice, once for each name its caller gave it.
+
+What was not answered for is canceled, or found again under the same name.
+"""
+
+from dataclasses import dataclass
+
+from app.errors import Refusal, unavailable
+from app.house import House
+from db import idempotency, invoices
+from db.engine import Row, Tx
+from pricing.money import Msat
+from statemachine import job as law
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a buyer asks for."""
+
+    request: str
+    max_msat: Msat | None = None  # the most the work may cost
+    refund_to: str | None = None  # where what is owed back goes by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """An Idempotency-Key: whose it is, and for which body."""
+
+    caller: str
+    key: str
+    body_sha256: str
+
+
+Claimed = idempotency.Fresh | idempotency.Replayed | idempotency.Clashed
+
+
+async def place(house: House, order: Order, name: Name | None) -> Row:
+    """Return the evaluation invoice of a new job, or of the one that this name was given to.
+
+    Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be made.
+    """
+    fee_msat = await house.eval_fee_msat(order.request)
+    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+
+    async def begin(tx: Tx) -> Claimed:
+        claimed: Claimed = idempotency.Fresh()
+        if name is not None:
+            claimed = await idempotency.claim(
+                tx, name.caller, name.key, name.body_sha256, job_id, now
+            )
+        if isinstance(claimed, idempotency.Fresh):
+            await parts.shell.begin(
+                tx, job_id, order.request, fee_msat, order.max_msat, order.refund_to, now
+            )
+        return claimed
+
+    claimed = await parts.db.run("begin_job", begin)
+    if isinstance(claimed, idempotency.Clashed):
+        raise Refusal(409, "This Idempotency-Key was used for another request. Use a new one.")
+    if isinstance(claimed, idempotency.Replayed):
+        job_id = claimed.made
+    await _make_invoice(house, job_id, named=name is not None)
+    row = await invoices.get(parts.db, law.eval_invoice_id(job_id))
+    if row is None or row["bolt11"] is None:
+        raise unavailable("The invoice could not be made. Nothing was charged.", 5)
+    return row
+
+
+async def _make_invoice(house: House, job_id: str, named: bool) -> None:
+    parts = house.parts
+    trouble = await house.keeper.create_invoice(law.eval_invoice_id(job_id))
+    if trouble is None:
+        return
+    if not named:
+        # Nobody was told of this job; with a name, the next try finds it again.
+        await parts.db.run(
+            "cancelled",
+            lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock()),
+        )
+    raise unavailable(
+        "No invoice can be made just now, because the Lightning wallet does not answer."
+        " Nothing was charged.",
+        trouble.retry_after_s,
+    )

@@ -1,0 +1,198 @@
+"""A receipt: what was asked, what it cost and why, what was paid and what went back, signed.
+
+Every amount is an integer with its unit in its name. What was asked and made is named by its
+sha256 only, so that a receipt can be shown to others.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.shapes import moment
+from app.signing import NotGenuine, verify
+from app.wire import BadInput, parse_object
+from db.signing_keys import PublicKey
+from pricing.quote import Quote
+
+VERSION = 1
+
+
+def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return what a receipt says of a job in a final state."""
+    quote = Quote.from_json(facts["quote"]) if facts["quote"] else None
+    charge: dict[str, int] | None = facts["charge"]
+    payments, refunds = facts["payments"] or [], facts["refunds"] or []
+    paid_msat = sum(payment["received_msat"] for payment in payments)
+    back_msat = sum(refund["amount_msat"] for refund in refunds)
+    said: dict[str, Any] = {
+        "receiptVersion": VERSION,
+        "issuedAt": moment(now),
+        "jobId": facts["id"],
+        "state": facts["state"],
+        "createdAt": moment(facts["created_at"]),
+        "completedAt": moment(facts["completed_at"]),
+        "requestSha256": _sha256(facts["request"]),
+        "evalFeeMsat": facts["eval_msat"],
+        "paidMsat": paid_msat,
+        "chargedMsat": paid_msat - back_msat,
+        "refundedMsat": back_msat,
+        "payments": [_payment(payment) for payment in payments],
+        "refunds": [_refund(refund) for refund in refunds],
+    }
+    if facts["max_msat"] is not None:
+        said["maxMsat"] = facts["max_msat"]
+    if facts["result"] is not None:
+        said["resultSha256"] = _sha256(facts["result"])
+    if quote is not None:
+        said["quote"] = _quote(quote)
+    if charge is not None:
+        said["usage"] = {
+            "inputTokens": charge["input_tokens"],
+            "outputTokens": charge["output_tokens"],
+        }
+        said["charge"] = {
+            "tokensMicrousd": charge["cost_microusd"],
+            "chargeMicrousd": charge["charge_microusd"],
+            "totalMsat": charge["total_msat"],
+            "surplusMsat": charge["surplus_msat"],
+        }
+    return said
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _quote(quote: Quote) -> dict[str, Any]:
+    price = quote.price
+    return {
+        "model": quote.model,
+        "inputTokens": quote.input_tokens,
+        "maxOutputTokens": quote.max_output_tokens,
+        "inputMicrousdPerMillionTokens": quote.input_microusd_per_mtok,
+        "outputMicrousdPerMillionTokens": quote.output_microusd_per_mtok,
+        "tokensMicrousd": quote.cost_microusd,
+        "infraMicrousd": quote.infra_microusd,
+        "marginPct": quote.margin_pct,
+        "chargeMicrousd": quote.charge_microusd,
+        "totalMsat": quote.total_msat,
+        "btcPrice": {
+            "microusdPerBtc": price.microusd_per_btc,
+            "at": moment(price.at),
+            "sources": list(price.sources),
+            "note": price.note,
+        },
+        "expiresAt": moment(quote.expires_at),
+    }
+
+
+def _payment(payment: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "for": payment["purpose"],
+        "paymentHash": payment["payment_hash"],
+        "invoiceMsat": payment["amount_msat"],
+        "receivedMsat": payment["received_msat"],
+        "settledAt": moment(datetime.fromisoformat(payment["settled_at"])),
+    }
+
+
+def _refund(refund: dict[str, Any]) -> dict[str, Any]:
+    said = {
+        "reason": refund["reason"],
+        "amountMsat": refund["amount_msat"],
+        "state": refund["state"],
+    }
+    if refund["payment_hash"] is not None:
+        said["paymentHash"] = refund["payment_hash"]
+    if refund["paid_at"] is not None:
+        said["paidAt"] = moment(datetime.fromisoformat(refund["paid_at"]))
+    return said
+
+
+def check(document: bytes, keys: Sequence[PublicKey]) -> dict[str, Any]:
+    """Return what a receipt says: a JSON file as it was served, or the compact text alone.
+
+    Raises NotGenuine unless one of these keys signed just that. What stands beside the signed
+    text in a file must say the same, to the last field.
+    """
+    document = document.strip(b" \t\r\n")
+    if not document.startswith(b"{"):
+        return verify(_ascii(document), keys)
+    try:
+        served = parse_object(document)
+    except BadInput as bad:
+        raise NotGenuine(f"The file can't be read: {bad}") from bad
+    if set(served) != {"receipt", "payload"} or not isinstance(served["receipt"], str):
+        raise NotGenuine("The file is not a receipt: it must hold 'receipt' and 'payload'.")
+    signed = verify(served["receipt"], keys)
+    if not _same(signed, served["payload"]):
+        raise NotGenuine("What the file shows as 'payload' is not what was signed.")
+    return signed
+
+
+def _ascii(document: bytes) -> str:
+    try:
+        return document.decode("ascii")
+    except UnicodeDecodeError as odd:
+        raise NotGenuine("The file is not a receipt.") from odd
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Say whether two JSON values are the same, and not only equal: 1 is neither 1.0 nor true."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def lines(said: dict[str, Any]) -> list[str]:
+    """Return what a receipt says, in plain lines."""
+    told = [
+        f"job {said['jobId']}: {said['state']} at {said['completedAt']}",
+        f"issued at {said['issuedAt']}",
+        f"request sha256 {said['requestSha256']}",
+    ]
+    if "resultSha256" in said:
+        told.append(f"result sha256 {said['resultSha256']}")
+    if "quote" in said:
+        told += _quote_lines(said["quote"])
+    if "usage" in said:
+        usage, charge = said["usage"], said["charge"]
+        told.append(f"used {usage['inputTokens']} tokens in, {usage['outputTokens']} out")
+        told.append(
+            f"charge {charge['totalMsat']} msat ({charge['chargeMicrousd']} micro-USD), surplus"
+            f" {charge['surplusMsat']} msat"
+        )
+    for payment in said["payments"]:
+        told.append(
+            f"paid {payment['receivedMsat']} msat for {payment['for']} at {payment['settledAt']},"
+            f" payment hash {payment['paymentHash']}"
+        )
+    for refund in said["refunds"]:
+        hashed = f", payment hash {refund['paymentHash']}" if "paymentHash" in refund else ""
+        told.append(
+            f"refund {refund['amountMsat']} msat ({refund['reason']}): {refund['state']}{hashed}"
+        )
+    told.append(
+        f"in all: paid {said['paidMsat']} msat, kept {said['chargedMsat']} msat, owed or sent back"
+        f" {said['refundedMsat']} msat"
+    )
+    return told
+
+
+def _quote_lines(quote: dict[str, Any]) -> list[str]:
+    price = quote["btcPrice"]
+    note = f" ({price['note']})" if price["note"] else ""
+    return [
+        f"quote {quote['totalMsat']} msat: {quote['model']}, {quote['inputTokens']} tokens in at"
+        f" {quote['inputMicrousdPerMillionTokens']} micro-USD a million, at most"
+        f" {quote['maxOutputTokens']} out at {quote['outputMicrousdPerMillionTokens']}",
+        f"  tokens {quote['tokensMicrousd']} + infrastructure {quote['infraMicrousd']} micro-USD,"
+        f" margin {quote['marginPct']} %: {quote['chargeMicrousd']} micro-USD",
+        f"  bitcoin at {price['microusdPerBtc']} micro-USD, {', '.join(price['sources']) or 'no'}"
+        f" source, {price['at']}{note}",
+    ]

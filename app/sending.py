@@ -1,0 +1,83 @@
+"""The last check before a payout leaves: the invoice can be paid, is not ours, and was never used.
+
+Whoever gave the invoice, it goes through here; in flight is committed before a rail is called.
+"""
+
+from dataclasses import dataclass
+
+from app.advance import Outcome, Replayed
+from app.parts import Parts
+from db import jobs, payouts
+from db.engine import Duplicate, Row, Tx
+from payments import bolt11
+from pricing.money import Msat, sats_to_msat
+
+USED = "This invoice was used for a refund before. Make a new one."
+
+
+@dataclass(frozen=True, slots=True)
+class Unpayable:
+    """This invoice will not be paid. The sentence says why, and what to do."""
+
+    sentence: str
+
+
+async def send(
+    parts: Parts, payout: Row, invoice: bolt11.Invoice, asked_of: str | None = None
+) -> Outcome | Unpayable:
+    """Begin an attempt to pay a payout to this invoice, or say why not.
+
+    `asked_of` is the destination that made the invoice by itself: when somebody has named another
+    one in the meantime, nothing is sent there any more.
+    """
+    payout_id, amount_msat, now = payout["id"], Msat(payout["amount_msat"]), parts.clock()
+    wrong = await _wrong(parts, invoice, amount_msat)
+    if wrong is not None:
+        return wrong
+    fee_limit_msat = bolt11.fee_limit_msat(
+        amount_msat,
+        sats_to_msat(parts.settings.fee_cap_sats),
+        parts.rail.least_fee_limit_msat,
+    )
+
+    async def begin(tx: Tx) -> Outcome:
+        if asked_of is not None and not await goes_to(tx, payout_id, asked_of):
+            return Replayed()
+        return await parts.shell.send_payout(tx, payout_id, invoice, fee_limit_msat, now)
+
+    try:
+        return await parts.db.run("send_payout", begin)
+    except Duplicate:
+        return Unpayable(USED)
+
+
+async def refuse(parts: Parts, payout: Row, asked_of: str, reason: str) -> Outcome:
+    """Count a failure of the destination that was asked, unless another was named since."""
+    payout_id, failures, now = payout["id"], payout["failures"], parts.clock()
+
+    async def count(tx: Tx) -> Outcome:
+        if not await goes_to(tx, payout_id, asked_of):
+            return Replayed()
+        return await parts.shell.refuse_payout(tx, payout_id, failures, reason, now)
+
+    return await parts.db.run("refuse_payout", count)
+
+
+async def goes_to(tx: Tx, payout_id: str, refund_to: str) -> bool:
+    """Lock a payout (and its job before it, as everywhere); say whether this is its destination."""
+    await jobs.lock(tx, payout_id.partition(":")[0])
+    locked = await payouts.lock(tx, payout_id)
+    return locked is not None and locked.refund_to == refund_to
+
+
+async def _wrong(parts: Parts, invoice: bolt11.Invoice, amount_msat: Msat) -> Unpayable | None:
+    try:
+        bolt11.check_payable(
+            invoice, amount_msat=amount_msat, network=parts.rail.network, now=parts.clock()
+        )
+    except bolt11.BadInvoice as bad:
+        return Unpayable(str(bad))
+    known = await payouts.hash_is_known(parts.db, invoice.payment_hash)
+    if known == "invoice":
+        return Unpayable("This is one of our own invoices. Make one with your own wallet.")
+    return Unpayable(USED) if known == "payout" else None

@@ -1,0 +1,327 @@
+"""The invariants of the books, looked for in one SELECT and so in one snapshot.
+
+Nothing is believed because the code should have written it so: what the ledger must hold is
+worked out again from the rows of jobs, invoices and payouts, leg by leg, and compared.
+"""
+
+from dataclasses import dataclass
+
+from db.engine import Database
+from statemachine.entries import EXPENSE_ROUTING, RAIL, REVENUE_EVAL, REVENUE_WORK
+from statemachine.job import JOB, JobState
+from statemachine.payout import MOST_FAILURES
+from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Work
+
+MOST = 1000  # findings told at once: with more of them, the count matters and not the names
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: which invariant, what about it, and which account or row."""
+
+    invariant: int
+    what: str
+    who: str
+
+    @property
+    def line(self) -> str:
+        """The finding as a line of text."""
+        return f"invariant {self.invariant}: {self.who}: {self.what}"
+
+
+# What the ledger must hold, from the rows alone: (entry's key, account, amount) of every leg.
+# Payouts of these reasons were owed by the entry of their invoice, or of their charge.
+_SHARED = """
+WITH line AS (
+  SELECT name, asset, kind, balance,
+         CASE WHEN kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS sign
+    FROM account),
+recomputed AS (
+  SELECT p.account AS name, e.asset, sum(p.amount)::bigint AS total
+    FROM posting p JOIN entry e ON e.id = p.entry_id GROUP BY 1, 2),
+deal AS (
+  SELECT id, state, eval_msat, max_msat, completed_at, version,
+         (quote->>'total_msat')::bigint AS quote_msat,
+         (charge->>'total_msat')::bigint AS charge_msat,
+         (charge->>'surplus_msat')::bigint AS surplus_msat
+    FROM job),
+tries AS (
+  SELECT payout_id, count(*) AS sent, count(*) FILTER (WHERE outcome = 'live') AS live,
+         count(*) FILTER (WHERE outcome = 'settled') AS settled
+    FROM payout_attempt GROUP BY 1),
+due_leg AS (
+  SELECT 'invoice:' || payment_hash || ':settled' AS key, %(rail)s AS account,
+         received_msat AS amount
+    FROM invoice WHERE state = 'settled'
+  UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled', 'job:' || i.job_id, -i.amount_msat
+    FROM invoice i LEFT JOIN payout late ON late.id = i.id || ':unawaited'
+   WHERE i.state = 'settled' AND late.id IS NULL
+  UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled', 'refund:' || p.id, -p.amount_msat
+    FROM payout p JOIN invoice i ON i.id = left(p.id, -1 - length(p.reason))
+   WHERE p.reason IN ('overpaid', 'unawaited')
+  UNION ALL SELECT 'job:' || id || ':eval_earned', leg.account, leg.amount
+    FROM deal, LATERAL (VALUES ('job:' || id, eval_msat), (%(eval)s, -eval_msat))
+         AS leg(account, amount)
+   WHERE state = 'rejected' OR quote_msat IS NOT NULL
+  UNION ALL SELECT 'job:' || id || ':charged', leg.account, leg.amount
+    FROM deal, LATERAL (VALUES ('job:' || id, charge_msat + surplus_msat),
+         (%(work)s, -charge_msat), ('refund:' || id || ':surplus', -surplus_msat))
+         AS leg(account, amount)
+   WHERE state = 'complete'
+  UNION ALL SELECT 'payout:' || id || ':owed', leg.account, leg.amount
+    FROM payout, LATERAL (VALUES ('job:' || job_id, amount_msat), ('refund:' || id, -amount_msat))
+         AS leg(account, amount)
+   WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus')
+  UNION ALL SELECT 'payout:' || p.id || leg.key, leg.account, leg.amount
+    FROM payout_attempt a JOIN payout p ON p.id = a.payout_id,
+         LATERAL (VALUES
+           (':' || a.number || ':sent', 'refund:' || p.id, p.amount_msat, true),
+           (':' || a.number || ':sent', 'sending:' || p.id, -p.amount_msat, true),
+           (':' || a.number || ':returned', 'sending:' || p.id, p.amount_msat,
+            a.outcome = 'returned'),
+           (':' || a.number || ':returned', 'refund:' || p.id, -p.amount_msat,
+            a.outcome = 'returned'),
+           (':settled', 'sending:' || p.id, p.amount_msat, a.outcome = 'settled'),
+           (':settled', %(routing)s, a.fee_msat, a.outcome = 'settled'),
+           (':settled', %(rail)s, -(p.amount_msat + a.fee_msat), a.outcome = 'settled'))
+         AS leg(key, account, amount, is_due)
+   WHERE leg.is_due),
+wrong_leg AS (
+  SELECT coalesce(due.key, held.key) AS key,
+         bool_or(held.key IS NOT NULL) AS is_there, bool_or(due.key IS NOT NULL) AS is_due
+    FROM (SELECT * FROM due_leg WHERE amount <> 0) due
+    FULL JOIN (SELECT e.key, p.account, p.amount FROM posting p JOIN entry e ON e.id = p.entry_id)
+         held ON held.key = due.key AND held.account = due.account
+   WHERE due.amount IS DISTINCT FROM held.amount GROUP BY 1),
+staged AS (
+  SELECT lock AS key, count(*) AS times FROM procrastinate_jobs
+   WHERE status IN ('todo', 'doing') AND lock IS NOT NULL GROUP BY 1),
+duty AS (
+  SELECT id || ':judge' AS key, %(judge)s AS kind FROM job WHERE state = 'evaluating'
+  UNION ALL SELECT id || ':do', %(do)s FROM job WHERE state = 'executing'
+  UNION ALL SELECT id, %(create)s FROM invoice WHERE state = 'wanted'
+  UNION ALL SELECT id || ':fetch:' || failures, %(fetch)s FROM payout
+   WHERE state = 'owed' AND refund_to IS NOT NULL AND failures < %(most_failures)s
+  UNION ALL SELECT payout_id || ':pay:' || number, %(pay)s FROM payout_attempt
+   WHERE outcome = 'live' AND check_at IS NULL)  -- else the sweep asks, and pays what was not sent
+"""
+
+_ENTRIES = [
+    (
+        1,
+        """SELECT CASE WHEN count(p.account) < 2 THEN 'the entry has ' || count(p.account)
+             || ' postings' ELSE 'the entry is off by ' || sum(p.amount) || ' ' || e.asset END,
+             e.key
+             FROM entry e LEFT JOIN posting p ON p.entry_id = e.id
+            GROUP BY e.id HAVING count(p.account) < 2 OR sum(p.amount) <> 0""",
+    ),
+    (
+        1,
+        """SELECT 'a posting of ' || p.amount || ' has lost its entry', p.account
+             FROM posting p LEFT JOIN entry e ON e.id = p.entry_id WHERE e.id IS NULL""",
+    ),
+    (
+        1,
+        """SELECT 'the balance kept is ' || coalesce(l.balance::text, 'missing')
+             || ', and its postings add up to ' || coalesce(l.sign * r.total, r.total, 0),
+             coalesce(l.name, r.name)
+             FROM line l FULL JOIN recomputed r ON r.name = l.name AND r.asset = l.asset
+            WHERE l.balance IS DISTINCT FROM coalesce(l.sign * r.total, r.total, 0)""",
+    ),
+    (
+        1,
+        """SELECT 'the trial balance is off by ' || sum(sign * balance), 'the books in ' || asset
+             FROM line GROUP BY asset HAVING sum(sign * balance) <> 0""",
+    ),
+    (
+        2,
+        """SELECT 'the liability is negative: ' || least(l.balance, l.sign * r.total), l.name
+             FROM line l LEFT JOIN recomputed r ON r.name = l.name AND r.asset = l.asset
+            WHERE l.kind = 'liability' AND least(l.balance, l.sign * r.total) < 0""",
+    ),
+    (
+        5,
+        """SELECT CASE WHEN NOT is_there THEN 'an entry of this key, or a leg of it, is missing'
+             WHEN NOT is_due THEN 'no row explains this entry, or a leg of it'
+             ELSE 'the entry says other amounts than its rows' END, key
+             FROM wrong_leg WHERE NOT starts_with(key, 'job:')""",
+    ),
+    (
+        6,
+        """SELECT CASE WHEN NOT is_there THEN 'an entry of this key, or a leg of it, is missing'
+             WHEN NOT is_due THEN 'no row explains this entry, or a leg of it'
+             ELSE 'the entry says other amounts than its job' END, key
+             FROM wrong_leg WHERE starts_with(key, 'job:')""",
+    ),
+]
+
+_JOBS = [
+    (
+        4,
+        """SELECT 'it is ' || d.state || ', and its ' || need.purpose || ' payment has not come in',
+             d.id
+             FROM deal d JOIN (VALUES ('evaluating', 'eval'), ('rejected', 'eval'),
+               ('awaiting_work_payment', 'eval'), ('executing', 'eval'), ('complete', 'eval'),
+               ('executing', 'work'), ('complete', 'work')) AS need(state, purpose)
+               ON need.state = d.state
+             LEFT JOIN invoice i ON i.id = d.id || ':' || need.purpose AND i.state = 'settled'
+              AND i.received_msat >= i.amount_msat
+             LEFT JOIN payout late ON late.id = i.id || ':unawaited'
+            WHERE i.id IS NULL OR late.id IS NOT NULL""",
+    ),
+    (
+        6,
+        """SELECT 'it was ' || string_agg(DISTINCT state, ', ')
+             || ' after it had come to its end', job_id
+             FROM job_history GROUP BY job_id
+            HAVING count(DISTINCT state) FILTER (WHERE state = ANY(%(final)s)) > 1
+                OR max(version) FILTER (WHERE state <> ALL(%(final)s))
+                   > min(version) FILTER (WHERE state = ANY(%(final)s))""",
+    ),
+    (
+        6,
+        """SELECT 'it is ' || d.state || ', and its history ends as '
+             || coalesce(h.state, 'nothing at all'), d.id
+             FROM deal d LEFT JOIN job_history h ON h.job_id = d.id AND h.version = d.version
+            WHERE h.state IS DISTINCT FROM d.state""",
+    ),
+    (
+        6,
+        """SELECT CASE WHEN completed_at IS NULL THEN 'it has come to its end at no time'
+             ELSE 'it goes on after its end' END, id
+             FROM deal WHERE (completed_at IS NOT NULL) <> (state = ANY(%(final)s))""",
+    ),
+    (
+        6,
+        """SELECT 'charge ' || coalesce(charge_msat::text, 'none') || ', quote '
+             || coalesce(quote_msat::text, 'none') || ', maximum '
+             || coalesce(max_msat::text, 'none') || ' msat do not go together', id
+             FROM deal WHERE charge_msat > quote_msat OR quote_msat > max_msat
+               OR (charge_msat IS NOT NULL) <> (state = 'complete')
+               OR charge_msat + surplus_msat <> quote_msat
+               OR (quote_msat IS NULL AND state IN ('awaiting_work_payment', 'executing',
+                   'complete'))""",
+    ),
+    (
+        6,
+        """SELECT 'its work invoice asks for ' || w.amount_msat || ' msat, and it was quoted '
+             || coalesce(d.quote_msat::text, 'nothing'), d.id
+             FROM deal d JOIN invoice w ON w.id = d.id || ':work'
+            WHERE w.amount_msat IS DISTINCT FROM d.quote_msat""",
+    ),
+    (
+        6,
+        """SELECT 'paid ' || paid.msat || ' msat, and earned ' || earned.msat
+             || ', owed or sent back ' || back.msat || ', held for it ' || held.msat, d.id
+             FROM deal d
+             CROSS JOIN LATERAL (SELECT coalesce(sum(received_msat), 0) AS msat FROM invoice
+               WHERE job_id = d.id AND state = 'settled') paid
+             CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM payout
+               WHERE job_id = d.id) back
+             CROSS JOIN LATERAL (SELECT coalesce(d.charge_msat, 0) + CASE WHEN d.state = 'rejected'
+               OR d.quote_msat IS NOT NULL THEN d.eval_msat ELSE 0 END AS msat) earned
+             CROSS JOIN LATERAL (SELECT CASE d.state WHEN 'evaluating' THEN d.eval_msat
+               WHEN 'executing' THEN d.quote_msat ELSE 0 END AS msat) held
+            WHERE paid.msat <> earned.msat + back.msat + held.msat""",
+    ),
+    (
+        7,
+        """SELECT 'it holds ' || l.balance || ' msat, and its job '
+             || coalesce('is ' || d.state, 'is not there'), l.name
+             FROM line l LEFT JOIN deal d ON l.name = 'job:' || d.id
+            WHERE starts_with(l.name, 'job:') AND l.balance <> CASE d.state
+                  WHEN 'evaluating' THEN d.eval_msat WHEN 'executing' THEN d.quote_msat
+                  ELSE 0 END""",
+    ),
+]
+
+_PAYOUTS = [
+    (
+        5,
+        """SELECT 'it was sent ' || live + settled || ' times, and none came back', payout_id
+             FROM tries WHERE live + settled > 1""",
+    ),
+    (
+        5,
+        """SELECT 'it is ' || p.state || ' after ' || p.attempts || ' attempts, with '
+             || coalesce(t.live, 0) || ' live and ' || coalesce(t.settled, 0) || ' settled of '
+             || coalesce(t.sent, 0), p.id
+             FROM payout p LEFT JOIN tries t ON t.payout_id = p.id
+            WHERE p.attempts <> coalesce(t.sent, 0)
+               OR (p.state = 'in_flight') <> (coalesce(t.live, 0) > 0)
+               OR (p.state = 'paid') <> (coalesce(t.settled, 0) > 0)
+               OR (p.state = 'paid') <> (p.paid_at IS NOT NULL)""",
+    ),
+    (
+        5,
+        """SELECT 'one of our own invoices was paid to it', a.payout_id
+             FROM payout_attempt a JOIN invoice i ON i.payment_hash = a.payment_hash""",
+    ),
+    (
+        7,
+        """SELECT 'it holds ' || l.balance || ' msat, and its payout '
+             || coalesce('of ' || p.amount_msat || ' is ' || p.state, 'is not there'), l.name
+             FROM line l LEFT JOIN payout p ON p.id = substr(l.name, strpos(l.name, ':') + 1)
+            WHERE (starts_with(l.name, 'refund:') OR starts_with(l.name, 'sending:'))
+              AND l.balance <> CASE WHEN p.state = CASE WHEN starts_with(l.name, 'refund:')
+                  THEN 'owed' ELSE 'in_flight' END THEN p.amount_msat ELSE 0 END""",
+    ),
+    (
+        7,
+        """SELECT 'it is ' || p.state || ', and no account holds its ' || p.amount_msat || ' msat',
+             p.id
+             FROM payout p LEFT JOIN account a ON a.balance = p.amount_msat AND a.name =
+               CASE p.state WHEN 'owed' THEN 'refund:' ELSE 'sending:' END || p.id
+            WHERE p.state <> 'paid' AND a.name IS NULL""",
+    ),
+    (
+        7,
+        """SELECT 'it holds ' || balance || ' msat that are nobody''s', name
+             FROM line WHERE kind = 'liability' AND balance <> 0
+              AND split_part(name, ':', 1) NOT IN ('job', 'refund', 'sending')""",
+    ),
+]
+
+_PROMISES = [
+    (
+        8,
+        # NOT IN is hashed whatever the statistics say of a queue that was empty a moment ago.
+        """SELECT 'the promise ' || kind || ' is neither kept nor staged', key
+             FROM duty WHERE key NOT IN (SELECT key FROM staged)""",
+    ),
+    (
+        8,
+        """SELECT 'the promise is staged ' || times || ' times', key FROM staged WHERE times > 1""",
+    ),
+]
+
+_CHECKS = [*_ENTRIES, *_JOBS, *_PAYOUTS, *_PROMISES]
+_AUDIT = (
+    _SHARED
+    + "SELECT * FROM ("
+    + " UNION ALL ".join(
+        f"SELECT {invariant} AS invariant, what, who FROM ({select}) AS wrong(what, who)"
+        for invariant, select in _CHECKS
+    )
+    + ") AS found ORDER BY invariant, who, what LIMIT %(most)s"
+)
+_VALUES = {
+    "rail": RAIL.name,
+    "eval": REVENUE_EVAL.name,
+    "work": REVENUE_WORK.name,
+    "routing": EXPENSE_ROUTING.name,
+    "final": [state.value for state in JobState if JOB.final(state)],
+    "most_failures": MOST_FAILURES,
+    "judge": Judge.__name__,
+    "do": Work.__name__,
+    "create": CreateInvoice.__name__,
+    "fetch": FetchInvoice.__name__,
+    "pay": PayInvoice.__name__,
+    "most": MOST,
+}
+
+
+async def audit(db: Database) -> list[Finding]:
+    """Return all that is wrong with the books and the promises; an empty list is what is right."""
+    rows = await db.read_all(_AUDIT, **_VALUES)
+    return [Finding(row["invariant"], row["what"], row["who"]) for row in rows]

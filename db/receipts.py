@@ -1,0 +1,27 @@
+"""What a receipt tells of a job, in one SELECT and so in one snapshot."""
+
+from db.engine import Database, Row
+
+_FACTS = """
+SELECT j.id, j.state, j.request, j.result, j.reason, j.error, j.eval_msat, j.max_msat, j.quote,
+       j.charge, j.created_at, j.completed_at, i.payments, p.refunds
+  FROM job j
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('purpose', purpose, 'payment_hash', payment_hash,
+              'amount_msat', amount_msat, 'received_msat', received_msat,
+              'settled_at', settled_at) ORDER BY settled_at, id) AS payments
+         FROM invoice WHERE job_id = j.id AND state = 'settled') i ON true
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('reason', o.reason, 'state', o.state,
+              'amount_msat', o.amount_msat, 'paid_at', o.paid_at, 'payment_hash', a.payment_hash)
+              ORDER BY o.created_at, o.id) AS refunds
+         FROM payout o LEFT JOIN payout_attempt a
+           ON a.payout_id = o.id AND a.outcome IN ('live', 'settled')
+        WHERE o.job_id = j.id) p ON true
+ WHERE j.id = %(id)s
+"""
+
+
+async def facts(db: Database, job_id: str) -> Row | None:
+    """Return a job with its settled payments and its refunds; None when there is no such job."""
+    return await db.read_one(_FACTS, id=job_id)

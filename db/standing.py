@@ -1,0 +1,84 @@
+"""What an operator looks at: what the rail must hold, payouts that are not paid, jobs by state."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from db.engine import Database, Row
+from statemachine.payout import MOST_FAILURES
+
+STUCK_AFTER = timedelta(hours=1)  # in flight for so long: the rail should have told by now
+MOST_UNPAID = 50  # how many unpaid invoices are told at once
+
+
+@dataclass(frozen=True, slots=True)
+class RailSheet:
+    """What the books say of the rail, in one snapshot. Two that are equal: nothing moved."""
+
+    due_msat: int  # liabilities + income - expenses
+    moving: tuple[tuple[str, int], ...]  # payouts handed to it: (payment_hash, most it may cost)
+    unpaid: tuple[str, ...]  # payment hashes of invoices that nobody has paid, the newest first
+
+    @property
+    def moving_msat(self) -> int:
+        """Return what payouts under way may have taken from the rail, at most."""
+        return sum(most_msat for _, most_msat in self.moving)
+
+
+_SHEET = """
+SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance END), 0)::bigint
+          FROM account WHERE kind <> 'asset') AS due_msat,
+       (SELECT coalesce(json_agg(json_build_array(a.payment_hash, p.amount_msat + a.fee_limit_msat)
+               ORDER BY a.payment_hash), '[]')
+          FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
+         WHERE a.outcome = 'live' AND a.called_at IS NOT NULL) AS moving,
+       (SELECT coalesce(json_agg(payment_hash), '[]') FROM (
+            SELECT payment_hash FROM invoice WHERE check_at IS NOT NULL
+             ORDER BY created_at DESC, id LIMIT %(most)s) newest) AS unpaid
+"""
+
+
+async def rail_sheet(db: Database) -> RailSheet:
+    """Return what the books say that the rail should hold, and what may be on its way."""
+    row = await db.read_one(_SHEET, most=MOST_UNPAID)
+    assert row is not None
+    moving = tuple((payment_hash, most_msat) for payment_hash, most_msat in row["moving"])
+    return RailSheet(row["due_msat"], moving, tuple(row["unpaid"]))
+
+
+_PAYOUTS = """
+SELECT id, job_id, reason, state, amount_msat, attempts, failures, refund_to, note, created_at,
+       updated_at, CASE
+         WHEN state = 'in_flight' AND updated_at < %(before)s THEN 'stuck'
+         WHEN state = 'owed' AND failures >= %(most_failures)s THEN 'stuck'
+         ELSE state END AS standing
+  FROM payout WHERE state <> 'paid'
+"""
+
+
+def _now(now: datetime) -> dict[str, object]:
+    return {"before": now - STUCK_AFTER, "most_failures": MOST_FAILURES}
+
+
+async def unpaid_payouts(db: Database, now: datetime) -> list[Row]:
+    """Return payouts that are not paid, oldest first. `standing`: owed, in_flight or stuck.
+
+    Stuck is what needs a person: in flight for an hour, or owed to a destination that failed.
+    """
+    return await db.read_all(f"{_PAYOUTS} ORDER BY created_at, id", **_now(now))
+
+
+async def payouts_by_standing(db: Database, now: datetime) -> dict[str, tuple[int, int]]:
+    """Return how many payouts are owed, in flight and stuck, and their msat; each counts once."""
+    rows = await db.read_all(
+        "SELECT standing, count(*) AS n, sum(amount_msat)::bigint AS msat"
+        f" FROM ({_PAYOUTS}) AS unpaid GROUP BY standing",
+        **_now(now),
+    )
+    found = {row["standing"]: (row["n"], row["msat"]) for row in rows}
+    return {name: found.get(name, (0, 0)) for name in ("owed", "in_flight", "stuck")}
+
+
+async def jobs_by_state(db: Database) -> dict[str, int]:
+    """Return how many jobs are in each state that any is in."""
+    rows = await db.read_all("SELECT state, count(*) AS n FROM job GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}

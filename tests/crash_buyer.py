@@ -1,0 +1,141 @@
+"""A buyer who goes on after every crash from what they know: a key, a job's id, what they paid.
+
+Each step may be repeated. When the server is gone a step raises Died, and is begun again later.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from tests.crash_server import MovableClock
+from tests.crash_world import Books, Side
+
+FINAL = ("complete", "rejected", "failed")
+KNOWN_S = 3600  # how long an invoice of the buyer's can be paid
+LONG = 7200 + 900  # past such an invoice's expiry, and the margin after which "failed" is believed
+PATIENCE_S = 2.5
+
+Json = dict[str, Any]
+
+
+class Died(Exception):
+    """The server is not there any more."""
+
+
+class Buyer:
+    """One job's buyer, over HTTP."""
+
+    def __init__(self, side: Side, books: Books, clock: MovableClock) -> None:
+        self.side, self.books, self.clock = side, books, clock
+        self.url = ""
+        self.done: set[str] = set()  # what must not be done a second time
+        self._job_id = ""
+        self._http = httpx2.AsyncClient(timeout=30, trust_env=False)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Ask the server; raises Died when it is gone."""
+        if not self.url:
+            raise Died
+        try:
+            return await self._http.request(method, self.url + path, **options)
+        except httpx2.TransportError as gone:
+            raise Died from gone
+
+    async def create(self, request: str, **more: Any) -> Json:
+        """Post the job under the buyer's one key; return it with its evaluation invoice."""
+        body = {"request": request, **more}
+        for _ in range(40):
+            answer = await self.call(
+                "POST", "/api/jobs", json=body, headers={"Idempotency-Key": "the-buyers"}
+            )
+            if answer.status_code == 201:
+                made: Json = answer.json()
+                self._job_id = made["jobId"]
+                return made
+            assert answer.status_code == 503, answer.text
+            await asyncio.sleep(0.2)
+        raise AssertionError("no job could be made")
+
+    async def pay(self, invoice: Json) -> None:
+        """Pay an invoice, once."""
+        bolt11 = invoice["paymentRequest"]
+        if bolt11 not in self.done:
+            await self.side.pay(bolt11)
+            self.done.add(bolt11)
+
+    async def show(self) -> Json:
+        """Return the job as it stands."""
+        answer = await self.call("GET", f"/api/jobs/{self._job_id}")
+        assert answer.status_code == 200, answer.text
+        job: Json = answer.json()
+        return job
+
+    async def until(self, reached: Callable[[Json], bool]) -> Json:
+        """Wait until the job has come so far."""
+        etag = ""
+        for _ in range(200):
+            answer = await self.call(
+                "GET",
+                f"/api/jobs/{self._job_id}",
+                params={"wait": "2"},
+                headers={"If-None-Match": etag} if etag else {},
+            )
+            if answer.status_code == 304:
+                continue
+            assert answer.status_code == 200, answer.text
+            job: Json = answer.json()
+            if reached(job):
+                return job
+            if job["state"] in FINAL:
+                await asyncio.sleep(0.1)  # the poll of a final job does not hold
+            etag = answer.headers["etag"]
+        raise AssertionError(f"the job stays {job['state']}")
+
+    async def to_the_end(self) -> Json:
+        """Bring the job to its end, and pay what it asks for on the way."""
+        job = await self.until(lambda job: job["state"] in FINAL or "workInvoice" in job)
+        if "workInvoice" in job:
+            await self.pay(job["workInvoice"])
+            job = await self.until(lambda job: job["state"] in FINAL)
+        return job
+
+    async def take_refunds(self) -> None:
+        """Claim all that is owed back, each time with a new invoice, until it is there."""
+        for _ in range(12):
+            open_refunds = [r for r in await self._refunds() if r["refundState"] != "paid"]
+            if not open_refunds:
+                return
+            await self._claim(open_refunds[0])
+        raise AssertionError(f"not all was paid back: {await self._refunds()}")
+
+    async def _refunds(self) -> list[Json]:
+        return list((await self.show()).get("refunds", ()))
+
+    async def _claim(self, refund: Json) -> None:
+        expiry_s = KNOWN_S + self.clock.ahead_s
+        invoice = await self.side.make_invoice(refund["amountSats"], expiry_s)
+        answer = await self.call(
+            "POST", f"/api/jobs/{self._job_id}/refund", json={"invoice": invoice}
+        )
+        if answer.status_code == 200:
+            return
+        assert answer.status_code in (202, 409), answer.text
+        if await self._is_paid(refund["reason"], PATIENCE_S):
+            return
+        # What was handed to the rail and never arrived comes back when it can't arrive any more.
+        self.clock.forward(LONG)
+        await self._is_paid(refund["reason"], PATIENCE_S)
+
+    async def _is_paid(self, reason: str, within_s: float) -> bool:
+        for _ in range(round(within_s * 10)):
+            [refund] = [r for r in await self._refunds() if r["reason"] == reason]
+            if refund["refundState"] == "paid":
+                return True
+            await asyncio.sleep(0.1)
+        return False

@@ -1,0 +1,163 @@
+"""The situations in which the named places are passed, and which one passes which.
+
+A story brings everything to its end from wherever it stands; it is told again after each crash.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.crash_buyer import FINAL, LONG, Buyer
+
+Story = Callable[[Buyer], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A story, and what must have gone wrong before for it to pass a place."""
+
+    story: Story
+    first: str = ""  # where the process before was ended
+    meanwhile: Story | None = None  # what happened while nothing ran
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A passing of a place: the n-th in a scenario."""
+
+    scenario: str
+    nth: int = 1
+
+
+def bought(request: str) -> Story:
+    """Return the story of a job that is bought as far as it goes, its refund claimed."""
+
+    async def story(buyer: Buyer) -> None:
+        made = await buyer.create(request)
+        await buyer.pay(made["evalInvoice"])
+        await buyer.to_the_end()
+        await buyer.take_refunds()
+
+    return story
+
+
+async def watched(buyer: Buyer) -> None:
+    """A job is bought while somebody looks whether the server is well."""
+    made = await buyer.create("hello")
+    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    await buyer.pay(made["evalInvoice"])
+    await buyer.to_the_end()
+    await buyer.take_refunds()
+
+
+async def paid_late(buyer: Buyer) -> None:
+    """A job whose invoice lapses, and is paid afterwards."""
+    made = await buyer.create("hello")
+    if "waited" not in buyer.done:
+        buyer.done.add("waited")
+        buyer.clock.forward(LONG)
+    await buyer.until(lambda job: job["state"] == "failed")
+    await buyer.pay(made["evalInvoice"])
+    buyer.clock.forward(LONG)  # the sweep's next question, where the push was missed
+    await buyer.until(lambda job: "refunds" in job)
+    await buyer.take_refunds()
+
+
+async def turned_away(buyer: Buyer) -> None:
+    """Somebody asks while the rail is away, gets 503, and never comes back."""
+    if "asked" not in buyer.done:
+        buyer.done.add("asked")
+        await buyer.side.trouble("create")
+        answer = await buyer.call("POST", "/api/jobs", json={"request": "hello"})
+        assert answer.status_code == 503, answer.text
+    buyer.clock.forward(LONG)
+    for _ in range(100):
+        if not await buyer.books.ask(f"SELECT 1 FROM job WHERE state NOT IN {FINAL}"):
+            return
+        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
+        await _moment()
+    raise AssertionError("the job that nobody knows has not ended")
+
+
+async def sent_when_the_rail_is_back(buyer: Buyer) -> None:
+    """A refund that the rail turns away at first."""
+    if "troubled" not in buyer.done:
+        buyer.done.add("troubled")
+        await buyer.side.trouble("pay")
+    await bought("hello")(buyer)
+
+
+async def later(buyer: Buyer) -> None:
+    """A few seconds pass: whatever the sweep should ask about is due."""
+    buyer.clock.forward(10)
+
+
+async def long_after(buyer: Buyer) -> None:
+    """So much time passes that what was not sent can't be sent any more."""
+    buyer.clock.forward(LONG)
+
+
+async def promises_are_lost(buyer: Buyer) -> None:
+    """The task engine's rows are gone, and with them every promise."""
+    await buyer.books.ask("DELETE FROM procrastinate_jobs")
+    buyer.clock.forward(300)
+
+
+async def _moment() -> None:
+    import asyncio
+
+    await asyncio.sleep(0.1)
+
+
+SCENARIOS = {
+    "bought": Scenario(bought("hello")),
+    "watched": Scenario(watched),
+    "rejected": Scenario(bought("REJECT me")),
+    "broken": Scenario(bought("BREAK-WORK")),
+    "paid late": Scenario(paid_late),
+    "turned away": Scenario(turned_away),
+    "rail away": Scenario(sent_when_the_rail_is_back),
+    "push missed": Scenario(bought("hello"), "commit settle_invoice: before", later),
+    "worker died": Scenario(bought("hello"), "agent judge: before"),
+    "promise lost": Scenario(bought("hello"), "agent work: before", promises_are_lost),
+    "answer lost": Scenario(bought("hello"), "rail pay: after", later),
+    "never sent": Scenario(bought("hello"), "rail pay: before", long_after),
+}
+
+BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
+CROSSED: dict[str, tuple[Crossing, ...]] = {
+    "agent healthy": (Crossing("watched"),),
+    "agent judge": BOUGHT,
+    "agent work": (*BOUGHT, Crossing("broken")),
+    "commit accept": BOUGHT,
+    "commit ask_all": (Crossing("push missed"), *BOUGHT),
+    "commit begin_job": BOUGHT,
+    "commit broke": (Crossing("broken"),),
+    "commit call_payout": (*BOUGHT, Crossing("broken")),
+    "commit cancelled": (Crossing("turned away"),),
+    "commit declined": (Crossing("rejected"),),
+    "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
+    "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
+    "commit finished": BOUGHT,
+    "commit lapse_invoice": (Crossing("paid late"),),
+    "commit open_invoice": BOTH,
+    "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
+    "commit recovered": (Crossing("promise lost"),),
+    "commit rescue": (Crossing("worker died"), Crossing("never sent")),
+    "commit return_payout": (Crossing("never sent"),),
+    "commit send_payout": (*BOUGHT, Crossing("broken")),
+    "commit settle_invoice": (*BOTH, Crossing("paid late")),
+    "commit settle_payout": (*BOUGHT, Crossing("answer lost")),
+    "commit uncall_payout": (Crossing("rail away"),),
+    "keep CreateInvoice": BOUGHT,
+    "keep Judge": BOUGHT,
+    "keep PayInvoice": (*BOUGHT, Crossing("answer lost")),
+    "keep Work": BOUGHT,
+    "oracle healthy": (Crossing("watched"),),
+    "oracle price": BOTH,
+    "rail create_invoice": BOTH,
+    "rail healthy": (Crossing("watched"),),
+    "rail look_up_invoice": (Crossing("paid late"), Crossing("push missed")),
+    "rail look_up_payment": (Crossing("answer lost"), Crossing("never sent")),
+    "rail pay": (*BOUGHT, Crossing("rail away"), Crossing("broken")),
+    "rail push": (Crossing("bought", 2), *BOUGHT, Crossing("paid late", 2)),
+}

@@ -1,0 +1,154 @@
+"""The real server as a process that is forked from one which has imported everything.
+
+A start costs a fork and not two seconds of imports. It is `boltwork serve` in all but three
+parts: the agent is scripted, the price is fixed, and the clock can be moved while it runs.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import uvloop
+
+from app import logs
+from app.main import build, make_parts, utc_now
+from app.serving import listening
+from app.settings import Settings
+from tests.house_fixtures import fixed_oracle
+from tests.scripted_agent import ScriptedAgent
+
+KILLED = 137  # the exit code of a probe that ends the process
+START_S = 60
+
+_PR_SET_PDEATHSIG = 1
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([__name__])
+
+
+class MovableClock:
+    """The real time and a file's number of seconds: other processes read the same file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            path.write_text("0")
+
+    def __call__(self) -> datetime:
+        """Return the time, UTC."""
+        return utc_now() + timedelta(seconds=self.ahead_s)
+
+    @property
+    def ahead_s(self) -> int:
+        """How far it is ahead of the real time."""
+        return int(self._path.read_text())
+
+    def forward(self, seconds: int) -> None:
+        """Let time pass, for whoever reads the file."""
+        written = self._path.with_suffix(".new")
+        written.write_text(str(self.ahead_s + seconds))
+        written.replace(self._path)
+
+
+class ForkedServer:
+    """One data folder and one database, and a server process on them that may die."""
+
+    def __init__(self, folder: Path, database_url: str, environment: Mapping[str, str]) -> None:
+        self.folder, self.database_url = folder, database_url
+        self.environment = {
+            "BOLTWORK_DATA": str(folder),
+            "SWEEP_S": "1",
+            "WORKER_DEAD_AFTER_S": "1",
+            "DATABASE_POOL": "2",
+            "WORKER_CONCURRENCY": "4",
+            **environment,
+        }
+        self.clock = MovableClock(folder / "clock")
+        self.url = ""
+        self._process: ForkServerProcess | None = None
+
+    async def start(self, crash_at: str = "") -> None:
+        """Start it; `url` is empty when it died before it listened."""
+        ours, theirs = _context.Pipe(duplex=False)
+        environment = {**self.environment, "BOLTWORK_CRASH_AT": crash_at}
+        process = _context.Process(
+            target=_serve, args=(self.folder, self.database_url, environment, theirs), daemon=True
+        )
+        self._process = process
+        process.start()  # in this thread only: it also asks all its siblings how they ended
+        theirs.close()
+        try:
+            listens = await asyncio.to_thread(ours.poll, START_S)
+            assert listens, "the server did not start"
+            self.url = ours.recv()
+        except EOFError:
+            self.url = ""
+        finally:
+            ours.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None and self._process.pid is not None
+        return self._process.pid
+
+    async def exit_code(self, within_s: float) -> int | None:
+        """Return how it ended; None when it still runs after that time."""
+        assert self._process is not None
+        until_s = time.monotonic() + within_s
+        while self._process.exitcode is None and time.monotonic() < until_s:
+            await asyncio.sleep(0.02)
+        return self._process.exitcode
+
+    async def kill(self) -> None:
+        """End it as a crash does, if it runs."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        while process.exitcode is None:
+            await asyncio.sleep(0.01)
+        process.close()
+
+    @property
+    def log(self) -> str:
+        """All that it wrote to standard error."""
+        path = self.folder / "server.log"
+        return path.read_text() if path.exists() else ""
+
+
+def _serve(folder: Path, database_url: str, environment: dict[str, str], ready: Connection) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with (folder / "server.log").open("a") as log:
+        os.dup2(log.fileno(), 2)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_run(folder, database_url, environment, ready))
+    sys.exit(0)
+
+
+async def _run(
+    folder: Path, database_url: str, environment: dict[str, str], ready: Connection
+) -> None:
+    clock = MovableClock(folder / "clock")
+    settings = Settings.model_validate(environment)
+    logs.configure("info")
+    parts = make_parts(
+        settings, database_url, agent=ScriptedAgent(), oracle=fixed_oracle(clock), clock=clock
+    )
+    async with listening(build(parts), "127.0.0.1", 0) as url:
+        ready.send(url)
+        ready.close()
+        await asyncio.Event().wait()

@@ -1,0 +1,231 @@
+"""What is around a server that may die: its rail and the buyer's wallet on the other side, which
+live on, and an auditor who reads the rows and trusts no code of ours.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.rows import dict_row
+
+from payments.bolt11 import decode
+from payments.rail import Settled
+from payments.stub import StubRail
+from pricing.money import sats_to_msat
+from tests.crash_server import MovableClock
+from tests.fault_proxy import FaultProxy
+from tests.lnbits_server import LnbitsServer, Wallet
+
+PAYMENTS = "/api/v1/payments"
+
+
+class Side(Protocol):
+    """One rail, with the buyer's wallet. All amounts that pass are counted here, apart from us."""
+
+    paid_msat: int  # what the buyer has paid to invoices of ours
+
+    def environment(self) -> dict[str, str]:
+        """Return what tells a server of this rail."""
+        ...
+
+    async def pay(self, bolt11: str) -> None:
+        """Have the buyer pay, whether our clock calls the invoice late or not."""
+        ...
+
+    async def make_invoice(self, amount_sats: int, expiry_s: int) -> str:
+        """Have the buyer's wallet make an invoice."""
+        ...
+
+    async def trouble(self, call: str) -> None:
+        """Have the next "create" or "pay" of ours be turned away by the rail."""
+        ...
+
+    async def received_msat(self) -> int:
+        """Return all that the buyer was ever sent."""
+        ...
+
+    async def held_msat(self) -> int:
+        """Return what the rail holds for us."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class StubSide:
+    """The stub rail's file, opened by the buyer."""
+
+    def __init__(self, folder: Path, clock: MovableClock) -> None:
+        self._rail = StubRail(folder / "stub.sqlite3", clock)
+        self._hashes: list[str] = []
+        self.paid_msat = 0
+
+    def environment(self) -> dict[str, str]:
+        """See Side."""
+        return {}
+
+    async def pay(self, bolt11: str) -> None:
+        """See Side."""
+        paid = await self._rail.receive(decode(bolt11).payment_hash, late=True)
+        assert isinstance(paid, Settled)
+        self.paid_msat += paid.amount_msat
+
+    async def make_invoice(self, amount_sats: int, expiry_s: int) -> str:
+        """See Side."""
+        made = await self._rail.buyer_invoice(sats_to_msat(amount_sats), "refund", expiry_s)
+        self._hashes.append(made.payment_hash)
+        return made.bolt11
+
+    async def trouble(self, call: str) -> None:
+        """See Side."""
+        if call == "create":
+            await self._rail.script_fault("create_invoice", "5xx")
+        else:
+            await self._rail.script_fault("pay", "429")
+
+    async def received_msat(self) -> int:
+        """See Side."""
+        return sum([await self._rail.buyer_received_msat(name) for name in self._hashes])
+
+    async def held_msat(self) -> int:
+        """See Side."""
+        held_msat = await self._rail.balance_msat()
+        assert isinstance(held_msat, int)
+        return held_msat
+
+    async def close(self) -> None:
+        """See Side."""
+        await self._rail.close()
+
+
+class LnbitsSide:
+    """A wallet of our own in the real LNbits, behind a proxy; the buyer's wallet is shared."""
+
+    def __init__(self, server: LnbitsServer, ours: Wallet, proxy: FaultProxy) -> None:
+        self._server, self._ours, self.proxy = server, ours, proxy
+        self._hashes: list[str] = []
+        self.paid_msat = 0
+
+    @classmethod
+    async def on(cls, server: LnbitsServer) -> "LnbitsSide":
+        """Return a side with an empty wallet of its own."""
+        proxy = FaultProxy(server.url)
+        await proxy.listen()
+        return cls(server, await server.new_wallet(), proxy)
+
+    def environment(self) -> dict[str, str]:
+        """See Side."""
+        return {"LNBITS_URL": self.proxy.url, "LNBITS_API_KEY": self._ours.adminkey}
+
+    async def pay(self, bolt11: str) -> None:
+        """See Side."""
+        await self._server.pay(self._server.buyer, bolt11)
+        self.paid_msat += decode(bolt11).amount_msat or 0
+
+    async def make_invoice(self, amount_sats: int, expiry_s: int) -> str:
+        """See Side."""
+        bolt11 = await self._server.create_invoice(self._server.buyer, amount_sats, expiry_s)
+        self._hashes.append(decode(bolt11).payment_hash)
+        return bolt11
+
+    async def trouble(self, call: str) -> None:
+        """See Side."""
+        if call == "create":
+            self.proxy.inject("503", "POST", PAYMENTS, holding=b'"out":false')
+        else:
+            self.proxy.inject("429", "POST", PAYMENTS, holding=b'"out":true')
+
+    async def received_msat(self) -> int:
+        """See Side."""
+        told = [await self._server.payment(self._server.buyer, name) for name in self._hashes]
+        return sum(int(one["details"]["amount"]) for one in told if one["paid"])
+
+    async def held_msat(self) -> int:
+        """See Side."""
+        return await self._server.balance_msat(self._ours)
+
+    async def close(self) -> None:
+        """See Side."""
+        await self.proxy.refuse()
+
+
+@dataclass
+class Books:
+    """The rows of one database, read with plain SQL."""
+
+    url: str
+    _connection: psycopg.AsyncConnection[dict[str, Any]] | None = field(default=None, repr=False)
+
+    async def ask(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of a query, or nothing for a statement without any."""
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self.url, autocommit=True, row_factory=dict_row
+            )
+        cursor = await self._connection.execute(query.encode())
+        return await cursor.fetchall() if cursor.description else []
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def due(self) -> list[dict[str, Any]]:
+        """Return the promises that should be kept by now, and are not."""
+        return await self.ask(
+            "SELECT task_name, status, attempts, worker_id, now() - scheduled_at AS due"
+            " FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
+            " AND coalesce(scheduled_at, now()) <= now()"
+        )
+
+
+async def audit(books: Books, side: Side) -> list[str]:
+    """Return everything that is wrong once all is calm: no sat lost, none paid twice."""
+    wrong: list[str] = []
+
+    async def empty(what: str, query: str) -> None:
+        if rows := await books.ask(query):
+            wrong.append(f"{what}: {rows}")
+
+    await empty(
+        "entries that do not balance",
+        "SELECT entry_id, sum(amount) FROM posting GROUP BY 1 HAVING sum(amount) <> 0",
+    )
+    await empty(
+        "balances that are not what their postings add up to",
+        "SELECT name, balance, s FROM account LEFT JOIN (SELECT account, sum(amount) AS s"
+        " FROM posting GROUP BY 1) p ON account = name WHERE abs(balance) <> abs(coalesce(s, 0))",
+    )
+    await empty(
+        "money that nobody has claimed in the end",
+        "SELECT name, balance FROM account WHERE kind = 'liability' AND balance <> 0",
+    )
+    await empty(
+        "jobs that have not ended",
+        "SELECT id, state FROM job WHERE state NOT IN ('complete', 'rejected', 'failed')",
+    )
+    await empty(
+        "payouts that are not paid by one settled attempt",
+        "SELECT p.id, p.state FROM payout p LEFT JOIN payout_attempt a ON a.payout_id = p.id"
+        " AND a.outcome <> 'returned' GROUP BY p.id, p.state"
+        " HAVING p.state <> 'paid' OR count(*) <> 1 OR bool_or(a.outcome = 'live')",
+    )
+    sums = {row["name"]: int(row["balance"]) for row in await books.ask("SELECT * FROM account")}
+    held, received = await side.held_msat(), await side.received_msat()
+    if sums.get("rail:lightning", 0) != held:
+        wrong.append(f"the rail holds {held}, the books say {sums.get('rail:lightning', 0)}")
+    [owed] = await books.ask("SELECT coalesce(sum(amount_msat), 0)::bigint AS n FROM payout")
+    if owed["n"] != received:
+        wrong.append(f"owed back {owed['n']}, received by the buyer {received}")
+    earned = sums.get("revenue:eval", 0) + sums.get("revenue:work", 0)
+    if side.paid_msat - received != earned:
+        wrong.append(f"paid {side.paid_msat}, sent back {received}, earned {earned}")
+    [charged] = await books.ask(
+        "SELECT coalesce(sum((charge->>'total_msat')::bigint), 0)::bigint AS n FROM job"
+    )
+    if charged["n"] != sums.get("revenue:work", 0):
+        wrong.append(f"charged {charged['n']}, earned by work {sums.get('revenue:work', 0)}")
+    return wrong

@@ -1,0 +1,157 @@
+"""The auditor: hears of every change, checks what it touched, and now and then recounts it all.
+
+Reads Postgres over a connection of its own, and believes only the node and the wallets.
+"""
+
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.simulation.buyers import FINAL, Buyer
+from tests.simulation.model import Model, Row, hold
+from tests.simulation.node import Node
+
+_NEWS = "SELECT n, name, was, is_now FROM world.witnessed WHERE n > %s ORDER BY n"
+_TABLES = {
+    "job": "id",
+    "invoice": "id",
+    "payout": "id",
+    "payout_attempt": "payment_hash",
+}
+
+
+class Auditor:
+    """Counts what everybody paid, got back, and must still get."""
+
+    def __init__(self, model: Model, node: Node) -> None:
+        self.model, self._node = model, node
+        self._connection: psycopg.AsyncConnection[Any]
+        self._last = 0
+        self.recounts = 0
+
+    async def open(self, url: str) -> None:
+        """Connect."""
+        self._connection = await psycopg.AsyncConnection.connect(
+            url, autocommit=True, row_factory=dict_row, prepare_threshold=0
+        )
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._connection.close()
+
+    async def set_clock(self, now: Any) -> None:
+        """Tell the task engine's SQL what time it is."""
+        await self._connection.execute("UPDATE world.clock SET at = %s", (now,))
+
+    async def look(self) -> bool:
+        """Take in what has changed, and check it. Return whether anything had."""
+        rows = await (await self._connection.execute(_NEWS, (self._last,))).fetchall()
+        if not rows:
+            return False
+        for row in rows:
+            self.model.witness(row["name"], row["was"], row["is_now"])
+        self._last = rows[-1]["n"]
+        self.model.check()
+        return True
+
+    async def recount(self) -> None:
+        """Recompute everything from the tables, and compare it with what was witnessed."""
+        self.recounts += 1
+        await self.look()
+        model, execute = self.model, self._connection.execute
+        sums = await execute(
+            "SELECT account, sum(amount)::bigint AS total FROM posting GROUP BY account"
+        )
+        total = 0
+        for row in await sums.fetchall():
+            total += row["total"]
+            hold(model.posted[row["account"]] == row["total"], 1, f"{row['account']} was changed")
+        hold(total == 0, 1, f"the trial balance is off by {total}")
+        for row in await (await execute("SELECT name, kind, balance FROM account")).fetchall():
+            sign = 1 if row["kind"] in ("asset", "expense") else -1
+            recomputed = sign * model.posted[row["name"]]
+            hold(row["balance"] == recomputed, 1, f"{row['name']} does not add up")
+        witnessed: dict[str, dict[str, Row]] = {name: {} for name in _TABLES}
+        for deal in model.deals.values():
+            witnessed["job"][deal.row["id"]] = deal.row
+            witnessed["invoice"].update(deal.invoices)
+            witnessed["payout"].update(deal.payouts)
+            for attempt in deal.attempts.values():
+                witnessed["payout_attempt"][attempt["payment_hash"]] = attempt
+        for table, key in _TABLES.items():
+            cursor = await execute(f"SELECT to_jsonb(t) AS row FROM {table} t".encode())
+            rows = {row["row"][key]: row["row"] for row in await cursor.fetchall()}
+            hold(rows == witnessed[table], 1, f"the table {table} changed behind our back")
+        await execute("TRUNCATE world.witnessed")
+        self._compare_balance()
+
+    def _compare_balance(self) -> None:
+        unbooked_in = sum(
+            invoice.received_msat or 0
+            for invoice in self._node.invoices.values()
+            if not self.model.credited[invoice.payment_hash]
+        )
+        booked = {
+            attempt["payment_hash"]
+            for deal in self.model.deals.values()
+            for attempt in deal.attempts.values()
+            if attempt["outcome"] == "settled"
+        }
+        unbooked_out = sum(
+            sent.to.amount_msat + sent.fee_msat
+            for payment_hash, sent in self._node.sent.items()
+            if sent.settled and payment_hash not in booked
+        )
+        books = self.model.kept["rail:lightning"]
+        hold(
+            self._node.balance_msat == books + unbooked_in - unbooked_out,
+            3,
+            f"the node holds {self._node.balance_msat}, the books say {books}, with {unbooked_in}"
+            f" coming in and {unbooked_out} going out",
+        )
+
+    def settle(self, buyers: list[Buyer]) -> dict[str, int]:
+        """Check, in calm weather, that all has ended; return where every sat went."""
+        model, sums = self.model, {"paid": 0, "earned": 0, "refunded": 0, "claimable": 0}
+        paid: dict[str, int] = {}
+        for invoice in self._node.invoices.values():
+            job_id = invoice.key.partition(":")[0]
+            paid[job_id] = paid.get(job_id, 0) + (invoice.received_msat or 0)
+        shown = {buyer.job_id: buyer for buyer in buyers if buyer.job_id}
+        for job_id, deal in model.deals.items():
+            row = deal.row
+            hold(row["state"] in FINAL, 7, f"job {job_id} is still {row['state']}")
+            earned = row["eval_msat"] if deal.fee_earned else 0
+            earned += row["charge"]["total_msat"] if row["charge"] else 0
+            refunded = sum(
+                self._node.wallets.by_hash[attempt["payment_hash"]].received_msat
+                for attempt in deal.attempts.values()
+            )
+            hold(
+                all(payout["state"] != "in_flight" for payout in deal.payouts.values()),
+                7,
+                f"a payout of job {job_id} is in flight for ever",
+            )
+            claimable = sum(
+                payout["amount_msat"]
+                for payout in deal.payouts.values()
+                if payout["state"] == "owed"
+            )
+            hold(
+                paid.get(job_id, 0) == earned + refunded + claimable,
+                7,
+                f"for job {job_id} {paid.get(job_id, 0)} msat were paid, and {earned} are earned,"
+                f" {refunded} refunded, {claimable} claimable",
+            )
+            buyer = shown.get(job_id)
+            if buyer is not None:
+                seen = sum(buyer.owed) * 1_000
+                hold(seen == claimable, 7, f"{buyer.name} sees {seen} owed, and it is {claimable}")
+            sums["paid"] += paid.get(job_id, 0)
+            sums["earned"] += earned
+            sums["refunded"] += refunded
+            sums["claimable"] += claimable
+        left = {name for name, count in model.staged.items() if count and name not in model.lost}
+        hold(not left, 8, f"promises are left over: {sorted(left)[:5]}")
+        return sums

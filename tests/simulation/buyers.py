@@ -1,0 +1,198 @@
+"""The buyers: what each of them asks, pays, polls, cancels and claims, and what they truly paid."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from app.api.jobs import status_of
+from app.orders import Name, Order, place
+from app.refunds import claim_refund
+from app.errors import Refusal
+from app.wire import BadInput
+from db import jobs
+from pricing.money import Msat
+from statemachine import job as law
+from tests.simulation.clock import Clock
+from tests.simulation.node import Node, Ours
+from tests.simulation.process import Process
+from tests.simulation.wallet import Theirs, Wallets
+from tests.simulation.weather import Weather
+
+FINAL = ("complete", "rejected", "failed")
+LATEST_S = 6 * 3600  # how long after its expiry a payment may still arrive
+PREFIX = "lnbcrt-"
+
+
+@dataclass(eq=False)
+class Buyer:
+    """One buyer with one job in mind."""
+
+    name: str
+    request: str
+    max_msat: int | None
+    key: str | None  # the Idempotency-Key, if the buyer knows of such things
+    gives_up: bool  # leaves what is owed back unclaimed
+    job_id: str = ""
+    tries: int = 0
+    busy: int = 0
+    status: dict[str, Any] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)  # purpose → payment_hash
+    habits: dict[str, str] = field(default_factory=dict)  # purpose → on time, late, never
+    claims: list[Theirs] = field(default_factory=list)
+    gone: bool = False
+
+    @property
+    def owed(self) -> list[int]:
+        """What the status says is still owed back, in sats."""
+        refunds = self.status.get("refunds", ())
+        return [r["amountSats"] for r in refunds if r["refundState"] != "paid"]
+
+    @property
+    def finished(self) -> bool:
+        """Say whether nothing more is to be had or done."""
+        return self.status.get("state") in FINAL and (not self.owed or self.gives_up)
+
+
+class Crowd:
+    """All buyers, and what they do next."""
+
+    def __init__(
+        self, dice: Random, weather: Weather, clock: Clock, node: Node, wallets: Wallets
+    ) -> None:
+        self._dice, self._weather, self._clock = dice, weather, clock
+        self._node, self._wallets = node, wallets
+        self.active: list[Buyer] = []
+        self.past: list[Buyer] = []
+        self.on_paid: Callable[[Ours], None] = lambda invoice: None
+
+    def arrive(self) -> Buyer:
+        """Let another buyer come."""
+        dice, number = self._dice, len(self.active) + len(self.past)
+        buyer = Buyer(
+            name=f"b{number}",
+            request=f"request {number}",
+            max_msat=dice.choice((None, None, None, 20_000, 50_000, 5_000_000)),
+            key=f"k{number}" if dice.random() < 0.6 else None,
+            gives_up=dice.random() < 0.1,
+        )
+        for purpose in ("eval", "work"):
+            buyer.habits[purpose] = dice.choices(("on time", "late", "never"), (84, 8, 8))[0]
+        self.active.append(buyer)
+        return buyer
+
+    def leave(self) -> None:
+        """Let those go who have nothing more to do here."""
+        for buyer in [b for b in self.active if (b.finished or b.gone) and not b.busy]:
+            self.active.remove(buyer)
+            self.past.append(buyer)
+
+    def wants_to_create(self, buyer: Buyer) -> bool:
+        """Say whether a buyer has no job yet and still tries."""
+        if buyer.job_id:
+            return False
+        if buyer.tries and (buyer.key is None or buyer.tries > 4):
+            buyer.gone = True
+        return not buyer.gone
+
+    def pay(self, buyer: Buyer) -> str | None:
+        """Let a buyer pay what he was shown, in his way; return what he did."""
+        for purpose in ("eval", "work"):
+            payment_hash = buyer.shown.get(purpose)
+            if payment_hash is None:
+                continue
+            invoice = self._node.invoices[payment_hash]
+            late_s = (self._clock.true - invoice.expires_at).total_seconds()
+            if invoice.received_msat is not None:
+                if self._dice.random() < 0.02:
+                    assert not self._node.receive(payment_hash, invoice.amount_msat)
+                    self._weather.counts["buyer: pays twice"] += 1
+                    return f"pays {purpose} twice"
+                continue
+            if buyer.habits[purpose] != ("late" if late_s > 0 else "on time") or late_s > LATEST_S:
+                continue
+            if late_s > 0:
+                self._weather.counts["buyer: pays late"] += 1
+            amount_msat = invoice.amount_msat
+            if self._dice.random() < 0.08:
+                self._weather.counts["buyer: pays over"] += 1
+                amount_msat += self._dice.choice((1_000, amount_msat))
+            assert self._node.receive(payment_hash, amount_msat)
+            self.on_paid(invoice)
+            return f"pays {purpose}"
+        return None
+
+    # ------------------------------------------------------- what goes through our doors
+
+    async def create(self, buyer: Buyer, process: Process) -> None:
+        """POST /api/jobs."""
+        buyer.tries += 1
+        max_msat = None if buyer.max_msat is None else Msat(buyer.max_msat)
+        name = None
+        if buyer.key is not None:
+            sha = hashlib.sha256(buyer.request.encode()).hexdigest()
+            name = Name("peer:simulation", buyer.key, sha)
+        row = await place(process.house, Order(buyer.request, max_msat), name)
+        assert buyer.job_id in ("", row["job_id"]), "one key gave two jobs"
+        buyer.job_id = row["job_id"]
+        buyer.shown["eval"] = row["bolt11"].removeprefix(PREFIX)
+
+    async def poll(self, buyer: Buyer, process: Process) -> None:
+        """GET /api/jobs/{id}, which asks the rail while its channel is down."""
+        house = process.house
+        row = await jobs.view(house.parts.db, buyer.job_id)
+        assert row is not None, f"job {buyer.job_id} is gone"
+        for purpose in ("eval", "work"):
+            if row[f"{purpose}_state"] == "open" and not house.parts.rail.push_is_up:
+                await house.loops.look_up(row[f"{purpose}_hash"])
+                row = await jobs.view(house.parts.db, buyer.job_id)
+                assert row is not None
+        buyer.status = status_of(house, row)
+        for purpose in ("eval", "work"):
+            invoice = buyer.status.get(f"{purpose}Invoice")
+            if invoice:
+                buyer.shown[purpose] = invoice["paymentRequest"].removeprefix(PREFIX)
+
+    async def cancel(self, buyer: Buyer, process: Process) -> None:
+        """POST /api/jobs/{id}/cancel."""
+        parts = process.parts
+        self._weather.counts["buyer: cancels"] += 1
+        await parts.db.run(
+            "cancelled",
+            lambda tx: parts.shell.advance(tx, buyer.job_id, law.Cancelled(), parts.clock()),
+        )
+
+    async def claim(self, buyer: Buyer, process: Process) -> None:
+        """POST /api/jobs/{id}/refund, with an invoice that may be anything."""
+        text = self._invoice_for(buyer)
+        try:
+            await claim_refund(process.house, buyer.job_id, text)
+        except (BadInput, Refusal):
+            self._weather.counts["buyer: claim refused"] += 1
+        await self.poll(buyer, process)
+
+    def _invoice_for(self, buyer: Buyer) -> str:
+        dice, now = self._dice, self._clock.true
+        amount_msat = dice.choice(buyer.owed) * 1_000
+        expiry_s = dice.choice((45, 600, 3_600, 3_600, 86_400))
+        kinds = ("right", "amount", "expired", "ours", "garbage", "again")
+        kind = dice.choices(kinds, (82, 4, 3, 3, 2, 6))[0]
+        if self._weather.calm:
+            kind, expiry_s = "right", 86_400
+        if kind != "right":
+            self._weather.counts[f"buyer: claims with a wrong invoice ({kind})"] += 1
+        if kind == "amount":
+            return self._wallets.make(amount_msat + 1_000, expiry_s, now).bolt11
+        if kind == "expired":
+            return self._wallets.make(amount_msat, 0, now).bolt11
+        if kind == "ours":
+            stolen = dice.choice(list(self._node.invoices))
+            return self._wallets.make(amount_msat, expiry_s, now, stolen).bolt11
+        if kind == "garbage":
+            return self._wallets.make(amount_msat, expiry_s, now).bolt11[:-1] + "q"
+        if kind == "again" and buyer.claims:
+            return dice.choice(buyer.claims).bolt11
+        theirs = self._wallets.make(amount_msat, expiry_s, now)
+        buyer.claims.append(theirs)
+        return theirs.bolt11

@@ -1,0 +1,100 @@
+"""One process of Boltwork: the real shell, keeper, loops and claims, until it is killed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from procrastinate.exceptions import ConnectorException
+
+from app.advance import Shell, Terms
+from app.errors import Refusal
+from app.house import House
+from app.loops import Loops
+from app.parts import Parts
+from app.promises import Keeper
+from app.settings import Settings
+from app.wire import BadInput
+from db.engine import DatabaseAway
+from db.promises import Hand, Outbox, TryAgain
+from db.signals import Signals
+from tests.simulation.database import WorldDatabase
+from tests.simulation.schedule import Life, Schedule, who
+
+
+class HungUp(Exception):
+    """The caller has gone away before he was answered."""
+
+
+MOST_KEPT = 4  # promises at once
+PATIENCE = 3  # gates that a caller waits for an answer, before he hangs up
+EXPECTED = (DatabaseAway, ConnectorException, TryAgain, BadInput, Refusal, HungUp)
+
+
+class PatientSignals(Signals):
+    """Wakes nobody: who waits for a change takes turns with the others, and then hangs up."""
+
+    def __init__(self, db: WorldDatabase, schedule: Schedule) -> None:
+        super().__init__(db)
+        self._schedule = schedule
+
+    async def wait(self, changed: object, longest_s: float) -> None:
+        """See Signals."""
+        who().waits += 1
+        if who().waits > PATIENCE:
+            raise HungUp
+        await self._schedule.gate("wait for a change")
+
+
+@dataclass(frozen=True)
+class Make:
+    """What a process is made of: the real parts, unless a bug is planted."""
+
+    shell: Callable[[Outbox, Terms], Shell] = Shell
+    keeper: Callable[[Parts], Keeper] = Keeper
+
+
+class Process:
+    """A server and its worker. After a crash another one is made on the same database."""
+
+    def __init__(self, name: str, parts: Parts, make: Make, schedule: Schedule) -> None:
+        self.life = Life(name)
+        self.parts = parts
+        self.keeper = make.keeper(parts)
+        self.loops = Loops(parts, self.keeper)
+        self.house = House(parts, self.keeper, self.loops)
+        self._schedule = schedule
+        self._hand: Hand = parts.outbox.hand()
+        self.begun = False
+        self.keeping = 0
+
+    async def begin(self) -> None:
+        """Register as a worker of the task engine."""
+        await self._hand.begin(self.parts.settings.worker_dead_after_s)
+        self.begun = True
+
+    async def beat(self) -> None:
+        """Let the worker's heart beat."""
+        await self._hand.beat()
+
+    async def work(self) -> None:
+        """Take a promise that is due, keep it, and let the task engine forget it."""
+        try:
+            taken = await self._hand.take()
+        except ConnectorException:
+            self.begun = False  # the worker breaks, and another one is made in its place
+            raise
+        if taken is None:
+            return
+        name = type(taken.promise).__name__
+        self.keeping += 1
+        try:
+            await self._schedule.gate(f"keep {name}: before")
+            await self.keeper.keep(taken.promise, taken.tries)
+        except Exception as error:
+            await self._hand.put_back(taken, error, self.parts.clock())
+            if not isinstance(error, EXPECTED):
+                raise
+        else:
+            await self._schedule.gate(f"keep {name}: after")
+            await self._hand.done(taken)
+        finally:
+            self.keeping -= 1

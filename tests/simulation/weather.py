@@ -1,0 +1,78 @@
+"""What goes wrong, how often, and how often it did. In calm weather nothing goes wrong.
+
+Each season makes some faults frequent and others rare, so that they meet in many mixtures.
+"""
+
+from collections import Counter
+from random import Random
+
+# Of a thousand occasions, in an ordinary season.
+RATES = {
+    "crash": 3,
+    "freeze": 1,
+    "database: away before": 6,
+    "database: cut in the middle": 5,
+    "database: cut after commit": 8,
+    "database: serialization failure": 8,
+    "database: no answer to a read": 4,
+    "database: another goes first": 150,
+    "tasks: away before": 8,
+    "tasks: cut after commit": 10,
+    "tasks: lost": 1,
+    "rail: slow": 120,
+    "rail: refused": 30,
+    "rail: no answer to create": 40,
+    "rail: no answer to look-up": 40,
+    "rail: payment pending, settles": 120,
+    "rail: payment pending, fails": 60,
+    "rail: payment without an answer, settled": 60,
+    "rail: payment without an answer, settles later": 70,
+    "rail: payment without an answer, fails later": 50,
+    "rail: payment without an answer, never sent": 50,
+    "rail: unsent": 60,
+    "rail: no route": 60,
+    "rail: says failed, and it settles": 150,
+    "rail: says absent, and it settles": 150,
+    "push: lost": 150,
+    "push: twice": 150,
+    "push: channel down": 2,
+    "agent: slow": 150,
+    "agent: broke, again later": 100,
+    "agent: broke for good": 30,
+    "agent: usage above the ceiling": 100,
+    "agent: no usage": 60,
+    "oracle: a source lies": 150,
+    "oracle: a source is silent": 150,
+    "oracle: all silent": 60,
+    "clock: jumps": 1,
+}
+SEASON_STEPS = 500
+
+
+class Weather:
+    """Decides about faults, and counts them."""
+
+    def __init__(self, dice: Random) -> None:
+        self._dice = dice
+        self.calm = False
+        self.counts: Counter[str] = Counter()
+        self._rates: dict[str, float] = {}
+        self.turn()
+
+    def turn(self) -> None:
+        """Begin another season."""
+        self._rates = {
+            name: rate / 1000 * self._dice.choice((0, 0.5, 1, 1, 2, 3))
+            for name, rate in RATES.items()
+        }
+
+    def strikes(self, fault: str) -> bool:
+        """Say whether this fault happens now."""
+        if self.calm or self._dice.random() >= self._rates[fault]:
+            return False
+        self.counts[fault] += 1
+        return True
+
+    def pick(self, *faults: str) -> str | None:
+        """Return which one of these faults happens now, if any."""
+        return next((fault for fault in faults if self.strikes(fault)), None)

@@ -1,0 +1,320 @@
+"""A world: everything there is, and what happens next in it. One seed, one history.
+
+A step is one thing that happens: an actor goes on to its next gate, a buyer pays, a push arrives,
+time passes. After each step the auditor looks.
+"""
+
+import asyncio
+import zlib
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import NoReturn
+
+from app.advance import Terms
+from app.parts import Parts
+from app.settings import Settings
+from db.promises import Outbox
+from payments.rail import Settled
+from pricing.money import Msat
+from pricing.rates import PUBLISHED, RateCard
+from tests.simulation.auditor import Auditor
+from tests.simulation.buyers import Buyer, Crowd
+from tests.simulation.clock import Clock
+from tests.simulation.database import WorldConnector, WorldDatabase
+from tests.simulation.minds import SimulatedAgent, SimulatedOracle
+from tests.simulation.model import Model, Violation
+from tests.simulation.node import Node, Ours
+from tests.simulation.process import EXPECTED, MOST_KEPT, Make, PatientSignals, Process
+from tests.simulation.rail import SimulatedRail
+from tests.simulation.schedule import Actor, Life, Schedule
+from tests.simulation.wallet import Wallets
+from tests.simulation.weather import SEASON_STEPS, Weather
+
+PROCESSES = ("one", "two")
+MOST_BUYERS = 14
+MOST_ACTORS = 10
+RECOUNT_STEPS = 1_000
+CALM_MINUTES = 20 * 24 * 60
+TURNS = ("expire", "ask_invoices", "ask_payouts", "recover")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a world came to."""
+
+    seed: int
+    steps: int
+    sums: dict[str, int]
+    states: Counter[str]
+    faults: Counter[str]
+    places: Counter[str]
+    history: int  # two runs of one seed have the same
+
+
+class World:
+    """One seed's history."""
+
+    def __init__(self, seed: int, database_url: str, make: Make | None = None) -> None:
+        self.seed, self.steps = seed, 0
+        self.dice = Random(seed)
+        self.clock = Clock()
+        self.weather = Weather(self.dice)
+        self.schedule = Schedule()
+        self.wallets = Wallets(self.dice)
+        self.node = Node(self.clock, self.wallets)
+        self.crowd = Crowd(self.dice, self.weather, self.clock, self.node, self.wallets)
+        self.crowd.on_paid = self._tell_of
+        self.rail = SimulatedRail(self.node, self.weather, self.dice, self.clock, self.gate)
+        self.agent = SimulatedAgent(self.weather, self.dice, self.gate)
+        self.oracle = SimulatedOracle(self.weather, self.dice, self.clock, self.gate)
+        self.db = WorldDatabase(database_url, self.schedule, self.weather, self.dice)
+        connector = WorldConnector(self.schedule, self.weather)
+        self.outbox = Outbox(self.db, connector, self._pause)
+        self.auditor = Auditor(Model(self.node, self.agent, self.oracle), self.node)
+        self.make = make or Make()
+        self.processes: list[Process] = []
+        self.pushes: list[tuple[int, Settled | None]] = []  # (the step it is due, what it says)
+        self.places: Counter[str] = Counter()
+        self.trace: deque[str] = deque(maxlen=400)
+        self.history = 0
+        self._url = database_url
+        self._freed_at = self._skewed_until = self._channel_up_at = 0
+
+    # ------------------------------------------------------------------ from dawn to the end
+
+    async def live(self, steps: int) -> Report:
+        """Live so many steps with faults, and then in calm until all has ended."""
+        await self.db.open()
+        await self.outbox.open()
+        await self.auditor.open(self._url)
+        try:
+            self.processes = [self._born(name) for name in PROCESSES]
+            while self.steps < steps:
+                await self._step()
+            await self._calm()
+            await self.auditor.recount()
+            sums = self.auditor.settle(self.crowd.past + self.crowd.active)
+        except Violation as wrong:
+            self._fail(wrong)
+        finally:
+            for life in {actor.life for actor in self.schedule.actors}:
+                await self.schedule.bury(life)
+            await self.auditor.close()
+            await self.oracle.close()
+            await self.outbox.close()
+            await self.db.close()
+        deals = self.auditor.model.deals.values()
+        states = Counter(deal.row["state"] for deal in deals)
+        counts = self.weather.counts
+        return Report(self.seed, self.steps, sums, states, counts, self.places, self.history)
+
+    def _fail(self, wrong: Violation) -> NoReturn:
+        said = str(wrong)
+        named = [word.strip(":,").partition(":")[0] for word in said.split()]
+        ids = [word for word in named if len(word) == 32]
+        story = [line for line in self.trace if not ids or any(i[:6] in line for i in ids)]
+        raise Violation(
+            f"seed {self.seed}, step {self.steps}: {said}\n  "
+            + "\n  ".join([*story[-60:], "-- last steps", *list(self.trace)[-25:]])
+        ) from wrong
+
+    # ------------------------------------------------------------------ one step
+
+    async def _step(self) -> None:
+        self.steps += 1
+        if self.steps % SEASON_STEPS == 0:
+            self.weather.turn()
+        self.clock.forward(milliseconds=self.dice.randrange(0, 1_500))
+        self.node.tick()
+        await self._happens()
+        self.crowd.leave()
+        await self.auditor.look()
+        if self.steps % RECOUNT_STEPS == 0:
+            await self.auditor.recount()
+
+    async def _happens(self) -> None:
+        if self._environment():
+            return
+        ready = self.schedule.ready()
+        if ready and (len(ready) >= MOST_ACTORS or self.dice.random() < 0.85):
+            await self._go_on(self.dice.choice(ready))
+            return
+        self._begin_something()
+
+    def note(self, line: str) -> None:
+        """Write a line of history."""
+        line = f"{self.steps} {self.clock.true:%d %H:%M:%S} {line}"
+        self.history = zlib.crc32(line.encode(), self.history)
+        self.trace.append(line)
+
+    async def gate(self, place: str) -> None:
+        """Stand at a place; now and then, the process dies there."""
+        if self.weather.strikes("crash"):
+            self.places[place] += 1
+            self.schedule.die()
+        await self.schedule.gate(place)
+
+    async def _pause(self, _: float) -> None:
+        await self.gate("tasks: again")
+
+    async def _go_on(self, actor: Actor) -> None:
+        await self.schedule.step(actor)
+        self.note(f"{actor.life.name} {actor.name}: {actor.place}")
+        error = actor.error
+        if error is not None and not isinstance(error, EXPECTED):
+            raise Violation(f"{actor.name} raised {error!r}") from error
+        if actor.life.dead:
+            await self.schedule.bury(actor.life)
+            self._replace(actor.life)
+
+    def _replace(self, life: Life) -> None:
+        for number, process in enumerate(self.processes):
+            if process.life is life:
+                self.processes[number] = self._born(life.name)
+
+    # ------------------------------------------------------------------ the environment
+
+    def _environment(self) -> bool:
+        """Change what nobody decides: time, weather, processes. Return whether that was a step."""
+        dice, strikes = self.dice, self.weather.strikes
+        if dice.random() < 0.01:
+            self.clock.forward(seconds=dice.choice((10, 60, 300, 1_200, 4_000)))
+            self.note("time passes")
+            return True
+        if self.steps >= self._freed_at:
+            for process in self.processes:
+                process.life.frozen = False
+        if not self.weather.calm and dice.random() < 0.1 and strikes("freeze"):
+            dice.choice(self.processes).life.frozen = True
+            self._freed_at = self.steps + dice.randrange(20, 300)
+            self.note("a process is frozen")
+            return True
+        if self.steps >= self._skewed_until:
+            self.clock.skew = timedelta(0)
+        if dice.random() < 0.2 and strikes("clock: jumps"):
+            self.clock.skew = timedelta(seconds=dice.choice((-3_600, 3_600)))
+            self._skewed_until = self.steps + dice.randrange(20, 400)
+            self.note(f"the clock jumps by {self.clock.skew}")
+            return True
+        return self._channel()
+
+    def _channel(self) -> bool:
+        if not self.rail.push_is_up:
+            if self.steps < self._channel_up_at:
+                return False
+            self.rail.push_is_up = True
+            self.pushes.append((self.steps, None))
+            return True
+        if self.weather.strikes("push: channel down"):
+            self.rail.push_is_up = False
+            self._channel_up_at = self.steps + self.dice.randrange(20, 300)
+            return True
+        return False
+
+    def _tell_of(self, invoice: Ours) -> None:
+        """Have the rail's channel tell of a payment, if it does."""
+        amount_msat = Msat(invoice.received_msat or 0)
+        told = Settled(invoice.payment_hash, amount_msat, invoice.preimage)
+        if not self.rail.push_is_up or self.weather.strikes("push: lost"):
+            return
+        for _ in range(2 if self.weather.strikes("push: twice") else 1):
+            self.pushes.append((self.steps + self.dice.randrange(0, 60), told))
+
+    # ------------------------------------------------------------------ what begins
+
+    def _begin_something(self) -> None:
+        alive = [process for process in self.processes if not process.life.frozen]
+        if not alive:
+            return
+        process = self.dice.choice(alive)
+        due = [push for push in self.pushes if push[0] <= self.steps]
+        if due and self.dice.random() < 0.5:
+            self.pushes.remove(due[0])
+            self._start(process, "push", lambda: process.loops.heard(due[0][1]))
+        elif self.dice.random() < 0.45:
+            self._server(process)
+        else:
+            self._buyer(process)
+
+    def _server(self, process: Process) -> None:
+        if not process.begun:
+            self._start(process, "begin", process.begin)
+            process.begun = True
+        elif self.dice.random() < 0.6 and process.keeping < MOST_KEPT:
+            self._start(process, "work", process.work)
+        else:
+            turn = self.dice.choice(TURNS)
+            self._start(process, turn, lambda: self._turn(process, turn))
+
+    async def _turn(self, process: Process, turn: str) -> None:
+        await getattr(process.loops, turn)()
+
+    def _buyer(self, process: Process) -> None:
+        crowd, dice = self.crowd, self.dice
+        free = [buyer for buyer in crowd.active if buyer.busy < 2]
+        if len(crowd.active) < MOST_BUYERS and dice.random() < 0.3:
+            free = [crowd.arrive()]
+        if not free:
+            return
+        buyer = dice.choice(free)
+        if crowd.wants_to_create(buyer):
+            self._visit(process, buyer, "create", crowd.create)
+        elif not buyer.job_id:
+            return
+        elif done := crowd.pay(buyer):
+            self.note(f"{buyer.name} {done} of {buyer.job_id[:6]}")
+        elif buyer.owed and not buyer.gives_up and dice.random() < 0.5:
+            self._visit(process, buyer, "claim", crowd.claim)
+        elif dice.random() < 0.03:
+            self._visit(process, buyer, "cancel", crowd.cancel)
+        elif buyer.key and dice.random() < 0.02:
+            self._visit(process, buyer, "create", crowd.create)
+        else:
+            self._visit(process, buyer, "poll", crowd.poll)
+
+    def _visit(
+        self,
+        process: Process,
+        buyer: Buyer,
+        what: str,
+        visit: Callable[[Buyer, Process], Awaitable[None]],
+    ) -> None:
+        async def visiting() -> None:
+            buyer.busy += 1
+            try:
+                await visit(buyer, process)
+            finally:
+                buyer.busy -= 1
+
+        self._start(process, f"{buyer.name} {what} {buyer.job_id[:6]}", visiting)
+
+    def _start(self, process: Process, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self.schedule.start(name, process.life, work)
+
+    def _born(self, name: str) -> Process:
+        shell = self.make.shell(self.outbox, Terms())
+        parts = Parts(
+            settings=Settings.model_validate({"BOLTWORK_DATA": Path("nowhere")}),
+            db=self.db,
+            outbox=self.outbox,
+            signals=PatientSignals(self.db, self.schedule),
+            shell=shell,
+            rail=self.rail,
+            agent=self.agent,
+            oracle=self.oracle,
+            card=RateCard(PUBLISHED, 2_000, 20),
+            clock=self.clock,
+            new_id=lambda: f"{self.dice.getrandbits(128):032x}",
+            stub=None,
+        )
+        return Process(name, parts, self.make, self.schedule)
+
+    # ------------------------------------------------------------------ the end
+
+    async def _calm(self) -> None:
+        """No more faults and no more buyers: time passes, until nothing is left to do."""
+        await asyncio.sleep(0)

@@ -1,0 +1,75 @@
+"""The process ends at every place that commits or calls the outside, and nothing is lost by it.
+
+All places on the stub rail, and those where money passes on the real LNbits; `scripts/crash` takes
+every place through every scenario that passes it, on both.
+"""
+
+import ast
+
+import pytest
+
+from tests import crash_places
+from tests.crash_run import Case, Databases, Report, cases, run_all
+from tests.crash_scenarios import CROSSED, SCENARIOS
+from tests.lnbits_server import LnbitsServer
+
+ON_LNBITS = (
+    "rail create_invoice", "rail pay", "rail look_up_payment", "rail push",
+    "commit settle_invoice", "commit send_payout", "commit call_payout", "commit settle_payout",
+)  # fmt: skip
+STUB = cases("stub", thorough=False)
+LNBITS = [
+    case for case in cases("lnbits", thorough=False) if case.place.rpartition(":")[0] in ON_LNBITS
+]
+
+
+@pytest.fixture(scope="module")
+async def reports(
+    request: pytest.FixtureRequest, postgres: str, lnbits: LnbitsServer
+) -> dict[Case, Report]:
+    """What came of every case that this run asks for; they run several at once."""
+    specs = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted = [spec.params["case"] for spec in specs if spec and "case" in spec.params]
+    mine = [case for case in wanted if isinstance(case, Case)]
+    return await run_all(mine, Databases(postgres), lnbits)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("case", [*LNBITS, *STUB], ids=lambda case: case.id)
+def test_the_process_ends_there_and_nothing_is_lost(
+    case: Case, reports: dict[Case, Report]
+) -> None:
+    """It really ended there; started again, the job ends, and no sat is missing or paid twice."""
+    report = reports[case]
+    assert report.died, f"no process ever passed {case.place}: {report.wrong}"
+    assert not report.wrong
+
+
+def test_every_place_has_a_name() -> None:
+    """Nothing commits, and nothing calls a rail, an agent or an oracle, without a name."""
+    assert crash_places.nameless() == []
+
+
+def test_every_name_is_passed_by_a_scenario() -> None:
+    """A name that is new in the code needs a scenario, and one that is gone needs none."""
+    found = set(crash_places.names())
+    assert found - set(CROSSED) == set(), "add a crossing to tests/crash_scenarios.py"
+    assert set(CROSSED) - found == set(), "these places are not in the code any more"
+    assert {one.scenario for crossings in CROSSED.values() for one in crossings} <= set(SCENARIOS)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("async def f(db): await db.run(name, work)", "can't be found"),
+        ("async def f(parts): await g(parts.db.run)", "its name is lost"),
+        ("async def f(db):\n async with db.transaction() as tx: pass", "beside Database.run"),
+        ("async def f(db):\n async with db.reads.connection() as c: pass", "of its own"),
+        ("async def f(db): await db.read_one('UPDATE job SET version = 2')", "no SELECT"),
+    ],
+)
+def test_a_place_without_a_name_is_told(source: str, said: str) -> None:
+    """Whoever commits in another way than by Database.run and a constant name is found."""
+    [sentence] = crash_places.nameless_in(crash_places.ROOT / "app" / "planted.py", source)
+    assert said in sentence
+    assert ast.parse(source)
