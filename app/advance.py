@@ -86,7 +86,8 @@ class Shell:
         except IllegalTransition:
             return Replayed()
         await jobs.move(tx, job, decision.facts, event.kind.value, now)
-        await self._perform(tx, job.id, job.refund_to, decision, now)
+        recovered = isinstance(event, job_law.Recovered)
+        await self._perform(tx, job.id, job.refund_to, decision, now, anew=recovered)
         return Applied()
 
     async def open_invoice(
@@ -244,7 +245,7 @@ class Shell:
         except IllegalTransition:
             return Replayed()
         await payouts.move(tx, payout, decision.facts, note, now)
-        await self._perform(tx, job.id, job.refund_to, decision, now)
+        await self._perform(tx, job.id, job.refund_to, decision, now, anew=True)
         await jobs.touch(tx, job, f"refund_{event.kind.value}", now)
         return Applied()
 
@@ -259,7 +260,7 @@ class Shell:
         decision = payout_law.decide(payouts.facts_of(payout), event)
         attempt.check_at = None
         await payouts.move(tx, payout, decision.facts, note, now)
-        await self._perform(tx, job.id, job.refund_to, decision, now)
+        await self._perform(tx, job.id, job.refund_to, decision, now, anew=True)
         await jobs.touch(tx, job, f"refund_{event.kind.value}", now)
         return attempt
 
@@ -270,6 +271,7 @@ class Shell:
         refund_to: str | None,
         decision: Decision[object],
         now: datetime,
+        anew: bool = False,  # its promises may have been made before, and wait
     ) -> None:
         promises = list(decision.promises)
         for owed in decision.owed:
@@ -287,15 +289,16 @@ class Shell:
         if decision.entries:
             await ledger.post(tx, decision.entries, now)
         for promise in promises:
-            await self._stage(tx, promise, decision, now)
+            await self._stage(tx, promise, decision, now, anew)
 
     async def _stage(
-        self, tx: Tx, promise: Promise, decision: Decision[object], now: datetime
+        self, tx: Tx, promise: Promise, decision: Decision[object], now: datetime, anew: bool
     ) -> None:
         wait_s = pause_s(promise)
         if any(wanted.purpose == "eval" for wanted in decision.wanted):
             wait_s = self._terms.grace_s
-        await self._outbox.stage(tx, promise, now + timedelta(seconds=wait_s) if wait_s else None)
+        at = now + timedelta(seconds=wait_s) if wait_s else None
+        await self._outbox.stage(tx, promise, at, anew=anew)
 
     def _until(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self._terms.eval_invoice_s)

@@ -1,57 +1,27 @@
-"""The command `boltwork`: serve, worker, migrate, doctor, ask, demo."""
+"""The command `boltwork`: serve, worker, migrate, doctor, ask, demo; the books beside it."""
 
-import asyncio
-import contextlib
 import json
 import sys
-from collections.abc import Coroutine, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx2
 import typer
-import uvloop
-from pydantic import ValidationError
 from rich.console import Console
 
+from app import books_cli, logs, serving
 from app import doctor as check_up
-from app import logs, serving
 from app.client import Client, Refused
 from app.main import build, make_parts
 from app.purchase import Purchase
 from app.settings import Settings
-from db.embedded import EmbeddedPostgresError
-from db.engine import DatabaseAway
+from app.terminal import database, read_settings, run
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app.add_typer(books_cli.app)
 console = Console(highlight=False)
 
 DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."
 Request = Annotated[str, typer.Argument(help="what you want done")]
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            where = ".".join(str(part) for part in problem["loc"])
-            print(f"boltwork: {where} {problem['msg']}".replace("  ", " "), file=sys.stderr)
-        raise typer.Exit(2) from None
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
-
-
-@contextlib.contextmanager
-def _database(settings: Settings, *, shared: bool = False) -> Iterator[str]:
-    try:
-        with serving.database(settings, shared=shared) as url:
-            yield url
-    except (EmbeddedPostgresError, serving.CannotListen, DatabaseAway) as error:
-        print(f"boltwork: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -59,35 +29,35 @@ def serve(
     worker: Annotated[bool, typer.Option(help="also keep promises in this process")] = True,
 ) -> None:
     """Serve HTTP, and keep promises, until Ctrl-C or SIGTERM."""
-    settings = _settings()
+    settings = read_settings()
     logs.configure(settings.log_level)
-    with _database(settings) as url:
-        _run(serving.serve(settings, url, worker=worker))
+    with database(settings) as url:
+        run(serving.serve(settings, url, worker=worker))
 
 
 @app.command()
 def worker() -> None:
     """Keep promises without serving HTTP; as many of these as wanted share one Postgres."""
-    settings = _settings()
+    settings = read_settings()
     logs.configure(settings.log_level)
-    with _database(settings, shared=True) as url:
-        _run(serving.work(settings, url))
+    with database(settings, shared=True) as url:
+        run(serving.work(settings, url))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the tables of this version."""
-    with _database(_settings(), shared=True):
+    with database(read_settings(), shared=True):
         print("The database is current.")
 
 
 @app.command()
 def doctor() -> None:
     """Say what is wrong with this installation, and how to mend it. Exit code 1 if anything is."""
-    settings = _settings()
+    settings = read_settings()
     logs.configure("error")
-    with _database(settings, shared=True) as url:
-        findings = _run(check_up.examine(settings, url))
+    with database(settings, shared=True) as url:
+        findings = run(check_up.examine(settings, url))
     for finding in findings:
         console.print(finding.line, style="green" if finding.well else "red", soft_wrap=True)
     raise typer.Exit(0 if all(finding.well for finding in findings) else 1)
@@ -101,7 +71,7 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="print the job as JSON")] = False,
 ) -> None:
     """Buy a job of a running instance. Exit code 0 when it is complete, 1 otherwise."""
-    raise typer.Exit(_run(_ask(url, request, max_sats, as_json)))
+    raise typer.Exit(run(_ask(url, request, max_sats, as_json)))
 
 
 async def _ask(url: str, request: str, max_sats: int | None, as_json: bool) -> int:
@@ -124,10 +94,10 @@ async def _ask(url: str, request: str, max_sats: int | None, as_json: bool) -> i
 @app.command()
 def demo(request: Annotated[str, typer.Argument()] = DEMO_REQUEST) -> None:
     """Start everything embedded, buy one job with the stub wallet, and show all of it."""
-    settings = _settings()
+    settings = read_settings()
     logs.configure("error")
-    with _database(settings) as url:
-        raise typer.Exit(_run(_demo(settings, url, request)))
+    with database(settings) as url:
+        raise typer.Exit(run(_demo(settings, url, request)))
 
 
 async def _demo(settings: Settings, database_url: str, request: str) -> int:

@@ -4,11 +4,11 @@ line in the log that names the route and never what was asked.
 
 import re
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +21,8 @@ REQUESTS = Counter(
 )
 SECONDS = Histogram("boltwork_http_request_seconds", "Time to the answer by route", ["route"])
 
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FRAMED_TWICE = Refusal(
     400,
@@ -32,6 +34,12 @@ _FRAMED_TWICE = Refusal(
 def _is_framed_twice(scope: Scope) -> bool:
     """Say whether a proxy before us may have seen another end of this request than we do."""
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+
+
+@cache
+def _meters(route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return what counts these answers: to find it by its labels costs more than to count."""
+    return REQUESTS.labels(route, str(status)), SECONDS.labels(route)
 
 
 class Edge:
@@ -54,10 +62,10 @@ class Edge:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "no-store")
+                headers = [*message["headers"], (b"x-request-id", request_id.encode()), _NO_SNIFF]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_NO_STORE)
+                message["headers"] = headers
             await send(message)
 
         try:
@@ -75,8 +83,9 @@ class Edge:
         finally:
             took_s = perf_counter() - began
             route = getattr(scope.get("route"), "path", "unknown")
-            REQUESTS.labels(route, str(status)).inc()
-            SECONDS.labels(route).observe(took_s)
+            answers, seconds = _meters(route, status)
+            answers.inc()
+            seconds.observe(took_s)
             log.info(
                 "answered",
                 request_id=request_id,

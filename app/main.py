@@ -199,9 +199,12 @@ def build(parts: Parts, *, worker: bool = True) -> Starlette:
             yield
 
     routes = [*ROUTES, Route("/metrics", metrics), *(DEV_ROUTES if parts.stub else ())]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(Edge, new_id=parts.new_id)],
         exception_handlers=HANDLERS,
     )
+    # A slash at the end is another address: a redirect would repeat the Host that was claimed.
+    app.router.redirect_slashes = False
+    return app

@@ -1,7 +1,7 @@
 """The words and shapes of the 004 surface that more than one of its files speaks."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -44,28 +44,33 @@ RequestText = Annotated[str, AfterValidator(_request_text)]
 
 def moment(at: datetime) -> str:
     """Return a time as the wire writes it (RFC 3339, UTC, milliseconds)."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def pricing_breakdown(quote: Quote) -> dict[str, Any]:
     """Return a quote in the surface's words, with where its bitcoin price came from."""
-    price = quote.price
+    return stored_breakdown(quote.to_json())
+
+
+def stored_breakdown(quote: dict[str, Any]) -> dict[str, Any]:
+    """Return that of a quote as it is stored: a poll has no other use for it."""
+    price = quote["price"]
     shape: dict[str, Any] = {
-        "estimatedCostUsd": usd_number(quote.charge_microusd),
-        "marginPct": quote.margin_pct,
-        "btcPriceUsd": usd_number(price.microusd_per_btc),
-        "totalSats": msat_to_sats(quote.total_msat),
-        "model": quote.model,
-        "inputTokens": quote.input_tokens,
-        "maxOutputTokens": quote.max_output_tokens,
-        "tokenCostUsd": usd_number(quote.cost_microusd),
-        "infraUsd": usd_number(quote.infra_microusd),
-        "inputUsdPerMillionTokens": usd_number(quote.input_microusd_per_mtok),
-        "outputUsdPerMillionTokens": usd_number(quote.output_microusd_per_mtok),
-        "priceAt": moment(price.at),
-        "priceSources": list(price.sources),
-        "expiresAt": moment(quote.expires_at),
+        "estimatedCostUsd": usd_number(quote["charge_microusd"]),
+        "marginPct": quote["margin_pct"],
+        "btcPriceUsd": usd_number(price["microusd_per_btc"]),
+        "totalSats": msat_to_sats(quote["total_msat"]),
+        "model": quote["model"],
+        "inputTokens": quote["input_tokens"],
+        "maxOutputTokens": quote["max_output_tokens"],
+        "tokenCostUsd": usd_number(quote["cost_microusd"]),
+        "infraUsd": usd_number(quote["infra_microusd"]),
+        "inputUsdPerMillionTokens": usd_number(quote["input_microusd_per_mtok"]),
+        "outputUsdPerMillionTokens": usd_number(quote["output_microusd_per_mtok"]),
+        "priceAt": moment(datetime.fromisoformat(price["at"])),
+        "priceSources": price["sources"],
+        "expiresAt": moment(datetime.fromisoformat(quote["expires_at"])),
     }
-    if price.note:
-        shape["priceNote"] = price.note
+    if price["note"]:
+        shape["priceNote"] = price["note"]
     return shape

@@ -125,8 +125,8 @@ SELECT j.id, j.state, j.version, j.eval_msat, j.quote, j.charge, j.reason, j.res
        w.amount_msat AS work_amount_msat, w.expires_at AS work_expires_at,
        p.payouts
   FROM job j
-  LEFT JOIN invoice e ON e.id = j.id || ':eval'
-  LEFT JOIN invoice w ON w.id = j.id || ':work'
+  LEFT JOIN invoice e ON e.id = j.id || ':eval' AND j.state = 'awaiting_eval_payment'
+  LEFT JOIN invoice w ON w.id = j.id || ':work' AND j.state = 'awaiting_work_payment'
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', o.id, 'reason', o.reason, 'state', o.state,
               'amount_msat', o.amount_msat, 'attempts', o.attempts, 'note', o.note,
@@ -138,7 +138,8 @@ SELECT j.id, j.state, j.version, j.eval_msat, j.quote, j.charge, j.reason, j.res
 
 
 async def view(db: Database, job_id: str) -> DictRow | None:
-    """Return all that a buyer may see of a job, with its invoices and payouts, in one SELECT."""
+    """Return all that a buyer may see of a job, in one SELECT: with the invoice that it awaits,
+    where it awaits one, and with its payouts."""
     return await db.read_one(_VIEW, id=job_id)
 
 

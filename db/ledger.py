@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from db.engine import Database, Tx, execute
+from db.engine import Database, Row, Tx, execute
 from statemachine.entries import Entry
 
 _ENTRY = text(
@@ -104,3 +104,14 @@ async def balance(db: Database, account: str) -> int:
     """Return what rests on an account, in its natural sign; 0 when nothing ever did."""
     row = await db.read_one("SELECT balance FROM account WHERE name = %(name)s", name=account)
     return int(row["balance"]) if row else 0
+
+
+async def entries_of(db: Database, accounts: Sequence[str]) -> list[Row]:
+    """Return every leg of the entries that touch one of these accounts, in the order of time."""
+    return await db.read_all(
+        "SELECT e.key, e.asset, e.at, p.account, p.amount"
+        " FROM entry e JOIN posting p ON p.entry_id = e.id WHERE e.id IN"
+        " (SELECT entry_id FROM posting WHERE account = ANY(%(accounts)s))"
+        " ORDER BY e.id, p.amount DESC, p.account",
+        accounts=list(accounts),
+    )

@@ -18,13 +18,18 @@ from procrastinate.jobs import Job as Task
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from sqlalchemy import text
 
-from db.engine import Database, Tx, driver_of, is_away
+from db.engine import Database, Tx, driver_of, execute, is_away
 from statemachine.promises import KINDS, Promise
 
 log = structlog.get_logger("boltwork.worker")
 
 QUEUE = "promises"
+_WITHDRAW = text(
+    "DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs"
+    " WHERE lock = :key AND status = 'todo' FOR UPDATE SKIP LOCKED)"
+)
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
 Pause = Callable[[float], Awaitable[None]]
 
@@ -137,8 +142,16 @@ class Outbox:
         """Let go of them."""
         await self._app.close_async()
 
-    async def stage(self, tx: Tx, promise: Promise, at: datetime | None = None) -> None:
-        """Defer a promise in this transaction: it is due when, and only if, this commits."""
+    async def stage(
+        self, tx: Tx, promise: Promise, at: datetime | None = None, *, anew: bool = False
+    ) -> None:
+        """Defer a promise in this transaction: it is due when, and only if, this commits.
+
+        `anew`: it takes the place of one of the same name that waits. One that is being kept just
+        now goes on, for it may have read what was before; this one is then kept after it.
+        """
+        if anew:
+            await execute(tx, _WITHDRAW, {"key": promise.key})
         deferrer = self._tasks[type(promise)].configure(
             lock=promise.key, schedule_at=at, connection=await driver_of(tx)
         )
@@ -218,21 +231,21 @@ class Hand:
 
     def __init__(self, tasks: JobManager) -> None:
         self._tasks = tasks
-        self._worker_id = 0
+        self.worker_id = 0
 
     async def begin(self, dead_after_s: float) -> None:
         """Register as a worker, and forget those whose heart has stopped."""
         await self._tasks.prune_stalled_workers(dead_after_s)
-        self._worker_id = await self._tasks.register_worker()
+        self.worker_id = await self._tasks.register_worker()
         await self.beat()
 
     async def beat(self) -> None:
         """Say that this worker lives."""
-        await self._tasks.update_heartbeat(self._worker_id)
+        await self._tasks.update_heartbeat(self.worker_id)
 
     async def take(self) -> Taken | None:
         """Take the next promise that is due, if any."""
-        task = await self._tasks.fetch_job([QUEUE], self._worker_id)
+        task = await self._tasks.fetch_job([QUEUE], self.worker_id)
         if task is None:
             return None
         [kind] = [kind for kind in KINDS if kind.__name__ == task.task_name]

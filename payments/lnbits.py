@@ -66,6 +66,8 @@ _SAID_BEFORE_SENDING: Final = (
     "You must reserve at least ",
 )
 
+_SAID_WHEN_NOT_KNOWN: Final = "Payment does not exist."
+
 # At DEBUG the websockets library logs the path it asks for, and the path is the key.
 _push_logger = logging.getLogger("payments.lnbits.push")
 _push_logger.setLevel(logging.INFO)
@@ -313,7 +315,9 @@ class LnbitsRail:
         except NoAnswer as lost:
             return Unknown(str(lost))
         if answer.status == 404:
-            return _NOT_KNOWN
+            # Whatever stands before LNbits says 404 too, when it does not find LNbits.
+            says_so = answer.text("detail") == _SAID_WHEN_NOT_KNOWN
+            return _NOT_KNOWN if says_so else Unknown(self._http.unavailable(answer).reason)
         if answer.status != 200:
             return Unknown(self._http.unavailable(answer).reason)
         if not isinstance(answer.body, dict) or "details" not in answer.body:

@@ -6,4 +6,6 @@ pytest_plugins = [
     "tests.server_process",
     "tests.agent_fixtures",
     "tests.rail_fixtures",
+    "tests.pay_server",
+    "tests.refund_fixtures",
 ]

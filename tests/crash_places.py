@@ -84,9 +84,9 @@ def _names_of(call: ast.Call, tree: ast.Module) -> Iterator[str]:
     elif first is not None and ast.unparse(first) == "event.kind.value":
         kinds = {event.__name__: event.kind.value for event in Event.__args__}
         for made in _calls(tree):
-            if isinstance(made.func, ast.Attribute) and ast.unparse(made.func.value) == "law":
-                if made.func.attr in kinds and not _is_told_by_name(made, tree):
-                    yield kinds[made.func.attr]
+            house, _, event = ast.unparse(made.func).rpartition(".")
+            if house == "law" and event in kinds and not _is_told_by_name(made, tree):
+                yield kinds[event]
 
 
 def _is_told_by_name(made: ast.Call, tree: ast.Module) -> bool:
@@ -106,9 +106,9 @@ def _told(call: ast.Call) -> Iterator[str]:
 
 def _runs(tree: ast.Module) -> Iterator[ast.Call]:
     for call in _calls(tree):
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "run":
-            if _is_database(call.func.value):
-                yield call
+        func = call.func
+        if isinstance(func, ast.Attribute) and func.attr == "run" and _is_database(func.value):
+            yield call
 
 
 def _is_database(node: ast.expr) -> bool:
@@ -138,9 +138,9 @@ def _misused(where: str, path: Path, node: ast.Attribute, tree: ast.Module) -> I
         yield f"{at} opens a transaction beside Database.run"
     if node.attr == "reads" and path.parent != ROOT / "db":
         yield f"{at} takes a connection of its own"
-    if node.attr == "run" and _is_database(node.value):
-        if not any(call.func is node for call in _calls(tree)):
-            yield f"{at} passes Database.run on, and its name is lost"
+    passed_on = all(call.func is not node for call in _calls(tree))
+    if node.attr == "run" and _is_database(node.value) and passed_on:
+        yield f"{at} passes Database.run on, and its name is lost"
 
 
 def _writes_by_reading(where: str, call: ast.Call) -> Iterator[str]:
@@ -164,9 +164,10 @@ def _unprobed() -> Iterator[str]:
         }
         for method in _methods(_class(path, seam)):
             outward = isinstance(method, ast.AsyncFunctionDef) or method.name == "pushes"
-            if outward and not method.name.startswith("_"):
-                if method.name not in told | CALLS_NOBODY:
-                    yield f"{probe}.{method.name} calls the outside and has no name"
+            if method.name.startswith("_") or method.name in told | CALLS_NOBODY:
+                continue
+            if outward:
+                yield f"{probe}.{method.name} calls the outside and has no name"
 
 
 def _class(path: Path, name: str) -> ast.ClassDef:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,10 +144,8 @@ async def _ends_at(
     """Tell the story to a server that dies there; say whether it did."""
     await server.start(crash_at=where)
     buyer.url = server.url
-    try:
+    with suppress(Died):
         await story(buyer)
-    except Died:
-        pass
     code = await server.exit_code(IN_PASSING_S)
     assert code in (None, KILLED), f"it ended by itself with {code}"
     await server.kill()

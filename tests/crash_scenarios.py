@@ -3,6 +3,7 @@
 A story brings everything to its end from wherever it stands; it is told again after each crash.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ async def turned_away(buyer: Buyer) -> None:
         if not await buyer.books.ask(f"SELECT 1 FROM job WHERE state NOT IN {FINAL}"):
             return
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await _moment()
+        await asyncio.sleep(0.1)
     raise AssertionError("the job that nobody knows has not ended")
 
 
@@ -100,12 +101,6 @@ async def promises_are_lost(buyer: Buyer) -> None:
     """The task engine's rows are gone, and with them every promise."""
     await buyer.books.ask("DELETE FROM procrastinate_jobs")
     buyer.clock.forward(300)
-
-
-async def _moment() -> None:
-    import asyncio
-
-    await asyncio.sleep(0.1)
 
 
 SCENARIOS = {

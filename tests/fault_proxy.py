@@ -148,6 +148,7 @@ class FaultProxy:
         self._pipes: set[asyncio.StreamWriter] = set()
         self._previous: bytes = b""
         self.calls: Counter[tuple[str, str]] = Counter()
+        self.heard: list[bytes] = []  # every request, whole
         self.port = 0
 
     @classmethod
@@ -223,6 +224,7 @@ class FaultProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await _read_request(reader)
         self.calls[request.method, request.path] += 1
+        self.heard.append(request.raw)
         fault = self._take(request)
         if fault in ANSWERED:
             writer.write(ANSWERED[fault])

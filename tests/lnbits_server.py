@@ -24,6 +24,8 @@ from typing import Any
 
 import httpx2
 
+from payments.lnurl import encode
+
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "scripts" / "lock" / "lnbits.txt"
 VENV = ROOT / ".cache" / "lnbits-venv"
@@ -75,6 +77,7 @@ class LnbitsServer:
     us: Wallet
     buyer: Wallet
     buyer_address: str  # its Lightning address
+    buyer_lnurl: str  # the same as an LNURL
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder = folder
@@ -148,7 +151,7 @@ class LnbitsServer:
         return Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
 
     async def scan(self, wallet: Wallet, code: str) -> dict[str, Any]:
-        """Let a wallet read an LNURL; returns what is behind it, as LNbits' LNURL library saw it."""
+        """Let a wallet read an LNURL; returns what its library found there."""
         return await self._ask("POST", "/api/v1/lnurlscan", wallet.adminkey, {"lnurl": code})
 
     async def withdraw(self, wallet: Wallet, offer: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +194,7 @@ class LnbitsServer:
         self.us = await self._funded_wallet("boltwork")
         self.buyer = await self._funded_wallet("buyer")
         self.buyer_address = f"buyer@127.0.0.1:{self.port}"
+        self.buyer_lnurl = encode(f"{self.url}/.well-known/lnurlp/buyer")
         # Its access token would win over the key of a wallet.
         del self._http.headers["Authorization"]
         self._http.cookies.clear()

@@ -1,4 +1,7 @@
-"""An LNURL-pay server of a stranger: an honest one, until a test makes it answer otherwise."""
+"""An LNURL-pay server of a stranger: an honest one, until a test makes it answer otherwise.
+
+`stranger` is one that runs; `fetch` asks it as a server of ours would.
+"""
 
 import asyncio
 import hashlib
@@ -13,9 +16,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import bolt11 as lightning
+import pytest
+
+from payments.bolt11 import Invoice
+from payments.lnurl import Destination, LnurlPay
+from payments.public_http import Away, PublicHttp, Refused
+from pricing.money import Msat
+from tests.rail_fixtures import wall_clock
 
 METADATA = json.dumps([["text/plain", "a refund, bitte sehr"], ["text/identifier", "you@x"]])
 KEY = "11" * 32
+AMOUNT = Msat(13_000)  # what `fetch` asks for
 
 Make = Callable[[int], Awaitable[str]]  # msat → BOLT11
 
@@ -140,3 +151,24 @@ def said(body: Any, status: int = 200, headers: str = "") -> bytes:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = f"HTTP/1.1 {status} Said\r\nContent-Length: {len(content)}\r\n{headers}\r\n"
     return head.encode() + content
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator[PayServer]:
+    """A stranger's LNURL-pay server on this machine."""
+    async with PayServer().running() as server:
+        yield server
+
+
+async def fetch(
+    destination: str, http: PublicHttp | None = None, comment: str = "", patience_s: float = 10
+) -> Invoice | Refused | Away:
+    """Ask a destination for an invoice, as a server would that may ask this machine."""
+    http = http or PublicHttp(allow_loopback=True)
+    asking = LnurlPay(http, network="bcrt", clock=wall_clock, patience_s=patience_s)
+    parsed = asking.parse(destination)
+    assert isinstance(parsed, Destination), parsed
+    try:
+        return await asking.fetch_invoice(parsed, AMOUNT, comment)
+    finally:
+        await asking.close()

@@ -13,7 +13,7 @@ from app.errors import Refusal
 from app.house import House
 from app.parts import Playground
 from app.shapes import Body, moment
-from app.wire import json_response, parse, read_body
+from app.wire import BadInput, json_response, parse, read_body
 from payments.faults import Call
 from payments.faults import Fault as FaultKind
 from payments.rail import Failed
@@ -42,7 +42,7 @@ class Fault(Body):
     call: Call
     fault: FaultKind
     times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    delay_s: Annotated[float, Field(ge=0, le=86_400, strict=False)] = Field(0, alias="delaySeconds")
+    delay_s: Annotated[float, Field(ge=0, le=86_400)] = Field(0, alias="delaySeconds")
 
 
 def _stub(request: Request) -> Playground:
@@ -88,7 +88,10 @@ async def invoice(request: Request) -> Response:
 async def script_fault(request: Request) -> Response:
     """POST /api/dev/stub/faults: the next calls to the rail go wrong in this way."""
     asked = parse(await read_body(request), Fault)
-    await _stub(request).script_fault(asked.call, asked.fault, asked.times, asked.delay_s)
+    try:
+        await _stub(request).script_fault(asked.call, asked.fault, asked.times, asked.delay_s)
+    except ValueError as meaningless:
+        raise BadInput(f"{meaningless}.") from meaningless
     return json_response({"ok": True})
 
 

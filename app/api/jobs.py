@@ -1,6 +1,7 @@
 """Agent jobs: ask, look, wait, and take back what was overpaid (the 004 surface)."""
 
 import hashlib
+import re
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -14,18 +15,18 @@ from app.house import House
 from app.links import base_url, withdraw_code
 from app.orders import Name, Order, place
 from app.refunds import Claimed, Directed, claim_refund, destination_of, name_destination
-from app.shapes import Body, RequestText, moment, pricing_breakdown
+from app.shapes import Body, RequestText, moment, stored_breakdown
 from app.wire import BadInput, json_response, parse, read_body
 from db import jobs
 from db.engine import Row
 from pricing.money import msat_to_sats, sats_to_msat, usd_number
-from pricing.quote import Quote
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, JobState
 from statemachine.payout import PayoutFacts, PayoutState
 
 LONGEST_WAIT_S = 60
+_JOB_ID = re.compile("[0-9a-f]{32}")
 RETRY_AFTER_S = {
     JobState.AWAITING_EVAL_PAYMENT: 2,
     JobState.EVALUATING: 1,
@@ -96,7 +97,7 @@ async def show(request: Request) -> Response:
         headers["Retry-After"] = str(RETRY_AFTER_S[state])
     if asked is not None and _names(asked, row):
         return Response(status_code=304, headers=headers)
-    return json_response(status_of(house, row, base_url(request)), 200, headers)
+    return json_response(status_of(house, row, _base(request, row)), 200, headers)
 
 
 async def cancel(request: Request) -> Response:
@@ -118,7 +119,7 @@ async def cancel(request: Request) -> Response:
             if ended
             else "This job is paid for and under way, so it can't be cancelled any more.",
         )
-    return json_response(status_of(house, row, base_url(request)), 200, {"ETag": _etag(row)})
+    return json_response(status_of(house, row, _base(request, row)), 200, {"ETag": _etag(row)})
 
 
 async def refund(request: Request) -> Response:
@@ -166,7 +167,7 @@ def _claimed(paid: Claimed) -> Response:
 def job_id_of(request: Request) -> str:
     """Return the id in the path, or refuse what can't be one as unknown."""
     job_id: str = request.path_params["id"]
-    if len(job_id) != 32 or not set(job_id) <= set("0123456789abcdef"):
+    if not _JOB_ID.fullmatch(job_id):
         raise unknown_job()
     return job_id
 
@@ -185,6 +186,13 @@ async def _view(house: House, job_id: str) -> Row:
     return row
 
 
+def _base(request: Request, row: Row) -> str | None:
+    """Return where wallets reach this server, when there is something to fetch."""
+    payouts = row["payouts"] or ()
+    owed = any(payout["state"] == PayoutState.OWED for payout in payouts)
+    return base_url(request) if owed else None
+
+
 def _etag(row: Row) -> str:
     return f'"{row["version"]}"'
 
@@ -195,6 +203,8 @@ def _names(asked: str, row: Row) -> bool:
 
 
 def _wait(request: Request) -> int:
+    if not request.scope["query_string"]:
+        return 0  # nearly every poll: there is nothing to parse
     text = request.query_params.get("wait", "0")
     digits = text.isascii() and text.isdecimal() and len(text) < 5
     if not digits or int(text) > LONGEST_WAIT_S:
@@ -224,7 +234,7 @@ def _invoice(house: House, row: Any, prefix: str) -> dict[str, Any]:
     return shape
 
 
-def status_of(house: House, row: Row, base: str | None) -> dict[str, Any]:
+def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]:
     """Return a job in the seed's words: only what belongs to its state.
 
     `base` is where wallets reach this server; None when nobody knows.
@@ -241,9 +251,9 @@ def status_of(house: House, row: Row, base: str | None) -> dict[str, Any]:
         shape["evalInvoice"] = _invoice(house, row, "eval_")
     if state is JobState.AWAITING_WORK_PAYMENT and row["work_state"] == InvoiceState.OPEN:
         shape["workInvoice"] = _invoice(house, row, "work_")
-    quote = Quote.from_json(row["quote"]) if row["quote"] else None
+    quote = row["quote"]
     if quote is not None:
-        shape["pricingBreakdown"] = pricing_breakdown(quote)
+        shape["pricingBreakdown"] = stored_breakdown(quote)
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:
             shape[name] = row[field]
@@ -255,7 +265,9 @@ def status_of(house: House, row: Row, base: str | None) -> dict[str, Any]:
     return shape
 
 
-def _ledger(quote: Quote, charge: dict[str, int], payouts: list[dict[str, Any]]) -> dict[str, Any]:
+def _ledger(
+    quote: dict[str, Any], charge: dict[str, int], payouts: list[dict[str, Any]]
+) -> dict[str, Any]:
     surplus = [payout for payout in payouts if payout["reason"] == "surplus"]
     return {
         "actualInputTokens": charge["input_tokens"],
@@ -263,13 +275,13 @@ def _ledger(quote: Quote, charge: dict[str, int], payouts: list[dict[str, Any]])
         "totalTokens": charge["input_tokens"] + charge["output_tokens"],
         "actualCostUsd": usd_number(charge["cost_microusd"]),
         "actualChargeUsd": usd_number(charge["charge_microusd"]),
-        "estimatedCostUsd": usd_number(quote.charge_microusd),
+        "estimatedCostUsd": usd_number(quote["charge_microusd"]),
         "actualAmountSats": msat_to_sats(charge["total_msat"]),
-        "workAmountSats": msat_to_sats(quote.total_msat),
+        "workAmountSats": msat_to_sats(quote["total_msat"]),
         "refundAmountSats": msat_to_sats(charge["surplus_msat"]),
         "refundState": refund_state(surplus),
-        "marginPct": quote.margin_pct,
-        "btcPriceUsd": usd_number(quote.price.microusd_per_btc),
+        "marginPct": quote["margin_pct"],
+        "btcPriceUsd": usd_number(quote["price"]["microusd_per_btc"]),
     }
 
 

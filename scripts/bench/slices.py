@@ -9,12 +9,11 @@ cause, never for its result. On a machine that is never quiet, the quieter half 
 and the row says what remained of the noise.
 """
 
+import os
 import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from .stand import Stand
 
@@ -128,7 +127,7 @@ def _slice(target: Target, stand: Stand) -> Slice:
         seconds=SLICE_S,
     )
     foreign_s = (_busy_s() - busy) - (stand.cpu_s() - own)
-    machine_s = (time.monotonic() - began) * psutil.cpu_count()
+    machine_s = (time.monotonic() - began) * (os.cpu_count() or 1)
     return Slice(**measured, foreign=max(0.0, foreign_s / machine_s))
 
 

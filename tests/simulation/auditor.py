@@ -3,6 +3,7 @@
 Reads Postgres over a connection of its own, and believes only the node and the wallets.
 """
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -40,9 +41,13 @@ class Auditor:
         """Let go of the connection."""
         await self._connection.close()
 
-    async def set_clock(self, now: Any) -> None:
-        """Tell the task engine's SQL what time it is."""
-        await self._connection.execute("UPDATE world.clock SET at = %s", (now,))
+    async def set_clock(self, now: datetime, beating: list[int]) -> None:
+        """Tell the task engine's SQL what time it is, and whose hearts have beaten until now."""
+        await self._connection.execute(
+            "WITH clock AS (UPDATE world.clock SET at = %(now)s) UPDATE procrastinate_workers"
+            " SET last_heartbeat = %(now)s WHERE id = ANY(%(beating)s)",
+            {"now": now, "beating": beating},
+        )
 
     async def look(self) -> bool:
         """Take in what has changed, and check it. Return whether anything had."""

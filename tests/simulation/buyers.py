@@ -7,9 +7,9 @@ from random import Random
 from typing import Any
 
 from app.api.jobs import status_of
-from app.orders import Name, Order, place
-from app.refunds import claim_refund
 from app.errors import Refusal
+from app.orders import Name, Order, place
+from app.refunds import claim_refund, name_destination
 from app.wire import BadInput
 from db import jobs
 from pricing.money import Msat
@@ -34,6 +34,7 @@ class Buyer:
     max_msat: int | None
     key: str | None  # the Idempotency-Key, if the buyer knows of such things
     gives_up: bool  # leaves what is owed back unclaimed
+    refund_to: str | None  # a Lightning address, where the buyer has one
     job_id: str = ""
     tries: int = 0
     busy: int = 0
@@ -76,6 +77,7 @@ class Crowd:
             max_msat=dice.choice((None, None, None, 20_000, 50_000, 5_000_000)),
             key=f"k{number}" if dice.random() < 0.6 else None,
             gives_up=dice.random() < 0.1,
+            refund_to=f"b{number}@wallet.example.org" if dice.random() < 0.35 else None,
         )
         for purpose in ("eval", "work"):
             buyer.habits[purpose] = dice.choices(("on time", "late", "never"), (84, 8, 8))[0]
@@ -90,11 +92,13 @@ class Crowd:
 
     def wants_to_create(self, buyer: Buyer) -> bool:
         """Say whether a buyer has no job yet and still tries."""
-        if buyer.job_id:
+        if buyer.job_id or buyer.gone:
             return False
-        if buyer.tries and (buyer.key is None or buyer.tries > 4):
-            buyer.gone = True
-        return not buyer.gone
+        if buyer.tries > (4 if buyer.key else 0):
+            buyer.gone = not buyer.busy
+            return False
+        buyer.tries += 1
+        return True
 
     def pay(self, buyer: Buyer) -> str | None:
         """Let a buyer pay what he was shown, in his way; return what he did."""
@@ -127,16 +131,15 @@ class Crowd:
 
     async def create(self, buyer: Buyer, process: Process) -> None:
         """POST /api/jobs."""
-        buyer.tries += 1
         max_msat = None if buyer.max_msat is None else Msat(buyer.max_msat)
         name = None
         if buyer.key is not None:
             sha = hashlib.sha256(buyer.request.encode()).hexdigest()
             name = Name("peer:simulation", buyer.key, sha)
-        row = await place(process.house, Order(buyer.request, max_msat), name)
+        row = await place(process.house, Order(buyer.request, max_msat, buyer.refund_to), name)
         assert buyer.job_id in ("", row["job_id"]), "one key gave two jobs"
         buyer.job_id = row["job_id"]
-        buyer.shown["eval"] = row["bolt11"].removeprefix(PREFIX)
+        self._show(buyer, "eval", row["bolt11"])
 
     async def poll(self, buyer: Buyer, process: Process) -> None:
         """GET /api/jobs/{id}, which asks the rail while its channel is down."""
@@ -152,19 +155,37 @@ class Crowd:
         for purpose in ("eval", "work"):
             invoice = buyer.status.get(f"{purpose}Invoice")
             if invoice:
-                buyer.shown[purpose] = invoice["paymentRequest"].removeprefix(PREFIX)
+                self._show(buyer, purpose, invoice["paymentRequest"])
+
+    def _show(self, buyer: Buyer, purpose: str, bolt11: str) -> None:
+        payment_hash = bolt11.removeprefix(PREFIX)
+        if buyer.shown.get(purpose) != payment_hash:
+            assert purpose not in buyer.shown, "an invoice became another one"
+            buyer.shown[purpose] = payment_hash
+            self._node.shown.append(payment_hash)
 
     async def cancel(self, buyer: Buyer, process: Process) -> None:
         """POST /api/jobs/{id}/cancel."""
         parts = process.parts
         self._weather.counts["buyer: cancels"] += 1
         await parts.db.run(
-            "cancelled",
+            "cancel_job",
             lambda tx: parts.shell.advance(tx, buyer.job_id, law.Cancelled(), parts.clock()),
         )
 
+    async def redirect(self, buyer: Buyer, process: Process) -> None:
+        """POST /api/jobs/{id}/refund, with a destination in place of an invoice."""
+        self._weather.counts["buyer: names another destination"] += 1
+        to = f"{buyer.name}.{self._dice.randrange(9)}@wallet.example.org"
+        try:
+            await name_destination(process.house, buyer.job_id, to)
+        except Refusal:
+            self._weather.counts["buyer: claim refused"] += 1
+
     async def claim(self, buyer: Buyer, process: Process) -> None:
         """POST /api/jobs/{id}/refund, with an invoice that may be anything."""
+        if not buyer.owed:
+            return
         text = self._invoice_for(buyer)
         try:
             await claim_refund(process.house, buyer.job_id, text)
@@ -187,7 +208,7 @@ class Crowd:
         if kind == "expired":
             return self._wallets.make(amount_msat, 0, now).bolt11
         if kind == "ours":
-            stolen = dice.choice(list(self._node.invoices))
+            stolen = dice.choice(self._node.shown)
             return self._wallets.make(amount_msat, expiry_s, now, stolen).bolt11
         if kind == "garbage":
             return self._wallets.make(amount_msat, expiry_s, now).bolt11[:-1] + "q"

@@ -4,7 +4,6 @@ What breaks is the connection and never the SQL: a transaction is done, undone o
 """
 
 from collections.abc import Awaitable, Callable
-from random import Random
 from typing import Any, TypeVar
 
 import procrastinate
@@ -13,10 +12,10 @@ from procrastinate import sql
 from procrastinate.exceptions import ConnectorException
 
 from db.engine import Database, DatabaseAway, Row, Tx
-from tests.simulation.schedule import Schedule
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
+Gate = Callable[[str], Awaitable[None]]
 
 # Procrastinate's functions and queries find this `now` before the one of Postgres.
 SCHEMA = """
@@ -68,13 +67,13 @@ def living_in(url: str) -> str:
 class WorldDatabase(Database):
     """A Database that stands at a gate before and after each commit."""
 
-    def __init__(self, url: str, schedule: Schedule, weather: Weather, dice: Random) -> None:
+    def __init__(self, url: str, weather: Weather, gate: Gate) -> None:
         super().__init__(living_in(url))
-        self._schedule, self._weather, self._dice = schedule, weather, dice
+        self._weather, self._gate = weather, gate
 
     async def run(self, name: str, work: Callable[[Tx], Awaitable[T]]) -> T:
         """See Database.run."""
-        await self._schedule.gate(f"commit {name}: before")
+        await self._gate(f"commit {name}: before")
         fault = self._weather.pick(
             "database: away before",
             "database: cut in the middle",
@@ -98,27 +97,32 @@ class WorldDatabase(Database):
         done = await super().run(name, done_or_undone)
         if fault == "database: cut after commit":
             raise DatabaseAway("the world cut the connection before the answer")
-        await self._schedule.gate(f"commit {name}: after")
+        await self._gate(f"commit {name}: after")
         return done
 
     async def read_all(self, query: str, **values: Any) -> list[Row]:
         """See Database.read_all."""
         if self._weather.strikes("database: another goes first"):
-            await self._schedule.gate("read: before")
+            await self._gate("read: before")
         if self._weather.strikes("database: no answer to a read"):
             raise DatabaseAway("the world's database is away")
         return await super().read_all(query, **values)
 
 
+BY_TIME = (
+    "fetch_job", "select_stalled_jobs_by_heartbeat", "prune_stalled_workers", "update_heartbeat",
+)  # fmt: skip
 _NAMES = {query: name for name, query in sql.queries.items()}
 
 
 class WorldConnector(procrastinate.PsycopgConnector):
     """The task engine's way to Postgres, with gates and cuts of its own."""
 
-    def __init__(self, schedule: Schedule, weather: Weather) -> None:
+    def __init__(
+        self, weather: Weather, gate: Gate, tell_time: Callable[[], Awaitable[None]]
+    ) -> None:
         super().__init__()
-        self._schedule, self._weather = schedule, weather
+        self._weather, self._gate, self._tell_time = weather, gate, tell_time
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
         """See PsycopgConnector."""
@@ -141,9 +145,11 @@ class WorldConnector(procrastinate.PsycopgConnector):
         return rows
 
     async def _before(self, query: str) -> None:
-        await self._schedule.gate(f"tasks {_NAMES[query]}: before")
+        await self._gate(f"tasks {_NAMES[query]}: before")
         if self._weather.strikes("tasks: away before"):
             raise ConnectorException from psycopg.OperationalError("the tasks are away")
+        if _NAMES[query] in BY_TIME:
+            await self._tell_time()
 
     async def _after(self, query: str) -> None:
         if self._weather.strikes("tasks: cut after commit"):

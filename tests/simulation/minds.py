@@ -21,7 +21,7 @@ class SimulatedAgent:
     name = "simulated"
     eval_model = EVAL_MODEL
     work_model = WORK_MODEL
-    max_output_tokens = 2_000
+    max_output_tokens = 100_000
     max_eval_output_tokens = 100
 
     def __init__(
@@ -41,7 +41,9 @@ class SimulatedAgent:
             answer = Rejected("It is not done here.", Usage(10, 5))
         else:
             input_tokens = self._dice.randrange(1, 5_000)
-            answer = Accepted(input_tokens, self._dice.randrange(1, 2_000), Usage(10, 5))
+            answer = Accepted(
+                input_tokens, self._dice.randrange(1, self.max_output_tokens), Usage(10, 5)
+            )
         await self._gate("agent judge: after")
         return answer
 
@@ -52,7 +54,9 @@ class SimulatedAgent:
         if broke is not None:
             await self._gate("agent work: after")
             return broke
-        usage = Usage(self._dice.randrange(0, 5_000), self._dice.randrange(0, max_output_tokens + 1))
+        usage = Usage(
+            self._dice.randrange(0, 5_000), self._dice.randrange(0, max_output_tokens + 1)
+        )
         if self._weather.strikes("agent: usage above the ceiling"):
             usage = Usage(100_000, max_output_tokens * 3)
         elif self._weather.strikes("agent: no usage"):

@@ -76,7 +76,8 @@ class Model:
         self.kinds: dict[str, str] = {}
         self.entries: dict[int, str] = {}
         self.credited: Counter[str] = Counter()  # entries by payment_hash of an invoice
-        self.staged: Counter[str] = Counter()  # tasks that wait or are being kept, by name
+        self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
+        self.waiting: Counter[str] = Counter()  # of them, those that wait
         self.lost: set[str] = set()  # promises that the world took away
         self.touched: set[str] = set()
         self._open_entries: dict[int, int] = defaultdict(int)
@@ -206,6 +207,7 @@ class Model:
         name = (now or was or {})["lock"]
         self.touched.add(name.partition(":")[0])
         self.staged[name] += (now is not None) - (was is not None)
+        self.waiting[name] += _waits(now) - _waits(was)
         if now is not None:
             hold(now["status"] in ("todo", "doing"), 8, f"the promise {name} is {now['status']}")
 
@@ -273,7 +275,9 @@ class Model:
         tries = [a for (name, _), a in deal.attempts.items() if name == payout["id"]]
         alive = [a for a in tries if a["outcome"] != "returned"]
         wanted = {"owed": 0, "in_flight": 1, "paid": 1}[payout["state"]]
-        hold(len(alive) == wanted, 5, f"{payout['id']} is {payout['state']} with {len(alive)} tries")
+        hold(
+            len(alive) == wanted, 5, f"{payout['id']} is {payout['state']} with {len(alive)} tries"
+        )
         sent = [self._node.sent.get(a["payment_hash"]) for a in tries]
         given = sum(s.to.amount_msat for s in sent if s is not None and s.will_settle)
         hold(given <= payout["amount_msat"], 5, f"{payout['id']} was paid out twice")
@@ -302,7 +306,9 @@ class Model:
                 wanted.add(f"{payout_id}:pay:{number}")
         for name in sorted(wanted - self.lost):
             hold(self.staged[name] > 0, 8, f"the promise {name} is neither kept nor staged")
-            hold(self.staged[name] < 2, 8, f"the promise {name} is staged {self.staged[name]} times")
+            hold(
+                self.staged[name] < 2, 8, f"the promise {name} is staged {self.staged[name]} times"
+            )
 
     def _check_quote(self, job: Row) -> None:
         quote = job["quote"]
@@ -321,7 +327,9 @@ class Model:
         tokens = used[0] * IN_DOLLARS + used[1] * OUT_DOLLARS
         total = charge["total_msat"]
         self._check_price(job["id"], quote, tokens, total, quote["total_msat"])
-        hold(total + charge["surplus_msat"] == quote["total_msat"], 6, f"job {job['id']} loses some")
+        hold(
+            total + charge["surplus_msat"] == quote["total_msat"], 6, f"job {job['id']} loses some"
+        )
 
     def _check_price(
         self, job_id: str, quote: Row, millionths: int, total_msat: int, most_msat: int | None
@@ -334,3 +342,7 @@ class Model:
         if most_msat is not None:
             right_msat = min(right_msat, most_msat)
         hold(total_msat == right_msat, 6, f"job {job_id}: {total_msat} msat, not {right_msat}")
+
+
+def _waits(task: Row | None) -> bool:
+    return task is not None and task["status"] == "todo"

@@ -50,6 +50,7 @@ class Node:
         self._under_way: dict[str, Sent] = {}
         self.calls: dict[str, int] = {}  # pay calls by payment_hash
         self.unsent: dict[str, int] = {}  # of them, those that we said sent nothing
+        self.shown: list[str] = []  # the hashes of our invoices that a buyer has seen
         self.balance_msat = 0
         self.on_settled: Callable[[str, Sent], None] = lambda payment_hash, sent: None
 

@@ -11,13 +11,12 @@ from app.house import House
 from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
-from app.settings import Settings
 from app.wire import BadInput
 from db.engine import DatabaseAway
 from db.promises import Hand, Outbox, TryAgain
 from db.signals import Signals
-from tests.simulation.database import WorldDatabase
-from tests.simulation.schedule import Life, Schedule, who
+from tests.simulation.database import Gate, WorldDatabase
+from tests.simulation.schedule import Life, who
 
 
 class HungUp(Exception):
@@ -32,16 +31,16 @@ EXPECTED = (DatabaseAway, ConnectorException, TryAgain, BadInput, Refusal, HungU
 class PatientSignals(Signals):
     """Wakes nobody: who waits for a change takes turns with the others, and then hangs up."""
 
-    def __init__(self, db: WorldDatabase, schedule: Schedule) -> None:
+    def __init__(self, db: WorldDatabase, gate: Gate) -> None:
         super().__init__(db)
-        self._schedule = schedule
+        self._gate = gate
 
     async def wait(self, changed: object, longest_s: float) -> None:
         """See Signals."""
         who().waits += 1
         if who().waits > PATIENCE:
             raise HungUp
-        await self._schedule.gate("wait for a change")
+        await self._gate("wait for a change")
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,30 @@ class Make:
 class Process:
     """A server and its worker. After a crash another one is made on the same database."""
 
-    def __init__(self, name: str, parts: Parts, make: Make, schedule: Schedule) -> None:
+    def __init__(self, name: str, parts: Parts, make: Make, gate: Gate) -> None:
         self.life = Life(name)
         self.parts = parts
         self.keeper = make.keeper(parts)
         self.loops = Loops(parts, self.keeper)
         self.house = House(parts, self.keeper, self.loops)
-        self._schedule = schedule
+        self._gate = gate
         self._hand: Hand = parts.outbox.hand()
-        self.begun = False
+        self.begun = self.idle = False
         self.keeping = 0
 
     async def begin(self) -> None:
         """Register as a worker of the task engine."""
-        await self._hand.begin(self.parts.settings.worker_dead_after_s)
         self.begun = True
+        try:
+            await self._hand.begin(self.parts.settings.worker_dead_after_s)
+        except ConnectorException:
+            self.begun = False
+            raise
 
-    async def beat(self) -> None:
-        """Let the worker's heart beat."""
-        await self._hand.beat()
+    @property
+    def worker_id(self) -> int:
+        """Return the name of its worker at the task engine."""
+        return self._hand.worker_id
 
     async def work(self) -> None:
         """Take a promise that is due, keep it, and let the task engine forget it."""
@@ -83,18 +87,19 @@ class Process:
             self.begun = False  # the worker breaks, and another one is made in its place
             raise
         if taken is None:
+            self.idle = True
             return
         name = type(taken.promise).__name__
         self.keeping += 1
         try:
-            await self._schedule.gate(f"keep {name}: before")
+            await self._gate(f"keep {name}: before")
             await self.keeper.keep(taken.promise, taken.tries)
         except Exception as error:
             await self._hand.put_back(taken, error, self.parts.clock())
             if not isinstance(error, EXPECTED):
                 raise
         else:
-            await self._schedule.gate(f"keep {name}: after")
+            await self._gate(f"keep {name}: after")
             await self._hand.done(taken)
         finally:
             self.keeping -= 1

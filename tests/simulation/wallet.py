@@ -44,11 +44,30 @@ class Wallets:
         self.by_hash: dict[str, Theirs] = {}
 
     def make(
-        self, amount_msat: int, expiry_s: int, now: datetime, payment_hash: str | None = None
+        self,
+        amount_msat: int,
+        expiry_s: int,
+        now: datetime,
+        payment_hash: str | None = None,
+        *,
+        signed: bool = True,
     ) -> Theirs:
-        """Sign an invoice. With a `payment_hash` of another's, as a thief might."""
+        """Make an invoice; with a `payment_hash` of another's, as a thief might.
+
+        It costs time to sign one, and is needed only where it is decoded again.
+        """
         preimage, own_hash = secret(self._dice)
         payment_hash = payment_hash or own_hash
+        expires_at = now.replace(microsecond=0) + timedelta(seconds=expiry_s)
+        text = f"lnbcrt-{own_hash}"
+        if signed:
+            text = self._sign(payment_hash, amount_msat, expiry_s, now)
+        theirs = Theirs(text, payment_hash, preimage, amount_msat, expires_at)
+        self.by_text[text] = theirs
+        self.by_hash.setdefault(payment_hash, theirs)
+        return theirs
+
+    def _sign(self, payment_hash: str, amount_msat: int, expiry_s: int, now: datetime) -> str:
         tags = lightning.Tags()
         for char, value in (
             ("p", payment_hash),
@@ -59,11 +78,5 @@ class Wallets:
         ):
             tags.add(lightning.TagChar(char), value)
         made_at_s = int(now.timestamp())
-        amount = lightning.MilliSatoshi(amount_msat)
-        signed = lightning.Bolt11(NETWORK, made_at_s, tags, amount)
-        text = lightning.encode(signed, self._key)
-        expires_at = datetime.fromtimestamp(made_at_s, now.tzinfo) + timedelta(seconds=expiry_s)
-        theirs = Theirs(text, payment_hash, preimage, amount_msat, expires_at)
-        self.by_text[text] = theirs
-        self.by_hash.setdefault(payment_hash, theirs)
-        return theirs
+        invoice = lightning.Bolt11(NETWORK, made_at_s, tags, lightning.MilliSatoshi(amount_msat))
+        return lightning.encode(invoice, self._key)

@@ -44,6 +44,13 @@ RATES = {
     "oracle: a source lies": 150,
     "oracle: a source is silent": 150,
     "oracle: all silent": 60,
+    "destination: slow": 150,
+    "destination: away": 150,
+    "destination: refuses": 100,
+    "destination: the invoice it gave before": 60,
+    "destination: wrong amount": 30,
+    "destination: expired": 30,
+    "destination: an invoice of ours": 20,
     "clock: jumps": 1,
 }
 SEASON_STEPS = 500

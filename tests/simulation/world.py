@@ -4,12 +4,12 @@ A step is one thing that happens: an actor goes on to its next gate, a buyer pay
 time passes. After each step the auditor looks.
 """
 
-import asyncio
 import zlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NoReturn
@@ -22,9 +22,10 @@ from payments.rail import Settled
 from pricing.money import Msat
 from pricing.rates import PUBLISHED, RateCard
 from tests.simulation.auditor import Auditor
-from tests.simulation.buyers import Buyer, Crowd
+from tests.simulation.buyers import FINAL, Buyer, Crowd
 from tests.simulation.clock import Clock
 from tests.simulation.database import WorldConnector, WorldDatabase
+from tests.simulation.destinations import SimulatedDestinations
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
 from tests.simulation.model import Model, Violation
 from tests.simulation.node import Node, Ours
@@ -38,7 +39,8 @@ PROCESSES = ("one", "two")
 MOST_BUYERS = 14
 MOST_ACTORS = 10
 RECOUNT_STEPS = 1_000
-CALM_MINUTES = 20 * 24 * 60
+CALM_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # pauses; a promise or a payout may need them
+LEAPS_S = (10, 10, 60, 60, 300, 300, 1_200, 4_000)
 TURNS = ("expire", "ask_invoices", "ask_payouts", "recover")
 
 
@@ -71,8 +73,11 @@ class World:
         self.rail = SimulatedRail(self.node, self.weather, self.dice, self.clock, self.gate)
         self.agent = SimulatedAgent(self.weather, self.dice, self.gate)
         self.oracle = SimulatedOracle(self.weather, self.dice, self.clock, self.gate)
-        self.db = WorldDatabase(database_url, self.schedule, self.weather, self.dice)
-        connector = WorldConnector(self.schedule, self.weather)
+        self.destinations = SimulatedDestinations(
+            self.node, self.weather, self.dice, self.clock, self.gate
+        )
+        self.db = WorldDatabase(database_url, self.weather, self.gate)
+        connector = WorldConnector(self.weather, self.gate, self._tell_time)
         self.outbox = Outbox(self.db, connector, self._pause)
         self.auditor = Auditor(Model(self.node, self.agent, self.oracle), self.node)
         self.make = make or Make()
@@ -81,6 +86,7 @@ class World:
         self.places: Counter[str] = Counter()
         self.trace: deque[str] = deque(maxlen=400)
         self.history = 0
+        self.tell: Callable[[str], object] = lambda line: None
         self._url = database_url
         self._freed_at = self._skewed_until = self._channel_up_at = 0
 
@@ -128,7 +134,7 @@ class World:
         self.steps += 1
         if self.steps % SEASON_STEPS == 0:
             self.weather.turn()
-        self.clock.forward(milliseconds=self.dice.randrange(0, 1_500))
+        self.clock.forward(milliseconds=self.dice.randrange(0, 400))
         self.node.tick()
         await self._happens()
         self.crowd.leave()
@@ -140,7 +146,7 @@ class World:
         if self._environment():
             return
         ready = self.schedule.ready()
-        if ready and (len(ready) >= MOST_ACTORS or self.dice.random() < 0.85):
+        if ready and (len(ready) >= MOST_ACTORS or self.dice.random() < 0.75):
             await self._go_on(self.dice.choice(ready))
             return
         self._begin_something()
@@ -150,6 +156,7 @@ class World:
         line = f"{self.steps} {self.clock.true:%d %H:%M:%S} {line}"
         self.history = zlib.crc32(line.encode(), self.history)
         self.trace.append(line)
+        self.tell(line)
 
     async def gate(self, place: str) -> None:
         """Stand at a place; now and then, the process dies there."""
@@ -157,6 +164,10 @@ class World:
             self.places[place] += 1
             self.schedule.die()
         await self.schedule.gate(place)
+
+    async def _tell_time(self) -> None:
+        beating = [p.worker_id for p in self.processes if not p.life.frozen and p.begun]
+        await self.auditor.set_clock(self.clock.true, beating)
 
     async def _pause(self, _: float) -> None:
         await self.gate("tasks: again")
@@ -181,8 +192,8 @@ class World:
     def _environment(self) -> bool:
         """Change what nobody decides: time, weather, processes. Return whether that was a step."""
         dice, strikes = self.dice, self.weather.strikes
-        if dice.random() < 0.01:
-            self.clock.forward(seconds=dice.choice((10, 60, 300, 1_200, 4_000)))
+        if dice.random() < 0.004:
+            self.clock.forward(seconds=dice.choice(LEAPS_S))
             self.note("time passes")
             return True
         if self.steps >= self._freed_at:
@@ -244,7 +255,7 @@ class World:
         if not process.begun:
             self._start(process, "begin", process.begin)
             process.begun = True
-        elif self.dice.random() < 0.6 and process.keeping < MOST_KEPT:
+        elif self.dice.random() < 0.75 and process.keeping < MOST_KEPT:
             self._start(process, "work", process.work)
         else:
             turn = self.dice.choice(TURNS)
@@ -269,6 +280,8 @@ class World:
             self.note(f"{buyer.name} {done} of {buyer.job_id[:6]}")
         elif buyer.owed and not buyer.gives_up and dice.random() < 0.5:
             self._visit(process, buyer, "claim", crowd.claim)
+        elif buyer.owed and dice.random() < 0.1:
+            self._visit(process, buyer, "redirect", crowd.redirect)
         elif dice.random() < 0.03:
             self._visit(process, buyer, "cancel", crowd.cancel)
         elif buyer.key and dice.random() < 0.02:
@@ -301,20 +314,82 @@ class World:
             settings=Settings.model_validate({"BOLTWORK_DATA": Path("nowhere")}),
             db=self.db,
             outbox=self.outbox,
-            signals=PatientSignals(self.db, self.schedule),
+            signals=PatientSignals(self.db, self.gate),
             shell=shell,
             rail=self.rail,
             agent=self.agent,
             oracle=self.oracle,
+            destinations=self.destinations,
             card=RateCard(PUBLISHED, 2_000, 20),
             clock=self.clock,
             new_id=lambda: f"{self.dice.getrandbits(128):032x}",
             stub=None,
         )
-        return Process(name, parts, self.make, self.schedule)
+        return Process(name, parts, self.make, self.gate)
 
     # ------------------------------------------------------------------ the end
 
     async def _calm(self) -> None:
         """No more faults and no more buyers: time passes, until nothing is left to do."""
-        await asyncio.sleep(0)
+        self.weather.calm, self.clock.skew = True, timedelta(0)
+        self.rail.push_is_up = True
+        for process in self.processes:
+            process.life.frozen = False
+        self.note("calm")
+        await self._finish()
+        self.pushes.append((0, None))
+        for pause in CALM_MINUTES:
+            self.clock.forward(minutes=pause)
+            self.node.tick()
+            for push in self.pushes:
+                self._start(
+                    self.processes[0], "push", partial(self.processes[0].loops.heard, push[1])
+                )
+            self.pushes.clear()
+            for process in self.processes:
+                await self._serve(process)
+            await self._visits(self.crowd.active)
+            if self._is_over():
+                break
+        await self._visits(self.crowd.active + self.crowd.past)
+
+    async def _serve(self, process: Process) -> None:
+        """Let a process do all it has to do now."""
+        if not process.begun:
+            self._start(process, "begin", process.begin)
+        for turn in TURNS:
+            self._start(process, turn, partial(self._turn, process, turn))
+        await self._finish()
+        process.idle = False
+        while not process.idle:
+            self._start(process, "work", process.work)
+            await self._finish()
+
+    async def _visits(self, buyers: list[Buyer]) -> None:
+        for buyer in buyers:
+            if buyer.job_id:
+                self._visit(self.processes[0], buyer, "poll", self.crowd.poll)
+                await self._finish()
+                if buyer.owed and not buyer.gives_up:
+                    self._visit(self.processes[0], buyer, "claim", self.crowd.claim)
+        await self._finish()
+
+    async def _finish(self) -> None:
+        """Let all that is under way come to its end."""
+        while ready := self.schedule.ready():
+            self.steps += 1
+            await self._go_on(ready[0])
+            await self.auditor.look()
+
+    def _is_over(self) -> bool:
+        model = self.auditor.model
+        unbooked = any(
+            invoice.received_msat and not model.credited[invoice.payment_hash]
+            for invoice in self.node.invoices.values()
+        )
+        going_on = any(
+            deal.row["state"] not in FINAL
+            or any(payout["state"] == "in_flight" for payout in deal.payouts.values())
+            for deal in model.deals.values()
+        )
+        return not (unbooked or going_on or +model.staged)

@@ -1,0 +1,307 @@
+"""The commands for the books: ledger, reconcile, payouts, and verify for a receipt.
+
+They print plain lines, or JSON, and their exit code says whether all is well.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import typer
+
+from app import logs
+from app.advance import Applied
+from app.books import Books, Review
+from app.client import Client, Refused
+from app.main import make_parts
+from app.parts import Parts
+from app.receipts import check, lines
+from app.settings import Settings
+from app.signing import NotGenuine, keys_in
+from app.terminal import database, fail, read_settings, run
+from app.wire import BadInput, parse_object
+from db import ledger as books
+from db import payouts as payout_rows
+from db import standing
+from db.engine import Row
+from db.signing_keys import PublicKey
+from payments.lnurl import BadDestination
+from statemachine.payout import PayoutState
+
+JWKS_PATH = "/.well-known/jwks.json"
+
+app = typer.Typer()
+payouts_app = typer.Typer(help="Payouts that are not paid, and what can be done about them.")
+app.add_typer(payouts_app, name="payouts")
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+PayoutId = Annotated[str, typer.Argument(metavar="ID", help="as `boltwork payouts` shows it")]
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, url: str) -> AsyncIterator[Parts]:
+    """Open the parts for one command: no loop runs and no promise is kept here."""
+    parts = make_parts(settings, url)
+    try:
+        await parts.db.open()
+        await parts.outbox.open()
+        yield parts
+    finally:
+        for part in (parts.rail, parts.agent, parts.oracle, parts.destinations, parts.outbox):
+            await part.close()
+        await parts.db.close()
+
+
+def _at_the_books(work: Any) -> Any:
+    """Run `work(parts)` on the database of the settings, beside a running server if there is."""
+    settings = read_settings()
+    logs.configure("critical")
+
+    async def at_the_books(url: str) -> Any:
+        async with _opened(settings, url) as parts:
+            return await work(parts)
+
+    with database(settings, shared=True) as url:
+        return run(at_the_books(url))
+
+
+# ------------------------------------------------------------------ ledger
+
+
+@app.command()
+def ledger(
+    job: Annotated[str | None, typer.Argument(help="show the entries of this job")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every account that holds something, or the entries of one job. Amounts are msat."""
+    if job is None:
+        _show_accounts(_at_the_books(lambda parts: books.trial_balance(parts.db)), as_json)
+        return
+    job_id = job
+
+    async def entries(parts: Parts) -> list[Row]:
+        owed = await payout_rows.of_job(parts.db, job_id)
+        names = [f"{kind}:{row['id']}" for row in owed for kind in ("refund", "sending")]
+        return await books.entries_of(parts.db, [f"job:{job_id}", *names])
+
+    rows = _at_the_books(entries)
+    if not rows:
+        fail(f"the books know nothing of a job {job}: nothing was paid for it, or it is not there.")
+    _show_entries(rows, as_json)
+
+
+def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
+    held = [line for line in lines_ if line.kept or line.recomputed]
+    if as_json:
+        shown = [
+            {"account": x.account, "kind": x.kind, f"balance{x.asset.title()}": x.kept}
+            for x in held
+        ]
+        print(json.dumps({"accounts": shown}))
+        return
+    width = max([len(line.account) for line in held], default=0)
+    for line in held:
+        print(f"{line.kind:9}  {line.account:{width}}  {line.kept:>15} {line.asset}")
+    if not held:
+        print("The books are empty.")
+
+
+def _show_entries(rows: list[Row], as_json: bool) -> None:
+    entries: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        entry = {"key": row["key"], "at": row["at"].isoformat(), "postings": []}
+        leg = {"account": row["account"], f"amount{row['asset'].title()}": row["amount"]}
+        entries.setdefault(row["key"], entry)["postings"].append(leg)
+    if as_json:
+        print(json.dumps({"entries": list(entries.values())}))
+        return
+    for entry in entries.values():
+        print(f"{entry['at']}  {entry['key']}")
+        for leg in entry["postings"]:
+            account, amount = leg.values()
+            print(f"    {amount:>+15}  {account}")
+
+
+# --------------------------------------------------------------- reconcile
+
+
+@app.command()
+def reconcile(
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON", help="compare with what the rail holds now, from now on; say why"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the invariants of the books, and hold the rail's own balance against them.
+
+    Exit code 0: all is right. 1: something is wrong, and named. 2: not all could be checked.
+    """
+
+    async def review(parts: Parts) -> Review:
+        reviewed = Books(parts)
+        if accept is not None:
+            await reviewed.accept(accept)
+        return await reviewed.review()
+
+    found: Review = _at_the_books(review)
+    if as_json:
+        findings = [
+            {"invariant": each.invariant, "who": each.who, "what": each.what}
+            for each in found.findings
+        ]
+        rail = {"compared": found.rail.is_done, "said": found.rail.said}
+        print(json.dumps({"findings": findings, "rail": rail}))
+    else:
+        for finding in found.findings:
+            print(finding.line)
+        print(found.rail.said)
+        count = len(found.findings)
+        print(f"{count} wrong." if count else "The books are right: invariants 1 to 8 hold.")
+    raise typer.Exit(1 if found.findings else 0 if found.rail.is_done else 2)
+
+
+# ----------------------------------------------------------------- payouts
+
+
+@payouts_app.callback(invoke_without_command=True)
+def payouts(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show payouts that are owed, in flight, or stuck: those need a person."""
+    if context.invoked_subcommand is not None:
+        return
+    rows: list[Row] = _at_the_books(lambda parts: standing.unpaid_payouts(parts.db, parts.clock()))
+    if as_json:
+        print(json.dumps({"payouts": [_payout(row) for row in rows]}))
+        return
+    for row in rows:
+        to = row["refund_to"] or "nobody has named a destination"
+        print(f"{row['standing']:9}  {row['id']}  {row['amount_msat']} msat ({row['reason']})")
+        print(
+            f"           to {to}; {row['attempts']} sent, {row['failures']} failed;"
+            f" since {row['created_at']:%Y-%m-%d %H:%M}"
+        )
+        if row["note"]:
+            print(f"           {row['note']}")
+    if not rows:
+        print("Every payout is paid.")
+
+
+def _payout(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "jobId": row["job_id"],
+        "standing": row["standing"],
+        "state": row["state"],
+        "reason": row["reason"],
+        "amountMsat": row["amount_msat"],
+        "attempts": row["attempts"],
+        "failures": row["failures"],
+        "refundTo": row["refund_to"],
+        "note": row["note"],
+        "createdAt": row["created_at"].isoformat(),
+        "updatedAt": row["updated_at"].isoformat(),
+    }
+
+
+@payouts_app.command()
+def retry(payout_id: PayoutId) -> None:
+    """Try a payout again at the destination that it has."""
+
+    async def again(parts: Parts) -> None:
+        row = await _owed(parts, payout_id)
+        if row["refund_to"] is None:
+            fail(f"nobody has named a destination: boltwork payouts redirect {payout_id} …")
+        await _redirect(parts, row, row["refund_to"])
+
+    _at_the_books(again)
+    print("It is tried again.")
+
+
+@payouts_app.command()
+def redirect(
+    payout_id: PayoutId,
+    destination: Annotated[str, typer.Argument(help="a Lightning address or an LNURL")],
+) -> None:
+    """Send a payout somewhere else. One that is in flight must first come back."""
+
+    async def elsewhere(parts: Parts) -> None:
+        await _redirect(parts, await _owed(parts, payout_id), destination)
+
+    _at_the_books(elsewhere)
+    print(f"It goes to {destination}.")
+
+
+async def _owed(parts: Parts, payout_id: str) -> Row:
+    row = await payout_rows.get(parts.db, payout_id)
+    if row is None:
+        fail(f"there is no payout {payout_id}")
+    if row["state"] == PayoutState.IN_FLIGHT:
+        fail("it is in flight: the rail is asked what became of it, and it is never sent twice")
+    if row["state"] == PayoutState.PAID:
+        fail("it is paid")
+    return row
+
+
+async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
+    destination = parts.destinations.parse(refund_to)
+    if isinstance(destination, BadDestination):
+        fail(destination.sentence)
+    text, now = destination.text, parts.clock()
+    told = await parts.db.run(
+        "redirect_payout", lambda tx: parts.shell.redirect_payout(tx, row["id"], text, now)
+    )
+    if not isinstance(told, Applied):
+        fail("it was sent at this moment, and is not sent twice")
+
+
+# ------------------------------------------------------------------ verify
+
+
+@app.command()
+def verify(
+    receipt: Annotated[Path, typer.Argument(help="a receipt as it was served, or its JWS alone")],
+    jwks: Annotated[
+        str | None, typer.Option(help="keys: a file, or a URL; else those of BOLTWORK_URL")
+    ] = None,
+    url: Annotated[str, typer.Option(envvar="BOLTWORK_URL")] = "http://127.0.0.1:8402",
+) -> None:
+    """Check a receipt and print what it says. Exit code 1 when it is not genuine."""
+    try:
+        document = receipt.read_bytes()
+    except OSError as error:
+        fail(f"{receipt} can't be read: {error.strerror}")
+    try:
+        said = check(document, _keys(jwks or url.rstrip("/") + JWKS_PATH))
+    except NotGenuine as wrong:
+        fail(f"NOT genuine. {wrong}")
+    for line in lines(said):
+        print(line)
+    print("Genuine: one of the keys given signed just this.")
+
+
+def _keys(where: str) -> list[PublicKey]:
+    if where.startswith(("http://", "https://")):
+        given = run(_fetched(where))
+    else:
+        try:
+            given = parse_object(Path(where).read_bytes())
+        except (OSError, BadInput) as error:
+            fail(f"the keys in {where} can't be read: {error}")
+    keys = keys_in(given)
+    if not keys:
+        fail(f"there is no key for receipts in {where}")
+    return keys
+
+
+async def _fetched(url: str) -> dict[str, Any]:
+    try:
+        async with Client(url, timeout_s=10) as client:
+            return await client.call("GET", url)
+    except (Refused, httpx2.TransportError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        fail(f"no keys from {url} ({reason}): give a file of them with --jwks")

@@ -1,0 +1,52 @@
+"""What every command does: read the settings, find the database, run to the end.
+
+Whatever goes wrong is one sentence on standard error, and an exit code.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import Any, NoReturn
+
+import typer
+import uvloop
+from pydantic import ValidationError
+
+from app import serving
+from app.settings import Settings
+from db.embedded import EmbeddedPostgresError
+from db.engine import DatabaseAway
+
+
+def fail(sentence: str, code: int = 1) -> NoReturn:
+    """End the command with a sentence."""
+    print(f"boltwork: {sentence}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def read_settings() -> Settings:
+    """Return the settings, or end with what is wrong with each of them."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            where = ".".join(str(part) for part in problem["loc"])
+            print(f"boltwork: {where} {problem['msg']}".replace("  ", " "), file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@contextlib.contextmanager
+def database(settings: Settings, *, shared: bool = False) -> Iterator[str]:
+    """Yield the URL of a migrated Postgres, as `serving.database` does."""
+    try:
+        with serving.database(settings, shared=shared) as url:
+            yield url
+    except (EmbeddedPostgresError, serving.CannotListen, DatabaseAway) as error:
+        fail(str(error))

@@ -1,0 +1,201 @@
+"""The commands for the books, run beside a living server as an operator runs them."""
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.client import Client
+from db.embedded import running_url
+from tests.messages_server import CLIENT_KEY, MessagesServer
+from tests.server_process import COMMAND, ServerProcess
+from tests.test_commands import run
+
+
+@dataclass
+class Desk:
+    """A running instance in which one job was bought, and the operator's terminal."""
+
+    server: ServerProcess
+    job: dict[str, Any]
+
+    @property
+    def database_url(self) -> str:
+        """The database of the running server."""
+        url = running_url(self.server.folder)
+        assert url is not None
+        return url
+
+    @property
+    def owed(self) -> str:
+        """The id of the job's only payout."""
+        return f"{self.job['jobId']}:surplus"
+
+    async def says(self, *words: str, code: int = 0) -> str:
+        """Run `boltwork …`; return what it printed, after a look at its exit code."""
+        done = await self.run(*words)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    async def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `boltwork …` on the server's data folder."""
+        here = {"BOLTWORK_DATA": str(self.server.folder), "BOLTWORK_URL": self.server.url}
+        return await asyncio.to_thread(run, str(COMMAND), *words, **here)
+
+    def tamper(self, statement: str) -> None:
+        """Do what a person with SQL can do."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute("SET session_replication_role = replica")
+            assert connection.execute(statement.encode()).rowcount > 0
+
+
+@pytest.fixture
+async def desk(server: ServerProcess, messages_server: MessagesServer) -> AsyncIterator[Desk]:
+    """A complete job, whose surplus is owed."""
+    server.environment |= {
+        "ANTHROPIC_API_KEY": CLIENT_KEY,
+        "ANTHROPIC_BASE_URL": messages_server.url,
+        "EVAL_MODEL": "claude-haiku-4-5",
+        "WORK_MODEL": "claude-haiku-4-5",
+    }
+    await asyncio.to_thread(server.start)
+    async with Client(server.url) as client:
+        job = await client.create("hello")
+        await client.stub_pay(job["evalInvoice"]["paymentHash"])
+        async for job in client.watch(job["jobId"]):
+            if "workInvoice" in job:
+                await client.stub_pay(job["workInvoice"]["paymentHash"])
+    assert job["state"] == "complete"
+    yield Desk(server, job)
+
+
+async def test_the_ledger_shows_accounts_and_the_entries_of_a_job(desk: Desk) -> None:
+    """Plain lines and JSON, amounts in msat; a job that nothing was paid for is said so."""
+    owed_msat = desk.job["costLedger"]["refundAmountSats"] * 1000
+    accounts = await desk.says("ledger")
+    assert f"refund:{desk.owed}" in accounts and f" {owed_msat} msat" in accounts
+    told = json.loads(await desk.says("ledger", "--json"))
+    balances = {each["account"]: each["balanceMsat"] for each in told["accounts"]}
+    assert balances[f"refund:{desk.owed}"] == owed_msat
+    assert balances["rail:lightning"] == owed_msat + sum(
+        balances[name] for name in ("revenue:eval", "revenue:work")
+    )
+    entries = await desk.says("ledger", desk.job["jobId"])
+    assert f"job:{desk.job['jobId']}:charged" in entries and f"-{owed_msat}" in entries
+    told = json.loads(await desk.says("ledger", desk.job["jobId"], "--json"))
+    assert len(told["entries"]) == 4
+    for entry in told["entries"]:
+        assert sum(leg["amountMsat"] for leg in entry["postings"]) == 0
+    assert "know nothing" in await desk.says("ledger", "0" * 32, code=1)
+
+
+async def test_reconcile_names_what_is_wrong(desk: Desk) -> None:
+    """Exit code 0 while the books are right; 1 with invariant and account when they are not."""
+    right = await desk.says("reconcile")
+    assert "invariants 1 to 8 hold" in right and "to the msat" in right
+    desk.tamper(f"UPDATE account SET balance = balance + 1 WHERE name = 'refund:{desk.owed}'")
+    wrong = await desk.says("reconcile", code=1)
+    assert f"invariant 1: refund:{desk.owed}: the balance kept is" in wrong
+    assert f"invariant 7: refund:{desk.owed}: it holds" in wrong
+    told = json.loads(await desk.says("reconcile", "--json", code=1))
+    assert {"invariant": 7, "who": f"refund:{desk.owed}"}.items() <= told["findings"][-1].items()
+    desk.tamper(f"UPDATE account SET balance = balance - 1 WHERE name = 'refund:{desk.owed}'")
+    await desk.says("reconcile")
+    desk.tamper("DELETE FROM entry WHERE key LIKE '%:charged'")
+    wrong = await desk.says("reconcile", code=1)
+    assert f"invariant 6: job:{desk.job['jobId']}:charged: an entry of this key" in wrong
+    assert f"invariant 1: job:{desk.job['jobId']}: " in wrong
+
+
+async def test_a_rail_that_differs_can_be_explained(desk: Desk) -> None:
+    """Money that somebody took is found; once its reason is written down, it is compared anew."""
+    await desk.says("reconcile")
+    store = desk.server.folder / "stub.sqlite3"
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE receipts SET amount_msat = amount_msat - 2000 WHERE seq = 1")
+    connection.close()
+    assert "invariant 3: rail stub: it holds 2000 msat less" in await desk.says("reconcile", code=1)
+    assert "to the msat" in await desk.says("reconcile", "--accept", "taken out by its owner")
+    with psycopg.connect(desk.database_url) as database:
+        rows = database.execute("SELECT beyond_msat, reason FROM rail_baseline ORDER BY number")
+        assert rows.fetchall() == [(0, "first seen"), (-2000, "taken out by its owner")]
+
+
+async def test_payouts_are_shown_and_go_elsewhere(desk: Desk) -> None:
+    """Owed ones are listed; one is sent to another destination, and what can't be is refused."""
+    shown = await desk.says("payouts")
+    assert f"owed       {desk.owed}" in shown and "nobody has named a destination" in shown
+    [row] = json.loads(await desk.says("payouts", "--json"))["payouts"]
+    assert (row["id"], row["standing"], row["refundTo"]) == (desk.owed, "owed", None)
+    assert row["amountMsat"] == desk.job["costLedger"]["refundAmountSats"] * 1000
+    assert "redirect" in await desk.says("payouts", "retry", desk.owed, code=1)
+    assert "no payout nowhere" in await desk.says("payouts", "retry", "nowhere", code=1)
+    refused = await desk.says("payouts", "redirect", desk.owed, "not a destination", code=1)
+    assert refused.startswith("boltwork: ")
+    went = await desk.says("payouts", "redirect", desk.owed, "me@unknown.example")
+    assert "me@unknown.example" in went
+    [row] = json.loads(await desk.says("payouts", "--json"))["payouts"]
+    assert row["refundTo"] == "me@unknown.example"
+    desk.tamper("UPDATE payout SET failures = 3")
+    assert f"stuck      {desk.owed}" in await desk.says("payouts")
+    await desk.says("payouts", "retry", desk.owed)
+    [row] = json.loads(await desk.says("payouts", "--json"))["payouts"]
+    assert row["standing"] == "owed" and row["failures"] == 0
+
+
+async def test_a_payout_that_is_paid_or_in_flight_is_left_alone(desk: Desk) -> None:
+    """Neither is sent again; when all are paid, that is said."""
+    async with Client(desk.server.url) as client:
+        await client.call("POST", "/api/dev/stub/faults", json={"call": "pay", "fault": "pending"})
+        invoice = await client.stub_invoice(desk.job["costLedger"]["refundAmountSats"])
+        assert (await client.refund(desk.job["jobId"], invoice))["ok"] is False
+        assert f"in_flight  {desk.owed}" in await desk.says("payouts")
+        assert "never sent twice" in await desk.says("payouts", "retry", desk.owed, code=1)
+        assert "to the msat" in await desk.says("reconcile")  # the stub deducts what has settled
+        await client.call("DELETE", "/api/dev/stub/faults")
+        while (await client.show(desk.job["jobId"]))["costLedger"]["refundState"] != "paid":
+            await asyncio.sleep(0.2)  # the poll of a final job does not hold
+    assert "Every payout is paid." in await desk.says("payouts")
+    elsewhere = ("payouts", "redirect", desk.owed, "me@unknown.example")
+    assert "it is paid" in await desk.says(*elsewhere, code=1)
+    await desk.says("reconcile")
+
+
+async def test_verify_checks_a_receipt_without_the_server(desk: Desk) -> None:
+    """With a saved set of keys, or the instance's own; one byte changed says no, exit code 1."""
+    receipt, jwks = desk.server.folder / "receipt.json", desk.server.folder / "jwks.json"
+    async with Client(desk.server.url) as client:
+        served = await client.call("GET", f"/api/jobs/{desk.job['jobId']}/receipt")
+        jwks.write_text(json.dumps(await client.call("GET", "/.well-known/jwks.json")))
+    receipt.write_text(json.dumps(served))
+    told = await desk.says("verify", str(receipt))
+    assert f"job {desk.job['jobId']}: complete" in told and "Genuine" in told
+    shown = desk.server.url + "/.well-known/jwks.json"
+    assert await desk.says("verify", str(receipt), "--jwks", shown) == told
+    await asyncio.to_thread(desk.server.stop)
+    assert await desk.says("verify", str(receipt), "--jwks", str(jwks)) == told
+    assert "--jwks" in await desk.says("verify", str(receipt), code=1)
+    compact = desk.server.folder / "compact"
+    compact.write_text(served["receipt"])
+    assert await desk.says("verify", str(compact), "--jwks", str(jwks)) == told
+    paid = str(served["payload"]["paidMsat"])
+    receipt.write_text(json.dumps(served).replace(paid, paid[:-1] + "1"))
+    assert "NOT genuine" in await desk.says("verify", str(receipt), "--jwks", str(jwks), code=1)
+    for missing in ("nothing.json", str(desk.server.folder)):
+        assert "can't be read" in await desk.says("verify", missing, code=1)
+        wrong = ("verify", str(compact), "--jwks", missing)
+        assert "can't be read" in await desk.says(*wrong, code=1)
+
+
+async def test_the_books_can_be_looked_at_while_nothing_runs(desk: Desk) -> None:
+    """After the server has stopped, the commands start its database for themselves."""
+    await asyncio.to_thread(desk.server.stop)
+    assert "invariants 1 to 8 hold" in await desk.says("reconcile")
+    assert f"refund:{desk.owed}" in await desk.says("ledger")

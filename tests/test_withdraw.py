@@ -1,0 +1,223 @@
+"""LNURL-withdraw: one code to scan, one payment, and nothing that a claim would not be allowed."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from db import ledger
+from payments.lnurl import decode
+from payments.stub import StubRail
+from pricing.money import Msat
+from tests.house_fixtures import Instance, instance_of
+from tests.lnbits_server import LnbitsServer
+from tests.pay_server import invoice
+from tests.refund_fixtures import bought, until_refund
+from tests.scripted_agent import ScriptedAgent
+
+
+async def failed(house: Instance) -> tuple[dict[str, Any], str]:
+    """Return a job that owes its work payment back, and the URL behind the refund's code."""
+    job = await house.to_end("BREAK-WORK")
+    url = decode(job["refunds"][0]["lnurlWithdraw"])
+    assert url is not None
+    return job, url
+
+
+async def scan(house: Instance, url: str) -> dict[str, Any]:
+    """Return what a wallet finds at a URL, on this server whatever its public name."""
+    answer = await house.http.get(urlsplit(url).path)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "*"
+    return dict(answer.json())
+
+
+async def call(house: Instance, callback: str, **query: Any) -> dict[str, Any]:
+    """Return what the callback answers to a wallet."""
+    answer = await house.http.get(urlsplit(callback).path, params=query)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def make(house: Instance, amount_msat: int) -> str:
+    """Return an invoice of the buyer's wallet."""
+    rail = house.parts.rail
+    assert isinstance(rail, StubRail)
+    return (await rail.buyer_invoice(Msat(amount_msat), "mine", 600)).bolt11
+
+
+async def test_a_refund_is_withdrawn_by_scanning_its_code(instance: Instance) -> None:
+    """The offer has the keys of LUD-03 and no other; the payment follows; a second use is over."""
+    job, url = await failed(instance)
+    sats = job["refunds"][0]["amountSats"]
+    assert job["refunds"][0]["lnurlWithdraw"].isupper()
+    assert url.startswith(f"{instance.url}/api/lnurl/withdraw/{job['jobId']}/")
+    offer = await scan(instance, url)
+    assert set(offer) == {
+        "tag", "callback", "k1", "defaultDescription", "minWithdrawable", "maxWithdrawable",
+    }  # fmt: skip
+    assert offer["tag"] == "withdrawRequest"
+    assert offer["minWithdrawable"] == offer["maxWithdrawable"] == sats * 1000
+    assert "?" not in offer["callback"] and offer["callback"].startswith(f"{url}/")
+    mine = await make(instance, sats * 1000)
+    assert await call(instance, offer["callback"], k1=offer["k1"], pr=mine) == {"status": "OK"}
+    job = await until_refund(instance, job["jobId"], refundState="paid", attempts=1)
+    assert "lnurlWithdraw" not in job["refunds"][0]
+    for pr in (mine, await make(instance, sats * 1000)):
+        again = await call(instance, offer["callback"], k1=offer["k1"], pr=pr)
+        assert again == {"status": "ERROR", "reason": "This refund was paid already."}
+    assert await scan(instance, url) == {
+        "status": "ERROR",
+        "reason": "This refund was paid already.",
+    }
+    rail_msat = await ledger.balance(instance.parts.db, "rail:lightning")
+    assert rail_msat == await instance.parts.rail.balance_msat()
+
+
+@pytest.mark.parametrize("wrong", ["k1", "no k1", "no pr", "amount", "ours", "network", "garbage"])
+async def test_a_wrong_callback_is_an_error_and_pays_nothing(
+    instance: Instance, wrong: str
+) -> None:
+    """What a claim would be refused for, a withdrawal is; the refund stays owed."""
+    job, url = await failed(instance)
+    offer = await scan(instance, url)
+    amount_msat = offer["maxWithdrawable"]
+    query = {"k1": offer["k1"], "pr": await make(instance, amount_msat)}
+    if wrong == "k1":
+        query["k1"] = "0" * 64
+    elif wrong in ("no k1", "no pr"):
+        del query[wrong.removeprefix("no ")]
+    elif wrong == "ours":
+        query["pr"] = (await instance.create())["evalInvoice"]["paymentRequest"]
+    else:
+        query["pr"] = {
+            "amount": await make(instance, amount_msat + 1000),
+            "network": invoice(amount_msat, network="bc"),
+            "garbage": "lnbcrt1\x00\xff",
+        }[wrong]
+    said = await call(instance, offer["callback"], **query)
+    assert said["status"] == "ERROR" and set(said) == {"status", "reason"}
+    told = await instance.job(job["jobId"])
+    assert (told["refunds"][0]["attempts"], told["refunds"][0]["refundState"]) == (0, "pending")
+
+
+@pytest.mark.parametrize(
+    "which", ["surplus", "work-overpaid", "%00", "x" * 500, "é", "undone:", "-"]
+)
+async def test_there_is_nothing_to_withdraw_where_nothing_is_owed(
+    instance: Instance, which: str
+) -> None:
+    """Any other address answers an error of LNURL, offer and callback alike."""
+    job, _ = await failed(instance)
+    for job_id in (job["jobId"], "0" * 32, "x"):
+        path = f"/api/lnurl/withdraw/{job_id}/{which}"
+        for each in (path, f"{path}/callback?k1=1&pr=lnbc1"):
+            answer = await instance.http.get(each)
+            assert answer.status_code == 200
+            assert answer.json()["status"] == "ERROR", answer.text
+
+
+async def test_a_head_pays_nothing(instance: Instance) -> None:
+    """Whoever only looks at a callback changes nothing."""
+    job, url = await failed(instance)
+    offer = await scan(instance, url)
+    query = {"k1": offer["k1"], "pr": await make(instance, offer["maxWithdrawable"])}
+    answer = await instance.http.head(urlsplit(offer["callback"]).path, params=query)
+    assert answer.status_code == 200
+    assert (await instance.job(job["jobId"]))["refunds"][0]["attempts"] == 0
+
+
+async def test_fifty_wallets_at_once_withdraw_once(instance: Instance) -> None:
+    """Fifty invoices for one code, and as many claims: one payment."""
+    job, url = await failed(instance)
+    offer = await scan(instance, url)
+    mine = [await make(instance, offer["maxWithdrawable"]) for _ in range(50)]
+    claims = [
+        instance.post(f"/api/jobs/{job['jobId']}/refund", {"invoice": bolt11})
+        for bolt11 in mine[:25]
+    ]
+    calls = [call(instance, offer["callback"], k1=offer["k1"], pr=bolt11) for bolt11 in mine[25:]]
+    answers = await asyncio.gather(*calls, *claims)
+    taken = [
+        answer
+        for answer in answers
+        if answer == {"status": "OK"}
+        or (isinstance(answer, httpx2.Response) and answer.status_code in (200, 202))
+    ]
+    assert len(taken) == 1
+    await until_refund(instance, job["jobId"], refundState="paid", attempts=1)
+    rows = await instance.parts.db.read_all("SELECT outcome FROM payout_attempt")
+    assert [row["outcome"] for row in rows] == ["settled"]
+
+
+# ------------------------------------------------------------------------ what the code holds
+
+
+@pytest.mark.parametrize(
+    ("host", "begins"),
+    [
+        ("pay.example.org", "https://pay.example.org/api/"),
+        ("pay.example.org:8443", "https://pay.example.org:8443/api/"),
+        ("127.0.0.1:8402", "http://127.0.0.1:8402/api/"),
+        ("[::1]:8402", "http://[::1]:8402/api/"),
+        ("abcdef.onion", "http://abcdef.onion/api/"),
+        ("127.0.0.1.example.org", "https://127.0.0.1.example.org/api/"),
+    ],
+)
+async def test_a_code_leads_where_its_reader_asked(
+    instance: Instance, host: str, begins: str
+) -> None:
+    """Without PUBLIC_URL it is the Host of the request; https wherever wallets demand it."""
+    job, _ = await failed(instance)
+    answer = await instance.http.get(f"/api/jobs/{job['jobId']}", headers={"Host": host})
+    url = decode(answer.json()["refunds"][0]["lnurlWithdraw"])
+    assert url is not None and url.startswith(begins)
+
+
+async def test_an_odd_host_gets_no_code(instance: Instance) -> None:
+    """A Host that is none is not written into a code."""
+    job, _ = await failed(instance)
+    path = f"/api/jobs/{job['jobId']}"
+    answer = await instance.http.get(path, headers={"Host": "x.org/evil?"})
+    assert "lnurlWithdraw" not in answer.json()["refunds"][0]
+
+
+async def test_the_operator_says_how_we_are_reached(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> None:
+    """With PUBLIC_URL set, codes and callbacks hold that, whatever the Host."""
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, PUBLIC_URL="https://work.example.org"
+    ) as house:
+        _, url = await failed(house)
+        assert url.startswith("https://work.example.org/api/lnurl/withdraw/")
+        offer = await scan(house, url)
+        assert offer["callback"] == f"{url}/callback"
+
+
+# ---------------------------------------------------------------------- for real, through LNbits
+
+
+async def test_a_real_wallet_withdraws_a_refund(
+    lenient_on_lnbits: Instance, lnbits: LnbitsServer
+) -> None:
+    """LNbits scans the code with its own LNURL library and receives the sats; once."""
+    job = await bought(lenient_on_lnbits, lnbits)
+    [refund] = job["refunds"]
+    before = await lnbits.balance_msat(lnbits.buyer)
+    ours = await lnbits.balance_msat(lnbits.us)
+    offer = await lnbits.scan(lnbits.buyer, refund["lnurlWithdraw"])
+    incoming = await lnbits.withdraw(lnbits.buyer, offer)
+    assert incoming["extra"]["lnurl_response"] is True, incoming
+    await until_refund(lenient_on_lnbits, job["jobId"], refundState="paid", attempts=1)
+    sats = refund["amountSats"]
+    assert await lnbits.balance_msat(lnbits.buyer) == before + sats * 1000
+    assert await lnbits.balance_msat(lnbits.us) == ours - sats * 1000
+    again = await lnbits.withdraw(lnbits.buyer, offer)
+    assert "paid already" in again["extra"]["lnurl_response"]
+    with pytest.raises(RuntimeError, match="paid already"):
+        await lnbits.scan(lnbits.buyer, refund["lnurlWithdraw"])
+    assert await lnbits.balance_msat(lnbits.buyer) == before + sats * 1000
