@@ -86,7 +86,9 @@ class Edge:
             answers, seconds = _meters(route, status)
             answers.inc()
             seconds.observe(took_s)
-            log.info(
+            # Polls that go well are nearly all there is, and nobody's news.
+            tell = log.debug if scope["method"] == "GET" and status < 400 else log.info
+            tell(
                 "answered",
                 request_id=request_id,
                 method=scope["method"],

@@ -1,13 +1,14 @@
 """What handlers do together: price an evaluation, wait for a change, bring a job forward."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from app.errors import unavailable
 from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
+from app.remembered import Remembered
 from db import jobs
 from db.engine import Row
 from pricing.money import BtcPrice, Msat, sats_to_msat
@@ -25,6 +26,7 @@ class House:
     parts: Parts
     keeper: Keeper
     loops: Loops
+    remembered: Remembered = field(default_factory=Remembered)
 
     async def price(self) -> BtcPrice:
         """Return the bitcoin price, or refuse with 503: there is no guess."""

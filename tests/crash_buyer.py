@@ -30,6 +30,7 @@ class Buyer:
     def __init__(self, side: Side, books: Books, clock: MovableClock) -> None:
         self.side, self.books, self.clock = side, books, clock
         self.url = ""
+        self.key = "the-buyers"
         self.done: set[str] = set()  # what must not be done a second time
         self._job_id = ""
         self._http = httpx2.AsyncClient(timeout=30, trust_env=False)
@@ -52,7 +53,7 @@ class Buyer:
         body = {"request": request, **more}
         for _ in range(40):
             answer = await self.call(
-                "POST", "/api/jobs", json=body, headers={"Idempotency-Key": "the-buyers"}
+                "POST", "/api/jobs", json=body, headers={"Idempotency-Key": self.key}
             )
             if answer.status_code == 201:
                 made: Json = answer.json()
@@ -78,8 +79,10 @@ class Buyer:
 
     async def until(self, reached: Callable[[Json], bool]) -> Json:
         """Wait until the job has come so far."""
-        etag = ""
+        etag, job = "", Json()
         for _ in range(200):
+            if job.get("state") in FINAL:
+                await asyncio.sleep(0.1)  # the poll of a final job does not hold
             answer = await self.call(
                 "GET",
                 f"/api/jobs/{self._job_id}",
@@ -89,11 +92,9 @@ class Buyer:
             if answer.status_code == 304:
                 continue
             assert answer.status_code == 200, answer.text
-            job: Json = answer.json()
+            job = answer.json()
             if reached(job):
                 return job
-            if job["state"] in FINAL:
-                await asyncio.sleep(0.1)  # the poll of a final job does not hold
             etag = answer.headers["etag"]
         raise AssertionError(f"the job stays {job['state']}")
 

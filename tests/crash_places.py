@@ -21,6 +21,7 @@ BEFORE_AND_AFTER = ("before", "after")
 SEAMS = {
     "Rail": (ROOT / "payments" / "rail.py", "ProbedRail"),
     "Agent": (ROOT / "app" / "agents" / "agent.py", "ProbedAgent"),
+    "Destinations": (ROOT / "app" / "parts.py", "ProbedDestinations"),
     "Oracle": (ROOT / "pricing" / "oracle.py", "ProbedOracle"),
 }
 CALLS_NOBODY = {"close", "status"}

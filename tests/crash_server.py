@@ -5,25 +5,26 @@ parts: the agent is scripted, the price is fixed, and the clock can be moved whi
 """
 
 import asyncio
-import contextlib
 import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import psutil
 import uvloop
 
 from app import logs
 from app.main import build, make_parts, utc_now
 from app.serving import listening
 from app.settings import Settings
+from db.engine import Probe
 from tests.house_fixtures import fixed_oracle
 from tests.scripted_agent import ScriptedAgent
 
@@ -70,19 +71,22 @@ class ForkedServer:
             "WORKER_DEAD_AFTER_S": "1",
             "DATABASE_POOL": "2",
             "WORKER_CONCURRENCY": "4",
+            "ALLOW_PRIVATE_DESTINATIONS": "true",
             **environment,
         }
         self.clock = MovableClock(folder / "clock")
         self.url = ""
         self._process: ForkServerProcess | None = None
 
-    async def start(self, crash_at: str = "") -> None:
-        """Start it; `url` is empty when it died before it listened."""
+    async def start(self, crash_at: str = "", pause_at: str = "", worker: bool = True) -> None:
+        """Start it; `url` is empty when it died before it listened.
+
+        At `crash_at` it ends, and at `pause_at` it stops until it is sent SIGCONT.
+        """
         ours, theirs = _context.Pipe(duplex=False)
         environment = {**self.environment, "BOLTWORK_CRASH_AT": crash_at}
-        process = _context.Process(
-            target=_serve, args=(self.folder, self.database_url, environment, theirs), daemon=True
-        )
+        start = _Start(self.folder, self.database_url, environment, pause_at, worker)
+        process = _context.Process(target=_serve, args=(start, theirs), daemon=True)
         self._process = process
         process.start()  # in this thread only: it also asks all its siblings how they ended
         theirs.close()
@@ -100,6 +104,19 @@ class ForkedServer:
         """The process id."""
         assert self._process is not None and self._process.pid is not None
         return self._process.pid
+
+    async def stopped(self, within_s: float) -> bool:
+        """Say whether it stands still, waiting for that a while."""
+        until_s = time.monotonic() + within_s
+        while time.monotonic() < until_s:
+            if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED:
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     async def exit_code(self, within_s: float) -> int | None:
         """Return how it ended; None when it still runs after that time."""
@@ -126,29 +143,50 @@ class ForkedServer:
         return path.read_text() if path.exists() else ""
 
 
-def _serve(folder: Path, database_url: str, environment: dict[str, str], ready: Connection) -> None:
+def pause_at(where: str) -> Probe:
+    """Return a probe at which the process stands still, at the n-th passing of a place."""
+    place, _, number = where.partition("#")
+    left = [int(number or 1)]
+
+    def passing(name: str) -> None:
+        if name == place:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+    return passing
+
+
+@dataclass(frozen=True)
+class _Start:
+    folder: Path
+    database_url: str
+    environment: dict[str, str]
+    pause_at: str
+    worker: bool
+
+
+def _serve(start: _Start, ready: Connection) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with (folder / "server.log").open("a") as log:
+    with (start.folder / "server.log").open("a") as log:
         os.dup2(log.fileno(), 2)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(_run(folder, database_url, environment, ready))
-    sys.exit(0)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(start, ready))
 
 
-async def _run(
-    folder: Path, database_url: str, environment: dict[str, str], ready: Connection
-) -> None:
-    clock = MovableClock(folder / "clock")
-    settings = Settings.model_validate(environment)
+async def _run(start: _Start, ready: Connection) -> None:
+    clock = MovableClock(start.folder / "clock")
     logs.configure("info")
     parts = make_parts(
-        settings, database_url, agent=ScriptedAgent(), oracle=fixed_oracle(clock), clock=clock
+        Settings.model_validate(start.environment),
+        start.database_url,
+        agent=ScriptedAgent(),
+        oracle=fixed_oracle(clock),
+        clock=clock,
+        passing=pause_at(start.pause_at) if start.pause_at else None,
     )
-    async with listening(build(parts), "127.0.0.1", 0) as url:
+    async with listening(build(parts, worker=start.worker), "127.0.0.1", 0) as url:
         ready.send(url)
         ready.close()
         await asyncio.Event().wait()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sqlite3
-import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from app.client import Client
 from db.embedded import running_url
 from tests.messages_server import CLIENT_KEY, MessagesServer
 from tests.server_process import COMMAND, ServerProcess
+from tests.terminal_process import Terminal
 from tests.test_commands import run
 
 
@@ -24,6 +24,7 @@ class Desk:
 
     server: ServerProcess
     job: dict[str, Any]
+    terminal: Terminal
 
     @property
     def database_url(self) -> str:
@@ -39,15 +40,9 @@ class Desk:
 
     async def says(self, *words: str, code: int = 0) -> str:
         """Run `boltwork …`; return what it printed, after a look at its exit code."""
-        done = await self.run(*words)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    async def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `boltwork …` on the server's data folder."""
-        here = {"BOLTWORK_DATA": str(self.server.folder), "BOLTWORK_URL": self.server.url}
-        return await asyncio.to_thread(run, str(COMMAND), *words, **here)
+        ended, printed = await asyncio.to_thread(self.terminal.run, *words)
+        assert ended == code, printed
+        return printed
 
     def tamper(self, statement: str) -> None:
         """Do what a person with SQL can do."""
@@ -67,13 +62,15 @@ async def desk(server: ServerProcess, messages_server: MessagesServer) -> AsyncI
     }
     await asyncio.to_thread(server.start)
     async with Client(server.url) as client:
-        job = await client.create("hello")
-        await client.stub_pay(job["evalInvoice"]["paymentHash"])
-        async for job in client.watch(job["jobId"]):
+        made = await client.create("hello")
+        await client.stub_pay(made["evalInvoice"]["paymentHash"])
+        async for job in client.watch(made["jobId"]):
             if "workInvoice" in job:
                 await client.stub_pay(job["workInvoice"]["paymentHash"])
     assert job["state"] == "complete"
-    yield Desk(server, job)
+    here = {"BOLTWORK_DATA": str(server.folder), "BOLTWORK_URL": server.url}
+    with Terminal(**here) as terminal:
+        yield Desk(server, job, terminal)
 
 
 async def test_the_ledger_shows_accounts_and_the_entries_of_a_job(desk: Desk) -> None:
@@ -197,5 +194,7 @@ async def test_verify_checks_a_receipt_without_the_server(desk: Desk) -> None:
 async def test_the_books_can_be_looked_at_while_nothing_runs(desk: Desk) -> None:
     """After the server has stopped, the commands start its database for themselves."""
     await asyncio.to_thread(desk.server.stop)
-    assert "invariants 1 to 8 hold" in await desk.says("reconcile")
+    here = {"BOLTWORK_DATA": str(desk.server.folder)}
+    done = await asyncio.to_thread(run, str(COMMAND), "reconcile", **here)
+    assert done.returncode == 0 and "invariants 1 to 8 hold" in done.stdout, done.stderr
     assert f"refund:{desk.owed}" in await desk.says("ledger")

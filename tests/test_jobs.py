@@ -171,3 +171,20 @@ async def test_an_estimate_is_free_and_keeps_its_word(instance: Instance) -> Non
     job = await instance.to_work_invoice("hello")
     assert job["workInvoice"]["amountSats"] <= estimate.json()["workSats"]
     assert "fixed" in job["pricingBreakdown"]["priceNote"]
+
+
+async def test_an_answer_from_memory_is_never_stale(instance: Instance) -> None:
+    """A job that has ended is answered from memory only while Postgres says it is the same."""
+    job = await instance.to_end("BREAK-WORK")
+    path = f"/api/jobs/{job['jobId']}"
+    owed = job["refunds"][0]["amountSats"]
+    mine = await instance.post("/api/dev/stub/invoice", {"amountSats": owed})
+    await instance.post(f"{path}/refund", {"invoice": mine.json()["paymentRequest"]})
+    first, second = await instance.http.get(path), await instance.http.get(path)
+    assert first.json() == second.json() and first.headers["etag"] == second.headers["etag"]
+    assert second.json()["refunds"][0]["refundState"] == "paid"
+    same = await instance.http.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert same.status_code == 304
+    async with instance.parts.db.reads.connection() as connection:
+        await connection.execute("UPDATE job SET version = version + 1, error = 'changed'")
+    assert (await instance.http.get(path)).json()["errorMessage"] == "changed"

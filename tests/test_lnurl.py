@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from payments import lnurl
 from payments.bolt11 import Invoice
@@ -94,6 +96,22 @@ def test_what_can_not_be_a_destination_is_told_why(text: str, says: str) -> None
     destination = parse(text)
     assert isinstance(destination, BadDestination), destination
     assert says in destination.sentence and destination.sentence.endswith(".")
+
+
+pieces = st.sampled_from(
+    ["https://", "lnurlp://", "lightning:", "LNURL1", "you@", "example.org", "[::1]", ":443", "/?#"]
+)
+
+
+@given(st.text() | st.lists(pieces | st.text(max_size=5)).map("".join))
+def test_any_text_is_a_destination_or_is_told_why_not(text: str) -> None:
+    """Nothing that somebody writes makes the reading of it fail; what is kept is plain ASCII."""
+    destination = parse(text)
+    if isinstance(destination, Destination):
+        assert destination.url.startswith("https://") and destination.text.isascii()
+        assert destination.text.isprintable() and parse(destination.text) == destination
+    else:
+        assert destination.sentence.endswith(".")
 
 
 def test_the_longest_destination_is_read() -> None:

@@ -49,6 +49,8 @@ def test_production_refuses_the_stub_rail() -> None:
         ("INVOICE_EXPIRY_S", "5"),
         ("MARGIN_PCT", "-1"),
         ("BOLTWORK_ENV", "staging"),
+        ("PUBLIC_URL", "example.org"),
+        ("PUBLIC_URL", "https://example.org/path"),
         ("LNBITS_URL", "http://127.0.0.1:5000"),
     ],
 )
@@ -56,6 +58,14 @@ def test_a_wrong_setting_is_refused(name: str, value: str) -> None:
     """A setting out of its range, or without the one it goes with, stops the start."""
     with pytest.raises(ValidationError, match=r"."):
         Settings.model_validate({name: value})
+
+
+def test_production_keeps_this_machine_closed() -> None:
+    """In production no refund destination can lead to this machine."""
+    real = {"BOLTWORK_ENV": "production", "LNBITS_URL": "http://x", "LNBITS_API_KEY": "y"}
+    assert Settings.model_validate(real).allow_private_destinations is False
+    with pytest.raises(ValidationError, match="leave it out in production"):
+        Settings.model_validate(real | {"ALLOW_PRIVATE_DESTINATIONS": "true"})
 
 
 def test_secrets_do_not_show() -> None:

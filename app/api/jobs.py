@@ -15,6 +15,7 @@ from app.house import House
 from app.links import base_url, withdraw_code
 from app.orders import Name, Order, place
 from app.refunds import Claimed, Directed, claim_refund, destination_of, name_destination
+from app.remembered import Answer
 from app.shapes import Body, RequestText, moment, stored_breakdown
 from app.wire import BadInput, json_response, parse, read_body
 from db import jobs
@@ -84,20 +85,38 @@ async def show(request: Request) -> Response:
     house: House = request.app.state.house
     job_id = job_id_of(request)
     wait_s = _wait(request)
-    row = await _view(house, job_id)
     asked = request.headers.get("if-none-match")
-    current = asked is None or _names(asked, row)
+    ended = await _ended(house, job_id, asked)
+    if ended is not None:
+        return ended
+    row = await _view(house, job_id)
+    current = asked is None or _names(asked, row["version"])
     if wait_s and not JOB.final(JobState(row["state"])) and current:
         row = await house.wait_for_change(job_id, row["version"], wait_s) or row
     else:
         row = await house.nudged(row)
     state = JobState(row["state"])
-    headers = {"ETag": _etag(row)}
+    headers = {"ETag": _etag(row["version"])}
     if state in RETRY_AFTER_S:
         headers["Retry-After"] = str(RETRY_AFTER_S[state])
-    if asked is not None and _names(asked, row):
+    if asked is not None and _names(asked, row["version"]):
         return Response(status_code=304, headers=headers)
-    return json_response(status_of(house, row, _base(request, row)), 200, headers)
+    base = _base(request, row)
+    answer = json_response(status_of(house, row, base), 200, headers)
+    if JOB.final(state) and base is None:  # a link to fetch money by is its caller's own
+        house.remembered.keep(job_id, Answer(row["version"], bytes(answer.body)))
+    return answer
+
+
+async def _ended(house: House, job_id: str, asked: str | None) -> Response | None:
+    """Answer from memory for a job that has ended and owes nothing, if it is as it was."""
+    kept = house.remembered.find(job_id)
+    if kept is None or kept.version != await jobs.version(house.parts.db, job_id):
+        return None
+    headers = {"ETag": _etag(kept.version)}
+    if asked is not None and _names(asked, kept.version):
+        return Response(status_code=304, headers=headers)
+    return Response(kept.body, 200, headers, "application/json")
 
 
 async def cancel(request: Request) -> Response:
@@ -119,7 +138,9 @@ async def cancel(request: Request) -> Response:
             if ended
             else "This job is paid for and under way, so it can't be cancelled any more.",
         )
-    return json_response(status_of(house, row, _base(request, row)), 200, {"ETag": _etag(row)})
+    return json_response(
+        status_of(house, row, _base(request, row)), 200, {"ETag": _etag(row["version"])}
+    )
 
 
 async def refund(request: Request) -> Response:
@@ -193,13 +214,13 @@ def _base(request: Request, row: Row) -> str | None:
     return base_url(request) if owed else None
 
 
-def _etag(row: Row) -> str:
-    return f'"{row["version"]}"'
+def _etag(version: int) -> str:
+    return f'"{version}"'
 
 
-def _names(asked: str, row: Row) -> bool:
+def _names(asked: str, version: int) -> bool:
     """Say whether an If-None-Match holds this version. Proxies that compress make tags weak."""
-    return _etag(row) in [tag.strip().removeprefix("W/") for tag in asked.split(",")]
+    return _etag(version) in [tag.strip().removeprefix("W/") for tag in asked.split(",")]
 
 
 def _wait(request: Request) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from db.audit import audit
+from db.engine import Database
 from tests.simulation.buyers import FINAL, Buyer
 from tests.simulation.model import Model, Row, hold
 from tests.simulation.node import Node
@@ -27,12 +29,15 @@ class Auditor:
 
     def __init__(self, model: Model, node: Node) -> None:
         self.model, self._node = model, node
+        self._database: Database
         self._connection: psycopg.AsyncConnection[Any]
         self._last = 0
         self.recounts = 0
 
     async def open(self, url: str) -> None:
         """Connect."""
+        self._database = Database(url, pool_size=1)
+        await self._database.open()
         self._connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, row_factory=dict_row, prepare_threshold=0
         )
@@ -40,6 +45,7 @@ class Auditor:
     async def close(self) -> None:
         """Let go of the connection."""
         await self._connection.close()
+        await self._database.close()
 
     async def set_clock(self, now: datetime, beating: list[int]) -> None:
         """Tell the task engine's SQL what time it is, and whose hearts have beaten until now."""
@@ -89,6 +95,8 @@ class Auditor:
             rows = {row["row"][key]: row["row"] for row in await cursor.fetchall()}
             hold(rows == witnessed[table], 1, f"the table {table} changed behind our back")
         await execute("TRUNCATE world.witnessed")
+        for finding in await audit(self._database):
+            hold(False, finding.invariant, f"db.audit finds: {finding.line}")
         self._compare_balance()
 
     def _compare_balance(self) -> None:

@@ -64,6 +64,19 @@ class Deal:
     attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
     fee_earned: bool = False
 
+    def lines(self, node: Node) -> list[str]:
+        """Return how all of it stands, and what the node knows of it, for a person."""
+        lines = [f"job {self.row['id']} is {self.row['state']}"]
+        for invoice in self.invoices.values():
+            lines.append(f"invoice {invoice['id']} is {invoice['state']}")
+        for payout in self.payouts.values():
+            lines.append(f"payout {payout['id']} is {payout['state']}: {payout['note']}")
+        for attempt in self.attempts.values():
+            facts = {name: attempt[name] for name in ("outcome", "called_at", "expires_at")}
+            lines.append(f"attempt {attempt['payout_id']} {attempt['number']}: {facts}")
+            lines.append(f"    at the node: {node.sent.get(attempt['payment_hash'])}")
+        return lines
+
 
 class Model:
     """Every row as it was witnessed, and the sums that follow from them."""
@@ -306,9 +319,8 @@ class Model:
                 wanted.add(f"{payout_id}:pay:{number}")
         for name in sorted(wanted - self.lost):
             hold(self.staged[name] > 0, 8, f"the promise {name} is neither kept nor staged")
-            hold(
-                self.staged[name] < 2, 8, f"the promise {name} is staged {self.staged[name]} times"
-            )
+            times = self.waiting[name]
+            hold(times < 2, 8, f"the promise {name} is staged {times} times")
 
     def _check_quote(self, job: Row) -> None:
         quote = job["quote"]

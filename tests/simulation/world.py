@@ -84,7 +84,7 @@ class World:
         self.processes: list[Process] = []
         self.pushes: list[tuple[int, Settled | None]] = []  # (the step it is due, what it says)
         self.places: Counter[str] = Counter()
-        self.trace: deque[str] = deque(maxlen=400)
+        self.trace: deque[str] = deque(maxlen=4_000)
         self.history = 0
         self.tell: Callable[[str], object] = lambda line: None
         self._url = database_url
@@ -121,11 +121,12 @@ class World:
     def _fail(self, wrong: Violation) -> NoReturn:
         said = str(wrong)
         named = [word.strip(":,").partition(":")[0] for word in said.split()]
-        ids = [word for word in named if len(word) == 32]
-        story = [line for line in self.trace if not ids or any(i[:6] in line for i in ids)]
+        ids = [word for word in named if word in self.auditor.model.deals]
+        story = [line for line in self.trace if any(name[:6] in line for name in ids)]
+        rows = [line for name in ids for line in self.auditor.model.deals[name].lines(self.node)]
+        lines = [*rows, "-- its steps", *story[-40:], "-- last steps", *list(self.trace)[-25:]]
         raise Violation(
-            f"seed {self.seed}, step {self.steps}: {said}\n  "
-            + "\n  ".join([*story[-60:], "-- last steps", *list(self.trace)[-25:]])
+            f"seed {self.seed}, step {self.steps}: {said}\n  " + "\n  ".join(lines)
         ) from wrong
 
     # ------------------------------------------------------------------ one step
@@ -350,8 +351,11 @@ class World:
                 await self._serve(process)
             await self._visits(self.crowd.active)
             if self._is_over():
-                break
-        await self._visits(self.crowd.active + self.crowd.past)
+                await self._visits(self.crowd.past)  # who left before his payment was noticed
+                if self._is_over():
+                    break
+        for buyer in self.crowd.active + self.crowd.past:
+            await self._look_at(buyer)
 
     async def _serve(self, process: Process) -> None:
         """Let a process do all it has to do now."""
@@ -367,12 +371,15 @@ class World:
 
     async def _visits(self, buyers: list[Buyer]) -> None:
         for buyer in buyers:
-            if buyer.job_id:
-                self._visit(self.processes[0], buyer, "poll", self.crowd.poll)
-                await self._finish()
-                if buyer.owed and not buyer.gives_up:
-                    self._visit(self.processes[0], buyer, "claim", self.crowd.claim)
+            await self._look_at(buyer)
+            if buyer.owed and not buyer.gives_up:
+                self._visit(self.processes[0], buyer, "claim", self.crowd.claim)
         await self._finish()
+
+    async def _look_at(self, buyer: Buyer) -> None:
+        if buyer.job_id:
+            self._visit(self.processes[0], buyer, "poll", self.crowd.poll)
+            await self._finish()
 
     async def _finish(self) -> None:
         """Let all that is under way come to its end."""

@@ -1,0 +1,46 @@
+"""Answers about jobs that can change little more, kept by the version they were made from.
+
+Nothing here is believed by itself: each poll asks Postgres for the job's version, and an answer
+made from another one is not given. So it saves work, and can't be stale.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+MOST_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body that was given for a job at a version."""
+
+    version: int
+    body: bytes
+
+
+class Remembered:
+    """The most recently asked-for answers, up to so many bytes."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+
+    def find(self, job_id: str) -> Answer | None:
+        """Return what was kept of a job."""
+        answer = self._answers.get(job_id)
+        if answer is not None:
+            self._answers.move_to_end(job_id)
+        return answer
+
+    def keep(self, job_id: str, answer: Answer) -> None:
+        """Keep an answer, and let the oldest go where there is no room."""
+        before = self._answers.pop(job_id, None)
+        if before is not None:
+            self._bytes -= len(before.body)
+        if len(answer.body) > self._most_bytes:
+            return
+        self._answers[job_id] = answer
+        self._bytes += len(answer.body)
+        while self._bytes > self._most_bytes:
+            _, oldest = self._answers.popitem(last=False)
+            self._bytes -= len(oldest.body)

@@ -1,0 +1,351 @@
+"""Races between two server processes on one Postgres and one rail: each function is one round.
+
+A round ends when all of it has ended, and the audit finds nothing: no sat lost, none paid twice.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from db.embedded import EmbeddedPostgres
+from db.migrate import migrate
+from tests.crash_buyer import FINAL, LONG, Buyer
+from tests.crash_run import Databases
+from tests.crash_server import ForkedServer
+from tests.crash_world import Books, StubSide, audit
+from tests.pay_server import PayServer
+
+CLAIMS = 500
+POLLS = 200
+KNOWN_S = 3600
+DEAD_AFTER_S = 1  # what the servers here take for death
+CLEAR = (400, 409)  # a refusal that says why
+
+# Where a worker may stand still while another one takes its promise over, and then go on.
+STANDS = (
+    "agent judge: before", "agent judge: after", "commit accept: before",
+    "keep CreateInvoice: before", "rail create_invoice: after#2", "agent work: before",
+    "agent work: after", "commit finished: before", "keep Work: after",
+    "commit call_payout: before", "commit call_payout: after", "rail pay: before",
+    "rail pay: after", "commit settle_payout: before", "keep PayInvoice: after",
+)  # fmt: skip
+
+# Every promise is staged twice, under two names, so that two workers keep it at once.
+TWINS = """
+CREATE FUNCTION twin() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args, scheduled_at)
+  VALUES (new.queue_name, new.task_name, new.lock || ':twin', new.args, new.scheduled_at);
+  RETURN new; END $$;
+CREATE TRIGGER twin AFTER INSERT ON procrastinate_jobs FOR EACH ROW
+  WHEN (new.lock NOT LIKE '%:twin') EXECUTE FUNCTION twin()
+"""
+
+
+@dataclass
+class Pair:
+    """Two servers on one database and one rail, and what surrounds them."""
+
+    servers: tuple[ForkedServer, ForkedServer]
+    side: StubSide
+    books: Books
+    stranger: PayServer
+
+    @property
+    def clock(self) -> Any:
+        """The clock that all of them read."""
+        return self.servers[0].clock
+
+    @asynccontextmanager
+    async def buyer(self, at: int = 0) -> AsyncIterator[Buyer]:
+        """Give a new buyer, who speaks to one of the two."""
+        buyer = Buyer(self.side, self.books, self.clock)
+        buyer.key = f"round {time.monotonic_ns()}"
+        buyer.url = self.servers[at].url
+        try:
+            yield buyer
+        finally:
+            await buyer.close()
+
+    async def calm(self) -> None:
+        """Wait until nothing is due, and hold the books to account."""
+        for _ in range(150):
+            if not await self.books.due():
+                break
+            await asyncio.sleep(0.1)
+        wrong = [*await audit(self.books, self.side), *map(str, await self.books.due())]
+        assert not wrong, wrong
+
+
+@asynccontextmanager
+async def pair_on(databases: Databases) -> AsyncIterator[Pair]:
+    """Give two running servers for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="boltwork-race-") as name:
+        folder = Path(name)
+        async with databases.one() as url, PayServer().running() as stranger:
+            environment = {"DATABASE_POOL": "8", "WORKER_CONCURRENCY": "8"}
+            servers = (
+                ForkedServer(folder, url, environment),
+                ForkedServer(folder, url, environment),
+            )
+            pair = Pair(servers, StubSide(folder, servers[0].clock), Books(url), stranger)
+
+            async def make(amount_msat: int) -> str:
+                return await pair.side.make_invoice(amount_msat // 1000, KNOWN_S)
+
+            stranger.make = make
+            try:
+                for server in servers:
+                    await server.start()
+                yield pair
+            finally:
+                for server in servers:
+                    await server.kill()
+                await pair.books.close()
+                await pair.side.close()
+
+
+def alternating(pair: Pair, requests: int) -> list[str]:
+    """Return the two servers' addresses by turns."""
+    return [pair.servers[n % 2].url for n in range(requests)]
+
+
+@asynccontextmanager
+async def crowd() -> AsyncIterator[httpx2.AsyncClient]:
+    """Give a client that holds as many connections as it likes."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx2.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
+        yield http
+
+
+# ------------------------------------------------------------------------------- the races
+
+
+async def claims(pair: Pair, count: int = 40) -> Counter[int]:
+    """Many claims on one refund, each with an invoice of its own: one payout is paid."""
+    async with pair.buyer() as buyer, crowd() as http:
+        made = await buyer.create("hello")
+        await buyer.pay(made["evalInvoice"])
+        job = await buyer.to_the_end()
+        [refund] = job["refunds"]
+        bolt11s = [
+            await pair.side.make_invoice(refund["amountSats"], KNOWN_S) for _ in range(count)
+        ]
+        path = f"/api/jobs/{job['jobId']}/refund"
+        answers = await asyncio.gather(
+            *(
+                http.post(url + path, json={"invoice": bolt11})
+                for url, bolt11 in zip(alternating(pair, count), bolt11s, strict=True)
+            )
+        )
+        told = Counter(answer.status_code for answer in answers)
+        won = [answer for answer in answers if answer.status_code in (200, 202)]
+        assert len(won) == 1, told
+        assert set(told) <= {200, 202, *CLEAR}, told
+        assert all(answer.json()["error"] for answer in answers if answer not in won)
+        await buyer.take_refunds()
+        [attempts] = await pair.books.ask(
+            f"SELECT count(*) AS n FROM payout_attempt WHERE payout_id LIKE '{job['jobId']}%'"
+        )
+        assert attempts["n"] == 1
+    return told
+
+
+async def polls(pair: Pair, count: int = POLLS) -> None:
+    """A payment is seen by many polls, by two pushes and by two sweeps: it is booked once."""
+    async with pair.buyer() as buyer, crowd() as http:
+        made = await buyer.create("hello")
+        await buyer.pay(made["evalInvoice"])
+        answers = await asyncio.gather(
+            *(http.get(f"{url}/api/jobs/{made['jobId']}") for url in alternating(pair, count))
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        await buyer.to_the_end()
+        await buyer.take_refunds()
+
+
+async def cancel_against_payment(pair: Pair) -> str:
+    """Cancelled, or paid for and done; a payment that came too late is owed back."""
+    async with pair.buyer() as buyer, pair.buyer(1) as other:
+        made = await buyer.create("hello")
+        job_id, invoice = made["jobId"], made["evalInvoice"]
+        if random.random() < 0.5:  # the other invoice
+            await buyer.pay(invoice)
+            job = await buyer.until(lambda job: "workInvoice" in job)
+            invoice = job["workInvoice"]
+
+        async def cancel() -> httpx2.Response:
+            await asyncio.sleep(random.uniform(0, 0.25))  # a payment is seen after about so long
+            return await other.call("POST", f"/api/jobs/{job_id}/cancel")
+
+        cancelled, _ = await asyncio.gather(cancel(), buyer.pay(invoice))
+        assert cancelled.status_code in (200, 409), cancelled.text
+        if cancelled.status_code == 409:
+            job = await buyer.to_the_end()
+            assert job["state"] == "complete"
+        else:
+            assert cancelled.json()["state"] == "failed"
+            job = await buyer.until(lambda job: "refunds" in job)
+        await buyer.take_refunds()
+    return str(job["state"])
+
+
+async def expiry_against_payment(pair: Pair) -> str:
+    """Paid in time and done, or lapsed, and the payment owed back."""
+    async with pair.buyer() as buyer:
+        made = await buyer.create("hello")
+
+        pair.clock.forward(LONG)
+        await asyncio.sleep(random.uniform(0, 1.2))  # it is let lapse within a second
+        await buyer.pay(made["evalInvoice"])
+        job = await buyer.until(lambda job: job["state"] == "failed" or "workInvoice" in job)
+        if "workInvoice" in job:
+            job = await buyer.to_the_end()
+        else:
+            job = await buyer.until(lambda job: "refunds" in job)
+        await buyer.take_refunds()
+    return str(job["state"])
+
+
+async def claim_against_automatic_refund(pair: Pair) -> str:
+    """A refund goes by itself to where its owner said, or to the invoice that is claimed with."""
+    async with pair.buyer() as buyer, pair.buyer(1) as other:
+        made = await buyer.create("hello", refundTo=pair.stranger.url)
+        await buyer.pay(made["evalInvoice"])
+        job = await buyer.until(lambda job: "workInvoice" in job)
+        surplus = await pair.books.ask("SELECT amount_msat FROM payout WHERE reason = 'surplus'")
+        sats = surplus[0]["amount_msat"] // 1000 if surplus else 1
+        mine = await pair.side.make_invoice(sats, KNOWN_S + pair.clock.ahead_s)
+        path = f"/api/jobs/{job['jobId']}/refund"
+
+        async def insist() -> int:
+            for _ in range(200):
+                answer = await other.call("POST", path, json={"invoice": mine})
+                assert answer.status_code < 500, answer.text
+                if "No refund is owed" not in answer.text:
+                    return answer.status_code
+            return 0
+
+        await buyer.pay(job["workInvoice"])
+        code, _ = await asyncio.gather(insist(), buyer.to_the_end())
+        await buyer.take_refunds()
+    return str(code)
+
+
+async def two_workers_on_one_promise(pair: Pair) -> None:
+    """Each promise is kept twice at once, by two workers: the job is charged once."""
+    if not await pair.books.ask("SELECT 1 FROM pg_trigger WHERE tgname = 'twin'"):
+        for statement in TWINS.split(";\nCREATE TRIGGER"):
+            prefix = "" if "FUNCTION twin() RETURNS" in statement else "CREATE TRIGGER"
+            await pair.books.ask(prefix + statement)
+    try:
+        async with pair.buyer() as buyer:
+            made = await buyer.create("hello", refundTo=pair.stranger.url)
+            await buyer.pay(made["evalInvoice"])
+            await buyer.to_the_end()
+            await buyer.take_refunds()
+    finally:
+        await pair.books.ask("DROP TRIGGER twin ON procrastinate_jobs")
+        await pair.books.ask("DROP FUNCTION twin")
+
+
+async def paused(pair: Pair, place: str) -> None:
+    """A worker stands still for longer than its death takes, is replaced, and goes on."""
+    first, second = pair.servers
+    await second.kill()
+    await second.start(worker=False)
+    await first.kill()
+    await first.start(pause_at=place)
+    async with pair.buyer(1) as buyer:
+        made = await buyer.create("hello")
+        await buyer.pay(made["evalInvoice"])
+        going = asyncio.create_task(_buy_on(buyer))
+        assert await first.stopped(20), f"it never passed {place}"
+        third = ForkedServer(first.folder, first.database_url, first.environment)
+        await third.start()
+        try:
+            await asyncio.sleep(2 * DEAD_AFTER_S)  # for this long it is dead to the others
+            first.go_on()
+            await going
+            await _still_works(pair)
+        finally:
+            await third.kill()
+            await second.kill()
+            await second.start()
+
+
+async def _buy_on(buyer: Buyer) -> None:
+    await buyer.to_the_end()
+    await buyer.take_refunds()
+
+
+async def _still_works(pair: Pair) -> None:
+    """The one that stood still keeps promises again: alone, it brings a job to its end."""
+    async with pair.buyer() as buyer:
+        made = await buyer.create("and again")
+        await buyer.pay(made["evalInvoice"])
+        job = await buyer.to_the_end()
+        assert job["state"] in FINAL
+        await buyer.take_refunds()
+
+
+RACES: dict[str, Callable[[Pair], Awaitable[Any]]] = {
+    "claims": claims,
+    "polls of a just-paid job": polls,
+    "cancel against payment": cancel_against_payment,
+    "expiry against payment": expiry_against_payment,
+    "claim against the automatic refund": claim_against_automatic_refund,
+    "two workers on one promise": two_workers_on_one_promise,
+}
+
+
+async def _main(options: argparse.Namespace, template_url: str) -> None:
+    async with pair_on(Databases(template_url)) as pair:
+        began_s = time.monotonic()
+        told = await claims(pair, options.claims)
+        print(f"{options.claims} claims at once: {dict(told)}, {time.monotonic() - began_s:.1f} s")
+        for name, race in RACES.items():
+            began_s, ends = time.monotonic(), Counter[str]()
+            for _ in range(options.rounds):
+                ends[str(await race(pair))] += 1
+            await pair.calm()
+            took_s = time.monotonic() - began_s
+            print(f"{name}: {options.rounds} rounds, {took_s:.1f} s, {dict(ends)}", flush=True)
+        began_s = time.monotonic()
+        pauses = [STANDS[n % len(STANDS)] for n in range(options.rounds)]
+        for place in pauses:
+            await paused(pair, place)
+        await pair.calm()
+        print(f"paused workers: {len(pauses)} rounds, {time.monotonic() - began_s:.1f} s")
+
+
+def main() -> int:
+    """Run the long run, on a Postgres of its own."""
+    parser = argparse.ArgumentParser(prog="scripts/races", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200, help="rounds of each race")
+    parser.add_argument("--claims", type=int, default=CLAIMS, help="claims on one refund at once")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="boltwork-race-") as folder:
+        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
+        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
+        url = cluster.start()
+        try:
+            migrate(url)
+            asyncio.run(_main(options, url))
+        finally:
+            cluster.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The review of the books: the rail's own balance held against them, by hand and by itself."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.books import Books
+from payments.lnbits import LnbitsRail
+from payments.rail import Opened
+from payments.stub import StubRail
+from pricing.money import sats_to_msat
+from tests.fault_proxy import FaultProxy
+from tests.house_fixtures import Instance, instance_of
+from tests.lnbits_server import LnbitsServer
+from tests.rail_fixtures import wall_clock
+from tests.scripted_agent import ScriptedAgent
+from tests.test_lnbits_job import buy
+from tests.town import build, refund, refund_is, tamper
+
+
+async def test_the_rail_is_held_against_the_books_to_the_msat(
+    instance: Instance, tmp_path: Path
+) -> None:
+    """What the operator had is set aside; a sat that goes missing is found, or more than one."""
+    rail, stub, books = instance.parts.rail, instance.parts.stub, Books(instance.parts)
+    own = await rail.create_invoice("the operator's own", sats_to_msat(50), "own", 600)
+    assert isinstance(own, Opened) and stub is not None
+    await stub.receive(own.payment_hash)
+    assert "with 50000 msat beyond the books" in (await books.compare()).said
+    await build(instance)
+    await instance.http.request("DELETE", "/api/dev/stub/faults")
+    while True:  # the payment that hung has settled, and the sweep will hear of it
+        review = await books.review()
+        assert review.findings == ()
+        if "to the msat" in review.rail.said:
+            break
+        await asyncio.sleep(0.2)
+    store = sqlite3.connect(tmp_path / "stub.sqlite3", isolation_level=None)
+    for change, which in ((-1, "1 msat less"), (3000, "2999 msat more")):
+        store.execute("UPDATE receipts SET amount_msat = amount_msat + ? WHERE seq = 1", [change])
+        review = await books.review()
+        [finding] = review.findings
+        assert (finding.invariant, finding.who) == (3, "rail stub")
+        assert which in finding.what
+    accepted = await books.accept("the operator paid in 2999 msat")
+    assert "to the msat" in accepted.said and (await books.review()).findings == ()
+    store.close()
+
+
+async def test_a_payment_that_is_not_booked_yet_is_not_a_finding(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> None:
+    """Between a payment and its entry the rail holds more; it says so, and is asked about it."""
+    slow = {"SWEEP_S": 3600}
+    async with instance_of(database_url, tmp_path, agent=scripted_agent, **slow) as instance:
+        books = Books(instance.parts)
+        await books.compare()
+        made = await instance.create("paid and not heard")
+    # Nothing runs any more that could hear of the payment.
+    wallet = StubRail(tmp_path / "stub.sqlite3", wall_clock)
+    await wallet.receive(made["evalInvoice"]["paymentHash"])
+    await wallet.close()
+    deaf = _Deaf(tmp_path / "stub.sqlite3")
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, rail=deaf, **slow
+    ) as instance:
+        compared = await Books(instance.parts).compare()
+        assert compared.finding is None and "not booked yet" in compared.said
+
+
+class _Deaf(StubRail):
+    """A rail that does not tell of payments until it is asked about one of them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, wall_clock)
+
+    async def pushes(self) -> AsyncIterator[None]:  # type: ignore[override]
+        """Tell of nothing, for ever."""
+        await asyncio.Event().wait()
+        yield None
+
+
+@pytest.fixture
+async def on_lnbits(
+    database_url: str, tmp_path: Path, lnbits: LnbitsServer, fault_proxy: FaultProxy
+) -> AsyncIterator[Instance]:
+    """An instance whose rail is the real LNbits, seen through the fault proxy."""
+    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=wall_clock, timeout_s=3)
+    async with instance_of(database_url, tmp_path, rail=rail) as running:
+        yield running
+
+
+async def test_the_books_agree_with_a_real_lnbits(
+    on_lnbits: Instance, lnbits: LnbitsServer, fault_proxy: FaultProxy
+) -> None:
+    """After whole jobs and a refund whose answer was lost: to the msat; 7 sats gone are named."""
+    books = Books(on_lnbits.parts)
+    assert "first time" in (await books.compare()).said
+    done = await buy(on_lnbits, lnbits, "done")
+    await buy(on_lnbits, lnbits, "BREAK-WORK")
+    made = await on_lnbits.create("REJECT")
+    await lnbits.pay(lnbits.buyer, made["evalInvoice"]["paymentRequest"])
+    await on_lnbits.until(made["jobId"], "rejected")
+    review = await books.review()
+    assert review.findings == () and "to the msat" in review.rail.said
+    sats = done["costLedger"]["refundAmountSats"]
+    invoice = await lnbits.create_invoice(lnbits.buyer, sats)
+    fault_proxy.inject("answer lost", method="POST", prefix="/api/v1/payments")
+    claim = asyncio.create_task(
+        on_lnbits.post(f"/api/jobs/{done['jobId']}/refund", {"invoice": invoice})
+    )
+    await refund_is(on_lnbits, done["jobId"], "in_flight", "paid")
+    assert (await books.review()).findings == ()  # whether it is known already or not
+    await claim
+    await refund_is(on_lnbits, done["jobId"], "paid")
+    review = await books.review()
+    assert review.findings == () and "to the msat" in review.rail.said
+    await lnbits.pay(lnbits.us, await lnbits.create_invoice(lnbits.buyer, 7))
+    [finding] = (await books.review()).findings
+    assert (finding.invariant, finding.who) == (3, "rail lnbits")
+    assert "7000 msat less" in finding.what
+
+
+async def test_a_rail_that_does_not_answer_is_not_a_finding(
+    on_lnbits: Instance, fault_proxy: FaultProxy
+) -> None:
+    """What could not be compared is said, and is neither right nor wrong."""
+    fault_proxy.inject("503", times=1)
+    review = await Books(on_lnbits.parts).review()
+    assert review.findings == () and not review.rail.is_done
+    assert "did not tell" in review.rail.said
+
+
+async def test_the_review_runs_by_itself_and_is_shown(database_url: str, tmp_path: Path) -> None:
+    """Readiness tells of findings and stays ready; the metrics count them by invariant."""
+    async with instance_of(
+        database_url, tmp_path, agent=ScriptedAgent(), RECONCILE_S=1
+    ) as instance:
+        job = await instance.to_end("hello")
+
+        async def books_are(status: str) -> dict[str, Any]:
+            for _ in range(200):
+                answer = await instance.http.get("/api/readyz")
+                assert answer.status_code == 200
+                if answer.json()["books"]["status"] == status:
+                    return dict(answer.json()["books"])
+                await asyncio.sleep(0.1)  # the review has no other way to tell
+            raise AssertionError(f"the books were never {status}")
+
+        assert (await books_are("ok"))["findings"] == 0
+        tamper(database_url, f"UPDATE job SET max_msat = 1000 WHERE id = '{job['jobId']}'")
+        told = await books_are("wrong")
+        assert told["findings"] == 1 and told["reviewedAt"]
+        metrics = (await instance.http.get("/metrics")).text
+        for line in (
+            'boltwork_books_findings{invariant="6"} 1.0',
+            'boltwork_books_findings{invariant="1"} 0.0',
+            'boltwork_payouts{standing="owed"} 1.0',
+            'boltwork_payouts{standing="stuck"} 0.0',
+            f'boltwork_payouts_msat{{standing="owed"}}'
+            f" {job['costLedger']['refundAmountSats'] * 1000}.0",
+            'boltwork_jobs{state="complete"} 1.0',
+            'boltwork_promises_waiting{kind="Work"} 0.0',
+        ):
+            assert line in metrics, line
+        assert job["jobId"] not in metrics
+
+
+async def test_reviews_in_the_middle_of_traffic_find_nothing(instance: Instance) -> None:
+    """One snapshot: however many jobs, payments and refunds are under way, no half of one shows."""
+    books, reviews = Books(instance.parts), 0
+    await books.compare()
+
+    async def traffic(number: int) -> None:
+        request = ("done", "BREAK-WORK", "FLAKY")[number % 3] + f" {number}"
+        job = await instance.to_end(request)
+        await refund(instance, job, "undone" if job["state"] == "failed" else "surplus")
+        await refund_is(instance, job["jobId"], "paid")
+
+    busy = asyncio.gather(*(traffic(number) for number in range(18)))
+    while not busy.done():
+        review = await books.review()
+        assert review.findings == ()
+        reviews += 1
+    await busy
+    assert reviews > 3
+    assert "to the msat" in (await books.review()).rail.said
