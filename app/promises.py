@@ -26,8 +26,8 @@ from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice
 log = structlog.get_logger("boltwork.promises")
 
 # How long after an invoice's own expiry a rail's "failed" is believed: until then a payment that
-# was called failed has been seen to settle.
-SETTLE_MARGIN = timedelta(minutes=10)
+# was called failed has been seen to settle. Ten minutes and more, though our clock jump an hour.
+SETTLE_MARGIN = timedelta(minutes=75)
 
 PRICE_PATIENCE = timedelta(hours=1)  # how long a paid evaluation waits for a bitcoin price
 
@@ -153,18 +153,19 @@ class Keeper:
         if attempt["called_at"] is not None:
             await self.ask(payout_id, number)
             return
+        # Claimed in a commit of its own: after this nobody can say that nothing was sent.
+        if not await parts.db.run(
+            "call_payout",
+            lambda tx: payouts.mark_called(tx, payout_id, number, parts.rail.identity, now),
+        ):
+            return
+        # Claimed first all the same: only then is it sure that nobody else is calling just now.
         if now >= attempt["expires_at"]:
             reason = "The invoice expired before it could be paid. Give another one."
             await parts.db.run(
                 "return_payout",
                 lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
             )
-            return
-        # Claimed in a commit of its own: after this nobody can say that nothing was sent.
-        if not await parts.db.run(
-            "call_payout",
-            lambda tx: payouts.mark_called(tx, payout_id, number, parts.rail.identity, now),
-        ):
             return
         outcome = await parts.rail.pay(attempt["bolt11"], Msat(attempt["fee_limit_msat"]))
         if isinstance(outcome, rail.Unsent):

@@ -1,4 +1,4 @@
-"""Answers about jobs that can change little more, kept by the version they were made from.
+"""Answers about jobs, kept by the version they were made from.
 
 Nothing here is believed by itself: each poll asks Postgres for the job's version, and an answer
 made from another one is not given. So it saves work, and can't be stale.
@@ -12,10 +12,11 @@ MOST_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The body that was given for a job at a version."""
+    """What was answered for a job at a version."""
 
     version: int
     body: bytes
+    retry_after_s: int | None = None  # None: it has ended
 
 
 class Remembered:

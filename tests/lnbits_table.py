@@ -61,7 +61,7 @@ MEANS = {
     " invoice is tried again.",
     "found": "It was sent, and the answer was lost or wrong. Another invoice is refused (409,"
     ' "on its way"); the payment is looked up by its hash, and never sent again.',
-    "owed again": "Nobody can say whether it was sent. It stays on its way until ten minutes after"
+    "owed again": "Nobody can say whether it was sent. It stays on its way until 75 minutes after"
     " its invoice expired; only then, when LNbits knows nothing of it, is another invoice taken.",
     "in flight": "The refund stays on its way, however long LNbits does not tell. It is asked"
     " again, with pauses of at most five minutes.",
@@ -80,7 +80,7 @@ expects. After every story all of it has ended: each payout is paid once, and bo
 with the books to the sat.
 """
 FOOT = """
-"Says failed" is of the first minutes only: an explicit "failed" is believed ten minutes after the
+"Says failed" is of the first minutes only: an explicit "failed" is believed 75 minutes after the
 invoice expired. So is LNbits' own "Payment does not exist.", and no other 404 ever is.
 """
 

@@ -174,7 +174,7 @@ async def test_an_estimate_is_free_and_keeps_its_word(instance: Instance) -> Non
 
 
 async def test_an_answer_from_memory_is_never_stale(instance: Instance) -> None:
-    """A job that has ended is answered from memory only while Postgres says it is the same."""
+    """A job is answered from memory only while Postgres says that it is the same."""
     job = await instance.to_end("BREAK-WORK")
     path = f"/api/jobs/{job['jobId']}"
     owed = job["refunds"][0]["amountSats"]

@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Self
 
+import orjson
 from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
@@ -86,37 +87,42 @@ async def show(request: Request) -> Response:
     job_id = job_id_of(request)
     wait_s = _wait(request)
     asked = request.headers.get("if-none-match")
-    ended = await _ended(house, job_id, asked)
-    if ended is not None:
-        return ended
+    kept = await _unchanged(house, job_id, bool(wait_s))
+    if kept is not None:
+        return _answer(kept, asked)
     row = await _view(house, job_id)
     current = asked is None or _names(asked, row["version"])
     if wait_s and not JOB.final(JobState(row["state"])) and current:
         row = await house.wait_for_change(job_id, row["version"], wait_s) or row
     else:
         row = await house.nudged(row)
-    state = JobState(row["state"])
-    headers = {"ETag": _etag(row["version"])}
-    if state in RETRY_AFTER_S:
-        headers["Retry-After"] = str(RETRY_AFTER_S[state])
-    if asked is not None and _names(asked, row["version"]):
-        return Response(status_code=304, headers=headers)
     base = _base(request, row)
-    answer = json_response(status_of(house, row, base), 200, headers)
-    if JOB.final(state) and base is None:  # a link to fetch money by is its caller's own
-        house.remembered.keep(job_id, Answer(row["version"], bytes(answer.body)))
-    return answer
+    body = orjson.dumps(status_of(house, row, base))
+    answer = Answer(row["version"], body, RETRY_AFTER_S.get(JobState(row["state"])))
+    if base is None:  # a link to fetch money by is its caller's own
+        house.remembered.keep(job_id, answer)
+    return _answer(answer, asked)
 
 
-async def _ended(house: House, job_id: str, asked: str | None) -> Response | None:
-    """Answer from memory for a job that has ended and owes nothing, if it is as it was."""
+async def _unchanged(house: House, job_id: str, waits: bool) -> Answer | None:
+    """Return what was answered before, if the job is as it was, and nothing else is to be done."""
     kept = house.remembered.find(job_id)
-    if kept is None or kept.version != await jobs.version(house.parts.db, job_id):
+    if kept is None:
         return None
-    headers = {"ETag": _etag(kept.version)}
-    if asked is not None and _names(asked, kept.version):
+    goes_on = kept.retry_after_s is not None
+    if goes_on and (waits or not house.parts.rail.push_is_up):
+        return None  # hold the poll, or bring the job forward by asking the rail
+    same = kept.version == await jobs.version(house.parts.db, job_id)
+    return kept if same else None
+
+
+def _answer(answer: Answer, asked: str | None) -> Response:
+    headers = {"ETag": _etag(answer.version)}
+    if answer.retry_after_s is not None:
+        headers["Retry-After"] = str(answer.retry_after_s)
+    if asked is not None and _names(asked, answer.version):
         return Response(status_code=304, headers=headers)
-    return Response(kept.body, 200, headers, "application/json")
+    return Response(answer.body, 200, headers, "application/json")
 
 
 async def cancel(request: Request) -> Response:
