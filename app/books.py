@@ -128,7 +128,7 @@ class Books:
             return Comparison(said, False)
         identity = self._parts.rail.identity
         new = Baseline(seen.beyond_msat, reason, self._parts.clock())
-        await self._parts.db.run("accept_baseline", lambda tx: baselines.add(tx, identity, new))
+        await self._parts.db.run("rail_baseline", lambda tx: baselines.add(tx, identity, new))
         return await self.compare()
 
     async def _first_seen(self, sheet: RailSheet, beyond_msat: int) -> Comparison:
@@ -137,7 +137,7 @@ class Books:
             return Comparison(said, False)
         identity = self._parts.rail.identity
         new = Baseline(beyond_msat, FIRST_SEEN, self._parts.clock())
-        await self._parts.db.run("first_baseline", lambda tx: baselines.first(tx, identity, new))
+        await self._parts.db.run("rail_baseline", lambda tx: baselines.first(tx, identity, new))
         return Comparison(
             f"The rail is seen for the first time, with {beyond_msat} msat beyond the books."
             " From now on it is compared with that.",

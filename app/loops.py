@@ -155,11 +155,15 @@ class Loops:
         now = parts.clock()
         for job_id in await jobs.idle(parts.db, now - RECOVER_AFTER, BATCH):
             if not await self._is_promised(job_id):
-                log.warning("promise_lost", job=job_id)
                 await parts.db.run("recovered", partial(self._promise_again, job_id))
         await parts.db.run("purge_keys", lambda tx: idempotency.purge(tx, now))
 
     async def _promise_again(self, job_id: str, tx: Tx) -> None:
+        # Looked at again under the lock: another process may have made it in the meantime.
+        await jobs.lock(tx, job_id)
+        if await self._is_promised(job_id):
+            return
+        log.warning("promise_lost")
         await self._parts.shell.advance(tx, job_id, law.Recovered(), self._parts.clock())
 
     async def _is_promised(self, job_id: str) -> bool:

@@ -184,8 +184,9 @@ class Keeper:
         if attempt["called_at"] is None:
             await self.pay(payout_id, number)  # its keeper died before it could call
             return
-        outcome = await parts.rail.look_up_payment(attempt["payment_hash"])
+        # Before it is asked: an answer may be read long after it was given.
         late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN
+        outcome = await parts.rail.look_up_payment(attempt["payment_hash"])
         same_wallet = attempt["called_by"] == parts.rail.identity
         if isinstance(outcome, rail.Absent) and late and same_wallet:
             outcome = rail.Failed("it was never sent")

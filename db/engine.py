@@ -14,7 +14,7 @@ import sqlalchemy
 from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import CursorResult, Executable, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -28,6 +28,7 @@ Probe = Callable[[str], None]  # told of each place that commits or calls the ou
 TRY_AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
+IDLE_S = 30  # how long a transaction of ours may be open with nothing done in it
 
 
 def nowhere(_: str) -> None:
@@ -56,6 +57,7 @@ class Database:
             hide_parameters=True,  # an error must not quote what somebody wrote
             connect_args={"prepare_threshold": 1, "application_name": "boltwork"},
         )
+        event.listen(self._engine.sync_engine, "connect", _let_go_when_idle)
         self._columns: dict[str, list[str]] = {}  # of each query that was read with
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         self.reads: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
@@ -155,6 +157,13 @@ async def _for_reading(connection: psycopg.AsyncConnection[DictRow]) -> None:
     # Not among the arguments of connect: the task engine opens its listener with those and more.
     await connection.set_autocommit(True)
     set_json_loads(orjson.loads, connection)  # with json's own, a poll's SELECT costs a third more
+
+
+def _let_go_when_idle(connection: Any, _: object) -> None:
+    # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for
+    # the rows it has locked.
+    connection.cursor().execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'")
+    connection.commit()
 
 
 async def driver_of(tx: Tx) -> psycopg.AsyncConnection[Any]:

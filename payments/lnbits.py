@@ -178,6 +178,8 @@ class LnbitsRail:
         nothing of it, or could not be reached at all. It cannot speak for a request that another
         process sent a moment ago: resume that one with `look_up_payment`.
 
+        An expired invoice is not sent: whoever asks that late may have stood still meanwhile.
+
         LNbits takes no fee limit with a payment; it gives its node its own reserve. So the reserve
         is asked for first (see `_reserve_msat`), and a payment with a higher one is not begun.
         """
@@ -269,6 +271,8 @@ class LnbitsRail:
 
     async def _pay(self, invoice: Invoice, amount_msat: Msat, limit_msat: Msat) -> Outcome:
         not_sent = Unknown if invoice.payment_hash in self._perhaps_sent else Unsent
+        if invoice.expires_at <= self._clock():
+            return await self._too_late(invoice.payment_hash)
         try:
             reserve_msat = await self._reserve_msat(invoice, amount_msat, limit_msat)
         except NoAnswer as lost:
@@ -283,6 +287,14 @@ class LnbitsRail:
         if isinstance(outcome, Settled | Failed):
             self._perhaps_sent.discard(invoice.payment_hash)
         return outcome
+
+    async def _too_late(self, payment_hash: str) -> Outcome:
+        """Send nothing any more: LNbits would, and another invoice may have been paid by now."""
+        told = await self._look_up(payment_hash)
+        if told is _NOT_KNOWN and payment_hash not in self._perhaps_sent:
+            return Failed("nothing was sent: the invoice has expired")
+        outcome = told if isinstance(told, Unknown) else _outgoing(told)
+        return Unknown(outcome.reason) if isinstance(outcome, Failed) else outcome
 
     async def _send(self, invoice: Invoice, not_sent: type[Unsent] | type[Unknown]) -> Outcome:
         try:

@@ -107,7 +107,10 @@ class Rail(Protocol):
         ...
 
     async def pay(self, bolt11: str, fee_limit_msat: Msat) -> Outcome:
-        """Pay somebody's invoice. Asked twice for one payment_hash, it pays at most once."""
+        """Pay somebody's invoice. Asked twice for one payment_hash, it pays at most once.
+
+        What has expired is not sent: that is the fence against a caller who stood still for long.
+        """
         ...
 
     async def look_up_payment(self, payment_hash: str) -> Outcome:

@@ -9,12 +9,13 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
 from payments.bolt11 import decode
 from payments.lnbits import LEAST_FEE_LIMIT_MSAT, LnbitsRail
-from payments.rail import Failed, Opened, Pending, Settled, Unavailable, Unknown
+from payments.rail import Failed, Opened, Pending, Settled, Unavailable, Unknown, Unsent
 from pricing.money import Msat
 from tests.fault_proxy import CHANGED, LOST, UNHEARD, FaultProxy, never_accepting
 from tests.lnbits_server import LnbitsServer
@@ -165,7 +166,7 @@ async def each_call(rail: LnbitsRail, bolt11: str) -> list[object]:
     ]
 
 
-IN_VAIN = [Unavailable, Unknown, Unknown, Unknown, Unavailable, Failed]
+IN_VAIN = [Unavailable, Unknown, Unknown, Unknown, Unavailable, Unsent]
 
 
 async def test_refused_connections(faulty: Faulty) -> None:
@@ -370,3 +371,19 @@ async def test_one_fee_reserve_bounds_the_others(faulty: Faulty) -> None:
     bolt11 = await faulty.server.create_invoice(faulty.server.buyer, 777)
     assert isinstance(await faulty.rail.pay(bolt11, Msat(7_769)), Failed)
     assert faulty.proxy.calls["GET", f"{PAYMENTS}/fee-reserve"] == 1
+
+
+async def test_an_expired_invoice_is_never_sent(faulty: Faulty) -> None:
+    """A worker that stood still past an invoice's expiry sends nothing; what was sent is told."""
+    expired = LnbitsRail(
+        faulty.proxy.url,
+        faulty.server.us.adminkey,
+        clock=lambda: wall_clock() + timedelta(hours=2),
+    )
+    bolt11 = await faulty.server.create_invoice(faulty.server.buyer, 3)
+    assert isinstance(await expired.pay(bolt11, LEAST_FEE_LIMIT_MSAT), Failed)
+    assert faulty.proxy.calls["POST", PAYMENTS] == 0
+    sent = await faulty.rail.pay(bolt11, LEAST_FEE_LIMIT_MSAT)
+    assert isinstance(sent, Settled)
+    assert await expired.pay(bolt11, LEAST_FEE_LIMIT_MSAT) == sent
+    await expired.close()

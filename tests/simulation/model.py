@@ -334,6 +334,7 @@ class Model:
 
     def _check_charge(self, job: Row) -> None:
         charge, quote = job["charge"], job["quote"]
+        hold(charge is not None, 6, f"job {job['id']} is complete, and was not charged")
         used = (charge["input_tokens"], charge["output_tokens"])
         hold(used in self._agent.used[job["request"]], 6, f"job {job['id']} did not use {used}")
         tokens = used[0] * IN_DOLLARS + used[1] * OUT_DOLLARS

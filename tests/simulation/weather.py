@@ -50,7 +50,7 @@ RATES = {
     "destination: wrong amount": 30,
     "destination: expired": 30,
     "destination: an invoice of ours": 20,
-    "clock: jumps": 3,
+    "clock: jumps": 1,
 }
 SEASON_STEPS = 500
 

@@ -40,7 +40,7 @@ MOST_BUYERS = 14
 MOST_ACTORS = 10
 RECOUNT_STEPS = 1_000
 CALM_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # pauses; a promise or a payout may need them
-LEAPS_S = (10, 10, 60, 60, 300, 300, 1_200, 4_000)
+LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000)
 TURNS = ("expire", "ask_invoices", "ask_payouts", "recover")
 
 

@@ -1,0 +1,65 @@
+"""Two real server processes, one Postgres, one rail: whatever comes at once happens once.
+
+A few rounds of each race; `scripts/races --rounds 200` is the long run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from db.engine import IDLE_S, Database, DatabaseAway, Tx, execute
+from tests import races
+from tests.crash_run import Databases
+from tests.races import CLAIMS, CLEAR, RACES, STANDS, Pair, pair_on
+
+_SETTING = "idle_in_transaction_session_timeout"
+PLACES = ("agent work: after", "commit call_payout: before", *races.UNSENT, "rail pay: after")
+
+
+@pytest.fixture(scope="module")
+async def pair(postgres: str) -> AsyncIterator[Pair]:
+    """Two running servers."""
+    async with pair_on(Databases(postgres)) as running:
+        yield running
+
+
+async def test_500_claims_at_once_are_one_payout(pair: Pair) -> None:
+    """Each brings an invoice of its own; one is paid, and all others are told clearly why not."""
+    told = await races.claims(pair, CLAIMS)
+    assert sum(told[code] for code in CLEAR) == CLAIMS - 1
+    await pair.calm()
+
+
+@pytest.mark.parametrize("race", RACES)
+async def test_a_race_ends_well_whoever_wins(pair: Pair, race: str) -> None:
+    """However it goes, each payment is booked once, each refund paid once, and nothing is lost."""
+    for _ in range(3):
+        await RACES[race](pair)
+    await pair.calm()
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_worker_that_stood_still_does_nothing_twice(pair: Pair, place: str) -> None:
+    """Its promise is kept by another; when it goes on, nothing is charged or paid a second time."""
+    assert place in STANDS
+    await races.paused(pair, place)
+    await pair.calm()
+
+
+async def test_a_transaction_in_which_nothing_is_done_is_ended(db: Database) -> None:
+    """Who stands still with rows locked lets go of them, and learns that nothing was written."""
+
+    async def ask(tx: Tx) -> str:
+        return str((await execute(tx, text(f"SHOW {_SETTING}"), {})).scalar_one())
+
+    async def stand_still(tx: Tx) -> None:
+        await execute(tx, text(f"SET LOCAL {_SETTING} = '50ms'"), {})
+        await asyncio.sleep(0.3)
+        await execute(tx, text("SELECT 1"), {})
+
+    assert await db.run("ask", ask) == f"{IDLE_S}s"
+    with pytest.raises(DatabaseAway):
+        await db.run("stand_still", stand_still)
+    assert await db.run("ask", ask) == f"{IDLE_S}s"

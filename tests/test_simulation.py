@@ -1,0 +1,73 @@
+"""The simulation: real worlds are without fault, planted bugs are found, and a seed is a history."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import psycopg
+import pytest
+import sqlalchemy
+import structlog
+
+from tests.simulation.database import prepare
+from tests.simulation.model import Violation
+from tests.simulation.planted import PLANTED
+from tests.simulation.world import World
+
+Numbered = Callable[[], str]
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[Numbered]:
+    """Make databases for worlds, one a call."""
+    names: list[str] = []
+    template = sqlalchemy.make_url(postgres)
+    admin = template.set(database="postgres").render_as_string(hide_password=False)
+
+    def make() -> str:
+        names.append(f"world_{len(names)}")
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {template.database}".encode())
+        url = template.set(database=names[-1]).render_as_string(hide_password=False)
+        prepare(url)
+        return url
+
+    yield make
+    with psycopg.connect(admin, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(autouse=True)
+async def silence() -> AsyncIterator[None]:
+    """Keep the log of thousands of faults out of the way."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_in_a_world_of_faults_no_sat_is_lost(database: Numbered, seed: int) -> None:
+    """All that was paid is earned, refunded or claimable once the world is calm again."""
+    report = await World(seed, database()).live(1_500)
+    sums = report.sums
+    assert sums["paid"] == sums["earned"] + sums["refunded"] + sums["claimable"]
+    assert sums["paid"] > 0
+    assert set(report.states) <= {"complete", "rejected", "failed"}
+    assert len(report.faults) > 20
+
+
+async def test_a_seed_is_a_history(database: Numbered) -> None:
+    """The same seed lives the same steps, whatever the machine does meanwhile."""
+    one = await World(7, database()).live(800)
+    two = await World(7, database()).live(800)
+    other = await World(8, database()).live(800)
+    assert one == two
+    assert one.history != other.history
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+async def test_a_planted_bug_is_found(database: Numbered, bug: str) -> None:
+    """Within 10,000 steps, and named as the breach of an invariant."""
+    with pytest.raises(Violation, match=r"seed \d+, step \d+: invariant \d"):
+        await World(1, database(), PLANTED[bug]).live(10_000)
