@@ -6,7 +6,7 @@ Each turn of a loop survives whatever it meets: what could not be done is done a
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -30,6 +30,8 @@ FORGET = timedelta(days=7)
 LATE_WATCH_S = 6 * 3600  # longest pause between two questions about an unpaid invoice
 PAYOUT_PAUSE_S = 300
 RECOVER_AFTER = timedelta(minutes=2)  # a promise that is neither waiting nor being kept is lost
+UNTOLD_PAUSE = timedelta(minutes=1)  # between two questions about what the rail does not say
+UNTOLD_PATIENCE = timedelta(hours=1)
 EXPIRY_GRACE = timedelta(seconds=5)  # a payment made in the last second is still on its way
 
 
@@ -40,6 +42,7 @@ class Loops:
         self._parts, self._keeper = parts, keeper
         self.books = Books(parts)
         self._nudged: dict[str, float] = {}
+        self._untold: dict[str, datetime] = {}  # invoices the rail would not speak of, and when
 
     async def run(self) -> None:
         """Run every loop until cancelled."""
@@ -136,11 +139,23 @@ class Loops:
                 await self._keeper.ask(payout_id, number)
 
     async def expire(self) -> None:
-        """Let invoices lapse whose time is over, after asking the rail one last time."""
+        """Let invoices lapse whose time is over, after asking the rail one last time.
+
+        Where it does not say, it is asked again for an hour: LNbits tells of an expired invoice
+        never more than that. Money that turns up after that is owed back.
+        """
         now = self._parts.clock()
-        for row in await invoices.lapsed(self._parts.db, now - EXPIRY_GRACE, BATCH):
-            if row["payment_hash"] and not await self.look_up(row["payment_hash"]):
-                continue  # paid after all, or the rail does not say: Unknown is not unpaid
+        self._untold = {
+            invoice_id: at
+            for invoice_id, at in self._untold.items()
+            if timedelta(0) <= now - at < UNTOLD_PAUSE
+        }
+        skipped = list(self._untold)
+        for row in await invoices.lapsed(self._parts.db, now - EXPIRY_GRACE, skipped, BATCH):
+            unpaid = not row["payment_hash"] or await self.look_up(row["payment_hash"])
+            if not unpaid and now < row["expires_at"] + UNTOLD_PATIENCE:
+                self._untold[row["id"]] = now  # paid after all, or the rail does not say
+                continue
             await self._parts.db.run("lapse_invoice", partial(self._lapse, row["id"]))
 
     async def _lapse(self, invoice_id: str, tx: Tx) -> None:

@@ -28,7 +28,7 @@ Probe = Callable[[str], None]  # told of each place that commits or calls the ou
 TRY_AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
-IDLE_S = 30  # how long a transaction of ours may be open with nothing done in it
+IDLE_S = 10  # how long a transaction of ours may be open with nothing done in it
 
 
 def nowhere(_: str) -> None:
@@ -183,4 +183,5 @@ def sqlstate(error: Exception) -> str | None:
 def is_away(error: BaseException | None) -> bool:
     """Say whether it was the connection that broke: the outcome is then not known."""
     inner = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(inner, psycopg.OperationalError | psycopg.InterfaceError)
+    away = psycopg.OperationalError | psycopg.InterfaceError
+    return isinstance(inner, away | psycopg.errors.IdleInTransactionSessionTimeout)

@@ -111,11 +111,13 @@ async def ask_all(tx: Tx, now: datetime) -> None:
     await execute(tx, _ASK_ALL, {"now": now})
 
 
-async def lapsed(db: Database, now: datetime, limit: int) -> list[DictRow]:
+async def lapsed(db: Database, now: datetime, skipped: list[str], limit: int) -> list[DictRow]:
     """Return invoices whose time is over and that are still open, or were never made."""
     return await db.read_all(
-        "SELECT id, job_id, state, payment_hash FROM invoice WHERE state IN ('open', 'wanted')"
-        " AND expires_at <= %(now)s ORDER BY expires_at LIMIT %(limit)s",
+        "SELECT id, job_id, state, payment_hash, expires_at FROM invoice"
+        " WHERE state IN ('open', 'wanted') AND expires_at <= %(now)s AND id <> ALL(%(skipped)s)"
+        " ORDER BY expires_at LIMIT %(limit)s",
         now=now,
+        skipped=skipped,
         limit=limit,
     )

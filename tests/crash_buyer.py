@@ -9,12 +9,15 @@ from typing import Any
 
 import httpx2
 
+from app.promises import SETTLE_MARGIN
 from tests.crash_server import MovableClock
 from tests.crash_world import Books, Side
+from tests.pay_server import PayServer
 
 FINAL = ("complete", "rejected", "failed")
 KNOWN_S = 3600  # how long an invoice of the buyer's can be paid
-LONG = 7200 + 900  # past such an invoice's expiry, and the margin after which "failed" is believed
+# Past such an invoice's expiry, and the margin after which "failed" is believed.
+LONG = KNOWN_S + int(SETTLE_MARGIN.total_seconds()) + 600
 PATIENCE_S = 2.5
 
 Json = dict[str, Any]
@@ -29,6 +32,7 @@ class Buyer:
 
     def __init__(self, side: Side, books: Books, clock: MovableClock) -> None:
         self.side, self.books, self.clock = side, books, clock
+        self.wallet = PayServer(make=self._invoice)  # where the buyer's money can go by itself
         self.url = ""
         self.key = "the-buyers"
         self.done: set[str] = set()  # what must not be done a second time
@@ -115,15 +119,38 @@ class Buyer:
             await self._claim(open_refunds[0])
         raise AssertionError(f"not all was paid back: {await self._refunds()}")
 
+    async def receive_refunds(self) -> None:
+        """Wait until all that is owed back has come by itself, and claim nothing."""
+        for _ in range(8):
+            for _ in range(round(PATIENCE_S * 10)):
+                if all(refund["refundState"] == "paid" for refund in await self._refunds()):
+                    return
+                await asyncio.sleep(0.1)
+            self.clock.forward(LONG)
+            await self.hurry()
+        raise AssertionError(f"not all came by itself: {await self._refunds()}")
+
+    async def hurry(self) -> None:
+        """Have done now what the server would do after a pause."""
+        await self.books.ask("UPDATE procrastinate_jobs SET scheduled_at = now()")
+
+    async def post(self, what: str, body: Json | None = None) -> httpx2.Response:
+        """POST to one of the job's own addresses."""
+        return await self.call("POST", f"/api/jobs/{self._job_id}/{what}", json=body)
+
+    async def receipt(self) -> httpx2.Response:
+        """GET the job's receipt."""
+        return await self.call("GET", f"/api/jobs/{self._job_id}/receipt")
+
+    async def _invoice(self, amount_msat: int) -> str:
+        return await self.side.make_invoice(amount_msat // 1000, KNOWN_S + self.clock.ahead_s)
+
     async def _refunds(self) -> list[Json]:
         return list((await self.show()).get("refunds", ()))
 
     async def _claim(self, refund: Json) -> None:
-        expiry_s = KNOWN_S + self.clock.ahead_s
-        invoice = await self.side.make_invoice(refund["amountSats"], expiry_s)
-        answer = await self.call(
-            "POST", f"/api/jobs/{self._job_id}/refund", json={"invoice": invoice}
-        )
+        invoice = await self._invoice(refund["amountSats"] * 1000)
+        answer = await self.post("refund", {"invoice": invoice})
         if answer.status_code == 200:
             return
         assert answer.status_code in (202, 409), answer.text

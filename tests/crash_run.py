@@ -111,13 +111,15 @@ async def run_case(case: Case, databases: Databases, lnbits: LnbitsServer | None
             if case.rail == "lnbits":
                 assert lnbits is not None
                 side = await LnbitsSide.on(lnbits)
-            server.environment.update(side.environment())
+            scenario = SCENARIOS[case.crossing.scenario]
+            server.environment.update(side.environment() | scenario.environment)
             buyer = Buyer(side, Books(url), server.clock)
             died, wrong = False, []
             try:
-                died = await _die(case, server, buyer)
-                if died:
-                    wrong = await _go_on(case, server, buyer)
+                async with buyer.wallet.running():
+                    died = await _die(case, server, buyer)
+                    if died:
+                        wrong = await _go_on(case, server, buyer)
             except Exception as error:
                 wrong.append(f"{type(error).__name__}: {error}; log: {server.log[-600:]}")
             finally:

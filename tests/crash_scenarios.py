@@ -5,9 +5,10 @@ A story brings everything to its end from wherever it stands; it is told again a
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.crash_buyer import FINAL, LONG, Buyer
+from tests.pay_server import said
 
 Story = Callable[[Buyer], Awaitable[None]]
 
@@ -19,6 +20,7 @@ class Scenario:
     story: Story
     first: str = ""  # where the process before was ended
     meanwhile: Story | None = None  # what happened while nothing ran
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,71 @@ async def sent_when_the_rail_is_back(buyer: Buyer) -> None:
     await bought("hello")(buyer)
 
 
+async def sent_by_itself(buyer: Buyer) -> None:
+    """A refund that goes where its owner said, without a visit."""
+    made = await buyer.create("hello", refundTo=buyer.wallet.url)
+    await buyer.pay(made["evalInvoice"])
+    await buyer.to_the_end()
+    await buyer.receive_refunds()
+
+
+async def refused_at_first(buyer: Buyer) -> None:
+    """A refund whose destination refuses it, and takes it at the second try."""
+    if "mended" not in buyer.done:
+        buyer.wallet.raw["/pay"] = said({"status": "ERROR", "reason": "not today"})
+    made = await buyer.create("hello", refundTo=buyer.wallet.url)
+    await buyer.pay(made["evalInvoice"])
+    await buyer.to_the_end()
+    while not await buyer.books.ask("SELECT 1 FROM payout WHERE failures > 0"):
+        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
+        await asyncio.sleep(0.1)
+    buyer.done.add("mended")
+    buyer.wallet.raw.clear()
+    await buyer.hurry()
+    await buyer.receive_refunds()
+
+
+async def redirected(buyer: Buyer) -> None:
+    """A refund whose owner names a destination afterwards."""
+    made = await buyer.create("hello")
+    await buyer.pay(made["evalInvoice"])
+    await buyer.to_the_end()
+    answer = await buyer.post("refund", {"refundTo": buyer.wallet.url})
+    assert answer.status_code in (200, 202, 409), answer.text
+    await buyer.receive_refunds()
+
+
+async def cancelled(buyer: Buyer) -> None:
+    """A job that is cancelled, and paid all the same."""
+    made = await buyer.create("hello")
+    answer = await buyer.post("cancel")
+    assert answer.status_code == 200, answer.text
+    await buyer.pay(made["evalInvoice"])
+    buyer.clock.forward(LONG)  # the sweep's next question, where the push was missed
+    await buyer.until(lambda job: "refunds" in job)
+    await buyer.take_refunds()
+
+
+async def with_a_receipt(buyer: Buyer) -> None:
+    """A job whose receipt is asked for."""
+    await bought("hello")(buyer)
+    answer = await buyer.receipt()
+    assert answer.status_code == 200, answer.text
+
+
+async def reviewed(buyer: Buyer) -> None:
+    """A job that is bought while the books are reviewed all the time, and nothing is found."""
+    await bought("hello")(buyer)
+    for _ in range(100):
+        lines = (await buyer.call("GET", "/metrics")).text.splitlines()
+        if "boltwork_books_rail_compared 1.0" in lines:
+            found = [line for line in lines if line.startswith("boltwork_books_findings{")]
+            assert found and all(line.endswith(" 0.0") for line in found), found
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the books were not compared with the rail")
+
+
 async def later(buyer: Buyer) -> None:
     """A few seconds pass: whatever the sweep should ask about is due."""
     buyer.clock.forward(10)
@@ -114,6 +181,12 @@ SCENARIOS = {
     "push missed": Scenario(bought("hello"), "commit settle_invoice: before", later),
     "worker died": Scenario(bought("hello"), "agent judge: before"),
     "promise lost": Scenario(bought("hello"), "agent work: before", promises_are_lost),
+    "by itself": Scenario(sent_by_itself),
+    "refused": Scenario(refused_at_first),
+    "redirected": Scenario(redirected),
+    "cancelled": Scenario(cancelled),
+    "receipt": Scenario(with_a_receipt),
+    "reviewed": Scenario(reviewed, environment={"RECONCILE_S": "1"}),
     "answer lost": Scenario(bought("hello"), "rail pay: after", later),
     "never sent": Scenario(bought("hello"), "rail pay: before", long_after),
 }
@@ -128,6 +201,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit begin_job": BOUGHT,
     "commit broke": (Crossing("broken"),),
     "commit call_payout": (*BOUGHT, Crossing("broken")),
+    "commit cancel_job": (Crossing("cancelled"),),
     "commit cancelled": (Crossing("turned away"),),
     "commit declined": (Crossing("rejected"),),
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
@@ -136,19 +210,26 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit lapse_invoice": (Crossing("paid late"),),
     "commit open_invoice": BOTH,
     "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
+    "commit rail_baseline": (Crossing("reviewed"),),
     "commit recovered": (Crossing("promise lost"),),
+    "commit redirect_payout": (Crossing("redirected"),),
+    "commit refuse_payout": (Crossing("refused"),),
     "commit rescue": (Crossing("worker died"), Crossing("never sent")),
     "commit return_payout": (Crossing("never sent"),),
-    "commit send_payout": (*BOUGHT, Crossing("broken")),
-    "commit settle_invoice": (*BOTH, Crossing("paid late")),
+    "commit send_payout": (*BOUGHT, Crossing("broken"), Crossing("by itself")),
+    "commit settle_invoice": (*BOTH, Crossing("paid late"), Crossing("cancelled")),
     "commit settle_payout": (*BOUGHT, Crossing("answer lost")),
+    "commit signing_key": (Crossing("receipt"),),
     "commit uncall_payout": (Crossing("rail away"),),
     "keep CreateInvoice": BOUGHT,
+    "keep FetchInvoice": (Crossing("by itself"), Crossing("refused")),
     "keep Judge": BOUGHT,
     "keep PayInvoice": (*BOUGHT, Crossing("answer lost")),
     "keep Work": BOUGHT,
+    "lnurl fetch": (Crossing("by itself"), Crossing("redirected"), Crossing("refused", 2)),
     "oracle healthy": (Crossing("watched"),),
     "oracle price": BOTH,
+    "rail balance": (Crossing("reviewed"),),
     "rail create_invoice": BOTH,
     "rail healthy": (Crossing("watched"),),
     "rail look_up_invoice": (Crossing("paid late"), Crossing("push missed")),

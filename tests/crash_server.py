@@ -70,6 +70,7 @@ class ForkedServer:
             "SWEEP_S": "1",
             "WORKER_DEAD_AFTER_S": "1",
             "DATABASE_POOL": "2",
+            "RECONCILE_S": "0",
             "WORKER_CONCURRENCY": "4",
             "ALLOW_PRIVATE_DESTINATIONS": "true",
             **environment,

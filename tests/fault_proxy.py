@@ -105,7 +105,7 @@ def _negative(told: Any) -> None:
 
 
 def _strings(told: Any) -> None:
-    for part in (told, _payment(told)):
+    for part in [told, *([told["details"]] if "details" in told else [])]:
         for name, value in part.items():
             part[name] = {"not": "that"} if isinstance(value, str) else str(value)
 

@@ -55,8 +55,8 @@ MEANS = {
     "made later": 'Creating a job answers 503 with `Retry-After` and "Nothing was charged";'
     " the same `Idempotency-Key` finds the same job. A work invoice is tried again until it is"
     " there; meanwhile the job shows its price.",
-    "kept open": "The job goes on waiting for its payment, even past the invoice's expiry: what"
-    " nobody can say is unpaid does not lapse. It goes on when LNbits tells.",
+    "kept open": "The job goes on waiting for its payment, up to an hour past the invoice's expiry."
+    " Then it fails; a payment that LNbits tells of later is owed back.",
     "sent later": "It is certain that nothing was sent. The refund stays on its way, and the same"
     " invoice is tried again.",
     "found": "It was sent, and the answer was lost or wrong. Another invoice is refused (409,"

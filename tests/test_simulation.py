@@ -1,4 +1,4 @@
-"""The simulation: real worlds are without fault, planted bugs are found, and a seed is a history."""
+"""The simulation: no sat is lost in it, planted bugs are found, and a seed is a history."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from app.loops import Loops
+from app.promises import Keeper
 from db import ledger
 from payments.stub import StubRail
 from tests.house_fixtures import Instance, instance_of
@@ -91,6 +93,19 @@ async def test_a_late_payment_is_owed_back(timed: Instance, clock: Clock, purpos
     claim = {"invoice": mine.json()["paymentRequest"]}
     paid = await timed.post(f"/api/jobs/{job_id}/refund", claim)
     assert paid.status_code == 200, paid.text
+
+
+async def test_a_job_ends_though_the_rail_does_not_say(timed: Instance, clock: Clock) -> None:
+    """LNbits never calls an expired invoice unpaid: after an hour more, the job fails."""
+    made = await timed.create()
+    assert timed.parts.stub is not None
+    await timed.parts.stub.script_fault("look_up_invoice", "5xx", times=1_000_000)
+    clock.forward(minutes=90)
+    await Loops(timed.parts, Keeper(timed.parts)).expire()
+    assert (await timed.job(made["jobId"]))["state"] == "awaiting_eval_payment"
+    clock.forward(minutes=45)
+    job = await timed.until(made["jobId"], "failed")
+    assert "not paid in time" in job["errorMessage"]
 
 
 async def test_a_promise_that_was_lost_is_made_again(

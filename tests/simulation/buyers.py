@@ -9,9 +9,9 @@ from typing import Any
 from app.api.jobs import status_of
 from app.errors import Refusal
 from app.orders import Name, Order, place
-from app.refunds import claim_refund, name_destination
+from app.refunds import claim_refund, name_destination, start_refund
 from app.wire import BadInput
-from db import jobs
+from db import jobs, payouts
 from pricing.money import Msat
 from statemachine import job as law
 from tests.simulation.clock import Clock
@@ -22,6 +22,7 @@ from tests.simulation.weather import Weather
 
 FINAL = ("complete", "rejected", "failed")
 LATEST_S = 6 * 3600  # how long after its expiry a payment may still arrive
+LIMITS_MSAT = (None, None, None, None, None, 20_000, 500_000, 5_000_000)
 PREFIX = "lnbcrt-"
 
 
@@ -74,13 +75,13 @@ class Crowd:
         buyer = Buyer(
             name=f"b{number}",
             request=f"request {number}",
-            max_msat=dice.choice((None, None, None, 20_000, 50_000, 5_000_000)),
+            max_msat=dice.choice(LIMITS_MSAT),
             key=f"k{number}" if dice.random() < 0.6 else None,
             gives_up=dice.random() < 0.1,
             refund_to=f"b{number}@wallet.example.org" if dice.random() < 0.35 else None,
         )
         for purpose in ("eval", "work"):
-            buyer.habits[purpose] = dice.choices(("on time", "late", "never"), (84, 8, 8))[0]
+            buyer.habits[purpose] = dice.choices(("on time", "late", "never"), (90, 5, 5))[0]
         self.active.append(buyer)
         return buyer
 
@@ -90,9 +91,19 @@ class Crowd:
             self.active.remove(buyer)
             self.past.append(buyer)
 
-    def wants_to_create(self, buyer: Buyer) -> bool:
-        """Say whether a buyer has no job yet and still tries."""
-        if buyer.job_id or buyer.gone:
+    def wish(self, buyer: Buyer) -> str | None:
+        """Return which of our doors a buyer wants to go through next."""
+        dice = self._dice
+        if not buyer.job_id:
+            return "create" if self._tries_to_create(buyer) else None
+        if buyer.owed and not buyer.gives_up and dice.random() < 0.6:
+            return dice.choices(("claim", "withdraw", "redirect"), (6, 2, 1))[0]
+        if dice.random() < 0.03:
+            return "cancel"
+        return "create" if buyer.key and dice.random() < 0.02 else "poll"
+
+    def _tries_to_create(self, buyer: Buyer) -> bool:
+        if buyer.gone:
             return False
         if buyer.tries > (4 if buyer.key else 0):
             buyer.gone = not buyer.busy
@@ -180,6 +191,20 @@ class Crowd:
         try:
             await name_destination(process.house, buyer.job_id, to)
         except Refusal:
+            self._weather.counts["buyer: claim refused"] += 1
+
+    async def withdraw(self, buyer: Buyer, process: Process) -> None:
+        """GET /api/lnurl/withdraw/…/callback: a wallet takes one payout with an invoice."""
+        rows = await payouts.of_job(process.parts.db, buyer.job_id)
+        owed = [row for row in rows if row["state"] == "owed"]
+        if not owed:
+            return
+        row = self._dice.choice(owed)
+        self._weather.counts["buyer: withdraws by LNURL"] += 1
+        theirs = self._wallets.make(row["amount_msat"], 600, self._clock.true)
+        try:
+            await start_refund(process.house, buyer.job_id, theirs.bolt11, row["id"])
+        except (BadInput, Refusal):
             self._weather.counts["buyer: claim refused"] += 1
 
     async def claim(self, buyer: Buyer, process: Process) -> None:

@@ -92,6 +92,7 @@ class Model:
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
         self.waiting: Counter[str] = Counter()  # of them, those that wait
         self.lost: set[str] = set()  # promises that the world took away
+        self.ever_lost: set[str] = set()
         self.touched: set[str] = set()
         self._open_entries: dict[int, int] = defaultdict(int)
         self.received_msat = self.sent_msat = self.fees_msat = 0
@@ -124,6 +125,8 @@ class Model:
         if before == now["state"]:
             return
         hold((before, now["state"]) in JOB_ARCS, 6, f"job {job_id}: {before} → {now['state']}")
+        told = was is None or now["version"] > was["version"]
+        hold(told, 6, f"job {job_id} went to {now['state']}, and nobody was told")
         if before == "evaluating" and now["state"] in EARNED:
             deal.fee_earned = True
             self.fee_income_msat += now["eval_msat"]
@@ -221,6 +224,8 @@ class Model:
         self.touched.add(name.partition(":")[0])
         self.staged[name] += (now is not None) - (was is not None)
         self.waiting[name] += _waits(now) - _waits(was)
+        if was is None:
+            self.lost.discard(name)
         if now is not None:
             hold(now["status"] in ("todo", "doing"), 8, f"the promise {name} is {now['status']}")
 

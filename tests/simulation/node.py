@@ -21,6 +21,7 @@ class Ours:
     amount_msat: int
     expires_at: datetime
     received_msat: int | None = None
+    given_up: bool = False  # LNbits says "failed" of what has expired, which means nothing
 
 
 @dataclass(eq=False)

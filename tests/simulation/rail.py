@@ -50,6 +50,7 @@ class SimulatedRail:
     ) -> None:
         self._node, self._weather, self._dice, self._clock = node, weather, dice, clock
         self._gate = gate
+        self._takes_at_once = dice.random() < 0.5
         self.push_is_up = True
 
     async def create_invoice(
@@ -74,10 +75,14 @@ class SimulatedRail:
         await self._begin("look_up_invoice")
         answer: Outcome = Pending()
         invoice = self._node.invoices.get(payment_hash)
+        if invoice is not None and invoice.expires_at < self._clock.true and not invoice.given_up:
+            invoice.given_up = self._weather.strikes("rail: gives an expired invoice up")
         if self._weather.strikes("rail: no answer to look-up"):
             answer = Unknown("no answer")
         elif invoice is None:
             answer = Absent("no such invoice")
+        elif invoice.given_up and invoice.received_msat is None:
+            answer = Unknown("it expired, and was given up")
         elif invoice.received_msat is not None:
             answer = Settled(payment_hash, Msat(invoice.received_msat), invoice.preimage)
         return await self._end("look_up_invoice", answer)
@@ -103,8 +108,15 @@ class SimulatedRail:
         return await self._end("look_up_payment", answer)
 
     async def balance_msat(self) -> Msat | Unknown:
-        """See Rail."""
-        return Msat(self._node.balance_msat)
+        """See Rail. Some wallets take off what is on its way, and others when it is sent."""
+        await self._begin("balance")
+        held_msat = self._node.balance_msat
+        if self._takes_at_once:
+            held_msat -= self._node.reserved_msat()
+        answer: Msat | Unknown = Msat(held_msat)
+        if self._weather.strikes("rail: no answer to look-up"):
+            answer = Unknown("no answer")
+        return await self._end("balance", answer)
 
     async def pushes(self) -> AsyncIterator[Settled | None]:
         """Tell nothing: here the world itself delivers."""

@@ -27,7 +27,7 @@ from tests.simulation.clock import Clock
 from tests.simulation.database import WorldConnector, WorldDatabase
 from tests.simulation.destinations import SimulatedDestinations
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
-from tests.simulation.model import Model, Violation
+from tests.simulation.model import Model, Violation, hold
 from tests.simulation.node import Node, Ours
 from tests.simulation.process import EXPECTED, MOST_KEPT, Make, PatientSignals, Process
 from tests.simulation.rail import SimulatedRail
@@ -36,7 +36,7 @@ from tests.simulation.wallet import Wallets
 from tests.simulation.weather import SEASON_STEPS, Weather
 
 PROCESSES = ("one", "two")
-MOST_BUYERS = 14
+MOST_BUYERS = 40
 MOST_ACTORS = 10
 RECOUNT_STEPS = 1_000
 CALM_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # pauses; a promise or a payout may need them
@@ -146,6 +146,9 @@ class World:
     async def _happens(self) -> None:
         if self._environment():
             return
+        if self.weather.strikes("tasks: lost"):
+            self.note(f"lost: {await self.auditor.lose_promise()}")
+            return
         ready = self.schedule.ready()
         if ready and (len(ready) >= MOST_ACTORS or self.dice.random() < 0.75):
             await self._go_on(self.dice.choice(ready))
@@ -177,6 +180,8 @@ class World:
         await self.schedule.step(actor)
         self.note(f"{actor.life.name} {actor.name}: {actor.place}")
         error = actor.error
+        if isinstance(error, Violation):
+            raise error
         if error is not None and not isinstance(error, EXPECTED):
             raise Violation(f"{actor.name} raised {error!r}") from error
         if actor.life.dead:
@@ -193,7 +198,7 @@ class World:
     def _environment(self) -> bool:
         """Change what nobody decides: time, weather, processes. Return whether that was a step."""
         dice, strikes = self.dice, self.weather.strikes
-        if dice.random() < 0.004:
+        if dice.random() < 0.006:
             self.clock.forward(seconds=dice.choice(LEAPS_S))
             self.note("time passes")
             return True
@@ -240,30 +245,39 @@ class World:
 
     def _begin_something(self) -> None:
         alive = [process for process in self.processes if not process.life.frozen]
-        if not alive:
-            return
-        process = self.dice.choice(alive)
-        due = [push for push in self.pushes if push[0] <= self.steps]
-        if due and self.dice.random() < 0.5:
-            self.pushes.remove(due[0])
-            self._start(process, "push", lambda: process.loops.heard(due[0][1]))
-        elif self.dice.random() < 0.45:
-            self._server(process)
-        else:
-            self._buyer(process)
+        before, line = len(self.schedule.actors), self.history
+        for _ in range(5 if alive else 0):
+            process = self.dice.choice(alive)
+            due = [push for push in self.pushes if push[0] <= self.steps]
+            if due and self.dice.random() < 0.5:
+                self.pushes.remove(due[0])
+                self._start(process, "push", partial(process.loops.heard, due[0][1]))
+            elif self.dice.random() < 0.45:
+                self._server(process)
+            else:
+                self._buyer(process)
+            if (len(self.schedule.actors), self.history) != (before, line):
+                return
 
     def _server(self, process: Process) -> None:
         if not process.begun:
             self._start(process, "begin", process.begin)
             process.begun = True
-        elif self.dice.random() < 0.75 and process.keeping < MOST_KEPT:
-            self._start(process, "work", process.work)
+        elif self.dice.random() < 0.75:
+            if process.keeping < MOST_KEPT:
+                self._start(process, "work", process.work)
         else:
-            turn = self.dice.choice(TURNS)
-            self._start(process, turn, lambda: self._turn(process, turn))
+            turn = self.dice.choice((*TURNS, *TURNS, "review"))
+            self._start(process, turn, partial(self._turn, process, turn))
 
     async def _turn(self, process: Process, turn: str) -> None:
-        await getattr(process.loops, turn)()
+        if turn != "review":
+            await getattr(process.loops, turn)()
+            return
+        review = await process.loops.books.review()
+        for finding in review.findings:
+            known = finding.who in self.auditor.model.ever_lost
+            hold(known, finding.invariant, f"the books' own review finds {finding.line}")
 
     def _buyer(self, process: Process) -> None:
         crowd, dice = self.crowd, self.dice
@@ -273,22 +287,11 @@ class World:
         if not free:
             return
         buyer = dice.choice(free)
-        if crowd.wants_to_create(buyer):
-            self._visit(process, buyer, "create", crowd.create)
-        elif not buyer.job_id:
-            return
-        elif done := crowd.pay(buyer):
+        done = crowd.pay(buyer)
+        if done:
             self.note(f"{buyer.name} {done} of {buyer.job_id[:6]}")
-        elif buyer.owed and not buyer.gives_up and dice.random() < 0.5:
-            self._visit(process, buyer, "claim", crowd.claim)
-        elif buyer.owed and dice.random() < 0.1:
-            self._visit(process, buyer, "redirect", crowd.redirect)
-        elif dice.random() < 0.03:
-            self._visit(process, buyer, "cancel", crowd.cancel)
-        elif buyer.key and dice.random() < 0.02:
-            self._visit(process, buyer, "create", crowd.create)
-        else:
-            self._visit(process, buyer, "poll", crowd.poll)
+        elif what := crowd.wish(buyer):
+            self._visit(process, buyer, what, getattr(crowd, what))
 
     def _visit(
         self,
