@@ -132,7 +132,8 @@ class Books:
         return await self.compare()
 
     async def _first_seen(self, sheet: RailSheet, beyond_msat: int) -> Comparison:
-        if sheet.moving or await self._arrived_msat(sheet):
+        arrived_msat, _ = await self._arrived(sheet)
+        if sheet.moving or arrived_msat:
             said = "The rail was not seen before, and money moves. It is compared once that rests."
             return Comparison(said, False)
         identity = self._parts.rail.identity
@@ -151,7 +152,7 @@ class Books:
         if difference_msat == 0:
             said = f"The rail holds {held_msat} msat, as the books say, to the msat."
             return Comparison(said, True, beyond_msat=beyond_msat)
-        arrived_msat = await self._arrived_msat(sheet) if difference_msat > 0 else 0
+        arrived_msat, untold = await self._arrived(sheet) if difference_msat > 0 else (0, False)
         moves = (
             f"payouts on their way may have taken up to {sheet.moving_msat} msat, and"
             f" {arrived_msat} msat came in that are not booked yet"
@@ -159,8 +160,9 @@ class Books:
         if -sheet.moving_msat <= difference_msat <= arrived_msat:
             said = f"The rail differs from the books by {difference_msat} msat: {moves}."
             return Comparison(said, True, beyond_msat=beyond_msat)
-        if difference_msat > 0 and len(sheet.unpaid) >= MOST_UNPAID:
-            # Any of many open invoices may have been paid just now; the sweep asks about them all.
+        if difference_msat > 0 and (untold or len(sheet.unpaid) >= MOST_UNPAID):
+            # Any of many open invoices may have been paid just now, or one that the rail does not
+            # speak of; the sweep asks about them all.
             said = f"The rail holds {difference_msat} msat more than the books, perhaps not booked."
             return Comparison(said, False, beyond_msat=beyond_msat)
         which = "less" if difference_msat < 0 else "more"
@@ -168,11 +170,15 @@ class Books:
         finding = Finding(3, said, f"rail {self._parts.rail.name}")
         return Comparison(f"The rail is wrong: {said}.", True, finding, beyond_msat)
 
-    async def _arrived_msat(self, sheet: RailSheet) -> int:
-        """Return what the rail has received for invoices that the books call unpaid."""
-        arrived_msat = 0
+    async def _arrived(self, sheet: RailSheet) -> tuple[int, bool]:
+        """Return what the rail has received for invoices that the books call unpaid.
+
+        And whether there may be more: it did not say of each of them.
+        """
+        arrived_msat, untold = 0, False
         for payment_hash in sheet.unpaid:
             outcome = await self._parts.rail.look_up_invoice(payment_hash)
             if isinstance(outcome, Settled):
                 arrived_msat += outcome.amount_msat
-        return arrived_msat
+            untold = untold or isinstance(outcome, Unknown)
+        return arrived_msat, untold

@@ -22,7 +22,8 @@ from payments.rail import Settled
 from pricing.money import Msat
 from pricing.rates import PUBLISHED, RateCard
 from tests.simulation.auditor import Auditor
-from tests.simulation.buyers import FINAL, Buyer, Crowd
+from tests.simulation.buyers import Buyer, Crowd
+from tests.simulation.calm import REVIEW, TURNS, Calm
 from tests.simulation.clock import Clock
 from tests.simulation.database import WorldConnector, WorldDatabase
 from tests.simulation.destinations import SimulatedDestinations
@@ -36,12 +37,11 @@ from tests.simulation.wallet import Wallets
 from tests.simulation.weather import SEASON_STEPS, Weather
 
 PROCESSES = ("one", "two")
-MOST_BUYERS = 40
+MOST_BUYERS = 16
 MOST_ACTORS = 10
+INVOICE_S = 3 * 3_600
 RECOUNT_STEPS = 1_000
-CALM_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # pauses; a promise or a payout may need them
 LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000)
-TURNS = ("expire", "ask_invoices", "ask_payouts", "recover")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class World:
             self.processes = [self._born(name) for name in PROCESSES]
             while self.steps < steps:
                 await self._step()
-            await self._calm()
+            await Calm(self).come()
             await self.auditor.recount()
             sums = self.auditor.settle(self.crowd.past + self.crowd.active)
         except Violation as wrong:
@@ -151,7 +151,7 @@ class World:
             return
         ready = self.schedule.ready()
         if ready and (len(ready) >= MOST_ACTORS or self.dice.random() < 0.75):
-            await self._go_on(self.dice.choice(ready))
+            await self.go_on(self.dice.choice(ready))
             return
         self._begin_something()
 
@@ -176,7 +176,8 @@ class World:
     async def _pause(self, _: float) -> None:
         await self.gate("tasks: again")
 
-    async def _go_on(self, actor: Actor) -> None:
+    async def go_on(self, actor: Actor) -> None:
+        """Let an actor go on to its next gate, and take the consequences."""
         await self.schedule.step(actor)
         self.note(f"{actor.life.name} {actor.name}: {actor.place}")
         error = actor.error
@@ -198,7 +199,7 @@ class World:
     def _environment(self) -> bool:
         """Change what nobody decides: time, weather, processes. Return whether that was a step."""
         dice, strikes = self.dice, self.weather.strikes
-        if dice.random() < 0.006:
+        if dice.random() < 0.005:
             self.clock.forward(seconds=dice.choice(LEAPS_S))
             self.note("time passes")
             return True
@@ -251,7 +252,7 @@ class World:
             due = [push for push in self.pushes if push[0] <= self.steps]
             if due and self.dice.random() < 0.5:
                 self.pushes.remove(due[0])
-                self._start(process, "push", partial(process.loops.heard, due[0][1]))
+                self.start(process, "push", partial(process.loops.heard, due[0][1]))
             elif self.dice.random() < 0.45:
                 self._server(process)
             else:
@@ -261,23 +262,26 @@ class World:
 
     def _server(self, process: Process) -> None:
         if not process.begun:
-            self._start(process, "begin", process.begin)
+            self.start(process, "begin", process.begin)
             process.begun = True
         elif self.dice.random() < 0.75:
             if process.keeping < MOST_KEPT:
-                self._start(process, "work", process.work)
+                self.start(process, "work", process.work)
         else:
-            turn = self.dice.choice((*TURNS, *TURNS, "review"))
-            self._start(process, turn, partial(self._turn, process, turn))
+            turn = self.dice.choice((*TURNS, *TURNS, REVIEW))
+            self.start(process, turn, partial(self.turn, process, turn))
 
-    async def _turn(self, process: Process, turn: str) -> None:
-        if turn != "review":
+    async def turn(self, process: Process, turn: str) -> None:
+        """Let a loop of a process have its turn."""
+        if turn != REVIEW:
             await getattr(process.loops, turn)()
             return
         review = await process.loops.books.review()
         for finding in review.findings:
             known = finding.who in self.auditor.model.ever_lost
             hold(known, finding.invariant, f"the books' own review finds {finding.line}")
+        if self.weather.calm:
+            hold(review.rail.is_done, 3, review.rail.said)
 
     def _buyer(self, process: Process) -> None:
         crowd, dice = self.crowd, self.dice
@@ -291,15 +295,12 @@ class World:
         if done:
             self.note(f"{buyer.name} {done} of {buyer.job_id[:6]}")
         elif what := crowd.wish(buyer):
-            self._visit(process, buyer, what, getattr(crowd, what))
+            self.visit(process, buyer, what)
 
-    def _visit(
-        self,
-        process: Process,
-        buyer: Buyer,
-        what: str,
-        visit: Callable[[Buyer, Process], Awaitable[None]],
-    ) -> None:
+    def visit(self, process: Process, buyer: Buyer, what: str) -> None:
+        """Let a buyer go through one of our doors, at a process."""
+        visit = getattr(self.crowd, what)
+
         async def visiting() -> None:
             buyer.busy += 1
             try:
@@ -307,15 +308,17 @@ class World:
             finally:
                 buyer.busy -= 1
 
-        self._start(process, f"{buyer.name} {what} {buyer.job_id[:6]}", visiting)
+        self.start(process, f"{buyer.name} {what} {buyer.job_id[:6]}", visiting)
 
-    def _start(self, process: Process, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def start(self, process: Process, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Let something begin in a process."""
         self.schedule.start(name, process.life, work)
 
     def _born(self, name: str) -> Process:
-        shell = self.make.shell(self.outbox, Terms())
+        settings = {"BOLTWORK_DATA": Path("nowhere"), "INVOICE_EXPIRY_S": INVOICE_S}
+        shell = self.make.shell(self.outbox, Terms(eval_invoice_s=INVOICE_S))
         parts = Parts(
-            settings=Settings.model_validate({"BOLTWORK_DATA": Path("nowhere")}),
+            settings=Settings.model_validate(settings),
             db=self.db,
             outbox=self.outbox,
             signals=PatientSignals(self.db, self.gate),
@@ -330,76 +333,3 @@ class World:
             stub=None,
         )
         return Process(name, parts, self.make, self.gate)
-
-    # ------------------------------------------------------------------ the end
-
-    async def _calm(self) -> None:
-        """No more faults and no more buyers: time passes, until nothing is left to do."""
-        self.weather.calm, self.clock.skew = True, timedelta(0)
-        self.rail.push_is_up = True
-        for process in self.processes:
-            process.life.frozen = False
-        self.note("calm")
-        await self._finish()
-        self.pushes.append((0, None))
-        for pause in CALM_MINUTES:
-            self.clock.forward(minutes=pause)
-            self.node.tick()
-            for push in self.pushes:
-                self._start(
-                    self.processes[0], "push", partial(self.processes[0].loops.heard, push[1])
-                )
-            self.pushes.clear()
-            for process in self.processes:
-                await self._serve(process)
-            await self._visits(self.crowd.active)
-            if self._is_over():
-                await self._visits(self.crowd.past)  # who left before his payment was noticed
-                if self._is_over():
-                    break
-        for buyer in self.crowd.active + self.crowd.past:
-            await self._look_at(buyer)
-
-    async def _serve(self, process: Process) -> None:
-        """Let a process do all it has to do now."""
-        if not process.begun:
-            self._start(process, "begin", process.begin)
-        for turn in TURNS:
-            self._start(process, turn, partial(self._turn, process, turn))
-        await self._finish()
-        process.idle = False
-        while not process.idle:
-            self._start(process, "work", process.work)
-            await self._finish()
-
-    async def _visits(self, buyers: list[Buyer]) -> None:
-        for buyer in buyers:
-            await self._look_at(buyer)
-            if buyer.owed and not buyer.gives_up:
-                self._visit(self.processes[0], buyer, "claim", self.crowd.claim)
-        await self._finish()
-
-    async def _look_at(self, buyer: Buyer) -> None:
-        if buyer.job_id:
-            self._visit(self.processes[0], buyer, "poll", self.crowd.poll)
-            await self._finish()
-
-    async def _finish(self) -> None:
-        """Let all that is under way come to its end."""
-        while ready := self.schedule.ready():
-            self.steps += 1
-            await self._go_on(ready[0])
-            await self.auditor.look()
-
-    def _is_over(self) -> bool:
-        model = self.auditor.model
-        unbooked = any(
-            invoice.received_msat and not model.credited[invoice.payment_hash]
-            for invoice in self.node.invoices.values()
-        )
-        going_on = any(
-            deal.row["state"] not in FINAL
-            or any(payout["state"] == "in_flight" for payout in deal.payouts.values())
-            for deal in model.deals.values()
-        )
-        return not (unbooked or going_on or +model.staged)

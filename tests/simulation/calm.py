@@ -1,0 +1,96 @@
+"""The calm after the faults: time passes, and everything that was begun must come to an end."""
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.simulation.buyers import FINAL, Buyer
+from tests.simulation.process import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TURNS = ("expire", "ask_invoices", "ask_payouts", "recover")
+REVIEW = "review"
+PAUSES_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # a payout in flight may need a day and more
+
+
+class Calm:
+    """No more faults, no more buyers: the processes work on, and each buyer comes for his money."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    async def come(self) -> None:
+        """Let time pass until nothing is left to do, and have everybody look once more."""
+        world = self._world
+        world.weather.calm, world.clock.skew = True, timedelta(0)
+        world.rail.push_is_up = True
+        for process in world.processes:
+            process.life.frozen = False
+        world.note("calm")
+        await self._finish()
+        world.pushes.append((0, None))
+        for pause in PAUSES_MINUTES:
+            world.clock.forward(minutes=pause)
+            world.node.tick()
+            for process in world.processes:
+                await self._serve(process)
+            await self._come_for_money(world.crowd.active)
+            if self._is_over():
+                await self._come_for_money(world.crowd.past)  # who left before it was noticed
+                if self._is_over():
+                    break
+        for buyer in world.crowd.active + world.crowd.past:
+            await self._look_at(buyer)
+        world.start(world.processes[0], REVIEW, partial(world.turn, world.processes[0], REVIEW))
+        await self._finish()
+
+    async def _serve(self, process: Process) -> None:
+        """Let a process do all it has to do now."""
+        world = self._world
+        if not process.begun:
+            world.start(process, "begin", process.begin)
+        for _, push in world.pushes:
+            world.start(process, "push", partial(process.loops.heard, push))
+        world.pushes.clear()
+        for turn in TURNS:
+            world.start(process, turn, partial(world.turn, process, turn))
+        await self._finish()
+        process.idle = False
+        while not process.idle:
+            world.start(process, "work", process.work)
+            await self._finish()
+
+    async def _come_for_money(self, buyers: list[Buyer]) -> None:
+        for buyer in buyers:
+            await self._look_at(buyer)
+            if buyer.owed and not buyer.gives_up:
+                self._world.visit(self._world.processes[0], buyer, "claim")
+        await self._finish()
+
+    async def _look_at(self, buyer: Buyer) -> None:
+        if buyer.job_id:
+            self._world.visit(self._world.processes[0], buyer, "poll")
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """Let all that is under way come to its end."""
+        world = self._world
+        while ready := world.schedule.ready():
+            world.steps += 1
+            await world.go_on(ready[0])
+            await world.auditor.look()
+
+    def _is_over(self) -> bool:
+        model = self._world.auditor.model
+        unbooked = any(
+            invoice.received_msat and not model.credited[invoice.payment_hash]
+            for invoice in self._world.node.invoices.values()
+        )
+        going_on = any(
+            deal.row["state"] not in FINAL
+            or any(payout["state"] == "in_flight" for payout in deal.payouts.values())
+            for deal in model.deals.values()
+        )
+        return not (unbooked or going_on or +model.staged)
