@@ -126,7 +126,7 @@ def alternating(pair: Pair, requests: int) -> list[str]:
 async def crowd() -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client that holds as many connections as it likes."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-    async with httpx2.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(limits=limits, timeout=60, verify=False) as http:
         yield http
 
 
