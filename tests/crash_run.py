@@ -29,7 +29,7 @@ from tests.crash_server import KILLED, ForkedServer
 from tests.crash_world import Books, LnbitsSide, Side, StubSide, audit
 from tests.lnbits_server import LnbitsServer
 
-AT_ONCE = 5
+AT_ONCE = 8
 IN_PASSING_S = 8  # what a loop passes by itself, it passes within this time
 CALM_S = 15
 MOST_STARTS = 4

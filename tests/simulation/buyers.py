@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.wire import BadInput
 from db import jobs, payouts
 from pricing.money import Msat
 from statemachine import job as law
-from tests.simulation.clock import Clock
+from tests.simulation.clock import DAWN, Clock
 from tests.simulation.node import Node, Ours
 from tests.simulation.process import Process
 from tests.simulation.wallet import Theirs, Wallets
@@ -23,6 +24,7 @@ from tests.simulation.weather import Weather
 FINAL = ("complete", "rejected", "failed")
 LATEST_S = 6 * 3600  # how long after its expiry a payment may still arrive
 LIMITS_MSAT = (None, None, None, None, None, 20_000, 500_000, 5_000_000)
+REST = timedelta(minutes=20)
 PREFIX = "lnbcrt-"
 
 
@@ -44,6 +46,7 @@ class Buyer:
     habits: dict[str, str] = field(default_factory=dict)  # purpose → on time, late, never
     claims: list[Theirs] = field(default_factory=list)
     gone: bool = False
+    rests_until: datetime = DAWN  # after a refusal there is nothing to do but wait
 
     @property
     def owed(self) -> list[int]:
@@ -84,6 +87,11 @@ class Crowd:
             buyer.habits[purpose] = dice.choices(("on time", "late", "never"), (90, 5, 5))[0]
         self.active.append(buyer)
         return buyer
+
+    def at_large(self) -> list[Buyer]:
+        """Return those who may do something now."""
+        now = self._clock.true
+        return [buyer for buyer in self.active if buyer.rests_until <= now]
 
     def leave(self) -> None:
         """Let those go who have nothing more to do here."""
@@ -130,7 +138,7 @@ class Crowd:
             if late_s > 0:
                 self._weather.counts["buyer: pays late"] += 1
             amount_msat = invoice.amount_msat
-            if self._dice.random() < 0.08:
+            if self._dice.random() < 0.2:
                 self._weather.counts["buyer: pays over"] += 1
                 amount_msat += self._dice.choice((1_000, amount_msat))
             assert self._node.receive(payment_hash, amount_msat)
@@ -191,7 +199,7 @@ class Crowd:
         try:
             await name_destination(process.house, buyer.job_id, to)
         except Refusal:
-            self._weather.counts["buyer: claim refused"] += 1
+            self._refused(buyer)
 
     async def withdraw(self, buyer: Buyer, process: Process) -> None:
         """GET /api/lnurl/withdraw/…/callback: a wallet takes one payout with an invoice."""
@@ -205,7 +213,7 @@ class Crowd:
         try:
             await start_refund(process.house, buyer.job_id, theirs.bolt11, row["id"])
         except (BadInput, Refusal):
-            self._weather.counts["buyer: claim refused"] += 1
+            self._refused(buyer)
 
     async def claim(self, buyer: Buyer, process: Process) -> None:
         """POST /api/jobs/{id}/refund, with an invoice that may be anything."""
@@ -215,8 +223,12 @@ class Crowd:
         try:
             await claim_refund(process.house, buyer.job_id, text)
         except (BadInput, Refusal):
-            self._weather.counts["buyer: claim refused"] += 1
+            self._refused(buyer)
         await self.poll(buyer, process)
+
+    def _refused(self, buyer: Buyer) -> None:
+        self._weather.counts["buyer: claim refused"] += 1
+        buyer.rests_until = self._clock.true + REST
 
     def _invoice_for(self, buyer: Buyer) -> str:
         dice, now = self._dice, self._clock.true

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TURNS = ("expire", "ask_invoices", "ask_payouts", "recover")
 REVIEW = "review"
+LAST_REVIEW = "the last review"
 PAUSES_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # a payout in flight may need a day and more
 
 
@@ -43,7 +44,8 @@ class Calm:
                     break
         for buyer in world.crowd.active + world.crowd.past:
             await self._look_at(buyer)
-        world.start(world.processes[0], REVIEW, partial(world.turn, world.processes[0], REVIEW))
+        one = world.processes[0]
+        world.start(one, LAST_REVIEW, partial(world.turn, one, LAST_REVIEW))
         await self._finish()
 
     async def _serve(self, process: Process) -> None:

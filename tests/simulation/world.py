@@ -23,7 +23,7 @@ from pricing.money import Msat
 from pricing.rates import PUBLISHED, RateCard
 from tests.simulation.auditor import Auditor
 from tests.simulation.buyers import Buyer, Crowd
-from tests.simulation.calm import REVIEW, TURNS, Calm
+from tests.simulation.calm import LAST_REVIEW, REVIEW, TURNS, Calm
 from tests.simulation.clock import Clock
 from tests.simulation.database import WorldConnector, WorldDatabase
 from tests.simulation.destinations import SimulatedDestinations
@@ -206,7 +206,8 @@ class World:
         if self.steps >= self._freed_at:
             for process in self.processes:
                 process.life.frozen = False
-        if not self.weather.calm and dice.random() < 0.1 and strikes("freeze"):
+        frozen = any(process.life.frozen for process in self.processes)
+        if not frozen and dice.random() < 0.1 and strikes("freeze"):
             dice.choice(self.processes).life.frozen = True
             self._freed_at = self.steps + dice.randrange(20, 300)
             self.note("a process is frozen")
@@ -273,20 +274,21 @@ class World:
 
     async def turn(self, process: Process, turn: str) -> None:
         """Let a loop of a process have its turn."""
-        if turn != REVIEW:
+        if turn not in (REVIEW, LAST_REVIEW):
             await getattr(process.loops, turn)()
             return
         review = await process.loops.books.review()
         for finding in review.findings:
             known = finding.who in self.auditor.model.ever_lost
             hold(known, finding.invariant, f"the books' own review finds {finding.line}")
-        if self.weather.calm:
+        if turn == LAST_REVIEW:
             hold(review.rail.is_done, 3, review.rail.said)
 
     def _buyer(self, process: Process) -> None:
         crowd, dice = self.crowd, self.dice
-        free = [buyer for buyer in crowd.active if buyer.busy < 2]
-        if len(crowd.active) < MOST_BUYERS and dice.random() < 0.3:
+        at_large = crowd.at_large()
+        free = [buyer for buyer in at_large if buyer.busy < 2]
+        if len(at_large) < MOST_BUYERS and dice.random() < 0.3:
             free = [crowd.arrive()]
         if not free:
             return
