@@ -93,8 +93,9 @@ wrong_leg AS (
     FULL JOIN (SELECT e.key, p.account, p.amount FROM posting p JOIN entry e ON e.id = p.entry_id)
          held ON held.key = due.key AND held.account = due.account
    WHERE due.amount IS DISTINCT FROM held.amount GROUP BY 1),
-staged AS (  -- one that is being kept may have been made anew: it is then kept once more
-  SELECT lock AS key, count(*) FILTER (WHERE status = 'todo') AS times FROM procrastinate_jobs
+staged AS (  -- beside one that was taken before, another may have been made anew
+  SELECT lock AS key, count(*) FILTER (WHERE status = 'todo' AND attempts = 0) AS times
+    FROM procrastinate_jobs
    WHERE status IN ('todo', 'doing') AND lock IS NOT NULL GROUP BY 1),
 duty AS (
   SELECT id || ':judge' AS key, %(judge)s AS kind FROM job WHERE state = 'evaluating'

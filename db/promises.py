@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, LiteralString
+from typing import Any
 
 import procrastinate
 import structlog
@@ -29,9 +29,6 @@ QUEUE = "promises"
 _WITHDRAW = text(
     "DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs"
     " WHERE lock = :key AND status = 'todo' FOR UPDATE SKIP LOCKED)"
-)
-ANOTHER: LiteralString = (
-    "SELECT id FROM procrastinate_jobs WHERE lock = %(lock)s AND id <> %(id)s AND status = 'todo'"
 )
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
 Pause = Callable[[float], Awaitable[None]]
@@ -93,14 +90,8 @@ class _Tenacious(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """See JobManager. Where the same promise was staged anew, that one is kept instead."""
-        await self._until_told(partial(self._retry, job, retry_at, priority, queue, lock))
-
-    async def _retry(self, job: Task, *more: Any) -> None:
-        if await self.connector.execute_query_all_async(ANOTHER, lock=job.lock, id=job.id):
-            await super().finish_job(job, Status.SUCCEEDED, delete_job=True)
-        else:
-            await super().retry_job(job, *more)
+        """See JobManager."""
+        await self._until_told(partial(super().retry_job, job, retry_at, priority, queue, lock))
 
     async def _until_told(self, tell: Callable[[], Awaitable[None]]) -> None:
         while True:

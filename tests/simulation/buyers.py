@@ -24,6 +24,7 @@ from tests.simulation.weather import Weather
 FINAL = ("complete", "rejected", "failed")
 LATEST_S = 6 * 3600  # how long after its expiry a payment may still arrive
 LIMITS_MSAT = (None, None, None, None, None, 20_000, 500_000, 5_000_000)
+KEY_LIFE = timedelta(hours=18)  # an Idempotency-Key lives for 24, by a clock that may jump
 REST = timedelta(minutes=20)
 PREFIX = "lnbcrt-"
 
@@ -37,6 +38,7 @@ class Buyer:
     max_msat: int | None
     key: str | None  # the Idempotency-Key, if the buyer knows of such things
     gives_up: bool  # leaves what is owed back unclaimed
+    came_at: datetime
     refund_to: str | None  # a Lightning address, where the buyer has one
     job_id: str = ""
     tries: int = 0
@@ -81,6 +83,7 @@ class Crowd:
             max_msat=dice.choice(LIMITS_MSAT),
             key=f"k{number}" if dice.random() < 0.6 else None,
             gives_up=dice.random() < 0.1,
+            came_at=self._clock.true,
             refund_to=f"b{number}@wallet.example.org" if dice.random() < 0.35 else None,
         )
         for purpose in ("eval", "work"):
@@ -108,12 +111,13 @@ class Crowd:
             return dice.choices(("claim", "withdraw", "redirect"), (6, 2, 1))[0]
         if dice.random() < 0.03:
             return "cancel"
-        return "create" if buyer.key and dice.random() < 0.02 else "poll"
+        repeats = buyer.key and self._clock.true < buyer.came_at + KEY_LIFE
+        return "create" if repeats and dice.random() < 0.02 else "poll"
 
     def _tries_to_create(self, buyer: Buyer) -> bool:
         if buyer.gone:
             return False
-        if buyer.tries > (4 if buyer.key else 0):
+        if buyer.tries > (4 if buyer.key else 0) or self._clock.true > buyer.came_at + KEY_LIFE:
             buyer.gone = not buyer.busy
             return False
         buyer.tries += 1

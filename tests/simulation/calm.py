@@ -51,8 +51,6 @@ class Calm:
     async def _serve(self, process: Process) -> None:
         """Let a process do all it has to do now."""
         world = self._world
-        if not process.begun:
-            world.start(process, "begin", process.begin)
         for _, push in world.pushes:
             world.start(process, "push", partial(process.loops.heard, push))
         world.pushes.clear()
@@ -61,6 +59,9 @@ class Calm:
         await self._finish()
         process.idle = False
         while not process.idle:
+            if not process.begun:  # new, or forgotten by the others while it was stopped
+                world.start(process, "begin", process.begin)
+                await self._finish()
             world.start(process, "work", process.work)
             await self._finish()
 

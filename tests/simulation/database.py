@@ -12,7 +12,6 @@ from procrastinate import sql
 from procrastinate.exceptions import ConnectorException
 
 from db.engine import Database, DatabaseAway, Row, Tx
-from db.promises import ANOTHER
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
@@ -113,7 +112,7 @@ class WorldDatabase(Database):
 BY_TIME = (
     "fetch_job", "select_stalled_jobs_by_heartbeat", "prune_stalled_workers", "update_heartbeat",
 )  # fmt: skip
-_NAMES = {query: name for name, query in sql.queries.items()} | {ANOTHER: "find_another"}
+_NAMES = {query: name for name, query in sql.queries.items()}
 
 
 class WorldConnector(procrastinate.PsycopgConnector):

@@ -90,7 +90,7 @@ class Model:
         self.entries: dict[int, str] = {}
         self.credited: Counter[str] = Counter()  # entries by payment_hash of an invoice
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
-        self.waiting: Counter[str] = Counter()  # of them, those that wait
+        self.waiting: Counter[str] = Counter()  # of them, those that nobody has taken yet
         self.lost: set[str] = set()  # promises that the world took away
         self.ever_lost: set[str] = set()
         self.touched: set[str] = set()
@@ -363,4 +363,4 @@ class Model:
 
 
 def _waits(task: Row | None) -> bool:
-    return task is not None and task["status"] == "todo"
+    return task is not None and task["status"] == "todo" and task["attempts"] == 0

@@ -9,7 +9,7 @@ from random import Random
 # Of a thousand occasions, in an ordinary season.
 RATES = {
     "crash": 6,
-    "freeze": 8,
+    "freeze": 4,
     "database: away before": 20,
     "database: cut in the middle": 20,
     "database: cut after commit": 30,

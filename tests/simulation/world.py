@@ -32,7 +32,7 @@ from tests.simulation.model import Model, Violation, hold
 from tests.simulation.node import Node, Ours
 from tests.simulation.process import EXPECTED, MOST_KEPT, Make, PatientSignals, Process
 from tests.simulation.rail import SimulatedRail
-from tests.simulation.schedule import Actor, Life, Schedule
+from tests.simulation.schedule import Actor, Life, Schedule, who
 from tests.simulation.wallet import Wallets
 from tests.simulation.weather import SEASON_STEPS, Weather
 
@@ -40,6 +40,7 @@ PROCESSES = ("one", "two")
 MOST_BUYERS = 16
 MOST_ACTORS = 10
 INVOICE_S = 3 * 3_600
+FREEZES_S = (60, 600, 3_600, 7_200, 14_400)
 RECOUNT_STEPS = 1_000
 LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000)
 
@@ -88,7 +89,8 @@ class World:
         self.history = 0
         self.tell: Callable[[str], object] = lambda line: None
         self._url = database_url
-        self._freed_at = self._skewed_until = self._channel_up_at = 0
+        self._skewed_until = self._channel_up_at = 0
+        self._thaws_at = self.clock.true
 
     # ------------------------------------------------------------------ from dawn to the end
 
@@ -163,10 +165,15 @@ class World:
         self.tell(line)
 
     async def gate(self, place: str) -> None:
-        """Stand at a place; now and then, the process dies there."""
+        """Stand at a place. Now and then the process dies there, or is stopped for hours."""
         if self.weather.strikes("crash"):
             self.places[place] += 1
             self.schedule.die()
+        frozen = any(process.life.frozen for process in self.processes)
+        if not frozen and self.weather.strikes("freeze"):
+            who().life.frozen = True
+            self._thaws_at = self.clock.true + timedelta(seconds=self.dice.choice(FREEZES_S))
+            self.note(f"{who().life.name} is stopped")
         await self.schedule.gate(place)
 
     async def _tell_time(self) -> None:
@@ -199,18 +206,15 @@ class World:
     def _environment(self) -> bool:
         """Change what nobody decides: time, weather, processes. Return whether that was a step."""
         dice, strikes = self.dice, self.weather.strikes
-        if dice.random() < 0.005:
+        frozen = any(process.life.frozen for process in self.processes)
+        if dice.random() < (0.03 if frozen else 0.005):
             self.clock.forward(seconds=dice.choice(LEAPS_S))
             self.note("time passes")
             return True
-        if self.steps >= self._freed_at:
+        if frozen and self.clock.true >= self._thaws_at:
             for process in self.processes:
                 process.life.frozen = False
-        frozen = any(process.life.frozen for process in self.processes)
-        if not frozen and dice.random() < 0.1 and strikes("freeze"):
-            dice.choice(self.processes).life.frozen = True
-            self._freed_at = self.steps + dice.randrange(20, 300)
-            self.note("a process is frozen")
+            self.note("it goes on")
             return True
         if self.steps >= self._skewed_until:
             self.clock.skew = timedelta(0)
