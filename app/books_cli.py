@@ -83,7 +83,7 @@ def ledger(
     job_id = job
 
     async def entries(parts: Parts) -> list[Row]:
-        owed = await payout_rows.of_job(parts.db, job_id)
+        owed = await payout_rows.of_owner(parts.db, job_id)
         names = [f"{kind}:{row['id']}" for row in owed for kind in ("refund", "sending")]
         return await books.entries_of(parts.db, [f"job:{job_id}", *names])
 
@@ -195,6 +195,7 @@ def _payout(row: Row) -> dict[str, Any]:
     return {
         "id": row["id"],
         "jobId": row["job_id"],
+        "sessionId": row["session_id"],
         "standing": row["standing"],
         "state": row["state"],
         "reason": row["reason"],

@@ -8,7 +8,7 @@ import httpx2
 import typer
 from rich.console import Console
 
-from app import books_cli, logs, serving
+from app import books_cli, keys_cli, logs, macaroon_cli, serving
 from app import doctor as check_up
 from app.client import Client, Refused
 from app.main import build, make_parts
@@ -18,6 +18,8 @@ from app.terminal import database, read_settings, run
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(books_cli.app)
+app.add_typer(keys_cli.app)
+app.add_typer(macaroon_cli.app, name="macaroon")
 console = Console(highlight=False)
 
 DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."

@@ -7,7 +7,7 @@ asked for; what may pass is tried again, with growing pauses. Until it is sent i
 import structlog
 
 from app.parts import Parts
-from app.sending import Unpayable, refuse, send
+from app.sending import Unpayable, refund_title, refuse, send
 from db import payouts
 from db.engine import Row
 from db.promises import TryAgain
@@ -65,7 +65,7 @@ class Courier:
         if isinstance(destination, BadDestination):  # it was a good one under other settings
             return Refused(destination.sentence)
         return await self._parts.destinations.fetch_invoice(
-            destination, Msat(row["amount_msat"]), f"Boltwork: refund of job {row['job_id'][:8]}"
+            destination, Msat(row["amount_msat"]), refund_title(row["id"])
         )
 
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from app.key_rotation import check_secret
 from app.main import make_parts
+from app.parts import Parts
 from app.settings import Settings
 from db.engine import DatabaseAway
+from payments.seal import BadSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ async def examine(settings: Settings, database_url: str) -> list[Finding]:
         await parts.db.open()
         await parts.db.read_one("SELECT count(*) AS n FROM job")
         findings.append(Finding("database", True, "answers, and its tables are current"))
+        findings.append(await _keys(parts))
     except DatabaseAway as away:
         findings.append(Finding("database", False, str(away), "check DATABASE_URL"))
     finally:
@@ -58,3 +62,11 @@ async def examine(settings: Settings, database_url: str) -> list[Finding]:
     await parts.agent.close()
     await parts.oracle.close()
     return findings
+
+
+async def _keys(parts: Parts) -> Finding:
+    try:
+        count = await check_secret(parts.db, parts.credentials.seal)
+    except BadSecret as bad:
+        return Finding("keys", False, "the secret is not theirs", str(bad))
+    return Finding("keys", True, f"the secret opens all {count}" if count else "none is made yet")

@@ -65,6 +65,8 @@ class Edge:
                 headers = [*message["headers"], (b"x-request-id", request_id.encode()), _NO_SNIFF]
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append(_NO_STORE)
+                for name, value in scope["state"].get("rate_limit", {}).items():
+                    headers.append((name.encode(), str(value).encode()))
                 message["headers"] = headers
             await send(message)
 

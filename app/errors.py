@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from app.wire import BadInput, json_response
 from db.engine import DatabaseAway
+from payments.seal import BadSecret
 
 log = structlog.get_logger("boltwork.errors")
 
@@ -83,6 +84,12 @@ async def on_database_away(request: Request, error: Exception) -> Response:
     return _envelope(request, unavailable("The database can't be reached just now.", 5))
 
 
+async def on_bad_secret(request: Request, error: Exception) -> Response:
+    """Answer where a key is needed that the operator's secret does not open."""
+    log.error("bad_secret", error=str(error))
+    return _envelope(request, unavailable("A key that this needs can't be opened just now.", 60))
+
+
 async def on_fault(request: Request, error: Exception) -> Response:
     """Answer a fault of ours, without a word of what it was."""
     frame = error.__traceback__
@@ -100,5 +107,6 @@ HANDLERS: dict[Any, Any] = {
     BadInput: on_bad_input,
     HTTPException: on_http,
     DatabaseAway: on_database_away,
+    BadSecret: on_bad_secret,
     Exception: on_fault,
 }

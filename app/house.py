@@ -1,20 +1,24 @@
 """What handlers do together: price an evaluation, wait for a change, bring a job forward."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from app.errors import unavailable
 from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
 from app.remembered import Remembered
-from db import jobs
+from db import jobs, sessions
 from db.engine import Row
 from pricing.money import BtcPrice, Msat, sats_to_msat
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote, make_quote, token_ceiling
 from statemachine.invoice import InvoiceState
+from statemachine.job import JOB, JobState
+from statemachine.session import SessionState
 
 LOOK_UP_PATIENCE_S = 1.0  # how long a poll waits for the rail, before it answers what is known
 
@@ -27,6 +31,7 @@ class House:
     keeper: Keeper
     loops: Loops
     remembered: Remembered = field(default_factory=Remembered)
+    unfinished: set[asyncio.Task[object]] = field(default_factory=set)
 
     async def price(self) -> BtcPrice:
         """Return the bitcoin price, or refuse with 503: there is no guess."""
@@ -56,6 +61,42 @@ class House:
         least = sats_to_msat(self.parts.settings.eval_fee_min_sats)
         return max(least, (await self.eval_quote(request)).total_msat)
 
+    async def firm_price(self, request: str) -> tuple[Msat, Quote]:
+        """Return the evaluation's fee and the work's ceiling: what a request costs at most.
+
+        No text of this size can have more tokens, so an agent that takes it keeps this price.
+        """
+        parts = self.parts
+        fee_msat = await self.eval_fee_msat(request)
+        quote = make_quote(
+            parts.card,
+            parts.agent.work_model,
+            token_ceiling(request),
+            parts.agent.max_output_tokens,
+            await self.price(),
+            parts.clock(),
+            parts.settings.invoice_expiry_s,
+        )
+        return fee_msat, quote
+
+    async def finish(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do this to its end, even if whoever waits for it is cancelled meanwhile."""
+        task = asyncio.create_task(work)
+        self.unfinished.add(task)
+        task.add_done_callback(self.unfinished.discard)
+        await asyncio.shield(task)
+
+    async def wait_for_end(self, job_id: str, wait_s: float) -> Row | None:
+        """Return the job's view when it has come to its end, or when time is over."""
+        until = monotonic() + wait_s
+        row = await jobs.view(self.parts.db, job_id)
+        while row is not None and not JOB.final(JobState(row["state"])):
+            left_s = until - monotonic()
+            if left_s <= 0 or self.parts.signals.released:
+                break
+            row = await self.wait_for_change(job_id, row["version"], left_s)
+        return row
+
     async def nudged(self, row: Row) -> Row:
         """Return the job's view after asking the rail, where the rail can't tell by itself."""
         for purpose in ("eval", "work"):
@@ -64,6 +105,32 @@ class House:
                 await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
                 return await jobs.view(self.parts.db, row["id"]) or row
         return row
+
+    async def nudge_invoices(self, rows: list[Row]) -> None:
+        """Ask about these invoices, where the rail can't tell of their payment by itself."""
+        for row in rows:
+            if row["state"] == InvoiceState.OPEN and not self.parts.rail.push_is_up:
+                asking = asyncio.ensure_future(self.loops.nudge(row["payment_hash"]))
+                await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
+
+    async def wait_while_unpaid(self, session_id: str, wait_s: float) -> Row | None:
+        """Return a session as soon as its deposit is paid, or when time is over."""
+        db, signals = self.parts.db, self.parts.signals
+        until = monotonic() + wait_s
+        changed, stop = signals.watch(session_id)
+        try:
+            while True:
+                changed.clear()
+                await self.nudge_invoices(await sessions.open_invoices(db, session_id))
+                row = await sessions.get(db, session_id)
+                left_s = until - monotonic()
+                waits = row is not None and row["state"] == SessionState.AWAITING_PAYMENT
+                if not waits or left_s <= 0 or signals.released:
+                    return row
+                pause_s = left_s if self.parts.rail.push_is_up else min(left_s, 2.0)
+                await signals.wait(changed, pause_s)
+        finally:
+            stop()
 
     async def wait_for_change(self, job_id: str, version: int, wait_s: float) -> Row | None:
         """Return the job's view as soon as it is another than `version`, or when time is over."""

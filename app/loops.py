@@ -14,10 +14,11 @@ import structlog
 from app.books import Books
 from app.parts import Parts
 from app.promises import Keeper
-from db import idempotency, invoices, jobs, payouts
+from db import holds, idempotency, invoices, jobs, payouts, rate_limits, sessions
 from db.engine import Tx
 from db.promises import TryAgain
 from payments.rail import Settled, Unknown
+from statemachine import hold as hold_law
 from statemachine import job as law
 from statemachine.promises import Judge, Work
 
@@ -158,6 +159,17 @@ class Loops:
                 continue
             await self._parts.db.run("lapse_invoice", partial(self._lapse, row["id"]))
 
+        for session_id in await sessions.idle(self._parts.db, now, BATCH):
+            await self._parts.db.run("idle_session", partial(self._idle, session_id))
+        for hold_id in await holds.due(self._parts.db, now, BATCH):
+            await self._parts.db.run("let_go", partial(self._let_go, hold_id))
+
+    async def _idle(self, session_id: str, tx: Tx) -> None:
+        await self._parts.shell.idle_session(tx, session_id, self._parts.clock())
+
+    async def _let_go(self, hold_id: str, tx: Tx) -> None:
+        await self._parts.shell.end_hold(tx, hold_id, hold_law.LetGo(), self._parts.clock())
+
     async def _lapse(self, invoice_id: str, tx: Tx) -> None:
         await self._parts.shell.lapse_invoice(tx, invoice_id, self._parts.clock())
 
@@ -171,7 +183,7 @@ class Loops:
         for job_id in await jobs.idle(parts.db, now - RECOVER_AFTER, BATCH):
             if not await self._is_promised(job_id):
                 await parts.db.run("recovered", partial(self._promise_again, job_id))
-        await parts.db.run("purge_keys", lambda tx: idempotency.purge(tx, now))
+        await parts.db.run("purge_keys", partial(_purge, now))
 
     async def _promise_again(self, job_id: str, tx: Tx) -> None:
         # Looked at again under the lock: another process may have made it in the meantime.
@@ -184,3 +196,8 @@ class Loops:
     async def _is_promised(self, job_id: str) -> bool:
         names = (Judge(job_id).key, Work(job_id).key)
         return any([await self._parts.outbox.is_staged(name) for name in names])
+
+
+async def _purge(now: datetime, tx: Tx) -> None:
+    await idempotency.purge(tx, now)
+    await rate_limits.purge(tx, now)

@@ -16,28 +16,46 @@ from starlette.routing import Route
 from app.advance import Shell, Terms
 from app.agents.agent import Agent
 from app.agents.anthropic import AnthropicAgent
+from app.agents.chat import Chat, WorkerChat
+from app.agents.gemini import GeminiChat
 from app.agents.local import LocalAgent
 from app.api import DEV_ROUTES, ROUTES
+from app.credentials import Credentials
 from app.edge import Edge
 from app.errors import HANDLERS
 from app.house import House
 from app.loops import Loops
 from app.parts import Clock, Destinations, Parts, Playground, Prices
-from app.probes import ProbedAgent, ProbedDestinations, ProbedOracle, ProbedRail, crash_at
+from app.probes import (
+    ProbedAgent,
+    ProbedChat,
+    ProbedDestinations,
+    ProbedOracle,
+    ProbedRail,
+    crash_at,
+)
 from app.promises import Keeper
+from app.secret import operator_secrets
 from app.settings import Environment, Settings
+from app.throttle import Throttle, make_rules, make_storage
 from db.engine import Database, Probe, nowhere
 from db.promises import Outbox, WorkerPace
 from db.signals import Signals
+from payments.key_ring import KeyRing
+from payments.l402 import L402
 from payments.lnbits import LnbitsRail
 from payments.lnurl import LnurlPay
 from payments.public_http import PublicHttp
 from payments.rail import Rail
+from payments.seal import Seal
 from payments.stub import StubRail
-from pricing.money import MICROUSD_PER_USD
+from pricing.money import MICROUSD_PER_USD, sats_to_msat
 from pricing.oracle import Oracle, parse_sources
 from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
 
+CHAT_S = 60  # longest wait for one answer in a conversation, or one image
+HISTORY_BYTES = 100_000  # how much of a conversation a model is given
+SMALL_HISTORY_BYTES = 1_400  # what there is room for in the embedded one
 EXAMPLE_BTC_USD = 100_000  # in the development environment, when no source can be reached
 
 
@@ -85,6 +103,28 @@ def make_agent(settings: Settings) -> Agent:
     )
 
 
+def make_chat(settings: Settings, agent: Agent) -> Chat:
+    """Return Gemini where there is a key or a server for it, else the agent that works."""
+    if settings.gemini_api_key is None and settings.gemini_base_url is None:
+        small = isinstance(agent, LocalAgent)
+        return WorkerChat(agent, SMALL_HISTORY_BYTES if small else HISTORY_BYTES)
+    key = settings.gemini_api_key
+    # A connection that its client sends nothing on is closed after CHAT_S, whatever is written.
+    deadline_s = min(settings.agent_timeout_s, CHAT_S)
+    return GeminiChat(
+        key.get_secret_value() if key else "none",
+        settings.gemini_base_url or "https://generativelanguage.googleapis.com",
+        settings.gemini_model,
+        settings.gemini_image_model,
+        priced=frozenset(
+            rate.model for rate in make_card(settings).models if "gemini" in rate.model
+        ),
+        max_output_tokens=settings.gemini_max_output_tokens,
+        answer_deadline_s=deadline_s,
+        image_deadline_s=deadline_s,
+    )
+
+
 def make_oracle(settings: Settings, clock: Clock) -> Oracle:
     """Return the oracle that the settings name."""
     fallback = settings.btc_price_usd_fallback
@@ -110,12 +150,20 @@ def make_card(settings: Settings) -> RateCard:
     return RateCard(models, settings.infra_microusd, settings.margin_pct)
 
 
+def make_credentials(settings: Settings, db: Database, clock: Clock) -> Credentials:
+    """Return what makes and checks credentials, with the challenges of a 402 in their order."""
+    ring = KeyRing()
+    seal = Seal(operator_secrets(settings))
+    return Credentials(db, seal, ring, (L402(ring, clock),), clock)
+
+
 def make_parts(
     settings: Settings,
     database_url: str,
     *,
     rail: Rail | None = None,
     agent: Agent | None = None,
+    chat: Chat | None = None,
     oracle: Prices | None = None,
     destinations: Destinations | None = None,
     clock: Clock = utc_now,
@@ -127,14 +175,20 @@ def make_parts(
     db = Database(database_url, settings.database_pool, passing or nowhere)
     outbox = Outbox(db)
     rail = rail or make_rail(settings, clock)
-    terms = Terms(eval_invoice_s=settings.invoice_expiry_s, sweep_s=settings.sweep_s)
+    terms = Terms(
+        eval_invoice_s=settings.invoice_expiry_s,
+        sweep_s=settings.sweep_s,
+        free_msat_a_day=sats_to_msat(settings.free_sats_per_day),
+    )
     production = settings.env is Environment.PRODUCTION
     stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None
     agent = agent or make_agent(settings)
+    chat = chat or make_chat(settings, agent)
     oracle = oracle or make_oracle(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
     if passing is not None:
         rail, agent = ProbedRail(rail, passing), ProbedAgent(agent, passing)
+        chat = ProbedChat(chat, passing)
         oracle = ProbedOracle(oracle, passing)
         destinations = ProbedDestinations(destinations, passing)
     return Parts(
@@ -145,9 +199,12 @@ def make_parts(
         shell=Shell(outbox, terms),
         rail=rail,
         agent=agent,
+        chat=chat,
         oracle=oracle,
         destinations=destinations,
         card=make_card(settings),
+        throttle=Throttle(make_storage(settings, db, clock), make_rules(settings), clock),
+        credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,
         stub=stub,
@@ -175,8 +232,9 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *house.unfinished, return_exceptions=True)
         await parts.rail.close()
+        await parts.chat.close()
         await parts.agent.close()
         await parts.oracle.close()
         await parts.destinations.close()

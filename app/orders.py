@@ -4,6 +4,7 @@ What was not answered for is canceled, or found again under the same name.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.errors import Refusal, unavailable
 from app.house import House
@@ -31,7 +32,24 @@ class Name:
     body_sha256: str
 
 
-Claimed = idempotency.Fresh | idempotency.Replayed | idempotency.Clashed
+CLASHED = "This Idempotency-Key was used for another request. Use a new one."
+
+
+async def claimed_id(tx: Tx, name: Name | None, made: str, now: datetime) -> str:
+    """Return the id of what this name was given to: `made`, unless it was used before.
+
+    Raises Refusal (409) when it was used for another body.
+    """
+    if name is None:
+        return made
+    claimed = await idempotency.claim(tx, name.caller, name.key, name.body_sha256, made, now)
+    match claimed:
+        case idempotency.Fresh():
+            return made
+        case idempotency.Replayed(before):
+            return before
+        case idempotency.Clashed():
+            raise Refusal(409, CLASHED)
 
 
 async def place(house: House, order: Order, name: Name | None) -> Row:
@@ -42,23 +60,15 @@ async def place(house: House, order: Order, name: Name | None) -> Row:
     fee_msat = await house.eval_fee_msat(order.request)
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
 
-    async def begin(tx: Tx) -> Claimed:
-        claimed: Claimed = idempotency.Fresh()
-        if name is not None:
-            claimed = await idempotency.claim(
-                tx, name.caller, name.key, name.body_sha256, job_id, now
-            )
-        if isinstance(claimed, idempotency.Fresh):
+    async def begin(tx: Tx) -> str:
+        claimed = await claimed_id(tx, name, job_id, now)
+        if claimed == job_id:
             await parts.shell.begin(
                 tx, job_id, order.request, fee_msat, order.max_msat, order.refund_to, now
             )
         return claimed
 
-    claimed = await parts.db.run("begin_job", begin)
-    if isinstance(claimed, idempotency.Clashed):
-        raise Refusal(409, "This Idempotency-Key was used for another request. Use a new one.")
-    if isinstance(claimed, idempotency.Replayed):
-        job_id = claimed.made
+    job_id = await parts.db.run("begin_job", begin)
     await _make_invoice(house, job_id, named=name is not None)
     row = await invoices.get(parts.db, law.eval_invoice_id(job_id))
     if row is None or row["bolt11"] is None:

@@ -7,7 +7,10 @@ from typing import Protocol
 
 from app.advance import Shell
 from app.agents.agent import Agent
+from app.agents.chat import Chat
+from app.credentials import Credentials
 from app.settings import Settings
+from app.throttle import Throttle
 from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
@@ -93,9 +96,12 @@ class Parts:
     shell: Shell
     rail: Rail
     agent: Agent
+    chat: Chat
     oracle: Prices
     destinations: Destinations
     card: RateCard
+    throttle: Throttle
+    credentials: Credentials
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
     stub: Playground | None  # the stub rail's own doors, when there is one to play with

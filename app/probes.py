@@ -6,10 +6,12 @@ A probe is told the name before and after; it does nothing, or ends the process 
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 from app.agents.agent import Accepted, Agent, Broke, Rejected, Result
+from app.agents.chat import Chat, Declined, Drawn, Piece, Turn
 from app.parts import Destinations, Prices
 from db.engine import Probe
 from payments.bolt11 import Invoice
@@ -123,6 +125,46 @@ class ProbedAgent:
     async def close(self) -> None:
         """See Agent."""
         await self._agent.close()
+
+
+class ProbedChat:
+    """A chat whose every call is named."""
+
+    def __init__(self, chat: Chat, passing: Probe) -> None:
+        self._chat, self._passing = chat, passing
+        self.name, self.chat_model, self.image_model = chat.name, chat.chat_model, chat.image_model
+        self.max_output_tokens, self.max_image_tokens = (
+            chat.max_output_tokens,
+            chat.max_image_tokens,
+        )
+        self.most_history_bytes = chat.most_history_bytes
+
+    def takes(self, model: str) -> str:
+        """See Chat."""
+        return self._chat.takes(model)
+
+    async def answer(
+        self, model: str, turns: Sequence[Turn], max_output_tokens: int
+    ) -> AsyncGenerator[Piece, None]:
+        """See Chat."""
+        self._passing("chat answer: before")
+        async with aclosing(self._chat.answer(model, turns, max_output_tokens)) as pieces:
+            async for piece in pieces:
+                self._passing("chat piece: before")
+                yield piece
+        self._passing("chat answer: after")
+
+    async def draw(self, prompt: str) -> Drawn | Declined | Broke:
+        """See Chat."""
+        return await _named(self._passing, "chat draw", self._chat.draw(prompt))
+
+    async def healthy(self) -> Broke | None:
+        """See Chat."""
+        return await _named(self._passing, "chat healthy", self._chat.healthy())
+
+    async def close(self) -> None:
+        """See Chat."""
+        await self._chat.close()
 
 
 class ProbedOracle:

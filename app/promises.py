@@ -64,7 +64,7 @@ class Keeper:
         opened = await parts.rail.create_invoice(
             key=invoice_id,
             amount_msat=Msat(row["amount_msat"]),
-            memo=_memo(row["job_id"], row["purpose"]),
+            memo=_memo(invoice_id, row["purpose"]),
             expiry_s=parts.settings.invoice_expiry_s,
         )
         if isinstance(opened, rail.Unavailable):
@@ -212,9 +212,17 @@ class Keeper:
             log.info("payout_in_flight", payout=payout_id, outcome=type(outcome).__name__)
 
 
-def _memo(job_id: str, purpose: str) -> str:
-    what = "evaluation of" if purpose == "eval" else "work on"
-    return f"Boltwork: {what} job {job_id[:8]}"
+_MEMOS = {
+    "eval": "evaluation of job",
+    "work": "work on job",
+    "ask": "job",
+    "deposit": "deposit of session",
+    "topup": "top-up of session",
+}
+
+
+def _memo(invoice_id: str, purpose: str) -> str:
+    return f"Boltwork: {_MEMOS[purpose]} {invoice_id[:8]}"
 
 
 def _pause_s(tries: int, least_s: float) -> float:

@@ -50,7 +50,7 @@ async def start_refund(
     With `payout_id` it is that one, else the one whose amount the invoice asks for. The same
     invoice again, while it is on its way, is a replay. Raises as `claim_refund` does.
     """
-    rows = await payouts.of_job(house.parts.db, job_id)
+    rows = await payouts.of_owner(house.parts.db, job_id)
     if payout_id is not None:
         rows = [row for row in rows if row["id"] == payout_id]
     try:
@@ -87,7 +87,7 @@ async def name_destination(house: House, job_id: str, text: str) -> Directed:
     """
     parts = house.parts
     destination = destination_of(house, text)
-    owed = _owed(await payouts.of_job(parts.db, job_id))
+    owed = _owed(await payouts.of_owner(parts.db, job_id))
     for row in owed:
         if row["refund_to"] == destination.text and row["failures"] < MOST_FAILURES:
             continue  # it goes there already
@@ -146,7 +146,7 @@ async def _settled(house: House, job_id: str, payout_ids: set[str]) -> list[Row]
     try:
         while True:
             changed.clear()
-            rows = await payouts.of_job(house.parts.db, job_id)
+            rows = await payouts.of_owner(house.parts.db, job_id)
             rows = [row for row in rows if row["id"] in payout_ids]
             left_s = until - monotonic()
             if left_s <= 0 or not any(_is_moving(row) for row in rows):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from app.advance import Outcome, Replayed
 from app.parts import Parts
-from db import jobs, payouts
+from db import payouts
 from db.engine import Duplicate, Row, Tx
 from payments import bolt11
 from pricing.money import Msat, sats_to_msat
+from statemachine import session
 
 USED = "This invoice was used for a refund before. Make a new one."
 
@@ -41,7 +42,7 @@ async def send(
     )
 
     async def begin(tx: Tx) -> Outcome:
-        if asked_of is not None and not await goes_to(tx, payout_id, asked_of):
+        if asked_of is not None and not await goes_to(parts, tx, payout_id, asked_of):
             return Replayed()
         return await parts.shell.send_payout(tx, payout_id, invoice, fee_limit_msat, now)
 
@@ -56,16 +57,16 @@ async def refuse(parts: Parts, payout: Row, asked_of: str, reason: str) -> Outco
     payout_id, failures, now = payout["id"], payout["failures"], parts.clock()
 
     async def count(tx: Tx) -> Outcome:
-        if not await goes_to(tx, payout_id, asked_of):
+        if not await goes_to(parts, tx, payout_id, asked_of):
             return Replayed()
         return await parts.shell.refuse_payout(tx, payout_id, failures, reason, now)
 
     return await parts.db.run("refuse_payout", count)
 
 
-async def goes_to(tx: Tx, payout_id: str, refund_to: str) -> bool:
-    """Lock a payout (and its job before it, as everywhere); say whether this is its destination."""
-    await jobs.lock(tx, payout_id.partition(":")[0])
+async def goes_to(parts: Parts, tx: Tx, payout_id: str, refund_to: str) -> bool:
+    """Lock a payout (its owner before it, as everywhere); say whether this is its destination."""
+    await parts.shell.lock_owner(tx, payout_id)
     locked = await payouts.lock(tx, payout_id)
     return locked is not None and locked.refund_to == refund_to
 
@@ -81,3 +82,9 @@ async def _wrong(parts: Parts, invoice: bolt11.Invoice, amount_msat: Msat) -> Un
     if known == "invoice":
         return Unpayable("This is one of our own invoices. Make one with your own wallet.")
     return Unpayable(USED) if known == "payout" else None
+
+
+def refund_title(payout_id: str) -> str:
+    """Return what a wallet shows of a payout."""
+    what = "session" if session.owns(payout_id) else "job"
+    return f"Boltwork: refund of {what} {payout_id[:8]}"

@@ -11,9 +11,12 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
+from app.key_rotation import check_secret
 from app.main import build, make_parts, running
+from app.parts import Parts
 from app.settings import Settings
 from db.embedded import EmbeddedPostgres, running_url
+from db.engine import Database
 from db.migrate import migrate
 
 DRAIN_S = 20.0
@@ -85,6 +88,7 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     stop = _stop_signal()
     parts = make_parts(settings, database_url)
+    await _open_keys(parts)
     async with listening(build(parts, worker=worker), settings.host, settings.port) as url:
         print(f"Boltwork listens on {url}", flush=True)
         for line in notes(settings):
@@ -97,9 +101,21 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
 async def work(settings: Settings, database_url: str) -> None:
     """Keep promises, without HTTP, until SIGINT or SIGTERM."""
     stop = _stop_signal()
-    async with running(make_parts(settings, database_url)):
+    parts = make_parts(settings, database_url)
+    await _open_keys(parts)
+    async with running(parts):
         print("A Boltwork worker keeps promises.", flush=True)
         await stop.wait()
+
+
+async def _open_keys(parts: Parts) -> None:
+    """See that the operator's secret opens what is kept, before anybody is served."""
+    db = Database(parts.db.url, 1)
+    try:
+        await db.open()
+        await check_secret(db, parts.credentials.seal)
+    finally:
+        await db.close()
 
 
 def notes(settings: Settings) -> list[str]:

@@ -1,11 +1,15 @@
 """Every environment variable, once, typed. What is set here is what the README's table names."""
 
+import re
 from enum import StrEnum, auto
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LEAST_SECRET = 32  # characters
 
 
 class Environment(StrEnum):
@@ -22,7 +26,9 @@ Positive = Annotated[int, Field(gt=0)]
 class Settings(BaseSettings):
     """What an operator can set. Each field is the environment variable of its name or alias."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     env: Environment = Field(
         Environment.DEVELOPMENT,
@@ -38,6 +44,13 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(
         "info", validation_alias="LOG_LEVEL", description="`debug`, `info`, `warning` or `error`"
+    )
+
+    secret: SecretStr | None = Field(
+        None,
+        validation_alias="BOLTWORK_SECRET",
+        description="closes the keys in the database; several, parted by commas: the first closes,"
+        " all open",
     )
 
     public_url: str | None = Field(
@@ -125,6 +138,28 @@ class Settings(BaseSettings):
         3, validation_alias="AGENT_TRIES", description="tries before a job fails and is refunded"
     )
 
+    gemini_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="GEMINI_API_KEY",
+        description="key for Gemini's conversations and images; else the agent converses",
+    )
+    gemini_base_url: str | None = Field(
+        None, validation_alias="GEMINI_BASE_URL", description="another server of that API"
+    )
+    gemini_model: str = Field(
+        "gemini-3.8-flash", validation_alias="GEMINI_MODEL", description="model that converses"
+    )
+    gemini_image_model: str = Field(
+        "gemini-3.1-flash-image",
+        validation_alias="GEMINI_IMAGE_MODEL",
+        description="model that makes images",
+    )
+    gemini_max_output_tokens: Positive = Field(
+        4096,
+        validation_alias="GEMINI_MAX_OUTPUT_TOKENS",
+        description="ceiling of one answer of it, thoughts included",
+    )
+
     model_prices: str = Field(
         "",
         validation_alias="MODEL_PRICES",
@@ -170,11 +205,87 @@ class Settings(BaseSettings):
         description="silence after which a worker's promises are taken over",
     )
 
+    trusted_proxies: Annotated[int, Field(ge=0, le=16)] = Field(
+        0,
+        validation_alias="TRUSTED_PROXIES",
+        description="proxies of yours in front, each of which appends to `X-Forwarded-For`",
+    )
+    rate_limit_storage: SecretStr | None = Field(
+        None,
+        validation_alias="RATE_LIMIT_STORAGE",
+        description="a Redis (`redis://…`) that counts for the limits; without it Postgres does",
+    )
+    demo_per_hour: Positive = Field(
+        5, validation_alias="DEMO_PER_HOUR", description="free demos an hour, for each caller"
+    )
+    demo_max_output_tokens: Positive = Field(
+        256, validation_alias="DEMO_MAX_OUTPUT_TOKENS", description="ceiling of a demo's answer"
+    )
+    free_sats_per_day: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
+        10_000,
+        validation_alias="FREE_SATS_PER_DAY",
+        description="most that is given away on one day (UTC); 0 closes the demo",
+    )
+    estimates_per_minute: Annotated[int, Field(ge=0)] = Field(
+        60,
+        validation_alias="ESTIMATES_PER_MINUTE",
+        description="estimates a minute, for each caller; 0: no limit",
+    )
+    creates_per_minute: Annotated[int, Field(ge=0)] = Field(
+        60,
+        validation_alias="CREATES_PER_MINUTE",
+        description="new invoices (jobs, sessions, offers) a minute, for each caller; 0: no limit",
+    )
+    claims_per_minute: Annotated[int, Field(ge=0)] = Field(
+        30,
+        validation_alias="CLAIMS_PER_MINUTE",
+        description="claims on refunds a minute, for each caller; 0: no limit",
+    )
+
+    session_idle_s: Annotated[int, Field(ge=60)] = Field(
+        86_400,
+        validation_alias="SESSION_IDLE_S",
+        description="idleness after which a session ends, and its rest is owed back",
+    )
+    session_min_balance_sats: Annotated[int, Field(ge=0, le=100)] = Field(
+        50,
+        validation_alias="SESSION_MIN_BALANCE_SATS",
+        description="balance below which a session pauses until it is topped up",
+    )
+
     crash_at: str = Field(
         "",
         validation_alias="BOLTWORK_CRASH_AT",
         description="ends the process at a named place, to try a crash; never in production",
     )
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _is_a_redis(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is None:
+            return None
+        if not re.fullmatch(r"rediss?://[^\s/]+(/\d+)?", given.get_secret_value()):
+            raise ValueError("must look like redis://host:6379/0")
+        if find_spec("redis") is None:
+            raise ValueError(
+                "needs the package redis: install it beside Boltwork (`pip install redis`)"
+            )
+        return given
+
+    @field_validator("secret")
+    @classmethod
+    def _is_hard_to_guess(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None and any(len(one) < LEAST_SECRET for one in _parted(given)):
+            raise ValueError(
+                f"must be at least {LEAST_SECRET} characters, and so each of several: take one from"
+                " `openssl rand -hex 32`"
+            )
+        return given
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The operator's secrets, the one that closes first; none when there are none."""
+        return () if self.secret is None else _parted(self.secret)
 
     @model_validator(mode="after")
     def _real_money_in_production(self) -> "Settings":
@@ -192,4 +303,13 @@ class Settings(BaseSettings):
                 "BOLTWORK_ENV=production needs a rail that moves real money: set LNBITS_URL and"
                 " LNBITS_API_KEY. The stub rail is for development only"
             )
+        if self.env is Environment.PRODUCTION and self.secret is None:
+            raise ValueError(
+                "BOLTWORK_ENV=production needs BOLTWORK_SECRET, which closes the keys in the"
+                " database: take one from `openssl rand -hex 32`, and keep it as you keep a backup"
+            )
         return self
+
+
+def _parted(secrets: SecretStr) -> tuple[str, ...]:
+    return tuple(one.strip() for one in secrets.get_secret_value().split(","))

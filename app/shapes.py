@@ -1,11 +1,17 @@
-"""The words and shapes of the 004 surface that more than one of its files speaks."""
+"""What more than one file of the 004 surface reads from a request, and says in an answer."""
 
+import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from starlette.requests import Request
 
+from app.errors import Refusal
+from app.orders import Name
+from app.wire import BadInput
 from pricing.money import msat_to_sats, usd_number
 from pricing.quote import Quote
 
@@ -20,26 +26,61 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def _request_text(text: str) -> str:
+def _request_text(text: str, info: ValidationInfo) -> str:
     """Return the trimmed text, or raise ValueError with a sentence for its sender."""
+    field = f"The field {info.field_name!r}"
     trimmed = text.strip()
     if not trimmed:
-        raise ValueError("The field 'request' is empty. Say what you want done.")
+        raise ValueError(f"{field} is empty. Say what you want done.")
     if len(trimmed) > MOST_CHARACTERS:
         raise ValueError(
-            f"The field 'request' has {len(trimmed)} characters, and at most {MOST_CHARACTERS}"
-            " are read. Shorten it."
+            f"{field} has {len(trimmed)} characters, and at most {MOST_CHARACTERS} are read."
+            " Shorten it."
         )
     odd = _NOT_TEXT.search(text)  # before trimming, which takes some of these for white space
     if odd:
         raise ValueError(
-            f"The field 'request' holds the character U+{ord(odd[0]):04X}, which is not text."
-            " Take it out."
+            f"{field} holds the character U+{ord(odd[0]):04X}, which is not text. Take it out."
         )
     return trimmed
 
 
+_ID = re.compile("[0-9a-f]{32}")
+LONGEST_WAIT_S = 60
+
 RequestText = Annotated[str, AfterValidator(_request_text)]
+
+
+def path_id(request: Request, unknown: Callable[[], Refusal]) -> str:
+    """Return the id in the path, or refuse what can't be one as unknown."""
+    given: str = request.path_params["id"]
+    if not _ID.fullmatch(given):
+        raise unknown()
+    return given
+
+
+def wait_of(request: Request, default_s: int = 0) -> int:
+    """Return how long a caller is ready to wait, in seconds."""
+    if not request.scope["query_string"]:
+        return default_s  # nearly every poll: there is nothing to parse
+    text = request.query_params.get("wait", str(default_s))
+    digits = text.isascii() and text.isdecimal() and len(text) < 5
+    if not digits or int(text) > LONGEST_WAIT_S:
+        raise BadInput(
+            f"The parameter 'wait' must be a whole number of seconds, from 0 to {LONGEST_WAIT_S}."
+        )
+    return int(text)
+
+
+def name_of(request: Request, caller: str, body: bytes) -> Name | None:
+    """Return what a caller calls this request, where the header Idempotency-Key says it."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
+        raise BadInput("The Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    place = f"{request.method} {request.url.path}\n".encode()
+    return Name(caller, key, hashlib.sha256(place + body).hexdigest())
 
 
 def moment(at: datetime) -> str:

@@ -5,6 +5,7 @@ Only one algorithm and one type of document is ever accepted, whatever a header 
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from joserfc import jws
@@ -14,9 +15,11 @@ from joserfc.jwk import OKPKey
 from app.parts import Parts
 from db import signing_keys
 from db.signing_keys import Key, PublicKey
+from payments.seal import Seal
 
 ALGORITHM: Final = "Ed25519"
 TYPE: Final = "boltwork-receipt+jws"
+CLOSED: Final = "closed:"  # how a private key begins that the operator's secret opens
 
 
 class NotGenuine(Exception):
@@ -39,14 +42,29 @@ def make_key() -> Key:
 
 async def active_key(parts: Parts) -> Key:
     """Return the key that signs now. The first who needs one makes it."""
+    seal = parts.credentials.seal
     found = await signing_keys.active(parts.db, ALGORITHM)
     if found is not None:
-        return found
-    made, now = make_key(), parts.clock()
+        return opened(found, seal)
+    made, now = closed(make_key(), seal), parts.clock()
     await parts.db.run("signing_key", lambda tx: signing_keys.offer(tx, made, now))
     found = await signing_keys.active(parts.db, ALGORITHM)
     assert found is not None, "one was there, or was made just now"
-    return found
+    return opened(found, seal)
+
+
+def closed(key: Key, seal: Seal) -> Key:
+    """Return a key as it is kept."""
+    sealed = seal.close(f"signing key {key.kid}", key.private_key.encode())
+    return replace(key, private_key=CLOSED + sealed)
+
+
+def opened(key: Key, seal: Seal) -> Key:
+    """Return a key that was kept. The first ones were kept as they are. Raises BadSecret."""
+    if not key.private_key.startswith(CLOSED):
+        return key
+    private = seal.open(f"signing key {key.kid}", key.private_key.removeprefix(CLOSED))
+    return replace(key, private_key=private.decode())
 
 
 def sign(payload: dict[str, Any], key: Key) -> str:

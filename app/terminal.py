@@ -17,6 +17,7 @@ from app import serving
 from app.settings import Settings
 from db.embedded import EmbeddedPostgresError
 from db.engine import DatabaseAway
+from payments.seal import BadSecret
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
@@ -48,5 +49,5 @@ def database(settings: Settings, *, shared: bool = False) -> Iterator[str]:
     try:
         with serving.database(settings, shared=shared) as url:
             yield url
-    except (EmbeddedPostgresError, serving.CannotListen, DatabaseAway) as error:
+    except (EmbeddedPostgresError, serving.CannotListen, DatabaseAway, BadSecret) as error:
         fail(str(error))

@@ -6,8 +6,16 @@ worked out again from the rows of jobs, invoices and payouts, leg by leg, and co
 
 from dataclasses import dataclass
 
+from db import audit_prepaid
 from db.engine import Database
-from statemachine.entries import EXPENSE_ROUTING, RAIL, REVENUE_EVAL, REVENUE_WORK
+from statemachine.entries import (
+    EXPENSE_FREE,
+    EXPENSE_ROUTING,
+    RAIL,
+    REVENUE_EVAL,
+    REVENUE_FREE,
+    REVENUE_WORK,
+)
 from statemachine.job import JOB, JobState
 from statemachine.payout import MOST_FAILURES
 from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Work
@@ -31,7 +39,8 @@ class Finding:
 
 # What the ledger must hold, from the rows alone: (entry's key, account, amount) of every leg.
 # Payouts of these reasons were owed by the entry of their invoice, or of their charge.
-_SHARED = """
+_SHARED = (
+    """
 WITH line AS (
   SELECT name, asset, kind, balance,
          CASE WHEN kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS sign
@@ -43,8 +52,11 @@ deal AS (
   SELECT id, state, eval_msat, max_msat, completed_at, version,
          (quote->>'total_msat')::bigint AS quote_msat,
          (charge->>'total_msat')::bigint AS charge_msat,
-         (charge->>'surplus_msat')::bigint AS surplus_msat
+         (charge->>'surplus_msat')::bigint AS surplus_msat, funding, session_id
     FROM job),
+"""
+    + audit_prepaid.ROWS
+    + """
 tries AS (
   SELECT payout_id, count(*) AS sent, count(*) FILTER (WHERE outcome = 'live') AS live,
          count(*) FILTER (WHERE outcome = 'settled') AS settled
@@ -53,7 +65,8 @@ due_leg AS (
   SELECT 'invoice:' || payment_hash || ':settled' AS key, %(rail)s AS account,
          received_msat AS amount
     FROM invoice WHERE state = 'settled'
-  UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled', 'job:' || i.job_id, -i.amount_msat
+  UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled',
+         coalesce('job:' || i.job_id, 'session:' || i.session_id), -i.amount_msat
     FROM invoice i LEFT JOIN payout late ON late.id = i.id || ':unawaited'
    WHERE i.state = 'settled' AND late.id IS NULL
   UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled', 'refund:' || p.id, -p.amount_msat
@@ -62,16 +75,16 @@ due_leg AS (
   UNION ALL SELECT 'job:' || id || ':eval_earned', leg.account, leg.amount
     FROM deal, LATERAL (VALUES ('job:' || id, eval_msat), (%(eval)s, -eval_msat))
          AS leg(account, amount)
-   WHERE state = 'rejected' OR quote_msat IS NOT NULL
+   WHERE funding = 'invoices' AND (state = 'rejected' OR quote_msat IS NOT NULL)
   UNION ALL SELECT 'job:' || id || ':charged', leg.account, leg.amount
     FROM deal, LATERAL (VALUES ('job:' || id, charge_msat + surplus_msat),
          (%(work)s, -charge_msat), ('refund:' || id || ':surplus', -surplus_msat))
          AS leg(account, amount)
-   WHERE state = 'complete'
+   WHERE funding = 'invoices' AND state = 'complete'
   UNION ALL SELECT 'payout:' || id || ':owed', leg.account, leg.amount
-    FROM payout, LATERAL (VALUES ('job:' || job_id, amount_msat), ('refund:' || id, -amount_msat))
-         AS leg(account, amount)
-   WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus')
+    FROM payout, LATERAL (VALUES (coalesce('job:' || job_id, 'session:' || session_id),
+         amount_msat), ('refund:' || id, -amount_msat)) AS leg(account, amount)
+   WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus') AND right(id, 5) <> ':back'
   UNION ALL SELECT 'payout:' || p.id || leg.key, leg.account, leg.amount
     FROM payout_attempt a JOIN payout p ON p.id = a.payout_id,
          LATERAL (VALUES
@@ -85,7 +98,10 @@ due_leg AS (
            (':settled', %(routing)s, a.fee_msat, a.outcome = 'settled'),
            (':settled', %(rail)s, -(p.amount_msat + a.fee_msat), a.outcome = 'settled'))
          AS leg(key, account, amount, is_due)
-   WHERE leg.is_due),
+   WHERE leg.is_due
+"""
+    + audit_prepaid.LEGS
+    + """),
 wrong_leg AS (
   SELECT coalesce(due.key, held.key) AS key,
          bool_or(held.key IS NOT NULL) AS is_there, bool_or(due.key IS NOT NULL) AS is_due
@@ -106,6 +122,7 @@ duty AS (
   UNION ALL SELECT payout_id || ':pay:' || number, %(pay)s FROM payout_attempt
    WHERE outcome = 'live' AND check_at IS NULL)  -- else the sweep asks, and pays what was not sent
 """
+)
 
 _ENTRIES = [
     (
@@ -164,8 +181,10 @@ _JOBS = [
              FROM deal d JOIN (VALUES ('evaluating', 'eval'), ('rejected', 'eval'),
                ('awaiting_work_payment', 'eval'), ('executing', 'eval'), ('complete', 'eval'),
                ('executing', 'work'), ('complete', 'work')) AS need(state, purpose)
-               ON need.state = d.state
-             LEFT JOIN invoice i ON i.id = d.id || ':' || need.purpose AND i.state = 'settled'
+               ON need.state = d.state AND d.funding <> 'session'
+              AND (d.funding = 'invoices' OR need.purpose = 'eval')
+             LEFT JOIN invoice i ON i.id = d.id || ':' || CASE d.funding WHEN 'invoice' THEN 'ask'
+                  ELSE need.purpose END AND i.state = 'settled'
               AND i.received_msat >= i.amount_msat
              LEFT JOIN payout late ON late.id = i.id || ':unawaited'
             WHERE i.id IS NULL OR late.id IS NOT NULL""",
@@ -220,19 +239,22 @@ _JOBS = [
              CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM payout
                WHERE job_id = d.id) back
              CROSS JOIN LATERAL (SELECT coalesce(d.charge_msat, 0) + CASE WHEN d.state = 'rejected'
-               OR d.quote_msat IS NOT NULL THEN d.eval_msat ELSE 0 END AS msat) earned
-             CROSS JOIN LATERAL (SELECT CASE d.state WHEN 'evaluating' THEN d.eval_msat
-               WHEN 'executing' THEN d.quote_msat ELSE 0 END AS msat) held
-            WHERE paid.msat <> earned.msat + back.msat + held.msat""",
+               OR d.state = 'complete' OR (d.quote_msat IS NOT NULL AND d.funding = 'invoices')
+               THEN d.eval_msat ELSE 0 END AS msat) earned
+             CROSS JOIN LATERAL (SELECT CASE WHEN d.state NOT IN ('evaluating', 'executing') THEN 0
+               WHEN d.funding = 'invoice' THEN d.eval_msat + d.quote_msat
+               WHEN d.state = 'evaluating' THEN d.eval_msat ELSE d.quote_msat END AS msat) held
+            WHERE d.funding <> 'session' AND paid.msat <> earned.msat + back.msat + held.msat""",
     ),
     (
         7,
         """SELECT 'it holds ' || l.balance || ' msat, and its job '
              || coalesce('is ' || d.state, 'is not there'), l.name
              FROM line l LEFT JOIN deal d ON l.name = 'job:' || d.id
-            WHERE starts_with(l.name, 'job:') AND l.balance <> CASE d.state
-                  WHEN 'evaluating' THEN d.eval_msat WHEN 'executing' THEN d.quote_msat
-                  ELSE 0 END""",
+            WHERE starts_with(l.name, 'job:') AND l.balance <> CASE
+                  WHEN d.id IS NULL OR d.state NOT IN ('evaluating', 'executing') THEN 0
+                  WHEN d.funding <> 'invoices' THEN d.eval_msat + d.quote_msat
+                  WHEN d.state = 'evaluating' THEN d.eval_msat ELSE d.quote_msat END""",
     ),
 ]
 
@@ -279,7 +301,8 @@ _PAYOUTS = [
         7,
         """SELECT 'it holds ' || balance || ' msat that are nobody''s', name
              FROM line WHERE kind = 'liability' AND balance <> 0
-              AND split_part(name, ':', 1) NOT IN ('job', 'refund', 'sending')""",
+              AND split_part(name, ':', 1)
+                  NOT IN ('job', 'refund', 'sending', 'session', 'hold')""",
     ),
 ]
 
@@ -296,7 +319,7 @@ _PROMISES = [
     ),
 ]
 
-_CHECKS = [*_ENTRIES, *_JOBS, *_PAYOUTS, *_PROMISES]
+_CHECKS = [*_ENTRIES, *_JOBS, *_PAYOUTS, *_PROMISES, *audit_prepaid.CHECKS]
 _AUDIT = (
     _SHARED
     + "SELECT * FROM ("
@@ -311,6 +334,8 @@ _VALUES = {
     "eval": REVENUE_EVAL.name,
     "work": REVENUE_WORK.name,
     "routing": EXPENSE_ROUTING.name,
+    "free": EXPENSE_FREE.name,
+    "given": REVENUE_FREE.name,
     "final": [state.value for state in JobState if JOB.final(state)],
     "most_failures": MOST_FAILURES,
     "judge": Judge.__name__,

@@ -10,17 +10,24 @@ from sqlmodel import col, select
 from db.engine import Database, Tx, execute
 from db.tables import Invoice
 from statemachine.decision import InvoiceWanted
+from statemachine.entries import Account, of_job, of_session
 from statemachine.invoice import InvoiceFacts, InvoiceState
 
 
 async def insert(
-    tx: Tx, job_id: str, wanted: InvoiceWanted, now: datetime, made_by: datetime | None
+    tx: Tx,
+    job_id: str | None,
+    session_id: str | None,
+    wanted: InvoiceWanted,
+    now: datetime,
+    made_by: datetime | None,
 ) -> None:
     """Write an invoice that the rail has yet to make; it lapses if it is not made in time."""
     tx.add(
         Invoice(
             id=wanted.id,
             job_id=job_id,
+            session_id=session_id,
             purpose=wanted.purpose,
             state=InvoiceState.WANTED,
             amount_msat=wanted.amount_msat,
@@ -41,11 +48,17 @@ def facts_of(invoice: Invoice) -> InvoiceFacts:
     """Return the law's view of a row."""
     return InvoiceFacts(
         id=invoice.id,
-        job_id=invoice.job_id,
+        account=_account(invoice),
         state=invoice.state,
         amount_msat=invoice.amount_msat,
         payment_hash=invoice.payment_hash or "",
     )
+
+
+def _account(invoice: Invoice) -> Account:
+    if invoice.job_id is not None:
+        return of_job(invoice.job_id)
+    return of_session(invoice.session_id or "")
 
 
 async def move(tx: Tx, invoice: Invoice, after: InvoiceFacts) -> None:

@@ -20,23 +20,26 @@ _NOTIFY = text("SELECT pg_notify(:channel, :job_id)")
 
 async def insert(
     tx: Tx, facts: JobFacts, request: str, refund_to: str | None, event: str, now: datetime
-) -> None:
+) -> Job:
     """Write a new job and the first line of its history."""
-    tx.add(
-        Job(
-            id=facts.id,
-            state=facts.state,
-            version=1,
-            request=request,
-            eval_msat=facts.eval_msat,
-            max_msat=facts.max_msat,
-            refund_to=refund_to,
-            created_at=now,
-            updated_at=now,
-        )
+    job = Job(
+        id=facts.id,
+        state=facts.state,
+        version=1,
+        request=request,
+        eval_msat=facts.eval_msat,
+        max_msat=facts.max_msat,
+        refund_to=refund_to,
+        quote=facts.quote.to_json() if facts.quote else None,
+        funding=facts.funding,
+        session_id=facts.session_id,
+        created_at=now,
+        updated_at=now,
     )
+    tx.add(job)
     tx.add(_line(facts, 1, event, now))
     await tx.flush()
+    return job
 
 
 async def lock(tx: Tx, job_id: str) -> Job | None:
@@ -90,6 +93,8 @@ def facts_of(job: Job) -> JobFacts:
         reason=job.reason,
         result=job.result,
         error=job.error,
+        funding=job.funding,
+        session_id=job.session_id,
     )
 
 
@@ -117,7 +122,8 @@ def charge_from_json(stored: dict[str, Any]) -> Charge:
 
 
 _VIEW = """
-SELECT j.id, j.state, j.version, j.eval_msat, j.quote, j.charge, j.reason, j.result, j.error,
+SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balance_msat,
+       j.eval_msat, j.quote, j.charge, j.reason, j.result, j.error,
        j.created_at, j.completed_at,
        e.state AS eval_state, e.bolt11 AS eval_bolt11, e.payment_hash AS eval_hash,
        e.amount_msat AS eval_amount_msat, e.expires_at AS eval_expires_at,
@@ -125,7 +131,8 @@ SELECT j.id, j.state, j.version, j.eval_msat, j.quote, j.charge, j.reason, j.res
        w.amount_msat AS work_amount_msat, w.expires_at AS work_expires_at,
        p.payouts
   FROM job j
-  LEFT JOIN invoice e ON e.id = j.id || ':eval' AND j.state = 'awaiting_eval_payment'
+  LEFT JOIN invoice e ON e.id = j.id || CASE j.funding WHEN 'invoice' THEN ':ask' ELSE ':eval' END
+   AND j.state = 'awaiting_eval_payment'
   LEFT JOIN invoice w ON w.id = j.id || ':work' AND j.state = 'awaiting_work_payment'
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', o.id, 'reason', o.reason, 'state', o.state,

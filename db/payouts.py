@@ -11,12 +11,20 @@ from db.tables import Payout, PayoutAttempt
 from statemachine.payout import PayoutFacts, PayoutState
 
 
-async def insert(tx: Tx, facts: PayoutFacts, reason: str, now: datetime) -> None:
-    """Write a payout that is owed from now on."""
+async def insert(
+    tx: Tx,
+    facts: PayoutFacts,
+    job_id: str | None,
+    session_id: str | None,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Write a payout that a job or a session owes from now on."""
     tx.add(
         Payout(
             id=facts.id,
-            job_id=facts.job_id,
+            job_id=job_id,
+            session_id=session_id,
             reason=reason,
             state=facts.state,
             amount_msat=facts.amount_msat,
@@ -31,7 +39,7 @@ async def insert(tx: Tx, facts: PayoutFacts, reason: str, now: datetime) -> None
 
 
 async def lock(tx: Tx, payout_id: str) -> Payout | None:
-    """Return the payout's row, locked. Whoever needs the job's lock too takes that one first."""
+    """Return the payout's row, locked. Whoever needs its owner's lock too takes that one first."""
     query = select(Payout).where(col(Payout.id) == payout_id).with_for_update()
     return (await tx.exec(query)).one_or_none()
 
@@ -40,7 +48,6 @@ def facts_of(payout: Payout) -> PayoutFacts:
     """Return the law's view of a row."""
     return PayoutFacts(
         id=payout.id,
-        job_id=payout.job_id,
         state=payout.state,
         amount_msat=payout.amount_msat,
         attempts=payout.attempts,
@@ -67,13 +74,13 @@ async def attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
     return (await tx.exec(query)).one_or_none()
 
 
-async def of_job(db: Database, job_id: str) -> list[DictRow]:
-    """Return a job's payouts, oldest first, each with the payment_hash of its live attempt."""
+async def of_owner(db: Database, owner_id: str) -> list[DictRow]:
+    """Return what a job or a session owes, oldest first, each with its live attempt's hash."""
     return await db.read_all(
         "SELECT p.*, a.payment_hash FROM payout p LEFT JOIN payout_attempt a"
         " ON a.payout_id = p.id AND a.outcome IN ('live', 'settled')"
-        " WHERE p.job_id = %(job)s ORDER BY p.created_at, p.id",
-        job=job_id,
+        " WHERE p.job_id = %(id)s OR p.session_id = %(id)s ORDER BY p.created_at, p.id",
+        id=owner_id,
     )
 
 

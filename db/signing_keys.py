@@ -1,6 +1,7 @@
 """The keys that receipts are signed with: one is active, and every public one stays to be shown.
 
-A private key is written here and read here only, by statements that no error message quotes.
+A private key is written here and read here only, by statements that no error message quotes. Of a
+retired key the private half is gone: it signs no more.
 """
 
 from dataclasses import dataclass, field
@@ -50,6 +51,16 @@ async def offer(tx: Tx, key: Key, now: datetime) -> None:
         " VALUES (%s, %s, %s, %s, %s)"
         " ON CONFLICT (algorithm) WHERE retired_at IS NULL DO NOTHING",
         (key.kid, key.algorithm, key.public_key, key.private_key, now),
+    )
+
+
+async def retire(tx: Tx, algorithm: str, now: datetime) -> None:
+    """Let the active key sign no more; another can be offered then."""
+    connection = await driver_of(tx)
+    await connection.execute(
+        "UPDATE signing_key SET retired_at = %s, private_key = ''"
+        " WHERE algorithm = %s AND retired_at IS NULL",
+        (now, algorithm),
     )
 
 

@@ -46,7 +46,8 @@ async def rail_sheet(db: Database) -> RailSheet:
 
 
 _PAYOUTS = """
-SELECT id, job_id, reason, state, amount_msat, attempts, failures, refund_to, note, created_at,
+SELECT id, job_id, session_id, reason, state, amount_msat, attempts, failures, refund_to, note,
+       created_at,
        updated_at, CASE
          WHEN state = 'in_flight' AND updated_at < %(before)s THEN 'stuck'
          WHEN state = 'owed' AND failures >= %(most_failures)s THEN 'stuck'

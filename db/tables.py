@@ -1,60 +1,49 @@
 """The rows. State columns are typed by the law's enums; amounts are bigint msat, times are UTC."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    DateTime,
-    Enum,
     ForeignKey,
     Index,
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
+from db.columns import enum_column, time_column
+from db.conversation_tables import Conversation, Message
+from db.rate_limits import RateLimit
+from db.root_key_tables import RootKey
+from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
 from statemachine.entries import Asset, Kind
 from statemachine.invoice import InvoiceState
-from statemachine.job import JobState
+from statemachine.job import Funding, JobState
 from statemachine.payout import PayoutState
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-SQLModel.metadata.naming_convention = NAMING
-
-
-def _enum(states: type[StrEnum], **options: Any) -> Any:
-    """Return a text column that Postgres holds to the members of an enum of the law."""
-    kind = Enum(
-        states,
-        name=states.__name__.lower(),
-        native_enum=False,
-        create_constraint=True,
-        length=32,
-        values_callable=lambda members: [member.value for member in members],
-    )
-    return Column(kind, nullable=False, **options)
-
-
-def _time(nullable: bool = False) -> Any:
-    return Column(DateTime(timezone=True), nullable=nullable)
+__all__ = [  # told to SQLModel
+    "Allowance",
+    "Conversation",
+    "FreeDay",
+    "Hold",
+    "Message",
+    "RateLimit",
+    "Revocation",
+    "RootKey",
+    "SQLModel",
+    "Session",
+]
 
 
 class Job(SQLModel, table=True):
     """One paid piece of work. `version` grows with every change anybody can see."""
 
     id: str = Field(sa_column=Column(Text, primary_key=True))
-    state: JobState = Field(sa_column=_enum(JobState))
+    state: JobState = Field(sa_column=enum_column(JobState))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
     request: str = Field(sa_column=Column(Text, nullable=False))
     eval_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -65,13 +54,25 @@ class Job(SQLModel, table=True):
     reason: str | None = Field(default=None, sa_column=Column(Text))
     result: str | None = Field(default=None, sa_column=Column(Text))
     error: str | None = Field(default=None, sa_column=Column(Text))
-    created_at: datetime = Field(sa_column=_time())
-    updated_at: datetime = Field(sa_column=_time())
-    completed_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    funding: Funding = Field(
+        default=Funding.INVOICES, sa_column=enum_column(Funding, server_default="invoices")
+    )
+    session_id: str | None = Field(default=None, sa_column=Column(ForeignKey("session.id")))
+    # Links of the credential that asked for it: itself, and the children whose budgets it spends.
+    credential: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    budgets: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    balance_msat: int | None = Field(  # of its session, when the job came to its end
+        default=None, sa_column=Column(BigInteger)
+    )
+    created_at: datetime = Field(sa_column=time_column())
+    updated_at: datetime = Field(sa_column=time_column())
+    completed_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         CheckConstraint("eval_msat > 0", name="eval_positive"),
         CheckConstraint("max_msat > 0", name="max_positive"),
+        CheckConstraint("(funding = 'session') = (session_id IS NOT NULL)", name="session_pays"),
+        Index("ix_job_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),
         # Jobs that somebody must still bring forward: what the sweep reads, however many are done.
         Index(
             "ix_job_unfinished",
@@ -90,8 +91,8 @@ class JobHistory(SQLModel, table=True):
     job_id: str = Field(sa_column=Column(ForeignKey("job.id"), nullable=False))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
     event: str = Field(sa_column=Column(Text, nullable=False))
-    state: JobState = Field(sa_column=_enum(JobState))
-    at: datetime = Field(sa_column=_time())
+    state: JobState = Field(sa_column=enum_column(JobState))
+    at: datetime = Field(sa_column=time_column())
 
     __table_args__ = (Index("uq_job_history_version", "job_id", "version", unique=True),)
 
@@ -100,24 +101,34 @@ class Invoice(SQLModel, table=True):
     """A BOLT11 request that pays us; `id` names what it is for ("<job>:eval", "<job>:work")."""
 
     id: str = Field(sa_column=Column(Text, primary_key=True))
-    job_id: str = Field(sa_column=Column(ForeignKey("job.id"), nullable=False, index=True))
+    job_id: str | None = Field(default=None, sa_column=Column(ForeignKey("job.id"), index=True))
+    session_id: str | None = Field(
+        default=None, sa_column=Column(ForeignKey("session.id"), index=True)
+    )
     purpose: str = Field(sa_column=Column(Text, nullable=False))
-    state: InvoiceState = Field(sa_column=_enum(InvoiceState))
+    state: InvoiceState = Field(sa_column=enum_column(InvoiceState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     bolt11: str | None = Field(default=None, sa_column=Column(Text))
     payment_hash: str | None = Field(default=None, sa_column=Column(Text, unique=True))
     preimage: str | None = Field(default=None, sa_column=Column(Text))
     received_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
-    created_at: datetime = Field(sa_column=_time())
-    expires_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
-    settled_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    created_at: datetime = Field(sa_column=time_column())
+    expires_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    settled_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     # When the sweep next asks the rail about it; NULL when nobody needs to ask any more.
-    check_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    check_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     checks: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
 
     __table_args__ = (
         CheckConstraint("amount_msat > 0", name="amount_positive"),
         CheckConstraint("state <> 'open' OR bolt11 IS NOT NULL", name="open_has_bolt11"),
+        CheckConstraint("num_nonnulls(job_id, session_id) = 1", name="one_owner"),
+        Index(
+            "uq_invoice_one_topup",
+            "session_id",
+            unique=True,
+            postgresql_where=text("purpose = 'topup' AND state IN ('wanted', 'open')"),
+        ),
         Index("ix_invoice_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
         Index(
             "ix_invoice_due",
@@ -131,9 +142,12 @@ class Payout(SQLModel, table=True):
     """Money that is somebody's, until they have it. One row an obligation, however many tries."""
 
     id: str = Field(sa_column=Column(Text, primary_key=True))
-    job_id: str = Field(sa_column=Column(ForeignKey("job.id"), nullable=False, index=True))
+    job_id: str | None = Field(default=None, sa_column=Column(ForeignKey("job.id"), index=True))
+    session_id: str | None = Field(
+        default=None, sa_column=Column(ForeignKey("session.id"), index=True)
+    )
     reason: str = Field(sa_column=Column(Text, nullable=False))
-    state: PayoutState = Field(sa_column=_enum(PayoutState))
+    state: PayoutState = Field(sa_column=enum_column(PayoutState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     attempts: int = Field(sa_column=Column(BigInteger, nullable=False))
     refund_to: str | None = Field(default=None, sa_column=Column(Text))
@@ -141,11 +155,14 @@ class Payout(SQLModel, table=True):
     note: str | None = Field(
         default=None, sa_column=Column(Text)
     )  # what the last attempt came to, for a person
-    created_at: datetime = Field(sa_column=_time())
-    updated_at: datetime = Field(sa_column=_time())
-    paid_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    created_at: datetime = Field(sa_column=time_column())
+    updated_at: datetime = Field(sa_column=time_column())
+    paid_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
-    __table_args__ = (CheckConstraint("amount_msat > 0", name="amount_positive"),)
+    __table_args__ = (
+        CheckConstraint("amount_msat > 0", name="amount_positive"),
+        CheckConstraint("num_nonnulls(job_id, session_id) = 1", name="one_owner"),
+    )
 
 
 class PayoutAttempt(SQLModel, table=True):
@@ -158,15 +175,15 @@ class PayoutAttempt(SQLModel, table=True):
     number: int = Field(sa_column=Column(BigInteger, nullable=False))
     bolt11: str = Field(sa_column=Column(Text, nullable=False))
     fee_limit_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
-    expires_at: datetime = Field(sa_column=_time())
+    expires_at: datetime = Field(sa_column=time_column())
     # Written before the rail is called: after a crash nobody can say that nothing was sent.
-    called_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    called_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     # The wallet that was called: another one that knows nothing of the payment proves nothing.
     called_by: str | None = Field(default=None, sa_column=Column(Text))
     outcome: str = Field(sa_column=Column(Text, nullable=False))  # live, settled, returned
     fee_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
     preimage: str | None = Field(default=None, sa_column=Column(Text))
-    check_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    check_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     checks: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
 
     __table_args__ = (
@@ -188,8 +205,8 @@ class Account(SQLModel, table=True):
     """Where value rests, with the balance that its postings add up to, in its natural sign."""
 
     name: str = Field(sa_column=Column(Text, primary_key=True))
-    asset: Asset = Field(sa_column=_enum(Asset, primary_key=True))
-    kind: Kind = Field(sa_column=_enum(Kind))
+    asset: Asset = Field(sa_column=enum_column(Asset, primary_key=True))
+    kind: Kind = Field(sa_column=enum_column(Kind))
     balance: int = Field(sa_column=Column(BigInteger, nullable=False))
 
     __table_args__ = (
@@ -204,8 +221,8 @@ class LedgerEntry(SQLModel, table=True):
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
     key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
-    asset: Asset = Field(sa_column=_enum(Asset))
-    at: datetime = Field(sa_column=_time())
+    asset: Asset = Field(sa_column=enum_column(Asset))
+    at: datetime = Field(sa_column=time_column())
 
 
 class LedgerPosting(SQLModel, table=True):
@@ -232,7 +249,7 @@ class IdempotencyKey(SQLModel, table=True):
     key: str = Field(sa_column=Column(Text, primary_key=True))
     body_sha256: str = Field(sa_column=Column(Text, nullable=False))
     made: str = Field(sa_column=Column(Text, nullable=False))  # the id of what was created
-    created_at: datetime = Field(sa_column=_time())
+    created_at: datetime = Field(sa_column=time_column())
 
     __table_args__ = (Index("ix_idempotency_key_created_at", "created_at"),)
 
@@ -246,8 +263,8 @@ class SigningKey(SQLModel, table=True):
     algorithm: str = Field(sa_column=Column(Text, nullable=False))
     public_key: str = Field(sa_column=Column(Text, nullable=False))  # base64url, as a JWK has it
     private_key: str = Field(sa_column=Column(Text, nullable=False))
-    created_at: datetime = Field(sa_column=_time())
-    retired_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    created_at: datetime = Field(sa_column=time_column())
+    retired_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         Index(
@@ -268,4 +285,4 @@ class RailBaseline(SQLModel, table=True):
     number: int = Field(sa_column=Column(BigInteger, primary_key=True))
     beyond_msat: int = Field(sa_column=Column(BigInteger, nullable=False))  # negative: less
     reason: str = Field(sa_column=Column(Text, nullable=False))
-    at: datetime = Field(sa_column=_time())
+    at: datetime = Field(sa_column=time_column())

@@ -53,6 +53,13 @@ PUBLISHED: tuple[ModelRate, ...] = (
     ModelRate("claude-haiku-4-5", date(2025, 10, 15), 1_000_000, 5_000_000),
     ModelRate("claude-sonnet-4-5", date(2025, 9, 29), 3_000_000, 15_000_000),
     ModelRate("claude-opus-4-5", date(2025, 11, 24), 5_000_000, 25_000_000),
+    ModelRate("gemini-3.8-flash", date(2026, 9, 2), 750_000, 3_750_000),
+    ModelRate("gemini-3.8-flash", date(2027, 1, 1), 1_500_000, 7_500_000),
+    ModelRate("gemini-3-flash-preview", date(2025, 12, 17), 500_000, 3_000_000),
+    ModelRate("gemini-2.5-flash", date(2025, 6, 17), 300_000, 2_500_000),
+    # All that these write is priced as tokens of images, which are nearly all of it.
+    ModelRate("gemini-3.1-flash-image", date(2026, 2, 26), 500_000, 60_000_000),
+    ModelRate("gemini-2.5-flash-image", date(2025, 10, 2), 300_000, 30_000_000),
     ModelRate("smollm2-135m-instruct", date(2025, 2, 1), 1_000_000, 10_000_000),
 )
 

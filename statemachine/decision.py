@@ -11,7 +11,7 @@ F_co = TypeVar("F_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class InvoiceWanted:
-    """An invoice that must come to exist; `id` is "<job>:eval" or "<job>:work"."""
+    """An invoice that must come to exist; `id` is "<job>:eval", "<session>:deposit" and so on."""
 
     id: str
     purpose: str

@@ -41,11 +41,23 @@ RAIL = Account("rail:lightning", Kind.ASSET)
 REVENUE_EVAL = Account("revenue:eval", Kind.INCOME)
 REVENUE_WORK = Account("revenue:work", Kind.INCOME)
 EXPENSE_ROUTING = Account("expense:routing", Kind.EXPENSE)
+EXPENSE_FREE = Account("expense:free", Kind.EXPENSE)
+REVENUE_FREE = Account("revenue:free", Kind.INCOME)  # what the house pays itself for free work
 
 
 def of_job(job_id: str) -> Account:
     """Paid for this job, not yet earned or owed back."""
     return Account(f"job:{job_id}", Kind.LIABILITY)
+
+
+def of_session(session_id: str) -> Account:
+    """Prepaid, and not spent."""
+    return Account(f"session:{session_id}", Kind.LIABILITY)
+
+
+def of_hold(hold_id: str) -> Account:
+    """Reserved for a call that is answered while it runs."""
+    return Account(f"hold:{hold_id}", Kind.LIABILITY)
 
 
 def of_refund(payout_id: str) -> Account:
@@ -114,12 +126,48 @@ def work_charged(job_id: str, charge_msat: int, surplus_msat: int, payout_id: st
     )
 
 
-def owed_back(job_id: str, amount_msat: int, payout_id: str) -> Entry:
-    """What was paid for something that can't be done is owed back, whole."""
+def reserved(job_id: str, session_id: str, amount_msat: int) -> Entry:
+    """The ceiling of a request is set aside from its session."""
     return _entry(
-        f"payout:{payout_id}:owed",
-        (of_job(job_id), amount_msat),
-        (of_refund(payout_id), -amount_msat),
+        f"job:{job_id}:reserved",
+        (of_session(session_id), amount_msat),
+        (of_job(job_id), -amount_msat),
+    )
+
+
+def prepaid_ended(
+    job_id: str, eval_msat: int, charge_msat: int, back_msat: int, back_to: Account
+) -> Entry:
+    """A job at a firm price has come to its end: what it cost is ours, the rest is not."""
+    return _entry(
+        f"job:{job_id}:ended",
+        (of_job(job_id), eval_msat + charge_msat + back_msat),
+        (REVENUE_EVAL, -eval_msat),
+        (REVENUE_WORK, -charge_msat),
+        (back_to, -back_msat),
+    )
+
+
+def held(hold_id: str, source: Account, amount_msat: int) -> Entry:
+    """The ceiling of a call is set aside."""
+    return _entry(f"hold:{hold_id}:held", (source, amount_msat), (of_hold(hold_id), -amount_msat))
+
+
+def hold_ended(hold_id: str, source: Account, charge_msat: int, back_msat: int) -> Entry:
+    """The call is over: what it cost is ours, the rest goes back to where it came from."""
+    income = REVENUE_FREE if source == EXPENSE_FREE else REVENUE_WORK
+    return _entry(
+        f"hold:{hold_id}:ended",
+        (of_hold(hold_id), charge_msat + back_msat),
+        (income, -charge_msat),
+        (source, -back_msat),
+    )
+
+
+def owed_back(source: Account, amount_msat: int, payout_id: str) -> Entry:
+    """What was paid and will not be used is owed back, whole."""
+    return _entry(
+        f"payout:{payout_id}:owed", (source, amount_msat), (of_refund(payout_id), -amount_msat)
     )
 
 

@@ -49,7 +49,7 @@ class InvoiceFacts:
     """What the law needs to know of an invoice. Amounts are msat."""
 
     id: str
-    job_id: str
+    account: entries.Account  # whose it becomes when it is paid in time
     state: InvoiceState
     amount_msat: int
     payment_hash: str = ""
@@ -65,7 +65,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """The rail holds the money. `awaited`: the job is waiting for just this payment."""
+    """The rail holds the money. `awaited`: a job or session is waiting for just this payment."""
 
     received_msat: int
     awaited: bool
@@ -81,7 +81,7 @@ class Lapsed:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Its job needs it no more."""
+    """Its job or session needs it no more."""
 
     kind = InvoiceEvent.DROPPED
 
@@ -106,7 +106,7 @@ def _paid(after: InvoiceFacts, event: Paid) -> Decision[InvoiceFacts]:
         kept, reason = after.amount_msat, "overpaid"
     else:
         kept, reason = 0, "unawaited"
-    credits = [(entries.of_job(after.job_id), kept)]
+    credits = [(after.account, kept)]
     owed: tuple[Owed, ...] = ()
     if event.received_msat > kept:
         back = Owed(f"{after.id}:{reason}", reason, event.received_msat - kept)

@@ -27,11 +27,20 @@ class JobState(StrEnum):
     FAILED = auto()  # final: what was paid and not earned is owed back
 
 
+class Funding(StrEnum):
+    """How a job is paid for."""
+
+    INVOICES = auto()  # an invoice for the evaluation, then one for the work
+    INVOICE = auto()  # one for both, at a firm price: what the work does not need is owed back
+    SESSION = auto()  # from a prepaid balance, likewise
+
+
 class JobEvent(StrEnum):
     """What can happen to a job."""
 
     EVAL_PAID = auto()
     ACCEPTED = auto()
+    BEGUN = auto()
     DECLINED = auto()
     WORK_PAID = auto()
     FINISHED = auto()
@@ -48,6 +57,7 @@ JOB = Machine(
     [
         (JobEvent.EVAL_PAID, JobState.AWAITING_EVAL_PAYMENT, JobState.EVALUATING),
         (JobEvent.ACCEPTED, JobState.EVALUATING, JobState.AWAITING_WORK_PAYMENT),
+        (JobEvent.BEGUN, JobState.EVALUATING, JobState.EXECUTING),
         (JobEvent.DECLINED, JobState.EVALUATING, JobState.REJECTED),
         (JobEvent.WORK_PAID, JobState.AWAITING_WORK_PAYMENT, JobState.EXECUTING),
         (JobEvent.FINISHED, JobState.EXECUTING, JobState.COMPLETE),
@@ -79,11 +89,18 @@ class JobFacts:
     reason: str | None = None  # why it was rejected
     result: str | None = None
     error: str | None = None  # why it failed
+    funding: Funding = Funding.INVOICES
+    session_id: str | None = None  # whose balance pays, where one does
+
+    @property
+    def prepaid_msat(self) -> int:
+        """What was paid or set aside at once for a job with a firm price, evaluation included."""
+        return self.eval_msat + _quoted(self).total_msat
 
 
 @dataclass(frozen=True, slots=True)
 class EvalPaid:
-    """The eval invoice settled."""
+    """The eval invoice settled, or the one invoice of a job with a firm price."""
 
     kind = JobEvent.EVAL_PAID
 
@@ -94,6 +111,13 @@ class Accepted:
 
     quote: Quote
     kind = JobEvent.ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An agent takes a job that is paid for already."""
+
+    kind = JobEvent.BEGUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +175,16 @@ class Recovered:
 
 
 Event = (
-    EvalPaid | Accepted | Declined | WorkPaid | Finished | Broke | Lapsed | Cancelled | Recovered
+    EvalPaid
+    | Accepted
+    | Begun
+    | Declined
+    | WorkPaid
+    | Finished
+    | Broke
+    | Lapsed
+    | Cancelled
+    | Recovered
 )
 
 
@@ -165,6 +198,11 @@ def work_invoice_id(job_id: str) -> str:
     return f"{job_id}:work"
 
 
+def ask_invoice_id(job_id: str) -> str:
+    """Return the name of the one invoice of a job with a firm price."""
+    return f"{job_id}:ask"
+
+
 def begin(job_id: str, eval_msat: int, max_msat: int | None) -> Decision[JobFacts]:
     """Return how a job comes to be: unpaid, and wanting its evaluation invoice."""
     invoice = InvoiceWanted(eval_invoice_id(job_id), "eval", eval_msat)
@@ -172,8 +210,42 @@ def begin(job_id: str, eval_msat: int, max_msat: int | None) -> Decision[JobFact
     return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
 
 
-def verdict(facts: JobFacts, quote: Quote) -> Accepted | Declined:
-    """Return what an agent's acceptance means at this price: the buyer's limit is law."""
+def begin_asked(job_id: str, eval_msat: int, quote: Quote) -> Decision[JobFacts]:
+    """Return how a job at a firm price comes to be: unpaid, and wanting its one invoice."""
+    facts = JobFacts(
+        job_id,
+        JobState.AWAITING_EVAL_PAYMENT,
+        eval_msat,
+        quote=quote,
+        funding=Funding.INVOICE,
+    )
+    invoice = InvoiceWanted(ask_invoice_id(job_id), "ask", facts.prepaid_msat)
+    return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+
+
+def begin_reserved(
+    job_id: str, session_id: str, eval_msat: int, quote: Quote
+) -> Decision[JobFacts]:
+    """Return how a job comes to be that a session pays for: its ceiling is set aside."""
+    facts = JobFacts(
+        job_id,
+        JobState.EVALUATING,
+        eval_msat,
+        quote=quote,
+        funding=Funding.SESSION,
+        session_id=session_id,
+    )
+    entry = entries.reserved(job_id, session_id, facts.prepaid_msat)
+    return Decision(facts, (entry,), (Judge(job_id),))
+
+
+def verdict(facts: JobFacts, quote: Quote) -> Accepted | Begun | Declined:
+    """Return what an agent's acceptance means at this price: the buyer's limit is law.
+
+    A firm price was made for more tokens than any text of that size can have, and is kept.
+    """
+    if facts.funding is not Funding.INVOICES:
+        return Begun()
     if facts.max_msat is None or quote.total_msat <= facts.max_msat:
         return Accepted(quote)
     asked, limit = quote.total_msat // MSAT_PER_SAT, facts.max_msat // MSAT_PER_SAT
@@ -185,23 +257,36 @@ def verdict(facts: JobFacts, quote: Quote) -> Accepted | Declined:
 
 def awaits(state: JobState, purpose: str) -> JobEvent | None:
     """Return the event that a settled invoice of this purpose is to a job, None if unawaited."""
-    event = JobEvent.EVAL_PAID if purpose == "eval" else JobEvent.WORK_PAID
+    event = JobEvent.WORK_PAID if purpose == "work" else JobEvent.EVAL_PAID
     return event if JOB.allows(state, event) else None
+
+
+def given_back_msat(after: JobFacts) -> int:
+    """Return what a job with a firm price did not need, once it has come to its end."""
+    match after.state:
+        case JobState.COMPLETE:
+            return after.charge.surplus_msat if after.charge else 0
+        case JobState.REJECTED:
+            return after.prepaid_msat - after.eval_msat
+        case _:
+            return after.prepaid_msat
 
 
 def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
     """Return what the event means in facts, money and promises. Raises IllegalTransition."""
     before, after = facts, replace(facts, state=JOB.step(facts.state, event.kind))
+    if facts.funding is not Funding.INVOICES:
+        ended = _decide_firm(after, event)
+        if ended is not None:
+            return ended
     match event:
-        case EvalPaid():
-            return Decision(after, promises=(Judge(after.id),))
+        case EvalPaid() | Begun() | WorkPaid() | Recovered():
+            return Decision(after, promises=(_promise_of(after),))
         case Accepted(quote):
             return _accepted(replace(after, quote=quote), quote)
         case Declined(reason):
             earned = entries.eval_earned(after.id, after.eval_msat)
             return Decision(replace(after, reason=reason), (earned,))
-        case WorkPaid():
-            return Decision(after, promises=(Work(after.id),))
         case Finished(text, usage):
             return _finished(replace(after, result=text), usage)
         case Broke(reason):
@@ -212,8 +297,22 @@ def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
             return Decision(
                 replace(after, error="Cancelled by the buyer."), dropped=(_open_invoice(before),)
             )
-        case Recovered():
-            return Decision(after, promises=(_promise_of(after),))
+
+
+def _decide_firm(after: JobFacts, event: Event) -> Decision[JobFacts] | None:
+    """Return how a job with a firm price ends: one entry parts what was paid for all of it."""
+    match event:
+        case Declined(reason):
+            return _ended(replace(after, reason=reason), "not needed")
+        case Finished(text, usage):
+            quote = _quoted(after)
+            charge = make_charge(quote, usage, quote.total_msat)
+            after = replace(after, result=text, charge=charge)
+            return _ended(after, "surplus")
+        case Broke(reason):
+            return _ended(replace(after, error=reason), "not done")
+        case _:
+            return None
 
 
 def _accepted(after: JobFacts, quote: Quote) -> Decision[JobFacts]:
@@ -235,16 +334,29 @@ def _finished(after: JobFacts, usage: Usage) -> Decision[JobFacts]:
     return Decision(replace(after, charge=charge), (entry,), owed=owed)
 
 
+def _ended(after: JobFacts, reason: str) -> Decision[JobFacts]:
+    back = Owed(f"{after.id}:back", reason, given_back_msat(after))
+    back_to, owed = entries.of_refund(back.id), (back,) if back.amount_msat else ()
+    if after.session_id is not None:
+        back_to, owed = entries.of_session(after.session_id), ()
+    eval_msat = 0 if after.state is JobState.FAILED else after.eval_msat
+    charge_msat = after.prepaid_msat - eval_msat - back.amount_msat
+    entry = entries.prepaid_ended(after.id, eval_msat, charge_msat, back.amount_msat, back_to)
+    return Decision(after, (entry,), owed=owed)
+
+
 def _broke(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
     if before.state is JobState.EVALUATING:
         back = Owed(f"{after.id}:unjudged", "not evaluated", before.eval_msat)
     else:
         back = Owed(f"{after.id}:undone", "not done", _quoted(before).total_msat)
-    entry = entries.owed_back(after.id, back.amount_msat, back.id)
+    entry = entries.owed_back(entries.of_job(after.id), back.amount_msat, back.id)
     return Decision(after, (entry,), owed=(back,))
 
 
 def _open_invoice(facts: JobFacts) -> str:
+    if facts.funding is Funding.INVOICE:
+        return ask_invoice_id(facts.id)
     if facts.state is JobState.AWAITING_EVAL_PAYMENT:
         return eval_invoice_id(facts.id)
     return work_invoice_id(facts.id)

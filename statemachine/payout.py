@@ -52,7 +52,6 @@ class PayoutFacts:
     """What the law needs to know of a payout. Amounts are msat."""
 
     id: str
-    job_id: str
     state: PayoutState
     amount_msat: int
     attempts: int = 0  # how many were sent; the number of the live one

@@ -5,6 +5,8 @@ pytest_plugins = [
     "tests.house_fixtures",
     "tests.server_process",
     "tests.agent_fixtures",
+    "tests.gemini_server",
+    "tests.chat_fixtures",
     "tests.rail_fixtures",
     "tests.pay_server",
     "tests.refund_fixtures",

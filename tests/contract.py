@@ -19,6 +19,11 @@ from jsonschema import Draft202012Validator
 FILE = Path(__file__).parents[1] / "openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 STREAM = "text/event-stream"  # has no end to read to
+READ = {
+    "application/json": json.loads,
+    "application/problem+json": json.loads,
+    "application/yaml": yaml.safe_load,
+}
 
 
 class Contract:
@@ -113,7 +118,7 @@ class Contract:
 
     def _check_body(self, what: str, schema: dict[str, Any], media: str, body: bytes) -> None:
         text = body.decode("utf-8")
-        broken = self.problems(schema, json.loads(text) if media == "application/json" else text)
+        broken = self.problems(schema, READ.get(media, str)(text))
         assert not broken, f"{what} with a body that breaks the contract: {'; '.join(broken)}"
 
     async def on_response(self, response: httpx2.Response) -> None:

@@ -25,7 +25,7 @@ from app.main import build, make_parts, utc_now
 from app.serving import listening
 from app.settings import Settings
 from db.engine import Probe
-from tests.house_fixtures import fixed_oracle
+from tests.house_fixtures import UNLIMITED, fixed_oracle
 from tests.scripted_agent import ScriptedAgent
 
 KILLED = 137  # the exit code of a probe that ends the process
@@ -73,6 +73,7 @@ class ForkedServer:
             "RECONCILE_S": "0",
             "WORKER_CONCURRENCY": "4",
             "ALLOW_PRIVATE_DESTINATIONS": "true",
+            **UNLIMITED,
             **environment,
         }
         self.clock = MovableClock(folder / "clock")

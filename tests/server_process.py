@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.house_fixtures import UNLIMITED
+
 COMMAND = Path(sys.executable).parent / "boltwork"
 INHERITED = ("PATH", "LANG", "HOME", "TMPDIR")
 
@@ -27,6 +29,7 @@ class ServerProcess:
             "BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd",
             "SWEEP_S": "1",
             "WORKER_DEAD_AFTER_S": "2",
+            **UNLIMITED,
             **environment,
         }
         self.url = ""

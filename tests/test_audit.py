@@ -213,7 +213,8 @@ BROKEN: dict[str, tuple[list[str], list[tuple[int, str]]]] = {
     "a promise staged twice": (
         [
             "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args) SELECT queue_name,"
-            " task_name, lock, args FROM procrastinate_jobs WHERE lock = '{waiting}:work'"
+            " task_name, lock, args FROM procrastinate_jobs, generate_series(1, 2)"
+            " WHERE lock = '{waiting}:work'"
         ],
         [(8, "{waiting}:work")],
     ),

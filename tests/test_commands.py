@@ -85,6 +85,7 @@ def test_the_doctor_names_what_is_wrong(open_folder: Path) -> None:
     assert well.returncode == 0, well.stdout + well.stderr
     assert [line.split()[1] for line in well.stdout.splitlines()] == [
         "database:",
+        "keys:",
         "rail:",
         "price:",
         "agents:",

@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 from starlette.routing import Route
 
 from app.api import DEV_ROUTES, ROUTES
-from app.api.jobs import LONGEST_WAIT_S
+from app.shapes import LONGEST_WAIT_S
 from app.main import metrics
 from app.shapes import MOST_CHARACTERS
 from app.wire import LONGEST_S, MOST_BYTES, MOST_DEPTH
@@ -38,6 +38,7 @@ SEED_OPERATIONS = {
     "createJob": ("POST", "/api/jobs", {"201", "400", "500"}),
     "getJob": ("GET", "/api/jobs/{id}", {"200", "404", "500"}),
     "claimRefund": ("POST", "/api/jobs/{id}/refund", {"200", "400", "404", "409", "500"}),
+    "runDemo": ("GET", "/api/demo", {"200", "400", "429", "500"}),
 }
 # Its schemas: name → (required fields, every field with its type).
 SEED_SCHEMAS: dict[str, tuple[set[str], dict[str, str]]] = {
@@ -89,6 +90,7 @@ SEED_SCHEMAS: dict[str, tuple[set[str], dict[str, str]]] = {
             "errorMessage": "string",
         },
     ),
+    "DemoResponse": ({"result"}, {"result": "string"}),
     "ClaimRefundRequest": ({"invoice"}, {"invoice": "string"}),
     "ClaimRefundResponse": (
         {"ok", "refundAmountSats", "paymentHash", "message"},
@@ -118,7 +120,8 @@ def kind(schema: dict[str, Any]) -> str:
     """Return a property's type in a word or three."""
     schema = CONTRACT.resolve(schema)
     names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    words = [str(schema.get("format", name)) if name == "string" else name for name in names]
+    own = schema.get("format") if schema.get("format") == "date-time" else None
+    words = [str(own or name) if name == "string" else name for name in names]
     return " or ".join(words)
 
 
@@ -218,33 +221,35 @@ def test_requests_are_closed_and_answers_may_grow() -> None:
         for schema in [operation["requestBody"]["content"]["application/json"]["schema"]]
         for one in schema.get("oneOf", [schema])
     }
-    assert asked == {name for name in SCHEMAS if name.endswith("Request")}
+    assert asked == {name for name in SCHEMAS if name.endswith(("Request", "Body"))}
     for name, schema in SCHEMAS.items():
         if schema["type"] == "object":
             assert schema["additionalProperties"] is (name not in asked), name
 
 
 def test_every_refusal_has_the_seeds_envelope() -> None:
-    """Each answer of 400 and above is {error}, but readiness, which has its parts to tell."""
+    """Each answer of 400 and above is {error}: readiness has its parts to tell beside it, a 402
+    its price, and Gemini's envelope is the seed's own."""
     envelope = SCHEMAS["ErrorResponse"]
     shared = DOCUMENT["components"]["responses"]
     refusals = [answer for *_, status, answer in answers() if int(status) >= 400]
     refusals += [CONTRACT.resolve(shared[n]) for n in ("UnknownAddress", "UnknownMethod")]
     other = []
     for answer in refusals:
-        [schema] = [media["schema"] for media in answer["content"].values()]
-        if schema != {"$ref": "#/components/schemas/ErrorResponse"}:
-            other.append(schema)
+        schemas = [media["schema"] for media in answer["content"].values()]
+        other += [one for one in schemas if one != {"$ref": "#/components/schemas/ErrorResponse"}]
     assert envelope["required"] == ["error"]
-    assert other == [{"$ref": "#/components/schemas/Readiness"}]
+    names = {one["$ref"].rpartition("/")[2] for one in other}
+    assert names == {"Readiness", "PaymentRequired", "GeminiError"}
+    assert "error" in SCHEMAS["PaymentRequired"]["required"]
 
 
 def test_every_answer_has_a_request_id_and_every_503_a_time() -> None:
-    """X-Request-Id is promised always, Retry-After with each 503 and 202."""
+    """X-Request-Id is promised always, Retry-After with each 202, 429 and 503."""
     for method, path, status, answer in answers():
         promised = answer["headers"]
         assert CONTRACT.resolve(promised["X-Request-Id"])["required"], (method, path, status)
-        if status in ("202", "503"):
+        if status in ("202", "429", "503"):
             assert CONTRACT.resolve(promised["Retry-After"])["required"], (method, path)
 
 
@@ -281,6 +286,7 @@ async def test_production_has_no_doors_of_the_stub(database_url: str, tmp_path: 
     """In production the development routes are not there, whatever the rail."""
     production: dict[str, Any] = {
         "BOLTWORK_ENV": "production",
+        "BOLTWORK_SECRET": "s" * 32,
         "LNBITS_URL": "http://127.0.0.1:9",
         "LNBITS_API_KEY": "none",
     }

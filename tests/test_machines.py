@@ -12,7 +12,7 @@ from pricing.quote import Quote, make_quote
 from pricing.rates import PUBLISHED, RateCard, Usage
 from statemachine import invoice, job, payout
 from statemachine.decision import Decision
-from statemachine.entries import Kind
+from statemachine.entries import Kind, of_job
 from statemachine.invoice import INVOICE, InvoiceFacts, InvoiceState
 from statemachine.job import JOB, JobFacts, JobState
 from statemachine.machine import IllegalTransition, Machine
@@ -57,12 +57,12 @@ def job_in(state: JobState) -> JobFacts:
 
 def invoice_in(state: InvoiceState) -> InvoiceFacts:
     """Return an invoice as it may stand in a state."""
-    return InvoiceFacts("j:eval", "j", state, 5_000, "h" * 64)
+    return InvoiceFacts("j:eval", of_job("j"), state, 5_000, "h" * 64)
 
 
 def payout_in(state: PayoutState) -> PayoutFacts:
     """Return a payout as it may stand in a state."""
-    return PayoutFacts("j:surplus", "j", state, 3_000, attempts=1)
+    return PayoutFacts("j:surplus", state, 3_000, attempts=1)
 
 
 CELLS = [

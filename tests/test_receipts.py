@@ -24,6 +24,7 @@ from db import signing_keys
 from db.embedded import running_url
 from db.engine import Database
 from db.signing_keys import Key, PublicKey
+from payments.seal import Seal
 from tests.house_fixtures import Instance
 from tests.server_process import ServerProcess
 
@@ -286,7 +287,7 @@ async def test_two_processes_make_one_key(database_url: str) -> None:
 
 
 async def test_a_private_key_is_shown_to_nobody(server: ServerProcess) -> None:
-    """It is in the database, and in no answer, no representation and no line of the log."""
+    """It is in the database, closed, and in no answer, no representation, no line of the log."""
     server.environment["LOG_LEVEL"] = "debug"
     url = await asyncio.to_thread(server.start)
     async with httpx2.AsyncClient(base_url=url) as http:
@@ -294,10 +295,14 @@ async def test_a_private_key_is_shown_to_nobody(server: ServerProcess) -> None:
     database_url = running_url(server.folder)
     assert database_url is not None
     with psycopg.connect(database_url) as connection:
-        row = connection.execute("SELECT private_key FROM signing_key").fetchone()
-    assert row is not None and len(row[0]) == 43
+        row = connection.execute("SELECT * FROM signing_key").fetchone()
+    assert row is not None
+    kept = Key(*row[:4])
+    key = signing.opened(kept, Seal([(server.folder / "secret").read_text().strip()]))
+    assert len(key.private_key) == 43 and key.private_key not in kept.private_key
     await asyncio.to_thread(server.stop)
-    assert row[0] not in server.log + shown + repr(KEY)
+    for private in (key.private_key, kept.private_key):
+        assert private not in server.log + shown + repr(key)
     assert KEY.private_key not in repr(KEY)
 
 

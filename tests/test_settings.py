@@ -50,6 +50,9 @@ def test_production_refuses_the_stub_rail() -> None:
         ("MARGIN_PCT", "-1"),
         ("BOLTWORK_ENV", "staging"),
         ("PUBLIC_URL", "example.org"),
+        ("BOLTWORK_SECRET", "s" * 31),
+        ("BOLTWORK_SECRET", "s" * 32 + ",short"),
+        ("BOLTWORK_SECRET", "s" * 32 + ","),
         ("PUBLIC_URL", "https://example.org/path"),
         ("LNBITS_URL", "http://127.0.0.1:5000"),
     ],
@@ -62,15 +65,32 @@ def test_a_wrong_setting_is_refused(name: str, value: str) -> None:
 
 def test_production_keeps_this_machine_closed() -> None:
     """In production no refund destination can lead to this machine."""
-    real = {"BOLTWORK_ENV": "production", "LNBITS_URL": "http://x", "LNBITS_API_KEY": "y"}
+    real = {
+        "BOLTWORK_ENV": "production",
+        "BOLTWORK_SECRET": "s" * 32,
+        "LNBITS_URL": "http://x",
+        "LNBITS_API_KEY": "y",
+    }
     assert Settings.model_validate(real).allow_private_destinations is False
     with pytest.raises(ValidationError, match="leave it out in production"):
         Settings.model_validate(real | {"ALLOW_PRIVATE_DESTINATIONS": "true"})
 
 
+def test_production_needs_a_secret_of_the_operator() -> None:
+    """Keys in a database that others can read must be closed; the sentence says how."""
+    bare = {"BOLTWORK_ENV": "production", "LNBITS_URL": "http://x", "LNBITS_API_KEY": "y"}
+    with pytest.raises(ValidationError, match="needs BOLTWORK_SECRET.*openssl rand"):
+        Settings.model_validate(bare)
+
+
 def test_secrets_do_not_show() -> None:
     """A setting that holds a secret is not printed with the others."""
     settings = Settings.model_validate(
-        {"LNBITS_URL": "http://x", "LNBITS_API_KEY": "planted", "ANTHROPIC_API_KEY": "planted"}
+        {
+            "LNBITS_URL": "http://x",
+            "LNBITS_API_KEY": "planted",
+            "ANTHROPIC_API_KEY": "planted",
+            "BOLTWORK_SECRET": "planted" * 5,
+        }
     )
     assert "planted" not in repr(settings)

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -18,6 +18,8 @@ import structlog
 from anthropic.types import Message
 
 from app.agents.agent import Accepted, Broke, Rejected, Result
+from app.agents.chat import Piece, Turn
+from app.agents.messages_stream import stream_answer
 from pricing.quote import token_ceiling
 from pricing.rates import Usage
 
@@ -161,6 +163,12 @@ class AnthropicAgent:
         return await _bounded(
             "work", self._work_deadline_s, lambda: self._work(request, max_output_tokens)
         )
+
+    def answer(self, turns: Sequence[Turn], max_output_tokens: int) -> AsyncGenerator[Piece, None]:
+        """Converse with the model that works."""
+        extras = self._working.extras()
+        limits = (max_output_tokens, self._work_deadline_s)
+        return stream_answer(self._client, self.work_model, turns, *limits, extras, _broke)
 
     async def measure(self, request: str) -> int | Broke:
         """Return how many tokens the work call will read, our instructions included."""

@@ -12,13 +12,14 @@ import re
 import secrets
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from app.agents.agent import Accepted, Broke, Rejected, Result
+from app.agents.chat import Declined, Piece, Turn
 from pricing.rates import Usage
 
 MODEL: Final = "smollm2-135m-instruct"
@@ -67,6 +68,10 @@ class Adapter(Protocol):
 
     async def measure(self, request: str) -> int | Broke:
         """Count what the work call would read, in tokens."""
+        ...
+
+    def answer(self, turns: Sequence[Turn], max_output_tokens: int) -> AsyncGenerator[Piece, None]:
+        """Converse."""
         ...
 
     async def healthy(self) -> Broke | None:
@@ -154,6 +159,22 @@ class LocalAgent:
     async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
         """Let the model write."""
         return await self._ask(lambda adapter: adapter.work(request, max_output_tokens))
+
+    async def answer(
+        self, turns: Sequence[Turn], max_output_tokens: int
+    ) -> AsyncGenerator[Piece, None]:
+        """Let the model converse, under the same policy."""
+        refusal = policy(turns[-1].text, 0, max_output_tokens)
+        if refusal:
+            yield Declined(refusal, Usage(0, 0))
+            return
+        running = await self._ready()
+        if isinstance(running, Broke):
+            yield running
+            return
+        async with contextlib.aclosing(running.adapter.answer(turns, max_output_tokens)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def healthy(self) -> Broke | None:
         """Return None when the parts are installed and a server that was started still answers."""

@@ -2,7 +2,20 @@
 
 from starlette.routing import Route
 
-from app.api import contract, dev, estimate, health, jobs, receipts, withdrawals
+from app.api import (
+    ask,
+    contract,
+    demo,
+    dev,
+    estimate,
+    gemini,
+    health,
+    jobs,
+    receipts,
+    requests,
+    sessions,
+    withdrawals,
+)
 
 ROUTES = (
     Route("/api/healthz", health.healthz),
@@ -12,9 +25,23 @@ ROUTES = (
     Route("/api/jobs/{id}/refund", jobs.refund, methods=["POST"]),
     Route("/api/jobs/{id}/cancel", jobs.cancel, methods=["POST"]),
     Route("/api/jobs/{id}/receipt", receipts.receipt),
+    Route("/api/sessions", sessions.create, methods=["POST"]),
+    Route("/api/sessions/{id}", sessions.show),
+    Route("/api/sessions/{id}/request", requests.submit, methods=["POST"]),
+    Route("/api/sessions/{id}/requests/{request_id}", requests.show),
+    Route("/api/sessions/{id}/topup", sessions.topup, methods=["POST"]),
+    Route("/api/sessions/{id}/close", sessions.close, methods=["POST"]),
+    Route("/api/sessions/{id}/refund", sessions.refund, methods=["POST"]),
+    Route("/api/sessions/{id}/revoke", sessions.revoke, methods=["POST"]),
+    Route("/api/ask", ask.ask, methods=["GET", "POST"]),
     Route("/api/lnurl/withdraw/{id}/{which}", withdrawals.offer),
     Route("/api/lnurl/withdraw/{id}/{which}/callback", withdrawals.accept),
     Route("/api/estimate", estimate.estimate, methods=["POST"]),
+    Route("/api/demo", demo.demo),
+    Route("/api/gemini/conversations", gemini.collection, methods=["GET", "POST"]),
+    Route("/api/gemini/conversations/{id}", gemini.one, methods=["GET", "DELETE"]),
+    Route("/api/gemini/conversations/{id}/messages", gemini.messages, methods=["GET", "POST"]),
+    Route("/api/gemini/generate-image", gemini.generate_image, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/openapi.yaml", contract.openapi_yaml),
 )

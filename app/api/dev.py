@@ -64,7 +64,12 @@ async def pay(request: Request) -> Response:
     if isinstance(paid, Failed):
         raise Refusal(404, f"The stub wallet can't pay this: {paid.reason}.")
     return json_response(
-        {"ok": True, "paymentHash": payment_hash, "amountSats": msat_to_sats(paid.amount_msat)}
+        {
+            "ok": True,
+            "paymentHash": payment_hash,
+            "preimage": paid.preimage,  # what a wallet learns by paying
+            "amountSats": msat_to_sats(paid.amount_msat),
+        }
     )
 
 

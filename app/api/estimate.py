@@ -5,9 +5,9 @@ from starlette.responses import Response
 
 from app.house import House
 from app.shapes import Body, RequestText, pricing_breakdown
+from app.throttle import Rule
 from app.wire import json_response, parse, read_body
 from pricing.money import msat_to_sats
-from pricing.quote import make_quote, token_ceiling
 
 
 class Estimate(Body):
@@ -19,18 +19,9 @@ class Estimate(Body):
 async def estimate(request: Request) -> Response:
     """POST /api/estimate: the evaluation's fee, and the ceiling of the work's price."""
     house: House = request.app.state.house
+    await house.parts.throttle.count(request, Rule.ESTIMATE)
     asked = parse(await read_body(request), Estimate)
-    parts = house.parts
-    fee_msat = await house.eval_fee_msat(asked.request)
-    quote = make_quote(
-        parts.card,
-        parts.agent.work_model,
-        token_ceiling(asked.request),
-        parts.agent.max_output_tokens,
-        await house.price(),
-        parts.clock(),
-        parts.settings.invoice_expiry_s,
-    )
+    fee_msat, quote = await house.firm_price(asked.request)
     return json_response(
         {
             "evalSats": msat_to_sats(fee_msat),

@@ -15,6 +15,8 @@ from app.errors import Refusal
 from app.house import House
 from app.links import base_url, withdraw_path, withdrawn_id
 from app.refunds import start_refund
+from app.sending import refund_title
+from app.throttle import Rule
 from app.wire import BadInput, json_response
 from db import payouts
 from db.engine import Row
@@ -42,7 +44,7 @@ async def offer(request: Request) -> Response:
             # The state is in the path: clients are known to replace the query they are given.
             "callback": f"{base}{withdraw_path(payout['id'])}/callback",
             "k1": _k1(payout),
-            "defaultDescription": f"Boltwork: refund of job {payout['job_id'][:8]}",
+            "defaultDescription": refund_title(payout["id"]),
             "minWithdrawable": payout["amount_msat"],
             "maxWithdrawable": payout["amount_msat"],
         }
@@ -63,7 +65,8 @@ async def accept(request: Request) -> Response:
     if request.method == "HEAD":  # asks what a GET would say, and must change nothing
         return _error("Nothing was done: HEAD pays nothing.")
     try:
-        await start_refund(house, payout["job_id"], invoice[0], payout["id"])
+        await house.parts.throttle.count(request, Rule.DESTINATION)
+        await start_refund(house, request.path_params["id"], invoice[0], payout["id"])
     except (BadInput, Refusal) as refused:
         return _error(str(refused))
     return _answer({"status": "OK"})

@@ -59,7 +59,12 @@ class PromptAgent:
 def house(database_url: str, folder: Path) -> Starlette:
     """Return Boltwork: the stub rail, an agent that takes no time, and every default."""
     settings = Settings.model_validate(
-        {"BOLTWORK_DATA": folder, "BTC_PRICE_SOURCES": "", "BTC_PRICE_USD_FALLBACK": BTC_USD}
+        {
+            "BOLTWORK_DATA": folder,
+            "BTC_PRICE_SOURCES": "",
+            "BTC_PRICE_USD_FALLBACK": BTC_USD,
+            "CREATES_PER_MINUTE": 0,  # one address asks for all
+        }
     )
     logs.configure(settings.log_level)
     return build(make_parts(settings, database_url, agent=PromptAgent()))

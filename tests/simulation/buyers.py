@@ -207,7 +207,7 @@ class Crowd:
 
     async def withdraw(self, buyer: Buyer, process: Process) -> None:
         """GET /api/lnurl/withdraw/…/callback: a wallet takes one payout with an invoice."""
-        rows = await payouts.of_job(process.parts.db, buyer.job_id)
+        rows = await payouts.of_owner(process.parts.db, buyer.job_id)
         owed = [row for row in rows if row["state"] == "owed"]
         if not owed:
             return

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 
 from app.advance import Shell
+from app.advance.writing import Owner
 from app.promises import Keeper
 from db.engine import Tx, execute
 from payments import rail
@@ -19,11 +20,11 @@ class ForgetfulShell(Shell):
     """Completes jobs, and forgets the entry of their charge."""
 
     async def _perform(
-        self, tx: Tx, job_id: str, refund_to: str | None, decision: Any, now: datetime, **more: Any
+        self, tx: Tx, owner: Owner, decision: Any, now: datetime, anew: bool = False
     ) -> None:
         if isinstance(decision.facts, JobFacts) and decision.facts.charge is not None:
             decision = replace(decision, entries=())
-        await super()._perform(tx, job_id, refund_to, decision, now, **more)
+        await super()._perform(tx, owner, decision, now, anew)
 
 
 class HastyKeeper(Keeper):

@@ -14,11 +14,17 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn
 
+from limits.aio.storage import MemoryStorage
+
 from app.advance import Terms
+from app.credentials import Credentials
 from app.parts import Parts
 from app.settings import Settings
+from app.throttle import Throttle
 from db.promises import Outbox
+from payments.key_ring import KeyRing
 from payments.rail import Settled
+from payments.seal import Seal
 from pricing.money import Msat
 from pricing.rates import PUBLISHED, RateCard
 from tests.simulation.auditor import Auditor
@@ -334,6 +340,8 @@ class World:
             oracle=self.oracle,
             destinations=self.destinations,
             card=RateCard(PUBLISHED, 2_000, 20),
+            credentials=Credentials(self.db, Seal(("simulated",)), KeyRing(), (), self.clock),
+            throttle=Throttle(MemoryStorage(), {}, self.clock),  # buyers here have no address
             clock=self.clock,
             new_id=lambda: f"{self.dice.getrandbits(128):032x}",
             stub=None,

@@ -1,0 +1,61 @@
+"""What telling the shell something can come to, and the terms it works under."""
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The event happened, and everything that goes with it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The event was told before, or comes too late to mean anything: nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such row."""
+
+
+Outcome = Applied | Replayed | Missing
+
+
+class Purse(StrEnum):
+    """Where money for a request was looked for."""
+
+    BALANCE = auto()  # of the session
+    BUDGET = auto()  # of a credential
+    HOUSE = auto()  # what is given away on one day
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """There is not enough for a request: nothing changed. Amounts are msat."""
+
+    purse: Purse
+    needed_msat: int
+    left_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """On whose word a session pays: the links of a credential, and the budgets among them."""
+
+    links: tuple[str, ...] = ()
+    budgets: tuple[tuple[str, int], ...] = ()  # (link, limit in msat)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long things hold, in seconds, and the least balance of a session."""
+
+    eval_invoice_s: int = 3600
+    sweep_s: int = 30  # when the rail is first asked about an invoice that it did not tell of
+    payout_check_s: int = 5  # when the rail is first asked about a payout it did not answer for
+    grace_s: int = 15  # how long whoever staged a first invoice has to make it himself
+    session_idle_s: int = 24 * 3600
+    session_minimum_msat: int = 50_000
+    hold_s: int = 900  # how long a call that is answered while it runs may take at most
+    free_msat_a_day: int = 10_000_000

@@ -1,0 +1,149 @@
+"""What an agent that converses can do: answer a conversation piece by piece, and draw an image.
+
+Outcomes are values; it never raises. Each piece tells what was used until then, so that whoever
+stops in the middle knows what to pay. Closing the stream stops the model.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from app.agents.agent import Agent, Broke
+from pricing.rates import Usage
+
+BYTES_PER_WRITTEN_TOKEN = 4  # of what was written and is not counted yet
+
+Role = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of the answer, and what was used until now."""
+
+    text: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer's end. `cut`: the model wanted to write more than it may."""
+
+    usage: Usage
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The model was asked and will not answer this; `reason` is a sentence for who asked."""
+
+    reason: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """An image, as the model made it."""
+
+    content: bytes
+    media_type: str
+    usage: Usage
+
+
+Piece = Said | Done | Declined | Broke  # the last three end an answer
+
+
+class Chat(Protocol):
+    """One adapter a way of asking. Each call is bounded in time by the adapter itself."""
+
+    name: str
+    chat_model: str  # names of pricing.rates: what answers and images are priced by
+    image_model: str
+    max_output_tokens: int
+    max_image_tokens: int
+    most_history_bytes: int  # how much of a conversation it is given, beside the newest message
+
+    def takes(self, model: str) -> str:
+        """Return the model that answers when this one is asked for; "" when none does."""
+        ...
+
+    def answer(
+        self, model: str, turns: Sequence[Turn], max_output_tokens: int
+    ) -> AsyncGenerator[Piece, None]:
+        """Answer the last turn, writing at most so many tokens."""
+        ...
+
+    async def draw(self, prompt: str) -> Drawn | Declined | Broke:
+        """Make one image."""
+        ...
+
+    async def healthy(self) -> Broke | None:
+        """Return None when it can be asked."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class Talks(Protocol):
+    """What an agent that also works on jobs needs, to converse."""
+
+    def answer(self, turns: Sequence[Turn], max_output_tokens: int) -> AsyncGenerator[Piece, None]:
+        """Answer the last turn with the model that works."""
+        ...
+
+
+class WorkerChat:
+    """Text by the agent that works on jobs, where no other was set up. It draws nothing."""
+
+    max_image_tokens = 0
+
+    def __init__(self, agent: Agent, most_history_bytes: int) -> None:
+        self._agent = agent
+        self.name = agent.name
+        self.chat_model = self.image_model = agent.work_model
+        self.max_output_tokens = agent.max_output_tokens
+        self.most_history_bytes = most_history_bytes
+
+    def takes(self, model: str) -> str:
+        """See Chat. There is one model, whichever is asked for."""
+        return self.chat_model
+
+    async def answer(
+        self, model: str, turns: Sequence[Turn], max_output_tokens: int
+    ) -> AsyncGenerator[Piece, None]:
+        """See Chat."""
+        if not isinstance(self._agent, Talks):
+            yield Broke("No agent that converses is set up here.", retryable=False)
+            return
+        pieces = self._agent.answer(turns, max_output_tokens)
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            await pieces.aclose()
+
+    async def draw(self, prompt: str) -> Drawn | Declined | Broke:
+        """See Chat."""
+        return Broke("No agent that draws is set up here.", retryable=False)
+
+    async def healthy(self) -> Broke | None:
+        """See Chat."""
+        return await self._agent.healthy()
+
+    async def close(self) -> None:
+        """See Chat. The agent is closed by whoever opened it."""
+
+
+def written_tokens(text_bytes: int) -> int:
+    """Return about how many tokens so many bytes of an answer are, until somebody counts them."""
+    return -(-text_bytes // BYTES_PER_WRITTEN_TOKEN)

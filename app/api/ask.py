@@ -1,0 +1,158 @@
+"""One agent job by the call: 402 with its price, then the result, for whoever shows the proof.
+
+The proof buys that job once. Shown again, it is answered with the same result.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import paywall, prepaid
+from app.asks import Ask, place_asked
+from app.caller import macaroon, unknown
+from app.errors import Refusal
+from app.house import House
+from app.job_status import refund_shape
+from app.links import base_url
+from app.prepaid import standing
+from app.query import parse_query
+from app.refunds import destination_of
+from app.shapes import Body, RequestText, name_of, wait_of
+from app.throttle import Rule, address
+from app.wire import json_response, parse, read_body
+from db import jobs
+from db.engine import Row
+from payments.challenge import BadProof, Proof
+from payments.session_macaroon import Verified
+from pricing.money import MSAT_PER_SAT, msat_to_sats, sats_to_msat, usd_number
+from statemachine.job import JOB, JobState
+
+RESOURCE = "ask"
+TOOL = "agent"
+DEFAULT_WAIT_S = 30
+
+Limit = Annotated[int, Field(ge=1, le=100_000_000)]
+Destination = Annotated[str, Field(min_length=1)]
+
+
+class AskBody(Body):
+    """POST /api/ask."""
+
+    request: RequestText
+    max_sats: Limit | None = Field(None, alias="maxSats")
+    refund_to: Destination | None = Field(None, alias="refundTo")
+
+
+class AskQuery(Body):
+    """GET /api/ask."""
+
+    request: RequestText
+
+
+async def ask(request: Request) -> Response:
+    """GET and POST /api/ask: 402 with the price, or 200 with what was bought for it."""
+    house: House = request.app.state.house
+    wait_s = wait_of(request, DEFAULT_WAIT_S)
+    asked, body = await _asked(request, house)
+    paywall.refuse_head(request)
+    shown = await macaroon(request, "ask")
+    if shown is not None:
+        return await _from_session(request, house, shown, asked, body, wait_s)
+    proof = await paywall.proof_of(request)
+    sentence = "This is paid for by the call."
+    if isinstance(proof, Proof):
+        row = await _bought(house, proof, asked)
+        if row is not None:
+            return await _answer(request, house, row["id"], wait_s)
+        sentence = "This proof of payment is for something else."
+    elif isinstance(proof, BadProof):
+        sentence = f"The proof of payment is not taken. {proof.reason}"
+    await house.parts.throttle.count(request, Rule.CREATE)
+    name = name_of(request, f"peer:{address(request)}", body)
+    invoice = await place_asked(house, asked, name)
+    description = "One agent job: the evaluation of the request, and the work on it."
+    return await paywall.payment_required(request, invoice, RESOURCE, description, sentence)
+
+
+async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
+    if request.method != "POST":
+        query = parse_query(request, AskQuery)
+        return Ask(query.request), query.request.encode()
+    body = await read_body(request)
+    asked = parse(body, AskBody)
+    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+    return Ask(asked.request, max_msat, refund_to), body
+
+
+async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
+    """Return the job that this proof bought, if it is for this very request."""
+    if not proof.is_for(RESOURCE):
+        return None
+    invoice = await paywall.bought(house, proof)
+    if invoice is None or invoice["purpose"] != "ask":
+        return None
+    row = await jobs.get(house.parts.db, invoice["job_id"])
+    return row if row is not None and row["request"] == asked.request else None
+
+
+async def _from_session(
+    request: Request, house: House, shown: Verified, asked: Ask, body: bytes, wait_s: int
+) -> Response:
+    """Have a session pay, whose macaroon was shown in place of a proof."""
+    against = await standing(house, shown)
+    if against is not None:
+        raise unknown(against)
+    if not shown.grant.allows_tool(TOOL):
+        raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
+    if asked.refund_to:
+        raise Refusal(
+            400,
+            "The field 'refundTo' has no meaning here: what is not needed stays in the session.",
+        )
+    name = name_of(request, f"session:{shown.session_id}", body)
+    wanted = prepaid.Request(asked.request, asked.max_msat)
+    job_id = await prepaid.submit(house, shown, wanted, name)
+    return await _answer(request, house, job_id, wait_s)
+
+
+async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> Response:
+    row = await house.wait_for_end(job_id, wait_s)
+    assert row is not None, "a job outlives the proof that bought it"
+    state = JobState(row["state"])
+    where = f"/api/jobs/{job_id}"
+    if not JOB.final(state):
+        running = {
+            "jobId": job_id,
+            "state": state.value,
+            "next": f"GET {where}?wait=30 tells when it is done; so does this request again.",
+        }
+        return json_response(running, 202, {"Location": where, "Retry-After": "1"})
+    return json_response(_ended(request, row), 200, {"Location": where})
+
+
+def _ended(request: Request, row: Row) -> dict[str, Any]:
+    state, charge, quote = JobState(row["state"]), row["charge"], row["quote"]
+    eval_msat = 0 if state is JobState.FAILED else row["eval_msat"]
+    work_msat = charge["total_msat"] if charge else 0
+    shape: dict[str, Any] = {
+        "jobId": row["id"],
+        "state": state.value,
+        "cost": {
+            "evalSats": eval_msat // MSAT_PER_SAT,
+            "workSats": work_msat // MSAT_PER_SAT,
+            "totalSats": (eval_msat + work_msat) // MSAT_PER_SAT,
+            "btcPriceUsd": usd_number(quote["price"]["microusd_per_btc"]),
+        },
+        "priceSats": msat_to_sats(row["eval_msat"] + quote["total_msat"]),
+    }
+    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
+        if row[field] is not None:
+            shape[name] = row[field]
+    if row["payouts"]:
+        base = base_url(request)
+        shape["refunds"] = [refund_shape(payout, base) for payout in row["payouts"]]
+        shape["next"] = f"POST /api/jobs/{row['id']}/refund takes back what was not needed."
+    return shape

@@ -1,0 +1,125 @@
+"""Requests on a session: one ask, paid from the balance (the 004 surface).
+
+It waits for the result, unless its sender prefers not to; what takes longer is fetched later.
+"""
+
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import prepaid
+from app.caller import holder
+from app.errors import Refusal
+from app.house import House
+from app.prepaid import standing, unknown_session
+from app.shapes import Body, RequestText, name_of, path_id, wait_of
+from app.wire import json_response, parse, read_body
+from db import jobs
+from db.engine import Row
+from payments.session_macaroon import Verified
+from pricing.money import MSAT_PER_SAT, sats_to_msat, usd_number
+from pricing.quote import Quote
+from statemachine.job import JOB, JobState
+
+DEFAULT_WAIT_S = 60
+TOOL = "agent"  # what a request uses, for macaroons that are narrowed to some tools
+
+
+class SessionRequest(Body):
+    """POST /api/sessions/{id}/request."""
+
+    request: RequestText
+    max_sats: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(None, alias="maxSats")
+
+
+async def submit(request: Request) -> Response:
+    """POST /api/sessions/{id}/request: 200 with the result, or 202 when it takes longer."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    shown = await holder(request, session_id, "request", partial(standing, house))
+    if not shown.grant.allows_tool(TOOL):
+        raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
+    wait_s = 0 if _prefers_async(request) else wait_of(request, DEFAULT_WAIT_S)
+    body = await read_body(request)
+    asked = parse(body, SessionRequest)
+    max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+    request_id = await prepaid.submit(
+        house,
+        shown,
+        prepaid.Request(asked.request, max_msat),
+        name_of(request, f"session:{session_id}", body),
+    )
+    return await _answer(house, session_id, request_id, wait_s)
+
+
+async def show(request: Request) -> Response:
+    """GET /api/sessions/{id}/requests/{requestId}: where a request stands."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    shown = await holder(request, session_id, "request", partial(standing, house))
+    request_id: str = request.path_params["request_id"]
+    row = await jobs.view(house.parts.db, request_id)
+    if row is None or row["session_id"] != session_id or not _may_read(shown, row):
+        raise Refusal(404, "There is no request with this id on this session.")
+    return await _answer(house, session_id, request_id, wait_of(request))
+
+
+def _may_read(shown: Verified, row: Row) -> bool:
+    """Say whether a credential is the one that asked, or one that it was made from."""
+    return shown.grant.links[-1] in (row["credential"] or ())
+
+
+def _prefers_async(request: Request) -> bool:
+    """Say whether its sender wants no waiting (RFC 7240, section 4.1)."""
+    wishes = ",".join(request.headers.getlist("prefer")).lower().split(",")
+    return any(wish.partition(";")[0].strip() == "respond-async" for wish in wishes)
+
+
+async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -> Response:
+    row = await house.wait_for_end(request_id, wait_s)
+    assert row is not None, "a request outlives its answer"
+    if JOB.final(JobState(row["state"])):
+        return json_response(_ended(row))
+    where = f"/api/sessions/{session_id}/requests/{request_id}"
+    shape = {
+        "requestId": request_id,
+        "state": row["state"],
+        "reservedSats": _prepaid_msat(row) // MSAT_PER_SAT,
+        "next": f"GET {where}?wait=30 tells when it is done.",
+    }
+    headers = {"Location": where, "Retry-After": "1"}
+    if wait_s == 0:
+        headers["Preference-Applied"] = "respond-async"
+    return json_response(shape, 202, headers)
+
+
+def _prepaid_msat(row: Row) -> int:
+    total_msat: int = row["eval_msat"] + row["quote"]["total_msat"]
+    return total_msat
+
+
+def _ended(row: Row) -> dict[str, Any]:
+    """Return a request that is over, in the seed's words. It never changes."""
+    state, charge = JobState(row["state"]), row["charge"]
+    eval_msat = 0 if state is JobState.FAILED else row["eval_msat"]
+    work_msat = charge["total_msat"] if charge else 0
+    quote = Quote.from_json(row["quote"])
+    shape: dict[str, Any] = {
+        "requestId": row["id"],
+        "state": state.value,
+        "debitedSats": (eval_msat + work_msat) // MSAT_PER_SAT,
+        "balanceRemaining": row["balance_msat"] // MSAT_PER_SAT,
+        "cost": {
+            "evalSats": eval_msat // MSAT_PER_SAT,
+            "workSats": work_msat // MSAT_PER_SAT,
+            "totalSats": (eval_msat + work_msat) // MSAT_PER_SAT,
+            "btcPriceUsd": usd_number(quote.price.microusd_per_btc),
+        },
+    }
+    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
+        if row[field] is not None:
+            shape[name] = row[field]
+    return shape

@@ -1,0 +1,238 @@
+"""Sessions: pay once, run many (the 004 surface). Whoever holds the macaroon spends."""
+
+import hashlib
+import hmac
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import prepaid
+from app.caller import holder, macaroon
+from app.claims import ClaimRefund, answer_claim
+from app.errors import Refusal
+from app.house import House
+from app.job_status import invoice_shape, refund_shape
+from app.links import base_url
+from app.prepaid import standing, unknown_session
+from app.refunds import destination_of, name_destination
+from app.shapes import Body, moment, name_of, path_id, wait_of
+from app.throttle import Rule, address
+from app.wire import BadInput, json_response, parse, read_body
+from db import payouts, sessions
+from db.engine import Row
+from payments.session_macaroon import Verified
+from pricing.money import MSAT_PER_SAT, sats_to_msat
+from statemachine import session as law
+from statemachine.invoice import InvoiceState
+from statemachine.session import SessionState
+
+Sats = Annotated[int, Field(ge=100, le=10_000)]
+
+
+class OpenSession(Body):
+    """POST /api/sessions."""
+
+    amount_sats: Sats
+    refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+
+
+class TopUp(Body):
+    """POST /api/sessions/{id}/topup."""
+
+    amount_sats: Sats
+
+
+class CloseSession(Body):
+    """POST /api/sessions/{id}/close: nothing, or where the rest should go."""
+
+    refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+
+
+class Revoke(Body):
+    """POST /api/sessions/{id}/revoke: one credential with its children, or all of them."""
+
+    macaroon: Annotated[str, Field(min_length=1)] | None = None
+
+
+async def create(request: Request) -> Response:
+    """POST /api/sessions: 201 with the deposit's invoice."""
+    house: House = request.app.state.house
+    await house.parts.throttle.count(request, Rule.CREATE)
+    body = await read_body(request)
+    asked = parse(body, OpenSession)
+    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    name = name_of(request, f"peer:{address(request)}", body)
+    session_id, invoice = await prepaid.open_session(
+        house, sats_to_msat(asked.amount_sats), refund_to, name
+    )
+    row = await _found(house, session_id)
+    made = {
+        "sessionId": session_id,
+        "state": row["state"],
+        "invoice": invoice_shape(house, invoice),
+        "next": f"Pay the invoice, then GET /api/sessions/{session_id} shows the macaroon.",
+    }
+    return json_response(made, 201, {"Location": f"/api/sessions/{session_id}"})
+
+
+async def show(request: Request) -> Response:
+    """GET /api/sessions/{id}: where it stands. Also takes its payments in."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    wait_s = wait_of(request)
+    row = await _found(house, session_id)
+    if wait_s and row["state"] == SessionState.AWAITING_PAYMENT:
+        row = await house.wait_while_unpaid(session_id, wait_s) or row
+    else:
+        await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
+        row = await _found(house, session_id)
+    return json_response(await _status(request, house, row))
+
+
+async def topup(request: Request) -> Response:
+    """POST /api/sessions/{id}/topup: 200 with an invoice; paid, it resumes a paused session."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    await _holder(request, session_id, "topup")
+    await house.parts.throttle.count(request, Rule.CREATE)
+    body = await read_body(request)
+    asked = parse(body, TopUp)
+    invoice = await prepaid.top_up(
+        house,
+        session_id,
+        sats_to_msat(asked.amount_sats),
+        name_of(request, f"session:{session_id}", body),
+    )
+    return json_response({"sessionId": session_id, "topup": invoice_shape(house, invoice)})
+
+
+async def close(request: Request) -> Response:
+    """POST /api/sessions/{id}/close: no more requests; what is left is owed back at once."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    await _holder(request, session_id, "close")
+    body = await read_body(request)
+    asked = parse(body, CloseSession) if body.strip() else CloseSession()
+    if asked.refund_to:
+        destination_of(house, asked.refund_to)  # refused before anything is closed
+    parts = house.parts
+    await parts.db.run(
+        "close_session",
+        lambda tx: parts.shell.tell_session(tx, session_id, law.Closed(), parts.clock()),
+    )
+    if asked.refund_to and await _owes(house, session_id):
+        await name_destination(house, session_id, asked.refund_to)
+    return json_response(await _status(request, house, await _found(house, session_id)))
+
+
+async def refund(request: Request) -> Response:
+    """POST /api/sessions/{id}/refund: pay what is owed back to an invoice, or to a destination."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    if not await _knows_preimage(request, house, session_id):
+        await _holder(request, session_id, "refund")
+    await house.parts.throttle.count(request, Rule.DESTINATION)
+    asked = parse(await read_body(request), ClaimRefund)
+    return await answer_claim(house, session_id, asked)
+
+
+async def revoke(request: Request) -> Response:
+    """POST /api/sessions/{id}/revoke: take a credential no more, or all of them but a new one."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    shown = await _holder(request, session_id, "revoke")
+    body = await read_body(request)
+    asked = parse(body, Revoke) if body.strip() else Revoke()
+    parts, now = house.parts, house.parts.clock()
+    if asked.macaroon is None:
+        if len(shown.grant.links) > 1:
+            raise Refusal(403, "Only the whole macaroon of the session revokes all of them.")
+        nonce = parts.new_id()
+        await parts.db.run("renew_credential", partial(_renew, session_id, nonce, now))
+        whole = await parts.credentials.session_macaroon(session_id, nonce)
+        return json_response({"revoked": "all", "macaroon": whole})
+    child = await parts.credentials.verify(asked.macaroon)
+    ours = isinstance(child, Verified) and child.session_id == session_id
+    if not isinstance(child, Verified) or not ours or child.nonce != shown.nonce:
+        raise BadInput("The field 'macaroon' must hold one of this session.")
+    if shown.grant.links[-1] not in child.grant.links:
+        raise Refusal(403, "A macaroon revokes itself and those made from it, and no other.")
+    link = child.grant.links[-1]
+    await parts.db.run("revoke", lambda tx: sessions.revoke(tx, session_id, link, now))
+    return json_response({"revoked": link})
+
+
+async def _renew(session_id: str, nonce: str, now: Any, tx: Any) -> None:
+    row = await sessions.lock(tx, session_id)
+    if row is not None:
+        await sessions.renew(tx, row, nonce, now)
+
+
+async def _holder(request: Request, session_id: str, endpoint: str) -> Verified:
+    house: House = request.app.state.house
+    return await holder(request, session_id, endpoint, partial(standing, house))
+
+
+async def _found(house: House, session_id: str) -> Row:
+    row = await sessions.get(house.parts.db, session_id)
+    if row is None:
+        raise unknown_session()
+    return row
+
+
+async def _owes(house: House, session_id: str) -> bool:
+    rows = await payouts.of_owner(house.parts.db, session_id)
+    return any(row["state"] == "owed" for row in rows)
+
+
+async def _knows_preimage(request: Request, house: House, session_id: str) -> bool:
+    """Say whether a request proves that its sender paid the deposit."""
+    given = request.headers.get("x-payment-preimage")
+    if given is None:
+        return False
+    rows = await sessions.open_invoices(house.parts.db, session_id)
+    deposit = next((row for row in rows if row["purpose"] == "deposit"), None)
+    try:
+        hashed = hashlib.sha256(bytes.fromhex(given)).hexdigest()
+    except ValueError:
+        raise BadInput("The header X-Payment-Preimage must be 64 hex digits.") from None
+    settled = deposit is not None and deposit["state"] == InvoiceState.SETTLED
+    return settled and hmac.compare_digest(hashed, (deposit or {})["payment_hash"])
+
+
+async def _status(request: Request, house: House, row: Row) -> dict[str, Any]:
+    session_id, state = row["id"], SessionState(row["state"])
+    shape: dict[str, Any] = {
+        "sessionId": session_id,
+        "state": state.value,
+        "balanceSats": row["balance_msat"] // MSAT_PER_SAT,
+        "reservedSats": row["reserved_msat"] // MSAT_PER_SAT,
+        "minimumBalanceSats": row["minimum_msat"] // MSAT_PER_SAT,
+        "expiresAt": moment(row["expires_at"]),
+    }
+    is_holder = await _is_holder(request, house, row)
+    if is_holder and state in (SessionState.ACTIVE, SessionState.PAUSED):
+        shape["macaroon"] = await house.parts.credentials.session_macaroon(session_id, row["nonce"])
+    for invoice in await sessions.open_invoices(house.parts.db, session_id):
+        if invoice["state"] == InvoiceState.OPEN:
+            what = "invoice" if invoice["purpose"] == "deposit" else "pendingTopup"
+            shape[what] = invoice_shape(house, invoice)
+    owed = await payouts.of_owner(house.parts.db, session_id)
+    if owed:
+        base = base_url(request) if is_holder else None
+        shape["refunds"] = [refund_shape(payout, base) for payout in owed]
+    return shape
+
+
+async def _is_holder(request: Request, house: House, row: Row) -> bool:
+    """Say whether a caller may see the whole credential: it shows it, paid, or is the first."""
+    if await _knows_preimage(request, house, row["id"]):
+        return True
+    shown = await macaroon(request, "status")
+    if shown is not None:
+        found = await _holder(request, row["id"], "status")
+        return len(found.grant.links) == 1
+    return row["credential_used_at"] is None

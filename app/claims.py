@@ -1,0 +1,67 @@
+"""Claims on what is owed back, by a job's or a session's holder: to an invoice or a destination."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+from starlette.responses import Response
+
+from app.errors import Refusal
+from app.house import House
+from app.refunds import Claimed, Directed, claim_refund, name_destination
+from app.shapes import Body
+from app.wire import json_response
+from pricing.money import msat_to_sats
+from statemachine.payout import PayoutState
+
+
+class ClaimRefund(Body):
+    """POST …/refund: an invoice, or a destination."""
+
+    invoice: Annotated[str, Field(min_length=1)] = ""
+    refund_to: Annotated[str, Field(min_length=1)] = Field("", alias="refundTo")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.invoice and self.refund_to:
+            raise ValueError("The fields 'invoice' and 'refundTo' exclude each other. Give one.")
+        if not self.invoice and not self.refund_to:
+            raise ValueError("The field 'invoice' is missing. Add it, or 'refundTo'.")
+        return self
+
+
+async def answer_claim(house: House, owner_id: str, asked: ClaimRefund) -> Response:
+    """Pay what a job or a session owes, and wait a moment for it."""
+    if asked.refund_to:
+        return _directed(await name_destination(house, owner_id, asked.refund_to))
+    return _claimed(await claim_refund(house, owner_id, asked.invoice))
+
+
+def _directed(sent: Directed) -> Response:
+    sats = msat_to_sats(sent.amount_msat)
+    body = {"ok": sent.paid, "refundAmountSats": sats}
+    if sent.paid:
+        return json_response({**body, "message": f"{sats} sats were sent."})
+    message = (
+        f"Not sent yet: {sent.note}"
+        if sent.note
+        else f"{sats} sats go there. The outcome will show as refundState of the job."
+    )
+    return json_response({**body, "message": message}, 202, {"Retry-After": "5"})
+
+
+def _claimed(paid: Claimed) -> Response:
+    sats = msat_to_sats(paid.amount_msat)
+    body = {"refundAmountSats": sats, "paymentHash": paid.payment_hash}
+    if paid.state is PayoutState.PAID:
+        return json_response({"ok": True, **body, "message": f"{sats} sats were sent."})
+    if paid.state is PayoutState.IN_FLIGHT:
+        message = (
+            f"{sats} sats are on their way. The outcome will show as refundState of the job;"
+            " they are not sent a second time."
+        )
+        return json_response({"ok": False, **body, "message": message}, 202, {"Retry-After": "5"})
+    raise Refusal(
+        500,
+        paid.note or "The payment failed.",
+        "The sats are still yours: send another invoice for the same amount.",
+    )

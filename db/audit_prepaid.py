@@ -1,0 +1,101 @@
+"""What the books must hold of money that was paid before its use: sessions, firm prices, holds.
+
+The same kind of SQL as in db.audit, which puts both together.
+"""
+
+# Jobs at a firm price, whose ceiling was paid by one invoice or set aside from a session; `paid`:
+# it was, so that their end is an entry.
+ROWS = """
+firm AS (
+  SELECT d.*, d.eval_msat + d.quote_msat AS prepaid_msat,
+         d.eval_msat * (d.state IN ('complete', 'rejected'))::int AS earned_msat,
+         CASE d.funding WHEN 'session' THEN 'session:' || d.session_id
+              ELSE 'refund:' || d.id || ':back' END AS back_to,
+         d.funding = 'session' OR (i.state = 'settled' AND late.id IS NULL) AS paid
+    FROM deal d LEFT JOIN invoice i ON i.id = d.id || ':ask'
+         LEFT JOIN payout late ON late.id = d.id || ':ask:unawaited'
+   WHERE d.funding <> 'invoices'),
+ended AS (
+  SELECT *, prepaid_msat - earned_msat - coalesce(charge_msat, 0) AS back_msat
+    FROM firm WHERE state = ANY(%(final)s) AND coalesce(paid, false)),
+spent AS (  -- what each budget of a credential was used for
+  SELECT link, sum(msat) AS msat FROM (
+    SELECT unnest(j.budgets) AS link, f.prepaid_msat - coalesce(e.back_msat, 0) AS msat
+      FROM job j JOIN firm f ON f.id = j.id LEFT JOIN ended e ON e.id = j.id
+    UNION ALL SELECT unnest(budgets), CASE state WHEN 'held' THEN amount_msat ELSE charge_msat END
+      FROM hold) AS uses GROUP BY link),
+"""
+
+LEGS = """
+  UNION ALL SELECT 'job:' || id || ':reserved', leg.account, leg.amount
+    FROM firm, LATERAL (VALUES ('session:' || session_id, prepaid_msat),
+         ('job:' || id, -prepaid_msat)) AS leg(account, amount)
+   WHERE funding = 'session'
+  UNION ALL SELECT 'job:' || id || ':ended', leg.account, leg.amount
+    FROM ended, LATERAL (VALUES ('job:' || id, prepaid_msat), (%(eval)s, -earned_msat),
+         (%(work)s, -coalesce(charge_msat, 0)), (back_to, -back_msat)) AS leg(account, amount)
+  UNION ALL SELECT 'hold:' || id || leg.key, leg.account, leg.amount
+    FROM hold, LATERAL (SELECT coalesce('session:' || session_id, %(free)s)) AS from_(account),
+         LATERAL (VALUES
+           (':held', from_.account, amount_msat, true),
+           (':held', 'hold:' || id, -amount_msat, true),
+           (':ended', 'hold:' || id, amount_msat, state <> 'held'),
+           (':ended', CASE WHEN session_id IS NULL THEN %(given)s ELSE %(work)s END,
+            -charge_msat, state <> 'held'),
+           (':ended', from_.account, charge_msat - amount_msat, state <> 'held'))
+         AS leg(key, account, amount, is_due)
+   WHERE leg.is_due
+"""
+
+CHECKS = [
+    (
+        2,
+        """SELECT 'its credentials have used ' || a.used_msat || ' msat of ' || a.limit_msat
+             || ', and its requests ' || coalesce(s.msat, 0), a.link
+             FROM allowance a LEFT JOIN spent s ON s.link = a.link
+            WHERE a.used_msat > a.limit_msat OR a.used_msat <> coalesce(s.msat, 0)""",
+    ),
+    (
+        2,
+        """SELECT 'the house gave ' || d.used_msat || ' msat away, and its holds say '
+             || coalesce(sum(CASE h.state WHEN 'held' THEN h.amount_msat
+                                  ELSE h.charge_msat END), 0), d.day::text
+             FROM free_day d LEFT JOIN hold h ON h.day = d.day GROUP BY d.day
+            HAVING d.used_msat <> coalesce(sum(CASE h.state WHEN 'held' THEN h.amount_msat
+                                                    ELSE h.charge_msat END), 0)""",
+    ),
+    (
+        2,
+        """SELECT 'it has set ' || s.reserved_msat || ' msat aside, and its requests hold '
+             || jobs.msat + holds.msat, s.id
+             FROM session s
+             CROSS JOIN LATERAL (SELECT coalesce(sum(prepaid_msat), 0) AS msat FROM firm
+               WHERE session_id = s.id AND state <> ALL(%(final)s)) jobs
+             CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM hold
+               WHERE session_id = s.id AND state = 'held') holds
+            WHERE s.reserved_msat <> jobs.msat + holds.msat""",
+    ),
+    (
+        6,
+        """SELECT 'its invoice asks for ' || i.amount_msat || ' msat, and its price is '
+             || coalesce(f.prepaid_msat::text, 'unknown'), f.id
+             FROM firm f JOIN invoice i ON i.id = f.id || ':ask'
+            WHERE i.amount_msat IS DISTINCT FROM f.prepaid_msat""",
+    ),
+    (
+        7,
+        """SELECT 'it holds ' || l.balance || ' msat, and its session '
+             || coalesce('is ' || s.state, 'is not there'), l.name
+             FROM line l LEFT JOIN session s ON l.name = 'session:' || s.id
+            WHERE starts_with(l.name, 'session:') AND l.balance <> 0
+              AND coalesce(s.state, 'none') NOT IN ('active', 'paused')""",
+    ),
+    (
+        7,
+        """SELECT 'it holds ' || l.balance || ' msat, and its hold '
+             || coalesce('is ' || h.state, 'is not there'), l.name
+             FROM line l LEFT JOIN hold h ON l.name = 'hold:' || h.id
+            WHERE starts_with(l.name, 'hold:')
+              AND l.balance <> CASE h.state WHEN 'held' THEN h.amount_msat ELSE 0 END""",
+    ),
+]

@@ -1,0 +1,218 @@
+"""A session: a prepaid balance that pays for requests, until it is closed or left alone.
+
+What rests on it belongs to whoever paid it in: spent it is charged, else it is owed back.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum, auto
+
+from statemachine import entries
+from statemachine.decision import Decision, InvoiceWanted, Owed
+from statemachine.machine import Machine
+from statemachine.promises import CreateInvoice
+
+
+class SessionState(StrEnum):
+    """The four states of the wire."""
+
+    AWAITING_PAYMENT = auto()  # the deposit's invoice is open
+    ACTIVE = auto()  # requests are paid from the balance
+    PAUSED = auto()  # the balance is below the minimum: a top-up resumes it
+    EXPIRED = auto()  # final: closed, left alone for too long, or never paid
+
+
+class SessionEvent(StrEnum):
+    """What can happen to a session."""
+
+    DEPOSITED = auto()
+    TOPPED_UP = auto()
+    RESERVED = auto()
+    RELEASED = auto()
+    RUN_LOW = auto()
+    CLOSED = auto()
+    IDLED = auto()
+    LAPSED = auto()
+
+
+_OPEN = (SessionState.ACTIVE, SessionState.PAUSED)
+
+SESSION = Machine(
+    "session",
+    SessionState,
+    SessionEvent,
+    [
+        (SessionEvent.DEPOSITED, SessionState.AWAITING_PAYMENT, SessionState.ACTIVE),
+        (SessionEvent.TOPPED_UP, SessionState.ACTIVE, SessionState.ACTIVE),
+        (SessionEvent.TOPPED_UP, SessionState.PAUSED, SessionState.ACTIVE),
+        (SessionEvent.RESERVED, SessionState.ACTIVE, SessionState.ACTIVE),
+        (SessionEvent.RELEASED, SessionState.ACTIVE, SessionState.ACTIVE),
+        (SessionEvent.RELEASED, SessionState.PAUSED, SessionState.ACTIVE),
+        (SessionEvent.RUN_LOW, SessionState.ACTIVE, SessionState.PAUSED),
+        (SessionEvent.RUN_LOW, SessionState.PAUSED, SessionState.PAUSED),
+        # What a request gives back after the end of its session is owed back, like the rest.
+        (SessionEvent.RELEASED, SessionState.EXPIRED, SessionState.EXPIRED),
+        (SessionEvent.LAPSED, SessionState.AWAITING_PAYMENT, SessionState.EXPIRED),
+        (SessionEvent.CLOSED, SessionState.AWAITING_PAYMENT, SessionState.EXPIRED),
+        *((SessionEvent.CLOSED, state, SessionState.EXPIRED) for state in _OPEN),
+        *((SessionEvent.IDLED, state, SessionState.EXPIRED) for state in _OPEN),
+    ],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What the law needs to know of a session. Amounts are msat."""
+
+    id: str
+    state: SessionState
+    balance_msat: int  # neither spent nor set aside
+    minimum_msat: int  # below it, set aside included, a session pauses
+    reserved_msat: int = 0  # set aside for requests that run
+    topups: int = 0  # how many were asked for
+    rests: int = 0  # how many payouts it has left behind
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    """The deposit's invoice settled: its amount is on the balance."""
+
+    kind = SessionEvent.DEPOSITED
+
+
+@dataclass(frozen=True, slots=True)
+class ToppedUp:
+    """A top-up's invoice settled: its amount is on the balance."""
+
+    kind = SessionEvent.TOPPED_UP
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A request begins: its ceiling is set aside."""
+
+    amount_msat: int
+    kind = SessionEvent.RESERVED
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A request is over: nothing of its ceiling is set aside any more, `back_msat` came back."""
+
+    amount_msat: int
+    back_msat: int
+    kind = SessionEvent.RELEASED
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Its holder wants it no more."""
+
+    kind = SessionEvent.CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class Idled:
+    """Nobody has used it for too long."""
+
+    kind = SessionEvent.IDLED
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The deposit was not paid in time."""
+
+    kind = SessionEvent.LAPSED
+
+
+Event = Deposited | ToppedUp | Reserved | Released | Closed | Idled | Lapsed
+
+
+class Short(Exception):
+    """The balance does not cover what a request may cost."""
+
+
+def deposit_invoice_id(session_id: str) -> str:
+    """Return the name of a session's first invoice."""
+    return f"{session_id}:deposit"
+
+
+def topup_invoice_id(session_id: str, number: int) -> str:
+    """Return the name of one of a session's later invoices."""
+    return f"{session_id}:topup{number}"
+
+
+def owns(name: str) -> bool:
+    """Say whether an invoice or a payout of this name is a session's, and not a job's."""
+    return name.partition(":")[2].startswith(("deposit", "topup", "rest"))
+
+
+def begin(session_id: str, deposit_msat: int, minimum_msat: int) -> Decision[SessionFacts]:
+    """Return how a session comes to be: empty, and wanting its deposit."""
+    facts = SessionFacts(session_id, SessionState.AWAITING_PAYMENT, 0, minimum_msat)
+    invoice = InvoiceWanted(deposit_invoice_id(session_id), "deposit", deposit_msat)
+    return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+
+
+def ask_topup(facts: SessionFacts, amount_msat: int) -> Decision[SessionFacts]:
+    """Return what asking for a top-up means. Nothing is on the balance until it is paid."""
+    after = replace(facts, topups=facts.topups + 1)
+    invoice = InvoiceWanted(topup_invoice_id(facts.id, after.topups), "topup", amount_msat)
+    return Decision(after, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+
+
+def awaits(state: SessionState, purpose: str) -> SessionEvent | None:
+    """Return the event that a settled invoice is to a session, None if it is unawaited."""
+    event = SessionEvent.DEPOSITED if purpose == "deposit" else SessionEvent.TOPPED_UP
+    return event if SESSION.allows(state, event) else None
+
+
+def decide(facts: SessionFacts, event: Event) -> Decision[SessionFacts]:
+    """Return what the event means. Raises IllegalTransition, and Short on too low a balance.
+
+    The facts' balance is the one before the event, but for Deposited and ToppedUp, whose money
+    the invoice's own entry has brought; reserving and releasing are entries of the request.
+    """
+    after = replace(facts, state=SESSION.step(facts.state, event.kind))
+    match event:
+        case Reserved(amount_msat):
+            if facts.balance_msat < amount_msat:
+                raise Short
+            return Decision(
+                replace(
+                    after,
+                    balance_msat=facts.balance_msat - amount_msat,
+                    reserved_msat=facts.reserved_msat + amount_msat,
+                )
+            )
+        case Released(amount_msat, back_msat):
+            after = replace(
+                after,
+                balance_msat=facts.balance_msat + back_msat,
+                reserved_msat=facts.reserved_msat - amount_msat,
+            )
+            return _over(after) if after.state is SessionState.EXPIRED else _paused_if_low(after)
+        case Closed() | Idled():
+            return replace(_over(after), dropped=_open_invoices(facts))
+        case _:
+            return Decision(after)
+
+
+def _open_invoices(facts: SessionFacts) -> tuple[str, ...]:
+    if facts.state is SessionState.AWAITING_PAYMENT:
+        return (deposit_invoice_id(facts.id),)
+    return (topup_invoice_id(facts.id, facts.topups),) if facts.topups else ()
+
+
+def _paused_if_low(after: SessionFacts) -> Decision[SessionFacts]:
+    if after.balance_msat + after.reserved_msat < after.minimum_msat:
+        after = replace(after, state=SESSION.step(after.state, SessionEvent.RUN_LOW))
+    return Decision(after)
+
+
+def _over(after: SessionFacts) -> Decision[SessionFacts]:
+    if not after.balance_msat:
+        return Decision(after)
+    after = replace(after, rests=after.rests + 1)
+    back = Owed(f"{after.id}:rest{after.rests}", "unspent", after.balance_msat)
+    entry = entries.owed_back(entries.of_session(after.id), back.amount_msat, back.id)
+    return Decision(replace(after, balance_msat=0), (entry,), owed=(back,))

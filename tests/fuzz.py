@@ -1,0 +1,190 @@
+"""The whole contract against a running server, by schemathesis: all its checks, and our own.
+
+`python -m tests.fuzz` (scripts/fuzz) plays round after round, each with the next seed, until so
+many cases were sent, by turns with nothing and with a session's macaroon. Exits with 1 and how to
+see it again when any answer is outside of the contract.
+"""
+
+import argparse
+import asyncio
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import schemathesis
+import yaml
+from schemathesis.engine import Status, events, from_schema
+from schemathesis.engine.recorder import ScenarioRecorder
+
+from db.embedded import EmbeddedPostgres
+from db.migrate import migrate
+from tests.contract import FILE
+from tests.crash_run import Databases
+from tests.fuzz_rules import teach
+from tests.fuzz_world import World, world_on
+
+FIRST = ("examples", "coverage")  # go through the contract once: again, they would find the same
+MORE = ("fuzzing", "stateful")
+KNOWN_VALUES = 0.6  # how often a parameter is something that is really there
+
+
+@dataclass
+class Report:
+    """What was sent, and what was wrong with the answers."""
+
+    cases: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    wrong: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """How many cases were sent."""
+        return sum(self.cases.values())
+
+    def add(self, who: str, phase: str, recorder: ScenarioRecorder) -> None:
+        """Count what a scenario has sent, and keep the first of each failure."""
+        for case_id, node in recorder.cases.items():
+            answer = recorder.interactions.get(case_id)
+            if answer is None:
+                continue  # it was made and not sent
+            operation = node.value.operation.label
+            self.cases[who, phase, operation] += 1
+            if answer.response is not None:
+                self.answers[operation, answer.response.status_code] += 1
+            for check in recorder.checks.get(case_id, ()):
+                if check.status == Status.FAILURE and check.failure_info is not None:
+                    failure, sample = check.failure_info.failure, check.failure_info.code_sample
+                    said = f"{failure.title}\n{failure.message}\n\n    {sample}"
+                    self.wrong.setdefault((check.name, operation, failure.title), said)
+
+    def table(self) -> Iterable[str]:
+        """Yield a line for each operation: how many cases of it each phase has sent."""
+        columns = [*FIRST, *MORE]
+        yield f"{'operation':60} {' '.join(f'{name:>9}' for name in columns)}  answers"
+        for operation in sorted({key[2] for key in self.cases}):
+            counts = [
+                sum(n for key, n in self.cases.items() if key[1:] == (phase, operation))
+                for phase in columns
+            ]
+            told = {code: n for (name, code), n in sorted(self.answers.items()) if name == operation}
+            answers = " ".join(f"{code}:{n}" for code, n in told.items())
+            yield f"{operation:60} {' '.join(f'{n:9}' for n in counts)}  {answers}"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One run of the engine: what it is seeded with, and how much it tries."""
+
+    seed: int
+    phases: tuple[str, ...]
+    examples: int
+    macaroon: str | None = None
+
+    @property
+    def who(self) -> str:
+        """Who sends its requests."""
+        return "a session" if self.macaroon else "nobody"
+
+
+def play(world: World, played: Round, report: Report) -> None:
+    """Send one round's cases, and add what came of them to the report."""
+    schema = schemathesis.openapi.from_dict(_document(world), config=_config(world, played))
+    teach(schema, world.formats())
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            report.add(played.who, event.phase.value, event.recorder)
+        elif isinstance(event, events.NonFatalError):
+            said = f"{event.info.title}\n{event.info.message}"
+            report.wrong.setdefault(("engine", event.label, event.info.title), said)
+        elif isinstance(event, events.FatalError):
+            raise event.exception
+
+
+def _document(world: World) -> dict[str, Any]:
+    """Return the contract, whose examples name an invoice and a destination that are there."""
+    text = re.sub(r"\blnbc\w+…", world.invoices[0], FILE.read_text())
+    text = text.replace("you@example.org", world.destination)
+    return dict(yaml.safe_load(text))
+
+
+def _config(world: World, played: Round) -> Any:
+    values = {name: each for name, each in world.dictionaries().items() if each}
+    phases: dict[str, Any] = {
+        name: {"enabled": name in played.phases} for name in (*FIRST, *MORE)
+    }
+    for name in (*FIRST, "fuzzing"):
+        # What was answered before would be drawn from too: the engine then takes its own test for
+        # a flaky one, and ends it early without a word.
+        phases[name]["extra-data-sources"] = {"responses": False}
+    headers = {"Authorization": f"Bearer {played.macaroon}"} if played.macaroon else {}
+    return schemathesis.Config.from_dict(
+        {
+            "seed": played.seed,
+            "base-url": world.url,
+            "headers": headers,
+            "cache": {"enabled": False},
+            "suppress-health-check": ["all"],
+            "continue-on-failure": True,
+            "request-timeout": 30,
+            "dictionaries": {name: {"values": each} for name, each in values.items()},
+            "parameters": {
+                name: {"dictionary": name, "probability": KNOWN_VALUES} for name in values
+            },
+            "generation": {
+                "max-examples": played.examples, "database": "none", "no-shrink": True,
+            },
+            "phases": phases,
+            "checks": {"enabled": True},
+            "output": {"sanitization": {"enabled": False}},
+        }
+    )  # fmt: skip
+
+
+async def _run(template_url: str, seed: int, cases: int, examples: int) -> Report:
+    report, number = Report(), 0
+    async with world_on(Databases(template_url)) as world:
+        while report.total < cases and not report.wrong:
+            phases = (*FIRST, *MORE) if number == 0 else MORE
+            await world.furnish()
+            began_s, before = time.monotonic(), report.total
+            played = Round(seed + number, phases, examples)
+            await asyncio.to_thread(play, world, played, report)
+            took_s = time.monotonic() - began_s
+            sent = report.total - before
+            print(f"seed {played.seed}, {played.who}: {sent} cases, {took_s:.0f} s", flush=True)
+            number += 1
+        Path("/tmp/fz/server.log").write_text(world.server.log)
+    return report
+
+
+def main() -> int:
+    """Read the command line, and play on a Postgres of its own."""
+    parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
+    parser.add_argument("--cases", type=int, default=20_000, help="how many to send, at least")
+    parser.add_argument("--seed", type=int, default=None, help="another seed, other cases")
+    parser.add_argument("--examples", type=int, default=100, help="cases of an operation a round")
+    asked = parser.parse_args()
+    seed = asked.seed if asked.seed is not None else int(time.time())
+    with tempfile.TemporaryDirectory(prefix="boltwork-fuzz-") as folder:
+        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
+        with EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True) as cluster:
+            url = cluster.start()
+            migrate(url)
+            report = asyncio.run(_run(url, seed, asked.cases, asked.examples))
+    print("\n".join(report.table()))
+    print(f"{report.total} cases from seed {seed}, {len(report.wrong)} kinds of failures")
+    for (check, operation, _), said in report.wrong.items():
+        print(f"\n== {operation}: {check}: {said}")
+    if report.wrong:
+        print(f"\nTo see it again: scripts/fuzz --seed {seed} --cases {asked.cases}")
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""One job by the call: 402 with an L402 challenge, then the result for the proof, once."""
+
+import asyncio
+import re
+from typing import Any
+
+import httpx2
+
+from db.audit import audit
+from tests.house_fixtures import Instance
+from tests.scripted_agent import ScriptedAgent
+
+OFFER = re.compile(r'L402 macaroon="([^"]+)", invoice="([^"]+)", version="0", token="([^"]+)"')
+
+
+async def bought(instance: Instance, offer: httpx2.Response) -> dict[str, str]:
+    """Pay for an offer; return the headers that prove it."""
+    assert offer.status_code == 402, offer.text
+    found = OFFER.fullmatch(offer.headers["www-authenticate"])
+    assert found and found[1] == found[3] and found[2] == offer.json()["paymentRequest"]
+    paid = await instance.post(f"/api/dev/stub/pay/{offer.json()['paymentHash']}")
+    return {"Authorization": f"L402 {found[1]}:{paid.json()['preimage']}"}
+
+
+async def ask(instance: Instance, request: str, **headers: str) -> httpx2.Response:
+    """GET /api/ask."""
+    return await instance.http.get("/api/ask", params={"request": request}, headers=headers)
+
+
+async def test_a_proof_buys_one_job_and_shows_it_again(
+    instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
+    """402 with a firm price, then 200 with the result, and the same result ever after."""
+    offer = await ask(instance, "hello")
+    proof = await bought(instance, offer)
+    first = await ask(instance, "hello", **proof)
+    assert first.status_code == 200, first.text
+    said = first.json()
+    assert said["state"] == "complete" and said["result"] == "done: hello"
+    assert said["priceSats"] == offer.json()["amountSats"]
+    [refund] = said["refunds"]
+    assert refund["amountSats"] == said["priceSats"] - said["cost"]["totalSats"]
+    again = await instance.post("/api/ask", {"request": "hello"}, headers=proof)
+    assert again.json() == said
+    assert scripted_agent.calls["work", "hello"] == 1
+    assert await audit(instance.parts.db) == []
+
+
+async def test_fifty_proofs_at_once_are_one_purchase(
+    instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
+    """One evaluation, one piece of work, fifty equal answers."""
+    proof = await bought(instance, await ask(instance, "hello"))
+    answers = await asyncio.gather(*(ask(instance, "hello", **proof) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert scripted_agent.calls == {("judge", "hello"): 1, ("work", "hello"): 1}
+    assert await audit(instance.parts.db) == []
+
+
+async def test_a_proof_is_for_its_request_only(instance: Instance) -> None:
+    """With another request, or a broken proof, there is a new challenge and nothing is done."""
+    proof = await bought(instance, await ask(instance, "hello"))
+    other = await ask(instance, "another", **proof)
+    assert other.status_code == 402 and OFFER.fullmatch(other.headers["www-authenticate"])
+    scheme, _, credential = proof["Authorization"].partition(" ")
+    macaroon, _, preimage = credential.partition(":")
+    for broken in (f"{macaroon}:{'0' * 64}", f"{macaroon[:-6]}AAAA==:{preimage}", "x:y", "x"):
+        answer = await ask(instance, "hello", Authorization=f"{scheme} {broken}")
+        assert answer.status_code == 402, answer.text
+    lsat = await ask(instance, "hello", Authorization=f"LSAT {credential}")
+    assert lsat.status_code == 200
+
+
+async def test_what_is_rejected_or_fails_is_told_and_owed_back(instance: Instance) -> None:
+    """A rejected request costs the evaluation only, a failed one nothing."""
+    costs: dict[str, Any] = {}
+    for request in ("REJECT", "BREAK-WORK"):
+        offer = await ask(instance, request)
+        said = (await ask(instance, request, **await bought(instance, offer))).json()
+        costs[said["state"]] = said["cost"]["totalSats"]
+        [refund] = said["refunds"]
+        assert refund["amountSats"] == said["priceSats"] - said["cost"]["totalSats"]
+    assert costs == {"rejected": 5, "failed": 0}
+    assert await audit(instance.parts.db) == []
+
+
+async def test_what_takes_longer_than_its_caller_waits_is_a_202(
+    instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
+    """It names the job, which can be followed; the proof shows it again when it is done."""
+    scripted_agent.go.clear()
+    proof = await bought(instance, await ask(instance, "hello"))
+    params = {"request": "hello", "wait": "0"}
+    running = await instance.http.get("/api/ask", params=params, headers=proof)
+    assert running.status_code == 202
+    scripted_agent.go.set()
+    done = await ask(instance, "hello", **proof)
+    assert done.status_code == 200 and done.headers["location"] == running.headers["location"]
+
+
+async def test_a_limit_is_kept_before_anything_is_offered(instance: Instance) -> None:
+    """What costs more than maxSats is not sold."""
+    refused = await instance.post("/api/ask", {"request": "hello", "maxSats": 1})
+    assert refused.status_code == 409
+
+
+async def test_a_probe_without_a_request_makes_nothing(instance: Instance) -> None:
+    """A HEAD, or a request that says nothing, is answered and leaves no trace."""
+    assert (await instance.http.head("/api/ask", params={"request": "x"})).status_code == 402
+    assert (await instance.http.get("/api/ask")).status_code == 400
+    assert (await instance.http.put("/api/ask")).status_code == 405
+    row = await instance.parts.db.read_one("SELECT count(*) AS n FROM job")
+    assert row == {"n": 0}

@@ -1,0 +1,129 @@
+"""Who asks: the Authorization header is read by its scheme, and junk is a clean 401."""
+
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from app.caller import bearer, holder, macaroon, presented
+from app.credentials import Credentials
+from app.errors import Refusal
+from app.main import utc_now
+from db.engine import Database
+from payments.key_ring import KeyRing
+from payments.seal import Seal
+from payments.session_macaroon import Verified
+from tests.macaroon_fixtures import NONCE, NOW, SESSION, narrowed, shown
+
+SECONDS = int(NOW.timestamp())
+
+
+def asks(*values: str, credentials: Credentials | None = None, now: datetime = NOW) -> Request:
+    """Return a request with these Authorization headers, at a house with these credentials."""
+    parts = SimpleNamespace(credentials=credentials, clock=lambda: now)
+    house = SimpleNamespace(parts=parts)
+    headers = [(b"authorization", value.encode("latin-1")) for value in values]
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "headers": headers}
+    return Request(scope | {"app": SimpleNamespace(state=SimpleNamespace(house=house))})
+
+
+def checks_with(db: Database) -> Credentials:
+    """Return credentials over a database."""
+    return Credentials(db, Seal(("s" * 32,)), KeyRing(), (), utc_now)
+
+
+async def well(_: Verified) -> None:
+    """A row that has nothing against any credential."""
+
+
+async def refused(request: Request, endpoint: str = "request", standing: Any = well) -> Refusal:
+    """Return how a request is refused."""
+    with pytest.raises(Refusal) as caught:
+        await holder(request, SESSION, endpoint, standing)
+    return caught.value
+
+
+def test_schemes_are_told_apart() -> None:
+    """By what stands before the first space, in any case."""
+    assert presented(asks()) is None and presented(asks(" ")) is None
+    for value, scheme in (("Bearer abc", "bearer"), ("L402 a:b", "l402"), ("lsat x", "lsat")):
+        shown_ = presented(asks(value))
+        assert shown_ is not None and shown_.scheme == scheme
+        assert shown_.credential == value.partition(" ")[2]
+        assert shown_.credential not in repr(shown_)
+    assert bearer(asks("bEARER   abc ")) == "abc"
+    assert bearer(asks("L402 a:b")) is None and bearer(asks("Basic abc")) is None
+    for wrong in (asks("Bearer"), asks("Bearer  "), asks("Bearer a", "Bearer b")):
+        with pytest.raises(Refusal) as caught:
+            bearer(wrong)
+        assert caught.value.status == 401
+
+
+async def test_a_credential_opens_its_session_and_no_other(db: Database) -> None:
+    """With the endpoints that its caveats leave; the row has the last word."""
+    checks = checks_with(db)
+    text = await checks.session_macaroon(SESSION, NONCE)
+    asked: list[Verified] = []
+
+    async def standing(found: Verified) -> str | None:
+        asked.append(found)
+        return None if found.nonce == NONCE else "The macaroon was revoked."
+
+    found = await holder(asks(f"Bearer {text}", credentials=checks), SESSION, "close", standing)
+    assert (found.session_id, found.nonce) == (SESSION, NONCE) and asked == [found]
+    again = await checks.session_macaroon(SESSION, "ab" * 16)
+    revoked = await refused(asks(f"Bearer {again}", credentials=checks), standing=standing)
+    assert (revoked.status, revoked.sentence) == (401, "The macaroon was revoked.")
+    other = await checks.session_macaroon("ab" * 16, NONCE)
+    strange = await refused(asks(f"Bearer {other}", credentials=checks), standing=standing)
+    assert strange.status == 401 and "another session" in strange.sentence
+    assert len(asked) == 2
+
+
+async def test_what_was_narrowed_away_is_forbidden(db: Database) -> None:
+    """403 for an endpoint that the caveats do not leave, 401 when the time is over."""
+    checks = checks_with(db)
+    text = await checks.session_macaroon(SESSION, NONCE)
+    for caveats, endpoint in (
+        (["endpoints=status,topup"], "request"),
+        (["budget_sats=5"], "close"),
+        (["max_sats=5", "endpoints=refund"], "refund"),
+    ):
+        request = asks(f"Bearer {narrowed(caveats, text)}", credentials=checks)
+        assert (await refused(request, endpoint)).status == 403
+        allowed = await holder(request, SESSION, "topup", well) if "=s" in caveats[0] else None
+        assert allowed is None or allowed.session_id == SESSION
+    timed = f"Bearer {narrowed([f'expires_at={SECONDS}'], text)}"
+    over = await refused(asks(timed, credentials=checks))
+    assert over.status == 401 and "over" in over.sentence
+    before = datetime.fromtimestamp(SECONDS - 1, NOW.tzinfo)
+    request = asks(timed, credentials=checks, now=before)
+    assert await macaroon(request, "request") == await holder(request, SESSION, "request", well)
+
+
+async def test_without_a_credential_it_is_401_with_a_challenge(db: Database) -> None:
+    """And the answer says which scheme is wanted, as RFC 9110 has it."""
+    checks = checks_with(db)
+    for values in ((), ("L402 a:b",), ("Basic abc",), ("Bearer junk",), ("Bearer ",)):
+        refusal = await refused(asks(*values, credentials=checks))
+        assert refusal.status == 401
+        assert refusal.headers == {"WWW-Authenticate": 'Bearer realm="boltwork"'}
+    assert await macaroon(asks("L402 a:b", credentials=checks), "ask") is None
+
+
+@shown(150)
+@given(st.text(st.characters(max_codepoint=255), max_size=60))
+async def test_junk_is_a_clean_401(junk: str) -> None:
+    """Whatever stands in the header. Nobody asks the database for it twice."""
+
+    class Empty(Database):
+        async def read_all(self, query: str, **values: Any) -> list[dict[str, Any]]:
+            return []
+
+    checks = checks_with(Empty("postgresql://nobody@127.0.0.1:9/nothing"))
+    for value in (junk, f"Bearer {junk}", f"Bearer {narrowed([])}{junk}x"):
+        assert (await refused(asks(value, credentials=checks))).status == 401
