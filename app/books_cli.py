@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx2
 import typer
 
 from app import logs
 from app.advance import Applied
 from app.books import Books, Review
-from app.client import Client, Refused
+from app.client import Client, ClientError
 from app.main import make_parts
 from app.parts import Parts
 from app.receipts import check, lines
@@ -303,6 +302,6 @@ async def _fetched(url: str) -> dict[str, Any]:
     try:
         async with Client(url, timeout_s=10) as client:
             return await client.call("GET", url)
-    except (Refused, httpx2.TransportError, ValueError) as error:
+    except ClientError as error:
         reason = str(error) or type(error).__name__
         fail(f"no keys from {url} ({reason}): give a file of them with --jwks")

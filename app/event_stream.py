@@ -5,7 +5,7 @@ first event is answered like anywhere, with its status; later it is an event wit
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -30,12 +30,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: Events, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, events: Events, *, beat_s: float = BEAT_S) -> None:
         # A proxy that collects the whole answer first would hold back what is said.
-        quick = {"X-Accel-Buffering": "no", **(headers or {})}
-        super().__init__(b"", 200, quick)
+        super().__init__(b"", 200, {"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._events = events
+        self._events, self._beat_s = events, beat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -76,7 +75,7 @@ class EventStream(Response):
         try:
             while True:
                 await asyncio.wait(
-                    {coming, left}, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED
+                    {coming, left}, timeout=self._beat_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 if coming.done():
                     return coming.result()

@@ -11,6 +11,7 @@ from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
 from app.remembered import Remembered
+from app.streams import Streams
 from db import jobs, sessions
 from db.engine import Row
 from pricing.money import BtcPrice, Msat, sats_to_msat
@@ -30,6 +31,7 @@ class House:
     parts: Parts
     keeper: Keeper
     loops: Loops
+    streams: Streams
     remembered: Remembered = field(default_factory=Remembered)
     unfinished: set[asyncio.Task[object]] = field(default_factory=set)
 

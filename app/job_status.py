@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from app.errors import Refusal
 from app.house import House
 from app.links import withdraw_code
 from app.shapes import moment, stored_breakdown
@@ -11,6 +12,13 @@ from pricing.money import msat_to_sats, usd_number
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
 from statemachine.payout import PayoutFacts, PayoutState
+
+
+def unknown_job() -> Refusal:
+    """Return what is said of a job that is not there."""
+    return Refusal(
+        404, "There is no job with this id. Check it, or create one with POST /api/jobs."
+    )
 
 
 def invoice_shape(house: House, row: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,10 +6,11 @@ import typer
 
 from app.key_rotation import Rotated, rotate
 from app.main import utc_now
+from app.probes import crash_at
 from app.secret import operator_secrets
 from app.settings import Settings
 from app.terminal import database, read_settings, run
-from db.engine import Database
+from db.engine import Database, nowhere
 from payments.seal import Seal
 
 keys_app = typer.Typer(
@@ -50,7 +51,8 @@ def rotate_keys(
 
 
 async def _rotate(settings: Settings, url: str, forget: bool) -> Rotated:
-    seal, db = Seal(operator_secrets(settings)), Database(url, 1)
+    passing = crash_at(settings.crash_at) if settings.crash_at else nowhere
+    seal, db = Seal(operator_secrets(settings)), Database(url, 1, passing)
     await db.open()
     try:
         return await rotate(db, seal, utc_now(), forget=forget)

@@ -5,6 +5,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -24,6 +25,7 @@ from app.credentials import Credentials
 from app.edge import Edge
 from app.errors import HANDLERS
 from app.house import House
+from app.job_status import status_of
 from app.loops import Loops
 from app.parts import Clock, Destinations, Parts, Playground, Prices
 from app.probes import (
@@ -37,6 +39,7 @@ from app.probes import (
 from app.promises import Keeper
 from app.secret import operator_secrets
 from app.settings import Environment, Settings
+from app.streams import Streams
 from app.throttle import Throttle, make_rules, make_storage
 from db.engine import Database, Probe, nowhere
 from db.promises import Outbox, WorkerPace
@@ -215,8 +218,15 @@ def make_parts(
 async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     """Open the parts, run the loops and (unless told not to) a worker; close all at the end."""
     keeper = Keeper(parts)
-    house = House(parts, keeper, Loops(parts, keeper))
     settings = parts.settings
+    streams = Streams(
+        parts.db,
+        parts.signals,
+        settings.stream_beat_s,
+        settings.streams_most,
+        settings.streams_each,
+    )
+    house = House(parts, keeper, Loops(parts, keeper), streams)
     pace = WorkerPace(
         concurrency=settings.worker_concurrency,
         heartbeat_s=settings.worker_dead_after_s / 5,
@@ -224,7 +234,11 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     )
     await parts.db.open()
     await parts.outbox.open()
-    tasks = [asyncio.create_task(parts.signals.listen()), asyncio.create_task(house.loops.run())]
+    tasks = [
+        asyncio.create_task(parts.signals.listen()),
+        asyncio.create_task(house.loops.run()),
+        asyncio.create_task(streams.run(partial(status_of, house))),
+    ]
     if worker:
         tasks.append(asyncio.create_task(parts.outbox.work_always(keeper.keep, pace)))
     try:

@@ -170,6 +170,16 @@ def _check(holder: Verified, request: Request, ceiling_msat: int) -> None:
         )
 
 
+def caller_of(holder: Verified) -> str:
+    """Return whose Idempotency-Keys these are: a child's never meet those of another credential.
+
+    Those of the whole credential are the session's, whichever root key it was made with.
+    """
+    links = holder.grant.links
+    of = f":{links[-1]}" if len(links) > 1 else ""
+    return f"session:{holder.session_id}{of}"
+
+
 async def standing(house: House, holder: Verified) -> str | None:
     """Return what its session has against a credential; None when it is taken.
 

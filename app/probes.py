@@ -10,7 +10,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
-from app.agents.agent import Accepted, Agent, Broke, Rejected, Result
+from app.agents.agent import (
+    Accepted,
+    Agent,
+    Broke,
+    Progress,
+    Rejected,
+    Result,
+    unwatched,
+)
 from app.agents.chat import Chat, Declined, Drawn, Piece, Turn
 from app.parts import Destinations, Prices
 from db.engine import Probe
@@ -113,9 +121,11 @@ class ProbedAgent:
         """See Agent."""
         return await _named(self._passing, "agent judge", self._agent.judge(request))
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """See Agent."""
-        call = self._agent.work(request, max_output_tokens)
+        call = self._agent.work(request, max_output_tokens, progress)
         return await _named(self._passing, "agent work", call)
 
     async def healthy(self) -> Broke | None:

@@ -11,6 +11,7 @@ import structlog
 from app.agents import agent as agents
 from app.destinations import Courier
 from app.parts import Parts
+from app.progress import Telling
 from db import invoices, jobs, payouts
 from db.engine import Tx
 from db.promises import TryAgain
@@ -129,7 +130,8 @@ class Keeper:
         if row is None or row["state"] != JobState.EXECUTING:
             return
         quote = Quote.from_json(row["quote"])
-        done = await self._parts.agent.work(row["request"], quote.max_output_tokens)
+        async with Telling(self._parts.db, job_id, quote) as progress:
+            done = await self._parts.agent.work(row["request"], quote.max_output_tokens, progress)
         if isinstance(done, agents.Broke):
             await self._tell(job_id, self._broke(done, tries))
         else:

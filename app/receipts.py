@@ -14,6 +14,7 @@ from app.signing import NotGenuine, verify
 from app.wire import BadInput, parse_object
 from db.signing_keys import PublicKey
 from pricing.quote import Quote
+from statemachine.job import Funding, JobState
 
 VERSION = 1
 
@@ -25,6 +26,10 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     payments, refunds = facts["payments"] or [], facts["refunds"] or []
     paid_msat = sum(payment["received_msat"] for payment in payments)
     back_msat = sum(refund["amount_msat"] for refund in refunds)
+    from_session = facts["funding"] == Funding.SESSION
+    if from_session and quote is not None:  # what was set aside, and let go of at the end
+        paid_msat = facts["eval_msat"] + quote.total_msat
+        back_msat = paid_msat - _kept_msat(facts)
     said: dict[str, Any] = {
         "receiptVersion": VERSION,
         "issuedAt": moment(now),
@@ -40,6 +45,8 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "payments": [_payment(payment) for payment in payments],
         "refunds": [_refund(refund) for refund in refunds],
     }
+    if from_session:
+        said["paidFrom"] = "session"
     if facts["max_msat"] is not None:
         said["maxMsat"] = facts["max_msat"]
     if facts["result"] is not None:
@@ -58,6 +65,14 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
             "surplusMsat": charge["surplus_msat"],
         }
     return said
+
+
+def _kept_msat(facts: Mapping[str, Any]) -> int:
+    """Return what a session was charged: nothing for what failed."""
+    if facts["state"] == JobState.FAILED:
+        return 0
+    charged_msat: int = facts["charge"]["total_msat"] if facts["charge"] else 0
+    return int(facts["eval_msat"]) + charged_msat
 
 
 def _sha256(text: str) -> str:

@@ -253,6 +253,20 @@ class Settings(BaseSettings):
         description="balance below which a session pauses until it is topped up",
     )
 
+    streams_most: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        5000, validation_alias="STREAMS_MOST", description="event streams open at once, per process"
+    )
+    streams_each: Annotated[int, Field(ge=0)] = Field(
+        500,
+        validation_alias="STREAMS_EACH",
+        description="of these for each caller; 0: no limit of its own",
+    )
+    stream_beat_s: Annotated[int, Field(gt=0, le=60)] = Field(
+        15,
+        validation_alias="STREAM_BEAT_S",
+        description="pause between two comments on a stream, which say that it lives",
+    )
+
     crash_at: str = Field(
         "",
         validation_alias="BOLTWORK_CRASH_AT",

@@ -51,9 +51,9 @@ LONGEST_WAIT_S = 60
 RequestText = Annotated[str, AfterValidator(_request_text)]
 
 
-def path_id(request: Request, unknown: Callable[[], Refusal]) -> str:
-    """Return the id in the path, or refuse what can't be one as unknown."""
-    given: str = request.path_params["id"]
+def path_id(request: Request, unknown: Callable[[], Refusal], name: str = "id") -> str:
+    """Return an id in the path, or refuse what can't be one as unknown."""
+    given: str = request.path_params[name]
     if not _ID.fullmatch(given):
         raise unknown()
     return given

@@ -124,8 +124,7 @@ async def answer_to(db: Database, message_id: int) -> Row | None:
 async def named(db: Database, caller: str, key: str) -> Row | None:
     """Return what an Idempotency-Key of this caller was used for; None when it is new."""
     return await db.read_one(
-        "SELECT body_sha256, made FROM idempotency_key"
-        " WHERE caller = %(caller)s AND key = %(key)s",
+        "SELECT body_sha256, made FROM idempotency_key WHERE caller = %(caller)s AND key = %(key)s",
         caller=caller,
         key=key,
     )

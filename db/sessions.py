@@ -171,9 +171,20 @@ async def revoke(tx: Tx, session_id: str, link: str, now: datetime) -> None:
 
 
 async def renew(tx: Tx, row: Session, nonce: str, now: datetime) -> None:
-    """Take no credential of this session any more but a new one with this nonce."""
-    row.nonce, row.credential_used_at = nonce, None
+    """Take no credential of this session any more but a new one with this nonce.
+
+    It counts as used: its holder is given it, and those who hold an old one know the session's id.
+    """
+    row.nonce, row.credential_used_at = nonce, now
     await touch(tx, row, now)
+
+
+async def direct(tx: Tx, session_id: str, refund_to: str) -> None:
+    """Name where all that the session will owe goes by itself."""
+    row = await lock(tx, session_id)
+    if row is not None:
+        row.refund_to = refund_to
+        await tx.flush()
 
 
 _USED = text(

@@ -7,11 +7,33 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Protocol
 
 import psycopg
 
 from db.engine import Database
+from db.job_events import PROGRESS
 from db.jobs import CHANNEL
+
+
+class Listener(Protocol):
+    """Who hears of everything, and knows by itself what is of interest."""
+
+    def changed(self, job_id: str) -> None:
+        """Hear that a job (or a session) is another than it was."""
+        ...
+
+    def progressed(self, words: str) -> None:
+        """Hear what an agent has written, as its keeper has told it."""
+        ...
+
+    def missed(self) -> None:
+        """Hear that nobody knows what was told in the meantime."""
+        ...
+
+    def released(self) -> None:
+        """Hear that this process ends."""
+        ...
 
 
 class Signals:
@@ -21,7 +43,12 @@ class Signals:
         self._db = db
         self._again_after_s = again_after_s
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._listeners: list[Listener] = []
         self.released = False  # the process ends: nobody waits any more
+
+    def attach(self, listener: Listener) -> None:
+        """Have somebody hear of everything, from now on."""
+        self._listeners.append(listener)
 
     def watch(self, job_id: str) -> tuple[asyncio.Event, Callable[[], None]]:
         """Return an event that is set at the job's next change, and how to stop watching."""
@@ -45,10 +72,17 @@ class Signals:
         """Let everybody go who waits, for good: each answers what is known now."""
         self.released = True
         for job_id in list(self._waiters):
-            self.wake(job_id)
+            self._wake(job_id)
+        for listener in self._listeners:
+            listener.released()
 
     def wake(self, job_id: str) -> None:
         """Wake everybody who watches this job in this process."""
+        self._wake(job_id)
+        for listener in self._listeners:
+            listener.changed(job_id)
+
+    def _wake(self, job_id: str) -> None:
         for event in self._waiters.get(job_id, ()):
             event.set()
 
@@ -60,9 +94,19 @@ class Signals:
                     self._db.url, autocommit=True, application_name="boltwork signals"
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    for job_id in list(self._waiters):  # what was missed while away
-                        self.wake(job_id)
+                    await connection.execute(f"LISTEN {PROGRESS}")
+                    self._missed()
                     async for notice in connection.notifies():
-                        self.wake(notice.payload)
+                        if notice.channel == CHANNEL:
+                            self.wake(notice.payload)
+                        else:
+                            for listener in self._listeners:
+                                listener.progressed(notice.payload)
             except psycopg.Error:
                 await asyncio.sleep(self._again_after_s)
+
+    def _missed(self) -> None:
+        for job_id in list(self._waiters):
+            self._wake(job_id)
+        for listener in self._listeners:
+            listener.missed()

@@ -1,5 +1,6 @@
 """A Boltwork before the stand-in of Gemini, and how a test talks to it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest_asyncio
 
+from payments.macaroon import narrow
 from tests.contract import CONTRACT
 from tests.gemini_server import CLIENT_KEY, GeminiServer
 from tests.house_fixtures import Instance, instance_of
@@ -78,22 +80,39 @@ async def talker(instance: Instance, **headers: str) -> AsyncIterator[Talker]:
         yield Talker(http)
 
 
+@dataclass
+class Payer(Talker):
+    """Somebody who talks with the macaroon of a session, which is at `session` over `plain`."""
+
+    plain: httpx2.AsyncClient
+    session: str
+
+    async def balance_sats(self) -> int:
+        """Return what the session has left, when nothing is set aside."""
+        for _ in range(200):
+            status = (await self.plain.get(self.session)).json()
+            if not status["reservedSats"]:
+                return int(status["balanceSats"])
+            await asyncio.sleep(0.02)
+        raise AssertionError("something is still set aside")
+
+
 @asynccontextmanager
-async def paying(instance: Instance, sats: int = 2_000) -> AsyncIterator[tuple[Talker, str]]:
-    """Somebody with a session of so many sats, and its macaroon."""
-    made = (await instance.post("/api/sessions", {"amount_sats": sats})).json()
-    await instance.pay(made["invoice"])
-    path = f"/api/sessions/{made['sessionId']}"
-    macaroon = (await instance.http.get(path, params={"wait": "10"})).json()["macaroon"]
-    async with talker(instance, authorization=f"Bearer {macaroon}") as holder:
-        yield holder, path
-
-
-async def balance_sats(holder: Talker, path: str) -> int:
-    """Return what a session has left, with nothing set aside."""
-    status = (await holder.http.get(path)).json()
-    assert status["reservedSats"] == 0
-    return int(status["balanceSats"])
+async def paying(instance: Instance, sats: int = 2_000, *caveats: str) -> AsyncIterator[Payer]:
+    """Somebody with a session of so many sats, and its macaroon, narrowed by these caveats."""
+    async with talker(instance) as opener:
+        plain = opener.http
+        made = (await plain.post("/api/sessions", json={"amount_sats": sats})).json()
+        await instance.pay(made["invoice"])
+        path = f"/api/sessions/{made['sessionId']}"
+        macaroon = (await plain.get(path, params={"wait": "10"})).json()["macaroon"]
+        plain.headers["authorization"] = f"Bearer {macaroon}"
+        if caveats:
+            narrowed = narrow(macaroon, caveats)
+            assert isinstance(narrowed, str)
+            macaroon = narrowed
+        async with talker(instance, authorization=f"Bearer {macaroon}") as holder:
+            yield Payer(holder.http, plain, path)
 
 
 @asynccontextmanager

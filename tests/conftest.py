@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.rail_fixtures",
     "tests.pay_server",
     "tests.refund_fixtures",
+    "tests.session_fixtures",
 ]

@@ -15,6 +15,7 @@ from tests.crash_world import Books, Side
 from tests.pay_server import PayServer
 
 FINAL = ("complete", "rejected", "failed")
+OVER = (*FINAL, "expired")  # of a session too
 KNOWN_S = 3600  # how long an invoice of the buyer's can be paid
 # Past such an invoice's expiry, and the margin after which "failed" is believed.
 LONG = KNOWN_S + int(SETTLE_MARGIN.total_seconds()) + 600
@@ -28,7 +29,7 @@ class Died(Exception):
 
 
 class Buyer:
-    """One job's buyer, over HTTP."""
+    """One who buys a job, or holds a session, over HTTP."""
 
     def __init__(self, side: Side, books: Books, clock: MovableClock) -> None:
         self.side, self.books, self.clock = side, books, clock
@@ -36,7 +37,9 @@ class Buyer:
         self.url = ""
         self.key = "the-buyers"
         self.done: set[str] = set()  # what must not be done a second time
-        self._job_id = ""
+        self.path = ""  # of the job or the session
+        self.headers: dict[str, str] = {}  # what the holder of a session shows
+        self.preimages: dict[str, str] = {}  # by the invoice that was paid
         self._http = httpx2.AsyncClient(timeout=30, trust_env=False, verify=False)
 
     async def close(self) -> None:
@@ -47,6 +50,7 @@ class Buyer:
         """Ask the server; raises Died when it is gone."""
         if not self.url:
             raise Died
+        options["headers"] = {**self.headers, **options.get("headers", {})}
         try:
             return await self._http.request(method, self.url + path, **options)
         except httpx2.TransportError as gone:
@@ -54,42 +58,45 @@ class Buyer:
 
     async def create(self, request: str, **more: Any) -> Json:
         """Post the job under the buyer's one key; return it with its evaluation invoice."""
-        body = {"request": request, **more}
+        answer = await self.send("/api/jobs", {"request": request, **more}, self.key)
+        assert answer.status_code == 201, answer.text
+        made: Json = answer.json()
+        self.path = f"/api/jobs/{made['jobId']}"
+        return made
+
+    async def send(self, path: str, body: Json, key: str, **headers: str) -> httpx2.Response:
+        """POST under a key, again while the server can't answer just now."""
         for _ in range(40):
-            answer = await self.call(
-                "POST", "/api/jobs", json=body, headers={"Idempotency-Key": self.key}
-            )
-            if answer.status_code == 201:
-                made: Json = answer.json()
-                self._job_id = made["jobId"]
-                return made
-            assert answer.status_code == 503, answer.text
+            named = {"Idempotency-Key": key, **headers}
+            answer = await self.call("POST", path, json=body, headers=named)
+            if answer.status_code != 503:
+                return answer
             await asyncio.sleep(0.2)
-        raise AssertionError("no job could be made")
+        raise AssertionError(f"no answer but {answer.text}")
 
     async def pay(self, invoice: Json) -> None:
         """Pay an invoice, once."""
         bolt11 = invoice["paymentRequest"]
         if bolt11 not in self.done:
-            await self.side.pay(bolt11)
+            self.preimages[bolt11] = await self.side.pay(bolt11)
             self.done.add(bolt11)
 
     async def show(self) -> Json:
-        """Return the job as it stands."""
-        answer = await self.call("GET", f"/api/jobs/{self._job_id}")
+        """Return the job or the session as it stands."""
+        answer = await self.call("GET", self.path)
         assert answer.status_code == 200, answer.text
         job: Json = answer.json()
         return job
 
     async def until(self, reached: Callable[[Json], bool]) -> Json:
-        """Wait until the job has come so far."""
+        """Wait until the job or the session has come so far."""
         etag, job = "", Json()
         for _ in range(200):
-            if job.get("state") in FINAL:
+            if job.get("state") in OVER or "sessionId" in job:
                 await asyncio.sleep(0.1)  # the poll of a final job does not hold
             answer = await self.call(
                 "GET",
-                f"/api/jobs/{self._job_id}",
+                self.path,
                 params={"wait": "2"},
                 headers={"If-None-Match": etag} if etag else {},
             )
@@ -99,7 +106,7 @@ class Buyer:
             job = answer.json()
             if reached(job):
                 return job
-            etag = answer.headers["etag"]
+            etag = answer.headers.get("etag", "")
         raise AssertionError(f"the job stays {job['state']}")
 
     async def to_the_end(self) -> Json:
@@ -135,12 +142,12 @@ class Buyer:
         await self.books.ask("UPDATE procrastinate_jobs SET scheduled_at = now()")
 
     async def post(self, what: str, body: Json | None = None) -> httpx2.Response:
-        """POST to one of the job's own addresses."""
-        return await self.call("POST", f"/api/jobs/{self._job_id}/{what}", json=body)
+        """POST to one of the job's or the session's own addresses."""
+        return await self.call("POST", f"{self.path}/{what}", json=body)
 
     async def receipt(self) -> httpx2.Response:
         """GET the job's receipt."""
-        return await self.call("GET", f"/api/jobs/{self._job_id}/receipt")
+        return await self.call("GET", f"{self.path}/receipt")
 
     async def _invoice(self, amount_msat: int) -> str:
         return await self.side.make_invoice(amount_msat // 1000, KNOWN_S + self.clock.ahead_s)
@@ -162,8 +169,8 @@ class Buyer:
 
     async def _is_paid(self, reason: str, within_s: float) -> bool:
         for _ in range(round(within_s * 10)):
-            [refund] = [r for r in await self._refunds() if r["reason"] == reason]
-            if refund["refundState"] == "paid":
+            refunds = [r for r in await self._refunds() if r["reason"] == reason]
+            if all(refund["refundState"] == "paid" for refund in refunds):
                 return True
             await asyncio.sleep(0.1)
         return False

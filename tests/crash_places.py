@@ -21,6 +21,7 @@ BEFORE_AND_AFTER = ("before", "after")
 SEAMS = {
     "Rail": (ROOT / "payments" / "rail.py", "ProbedRail"),
     "Agent": (ROOT / "app" / "agents" / "agent.py", "ProbedAgent"),
+    "Chat": (ROOT / "app" / "agents" / "chat.py", "ProbedChat"),
     "Destinations": (ROOT / "app" / "parts.py", "ProbedDestinations"),
     "Oracle": (ROOT / "pricing" / "oracle.py", "ProbedOracle"),
 }
@@ -164,7 +165,10 @@ def _unprobed() -> Iterator[str]:
             if any(_callee(call) in ("_named", "_passing") for call in _calls(method))
         }
         for method in _methods(_class(path, seam)):
-            outward = isinstance(method, ast.AsyncFunctionDef) or method.name == "pushes"
+            outward = isinstance(method, ast.AsyncFunctionDef) or method.name in (
+                "pushes",
+                "answer",
+            )
             if method.name.startswith("_") or method.name in told | CALLS_NOBODY:
                 continue
             if outward:

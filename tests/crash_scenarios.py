@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from tests import crash_holder as holder
 from tests.crash_buyer import FINAL, LONG, Buyer
+from tests.crash_server import ROTATES
 from tests.pay_server import said
 
 Story = Callable[[Buyer], Awaitable[None]]
@@ -154,6 +156,75 @@ async def reviewed(buyer: Buyer) -> None:
     raise AssertionError("the books were not compared with the rail")
 
 
+async def held_session(buyer: Buyer) -> None:
+    """A session that is opened, used, topped up, used again and closed."""
+    await holder.opened(buyer)
+    await holder.requested(buyer, "hello", "first")
+    await holder.topped_up(buyer, 500, "topup")
+    await holder.requested(buyer, "REJECT me", "second")
+    await holder.closed(buyer)
+
+
+async def left_session(buyer: Buyer) -> None:
+    """A session that is used, and then left alone; its rest goes where its holder said."""
+    await holder.opened(buyer, refundTo=buyer.wallet.url)
+    await holder.requested(buyer, "BREAK-WORK", "first")
+    await holder.left_alone(buyer)
+    await buyer.receive_refunds()
+
+
+async def unmade_topup(buyer: Buyer) -> None:
+    """A top-up that the rail does not make, and whose asker does not come back for it."""
+    await holder.opened(buyer)
+    if "asked" not in buyer.done:
+        buyer.done.add("asked")
+        await buyer.side.trouble("create")
+        answer = await buyer.post("topup", {"amount_sats": 100})
+        assert answer.status_code == 503, answer.text
+    await holder.closed(buyer)
+
+
+async def unmade_session(buyer: Buyer) -> None:
+    """A session that the rail makes no invoice for, and whose asker does not come back."""
+    if "asked" not in buyer.done:
+        buyer.done.add("asked")
+        await buyer.side.trouble("create")
+        answer = await buyer.call("POST", "/api/sessions", json={"amount_sats": 100})
+        assert answer.status_code == 503, answer.text
+    buyer.clock.forward(LONG)
+    for _ in range(100):
+        if not await buyer.books.ask("SELECT 1 FROM session WHERE state <> 'expired'"):
+            return
+        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
+        await asyncio.sleep(0.1)
+    raise AssertionError("the session that nobody knows has not ended")
+
+
+async def talked(buyer: Buyer) -> None:
+    """A session that pays for a conversation and an image."""
+    await holder.opened(buyer)
+    await holder.conversed(buyer)
+    await holder.closed(buyer)
+
+
+async def revoking(buyer: Buyer) -> None:
+    """A session whose macaroons are revoked, and which its holder closes with a new one."""
+    await holder.opened(buyer)
+    await holder.revoked(buyer)
+    await holder.closed(buyer)
+
+
+async def tried(buyer: Buyer) -> None:
+    """A demo at the cost of the house."""
+    await holder.demonstrated(buyer)
+    await holder.all_ended(buyer)
+
+
+async def too_long(buyer: Buyer) -> None:
+    """So much time passes that whoever held money for a call is not waited for any more."""
+    buyer.clock.forward(holder.HELD_S)
+
+
 async def later(buyer: Buyer) -> None:
     """A few seconds pass: whatever the sweep should ask about is due."""
     buyer.clock.forward(10)
@@ -187,42 +258,89 @@ SCENARIOS = {
     "cancelled": Scenario(cancelled),
     "receipt": Scenario(with_a_receipt),
     "reviewed": Scenario(reviewed, environment={"RECONCILE_S": "1"}),
+    "session": Scenario(held_session),
+    "left alone": Scenario(left_session),
+    "no top-up": Scenario(unmade_topup),
+    "no session": Scenario(unmade_session),
+    "talk": Scenario(talked),
+    "answer broken off": Scenario(talked, "chat piece: before", too_long),
+    "revoked": Scenario(revoking),
+    "demo": Scenario(tried),
+    "by the call": Scenario(holder.asked),
+    "rotated": Scenario(held_session, "commit begin_reserved: after", environment={ROTATES: "1"}),
     "answer lost": Scenario(bought("hello"), "rail pay: after", later),
     "never sent": Scenario(bought("hello"), "rail pay: before", long_after),
 }
 
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
+SESSION = (Crossing("session"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,
     "agent work": (*BOUGHT, Crossing("broken")),
+    "chat answer": (Crossing("talk"),),
+    "chat draw": (Crossing("talk"),),
+    "chat healthy": (Crossing("watched"),),
+    "chat piece": (Crossing("talk"), Crossing("talk", 3)),
     "commit accept": BOUGHT,
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
+    "commit ask_topup": SESSION,
+    "commit begin_asked": (Crossing("by the call"),),
+    "commit begin_conversation": (Crossing("talk"),),
+    "commit begin_exchange": (Crossing("talk"),),
     "commit begin_job": BOUGHT,
-    "commit broke": (Crossing("broken"),),
+    "commit begin_reserved": (*SESSION, Crossing("session", 2)),
+    "commit begin_session": (*SESSION, Crossing("no session")),
+    "commit broke": (Crossing("broken"), Crossing("left alone")),
     "commit call_payout": (*BOUGHT, Crossing("broken")),
     "commit cancel_job": (Crossing("cancelled"),),
     "commit cancelled": (Crossing("turned away"),),
-    "commit declined": (Crossing("rejected"),),
+    "commit close_session": (*SESSION, Crossing("no session")),
+    "commit count_hit": (Crossing("demo"),),
+    "commit credential_used": SESSION,
+    "commit declined": (Crossing("rejected"), *SESSION),
+    "commit delete_conversation": (Crossing("talk"),),
+    "commit drop_invoice": (Crossing("no top-up"),),
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
     "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
-    "commit finished": BOUGHT,
+    "commit end_hold": (Crossing("talk"), Crossing("demo")),
+    "commit finished": (*BOUGHT, *SESSION, Crossing("by the call")),
+    "commit hold": (Crossing("talk"), Crossing("talk", 2)),
+    "commit hold_free": (Crossing("demo"),),
+    "commit idle_session": (Crossing("left alone"),),
     "commit lapse_invoice": (Crossing("paid late"),),
-    "commit open_invoice": BOTH,
+    "commit let_go": (Crossing("answer broken off"),),
+    "commit open_invoice": (*BOTH, *SESSION, Crossing("session", 2)),
     "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
     "commit rail_baseline": (Crossing("reviewed"),),
     "commit recovered": (Crossing("promise lost"),),
     "commit redirect_payout": (Crossing("redirected"),),
     "commit refuse_payout": (Crossing("refused"),),
+    "commit renew_credential": (Crossing("revoked"),),
     "commit rescue": (Crossing("worker died"), Crossing("never sent")),
     "commit return_payout": (Crossing("never sent"),),
+    "commit revoke": (Crossing("revoked"),),
+    "commit root_key": SESSION,
+    "commit rotate_keys": (Crossing("rotated"),),
     "commit send_payout": (*BOUGHT, Crossing("broken"), Crossing("by itself")),
-    "commit settle_invoice": (*BOTH, Crossing("paid late"), Crossing("cancelled")),
-    "commit settle_payout": (*BOUGHT, Crossing("answer lost")),
+    "commit settle_invoice": (
+        *BOTH,
+        Crossing("paid late"),
+        Crossing("cancelled"),
+        *SESSION,
+        Crossing("session", 2),
+        Crossing("by the call"),
+    ),
+    "commit settle_payout": (*BOUGHT, Crossing("answer lost"), *SESSION),
     "commit signing_key": (Crossing("receipt"),),
+    "commit store_answer": (Crossing("talk"),),
     "commit uncall_payout": (Crossing("rail away"),),
     "keep CreateInvoice": BOUGHT,
-    "keep FetchInvoice": (Crossing("by itself"), Crossing("refused")),
+    "keep FetchInvoice": (
+        Crossing("by itself"),
+        Crossing("refused"),
+        Crossing("left alone"),
+    ),
     "keep Judge": BOUGHT,
     "keep PayInvoice": (*BOUGHT, Crossing("answer lost")),
     "keep Work": BOUGHT,

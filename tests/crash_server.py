@@ -1,7 +1,7 @@
 """The real server as a process that is forked from one which has imported everything.
 
 A start costs a fork and not two seconds of imports. It is `boltwork serve` in all but three
-parts: the agent is scripted, the price is fixed, and the clock can be moved while it runs.
+parts: the agents are scripted, the price is fixed, and the clock can be moved while it runs.
 """
 
 import asyncio
@@ -21,13 +21,16 @@ import psutil
 import uvloop
 
 from app import logs
+from app.key_rotation import rotate
 from app.main import build, make_parts, utc_now
 from app.serving import listening
 from app.settings import Settings
 from db.engine import Probe
+from tests.crash_chat import ScriptedChat
 from tests.house_fixtures import UNLIMITED, fixed_oracle
 from tests.scripted_agent import ScriptedAgent
 
+ROTATES = "ROTATES_ITS_KEYS"  # in an environment: first of all the process makes new keys
 KILLED = 137  # the exit code of a probe that ends the process
 START_S = 60
 
@@ -87,7 +90,8 @@ class ForkedServer:
         """
         ours, theirs = _context.Pipe(duplex=False)
         environment = {**self.environment, "BOLTWORK_CRASH_AT": crash_at}
-        start = _Start(self.folder, self.database_url, environment, pause_at, worker)
+        rotates = ROTATES in environment
+        start = _Start(self.folder, self.database_url, environment, pause_at, worker, rotates)
         process = _context.Process(target=_serve, args=(start, theirs), daemon=True)
         self._process = process
         process.start()  # in this thread only: it also asks all its siblings how they ended
@@ -166,6 +170,7 @@ class _Start:
     environment: dict[str, str]
     pause_at: str
     worker: bool
+    rotates: bool
 
 
 def _serve(start: _Start, ready: Connection) -> None:
@@ -184,10 +189,13 @@ async def _run(start: _Start, ready: Connection) -> None:
         Settings.model_validate(start.environment),
         start.database_url,
         agent=ScriptedAgent(),
+        chat=ScriptedChat(),
         oracle=fixed_oracle(clock),
         clock=clock,
         passing=pause_at(start.pause_at) if start.pause_at else None,
     )
+    if start.rotates:
+        await rotate(parts.db, parts.credentials.seal, clock())
     async with listening(build(parts, worker=start.worker), "127.0.0.1", 0) as url:
         ready.send(url)
         ready.close()

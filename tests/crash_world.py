@@ -29,8 +29,8 @@ class Side(Protocol):
         """Return what tells a server of this rail."""
         ...
 
-    async def pay(self, bolt11: str) -> None:
-        """Have the buyer pay, whether our clock calls the invoice late or not."""
+    async def pay(self, bolt11: str) -> str:
+        """Have the buyer pay, late by our clock or not; return the preimage."""
         ...
 
     async def make_invoice(self, amount_sats: int, expiry_s: int) -> str:
@@ -66,11 +66,12 @@ class StubSide:
         """See Side."""
         return {}
 
-    async def pay(self, bolt11: str) -> None:
+    async def pay(self, bolt11: str) -> str:
         """See Side."""
         paid = await self._rail.receive(decode(bolt11).payment_hash, late=True)
         assert isinstance(paid, Settled)
         self.paid_msat += paid.amount_msat
+        return paid.preimage
 
     async def make_invoice(self, amount_sats: int, expiry_s: int) -> str:
         """See Side."""
@@ -119,10 +120,13 @@ class LnbitsSide:
         """See Side."""
         return {"LNBITS_URL": self.proxy.url, "LNBITS_API_KEY": self._ours.adminkey}
 
-    async def pay(self, bolt11: str) -> None:
+    async def pay(self, bolt11: str) -> str:
         """See Side."""
         await self._server.pay(self._server.buyer, bolt11)
-        self.paid_msat += decode(bolt11).amount_msat or 0
+        invoice = decode(bolt11)
+        self.paid_msat += invoice.amount_msat or 0
+        told = await self._server.payment(self._server.buyer, invoice.payment_hash)
+        return str(told["preimage"])
 
     async def make_invoice(self, amount_sats: int, expiry_s: int) -> str:
         """See Side."""
@@ -208,6 +212,17 @@ async def audit(books: Books, side: Side) -> list[str]:
         "SELECT id, state FROM job WHERE state NOT IN ('complete', 'rejected', 'failed')",
     )
     await empty(
+        "sessions that have not ended",
+        "SELECT id, state, reserved_msat FROM session"
+        " WHERE state <> 'expired' OR reserved_msat > 0",
+    )
+    await empty("calls that are still held", "SELECT id, state FROM hold WHERE state = 'held'")
+    await empty(
+        "days on which another sum was given away than its calls cost",
+        "SELECT d.day, used_msat FROM free_day d LEFT JOIN hold h ON h.day = d.day"
+        " GROUP BY d.day, used_msat HAVING used_msat <> coalesce(sum(charge_msat), 0)",
+    )
+    await empty(
         "payouts that are not paid by one settled attempt",
         "SELECT p.id, p.state FROM payout p LEFT JOIN payout_attempt a ON a.payout_id = p.id"
         " AND a.outcome <> 'returned' GROUP BY p.id, p.state"
@@ -223,8 +238,12 @@ async def audit(books: Books, side: Side) -> list[str]:
     earned = sums.get("revenue:eval", 0) + sums.get("revenue:work", 0)
     if side.paid_msat - received != earned:
         wrong.append(f"paid {side.paid_msat}, sent back {received}, earned {earned}")
+    given = sums.get("revenue:free", 0), sums.get("expense:free", 0)
+    if given[0] != given[1]:
+        wrong.append(f"the house paid itself {given[0]} of {given[1]}")
     [charged] = await books.ask(
-        "SELECT coalesce(sum((charge->>'total_msat')::bigint), 0)::bigint AS n FROM job"
+        "SELECT ((SELECT coalesce(sum((charge->>'total_msat')::bigint), 0) FROM job) + (SELECT"
+        " coalesce(sum(charge_msat), 0) FROM hold WHERE session_id IS NOT NULL))::bigint AS n"
     )
     if charged["n"] != sums.get("revenue:work", 0):
         wrong.append(f"charged {charged['n']}, earned by work {sums.get('revenue:work', 0)}")

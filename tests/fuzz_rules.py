@@ -14,6 +14,7 @@ from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from tests.contract import CONTRACT, STREAM
+from tests.fuzz_world import VISITOR, World
 
 LONGEST_WAIT_S = 60
 FAULTS = "/api/dev/stub/faults"
@@ -36,22 +37,78 @@ def the_contract(ctx: Any, response: Any, case: Any) -> None:
     CONTRACT.check(request.method, path, response.status_code, headers, body)
 
 
-def teach(schema: Any, formats: dict[str, list[str]]) -> None:
-    """Tell a schema all of this, and what has the formats that are our own."""
-    for name, values in formats.items():
-        schemathesis.openapi.format(name, strategies.sampled_from(values))
-    schema.hook("map_case")(_tame)
-    schema.hook("after_call")(_mend_the_rail)
-    schema.hook("filter_failure")(_is_failure)
+class Rules:
+    """The rules of one round in one world; `pays` says whether it comes with macaroons."""
 
+    def __init__(self, world: World, *, pays: bool) -> None:
+        self._world, self._pays = world, pays
 
-def _tame(context: Any, case: Any) -> Any:
-    """Write whole numbers as our wire wants them, and hold no answer for long."""
-    case.body = _whole(case.body)
-    wait = str((case.query or {}).get("wait", ""))
-    if wait.isdecimal() and 0 < int(wait[:9]) <= LONGEST_WAIT_S:
-        case.query["wait"] = "0"
-    return case
+    def teach(self, schema: Any) -> None:
+        """Tell a schema all of this."""
+        for name, values in self._world.formats().items():
+            schemathesis.openapi.format(name, strategies.sampled_from(values))
+        schema.auth(refresh_interval=None)(self._credentials())
+
+        # It marks what it is given, and a method can't be.
+        def map_case(context: Any, case: Any) -> Any:
+            return self._tamed(case)
+
+        def after_call(context: Any, case: Any, response: Any) -> None:
+            self._after(case, response)
+
+        def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> bool:
+            return self._is_one(failure, case, response)
+
+        for hook in (map_case, after_call, filter_failure):
+            schema.hook(hook)
+
+    def _credentials(self) -> type:
+        """Return what shows a case's credential: of its session, or the visitor's cookie."""
+        world, pays = self._world, self._pays
+
+        class Credentials:
+            def get(self, case: Any, context: Any) -> dict[str, str]:
+                if not pays:
+                    return {VISITOR: world.cookie}
+                return world.shown_for(str((case.path_parameters or {}).get("id", "")))
+
+            def set(self, case: Any, data: dict[str, str], context: Any) -> None:
+                (case.headers if pays else case.cookies).update(data)
+
+        return Credentials
+
+    def _tamed(self, case: Any) -> Any:
+        """Write whole numbers as our wire wants them, and hold no answer."""
+        case.body = _whole(case.body)
+        wait = str((case.query or {}).get("wait", ""))
+        if wait.isdecimal() and 0 < int(wait[:9]) <= LONGEST_WAIT_S:
+            case.query["wait"] = "0"
+        return case
+
+    def _after(self, case: Any, response: Any) -> None:
+        """Take back a scripted fault, as the next requests would fail; keep what was handed out."""
+        if response.status_code != 200:
+            return
+        if case.operation.path == FAULTS and response.request.method == "POST":
+            httpx2.delete(response.request.url, trust_env=False).raise_for_status()
+        if case.operation.path == "/api/sessions/{id}" and response.request.method == "GET":
+            said = response.json()
+            if "macaroon" in said:
+                self._world.macaroons[said["sessionId"]] = said["macaroon"]
+
+    def _is_one(self, failure: Failure, case: Any, response: Any) -> bool:
+        """Say whether what a check has found is a failure."""
+        if isinstance(failure, AcceptedNegativeData):
+            # LNURL has its own way of refusing.
+            polite = case.operation.path.startswith(LNURL) and response.json()["status"] == "ERROR"
+            return not polite and not _NOTHING_WRONG.search(failure.message)
+        if isinstance(failure, RejectedPositiveData):
+            # What is bought by the call is refused until it is paid for, and a session that is
+            # over does nothing more.
+            return response.status_code not in (402, 410) and not _means_nothing_here(
+                case, response
+            )
+        return True
 
 
 def _whole(value: Any) -> Any:
@@ -63,31 +120,20 @@ def _whole(value: Any) -> Any:
     return [_whole(each) for each in value] if isinstance(value, list) else value
 
 
-def _mend_the_rail(context: Any, case: Any, response: Any) -> None:
-    """Take back the fault that a request has scripted: the next ones would fail for it."""
-    if response.status_code == 200 and case.path == FAULTS and response.request.method == "POST":
-        httpx2.delete(response.request.url, trust_env=False).raise_for_status()
-
-
-def _is_failure(context: Any, failure: Failure, case: Any, response: Any) -> bool:
-    """Say whether what a check has found is one."""
-    if isinstance(failure, AcceptedNegativeData):
-        if _NOTHING_WRONG.search(failure.message):
-            return False
-        # LNURL has its own way of refusing.
-        return not (case.path.startswith(LNURL) and response.json()["status"] == "ERROR")
-    if isinstance(failure, RejectedPositiveData):
-        return not _means_nothing_here(case.body)
-    return True
-
-
-def _means_nothing_here(body: Any) -> bool:
-    """Say whether a body may be refused for what it means: no schema has words for that.
+def _means_nothing_here(case: Any, response: Any) -> bool:
+    """Say whether a request is refused for what it means: no schema has words for that.
 
     An invoice may be one, and not the one that is needed; what a format of our own is, nobody
-    but us can tell.
+    but us can tell; a credential may be none, and a model not be there.
     """
+    sentence, body = response.json()["error"], case.body
+    if "X-Payment-Preimage" in sentence or "a model that is not offered" in sentence:
+        return True
     if not isinstance(body, dict):
         return False
     refund_to = body.get("refundTo")
-    return "invoice" in body or (refund_to is not None and "@127.0.0.1:" not in refund_to)
+    return (
+        "invoice" in body
+        or "macaroon" in body
+        or (refund_to is not None and "@127.0.0.1:" not in refund_to)
+    )

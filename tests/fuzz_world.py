@@ -1,8 +1,10 @@
 """What a fuzzer meets: a server process, and things that are really there, one in each state.
 
-Their names go into the fuzzer's dictionaries, so that it does not only ask for what is not there.
+Their names go into the fuzzer's dictionaries, so that it does not only ask for what is not there;
+and their credentials are shown with them, by those rounds that have any.
 """
 
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,53 +12,133 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import yaml
+
 from app.client import FINAL, Client
+from tests.contract import FILE
 from tests.crash_run import Databases
 from tests.crash_server import ForkedServer
 from tests.crash_world import StubSide
+from tests.gemini_server import CLIENT_KEY, GeminiServer
 from tests.pay_server import PayServer
 
 KNOWN_S = 3600
 NOWHERE = "nobody@127.0.0.1:9"  # a destination at which nobody answers
-REFUNDS = ("surplus", "not done", "not evaluated", "overpaid", "unawaited")
+REFUNDS = ["surplus", "not-done", "not-evaluated", "unspent"]
+DEPOSIT_SATS = 10_000
+EXAMPLE_KEY = "order-2026-11-22-0001"
+ENDS = ("/api/sessions/{id}/close", "/api/sessions/{id}/revoke")
+VISITOR = "boltwork_visitor"
+EXAMPLE_JOB, EXAMPLE_SESSION = (
+    "f47ac10b58cc4372a5670e02b2c3d479",
+    "0f6f2b8e9b1c4c7d8d1b6a1f3f0e5a77",
+)
+
+# A request, and how many of its invoices are paid.
+JOBS = (
+    ("do this", 2), ("wait for me", 0), ("REJECT", 1), ("price this", 1), ("do that", 2),
+    ("BREAK-JUDGE", 1), ("BREAK-WORK", 2),
+)  # fmt: skip
+LIMITED = {
+    "ESTIMATES_PER_MINUTE": "30", "CREATES_PER_MINUTE": "60", "CLAIMS_PER_MINUTE": "20",
+}  # fmt: skip
+LASTING, EXPENDABLE = 4, 2  # sessions that stay open, and that may be closed
+
+
+@dataclass
+class Names:
+    """What things are called, by the parts of the surface that call them so."""
+
+    jobs: list[str] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    invoices: list[str] = field(default_factory=list)  # the buyer's, of amounts that are owed
+    sessions: list[str] = field(default_factory=list)
+    expendable: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    conversations: list[int] = field(default_factory=list)
 
 
 @dataclass
 class World:
-    """A running server, and the names of what it holds."""
+    """A running server, and what it holds."""
 
-    url: str
     server: ForkedServer
     side: StubSide
     destination: str
-    ids: list[str] = field(default_factory=list)
-    hashes: list[str] = field(default_factory=list)
-    invoices: list[str] = field(default_factory=list)  # the buyer's, of amounts that are owed
+    names: Names = field(default_factory=Names)
+    macaroons: dict[str, str] = field(default_factory=dict)  # by session
+    cookie: str = ""  # of the visitor who has the conversations
 
-    def dictionaries(self) -> dict[str, list[str]]:
-        """Return the values that a parameter or a field takes, by its name in the contract."""
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return self.server.url
+
+    def document(self) -> dict[str, Any]:
+        """Return the contract, whose examples name things that are there."""
+        text = re.sub(r"\blnbc\w+…", self.names.invoices[0], FILE.read_text())
+        text = re.sub(r"\bAgEJ\w+…", self.macaroons[self.names.expendable[0]], text)
+        text = text.replace("you@example.org", self.destination)
+        text = text.replace(EXAMPLE_JOB, self.names.jobs[0])
+        # A key that is used again and again answers 409, and nothing else is learnt.
+        text = text.replace(f"      example: {EXAMPLE_KEY}\n", "")
+        document = yaml.safe_load(text.replace(EXAMPLE_SESSION, self.names.sessions[0]))
+        named = document["components"]["parameters"]["SessionId"]
+        for path in ENDS:
+            # Not the session that the others need.
+            [operation] = document["paths"][path].values()
+            operation["parameters"][0] = named | {"example": self.names.expendable[0]}
+        return dict(document)
+
+    def parameters(self) -> dict[str, dict[str, list[Any]]]:
+        """Return the values that parameters take, by the addresses that they are in."""
+        names = self.names
         return {
-            "path.id": self.ids,
-            "path.paymentHash": self.hashes,
-            "path.which": [*REFUNDS],
-        }
+            "^/api/jobs/": {"path.id": names.jobs},
+            "^/api/lnurl/": {"path.id": [*names.jobs, *names.sessions], "path.which": REFUNDS},
+            "^/api/sessions/.*/(close|revoke)$": {"path.id": names.expendable},
+            "^/api/sessions/[^/]*(/(request|requests/.*|topup|refund))?$": {
+                "path.id": names.sessions, "path.requestId": names.requests,
+            },
+            "^/api/gemini/": {"path.id": names.conversations},
+            "^/api/dev/": {"path.paymentHash": names.hashes},
+        }  # fmt: skip
 
     def formats(self) -> dict[str, list[str]]:
         """Return what has the formats of the contract's own."""
-        return {"bolt11": self.invoices, "refund-destination": [self.destination, NOWHERE]}
+        return {"bolt11": self.names.invoices, "refund-destination": [self.destination, NOWHERE]}
 
     async def furnish(self) -> None:
-        """Add a job in each state that a buyer can bring one to, and invoices for what is owed."""
-        async with Client(self.url) as client:
-            for request, payments in (
-                ("wait for me", 0), ("REJECT", 1), ("price this", 1), ("do this", 2),
-                ("do that", 2), ("BREAK-JUDGE", 1), ("BREAK-WORK", 2),
-            ):  # fmt: skip
+        """Add a job in each state that a buyer can bring one to, sessions and conversations."""
+        self.names = Names()
+        async with (
+            Client(self.url) as client,
+            httpx2.AsyncClient(base_url=self.url, timeout=30) as http,
+        ):
+            for request, payments in JOBS:
                 await self._add_job(client, request, payments)
+            for _ in range(LASTING + EXPENDABLE):
+                await self._add_session(client)
+            self.names.sessions, self.names.expendable = (
+                self.names.sessions[:LASTING], self.names.sessions[LASTING:],
+            )  # fmt: skip
+            holders: list[dict[str, str]] = [{}, *map(self.shown_for, self.names.sessions[:1])]
+            for holder in holders:
+                made = await http.post(
+                    "/api/gemini/conversations", json={"title": "Rain"}, headers=holder
+                )
+                self.names.conversations.append(made.raise_for_status().json()["id"])
+            self.cookie = http.cookies[VISITOR]
+
+    def shown_for(self, session_id: str) -> dict[str, str]:
+        """Return the header with the macaroon of a session, or of any for what is none."""
+        held = self.macaroons.get(session_id) or self.macaroons[self.names.sessions[0]]
+        return {"Authorization": f"Bearer {held}"}
 
     async def _add_job(self, client: Client, request: str, payments: int) -> None:
         made = await client.create(request)
-        self.ids.append(made["jobId"])
+        self.names.jobs.append(made["jobId"])
         await self._pay(client, made["evalInvoice"], payments > 0)
         if not payments:
             return
@@ -67,31 +149,55 @@ class World:
                     return
             if job["state"] in FINAL:
                 for owed in job.get("refunds", ()):
-                    made_for = await self.side.make_invoice(owed["amountSats"], KNOWN_S)
-                    self.invoices.append(made_for)
+                    invoice = await self.side.make_invoice(owed["amountSats"], KNOWN_S)
+                    self.names.invoices.append(invoice)
+
+    async def _add_session(self, client: Client) -> None:
+        made = await client.call("POST", "/api/sessions", json={"amount_sats": DEPOSIT_SATS})
+        await self._pay(client, made["invoice"], True)
+        session_id = made["sessionId"]
+        status = await client.call("GET", f"/api/sessions/{session_id}?wait=10")
+        self.names.sessions.append(session_id)
+        self.macaroons[session_id] = status["macaroon"]
+        done = await client.call(
+            "POST",
+            f"/api/sessions/{session_id}/request",
+            json={"request": "do this"},
+            headers=self.shown_for(session_id),
+        )
+        self.names.requests.append(done["requestId"])
 
     async def _pay(self, client: Client, invoice: dict[str, Any], now: bool) -> None:
-        self.hashes.append(invoice["paymentHash"])
+        self.names.hashes.append(invoice["paymentHash"])
         if now:
             await client.stub_pay(invoice["paymentHash"])
 
 
 @asynccontextmanager
-async def world_on(databases: Databases, **environment: str) -> AsyncIterator[World]:
-    """Give a world, not furnished yet, for as long as the block lasts."""
+async def world_on(databases: Databases, *, limited: bool = False) -> AsyncIterator[World]:
+    """Give a world that is not furnished yet, for as long as the block lasts."""
+    gemini = GeminiServer()
+    await gemini.start()
+    environment = {
+        "DATABASE_POOL": "8",
+        "GEMINI_BASE_URL": gemini.url,
+        "GEMINI_API_KEY": CLIENT_KEY,
+        "FREE_SATS_PER_DAY": "100000000",
+        **(LIMITED if limited else {"DEMO_PER_HOUR": "1000000"}),
+    }
     with tempfile.TemporaryDirectory(prefix="boltwork-fuzz-") as name:
         async with databases.one() as database, PayServer().running() as stranger:
-            server = ForkedServer(Path(name), database, {"DATABASE_POOL": "8", **environment})
+            server = ForkedServer(Path(name), database, environment)
             side = StubSide(server.folder, server.clock)
             await server.start()
-            world = World(server.url, server, side, f"buyer@127.0.0.1:{stranger.port}")
 
             async def make(amount_msat: int) -> str:
                 return await side.make_invoice(amount_msat // 1000, KNOWN_S)
 
             stranger.make = make
             try:
-                yield world
+                yield World(server, side, f"buyer@127.0.0.1:{stranger.port}")
             finally:
                 await server.kill()
                 await side.close()
+                await gemini.stop()

@@ -6,8 +6,10 @@ the first try of each call; anything else is accepted and done.
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
 
-from app.agents.agent import Accepted, Broke, Rejected, Result
+from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
+from app.agents.chat import Done, Piece, Said, Turn
 from pricing.rates import Usage
 
 MODEL = "smollm2-135m-instruct"
@@ -40,7 +42,9 @@ class ScriptedAgent:
             return Broke("the agent was busy", retryable=True)
         return Accepted(50, self.max_output_tokens, Usage(10, 5))
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """Answer with the request itself."""
         await self._count("work", request)
         if "BREAK-WORK" in request:
@@ -48,6 +52,19 @@ class ScriptedAgent:
         if "FLAKY" in request and self.calls["work", request] == 1:
             return Broke("the agent was busy", retryable=True)
         return Result(f"done: {request}", self.usage)
+
+    async def answer(
+        self, turns: Sequence[Turn], max_output_tokens: int
+    ) -> AsyncGenerator[Piece, None]:
+        """Converse: say the last turn again, word by word."""
+        said = turns[-1].text
+        await self._count("answer", said)
+        if "BREAK-WORK" in said:
+            yield Broke("The agent is out of order.", retryable=False)
+            return
+        for word in ("done: ", said):
+            yield Said(word, self.usage)
+        yield Done(self.usage)
 
     async def _count(self, call: str, request: str) -> None:
         self.calls[call, request] += 1

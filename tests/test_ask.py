@@ -43,6 +43,9 @@ async def test_a_proof_buys_one_job_and_shows_it_again(
     again = await instance.post("/api/ask", {"request": "hello"}, headers=proof)
     assert again.json() == said
     assert scripted_agent.calls["work", "hello"] == 1
+    receipt = (await instance.http.get(f"/api/jobs/{said['jobId']}/receipt")).json()["payload"]
+    assert [payment["for"] for payment in receipt["payments"]] == ["ask"]
+    assert receipt["chargedMsat"] == said["cost"]["totalSats"] * 1000
     assert await audit(instance.parts.db) == []
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from app.agents.agent import Accepted, Broke, Rejected, Result
+from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
 from db import ledger
 from pricing.oracle import Oracle
 from pricing.rates import Usage
@@ -214,7 +214,9 @@ async def test_demos_at_once_do_not_spend_the_share_twice(
 class Measuring(ScriptedAgent):
     """Tells the ceiling that it was given."""
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """Answer with the ceiling."""
         return Result(str(max_output_tokens), Usage(1, 1))
 

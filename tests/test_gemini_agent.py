@@ -232,7 +232,7 @@ async def test_a_cancelled_wait_stops_the_model(
     gemini_server.script(STREAM, Reply(text="one two three", hang_after=1))
     pieces = gemini.answer(CHAT_MODEL, (RAIN,), 9)
     await anext(pieces)
-    waiting = asyncio.create_task(anext(pieces))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(anext(pieces))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

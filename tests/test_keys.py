@@ -30,8 +30,9 @@ from payments.session_macaroon import Verified
 from pricing.money import Msat
 from tests.house_fixtures import Instance
 from tests.macaroon_fixtures import NONCE, SESSION, narrowed
-from tests.server_process import ServerProcess
+from tests.server_process import COMMAND, ServerProcess
 from tests.terminal_process import Terminal
+from tests.test_commands import run
 from tests.test_l402 import HASH, PREIMAGE
 
 OLD, NEW = "an old secret of 32 characters or more", "a new secret of 32 characters or more"
@@ -333,6 +334,25 @@ async def test_rotate_runs_beside_a_server(started: ServerProcess) -> None:
             assert code == 1 and told.startswith("boltwork: BOLTWORK_SECRET does not open"), told
 
     await asyncio.to_thread(rotating)
+
+
+@pytest.mark.parametrize(("place", "newest"), [("before", 1), ("after", 2)])
+async def test_a_rotation_that_is_killed_is_done_or_not_at_all(
+    database_url: str, tmp_path: Path, place: str, newest: int
+) -> None:
+    """It ends before or after its commit: one key is active, all open, and what is out goes on."""
+    here = {"BOLTWORK_DATA": str(tmp_path), "BOLTWORK_SECRET": OLD, "DATABASE_URL": database_url}
+    killed = {"BOLTWORK_CRASH_AT": f"commit rotate_keys: {place}"}
+    db = Database(database_url, 1)
+    await db.open()
+    text = await credentials(db).session_macaroon(SESSION, NONCE)
+    done = await asyncio.to_thread(run, str(COMMAND), "keys", "rotate", **here | killed)
+    assert done.returncode == 137, done.stderr
+    kept = await rows(db)
+    assert [row["number"] for row in kept if row["retired_at"] is None] == [newest]
+    assert await check_secret(db, Seal((OLD,))) == newest + (newest - 1)
+    assert isinstance(await credentials(db).verify(text), Verified)
+    await db.close()
 
 
 async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(started: ServerProcess) -> None:

@@ -46,11 +46,22 @@ def test_an_unknown_model_cannot_be_sold(model: str) -> None:
         card(*PUBLISHED).rate(model, TODAY)
 
 
-@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row.model)
+BEGUN = [row for row in PUBLISHED if row.since <= TODAY]
+
+
+@pytest.mark.parametrize("row", BEGUN, ids=lambda row: row.model)
 def test_a_dated_name_has_the_price_of_its_model(row: ModelRate) -> None:
     """`claude-haiku-4-5-20251001` costs what `claude-haiku-4-5` costs."""
     assert card(*PUBLISHED).rate(row.model, TODAY) is row
     assert card(*PUBLISHED).rate(f"{row.model}-20251001", TODAY) is row
+
+
+def test_an_announced_price_holds_from_its_day_on() -> None:
+    """What is known to be dearer next year is sold at this year's price until then."""
+    last, first = date(2026, 12, 31), date(2027, 1, 1)
+    prices = [card(*PUBLISHED).rate("gemini-3.8-flash", day) for day in (last, first)]
+    assert [row.input_microusd_per_mtok for row in prices] == [750_000, 1_500_000]
+    assert [row.output_microusd_per_mtok for row in prices] == [3_750_000, 7_500_000]
 
 
 def test_a_row_of_the_dated_name_goes_before_its_model() -> None:

@@ -1,5 +1,6 @@
 """The scripts and the locks: what a stranger runs first, and what it is allowed to install."""
 
+import json
 import re
 import subprocess
 import time
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMES = ["scripts/" + name for name in ("setup", "run", "demo", "test", "check", "relock")]
+NAMES = [
+    "scripts/" + name for name in ("setup", "run", "demo", "test", "check", "relock", "clients")
+]
 BASH = [*NAMES, ".ci/run"]
 LOCKS = sorted((ROOT / "scripts" / "lock").glob("*.txt"))
 
@@ -35,6 +38,15 @@ def test_lock(path: Path) -> None:
     assert requirements
     for line in requirements:
         assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", line)
+
+
+def test_the_lock_of_npm() -> None:
+    """It too names no place that packages come from, and gives the hash of each."""
+    text = (ROOT / "scripts" / "lock" / "clients" / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert "://" not in text and "resolved" not in text and len(packages) > 1
+    for name, package in packages.items():
+        assert not name or re.match(r"sha512-\S+$", package["integrity"]), name
 
 
 def test_every_install_checks_hashes() -> None:

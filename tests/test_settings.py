@@ -79,7 +79,7 @@ def test_production_keeps_this_machine_closed() -> None:
 def test_production_needs_a_secret_of_the_operator() -> None:
     """Keys in a database that others can read must be closed; the sentence says how."""
     bare = {"BOLTWORK_ENV": "production", "LNBITS_URL": "http://x", "LNBITS_API_KEY": "y"}
-    with pytest.raises(ValidationError, match="needs BOLTWORK_SECRET.*openssl rand"):
+    with pytest.raises(ValidationError, match=r"needs BOLTWORK_SECRET.*openssl rand"):
         Settings.model_validate(bare)
 
 

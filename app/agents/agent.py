@@ -43,6 +43,18 @@ class Broke:
     retryable: bool
 
 
+class Progress(Protocol):
+    """Who is told what an agent writes, while it writes. It never waits, and never raises."""
+
+    def __call__(self, piece: str, usage: Usage) -> None:
+        """Hear a piece of the work, and about what was used until now."""
+        ...
+
+
+def unwatched(piece: str, usage: Usage) -> None:
+    """Hear nothing: nobody watches this work."""
+
+
 class Agent(Protocol):
     """One adapter a way of asking. Each call is bounded in time by the adapter itself."""
 
@@ -56,8 +68,10 @@ class Agent(Protocol):
         """Decide whether to take the request."""
         ...
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
-        """Do the work, writing at most `max_output_tokens`."""
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
+        """Do the work, writing at most `max_output_tokens`; tell of it where it streams."""
         ...
 
     async def healthy(self) -> Broke | None:

@@ -17,8 +17,8 @@ import httpx2
 import structlog
 from anthropic.types import Message
 
-from app.agents.agent import Accepted, Broke, Rejected, Result
-from app.agents.chat import Piece, Turn
+from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
+from app.agents.chat import Piece, Turn, written_tokens
 from app.agents.messages_stream import stream_answer
 from pricing.quote import token_ceiling
 from pricing.rates import Usage
@@ -158,10 +158,12 @@ class AnthropicAgent:
         """Measure the work for free, then ask for a verdict by a forced tool."""
         return await _bounded("judge", self._judge_deadline_s, lambda: self._judge(request))
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """Stream the work, so that no idle connection is cut while the model writes."""
         return await _bounded(
-            "work", self._work_deadline_s, lambda: self._work(request, max_output_tokens)
+            "work", self._work_deadline_s, lambda: self._work(request, max_output_tokens, progress)
         )
 
     def answer(self, turns: Sequence[Turn], max_output_tokens: int) -> AsyncGenerator[Piece, None]:
@@ -219,10 +221,12 @@ class AnthropicAgent:
             return Rejected(reason or "The agent does not take this request.", usage)
         return Accepted(measured, self.max_output_tokens, usage)
 
-    async def _work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def _work(
+        self, request: str, max_output_tokens: int, progress: Progress
+    ) -> Result | Broke:
         if max_output_tokens < 1 or not _is_text(request):
             return Broke("The agent cannot work on this request.", retryable=False)
-        written = 0
+        written = written_bytes = 0
         async with self._client.messages.stream(
             model=self.work_model,
             max_tokens=max_output_tokens,
@@ -234,6 +238,8 @@ class AnthropicAgent:
                 written += len(piece)
                 if written > MAX_CHARS_PER_TOKEN * max_output_tokens:
                     return Broke("The agent wrote without end.", retryable=False)
+                written_bytes += len(piece.encode(errors="replace"))
+                progress(piece, _so_far(stream.current_message_snapshot, written_bytes))
             message: Message = await stream.get_final_message()
         usage = _usage(message)
         if isinstance(usage, Broke):
@@ -353,6 +359,12 @@ def _usage(message: Message) -> Usage | Broke:
     if not all(_is_count(n) for n in (read, written, *cached)):
         return broke
     return Usage(cast(int, read) + sum(cached), cast(int, written))
+
+
+def _so_far(message: Message, written_bytes: int) -> Usage:
+    """Return about what was used until now: what was written is counted at the end."""
+    read = getattr(getattr(message, "usage", None), "input_tokens", 0)
+    return Usage(read if _is_count(read) else 0, written_tokens(written_bytes))
 
 
 def _is_count(value: Any) -> bool:

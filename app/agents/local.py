@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from app.agents.agent import Accepted, Broke, Rejected, Result
+from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
 from app.agents.chat import Declined, Piece, Turn
 from pricing.rates import Usage
 
@@ -62,7 +62,9 @@ _Outcome = TypeVar("_Outcome")
 class Adapter(Protocol):
     """What is asked of the adapter that speaks to the server: `app.agents.anthropic` has it."""
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """Do the work."""
         ...
 
@@ -156,9 +158,11 @@ class LocalAgent:
             return Rejected(refusal, usage)
         return Accepted(measured, self.max_output_tokens, usage)
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """Let the model write."""
-        return await self._ask(lambda adapter: adapter.work(request, max_output_tokens))
+        return await self._ask(lambda adapter: adapter.work(request, max_output_tokens, progress))
 
     async def answer(
         self, turns: Sequence[Turn], max_output_tokens: int

@@ -24,11 +24,14 @@ async def readyz(request: Request) -> Response:
     house: House = request.app.state.house
     parts = house.parts
     names = ("database", "rail", "price", "agents")
-    states = await asyncio.gather(_database(parts), _rail(parts), _price(parts), _agents(parts))
+    *states, chat = await asyncio.gather(
+        _database(parts), _rail(parts), _price(parts), _agents(parts), _chat(parts)
+    )
     checks = dict(zip(names, states, strict=True))
     ready = all(check["status"] == "ok" for check in states)
     status = "ok" if ready else "unavailable"
-    body = {"status": status, **checks, "books": _books(house.loops.books.latest)}
+    # Jobs can be bought without anybody who converses, so that part makes nothing unready.
+    body = {"status": status, **checks, "chat": chat, "books": _books(house.loops.books.latest)}
     return json_response(body, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 
@@ -61,6 +64,11 @@ async def _price(parts: Parts) -> dict[str, Any]:
 async def _agents(parts: Parts) -> dict[str, Any]:
     trouble = await parts.agent.healthy()
     return _bad(trouble.reason) if trouble else _ok(name=parts.agent.name)
+
+
+async def _chat(parts: Parts) -> dict[str, Any]:
+    trouble = await parts.chat.healthy()
+    return _bad(trouble.reason) if trouble else _ok(name=parts.chat.name)
 
 
 def _books(review: Review | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from app.advance import Applied
 from app.claims import ClaimRefund, answer_claim
 from app.errors import Refusal
 from app.house import House
-from app.job_status import invoice_shape, status_of
+from app.job_status import invoice_shape, status_of, unknown_job
 from app.links import base_url
 from app.orders import Order, place
 from app.refunds import destination_of
@@ -136,13 +136,6 @@ async def refund(request: Request) -> Response:
     asked = parse(await read_body(request), ClaimRefund)
     await _view(house, job_id)
     return await answer_claim(house, job_id, asked)
-
-
-def unknown_job() -> Refusal:
-    """Return what is said of a job that is not there."""
-    return Refusal(
-        404, "There is no job with this id. Check it, or create one with POST /api/jobs."
-    )
 
 
 async def _view(house: House, job_id: str) -> Row:

@@ -14,7 +14,7 @@ from app import prepaid
 from app.caller import holder
 from app.errors import Refusal
 from app.house import House
-from app.prepaid import standing, unknown_session
+from app.prepaid import caller_of, standing, unknown_session
 from app.shapes import Body, RequestText, name_of, path_id, wait_of
 from app.wire import json_response, parse, read_body
 from db import jobs
@@ -42,7 +42,8 @@ async def submit(request: Request) -> Response:
     shown = await holder(request, session_id, "request", partial(standing, house))
     if not shown.grant.allows_tool(TOOL):
         raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
-    wait_s = 0 if _prefers_async(request) else wait_of(request, DEFAULT_WAIT_S)
+    heard = _prefers_async(request)
+    wait_s = 0 if heard else wait_of(request, DEFAULT_WAIT_S)
     body = await read_body(request)
     asked = parse(body, SessionRequest)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
@@ -50,9 +51,12 @@ async def submit(request: Request) -> Response:
         house,
         shown,
         prepaid.Request(asked.request, max_msat),
-        name_of(request, f"session:{session_id}", body),
+        name_of(request, caller_of(shown), body),
     )
-    return await _answer(house, session_id, request_id, wait_s)
+    answer = await _answer(house, session_id, request_id, wait_s)
+    if heard and answer.status_code == 202:
+        answer.headers["Preference-Applied"] = "respond-async"
+    return answer
 
 
 async def show(request: Request) -> Response:
@@ -60,16 +64,23 @@ async def show(request: Request) -> Response:
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
     shown = await holder(request, session_id, "request", partial(standing, house))
-    request_id: str = request.path_params["request_id"]
+    request_id = path_id(request, _unknown_request, "request_id")
     row = await jobs.view(house.parts.db, request_id)
     if row is None or row["session_id"] != session_id or not _may_read(shown, row):
-        raise Refusal(404, "There is no request with this id on this session.")
+        raise _unknown_request()
     return await _answer(house, session_id, request_id, wait_of(request))
 
 
+def _unknown_request() -> Refusal:
+    return Refusal(404, "There is no request with this id on this session.")
+
+
 def _may_read(shown: Verified, row: Row) -> bool:
-    """Say whether a credential is the one that asked, or one that it was made from."""
-    return shown.grant.links[-1] in (row["credential"] or ())
+    """Say whether a credential is the one that asked, or one that it was made from.
+
+    The whole one reads all, also what was asked with another that it has taken the place of.
+    """
+    return len(shown.grant.links) == 1 or shown.grant.links[-1] in (row["credential"] or ())
 
 
 def _prefers_async(request: Request) -> bool:
@@ -90,10 +101,7 @@ async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -
         "reservedSats": _prepaid_msat(row) // MSAT_PER_SAT,
         "next": f"GET {where}?wait=30 tells when it is done.",
     }
-    headers = {"Location": where, "Retry-After": "1"}
-    if wait_s == 0:
-        headers["Preference-Applied"] = "respond-async"
-    return json_response(shape, 202, headers)
+    return json_response(shape, 202, {"Location": where, "Retry-After": "1"})
 
 
 def _prepaid_msat(row: Row) -> int:

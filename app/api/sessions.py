@@ -2,6 +2,9 @@
 
 import hashlib
 import hmac
+import re
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,13 +25,14 @@ from app.shapes import Body, moment, name_of, path_id, wait_of
 from app.throttle import Rule, address
 from app.wire import BadInput, json_response, parse, read_body
 from db import payouts, sessions
-from db.engine import Row
+from db.engine import Row, Tx
 from payments.session_macaroon import Verified
 from pricing.money import MSAT_PER_SAT, sats_to_msat
 from statemachine import session as law
 from statemachine.invoice import InvoiceState
 from statemachine.session import SessionState
 
+_PREIMAGE = re.compile("[0-9a-fA-F]{64}")
 Sats = Annotated[int, Field(ge=100, le=10_000)]
 
 
@@ -68,10 +72,9 @@ async def create(request: Request) -> Response:
     session_id, invoice = await prepaid.open_session(
         house, sats_to_msat(asked.amount_sats), refund_to, name
     )
-    row = await _found(house, session_id)
     made = {
         "sessionId": session_id,
-        "state": row["state"],
+        "state": SessionState.AWAITING_PAYMENT.value,  # the same answer to the same name, for ever
         "invoice": invoice_shape(house, invoice),
         "next": f"Pay the invoice, then GET /api/sessions/{session_id} shows the macaroon.",
     }
@@ -96,7 +99,7 @@ async def topup(request: Request) -> Response:
     """POST /api/sessions/{id}/topup: 200 with an invoice; paid, it resumes a paused session."""
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
-    await _holder(request, session_id, "topup")
+    shown = await _holder(request, session_id, "topup")
     await house.parts.throttle.count(request, Rule.CREATE)
     body = await read_body(request)
     asked = parse(body, TopUp)
@@ -104,7 +107,7 @@ async def topup(request: Request) -> Response:
         house,
         session_id,
         sats_to_msat(asked.amount_sats),
-        name_of(request, f"session:{session_id}", body),
+        name_of(request, prepaid.caller_of(shown), body),
     )
     return json_response({"sessionId": session_id, "topup": invoice_shape(house, invoice)})
 
@@ -116,24 +119,27 @@ async def close(request: Request) -> Response:
     await _holder(request, session_id, "close")
     body = await read_body(request)
     asked = parse(body, CloseSession) if body.strip() else CloseSession()
-    if asked.refund_to:
-        destination_of(house, asked.refund_to)  # refused before anything is closed
-    parts = house.parts
-    await parts.db.run(
-        "close_session",
-        lambda tx: parts.shell.tell_session(tx, session_id, law.Closed(), parts.clock()),
-    )
-    if asked.refund_to and await _owes(house, session_id):
-        await name_destination(house, session_id, asked.refund_to)
+    # Refused before anything is closed.
+    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    closing = partial(_close, house, session_id, refund_to)
+    await house.parts.db.run("close_session", closing)
+    if refund_to:
+        with suppress(Refusal):  # nothing was left, or it is on its way already
+            await name_destination(house, session_id, refund_to)
     return json_response(await _status(request, house, await _found(house, session_id)))
+
+
+async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
+    if refund_to:  # also for what requests under way will give back
+        await sessions.direct(tx, session_id, refund_to)
+    await house.parts.shell.tell_session(tx, session_id, law.Closed(), house.parts.clock())
 
 
 async def refund(request: Request) -> Response:
     """POST /api/sessions/{id}/refund: pay what is owed back to an invoice, or to a destination."""
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
-    if not await _knows_preimage(request, house, session_id):
-        await _holder(request, session_id, "refund")
+    await _holder(request, session_id, "refund")
     await house.parts.throttle.count(request, Rule.DESTINATION)
     asked = parse(await read_body(request), ClaimRefund)
     return await answer_claim(house, session_id, asked)
@@ -148,24 +154,31 @@ async def revoke(request: Request) -> Response:
     asked = parse(body, Revoke) if body.strip() else Revoke()
     parts, now = house.parts, house.parts.clock()
     if asked.macaroon is None:
-        if len(shown.grant.links) > 1:
-            raise Refusal(403, "Only the whole macaroon of the session revokes all of them.")
-        nonce = parts.new_id()
-        await parts.db.run("renew_credential", partial(_renew, session_id, nonce, now))
-        whole = await parts.credentials.session_macaroon(session_id, nonce)
-        return json_response({"revoked": "all", "macaroon": whole})
+        return await _revoke_all(house, shown)
     child = await parts.credentials.verify(asked.macaroon)
     ours = isinstance(child, Verified) and child.session_id == session_id
     if not isinstance(child, Verified) or not ours or child.nonce != shown.nonce:
         raise BadInput("The field 'macaroon' must hold one of this session.")
     if shown.grant.links[-1] not in child.grant.links:
         raise Refusal(403, "A macaroon revokes itself and those made from it, and no other.")
+    if len(child.grant.links) == 1:
+        return await _revoke_all(house, shown)  # it is itself that it revokes
     link = child.grant.links[-1]
     await parts.db.run("revoke", lambda tx: sessions.revoke(tx, session_id, link, now))
     return json_response({"revoked": link})
 
 
-async def _renew(session_id: str, nonce: str, now: Any, tx: Any) -> None:
+async def _revoke_all(house: House, shown: Verified) -> Response:
+    if len(shown.grant.links) > 1:
+        raise Refusal(403, "Only the whole macaroon of the session revokes all of them.")
+    parts, nonce = house.parts, house.parts.new_id()
+    renewing = partial(_renew, shown.session_id, nonce, parts.clock())
+    await parts.db.run("renew_credential", renewing)
+    whole = await parts.credentials.session_macaroon(shown.session_id, nonce)
+    return json_response({"revoked": "all", "macaroon": whole})
+
+
+async def _renew(session_id: str, nonce: str, now: datetime, tx: Tx) -> None:
     row = await sessions.lock(tx, session_id)
     if row is not None:
         await sessions.renew(tx, row, nonce, now)
@@ -183,22 +196,16 @@ async def _found(house: House, session_id: str) -> Row:
     return row
 
 
-async def _owes(house: House, session_id: str) -> bool:
-    rows = await payouts.of_owner(house.parts.db, session_id)
-    return any(row["state"] == "owed" for row in rows)
-
-
 async def _knows_preimage(request: Request, house: House, session_id: str) -> bool:
     """Say whether a request proves that its sender paid the deposit."""
     given = request.headers.get("x-payment-preimage")
     if given is None:
         return False
+    if not _PREIMAGE.fullmatch(given):
+        raise BadInput("The header X-Payment-Preimage must be 64 hex digits.")
+    hashed = hashlib.sha256(bytes.fromhex(given)).hexdigest()
     rows = await sessions.open_invoices(house.parts.db, session_id)
     deposit = next((row for row in rows if row["purpose"] == "deposit"), None)
-    try:
-        hashed = hashlib.sha256(bytes.fromhex(given)).hexdigest()
-    except ValueError:
-        raise BadInput("The header X-Payment-Preimage must be 64 hex digits.") from None
     settled = deposit is not None and deposit["state"] == InvoiceState.SETTLED
     return settled and hmac.compare_digest(hashed, (deposit or {})["payment_hash"])
 
@@ -214,7 +221,7 @@ async def _status(request: Request, house: House, row: Row) -> dict[str, Any]:
         "expiresAt": moment(row["expires_at"]),
     }
     is_holder = await _is_holder(request, house, row)
-    if is_holder and state in (SessionState.ACTIVE, SessionState.PAUSED):
+    if is_holder and state is not SessionState.AWAITING_PAYMENT:  # once over, it claims the rest
         shape["macaroon"] = await house.parts.credentials.session_macaroon(session_id, row["nonce"])
     for invoice in await sessions.open_invoices(house.parts.db, session_id):
         if invoice["state"] == InvoiceState.OPEN:

@@ -1,34 +1,66 @@
-"""Measures Boltwork beside a ceiling, in one run on one machine: `scripts/bench/run [--seconds N]
-[--json FILE]`. A target that is missed is told, and is no failure: the exit code is 0.
+"""Measures Boltwork beside its ceilings and peers, in one run on one machine:
+`scripts/bench/run [--only NAME…] [--seconds N] [--quick] [--json FILE]`. A target that is missed is
+told, and is no failure: the exit code is 0.
 """
 
 import argparse
+import dataclasses
 import json
+import sys
 import tempfile
 from pathlib import Path
+from time import monotonic
 
-from . import polls
-from .slices import Row, compare
-from .stand import Stand
+from . import creates, debits, growth, jobs, macaroons, paid, polls, starts, streams
+from .rows import Failed, Row
+from .slices import QUICK, Pace
+from .stand import Broken, Stand
 from .table import as_json, show
+
+FAMILIES = {
+    "poll": polls.rows,
+    "create": creates.rows,
+    "paid": paid.rows,
+    "debit": debits.rows,
+    "macaroon": macaroons.rows,
+    "growth": growth.rows,
+    "jobs": jobs.rows,
+    "stream": streams.rows,
+    "start": starts.rows,
+}
 
 
 def main() -> None:
-    """Measure every row, print the table and, if asked, write it as JSON."""
+    """Measure what is asked for, print the table and, if asked, write it as JSON."""
     options = _options()
+    pace = QUICK if options.quick else Pace()
+    if options.seconds:
+        pace = dataclasses.replace(pace, seconds=options.seconds)
     rows: list[Row] = []
+    failed: list[Failed] = []
     with tempfile.TemporaryDirectory(prefix="boltwork-bench-") as folder:
         Path(folder).chmod(0o711)  # as root, Postgres is another user and must get in
         with Stand(Path(folder)) as stand:
-            rows += [compare(pair, stand, options.seconds) for pair in polls.pairs(stand)]
-    show(rows)
+            for family in options.only or FAMILIES:
+                began = monotonic()
+                try:
+                    with stand.apart():
+                        rows += FAMILIES[family](stand, pace)
+                except Broken as broken:
+                    failed.append(Failed(family, str(broken)))
+                print(f"{family}: {monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    show(rows, failed)
     if options.json:
-        options.json.write_text(json.dumps(as_json(rows), indent=2) + "\n")
+        options.json.write_text(json.dumps(as_json(rows, failed, pace), indent=2) + "\n")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/bench/run", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=24, help="load for each row (24)")
+    parser.add_argument(
+        "--only", nargs="+", choices=FAMILIES, metavar="NAME", help=f"of {', '.join(FAMILIES)}"
+    )
+    parser.add_argument("--seconds", type=float, help="load for each row (24; 1.2 with --quick)")
+    parser.add_argument("--quick", action="store_true", help="every row for a moment")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     return parser.parse_args()
 

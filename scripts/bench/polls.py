@@ -1,4 +1,4 @@
-"""The poll: a complete job with its quote, ledger and refund, asked for again and again unchanged.
+"""The poll: what is complete, with its quote, ledger and refund, asked for again and again.
 
 Ours and the ceiling read one row among as many others, by primary key, and answer as many bytes.
 """
@@ -12,52 +12,68 @@ from rich.console import Console
 from app.client import Client
 from app.purchase import Purchase
 
-from .slices import Pair, Target
-from .stand import Stand
+from .prepaid import opened
+from .rows import Row, Want
+from .slices import Pace, Pair, closed, compare
+from .stand import Server, Stand
 
-RATE_TARGET = 0.7
 OTHERS = 10_000  # jobs beside the one that is polled, so that Postgres plans as it does in earnest
 CEILING_ID = "c" * 32
+WANTS = (Want("rate", least=0.8), Want("cpu", most=1.25))
 
 _FILL = """
 INSERT INTO job SELECT (jsonb_populate_record(j, jsonb_build_object('id', md5(n::text)))).*
-  FROM job j, generate_series(1, {others}) n;
+  FROM job j, generate_series(1, {others}) n WHERE j.session_id IS NULL;
 INSERT INTO invoice SELECT (jsonb_populate_record(i, jsonb_build_object(
        'id', md5(n::text) || ':' || i.purpose, 'job_id', md5(n::text), 'payment_hash',
        md5(n::text) || md5(n::text || i.purpose)))).*
-  FROM invoice i, generate_series(1, {others}) n;
+  FROM invoice i, generate_series(1, {others}) n WHERE i.job_id IS NOT NULL;
 INSERT INTO payout SELECT (jsonb_populate_record(p, jsonb_build_object(
        'id', md5(n::text) || ':surplus', 'job_id', md5(n::text)))).*
   FROM payout p, generate_series(1, {others}) n;
+VACUUM ANALYZE job, invoice, payout
+"""
+_CEILING = """
+DROP TABLE IF EXISTS bench_ceiling;
 CREATE TABLE bench_ceiling (id text PRIMARY KEY, body text NOT NULL);
 INSERT INTO bench_ceiling
 SELECT md5(n::text), repeat('x', {size}) FROM generate_series(1, {others}) n;
 INSERT INTO bench_ceiling VALUES ('{ceiling_id}', repeat('x', {size}));
-VACUUM ANALYZE job, invoice, payout, bench_ceiling
+VACUUM ANALYZE bench_ceiling
 """
 
 
-def pairs(stand: Stand) -> list[Pair]:
-    """Start both servers, buy a job, and return what is to be compared."""
-    house, house_port = stand.server("house")
-    job_id, etag, size = asyncio.run(_bought(f"http://127.0.0.1:{house_port}"))
-    _fill(stand.database_url, size - len(f'{{"id":"{CEILING_ID}","body":""}}'))
-    bare, bare_port = stand.server("ceiling")
-    ceiling = Target(bare.pid, bare_port, _get(f"/{CEILING_ID}"))
+def rows(stand: Stand, pace: Pace) -> list[Row]:
+    """Buy a job, and poll it with and without its ETag; then a session's request."""
+    url = stand.database()
+    ours = stand.server("house", url)
+    job_id, etag, size = asyncio.run(bought(ours))
+    session = asyncio.run(opened(ours))
+    request_id, request_size = asyncio.run(session.asked())
+    run_script(url, _FILL, others=OTHERS)
+    bare = stand.server("ceiling", url)
+    ceiling = closed(bare, get(f"/{CEILING_ID}"))
     path = f"/api/jobs/{job_id}"
-    whole = Target(house.pid, house_port, _get(path))
-    same = Target(house.pid, house_port, _get(path, f"If-None-Match: {etag}\r\n"), 304)
-    return [
-        Pair("poll, 200 with the whole job", whole, ceiling, RATE_TARGET),
-        Pair("poll, 304 to If-None-Match", same, ceiling, RATE_TARGET),
+    whole = closed(ours, get(path))
+    same = closed(ours, get(path, f"If-None-Match: {etag}\r\n"), status=304)
+    _answer_as_much(url, size)
+    measured = [
+        compare(Pair("poll, 200 with the whole job", whole, ceiling, WANTS), stand, pace),
+        compare(Pair("poll, 304 to If-None-Match", same, ceiling, WANTS), stand, pace),
     ]
+    _answer_as_much(url, request_size)
+    asked = closed(ours, get(f"{session.path}/requests/{request_id}", session.header))
+    wants = (Want("rate"), Want("cpu", most=1.4))
+    pair = Pair("poll, a session's request by its macaroon", asked, ceiling, wants)
+    return [*measured, compare(pair, stand, pace)]
 
 
-async def _bought(url: str) -> tuple[str, str, int]:
+async def bought(server: Server) -> tuple[str, str, int]:
     """Buy a job and take its refund; return its id, its ETag and the size of its answer."""
+    url = f"http://127.0.0.1:{server[1]}"
     async with Client(url) as client:
-        bought = await Purchase(client, Console(quiet=True)).buy("Say what an invoice is.")
-    job_id = bought["jobId"]
+        job = await Purchase(client, Console(quiet=True)).buy("Say what an invoice is.")
+    job_id = job["jobId"]
     async with httpx2.AsyncClient(base_url=url) as http:
         answer = await http.get(f"/api/jobs/{job_id}")
     # Its refund is paid: nothing changes it any more.
@@ -65,12 +81,26 @@ async def _bought(url: str) -> tuple[str, str, int]:
     return job_id, answer.headers["etag"], len(answer.content)
 
 
-def _fill(database_url: str, size: int) -> None:
-    script = _FILL.format(others=OTHERS, size=size, ceiling_id=CEILING_ID)
+def run_script(database_url: str, script: str, **values: object) -> None:
+    """Run statements, each by itself."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        for statement in script.split(";\n"):
+        for statement in script.format(**values).split(";\n"):
             connection.execute(statement.encode())
 
 
-def _get(path: str, more: str = "") -> str:
+def _answer_as_much(database_url: str, size: int) -> None:
+    rest = size - len(f'{{"id":"{CEILING_ID}","body":""}}')
+    run_script(database_url, _CEILING, others=OTHERS, size=rest, ceiling_id=CEILING_ID)
+
+
+def get(path: str, more: str = "") -> str:
+    """Return a GET as it goes over the wire; `more` are header lines, each with its end."""
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n{more}\r\n"
+
+
+def post(path: str, more: str = "", body: str = "") -> str:
+    """Return a POST as it goes over the wire."""
+    length = f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n"
+    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}{length}\r\n{body}"
+
+

@@ -1,23 +1,18 @@
-"""One server process: Boltwork as `boltwork serve` runs it, or the ceiling it is held against.
+"""One server process: Boltwork as `boltwork serve` runs it, or a peer that it is held against.
 
-Both stand on the same Hypercorn, the same uvloop and the same settings (app/serving.py).
-The ceiling is the least that can answer from Postgres: a bare Starlette route, one indexed SELECT
-with psycopg, autocommit, prepared at once, and nothing else.
+All stand on the same Hypercorn, the same uvloop and the same settings (app/serving.py).
 """
 
 import asyncio
 import contextlib
-import gc
 import json
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-import psycopg
 import uvloop
-from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,12 +20,24 @@ from starlette.routing import Route
 
 from app import logs
 from app.agents.agent import Accepted, Result
-from app.main import build, make_parts
+from app.caller import holder
+from app.holding import from_session
+from app.house import House
+from app.main import build, make_parts, running, utc_now
+from app.parts import Parts
+from app.prepaid import standing
 from app.serving import listening
 from app.settings import Settings
+from app.wire import json_response
+from payments.rail import Settled
+from payments.stub import StubRail
+from pricing.money import Msat
 from pricing.rates import Usage
 
+from . import peers
+
 BTC_USD = 100_000
+HELD_MSAT, CHARGED_MSAT = 2_000, 1_000  # of a debit: what is set aside, and what it then costs
 
 
 class PromptAgent:
@@ -56,55 +63,82 @@ class PromptAgent:
         """Nothing to let go of."""
 
 
-def house(database_url: str, folder: Path) -> Starlette:
-    """Return Boltwork: the stub rail, an agent that takes no time, and every default."""
+class SilentRail(StubRail):
+    """The stub rail, whose channel is away: it tells of no payment, and must be asked."""
+
+    push_is_up = False  # type: ignore[assignment]
+
+    async def pushes(self) -> AsyncIterator[Settled | None]:
+        """Tell nothing."""
+        await asyncio.Event().wait()
+        yield None
+
+
+def _parts(order: dict[str, Any]) -> Parts:
+    """Return Boltwork's parts: an agent that takes no time, and every default but for these."""
     settings = Settings.model_validate(
         {
-            "BOLTWORK_DATA": folder,
+            "BOLTWORK_DATA": Path(order["folder"]),
             "BTC_PRICE_SOURCES": "",
             "BTC_PRICE_USD_FALLBACK": BTC_USD,
             "CREATES_PER_MINUTE": 0,  # one address asks for all
+            "CLAIMS_PER_MINUTE": 0,
+            "RECONCILE_S": 0,  # rows that were filled in by the million are in nobody's books
+            **order.get("settings", {}),
         }
     )
     logs.configure(settings.log_level)
-    return build(make_parts(settings, database_url, agent=PromptAgent()))
+    rail = None
+    if order.get("silent"):
+        settings.data.mkdir(parents=True)
+        rail = SilentRail(settings.data / "stub.sqlite3", utc_now)
+    return make_parts(settings, order["database_url"], rail=rail, agent=PromptAgent())
 
 
-def ceiling(database_url: str, folder: Path) -> Starlette:
-    """Return the application that does nothing but one SELECT."""
-    gc.freeze()  # what this file imports for the other server is none of its collector's business
-    pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
-        database_url,
-        min_size=2,
-        max_size=12,  # as many as Boltwork reads with
-        open=False,
-        kwargs={"autocommit": True, "prepare_threshold": 0},
-    )
+def house(order: dict[str, Any]) -> Starlette:
+    """Return Boltwork, with one more route: a debit and nothing else, as no route of ours is."""
+    app = build(_parts(order), worker=order.get("worker", True))
+    app.router.routes.append(Route("/bench/debit/{id}", debit, methods=["POST"]))
+    return app
 
-    async def show(request: Request) -> Response:
-        async with pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT id, body FROM bench_ceiling WHERE id = %s", (request.path_params["id"],)
-            )
-            row = await cursor.fetchone()
-        assert row is not None
-        return Response(orjson.dumps({"id": row[0], "body": row[1]}), media_type="application/json")
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with pool:
-            yield
+async def debit(request: Request) -> Response:
+    """Check a macaroon, set money of its session aside, and charge a part of it: what a call that
+    streams does before and after it, in two transactions.
+    """
+    house: House = request.app.state.house
+    session_id: str = request.path_params["id"]
+    shown = await holder(request, session_id, "gemini", partial(standing, house))
+    held_msat = Msat(HELD_MSAT)
+    async with from_session(house, session_id, shown.grant, "bench", held_msat) as held:
+        held.charge(CHARGED_MSAT)
+    return json_response({"charged": True})
 
-    return Starlette(routes=[Route("/{id}", show)], lifespan=lifespan)
+
+MAKERS = {
+    "house": house,
+    "ceiling": peers.ceiling,
+    "debits": peers.debits,
+    "streams": peers.streams,
+}
 
 
 async def serve(order: dict[str, Any]) -> None:
     """Serve until standard input ends."""
-    make = {"house": house, "ceiling": ceiling}[order["kind"]]
-    async with listening(make(order["database_url"], Path(order["folder"])), "127.0.0.1", 0) as url:
+    app = MAKERS[order["kind"]](order)
+    async with listening(app, "127.0.0.1", 0) as url:
         print(json.dumps({"port": int(url.rpartition(":")[2])}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
+async def work(order: dict[str, Any]) -> None:
+    """Keep promises, without HTTP, until standard input ends."""
+    async with running(_parts(order)):
+        print(json.dumps({"port": 0}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
 if __name__ == "__main__":
-    uvloop.run(serve(json.loads(sys.stdin.readline())))
+    with contextlib.suppress(asyncio.CancelledError):
+        first = json.loads(sys.stdin.readline())
+        uvloop.run(work(first) if first["kind"] == "worker" else serve(first))

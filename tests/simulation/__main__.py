@@ -68,9 +68,11 @@ def show(report: Report, took_s: float) -> None:
     """Print what a world came to."""
     print(
         f"seed {report.seed}: {report.steps} steps in {took_s:.1f} s,"
-        f" {report.steps / took_s:.0f} a second; no violation; history {report.history:08x}"
+        f" {report.steps / took_s:.0f} a second, {report.lasted} of its"
+        f" own; no violation; history {report.history:08x}"
     )
     print("  jobs: " + ", ".join(f"{n} {state}" for state, n in report.states.most_common()))
+    print("  sessions: " + ", ".join(f"{n} {what}" for what, n in report.sessions.most_common()))
     print("  sats: " + ", ".join(f"{n // 1_000} {what}" for what, n in report.sums.items()))
     faults = sum(n for fault, n in report.faults.items() if not fault.startswith(NO_FAULTS))
     print(f"  faults: {faults}, with crashes at {len(report.places)} places")

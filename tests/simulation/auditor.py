@@ -11,9 +11,10 @@ from psycopg.rows import dict_row
 
 from db.audit import audit
 from db.engine import Database
-from tests.simulation.buyers import FINAL, Buyer
-from tests.simulation.model import Model, Row, hold
+from tests.simulation.model import Model, hold
 from tests.simulation.node import Node
+from tests.simulation.payers import Payer
+from tests.simulation.rows import FINAL, Owner, Row
 
 _NEWS = "SELECT n, name, was, is_now FROM world.witnessed WHERE n > %s ORDER BY n"
 _TABLES = {
@@ -21,6 +22,10 @@ _TABLES = {
     "invoice": "id",
     "payout": "id",
     "payout_attempt": "payment_hash",
+    "session": "id",
+    "hold": "id",
+    "allowance": "link",
+    "free_day": "day",
 }
 
 
@@ -88,22 +93,16 @@ class Auditor:
         sums = await execute(
             "SELECT account, sum(amount)::bigint AS total FROM posting GROUP BY account"
         )
-        total = 0
+        total, posted = 0, model.ledger.posted
         for row in await sums.fetchall():
             total += row["total"]
-            hold(model.posted[row["account"]] == row["total"], 1, f"{row['account']} was changed")
+            hold(posted[row["account"]] == row["total"], 1, f"{row['account']} was changed")
         hold(total == 0, 1, f"the trial balance is off by {total}")
         for row in await (await execute("SELECT name, kind, balance FROM account")).fetchall():
             sign = 1 if row["kind"] in ("asset", "expense") else -1
-            recomputed = sign * model.posted[row["name"]]
+            recomputed = sign * posted[row["name"]]
             hold(row["balance"] == recomputed, 1, f"{row['name']} does not add up")
-        witnessed: dict[str, dict[str, Row]] = {name: {} for name in _TABLES}
-        for deal in model.deals.values():
-            witnessed["job"][deal.row["id"]] = deal.row
-            witnessed["invoice"].update(deal.invoices)
-            witnessed["payout"].update(deal.payouts)
-            for attempt in deal.attempts.values():
-                witnessed["payout_attempt"][attempt["payment_hash"]] = attempt
+        witnessed = self._witnessed()
         for table, key in _TABLES.items():
             cursor = await execute(f"SELECT to_jsonb(t) AS row FROM {table} t".encode())
             rows = {row["row"][key]: row["row"] for row in await cursor.fetchall()}
@@ -114,16 +113,32 @@ class Auditor:
             hold(known, finding.invariant, f"db.audit finds {finding.line}")
         self._compare_balance()
 
+    def _witnessed(self) -> dict[str, dict[str, Row]]:
+        model = self.model
+        rows: dict[str, dict[str, Row]] = {name: {} for name in _TABLES}
+        for owner in model.owners():
+            rows[owner.what][owner.row["id"]] = owner.row
+            rows["invoice"].update(owner.invoices)
+            rows["payout"].update(owner.payouts)
+            for attempt in owner.attempts.values():
+                rows["payout_attempt"][attempt["payment_hash"]] = attempt
+        rows["hold"].update(model.prepaid.free_holds)
+        rows["free_day"].update(model.prepaid.free_days)
+        for purse in model.prepaid.purses.values():
+            rows["hold"].update(purse.holds)
+            rows["allowance"].update(purse.allowances)
+        return rows
+
     def _compare_balance(self) -> None:
         unbooked_in = sum(
             invoice.received_msat or 0
             for invoice in self._node.invoices.values()
-            if not self.model.credited[invoice.payment_hash]
+            if not self.model.ledger.credited[invoice.payment_hash]
         )
         booked = {
             attempt["payment_hash"]
-            for deal in self.model.deals.values()
-            for attempt in deal.attempts.values()
+            for owner in self.model.owners()
+            for attempt in owner.attempts.values()
             if attempt["outcome"] == "settled"
         }
         unbooked_out = sum(
@@ -131,7 +146,7 @@ class Auditor:
             for payment_hash, sent in self._node.sent.items()
             if sent.settled and payment_hash not in booked
         )
-        books = self.model.kept["rail:lightning"]
+        books = self.model.ledger.kept["rail:lightning"]
         hold(
             self._node.balance_msat == books + unbooked_in - unbooked_out,
             3,
@@ -139,47 +154,55 @@ class Auditor:
             f" coming in and {unbooked_out} going out",
         )
 
-    def settle(self, buyers: list[Buyer]) -> dict[str, int]:
+    def settle(self, payers: list[Payer]) -> dict[str, int]:
         """Check, in calm weather, that all has ended; return where every sat went."""
         model, sums = self.model, {"paid": 0, "earned": 0, "refunded": 0, "claimable": 0}
         paid: dict[str, int] = {}
         for invoice in self._node.invoices.values():
-            job_id = invoice.key.partition(":")[0]
-            paid[job_id] = paid.get(job_id, 0) + (invoice.received_msat or 0)
-        shown = {buyer.job_id: buyer for buyer in buyers if buyer.job_id}
-        for job_id, deal in model.deals.items():
-            row = deal.row
-            hold(row["state"] in FINAL, 7, f"job {job_id} is still {row['state']}")
-            earned = row["eval_msat"] if deal.fee_earned else 0
-            earned += row["charge"]["total_msat"] if row["charge"] else 0
-            refunded = sum(
-                self._node.wallets.by_hash[attempt["payment_hash"]].received_msat
-                for attempt in deal.attempts.values()
-            )
-            hold(
-                all(payout["state"] != "in_flight" for payout in deal.payouts.values()),
-                7,
-                f"a payout of job {job_id} is in flight for ever",
-            )
-            claimable = sum(
-                payout["amount_msat"]
-                for payout in deal.payouts.values()
-                if payout["state"] == "owed"
-            )
-            hold(
-                paid.get(job_id, 0) == earned + refunded + claimable,
-                7,
-                f"for job {job_id} {paid.get(job_id, 0)} msat were paid, and {earned} are earned,"
-                f" {refunded} refunded, {claimable} claimable",
-            )
-            buyer = shown.get(job_id)
-            if buyer is not None:
-                seen = sum(buyer.owed) * 1_000
-                hold(seen == claimable, 7, f"{buyer.name} sees {seen} owed, and it is {claimable}")
-            sums["paid"] += paid.get(job_id, 0)
-            sums["earned"] += earned
-            sums["refunded"] += refunded
-            sums["claimable"] += claimable
+            owner_id = invoice.key.partition(":")[0]
+            paid[owner_id] = paid.get(owner_id, 0) + (invoice.received_msat or 0)
+        shown = {payer.owner_id: payer for payer in payers if payer.owner_id}
+        for deal in model.deals.values():
+            hold(deal.row["state"] in FINAL, 7, f"job {deal.row['id']} is still going on")
+            if not deal.row["session_id"]:
+                self._settle(deal, deal.earned_msat, paid, shown, sums)
+        for purse in model.prepaid.purses.values():
+            over = purse.row["state"] == "expired" and not purse.reserved_msat
+            hold(over, 7, f"session {purse.row['id']} is still going on")
+            self._settle(purse, purse.earned_msat, paid, shown, sums)
+        held = [name for name, row in model.prepaid.free_holds.items() if row["state"] == "held"]
+        hold(not held, 7, f"{held} are held for ever")
         left = {name for name, count in model.staged.items() if count and name not in model.lost}
         hold(not left, 8, f"promises are left over: {sorted(left)[:5]}")
         return sums
+
+    def _settle(
+        self,
+        owner: Owner,
+        earned: int,
+        paid: dict[str, int],
+        shown: dict[str, Payer],
+        sums: dict[str, int],
+    ) -> None:
+        owner_id, claimable = owner.row["id"], owner.claimable_msat
+        refunded = sum(
+            self._node.wallets.by_hash[attempt["payment_hash"]].received_msat
+            for attempt in owner.attempts.values()
+        )
+        in_flight = [p for p in owner.payouts.values() if p["state"] == "in_flight"]
+        hold(not in_flight, 7, f"a payout of {owner.what} {owner_id} is in flight for ever")
+        received = paid.get(owner_id, 0)
+        hold(
+            received == earned + refunded + claimable,
+            7,
+            f"for {owner.what} {owner_id} {received} msat were paid, and {earned} are earned,"
+            f" {refunded} refunded, {claimable} claimable",
+        )
+        payer = shown.get(owner_id)
+        if payer is not None:
+            seen = sum(payer.owed) * 1_000
+            hold(seen == claimable, 7, f"{payer.name} sees {seen} owed, and it is {claimable}")
+        sums["paid"] += received
+        sums["earned"] += earned
+        sums["refunded"] += refunded
+        sums["claimable"] += claimable

@@ -4,8 +4,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.simulation.buyers import FINAL, Buyer
+from tests.simulation.payers import Payer
 from tests.simulation.process import Process
+from tests.simulation.rows import FINAL
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -37,12 +38,12 @@ class Calm:
             world.node.tick()
             for process in world.processes:
                 await self._serve(process)
-            await self._come_for_money(world.crowd.active)
+            await self._come_for_money(world.active())
             if self._is_over():
-                await self._come_for_money(world.crowd.past)  # who left before it was noticed
+                await self._come_for_money(world.past())  # who left before it was noticed
                 if self._is_over():
                     break
-        for buyer in world.crowd.active + world.crowd.past:
+        for buyer in world.active() + world.past():
             await self._look_at(buyer)
         one = world.processes[0]
         world.start(one, LAST_REVIEW, partial(world.turn, one, LAST_REVIEW))
@@ -65,15 +66,15 @@ class Calm:
             world.start(process, "work", process.work)
             await self._finish()
 
-    async def _come_for_money(self, buyers: list[Buyer]) -> None:
+    async def _come_for_money(self, buyers: list[Payer]) -> None:
         for buyer in buyers:
             await self._look_at(buyer)
             if buyer.owed and not buyer.gives_up:
                 self._world.visit(self._world.processes[0], buyer, "claim")
         await self._finish()
 
-    async def _look_at(self, buyer: Buyer) -> None:
-        if buyer.job_id:
+    async def _look_at(self, buyer: Payer) -> None:
+        if buyer.owner_id:
             self._world.visit(self._world.processes[0], buyer, "poll")
             await self._finish()
 
@@ -88,12 +89,17 @@ class Calm:
     def _is_over(self) -> bool:
         model = self._world.auditor.model
         unbooked = any(
-            invoice.received_msat and not model.credited[invoice.payment_hash]
+            invoice.received_msat and not model.ledger.credited[invoice.payment_hash]
             for invoice in self._world.node.invoices.values()
         )
-        going_on = any(
-            deal.row["state"] not in FINAL
-            or any(payout["state"] == "in_flight" for payout in deal.payouts.values())
-            for deal in model.deals.values()
+        in_flight = any(
+            payout["state"] == "in_flight"
+            for owner in model.owners()
+            for payout in owner.payouts.values()
         )
-        return not (unbooked or going_on or +model.staged)
+        going_on = (
+            any(deal.row["state"] not in FINAL for deal in model.deals.values())
+            or any(purse.row["state"] != "expired" for purse in model.prepaid.purses.values())
+            or any(row["state"] == "held" for row in model.prepaid.free_holds.values())
+        )
+        return not (unbooked or in_flight or going_on or +model.staged)

@@ -35,7 +35,7 @@ END $$;
 """
 WITNESSED = (
     "job", "invoice", "payout", "payout_attempt", "account", "entry", "posting",
-    "procrastinate_jobs",
+    "procrastinate_jobs", "session", "hold", "allowance", "free_day",
 )  # fmt: skip
 SEARCH_PATH = "world,public,pg_catalog"
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from app.agents.agent import Accepted, Broke, Rejected, Result
+from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
 from pricing.oracle import Oracle, Source, WrongAnswer
 from pricing.rates import Usage
 from tests.simulation.clock import Clock
@@ -47,7 +47,9 @@ class SimulatedAgent:
         await self._gate("agent judge: after")
         return answer
 
-    async def work(self, request: str, max_output_tokens: int) -> Result | Broke:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """See Agent."""
         await self._begin("work")
         broke = self._broke()

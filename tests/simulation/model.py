@@ -4,99 +4,69 @@ It hears of every row that changed, in order, and knows what truly happened at t
 agents' heads. Whatever does not fit raises Violation.
 """
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from math import ceil
-from typing import Any
 
+from tests.simulation.clock import Clock
+from tests.simulation.ledger import Ledger
 from tests.simulation.minds import WORK_MODEL, SimulatedAgent, SimulatedOracle
 from tests.simulation.node import Node
+from tests.simulation.prepaid import Prepaid
+from tests.simulation.rows import (
+    ARCS,
+    FINAL,
+    INVOICE_ARCS,
+    PAYOUT_ARCS,
+    Deal,
+    Owner,
+    Purse,
+    Row,
+    Violation,
+    hold,
+)
+from tests.simulation.wishes import Wishes
 
-Row = dict[str, Any]
+__all__ = ["Model", "Violation", "hold"]
 
-JOB_ARCS = {
-    (None, "awaiting_eval_payment"),
-    ("awaiting_eval_payment", "evaluating"),
-    ("awaiting_eval_payment", "failed"),
-    ("evaluating", "rejected"),
-    ("evaluating", "awaiting_work_payment"),
-    ("evaluating", "failed"),
-    ("awaiting_work_payment", "executing"),
-    ("awaiting_work_payment", "failed"),
-    ("executing", "complete"),
-    ("executing", "failed"),
-}
-INVOICE_ARCS = {
-    (None, "wanted"),
-    ("wanted", "open"),
-    ("wanted", "expired"),
-    ("wanted", "canceled"),
-    ("open", "settled"),
-    ("open", "expired"),
-    ("open", "canceled"),
-    ("expired", "settled"),
-    ("canceled", "settled"),
-}
-PAYOUT_ARCS = {(None, "owed"), ("owed", "in_flight"), ("in_flight", "owed"), ("in_flight", "paid")}
-FINAL = ("rejected", "complete", "failed")
 EARNED = ("rejected", "awaiting_work_payment")  # entered from evaluating, these keep the fee
+FIRM_EARNED = ("rejected", "complete")  # of a job at a firm price
 IN_DOLLARS, OUT_DOLLARS, INFRA_DOLLARS, MARGIN = 2, 10, Fraction(2, 1000), Fraction(20, 100)
-
-
-class Violation(AssertionError):
-    """An invariant of money.md does not hold."""
-
-
-def hold(condition: object, number: int, what: str) -> None:
-    """Raise Violation, with the number of the invariant, unless the condition holds."""
-    if not condition:
-        raise Violation(f"invariant {number}: {what}")
-
-
-@dataclass(eq=False)
-class Deal:
-    """One job, with all that belongs to it."""
-
-    row: Row
-    invoices: dict[str, Row] = field(default_factory=dict)
-    payouts: dict[str, Row] = field(default_factory=dict)
-    attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
-    fee_earned: bool = False
-
-    def lines(self, node: Node) -> list[str]:
-        """Return how all of it stands, and what the node knows of it, for a person."""
-        lines = [f"job {self.row['id']} is {self.row['state']}"]
-        for invoice in self.invoices.values():
-            lines.append(f"invoice {invoice['id']} is {invoice['state']}")
-        for payout in self.payouts.values():
-            lines.append(f"payout {payout['id']} is {payout['state']}: {payout['note']}")
-        for attempt in self.attempts.values():
-            facts = {name: attempt[name] for name in ("outcome", "called_at", "expires_at")}
-            lines.append(f"attempt {attempt['payout_id']} {attempt['number']}: {facts}")
-            lines.append(f"    at the node: {node.sent.get(attempt['payment_hash'])}")
-        return lines
+INSTRUCTION_TOKENS = 1_000  # what a request is priced for beside its own bytes
 
 
 class Model:
     """Every row as it was witnessed, and the sums that follow from them."""
 
-    def __init__(self, node: Node, agent: SimulatedAgent, oracle: SimulatedOracle) -> None:
+    def __init__(
+        self,
+        node: Node,
+        agent: SimulatedAgent,
+        oracle: SimulatedOracle,
+        wishes: Wishes,
+        clock: Clock,
+    ) -> None:
         self._node, self._agent, self._oracle = node, agent, oracle
+        self.ledger = Ledger()
+        self.prepaid = Prepaid(self.ledger, wishes, clock)
         self.deals: dict[str, Deal] = {}
-        self.kept: dict[str, int] = defaultdict(int)  # balances as the account rows have them
-        self.posted: dict[str, int] = defaultdict(int)  # what the postings add up to
-        self.kinds: dict[str, str] = {}
-        self.entries: dict[int, str] = {}
-        self.credited: Counter[str] = Counter()  # entries by payment_hash of an invoice
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
         self.waiting: Counter[str] = Counter()  # of them, those that nobody has taken yet
         self.lost: set[str] = set()  # promises that the world took away
         self.ever_lost: set[str] = set()
         self.touched: set[str] = set()
-        self._open_entries: dict[int, int] = defaultdict(int)
         self.received_msat = self.sent_msat = self.fees_msat = 0
         self.fee_income_msat = self.work_income_msat = 0
+
+    def owners(self) -> Iterator[Owner]:
+        """Yield every job and every session."""
+        return chain(self.deals.values(), self.prepaid.purses.values())
+
+    def owner(self, owner_id: str) -> Owner | None:
+        """Return a job or a session."""
+        return self.deals.get(owner_id) or self.prepaid.purses.get(owner_id)
 
     # ------------------------------------------------------------------ what is witnessed
 
@@ -114,6 +84,8 @@ class Model:
             self.deals[job_id] = Deal(now)
         deal = self.deals[job_id]
         deal.row = now
+        if now["session_id"]:
+            self.touched.add(self.prepaid.request(deal, was))
         if was is not None and before in FINAL:
             changed = {field for field in now if now[field] != was[field]}
             hold(
@@ -124,23 +96,44 @@ class Model:
             return
         if before == now["state"]:
             return
-        hold((before, now["state"]) in JOB_ARCS, 6, f"job {job_id}: {before} → {now['state']}")
+        arcs = ARCS[now["funding"]]
+        hold((before, now["state"]) in arcs, 6, f"job {job_id}: {before} → {now['state']}")
         told = was is None or now["version"] > was["version"]
         hold(told, 6, f"job {job_id} went to {now['state']}, and nobody was told")
-        if before == "evaluating" and now["state"] in EARNED:
+        if now["state"] in (FIRM_EARNED if deal.is_firm else EARNED) and before is not None:
             deal.fee_earned = True
             self.fee_income_msat += now["eval_msat"]
-        if now["state"] == "awaiting_work_payment":
-            self._check_quote(now)
+        if now["state"] == "awaiting_work_payment" or (was is None and deal.is_firm):
+            self._check_quote(deal)
         if now["state"] == "complete":
             self._check_charge(now)
             self.work_income_msat += now["charge"]["total_msat"]
 
+    def _session(self, was: Row | None, now: Row | None) -> None:
+        self.touched.add(self.prepaid.session(was, now))
+
+    def _hold(self, was: Row | None, now: Row | None) -> None:
+        if session_id := self.prepaid.hold(was, now):
+            self.touched.add(session_id)
+
+    def _allowance(self, was: Row | None, now: Row | None) -> None:
+        self.touched.add(self.prepaid.allowance(now))
+
+    def _free_day(self, was: Row | None, now: Row | None) -> None:
+        self.prepaid.free_day(now)
+
+    def _owner_of(self, row: Row) -> Owner:
+        owner_id = row["job_id"] or row["session_id"]
+        self.touched.add(owner_id)
+        owner = self.owner(owner_id)
+        hold(owner, 7, f"{row['id']} is nobody's")
+        assert owner is not None
+        return owner
+
     def _invoice(self, was: Row | None, now: Row | None) -> None:
         hold(now is not None, 7, "an invoice was deleted")
         assert now is not None
-        self.touched.add(now["job_id"])
-        self.deals[now["job_id"]].invoices[now["id"]] = now
+        self._owner_of(now).invoices[now["id"]] = now
         before = was["state"] if was else None
         if before == now["state"]:
             return
@@ -160,8 +153,7 @@ class Model:
     def _payout(self, was: Row | None, now: Row | None) -> None:
         hold(now is not None, 7, "a payout was deleted")
         assert now is not None
-        self.touched.add(now["job_id"])
-        self.deals[now["job_id"]].payouts[now["id"]] = now
+        self._owner_of(now).payouts[now["id"]] = now
         before = was["state"] if was else None
         if was is not None:
             hold(was["amount_msat"] == now["amount_msat"], 7, f"payout {now['id']} changed amount")
@@ -172,9 +164,11 @@ class Model:
     def _payout_attempt(self, was: Row | None, now: Row | None) -> None:
         hold(now is not None, 7, "an attempt was deleted")
         assert now is not None
-        payment_hash, job_id = now["payment_hash"], now["payout_id"].partition(":")[0]
-        self.touched.add(job_id)
-        self.deals[job_id].attempts[now["payout_id"], now["number"]] = now
+        payment_hash, owner_id = now["payment_hash"], now["payout_id"].partition(":")[0]
+        self.touched.add(owner_id)
+        owner = self.owner(owner_id)
+        assert owner is not None
+        owner.attempts[now["payout_id"], now["number"]] = now
         if was is None:
             to = self._node.wallets.by_hash.get(payment_hash)
             hold(to, 5, f"an attempt of {now['payout_id']} goes to no wallet that there is")
@@ -199,25 +193,13 @@ class Model:
             )
 
     def _account(self, was: Row | None, now: Row | None) -> None:
-        assert now is not None
-        hold(now["kind"] != "liability" or now["balance"] >= 0, 2, f"{now['name']} is negative")
-        self.kept[now["name"]] = now["balance"]
-        self.kinds[now["name"]] = now["kind"]
+        self.ledger.account(now)
 
     def _entry(self, was: Row | None, now: Row | None) -> None:
-        hold(was is None and now is not None, 1, "an entry was changed")
-        assert now is not None
-        self.entries[now["id"]] = now["key"]
-        first, _, rest = now["key"].partition(":")
-        if first == "invoice":
-            self.credited[rest.removesuffix(":settled")] += 1
+        self.ledger.entry(was, now)
 
     def _posting(self, was: Row | None, now: Row | None) -> None:
-        hold(was is None and now is not None, 1, "a posting was changed")
-        assert now is not None
-        self.posted[now["account"]] += now["amount"]
-        self._open_entries[now["entry_id"]] += now["amount"]
-        self.touched.add(now["account"].partition(":")[2].partition(":")[0])
+        self.touched.add(self.ledger.posting(was, now))
 
     def _procrastinate_jobs(self, was: Row | None, now: Row | None) -> None:
         name = (now or was or {})["lock"]
@@ -233,64 +215,65 @@ class Model:
 
     def check(self) -> None:
         """Check all that may have changed since the last time."""
-        for entry_id, total in self._open_entries.items():
-            hold(total == 0, 1, f"the entry {self.entries[entry_id]} is off by {total} msat")
-        self._open_entries.clear()
-        for job_id in sorted(self.touched):
-            if job_id in self.deals:
-                self._check_deal(self.deals[job_id])
+        self.ledger.check()
+        for owner_id in sorted(self.touched):
+            owner = self.owner(owner_id)
+            if isinstance(owner, Deal):
+                self._check_deal(owner)
+            elif isinstance(owner, Purse):
+                self._check_owner(owner)
+                self.prepaid.check_purse(owner)
         self.touched.clear()
-        self._is("revenue:eval", self.fee_income_msat)
-        self._is("revenue:work", self.work_income_msat)
-        self._is("expense:routing", self.fees_msat)
-        self._is("rail:lightning", self.received_msat - self.sent_msat - self.fees_msat)
+        self.prepaid.check()
+        work_income_msat = self.work_income_msat + self.prepaid.income_msat
+        is_ = self.ledger.holds
+        is_("revenue:eval", self.fee_income_msat)
+        is_("revenue:work", work_income_msat)
+        is_("expense:routing", self.fees_msat)
+        is_("rail:lightning", self.received_msat - self.sent_msat - self.fees_msat)
 
-    def _is(self, account: str, wanted_msat: int) -> None:
-        sign = 1 if self.kinds.get(account) in ("asset", "expense") else -1
-        kept, posted = self.kept[account], sign * self.posted[account]
-        hold(kept == posted, 1, f"{account}: kept {kept}, and its postings give {posted}")
-        hold(kept == wanted_msat, 3, f"{account} has {kept} msat, and should have {wanted_msat}")
+    def _check_owner(self, owner: Owner) -> None:
+        is_ = self.ledger.holds
+        for invoice in owner.invoices.values():
+            if invoice["state"] == "settled":
+                count = self.ledger.credited[invoice["payment_hash"]]
+                hold(count == 1, 5, f"{invoice['id']} was credited {count} times")
+        for payout in owner.payouts.values():
+            amount_msat, state = payout["amount_msat"], payout["state"]
+            is_(f"refund:{payout['id']}", amount_msat if state == "owed" else 0)
+            is_(f"sending:{payout['id']}", amount_msat if state == "in_flight" else 0)
+            self._check_attempts(owner, payout)
+        self._check_promises(owner)
 
     def _check_deal(self, deal: Deal) -> None:
-        job, job_id = deal.row, deal.row["id"]
-        rests = {
-            "evaluating": job["eval_msat"],
-            "executing": job["quote"]["total_msat"] if job["quote"] else 0,
-        }.get(job["state"], 0)
-        self._is(f"job:{job_id}", rests)
-        received = owed = 0
-        for invoice in deal.invoices.values():
-            if invoice["state"] == "settled":
-                received += invoice["received_msat"]
-                count = self.credited[invoice["payment_hash"]]
-                hold(count == 1, 5, f"{invoice['id']} was credited {count} times")
-        for payout in deal.payouts.values():
-            amount_msat, state = payout["amount_msat"], payout["state"]
-            owed += amount_msat
-            self._is(f"refund:{payout['id']}", amount_msat if state == "owed" else 0)
-            self._is(f"sending:{payout['id']}", amount_msat if state == "in_flight" else 0)
-            self._check_attempts(deal, payout)
-        earned = job["eval_msat"] if deal.fee_earned else 0
-        if job["charge"]:
-            earned += job["charge"]["total_msat"]
+        job, job_id, rests = deal.row, deal.row["id"], deal.rests_msat
+        self.ledger.holds(f"job:{job_id}", rests)
+        self._check_owner(deal)
+        if job["session_id"]:
+            hold(not deal.invoices and not deal.payouts, 7, f"the request {job_id} has its own")
+            return
         hold(
-            received == rests + earned + owed,
+            deal.received_msat == rests + deal.earned_msat + deal.owed_msat,
             6,
-            f"job {job_id} ({job['state']}) received {received}, and {rests} rest for it,"
-            f" {earned} are earned and {owed} owed or paid back",
+            f"job {job_id} ({job['state']}) received {deal.received_msat}, and {rests} rest for"
+            f" it, {deal.earned_msat} are earned and {deal.owed_msat} owed or paid back",
         )
         paid = [name for name, row in deal.invoices.items() if row["state"] == "settled"]
+        first, second = "eval", "work"
+        if deal.is_firm:
+            first = second = "ask"
+            asked_msat = deal.invoices[f"{job_id}:ask"]["amount_msat"]
+            hold(asked_msat == deal.prepaid_msat, 6, f"job {job_id} asks for {asked_msat}")
         if job["state"] in ("evaluating", "rejected", "awaiting_work_payment"):
-            hold(f"{job_id}:eval" in paid, 4, f"job {job_id} is {job['state']}, its fee unpaid")
+            hold(f"{job_id}:{first}" in paid, 4, f"job {job_id} is {job['state']}, its fee unpaid")
         if job["state"] in ("executing", "complete"):
-            hold(f"{job_id}:work" in paid, 4, f"job {job_id} is {job['state']}, its work unpaid")
+            hold(f"{job_id}:{second}" in paid, 4, f"job {job_id} is {job['state']}, unpaid")
         if job["state"].startswith("awaiting"):
-            purpose = job["state"].split("_")[1]
+            purpose = first if job["state"] == "awaiting_eval_payment" else second
             hold(f"{job_id}:{purpose}" not in paid, 4, f"job {job_id} waits for what was paid")
-        self._check_promises(deal)
 
-    def _check_attempts(self, deal: Deal, payout: Row) -> None:
-        tries = [a for (name, _), a in deal.attempts.items() if name == payout["id"]]
+    def _check_attempts(self, owner: Owner, payout: Row) -> None:
+        tries = [a for (name, _), a in owner.attempts.items() if name == payout["id"]]
         alive = [a for a in tries if a["outcome"] != "returned"]
         wanted = {"owed": 0, "in_flight": 1, "paid": 1}[payout["state"]]
         hold(
@@ -305,20 +288,20 @@ class Model:
             unsent = self._node.unsent.get(payment_hash, 0)
             hold(calls <= 1 + unsent, 5, f"{payout['id']} was handed to the rail {calls} times")
 
-    def _check_promises(self, deal: Deal) -> None:
-        job, job_id = deal.row, deal.row["id"]
+    def _check_promises(self, owner: Owner) -> None:
+        job, job_id = owner.row, owner.row["id"]
         wanted = set()
         if job["state"] == "evaluating":
             wanted.add(f"{job_id}:judge")
         if job["state"] == "executing":
             wanted.add(f"{job_id}:do")
-        for invoice in deal.invoices.values():
+        for invoice in owner.invoices.values():
             if invoice["state"] == "wanted":
                 wanted.add(invoice["id"])
-        for payout in deal.payouts.values():
+        for payout in owner.payouts.values():
             if payout["state"] == "owed" and payout["refund_to"] and payout["failures"] < 3:
                 wanted.add(f"{payout['id']}:fetch:{payout['failures']}")
-        for (payout_id, number), attempt in deal.attempts.items():
+        for (payout_id, number), attempt in owner.attempts.items():
             asked_again = attempt["check_at"] is not None
             if attempt["outcome"] == "live" and not asked_again:
                 wanted.add(f"{payout_id}:pay:{number}")
@@ -327,13 +310,19 @@ class Model:
             times = self.waiting[name]
             hold(times < 2, 8, f"the promise {name} is staged {times} times")
 
-    def _check_quote(self, job: Row) -> None:
+    def _check_quote(self, deal: Deal) -> None:
+        job = deal.row
         quote = job["quote"]
         tokens = quote["input_tokens"] * IN_DOLLARS + quote["max_output_tokens"] * OUT_DOLLARS
         self._check_price(job["id"], quote, tokens, quote["total_msat"], None)
         price = quote["price"]["microusd_per_btc"]
         honest = self._oracle.lowest <= price <= self._oracle.highest
         hold(honest, 6, f"job {job['id']} has a bitcoin price that no honest source named")
+        if deal.is_firm:
+            read = INSTRUCTION_TOKENS + len(job["request"].encode())
+            size = (quote["input_tokens"], quote["max_output_tokens"])
+            right = (read, self._agent.max_output_tokens)
+            hold(size == right, 6, f"job {job['id']} is priced for {size}, not {right}")
         limit = job["max_msat"]
         hold(limit is None or quote["total_msat"] <= limit, 6, f"job {job['id']} is over its limit")
 

@@ -6,13 +6,18 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.advance import Shell
+from app.advance import Outcome, Shell, Short, Spending
 from app.advance.writing import Owner
 from app.promises import Keeper
 from db.engine import Tx, execute
+from db.tables import Session
 from payments import rail
+from statemachine import entries
 from statemachine import job as law
+from statemachine.decision import Decision
+from statemachine.entries import Entry, Posting
 from statemachine.job import JobFacts
+from statemachine.session import SessionFacts
 from tests.simulation.process import Make
 
 
@@ -25,6 +30,40 @@ class ForgetfulShell(Shell):
         if isinstance(decision.facts, JobFacts) and decision.facts.charge is not None:
             decision = replace(decision, entries=())
         await super()._perform(tx, owner, decision, now, anew)
+
+
+class KeepingShell(Shell):
+    """Ends sessions, and keeps what was left of them."""
+
+    async def _perform(
+        self, tx: Tx, owner: Owner, decision: Any, now: datetime, anew: bool = False
+    ) -> None:
+        if isinstance(decision.facts, SessionFacts) and decision.owed:
+            [(owed, entry)] = zip(decision.owed, decision.entries, strict=True)
+            legs = (
+                Posting(entries.of_session(decision.facts.id), owed.amount_msat),
+                Posting(entries.REVENUE_WORK, -owed.amount_msat),
+            )
+            decision = replace(decision, entries=(Entry(entry.key, legs),), owed=())
+        await super()._perform(tx, owner, decision, now, anew)
+
+
+class ClingingShell(Shell):
+    """Ends requests, and lets go of nothing that was set aside for them."""
+
+    async def _releasing(
+        self, tx: Tx, row: Session, amount_msat: int, back_msat: int
+    ) -> Decision[SessionFacts]:
+        return await super()._releasing(tx, row, 0, back_msat)
+
+
+class GenerousShell(Shell):
+    """Sets money aside, and looks at no credential's budget."""
+
+    async def _reserve(
+        self, tx: Tx, session_id: str, spending: Spending, amount_msat: int, now: datetime
+    ) -> Outcome | Short:
+        return await super()._reserve(tx, session_id, Spending(), amount_msat, now)
 
 
 class HastyKeeper(Keeper):
@@ -54,6 +93,9 @@ class HandyKeeper(Keeper):
 
 PLANTED = {
     "a charge without its entry": Make(shell=ForgetfulShell),
+    "a request that lets go of nothing": Make(shell=ClingingShell),
+    "a rest that is kept": Make(shell=KeepingShell),
+    "a budget that nobody looks at": Make(shell=GenerousShell),
     "a refund retried on Unknown": Make(keeper=HastyKeeper),
     "a state written outside advance": Make(keeper=HandyKeeper),
 }

@@ -12,11 +12,12 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from limits.aio.storage import MemoryStorage
 
 from app.advance import Terms
+from app.agents.chat import WorkerChat
 from app.credentials import Credentials
 from app.parts import Parts
 from app.settings import Settings
@@ -28,22 +29,26 @@ from payments.seal import Seal
 from pricing.money import Msat
 from pricing.rates import PUBLISHED, RateCard
 from tests.simulation.auditor import Auditor
-from tests.simulation.buyers import Buyer, Crowd
+from tests.simulation.buyers import Buyer, Buyers
 from tests.simulation.calm import LAST_REVIEW, REVIEW, TURNS, Calm
-from tests.simulation.clock import Clock
+from tests.simulation.clock import DAWN, Clock
 from tests.simulation.database import WorldConnector, WorldDatabase
 from tests.simulation.destinations import SimulatedDestinations
+from tests.simulation.holders import Holders
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
 from tests.simulation.model import Model, Violation, hold
 from tests.simulation.node import Node, Ours
+from tests.simulation.payers import Crowd, Payer
+from tests.simulation.prepaid import FREE_MSAT_A_DAY, MINIMUM_MSAT
 from tests.simulation.process import EXPECTED, MOST_KEPT, Make, PatientSignals, Process
 from tests.simulation.rail import SimulatedRail
 from tests.simulation.schedule import Actor, Life, Schedule, who
 from tests.simulation.wallet import Wallets
 from tests.simulation.weather import SEASON_STEPS, Weather
+from tests.simulation.wishes import Wishes
 
 PROCESSES = ("one", "two")
-MOST_BUYERS = 16
+MOST_PAYERS = 9  # of each kind, at once
 MOST_ACTORS = 10
 INVOICE_S = 3 * 3_600
 FREEZES_S = (60, 600, 3_600, 7_200, 14_400)
@@ -59,9 +64,11 @@ class Report:
     steps: int
     sums: dict[str, int]
     states: Counter[str]
+    sessions: Counter[str]
     faults: Counter[str]
     places: Counter[str]
     history: int  # two runs of one seed have the same
+    lasted: timedelta
 
 
 class World:
@@ -75,8 +82,12 @@ class World:
         self.schedule = Schedule()
         self.wallets = Wallets(self.dice)
         self.node = Node(self.clock, self.wallets)
-        self.crowd = Crowd(self.dice, self.weather, self.clock, self.node, self.wallets)
-        self.crowd.on_paid = self._tell_of
+        parts = (self.dice, self.weather, self.clock, self.node, self.wallets)
+        self.buyers, self.holders = Buyers(*parts), Holders(*parts)
+        self.holders.wishes, self.holders.gate = Wishes(), self.gate
+        self.crowds: tuple[Crowd[Any], ...] = (self.buyers, self.holders)
+        for crowd in self.crowds:
+            crowd.on_paid = self._tell_of
         self.rail = SimulatedRail(self.node, self.weather, self.dice, self.clock, self.gate)
         self.agent = SimulatedAgent(self.weather, self.dice, self.gate)
         self.oracle = SimulatedOracle(self.weather, self.dice, self.clock, self.gate)
@@ -86,7 +97,9 @@ class World:
         self.db = WorldDatabase(database_url, self.weather, self.gate)
         connector = WorldConnector(self.weather, self.gate, self._tell_time)
         self.outbox = Outbox(self.db, connector, self._pause)
-        self.auditor = Auditor(Model(self.node, self.agent, self.oracle), self.node)
+        self.auditor = Auditor(
+            Model(self.node, self.agent, self.oracle, self.holders.wishes, self.clock), self.node
+        )
         self.make = make or Make()
         self.processes: list[Process] = []
         self.pushes: list[tuple[int, Settled | None]] = []  # (the step it is due, what it says)
@@ -111,7 +124,7 @@ class World:
                 await self._step()
             await Calm(self).come()
             await self.auditor.recount()
-            sums = self.auditor.settle(self.crowd.past + self.crowd.active)
+            sums = self.auditor.settle(self.past() + self.active())
         except Violation as wrong:
             self._fail(wrong)
         finally:
@@ -121,17 +134,26 @@ class World:
             await self.oracle.close()
             await self.outbox.close()
             await self.db.close()
-        deals = self.auditor.model.deals.values()
-        states = Counter(deal.row["state"] for deal in deals)
-        counts = self.weather.counts
-        return Report(self.seed, self.steps, sums, states, counts, self.places, self.history)
+        model = self.auditor.model
+        return Report(
+            seed=self.seed,
+            steps=self.steps,
+            sums=sums,
+            states=Counter(deal.row["state"] for deal in model.deals.values()),
+            sessions=model.prepaid.seen,
+            faults=self.weather.counts,
+            places=self.places,
+            history=self.history,
+            lasted=self.clock.true - DAWN,
+        )
 
     def _fail(self, wrong: Violation) -> NoReturn:
         said = str(wrong)
         named = [word.strip(":,").partition(":")[0] for word in said.split()]
-        ids = [word for word in named if word in self.auditor.model.deals]
+        ids = [word for word in named if self.auditor.model.owner(word)]
         story = [line for line in self.trace if any(name[:6] in line for name in ids)]
-        rows = [line for name in ids for line in self.auditor.model.deals[name].lines(self.node)]
+        owners = [owner for name in ids if (owner := self.auditor.model.owner(name))]
+        rows = [line for owner in owners for line in owner.lines(self.node)]
         lines = [*rows, "-- its steps", *story[-40:], "-- last steps", *list(self.trace)[-25:]]
         raise Violation(
             f"seed {self.seed}, step {self.steps}: {said}\n  " + "\n  ".join(lines)
@@ -146,7 +168,8 @@ class World:
         self.clock.forward(milliseconds=self.dice.randrange(0, 400))
         self.node.tick()
         await self._happens()
-        self.crowd.leave()
+        for crowd in self.crowds:
+            crowd.leave()
         await self.auditor.look()
         if self.steps % RECOUNT_STEPS == 0:
             await self.auditor.recount()
@@ -267,7 +290,7 @@ class World:
             elif self.dice.random() < 0.45:
                 self._server(process)
             else:
-                self._buyer(process)
+                self._payer(process, self.dice.choice(self.crowds))
             if (len(self.schedule.actors), self.history) != (before, line):
                 return
 
@@ -294,33 +317,41 @@ class World:
         if turn == LAST_REVIEW:
             hold(review.rail.is_done, 3, review.rail.said)
 
-    def _buyer(self, process: Process) -> None:
-        crowd, dice = self.crowd, self.dice
+    def _payer(self, process: Process, crowd: Crowd[Any]) -> None:
         at_large = crowd.at_large()
-        free = [buyer for buyer in at_large if buyer.busy < 2]
-        if len(at_large) < MOST_BUYERS and dice.random() < 0.3:
+        free = [payer for payer in at_large if payer.busy < 2]
+        if len(at_large) < MOST_PAYERS and self.dice.random() < 0.3:
             free = [crowd.arrive()]
         if not free:
             return
-        buyer = dice.choice(free)
-        done = crowd.pay(buyer)
+        payer = self.dice.choice(free)
+        done = crowd.pay(payer)
         if done:
-            self.note(f"{buyer.name} {done} of {buyer.job_id[:6]}")
-        elif what := crowd.wish(buyer):
-            self.visit(process, buyer, what)
+            self.note(f"{payer.name} {done} of {payer.owner_id[:6]}")
+        elif what := crowd.wish(payer):
+            self.visit(process, payer, what)
 
-    def visit(self, process: Process, buyer: Buyer, what: str) -> None:
-        """Let a buyer go through one of our doors, at a process."""
-        visit = getattr(self.crowd, what)
+    def active(self) -> list[Payer]:
+        """Return everybody who may still want something."""
+        return [payer for crowd in self.crowds for payer in crowd.active]
+
+    def past(self) -> list[Payer]:
+        """Return everybody who has left."""
+        return [payer for crowd in self.crowds for payer in crowd.past]
+
+    def visit(self, process: Process, payer: Payer, what: str) -> None:
+        """Let somebody go through one of our doors, at a process."""
+        crowd = self.buyers if isinstance(payer, Buyer) else self.holders
+        visit = getattr(crowd, what)
 
         async def visiting() -> None:
-            buyer.busy += 1
+            payer.busy += 1
             try:
-                await visit(buyer, process)
+                await visit(payer, process)
             finally:
-                buyer.busy -= 1
+                payer.busy -= 1
 
-        self.start(process, f"{buyer.name} {what} {buyer.job_id[:6]}", visiting)
+        self.start(process, f"{payer.name} {what} {payer.owner_id[:6]}", visiting)
 
     def start(self, process: Process, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Let something begin in a process."""
@@ -328,7 +359,12 @@ class World:
 
     def _born(self, name: str) -> Process:
         settings = {"BOLTWORK_DATA": Path("nowhere"), "INVOICE_EXPIRY_S": INVOICE_S}
-        shell = self.make.shell(self.outbox, Terms(eval_invoice_s=INVOICE_S))
+        terms = Terms(
+            eval_invoice_s=INVOICE_S,
+            session_minimum_msat=MINIMUM_MSAT,
+            free_msat_a_day=FREE_MSAT_A_DAY,
+        )
+        shell = self.make.shell(self.outbox, terms)
         parts = Parts(
             settings=Settings.model_validate(settings),
             db=self.db,
@@ -337,6 +373,7 @@ class World:
             shell=shell,
             rail=self.rail,
             agent=self.agent,
+            chat=WorkerChat(self.agent, 1_000),  # holders here hear their answers elsewhere
             oracle=self.oracle,
             destinations=self.destinations,
             card=RateCard(PUBLISHED, 2_000, 20),

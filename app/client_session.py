@@ -1,0 +1,143 @@
+"""A session for programs: a deposit paid once, many requests, and smaller macaroons of it.
+
+    session = await open_session(client, 500, wallet)
+    answer = await session.request("Say hello.")
+    helper = session.narrowed(budget_sats=50, endpoints=["request"])   # nobody is asked
+
+Whoever holds the macaroon spends: it is in no text form of anything here.
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from app.client import Answered, Client, Invoice, Refused, new_key, without_none
+from app.wallets.wallet import NotPaid, Wallet, due
+from payments.grant import caveats_for
+from payments.macaroon import Invalid, narrow, read
+from payments.rail import Settled
+from payments.session_macaroon import named_by
+
+
+class BadMacaroon(ValueError):
+    """That is not the macaroon of a session, or it can't be narrowed so."""
+
+
+class Session:
+    """One session, seen by whoever holds this macaroon of it."""
+
+    def __init__(self, client: Client, macaroon: str) -> None:
+        held = read(macaroon)
+        if isinstance(held, Invalid):
+            raise BadMacaroon(held.reason)
+        named = named_by(held)
+        if isinstance(named, Invalid):
+            raise BadMacaroon(named.reason)
+        self.id = named.session_id
+        self.macaroon = macaroon
+        self._client = client
+
+    async def request(
+        self, text: str, max_sats: int | None = None, key: str | None = None
+    ) -> Answered:
+        """Have one request done and wait for it, however long it takes. Paid from the balance."""
+        answer = await self.submit(text, max_sats, key)
+        while "requestId" in answer and "debitedSats" not in answer:
+            answer = await self.follow(answer["requestId"])
+        return answer
+
+    async def submit(
+        self, text: str, max_sats: int | None = None, key: str | None = None
+    ) -> Answered:
+        """Have one request begun; return it as it stands right then."""
+        told = await self._call(
+            "POST",
+            "/request",
+            json=without_none(request=text, maxSats=max_sats),
+            headers={"Idempotency-Key": key or new_key(), "Prefer": "respond-async"},
+        )
+        return cast(Answered, told)
+
+    async def follow(self, request_id: str, wait_s: int = 30) -> Answered:
+        """Wait for a request; return it as it stands then."""
+        path = f"/requests/{request_id}"
+        return cast(Answered, await self._call("GET", path, params={"wait": str(wait_s)}))
+
+    async def status(self) -> dict[str, Any]:
+        """Return the balance, and what belongs to the session's state."""
+        return await self._call("GET", "")
+
+    async def top_up(self, amount_sats: int, wallet: Wallet, key: str | None = None) -> None:
+        """Pay more in. Raises NotPaid."""
+        headers = {"Idempotency-Key": key or new_key()}
+        told = await self._call("POST", "/topup", json={"amount_sats": amount_sats}, headers=headers)
+        await _pay(wallet, told["topup"])
+
+    async def close(self, refund_to: str | None = None) -> dict[str, Any]:
+        """End it. What is left is owed back, and goes to `refund_to` where that is given."""
+        body = without_none(refundTo=refund_to)
+        return await self._call("POST", "/close", json=body, repeatable=True)
+
+    async def refund(self, bolt11: str) -> dict[str, Any]:
+        """Take what is owed back with an invoice of just that amount."""
+        return await self._call("POST", "/refund", json={"invoice": bolt11})
+
+    def narrowed(
+        self,
+        *,
+        expires_at: int | None = None,
+        max_sats: int | None = None,
+        budget_sats: int | None = None,
+        tools: Iterable[str] | None = None,
+        endpoints: Iterable[str] | None = None,
+    ) -> "Session":
+        """Return the session as a smaller macaroon opens it, to be handed on. Nobody is asked."""
+        try:
+            caveats = caveats_for(
+                expires_at=expires_at,
+                max_sats=max_sats,
+                budget_sats=budget_sats,
+                tools=tools,
+                endpoints=endpoints,
+                child=None if budget_sats is None else new_key()[:8],  # each has its own budget
+            )
+        except ValueError as wrong:
+            raise BadMacaroon(str(wrong)) from wrong
+        smaller = narrow(self.macaroon, caveats)
+        if isinstance(smaller, Invalid):
+            raise BadMacaroon(smaller.reason)
+        return Session(self._client, smaller)
+
+    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.macaroon}", **options.pop("headers", {})}
+        path = f"/api/sessions/{self.id}{path}"
+        return await self._client.call(method, path, headers=headers, **options)
+
+
+async def open_session(
+    client: Client, amount_sats: int, wallet: Wallet, refund_to: str | None = None
+) -> Session:
+    """Open a session and pay its deposit. Raises NotPaid, which names the session."""
+    made = await client.call(
+        "POST",
+        "/api/sessions",
+        json=without_none(amount_sats=amount_sats, refundTo=refund_to),
+        headers={"Idempotency-Key": new_key()},
+    )
+    session_id = made["sessionId"]
+    paid = await _pay(wallet, made["invoice"])
+    proof = {"X-Payment-Preimage": paid.preimage}
+    while True:
+        shown = await client.call(
+            "GET", f"/api/sessions/{session_id}", params={"wait": "30"}, headers=proof
+        )
+        if "macaroon" in shown:
+            return Session(client, shown["macaroon"])
+        if shown["state"] != "awaiting_payment":
+            raise Refused(410, {"error": f"The session {session_id} is {shown['state']}."})
+
+
+async def _pay(wallet: Wallet, invoice: Invoice) -> Settled:
+    outcome = await wallet.pay(due(invoice))
+    if not isinstance(outcome, Settled):
+        raise NotPaid(outcome)
+    return outcome

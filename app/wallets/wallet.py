@@ -1,0 +1,65 @@
+"""What a buyer's wallet can do, and what it can answer: the outcomes of a rail.
+
+An invoice is paid for what it says itself, never for what the JSON around it says; and a payment
+whose outcome is Unknown is looked up, not sent again.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from payments.bolt11 import BadInvoice, Invoice, decode
+from payments.rail import Outcome, Unavailable
+from pricing.money import MSAT_PER_SAT, sats_to_msat
+
+
+class Wallet(Protocol):
+    """A wallet that pays by itself, or shows a person what to pay."""
+
+    name: str
+    is_by_hand: bool  # a person pays: nobody can say when
+
+    async def pay(self, invoice: Invoice) -> Outcome:
+        """Pay an invoice. `Unsent` and `Failed` are certain; anything else may have happened."""
+        ...
+
+    async def look_up(self, invoice: Invoice) -> Outcome:
+        """Say what became of a payment. Absent: the wallet has not sent it."""
+        ...
+
+    async def make_invoice(self, amount_sats: int, memo: str) -> str | Unavailable:
+        """Make an invoice of this wallet's, to take something back with."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class NotPaid(Exception):
+    """The wallet did not say that it paid. `outcome` tells what it said."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(getattr(outcome, "reason", "the payment is under way"))
+        self.outcome = outcome
+
+
+class Overcharged(Exception):
+    """An invoice does not ask for what it was said to ask for. Nothing was paid."""
+
+
+def due(told: Mapping[str, Any]) -> Invoice:
+    """Return the invoice that the server told of, once it says just that. Raises Overcharged."""
+    try:
+        invoice = decode(str(told["paymentRequest"]))
+    except BadInvoice as bad:
+        raise Overcharged(f"The server's invoice can't be read: {bad}") from bad
+    sats = told["amountSats"]
+    if invoice.amount_msat is None or invoice.amount_msat != sats_to_msat(sats):
+        asked = "any amount" if invoice.amount_msat is None else sats_of(invoice)
+        raise Overcharged(f"The server speaks of {sats} sats, and its invoice asks for {asked}.")
+    return invoice
+
+
+def sats_of(invoice: Invoice) -> int:
+    """Return what an invoice asks for, in whole sats, rounded up."""
+    return -(-(invoice.amount_msat or 0) // MSAT_PER_SAT)

@@ -1,0 +1,37 @@
+"""The pages: what people see. Server-made HTML, one style sheet, one small script, no build step.
+
+Whatever a page does works without JavaScript, and nothing is asked of another host.
+"""
+
+from starlette.routing import BaseRoute, Route
+
+from app.web import assets, contract, demo, home, job, operator, operator_door, session
+
+PAGES: tuple[BaseRoute, ...] = (
+    Route("/", home.show),
+    Route("/estimate", home.estimate, methods=["POST"]),
+    Route("/demo", demo.show),
+    Route("/jobs", home.buy, methods=["POST"]),
+    Route("/jobs/{id}", job.show),
+    Route("/jobs/{id}/pay", job.pay, methods=["POST"]),
+    Route("/jobs/{id}/cancel", job.cancel, methods=["POST"]),
+    Route("/jobs/{id}/refund", job.refund, methods=["POST"]),
+    Route("/sessions", session.begin, methods=["POST"]),
+    Route("/sessions/{id}", session.show),
+    Route("/sessions/{id}/pay", session.pay, methods=["POST"]),
+    Route("/sessions/{id}/unlock", session.unlock, methods=["POST"]),
+    Route("/sessions/{id}/lock", session.lock, methods=["POST"]),
+    Route("/sessions/{id}/macaroon", session.macaroon, methods=["POST"]),
+    Route("/sessions/{id}/ask", session.ask, methods=["POST"]),
+    Route("/sessions/{id}/topup", session.topup, methods=["POST"]),
+    Route("/sessions/{id}/close", session.close, methods=["POST"]),
+    Route("/sessions/{id}/refund", session.refund, methods=["POST"]),
+    Route("/operator", operator.show),
+    Route("/operator/books", operator.books),
+    Route("/operator/login", operator_door.login, methods=["POST"]),
+    Route("/operator/logout", operator_door.logout, methods=["POST"]),
+    Route("/operator/payouts", operator.act, methods=["POST"]),
+    Route("/docs", contract.show),
+    Route("/static/{name}", assets.static),
+    Route("/favicon.ico", assets.favicon),
+)

@@ -1,0 +1,36 @@
+"""The demo as a page: one short answer for nothing, for whoever has no JavaScript."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import demo as api
+from app.errors import Refusal
+from app.house import House
+from app.query import parse_query
+from app.throttle import Rule
+from app.web import home
+from app.web.forms import check_origin
+from app.web.page import page, render
+from app.web.prose import prose
+from app.wire import BadInput
+
+
+@page
+async def show(request: Request) -> Response:
+    """GET /demo?request=…: what the agent makes of it, or why it declines."""
+    house: House = request.app.state.house
+    check_origin(request)  # a picture on another site must not use up its visitors' demos
+    given = {"request": request.query_params.get("request", "")}
+    try:
+        asked = parse_query(request, api.Demo)
+        if request.method == "HEAD":  # asks what a GET would say, and must cost nothing
+            return render(request, "demo.html", asked=asked.request, answer=None)
+        if not house.parts.settings.free_sats_per_day:
+            raise api.closed()
+        bill = await api.bill_of(house, asked.request)
+        await house.parts.throttle.count(request, Rule.DEMO)
+        said = await api.run(house, asked.request, bill)
+    except (BadInput, Refusal) as refused:
+        return await home.shown(request, given, refused)
+    answer = {"state": said["state"], "html": await prose(said["result"])}
+    return render(request, "demo.html", asked=asked.request, answer=answer)

@@ -1,0 +1,72 @@
+"""A form that was sent: read as strictly as a body of JSON, and only from a page of ours."""
+
+import hashlib
+import re
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from app.errors import Refusal
+from app.house import House
+from app.orders import Name
+from app.throttle import address
+from app.wire import BadInput, read_body
+
+MOST_FIELDS = 20
+_OURS = ("same-origin", "none")  # none: typed, or from a bookmark
+_KEY = re.compile("[0-9a-f]{32}")
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form, each once, without white space around them.
+
+    Refuses what another site's page sent (403), and what is no form (400).
+    """
+    check_origin(request)
+    body = await read_body(request)
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
+        )
+    except ValueError:
+        raise BadInput("This is not a form of this site.") from None
+    fields = {name: value.strip() for name, value in pairs}
+    if len(fields) < len(pairs):
+        raise BadInput("A field of this form is given twice.")
+    if any("\x00" in value for value in fields.values()):
+        raise BadInput("A field of this form holds what is not text.")
+    return fields
+
+
+def check_origin(request: Request) -> None:
+    """Refuse (403) what a browser says another site has sent.
+
+    Our own pages tell no referrer, so a browser calls their Origin `null`. Browsers say whose
+    page it was with Sec-Fetch-Site; those that don't are believed when they say nothing else. The
+    id in the path, or the token in the form, is what such a request must know.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        ours = site in _OURS
+    else:
+        origin = request.headers.get("origin", "null")
+        ours = origin == "null" or origin in _origins(request)
+    if not ours:
+        raise Refusal(403, "This was sent from a page of another site, so it was not done.")
+
+
+def _origins(request: Request) -> tuple[str, ...]:
+    house: House = request.app.state.house
+    host = request.headers.get("host", "")
+    named = house.parts.settings.public_url
+    return (f"http://{host}", f"https://{host}", *([named] if named else []))
+
+
+def name_in(request: Request, given: dict[str, str]) -> Name | None:
+    """Return what a form is called: sent twice as it is, it does one thing, and changed another."""
+    key = given.get("key", "")
+    if not _KEY.fullmatch(key):
+        return None
+    fields = sorted((name, value) for name, value in given.items() if name != "key")
+    said = hashlib.sha256(repr((request.url.path, fields)).encode()).hexdigest()
+    return Name(f"page:{address(request)}", f"{key}:{said[:32]}", said)

@@ -1,0 +1,148 @@
+"""What a job's page shows of a row, in the words of a person: prices, steps, and what is owed."""
+
+from typing import Any
+
+from starlette.requests import Request
+
+from app.house import House
+from app.links import base_url, withdraw_code
+from app.web import words
+from app.web.codes import code
+from app.web.prose import prose
+from db import jobs
+from db.engine import Row
+from pricing.quote import Quote
+from statemachine.invoice import InvoiceState
+from statemachine.job import JOB, Funding, JobState
+from statemachine.payout import MOST_FAILURES, PayoutState
+
+STEPS = {
+    Funding.INVOICES: ("Reading paid", "Read and priced", "Work paid", "Done"),
+    Funding.INVOICE: ("Paid", "Read", "Done"),
+    Funding.SESSION: ("Set aside", "Read", "Done"),
+}
+# How many steps are behind a job in each state.
+BEHIND = {
+    Funding.INVOICES: {
+        JobState.AWAITING_EVAL_PAYMENT: 0,
+        JobState.EVALUATING: 1,
+        JobState.REJECTED: 1,
+        JobState.AWAITING_WORK_PAYMENT: 2,
+        JobState.EXECUTING: 3,
+        JobState.COMPLETE: 4,
+    },
+    Funding.INVOICE: {
+        JobState.AWAITING_EVAL_PAYMENT: 0,
+        JobState.EVALUATING: 1,
+        JobState.REJECTED: 1,
+        JobState.EXECUTING: 2,
+        JobState.COMPLETE: 3,
+    },
+}
+BEHIND[Funding.SESSION] = BEHIND[Funding.INVOICE]
+WORKS = (JobState.EVALUATING, JobState.EXECUTING)  # we do; else the buyer is waited for
+RELOAD_S = 4
+RELOAD_SLOWLY_S = 15
+
+
+async def values(request: Request, row: Row) -> dict[str, Any]:
+    """Return what the template needs."""
+    house: House = request.app.state.house
+    state, funding = JobState(row["state"]), Funding(row["funding"])
+    headline, sentence = words.HEADLINES[state]
+    if state is JobState.AWAITING_EVAL_PAYMENT and funding is Funding.INVOICE:
+        headline, sentence = "Pay for the job", "One invoice pays for reading and work."
+    written = await jobs.get(house.parts.db, row["id"])
+    ended = JOB.final(state)
+    return {
+        "job_id": row["id"],
+        "version": row["version"],
+        "state": state.value,
+        "ended": ended,
+        "headline": headline,
+        "sentence": sentence,
+        "reload_s": 0 if ended else RELOAD_S if state in WORKS else RELOAD_SLOWLY_S,
+        "request_text": written["request"] if written else "",
+        "created_at": row["created_at"],
+        "completed_at": row["completed_at"],
+        "steps": _steps(row, state, funding),
+        "invoice": await _invoice(row),
+        "quote": Quote.from_json(row["quote"]) if row["quote"] else None,
+        "charge": row["charge"],
+        "eval_msat": row["eval_msat"],
+        "is_firm": funding is not Funding.INVOICES,
+        "session_id": row["session_id"],
+        "result": await prose(row["result"]) if row["result"] else None,
+        "reason": row["reason"],
+        "error": row["error"],
+        "refunds": await refunds(request, row["payouts"] or []),
+        "may_cancel": state
+        in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
+    }
+
+
+def _steps(row: Row, state: JobState, funding: Funding) -> list[tuple[str, str]]:
+    """Return the way of a job as (step, where it stands): done, now, stopped or next."""
+    names = STEPS[funding]
+    behind = BEHIND[funding].get(state)
+    if behind is None:  # it failed: how far it came shows in what is there
+        owed = {payout["reason"] for payout in row["payouts"] or []}
+        behind = len(names) - 1 if "not done" in owed else 1 if "not evaluated" in owed else 0
+        if not owed and row["quote"] and funding is Funding.INVOICES:
+            behind = 2
+    stopped = state in (JobState.FAILED, JobState.REJECTED)
+    return [
+        (name, "done" if at < behind else "next" if at > behind else "stop" if stopped else "now")
+        for at, name in enumerate(names)
+    ]
+
+
+async def _invoice(row: Row) -> dict[str, Any] | None:
+    """Return the invoice that a job waits for, if it does."""
+    for purpose in ("eval", "work"):
+        if row[f"{purpose}_state"] == InvoiceState.OPEN:
+            return await invoice(
+                row[f"{purpose}_bolt11"],
+                row[f"{purpose}_amount_msat"],
+                row[f"{purpose}_expires_at"],
+            )
+    return None
+
+
+async def invoice(bolt11: str, amount_msat: int, expires_at: Any) -> dict[str, Any]:
+    """Return an invoice as the checkout shows it."""
+    label = f"QR code of a Lightning invoice for {words.sats(amount_msat)} sats"
+    return {
+        "bolt11": bolt11,
+        "amount_msat": amount_msat,
+        "expires_at": expires_at,
+        "code": await code(bolt11, label),
+    }
+
+
+async def refunds(
+    request: Request, payouts: list[Any], *, may_fetch: bool = True
+) -> list[dict[str, Any]]:
+    """Return what is owed back, with a code to scan where a wallet can fetch it."""
+    owed = any(payout["state"] == PayoutState.OWED for payout in payouts)
+    base = base_url(request) if owed and may_fetch else None
+    shown = []
+    for payout in payouts:
+        state = PayoutState(payout["state"])
+        link = withdraw_code(base, payout["id"]) if base and state is PayoutState.OWED else None
+        label = f"QR code to withdraw {words.sats(payout['amount_msat'])} sats"
+        failed = payout["failures"] >= MOST_FAILURES
+        shown.append(
+            {
+                "which": payout["id"].partition(":")[2].replace(":", "-"),
+                "amount_msat": payout["amount_msat"],
+                "reason": payout["reason"],
+                "state": state.value,
+                "to": payout["refund_to"],
+                "goes": payout["refund_to"] is not None and not failed,
+                "note": payout["note"] if state is PayoutState.OWED else None,
+                "lnurl": link,
+                "code": await code(link, label) if link else None,
+            }
+        )
+    return shown

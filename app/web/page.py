@@ -1,0 +1,129 @@
+"""How a page is answered: a template, strict headers, and a page for whatever goes wrong.
+
+Nothing on a page comes from another host, and no script or style stands in the page itself.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import Refusal, on_bad_secret, on_database_away, on_fault
+from app.house import House
+from app.web import words
+from app.web.files import address
+from app.wire import BadInput
+from db.engine import DatabaseAway
+from payments.seal import BadSecret
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+TITLES = {
+    400: "That can’t be done",
+    401: "Not yet",
+    402: "There is not enough",
+    403: "Not allowed",
+    404: "There is nothing here",
+    409: "Not just now",
+    410: "It is over",
+    429: "Too many at once",
+    503: "Not just now",
+}
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters.update(words.FILTERS)
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """Return a page."""
+    house: House = request.app.state.house
+    shared = {
+        "asset": address,
+        "path": request.url.path,
+        "is_stub": house.parts.stub is not None,
+        "now": house.parts.clock(),
+    }
+    body = _TEMPLATES.get_template(template).render(**shared | values)
+    return Response(body, status, HEADERS, "text/html; charset=utf-8")
+
+
+def refused(request: Request, refusal: Refusal) -> Response:
+    """Return the page that says why a request is not served."""
+    answer = render(
+        request,
+        "refused.html",
+        refusal.status,
+        title=TITLES.get(refusal.status, "Something broke"),
+        sentence=refusal.sentence,
+        next_step=refusal.next_step,
+        request_id=request.scope.get("state", {}).get("request_id"),
+    )
+    answer.headers.update(refusal.headers)
+    return answer
+
+
+def page(handler: Handler) -> Handler:
+    """Have a handler's refusals and faults answered as pages."""
+
+    @wraps(handler)
+    async def shown(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Exception as error:
+            return refused(request, await _refusal(request, error))
+
+    return shown
+
+
+async def _refusal(request: Request, error: Exception) -> Refusal:
+    """Return what is said of an error; what is no refusal is logged, as anywhere."""
+    match error:
+        case Refusal():
+            return error
+        case BadInput():
+            return Refusal(error.status, str(error))
+        case DatabaseAway():
+            told = await on_database_away(request, error)
+        case BadSecret():
+            told = await on_bad_secret(request, error)
+        case _:
+            told = await on_fault(request, error)
+    said = orjson.loads(told.body)
+    after = {k: v for k, v in told.headers.items() if k == "retry-after"}
+    return Refusal(told.status_code, said["error"], said.get("next"), after)
+
+
+def see(path: str) -> Response:
+    """Return an answer that sends a browser on, with a GET."""
+    return Response(status_code=303, headers={**HEADERS, "Location": path})

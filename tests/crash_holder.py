@@ -1,0 +1,161 @@
+"""What the holder of a session does over HTTP, each step so that it may be done again.
+
+A key names each of them: sent again after a crash, it is the same request and the same invoice.
+"""
+
+import asyncio
+import re
+
+from tests.crash_buyer import FINAL, Buyer, Json
+
+HELD_S = 1_000  # longer than a call may be held
+IDLE_S = 25 * 3_600
+_OFFER = re.compile('L402 macaroon="([^"]+)"')
+
+
+async def opened(buyer: Buyer, sats: int = 3_000, **more: str) -> None:
+    """Open a session, pay its deposit, and hold its macaroon."""
+    body = {"amount_sats": sats, **more}
+    made = await buyer.send("/api/sessions", body, f"{buyer.key} session")
+    assert made.status_code == 201, made.text
+    session = made.json()
+    buyer.path = f"/api/sessions/{session['sessionId']}"
+    await buyer.pay(session["invoice"])
+    await buyer.until(lambda now: now["state"] != "awaiting_payment")
+    await hold_on(buyer)
+
+
+async def hold_on(buyer: Buyer) -> None:
+    """Take the macaroon of a session, where it is shown to us, in place of one that is not taken.
+
+    Whoever was not told before of the newest one still may ask for it.
+    """
+    shown = await buyer.call("GET", buyer.path)
+    if shown.status_code == 401:
+        buyer.headers.clear()
+        shown = await buyer.call("GET", buyer.path)
+    if "macaroon" in shown.json():
+        buyer.headers["Authorization"] = f"Bearer {shown.json()['macaroon']}"
+
+
+async def requested(buyer: Buyer, text: str, key: str) -> Json:
+    """Have a request done, and return what came of it."""
+    answer = await buyer.send(f"{buyer.path}/request", {"request": text}, f"{buyer.key} {key}")
+    assert answer.status_code in (200, 202), answer.text
+    said: Json = answer.json()
+    where = f"{buyer.path}/requests/{said['requestId']}"
+    for _ in range(200):
+        if said["state"] in FINAL:
+            return said
+        said = (await buyer.call("GET", where, params={"wait": "2"})).json()
+    raise AssertionError(f"the request stays {said['state']}")
+
+
+async def topped_up(buyer: Buyer, sats: int, key: str) -> None:
+    """Ask for a top-up, pay it, and wait until it is booked."""
+    answer = await buyer.send(f"{buyer.path}/topup", {"amount_sats": sats}, f"{buyer.key} {key}")
+    assert answer.status_code == 200, answer.text
+    invoice = answer.json()["topup"]
+    await buyer.pay(invoice)
+    await booked(buyer, invoice)
+
+
+async def booked(buyer: Buyer, invoice: Json) -> None:
+    """Wait until a payment is in the books."""
+    query = f"SELECT 1 FROM invoice WHERE bolt11 = '{invoice['paymentRequest']}'"
+    for _ in range(100):
+        if await buyer.books.ask(f"{query} AND settled_at IS NOT NULL"):
+            return
+        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
+        await asyncio.sleep(0.1)
+    raise AssertionError("a payment was never seen")
+
+
+async def closed(buyer: Buyer) -> None:
+    """Close the session, and take what is left of it."""
+    answer = await buyer.post("close")
+    assert answer.status_code == 200, answer.text
+    await all_ended(buyer)
+    await buyer.take_refunds()
+
+
+async def all_ended(buyer: Buyer) -> None:
+    """Wait until nothing runs any more; what a dead process held is let go of in time."""
+    queries = (
+        "SELECT 1 FROM hold WHERE state = 'held'",
+        f"SELECT 1 FROM job WHERE state NOT IN {FINAL}",
+    )
+    for turn in range(200):
+        running = [row for query in queries for row in await buyer.books.ask(query)]
+        if not running:
+            return
+        if turn == 10:
+            buyer.clock.forward(HELD_S)
+        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
+        await asyncio.sleep(0.1)
+    raise AssertionError("something is held for ever")
+
+
+async def left_alone(buyer: Buyer) -> None:
+    """Let so much time pass that the session is over, and take what is left of it."""
+    if "left alone" not in buyer.done:
+        buyer.done.add("left alone")
+        buyer.clock.forward(IDLE_S)
+    await buyer.until(lambda now: now["state"] == "expired")
+    await all_ended(buyer)
+    await buyer.take_refunds()
+
+
+async def conversed(buyer: Buyer) -> None:
+    """Hear an answer piece by piece; one that broke off is asked for under another name."""
+    made = await buyer.send(
+        "/api/gemini/conversations", {"title": "a talk"}, f"{buyer.key} conversation"
+    )
+    assert made.status_code == 201, made.text
+    path = f"/api/gemini/conversations/{made.json()['id']}"
+    for n in range(4):
+        key = f"{buyer.key} message {n}"
+        answer = await buyer.send(f"{path}/messages", {"content": "hello"}, key)
+        if answer.status_code == 200:
+            assert '"done":true' in answer.text, answer.text
+            break
+        assert answer.status_code == 409, answer.text
+    drawn = await buyer.call("POST", "/api/gemini/generate-image", json={"prompt": "a dot"})
+    assert drawn.status_code == 200, drawn.text
+    assert (await buyer.call("DELETE", path)).status_code in (204, 404)
+
+
+async def demonstrated(buyer: Buyer) -> None:
+    """Try it out, at the cost of the house."""
+    answer = await buyer.call("GET", "/api/demo", params={"request": "hello"})
+    assert answer.status_code in (200, 429), answer.text
+
+
+async def revoked(buyer: Buyer) -> None:
+    """Revoke a child, and then all of them for a new macaroon."""
+    shown = buyer.headers["Authorization"].removeprefix("Bearer ")
+    answer = await buyer.post("revoke", {"macaroon": shown})
+    assert answer.status_code in (200, 401), answer.text
+    await hold_on(buyer)
+
+
+async def asked(buyer: Buyer) -> None:
+    """Buy one job by the call, show the proof until it is done, and take what it did not need."""
+    body, key = {"request": "hello"}, f"{buyer.key} ask"
+    if "proof" not in buyer.preimages:
+        offer = await buyer.send("/api/ask", body, key)
+        assert offer.status_code == 402, offer.text
+        found = _OFFER.search(offer.headers["www-authenticate"])
+        assert found is not None
+        await buyer.pay(offer.json())
+        preimage = buyer.preimages[offer.json()["paymentRequest"]]
+        buyer.preimages["proof"] = f"L402 {found[1]}:{preimage}"
+    buyer.headers["Authorization"] = buyer.preimages["proof"]
+    for _ in range(100):
+        answer = await buyer.send("/api/ask?wait=2", body, key)
+        assert answer.status_code in (200, 202), answer.text
+        said = answer.json()
+        buyer.path = f"/api/jobs/{said['jobId']}"
+        if said["state"] in FINAL:
+            break
+    await buyer.take_refunds()

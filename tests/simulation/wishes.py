@@ -1,0 +1,24 @@
+"""What the holders of sessions truly asked for: what the auditor knows and our rows must not."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One request, as its sender meant it."""
+
+    session_id: str
+    most_msat: int | None  # of this one, whoever limited it
+    links: tuple[str, ...]  # of the credentials whose budgets it spends
+
+
+@dataclass
+class Wishes:
+    """Everything that anybody asked of a session."""
+
+    requests: dict[str, Wish] = field(default_factory=dict)  # by the request's own words
+    limits: dict[str, int] = field(default_factory=dict)  # msat, by a credential's link
+    closed: set[str] = field(default_factory=set)  # sessions that somebody wanted closed
+    # What a call was said to have cost, by the name of its hold.
+    costs: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))

@@ -1,0 +1,117 @@
+"""What conversations cost the house, what they are without a key, and the images they come with."""
+
+import base64
+from pathlib import Path
+
+from app.agents.agent import Agent
+from app.agents.anthropic import AnthropicAgent
+from db.audit import audit
+from tests.agent_fixtures import Embedded
+from tests.chat_fixtures import Talker, chatty_instance, talker
+from tests.contract import refused
+from tests.gemini_server import PIXEL, WHOLE, GeminiServer, Reply
+from tests.house_fixtures import Instance, instance_of
+from tests.scripted_agent import ScriptedAgent
+
+DRAW = "/api/gemini/generate-image"
+
+
+async def test_visitors_share_the_limit_of_the_demo(
+    database_url: str, tmp_path: Path, gemini_server: GeminiServer
+) -> None:
+    """Messages, images and demos of an address are counted together; looking is free."""
+    limit = {"DEMO_PER_HOUR": "3"}
+    async with (
+        chatty_instance(database_url, tmp_path, gemini_server, **limit) as instance,
+        talker(instance) as somebody,
+    ):
+        mine = await somebody.begin()
+        await somebody.say(mine, "hello")
+        assert (await somebody.http.post(DRAW, json={"prompt": "a cat"})).status_code == 200
+        assert (await somebody.http.get("/api/demo?request=hello")).status_code == 200
+        refused(await somebody.refused(mine, "hello"), 429)
+        refused(await somebody.http.post(DRAW, json={"prompt": "a cat"}), 429)
+        assert len(await somebody.said(mine)) == 2
+
+
+async def test_what_visitors_cost_is_the_houses_expense(
+    chatty: Instance, visitor: Talker, gemini_server: GeminiServer
+) -> None:
+    """Each answer and image is booked at cost, and the books stay whole."""
+    mine = await visitor.begin()
+    done = (await visitor.say(mine, "hello"))[-1]
+    await visitor.http.post(DRAW, json={"prompt": "a cat"})
+    # Two times 2,000 micro-USD of infrastructure, and 1,120 tokens at 60 USD a million.
+    row = await chatty.parts.db.read_one("SELECT used_msat FROM free_day")
+    assert row is not None
+    assert row["used_msat"] == (done["chargedSats"] + 70) * 1_000
+    assert done["chargedSats"] == 3
+    assert await audit(chatty.parts.db) == []
+
+
+async def test_nothing_is_given_away_where_the_house_gives_nothing(
+    database_url: str, tmp_path: Path, gemini_server: GeminiServer
+) -> None:
+    """Then visitors are told to use a session, and no model is asked."""
+    closed = {"FREE_SATS_PER_DAY": "0"}
+    async with (
+        chatty_instance(database_url, tmp_path, gemini_server, **closed) as instance,
+        talker(instance) as somebody,
+    ):
+        mine = await somebody.begin()
+        refused(await somebody.refused(mine, "hello"), 503, "Use a session")
+        refused(await somebody.http.post(DRAW, json={"prompt": "a cat"}), 503)
+    assert gemini_server.calls == []
+
+
+async def test_an_image_is_drawn(visitor: Talker, gemini_server: GeminiServer) -> None:
+    """It is answered in base64, with its type; a prompt that is declined is a 422."""
+    answer = await visitor.http.post(DRAW, json={"prompt": "a cat"})
+    assert answer.status_code == 200
+    assert answer.json()["mimeType"] == "image/png"
+    assert base64.b64decode(answer.json()["b64_json"]) == PIXEL
+    gemini_server.script(WHOLE, Reply(block="SAFETY"), Reply(status=500), Reply(image=None))
+    for status in (422, 503, 503):
+        refused(await visitor.http.post(DRAW, json={"prompt": "a cat"}), status)
+
+
+async def test_without_a_key_the_agent_converses_and_draws_nothing(
+    database_url: str, tmp_path: Path, embedded: Embedded
+) -> None:
+    """The embedded model streams text, whichever model is asked for; an image is a clear 503."""
+    model = "smollm2-135m-instruct"
+    agent = AnthropicAgent(embedded.client_key, embedded.url, model, model, max_output_tokens=24)
+    async with (
+        instance_of(database_url, tmp_path, agent=agent) as instance,
+        talker(instance) as somebody,
+    ):
+        mine = await somebody.begin()
+        *pieces, done = await somebody.say(mine, "Say hello.", model="gemini-3-flash-preview")
+        assert len(pieces) > 1 and done["model"] == model
+        assert done["inputTokens"] > 0 and done["outputTokens"] > 0
+        told = "".join(piece["content"] for piece in pieces)
+        assert (await somebody.said(mine))[1] == ("assistant", told)
+        refused(await somebody.http.post(DRAW, json={"prompt": "a cat"}), 503, "draws")
+
+
+class Mute:
+    """An agent of which only the work is known."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self.name, self.eval_model, self.work_model = agent.name, agent.eval_model, agent.work_model
+        self.max_output_tokens = agent.max_output_tokens
+        self.max_eval_output_tokens = agent.max_eval_output_tokens
+        self.judge, self.work = agent.judge, agent.work
+        self.healthy, self.close = agent.healthy, agent.close
+
+
+async def test_an_agent_that_cannot_converse_says_so(database_url: str, tmp_path: Path) -> None:
+    """Where no agent converses, a message is a 503, and is stored."""
+    async with (
+        instance_of(database_url, tmp_path, agent=Mute(ScriptedAgent())) as instance,
+        talker(instance) as somebody,
+    ):
+        mine = await somebody.begin()
+        refused(await somebody.refused(mine, "hello"), 503, "converses")
+        assert await somebody.said(mine) == [("user", "hello")]

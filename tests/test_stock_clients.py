@@ -1,0 +1,124 @@
+"""Other people's clients, as they come, buy from us; nothing of theirs or ours is changed for it."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.audit import audit
+from payments.lnbits import LnbitsRail
+from tests.house_fixtures import Instance, instance_of
+from tests.lnbits_server import LnbitsServer
+from tests.rail_fixtures import wall_clock
+from tests.scripted_agent import ScriptedAgent
+from tests.test_npm_macaroon import npm
+from tests.test_sessions import opened
+
+ROOT = Path(__file__).parents[1]
+RUNNERS = Path(__file__).parent / "stock_clients"
+ASKS = [{"method": "GET", "request": "what is rain?"}, {"method": "POST", "request": "and snow?"}]
+
+
+@pytest.fixture(scope="module")
+def clients() -> Path:
+    """The folder that they are installed in, made where it is not there yet."""
+    subprocess.run([ROOT / "scripts" / "clients"], check=True, timeout=110)
+    return ROOT / ".cache" / "clients"
+
+
+async def run(command: list[Path | str], asked: dict[str, Any], **environment: str) -> Any:
+    """Let a client buy, in a process of its own; return what it tells."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    told, trouble = await process.communicate(json.dumps(asked).encode())
+    assert process.returncode == 0, trouble.decode()
+    return json.loads(told)
+
+
+async def holds(instance: Instance, agent: ScriptedAgent, told: dict[str, Any]) -> None:
+    """Each ask was bought once, at its price, and its proof is good for the same job again."""
+    for ask, [first, again] in zip(ASKS, told["told"], strict=True):
+        assert first[0] == again[0] == 200, told
+        assert first[1]["result"] == f"done: {ask['request']}"
+        assert again[1]["jobId"] == first[1]["jobId"] and again[1]["result"] == first[1]["result"]
+        assert agent.calls["work", ask["request"]] == 1
+    assert told["spentSats"] == sum(first[1]["priceSats"] for first, _ in told["told"])
+    assert await audit(instance.parts.db) == []
+
+
+async def test_l402_requests_buys(
+    clients: Path, instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
+    """By GET and by POST; for another request at the same address it buys another job."""
+    command = [clients / "venv" / "bin" / "python", RUNNERS / "l402_requests_buys.py"]
+    told = await run(command, {"url": instance.url, "asks": ASKS})
+    await holds(instance, scripted_agent, told)
+
+
+async def test_lightning_tools_buys(
+    clients: Path, instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
+    """By GET and by POST, and its credentials are good for the same job again."""
+    command = ["node", RUNNERS / "lightning_tools_buys.cjs"]
+    modules = str(clients / "node_modules")
+    told = await run(command, {"url": instance.url, "asks": ASKS}, NODE_PATH=modules)
+    await holds(instance, scripted_agent, told)
+
+
+@pytest.fixture
+async def on_lnbits(
+    database_url: str, tmp_path: Path, lnbits: LnbitsServer, scripted_agent: ScriptedAgent
+) -> AsyncIterator[Instance]:
+    """An instance whose rail is a wallet of the real LNbits."""
+    rail = LnbitsRail(lnbits.url, lnbits.us.adminkey, network="bc", clock=wall_clock, timeout_s=10)
+    async with instance_of(database_url, tmp_path, rail=rail, agent=scripted_agent) as running:
+        yield running
+
+
+async def test_bolthub_buys_from_another_wallet_of_lnbits(
+    clients: Path, on_lnbits: Instance, lnbits: LnbitsServer, scripted_agent: ScriptedAgent
+) -> None:
+    """By GET and by POST; what it has paid is in our wallet."""
+    ours, theirs = await lnbits.balance_msat(lnbits.us), await lnbits.balance_msat(lnbits.buyer)
+    command = [clients / "venv" / "bin" / "python", RUNNERS / "bolthub_buys.py"]
+    wallet = {"url": lnbits.url, "key": lnbits.buyer.adminkey}
+    told = await run(command, {"url": on_lnbits.url, "lnbits": wallet, "asks": ASKS})
+    await holds(on_lnbits, scripted_agent, told)
+    spent_msat = told["spentSats"] * 1000
+    assert await lnbits.balance_msat(lnbits.us) == ours + spent_msat
+    assert await lnbits.balance_msat(lnbits.buyer) == theirs - spent_msat
+
+
+async def test_npm_macaroon_narrows_a_session(clients: Path, instance: Instance) -> None:
+    """What it hands out spends from the session up to its limits, and no further."""
+    session_id, holder = await opened(instance)
+    whole = holder["Authorization"].removeprefix("Bearer ")
+    small, helper = npm(
+        clients / "node_modules",
+        {"token": whole, "add": ["max_sats=10"]},
+        {"token": whole, "add": ["child=helper", "budget_sats=60"]},
+    )
+
+    async def ask(token: str) -> tuple[int, int]:
+        path, sent = f"/api/sessions/{session_id}/request", {"request": "hello"}
+        answer = await instance.post(path, sent, headers={"Authorization": f"Bearer {token}"})
+        return answer.status_code, answer.json().get("debitedSats", 0)
+
+    assert await ask(small) == (403, 0)  # it would cost more than ten
+    answers = [await ask(helper) for _ in range(9)]
+    codes, debits = [code for code, _ in answers], [sats for _, sats in answers]
+    assert codes == sorted(codes) and set(codes) == {200, 402}
+    assert 0 < sum(debits) <= 60
+    code, last = await ask(whole)
+    status = (await instance.http.get(f"/api/sessions/{session_id}", headers=holder)).json()
+    assert code == 200 and status["balanceSats"] == 2_000 - sum(debits) - last
+    assert await audit(instance.parts.db) == []
