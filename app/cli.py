@@ -1,116 +1,94 @@
-"""The command `boltwork`: serve, worker, migrate, doctor, ask, demo; the books beside it."""
+"""The command `boltwork`. What a command needs is imported when that command is run: so its help
+is quick, and a server has its Postgres started before the rest of it is there.
+"""
 
-import json
-import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Any, NamedTuple
 
-import httpx2
 import typer
-from rich.console import Console
-
-from app import books_cli, keys_cli, logs, macaroon_cli, serving
-from app import doctor as check_up
-from app.client import Client, Refused
-from app.main import build, make_parts
-from app.purchase import Purchase
-from app.settings import Settings
-from app.terminal import database, read_settings, run
-
-app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-app.add_typer(books_cli.app)
-app.add_typer(keys_cli.app)
-app.add_typer(macaroon_cli.app, name="macaroon")
-console = Console(highlight=False)
-
-DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."
-Request = Annotated[str, typer.Argument(help="what you want done")]
+from typer.core import TyperGroup
 
 
-@app.command()
-def serve(
-    worker: Annotated[bool, typer.Option(help="also keep promises in this process")] = True,
-) -> None:
-    """Serve HTTP, and keep promises, until Ctrl-C or SIGTERM."""
-    settings = read_settings()
-    logs.configure(settings.log_level)
-    with database(settings) as url:
-        run(serving.serve(settings, url, worker=worker))
+class Place(NamedTuple):
+    """Where a command is defined, and its help in the list of all."""
+
+    module: str
+    help: str
 
 
-@app.command()
-def worker() -> None:
-    """Keep promises without serving HTTP; as many of these as wanted share one Postgres."""
-    settings = read_settings()
-    logs.configure(settings.log_level)
-    with database(settings, shared=True) as url:
-        run(serving.work(settings, url))
+COMMANDS = {
+    "serve": Place("serve_cli", "Serve HTTP, and keep promises, until Ctrl-C or SIGTERM."),
+    "worker": Place(
+        "serve_cli",
+        "Keep promises without serving HTTP; as many of these as wanted share one Postgres.",
+    ),
+    "migrate": Place("serve_cli", "Bring the database to the tables of this version."),
+    "doctor": Place(
+        "serve_cli",
+        "Say what is wrong with this installation, and how to mend it. Exit code 1 if anything is.",
+    ),
+    "demo": Place(
+        "serve_cli",
+        "Start everything embedded, buy one job with the stub wallet, and show all of it.",
+    ),
+    "ask": Place(
+        "ask_cli",
+        "Buy a job of a running instance. Exit codes: 0 complete, 1 failed, 2 refused before"
+        " paying, 3 rejected by the agent, 4 not paid or not known, 5 no server.",
+    ),
+    "watch": Place(
+        "ask_cli",
+        "Follow a job to its end; with --wallet, go on with a purchase that was interrupted.",
+    ),
+    "ledger": Place(
+        "books_cli",
+        "Show every account that holds something, or the entries of one job. Amounts are msat.",
+    ),
+    "reconcile": Place(
+        "books_cli",
+        "Check the invariants of the books, and hold the rail's own balance against them.",
+    ),
+    "payouts": Place("books_cli", "Payouts that are not paid, and what can be done about them."),
+    "verify": Place(
+        "books_cli", "Check a receipt and print what it says. Exit code 1 when it is not genuine."
+    ),
+    "keys": Place("keys_cli", "The keys that macaroons and receipts are made with."),
+    "macaroon": Place("macaroon_cli", "See what a macaroon says, and make a smaller one of it."),
+}
 
 
-@app.command()
-def migrate() -> None:
-    """Bring the database to the tables of this version."""
-    with database(read_settings(), shared=True):
-        print("The database is current.")
+class Commands(TyperGroup):
+    """The list of commands, each of which is imported when it is the one that is meant."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return their names, in the order of the list."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return what stands for a command in help and in completions: its name and its help."""
+        place = COMMANDS.get(cmd_name)
+        return place and typer.core.TyperCommand(cmd_name, help=place.help)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command itself that is called, and what is left of the words."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else loaded(name), rest
 
 
-@app.command()
-def doctor() -> None:
-    """Say what is wrong with this installation, and how to mend it. Exit code 1 if anything is."""
-    settings = read_settings()
-    logs.configure("error")
-    with database(settings, shared=True) as url:
-        findings = run(check_up.examine(settings, url))
-    for finding in findings:
-        console.print(finding.line, style="green" if finding.well else "red", soft_wrap=True)
-    raise typer.Exit(0 if all(finding.well for finding in findings) else 1)
+def loaded(name: str) -> Any:
+    """Import a command and return it."""
+    made = typer.main.get_command(import_module(f"app.{COMMANDS[name].module}").app)
+    found = getattr(made, "commands", {}).get(name, made)
+    found.name = name
+    return found
 
 
-@app.command()
-def ask(
-    request: Request,
-    url: Annotated[str, typer.Option(envvar="BOLTWORK_URL")] = "http://127.0.0.1:8402",
-    max_sats: Annotated[int | None, typer.Option(help="most that the work may cost")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the job as JSON")] = False,
-) -> None:
-    """Buy a job of a running instance. Exit code 0 when it is complete, 1 otherwise."""
-    raise typer.Exit(run(_ask(url, request, max_sats, as_json)))
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-async def _ask(url: str, request: str, max_sats: int | None, as_json: bool) -> int:
-    out = Console(stderr=True, highlight=False) if as_json else console
-    try:
-        async with Client(url) as client:
-            job = await Purchase(client, out).buy(request, max_sats)
-            job = await client.show(job["jobId"])
-    except Refused as refused:
-        print(f"boltwork: {refused}", file=sys.stderr)
-        return 1
-    except httpx2.TransportError as error:
-        print(f"boltwork: {url} can't be reached ({type(error).__name__})", file=sys.stderr)
-        return 1
-    if as_json:
-        print(json.dumps(job))
-    return 0 if job["state"] == "complete" else 1
-
-
-@app.command()
-def demo(request: Annotated[str, typer.Argument()] = DEMO_REQUEST) -> None:
-    """Start everything embedded, buy one job with the stub wallet, and show all of it."""
-    settings = read_settings()
-    logs.configure("error")
-    with database(settings) as url:
-        raise typer.Exit(run(_demo(settings, url, request)))
-
-
-async def _demo(settings: Settings, database_url: str, request: str) -> int:
-    parts = make_parts(settings, database_url)
-    if parts.stub is None:
-        print("boltwork: the demo pays with the stub rail: unset LNBITS_URL.", file=sys.stderr)
-        return 2
-    async with serving.listening(build(parts), "127.0.0.1", 0) as url:
-        for line in serving.notes(settings):
-            console.print(line)
-        return await _ask(url, request, None, False)
+@app.callback()
+def boltwork() -> None:
+    """A marketplace for agent jobs, paid over Lightning: serve one, or buy from one."""
 
 
 def main() -> None:

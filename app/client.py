@@ -143,10 +143,11 @@ class Client:
         *,
         tries: int = 4,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
-        self._tries, self._pause = tries, pause
-        self._http = httpx2.AsyncClient(base_url=url, timeout=timeout_s)
+        self._tries, self.pause = tries, pause
+        self._http = httpx2.AsyncClient(base_url=url, timeout=timeout_s, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,24 +174,23 @@ class Client:
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
                 if last or not repeatable or not isinstance(error, httpx2.TransportError):
                     raise Away(self.url, type(error).__name__) from error
-                await self._pause(2.0**attempt / 8)
+                await self.pause(2.0**attempt / 8)
                 continue
             wait_s = _wait_s(answer, attempt, repeatable)
             if wait_s is None or last:
                 return self._read(answer)
-            await self._pause(wait_s)
+            await self.pause(wait_s)
         raise AssertionError("unreachable")
 
     def _read(self, answer: httpx2.Response) -> dict[str, Any]:
-        kind = answer.headers.get("content-type", "").partition(";")[0]
-        body: Any = {}
-        if kind in ("application/json", "application/problem+json", "application/jwk-set+json"):
-            try:
-                body = answer.json()
-            except ValueError:
-                body = None
+        try:
+            body: Any = answer.json()
+        except ValueError:
+            body = None
         if not answer.is_success:
-            raise Refused(answer.status_code, body if isinstance(body, dict) else {}, answer.headers)
+            raise Refused(
+                answer.status_code, body if isinstance(body, dict) else {}, answer.headers
+            )
         if not isinstance(body, dict):
             raise Away(self.url, "it answers with something else than JSON")
         return body
@@ -248,7 +248,7 @@ class Client:
                 if attempt == self._tries:
                     raise Away(self.url, type(error).__name__) from error
                 wait_s = 2.0**attempt / 8
-            await self._pause(wait_s)
+            await self.pause(wait_s)
         raise AssertionError("unreachable")
 
     async def cancel(self, job_id: str) -> Job:

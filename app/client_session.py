@@ -18,6 +18,9 @@ from payments.rail import Settled
 from payments.session_macaroon import named_by
 
 
+ARRIVES_AFTER = 12  # looks at the most: 13 s, after which it is on its way
+
+
 class BadMacaroon(ValueError):
     """That is not the macaroon of a session, or it can't be narrowed so."""
 
@@ -66,11 +69,21 @@ class Session:
         """Return the balance, and what belongs to the session's state."""
         return await self._call("GET", "")
 
-    async def top_up(self, amount_sats: int, wallet: Wallet, key: str | None = None) -> None:
-        """Pay more in. Raises NotPaid."""
+    async def top_up(
+        self, amount_sats: int, wallet: Wallet, key: str | None = None
+    ) -> dict[str, Any]:
+        """Pay more in; return the status once it is there. Raises NotPaid."""
         headers = {"Idempotency-Key": key or new_key()}
-        told = await self._call("POST", "/topup", json={"amount_sats": amount_sats}, headers=headers)
+        told = await self._call(
+            "POST", "/topup", json={"amount_sats": amount_sats}, headers=headers
+        )
         await _pay(wallet, told["topup"])
+        for attempt in range(ARRIVES_AFTER):
+            status = await self.status()
+            if "pendingTopup" not in status:
+                break
+            await self._client.pause(min(0.05 * 2**attempt, 2.0))
+        return status
 
     async def close(self, refund_to: str | None = None) -> dict[str, Any]:
         """End it. What is left is owed back, and goes to `refund_to` where that is given."""

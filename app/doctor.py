@@ -1,13 +1,56 @@
-"""Asks every part of an installation how it is; a finding that is bad says how to mend it."""
+"""Asks every part of an installation how it is. A finding that is not well says how to mend it.
 
+Nothing is changed, but for what every start does with an embedded Postgres; no secret is told.
+"""
+
+import asyncio
+import ipaddress
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+from rich.console import Console
+
+from app import logs, serving
+from app.client import Client, ClientError
 from app.key_rotation import check_secret
-from app.main import make_parts
-from app.parts import Parts
-from app.settings import Settings
-from db.engine import DatabaseAway
-from payments.seal import BadSecret
+from app.main import make_agent, make_card, make_chat, make_oracle, make_rail, utc_now
+from app.secret import FILE, operator_secrets
+from app.settings import Environment, Settings
+from app.terminal import run, settings_problems
+from app.throttle import make_storage
+from db.embedded import EmbeddedPostgresError
+from db.engine import Database, DatabaseAway, nowhere
+from db.migrate import newest, version
+from payments.public_http import is_public
+from payments.rail import Rail, Unavailable
+from payments.seal import BadSecret, Seal
+from pricing.money import sats_to_msat
+from pricing.oracle import Oracle, PriceUnavailable
+
+GIB = 2**30
+LITTLE_BYTES, TOO_LITTLE_BYTES = 2 * GIB, GIB // 4
+SKEW, WRONG_SKEW = timedelta(seconds=2), timedelta(seconds=30)
+OUR_FEW_S = 10.0
+
+
+class Level(StrEnum):
+    """How a part is: a warning is well enough to run on."""
+
+    OK = "ok"
+    WARN = "warn"
+    WRONG = "wrong"
+
+
+_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.WRONG: "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,58 +58,324 @@ class Finding:
     """One part, and how it is."""
 
     part: str
-    well: bool
+    level: Level
     said: str
     mend: str = ""
 
     @property
     def line(self) -> str:
         """The finding as a line of text."""
-        mark = "ok " if self.well else "BAD"
-        return f"{mark} {self.part}: {self.said}" + (f" -> {self.mend}" if self.mend else "")
-
-
-async def examine(settings: Settings, database_url: str) -> list[Finding]:
-    """Return what each part says of itself."""
-    parts = make_parts(settings, database_url)
-    findings = []
-    try:
-        await parts.db.open()
-        await parts.db.read_one("SELECT count(*) AS n FROM job")
-        findings.append(Finding("database", True, "answers, and its tables are current"))
-        findings.append(await _keys(parts))
-    except DatabaseAway as away:
-        findings.append(Finding("database", False, str(away), "check DATABASE_URL"))
-    finally:
-        await parts.db.close()
-    rail = await parts.rail.healthy()
-    said = rail.reason if rail else f"{parts.rail.name} answers"
-    findings.append(
-        Finding("rail", rail is None, said, "check LNBITS_URL and LNBITS_API_KEY" if rail else "")
-    )
-    price = await parts.oracle.price()
-    bad = not hasattr(price, "microusd_per_btc")
-    findings.append(
-        Finding(
-            "price",
-            not bad,
-            getattr(price, "reason", "") or getattr(price, "note", "") or "sources agree",
-            "check BTC_PRICE_SOURCES, or set BTC_PRICE_USD_FALLBACK" if bad else "",
+        return f"{self.level:5} {self.part}: {self.said}" + (
+            f" -> {self.mend}" if self.mend else ""
         )
-    )
-    agent = await parts.agent.healthy()
-    said = agent.reason if agent else f"{parts.agent.name} can be asked"
-    mend = "check ANTHROPIC_API_KEY, or run scripts/setup for the embedded model" if agent else ""
-    findings.append(Finding("agents", agent is None, said, mend))
-    await parts.rail.close()
-    await parts.agent.close()
-    await parts.oracle.close()
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The finding as JSON."""
+        told = {"part": self.part, "level": self.level.value, "said": self.said}
+        return told | ({"next": self.mend} if self.mend else {})
+
+
+def _ok(part: str, said: str) -> Finding:
+    return Finding(part, Level.OK, said)
+
+
+def _warn(part: str, said: str, mend: str) -> Finding:
+    return Finding(part, Level.WARN, said, mend)
+
+
+def _wrong(part: str, said: str, mend: str) -> Finding:
+    return Finding(part, Level.WRONG, said, mend)
+
+
+def is_wrong(findings: list[Finding]) -> bool:
+    """Say whether anything must be mended."""
+    return any(finding.level is Level.WRONG for finding in findings)
+
+
+def show(findings: list[Finding]) -> None:
+    """Print the findings, a line each."""
+    console = Console(highlight=False)
+    for finding in findings:
+        style = _STYLES[finding.level]
+        console.print(finding.line, style=style, soft_wrap=True, markup=False)
+    count = sum(finding.level is Level.WRONG for finding in findings)
+    print(f"{count} wrong." if count else "Nothing is wrong.")
+
+
+def examine() -> list[Finding]:
+    """Return what there is to say of the installation that the environment names."""
+    logs.configure("critical")
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        mend = "see Configuration in the README"
+        return [_wrong("settings", said, mend) for said in settings_problems(error)]
+    findings = [_environment(settings), *_disk(settings)]
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        return findings + list(run(_examine(settings, url, None)))
+    try:
+        with serving.database(settings, shared=True) as url:
+            return findings + list(run(_examine(settings, url, None)))
+    except (EmbeddedPostgresError, DatabaseAway) as broken:
+        nobody = "postgresql://nobody@127.0.0.1:9/none"
+        return findings + list(run(_examine(settings, nobody, str(broken))))
+
+
+async def _examine(settings: Settings, url: str, broken: str | None) -> list[Finding]:
+    groups = await asyncio.gather(
+        _database(settings, url, broken), _rail(settings), _price(settings), _agents(settings),
+        _door(settings),
+    )  # fmt: skip
+    return [finding for group in groups for finding in group]
+
+
+# ------------------------------------------------------------ this machine
+
+
+def _environment(settings: Settings) -> Finding:
+    if settings.env is Environment.PRODUCTION:
+        return _ok("environment", "production")
+    mend = "set BOLTWORK_ENV=production before real buyers come"
+    if settings.lnbits_url is None:
+        return _ok("environment", "development, on the stub rail: no real money moves")
+    return _warn("environment", "development, with real money", mend)
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    if settings.database_url is not None and settings.lnbits_url is not None:
+        return  # nothing of ours lies on this machine
+    place = settings.data.absolute()
+    while not place.exists():
+        place = place.parent
+    free_bytes = shutil.disk_usage(place).free
+    said = f"{free_bytes // 2**20:,} MiB are free for {settings.data}"
+    mend = "make room, or set BOLTWORK_DATA to a folder on a larger disk"
+    if free_bytes < TOO_LITTLE_BYTES:
+        yield _wrong("disk", said, mend)
+    elif free_bytes < LITTLE_BYTES:
+        yield _warn("disk", said, mend)
+    else:
+        yield _ok("disk", said)
+
+
+# ---------------------------------------------------------------- database
+
+
+async def _database(settings: Settings, url: str, broken: str | None) -> list[Finding]:
+    theirs = settings.database_url is not None
+    mend = "check DATABASE_URL" if theirs else "mend what it says, or set DATABASE_URL"
+    if broken is not None:
+        return [_wrong("database", broken, mend)]
+    try:
+        at = await asyncio.to_thread(version, url)
+    except DatabaseAway as away:
+        return [_wrong("database", str(away), mend)]
+    findings = [_ok("database", "answers" if theirs else "the embedded one answers")]
+    findings.append(_tables(at))
+    db = Database(url, 1, nowhere)
+    try:
+        await db.open()
+        findings.append(await _clock(db))
+        if at == newest():
+            findings += [await _secret(settings, db), await _limits(settings, db)]
+    except DatabaseAway as away:
+        findings.append(_wrong("database", str(away), mend))
+    finally:
+        await db.close()
     return findings
 
 
-async def _keys(parts: Parts) -> Finding:
+def _tables(at: str | None) -> Finding:
+    if at == newest():
+        return _ok("tables", f"are those of this version ({at})")
+    if at is not None and at > newest():
+        said = f"are of version {at}, and this program knows those up to {newest()}"
+        return _wrong("tables", said, "run the newer Boltwork that made them")
+    said = "are not made yet" if at is None else f"are of version {at}, and {newest()} is needed"
+    return _warn("tables", said, "run `boltwork migrate`; a start does it too")
+
+
+async def _clock(db: Database) -> Finding:
+    before = utc_now()
+    row = await db.read_one("SELECT clock_timestamp() AS now")
+    after = utc_now()
+    assert row is not None
+    skew = max(before - row["now"], row["now"] - after, timedelta(0))
+    said = f"differs by {skew.total_seconds():.1f} s from the database's"
+    mend = "run a time service (NTP) on both machines: prices and invoices expire by this clock"
+    if skew > WRONG_SKEW:
+        return _wrong("clock", said, mend)
+    return _warn("clock", said, mend) if skew > SKEW else _ok("clock", "agrees with the database's")
+
+
+async def _secret(settings: Settings, db: Database) -> Finding:
     try:
-        count = await check_secret(parts.db, parts.credentials.seal)
+        count = await check_secret(db, Seal(operator_secrets(settings)))
     except BadSecret as bad:
-        return Finding("keys", False, "the secret is not theirs", str(bad))
-    return Finding("keys", True, f"the secret opens all {count}" if count else "none is made yet")
+        return _wrong("secret", "does not open the keys in the database", str(bad))
+    said = f"opens all {count} keys" if count else "no key is made yet"
+    file = settings.data / FILE
+    if settings.secret is not None:
+        return _ok("secret", said)
+    if file.exists() and os.stat(file).st_mode & 0o077:
+        return _wrong("secret", f"{file} can be read by others", f"chmod 600 {file}")
+    return _ok("secret", f"{said}; it is the file {file}: back it up with the database")
+
+
+async def _limits(settings: Settings, db: Database) -> Finding:
+    storage = make_storage(settings, db, utc_now)
+    name = "Postgres" if settings.rate_limit_storage is None else "Redis"
+    try:
+        if await storage.check():
+            return _ok("limits", f"are counted in {name}")
+    except storage.base_exceptions:
+        pass
+    return _wrong("limits", f"{name} does not answer", "check RATE_LIMIT_STORAGE")
+
+
+# ------------------------------------------------------------------- money
+
+
+async def _rail(settings: Settings) -> list[Finding]:
+    mend = "check LNBITS_URL and LNBITS_API_KEY"
+    try:
+        rail = make_rail(settings, utc_now)
+    except (ValueError, OSError) as error:
+        return [_wrong("rail", str(error), mend)]
+    try:
+        trouble = await rail.healthy()
+        if trouble is not None:
+            return [_wrong("rail", trouble.reason, mend)]
+        findings = [_ok("rail", f"{rail.name} answers, and takes the key")]
+        if settings.lnbits_url is None:
+            said = "the stub: no real money moves"
+            return [_warn("rail", said, "set LNBITS_URL and LNBITS_API_KEY to earn")]
+        return [*findings, await _network(rail), await _who_reaches(settings.lnbits_url)]
+    finally:
+        await rail.close()
+
+
+async def _network(rail: Rail) -> Finding:
+    """Have an invoice made for one sat, which nobody is shown and which soon expires."""
+    key = f"doctor:{secrets.token_hex(8)}"
+    made = await rail.create_invoice(key, sats_to_msat(1), "boltwork doctor", 60)
+    if isinstance(made, Unavailable):
+        return _wrong("network", made.reason, "set LIGHTNING_NETWORK to that of your LNbits")
+    return _ok("network", f"invoices are for {rail.network}, as LIGHTNING_NETWORK says")
+
+
+async def _who_reaches(url: str) -> Finding:
+    """LNbits shows the preimage of a paid invoice to whoever asks: it must not be public."""
+    part, parts = "LNbits", urlsplit(url)
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except OSError:
+        return _warn(part, f"{parts.hostname} has no address", "check LNBITS_URL")
+    if not any(is_public(ipaddress.ip_address(str(each[4][0]).split("%")[0])) for each in found):
+        return _ok(part, "has a private address")
+    mend = "keep it private: a firewall, a VPN, or 127.0.0.1 beside Boltwork"
+    if parts.scheme != "https":
+        return _wrong(part, "its key goes over the public net unencrypted", mend)
+    return _warn(part, "has a public address: it shows preimages to whoever asks", mend)
+
+
+async def _price(settings: Settings) -> list[Finding]:
+    mend = "check BTC_PRICE_SOURCES, or set BTC_PRICE_USD_FALLBACK"
+    try:
+        make_card(settings)
+        oracle = make_oracle(settings, utc_now)
+    except ValueError as error:
+        return [_wrong("price", str(error), "check MODEL_PRICES and BTC_PRICE_SOURCES")]
+    try:
+        price = await oracle.price()
+        if isinstance(price, PriceUnavailable):
+            return [_wrong("price", f"{price.reason} {_silent(oracle)}".strip(), mend)]
+        if price.note:
+            return [_warn("price", f"{price.note} {_silent(oracle)}".strip(), mend)]
+        silent = _silent(oracle)
+        said = f"{len(price.sources)} sources agree: {', '.join(price.sources)}"
+        return [_warn("price", f"{said}. {silent}", mend) if silent else _ok("price", said)]
+    finally:
+        await oracle.close()
+
+
+def _silent(oracle: Oracle) -> str:
+    """Return which sources gave no price, and why."""
+    errors = [f"{each.name} ({each.error})" for each in oracle.status().sources if each.error]
+    return f"No price from {', '.join(errors)}." if errors else ""
+
+
+# ------------------------------------------------------------------ agents
+
+
+async def _agents(settings: Settings) -> list[Finding]:
+    try:
+        agent = make_agent(settings)
+        chat = make_chat(settings, agent)
+    except ValueError as error:
+        return [_wrong("agents", str(error), "check the settings of the models")]
+    try:
+        trouble = await agent.healthy()
+        if trouble is not None:
+            mend = "check ANTHROPIC_API_KEY, or run `scripts/setup weights` for the embedded model"
+            return [_wrong("agents", trouble.reason, mend)]
+        findings = [_ok("agents", f"{agent.name} can be asked")]
+        silent = await chat.healthy()
+        if silent is not None:  # jobs can be bought all the same
+            findings.append(_warn("chat", silent.reason, "check GEMINI_API_KEY"))
+        return findings
+    finally:
+        await chat.close()
+        await agent.close()
+
+
+# ---------------------------------------------------------------- the door
+
+
+async def _door(settings: Settings) -> list[Finding]:
+    findings = [await _port(settings)]
+    production = settings.env is Environment.PRODUCTION
+    url = settings.public_url
+    if url is None:
+        said = "PUBLIC_URL is not set: links for wallets are made of each request's own Host"
+        mend = "set PUBLIC_URL to how others reach this server"
+        findings.append(_warn("address", said, mend) if production else _ok("address", said))
+    elif production and not url.startswith("https://"):
+        mend = "put a proxy with TLS in front, and set PUBLIC_URL to its https address"
+        findings.append(_wrong("address", f"{url} is not encrypted", mend))
+    else:
+        reached = await _answers(url)
+        said = f"Boltwork answers at {url}" if reached else f"no Boltwork answers at {url}"
+        mend = "start it, or check PUBLIC_URL and the proxy in front"
+        findings.append(_ok("address", said) if reached else _warn("address", said, mend))
+    token: Any = getattr(settings, "operator_token", None)
+    if token is None:
+        said = "OPERATOR_TOKEN is not set: nobody can open /operator"
+        findings.append(_warn("operator", said, "set it to `openssl rand -hex 32`"))
+    else:
+        findings.append(_ok("operator", "a token opens /operator"))
+    return findings
+
+
+async def _port(settings: Settings) -> Finding:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        socket.create_server((settings.host, settings.port)).close()
+    except OSError as error:
+        if await _answers(f"http://{where}"):
+            return _ok("port", f"a Boltwork listens on {where}")
+        return _wrong(
+            "port", f"{where} can't be listened on ({error.strerror})", "set HOST or PORT"
+        )
+    return _ok("port", f"{where} is free")
+
+
+async def _answers(url: str) -> bool:
+    async with Client(url, timeout_s=OUR_FEW_S, tries=1) as client:
+        try:
+            return await client.call("GET", "/api/healthz") == {"status": "ok"}
+        except ClientError:
+            return False

@@ -76,6 +76,11 @@ class Edge:
                 await refused(scope, receive, answer)
             else:
                 await self._app(scope, receive, answer)
+                # A stream that has begun goes on from here: all that was needed to begin it, some
+                # ten frames and what they hold, is let go of.
+                stays = scope["state"].pop("stays", None)
+                if stays is not None:
+                    await stays(receive, send)
         except Exception as fault:
             if started:
                 raise

@@ -154,7 +154,7 @@ def _sats(amount_msat: int) -> int:
 
 def _nothing_free(sats_a_day: int, now: datetime) -> Refusal:
     if not sats_a_day:
-        return Refusal(503, "Nothing is given away here: the operator has closed the demo.")
+        return unavailable("Nothing is given away here: the operator has closed the demo.", 3600)
     tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     left_s = int((tomorrow - now).total_seconds()) + 1
     return unavailable("What is given away in one day is used up.", left_s)

@@ -65,6 +65,23 @@ def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]
     return shape
 
 
+def event_of(house: House, row: Row, line: Row, base: str | None = None) -> dict[str, Any]:
+    """Return what happened to a job, as its stream tells it; the newest with the job as it is now.
+
+    Of what came before it, nobody knows any more how the job looked then.
+    """
+    shape = {
+        "jobId": row["id"],
+        "version": line["version"],
+        "event": line["event"],
+        "state": line["state"],
+        "at": moment(line["at"]),
+    }
+    if line["version"] == row["version"]:
+        shape["job"] = status_of(house, row, base)
+    return shape
+
+
 def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what a complete job's work cost, in the seed's words."""
     quote, charge = row["quote"], row["charge"]

@@ -14,7 +14,7 @@ import structlog
 from app.books import Books
 from app.parts import Parts
 from app.promises import Keeper
-from db import holds, idempotency, invoices, jobs, payouts, rate_limits, sessions
+from db import conversations, holds, idempotency, invoices, jobs, payouts, rate_limits, sessions
 from db.engine import Tx
 from db.promises import TryAgain
 from payments.rail import Settled, Unknown
@@ -201,3 +201,4 @@ class Loops:
 async def _purge(now: datetime, tx: Tx) -> None:
     await idempotency.purge(tx, now)
     await rate_limits.purge(tx, now)
+    await conversations.purge(tx, now)

@@ -25,7 +25,7 @@ from app.credentials import Credentials
 from app.edge import Edge
 from app.errors import HANDLERS
 from app.house import House
-from app.job_status import status_of
+from app.job_status import event_of
 from app.loops import Loops
 from app.parts import Clock, Destinations, Parts, Playground, Prices
 from app.probes import (
@@ -41,6 +41,7 @@ from app.secret import operator_secrets
 from app.settings import Environment, Settings
 from app.streams import Streams
 from app.throttle import Throttle, make_rules, make_storage
+from app.web import PAGES
 from db.engine import Database, Probe, nowhere
 from db.promises import Outbox, WorkerPace
 from db.signals import Signals
@@ -237,7 +238,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     tasks = [
         asyncio.create_task(parts.signals.listen()),
         asyncio.create_task(house.loops.run()),
-        asyncio.create_task(streams.run(partial(status_of, house))),
+        asyncio.create_task(streams.run(partial(event_of, house))),
     ]
     if worker:
         tasks.append(asyncio.create_task(parts.outbox.work_always(keeper.keep, pace)))
@@ -270,7 +271,7 @@ def build(parts: Parts, *, worker: bool = True) -> Starlette:
             app.state.house = house
             yield
 
-    routes = [*ROUTES, Route("/metrics", metrics), *(DEV_ROUTES if parts.stub else ())]
+    routes = [*ROUTES, *PAGES, Route("/metrics", metrics), *(DEV_ROUTES if parts.stub else ())]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,

@@ -20,7 +20,7 @@ from payments.lnurl import BadDestination, Destination
 from payments.public_http import Away, Refused
 from payments.rail import Failed, Opened, Rail, Settled
 from pricing.money import BtcPrice, Msat
-from pricing.oracle import PriceUnavailable
+from pricing.oracle import OracleStatus, PriceUnavailable
 from pricing.rates import RateCard
 
 
@@ -57,6 +57,10 @@ class Prices(Protocol):
 
     async def healthy(self) -> PriceUnavailable | None:
         """Return None when a price can be named."""
+        ...
+
+    def status(self) -> OracleStatus:
+        """Return what each source last said. Nobody is asked."""
         ...
 
     async def close(self) -> None:

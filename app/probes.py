@@ -27,7 +27,7 @@ from payments.lnurl import BadDestination, Destination
 from payments.public_http import Away, Refused
 from payments.rail import Opened, Outcome, Rail, Settled, Unavailable, Unknown
 from pricing.money import BtcPrice, Msat
-from pricing.oracle import PriceUnavailable
+from pricing.oracle import OracleStatus, PriceUnavailable
 
 T = TypeVar("T")
 
@@ -190,6 +190,10 @@ class ProbedOracle:
     async def healthy(self) -> PriceUnavailable | None:
         """See Prices."""
         return await _named(self._passing, "oracle healthy", self._oracle.healthy())
+
+    def status(self) -> OracleStatus:
+        """See Prices."""
+        return self._oracle.status()
 
     async def close(self) -> None:
         """See Prices."""

@@ -1,110 +1,257 @@
-"""Buys one job at a terminal: pays with the stub wallet, or shows what to scan; prints each state.
+"""One purchase, from the price to the refund: a job, an ask by the call, or one of a session.
 
-On a terminal it draws; anywhere else it prints plain lines.
+Its name is told before anything is paid, so whoever is interrupted goes on with it. Nothing is
+paid beyond the limit of the whole price, which is asked for first.
 """
 
-import io
-from typing import Any
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
-import segno
 from rich.console import Console
-from rich.table import Table
 
-from app.client import Client
+from app.client import (
+    FINAL,
+    Answered,
+    Away,
+    Client,
+    ClientError,
+    Estimate,
+    Job,
+    Refused,
+    new_key,
+)
+from app.client_session import Session
+from app.display import Display
+from app.payer import Exit, Payer, Stop
+from app.spending import MOST_SATS
+from payments.rail import Unavailable
 
-SAYS = {
-    "awaiting_eval_payment": "waiting for the evaluation to be paid",
-    "evaluating": "an agent reads the request",
-    "awaiting_work_payment": "priced; waiting for the work to be paid",
-    "executing": "an agent works",
-    "complete": "done",
-    "rejected": "rejected",
-    "failed": "failed",
-}
+_ID = re.compile("[0-9a-f]{32}")
+_OURS_TO_MEND = range(400, 429)
+_WAITING = {"evalInvoice": "evaluation", "workInvoice": "work", "invoice": "evaluation and work"}
 
 
 class Purchase:
-    """One job, from the first invoice to the refund."""
+    """Buys from one instance with one wallet, and shows it.
 
-    def __init__(self, client: Client, console: Console) -> None:
-        self._client, self._console = client, console
+    `job_id` is what is being bought, once that has a name: whatever happens then, it can be
+    followed. `changed` is told each job as it changes.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        payer: Payer,
+        display: Display | None = None,
+        *,
+        max_sats: int = MOST_SATS,
+        wait_s: int | None = None,
+        changed: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        self._client, self._payer = client, payer
+        self._shows = display or Display(Console(quiet=True))
+        self._max_sats, self._wait_s, self._changed = max_sats, wait_s, changed
         self._paid: set[str] = set()
+        self.job_id = ""
 
-    async def buy(self, request: str, max_sats: int | None = None) -> dict[str, Any]:
-        """Buy the job; return it in its final state, with its refund taken where that can be."""
-        made = await self._client.create(request, max_sats)
-        self._console.print(f"[bold]job[/bold] {made['jobId']}")
-        await self._pay("evaluation", made["evalInvoice"])
-        job: dict[str, Any] = made
-        state = ""
-        with self._console.status("waiting") as status:
-            async for job in self._client.watch(made["jobId"]):
-                if job["state"] != state:
-                    state = job["state"]
-                    status.update(SAYS[state])
-                    self._console.print(f"  [cyan]{state}[/cyan]: {SAYS[state]}")
-                if "workInvoice" in job:
-                    self._show_price(job["pricingBreakdown"])
-                    await self._pay("work", job["workInvoice"])
-        self._show_end(job)
-        await self._take_refund(job)
-        return job
+    async def price(self, request: str) -> Estimate:
+        """Return what it may cost; raise Stop when that is more than the buyer allows."""
+        told = await self._client.estimate(request)
+        self._shows.estimate(told)
+        self._check(told["totalSats"])
+        await self._payer.check(told["totalSats"])
+        return told
 
-    async def _pay(self, what: str, invoice: dict[str, Any]) -> None:
-        if invoice["paymentRequest"] in self._paid:
-            return
-        self._paid.add(invoice["paymentRequest"])
-        if "paymentHash" in invoice:
-            await self._client.stub_pay(invoice["paymentHash"])
-            self._console.print(f"  paid {invoice['amountSats']} sats for the {what}")
-            return
-        self._console.print(f"  pay {invoice['amountSats']} sats for the {what}:")
-        picture = io.StringIO()
-        segno.make(invoice["paymentRequest"].upper()).terminal(picture, compact=True)
-        self._console.print(picture.getvalue(), highlight=False, markup=False)
-        self._console.print(invoice["paymentRequest"], soft_wrap=True, highlight=False)
+    async def buy(self, request: str, refund_to: str | None = None) -> Job:
+        """Buy a job; return it as it ended, with what is owed back taken where that can be."""
+        told = await self.price(request)
+        work_sats = self._max_sats - told["evalSats"]
+        made = await self._client.create(request, max(work_sats, 1), refund_to=refund_to)
+        self._begun(made["jobId"])
+        self._shows.state("awaiting_eval_payment")
+        self._check(made["evalInvoice"]["amountSats"] + told["workSats"])
+        await self._pay("evalInvoice", made["evalInvoice"])
+        return await self._follow()
 
-    def _show_price(self, price: dict[str, Any]) -> None:
-        table = Table(
-            title="price of the work (a ceiling)", title_justify="left", show_header=False
-        )
-        table.add_row("model", price["model"])
-        table.add_row(
-            "tokens", f"{price['inputTokens']} in, at most {price['maxOutputTokens']} out"
-        )
-        table.add_row("tokens cost", f"${price['tokenCostUsd']:.6f}")
-        table.add_row("infrastructure", f"${price['infraUsd']:.6f}")
-        table.add_row("margin", f"{price['marginPct']} %")
-        table.add_row(
-            "bitcoin", f"${price['btcPriceUsd']:,.2f} ({', '.join(price['priceSources'])})"
-        )
-        if "priceNote" in price:
-            table.add_row("", price["priceNote"])
-        table.add_row("total", f"{price['totalSats']} sats")
-        self._console.print(table)
+    async def go_on(self, job_id: str) -> Job:
+        """Follow a job that there is, pay what it still asks for, and take what is owed back."""
+        if not _ID.fullmatch(job_id):
+            raise Stop(Exit.REFUSED, "A job's id is 32 hex digits, as `boltwork ask` tells it.")
+        self.job_id = job_id
+        return await self._follow()
 
-    def _show_end(self, job: dict[str, Any]) -> None:
-        for name in ("reason", "errorMessage"):
-            if name in job:
-                self._console.print(f"[bold]{name}[/bold]: {job[name]}", markup=True)
-        if "result" in job:
-            self._console.rule("result", align="left")
-            self._console.print(job["result"], markup=False, highlight=False)
-            self._console.rule()
-        ledger = job.get("costLedger")
-        if ledger:
-            self._console.print(
-                f"  used {ledger['totalTokens']} tokens; paid {ledger['workAmountSats']} sats,"
-                f" charged {ledger['actualAmountSats']}, owed back {ledger['refundAmountSats']}"
+    async def buy_by_call(self, request: str, refund_to: str | None = None) -> Job | Answered:
+        """Buy one job at a firm price, with the proof of its payment (L402)."""
+        await self.price(request)
+        offer = await self._client.offer(request, self._max_sats, refund_to)
+        self._check(offer.invoice["amountSats"])
+        self._begun(offer.job_id)
+        paid = await self._pay("invoice", offer.invoice)
+        if paid is None or not offer.job_id:
+            return await self._unproven(paid, offer.job_id)
+        try:
+            await self._client.redeem(offer, paid, wait_s=0)
+        except ClientError as trouble:  # it is paid for, and its name opens it as well
+            self._shows.say(str(trouble))
+        return await self._follow()
+
+    async def _unproven(self, preimage: str | None, job_id: str) -> Job:
+        """Go on without a proof: whoever pays by hand has it, and the job's name opens it too."""
+        if not job_id:
+            told = "with its preimage, which" if preimage is None else "which"
+            raise Stop(
+                Exit.UNPAID,
+                f"The server does not tell its job: ask again {told} your wallet shows.",
+            )
+        return await self._follow()
+
+    async def buy_on_session(self, session: Session, request: str) -> Answered:
+        """Have a session pay for one request. What it may cost is counted until it is known."""
+        told = await self.price(request)
+        key = new_key()
+        name = f"session:{key}"
+        await self._payer.set_aside(name, told["totalSats"])
+        try:
+            answer = await session.submit(request, self._max_sats, key)
+        except Refused as refused:
+            await self._payer.settle_aside(name, 0)
+            if refused.status == 402:
+                raise Stop(Exit.REFUSED, f"{refused} {refused.next_step}".strip()) from refused
+            raise
+        self.job_id = answer["requestId"]
+        self._shows.begun("request", answer["requestId"], f"boltwork watch {self.job_id}")
+        until = self._until()
+        with self._shows.going_on():
+            while "debitedSats" not in answer:
+                self._tell(answer)
+                async with self._patience(until):
+                    answer = await session.follow(answer["requestId"])
+        await self._payer.settle_aside(name, answer["debitedSats"])
+        self._tell(answer)
+        self._shows.end(answer)
+        return answer
+
+    # ------------------------------------------------------------------ within
+
+    def _begun(self, job_id: str) -> None:
+        self.job_id = job_id
+        if job_id:
+            with_it = (
+                "" if self._payer.wallet.is_by_hand else f" --wallet {self._payer.wallet.name}"
+            )
+            self._shows.begun("job", job_id, f"boltwork watch {job_id}{with_it}")
+
+    def _check(self, total_sats: int) -> None:
+        if total_sats > self._max_sats:
+            paid = f" {self._payer.paid_sats} sats were paid." if self._payer.paid_sats else ""
+            raise Stop(
+                Exit.REFUSED,
+                f"It may cost {total_sats} sats, more than your limit of {self._max_sats}"
+                f" (--max-sats).{paid or ' Nothing was paid.'}",
             )
 
-    async def _take_refund(self, job: dict[str, Any]) -> None:
-        for owed in job.get("refunds", ()):
-            if owed["refundState"] != "pending" or not self._with_stub(job):
-                continue
-            invoice = await self._client.stub_invoice(owed["amountSats"])
-            taken = await self._client.refund(job["jobId"], invoice)
-            self._console.print(f"  refund: {taken['message']}")
+    def _tell(self, told: Mapping[str, Any]) -> None:
+        self._shows.state(told["state"])
+        if self._changed is not None:
+            self._changed(told)
 
-    def _with_stub(self, job: dict[str, Any]) -> bool:
-        return any(invoice.startswith("lnbcrt") for invoice in self._paid)
+    async def _follow(self) -> Job:
+        priced = False
+        watched = self._client.watch(self.job_id)
+        until = self._until()
+        with self._shows.going_on():
+            while True:
+                async with self._patience(until):  # never while something is paid
+                    job = await anext(watched)
+                self._tell(job)
+                if "workInvoice" in job and not priced:
+                    priced = True
+                    self._shows.price(job["pricingBreakdown"])
+                told = cast(Mapping[str, Any], job)
+                for name in _WAITING:
+                    if name in told:
+                        await self._pay(name, told[name])
+                if job["state"] in FINAL:
+                    break
+        self._shows.end(job)
+        if await self._take_back(job):
+            job = await self._client.show(self.job_id)
+            self._tell(job)
+        return job
+
+    def _until(self) -> float | None:
+        """Return when the buyer waits no more, by the clock of the event loop."""
+        now_s = asyncio.get_running_loop().time()
+        return None if self._wait_s is None else now_s + self._wait_s
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, until: float | None) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(until):
+                yield
+        except TimeoutError:
+            raise Stop(Exit.FAILED, f"It goes on: boltwork watch {self.job_id}") from None
+
+    async def _pay(self, name: str, invoice: Mapping[str, Any]) -> str | None:
+        """Pay an invoice once; return its preimage where the wallet has told it."""
+        if invoice["paymentRequest"] in self._paid:
+            return None
+        if name == "workInvoice":
+            self._check(self._payer.paid_sats + invoice["amountSats"])
+        self._paid.add(invoice["paymentRequest"])
+        paid = await self._payer.pay(invoice, partial(self._has_arrived, name))
+        if not self._payer.wallet.is_by_hand:
+            self._shows.paid(invoice["amountSats"], _WAITING[name])
+        return paid.preimage if paid is not None else None
+
+    async def _has_arrived(self, name: str) -> bool:
+        """Say whether the server asks for this payment no more."""
+        if not self.job_id:
+            return False
+        try:
+            job = await self._client.show(self.job_id)
+        except ClientError:
+            return False
+        waits = {"workInvoice": "awaiting_work_payment"}.get(name, "awaiting_eval_payment")
+        return job["state"] != waits and job["state"] not in FINAL
+
+    async def _take_back(self, job: Job) -> bool:
+        """Take what is owed back; say whether something changed."""
+        changed = False
+        for owed in job.get("refunds", ()):
+            if owed["refundState"] != "pending":
+                continue
+            if owed.get("destination") == "known":
+                self._shows.say(f"{owed['amountSats']} sats are on their way back.")
+                continue
+            memo = f"What Boltwork owes back of job {self.job_id}"
+            made = await self._payer.wallet.make_invoice(owed["amountSats"], memo)
+            if isinstance(made, Unavailable):
+                self._show_owed(owed)
+                continue
+            try:
+                taken = await self._client.refund(self.job_id, made)
+                changed = True
+                self._shows.say(f"refund: {taken['message']}")
+            except (Refused, Away) as trouble:
+                self._shows.say(f"refund: {trouble}")
+        return changed
+
+    def _show_owed(self, owed: Mapping[str, Any]) -> None:
+        self._shows.say(f"{owed['amountSats']} sats are owed back; a wallet takes them with")
+        self._shows.say(owed.get("lnurlWithdraw", f"POST /api/jobs/{self.job_id}/refund"))
+
+
+def code_of(state: str) -> Exit:
+    """Return the exit code that tells of a job's end."""
+    return {"complete": Exit.COMPLETE, "rejected": Exit.REJECTED}.get(state, Exit.FAILED)
+
+
+def code_of_refusal(refused: Refused) -> Exit:
+    """Return the exit code of what the server refused: can whoever asked mend it?"""
+    mendable = refused.status in _OURS_TO_MEND and refused.status != 404
+    return Exit.REFUSED if mendable else Exit.FAILED

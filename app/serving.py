@@ -20,6 +20,7 @@ from db.engine import Database
 from db.migrate import migrate
 
 DRAIN_S = 20.0
+GONE_MS = 60_000
 
 
 class CannotListen(Exception):
@@ -59,6 +60,9 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
         raise CannotListen(
             f"can't listen on {host}:{port} ({error.strerror}). Set HOST or PORT to another."
         ) from error
+    # Hypercorn watches nobody for silence (below): who takes nothing for so long has gone.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
     config = Config()
     bound_port = listener.getsockname()[1]
     config.bind = [f"fd://{listener.detach()}"]  # Hypercorn owns and closes it from here on
@@ -67,7 +71,9 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
     config.include_server_header = False
     config.h11_max_incomplete_size = 32 * 1024
     config.keep_alive_timeout = 75
-    config.read_timeout = 75
+    # It would cut off who listens to a stream and has nothing to say. Slow headers are cut off all
+    # the same, by the timeout above, and slow bodies by whoever reads them (app/wire.py).
+    config.read_timeout = None
     config.graceful_timeout = DRAIN_S
     config.shutdown_timeout = DRAIN_S + 10
     # What was imported stays: no collection needs to walk it again while requests wait.

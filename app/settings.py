@@ -53,6 +53,12 @@ class Settings(BaseSettings):
         " all open",
     )
 
+    operator_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        None,
+        validation_alias="OPERATOR_TOKEN",
+        description="opens the page `/operator`; without it that page shows nothing",
+    )
+
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$",

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 KEPT_DAYS = 3  # no invoice lives longer
+MOST_SATS = 10_000  # for one purchase, unless the buyer says otherwise
 
 
 class Unkept(Exception):

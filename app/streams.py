@@ -18,7 +18,6 @@ from starlette.types import Receive, Send
 from app.errors import Refusal, unavailable
 from app.metrics import STREAM_ENDS, STREAM_EVENTS, STREAMS_OPEN
 from app.progress import Words
-from app.shapes import moment
 from db import job_events, jobs
 from db.engine import Database, DatabaseAway, Row
 from db.signals import Signals
@@ -35,7 +34,8 @@ READS = 4  # jobs that are read at once
 MOST_DRAFTS, MOST_DRAFT = 256, 64 * 1024
 
 BEAT = b": still here\n\n"
-Shape = Callable[[Row, str | None], dict[str, Any]]  # a job as its status shows it
+# A job, a line of its history, and where its watcher reaches us, as an event shows them.
+Shape = Callable[[Row, Row, str | None], dict[str, Any]]
 log = structlog.get_logger("boltwork.streams")
 
 
@@ -94,25 +94,21 @@ class Watcher:
 
     async def stay(self, receive: Receive, send: Send) -> bool:
         """Return when the watcher has gone or was told all; False when it was dropped."""
-        try:
-            return await self._stay(receive, send)
-        finally:
-            if self._sending is not None:
-                self._sending.cancel()
-
-    async def _stay(self, receive: Receive, send: Send) -> bool:
         self._send = send
         self._go_on()
         try:
             async with asyncio.timeout(None) as self._leaving:
                 while (await receive())["type"] != "http.disconnect":
                     pass
+            self._send = None
+            if self._sending is not None:  # the server may be closing the connection in it
+                await asyncio.wait({self._sending}, timeout=1.0)
         except TimeoutError:
             return False
         finally:
             self._send = self._leaving = None
-        if self._sending is not None:  # the server may be closing the connection in it
-            await asyncio.wait({self._sending}, timeout=1.0)
+            if self._sending is not None:
+                self._sending.cancel()
         return True
 
     def give(self, chunk: bytes) -> None:
@@ -168,7 +164,12 @@ class Streams:
     """Everybody who watches in this process. Hears of changes as a listener of the signals."""
 
     def __init__(
-        self, db: Database, signals: Signals, beat_s: float, most: int, most_each: int
+        self,
+        db: Database,
+        signals: Signals,
+        beat_s: float = 15,
+        most: int = 5_000,
+        most_each: int = 500,
     ) -> None:
         self._db, self._signals, self._beat_s = db, signals, beat_s
         self._most, self._most_each = most, most_each
@@ -350,18 +351,9 @@ class _News:
         return self._made[told, base]
 
     def _event(self, line: Row, base: str | None) -> bytes:
-        said = {
-            "jobId": self._row["id"],
-            "version": line["version"],
-            "event": line["event"],
-            "state": line["state"],
-            "at": moment(line["at"]),
-        }
-        newest = line["version"] == self._row["version"]
-        if newest:  # of what came before it nobody knows any more how it looked
-            said["job"] = self._shape(self._row, base)
-        kind = b"end" if newest and self.final else b"state"
-        told = (line["version"], kind, orjson.dumps(said))
+        ends = self.final and line["version"] == self._row["version"]
+        said = orjson.dumps(self._shape(self._row, line, base))
+        told = (line["version"], b"end" if ends else b"state", said)
         return b"id: %d\nevent: %b\ndata: %b\n\n" % told
 
 

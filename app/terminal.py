@@ -7,17 +7,12 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Coroutine, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
-import uvloop
-from pydantic import ValidationError
 
-from app import serving
-from app.settings import Settings
-from db.embedded import EmbeddedPostgresError
-from db.engine import DatabaseAway
-from payments.seal import BadSecret
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
@@ -26,26 +21,45 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
-def read_settings() -> Settings:
+def read_settings() -> "Settings":
     """Return the settings, or end with what is wrong with each of them."""
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
     try:
         return Settings()
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            where = ".".join(str(part) for part in problem["loc"])
-            print(f"boltwork: {where} {problem['msg']}".replace("  ", " "), file=sys.stderr)
+        for problem in settings_problems(error):
+            print(f"boltwork: {problem}", file=sys.stderr)
         raise typer.Exit(2) from None
+
+
+def settings_problems(error: Any) -> list[str]:
+    """Return a sentence for each setting that is wrong. No value is quoted."""
+    sentences = []
+    for problem in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        sentences.append(f"{where} {problem['msg']}".strip().replace("  ", " "))
+    return sentences
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end."""
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
 
 @contextlib.contextmanager
-def database(settings: Settings, *, shared: bool = False) -> Iterator[str]:
-    """Yield the URL of a migrated Postgres, as `serving.database` does."""
+def database(settings: "Settings", *, shared: bool = False) -> Iterator[str]:
+    """Yield the URL of a migrated Postgres, as `app.serving.database` does."""
+    from app import serving
+    from db.embedded import EmbeddedPostgresError
+    from db.engine import DatabaseAway
+    from payments.seal import BadSecret
+
     try:
         with serving.database(settings, shared=shared) as url:
             yield url

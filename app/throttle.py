@@ -26,6 +26,7 @@ from db.engine import Database, DatabaseAway
 
 NAMESPACE = "boltwork"
 REDIS_PATIENCE_S = 2
+LOGINS_PER_MINUTE = 10
 AWAY_S = 5  # when to come back while nobody can count
 SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber is given at least
 
@@ -39,6 +40,7 @@ class Rule(StrEnum):
     ESTIMATE = auto()
     CREATE = auto()  # jobs, sessions, offers: each makes a row and an invoice
     DESTINATION = auto()  # claims on refunds: invoices are decoded, strangers' servers asked
+    LOGIN = auto()  # guesses at the operator's token
 
 
 SAYS = {
@@ -46,6 +48,7 @@ SAYS = {
     Rule.ESTIMATE: "estimates",
     Rule.CREATE: "requests for an invoice",
     Rule.DESTINATION: "claims on refunds",
+    Rule.LOGIN: "logins",
 }
 NEXT = {
     Rule.DEMO: "Try again in {wait_s} seconds, or buy the job with POST /api/jobs.",
@@ -167,6 +170,7 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
         for rule, most in minutely.items()
         if most
     }
+    rules[Rule.LOGIN] = RateLimitItemPerMinute(LOGINS_PER_MINUTE, namespace=NAMESPACE)
     rules[Rule.DEMO] = RateLimitItemPerHour(settings.demo_per_hour, namespace=NAMESPACE)
     return rules
 

@@ -29,6 +29,6 @@ def enum_column(states: type[StrEnum], **options: Any) -> Any:
     return Column(kind, nullable=False, **options)
 
 
-def time_column(nullable: bool = False) -> Any:
+def time_column(nullable: bool = False, *, primary_key: bool = False) -> Any:
     """Return a column of times with their zone."""
-    return Column(DateTime(timezone=True), nullable=nullable)
+    return Column(DateTime(timezone=True), nullable=nullable, primary_key=primary_key)

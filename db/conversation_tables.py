@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Identity, Index, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Identity, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -20,7 +20,14 @@ class Conversation(SQLModel, table=True):
     title: str = Field(sa_column=Column(Text, nullable=False))
     created_at: datetime = Field(sa_column=time_column())
 
-    __table_args__ = (Index("ix_conversation_owner", "owner", "id"),)
+    __table_args__ = (
+        Index("ix_conversation_owner", "owner", "id"),
+        Index(
+            "ix_conversation_visitors",
+            "created_at",
+            postgresql_where=text("owner LIKE 'visitor:%'"),
+        ),
+    )
 
 
 class Message(SQLModel, table=True):

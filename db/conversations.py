@@ -1,6 +1,6 @@
 """Conversations and what was said in them. Whoever asks for another owner's finds nothing."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -11,6 +11,7 @@ from db.engine import Database, Row, Tx, execute
 MOST_OF_AN_OWNER = 200
 MOST_MESSAGES = 1_000  # of one conversation
 
+VISITORS_LIFE = timedelta(days=30)
 _DELETE = text("DELETE FROM conversation WHERE id = :id AND owner = :owner RETURNING id")
 _LOCK = text("SELECT id FROM conversation WHERE id = :id FOR KEY SHARE")
 _OWNED = text("SELECT count(*) FROM conversation WHERE owner = :owner")
@@ -128,3 +129,14 @@ async def named(db: Database, caller: str, key: str) -> Row | None:
         caller=caller,
         key=key,
     )
+
+
+_PURGE = text(
+    "DELETE FROM conversation WHERE id IN (SELECT id FROM conversation"
+    " WHERE owner LIKE 'visitor:%' AND created_at < :before ORDER BY created_at LIMIT 1000)"
+)
+
+
+async def purge(tx: Tx, now: datetime) -> None:
+    """Forget what visitors have begun a month ago: nobody can be asked whether they still care."""
+    await execute(tx, _PURGE, {"before": now - VISITORS_LIFE})

@@ -20,6 +20,7 @@ from db.conversation_tables import Conversation, Message
 from db.rate_limits import RateLimit
 from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
+from db.tally_tables import JobTally
 from statemachine.entries import Asset, Kind
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
@@ -30,6 +31,7 @@ __all__ = [  # told to SQLModel
     "Conversation",
     "FreeDay",
     "Hold",
+    "JobTally",
     "Message",
     "RateLimit",
     "Revocation",
@@ -78,6 +80,14 @@ class Job(SQLModel, table=True):
             "ix_job_unfinished",
             "updated_at",
             postgresql_where=text("state IN ('evaluating', 'executing')"),
+        ),
+        Index(
+            "ix_job_open",
+            "state",
+            postgresql_where=text(
+                "state IN ('awaiting_eval_payment', 'evaluating', 'awaiting_work_payment',"
+                " 'executing')"
+            ),
         ),
     )
 
@@ -162,6 +172,13 @@ class Payout(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("amount_msat > 0", name="amount_positive"),
         CheckConstraint("num_nonnulls(job_id, session_id) = 1", name="one_owner"),
+        Index("ix_payout_unpaid", "created_at", postgresql_where=text("state <> 'paid'")),
+        # Those that may need a person: few, however many wait for their owners.
+        Index(
+            "ix_payout_watched",
+            "updated_at",
+            postgresql_where=text("state = 'in_flight' OR (state = 'owed' AND failures >= 3)"),
+        ),
     )
 
 

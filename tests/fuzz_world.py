@@ -16,6 +16,8 @@ import httpx2
 import yaml
 
 from app.client import FINAL, Client
+from db.audit import audit
+from db.engine import Database
 from tests.contract import FILE
 from tests.crash_run import Databases
 from tests.crash_server import ForkedServer
@@ -51,6 +53,7 @@ class Names:
     """What things are called, by the parts of the surface that call them so."""
 
     jobs: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)  # jobs
     hashes: list[str] = field(default_factory=list)
     invoices: list[str] = field(default_factory=list)  # the buyer's, of amounts that are owed
     sessions: list[str] = field(default_factory=list)
@@ -66,6 +69,7 @@ class World:
     server: ForkedServer
     side: StubSide
     destination: str
+    database_url: str
     names: Names = field(default_factory=Names)
     macaroons: dict[str, str] = field(default_factory=dict)  # by session
     cookie: str = ""  # of the visitor who has the conversations
@@ -95,7 +99,8 @@ class World:
         """Return the values that parameters take, by the addresses that they are in."""
         names = self.names
         return {
-            "^/api/jobs/": {"path.id": names.jobs},
+            "^/api/jobs/.*/events$": {"path.id": names.ended},
+            "^/api/jobs/[^/]*(/(refund|cancel|receipt))?$": {"path.id": names.jobs},
             "^/api/lnurl/": {"path.id": [*names.jobs, *names.sessions], "path.which": REFUNDS},
             "^/api/sessions/.*/(close|revoke)$": {"path.id": names.expendable},
             "^/api/sessions/[^/]*(/(request|requests/.*|topup|refund))?$": {
@@ -108,6 +113,15 @@ class World:
     def formats(self) -> dict[str, list[str]]:
         """Return what has the formats of the contract's own."""
         return {"bolt11": self.names.invoices, "refund-destination": [self.destination, NOWHERE]}
+
+    async def findings(self) -> list[str]:
+        """Return what is wrong with the books after all of that."""
+        db = Database(self.database_url)
+        await db.open()
+        try:
+            return [str(finding) for finding in await audit(db)]
+        finally:
+            await db.close()
 
     async def furnish(self) -> None:
         """Add a job in each state that a buyer can bring one to, sessions and conversations."""
@@ -148,6 +162,7 @@ class World:
                 if payments == 1:
                     return
             if job["state"] in FINAL:
+                self.names.ended.append(job["jobId"])
                 for owed in job.get("refunds", ()):
                     invoice = await self.side.make_invoice(owed["amountSats"], KNOWN_S)
                     self.names.invoices.append(invoice)
@@ -196,7 +211,7 @@ async def world_on(databases: Databases, *, limited: bool = False) -> AsyncItera
 
             stranger.make = make
             try:
-                yield World(server, side, f"buyer@127.0.0.1:{stranger.port}")
+                yield World(server, side, f"buyer@127.0.0.1:{stranger.port}", database)
             finally:
                 await server.kill()
                 await side.close()

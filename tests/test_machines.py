@@ -27,6 +27,7 @@ QUOTE: Quote = make_quote(CARD, "smollm2-135m-instruct", 100, 1000, PRICE, NOW, 
 JOB_EVENTS: dict[StrEnum, job.Event] = {
     job.JobEvent.EVAL_PAID: job.EvalPaid(),
     job.JobEvent.ACCEPTED: job.Accepted(QUOTE),
+    job.JobEvent.BEGUN: job.Begun(),
     job.JobEvent.DECLINED: job.Declined("no"),
     job.JobEvent.WORK_PAID: job.WorkPaid(),
     job.JobEvent.FINISHED: job.Finished("text", Usage(10, 20)),

@@ -107,7 +107,7 @@ async def test_a_destination_can_be_named_afterwards(
 
 
 async def test_who_lost_the_macaroon_takes_the_refund_all_the_same(instance: Instance) -> None:
-    """The deposit's preimage shows it again, also when the session is over; alone it pays nothing."""
+    """The deposit's preimage shows it again, even when all is over; that alone pays nothing."""
     holder = await held(instance, 100)
     await holder.post("close")
     row = await instance.parts.db.read_one("SELECT preimage FROM invoice")
@@ -258,25 +258,26 @@ async def test_an_idle_session_through_lnbits_pays_the_other_wallet(
 
 
 async def test_a_refund_whose_outcome_is_unknown_is_not_sent_twice(
-    lenient: Instance, stranger: PayServer
+    timed: Instance, clock: Clock, stranger: PayServer
 ) -> None:
     """The rail's answer is lost: it is asked until it tells, and a claim has to wait."""
-    wallet_of(lenient, stranger)
-    holder = await held(lenient, 300, refundTo=stranger.url)
+    wallet_of(timed, stranger)
+    holder = await held(timed, 300, refundTo=stranger.url)
     hanging = {"call": "pay", "fault": "pending"}
-    await lenient.post("/api/dev/stub/faults", hanging)
+    await timed.post("/api/dev/stub/faults", hanging)
     closed = await holder.post("close")
     assert closed.status_code == 200
     for _ in range(100):
-        row = await lenient.parts.db.read_one("SELECT state FROM payout")
+        row = await timed.parts.db.read_one("SELECT state FROM payout")
         if row is not None and row["state"] == "in_flight":
             break
         await asyncio.sleep(0.05)
     refused(await take_back(holder, 300), 409, "on its way")
-    await audited(lenient)
-    await lenient.http.delete("/api/dev/stub/faults")
+    await audited(timed)
+    await timed.http.delete("/api/dev/stub/faults")
+    clock.forward(seconds=30)
     await holder.until(refundStates=["paid"])
-    await nothing_is_lost(lenient, refunded_sats=300)
+    await nothing_is_lost(timed, refunded_sats=300)
 
 
 async def test_two_closes_and_an_idle_sweep_at_once_owe_one_rest(

@@ -1,4 +1,4 @@
-"""Other people's clients, as they come, buy from us; nothing of theirs or ours is changed for it."""
+"""Other people's clients, as they come, buy from us; nothing is changed for it on either side."""
 
 import asyncio
 import json

@@ -1,5 +1,7 @@
 """A job as it goes on, as server-sent events: what is stored has an id, and is never told twice."""
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -56,7 +58,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 class _Stream(Response):
-    """Stays open until the job has come to its end."""
+    """Stays open until the job has come to its end: begun here, and gone on with at the edge."""
 
     media_type = _MEDIA_TYPE
 
@@ -69,4 +71,4 @@ class _Stream(Response):
         """Answer one request."""
         self.headers.update(_headers(scope))
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await self._house.streams.serve(self._watcher, receive, send)
+        scope["state"]["stays"] = partial(self._house.streams.serve, self._watcher)

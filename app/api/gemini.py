@@ -5,8 +5,9 @@ Another owner's conversation is not there. An answer is sent as it is written.
 
 import base64
 import re
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,12 +25,13 @@ from db.engine import Row, Tx
 
 _ID = re.compile("[1-9][0-9]{0,17}")
 _NEW_KEY = "This Idempotency-Key was used for another request. Use a new one."
+MOST_TITLE = 200
 
 
 class CreateConversation(Body):
     """POST /api/gemini/conversations."""
 
-    title: RequestText
+    title: Annotated[RequestText, Field(max_length=MOST_TITLE)]
 
 
 class SendMessage(Body):

@@ -26,7 +26,10 @@ async def read_form(request: Request) -> dict[str, str]:
     body = await read_body(request)
     try:
         pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
+            body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MOST_FIELDS,
         )
     except ValueError:
         raise BadInput("This is not a form of this site.") from None

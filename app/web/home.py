@@ -12,7 +12,7 @@ from app.house import House
 from app.links import base_url
 from app.orders import Order, place
 from app.refunds import destination_of
-from app.throttle import Rule, address
+from app.throttle import Rule
 from app.web.forms import name_in, read_form
 from app.web.page import page, render, see
 from app.wire import BadInput, parse

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance import Applied
-from app.api.jobs import unknown_job
 from app.claims import ClaimRefund
 from app.errors import Refusal
 from app.house import House
+from app.job_status import unknown_job
 from app.refunds import claim_refund, name_destination
 from app.shapes import path_id
 from app.throttle import Rule

@@ -17,9 +17,9 @@ from statemachine.job import JOB, Funding, JobState
 from statemachine.payout import MOST_FAILURES, PayoutState
 
 STEPS = {
-    Funding.INVOICES: ("Reading paid", "Read and priced", "Work paid", "Done"),
-    Funding.INVOICE: ("Paid", "Read", "Done"),
-    Funding.SESSION: ("Set aside", "Read", "Done"),
+    Funding.INVOICES: ("Reading fee", "Reading", "Payment", "Work"),
+    Funding.INVOICE: ("Payment", "Reading", "Work"),
+    Funding.SESSION: ("Set aside", "Reading", "Work"),
 }
 # How many steps are behind a job in each state.
 BEHIND = {
@@ -76,8 +76,7 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
         "reason": row["reason"],
         "error": row["error"],
         "refunds": await refunds(request, row["payouts"] or []),
-        "may_cancel": state
-        in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
+        "may_cancel": state in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
     }
 
 

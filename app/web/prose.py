@@ -5,7 +5,7 @@ is kept. Nothing of it loads anything.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,26 +27,22 @@ ATTRIBUTES = {
     "ol": {"start"},
 }
 LOWEST = 6
+Env = MutableMapping[str, Any]
 
 
 class _Renderer(RendererHTML):
     """Whatever is wide scrolls by itself, and can be reached with a keyboard."""
 
-    def fence(
-        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: dict[str, Any]
-    ) -> str:
-        return f'<pre tabindex="0"><code>{escape(tokens[index].content)}</code></pre>\n'
+    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        return f'<pre tabindex="0"><code>{escape(tokens[idx].content)}</code></pre>\n'
 
-    code_block = fence
+    def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        return self.fence(tokens, idx, options, env)
 
-    def table_open(
-        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: dict[str, Any]
-    ) -> str:
+    def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
         return '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>\n'
 
-    def table_close(
-        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: dict[str, Any]
-    ) -> str:
+    def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
         return "</table></div>\n"
 
 

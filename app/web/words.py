@@ -13,8 +13,7 @@ REASONS = {
     "not done": "the work was not done",
     "overpaid": "paid beyond the invoice",
     "unawaited": "paid when nothing was due",
-    "closed": "what was left of the session",
-    "idle": "what was left of the session",
+    "unspent": "what was left of the session",
 }
 HEADLINES = {
     JobState.AWAITING_EVAL_PAYMENT: (
@@ -32,7 +31,7 @@ HEADLINES = {
     JobState.FAILED: ("Not done", "What was paid for it and not used is yours."),
 }
 SESSION_WORDS = {
-    SessionState.AWAITING_PAYMENT: "Pay the deposit to open it.",
+    SessionState.AWAITING_PAYMENT: "It opens as soon as this is paid, and the balance is yours to spend or take back.",
     SessionState.ACTIVE: "Open: requests are paid from its balance.",
     SessionState.PAUSED: "Paused: the balance is low. A top-up resumes it.",
     SessionState.EXPIRED: "Over. What was left is owed back.",

@@ -5,6 +5,7 @@ the time from paying for the work to seeing its result, as a buyer sees it who h
 """
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -36,8 +37,8 @@ async def pay(line: Line, invoice: dict[str, Any]) -> None:
     _taken(await line.ask(request("POST", path)), 200)
 
 
-async def buy(asking: Line, holding: Line) -> float:
-    """Buy one job; return the seconds from paying for its work to seeing its result."""
+async def buy(asking: Line, holding: Line) -> tuple[float, dict[str, Any]]:
+    """Buy one job; return the seconds from paying for its work to seeing its result, and it."""
     made = _taken(await asking.ask(request("POST", "/api/jobs", REQUEST)), 201)
     await pay(asking, made["evalInvoice"])
     job, etag = await watched(holding, made["jobId"], '""')
@@ -53,7 +54,15 @@ async def buy(asking: Line, holding: Line) -> float:
     await paying
     if job["state"] != "complete":
         raise Wrong(str(job)[:300])
-    return took_s
+    return took_s, job
+
+
+async def take_back(line: Line, job: dict[str, Any]) -> None:
+    """Claim what a job owes, with the stub's wallet."""
+    sats = job["costLedger"]["refundAmountSats"]
+    asked = request("POST", "/api/dev/stub/invoice", json.dumps({"amountSats": sats}))
+    claim = json.dumps({"invoice": _taken(await line.ask(asked), 201)["paymentRequest"]})
+    _taken(await line.ask(request("POST", f"/api/jobs/{job['jobId']}/refund", claim)), 200)
 
 
 class Buyers:
@@ -92,7 +101,7 @@ class Buyers:
         """Buy one job. It counts if it was begun in the window, or (None) ended in it."""
         try:
             async with self._lines.one() as asking, self._lines.one() as holding:
-                took_s = await buy(asking, holding)
+                took_s, _ = await buy(asking, holding)
         except (OSError, asyncio.IncompleteReadError, Wrong) as error:
             self._window.wrong = self._window.wrong or repr(error).encode()
             return

@@ -1,9 +1,79 @@
-"""Not yet."""
-from .rows import Row
-from .slices import Pace
+"""Debits: what it takes to charge a prepaid balance, on a thousand sessions and on one.
+
+A debit of ours is whole and honest: the macaroon is checked and its session's standing is read,
+the ceiling is set aside, and then a part of it is charged and the rest given back: two
+transactions, each with its entry in the ledger. The peer does the least: a guarded UPDATE and two
+postings, in two transactions as we do, or (the row that only tells) in one.
+"""
+
+import asyncio
+
+from .polls import post, run_script
+from .prepaid import ASK, RICH_MSAT, Opened, many
+from .rows import Row, Want
+from .slices import Pace, Pair, closed, compare
 from .stand import Stand
+
+SESSIONS = 1_000
+FEW_SESSIONS = 50  # when all is measured for a moment only
+
+_PEER = """
+CREATE TABLE bench_balance (id text PRIMARY KEY, msat bigint NOT NULL);
+CREATE TABLE bench_posting (id bigserial PRIMARY KEY, account text NOT NULL, msat bigint NOT NULL);
+CREATE INDEX ON bench_posting (account);
+INSERT INTO bench_balance SELECT id, {msat} FROM session;
+VACUUM ANALYZE
+"""
+
+
+def debit_of(session: Opened) -> str:
+    """Return the request that debits a session."""
+    return post(f"/bench/debit/{session.session_id}", session.header)
 
 
 def rows(stand: Stand, pace: Pace) -> list[Row]:
-    """Nothing."""
-    return []
+    """Debit many sessions and one; then have whole requests done on them."""
+    url = stand.database()
+    ours = stand.server("house", url)
+    sessions = asyncio.run(many(url, ours, FEW_SESSIONS if pace.quick else SESSIONS))
+    run_script(url, _PEER, msat=RICH_MSAT)
+    bare = stand.server("debits", url)
+    each = closed(ours, *map(debit_of, sessions), connections=8)
+    twice = closed(bare, *(post(f"/twice/{one.session_id}") for one in sessions), connections=8)
+    once = closed(bare, *(post(f"/once/{one.session_id}") for one in sessions), connections=8)
+    hot, busy = (closed(ours, debit_of(sessions[0]), connections=n) for n in (8, 32))
+    asking = [post(f"{one.path}/request", one.header, ASK) for one in sessions]
+    spread, at_one = closed(ours, *asking), closed(ours, asking[0])
+    count = len(sessions)
+    told = (Want("rate"), Want("cpu"))
+    pairs = (
+        Pair(
+            f"debit, {count} sessions",
+            each,
+            twice,
+            (Want("rate", least=0.7), Want("cpu")),
+            ("Boltwork", "peer, 2 transactions"),
+        ),
+        Pair(
+            f"debit, {count} sessions, and a peer that sets nothing aside",
+            each,
+            once,
+            told,
+            ("Boltwork", "peer, 1 transaction"),
+        ),
+        Pair(
+            "debit, one hot session",
+            busy,
+            hot,
+            (Want("rate", least=0.8),),
+            ("32 clients", "8 clients"),
+        ),
+        Pair(
+            "session requests, each a whole job of an instant agent",
+            spread,
+            at_one,
+            told,
+            (f"{count} sessions", "one session"),
+        ),
+    )
+    return [compare(pair, stand, pace) for pair in pairs]

@@ -1,9 +1,43 @@
-"""Not yet."""
-from .rows import Row
-from .slices import Pace
-from .stand import Stand
+"""Whole paid jobs a second: created, paid twice, judged, worked on by an instant agent, complete.
+
+HTTP is one process, and promises are kept by one other process, or by two.
+"""
+
+import tempfile
+
+from .rows import Row, Want
+from .slices import Pace, Pair, buying, compare
+from .stand import Server, Stand
+
+BUYERS = 16
 
 
 def rows(stand: Stand, pace: Pace) -> list[Row]:
-    """Nothing."""
-    return []
+    """Measure with one worker process and with two; then with `boltwork serve` by itself."""
+    one, two = (_with_workers(stand, count) for count in (1, 2))
+    alone = stand.server("house", stand.database())
+    whole = buying(alone, at_once=BUYERS)
+    targets = [
+        buying(server, at_once=BUYERS, beside=[process for process, _ in workers])
+        for server, workers in (one, two)
+    ]
+    told = (Want("rate"), Want("cpu"))
+    return [
+        compare(
+            Pair("whole paid jobs", targets[1], targets[0], told, ("2 workers", "1 worker")),
+            stand,
+            pace,
+        ),
+        compare(
+            Pair("whole paid jobs", whole, targets[0], told, ("one process", "1 worker")),
+            stand,
+            pace,
+        ),
+    ]
+
+
+def _with_workers(stand: Stand, count: int) -> tuple[Server, list[Server]]:
+    url = stand.database()
+    folder = tempfile.mkdtemp(dir=stand.folder)  # one stub rail for all of them
+    server = stand.server("house", url, worker=False, folder=folder)
+    return server, [stand.server("worker", url, folder=folder) for _ in range(count)]

@@ -5,13 +5,10 @@ Ours and the ceiling read one row among as many others, by primary key, and answ
 
 import asyncio
 
-import httpx2
 import psycopg
-from rich.console import Console
 
-from app.client import Client
-from app.purchase import Purchase
-
+from .buyers import buy, take_back
+from .lines import Line, request
 from .prepaid import opened
 from .rows import Row, Want
 from .slices import Pace, Pair, closed, compare
@@ -70,15 +67,14 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
 
 async def bought(server: Server) -> tuple[str, str, int]:
     """Buy a job and take its refund; return its id, its ETag and the size of its answer."""
-    url = f"http://127.0.0.1:{server[1]}"
-    async with Client(url) as client:
-        job = await Purchase(client, Console(quiet=True)).buy("Say what an invoice is.")
-    job_id = job["jobId"]
-    async with httpx2.AsyncClient(base_url=url) as http:
-        answer = await http.get(f"/api/jobs/{job_id}")
+    line, holding = Line(server[1]), Line(server[1])
+    _, job = await buy(line, holding)
+    await take_back(line, job)
+    answer = await line.ask(request("GET", f"/api/jobs/{job['jobId']}"))
     # Its refund is paid: nothing changes it any more.
-    assert answer.json()["costLedger"]["refundState"] == "paid", answer.text
-    return job_id, answer.headers["etag"], len(answer.content)
+    assert answer.json()["costLedger"]["refundState"] == "paid", answer.body
+    line.close(), holding.close()
+    return job["jobId"], answer.header(b"etag"), len(answer.body)
 
 
 def run_script(database_url: str, script: str, **values: object) -> None:
@@ -102,5 +98,3 @@ def post(path: str, more: str = "", body: str = "") -> str:
     """Return a POST as it goes over the wire."""
     length = f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n"
     return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}{length}\r\n{body}"
-
-

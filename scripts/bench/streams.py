@@ -1,4 +1,5 @@
 """Not yet."""
+
 from .rows import Row
 from .slices import Pace
 from .stand import Stand

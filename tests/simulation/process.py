@@ -11,6 +11,7 @@ from app.house import House
 from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
+from app.streams import Streams
 from app.wire import BadInput
 from db.engine import DatabaseAway
 from db.promises import Hand, Outbox, TryAgain
@@ -59,7 +60,8 @@ class Process:
         self.parts = parts
         self.keeper = make.keeper(parts)
         self.loops = Loops(parts, self.keeper)
-        self.house = House(parts, self.keeper, self.loops)
+        streams = Streams(parts.db, parts.signals)
+        self.house = House(parts, self.keeper, self.loops, streams)
         self._gate = gate
         self._hand: Hand = parts.outbox.hand()
         self.begun = self.idle = False

@@ -32,7 +32,9 @@ class StubWallet(WalletBase):
 
     async def pay_invoice(self, bolt11: str) -> str:
         """Pay an invoice; return its preimage."""
-        paid = httpx.post(f"{self._url}/api/dev/stub/pay/{payment_hash(bolt11)}")
+        path = f"/api/dev/stub/pay/{payment_hash(bolt11)}"
+        async with httpx.AsyncClient(base_url=self._url) as http:
+            paid = await http.post(path)
         return str(paid.raise_for_status().json()["preimage"])
 
 

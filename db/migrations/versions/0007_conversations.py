@@ -20,6 +20,12 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation")),
     )
+    op.create_index(
+        "ix_conversation_visitors",
+        "conversation",
+        ["created_at"],
+        postgresql_where=sa.text("owner LIKE 'visitor:%'"),
+    )
     op.create_index("ix_conversation_owner", "conversation", ["owner", "id"])
     op.create_table(
         "message",

@@ -1,0 +1,74 @@
+"""The commands of an operator: serve, worker, migrate, doctor, demo."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from app.terminal import database, read_settings, run
+
+app = typer.Typer()
+
+DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."
+
+
+@app.command()
+def serve(
+    worker: Annotated[bool, typer.Option(help="also keep promises in this process")] = True,
+) -> None:
+    """Serve HTTP, and keep promises, until Ctrl-C or SIGTERM."""
+    settings = read_settings()
+    with database(settings) as url:
+        from app import logs, serving
+
+        logs.configure(settings.log_level)
+        run(serving.serve(settings, url, worker=worker))
+
+
+@app.command()
+def worker() -> None:
+    """Keep promises without serving HTTP; as many of these as wanted share one Postgres."""
+    settings = read_settings()
+    with database(settings, shared=True) as url:
+        from app import logs, serving
+
+        logs.configure(settings.log_level)
+        run(serving.work(settings, url))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the tables of this version."""
+    with database(read_settings(), shared=True):
+        print("The database is current.")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say what is wrong with this installation, and how to mend it. Exit code 1 if anything is."""
+    from app import doctor as check_up
+
+    findings = check_up.examine()
+    if as_json:
+        told = [finding.told for finding in findings]
+        print(json.dumps({"ok": not check_up.is_wrong(findings), "findings": told}))
+    else:
+        check_up.show(findings)
+    raise typer.Exit(1 if check_up.is_wrong(findings) else 0)
+
+
+@app.command()
+def demo(request: Annotated[str, typer.Argument()] = DEMO_REQUEST) -> None:
+    """Start everything embedded, buy one job with the stub wallet, and show all of it."""
+    settings = read_settings()
+    if settings.lnbits_url is not None:
+        print("boltwork: the demo pays with the stub rail: unset LNBITS_URL.", file=sys.stderr)
+        raise typer.Exit(2)
+    with database(settings) as url:
+        from app import demonstration, logs
+
+        logs.configure("error")
+        raise typer.Exit(run(demonstration.play(settings, url, request)))

@@ -1,0 +1,212 @@
+"""The contract for people: every operation and every shape of openapi.yaml, each with an address.
+
+It is rendered here, once, from the same file that machines read.
+"""
+
+import asyncio
+import json
+from functools import lru_cache
+from typing import Any
+
+import yaml
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.contract import CONTRACT
+from app.web.page import page, render
+from app.web.prose import rendered
+
+METHODS = ("get", "post", "put", "patch", "delete")
+DEPTH = 4  # of $refs that are followed for what a body looks like
+
+Node = dict[str, Any]
+
+
+@page
+async def show(request: Request) -> Response:
+    """GET /docs."""
+    return render(request, "docs.html", **await asyncio.to_thread(told))
+
+
+@lru_cache(maxsize=1)
+def told() -> Node:
+    """Return all that the page says."""
+    document: Node = yaml.load(CONTRACT.read_bytes(), _loader())
+    reader = _Reader(document)
+    groups = [
+        {
+            "name": tag["name"],
+            "html": rendered(tag.get("description", ""), 2),
+            "operations": list(reader.operations(tag["name"])),
+        }
+        for tag in document["tags"]
+    ]
+    schemas = document["components"]["schemas"]
+    return {
+        "info": document["info"],
+        "intro": rendered(document["info"].get("description", ""), 2),
+        "groups": [group for group in groups if group["operations"]],
+        "schemas": [reader.schema(name, schemas[name]) for name in sorted(schemas)],
+    }
+
+
+def _loader() -> Any:
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Reader:
+    """Reads one document, following its references."""
+
+    def __init__(self, document: Node) -> None:
+        self._document = document
+
+    def operations(self, tag: str) -> Any:
+        """Yield the operations of a tag."""
+        for path, item in self._document["paths"].items():
+            for method in METHODS:
+                operation = item.get(method)
+                if operation and tag in operation.get("tags", ()):
+                    yield self._operation(path, method, operation)
+
+    def _operation(self, path: str, method: str, operation: Node) -> Node:
+        body = self._resolved(operation.get("requestBody", {}))
+        return {
+            "id": operation["operationId"],
+            "verb": method,
+            "path": path,
+            "summary": operation.get("summary", ""),
+            "html": rendered(operation.get("description", ""), 3),
+            "parameters": [self._parameter(each) for each in operation.get("parameters", ())],
+            "body": self._body(body) if body else None,
+            "answers": [
+                self._answer(status, each) for status, each in operation["responses"].items()
+            ],
+        }
+
+    def _parameter(self, node: Node) -> Node:
+        given = self._resolved(node)
+        return {
+            "name": given["name"],
+            "where": given["in"],
+            "required": given.get("required", False),
+            "kind": self._kind(given.get("schema", {})),
+            "html": rendered(given.get("description", ""), 4),
+        }
+
+    def _body(self, body: Node) -> Node:
+        content = body.get("content", {})
+        media, first = _first(content)
+        schema = first.get("schema", {})
+        return {
+            "media": media,
+            "html": rendered(body.get("description", ""), 4),
+            "schema": _name(schema),
+            "fields": self._fields(schema),
+            "example": _example(first),
+        }
+
+    def _answer(self, status: str, node: Node) -> Node:
+        answer = self._resolved(node)
+        content = answer.get("content", {})
+        media, first = _first(content)
+        return {
+            "status": status,
+            "html": rendered(answer.get("description", ""), 4),
+            "media": media,
+            "schema": _name(first.get("schema", {})),
+            "headers": [name for name in answer.get("headers", {}) if name != "X-Request-Id"],
+            "example": _example(first) if status.startswith("2") or status == "402" else "",
+        }
+
+    def schema(self, name: str, node: Node) -> Node:
+        """Return one shape, with its fields."""
+        return {
+            "name": name,
+            "html": rendered(node.get("description", ""), 3),
+            "kind": self._kind(node),
+            "fields": self._fields(node),
+        }
+
+    def _fields(self, node: Node, depth: int = 0) -> list[Node]:
+        node = self._resolved(node)
+        if depth > DEPTH:
+            return []
+        found: list[Node] = []
+        for part in (*node.get("allOf", ()), *node.get("oneOf", ()), *node.get("anyOf", ())):
+            known = {field["name"] for field in found}
+            found += [each for each in self._fields(part, depth + 1) if each["name"] not in known]
+        required = node.get("required", ())
+        for name, given in node.get("properties", {}).items():
+            whole = self._resolved(given)
+            found.append(
+                {
+                    "name": name,
+                    "required": name in required,
+                    "kind": self._kind(given),
+                    "schema": _name(given) or _name(given.get("items", {})),
+                    "html": rendered(given.get("description") or whole.get("description", ""), 4),
+                }
+            )
+        return found
+
+    def _kind(self, node: Node) -> str:
+        """Return what a value is, in a few words."""
+        named = _name(node)
+        whole = self._resolved(node)
+        if named and whole.get("type") == "object":
+            return named
+        if "const" in whole:
+            return json.dumps(whole["const"])
+        if "enum" in whole:
+            return " | ".join(json.dumps(each) for each in whole["enum"])
+        for word in ("oneOf", "anyOf"):
+            if word in whole:
+                return " or ".join(dict.fromkeys(self._kind(each) for each in whole[word]))
+        kinds = whole.get("type", "object" if "properties" in whole else "anything")
+        kind = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+        if kind == "array":
+            return f"list of {self._kind(whole.get('items', {}))}"
+        return f"{kind}{_limits(whole)}"
+
+    def _resolved(self, node: Node) -> Node:
+        while "$ref" in node:
+            found: Node = self._document
+            for step in node["$ref"].removeprefix("#/").split("/"):
+                found = found[step.replace("~1", "/").replace("~0", "~")]
+            node = found
+        return node
+
+
+def _first(content: Node) -> tuple[str, Node]:
+    return next(iter(content.items())) if content else ("", {})
+
+
+def _name(node: Node) -> str:
+    reference = str(node.get("$ref", ""))
+    return reference.rpartition("/")[2] if "/schemas/" in reference else ""
+
+
+def _limits(node: Node) -> str:
+    said = []
+    if "format" in node:
+        said.append(str(node["format"]))
+    for least, most, of in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
+        if least in node and most in node:
+            said.append(f"{node[least]:,} to {node[most]:,}{of}")
+        elif least in node:
+            said.append(f"at least {node[least]:,}{of}")
+        elif most in node:
+            said.append(f"at most {node[most]:,}{of}")
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _example(media: Node) -> str:
+    example = media.get("example")
+    if example is None:
+        _, named = _first(media.get("examples", {}))
+        example = named.get("value")
+    if example is None:
+        return ""
+    if isinstance(example, str):
+        return example
+    return json.dumps(example, indent=2, ensure_ascii=False, default=str)

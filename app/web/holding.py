@@ -1,0 +1,94 @@
+"""Whether a browser holds a session: by a cookie, which it gets for opening it or for its macaroon.
+
+The cookie names the session and the half of its credential that only the row knows, so revoking
+the credential ends it too. The macaroon itself is in no cookie, no address and no storage.
+"""
+
+from starlette.requests import Request
+
+from app.caller import unknown
+from app.errors import Refusal
+from app.house import House
+from app.prepaid import standing, unknown_session
+from app.shapes import path_id
+from app.web import cookies
+from app.web.forms import read_form
+from db import sessions
+from db.engine import Row
+from payments.macaroon import Invalid
+from payments.session_macaroon import Verified
+
+COOKIE = "boltwork_session"
+_SHUT = "This needs the session’s macaroon: give it below."
+
+
+def path_of(session_id: str) -> str:
+    """Return where a session's cookie is sent to, and nowhere else."""
+    return f"/sessions/{session_id}"
+
+
+def cookie_for(house: House, session_id: str, nonce: str) -> str:
+    """Return the Set-Cookie line that makes a browser a session's holder."""
+    return cookies.line(house, COOKIE, f"{session_id}:{nonce}", path_of(session_id))
+
+
+def forget(house: House, session_id: str) -> str:
+    """Return the Set-Cookie line that ends it."""
+    return cookies.forgotten(house, COOKIE, path_of(session_id))
+
+
+async def found(request: Request) -> Row:
+    """Return the session of the address, after asking about its open invoices."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
+    row = await sessions.get(house.parts.db, session_id)
+    if row is None:
+        raise unknown_session()
+    return row
+
+
+def holds(request: Request, row: Row) -> bool:
+    """Say whether this browser is the session's holder."""
+    return cookies.opened(request, COOKIE) == f"{row['id']}:{row['nonce']}"
+
+
+async def holder_form(request: Request) -> tuple[Row, Verified, dict[str, str]]:
+    """Return the session, its whole credential and the fields of a form of its holder.
+
+    Refuses with 401 who is not, with 403 a form that is not ours.
+    """
+    given = await read_form(request)
+    row = await found(request)
+    if not holds(request, row):
+        raise unknown(_SHUT)
+    cookies.check_token(request, COOKIE, given)
+    return row, await _credential(request, row), given
+
+
+async def _credential(request: Request, row: Row) -> Verified:
+    house: House = request.app.state.house
+    text = await house.parts.credentials.session_macaroon(row["id"], row["nonce"])
+    verified = await house.parts.credentials.verify(text)
+    assert isinstance(verified, Verified), "it was made just now"
+    return verified
+
+
+async def proven(request: Request, row: Row, text: str) -> None:
+    """Refuse (401, 403) unless a text is the whole macaroon of this session.
+
+    Nothing at all is enough as long as the macaroon was never used: whoever opened it is first.
+    """
+    house: House = request.app.state.house
+    if not text:
+        if row["credential_used_at"] is not None:
+            raise unknown("Its macaroon has been used, so it takes the macaroon to open this.")
+        return
+    verified = await house.parts.credentials.verify(text)
+    if isinstance(verified, Invalid) or verified.session_id != row["id"]:
+        raise unknown("This is not a macaroon of this session.")
+    if len(verified.grant.links) > 1:
+        raise Refusal(403, "This macaroon was narrowed: only the whole one opens this page.")
+    against = await standing(house, verified)
+    if against is not None:
+        raise unknown(against)

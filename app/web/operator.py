@@ -1,0 +1,149 @@
+"""The operator's pages: what happens, what was earned, what is owed, and what needs a person.
+
+They name jobs by their first letters only: the whole id would open the buyer's page.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.advance import Applied
+from app.errors import Refusal
+from app.house import House
+from app.parts import Parts
+from app.web.cookies import token_of
+from app.web.forms import check_origin
+from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
+from app.web.page import page, render, see
+from app.web.plot import ENDS, hours_of, plot
+from app.wire import BadInput
+from db import ledger, overview, payouts
+from db.engine import Row
+from payments.lnurl import BadDestination
+from pricing.oracle import PriceUnavailable
+from statemachine.payout import PayoutState
+
+HOURS = 48
+LISTED = 12
+
+
+@page
+async def show(request: Request) -> Response:
+    """GET /operator."""
+    if not admitted(request):
+        return closed(request)
+    return await _shown(request)
+
+
+@page
+async def books(request: Request) -> Response:
+    """GET /operator/books: the trial balance, recomputed from every posting just now."""
+    if not admitted(request):
+        return closed(request)
+    house: House = request.app.state.house
+    lines = await ledger.trial_balance(house.parts.db)
+    return render(
+        request,
+        "operator_books.html",
+        groups=_groups(lines),
+        total=sum(_sign(line.kind) * line.recomputed for line in lines),
+        wrong=[line for line in lines if line.kept != line.recomputed],
+        review=house.loops.books.latest,
+        csrf=token_of(request, COOKIE),
+    )
+
+
+@page
+async def act(request: Request) -> Response:
+    """POST /operator/payouts: try one again, send it elsewhere, or ask the rail about it."""
+    check_origin(request)
+    given = await operator_form(request)
+    try:
+        await _act(request.app.state.house, given)
+    except (BadInput, Refusal) as refused:
+        return await _shown(request, refused)
+    return see(f"{PATH}#payouts")
+
+
+async def _act(house: House, given: dict[str, str]) -> None:
+    parts, payout_id = house.parts, given.get("payout", "")
+    row = await payouts.get(parts.db, payout_id) if payout_id.isprintable() else None
+    if row is None:
+        raise Refusal(404, "There is no such payout.")
+    match given.get("act"):
+        case "ask" if row["state"] == PayoutState.IN_FLIGHT:
+            await house.keeper.ask(row["id"], row["attempts"])
+        case "retry" if row["refund_to"]:
+            await _redirect(parts, row, row["refund_to"])
+        case "redirect":
+            await _redirect(parts, row, given.get("to", ""))
+        case _:
+            raise Refusal(409, "That can’t be done with this payout as it is now.")
+
+
+async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
+    destination = parts.destinations.parse(refund_to)
+    if isinstance(destination, BadDestination):
+        raise BadInput(destination.sentence)
+    text, now = destination.text, parts.clock()
+    told = await parts.db.run(
+        "redirect_payout", lambda tx: parts.shell.redirect_payout(tx, row["id"], text, now)
+    )
+    if not isinstance(told, Applied):
+        raise Refusal(409, "It is on its way or has arrived, and is not sent twice.")
+
+
+async def _shown(request: Request, refused: BadInput | Refusal | None = None) -> Response:
+    house: House = request.app.state.house
+    parts, now = house.parts, house.parts.clock()
+    first = overview.first_hour(now, HOURS)
+    hours = hours_of(await overview.tallies(parts.db, first), first, HOURS)
+    price = await parts.oracle.price()
+    answer = render(
+        request,
+        "operator.html",
+        refused.status if refused else 200,
+        hours=hours,
+        ends=ENDS,
+        plot=plot(hours),
+        open_jobs=await overview.open_jobs(parts.db),
+        sheet=await overview.sheet(parts.db),
+        watched=await overview.watched_payouts(parts.db, now),
+        waiting=await overview.waiting_payouts(parts.db, LISTED),
+        promises=await parts.outbox.waiting(),
+        price=None if isinstance(price, PriceUnavailable) else price,
+        no_price=price.reason if isinstance(price, PriceUnavailable) else "",
+        sources=parts.oracle.status(),
+        review=house.loops.books.latest,
+        rail=parts.rail.name,
+        push_is_up=parts.rail.push_is_up,
+        problem=str(refused) if refused else "",
+        csrf=token_of(request, COOKIE),
+    )
+    if isinstance(refused, Refusal):
+        answer.headers.update(refused.headers)
+    return answer
+
+
+def _groups(lines: list[ledger.Balance]) -> list[dict[str, Any]]:
+    """Return accounts by their kind of name: one a line would be one for each job."""
+    found: dict[tuple[str, str], list[ledger.Balance]] = defaultdict(list)
+    for line in lines:
+        single = line.kind != "liability"
+        found[line.kind, line.account if single else line.account.partition(":")[0]].append(line)
+    return [
+        {
+            "kind": kind,
+            "name": name,
+            "held": sum(1 for line in each if line.kept),
+            "kept": sum(line.kept for line in each),
+            "recomputed": sum(line.recomputed for line in each),
+        }
+        for (kind, name), each in sorted(found.items())
+    ]
+
+
+def _sign(kind: str) -> int:
+    return 1 if kind in ("asset", "expense") else -1

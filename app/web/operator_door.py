@@ -1,0 +1,96 @@
+"""Who may see the operator's pages: whoever has the token, by a cookie or in the header.
+
+Without OPERATOR_TOKEN nobody may. The cookie names no token; another token ends it.
+"""
+
+import hashlib
+import hmac
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.caller import presented
+from app.errors import Refusal
+from app.house import House
+from app.throttle import Rule
+from app.web import cookies
+from app.web.forms import read_form
+from app.web.page import page, render, see
+
+COOKIE = "boltwork_operator"
+PATH = "/operator"
+KEPT_S = 12 * 3600
+
+
+def admitted(request: Request) -> bool:
+    """Say whether this is the operator."""
+    house: House = request.app.state.house
+    token = house.parts.settings.operator_token
+    if token is None:
+        return False
+    shown = presented(request)
+    if shown is not None:
+        wanted = token.get_secret_value().encode()
+        return shown.scheme == "bearer" and hmac.compare_digest(shown.credential.encode(), wanted)
+    kept = cookies.opened(request, COOKIE)
+    if kept is None:
+        return False
+    mark, _, until_s = kept.partition(":")
+    young = house.parts.clock().timestamp() < int(until_s)
+    return young and hmac.compare_digest(mark, _mark(house))
+
+
+def closed(request: Request, problem: str = "") -> Response:
+    """Return the door: how to set the token, or a form to give it."""
+    house: House = request.app.state.house
+    is_set = house.parts.settings.operator_token is not None
+    status = 401 if is_set else 503
+    return render(request, "operator_door.html", status, is_set=is_set, problem=problem)
+
+
+async def operator_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form of the operator's, or refuse it.
+
+    With the token in the header no form token is needed: no other page can send that.
+    """
+    given = await read_form(request)
+    if not admitted(request):
+        raise Refusal(401, "This takes the operator’s token.", "Open /operator, and give it.")
+    if presented(request) is None:
+        cookies.check_token(request, COOKIE, given)
+    return given
+
+
+@page
+async def login(request: Request) -> Response:
+    """POST /operator/login: the token, once; then a cookie."""
+    house: House = request.app.state.house
+    given = await read_form(request)
+    token = house.parts.settings.operator_token
+    if token is None:
+        return closed(request)
+    await house.parts.throttle.count(request, Rule.LOGIN)
+    if not hmac.compare_digest(given.get("token", "").encode(), token.get_secret_value().encode()):
+        return closed(request, "That is not the token.")
+    until = house.parts.clock() + timedelta(seconds=KEPT_S)
+    answer = see(PATH)
+    content = f"{_mark(house)}:{int(until.timestamp())}"
+    answer.headers.append("Set-Cookie", cookies.line(house, COOKIE, content, PATH, KEPT_S))
+    return answer
+
+
+@page
+async def logout(request: Request) -> Response:
+    """POST /operator/logout."""
+    house: House = request.app.state.house
+    await operator_form(request)
+    answer = see(PATH)
+    answer.headers.append("Set-Cookie", cookies.forgotten(house, COOKIE, PATH))
+    return answer
+
+
+def _mark(house: House) -> str:
+    token = house.parts.settings.operator_token
+    assert token is not None
+    return hashlib.sha256(token.get_secret_value().encode()).hexdigest()[:32]

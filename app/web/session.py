@@ -1,0 +1,239 @@
+"""A session's page: its balance, its invoices, what was spent, and how it ends.
+
+Who only has the address sees the balance and can pay; who holds the session can spend and close.
+"""
+
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import prepaid
+from app.api.requests import SessionRequest
+from app.api.sessions import OpenSession, TopUp
+from app.errors import Refusal
+from app.house import House
+from app.orders import Name
+from app.prepaid import caller_of
+from app.refunds import destination_of, name_destination
+from app.throttle import Rule
+from app.web import holding, job_view, words
+from app.web.cookies import token_of
+from app.web.forms import name_in, read_form
+from app.web.job import claim
+from app.web.page import page, render, see
+from app.wire import BadInput, parse
+from db import payouts, sessions, spending
+from db.engine import Row, Tx
+from payments.rail import Failed
+from pricing.money import sats_to_msat
+from statemachine import session as law
+from statemachine.invoice import InvoiceState
+from statemachine.session import SessionState
+
+MOST_SPENT = 50
+
+
+@page
+async def begin(request: Request) -> Response:
+    """POST /sessions: a new session, whose holder is this browser."""
+    house: House = request.app.state.house
+    given = await read_form(request)
+    await house.parts.throttle.count(request, Rule.CREATE)
+    asked = parse(orjson.dumps({"amount_sats": _sats(given.get("amount", ""))}), OpenSession)
+    session_id, _ = await prepaid.open_session(
+        house, sats_to_msat(asked.amount_sats), None, name_in(request, given)
+    )
+    row = await sessions.get(house.parts.db, session_id)
+    answer = see(holding.path_of(session_id))
+    if row is not None and row["credential_used_at"] is None:
+        answer.headers.append("Set-Cookie", holding.cookie_for(house, session_id, row["nonce"]))
+    return answer
+
+
+@page
+async def show(request: Request) -> Response:
+    """GET /sessions/{id}."""
+    return await _shown(request, await holding.found(request))
+
+
+@page
+async def pay(request: Request) -> Response:
+    """POST /sessions/{id}/pay: the stub's own wallet pays what is open. Development only."""
+    house: House = request.app.state.house
+    await read_form(request)
+    row = await holding.found(request)
+    if house.parts.stub is None:
+        raise Refusal(404, "There is nothing at this address.")
+    for invoice in await sessions.open_invoices(house.parts.db, row["id"]):
+        if invoice["state"] == InvoiceState.OPEN:
+            paid = await house.parts.stub.receive(invoice["payment_hash"])
+            if not isinstance(paid, Failed):
+                await house.loops.settle(paid)
+    return see(holding.path_of(row["id"]))
+
+
+@page
+async def unlock(request: Request) -> Response:
+    """POST /sessions/{id}/unlock: this browser shows the macaroon, and is a holder from now on."""
+    house: House = request.app.state.house
+    given = await read_form(request)
+    row = await holding.found(request)
+    try:
+        await holding.proven(request, row, given.get("macaroon", ""))
+    except Refusal as refused:
+        return await _shown(request, row, refused)
+    answer = see(holding.path_of(row["id"]))
+    answer.headers.append("Set-Cookie", holding.cookie_for(house, row["id"], row["nonce"]))
+    return answer
+
+
+@page
+async def lock(request: Request) -> Response:
+    """POST /sessions/{id}/lock: this browser is no holder any more."""
+    house: House = request.app.state.house
+    row, _, _ = await holding.holder_form(request)
+    answer = see(holding.path_of(row["id"]))
+    answer.headers.append("Set-Cookie", holding.forget(house, row["id"]))
+    return answer
+
+
+@page
+async def macaroon(request: Request) -> Response:
+    """POST /sessions/{id}/macaroon: shown because its holder asked, on this answer only."""
+    house: House = request.app.state.house
+    row, _, _ = await holding.holder_form(request)
+    whole = await house.parts.credentials.session_macaroon(row["id"], row["nonce"])
+    return await _shown(request, row, macaroon=whole)
+
+
+@page
+async def ask(request: Request) -> Response:
+    """POST /sessions/{id}/ask: a request that the balance pays for, and on to its page."""
+    house: House = request.app.state.house
+    row, holder, given = await holding.holder_form(request)
+    try:
+        against = await prepaid.standing(house, holder)
+        if against is not None:
+            raise Refusal(401, against)
+        asked = parse(orjson.dumps({"request": given.get("request", "")}), SessionRequest)
+        wanted = prepaid.Request(asked.request)
+        job_id = await prepaid.submit(house, holder, wanted, _named(request, holder, given))
+    except (BadInput, Refusal) as refused:
+        return await _shown(request, row, refused, given)
+    return see(f"/jobs/{job_id}")
+
+
+@page
+async def topup(request: Request) -> Response:
+    """POST /sessions/{id}/topup: an invoice, which the page then shows."""
+    house: House = request.app.state.house
+    row, holder, given = await holding.holder_form(request)
+    try:
+        await house.parts.throttle.count(request, Rule.CREATE)
+        asked = parse(orjson.dumps({"amount_sats": _sats(given.get("amount", ""))}), TopUp)
+        amount_msat = sats_to_msat(asked.amount_sats)
+        await prepaid.top_up(house, row["id"], amount_msat, _named(request, holder, given))
+    except (BadInput, Refusal) as refused:
+        return await _shown(request, row, refused, given)
+    return see(holding.path_of(row["id"]))
+
+
+@page
+async def close(request: Request) -> Response:
+    """POST /sessions/{id}/close: no more requests; what is left is owed back at once."""
+    house: House = request.app.state.house
+    row, _, given = await holding.holder_form(request)
+    to = given.get("to", "")
+    try:
+        refund_to = destination_of(house, to).text if to else None
+    except BadInput as refused:
+        return await _shown(request, row, refused, given)
+    await house.parts.db.run("close_session", partial(_close, house, row["id"], refund_to))
+    if refund_to:
+        with suppress(Refusal):  # nothing was left, or it is on its way already
+            await name_destination(house, row["id"], refund_to)
+    return see(holding.path_of(row["id"]))
+
+
+async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
+    if refund_to:  # also for what requests under way will give back
+        await sessions.direct(tx, session_id, refund_to)
+    await house.parts.shell.tell_session(tx, session_id, law.Closed(), house.parts.clock())
+
+
+@page
+async def refund(request: Request) -> Response:
+    """POST /sessions/{id}/refund: what is left goes to an address, or to an invoice."""
+    house: House = request.app.state.house
+    row, _, given = await holding.holder_form(request)
+    try:
+        await house.parts.throttle.count(request, Rule.DESTINATION)
+        await claim(house, row["id"], given.get("to", ""))
+    except (BadInput, Refusal) as refused:
+        return await _shown(request, row, refused, given)
+    return see(f"{holding.path_of(row['id'])}#refunds")
+
+
+def _sats(text: str) -> int:
+    digits = text.replace(",", "")
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > 12:
+        raise BadInput("The amount must be a whole number of sats.")
+    return int(digits)
+
+
+def _named(request: Request, holder: Any, given: dict[str, str]) -> Name | None:
+    name = name_in(request, {k: v for k, v in given.items() if k != "csrf"})
+    return Name(caller_of(holder), name.key, name.body_sha256) if name else None
+
+
+async def _shown(
+    request: Request,
+    row: Row,
+    refused: BadInput | Refusal | None = None,
+    given: dict[str, str] | None = None,
+    macaroon: str = "",
+) -> Response:
+    house: House = request.app.state.house
+    db, session_id, is_holder = house.parts.db, row["id"], holding.holds(request, row)
+    row = await sessions.get(db, session_id) or row
+    state = SessionState(row["state"])
+    owed = await payouts.of_owner(db, session_id)
+    spent = await spending.of_session(db, session_id, MOST_SPENT) if is_holder else []
+    invoices = [
+        (invoice["purpose"], await _invoice(invoice))
+        for invoice in await sessions.open_invoices(db, session_id)
+        if invoice["state"] == InvoiceState.OPEN
+    ]
+    is_moving = bool(invoices or row["reserved_msat"]) or any(p["state"] != "paid" for p in owed)
+    answer = render(
+        request,
+        "session.html",
+        refused.status if refused else 200,
+        session=row,
+        state=state.value,
+        sentence=words.SESSION_WORDS[state],
+        is_holder=is_holder,
+        is_fresh=row["credential_used_at"] is None,
+        is_open=state in (SessionState.ACTIVE, SessionState.PAUSED),
+        is_moving=is_moving,
+        invoices=invoices,
+        spent=spent,
+        refunds=await job_view.refunds(request, owed, may_fetch=is_holder),
+        macaroon=macaroon,
+        problem=str(refused) if refused else "",
+        advice=getattr(refused, "next_step", None) or "",
+        given=given or {},
+        key=house.parts.new_id(),
+        csrf=token_of(request, holding.COOKIE),
+    )
+    if isinstance(refused, Refusal):
+        answer.headers.update(refused.headers)
+    return answer
+
+
+async def _invoice(row: Row) -> dict[str, Any]:
+    return await job_view.invoice(row["bolt11"], row["amount_msat"], row["expires_at"])

@@ -1,0 +1,131 @@
+"""What an operator sees at a glance. Each question reads what is open now, or what was counted:
+none of them grows with how much is done.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg.rows import DictRow
+
+from db.engine import Database
+from db.standing import STUCK_AFTER
+
+MOST_LISTED = 50
+
+
+async def tallies(db: Database, since: datetime) -> list[DictRow]:
+    """Return how many jobs began, and ended in which way, in each hour: (hour, what, n)."""
+    return await db.read_all(
+        "SELECT hour, what, sum(n)::bigint AS n FROM job_tally WHERE hour >= %(since)s"
+        " GROUP BY hour, what ORDER BY hour, what",
+        since=since,
+    )
+
+
+_OPEN = """
+SELECT state, count(*) AS n FROM job
+ WHERE state IN ('awaiting_eval_payment', 'evaluating', 'awaiting_work_payment', 'executing')
+ GROUP BY state
+"""
+
+
+async def open_jobs(db: Database) -> dict[str, int]:
+    """Return how many jobs are in each state that is not an end."""
+    return {row["state"]: row["n"] for row in await db.read_all(_OPEN)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The books in one snapshot: what the rail holds, whose it is, and what was earned."""
+
+    rail_msat: int
+    earned: dict[str, int]  # revenue accounts
+    spent: dict[str, int]  # expense accounts
+    in_jobs_msat: int  # paid, and being worked for
+    in_sessions_msat: int  # prepaid, what is set aside for a call included
+    on_its_way_msat: int  # payouts that the rail was told to make
+
+    @property
+    def earned_msat(self) -> int:
+        """All revenue."""
+        return sum(self.earned.values())
+
+    @property
+    def spent_msat(self) -> int:
+        """All expenses."""
+        return sum(self.spent.values())
+
+    @property
+    def owed_msat(self) -> int:
+        """What belongs to others, whatever for: the books sum to zero."""
+        return self.rail_msat - self.earned_msat + self.spent_msat
+
+    @property
+    def waiting_msat(self) -> int:
+        """What is owed back and waits to be sent."""
+        return self.owed_msat - self.in_jobs_msat - self.in_sessions_msat - self.on_its_way_msat
+
+
+_SHEET = """
+SELECT (SELECT json_object_agg(name, balance) FROM account WHERE name IN ('rail:lightning',
+         'revenue:eval', 'revenue:work', 'revenue:free', 'expense:routing', 'expense:free'))
+         AS flat,
+       (SELECT coalesce(sum(a.balance), 0)::bigint FROM job j
+         JOIN account a ON a.name = 'job:' || j.id AND a.asset = 'msat'
+        WHERE j.state IN ('evaluating', 'executing')) AS in_jobs,
+       (SELECT coalesce(sum(a.balance), 0)::bigint FROM session s
+         JOIN account a ON a.name = 'session:' || s.id AND a.asset = 'msat'
+        WHERE s.state IN ('active', 'paused'))
+     + (SELECT coalesce(sum(amount_msat), 0)::bigint FROM hold WHERE state = 'held') AS in_sessions,
+       (SELECT coalesce(sum(amount_msat), 0)::bigint FROM payout
+         WHERE (state = 'in_flight' OR (state = 'owed' AND failures >= 3))
+           AND state = 'in_flight') AS on_its_way
+"""
+
+
+async def sheet(db: Database) -> Sheet:
+    """Return the books as they are now."""
+    row = await db.read_one(_SHEET)
+    assert row is not None
+    flat: dict[str, int] = row["flat"] or {}
+    return Sheet(
+        rail_msat=flat.get("rail:lightning", 0),
+        earned={name: flat[name] for name in sorted(flat) if name.startswith("revenue:")},
+        spent={name: flat[name] for name in sorted(flat) if name.startswith("expense:")},
+        in_jobs_msat=row["in_jobs"],
+        in_sessions_msat=row["in_sessions"],
+        on_its_way_msat=row["on_its_way"],
+    )
+
+
+_WATCHED = """
+SELECT id, job_id, session_id, reason, state, amount_msat, attempts, failures, refund_to, note,
+       created_at, updated_at, state = 'owed' OR updated_at < %(before)s AS is_stuck
+  FROM payout WHERE state = 'in_flight' OR (state = 'owed' AND failures >= 3)
+ ORDER BY updated_at, id LIMIT %(most)s
+"""
+
+
+async def watched_payouts(db: Database, now: datetime) -> list[DictRow]:
+    """Return payouts on their way, and those whose destination has failed, the oldest first.
+
+    `is_stuck`: it needs a person. `app/web` and `boltwork payouts` can act on it.
+    """
+    return await db.read_all(_WATCHED, before=now - STUCK_AFTER, most=MOST_LISTED)
+
+
+_WAITING = """
+SELECT id, job_id, session_id, reason, amount_msat, refund_to, failures, note, created_at
+  FROM payout WHERE state <> 'paid' AND state = 'owed' AND failures < 3
+ ORDER BY created_at DESC LIMIT %(most)s
+"""
+
+
+async def waiting_payouts(db: Database, most: int) -> list[DictRow]:
+    """Return what is owed back and was asked for by nobody yet, the newest first."""
+    return await db.read_all(_WAITING, most=most)
+
+
+def first_hour(now: datetime, hours: int) -> datetime:
+    """Return the beginning of the first of so many hours, this one included."""
+    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)

@@ -1,0 +1,71 @@
+"""Who comes first on a session: never more is spent than was paid in, and nothing is lost."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.crash_run import Databases
+from tests.house_fixtures import Instance
+from tests.race_pair import Pair, crowd, pair_on
+from tests.scripted_agent import ScriptedAgent
+from tests.session_debits import debits
+from tests.session_fixtures import Holder, books_are_right, ceiling_sats, held
+
+
+@pytest.fixture
+async def pair(postgres: str) -> AsyncIterator[Pair]:
+    """Two running servers."""
+    async with pair_on(Databases(postgres)) as running:
+        yield running
+
+
+async def at_once(holder: Holder, count: int) -> Counter[int]:
+    """Send so many requests at once, each on a connection of its own."""
+    url, body = f"{holder.instance.url}{holder.path}/request?wait=0", {"request": "hello"}
+    async with crowd() as http:
+        answers = await asyncio.gather(
+            *(http.post(url, json=body, headers=holder.headers) for _ in range(count))
+        )
+    return Counter(answer.status_code for answer in answers)
+
+
+async def test_200_at_once_never_overdraw_a_session(
+    instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
+    """As many as the balance covers are taken, all others are told that it does not."""
+    ceiling = await ceiling_sats(instance)
+    covers = 30
+    holder = await held(instance, covers * ceiling + ceiling - 1)
+    scripted_agent.go.clear()
+    assert await at_once(holder, 200) == {202: covers, 402: 200 - covers}
+    status = await holder.status()
+    assert (status["balanceSats"], status["reservedSats"]) == (ceiling - 1, covers * ceiling)
+    scripted_agent.go.set()
+    status = await holder.until(reservedSats=0)
+    rows = await instance.parts.db.read_all("SELECT id FROM job")
+    costs = [(await holder.ended(row["id"]))["debitedSats"] for row in rows]
+    assert len(costs) == covers
+    assert status["balanceSats"] == covers * ceiling + ceiling - 1 - sum(costs)
+    await books_are_right(instance)
+
+
+async def test_200_at_once_that_end_while_others_begin(instance: Instance) -> None:
+    """What one gives back, another may have: still nothing is spent that was not there."""
+    holder = await held(instance, 400)
+    told = await at_once(holder, 200)
+    assert set(told) <= {200, 202, 402, 409} and told[202] + told[200] > 0
+    status = await holder.until(reservedSats=0)
+    rows = await instance.parts.db.read_all("SELECT id FROM job")
+    assert len(rows) == told[202] + told[200]
+    costs = [(await holder.ended(row["id"]))["debitedSats"] for row in rows]
+    assert status["balanceSats"] == 400 - sum(costs) >= 0
+    await books_are_right(instance)
+
+
+async def test_many_debits_for_a_balance_that_covers_few(pair: Pair) -> None:
+    """With two servers and children of the macaroon, against a top-up and a close: exactly what
+    fits wins, no child spends beyond its budget, and every sat is earned or owed back.
+    """
+    await debits(pair, count=400, covers=40)
