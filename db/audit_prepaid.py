@@ -50,19 +50,20 @@ LEGS = """
 CHECKS = [
     (
         2,
-        """SELECT 'its credentials have used ' || a.used_msat || ' msat of ' || a.limit_msat
-             || ', and its requests ' || coalesce(s.msat, 0), a.link
-             FROM allowance a LEFT JOIN spent s ON s.link = a.link
-            WHERE a.used_msat > a.limit_msat OR a.used_msat <> coalesce(s.msat, 0)""",
+        """SELECT 'its credentials have used ' || coalesce(a.used_msat, 0) || ' msat of '
+             || coalesce(a.limit_msat::text, 'nothing') || ', and its requests '
+             || coalesce(s.msat, 0), coalesce(a.link, s.link)
+             FROM allowance a FULL JOIN spent s ON s.link = a.link
+            WHERE a.used_msat > a.limit_msat OR coalesce(a.used_msat, 0) <> coalesce(s.msat, 0)""",
     ),
     (
         2,
-        """SELECT 'the house gave ' || d.used_msat || ' msat away, and its holds say '
-             || coalesce(sum(CASE h.state WHEN 'held' THEN h.amount_msat
-                                  ELSE h.charge_msat END), 0), d.day::text
-             FROM free_day d LEFT JOIN hold h ON h.day = d.day GROUP BY d.day
-            HAVING d.used_msat <> coalesce(sum(CASE h.state WHEN 'held' THEN h.amount_msat
-                                                    ELSE h.charge_msat END), 0)""",
+        """SELECT 'the house gave ' || coalesce(d.used_msat, 0) || ' msat away, and its holds say '
+             || coalesce(h.msat, 0), coalesce(d.day, h.day)::text
+             FROM free_day d FULL JOIN (SELECT day, sum(CASE state WHEN 'held' THEN amount_msat
+                    ELSE charge_msat END) AS msat FROM hold WHERE day IS NOT NULL GROUP BY day) h
+               ON h.day = d.day
+            WHERE coalesce(d.used_msat, 0) <> coalesce(h.msat, 0)""",
     ),
     (
         2,
@@ -74,6 +75,14 @@ CHECKS = [
              CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM hold
                WHERE session_id = s.id AND state = 'held') holds
             WHERE s.reserved_msat <> jobs.msat + holds.msat""",
+    ),
+    (
+        4,
+        """SELECT 'it is ' || s.state || ', and its deposit has not come in', s.id
+             FROM session s LEFT JOIN invoice i ON i.id = s.id || ':deposit'
+              AND i.state = 'settled' AND i.received_msat >= i.amount_msat
+             LEFT JOIN payout late ON late.id = s.id || ':deposit:unawaited'
+            WHERE s.state IN ('active', 'paused') AND (i.id IS NULL OR late.id IS NOT NULL)""",
     ),
     (
         6,

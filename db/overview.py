@@ -126,6 +126,27 @@ async def waiting_payouts(db: Database, most: int) -> list[DictRow]:
     return await db.read_all(_WAITING, most=most)
 
 
+_GROUPS = """
+SELECT kind, CASE kind WHEN 'liability' THEN split_part(name, ':', 1) ELSE name END AS name,
+       count(*) FILTER (WHERE balance <> 0) AS held, sum(balance)::bigint AS kept,
+       sum(recomputed)::bigint AS recomputed,
+       count(*) FILTER (WHERE balance <> recomputed) AS wrong
+  FROM (SELECT a.name, a.kind, a.balance, coalesce(sum(p.amount), 0)
+               * CASE WHEN a.kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS recomputed
+          FROM account a LEFT JOIN posting p ON p.account = a.name
+         WHERE a.asset = 'msat' GROUP BY a.name, a.kind, a.balance) AS line
+ GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+async def trial_groups(db: Database) -> list[DictRow]:
+    """Recompute the trial balance from every posting, with accounts of one kind as one line.
+
+    This one reads everything: it is for when it is asked for.
+    """
+    return await db.read_all(_GROUPS)
+
+
 def first_hour(now: datetime, hours: int) -> datetime:
     """Return the beginning of the first of so many hours, this one included."""
     return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)

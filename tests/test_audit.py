@@ -10,14 +10,13 @@ import pytest
 import sqlalchemy
 
 from app.books import Books
-from db.audit import Finding, audit
-from db.engine import Database
+from db.audit import audit
 from db.migrate import migrate
 from payments.stub import StubRail
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 from tests.test_time import Clock
-from tests.town import Town, build, tamper
+from tests.town import Town, build, copied, found, tamper
 
 _numbers = itertools.count(1)
 
@@ -42,23 +41,8 @@ async def town(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Async
 @pytest.fixture
 def copy(town: Town) -> Iterator[Town]:
     """A copy of the town, to be broken."""
-    source = sqlalchemy.make_url(town.url)
-    name = f"{source.database}_{next(_numbers)}"
-    admin = source.set(database="postgres").render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {source.database}".encode())
-    yield Town(source.set(database=name).render_as_string(hide_password=False), town.jobs)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-async def found(url: str) -> list[Finding]:
-    """Audit a database."""
-    db = Database(url)
-    await db.open()
-    findings = await audit(db)
-    await db.close()
-    return findings
+    with copied(town.url) as url:
+        yield Town(url, town.jobs)
 
 
 async def test_healthy_books_give_no_finding(copy: Town) -> None:

@@ -240,10 +240,14 @@ async def test_what_happened_while_nobody_listened_is_told(
         assert [event.id for event in await reader.rest()] == ["3"]
 
 
-async def test_who_does_not_read_is_dropped(instance: Instance) -> None:
+async def test_who_does_not_read_is_dropped(
+    instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
     """A watcher that takes nothing is let go of with what waits for it; the others miss nothing."""
-    made = await instance.create()
+    made = await instance.to_work_invoice()
     job_id = made["jobId"]
+    scripted_agent.go.clear()
+    await instance.pay(made["workInvoice"])
     dropped = 'boltwork_stream_ends_total{how="dropped"}'
     before = await metric(instance, dropped)
     host, _, port = instance.url.removeprefix("http://").partition(":")
@@ -251,7 +255,8 @@ async def test_who_does_not_read_is_dropped(instance: Instance) -> None:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         deaf.connect((host, int(port)))
         deaf.sendall(f"GET /api/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        async with watching(instance.http, job_id, "2") as reader:
+        async with watching(instance.http, job_id) as reader:
+            await reader.until("state", "executing")
             reading = asyncio.create_task(reader.rest())
             start = 0
             while await metric(instance, dropped) == before:
@@ -260,7 +265,7 @@ async def test_who_does_not_read_is_dropped(instance: Instance) -> None:
                     words = Words(job_id, start, "x" * 7_000, 1, 1)
                     await tell_progress(instance.parts.db, words.packed())
                     start += 7_000
-            await instance.post(f"/api/jobs/{job_id}/cancel")
+            scripted_agent.go.set()
             told = await reading
     assert told[-1].name == "end"
     starts = [event.data["start"] for event in told[:-1]]

@@ -1,11 +1,19 @@
 """A town: one job in every place that a job can rest in, and a person with SQL who breaks it."""
 
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+import sqlalchemy
 
+from db.audit import Finding, audit
+from db.engine import Database
 from tests.house_fixtures import Instance
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,28 @@ async def build(instance: Instance) -> dict[str, str]:
         "waiting": waiting,
     }
     return {name: job["jobId"] for name, job in made.items()}
+
+
+@contextmanager
+def copied(url: str) -> Iterator[str]:
+    """Give a copy of a database, to be broken."""
+    source = sqlalchemy.make_url(url)
+    name = f"{source.database}_{next(_numbers)}"
+    admin = source.set(database="postgres").render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {source.database}".encode())
+    yield source.set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+async def found(url: str) -> list[Finding]:
+    """Audit a database."""
+    db = Database(url)
+    await db.open()
+    findings = await audit(db)
+    await db.close()
+    return findings
 
 
 def tamper(url: str, *statements: str) -> None:

@@ -3,9 +3,6 @@
 They name jobs by their first letters only: the whole id would open the buyer's page.
 """
 
-from collections import defaultdict
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,7 +16,7 @@ from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
 from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
 from app.wire import BadInput
-from db import ledger, overview, payouts
+from db import overview, payouts
 from db.engine import Row
 from payments.lnurl import BadDestination
 from pricing.oracle import PriceUnavailable
@@ -43,13 +40,13 @@ async def books(request: Request) -> Response:
     if not admitted(request):
         return closed(request)
     house: House = request.app.state.house
-    lines = await ledger.trial_balance(house.parts.db)
+    groups = await overview.trial_groups(house.parts.db)
     return render(
         request,
         "operator_books.html",
-        groups=_groups(lines),
-        total=sum(_sign(line.kind) * line.recomputed for line in lines),
-        wrong=[line for line in lines if line.kept != line.recomputed],
+        groups=groups,
+        total=sum(_sign(line["kind"]) * line["recomputed"] for line in groups),
+        wrong=sum(line["wrong"] for line in groups),
         review=house.loops.books.latest,
         csrf=token_of(request, COOKIE),
     )
@@ -125,24 +122,6 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
     if isinstance(refused, Refusal):
         answer.headers.update(refused.headers)
     return answer
-
-
-def _groups(lines: list[ledger.Balance]) -> list[dict[str, Any]]:
-    """Return accounts by their kind of name: one a line would be one for each job."""
-    found: dict[tuple[str, str], list[ledger.Balance]] = defaultdict(list)
-    for line in lines:
-        single = line.kind != "liability"
-        found[line.kind, line.account if single else line.account.partition(":")[0]].append(line)
-    return [
-        {
-            "kind": kind,
-            "name": name,
-            "held": sum(1 for line in each if line.kept),
-            "kept": sum(line.kept for line in each),
-            "recomputed": sum(line.recomputed for line in each),
-        }
-        for (kind, name), each in sorted(found.items())
-    ]
 
 
 def _sign(kind: str) -> int:
