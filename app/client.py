@@ -233,14 +233,15 @@ class Client:
                 return
 
     async def _poll(self, job_id: str, etag: str) -> httpx2.Response:
-        """Hold one poll until the job is no longer as the tag says. Raises Refused, Away."""
+        """Hold one poll until the job is no longer as the tag says. Raises Refused, Away.
+
+        Without a tag nothing was seen of it yet: then it is not held.
+        """
+        seen = {"If-None-Match": etag} if etag else {}
+        held = {"wait": str(LONG_POLL_S)} if etag else {}
         for attempt in range(1, self._tries + 1):
             try:
-                answer = await self._http.get(
-                    f"/api/jobs/{job_id}",
-                    params={"wait": str(LONG_POLL_S)},
-                    headers={"If-None-Match": etag} if etag else {},
-                )
+                answer = await self._http.get(f"/api/jobs/{job_id}", params=held, headers=seen)
                 wait_s = _wait_s(answer, attempt, True)
                 if wait_s is None or attempt == self._tries:
                     return answer

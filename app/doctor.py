@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from rich.console import Console
 
-from app import logs, serving
+from app import logs, postgres
 from app.client import Client, ClientError
 from app.key_rotation import check_secret
 from app.main import make_agent, make_card, make_chat, make_oracle, make_rail, utc_now
@@ -116,7 +116,7 @@ def examine() -> list[Finding]:
         url = settings.database_url.get_secret_value()
         return findings + list(run(_examine(settings, url, None)))
     try:
-        with serving.database(settings, shared=True) as url:
+        with postgres.database(settings, shared=True) as url:
             return findings + list(run(_examine(settings, url, None)))
     except (EmbeddedPostgresError, DatabaseAway) as broken:
         nobody = "postgresql://nobody@127.0.0.1:9/none"

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -16,10 +17,8 @@ from starlette.routing import Route
 
 from app.advance import Shell, Terms
 from app.agents.agent import Agent
-from app.agents.anthropic import AnthropicAgent
 from app.agents.chat import Chat, WorkerChat
-from app.agents.gemini import GeminiChat
-from app.agents.local import LocalAgent
+from app.agents.local import Adapter, LocalAgent
 from app.api import DEV_ROUTES, ROUTES
 from app.credentials import Credentials
 from app.edge import Edge
@@ -90,6 +89,8 @@ def make_rail(settings: Settings, clock: Clock) -> Rail:
 def make_agent(settings: Settings) -> Agent:
     """Return Claude where there is a key or a server for it, else the embedded agent."""
     if settings.anthropic_api_key is not None or settings.anthropic_base_url is not None:
+        from app.agents.anthropic import AnthropicAgent  # its SDK takes 0.8 s to import
+
         key = settings.anthropic_api_key
         return AnthropicAgent(
             key.get_secret_value() if key else "none",
@@ -101,10 +102,17 @@ def make_agent(settings: Settings) -> Agent:
             work_deadline_s=settings.agent_timeout_s,
         )
     return LocalAgent(
-        connect=AnthropicAgent,
+        connect=_through_anthropic,
         max_output_tokens=min(settings.work_max_output_tokens, 512),
         work_deadline_s=settings.agent_timeout_s,
     )
+
+
+def _through_anthropic(*arguments: Any, **limits: Any) -> Adapter:
+    """Return an adapter over the SDK, which is imported with the first one."""
+    from app.agents.anthropic import AnthropicAgent
+
+    return AnthropicAgent(*arguments, **limits)
 
 
 def make_chat(settings: Settings, agent: Agent) -> Chat:
@@ -112,6 +120,8 @@ def make_chat(settings: Settings, agent: Agent) -> Chat:
     if settings.gemini_api_key is None and settings.gemini_base_url is None:
         small = isinstance(agent, LocalAgent)
         return WorkerChat(agent, SMALL_HISTORY_BYTES if small else HISTORY_BYTES)
+    from app.agents.gemini import GeminiChat  # its SDK takes as long as the rest of the start
+
     key = settings.gemini_api_key
     # A connection that its client sends nothing on is closed after CHAT_S, whatever is written.
     deadline_s = min(settings.agent_timeout_s, CHAT_S)

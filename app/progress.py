@@ -12,6 +12,7 @@ from typing import Any, Self
 import orjson
 import structlog
 
+from app.agents.agent import storable
 from db.engine import Database
 from db.job_events import MOST_BYTES, tell_progress
 from pricing.money import MSAT_PER_SAT
@@ -62,7 +63,7 @@ class Telling:
 
     def __call__(self, piece: str, usage: Usage) -> None:
         """See Progress."""
-        self._waiting += piece
+        self._waiting += storable(piece)
         self._usage = usage
         if self._task is None and not self._over.is_set():
             self._task = asyncio.create_task(self._tell())
@@ -111,5 +112,5 @@ class Telling:
 
 
 def _head(text: str, most_bytes: int) -> str:
-    """Return the beginning of a text, in whole characters; of half a surrogate pair, `?`."""
-    return text[:most_bytes].encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
+    """Return the beginning of a text, in whole characters."""
+    return text[:most_bytes].encode()[:most_bytes].decode("utf-8", "ignore")

@@ -135,7 +135,7 @@ class Keeper:
         if isinstance(done, agents.Broke):
             await self._tell(job_id, self._broke(done, tries))
         else:
-            await self._tell(job_id, law.Finished(done.text, done.usage))
+            await self._tell(job_id, law.Finished(agents.storable(done.text), done.usage))
 
     def _broke(self, broke: agents.Broke, tries: int) -> law.Broke:
         if broke.retryable and tries + 1 < self._parts.settings.agent_tries:

@@ -1,5 +1,6 @@
 """The commands of an operator: serve, worker, migrate, doctor, demo."""
 
+import gc
 import json
 import sys
 from typing import Annotated
@@ -18,8 +19,9 @@ def serve(
     worker: Annotated[bool, typer.Option(help="also keep promises in this process")] = True,
 ) -> None:
     """Serve HTTP, and keep promises, until Ctrl-C or SIGTERM."""
+    gc.disable()  # what is imported stays: to look through it again and again is a slow start
     settings = read_settings()
-    with database(settings) as url:
+    with database(settings, meanwhile="app.serving") as url:
         from app import logs, serving
 
         logs.configure(settings.log_level)
@@ -30,7 +32,7 @@ def serve(
 def worker() -> None:
     """Keep promises without serving HTTP; as many of these as wanted share one Postgres."""
     settings = read_settings()
-    with database(settings, shared=True) as url:
+    with database(settings, shared=True, meanwhile="app.serving") as url:
         from app import logs, serving
 
         logs.configure(settings.log_level)
@@ -67,7 +69,7 @@ def demo(request: Annotated[str, typer.Argument()] = DEMO_REQUEST) -> None:
     if settings.lnbits_url is not None:
         print("boltwork: the demo pays with the stub rail: unset LNBITS_URL.", file=sys.stderr)
         raise typer.Exit(2)
-    with database(settings) as url:
+    with database(settings, meanwhile="app.demonstration") as url:
         from app import demonstration, logs
 
         logs.configure("error")

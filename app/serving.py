@@ -1,11 +1,11 @@
-"""Runs the server: the embedded Postgres where none is given, migrations, HTTP, and a clean end."""
+"""Runs the server on a Postgres that there is: HTTP, and a clean end."""
 
 import asyncio
 import contextlib
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
@@ -15,9 +15,7 @@ from app.key_rotation import check_secret
 from app.main import build, make_parts, running
 from app.parts import Parts
 from app.settings import Settings
-from db.embedded import EmbeddedPostgres, running_url
 from db.engine import Database
-from db.migrate import migrate
 
 DRAIN_S = 20.0
 GONE_MS = 60_000
@@ -25,30 +23,6 @@ GONE_MS = 60_000
 
 class CannotListen(Exception):
     """The address is taken, or not ours. The message says which, and what to set."""
-
-
-@contextlib.contextmanager
-def database(settings: Settings, *, shared: bool) -> Iterator[str]:
-    """Yield the URL of a migrated Postgres: the operator's, or an embedded one for as long.
-
-    `shared`: beside a running server on the same data (`boltwork worker`), use its Postgres.
-    """
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        migrate(url)
-        yield url
-        return
-    url_beside = running_url(settings.data) if shared else None
-    if url_beside is not None:
-        yield url_beside
-        return
-    cluster = EmbeddedPostgres(settings.data, settings.postgres_bin)
-    url = cluster.start()
-    try:
-        migrate(url)
-        yield url
-    finally:
-        cluster.stop()
 
 
 @contextlib.asynccontextmanager
@@ -79,6 +53,7 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
     # What was imported stays: no collection needs to walk it again while requests wait.
     gc.collect()
     gc.freeze()
+    gc.enable()  # a start goes without
     stop = asyncio.Event()
     serving = asyncio.create_task(
         hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]

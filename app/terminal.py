@@ -6,7 +6,9 @@ Whatever goes wrong is one sentence on standard error, and an exit code.
 import asyncio
 import contextlib
 import sys
+import threading
 from collections.abc import Coroutine, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -53,15 +55,41 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @contextlib.contextmanager
-def database(settings: "Settings", *, shared: bool = False) -> Iterator[str]:
-    """Yield the URL of a migrated Postgres, as `app.serving.database` does."""
-    from app import serving
+def database(
+    settings: "Settings", *, shared: bool = False, meanwhile: str | None = None
+) -> Iterator[str]:
+    """Yield the URL of a migrated Postgres, as `app.postgres.database` does.
+
+    `meanwhile` is a module that is imported while Postgres starts. That is done in a thread of
+    its own: Postgres is to end with the thread that has started it, and that is this one.
+    """
+    importing = threading.Thread(target=_imported, args=(meanwhile,), daemon=True)
+    if meanwhile is not None:
+        importing.start()
+    from app import postgres
+
+    try:
+        with postgres.database(settings, shared=shared) as url:
+            if meanwhile is not None:
+                importing.join()
+            yield url
+    except Exception as error:
+        if not _is_a_sentence(error):
+            raise
+        fail(str(error))
+
+
+def _imported(module: str) -> None:
+    """Import a module ahead of its use; what is wrong with it is said where it is used."""
+    with contextlib.suppress(Exception):
+        import_module(module)
+
+
+def _is_a_sentence(error: Exception) -> bool:
+    """Say whether an error is for the operator, and tells the mend."""
+    from app.serving import CannotListen
     from db.embedded import EmbeddedPostgresError
     from db.engine import DatabaseAway
     from payments.seal import BadSecret
 
-    try:
-        with serving.database(settings, shared=shared) as url:
-            yield url
-    except (EmbeddedPostgresError, serving.CannotListen, DatabaseAway, BadSecret) as error:
-        fail(str(error))
+    return isinstance(error, EmbeddedPostgresError | CannotListen | DatabaseAway | BadSecret)

@@ -86,6 +86,27 @@ async def get(db: Database, session_id: str, links: Sequence[str] = ()) -> DictR
     )
 
 
+# One text for all the links: to write an array for psycopg costs more than to read this.
+_STANDING = """
+SELECT s.nonce, s.credential_used_at IS NULL AS is_new, EXISTS (SELECT 1 FROM revocation r
+       WHERE r.session_id = s.id AND r.link = ANY(string_to_array(%(links)s, ' '))) AS is_revoked,
+       j.version, j.credential
+  FROM session s LEFT JOIN job j ON j.id = %(request_id)s AND j.session_id = s.id
+ WHERE s.id = %(id)s
+"""
+
+
+async def standing(
+    db: Database, session_id: str, links: Sequence[str], request_id: str
+) -> DictRow | None:
+    """Return whether a credential is taken (its session's nonce, and whether one of these links was
+    revoked) and was used before; and of a request of that session its version and the credential
+    that asked for it, None for both where there is no such request.
+    """
+    values = {"id": session_id, "links": " ".join(links), "request_id": request_id}
+    return await db.read_one(_STANDING, **values)
+
+
 async def open_invoices(db: Database, session_id: str) -> list[DictRow]:
     """Return its deposit, and its top-up where one is pending."""
     return await db.read_all(

@@ -10,5 +10,6 @@ pytest_plugins = [
     "tests.rail_fixtures",
     "tests.pay_server",
     "tests.refund_fixtures",
+    "tests.page_fixtures",
     "tests.session_fixtures",
 ]

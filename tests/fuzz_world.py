@@ -103,7 +103,8 @@ class World:
             "^/api/jobs/[^/]*(/(refund|cancel|receipt))?$": {"path.id": names.jobs},
             "^/api/lnurl/": {"path.id": [*names.jobs, *names.sessions], "path.which": REFUNDS},
             "^/api/sessions/.*/(close|revoke)$": {"path.id": names.expendable},
-            "^/api/sessions/[^/]*(/(request|requests/.*|topup|refund))?$": {
+            "^/api/sessions/.*/refund$": {"path.id": [*names.expendable, *names.sessions]},
+            "^/api/sessions/[^/]*(/(request|requests/.*|topup))?$": {
                 "path.id": names.sessions, "path.requestId": names.requests,
             },
             "^/api/gemini/": {"path.id": names.conversations},

@@ -78,6 +78,7 @@ class Reply:
     delay_s: float = 0
     hang: bool = False
     cut_after: int | None = None
+    pause_s: float = 0  # before each event of a stream
 
 
 def well_behaved(call: Call) -> Reply:
@@ -318,6 +319,7 @@ async def _events(message: dict[str, Any], reply: Reply) -> AsyncIterator[bytes]
     for sent, (name, event) in enumerate(_sequence(message)):
         if reply.cut_after is not None and sent >= reply.cut_after:
             raise _Cut
+        await asyncio.sleep(reply.pause_s)
         yield f"event: {name}\ndata: {json.dumps({'type': name} | event)}\n\n".encode()
 
 

@@ -1,10 +1,9 @@
 """A town of prepaid balances: a session, a hold and a firm price in every place of theirs."""
 
-from typing import Any
-
+from app.advance import Spending
 from db.engine import Tx
-from statemachine import hold as hold_law
-from statemachine import job as job_law
+from payments.session_macaroon import Verified
+from statemachine import hold as law
 from tests.house_fixtures import Instance
 from tests.session_fixtures import Holder, ceiling_sats, held, made
 
@@ -91,20 +90,15 @@ async def _holds(instance: Instance, holder: Holder) -> None:
     """Hold money of a session and of the house, twice each, and end the later ones."""
     parts = instance.parts
     found = await parts.credentials.verify(holder.macaroon)
-    links: Any = getattr(found, "grant").links  # noqa: B009
+    assert isinstance(found, Verified)
+    spending = Spending(found.grant.links)
 
     async def hold(tx: Tx) -> None:
         now = parts.clock()
-        from app.advance import Spending
-
         for name in (EARLY, LATE):
-            spending = Spending(links)
             await parts.shell.hold(tx, name, "town", 9_000, holder.session_id, spending, now)
             await parts.shell.hold_free(tx, f"f{name[1:]}", "town", 9_000, now)
         for name in (LATE, f"f{LATE[1:]}"):
-            await parts.shell.end_hold(tx, name, hold_law.Used(4_000), now)
+            await parts.shell.end_hold(tx, name, law.Used(4_000), now)
 
     await parts.db.run("town", hold)
-
-
-assert job_law

@@ -99,6 +99,16 @@ async def debits(pair: Pair, count: int = 40) -> str:
     return f"{taken} of {count}"
 
 
+async def demos(pair: Pair, count: int = 40) -> None:
+    """Many demos at once, at the cost of the house: each is counted, none waits for another."""
+    async with crowd() as http:
+        asked = {"request": "hello"}
+        answers = await asyncio.gather(
+            *(http.get(f"{url}/api/demo", params=asked) for url in alternating(pair, count))
+        )
+        assert {answer.status_code for answer in answers} == {200}, answers
+
+
 async def retries(pair: Pair, count: int = 50) -> None:
     """Many retries under one name: one request, one charge, and equal answers."""
     async with pair.buyer() as one, crowd() as http:
@@ -150,6 +160,7 @@ RACES: dict[str, Any] = {
     "request against close": request_against_close,
     "request against expiry": request_against_expiry,
     "debits": debits,
+    "demos": demos,
     "retries of one request": retries,
     "proofs of one purchase": proofs,
 }

@@ -20,6 +20,10 @@ ON_STUB = (
     "commit begin_job", "commit open_invoice", "commit settle_invoice", "commit accept",
     "commit finished", "commit send_payout", "commit call_payout", "commit settle_payout",
     "rail pay", "agent work", "keep PayInvoice",
+    # Of sessions and firm prices, one side of each.
+    "commit begin_session: after", "commit begin_reserved: after", "commit ask_topup: after",
+    "commit close_session: before", "commit idle_session: after", "commit end_hold: before",
+    "commit let_go: before", "commit begin_asked: after",
 )  # fmt: skip
 STUB = [case for case in cases("stub", thorough=False) if case.place.startswith(ON_STUB)]
 LNBITS = [case for case in cases("lnbits", thorough=False) if case.place in ON_LNBITS]

@@ -25,10 +25,14 @@ async def at_once(holder: Holder, count: int) -> Counter[int]:
     """Send so many requests at once, each on a connection of its own."""
     url, body = f"{holder.instance.url}{holder.path}/request?wait=0", {"request": "hello"}
     async with crowd() as http:
-        answers = await asyncio.gather(
-            *(http.post(url, json=body, headers=holder.headers) for _ in range(count))
-        )
-    return Counter(answer.status_code for answer in answers)
+
+        async def send() -> int:
+            while True:
+                answer = await http.post(url, json=body, headers=holder.headers)
+                if answer.status_code != 503:  # no connection was to spare, and nothing was done
+                    return answer.status_code
+
+        return Counter(await asyncio.gather(*(send() for _ in range(count))))
 
 
 async def test_200_at_once_never_overdraw_a_session(
@@ -68,4 +72,4 @@ async def test_many_debits_for_a_balance_that_covers_few(pair: Pair) -> None:
     """With two servers and children of the macaroon, against a top-up and a close: exactly what
     fits wins, no child spends beyond its budget, and every sat is earned or owed back.
     """
-    await debits(pair, count=400, covers=40)
+    await debits(pair, count=200, covers=20)

@@ -61,9 +61,10 @@ class Holds(Sessions):
         back_msat = row.amount_msat - decision.facts.charge_msat
         if session is None:
             await holds.move(tx, row, decision.facts, now)
-            await ledger.post(tx, decision.entries, now)
+            # The day before the accounts, as in `hold_free`: else two of these wait for each other.
             if row.day is not None and back_msat:
                 await holds.take_back(tx, row.day, back_msat)
+            await ledger.post(tx, decision.entries, now)
             return Applied()
         releasing = await self._releasing(tx, session, row.amount_msat, back_msat)
         await holds.move(tx, row, decision.facts, now)

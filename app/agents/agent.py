@@ -43,6 +43,14 @@ class Broke:
     retryable: bool
 
 
+def storable(text: str) -> str:
+    """Return a model's text as a database keeps it: no NUL, and no half of a surrogate pair.
+
+    Each of these becomes one other character, so that a text is as long as it was.
+    """
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
 class Progress(Protocol):
     """Who is told what an agent writes, while it writes. It never waits, and never raises."""
 

@@ -261,7 +261,8 @@ class LocalAgent:
                 await _end(process)
         if not url:
             return Broke("The embedded model does not start.", retryable=True)
-        adapter = self._connect(
+        adapter = await asyncio.to_thread(  # what it needs is imported first, which takes a while
+            self._connect,
             key,
             url,
             MODEL,

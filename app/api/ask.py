@@ -112,7 +112,7 @@ async def _from_session(
             400,
             "The field 'refundTo' has no meaning here: what is not needed stays in the session.",
         )
-    name = name_of(request, f"session:{shown.session_id}", body)
+    name = name_of(request, prepaid.caller_of(shown), body)
     wanted = prepaid.Request(asked.request, asked.max_msat)
     job_id = await prepaid.submit(house, shown, wanted, name)
     return await _answer(request, house, job_id, wait_s)

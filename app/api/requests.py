@@ -6,6 +6,7 @@ It waits for the result, unless its sender prefers not to; what takes longer is 
 from functools import partial
 from typing import Annotated, Any
 
+import orjson
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,10 +15,10 @@ from app import prepaid
 from app.caller import holder
 from app.errors import Refusal
 from app.house import House
-from app.prepaid import caller_of, standing, unknown_session
+from app.prepaid import Look, caller_of, standing, unknown_session
+from app.remembered import Answer
 from app.shapes import Body, RequestText, name_of, path_id, wait_of
 from app.wire import json_response, parse, read_body
-from db import jobs
 from db.engine import Row
 from payments.session_macaroon import Verified
 from pricing.money import MSAT_PER_SAT, sats_to_msat, usd_number
@@ -63,12 +64,29 @@ async def show(request: Request) -> Response:
     """GET /api/sessions/{id}/requests/{requestId}: where a request stands."""
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
-    shown = await holder(request, session_id, "request", partial(standing, house))
+    look = Look(house, _asked_for(request))
+    shown = await holder(request, session_id, "request", look)
     request_id = path_id(request, _unknown_request, "request_id")
-    row = await jobs.view(house.parts.db, request_id)
-    if row is None or row["session_id"] != session_id or not _may_read(shown, row):
+    if look.row["version"] is None or not _may_read(shown, look.row):
         raise _unknown_request()
-    return await _answer(house, session_id, request_id, wait_of(request))
+    wait_s = wait_of(request)
+    kept = house.remembered.find(_ended_name(request_id))
+    if kept is not None and kept.version == look.row["version"]:
+        return Response(kept.body, 200, None, "application/json")
+    return await _answer(house, session_id, request_id, wait_s)
+
+
+def _asked_for(request: Request) -> str:
+    """Return the id in the path: what none can be is no id, and Postgres is not asked with it."""
+    try:
+        return path_id(request, _unknown_request, "request_id")
+    except Refusal:
+        return ""  # told after the credential was looked at
+
+
+def _ended_name(request_id: str) -> str:
+    """Return by which name an ended request's answer is kept, beside those about jobs."""
+    return f"request {request_id}"
 
 
 def _unknown_request() -> Refusal:
@@ -93,7 +111,9 @@ async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -
     row = await house.wait_for_end(request_id, wait_s)
     assert row is not None, "a request outlives its answer"
     if JOB.final(JobState(row["state"])):
-        return json_response(_ended(row))
+        body = orjson.dumps(_ended(row))
+        house.remembered.keep(_ended_name(request_id), Answer(row["version"], body))
+        return Response(body, 200, None, "application/json")
     where = f"/api/sessions/{session_id}/requests/{request_id}"
     shape = {
         "requestId": request_id,

@@ -40,7 +40,7 @@ class _Renderer(RendererHTML):
         return self.fence(tokens, idx, options, env)
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
-        return '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>\n'
+        return '<div class="wide" role="group" aria-label="Table" tabindex="0"><table>\n'
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
         return "</table></div>\n"

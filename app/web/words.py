@@ -31,7 +31,9 @@ HEADLINES = {
     JobState.FAILED: ("Not done", "What was paid for it and not used is yours."),
 }
 SESSION_WORDS = {
-    SessionState.AWAITING_PAYMENT: "It opens as soon as this is paid, and the balance is yours to spend or take back.",
+    SessionState.AWAITING_PAYMENT: (
+        "It opens as soon as this is paid, and the balance is yours to spend or take back."
+    ),
     SessionState.ACTIVE: "Open: requests are paid from its balance.",
     SessionState.PAUSED: "Paused: the balance is low. A top-up resumes it.",
     SessionState.EXPIRED: "Over. What was left is owed back.",

@@ -13,6 +13,7 @@ from .lines import Answer, Line, Lines, Wrong, request
 from .window import Window
 
 REQUEST = '{"request":"Say what a Lightning invoice is."}'
+PATIENCE_S = 30
 FINAL = ("complete", "failed", "rejected")
 
 
@@ -39,6 +40,14 @@ async def pay(line: Line, invoice: dict[str, Any]) -> None:
 
 async def buy(asking: Line, holding: Line) -> tuple[float, dict[str, Any]]:
     """Buy one job; return the seconds from paying for its work to seeing its result, and it."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await _buy(asking, holding)
+    except TimeoutError:
+        raise Wrong(f"a job was not done within {PATIENCE_S} s") from None
+
+
+async def _buy(asking: Line, holding: Line) -> tuple[float, dict[str, Any]]:
     made = _taken(await asking.ask(request("POST", "/api/jobs", REQUEST)), 201)
     await pay(asking, made["evalInvoice"])
     job, etag = await watched(holding, made["jobId"], '""')

@@ -61,12 +61,12 @@ async def opened(server: Server, sats: int = 10_000) -> Opened:
 _FILL = """
 INSERT INTO session SELECT (jsonb_populate_record(s, jsonb_build_object(
        'id', md5('session' || n), 'nonce', md5('nonce' || n), 'credential_used_at', NULL))).*
-  FROM session s, generate_series(%(first)s, %(last)s) n WHERE s.id = %(like)s
+  FROM session s, generate_series(%(first)s::int, %(last)s::int) n WHERE s.id = %(like)s
 """
 _RICH = """
 INSERT INTO account (name, asset, kind, balance)
-SELECT 'session:' || md5('session' || n), 'msat', 'liability', %(msat)s
-  FROM generate_series(%(first)s, %(last)s) n
+SELECT 'session:' || md5('session' || n), 'msat', 'liability', %(msat)s::bigint
+  FROM generate_series(%(first)s::int, %(last)s::int) n
 """
 
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import logs
-from app.agents.agent import Accepted, Result
+from app.agents.agent import Accepted, Progress, Result, unwatched
 from app.caller import holder
 from app.holding import from_session
 from app.house import House
@@ -52,7 +52,9 @@ class PromptAgent:
         """Accept."""
         return Accepted(50, self.max_output_tokens, Usage(10, 5))
 
-    async def work(self, request: str, max_output_tokens: int) -> Result:
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result:
         """Answer with some two hundred characters."""
         return Result("A Lightning invoice is a request to be paid. " * 5, Usage(50, 100))
 

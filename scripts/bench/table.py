@@ -16,7 +16,7 @@ WORDS = {True: "PASS", False: "MISS", None: "    "}
 
 def show(rows: list[Row], failed: list[Failed]) -> None:
     """Print the table: for each row its sides, and each figure beside its target."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=120)
     table = Table(box=None, pad_edge=False)
     for column in ("", "rate/s", "CPU µs", "p50 ms", "p99 ms", ""):
         table.add_column(column, justify="right" if "s" in column else "left", no_wrap=True)

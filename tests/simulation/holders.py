@@ -104,7 +104,7 @@ class Holders(Crowd[Holder]):
             self._weather.counts["buyer: leaves a session alone"] += 1
             return None
         topup = 30 if holder.is_short or state == "paused" else 3
-        doors = [("ask", 40), ("stream", 25), ("demo", 4), ("poll", 20), ("topup", topup)]
+        doors = [("ask", 50), ("stream", 25), ("demo", 4), ("poll", 12), ("topup", topup)]
         return self.pick([*doors, ("close", 2)])
 
     def _credential(self, holder: Holder) -> Verified:

@@ -48,7 +48,7 @@ from tests.simulation.weather import SEASON_STEPS, Weather
 from tests.simulation.wishes import Wishes
 
 PROCESSES = ("one", "two")
-MOST_PAYERS = 9  # of each kind, at once
+MOST_PAYERS = 12  # of each kind, at once
 MOST_ACTORS = 10
 INVOICE_S = 3 * 3_600
 FREEZES_S = (60, 600, 3_600, 7_200, 14_400)

@@ -1,0 +1,35 @@
+"""The Postgres of a command: the operator's, or an embedded one for as long as it is needed.
+
+It is there before most of the program is imported, so nothing heavy is imported here.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from app.settings import Settings
+from db.embedded import EmbeddedPostgres, running_url
+from db.migrate import migrate
+
+
+@contextlib.contextmanager
+def database(settings: Settings, *, shared: bool) -> Iterator[str]:
+    """Yield the URL of a migrated Postgres: the operator's, or an embedded one for as long.
+
+    `shared`: beside a running server on the same data (`boltwork worker`), use its Postgres.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        migrate(url)
+        yield url
+        return
+    url_beside = running_url(settings.data) if shared else None
+    if url_beside is not None:
+        yield url_beside
+        return
+    cluster = EmbeddedPostgres(settings.data, settings.postgres_bin)
+    url = cluster.start()
+    try:
+        migrate(url)
+        yield url
+    finally:
+        cluster.stop()

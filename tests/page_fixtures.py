@@ -1,0 +1,131 @@
+"""A real browser for the tests of the pages, that looks at nothing but the server it is given."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zxingcpp
+from PIL import Image
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
+
+ROOT = Path(__file__).parents[1]
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One browser for the whole run."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    assert path, "these tests need a browser: apt-get install chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, made sure to be there."""
+    subprocess.run([ROOT / "scripts" / "clients"], check=True, timeout=110)
+    return (ROOT / ".cache/clients/node_modules/axe-core/axe.min.js").read_text()
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser, and what went wrong there."""
+
+    context: BrowserContext
+    page: Page
+    troubles: list[str] = field(default_factory=list)
+
+    async def code(self, selector: str = ".qr") -> str:
+        """Return what a wallet's camera reads from the first QR code that is shown."""
+        picture = Image.open(BytesIO(await self.page.locator(selector).first.screenshot()))
+        [found] = zxingcpp.read_barcodes(picture)
+        return found.text
+
+    async def headline(self, text: str) -> None:
+        """Wait until the page says so, whether it is loaded anew or not."""
+        await self.page.locator("h1", has_text=text).wait_for()
+
+    async def reloaded_until(self, text: str) -> None:
+        """Look again until the page says so, as somebody without a script does."""
+        for _ in range(100):
+            if text in await self.page.inner_text("h1"):
+                return
+            await asyncio.sleep(0.1)
+            await self.page.goto(self.page.url.partition("#")[0])
+        raise AssertionError(await self.page.inner_text("main"))
+
+    async def judged(self, axe: str, name: str, dark: str = "document") -> None:
+        """Hold the page to axe-core in both colour schemes, and to 360 px."""
+        # What is dark differs in colours only.
+        schemes = {"light": ("document", "{}"), "dark": (dark, "{runOnly: ['color-contrast']}")}
+        for scheme, (what, rules) in schemes.items():
+            await self.page.emulate_media(color_scheme=scheme)
+            await self.page.evaluate(f"window.axe || (() => {{ {axe} }})()")
+            asked = f"Object.assign({{resultTypes: ['violations']}}, {rules})"
+            found = await self.page.evaluate(f"axe.run({what}, {asked})")
+            told = [
+                f"{each['id']}: {node['html'][:150]} {node['any'][:1]}"
+                for each in found["violations"]
+                for node in each["nodes"][:3]
+            ]
+            assert not told, f"{name}, {scheme}: {told}"
+        await self.page.set_viewport_size(NARROW)
+        wide = await self.page.evaluate("document.scrollingElement.scrollWidth")
+        assert wide <= NARROW["width"], f"{name} is {wide} px wide on a small screen"
+        await self.page.set_viewport_size(WIDE)
+
+
+@asynccontextmanager
+async def visitor_of(browser: Browser, url: str, **options: Any) -> AsyncIterator[Visitor]:
+    """Give somebody a browser of their own, that may ask this server and nobody else."""
+    context = await browser.new_context(base_url=url, viewport=WIDE, **options)
+    context.set_default_timeout(20_000)
+    visitor = Visitor(context, await context.new_page())
+
+    async def asked(route: Route) -> None:
+        if not route.request.url.startswith((f"{url}/", "data:")):
+            visitor.troubles.append(f"asked for {route.request.url}")
+            await route.abort()
+            return
+        await route.continue_()
+
+    if options.get("java_script_enabled", True):
+        await context.route("**/*", asked)
+    visitor.page.on("pageerror", lambda error: visitor.troubles.append(str(error)))
+    visitor.page.on(
+        "console",
+        lambda said: (
+            visitor.troubles.append(said.text) if "Content Security" in said.text else None
+        ),
+    )
+    visitor.page.on("dialog", lambda dialog: visitor.troubles.append(dialog.message))
+    try:
+        yield visitor
+    finally:
+        await context.close()
+    assert visitor.troubles == []
+
+
+@pytest.fixture
+async def visit(chromium: Browser) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
+    """Give a test visitors of whatever server it runs; each must have had no trouble."""
+    async with AsyncExitStack() as stack:
+
+        async def come(url: str, **options: Any) -> Visitor:
+            return await stack.enter_async_context(visitor_of(chromium, url, **options))
+
+        yield come

@@ -1,0 +1,199 @@
+"""The operator's page: shut without the token, and all that an operator needs with it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from db import overview
+from db.promises import TryAgain
+from statemachine.promises import FetchInvoice
+from tests.house_fixtures import Instance, instance_of
+from tests.page_fixtures import Visitor
+from tests.pay_server import PayServer, said
+from tests.rail_fixtures import wall_clock
+from tests.refund_fixtures import keep, owed, until_refund, wallet_of
+
+Come = Callable[..., Awaitable[Visitor]]
+TOKEN = "the token of an operator"
+
+
+@pytest.fixture
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
+    """An instance with an operator, whose refunds may go to servers on this machine."""
+    async with instance_of(
+        database_url, tmp_path, OPERATOR_TOKEN=TOKEN, ALLOW_PRIVATE_DESTINATIONS=True
+    ) as running:
+        yield running
+
+
+async def entered(visitor: Visitor) -> None:
+    """Give the token."""
+    await visitor.page.goto("/operator")
+    await visitor.page.fill("#token", TOKEN)
+    await visitor.page.click("main button")
+    await visitor.page.locator(".tiles").wait_for()
+
+
+@pytest.fixture
+async def still(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
+    """The same without a worker: promises are kept when a test says so."""
+    async with instance_of(
+        database_url,
+        tmp_path,
+        OPERATOR_TOKEN=TOKEN,
+        ALLOW_PRIVATE_DESTINATIONS=True,
+        worker=False,
+    ) as running:
+        yield running
+
+
+async def refused(still: Instance, payout_id: str) -> None:
+    """Have a destination asked until it counts as failed."""
+    for failures in range(3):
+        with suppress(TryAgain):
+            await keep(still, FetchInvoice(payout_id, failures))
+
+
+async def test_without_a_token_it_shows_nothing(instance: Instance) -> None:
+    """It says how to set one; no form and no header opens it."""
+    async with httpx2.AsyncClient(base_url=instance.url) as http:
+        for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer None"}):
+            for path in ("/operator", "/operator/books"):
+                answer = await http.get(path, headers=headers)
+                assert answer.status_code == 503
+                assert "OPERATOR_TOKEN=$(openssl" in answer.text and "tiles" not in answer.text
+        answer = await http.post("/operator/login", data={"token": ""})
+        assert answer.status_code == 503 and "set-cookie" not in answer.headers
+
+
+async def test_the_token_opens_it(house: Instance, visit: Come) -> None:
+    """By a form, for a cookie that no script and no other site has; by the header for machines."""
+    visitor = await visit(house.url)
+    await visitor.page.goto("/operator")
+    assert await visitor.page.locator(".tiles").count() == 0
+    await visitor.page.fill("#token", "a guess")
+    await visitor.page.click("main button")
+    await visitor.page.locator("text=That is not the token").wait_for()
+    await entered(visitor)
+    [cookie] = await visitor.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert cookie["path"] == "/operator" and TOKEN not in cookie["value"]
+    await visitor.page.click("text=Leave")
+    await visitor.page.locator("#token").wait_for()
+    async with httpx2.AsyncClient(base_url=house.url) as http:
+        for shown, status in ((TOKEN, 200), ("x" * 24, 401), ("ü", 401)):
+            headers = {"Authorization": f"Bearer {shown}".encode()}
+            assert (await http.get("/operator", headers=headers)).status_code == status
+        forged = {"Cookie": f"boltwork_operator={cookie['value'][:-3]}abc"}
+        assert (await http.get("/operator", headers=forged)).status_code == 401
+
+
+async def test_guesses_are_counted(house: Instance) -> None:
+    """Ten a minute for each address."""
+    async with httpx2.AsyncClient(base_url=house.url) as http:
+        codes = [
+            (await http.post("/operator/login", data={"token": f"guess {n}"})).status_code
+            for n in range(11)
+        ]
+    assert codes == [401] * 10 + [429]
+
+
+async def test_it_tells_what_happened_and_what_is_owed(house: Instance, visit: Come) -> None:
+    """Jobs by hour and end, revenue, what is owed: the same numbers as the books."""
+    await house.to_end("hello")
+    done = await house.to_end("again")
+    await house.to_end("BREAK-WORK")
+    made = await house.create("REJECT")
+    await house.pay(made["evalInvoice"])
+    await house.until(made["jobId"], "rejected")
+    open_one = await house.create("later")
+    await house.http.post(f"/api/jobs/{(await house.create('never'))['jobId']}/cancel")
+    visitor = await visit(house.url)
+    await entered(visitor)
+    page = visitor.page
+    await page.click("text=The same as a table")
+    counts = (
+        await page.locator("#jobs-title ~ details tbody tr").last.locator("td").all_inner_texts()
+    )
+    assert counts == ["6", "2", "1", "1", "1"]
+    assert await page.locator(".plot rect").count() >= 4
+    sheet = await overview.sheet(house.parts.db)
+    told = await page.inner_text("main")
+    rail_msat = await house.parts.rail.balance_msat()
+    assert isinstance(rail_msat, int) and sheet.rail_msat == rail_msat
+    refunds = [refund for job in [done] for refund in job["refunds"]]
+    owed = 2 * refunds[0]["amountSats"] + 9
+    assert sheet.waiting_msat == sheet.owed_msat > 0 and f"{sheet.owed_msat // 1000} sats" in told
+    assert owed <= sheet.owed_msat // 1000
+    assert "Jobs awaiting eval payment" in told.replace("\n", " ")
+    assert open_one["jobId"] not in await page.content()  # its id opens the buyer's page
+    await page.click("text=Trial balance")
+    await visitor.headline("Trial balance")
+    told = await page.inner_text("main")
+    assert "sum to zero" in told and "revenue:eval" in told
+
+
+async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
+    still: Instance, stranger: PayServer, visit: Come
+) -> None:
+    """What its destination refused three times is listed with why, and can be acted on."""
+    stranger.raw["/pay"] = said({"status": "ERROR", "reason": "not <b>today</b>"})
+    payout_id, job_id = await owed(still, stranger.url)
+    await refused(still, payout_id)
+    visitor = await visit(still.url)
+    await entered(visitor)
+    page = visitor.page
+    row = page.locator("#payouts tbody tr")
+    assert "not <b>today</b>" in await row.inner_text() and "stuck" in await row.inner_text()
+    await row.locator("text=Try again").click()
+    await page.locator("text=None is on its way").wait_for()
+    await refused(still, payout_id)
+    await page.goto("/operator")
+    await row.locator("input[name=to]").fill("nonsense")
+    await row.locator("text=Redirect").click()
+    await page.locator("[role=alert]").wait_for()
+    stranger.raw.clear()
+    wallet_of(still, stranger)
+    await row.locator("input[name=to]").fill(stranger.url)
+    await row.locator("text=Redirect").click()
+    await page.locator("text=None is on its way").wait_for()
+    await keep(still, FetchInvoice(payout_id, 0))
+    await page.goto("/operator")
+    assert "in flight, 1 sent" in await row.inner_text()
+    await row.locator("text=Ask the rail").click()
+    await until_refund(still, job_id, refundState="paid")
+
+
+async def test_acting_takes_the_forms_own_token(house: Instance, visit: Come) -> None:
+    """A cookie alone moves no money: another site's page can't make up the token."""
+    visitor = await visit(house.url)
+    await entered(visitor)
+    [cookie] = await visitor.context.cookies()
+    async with httpx2.AsyncClient(base_url=house.url) as http:
+        ours = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+        form = {"act": "retry", "payout": "x"}
+        assert (await http.post("/operator/payouts", data=form)).status_code == 401
+        assert (await http.post("/operator/payouts", data=form, headers=ours)).status_code == 403
+        machine = {"Authorization": f"Bearer {TOKEN}"}
+        assert (await http.post("/operator/payouts", data=form, headers=machine)).status_code == 404
+
+
+async def test_no_question_of_the_page_reads_every_job(house: Instance) -> None:
+    """What it asks is answered from indexes over what is open, however many jobs are done."""
+    plans = [
+        ("ix_job_open", overview._OPEN),
+        ("ix_payout_watched", overview._WATCHED),
+        ("ix_payout_unpaid", overview._WAITING),
+    ]
+    async with house.parts.db.reads.connection() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        for index, query in plans:
+            values = {"before": wall_clock() - timedelta(hours=1), "most": 5}
+            cursor = await connection.execute(f"EXPLAIN {query}".encode(), values)
+            plan = "\n".join(str(row["QUERY PLAN"]) for row in await cursor.fetchall())
+            assert index in plan, plan
+        await connection.execute("RESET enable_seqscan")
