@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.errors import Refusal, unavailable
 from app.house import House
+from app.logs import about
 from app.orders import Name, claimed_id
 from db import invoices
 from db.engine import Row, Tx
@@ -47,6 +48,7 @@ async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
         return claimed
 
     job_id = await parts.db.run("begin_asked", begin)
+    about(job=job_id)
     trouble = await house.keeper.create_invoice(law.ask_invoice_id(job_id))
     row = await invoices.get(parts.db, law.ask_invoice_id(job_id))
     if row is not None and row["bolt11"] is not None:

@@ -19,6 +19,7 @@ from db.standing import MOST_UNPAID, RailSheet
 from payments.rail import Settled, Unknown
 from statemachine.job import JobState
 from statemachine.promises import KINDS
+from statemachine.session import SessionState
 
 log = structlog.get_logger("boltwork.books")
 
@@ -37,6 +38,8 @@ PAYOUTS = Gauge(
 PAYOUTS_MSAT = Gauge("boltwork_payouts_msat", "What payouts that are not paid add up to",
                      ["standing"])  # fmt: skip
 JOBS = Gauge("boltwork_jobs", "Jobs by state", ["state"])
+SESSIONS = Gauge("boltwork_sessions", "Sessions by state", ["state"])
+SESSIONS_MSAT = Gauge("boltwork_sessions_msat", "What rests on sessions, all together")
 PROMISES = Gauge("boltwork_promises_waiting", "Promises that wait or are being kept", ["kind"])
 
 
@@ -95,6 +98,10 @@ class Books:
         jobs = await standing.jobs_by_state(db)
         for state in JobState:
             JOBS.labels(state.value).set(jobs.get(state.value, 0))
+        sessions = await standing.sessions_by_state(db)
+        for session in SessionState:
+            SESSIONS.labels(session.value).set(sessions.get(session.value, 0))
+        SESSIONS_MSAT.set(await standing.prepaid_msat(db))
         waiting = await self._parts.outbox.waiting()
         for kind in KINDS:
             PROMISES.labels(kind.__name__).set(waiting.get(kind.__name__, 0))

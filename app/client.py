@@ -8,16 +8,21 @@ each creation has an Idempotency-Key. `Refused` is the server's answer, `Away` i
 """
 
 import asyncio
+import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Required, Self, TypedDict, cast
 
 import httpx2
 
+from app.event_reader import Event, read_events
+
 FINAL = ("complete", "rejected", "failed")
 LONG_POLL_S = 30
+FIRST_WORD_S = 3.0  # of a stream; later than that it is held back
+SILENCE_S = 50  # in which a stream that lives has said something
 LONGEST_PAUSE_S = 30  # for one Retry-After; whoever would have to wait longer is told so
 _BUSY = (429, 502, 503, 504)
 _ID = re.compile("[0-9a-f]{32}")
@@ -120,6 +125,10 @@ class Away(ClientError):
         super().__init__(f"{url} can't be reached ({reason})")
 
 
+class _NoStream(Exception):
+    """There is no stream of events that can be read as it goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a 402 offers: one job at a firm price, for whoever shows the preimage."""
@@ -219,8 +228,61 @@ class Client:
         """Return a job as it stands."""
         return cast(Job, await self.call("GET", f"/api/jobs/{job_id}"))
 
-    async def watch(self, job_id: str) -> AsyncIterator[Job]:
-        """Yield the job each time it changes, and end when it can change no more."""
+    async def watch(
+        self, job_id: str, progress: Callable[[dict[str, Any]], None] | None = None
+    ) -> AsyncIterator[Job]:
+        """Yield the job each time it changes, and end when it can change no more.
+
+        `progress` is told what the agent has written, where it tells. Without a stream of events
+        (an older server, a proxy that holds it back) long polls tell the same.
+        """
+        last, cuts = "", 0
+        while True:
+            try:
+                async with contextlib.aclosing(self._events(job_id, last)) as events:
+                    async for event in events:
+                        last, cuts = event.id or last, 0
+                        if event.kind == "progress" and progress is not None:
+                            progress(event.data)
+                        if "job" in event.data:
+                            yield cast(Job, event.data["job"])
+                        if event.kind == "end":
+                            return
+                reason = "it hung up"  # a restart, perhaps: what was missed is told again
+            except _NoStream:
+                break
+            except httpx2.TransportError as error:
+                reason = type(error).__name__
+            cuts += 1
+            if cuts == self._tries:
+                raise Away(self.url, reason)
+            await self.pause(2.0**cuts / 8)
+        async for job in self._polled(job_id):
+            yield job
+
+    async def _events(self, job_id: str, last: str) -> AsyncGenerator[Event, None]:
+        """Yield what a stream tells. Raises _NoStream, httpx2.TransportError."""
+        path = f"/api/jobs/{job_id}/events"
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(FIRST_WORD_S):
+                    told = self._http.stream("GET", path, headers=headers, timeout=SILENCE_S)
+                    answer = await stack.enter_async_context(told)
+                    if answer.status_code == 204:  # it has ended, and all was told
+                        yield Event("end", last, {})
+                        return
+                    kind = answer.headers.get("content-type", "")
+                    if answer.status_code != 200 or not kind.startswith("text/event-stream"):
+                        raise _NoStream
+                    lines = answer.aiter_lines()
+                    await anext(lines, "")  # `retry`, at once: nobody holds the stream back
+            except TimeoutError:
+                raise _NoStream from None
+            async for event in read_events(lines):
+                yield event
+
+    async def _polled(self, job_id: str) -> AsyncIterator[Job]:
         etag = ""
         while True:
             answer = await self._poll(job_id, etag)

@@ -56,9 +56,9 @@ class Display:
             self._console.print(f"  [cyan]{state}[/cyan]: {SAYS.get(state, state)}")
         self._update()
 
-    def cost(self, cost: str) -> None:
+    def progress(self, told: Mapping[str, Any]) -> None:
         """Show what the work has cost so far, where something moves."""
-        self._cost = cost
+        self._cost = f"{told.get('outputTokens', 0)} tokens, {told.get('costSats', 0)} sats so far"
         self._update()
 
     def paid(self, amount_sats: int, what: str) -> None:

@@ -11,7 +11,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ from pricing.oracle import Oracle, PriceUnavailable
 GIB = 2**30
 LITTLE_BYTES, TOO_LITTLE_BYTES = 2 * GIB, GIB // 4
 SKEW, WRONG_SKEW = timedelta(seconds=2), timedelta(seconds=30)
-OUR_FEW_S = 10.0
+ANSWER_S = 3.0
 
 
 class Level(StrEnum):
@@ -114,16 +114,17 @@ def examine() -> list[Finding]:
     findings = [_environment(settings), *_disk(settings)]
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        return findings + list(run(_examine(settings, url, None)))
+        return findings + list(run(examine_parts(settings, url, None)))
     try:
         with postgres.database(settings, shared=True) as url:
-            return findings + list(run(_examine(settings, url, None)))
+            return findings + list(run(examine_parts(settings, url, None)))
     except (EmbeddedPostgresError, DatabaseAway) as broken:
         nobody = "postgresql://nobody@127.0.0.1:9/none"
-        return findings + list(run(_examine(settings, nobody, str(broken))))
+        return findings + list(run(examine_parts(settings, nobody, str(broken))))
 
 
-async def _examine(settings: Settings, url: str, broken: str | None) -> list[Finding]:
+async def examine_parts(settings: Settings, url: str, broken: str | None) -> list[Finding]:
+    """Ask every part; `broken` says why there is no database."""
     groups = await asyncio.gather(
         _database(settings, url, broken), _rail(settings), _price(settings), _agents(settings),
         _door(settings),
@@ -149,15 +150,16 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     place = settings.data.absolute()
     while not place.exists():
         place = place.parent
-    free_bytes = shutil.disk_usage(place).free
+    yield about_room(settings, shutil.disk_usage(place).free)
+
+
+def about_room(settings: Settings, free_bytes: int) -> Finding:
+    """Say whether so much room is enough."""
     said = f"{free_bytes // 2**20:,} MiB are free for {settings.data}"
     mend = "make room, or set BOLTWORK_DATA to a folder on a larger disk"
     if free_bytes < TOO_LITTLE_BYTES:
-        yield _wrong("disk", said, mend)
-    elif free_bytes < LITTLE_BYTES:
-        yield _warn("disk", said, mend)
-    else:
-        yield _ok("disk", said)
+        return _wrong("disk", said, mend)
+    return _warn("disk", said, mend) if free_bytes < LITTLE_BYTES else _ok("disk", said)
 
 
 # ---------------------------------------------------------------- database
@@ -173,7 +175,7 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
     except DatabaseAway as away:
         return [_wrong("database", str(away), mend)]
     findings = [_ok("database", "answers" if theirs else "the embedded one answers")]
-    findings.append(_tables(at))
+    findings.append(about_tables(at))
     db = Database(url, 1, nowhere)
     try:
         await db.open()
@@ -187,7 +189,8 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
     return findings
 
 
-def _tables(at: str | None) -> Finding:
+def about_tables(at: str | None) -> Finding:
+    """Say whether tables of this version can be worked with."""
     if at == newest():
         return _ok("tables", f"are those of this version ({at})")
     if at is not None and at > newest():
@@ -202,7 +205,12 @@ async def _clock(db: Database) -> Finding:
     row = await db.read_one("SELECT clock_timestamp() AS now")
     after = utc_now()
     assert row is not None
-    skew = max(before - row["now"], row["now"] - after, timedelta(0))
+    return about_clock(before, row["now"], after)
+
+
+def about_clock(before: datetime, theirs: datetime, after: datetime) -> Finding:
+    """Say whether the database's time lies between ours before and after it was asked."""
+    skew = max(before - theirs, theirs - after, timedelta(0))
     said = f"differs by {skew.total_seconds():.1f} s from the database's"
     mend = "run a time service (NTP) on both machines: prices and invoices expire by this clock"
     if skew > WRONG_SKEW:
@@ -252,7 +260,7 @@ async def _rail(settings: Settings) -> list[Finding]:
         if settings.lnbits_url is None:
             said = "the stub: no real money moves"
             return [_warn("rail", said, "set LNBITS_URL and LNBITS_API_KEY to earn")]
-        return [*findings, await _network(rail), await _who_reaches(settings.lnbits_url)]
+        return [*findings, await _network(rail), await who_reaches(settings.lnbits_url)]
     finally:
         await rail.close()
 
@@ -266,7 +274,7 @@ async def _network(rail: Rail) -> Finding:
     return _ok("network", f"invoices are for {rail.network}, as LIGHTNING_NETWORK says")
 
 
-async def _who_reaches(url: str) -> Finding:
+async def who_reaches(url: str) -> Finding:
     """LNbits shows the preimage of a paid invoice to whoever asks: it must not be public."""
     part, parts = "LNbits", urlsplit(url)
     loop = asyncio.get_running_loop()
@@ -374,7 +382,7 @@ async def _port(settings: Settings) -> Finding:
 
 
 async def _answers(url: str) -> bool:
-    async with Client(url, timeout_s=OUR_FEW_S, tries=1) as client:
+    async with Client(url, timeout_s=ANSWER_S, tries=1) as client:
         try:
             return await client.call("GET", "/api/healthz") == {"status": "ok"}
         except ClientError:

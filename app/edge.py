@@ -6,13 +6,17 @@ import re
 from collections.abc import Callable
 from functools import cache
 from time import perf_counter
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from app.errors import Refusal, on_fault, on_refusal
+from app.logs import about
+from app.tracing import span
 
 log = structlog.get_logger("boltwork.http")
 
@@ -23,6 +27,7 @@ SECONDS = Histogram("boltwork_http_request_seconds", "Time to the answer by rout
 
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+_SUBJECT = re.compile(r"(?:/api)?(?:/lnurl)?/(jobs|sessions|withdraw)/([0-9a-f]{32})(?![^/])")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FRAMED_TWICE = Refusal(
     400,
@@ -34,6 +39,22 @@ _FRAMED_TWICE = Refusal(
 def _is_framed_twice(scope: Scope) -> bool:
     """Say whether a proxy before us may have seen another end of this request than we do."""
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+
+
+def _name_subject(scope: Scope) -> None:
+    """Have each line of the log name the job or the session that the address does."""
+    found = _SUBJECT.match(scope["path"])
+    if found:
+        about(**{"session" if found[1] == "sessions" else "job": found[2]})
+
+
+def _tell(traced: Any, scope: Scope) -> None:
+    route = getattr(scope.get("route"), "path", "unknown")
+    traced.update_name(f"{scope['method']} {route}")
+    traced.set_attribute("boltwork.request_id", scope["state"]["request_id"])
+    traced.set_attribute("http.request.method", scope["method"])
+    traced.set_attribute("http.route", route)
+    traced.set_attribute("http.response.status_code", scope["state"].get("status", 500))
 
 
 @cache
@@ -55,6 +76,7 @@ class Edge:
             return
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        bind_contextvars(request_id=request_id)  # of this request's task: nothing to undo
         began = perf_counter()
         status, started = 500, False
 
@@ -62,6 +84,7 @@ class Edge:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
+                scope["state"]["status"] = status
                 headers = [*message["headers"], (b"x-request-id", request_id.encode()), _NO_SNIFF]
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append(_NO_STORE)
@@ -71,16 +94,12 @@ class Edge:
             await send(message)
 
         try:
-            if _is_framed_twice(scope):
-                refused = await on_refusal(Request(scope), _FRAMED_TWICE)
-                await refused(scope, receive, answer)
-            else:
-                await self._app(scope, receive, answer)
-                # A stream that has begun goes on from here: all that was needed to begin it, some
-                # ten frames and what they hold, is let go of.
-                stays = scope["state"].pop("stays", None)
-                if stays is not None:
-                    await stays(receive, send)
+            await self._answer(scope, receive, answer)
+            # A stream that has begun goes on from here: all that was needed to begin it, some ten
+            # frames and what they hold, is let go of.
+            stays = scope["state"].pop("stays", None)
+            if stays is not None:
+                await stays(receive, send)
         except Exception as fault:
             if started:
                 raise
@@ -97,12 +116,24 @@ class Edge:
             tell = log.debug if scope["method"] == "GET" and status < 400 else log.info
             tell(
                 "answered",
-                request_id=request_id,
                 method=scope["method"],
                 route=route,
                 status=status,
                 ms=round(took_s * 1000, 1),
             )
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_framed_twice(scope):
+            refused = await on_refusal(Request(scope), _FRAMED_TWICE)
+            await refused(scope, receive, send)
+            return
+        with span("request") as traced:
+            _name_subject(scope)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                if traced is not None:
+                    _tell(traced, scope)
 
     def _request_id(self, scope: Scope) -> str:
         """Return the caller's own X-Request-Id where it is a plain one, else a new id."""

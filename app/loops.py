@@ -190,7 +190,7 @@ class Loops:
         await jobs.lock(tx, job_id)
         if await self._is_promised(job_id):
             return
-        log.warning("promise_lost")
+        log.warning("promise_lost", job=job_id)
         await self._parts.shell.advance(tx, job_id, law.Recovered(), self._parts.clock())
 
     async def _is_promised(self, job_id: str) -> bool:

@@ -20,9 +20,11 @@ from app.agents.agent import Agent
 from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.api import DEV_ROUTES, ROUTES
+from app.calls import observed
 from app.credentials import Credentials
 from app.edge import Edge
 from app.errors import HANDLERS
+from app.gauges import gauges_of
 from app.house import House
 from app.job_status import event_of
 from app.loops import Loops
@@ -200,22 +202,18 @@ def make_parts(
     chat = chat or make_chat(settings, agent)
     oracle = oracle or make_oracle(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
-    if passing is not None:
-        rail, agent = ProbedRail(rail, passing), ProbedAgent(agent, passing)
-        chat = ProbedChat(chat, passing)
-        oracle = ProbedOracle(oracle, passing)
-        destinations = ProbedDestinations(destinations, passing)
+    passing = passing or nowhere
     return Parts(
         settings=settings,
         db=db,
         outbox=outbox,
         signals=Signals(db),
         shell=Shell(outbox, terms),
-        rail=rail,
-        agent=agent,
-        chat=chat,
-        oracle=oracle,
-        destinations=destinations,
+        rail=ProbedRail(rail, passing),
+        agent=ProbedAgent(agent, passing),
+        chat=ProbedChat(chat, passing),
+        oracle=ProbedOracle(oracle, passing),
+        destinations=ProbedDestinations(destinations, passing),
         card=make_card(settings),
         throttle=Throttle(make_storage(settings, db, clock), make_rules(settings), clock),
         credentials=make_credentials(settings, db, clock),
@@ -251,7 +249,8 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
         asyncio.create_task(streams.run(partial(event_of, house))),
     ]
     if worker:
-        tasks.append(asyncio.create_task(parts.outbox.work_always(keeper.keep, pace)))
+        keep = observed(keeper.keep, parts.outbox)
+        tasks.append(asyncio.create_task(parts.outbox.work_always(keep, pace)))
     try:
         yield house
     finally:
@@ -269,7 +268,15 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
 
 async def metrics(request: Request) -> Response:
     """GET /metrics, in Prometheus's text format."""
-    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    said = generate_latest() + generate_latest(gauges_of(request.app.state.house.parts))
+    return Response(said, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def build_metrics(house: House) -> Starlette:
+    """Return an application for a worker, which has nothing to answer but its metrics."""
+    app = Starlette(routes=[Route("/metrics", metrics)], exception_handlers=HANDLERS)
+    app.state.house = house
+    return app
 
 
 def build(parts: Parts, *, worker: bool = True) -> Starlette:

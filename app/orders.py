@@ -8,6 +8,7 @@ from datetime import datetime
 
 from app.errors import Refusal, unavailable
 from app.house import House
+from app.logs import about
 from db import idempotency, invoices
 from db.engine import Row, Tx
 from pricing.money import Msat
@@ -69,6 +70,7 @@ async def place(house: House, order: Order, name: Name | None) -> Row:
         return claimed
 
     job_id = await parts.db.run("begin_job", begin)
+    about(job=job_id)
     await _make_invoice(house, job_id, named=name is not None)
     row = await invoices.get(parts.db, law.eval_invoice_id(job_id))
     if row is None or row["bolt11"] is None:

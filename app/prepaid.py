@@ -10,6 +10,7 @@ from app.advance import Applied, Missing, Outcome, Short
 from app.errors import Refusal, unavailable
 from app.holding import check_most, not_active, refused, spending_of
 from app.house import House
+from app.logs import about
 from app.orders import Name, claimed_id
 from db import invoices, sessions
 from db.engine import Duplicate, Row, Tx
@@ -131,6 +132,7 @@ async def submit(house: House, holder: Verified, request: Request, name: Name | 
     is not ready, 410 when it is over.
     """
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+    about(job=job_id)
     eval_msat, quote = await house.firm_price(request.text)
     ceiling_msat = eval_msat + quote.total_msat
 

@@ -1,6 +1,7 @@
 """Names for every place where the code commits or calls the outside, and who may stand there.
 
 A probe is told the name before and after; it does nothing, or ends the process there on purpose.
+Each call is counted and timed by the same name.
 `db.engine` names its commits itself; these wrappers name the calls.
 """
 
@@ -20,6 +21,7 @@ from app.agents.agent import (
     unwatched,
 )
 from app.agents.chat import Chat, Declined, Drawn, Piece, Turn
+from app.calls import calling, counting
 from app.parts import Destinations, Prices
 from db.engine import Probe
 from payments.bolt11 import Invoice
@@ -50,7 +52,9 @@ def crash_at(where: str) -> Probe:
 
 async def _named(passing: Probe, name: str, call: Awaitable[T]) -> T:
     passing(f"{name}: before")
-    answer = await call
+    with calling(name) as observed:
+        answer = await call
+        observed.answered(answer)
     passing(f"{name}: after")
     return answer
 
@@ -158,10 +162,12 @@ class ProbedChat:
     ) -> AsyncGenerator[Piece, None]:
         """See Chat."""
         self._passing("chat answer: before")
-        async with aclosing(self._chat.answer(model, turns, max_output_tokens)) as pieces:
-            async for piece in pieces:
-                self._passing("chat piece: before")
-                yield piece
+        with counting("chat answer") as observed:
+            async with aclosing(self._chat.answer(model, turns, max_output_tokens)) as pieces:
+                async for piece in pieces:
+                    self._passing("chat piece: before")
+                    observed.answered(piece)
+                    yield piece
         self._passing("chat answer: after")
 
     async def draw(self, prompt: str) -> Drawn | Declined | Broke:

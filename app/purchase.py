@@ -161,7 +161,7 @@ class Purchase:
 
     async def _follow(self) -> Job:
         priced = False
-        watched = self._client.watch(self.job_id)
+        watched = self._client.watch(self.job_id, self._shows.progress)
         until = self._until()
         with self._shows.going_on():
             while True:

@@ -11,8 +11,9 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
+from app import tracing
 from app.key_rotation import check_secret
-from app.main import build, make_parts, running
+from app.main import build, build_metrics, make_parts, running
 from app.parts import Parts
 from app.settings import Settings
 from db.engine import Database
@@ -68,6 +69,7 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
 async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     stop = _stop_signal()
+    tracing.configure(settings.otel_exporter_otlp_endpoint)
     parts = make_parts(settings, database_url)
     await _open_keys(parts)
     async with listening(build(parts, worker=worker), settings.host, settings.port) as url:
@@ -77,16 +79,23 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
         await stop.wait()
         print("Draining: what is under way is finished first.", flush=True)
         parts.signals.release()
+    await asyncio.to_thread(tracing.close)
 
 
 async def work(settings: Settings, database_url: str) -> None:
     """Keep promises, without HTTP, until SIGINT or SIGTERM."""
     stop = _stop_signal()
+    tracing.configure(settings.otel_exporter_otlp_endpoint)
     parts = make_parts(settings, database_url)
     await _open_keys(parts)
-    async with running(parts):
+    async with contextlib.AsyncExitStack() as stack:
+        house = await stack.enter_async_context(running(parts))
+        if settings.metrics_port is not None:
+            told = listening(build_metrics(house), settings.host, settings.metrics_port)
+            print(f"Metrics are at {await stack.enter_async_context(told)}/metrics", flush=True)
         print("A Boltwork worker keeps promises.", flush=True)
         await stop.wait()
+    await asyncio.to_thread(tracing.close)
 
 
 async def _open_keys(parts: Parts) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app import tracing
+
 LEAST_SECRET = 32  # characters
 
 
@@ -273,6 +275,18 @@ class Settings(BaseSettings):
         description="pause between two comments on a stream, which say that it lives",
     )
 
+    metrics_port: Port | None = Field(
+        None,
+        validation_alias="METRICS_PORT",
+        description="where `boltwork worker` answers `/metrics`; without it, nowhere",
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+(/[^\s?#]*)?$",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="a collector for traces (`http://127.0.0.1:4318`); without it none are made",
+    )
+
     crash_at: str = Field(
         "",
         validation_alias="BOLTWORK_CRASH_AT",
@@ -289,6 +303,15 @@ class Settings(BaseSettings):
         if find_spec("redis") is None:
             raise ValueError(
                 "needs the package redis: install it beside Boltwork (`pip install redis`)"
+            )
+        return given
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _can_be_told(cls, given: str | None) -> str | None:
+        if given is not None and not tracing.is_installed():
+            raise ValueError(
+                "needs more packages: install them with `pip install 'boltwork[otel]'`"
             )
         return given
 

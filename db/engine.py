@@ -86,6 +86,18 @@ class Database:
         await self.reads.close()
         await self._engine.dispose()
 
+    def pools(self) -> dict[str, tuple[int, int, int]]:
+        """Return the connections of each pool: at most, open, and in use now."""
+        reads = self.reads.get_stats()
+        opened = reads.get("pool_size", 0)
+        reading = opened - reads.get("pool_available", 0)
+        writes: Any = self._engine.pool  # one that counts: it was made with a size
+        busy = writes.checkedout()
+        return {
+            "reads": (self.reads.max_size, opened, reading),
+            "writes": (writes.size(), writes.checkedin() + busy, busy),
+        }
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """Open a transaction that commits at the end of the block, or rolls back on any error."""

@@ -12,19 +12,19 @@ from sqlalchemy import text
 from db.engine import Database, Row, Tx, execute
 from statemachine.entries import Entry
 
-_ENTRY = text(
-    "INSERT INTO entry (key, asset, at) VALUES (:key, :asset, :at)"
-    " ON CONFLICT (key) DO NOTHING RETURNING id"
-)
-_POSTINGS = text(
-    "INSERT INTO posting (entry_id, account, amount)"
-    " SELECT * FROM unnest(CAST(:entries AS bigint[]), CAST(:accounts AS text[]),"
-    " CAST(:amounts AS bigint[]))"
-)
-_OPEN_ACCOUNTS = text(
-    "INSERT INTO account (name, asset, kind, balance)"
-    " SELECT n, :asset, k, 0 FROM unnest(CAST(:names AS text[]), CAST(:kinds AS text[]))"
-    " AS new(n, k) ON CONFLICT DO NOTHING"
+# What was posted before, by its key, brings no legs: neither postings nor accounts.
+_POST = text(
+    "WITH fresh AS (INSERT INTO entry (key, asset, at) SELECT key, :asset, :at"
+    " FROM unnest(CAST(:keys AS text[])) WITH ORDINALITY AS new(key, place) ORDER BY place"
+    " ON CONFLICT (key) DO NOTHING RETURNING id, key),"
+    " legs AS (SELECT id, account, kind, amount FROM fresh JOIN unnest(CAST(:of AS text[]),"
+    " CAST(:accounts AS text[]), CAST(:kinds AS text[]), CAST(:amounts AS bigint[]))"
+    " AS leg(key, account, kind, amount) USING (key)),"
+    " posted AS (INSERT INTO posting (entry_id, account, amount)"
+    " SELECT id, account, amount FROM legs),"
+    " opened AS (INSERT INTO account (name, asset, kind, balance)"
+    " SELECT DISTINCT account, :asset, kind, 0 FROM legs ORDER BY account ON CONFLICT DO NOTHING)"
+    " SELECT key FROM fresh"
 )
 # Rows are locked in the order of their names, so that two entries never wait for each other.
 _BALANCES = text(
@@ -38,39 +38,37 @@ _BALANCES = text(
 
 
 async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
-    """Post entries of one asset: rows, postings and kept balances, in three statements.
+    """Post entries of one asset: rows, postings and kept balances, in two statements.
 
     A liability that would fall below zero, or an entry that is not balanced, fails the whole
     transaction.
     """
-    fresh: list[tuple[int, Entry]] = []
-    for entry in entries:
-        values = {"key": entry.key, "asset": entry.asset.value, "at": now}
-        entry_id = (await execute(tx, _ENTRY, values)).scalar_one_or_none()
-        if entry_id is not None:
-            fresh.append((entry_id, entry))
-    legs = [(entry_id, posting) for entry_id, entry in fresh for posting in entry.postings]
-    if not legs:
+    if not entries:
         return
-    kinds = {posting.account.name: posting.account.kind for _, posting in legs}
-    deltas = dict.fromkeys(sorted(kinds), 0)
-    for _, posting in legs:
-        deltas[posting.account.name] += posting.account.kind.sign * posting.amount
-    asset = fresh[0][1].asset.value
-    names = list(deltas)
-    accounts = {"names": names, "kinds": [kinds[name].value for name in names], "asset": asset}
-    await execute(tx, _OPEN_ACCOUNTS, accounts)
-    await execute(
-        tx,
-        _POSTINGS,
-        {
-            "entries": [entry_id for entry_id, _ in legs],
-            "accounts": [posting.account.name for _, posting in legs],
-            "amounts": [posting.amount for _, posting in legs],
-        },
-    )
-    changes = {"names": names, "deltas": list(deltas.values()), "asset": asset}
-    await execute(tx, _BALANCES, changes)
+    by_key: dict[str, Entry] = {}
+    for entry in entries:
+        by_key.setdefault(entry.key, entry)
+    asset = entries[0].asset.value
+    legs = [(entry.key, posting) for entry in by_key.values() for posting in entry.postings]
+    values = {
+        "keys": list(by_key),
+        "asset": asset,
+        "at": now,
+        "of": [key for key, _ in legs],
+        "accounts": [posting.account.name for _, posting in legs],
+        "kinds": [posting.account.kind.value for _, posting in legs],
+        "amounts": [posting.amount for _, posting in legs],
+    }
+    fresh = set((await execute(tx, _POST, values)).scalars())
+    deltas: dict[str, int] = {}
+    for key, posting in legs:
+        if key in fresh:
+            name, kind = posting.account.name, posting.account.kind
+            deltas[name] = deltas.get(name, 0) + kind.sign * posting.amount
+    if deltas:
+        names = sorted(deltas)
+        changes = {"names": names, "deltas": [deltas[name] for name in names], "asset": asset}
+        await execute(tx, _BALANCES, changes)
 
 
 @dataclass(frozen=True, slots=True)

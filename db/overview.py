@@ -70,11 +70,11 @@ _SHEET = """
 SELECT (SELECT json_object_agg(name, balance) FROM account WHERE name IN ('rail:lightning',
          'revenue:eval', 'revenue:work', 'revenue:free', 'expense:routing', 'expense:free'))
          AS flat,
-       (SELECT coalesce(sum(a.balance), 0)::bigint FROM job j
-         JOIN account a ON a.name = 'job:' || j.id AND a.asset = 'msat'
+       (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'job:' || j.id
+         AND a.asset = 'msat')), 0)::bigint FROM job j
         WHERE j.state IN ('evaluating', 'executing')) AS in_jobs,
-       (SELECT coalesce(sum(a.balance), 0)::bigint FROM session s
-         JOIN account a ON a.name = 'session:' || s.id AND a.asset = 'msat'
+       (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'session:' || s.id
+         AND a.asset = 'msat')), 0)::bigint FROM session s
         WHERE s.state IN ('active', 'paused'))
      + (SELECT coalesce(sum(amount_msat), 0)::bigint FROM hold WHERE state = 'held') AS in_sessions,
        (SELECT coalesce(sum(amount_msat), 0)::bigint FROM payout

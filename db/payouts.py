@@ -77,8 +77,8 @@ async def attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
 async def of_owner(db: Database, owner_id: str) -> list[DictRow]:
     """Return what a job or a session owes, oldest first, each with its live attempt's hash."""
     return await db.read_all(
-        "SELECT p.*, a.payment_hash FROM payout p LEFT JOIN payout_attempt a"
-        " ON a.payout_id = p.id AND a.outcome IN ('live', 'settled')"
+        "SELECT p.*, (SELECT a.payment_hash FROM payout_attempt a WHERE a.payout_id = p.id"
+        " AND a.outcome IN ('live', 'settled')) AS payment_hash FROM payout p"
         " WHERE p.job_id = %(id)s OR p.session_id = %(id)s ORDER BY p.created_at, p.id",
         id=owner_id,
     )

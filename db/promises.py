@@ -201,6 +201,18 @@ class Outbox:
         )
         return row is not None
 
+    async def waited_s(self, key: str) -> float | None:
+        """Return how long a promise that is being kept had been due before; None: not known."""
+        row = await self._db.read_one(
+            "SELECT extract(epoch FROM max(e.at) FILTER (WHERE e.type = 'started')"
+            " - greatest(max(e.at) FILTER (WHERE e.type <> 'started'), max(j.scheduled_at)))"
+            " AS waited_s FROM procrastinate_jobs j JOIN procrastinate_events e ON e.job_id = j.id"
+            " WHERE j.lock = %(key)s AND j.status = 'doing'",
+            key=key,
+        )
+        waited_s = row["waited_s"] if row else None
+        return None if waited_s is None else max(0.0, float(waited_s))
+
     async def waiting(self) -> dict[str, int]:
         """Return how many promises wait or are being kept, by kind."""
         rows = await self._db.read_all(

@@ -79,6 +79,21 @@ async def payouts_by_standing(db: Database, now: datetime) -> dict[str, tuple[in
     return {name: found.get(name, (0, 0)) for name in ("owed", "in_flight", "stuck")}
 
 
+async def sessions_by_state(db: Database) -> dict[str, int]:
+    """Return how many sessions are in each state that any is in."""
+    rows = await db.read_all("SELECT state, count(*) AS n FROM session GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}
+
+
+async def prepaid_msat(db: Database) -> int:
+    """Return what rests on all sessions together."""
+    row = await db.read_one(
+        "SELECT coalesce(sum(balance), 0)::bigint AS msat FROM account"
+        " WHERE starts_with(name, 'session:') AND asset = 'msat'"
+    )
+    return int(row["msat"]) if row else 0
+
+
 async def jobs_by_state(db: Database) -> dict[str, int]:
     """Return how many jobs are in each state that any is in."""
     rows = await db.read_all("SELECT state, count(*) AS n FROM job GROUP BY state")

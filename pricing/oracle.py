@@ -65,12 +65,13 @@ class PriceUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """What a source last said, for the readiness page. `error` is empty after a good answer."""
+    """What a source last said, for the operator. `error` is empty after a good answer."""
 
     name: str
     answered_at: datetime | None = None
     microusd_per_btc: int | None = None
     error: str = ""
+    failures: int = 0  # since the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,10 +309,13 @@ class Oracle:
         for source, answer in zip(self._sources, said, strict=True):
             before = self._statuses[source.name]
             if isinstance(answer, Mute):
-                self._statuses[source.name] = replace(before, error=answer.error)
+                failures = before.failures + 1
+                self._statuses[source.name] = replace(before, error=answer.error, failures=failures)
             else:
                 answers[source.name] = answer
-                self._statuses[source.name] = SourceStatus(source.name, asked_at, answer)
+                self._statuses[source.name] = replace(
+                    before, answered_at=asked_at, microusd_per_btc=answer, error=""
+                )
         agreed = agree(answers) if len(answers) >= self._minimum else None
         if agreed is not None:
             value, names = agreed

@@ -1,5 +1,6 @@
-"""Takes the pictures of the README: `scripts/pictures`. Two days of a made-up house, its clock moved
-by hand; the browser and the pages are real.
+"""Takes the pictures of the README: `scripts/pictures`.
+
+Two days of a made-up house, its clock moved by hand; the browser and the pages are real.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
+from app.agents.agent import Broke, Progress, Result, unwatched
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from pricing.rates import Usage
@@ -40,10 +42,12 @@ class Writer(ScriptedAgent):
         super().__init__()
         self.usage = Usage(58, 210)
 
-    async def work(self, request: str, max_output_tokens: int):  # type: ignore[no-untyped-def]
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
         """Give the prepared answer."""
-        result = await super().work(request, max_output_tokens)
-        return type(result)(ANSWER, self.usage) if hasattr(result, "text") else result
+        result = await super().work(request, max_output_tokens, progress)
+        return Result(ANSWER, self.usage) if isinstance(result, Result) else result
 
 
 class Clock:
@@ -122,13 +126,19 @@ async def tour(browser: Browser, url: str) -> None:
     await picture(page, "operator")
 
 
+def enterable(name: str) -> Path:
+    """Let Postgres in, which is another user when we are root."""
+    folder = Path(name)
+    folder.chmod(0o711)
+    return folder
+
+
 async def main(chromium: str) -> None:
     """Run the house, and take the pictures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     clock = Clock()
     with tempfile.TemporaryDirectory(prefix="boltwork-pictures-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
+        folder = enterable(name)
         cluster = EmbeddedPostgres(folder / "data", fast_for_tests=True)
         url = cluster.start()
         try:

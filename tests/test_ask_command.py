@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import signal
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -14,6 +16,8 @@ import pytest
 from app.cli import COMMANDS, loaded
 from app.client import Client
 from app.client_session import open_session
+from app.payer import Payer
+from app.purchase import Purchase
 from app.wallets.stub import StubWallet
 from db.audit import audit
 from payments.lnbits import LnbitsRail
@@ -126,7 +130,7 @@ async def test_a_budget_too_small_is_2_before_anything_is_paid(
 
 async def test_a_day_ends_for_all_runs(buyer: Buyer) -> None:
     """What one run has paid is missing in the next one's budget."""
-    budget = str(2 * PRICE_SATS - 1)
+    budget = str(PRICE_SATS + 1)
     assert (await buyer.run("ask", "hello", "--budget-per-day", budget)).code == 0
     second = await buyer.run("ask", "hello", "--budget-per-day", budget)
     assert second.code == 2 and f"budget of {budget} sats a day" in second.err
@@ -179,6 +183,29 @@ def test_the_readme_tells_of_every_exit_code() -> None:
     for code in ("0", "1", "2", "3", "4", "5", "130"):
         assert f"\n| {code} | " in text
     assert "5 no server" in (loaded("ask").help or "")
+
+
+async def test_the_readme_is_right(buyer: Buyer, instance: Instance) -> None:
+    """Every line of it that buys does, and so does its program."""
+    text = README.read_text()
+    made = await instance.create("hello")
+    async with Client(instance.url) as client:
+        session = await open_session(client, 500, StubWallet(client))
+    lines = re.findall(r"(?m)^ {4}boltwork ((?:ask|watch) [^#\n]*)", text)
+    assert len(lines) >= 7
+    for line in lines:
+        words = shlex.split(line.replace("JOB", made["jobId"]))
+        ended = await buyer.run(*words, BOLTWORK_MACAROON=session.macaroon)
+        assert ended.code == 0, (line, ended)
+    [program] = re.findall(r"(?m)^ {4}async with Client\(.*\n(?: {8}.*\n)+", text)
+    body = program.replace("http://127.0.0.1:8402", instance.url)
+    names = {
+        "Client": Client, "StubWallet": StubWallet, "Purchase": Purchase, "Payer": Payer,
+        "open_session": open_session,
+    }  # fmt: skip
+    exec(f"async def read():\n{body}        return job, answer", names)
+    job, answer = await names["read"]()  # type: ignore[operator]
+    assert job["state"] == answer["state"] == "complete"
 
 
 # ------------------------------------------------------------------- ways to pay

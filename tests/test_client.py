@@ -256,3 +256,59 @@ async def test_a_402_without_an_l402_is_away() -> None:
     async with Server(strange).client() as client:
         with pytest.raises(Away, match="L402"):
             await client.offer("hello")
+
+
+# ------------------------------------------------------------------- the stream
+
+
+def stream(*events: str) -> httpx2.Response:
+    """Return a stream of events, as a server sends it."""
+    content = "retry: 1500\n\n" + "".join(events)
+    return httpx2.Response(200, content=content, headers={"content-type": "text/event-stream"})
+
+
+def event(number: int, kind: str, state: str) -> str:
+    """Return an event that tells of a job."""
+    job = json.dumps({"version": number, "job": {"jobId": "1", "state": state}})
+    return f"id: {number}\nevent: {kind}\ndata: {job}\n\n"
+
+
+async def test_a_stream_that_is_cut_is_gone_on_with() -> None:
+    """The last id that was seen is sent again; what was told is not told twice."""
+    progress = 'event: progress\ndata: {"costSats": 3, "outputTokens": 4}\n\n: still here\n\n'
+    server = Server(
+        stream(event(1, "state", "evaluating"), "id: 2\nevent: state\ndata: {"),
+        httpx2.ReadError("cut"),
+        stream(event(2, "state", "executing"), progress, event(3, "end", "complete")),
+    )
+    costs: list[dict[str, Any]] = []
+    async with server.client() as client:
+        states = [job["state"] async for job in client.watch("1", costs.append)]
+    assert states == ["evaluating", "executing", "complete"]
+    assert [asked.headers.get("last-event-id") for asked in server.asked] == [None, "1", "1"]
+    assert [told["costSats"] for told in costs] == [3]
+
+
+async def test_without_a_stream_polls_tell_the_same(instance: Instance) -> None:
+    """A proxy that collects whole answers, or a server without streams, hides nothing."""
+    tag = {"ETag": '"2"'}
+    server = Server(
+        httpx2.Response(404, json={"error": "no"}),
+        httpx2.Response(200, json={"jobId": "1", "state": "executing"}, headers=tag),
+        httpx2.Response(304),
+        httpx2.Response(200, json={"jobId": "1", "state": "complete"}, headers=tag),
+    )
+    async with server.client() as client:
+        assert [job["state"] async for job in client.watch("1")] == ["executing", "complete"]
+    assert [asked.url.query for asked in server.asked] == [b"", b"", b"wait=30", b"wait=30"]
+    async with FaultProxy.before(instance.url) as proxy, Client(proxy.url) as client:
+        job = await Purchase(client, Payer(StubWallet(client))).buy("hello")
+    assert job["state"] == "complete"
+
+
+async def test_a_job_that_has_ended_is_told_at_once(instance: Instance, client: Client) -> None:
+    """The stream of one that is over tells it once more, and ends."""
+    done = await instance.to_end("hello")
+    assert [job["state"] async for job in client.watch(done["jobId"])] == ["complete"]
+    with pytest.raises(Refused):
+        await anext(client.watch("0" * 32))

@@ -1,15 +1,11 @@
 """The commands, run as a person runs them, on embedded parts."""
 
 import asyncio
-import json
 import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from db.embedded import running_url
-from tests.messages_server import CLIENT_KEY, MessagesServer
 from tests.server_process import COMMAND, ServerProcess
 
 ROOT = Path(__file__).parents[1]
@@ -41,60 +37,6 @@ async def test_the_demo_buys_one_job_and_shows_all_of_it(open_folder: Path) -> N
     assert "sats were sent." in demo.stdout
     assert "Traceback" not in demo.stdout + demo.stderr
     assert "\x1b" not in demo.stdout  # plain lines where there is no terminal
-
-
-async def test_ask_buys_from_a_running_instance(
-    server: ServerProcess, messages_server: MessagesServer
-) -> None:
-    """`boltwork ask --json` prints the job, and its exit code says whether it is complete."""
-    server.environment |= {
-        "ANTHROPIC_API_KEY": CLIENT_KEY,
-        "ANTHROPIC_BASE_URL": messages_server.url,
-    }
-    url = await asyncio.to_thread(server.start)
-    ask = await asyncio.to_thread(run, str(COMMAND), "ask", "hello", "--json", "--url", url)
-    assert ask.returncode == 0, ask.stderr
-    job = json.loads(ask.stdout)
-    assert job["state"] == "complete"
-    assert job["costLedger"]["refundState"] in ("paid", "not_applicable")
-    refused = await asyncio.to_thread(run, str(COMMAND), "ask", "REJECTME", "--url", url)
-    assert refused.returncode == 1
-    assert "rejected" in refused.stdout
-
-
-@pytest.mark.parametrize("request_text", ["", "x" * 20_001])
-async def test_ask_says_what_the_server_refused(server: ServerProcess, request_text: str) -> None:
-    """A refusal is one sentence on standard error, and exit code 1."""
-    url = await asyncio.to_thread(server.start)
-    ask = await asyncio.to_thread(run, str(COMMAND), "ask", request_text, "--url", url)
-    assert ask.returncode == 1
-    assert "request" in ask.stderr and "Traceback" not in ask.stderr
-
-
-def test_ask_says_that_nobody_listens() -> None:
-    """An instance that can't be reached is named."""
-    ask = run(str(COMMAND), "ask", "hello", "--url", "http://127.0.0.1:9")
-    assert ask.returncode == 1
-    assert "can't be reached" in ask.stderr
-
-
-def test_the_doctor_names_what_is_wrong(open_folder: Path) -> None:
-    """Each part has a line; a bad one says how to mend it, and the exit code is 1."""
-    data = {"BOLTWORK_DATA": str(open_folder)}
-    well = run(str(COMMAND), "doctor", **data)
-    assert well.returncode == 0, well.stdout + well.stderr
-    assert [line.split()[1] for line in well.stdout.splitlines()] == [
-        "database:",
-        "keys:",
-        "rail:",
-        "price:",
-        "agents:",
-    ]
-    broken = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "planted"}
-    ill = run(str(COMMAND), "doctor", **data, **broken)
-    assert ill.returncode == 1
-    assert "BAD rail" in ill.stdout and "LNBITS_URL" in ill.stdout
-    assert "planted" not in ill.stdout + ill.stderr
 
 
 def test_migrate_brings_an_empty_database_up_to_date(open_folder: Path) -> None:

@@ -328,7 +328,7 @@ async def test_rotate_runs_beside_a_server(started: ServerProcess) -> None:
             assert code == 0 and "root key 2" in told and "still check: 1" in told, told
             code, told = terminal.run("keys", "rotate", "--forget-old")
             assert code == 0 and "root key 3" in told and "Forgotten: 2" in told, told
-            assert "ok  keys: the secret opens all 2" in terminal.run("doctor")[1]
+            assert "ok    secret: opens all 2 keys" in terminal.run("doctor")[1]
         with Terminal(**here, BOLTWORK_SECRET=OLD) as terminal:
             code, told = terminal.run("keys", "rotate")
             assert code == 1 and told.startswith("boltwork: BOLTWORK_SECRET does not open"), told
@@ -372,7 +372,7 @@ async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(started: ServerP
                 assert told.startswith("boltwork: BOLTWORK_SECRET does not open the root key 1")
                 assert "Traceback" not in told and NEW not in told
             code, told = terminal.run("doctor")
-            assert code == 1 and "BAD keys" in told and "another secret" in told
+            assert code == 1 and "wrong secret: " in told and "another secret" in told
 
     await asyncio.to_thread(starting)
 

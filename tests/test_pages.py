@@ -9,7 +9,6 @@ import pytest
 from app.signing import keys_in, verify
 from db.audit import audit
 from payments.lnurl import decode
-from payments.stub import StubRail
 from pricing.money import Msat
 from tests.house_fixtures import Instance
 from tests.lnbits_server import LnbitsServer
@@ -88,14 +87,13 @@ async def test_a_job_is_bought_without_a_script(instance: Instance, visit: Come)
     await page.click("text=Send >> nth=-1")
     assert "Lightning address" in await page.inner_text("[role=alert]")
     assert await page.input_value("#to") == "nobody"
-    rail = instance.parts.rail
-    assert isinstance(rail, StubRail)
-    mine = await rail.buyer_invoice(Msat(sats * 1000), "mine", 600)
+    assert instance.parts.stub is not None
+    mine = await instance.parts.stub.buyer_invoice(Msat(sats * 1000), "mine", 600)
     await page.fill("#to", f"lightning:{mine.bolt11}")
     await page.click("#refunds button.button >> nth=-1")
     assert "It has arrived" in await page.inner_text("#refunds")
     assert page.url == f"{instance.url}/jobs/{job_id}#refunds"
-    assert await rail.buyer_received_msat(mine.payment_hash) == sats * 1000
+    assert (await instance.job(job_id))["refunds"][0]["refundState"] == "paid"
     assert await audit(instance.parts.db) == []
 
 
@@ -114,19 +112,18 @@ async def test_the_page_reloads_itself_where_there_is_no_script(
     await visitor.headline("Pay for the work")
 
 
-async def test_the_page_follows_its_job_by_one_stream(
-    instance: Instance, scripted_agent: ScriptedAgent, visit: Come
-) -> None:
+async def test_the_page_follows_its_job_by_one_stream(instance: Instance, visit: Come) -> None:
     """It reads the job's events and asks nothing again and again; the state is told aloud."""
     visitor = await visit(instance.url)
     asked: list[str] = []
     visitor.page.on("request", lambda request: asked.append(request.url))
-    await order(visitor, "hello")
-    await visitor.page.click("[data-stub-pay]")
+    job_id = await order(visitor, "hello")
+    await instance.pay((await instance.job(job_id))["evalInvoice"])
     await visitor.headline("Pay for the work")
-    assert not [url for url in asked if "wait=" in url]
     assert "The agent takes it" in await visitor.page.inner_text("[role=status]")
-    await visitor.page.click("[data-stub-pay]")
+    assert not [url for url in asked if "wait=" in url]
+    job = await instance.until(job_id, "awaiting_work_payment", field="workInvoice")
+    await instance.pay(job["workInvoice"])
     await visitor.headline("Done")
     assert len([url for url in asked if "/events?" in url]) == 1
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -10,12 +11,13 @@ import pytest
 
 from db import overview
 from db.promises import TryAgain
+from pricing.money import Msat
 from statemachine.promises import FetchInvoice
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
 from tests.pay_server import PayServer, said
 from tests.rail_fixtures import wall_clock
-from tests.refund_fixtures import keep, owed, until_refund, wallet_of
+from tests.refund_fixtures import keep, owed, until_refund
 
 Come = Callable[..., Awaitable[Visitor]]
 TOKEN = "the token of an operator"
@@ -49,6 +51,12 @@ async def still(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
         worker=False,
     ) as running:
         yield running
+
+
+async def invoice_of(still: Instance, amount_msat: int) -> str:
+    """Have the stub's buyer make an invoice."""
+    assert still.parts.stub is not None
+    return (await still.parts.stub.buyer_invoice(Msat(amount_msat), "mine", 600)).bolt11
 
 
 async def refused(still: Instance, payout_id: str) -> None:
@@ -157,7 +165,7 @@ async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     await row.locator("text=Redirect").click()
     await page.locator("[role=alert]").wait_for()
     stranger.raw.clear()
-    wallet_of(still, stranger)
+    stranger.make = partial(invoice_of, still)
     await row.locator("input[name=to]").fill(stranger.url)
     await row.locator("text=Redirect").click()
     await page.locator("text=None is on its way").wait_for()

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 import httpx2
 
 from db.audit import audit
-from payments.stub import StubRail
 from pricing.money import Msat
 from tests.house_fixtures import Instance
 from tests.page_fixtures import Visitor
@@ -48,9 +47,8 @@ async def test_a_session_is_spent_topped_up_and_closed(instance: Instance, visit
     assert await page.inner_text("[data-balance]") == f"{left + 500:,}"
     await page.click("text=Close >> nth=-1")
     await visitor.reloaded_until("This session is over")
-    rail = instance.parts.rail
-    assert isinstance(rail, StubRail)
-    mine = await rail.buyer_invoice(Msat((left + 500) * 1000), "mine", 600)
+    assert instance.parts.stub is not None
+    mine = await instance.parts.stub.buyer_invoice(Msat((left + 500) * 1000), "mine", 600)
     await page.fill("#to", mine.bolt11)
     await page.click("#refunds button.button >> nth=-1")
     assert "It has arrived" in await page.inner_text("#refunds")

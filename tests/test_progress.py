@@ -84,9 +84,7 @@ async def test_nothing_is_told_after_the_work_is_done(db: Database) -> None:
 def test_what_is_kept_is_as_long_as_what_was_written(text: str) -> None:
     """A model's text loses what Postgres can't keep, and no character more."""
     kept = storable(text + "\x00\ud800\udc00")
-    assert len(kept) == len(text) + 3 and "\x00" not in kept
-    assert kept.startswith(text.replace("\x00", "�")) or not text.isprintable()
-    kept.encode()
+    assert kept == text.replace("\x00", "�") + "�??"
 
 
 @pytest.mark.parametrize("said", ["", "{}", "[1]", "nothing", '["a"]', "[1,2,3,4,5,6]"])

@@ -1,4 +1,4 @@
-"""A plot as SVG, made on the server: bars of how jobs ended in each hour, a line of how many began.
+"""A plot as SVG, made on the server: bars of how jobs ended in each hour, a mark at how many began.
 
 It holds shapes and numbers only; colours are the style sheet's.
 """
@@ -57,7 +57,7 @@ def plot(hours: Sequence[Hour]) -> Markup:
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(count)}" y2="{y(count)}"/>'
             f'<text x="{LEFT - 8}" y="{y(count) + 4}" text-anchor="end">{count:,}</text>'
         )
-    line = []
+    marks = []
     for number, hour in enumerate(hours):
         x, base = LEFT + number * slot, 0
         for end in ENDS:
@@ -68,14 +68,15 @@ def plot(hours: Sequence[Hour]) -> Markup:
                     f' y="{y(base + count)}" height="{round(y(base) - y(base + count), 1)}"/>'
                 )
             base += count
-        line.append(f"{x + slot / 2:.1f},{y(hour.counts.get('begun', 0))}")
+        if begun := hour.counts.get("begun"):
+            marks.append(f"M{x + slot * 0.05:.1f} {y(begun)}h{slot * 0.9:.1f}")
         if hour.at.hour % 6 == 0:
             told = hour.at.strftime("%H:%M" if hour.at.hour else "%d %b")
             shapes.append(
                 f'<text x="{x + slot / 2:.1f}" y="{HEIGHT - 8}" text-anchor="middle">'
                 f"{escape(told)}</text>"
             )
-    shapes.append(f'<polyline class="begun" points="{" ".join(line)}"/>')
+    shapes.append(f'<path class="begun" d="{"".join(marks)}"/>')
     opening = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'
     return Markup(opening + "".join(shapes) + "</svg>")
 

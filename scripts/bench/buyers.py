@@ -14,6 +14,7 @@ from .window import Window
 
 REQUEST = '{"request":"Say what a Lightning invoice is."}'
 PATIENCE_S = 30
+PAUSE_S = 0.5  # of those who arrive: a poll is held, and asks the rail no more just now
 FINAL = ("complete", "failed", "rejected")
 
 
@@ -38,16 +39,19 @@ async def pay(line: Line, invoice: dict[str, Any]) -> None:
     _taken(await line.ask(request("POST", path)), 200)
 
 
-async def buy(asking: Line, holding: Line) -> tuple[float, dict[str, Any]]:
-    """Buy one job; return the seconds from paying for its work to seeing its result, and it."""
+async def buy(asking: Line, holding: Line, pause_s: float = 0) -> tuple[float, dict[str, Any]]:
+    """Buy one job; return the seconds from paying for its work to seeing its result, and it.
+
+    `pause_s`: so long it looks at the price, with a poll held open, before it pays.
+    """
     try:
         async with asyncio.timeout(PATIENCE_S):
-            return await _buy(asking, holding)
+            return await _buy(asking, holding, pause_s)
     except TimeoutError:
         raise Wrong(f"a job was not done within {PATIENCE_S} s") from None
 
 
-async def _buy(asking: Line, holding: Line) -> tuple[float, dict[str, Any]]:
+async def _buy(asking: Line, holding: Line, pause_s: float) -> tuple[float, dict[str, Any]]:
     made = _taken(await asking.ask(request("POST", "/api/jobs", REQUEST)), 201)
     await pay(asking, made["evalInvoice"])
     job, etag = await watched(holding, made["jobId"], '""')
@@ -55,12 +59,11 @@ async def _buy(asking: Line, holding: Line) -> tuple[float, dict[str, Any]]:
         if job["state"] in FINAL:
             raise Wrong(str(job)[:300])
         job, etag = await watched(holding, job["jobId"], etag)
-    began = time.perf_counter()
-    paying = asyncio.create_task(pay(asking, job["workInvoice"]))
+    paying = asyncio.create_task(_pay_soon(asking, job["workInvoice"], pause_s))
     while job["state"] not in FINAL:
         job, etag = await watched(holding, job["jobId"], etag)
-    took_s = time.perf_counter() - began
-    await paying
+    ended = time.perf_counter()
+    took_s = ended - await paying
     if job["state"] != "complete":
         raise Wrong(str(job)[:300])
     return took_s, job
@@ -74,11 +77,20 @@ async def take_back(line: Line, job: dict[str, Any]) -> None:
     _taken(await line.ask(request("POST", f"/api/jobs/{job['jobId']}/refund", claim)), 200)
 
 
+async def _pay_soon(line: Line, invoice: dict[str, Any], pause_s: float) -> float:
+    """Pay after a pause; return when that was."""
+    await asyncio.sleep(pause_s)
+    began = time.perf_counter()
+    await pay(line, invoice)
+    return began
+
+
 class Buyers:
     """Buyers in a closed loop (so many at once), or arriving at a pace (so many a second)."""
 
     def __init__(self, window: Window, port: int, at_once: int = 0, rate: float = 0) -> None:
         self._window, self._at_once, self._rate = window, at_once, rate
+        self._pause_s = PAUSE_S if rate else 0
         self._lines = Lines(port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._pacing: asyncio.Task[None] | None = None
@@ -110,7 +122,7 @@ class Buyers:
         """Buy one job. It counts if it was begun in the window, or (None) ended in it."""
         try:
             async with self._lines.one() as asking, self._lines.one() as holding:
-                took_s, _ = await buy(asking, holding)
+                took_s, _ = await buy(asking, holding, self._pause_s)
         except (OSError, asyncio.IncompleteReadError, Wrong) as error:
             self._window.wrong = self._window.wrong or repr(error).encode()
             return

@@ -32,8 +32,8 @@ async def measure(
     await asyncio.sleep(seconds)
     longest = began[0] + seconds + PATIENCE_S
     # On a very busy machine not one answer may come in a short slice.
-    while not window.latencies_us and window.wrong is None and time.perf_counter() < longest:
-        await asyncio.sleep(seconds)  # noqa: ASYNC110 (the window is open for a time, not for one)
+    while not window.has_any and time.perf_counter() < longest:  # noqa: ASYNC110
+        await asyncio.sleep(seconds)
     window.is_open = False
     ended = time.perf_counter(), sum(map(cpu_of, pids)), time.process_time()
     window.is_over = True

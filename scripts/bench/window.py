@@ -17,6 +17,11 @@ class Window:
     latencies_us: list[int] = field(default_factory=list)
     wrong: bytes | None = None  # how the first answer began that was not expected
 
+    @property
+    def has_any(self) -> bool:
+        """Say whether there is an answer yet, right or wrong."""
+        return bool(self.latencies_us) or self.wrong is not None
+
     def count(self, began: float) -> None:
         """Count one answer, by when its question was due (by perf_counter)."""
         if self.is_open:

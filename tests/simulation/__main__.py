@@ -77,7 +77,7 @@ def show(report: Report, took_s: float) -> None:
     faults = sum(n for fault, n in report.faults.items() if not fault.startswith(NO_FAULTS))
     print(f"  faults: {faults}, with crashes at {len(report.places)} places")
     for fault, count in sorted(report.faults.items()):
-        print(f"    {count:6} {fault}")
+        print(f"    {count:6} {fault}", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tests.simulation.payers import KEY_LIFE, Crowd, Payer
 from tests.simulation.process import HungUp, Process
 from tests.simulation.wishes import Wish, Wishes
 
-DEPOSITS_SATS = (100, 1_000, 3_000, 5_000, 10_000, 10_000)
+DEPOSITS_SATS = (100, 1_000, 4_000, 10_000, 10_000, 10_000)
 BUDGETS_SATS = (50, 1_500, 4_000, 9_000)
 CEILINGS_SATS = (1, 7, 40, 150, 600)
 FREE_SATS = (3, 20, 70)

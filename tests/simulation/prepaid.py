@@ -51,7 +51,7 @@ class Prepaid:
             return str(now["id"])
         name = f"session {now['id']}: {before} → {now['state']}"
         hold((before, now["state"]) in SESSION_ARCS, 6, name)
-        self.seen[f"{before} → {now['state']}"] += was is not None
+        self.seen[f"{before or 'asked for'} → {now['state']}"] += 1
         if now["state"] == "expired" and before != "awaiting_payment":
             self._check_end(purse, name)
         return str(now["id"])
@@ -122,6 +122,7 @@ class Prepaid:
             hold(right, 6, f"the request {job['id']} may cost {deal.prepaid_msat}, not {most}")
             self._begun.append(deal)
             self.purses[session_id].requests[job["id"]] = deal
+            self.seen["request"] += 1
         return session_id
 
     # ------------------------------------------------------------------ what must hold

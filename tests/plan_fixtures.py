@@ -1,0 +1,161 @@
+"""Tables with twenty thousand rows of what is over and a few of what is not, and a Database that
+has Postgres explain each statement before it is run.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow
+from sqlalchemy import event
+
+from db.engine import Database
+
+ROWS = 20_000
+OPEN_ROWS = 5
+
+# What is over is old; the last few rows of each are not over, and due.
+_FILL = """
+SET session_replication_role = replica;
+CREATE TEMP TABLE n AS SELECT i, md5(i::text) AS id, i > {rows} - {open_rows} AS is_open,
+       now() - interval '30 days' + i * interval '1 minute' AS at
+  FROM generate_series(1, {rows}) i;
+INSERT INTO session (id, state, version, minimum_msat, reserved_msat, topups, rests, nonce,
+                     created_at, updated_at, expires_at)
+SELECT id, CASE WHEN is_open THEN 'active' ELSE 'expired' END, 1, 50000, 0, 0, 0, id, at, at,
+       CASE WHEN is_open THEN now() - interval '1 second' ELSE at END FROM n;
+INSERT INTO job (id, state, version, request, eval_msat, session_id, funding, created_at,
+                 updated_at, completed_at, credential)
+SELECT md5('job' || i), CASE WHEN is_open THEN 'executing' ELSE 'complete' END, 2,
+       repeat('Say hello. ', 10), 5000, CASE WHEN i % 2 = 0 THEN id END,
+       CASE WHEN i % 2 = 0 THEN 'session' ELSE 'invoices' END, at, at, at, ARRAY[id] FROM n;
+INSERT INTO job_history (job_id, version, event, state, at)
+SELECT md5('job' || i), version, 'finished', 'complete', at FROM n, generate_series(1, 2) version;
+INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, bolt11, payment_hash,
+                     created_at, expires_at, settled_at, check_at, checks)
+SELECT md5('job' || i) || ':eval', CASE WHEN i % 2 = 1 THEN md5('job' || i) END,
+       CASE WHEN i % 2 = 0 THEN id END, CASE WHEN i % 2 = 1 THEN 'eval' ELSE 'deposit' END,
+       CASE WHEN is_open THEN 'open' ELSE 'settled' END, 5000, repeat('lnbcrt', 30),
+       id || id, at, CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at,
+       CASE WHEN is_open THEN now() - interval '1 minute' END, 0 FROM n;
+INSERT INTO payout (id, job_id, reason, state, amount_msat, attempts, failures, note, created_at,
+                    updated_at, paid_at)
+SELECT md5('job' || i) || ':surplus', md5('job' || i), 'surplus',
+       CASE WHEN is_open THEN 'in_flight' ELSE 'paid' END, 5000, 1, 0, repeat('Paid. ', 300),
+       at, at, at FROM n;
+INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, expires_at,
+                            outcome, check_at, checks)
+SELECT md5('paid' || i) || id, md5('job' || i) || ':surplus', 1, repeat('lnbcrt', 30), 1000, at,
+       CASE WHEN is_open THEN 'live' ELSE 'settled' END,
+       CASE WHEN is_open THEN now() - interval '1 minute' END, 0 FROM n;
+INSERT INTO account (name, asset, kind, balance)
+SELECT 'session:' || id, 'msat', 'liability', 1000000 FROM n
+UNION ALL SELECT 'job:' || md5('job' || i), 'msat', 'liability', 0 FROM n
+UNION ALL SELECT 'revenue:work', 'msat', 'income', 0;
+INSERT INTO entry (id, key, asset, at) SELECT i, 'job:' || md5('job' || i), 'msat', at FROM n;
+SELECT setval(pg_get_serial_sequence('entry', 'id'), {rows});
+INSERT INTO posting (entry_id, account, amount)
+SELECT i, 'session:' || id, 1000 FROM n
+UNION ALL SELECT i, 'job:' || md5('job' || i), -1000 FROM n;
+INSERT INTO allowance (link, session_id, limit_msat, used_msat)
+SELECT md5('link' || i), id, 100000, 5000 FROM n;
+INSERT INTO revocation (session_id, link, at) SELECT id, md5('revoked' || i), at FROM n;
+INSERT INTO hold (id, state, session_id, purpose, amount_msat, charge_msat, created_at, expires_at,
+                  ended_at)
+SELECT md5('hold' || i), CASE WHEN is_open THEN 'held' ELSE 'charged' END, id, 'gemini', 1000, 0,
+       at, CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at FROM n;
+INSERT INTO idempotency_key (caller, key, body_sha256, made, created_at)
+SELECT 'peer:' || i, id, id || id, id, now() - interval '1 hour' FROM n;
+INSERT INTO rate_limit (key, hits, expires_at)
+SELECT 'caller:' || i, 1, now() + interval '1 minute' FROM n;
+INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args, status)
+SELECT 'promises', 'Judge', md5('job' || i) || ':judge', '{{}}', 'todo' FROM n;
+SET session_replication_role = origin
+"""
+
+
+def fill(database_url: str) -> None:
+    """Fill every table, and have the planner hear nothing of it."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        for (table,) in tables.fetchall():
+            connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())
+        for statement in _FILL.format(rows=ROWS, open_rows=OPEN_ROWS).split(";\n"):
+            connection.execute(statement.encode())
+
+
+def analyse(database_url: str) -> None:
+    """Have the planner hear of all there is."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+
+
+class Plan:
+    """How Postgres went about one statement."""
+
+    def __init__(self, statement: str, explained: Any) -> None:
+        self.statement = " ".join(statement.split())
+        [told] = explained
+        self._root = told["Plan"]
+
+    def __str__(self) -> str:
+        scanned = ", ".join(sorted(self.scanned)) or "nothing"
+        return f"{self.blocks} blocks, all of {scanned}: {self.statement[:200]}"
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks it touched, those of its functions and indexes included."""
+        return int(self._root["Shared Hit Blocks"] + self._root["Shared Read Blocks"])
+
+    @property
+    def scanned(self) -> set[str]:
+        """Which tables were read from their beginning to their end."""
+        return set(_scanned(self._root))
+
+
+def _scanned(node: dict[str, Any]) -> Iterator[str]:
+    if node["Node Type"] == "Seq Scan":
+        yield node["Relation Name"]
+    for inner in node.get("Plans", ()):
+        yield from _scanned(inner)
+
+
+EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+
+
+class ExplainingDatabase(Database):
+    """Keeps the plan of each statement that it is given."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.plans: list[Plan] = []
+
+    async def read_all(self, query: str, **values: Any) -> list[DictRow]:
+        """Explain one SELECT, and return its rows."""
+        [told] = await super().read_all(EXPLAIN + query, **values)
+        self.plans.append(Plan(query, told["QUERY PLAN"]))
+        return await super().read_all(query, **values)
+
+    def taken(self) -> list[Plan]:
+        """Return the plans of all since this was last asked."""
+        plans, self.plans = self.plans, []
+        return plans
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Explain, too, each statement of a transaction, just before it is run."""
+        engine = self._engine.sync_engine
+
+        def explain(connection: Any, _: Any, statement: str, values: Any, *rest: Any) -> None:
+            cursor = connection.connection.cursor()
+            cursor.execute("SAVEPOINT explained")
+            cursor.execute(EXPLAIN + statement, values)
+            self.plans.append(Plan(statement, cursor.fetchone()[0]))
+            cursor.execute("ROLLBACK TO explained")
+
+        event.listen(engine, "before_cursor_execute", explain)
+        try:
+            yield
+        finally:
+            event.remove(engine, "before_cursor_execute", explain)

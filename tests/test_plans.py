@@ -1,0 +1,171 @@
+"""What is done all the time reads by an index: it takes as long however many jobs are over."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from db import (
+    holds,
+    idempotency,
+    invoices,
+    job_events,
+    jobs,
+    ledger,
+    overview,
+    payouts,
+    rate_limits,
+    sessions,
+    spending,
+)
+from db.engine import Database, Tx
+from db.promises import QUEUE, Outbox
+from statemachine.entries import Entry, Posting, of_job, of_session
+from tests.plan_fixtures import ROWS, ExplainingDatabase, Plan, analyse, fill
+
+MOST_BLOCKS = 150  # of a statement; each table has many hundreds
+
+
+def named(text: str) -> str:
+    """Return what the filling calls a row."""
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+PLACE = ROWS // 2
+JOB, SESSION = named(f"job{PLACE}"), named(str(PLACE))
+HASH = SESSION * 2
+PAYOUT = f"{JOB}:surplus"
+ATTEMPT = named(f"paid{PLACE}") + SESSION
+LINKS = (SESSION, named(f"link{PLACE}"))
+NOW = datetime.now(UTC)
+PACE = invoices.Pace(30, 600, 3600, timedelta(days=7))
+BUDGETS = ((LINKS[1], 100_000),)
+
+
+def entry() -> Entry:
+    """Return a debit, as the ledger takes it."""
+    return Entry(
+        "job:new:charged", (Posting(of_session(SESSION), 1000), Posting(of_job(JOB), -1000))
+    )
+
+
+READS: dict[str, Callable[[Database], Awaitable[object]]] = {
+    "poll, the whole": lambda db: jobs.view(db, JOB),
+    "poll, the version": lambda db: jobs.version(db, JOB),
+    "job": lambda db: jobs.get(db, JOB),
+    "history": lambda db: jobs.happened(db, JOB, "cancelled"),
+    "stream, where it stands": lambda db: job_events.standing(db, JOB),
+    "stream, what happened": lambda db: job_events.between(db, JOB, 0, 9),
+    "unfinished jobs": lambda db: jobs.idle(db, NOW, 100),
+    "invoice": lambda db: invoices.get(db, f"{JOB}:eval"),
+    "invoice by its hash": lambda db: invoices.by_hash(db, HASH),
+    "lapsed invoices": lambda db: invoices.lapsed(db, NOW, [], 100),
+    "payouts of one": lambda db: payouts.of_owner(db, JOB),
+    "payout": lambda db: payouts.get(db, PAYOUT),
+    "live attempt": lambda db: payouts.live_attempt(db, PAYOUT, 1),
+    "a hash's meaning": lambda db: payouts.hash_is_known(db, HASH),
+    "credential": lambda db: sessions.standing(db, SESSION, LINKS, JOB),
+    "session": lambda db: sessions.get(db, SESSION),
+    "invoices of a session": lambda db: sessions.open_invoices(db, SESSION),
+    "idle sessions": lambda db: sessions.idle(db, NOW, 100),
+    "what was spent": lambda db: spending.of_session(db, SESSION, 20),
+    "due holds": lambda db: holds.due(db, NOW, 100),
+    "balance": lambda db: ledger.balance(db, f"session:{SESSION}"),
+    "limit of a caller": lambda db: rate_limits.window(db, "caller:7", NOW),
+    "promise of a name": lambda db: Outbox(db).is_staged(f"{JOB}:judge"),
+    "operator, hours": lambda db: overview.tallies(db, NOW),
+    "operator, open jobs": overview.open_jobs,
+    "operator, the sheet": overview.sheet,
+    "operator, watched payouts": lambda db: overview.watched_payouts(db, NOW),
+    "operator, waiting payouts": lambda db: overview.waiting_payouts(db, 50),
+}
+
+WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
+    "lock a job": lambda tx: jobs.lock(tx, JOB),
+    "lock a session": lambda tx: sessions.lock(tx, SESSION),
+    "lock an invoice": lambda tx: invoices.lock(tx, f"{JOB}:eval"),
+    "lock a payout": lambda tx: payouts.lock(tx, PAYOUT),
+    "lock a hold": lambda tx: holds.lock(tx, named(f"hold{PLACE}")),
+    "whose hold": lambda tx: holds.session_of(tx, named(f"hold{PLACE}")),
+    "an attempt": lambda tx: payouts.attempt(tx, PAYOUT, 1),
+    "claim an attempt's call": lambda tx: payouts.mark_called(tx, PAYOUT, 1, "stub", NOW),
+    "due invoices": lambda tx: invoices.take_due(tx, NOW, PACE, 100),
+    "due payouts": lambda tx: payouts.take_due(tx, NOW, 5, 300, 100),
+    "every open invoice": lambda tx: invoices.ask_all(tx, NOW),
+    "claim a key": lambda tx: idempotency.claim(tx, "peer:7", named("7"), "", "", NOW),
+    "forget keys": lambda tx: idempotency.purge(tx, NOW),
+    "count a caller": lambda tx: rate_limits.count(tx, "caller:7", 1, NOW, NOW),
+    "forget counts": lambda tx: rate_limits.purge(tx, NOW),
+    "what a budget has left": lambda tx: sessions.least_left(tx, BUDGETS),
+    "spend a budget": lambda tx: sessions.spend(tx, SESSION, BUDGETS, 1000),
+    "give back to a budget": lambda tx: sessions.unspend(tx, LINKS[1:], 1000),
+    "a pending top-up": lambda tx: sessions.pending_topup(tx, SESSION),
+    "a credential's first use": lambda tx: sessions.mark_used(tx, SESSION, NOW),
+    "revoke": lambda tx: sessions.revoke(tx, SESSION, "some link", NOW),
+    "post an entry": lambda tx: ledger.post(tx, [entry()], NOW),
+}
+
+# The task engine's own: what is in its functions is not explained, but all it touches is counted.
+PROMISES = {
+    "the next promise": f"SELECT * FROM procrastinate_fetch_job_v2('{{{QUEUE}}}', NULL)",
+    "promises of dead workers": (
+        "SELECT job.* FROM procrastinate_jobs job JOIN procrastinate_workers w"
+        " ON job.worker_id = w.id WHERE job.status = 'doing'"
+    ),
+    "a promise that waits": (
+        "SELECT id FROM procrastinate_jobs WHERE lock = 'none' AND status = 'todo'"
+    ),
+}
+
+
+SMALL = {"job_tally", "root_key", "n", "procrastinate_workers"}  # whatever happens
+
+
+class _Undone(Exception):
+    """Takes back what a statement did: the next ones find the rows as they were."""
+
+
+async def plans_of(db: ExplainingDatabase) -> dict[str, list[Plan]]:
+    """Return how Postgres goes about each of these statements just now."""
+    found: dict[str, list[Plan]] = {}
+    for name, read in READS.items():
+        await read(db)
+        found[name] = db.taken()
+    with db.watched():
+        for name, write in WRITES.items():
+            with suppress(_Undone):
+                await db.run("plan", partial(_undone, write))
+            found[name] = db.taken()
+    for name, query in PROMISES.items():
+        for _ in range(5):  # what a connection learns when it first calls them is no plan
+            await db.read_all(query)
+        found[name] = [min(db.taken(), key=lambda plan: plan.blocks)]
+    return found
+
+
+async def _undone(write: Callable[[Tx], Awaitable[object]], tx: Tx) -> None:
+    await write(tx)
+    raise _Undone
+
+
+async def test_every_hot_query_goes_by_an_index(database_url: str) -> None:
+    """None reads a table to its end, whether or not the planner has ever been told of its rows."""
+    fill(database_url)
+    db = ExplainingDatabase(database_url)
+    await db.open()
+    try:
+        unheard_of = await plans_of(db)
+        analyse(database_url)
+        analysed = await plans_of(db)
+    finally:
+        await db.close()
+    assert all(unheard_of.values()) and all(analysed.values()), "nothing was explained"
+    wrong = [
+        f"{name}, {when}: {plan}"
+        for when, found in (("unheard of", unheard_of), ("analysed", analysed))
+        for name, plans in found.items()
+        for plan in plans
+        if plan.blocks > MOST_BLOCKS or plan.scanned - SMALL
+    ]
+    assert not wrong, "\n".join(wrong)
