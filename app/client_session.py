@@ -17,7 +17,6 @@ from payments.macaroon import Invalid, narrow, read
 from payments.rail import Settled
 from payments.session_macaroon import named_by
 
-
 ARRIVES_AFTER = 12  # looks at the most: 13 s, after which it is on its way
 
 
