@@ -6,7 +6,8 @@ time that somebody looks, is in app/gauges.py; the books tell of theirs at each 
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-disable_created_metrics()  # when each began to count is of no use, and as long as all the rest
+# When each began to count is of no use, and as long as all the rest.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 QUICK = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 

@@ -14,9 +14,8 @@ from openapi_spec_validator import validate
 from starlette.routing import Route
 
 from app.api import DEV_ROUTES, ROUTES
-from app.shapes import LONGEST_WAIT_S
 from app.main import metrics
-from app.shapes import MOST_CHARACTERS
+from app.shapes import LONGEST_WAIT_S, MOST_CHARACTERS
 from app.wire import LONGEST_S, MOST_BYTES, MOST_DEPTH
 from payments import lnurl
 from payments.bolt11 import LONGEST_BYTES
