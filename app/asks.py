@@ -30,18 +30,12 @@ async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
     """
     eval_msat, quote = await house.firm_price(asked.request)
     price_msat = eval_msat + quote.total_msat
-    if asked.max_msat is not None and price_msat > asked.max_msat:
-        raise Refusal(
-            409,
-            f"This costs up to {price_msat // MSAT_PER_SAT} sats, more than your maxSats of"
-            f" {asked.max_msat // MSAT_PER_SAT}.",
-            "Ask again with a higher limit, or a shorter request.",
-        )
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
 
     async def begin(tx: Tx) -> str:
         claimed = await claimed_id(tx, name, job_id, now)
         if claimed == job_id:
+            _check_limit(asked, price_msat)
             await parts.shell.begin_asked(
                 tx, job_id, asked.request, eval_msat, quote, asked.refund_to, now
             )
@@ -76,3 +70,13 @@ def _check_open(invoice: Row) -> None:
         )
     if invoice["state"] != InvoiceState.OPEN:
         raise Refusal(409, "The offer that this Idempotency-Key names is over. Use a new key.")
+
+
+def _check_limit(asked: Ask, price_msat: int) -> None:
+    if asked.max_msat is not None and price_msat > asked.max_msat:
+        raise Refusal(
+            409,
+            f"This costs up to {price_msat // MSAT_PER_SAT} sats, more than your maxSats of"
+            f" {asked.max_msat // MSAT_PER_SAT}.",
+            "Ask again with a higher limit, or a shorter request.",
+        )

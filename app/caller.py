@@ -34,7 +34,8 @@ def unknown(sentence: str, next_step: str | None = None) -> Refusal:
 
 def presented(request: Request) -> Presented | None:
     """Return what the Authorization header holds; None where there is none, or an empty one."""
-    values = [value.strip() for value in request.headers.getlist("authorization")]
+    given = request.scope["headers"]  # as they came: on a poll each microsecond counts
+    values = [value.decode("latin-1").strip() for name, value in given if name == b"authorization"]
     if len(values) > 1:
         raise unknown("There are two Authorization headers. Send one.")
     if not values or not values[0]:

@@ -51,7 +51,7 @@ class Loops:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._every(1.0, self._hear))
             group.create_task(self._every(1.0, self.expire))
-            group.create_task(self._every(min(5.0, sweep_s), self.ask_invoices))
+            group.create_task(self._every(_turn_s(sweep_s), self.ask_invoices))
             group.create_task(self._every(min(5.0, sweep_s), self.ask_payouts))
             group.create_task(self._every(sweep_s, self.recover))
             if self._parts.settings.reconcile_s:
@@ -121,7 +121,9 @@ class Loops:
         now, sweep_s = self._parts.clock(), self._parts.settings.sweep_s
         # While the rail tells of payments by itself, asking is only the net below it.
         most_open_s = OPEN_WATCH_S if self._parts.rail.push_is_up else sweep_s
-        pace = invoices.Pace(sweep_s, max(sweep_s, most_open_s), LATE_WATCH_S, FORGET)
+        # No later than `sweep_s` after it was asked about last, wherever this turn falls.
+        ahead = timedelta(seconds=_turn_s(sweep_s))
+        pace = invoices.Pace(sweep_s, max(sweep_s, most_open_s), LATE_WATCH_S, FORGET, ahead)
         due = await self._parts.db.run(
             "due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH)
         )
@@ -196,6 +198,11 @@ class Loops:
     async def _is_promised(self, job_id: str) -> bool:
         names = (Judge(job_id).key, Work(job_id).key)
         return any([await self._parts.outbox.is_staged(name) for name in names])
+
+
+def _turn_s(sweep_s: float) -> float:
+    """Return the pause between two looks for invoices that are due."""
+    return min(1.0, sweep_s / 4)
 
 
 async def _purge(now: datetime, tx: Tx) -> None:

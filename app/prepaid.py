@@ -195,7 +195,7 @@ class Look:
 
     def __init__(self, house: House, request_id: str) -> None:
         self._house, self._request_id = house, request_id
-        self.row: Row = {}  # its version and its credential: None where there is no such request
+        self.row: Row = {}  # its version and whether this is its asker: None where there is none
 
     async def __call__(self, holder: Verified) -> str | None:
         """Return what its session has against a credential; None when it is taken."""

@@ -20,6 +20,7 @@ from db.engine import Database
 
 DRAIN_S = 20.0
 GONE_MS = 60_000
+LONGEST_STREAM_S = 24 * 3600
 
 
 class CannotListen(Exception):
@@ -46,9 +47,10 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
     config.include_server_header = False
     config.h11_max_incomplete_size = 32 * 1024
     config.keep_alive_timeout = 75
-    # It would cut off who listens to a stream and has nothing to say. Slow headers are cut off all
-    # the same, by the timeout above, and slow bodies by whoever reads them (app/wire.py).
-    config.read_timeout = None
+    # It cuts off who listens to a stream and has nothing to say. Slow headers are cut off all the
+    # same, by the timeout above, and slow bodies by whoever reads them (app/wire.py). Without any,
+    # Hypercorn goes on reading a body that was refused.
+    config.read_timeout = LONGEST_STREAM_S
     config.graceful_timeout = DRAIN_S
     config.shutdown_timeout = DRAIN_S + 10
     # What was imported stays: no collection needs to walk it again while requests wait.

@@ -83,7 +83,7 @@ _DUE = text(
     " ELSE CAST(:now AS timestamptz) + interval '1 second' * least("
     " CASE state WHEN 'open' THEN :most_open_s ELSE :most_late_s END,"
     " :least_s * power(2, least(checks, 20))) END"
-    " WHERE id IN (SELECT id FROM invoice WHERE check_at IS NOT NULL AND check_at <= :now"
+    " WHERE id IN (SELECT id FROM invoice WHERE check_at IS NOT NULL AND check_at <= :until"
     " ORDER BY check_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
     " RETURNING payment_hash"
 )
@@ -97,6 +97,7 @@ class Pace:
     most_open_s: int  # while it can be paid
     most_late_s: int  # after it expired
     forget: timedelta  # how long after its expiry nobody asks any more
+    ahead: timedelta = timedelta(0)  # whose turn comes so soon is asked about now
 
 
 async def take_due(tx: Tx, now: datetime, pace: Pace, limit: int) -> list[str]:
@@ -106,6 +107,7 @@ async def take_due(tx: Tx, now: datetime, pace: Pace, limit: int) -> list[str]:
     """
     values = {
         "now": now,
+        "until": now + pace.ahead,
         "least_s": pace.least_s,
         "most_open_s": pace.most_open_s,
         "most_late_s": pace.most_late_s,

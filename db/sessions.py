@@ -90,7 +90,7 @@ async def get(db: Database, session_id: str, links: Sequence[str] = ()) -> DictR
 _STANDING = """
 SELECT s.nonce, s.credential_used_at IS NULL AS is_new, EXISTS (SELECT 1 FROM revocation r
        WHERE r.session_id = s.id AND r.link = ANY(string_to_array(%(links)s, ' '))) AS is_revoked,
-       j.version, j.credential
+       j.version, split_part(%(links)s, ' ', -1) = ANY(j.credential) AS is_its_asker
   FROM session s LEFT JOIN job j ON j.id = %(request_id)s AND j.session_id = s.id
  WHERE s.id = %(id)s
 """
@@ -100,8 +100,8 @@ async def standing(
     db: Database, session_id: str, links: Sequence[str], request_id: str
 ) -> DictRow | None:
     """Return whether a credential is taken (its session's nonce, and whether one of these links was
-    revoked) and was used before; and of a request of that session its version and the credential
-    that asked for it, None for both where there is no such request.
+    revoked) and was used before; and the version of a request of that session, None where there is
+    none, and whether the last of these links, or one made from it, has asked for it.
     """
     values = {"id": session_id, "links": " ".join(links), "request_id": request_id}
     return await db.read_one(_STANDING, **values)

@@ -24,6 +24,7 @@ class Side(Protocol):
     """One rail, with the buyer's wallet. All amounts that pass are counted here, apart from us."""
 
     paid_msat: int  # what the buyer has paid to invoices of ours
+    knows_our_clock: bool  # or lives by the real time, however far ours is ahead
 
     def environment(self) -> dict[str, str]:
         """Return what tells a server of this rail."""
@@ -56,6 +57,8 @@ class Side(Protocol):
 
 class StubSide:
     """The stub rail's file, opened by the buyer."""
+
+    knows_our_clock = True
 
     def __init__(self, folder: Path, clock: MovableClock) -> None:
         self._rail = StubRail(folder / "stub.sqlite3", clock)
@@ -103,6 +106,8 @@ class StubSide:
 
 class LnbitsSide:
     """A wallet of our own in the real LNbits, behind a proxy; the buyer's wallet is shared."""
+
+    knows_our_clock = False
 
     def __init__(self, server: LnbitsServer, ours: Wallet, proxy: FaultProxy) -> None:
         self._server, self._ours, self.proxy = server, ours, proxy

@@ -9,7 +9,6 @@ import pytest
 from app.promises import Keeper
 from db import ledger
 from payments.lnbits import LnbitsRail
-from payments.stub import StubRail
 from pricing.money import Msat
 from statemachine.promises import Promise
 from tests.house_fixtures import Instance, instance_of
@@ -53,11 +52,11 @@ async def lenient_on_lnbits(
 
 def wallet_of(house: Instance, stranger: PayServer) -> None:
     """Have the stranger's server make its invoices with the stub's buyer wallet."""
-    rail = house.parts.rail
-    assert isinstance(rail, StubRail)
+    stub = house.parts.stub
+    assert stub is not None
 
     async def make(amount_msat: int) -> str:
-        return (await rail.buyer_invoice(Msat(amount_msat), "a refund", 600)).bolt11
+        return (await stub.buyer_invoice(Msat(amount_msat), "a refund", 600)).bolt11
 
     stranger.make = make
 

@@ -10,7 +10,6 @@ import pytest
 
 from db import ledger
 from payments.lnurl import decode
-from payments.stub import StubRail
 from pricing.money import Msat
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
@@ -44,9 +43,9 @@ async def call(house: Instance, callback: str, **query: Any) -> dict[str, Any]:
 
 async def make(house: Instance, amount_msat: int) -> str:
     """Return an invoice of the buyer's wallet."""
-    rail = house.parts.rail
-    assert isinstance(rail, StubRail)
-    return (await rail.buyer_invoice(Msat(amount_msat), "mine", 600)).bolt11
+    stub = house.parts.stub
+    assert stub is not None
+    return (await stub.buyer_invoice(Msat(amount_msat), "mine", 600)).bolt11
 
 
 async def test_a_refund_is_withdrawn_by_scanning_its_code(instance: Instance) -> None:

@@ -18,11 +18,13 @@ from app.api import (
     withdrawals,
 )
 
+# They are tried in this order: what is polled stands first.
 ROUTES = (
+    Route("/api/jobs/{id}", jobs.show),
+    Route("/api/sessions/{id}/requests/{request_id}", requests.show),
     Route("/api/healthz", health.healthz),
     Route("/api/readyz", health.readyz),
     Route("/api/jobs", jobs.create, methods=["POST"]),
-    Route("/api/jobs/{id}", jobs.show),
     Route("/api/jobs/{id}/refund", jobs.refund, methods=["POST"]),
     Route("/api/jobs/{id}/cancel", jobs.cancel, methods=["POST"]),
     Route("/api/jobs/{id}/events", events.events),
@@ -30,7 +32,6 @@ ROUTES = (
     Route("/api/sessions", sessions.create, methods=["POST"]),
     Route("/api/sessions/{id}", sessions.show),
     Route("/api/sessions/{id}/request", requests.submit, methods=["POST"]),
-    Route("/api/sessions/{id}/requests/{request_id}", requests.show),
     Route("/api/sessions/{id}/topup", sessions.topup, methods=["POST"]),
     Route("/api/sessions/{id}/close", sessions.close, methods=["POST"]),
     Route("/api/sessions/{id}/refund", sessions.refund, methods=["POST"]),

@@ -20,7 +20,6 @@ from app.remembered import Answer
 from app.shapes import Body, RequestText, name_of, path_id, wait_of
 from app.wire import json_response, parse, read_body
 from db.engine import Row
-from payments.session_macaroon import Verified
 from pricing.money import MSAT_PER_SAT, sats_to_msat, usd_number
 from pricing.quote import Quote
 from statemachine.job import JOB, JobState
@@ -64,10 +63,13 @@ async def show(request: Request) -> Response:
     """GET /api/sessions/{id}/requests/{requestId}: where a request stands."""
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
-    look = Look(house, _asked_for(request))
+    request_id = _asked_for(request)
+    look = Look(house, request_id)
     shown = await holder(request, session_id, "request", look)
-    request_id = path_id(request, _unknown_request, "request_id")
-    if look.row["version"] is None or not _may_read(shown, look.row):
+    # The whole credential reads all, also what was asked with another that it has taken the place
+    # of; any other one what was asked with it, or with one that was made from it.
+    is_whole = len(shown.grant.links) == 1
+    if look.row["version"] is None or not (is_whole or look.row["is_its_asker"]):
         raise _unknown_request()
     wait_s = wait_of(request)
     kept = house.remembered.find(_ended_name(request_id))
@@ -91,14 +93,6 @@ def _ended_name(request_id: str) -> str:
 
 def _unknown_request() -> Refusal:
     return Refusal(404, "There is no request with this id on this session.")
-
-
-def _may_read(shown: Verified, row: Row) -> bool:
-    """Say whether a credential is the one that asked, or one that it was made from.
-
-    The whole one reads all, also what was asked with another that it has taken the place of.
-    """
-    return len(shown.grant.links) == 1 or shown.grant.links[-1] in (row["credential"] or ())
 
 
 def _prefers_async(request: Request) -> bool:

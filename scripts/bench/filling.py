@@ -1,7 +1,10 @@
 """Fills a database with jobs that are over: every row of one that was really bought, over and over
-under other names, in every table that it wrote to. Nothing is vacuumed or analysed by itself
-meanwhile, so that whoever measures says when the planner knows of it.
+under other names, in every table that it wrote to. Whoever measures says when the planner hears
+of it.
 """
+
+import contextlib
+from collections.abc import Iterator
 
 import psycopg
 
@@ -59,14 +62,32 @@ _MOVED = {"job_history": "id", "entry": "id", "posting": "entry_id"}
 _PROMISES = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)
 SELECT 'promises', 'Judge', md5(n::text) || ':judge', jsonb_build_object('job_id', md5(n::text))
-  FROM generate_series(%(first)s::int, %(last)s::int) n
+  FROM generate_series(1, %(count)s::int) n
 """
 
 
-def fill_jobs(stand: Stand, database_url: str, job_id: str, count: int) -> None:
-    """Add so many jobs like this one, and as many promises that wait to be kept."""
+@contextlib.contextmanager
+def unheard_of(stand: Stand) -> Iterator[None]:
+    """Have nothing analysed by itself, as long as the block lasts."""
     stand.admin("ALTER SYSTEM SET autovacuum = off")
     stand.admin("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        stand.admin("ALTER SYSTEM RESET autovacuum")
+        stand.admin("SELECT pg_reload_conf()")
+
+
+def fill_promises(database_url: str, count: int) -> None:
+    """Have so many promises wait to be kept."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("ANALYZE")  # when there was none: all that the planner will know
+        connection.execute(_PROMISES.encode(), {"count": count})
+
+
+def fill_jobs(database_url: str, job_id: str, count: int) -> None:
+    """Add so many jobs like this one."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         # Neither triggers nor foreign keys: what is copied went through all of them once.
         connection.execute("SET session_replication_role = replica")
@@ -81,7 +102,6 @@ def fill_jobs(stand: Stand, database_url: str, job_id: str, count: int) -> None:
             part = {"first": first, "last": min(count, first + CHUNK - 1)}
             for table in _WHERE:
                 connection.execute(_copy(table).encode(), part)
-            connection.execute(_PROMISES.encode(), part)
         for table, column in _MOVED.items():
             if table != "posting":
                 connection.execute(

@@ -1,5 +1,6 @@
 """Growth: what is done a thousand times a day, on a database of a million jobs beside one of a
-thousand, before and after the planner has heard of them. Promises wait in the same numbers.
+thousand, before and after the planner has heard of them; and the claim of the next promise, where
+as many wait.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .debits import debit_of
-from .filling import analyse, fill_jobs
+from .filling import analyse, fill_jobs, fill_promises, unheard_of
 from .polls import bought, get
 from .prepaid import Opened, many
 from .rows import Row, Want
@@ -26,6 +27,7 @@ WANTS = (Want("p50", most=1.3), Want("p99"))
 class Grown:
     """A database with so many jobs, and a server on it that keeps no promises."""
 
+    count: int
     database_url: str
     server: Server
     sessions: list[Opened]
@@ -35,30 +37,43 @@ class Grown:
 def rows(stand: Stand, pace: Pace) -> list[Row]:
     """Measure both, side by side, with stale statistics and with fresh ones."""
     count = QUICK_MANY if pace.quick else MANY
-    small, large = _grown(stand, FEW), _grown(stand, count)
-    names = (f"{count:,} jobs", f"{FEW:,} jobs")
-    hand = stand.process("claims")
+    with unheard_of(stand):
+        waiting = _promised(stand, count), _promised(stand, FEW)
+        grown = _grown(stand, count), _grown(stand, FEW)
+        hand = stand.process("claims")
+        stale = _compared("stale", stand, pace, grown, hand, waiting)
+        for url in (*waiting, *(each.database_url for each in grown)):
+            analyse(url)
+        return stale + _compared("fresh", stand, pace, grown, hand, waiting)
+
+
+def _compared(
+    known: str,
+    stand: Stand,
+    pace: Pace,
+    grown: tuple[Grown, Grown],
+    hand: Process,
+    waiting: tuple[str, str],
+) -> list[Row]:
+    large, small = grown
+    names = (f"{large.count:,} jobs", f"{small.count:,} jobs")
     measured = []
-    for statistics in ("stale", "fresh"):
-        if statistics == "fresh":
-            for each in (small, large):
-                analyse(each.database_url)
-        for name, ask in QUESTIONS.items():
-            pair = Pair(
-                f"{name} as jobs grow, {statistics} statistics",
-                closed(large.server, *ask(large), connections=1),
-                closed(small.server, *ask(small), connections=1),
-                WANTS,
-                names,
-            )
-            measured.append(compare(pair, stand, pace, share=0.5))
-        both = in_turn(_taking(hand, large, pace, stand), _taking(hand, small, pace, stand),
-                       pace.rounds(0.5))  # fmt: skip
-        name = f"claim of the next promise as they grow, {statistics} statistics"
-        measured.append(row_of(name, both, WANTS, names))
-    stand.admin("ALTER SYSTEM RESET autovacuum")
-    stand.admin("SELECT pg_reload_conf()")
-    return measured
+    for name, ask in QUESTIONS.items():
+        pair = Pair(
+            f"{name} as jobs grow, {known} statistics",
+            closed(large.server, *ask(large), connections=1),
+            closed(small.server, *ask(small), connections=1),
+            WANTS,
+            names,
+        )
+        measured.append(compare(pair, stand, pace, share=0.5))
+    taking = [_taking(hand, url, pace, stand) for url in waiting]
+    both = in_turn(taking[0], taking[1], pace.rounds(0.5))
+    name = f"claim of the next promise as more wait, {known} statistics"
+    return [
+        *measured,
+        row_of(name, both, WANTS, (f"{large.count:,} wait", f"{small.count:,} wait")),
+    ]
 
 
 def _polls(grown: Grown) -> list[str]:
@@ -86,17 +101,23 @@ def _grown(stand: Stand, count: int) -> Grown:
         first = stand.server("house", url, folder=folder)
         job_id, _, _ = asyncio.run(bought(first))
         sessions = asyncio.run(many(url, first, SESSIONS))
-    fill_jobs(stand, url, job_id, count)
+    fill_jobs(url, job_id, count)
     polled = [hashlib.md5(str(n).encode()).hexdigest() for n in range(1, count + 1, count // FEW)]
     settings = {"OPERATOR_TOKEN": TOKEN}
     server = stand.server("house", url, worker=False, folder=folder, settings=settings)
-    return Grown(url, server, sessions, polled)
+    return Grown(count, url, server, sessions, polled)
 
 
-def _taking(hand: Process, grown: Grown, pace: Pace, stand: Stand) -> Callable[[], Slice]:
+def _promised(stand: Stand, count: int) -> str:
+    url = stand.database()
+    fill_promises(url, count)
+    return url
+
+
+def _taking(hand: Process, database_url: str, pace: Pace, stand: Stand) -> Callable[[], Slice]:
     def take() -> Slice:
         weather = stand.weather()
-        told = hand.ask(database_url=grown.database_url, seconds=pace.slice_s)
+        told = hand.ask(database_url=database_url, seconds=pace.slice_s)
         return Slice(**told, foreign=weather())
 
     return take
