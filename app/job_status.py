@@ -131,3 +131,16 @@ def refund_shape(payout: dict[str, Any], base: str | None) -> dict[str, Any]:
     if payout["note"]:
         shape["lastOutcome"] = payout["note"]
     return shape
+
+
+def firm_cost(row: Row) -> dict[str, Any]:
+    """Return what a job at a firm price has cost in the end: nothing, when it failed."""
+    charge = row["charge"]
+    eval_msat = 0 if row["state"] == JobState.FAILED else row["eval_msat"]
+    work_msat = charge["total_msat"] if charge else 0
+    return {
+        "evalSats": msat_to_sats(eval_msat),
+        "workSats": msat_to_sats(work_msat),
+        "totalSats": msat_to_sats(eval_msat + work_msat),
+        "btcPriceUsd": usd_number(row["quote"]["price"]["microusd_per_btc"]),
+    }

@@ -14,7 +14,7 @@ from app.asks import Ask, place_asked
 from app.caller import macaroon, unknown
 from app.errors import Refusal
 from app.house import House
-from app.job_status import refund_shape
+from app.job_status import firm_cost, refund_shape
 from app.links import base_url
 from app.prepaid import standing
 from app.query import parse_query
@@ -26,7 +26,7 @@ from db import jobs
 from db.engine import Row
 from payments.challenge import BadProof, Proof
 from payments.session_macaroon import Verified
-from pricing.money import MSAT_PER_SAT, msat_to_sats, sats_to_msat, usd_number
+from pricing.money import msat_to_sats, sats_to_msat
 from statemachine.job import JOB, JobState
 
 RESOURCE = "ask"
@@ -134,19 +134,11 @@ async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> R
 
 
 def _ended(request: Request, row: Row) -> dict[str, Any]:
-    state, charge, quote = JobState(row["state"]), row["charge"], row["quote"]
-    eval_msat = 0 if state is JobState.FAILED else row["eval_msat"]
-    work_msat = charge["total_msat"] if charge else 0
     shape: dict[str, Any] = {
         "jobId": row["id"],
-        "state": state.value,
-        "cost": {
-            "evalSats": eval_msat // MSAT_PER_SAT,
-            "workSats": work_msat // MSAT_PER_SAT,
-            "totalSats": (eval_msat + work_msat) // MSAT_PER_SAT,
-            "btcPriceUsd": usd_number(quote["price"]["microusd_per_btc"]),
-        },
-        "priceSats": msat_to_sats(row["eval_msat"] + quote["total_msat"]),
+        "state": row["state"],
+        "cost": firm_cost(row),
+        "priceSats": msat_to_sats(row["eval_msat"] + row["quote"]["total_msat"]),
     }
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:

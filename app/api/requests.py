@@ -15,13 +15,13 @@ from app import prepaid
 from app.caller import holder
 from app.errors import Refusal
 from app.house import House
+from app.job_status import firm_cost
 from app.prepaid import Look, caller_of, standing, unknown_session
 from app.remembered import Answer
 from app.shapes import Body, RequestText, name_of, path_id, wait_of
 from app.wire import json_response, parse, read_body
 from db.engine import Row
-from pricing.money import MSAT_PER_SAT, sats_to_msat, usd_number
-from pricing.quote import Quote
+from pricing.money import MSAT_PER_SAT, sats_to_msat
 from statemachine.job import JOB, JobState
 
 DEFAULT_WAIT_S = 60
@@ -125,21 +125,13 @@ def _prepaid_msat(row: Row) -> int:
 
 def _ended(row: Row) -> dict[str, Any]:
     """Return a request that is over, in the seed's words. It never changes."""
-    state, charge = JobState(row["state"]), row["charge"]
-    eval_msat = 0 if state is JobState.FAILED else row["eval_msat"]
-    work_msat = charge["total_msat"] if charge else 0
-    quote = Quote.from_json(row["quote"])
+    cost = firm_cost(row)
     shape: dict[str, Any] = {
         "requestId": row["id"],
-        "state": state.value,
-        "debitedSats": (eval_msat + work_msat) // MSAT_PER_SAT,
+        "state": row["state"],
+        "debitedSats": cost["totalSats"],
         "balanceRemaining": row["balance_msat"] // MSAT_PER_SAT,
-        "cost": {
-            "evalSats": eval_msat // MSAT_PER_SAT,
-            "workSats": work_msat // MSAT_PER_SAT,
-            "totalSats": (eval_msat + work_msat) // MSAT_PER_SAT,
-            "btcPriceUsd": usd_number(quote.price.microusd_per_btc),
-        },
+        "cost": cost,
     }
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:

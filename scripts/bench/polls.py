@@ -73,7 +73,8 @@ async def bought(server: Server) -> tuple[str, str, int]:
     answer = await line.ask(request("GET", f"/api/jobs/{job['jobId']}"))
     # Its refund is paid: nothing changes it any more.
     assert answer.json()["costLedger"]["refundState"] == "paid", answer.body
-    line.close(), holding.close()
+    line.close()
+    holding.close()
     return job["jobId"], answer.header(b"etag"), len(answer.body)
 
 

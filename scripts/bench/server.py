@@ -68,7 +68,7 @@ class PromptAgent:
 class SilentRail(StubRail):
     """The stub rail, whose channel is away: it tells of no payment, and must be asked."""
 
-    push_is_up = False  # type: ignore[assignment]
+    push_is_up = False
 
     async def pushes(self) -> AsyncIterator[Settled | None]:
         """Tell nothing."""
