@@ -28,6 +28,10 @@ async def on_lnbits(
     """An instance whose rail is the real LNbits, seen through the fault proxy."""
     rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=utc_now, timeout_s=3)
     async with instance_of(database_url, tmp_path, rail=rail) as running:
+        for _ in range(200):  # until it tells of payments by itself: what was made before is asked
+            if rail.push_is_up:
+                break
+            await asyncio.sleep(0.05)
         yield running
 
 

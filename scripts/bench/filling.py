@@ -13,29 +13,14 @@ from .stand import Stand
 CHUNK = 50_000
 SPACED = 1_000  # so far apart are the entries of two jobs in the ledger: no bought job has more
 
-# {id} and the hashes of the bought job, as text that is replaced in keys and names.
-_NAMES = """
-CREATE TEMP TABLE named AS
-SELECT 1 AS place, %(id)s::text AS old, '' AS salt UNION ALL
-SELECT 1 + row_number() OVER (ORDER BY payment_hash), payment_hash, right(payment_hash, 8) FROM (
-  SELECT payment_hash FROM invoice WHERE job_id = %(id)s UNION
-  SELECT payment_hash FROM payout_attempt WHERE payout_id LIKE %(id)s || ':%%') AS hashes
+_HASHES = """
+SELECT payment_hash FROM invoice WHERE job_id = %(id)s
+UNION SELECT payment_hash FROM payout_attempt WHERE payout_id LIKE %(id)s || ':%%'
 """
-_RENAME = """
-CREATE FUNCTION pg_temp.renamed(name text, n bigint) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE one record;
-BEGIN
-  FOR one IN SELECT * FROM named ORDER BY place LOOP
-    IF position(one.old IN name) > 0 THEN
-      RETURN replace(name, one.old, CASE one.place WHEN 1 THEN md5(n::text)
-                     ELSE md5(n || one.salt) || md5(one.salt || n) END);
-    END IF;
-  END LOOP;
-  RETURN name;
-END $$
-"""
-_LIKE = """
-CREATE TEMP TABLE like_{table} AS SELECT t AS it FROM {table} t WHERE {where}
+_LIKE = "CREATE TEMP TABLE like_{table} AS SELECT * FROM {table} WHERE {where}"
+_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0
+   AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
 """
 _WHERE = {
     "job": "id = %(id)s",
@@ -44,7 +29,7 @@ _WHERE = {
     "payout": "job_id = %(id)s",
     "payout_attempt": "payout_id LIKE %(id)s || ':%%'",
     "entry": "id IN (SELECT entry_id FROM posting WHERE account LIKE '%%:' || %(id)s || '%%')",
-    "posting": "entry_id IN (SELECT (it).id FROM like_entry)",
+    "posting": "entry_id IN (SELECT id FROM like_entry)",
     "account": "name LIKE '%%:' || %(id)s || '%%'",
 }
 # What is renamed, and what is moved on by the number of the job.
@@ -66,15 +51,21 @@ SELECT 'promises', 'Judge', md5(n::text) || ':judge', jsonb_build_object('job_id
 """
 
 
+# Nothing is analysed by itself; and a fill does not write each page of each index to the log anew.
+_MEANWHILE = {"autovacuum": "off", "full_page_writes": "off", "max_wal_size": "'4GB'"}
+
+
 @contextlib.contextmanager
 def unheard_of(stand: Stand) -> Iterator[None]:
-    """Have nothing analysed by itself, as long as the block lasts."""
-    stand.admin("ALTER SYSTEM SET autovacuum = off")
+    """Have the planner hear of nothing that is filled in, as long as the block lasts."""
+    for name, value in _MEANWHILE.items():
+        stand.admin(f"ALTER SYSTEM SET {name} = {value}")
     stand.admin("SELECT pg_reload_conf()")
     try:
         yield
     finally:
-        stand.admin("ALTER SYSTEM RESET autovacuum")
+        for name in _MEANWHILE:
+            stand.admin(f"ALTER SYSTEM RESET {name}")
         stand.admin("SELECT pg_reload_conf()")
 
 
@@ -94,30 +85,43 @@ def fill_jobs(database_url: str, job_id: str, count: int) -> None:
         connection.execute("SET synchronous_commit = off")
         connection.execute("ANALYZE")  # when there was one job: all that the planner will know
         of = {"id": job_id}
-        connection.execute(_NAMES.encode(), of)
-        connection.execute(_RENAME.encode())
+        hashes = [found for (found,) in connection.execute(_HASHES.encode(), of)]
+        copies = []
         for table, where in _WHERE.items():
             connection.execute(_LIKE.format(table=table, where=where).encode(), of)
+            columns = connection.execute(_COLUMNS.encode(), {"table": table}).fetchall()
+            copies.append(_copy(table, [name for (name,) in columns], job_id, hashes))
         for first in range(1, count + 1, CHUNK):
             part = {"first": first, "last": min(count, first + CHUNK - 1)}
-            for table in _WHERE:
-                connection.execute(_copy(table).encode(), part)
-        for table, column in _MOVED.items():
-            if table != "posting":
-                connection.execute(
-                    f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'),"
-                    f" (SELECT max({column}) FROM {table}))".encode()
-                )
+            for copy in copies:
+                connection.execute(copy.encode(), part)
+        for table in ("job_history", "entry"):
+            connection.execute(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"
+                f" (SELECT max(id) FROM {table}))".encode()
+            )
 
 
-def _copy(table: str) -> str:
-    changes = [f"'{column}', pg_temp.renamed((l.it).{column}, n)" for column in _CHANGED[table]]
-    if table in _MOVED:
-        changes.append(f"'{_MOVED[table]}', (l.it).{_MOVED[table]} + {SPACED} * n::bigint")
+def _copy(table: str, columns: list[str], job_id: str, hashes: list[str]) -> str:
+    """Return what copies a table's rows of the bought job, for each number of a range."""
+    values = []
+    for column in columns:
+        value = f"l.{column}"
+        if column in _CHANGED[table]:
+            value = f"replace({value}, '{job_id}', named.of_job)"
+            for number, old in enumerate(hashes):
+                value = f"replace({value}, '{old}', named.of_{number})"
+        elif column == _MOVED.get(table):
+            value += f" + {SPACED} * n::bigint"
+        values.append(value)
+    names = "".join(
+        f", md5(n || '{old[:8]}') || md5('{old[:8]}' || n) AS of_{number}"
+        for number, old in enumerate(hashes)
+    )
     return (
-        f"INSERT INTO {table} SELECT (jsonb_populate_record(l.it,"
-        f" jsonb_build_object({', '.join(changes)}))).*"
-        f" FROM like_{table} l, generate_series(%(first)s::int, %(last)s::int) n"
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
+        f" FROM (SELECT n, md5(n::text) AS of_job{names}"
+        f" FROM generate_series(%(first)s::int, %(last)s::int) n OFFSET 0) named, like_{table} l"
     )
 
 

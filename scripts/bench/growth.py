@@ -5,7 +5,7 @@ as many wait.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .debits import debit_of
@@ -34,17 +34,17 @@ class Grown:
     job_ids: list[str]
 
 
-def rows(stand: Stand, pace: Pace) -> list[Row]:
+def rows(stand: Stand, pace: Pace) -> Iterator[Row]:
     """Measure both, side by side, with stale statistics and with fresh ones."""
     count = QUICK_MANY if pace.quick else MANY
     with unheard_of(stand):
         waiting = _promised(stand, count), _promised(stand, FEW)
         grown = _grown(stand, count), _grown(stand, FEW)
         hand = stand.process("claims")
-        stale = _compared("stale", stand, pace, grown, hand, waiting)
+        yield from _compared("stale", stand, pace, grown, hand, waiting)
         for url in (*waiting, *(each.database_url for each in grown)):
             analyse(url)
-        return stale + _compared("fresh", stand, pace, grown, hand, waiting)
+        yield from _compared("fresh", stand, pace, grown, hand, waiting)
 
 
 def _compared(
@@ -54,10 +54,9 @@ def _compared(
     grown: tuple[Grown, Grown],
     hand: Process,
     waiting: tuple[str, str],
-) -> list[Row]:
+) -> Iterator[Row]:
     large, small = grown
     names = (f"{large.count:,} jobs", f"{small.count:,} jobs")
-    measured = []
     for name, ask in QUESTIONS.items():
         pair = Pair(
             f"{name} as jobs grow, {known} statistics",
@@ -66,14 +65,11 @@ def _compared(
             WANTS,
             names,
         )
-        measured.append(compare(pair, stand, pace, share=0.5))
+        yield compare(pair, stand, pace, share=0.5)
     taking = [_taking(hand, url, pace, stand) for url in waiting]
     both = in_turn(taking[0], taking[1], pace.rounds(0.5))
     name = f"claim of the next promise as more wait, {known} statistics"
-    return [
-        *measured,
-        row_of(name, both, WANTS, (f"{large.count:,} wait", f"{small.count:,} wait")),
-    ]
+    yield row_of(name, both, WANTS, (f"{large.count:,} wait", f"{small.count:,} wait"))
 
 
 def _polls(grown: Grown) -> list[str]:

@@ -6,6 +6,7 @@ All stand on the same Hypercorn, the same uvloop and the same settings (app/serv
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -141,6 +142,9 @@ async def work(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # the measurement died: there is nobody to drain for
     with contextlib.suppress(asyncio.CancelledError):
         first = json.loads(sys.stdin.readline())
         uvloop.run(work(first) if first["kind"] == "worker" else serve(first))
