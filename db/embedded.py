@@ -96,8 +96,8 @@ class EmbeddedPostgres:
 
     def start(self) -> str:
         """Start the server, the cluster and the database made if missing; the URL to connect to."""
-        if self._process is not None and self._process.poll() is None:
-            return self._url
+        if self._process is not None and self._process.poll() is None and birth(self._process.pid):
+            return self._url  # a child just reaped by the thread that keeps it still polls as None
         try:
             return self._start()
         except NoRefuge as error:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -46,8 +47,11 @@ async def worker(
     if request.param == "local":
         yield embedded.agent
         return
-    there = {"base_url": embedded.url, "client_key": embedded.client_key}
-    made = make_anthropic(messages_server, **(there if request.param == "embedded server" else {}))
+    there: dict[str, Any] = {}
+    if request.param == "embedded server":
+        there = {"base_url": embedded.url, "client_key": embedded.client_key}
+        there |= {"judge_deadline_s": 120, "work_deadline_s": 120}  # a model that really works
+    made = make_anthropic(messages_server, **there)
     yield made
     await made.close()
 
