@@ -1,6 +1,6 @@
 """Fills a database with jobs that are over: every row of one that was really bought, over and over
-under other names, in every table that it wrote to. Whoever measures says when the planner hears
-of it.
+under other names, in every table that it wrote to. The planner hears of the first thousand, and
+of the others when it is told to.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import psycopg
 from .stand import Stand
 
 CHUNK = 50_000
+KNOWN = 1_000  # how many there were when the planner last heard of them
 SPACED = 1_000  # so far apart are the entries of two jobs in the ledger: no bought job has more
 
 _HASHES = """
@@ -47,7 +48,7 @@ _MOVED = {"job_history": "id", "entry": "id", "posting": "entry_id"}
 _PROMISES = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)
 SELECT 'promises', 'Judge', md5(n::text) || ':judge', jsonb_build_object('job_id', md5(n::text))
-  FROM generate_series(1, %(count)s::int) n
+  FROM generate_series(%(first)s::int, %(last)s::int) n
 """
 
 
@@ -69,12 +70,21 @@ def unheard_of(stand: Stand) -> Iterator[None]:
         stand.admin("SELECT pg_reload_conf()")
 
 
+def _parts(count: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of numbers: those that the planner hears of, then all others."""
+    yield 1, KNOWN
+    for first in range(KNOWN + 1, count + 1, CHUNK):
+        yield first, min(count, first + CHUNK - 1)
+
+
 def fill_promises(database_url: str, count: int) -> None:
     """Have so many promises wait to be kept."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
-        connection.execute("ANALYZE")  # when there was none: all that the planner will know
-        connection.execute(_PROMISES.encode(), {"count": count})
+        for first, last in _parts(count):
+            connection.execute(_PROMISES.encode(), {"first": first, "last": last})
+            if last == KNOWN:
+                connection.execute("ANALYZE")
 
 
 def fill_jobs(database_url: str, job_id: str, count: int) -> None:
@@ -83,7 +93,6 @@ def fill_jobs(database_url: str, job_id: str, count: int) -> None:
         # Neither triggers nor foreign keys: what is copied went through all of them once.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET synchronous_commit = off")
-        connection.execute("ANALYZE")  # when there was one job: all that the planner will know
         of = {"id": job_id}
         hashes = [found for (found,) in connection.execute(_HASHES.encode(), of)]
         copies = []
@@ -91,10 +100,11 @@ def fill_jobs(database_url: str, job_id: str, count: int) -> None:
             connection.execute(_LIKE.format(table=table, where=where).encode(), of)
             columns = connection.execute(_COLUMNS.encode(), {"table": table}).fetchall()
             copies.append(_copy(table, [name for (name,) in columns], job_id, hashes))
-        for first in range(1, count + 1, CHUNK):
-            part = {"first": first, "last": min(count, first + CHUNK - 1)}
+        for first, last in _parts(count):
             for copy in copies:
-                connection.execute(copy.encode(), part)
+                connection.execute(copy.encode(), {"first": first, "last": last})
+            if last == KNOWN:
+                connection.execute("ANALYZE")
         for table in ("job_history", "entry"):
             connection.execute(
                 f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"

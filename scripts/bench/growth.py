@@ -1,6 +1,6 @@
 """Growth: what is done a thousand times a day, on a database of a million jobs beside one of a
-thousand, before and after the planner has heard of them; and the claim of the next promise, where
-as many wait.
+thousand, while the planner knows of a thousand and when it knows of all; and the claim of the next
+promise, where as many wait.
 """
 
 import asyncio
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .debits import debit_of
-from .filling import analyse, fill_jobs, fill_promises, unheard_of
+from .filling import KNOWN, analyse, fill_jobs, fill_promises, unheard_of
 from .polls import bought, get
 from .prepaid import Opened, many
 from .rows import Row, Want
 from .slices import Pace, Pair, Slice, closed, compare, in_turn, row_of
 from .stand import Process, Server, Stand
 
-FEW, MANY = 1_000, 1_000_000
+FEW, MANY = KNOWN, 1_000_000
 QUICK_MANY = 10_000
 SESSIONS = 20
 TOKEN = "of the measurement's operator"
