@@ -6,9 +6,7 @@ An operator's own money may lie in the wallet, so that only what changed since i
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
-
-from db.engine import Database, Tx, execute
+from db.engine import Database, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +28,25 @@ async def newest(db: Database, identity: str) -> Baseline | None:
     return Baseline(**row) if row else None
 
 
-_FIRST = text(
-    "INSERT INTO rail_baseline (identity, number, beyond_msat, reason, at)"
-    " VALUES (:identity, 1, :beyond, :reason, :at) ON CONFLICT DO NOTHING"
-)
-_NEXT = text(
-    "INSERT INTO rail_baseline (identity, number, beyond_msat, reason, at)"
-    " SELECT :identity, coalesce(max(number), 0) + 1, :beyond, :reason, :at"
-    " FROM rail_baseline WHERE identity = :identity"
-)
+_FIRST = """
+INSERT INTO rail_baseline (identity, number, beyond_msat, reason, at)
+VALUES (%(identity)s, 1, %(beyond)s, %(reason)s, %(at)s) ON CONFLICT DO NOTHING
+"""
+_NEXT = """
+INSERT INTO rail_baseline (identity, number, beyond_msat, reason, at)
+SELECT %(identity)s, coalesce(max(number), 0) + 1, %(beyond)s, %(reason)s, %(at)s
+  FROM rail_baseline WHERE identity = %(identity)s
+"""
 
 
 async def first(tx: Tx, identity: str, baseline: Baseline) -> None:
     """Write down what a wallet held when it was first seen; whoever saw it first is right."""
-    await execute(tx, _FIRST, _values(identity, baseline))
+    await tx.execute(_FIRST, **_values(identity, baseline))
 
 
 async def add(tx: Tx, identity: str, baseline: Baseline) -> None:
     """Compare with this from now on. The older ones stay to be read."""
-    await execute(tx, _NEXT, _values(identity, baseline))
+    await tx.execute(_NEXT, **_values(identity, baseline))
 
 
 def _values(identity: str, baseline: Baseline) -> dict[str, object]:

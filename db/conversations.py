@@ -3,19 +3,28 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from psycopg.types.json import Jsonb
 
-from db.conversation_tables import Conversation, Message
-from db.engine import Database, Row, Tx, execute
+from db.engine import Database, Row, Tx
 
 MOST_OF_AN_OWNER = 200
 MOST_MESSAGES = 1_000  # of one conversation
 
 VISITORS_LIFE = timedelta(days=30)
-_DELETE = text("DELETE FROM conversation WHERE id = :id AND owner = :owner RETURNING id")
-_LOCK = text("SELECT id FROM conversation WHERE id = :id FOR KEY SHARE")
-_OWNED = text("SELECT count(*) FROM conversation WHERE owner = :owner")
-_SAID = text("SELECT count(*) FROM message WHERE conversation_id = :id")
+_OWNED = "SELECT count(*) AS n FROM conversation WHERE owner = %(owner)s"
+_SAID = "SELECT count(*) AS n FROM message WHERE conversation_id = %(id)s"
+_CREATE = """
+INSERT INTO conversation (owner, title, created_at) VALUES (%(owner)s, %(title)s, %(now)s)
+RETURNING id
+"""
+# Nothing is added to a conversation that was deleted meanwhile: nobody will ever read it.
+_ADD = """
+WITH kept AS (SELECT id FROM conversation WHERE id = %(id)s FOR KEY SHARE)
+INSERT INTO message (conversation_id, role, content, answers, usage, created_at)
+SELECT id, %(role)s, %(content)s, CAST(%(answers)s AS bigint), CAST(%(usage)s AS jsonb),
+       CAST(%(now)s AS timestamptz) FROM kept
+RETURNING id
+"""
 
 
 class Full(Exception):
@@ -24,19 +33,21 @@ class Full(Exception):
 
 async def create(tx: Tx, owner: str, title: str, now: datetime) -> int:
     """Begin a conversation and return its id. Raises Full."""
-    if (await execute(tx, _OWNED, {"owner": owner})).scalar_one() >= MOST_OF_AN_OWNER:
+    owned = await tx.one(_OWNED, owner=owner)
+    if owned is not None and owned["n"] >= MOST_OF_AN_OWNER:
         raise Full
-    made = Conversation(owner=owner, title=title, created_at=now)
-    tx.add(made)
-    await tx.flush()
-    assert made.id is not None
-    return made.id
+    [made] = await tx.all(_CREATE, owner=owner, title=title, now=now)
+    return int(made["id"])
 
 
 async def delete(tx: Tx, conversation_id: int, owner: str) -> bool:
     """Delete a conversation of this owner with its messages; False when there is none."""
-    values = {"id": conversation_id, "owner": owner}
-    return (await execute(tx, _DELETE, values)).one_or_none() is not None
+    gone = await tx.execute(
+        "DELETE FROM conversation WHERE id = %(id)s AND owner = %(owner)s",
+        id=conversation_id,
+        owner=owner,
+    )
+    return bool(gone)
 
 
 async def ask(tx: Tx, conversation_id: int, content: str, now: datetime) -> int | None:
@@ -44,10 +55,12 @@ async def ask(tx: Tx, conversation_id: int, content: str, now: datetime) -> int 
 
     Raises Full.
     """
-    if (await execute(tx, _SAID, {"id": conversation_id})).scalar_one() >= MOST_MESSAGES:
+    said = await tx.one(_SAID, id=conversation_id)
+    if said is not None and said["n"] >= MOST_MESSAGES:
         raise Full
-    said = Message(conversation_id=conversation_id, role="user", content=content, created_at=now)
-    return await _add(tx, said)
+    values = {"id": conversation_id, "content": content, "now": now}
+    row = await tx.one(_ADD, role="user", answers=None, usage=None, **values)
+    return int(row["id"]) if row else None
 
 
 async def answer(
@@ -59,24 +72,9 @@ async def answer(
     now: datetime,
 ) -> int | None:
     """Add what the model said, and return its id; None when the conversation is gone."""
-    said = Message(
-        conversation_id=conversation_id,
-        role="assistant",
-        content=content,
-        answers=answers,
-        usage=usage,
-        created_at=now,
-    )
-    return await _add(tx, said)
-
-
-async def _add(tx: Tx, said: Message) -> int | None:
-    # Deleted in the meantime: then nobody will ever read it.
-    if (await execute(tx, _LOCK, {"id": said.conversation_id})).one_or_none() is None:
-        return None
-    tx.add(said)
-    await tx.flush()
-    return said.id
+    values = {"id": conversation_id, "content": content, "now": now}
+    row = await tx.one(_ADD, role="assistant", answers=answers, usage=Jsonb(usage), **values)
+    return int(row["id"]) if row else None
 
 
 async def of_owner(db: Database, owner: str) -> list[Row]:
@@ -131,12 +129,12 @@ async def named(db: Database, caller: str, key: str) -> Row | None:
     )
 
 
-_PURGE = text(
-    "DELETE FROM conversation WHERE id IN (SELECT id FROM conversation"
-    " WHERE owner LIKE 'visitor:%' AND created_at < :before ORDER BY created_at LIMIT 1000)"
-)
+_PURGE = """
+DELETE FROM conversation WHERE id IN (SELECT id FROM conversation
+ WHERE owner LIKE 'visitor:%%' AND created_at < %(before)s ORDER BY created_at LIMIT 1000)
+"""
 
 
 async def purge(tx: Tx, now: datetime) -> None:
     """Forget what visitors have begun a month ago: nobody can be asked whether they still care."""
-    await execute(tx, _PURGE, {"before": now - VISITORS_LIFE})
+    await tx.execute(_PURGE, before=now - VISITORS_LIFE)

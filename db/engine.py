@@ -1,26 +1,23 @@
-"""The way to Postgres: one engine to write with, one pool to read with.
+"""The way to Postgres: one pool to write with, one pool to read with.
 
 Nothing commits outside `transaction`. Races are settled by Postgres; what it asks to be tried
 again (a deadlock, a serialization failure) is tried again by `Database.run`.
 """
 
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import orjson
 import psycopg
-import sqlalchemy
 from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg.types.json import set_json_loads
+from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import CursorResult, Executable, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlmodel.ext.asyncio.session import AsyncSession
 
-Row = DictRow  # what a read returns: column name → value
-Tx = AsyncSession  # a Postgres transaction that is open; house word `tx`
+Row = DictRow  # what a statement returns: column name → value
+Connection = psycopg.AsyncConnection[DictRow]
 T = TypeVar("T")
 
 Probe = Callable[[str], None]  # told of each place that commits or calls the outside
@@ -39,8 +36,53 @@ class DatabaseAway(Exception):
     """Postgres can't be reached, or the connection broke: the outcome may be unknown."""
 
 
+class Unwritten(Exception):
+    """Postgres refused a statement, and nothing was written. It names the rule, and no value."""
+
+
 class Duplicate(Exception):
     """A unique index refused a row: somebody was there before. Nothing was written."""
+
+
+class Columns:
+    """What the columns of each statement are called: asked of libpq once, and not for each row."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    async def rows(self, connection: Connection, query: str, values: dict[str, Any]) -> list[Row]:
+        """Run one statement and return its rows."""
+        cursor = connection.cursor(row_factory=tuple_row)
+        await cursor.execute(query.encode(), values)
+        found = await cursor.fetchall()
+        names = self._names.get(query)
+        if names is None:
+            names = [column.name for column in cursor.description or ()]
+            self._names[query] = names
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+
+class Tx:
+    """A Postgres transaction that is open; house word `tx`. Values are named: `%(name)s`."""
+
+    def __init__(self, connection: Connection, columns: Columns) -> None:
+        self.connection = connection  # to stage in this transaction what others defer
+        self._columns = columns
+
+    async def execute(self, query: str, **values: Any) -> int:
+        """Run one statement; return how many rows it wrote."""
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        await cursor.execute(query.encode(), values)
+        return cursor.rowcount
+
+    async def all(self, query: str, **values: Any) -> list[Row]:
+        """Run one statement and return its rows."""
+        return await self._columns.rows(self.connection, query, values)
+
+    async def one(self, query: str, **values: Any) -> Row | None:
+        """Run one statement and return its first row, or None."""
+        rows = await self.all(query, **values)
+        return rows[0] if rows else None
 
 
 class Database:
@@ -48,64 +90,34 @@ class Database:
 
     def __init__(self, url: str, pool_size: int = 8, passing: Probe = nowhere) -> None:
         self.url, self.passing = url, passing
-        self._engine = create_async_engine(
-            sqlalchemy.make_url(url).set(drivername="postgresql+psycopg"),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=False,
-            hide_parameters=True,  # an error must not quote what somebody wrote
-            connect_args={"prepare_threshold": 1, "application_name": "boltwork"},
-        )
-        event.listen(self._engine.sync_engine, "connect", _let_go_when_idle)
-        self._columns: dict[str, list[str]] = {}  # of each query that was read with
+        self._columns = Columns()
+        self._writes = _pool(url, pool_size, _for_writing)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
-        self.reads: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
-            url,
-            min_size=2,
-            max_size=pool_size + 4,  # the worker's and its listener's are among these
-            timeout=10,
-            open=False,
-            configure=_for_reading,
-            kwargs={
-                "prepare_threshold": 0,
-                "row_factory": dict_row,
-                "application_name": "boltwork",
-            },
-        )
+        # The worker's connections and its listener's are among these.
+        self.reads = _pool(url, pool_size + 4, _for_reading)
 
     async def open(self) -> None:
         """Connect. Raises DatabaseAway when nothing answers."""
         try:
             await self.reads.open(wait=True, timeout=15)
+            await self._writes.open()
         except psycopg.Error as error:
             raise DatabaseAway("Postgres does not answer") from error
 
     async def close(self) -> None:
         """Let go of every connection."""
         await self.reads.close()
-        await self._engine.dispose()
+        await self._writes.close()
 
     def pools(self) -> dict[str, tuple[int, int, int]]:
         """Return the connections of each pool: at most, open, and in use now."""
-        reads = self.reads.get_stats()
-        opened = reads.get("pool_size", 0)
-        reading = opened - reads.get("pool_available", 0)
-        writes: Any = self._engine.pool  # one that counts: it was made with a size
-        busy = writes.checkedout()
-        return {
-            "reads": (self.reads.max_size, opened, reading),
-            "writes": (writes.size(), writes.checkedin() + busy, busy),
-        }
+        return {"reads": _usage(self.reads), "writes": _usage(self._writes)}
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """Open a transaction that commits at the end of the block, or rolls back on any error."""
-        async with (
-            AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as tx,
-            tx.begin(),
-        ):
-            yield tx
+        async with self._writes.connection() as connection:
+            yield Tx(connection, self._columns)
 
     async def run(self, name: str, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Do `work` in a transaction of its own, again while Postgres asks for another try.
@@ -122,16 +134,15 @@ class Database:
                     done = await work(tx)
                 self.passing(f"commit {name}: after")
                 return done
-            except (DBAPIError, psycopg.Error) as error:
-                if sqlstate(error) in TRY_AGAIN and attempt < TRIES:
+            except psycopg.Error as error:
+                if error.sqlstate in TRY_AGAIN and attempt < TRIES:
                     continue
-                if sqlstate(error) == UNIQUE_VIOLATION:
+                if error.sqlstate == UNIQUE_VIOLATION:
                     raise Duplicate("that row is there already") from None
                 if is_away(error):
                     raise DatabaseAway("the connection to Postgres broke") from error
-                raise
-            except sqlalchemy.exc.TimeoutError as error:
-                raise DatabaseAway("every connection to Postgres is busy") from error
+                # Postgres quotes the whole row: what a buyer wrote is for no log.
+                raise Unwritten(_rule_of(error)) from None
         raise AssertionError("unreachable")
 
     async def read_all(self, query: str, **values: Any) -> list[DictRow]:
@@ -140,19 +151,11 @@ class Database:
             # Not `reads.connection()`, which ends a transaction too: here none is ever begun.
             connection = await self.reads.getconn()
             try:
-                cursor = connection.cursor(row_factory=tuple_row)
-                await cursor.execute(query.encode(), values)
-                rows = await cursor.fetchall()
+                return await self._columns.rows(connection, query, values)
             finally:
                 await self.reads.putconn(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise DatabaseAway("Postgres does not answer") from error
-        # What `dict_row` does, but for asking libpq again what each column is called.
-        columns = self._columns.get(query)
-        if columns is None:
-            columns = [column.name for column in cursor.description or ()]
-            self._columns[query] = columns
-        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     async def read_one(self, query: str, **values: Any) -> DictRow | None:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""
@@ -160,40 +163,63 @@ class Database:
         return rows[0] if rows else None
 
 
-async def execute(tx: Tx, statement: Executable, values: dict[str, Any]) -> CursorResult[Any]:
-    """Run one statement that is not about rows of a table, in this transaction."""
-    return await (await tx.connection()).execute(statement, values)
+def _pool(
+    url: str, most: int, configure: Callable[[Connection], Awaitable[None]]
+) -> AsyncConnectionPool[Connection]:
+    return AsyncConnectionPool(
+        url,
+        min_size=min(2, most),
+        max_size=most,
+        timeout=10,
+        open=False,
+        configure=configure,
+        check=_still_there,
+        kwargs={
+            "prepare_threshold": 0,
+            "row_factory": dict_row,
+            "application_name": "boltwork",
+        },
+    )
 
 
-async def _for_reading(connection: psycopg.AsyncConnection[DictRow]) -> None:
+def _usage(pool: AsyncConnectionPool[Connection]) -> tuple[int, int, int]:
+    stats = pool.get_stats()
+    opened = stats.get("pool_size", 0)
+    return pool.max_size, opened, opened - stats.get("pool_available", 0)
+
+
+async def _for_reading(connection: Connection) -> None:
     # Not among the arguments of connect: the task engine opens its listener with those and more.
     await connection.set_autocommit(True)
     set_json_loads(orjson.loads, connection)  # with json's own, a poll's SELECT costs a third more
 
 
-def _let_go_when_idle(connection: Any, _: object) -> None:
+async def _for_writing(connection: Connection) -> None:
     # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for
     # the rows it has locked.
-    connection.cursor().execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'")
-    connection.commit()
+    await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'".encode())
+    await connection.commit()
+    set_json_loads(orjson.loads, connection)
+    # Every integer as a bigint: by their size, one statement would be prepared many times over.
+    connection.adapters.register_dumper(int, Int8Dumper)
 
 
-async def driver_of(tx: Tx) -> psycopg.AsyncConnection[Any]:
-    """Return the psycopg connection under a transaction, to stage in it what others defer."""
-    raw = await (await tx.connection()).get_raw_connection()
-    connection = raw.driver_connection
-    assert isinstance(connection, psycopg.AsyncConnection)
-    return connection
+async def _still_there(connection: Connection) -> None:
+    # An idle connection hears nothing, but that it has been ended: only then is Postgres asked.
+    ear = select.poll()
+    ear.register(connection.fileno(), select.POLLIN)
+    if ear.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
-def sqlstate(error: Exception) -> str | None:
-    """Return Postgres's five-letter code of an error, however it is wrapped."""
-    inner = error.orig if isinstance(error, DBAPIError) else error
-    return inner.sqlstate if isinstance(inner, psycopg.Error) else None
+def _rule_of(error: psycopg.Error) -> str:
+    told = error.diag
+    of_ours = (error.sqlstate or "").startswith("42")  # the statement is wrong, whatever the values
+    rule = told.constraint_name or (told.message_primary if of_ours else None)
+    return f"{type(error).__name__}: {rule or error.sqlstate}"
 
 
 def is_away(error: BaseException | None) -> bool:
     """Say whether it was the connection that broke: the outcome is then not known."""
-    inner = error.orig if isinstance(error, DBAPIError) else error
     away = psycopg.OperationalError | psycopg.InterfaceError
-    return isinstance(inner, away | psycopg.errors.IdleInTransactionSessionTimeout)
+    return isinstance(error, away | psycopg.errors.IdleInTransactionSessionTimeout)

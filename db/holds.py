@@ -2,12 +2,16 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import text
-from sqlmodel import col, select
-
-from db.engine import Database, Tx, execute
+from db.engine import Database, Tx
 from db.tables import Hold
 from statemachine.hold import HOLD, HoldFacts
+
+_INSERT = """
+INSERT INTO hold (id, state, session_id, budgets, day, purpose, amount_msat, charge_msat,
+                  created_at, expires_at)
+VALUES (%(id)s, %(state)s, %(session_id)s, %(budgets)s, %(day)s, %(purpose)s, %(amount_msat)s, 0,
+        %(now)s, %(until)s)
+"""
 
 
 async def insert(
@@ -20,32 +24,30 @@ async def insert(
     until: datetime,
 ) -> None:
     """Write a new hold; when nobody has ended it by `until`, it is let go of."""
-    tx.add(
-        Hold(
-            id=facts.id,
-            state=facts.state,
-            session_id=facts.session_id,
-            budgets=budgets,
-            day=day,
-            purpose=purpose,
-            amount_msat=facts.amount_msat,
-            created_at=now,
-            expires_at=until,
-        )
+    await tx.execute(
+        _INSERT,
+        id=facts.id,
+        state=facts.state,
+        session_id=facts.session_id,
+        budgets=budgets,
+        day=day,
+        purpose=purpose,
+        amount_msat=facts.amount_msat,
+        now=now,
+        until=until,
     )
-    await tx.flush()
 
 
 async def session_of(tx: Tx, hold_id: str) -> str | None:
     """Return whose balance a hold is of; it never changes, so no lock is needed."""
-    query = select(Hold.session_id).where(col(Hold.id) == hold_id)
-    return (await tx.exec(query)).one_or_none()
+    row = await tx.one("SELECT session_id FROM hold WHERE id = %(id)s", id=hold_id)
+    return row["session_id"] if row else None
 
 
 async def lock(tx: Tx, hold_id: str) -> Hold | None:
     """Return the hold's row, locked. Whoever needs its session's lock too takes that one first."""
-    query = select(Hold).where(col(Hold.id) == hold_id).with_for_update()
-    return (await tx.exec(query)).one_or_none()
+    row = await tx.one("SELECT * FROM hold WHERE id = %(id)s FOR UPDATE", id=hold_id)
+    return Hold.model_validate(row) if row else None
 
 
 def facts_of(row: Hold) -> HoldFacts:
@@ -59,12 +61,20 @@ def facts_of(row: Hold) -> HoldFacts:
     )
 
 
+_MOVE = """
+UPDATE hold SET state = %(state)s, charge_msat = %(charge_msat)s, ended_at = %(ended_at)s
+ WHERE id = %(id)s
+"""
+
+
 async def move(tx: Tx, row: Hold, after: HoldFacts, now: datetime) -> None:
     """Write the facts after an event."""
     row.state, row.charge_msat = after.state, after.charge_msat
     if HOLD.final(after.state):
         row.ended_at = now
-    await tx.flush()
+    await tx.execute(
+        _MOVE, id=row.id, state=row.state, charge_msat=row.charge_msat, ended_at=row.ended_at
+    )
 
 
 async def due(db: Database, now: datetime, limit: int) -> list[str]:
@@ -78,24 +88,23 @@ async def due(db: Database, now: datetime, limit: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
-_OPEN_DAY = text("INSERT INTO free_day (day, used_msat) VALUES (:day, 0) ON CONFLICT DO NOTHING")
-_GIVE = text(
-    "UPDATE free_day SET used_msat = used_msat + :amount WHERE day = :day"
-    " AND used_msat + :amount <= :cap RETURNING used_msat"
-)
-_USED = text("SELECT used_msat FROM free_day WHERE day = :day")
-_TAKE_BACK = text("UPDATE free_day SET used_msat = used_msat - :amount WHERE day = :day")
+_OPEN_DAY = "INSERT INTO free_day (day, used_msat) VALUES (%(day)s, 0) ON CONFLICT DO NOTHING"
+_GIVE = """
+UPDATE free_day SET used_msat = used_msat + %(amount)s WHERE day = %(day)s
+   AND used_msat + %(amount)s <= %(cap)s
+"""
+_TAKE_BACK = "UPDATE free_day SET used_msat = used_msat - %(amount)s WHERE day = %(day)s"
 
 
 async def give(tx: Tx, day: date, amount_msat: int, cap_msat: int) -> int | None:
     """Set money of the house aside for one day; what was given, when the cap is in the way."""
-    await execute(tx, _OPEN_DAY, {"day": day})
-    values = {"day": day, "amount": amount_msat, "cap": cap_msat}
-    if (await execute(tx, _GIVE, values)).one_or_none() is not None:
+    await tx.execute(_OPEN_DAY, day=day)
+    if await tx.execute(_GIVE, day=day, amount=amount_msat, cap=cap_msat):
         return None
-    return int((await execute(tx, _USED, {"day": day})).scalar_one())
+    row = await tx.one("SELECT used_msat FROM free_day WHERE day = %(day)s", day=day)
+    return int(row["used_msat"]) if row else 0
 
 
 async def take_back(tx: Tx, day: date, amount_msat: int) -> None:
     """Give back to a day what a call did not need."""
-    await execute(tx, _TAKE_BACK, {"day": day, "amount": amount_msat})
+    await tx.execute(_TAKE_BACK, day=day, amount=amount_msat)

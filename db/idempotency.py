@@ -3,18 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
-
-from db.engine import Tx, execute
+from db.engine import Tx
 
 LIFE = timedelta(hours=24)
 
-_CLAIM = text(
-    "INSERT INTO idempotency_key (caller, key, body_sha256, made, created_at)"
-    " VALUES (:caller, :key, :sha, :made, :now) ON CONFLICT (caller, key) DO NOTHING RETURNING key"
-)
-_OLD = text("SELECT body_sha256, made FROM idempotency_key WHERE caller = :caller AND key = :key")
-_PURGE = text("DELETE FROM idempotency_key WHERE created_at < :before")
+_CLAIM = """
+INSERT INTO idempotency_key (caller, key, body_sha256, made, created_at)
+VALUES (%(caller)s, %(key)s, %(sha)s, %(made)s, %(now)s) ON CONFLICT (caller, key) DO NOTHING
+"""
+_OLD = """
+SELECT body_sha256, made FROM idempotency_key WHERE caller = %(caller)s AND key = %(key)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +40,13 @@ async def claim(
 
     Two requests with one key wait for each other here: the second sees what the first one made.
     """
-    values = {"caller": caller, "key": key, "sha": body_sha256, "made": made, "now": now}
-    if (await execute(tx, _CLAIM, values)).one_or_none() is not None:
+    if await tx.execute(_CLAIM, caller=caller, key=key, sha=body_sha256, made=made, now=now):
         return Fresh()
-    old = (await execute(tx, _OLD, {"caller": caller, "key": key})).one()
-    return Replayed(old.made) if old.body_sha256 == body_sha256 else Clashed()
+    old = await tx.one(_OLD, caller=caller, key=key)
+    assert old is not None, "keys are forgotten by the day, and this one was there just now"
+    return Replayed(old["made"]) if old["body_sha256"] == body_sha256 else Clashed()
 
 
 async def purge(tx: Tx, now: datetime) -> None:
     """Forget keys older than a day."""
-    await execute(tx, _PURGE, {"before": now - LIFE})
+    await tx.execute("DELETE FROM idempotency_key WHERE created_at < %(before)s", before=now - LIFE)

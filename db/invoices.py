@@ -4,14 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from psycopg.rows import DictRow
-from sqlalchemy import text
-from sqlmodel import col, select
 
-from db.engine import Database, Tx, execute
+from db.engine import Database, Tx
 from db.tables import Invoice
 from statemachine.decision import InvoiceWanted
 from statemachine.entries import Account, of_job, of_session
 from statemachine.invoice import InvoiceFacts, InvoiceState
+
+_INSERT = """
+INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, created_at, expires_at,
+                     checks)
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(purpose)s, %(state)s, %(amount_msat)s, %(now)s,
+        %(made_by)s, 0)
+"""
 
 
 async def insert(
@@ -23,25 +28,23 @@ async def insert(
     made_by: datetime | None,
 ) -> None:
     """Write an invoice that the rail has yet to make; it lapses if it is not made in time."""
-    tx.add(
-        Invoice(
-            id=wanted.id,
-            job_id=job_id,
-            session_id=session_id,
-            purpose=wanted.purpose,
-            state=InvoiceState.WANTED,
-            amount_msat=wanted.amount_msat,
-            created_at=now,
-            expires_at=made_by,
-        )
+    await tx.execute(
+        _INSERT,
+        id=wanted.id,
+        job_id=job_id,
+        session_id=session_id,
+        purpose=wanted.purpose,
+        state=InvoiceState.WANTED,
+        amount_msat=wanted.amount_msat,
+        now=now,
+        made_by=made_by,
     )
-    await tx.flush()
 
 
 async def lock(tx: Tx, invoice_id: str) -> Invoice | None:
     """Return the invoice's row, locked. Whoever needs the job's lock too takes that one first."""
-    query = select(Invoice).where(col(Invoice.id) == invoice_id).with_for_update()
-    return (await tx.exec(query)).one_or_none()
+    row = await tx.one("SELECT * FROM invoice WHERE id = %(id)s FOR UPDATE", id=invoice_id)
+    return Invoice.model_validate(row) if row else None
 
 
 def facts_of(invoice: Invoice) -> InvoiceFacts:
@@ -61,10 +64,28 @@ def _account(invoice: Invoice) -> Account:
     return of_session(invoice.session_id or "")
 
 
+_MOVE = """
+UPDATE invoice SET state = %(state)s, bolt11 = %(bolt11)s, payment_hash = %(payment_hash)s,
+       preimage = %(preimage)s, received_msat = %(received_msat)s, settled_at = %(settled_at)s,
+       expires_at = %(expires_at)s, check_at = %(check_at)s WHERE id = %(id)s
+"""
+
+
 async def move(tx: Tx, invoice: Invoice, after: InvoiceFacts) -> None:
-    """Write the state after an event."""
+    """Write the state after an event, and what the row was told of it."""
     invoice.state = after.state
-    await tx.flush()
+    await tx.execute(
+        _MOVE,
+        id=invoice.id,
+        state=invoice.state,
+        bolt11=invoice.bolt11,
+        payment_hash=invoice.payment_hash,
+        preimage=invoice.preimage,
+        received_msat=invoice.received_msat,
+        settled_at=invoice.settled_at,
+        expires_at=invoice.expires_at,
+        check_at=invoice.check_at,
+    )
 
 
 async def get(db: Database, invoice_id: str) -> DictRow | None:
@@ -77,16 +98,15 @@ async def by_hash(db: Database, payment_hash: str) -> DictRow | None:
     return await db.read_one("SELECT * FROM invoice WHERE payment_hash = %(h)s", h=payment_hash)
 
 
-_DUE = text(
-    "UPDATE invoice SET checks = checks + 1, check_at = CASE"
-    " WHEN expires_at < :forget_before THEN NULL"
-    " ELSE CAST(:now AS timestamptz) + interval '1 second' * least("
-    " CASE state WHEN 'open' THEN :most_open_s ELSE :most_late_s END,"
-    " :least_s * power(2, least(checks, 20))) END"
-    " WHERE id IN (SELECT id FROM invoice WHERE check_at IS NOT NULL AND check_at <= :until"
-    " ORDER BY check_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
-    " RETURNING payment_hash"
-)
+_DUE = """
+UPDATE invoice SET checks = checks + 1, check_at = CASE WHEN expires_at < %(forget_before)s
+       THEN NULL ELSE CAST(%(now)s AS timestamptz) + interval '1 second' * least(
+       CASE state WHEN 'open' THEN %(most_open_s)s ELSE %(most_late_s)s END,
+       %(least_s)s * power(2, least(checks, 20))) END
+ WHERE id IN (SELECT id FROM invoice WHERE check_at IS NOT NULL AND check_at <= %(until)s
+       ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING payment_hash
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +125,24 @@ async def take_due(tx: Tx, now: datetime, pace: Pace, limit: int) -> list[str]:
 
     Two sweepers never take the same one.
     """
-    values = {
-        "now": now,
-        "until": now + pace.ahead,
-        "least_s": pace.least_s,
-        "most_open_s": pace.most_open_s,
-        "most_late_s": pace.most_late_s,
-        "forget_before": now - pace.forget,
-        "limit": limit,
-    }
-    rows = (await execute(tx, _DUE, values)).all()
-    return [row.payment_hash for row in rows if row.payment_hash]
-
-
-_ASK_ALL = text("UPDATE invoice SET check_at = :now, checks = 0 WHERE state = 'open'")
+    rows = await tx.all(
+        _DUE,
+        now=now,
+        until=now + pace.ahead,
+        least_s=pace.least_s,
+        most_open_s=pace.most_open_s,
+        most_late_s=pace.most_late_s,
+        forget_before=now - pace.forget,
+        limit=limit,
+    )
+    return [row["payment_hash"] for row in rows if row["payment_hash"]]
 
 
 async def ask_all(tx: Tx, now: datetime) -> None:
     """Make every open invoice due at once: the rail's channel was away, and replays nothing."""
-    await execute(tx, _ASK_ALL, {"now": now})
+    await tx.execute(
+        "UPDATE invoice SET check_at = %(now)s, checks = 0 WHERE state = 'open'", now=now
+    )
 
 
 async def lapsed(db: Database, now: datetime, skipped: list[str], limit: int) -> list[DictRow]:

@@ -1,51 +1,72 @@
 """Jobs: insert, lock, move, and the one SELECT that answers a poll."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from psycopg.rows import DictRow
-from sqlalchemy import text
-from sqlmodel import col, select
+from psycopg.types.json import Jsonb
 
-from db.engine import Database, Tx, execute
-from db.tables import Job, JobHistory
+from db.engine import Database, Tx
+from db.tables import Job
 from pricing.money import MicroUsd, Msat
 from pricing.quote import Charge, Quote
 from pricing.rates import Usage
 from statemachine.job import JOB, JobFacts
 
 CHANNEL = "boltwork_job"  # NOTIFY carries the id of a job that changed
-_NOTIFY = text("SELECT pg_notify(:channel, :job_id)")
+
+_INSERT = """
+WITH made AS (
+  INSERT INTO job (id, state, version, request, eval_msat, max_msat, refund_to, quote, funding,
+                   session_id, credential, budgets, created_at, updated_at)
+  VALUES (%(id)s, %(state)s, 1, %(request)s, %(eval_msat)s, %(max_msat)s, %(refund_to)s,
+          %(quote)s, %(funding)s, %(session_id)s, %(credential)s, %(budgets)s, %(now)s, %(now)s)
+  RETURNING *), line AS (
+  INSERT INTO job_history (job_id, version, event, state, at)
+  SELECT id, version, %(event)s, state, created_at FROM made)
+SELECT * FROM made
+"""
 
 
 async def insert(
-    tx: Tx, facts: JobFacts, request: str, refund_to: str | None, event: str, now: datetime
+    tx: Tx,
+    facts: JobFacts,
+    request: str,
+    refund_to: str | None,
+    event: str,
+    now: datetime,
+    *,
+    credential: Sequence[str] | None = None,
+    budgets: Sequence[str] | None = None,
 ) -> Job:
-    """Write a new job and the first line of its history."""
-    job = Job(
+    """Write a new job and the first line of its history.
+
+    `credential` are the links of what asked for it, `budgets` those of them that it spends.
+    """
+    row = await tx.one(
+        _INSERT,
         id=facts.id,
         state=facts.state,
-        version=1,
         request=request,
         eval_msat=facts.eval_msat,
         max_msat=facts.max_msat,
         refund_to=refund_to,
-        quote=facts.quote.to_json() if facts.quote else None,
+        quote=Jsonb(facts.quote.to_json()) if facts.quote else None,
         funding=facts.funding,
         session_id=facts.session_id,
-        created_at=now,
-        updated_at=now,
+        credential=None if credential is None else list(credential),
+        budgets=list(budgets) if budgets else None,
+        event=event,
+        now=now,
     )
-    tx.add(job)
-    tx.add(_line(facts, 1, event, now))
-    await tx.flush()
-    return job
+    return Job.model_validate(row)
 
 
 async def lock(tx: Tx, job_id: str) -> Job | None:
     """Return the job's row, locked until the transaction ends; None when there is none."""
-    query = select(Job).where(col(Job.id) == job_id).with_for_update()
-    return (await tx.exec(query)).one_or_none()
+    row = await tx.one("SELECT * FROM job WHERE id = %(id)s FOR UPDATE", id=job_id)
+    return Job.model_validate(row) if row else None
 
 
 async def get(db: Database, job_id: str) -> DictRow | None:
@@ -57,6 +78,30 @@ async def get(db: Database, job_id: str) -> DictRow | None:
     )
 
 
+# One statement writes a change, its line of history, and tells whoever waits for one.
+_TOUCHED = """, line AS (
+  INSERT INTO job_history (job_id, version, event, state, at)
+  SELECT id, version, %(event)s, state, updated_at FROM changed)
+SELECT pg_notify(%(channel)s, %(id)s)
+"""
+_MOVE = (
+    """
+WITH changed AS (
+  UPDATE job SET state = %(state)s, version = %(version)s, quote = %(quote)s,
+         charge = %(charge)s, reason = %(reason)s, result = %(result)s, error = %(error)s,
+         balance_msat = %(balance_msat)s, updated_at = %(now)s, completed_at = %(completed_at)s
+   WHERE id = %(id)s RETURNING id, version, state, updated_at)"""
+    + _TOUCHED
+)
+_TOUCH = (
+    """
+WITH changed AS (
+  UPDATE job SET version = %(version)s, updated_at = %(now)s
+   WHERE id = %(id)s RETURNING id, version, state, updated_at)"""
+    + _TOUCHED
+)
+
+
 async def move(tx: Tx, job: Job, after: JobFacts, event: str, now: datetime) -> None:
     """Write the facts after an event, the line of history, and tell whoever waits."""
     job.state = after.state
@@ -65,20 +110,30 @@ async def move(tx: Tx, job: Job, after: JobFacts, event: str, now: datetime) -> 
     job.reason, job.result, job.error = after.reason, after.result, after.error
     if JOB.final(after.state):
         job.completed_at = now
-    await touch(tx, job, event, now)
+    job.version, job.updated_at = job.version + 1, now
+    await tx.execute(
+        _MOVE,
+        id=job.id,
+        state=job.state,
+        version=job.version,
+        quote=Jsonb(job.quote) if job.quote else None,
+        charge=Jsonb(job.charge) if job.charge else None,
+        reason=job.reason,
+        result=job.result,
+        error=job.error,
+        balance_msat=job.balance_msat,
+        completed_at=job.completed_at,
+        event=event,
+        now=now,
+        channel=CHANNEL,
+    )
 
 
 async def touch(tx: Tx, job: Job, event: str, now: datetime) -> None:
     """Count a visible change that leaves the state as it is: an invoice opened, a refund paid."""
-    job.version += 1
-    job.updated_at = now
-    tx.add(_line(facts_of(job), job.version, event, now))
-    await tx.flush()
-    await execute(tx, _NOTIFY, {"channel": CHANNEL, "job_id": job.id})
-
-
-def _line(facts: JobFacts, version: int, event: str, now: datetime) -> JobHistory:
-    return JobHistory(job_id=facts.id, version=version, event=event, state=facts.state, at=now)
+    job.version, job.updated_at = job.version + 1, now
+    values = {"id": job.id, "version": job.version, "event": event, "now": now}
+    await tx.execute(_TOUCH, channel=CHANNEL, **values)
 
 
 def facts_of(job: Job) -> JobFacts:

@@ -3,12 +3,17 @@
 from datetime import datetime
 
 from psycopg.rows import DictRow
-from sqlalchemy import text
-from sqlmodel import col, select
 
-from db.engine import Database, Tx, execute
+from db.engine import Database, Tx
 from db.tables import Payout, PayoutAttempt
 from statemachine.payout import PayoutFacts, PayoutState
+
+_INSERT = """
+INSERT INTO payout (id, job_id, session_id, reason, state, amount_msat, attempts, refund_to,
+                    failures, created_at, updated_at)
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(reason)s, %(state)s, %(amount_msat)s, 0,
+        %(refund_to)s, 0, %(now)s, %(now)s)
+"""
 
 
 async def insert(
@@ -20,28 +25,23 @@ async def insert(
     now: datetime,
 ) -> None:
     """Write a payout that a job or a session owes from now on."""
-    tx.add(
-        Payout(
-            id=facts.id,
-            job_id=job_id,
-            session_id=session_id,
-            reason=reason,
-            state=facts.state,
-            amount_msat=facts.amount_msat,
-            attempts=0,
-            refund_to=facts.refund_to,
-            failures=0,
-            created_at=now,
-            updated_at=now,
-        )
+    await tx.execute(
+        _INSERT,
+        id=facts.id,
+        job_id=job_id,
+        session_id=session_id,
+        reason=reason,
+        state=facts.state,
+        amount_msat=facts.amount_msat,
+        refund_to=facts.refund_to,
+        now=now,
     )
-    await tx.flush()
 
 
 async def lock(tx: Tx, payout_id: str) -> Payout | None:
     """Return the payout's row, locked. Whoever needs its owner's lock too takes that one first."""
-    query = select(Payout).where(col(Payout.id) == payout_id).with_for_update()
-    return (await tx.exec(query)).one_or_none()
+    row = await tx.one("SELECT * FROM payout WHERE id = %(id)s FOR UPDATE", id=payout_id)
+    return Payout.model_validate(row) if row else None
 
 
 def facts_of(payout: Payout) -> PayoutFacts:
@@ -56,6 +56,13 @@ def facts_of(payout: Payout) -> PayoutFacts:
     )
 
 
+_MOVE = """
+UPDATE payout SET state = %(state)s, attempts = %(attempts)s, refund_to = %(refund_to)s,
+       failures = %(failures)s, note = %(note)s, updated_at = %(now)s, paid_at = %(paid_at)s
+ WHERE id = %(id)s
+"""
+
+
 async def move(tx: Tx, payout: Payout, after: PayoutFacts, note: str | None, now: datetime) -> None:
     """Write the state after an event, with what to tell a person about it."""
     payout.state, payout.attempts = after.state, after.attempts
@@ -63,15 +70,68 @@ async def move(tx: Tx, payout: Payout, after: PayoutFacts, note: str | None, now
     payout.note, payout.updated_at = note, now
     if after.state is PayoutState.PAID:
         payout.paid_at = now
-    await tx.flush()
+    await tx.execute(
+        _MOVE,
+        id=payout.id,
+        state=payout.state,
+        attempts=payout.attempts,
+        refund_to=payout.refund_to,
+        failures=payout.failures,
+        note=note,
+        now=now,
+        paid_at=payout.paid_at,
+    )
+
+
+_ATTEMPT = """
+INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, expires_at,
+                            outcome, check_at, checks)
+VALUES (%(payment_hash)s, %(payout_id)s, %(number)s, %(bolt11)s, %(fee_limit_msat)s,
+        %(expires_at)s, 'live', %(check_at)s, 0)
+"""
+
+
+async def insert_attempt(tx: Tx, attempt: PayoutAttempt) -> None:
+    """Write an attempt that is live from now on. A payment_hash that was used before, or a second
+    live attempt, fails the transaction on a unique index."""
+    await tx.execute(
+        _ATTEMPT,
+        payment_hash=attempt.payment_hash,
+        payout_id=attempt.payout_id,
+        number=attempt.number,
+        bolt11=attempt.bolt11,
+        fee_limit_msat=attempt.fee_limit_msat,
+        expires_at=attempt.expires_at,
+        check_at=attempt.check_at,
+    )
 
 
 async def attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
     """Return one attempt's row."""
-    query = select(PayoutAttempt).where(
-        col(PayoutAttempt.payout_id) == payout_id, col(PayoutAttempt.number) == number
+    row = await tx.one(
+        "SELECT * FROM payout_attempt WHERE payout_id = %(id)s AND number = %(n)s",
+        id=payout_id,
+        n=number,
     )
-    return (await tx.exec(query)).one_or_none()
+    return PayoutAttempt.model_validate(row) if row else None
+
+
+_END = """
+UPDATE payout_attempt SET outcome = %(outcome)s, preimage = %(preimage)s,
+       fee_msat = %(fee_msat)s, check_at = %(check_at)s WHERE payment_hash = %(payment_hash)s
+"""
+
+
+async def write_attempt(tx: Tx, attempt: PayoutAttempt) -> None:
+    """Write what became of an attempt."""
+    await tx.execute(
+        _END,
+        payment_hash=attempt.payment_hash,
+        outcome=attempt.outcome,
+        preimage=attempt.preimage,
+        fee_msat=attempt.fee_msat,
+        check_at=attempt.check_at,
+    )
 
 
 async def of_owner(db: Database, owner_id: str) -> list[DictRow]:
@@ -109,43 +169,40 @@ async def hash_is_known(db: Database, payment_hash: str) -> str | None:
     return str(row["known"]) if row else None
 
 
-_CALL = text(
-    "UPDATE payout_attempt SET called_at = :now, called_by = :by"
-    " WHERE payout_id = :id AND number = :n AND outcome = 'live' AND called_at IS NULL"
-    " RETURNING payment_hash"
-)
+_CALL = """
+UPDATE payout_attempt SET called_at = %(now)s, called_by = %(by)s
+ WHERE payout_id = %(id)s AND number = %(n)s AND outcome = 'live' AND called_at IS NULL
+"""
 
 
 async def mark_called(tx: Tx, payout_id: str, number: int, by: str, now: datetime) -> bool:
     """Claim the one pay call of an attempt; False when somebody has claimed it already."""
-    values = {"now": now, "by": by, "id": payout_id, "n": number}
-    return (await execute(tx, _CALL, values)).one_or_none() is not None
+    return bool(await tx.execute(_CALL, now=now, by=by, id=payout_id, n=number))
 
 
-_UNCALL = text(
-    "UPDATE payout_attempt SET called_at = NULL, called_by = NULL"
-    " WHERE payout_id = :id AND number = :n AND outcome = 'live'"
-)
+_UNCALL = """
+UPDATE payout_attempt SET called_at = NULL, called_by = NULL
+ WHERE payout_id = %(id)s AND number = %(n)s AND outcome = 'live'
+"""
 
 
 async def unmark_called(tx: Tx, payout_id: str, number: int) -> None:
     """Give the pay call back: it is certain that nothing was sent."""
-    await execute(tx, _UNCALL, {"id": payout_id, "n": number})
+    await tx.execute(_UNCALL, id=payout_id, n=number)
 
 
-_DUE = text(
-    "UPDATE payout_attempt SET checks = checks + 1, check_at ="
-    " CAST(:now AS timestamptz) + least(:most_s, :least_s * power(2, least(checks, 20)))"
-    " * interval '1 second'"
-    " WHERE payment_hash IN (SELECT payment_hash FROM payout_attempt WHERE check_at IS NOT NULL"
-    " AND check_at <= :now ORDER BY check_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
-    " RETURNING payout_id, number, payment_hash, called_at, expires_at"
-)
+_DUE = """
+UPDATE payout_attempt SET checks = checks + 1, check_at = CAST(%(now)s AS timestamptz)
+       + least(%(most_s)s, %(least_s)s * power(2, least(checks, 20))) * interval '1 second'
+ WHERE payment_hash IN (SELECT payment_hash FROM payout_attempt WHERE check_at IS NOT NULL
+       AND check_at <= %(now)s ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING payout_id, number
+"""
 
 
 async def take_due(
     tx: Tx, now: datetime, least_s: int, most_s: int, limit: int
 ) -> list[tuple[str, int]]:
     """Return live attempts whose turn it is to be asked about; the next turn comes later."""
-    values = {"now": now, "least_s": least_s, "most_s": most_s, "limit": limit}
-    return [(row.payout_id, row.number) for row in (await execute(tx, _DUE, values)).all()]
+    rows = await tx.all(_DUE, now=now, least_s=least_s, most_s=most_s, limit=limit)
+    return [(row["payout_id"], row["number"]) for row in rows]

@@ -18,18 +18,17 @@ from procrastinate.jobs import Job as Task
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
-from sqlalchemy import text
 
-from db.engine import Database, Tx, driver_of, execute, is_away
+from db.engine import Database, Tx, is_away
 from statemachine.promises import KINDS, Promise
 
 log = structlog.get_logger("boltwork.worker")
 
 QUEUE = "promises"
-_WITHDRAW = text(
-    "DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs"
-    " WHERE lock = :key AND status = 'todo' FOR UPDATE SKIP LOCKED)"
-)
+_WITHDRAW = """
+DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
+ WHERE lock = %(key)s AND status = 'todo' FOR UPDATE SKIP LOCKED)
+"""
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
 Pause = Callable[[float], Awaitable[None]]
 
@@ -151,9 +150,9 @@ class Outbox:
         now goes on, for it may have read what was before; this one is then kept after it.
         """
         if anew:
-            await execute(tx, _WITHDRAW, {"key": promise.key})
+            await tx.execute(_WITHDRAW, key=promise.key)
         deferrer = self._tasks[type(promise)].configure(
-            lock=promise.key, schedule_at=at, connection=await driver_of(tx)
+            lock=promise.key, schedule_at=at, connection=tx.connection
         )
         await deferrer.defer_async(**asdict(promise))
 

@@ -5,11 +5,11 @@ One statement counts, so that of two servers which count at once neither forgets
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Index, Text, text
+from sqlalchemy import BigInteger, Column, Index, Text
 from sqlmodel import Field, SQLModel
 
 from db.columns import time_column
-from db.engine import Database, Tx, execute
+from db.engine import Database, Tx
 
 
 class RateLimit(SQLModel, table=True):
@@ -25,24 +25,24 @@ class RateLimit(SQLModel, table=True):
 
 
 # A count is no money: it need not wait for the disk, and is lost by a power failure at most.
-_COUNT = text(
-    "INSERT INTO rate_limit AS kept (key, hits, expires_at)"
-    " SELECT :key, :hits, :expires_at FROM set_config('synchronous_commit', 'off', true)"
-    " ON CONFLICT (key) DO UPDATE SET"
-    " hits = CASE WHEN kept.expires_at <= :now THEN excluded.hits"
-    " ELSE kept.hits + excluded.hits END,"
-    " expires_at = CASE WHEN kept.expires_at <= :now THEN excluded.expires_at"
-    " ELSE kept.expires_at END"
-    " RETURNING kept.hits"
-)
-_PURGE = text("DELETE FROM rate_limit WHERE expires_at <= :now")
+_COUNT = """
+INSERT INTO rate_limit AS kept (key, hits, expires_at)
+SELECT %(key)s, %(hits)s, CAST(%(expires_at)s AS timestamptz)
+  FROM set_config('synchronous_commit', 'off', true)
+ON CONFLICT (key) DO UPDATE SET
+   hits = CASE WHEN kept.expires_at <= %(now)s THEN excluded.hits
+          ELSE kept.hits + excluded.hits END,
+   expires_at = CASE WHEN kept.expires_at <= %(now)s THEN excluded.expires_at
+          ELSE kept.expires_at END
+RETURNING kept.hits
+"""
 
 
 async def count(tx: Tx, key: str, hits: int, expires_at: datetime, now: datetime) -> int:
     """Count in the window that is open, else in a new one; return what it then holds."""
-    values = {"key": key, "hits": hits, "expires_at": expires_at, "now": now}
-    counted: int = (await execute(tx, _COUNT, values)).scalar_one()
-    return counted
+    row = await tx.one(_COUNT, key=key, hits=hits, expires_at=expires_at, now=now)
+    assert row is not None, "whatever was there before, a row is counted in"
+    return int(row["hits"])
 
 
 async def window(db: Database, key: str, now: datetime) -> tuple[int, datetime] | None:
@@ -57,4 +57,4 @@ async def window(db: Database, key: str, now: datetime) -> tuple[int, datetime] 
 
 async def purge(tx: Tx, now: datetime) -> None:
     """Forget windows that are closed."""
-    await execute(tx, _PURGE, {"now": now})
+    await tx.execute("DELETE FROM rate_limit WHERE expires_at <= %(now)s", now=now)

@@ -4,57 +4,77 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from psycopg.rows import DictRow
-from sqlalchemy import text
-from sqlmodel import col, select
 
-from db.engine import Database, Tx, execute
-from db.tables import Revocation, Session
+from db.engine import Database, Tx
+from db.tables import Session
 from statemachine.entries import of_session
 from statemachine.session import SessionFacts
 
 CHANNEL = "boltwork_job"  # a session's id is told where a job's is: whoever waits, waits for an id
-_NOTIFY = text("SELECT pg_notify(:channel, :session_id)")
-_BALANCE = text("SELECT balance FROM account WHERE name = :name AND asset = 'msat'")
+
+_INSERT = """
+INSERT INTO session (id, state, version, minimum_msat, reserved_msat, topups, rests, refund_to,
+                     nonce, created_at, updated_at, expires_at)
+VALUES (%(id)s, %(state)s, 1, %(minimum_msat)s, 0, 0, 0, %(refund_to)s, %(nonce)s, %(now)s,
+        %(now)s, %(until)s)
+RETURNING *
+"""
 
 
 async def insert(
     tx: Tx, facts: SessionFacts, refund_to: str | None, nonce: str, until: datetime, now: datetime
 ) -> Session:
     """Write a new session; `until`: it is forgotten when its deposit has not come by then."""
-    row = Session(
+    row = await tx.one(
+        _INSERT,
         id=facts.id,
         state=facts.state,
-        version=1,
         minimum_msat=facts.minimum_msat,
         refund_to=refund_to,
         nonce=nonce,
-        created_at=now,
-        updated_at=now,
-        expires_at=until,
+        now=now,
+        until=until,
     )
-    tx.add(row)
-    await tx.flush()
-    return row
+    return Session.model_validate(row)
 
 
 async def lock(tx: Tx, session_id: str) -> Session | None:
     """Return the session's row, locked until the transaction ends; None when there is none."""
-    query = select(Session).where(col(Session.id) == session_id).with_for_update()
-    return (await tx.exec(query)).one_or_none()
+    row = await tx.one("SELECT * FROM session WHERE id = %(id)s FOR UPDATE", id=session_id)
+    return Session.model_validate(row) if row else None
 
 
 async def facts_of(tx: Tx, row: Session) -> SessionFacts:
     """Return the law's view of a locked row, with its balance in the books."""
-    kept = (await execute(tx, _BALANCE, {"name": of_session(row.id).name})).scalar_one_or_none()
+    # Never read with the lock: who has waited for one would see the balance from before.
+    kept = await tx.one(
+        "SELECT balance FROM account WHERE name = %(name)s AND asset = 'msat'",
+        name=of_session(row.id).name,
+    )
     return SessionFacts(
         id=row.id,
         state=row.state,
-        balance_msat=kept or 0,
+        balance_msat=kept["balance"] if kept else 0,
         minimum_msat=row.minimum_msat,
         reserved_msat=row.reserved_msat,
         topups=row.topups,
         rests=row.rests,
     )
+
+
+# One statement writes a change and tells whoever waits for one.
+_MOVE = """
+WITH changed AS (
+  UPDATE session SET state = %(state)s, reserved_msat = %(reserved_msat)s, topups = %(topups)s,
+         rests = %(rests)s, expires_at = %(expires_at)s, version = version + 1,
+         updated_at = %(now)s WHERE id = %(id)s)
+SELECT pg_notify(%(channel)s, %(id)s)
+"""
+_TOUCH = """
+WITH changed AS (
+  UPDATE session SET version = version + 1, updated_at = %(now)s WHERE id = %(id)s)
+SELECT pg_notify(%(channel)s, %(id)s)
+"""
 
 
 async def move(
@@ -63,15 +83,22 @@ async def move(
     """Write the facts after an event, and tell whoever waits."""
     row.state, row.reserved_msat = after.state, after.reserved_msat
     row.topups, row.rests, row.expires_at = after.topups, after.rests, expires_at
-    await touch(tx, row, now)
+    await tx.execute(
+        _MOVE,
+        id=row.id,
+        state=row.state,
+        reserved_msat=row.reserved_msat,
+        topups=row.topups,
+        rests=row.rests,
+        expires_at=expires_at,
+        now=now,
+        channel=CHANNEL,
+    )
 
 
 async def touch(tx: Tx, row: Session, now: datetime) -> None:
     """Count a visible change that leaves the state as it is."""
-    row.version += 1
-    row.updated_at = now
-    await tx.flush()
-    await execute(tx, _NOTIFY, {"channel": CHANNEL, "session_id": row.id})
+    await tx.execute(_TOUCH, id=row.id, now=now, channel=CHANNEL)
 
 
 async def get(db: Database, session_id: str, links: Sequence[str] = ()) -> DictRow | None:
@@ -128,41 +155,41 @@ async def idle(db: Database, now: datetime, limit: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
-_TOPUP = text(
-    "SELECT id FROM invoice WHERE session_id = :id AND purpose = 'topup'"
-    " AND state IN ('wanted', 'open')"
-)
+_TOPUP = """
+SELECT id FROM invoice WHERE session_id = %(id)s AND purpose = 'topup'
+   AND state IN ('wanted', 'open')
+"""
 
 
 async def pending_topup(tx: Tx, session_id: str) -> str | None:
     """Return the name of the top-up that is not paid yet, if there is one."""
-    found: str | None = (await execute(tx, _TOPUP, {"id": session_id})).scalar_one_or_none()
-    return found
+    row = await tx.one(_TOPUP, id=session_id)
+    return str(row["id"]) if row else None
 
 
-_LEFT = text(
-    "SELECT min(asked.limit_msat - coalesce(a.used_msat, 0)) FROM"
-    " unnest(CAST(:links AS text[]), CAST(:limits AS bigint[])) AS asked(link, limit_msat)"
-    " LEFT JOIN allowance a ON a.link = asked.link"
-)
-_SPEND = text(
-    "INSERT INTO allowance (link, session_id, limit_msat, used_msat)"
-    " SELECT link, :session_id, limit_msat, :amount FROM"
-    " unnest(CAST(:links AS text[]), CAST(:limits AS bigint[])) AS asked(link, limit_msat)"
-    " ON CONFLICT (link) DO UPDATE SET used_msat = allowance.used_msat + :amount"
-)
-_UNSPEND = text(
-    "UPDATE allowance SET used_msat = used_msat - :amount WHERE link = ANY(CAST(:links AS text[]))"
-)
+_LEFT = """
+SELECT min(asked.limit_msat - coalesce(a.used_msat, 0)) AS left_msat
+  FROM unnest(CAST(%(links)s AS text[]), CAST(%(limits)s AS bigint[])) AS asked(link, limit_msat)
+  LEFT JOIN allowance a ON a.link = asked.link
+"""
+_SPEND = """
+INSERT INTO allowance (link, session_id, limit_msat, used_msat)
+SELECT link, %(session_id)s, limit_msat, %(amount)s
+  FROM unnest(CAST(%(links)s AS text[]), CAST(%(limits)s AS bigint[])) AS asked(link, limit_msat)
+ON CONFLICT (link) DO UPDATE SET used_msat = allowance.used_msat + excluded.used_msat
+"""
+_UNSPEND = """
+UPDATE allowance SET used_msat = used_msat - %(amount)s WHERE link = ANY(CAST(%(links)s AS text[]))
+"""
 
 
 async def least_left(tx: Tx, budgets: Sequence[tuple[str, int]]) -> int | None:
     """Return what the narrowest of these budgets (link, limit) has left; None without any."""
     if not budgets:
         return None
-    values = {"links": [link for link, _ in budgets], "limits": [most for _, most in budgets]}
-    left: int | None = (await execute(tx, _LEFT, values)).scalar_one()
-    return left
+    links, limits = [link for link, _ in budgets], [most for _, most in budgets]
+    row = await tx.one(_LEFT, links=links, limits=limits)
+    return None if row is None else int(row["left_msat"])
 
 
 async def spend(
@@ -170,25 +197,29 @@ async def spend(
 ) -> None:
     """Set an amount aside on each of these budgets. Beyond a limit the transaction fails."""
     if budgets:
-        values = {
-            "session_id": session_id,
-            "links": [link for link, _ in budgets],
-            "limits": [most for _, most in budgets],
-            "amount": amount_msat,
-        }
-        await execute(tx, _SPEND, values)
+        await tx.execute(
+            _SPEND,
+            session_id=session_id,
+            links=[link for link, _ in budgets],
+            limits=[most for _, most in budgets],
+            amount=amount_msat,
+        )
 
 
 async def unspend(tx: Tx, links: Sequence[str], amount_msat: int) -> None:
     """Give back to each of these budgets what a request did not need."""
-    await execute(tx, _UNSPEND, {"links": list(links), "amount": amount_msat})
+    await tx.execute(_UNSPEND, links=list(links), amount=amount_msat)
+
+
+_REVOKE = """
+INSERT INTO revocation (session_id, link, at) VALUES (%(session_id)s, %(link)s, %(now)s)
+ON CONFLICT (session_id, link) DO NOTHING
+"""
 
 
 async def revoke(tx: Tx, session_id: str, link: str, now: datetime) -> None:
     """Take a credential, and all its children, no more."""
-    if await tx.get(Revocation, (session_id, link)) is None:
-        tx.add(Revocation(session_id=session_id, link=link, at=now))
-        await tx.flush()
+    await tx.execute(_REVOKE, session_id=session_id, link=link, now=now)
 
 
 async def renew(tx: Tx, row: Session, nonce: str, now: datetime) -> None:
@@ -197,22 +228,27 @@ async def renew(tx: Tx, row: Session, nonce: str, now: datetime) -> None:
     It counts as used: its holder is given it, and those who hold an old one know the session's id.
     """
     row.nonce, row.credential_used_at = nonce, now
+    await tx.execute(
+        "UPDATE session SET nonce = %(nonce)s, credential_used_at = %(now)s WHERE id = %(id)s",
+        id=row.id,
+        nonce=nonce,
+        now=now,
+    )
     await touch(tx, row, now)
 
 
 async def direct(tx: Tx, session_id: str, refund_to: str) -> None:
     """Name where all that the session will owe goes by itself."""
-    row = await lock(tx, session_id)
-    if row is not None:
-        row.refund_to = refund_to
-        await tx.flush()
+    await tx.execute(
+        "UPDATE session SET refund_to = %(to)s WHERE id = %(id)s", id=session_id, to=refund_to
+    )
 
 
-_USED = text(
-    "UPDATE session SET credential_used_at = :now WHERE id = :id AND credential_used_at IS NULL"
-)
+_USED = """
+UPDATE session SET credential_used_at = %(now)s WHERE id = %(id)s AND credential_used_at IS NULL
+"""
 
 
 async def mark_used(tx: Tx, session_id: str, now: datetime) -> None:
     """Write down that somebody holds the credential: it is shown to nobody else from now on."""
-    await execute(tx, _USED, {"id": session_id, "now": now})
+    await tx.execute(_USED, id=session_id, now=now)

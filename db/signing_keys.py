@@ -7,7 +7,7 @@ retired key the private half is gone: it signs no more.
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from db.engine import Database, Tx, driver_of
+from db.engine import Database, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +44,25 @@ async def offer(tx: Tx, key: Key, now: datetime) -> None:
 
     The other waits here for its commit, and finds it afterwards.
     """
-    # Through the driver: an error of SQLAlchemy's would quote its parameters, and so the key.
-    connection = await driver_of(tx)
-    await connection.execute(
+    await tx.execute(
         "INSERT INTO signing_key (kid, algorithm, public_key, private_key, created_at)"
-        " VALUES (%s, %s, %s, %s, %s)"
+        " VALUES (%(kid)s, %(algorithm)s, %(public)s, %(private)s, %(now)s)"
         " ON CONFLICT (algorithm) WHERE retired_at IS NULL DO NOTHING",
-        (key.kid, key.algorithm, key.public_key, key.private_key, now),
+        kid=key.kid,
+        algorithm=key.algorithm,
+        public=key.public_key,
+        private=key.private_key,
+        now=now,
     )
 
 
 async def retire(tx: Tx, algorithm: str, now: datetime) -> None:
     """Let the active key sign no more; another can be offered then."""
-    connection = await driver_of(tx)
-    await connection.execute(
-        "UPDATE signing_key SET retired_at = %s, private_key = ''"
-        " WHERE algorithm = %s AND retired_at IS NULL",
-        (now, algorithm),
+    await tx.execute(
+        "UPDATE signing_key SET retired_at = %(now)s, private_key = ''"
+        " WHERE algorithm = %(algorithm)s AND retired_at IS NULL",
+        now=now,
+        algorithm=algorithm,
     )
 
 

@@ -2,15 +2,14 @@
 has Postgres explain each statement before it is run.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow
-from sqlalchemy import event
 
-from db.engine import Database
+from db.engine import Columns, Database, Tx
 
 ROWS = 20_000
 OPEN_ROWS = 5
@@ -124,12 +123,37 @@ def _scanned(node: dict[str, Any]) -> Iterator[str]:
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
 
 
+class ExplainedTx(Tx):
+    """A transaction that keeps the plan of each statement, made and undone before it is run."""
+
+    def __init__(self, tx: Tx, plans: list[Plan]) -> None:
+        super().__init__(tx.connection, Columns())
+        self._plans = plans
+
+    async def execute(self, query: str, **values: Any) -> int:
+        """See Tx."""
+        await self._explain(query, values)
+        return await super().execute(query, **values)
+
+    async def all(self, query: str, **values: Any) -> list[DictRow]:
+        """See Tx."""
+        await self._explain(query, values)
+        return await super().all(query, **values)
+
+    async def _explain(self, query: str, values: dict[str, Any]) -> None:
+        await super().execute("SAVEPOINT explained")
+        [told] = await super().all(EXPLAIN + query, **values)
+        self._plans.append(Plan(query, told["QUERY PLAN"]))
+        await super().execute("ROLLBACK TO explained")
+
+
 class ExplainingDatabase(Database):
     """Keeps the plan of each statement that it is given."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.plans: list[Plan] = []
+        self._watching = False
 
     async def read_all(self, query: str, **values: Any) -> list[DictRow]:
         """Explain one SELECT, and return its rows."""
@@ -145,17 +169,14 @@ class ExplainingDatabase(Database):
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Explain, too, each statement of a transaction, just before it is run."""
-        engine = self._engine.sync_engine
-
-        def explain(connection: Any, _: Any, statement: str, values: Any, *rest: Any) -> None:
-            cursor = connection.connection.cursor()
-            cursor.execute("SAVEPOINT explained")
-            cursor.execute(EXPLAIN + statement, values)
-            self.plans.append(Plan(statement, cursor.fetchone()[0]))
-            cursor.execute("ROLLBACK TO explained")
-
-        event.listen(engine, "before_cursor_execute", explain)
+        self._watching = True
         try:
             yield
         finally:
-            event.remove(engine, "before_cursor_execute", explain)
+            self._watching = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """Open a transaction whose statements are explained while somebody watches."""
+        async with super().transaction() as tx:
+            yield ExplainedTx(tx, self.plans) if self._watching else tx

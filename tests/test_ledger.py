@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.exc import DBAPIError
 
 from db import ledger
-from db.engine import Database
+from db.engine import Database, Unwritten
 from statemachine import entries
 from statemachine.entries import Account, Entry, Kind, Posting
 
@@ -33,7 +32,7 @@ async def test_an_entry_posted_twice_is_a_replay(db: Database) -> None:
 async def test_a_liability_never_falls_below_zero(db: Database) -> None:
     """Earning more than was paid fails the whole transaction."""
     await post(db, entries.invoice_settled("h", (entries.of_job("j"), 5_000)))
-    with pytest.raises(DBAPIError, match="no_negative_liability"):
+    with pytest.raises(Unwritten, match="no_negative_liability"):
         await post(db, entries.eval_earned("j", 5_001))
     assert await ledger.balance(db, "job:j") == 5_000
     assert await ledger.balance(db, "revenue:eval") == 0

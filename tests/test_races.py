@@ -7,9 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import text
 
-from db.engine import IDLE_S, Database, DatabaseAway, Tx, execute
+from db.engine import IDLE_S, Database, DatabaseAway, Tx
 from tests import races
 from tests.crash_run import Databases
 from tests.races import CLAIMS, CLEAR, RACES, STANDS, Pair, pair_on
@@ -52,12 +51,12 @@ async def test_a_transaction_in_which_nothing_is_done_is_ended(db: Database) -> 
     """Who stands still with rows locked lets go of them, and learns that nothing was written."""
 
     async def ask(tx: Tx) -> str:
-        return str((await execute(tx, text(f"SHOW {_SETTING}"), {})).scalar_one())
+        return str((await tx.all(f"SHOW {_SETTING}"))[0][_SETTING])
 
     async def stand_still(tx: Tx) -> None:
-        await execute(tx, text(f"SET LOCAL {_SETTING} = '50ms'"), {})
+        await tx.execute(f"SET LOCAL {_SETTING} = '50ms'")
         await asyncio.sleep(0.3)
-        await execute(tx, text("SELECT 1"), {})
+        await tx.execute("SELECT 1")
 
     assert await db.run("ask", ask) == f"{IDLE_S}s"
     with pytest.raises(DatabaseAway):

@@ -63,9 +63,16 @@ class Jobs(Sessions):
         told = await self._reserve(tx, session_id, spending, decision.facts.prepaid_msat, now)
         if not isinstance(told, Applied):
             return told
-        row = await jobs.insert(tx, decision.facts, request, None, "created", now)
-        row.credential = list(spending.links)
-        row.budgets = [link for link, _ in spending.budgets] or None
+        row = await jobs.insert(
+            tx,
+            decision.facts,
+            request,
+            None,
+            "created",
+            now,
+            credential=spending.links,
+            budgets=[link for link, _ in spending.budgets],
+        )
         await self._perform(tx, owner_of(row), decision, now)
         return told
 

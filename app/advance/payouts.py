@@ -32,7 +32,8 @@ class Payouts(Writing):
             decision = law.decide(payouts.facts_of(payout), law.Sent())
         except IllegalTransition:
             return Replayed()
-        tx.add(
+        await payouts.insert_attempt(
+            tx,
             PayoutAttempt(
                 payment_hash=to.payment_hash,
                 payout_id=payout_id,
@@ -42,7 +43,7 @@ class Payouts(Writing):
                 expires_at=to.expires_at,
                 outcome="live",
                 check_at=now + timedelta(seconds=self._terms.payout_check_s),
-            )
+            ),
         )
         await payouts.move(tx, payout, decision.facts, "The payment is on its way.", now)
         await self._perform(tx, owner_of(row), decision, now)
@@ -59,7 +60,7 @@ class Payouts(Writing):
             return Replayed()
         attempt.outcome, attempt.preimage = "settled", settled.preimage
         attempt.fee_msat = settled.fee_msat
-        await tx.flush()
+        await payouts.write_attempt(tx, attempt)
         return Applied()
 
     async def return_payout(
@@ -71,7 +72,7 @@ class Payouts(Writing):
         if attempt is None:
             return Replayed()
         attempt.outcome = "returned"
-        await tx.flush()
+        await payouts.write_attempt(tx, attempt)
         return Applied()
 
     async def refuse_payout(

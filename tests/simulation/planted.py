@@ -4,12 +4,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
 
 from app.advance import Outcome, Shell, Short, Spending
 from app.advance.writing import Owner
 from app.promises import Keeper
-from db.engine import Tx, execute
+from db.engine import Tx
 from db.tables import Session
 from payments import rail
 from statemachine import entries
@@ -77,7 +76,7 @@ class HastyKeeper(Keeper):
         await super()._conclude(payout_id, number, outcome, believe_failed)
 
 
-_COMPLETE = text("UPDATE job SET state = 'complete', result = :said WHERE id = :id")
+_COMPLETE = "UPDATE job SET state = 'complete', result = %(said)s WHERE id = %(id)s"
 
 
 class HandyKeeper(Keeper):
@@ -88,7 +87,7 @@ class HandyKeeper(Keeper):
             await super()._tell(job_id, event)
             return
         values = {"id": job_id, "said": event.text}
-        await self._parts.db.run("finished", lambda tx: execute(tx, _COMPLETE, values))
+        await self._parts.db.run("finished", lambda tx: tx.execute(_COMPLETE, **values))
 
 
 PLANTED = {
