@@ -38,12 +38,6 @@ async def insert(
     )
 
 
-async def session_of(tx: Tx, hold_id: str) -> str | None:
-    """Return whose balance a hold is of; it never changes, so no lock is needed."""
-    row = await tx.one("SELECT session_id FROM hold WHERE id = %(id)s", id=hold_id)
-    return row["session_id"] if row else None
-
-
 async def lock(tx: Tx, hold_id: str) -> Hold | None:
     """Return the hold's row, locked. Whoever needs its session's lock too takes that one first."""
     row = await tx.one("SELECT * FROM hold WHERE id = %(id)s FOR UPDATE", id=hold_id)

@@ -10,65 +10,37 @@ from datetime import datetime
 from db.engine import Database, Row, Tx
 from statemachine.entries import Entry
 
-# What was posted before, by its key, brings no legs: neither postings nor accounts.
 _POST = """
-WITH fresh AS (INSERT INTO entry (key, asset, at) SELECT key, %(asset)s, %(at)s
-       FROM unnest(CAST(%(keys)s AS text[])) WITH ORDINALITY AS new(key, place) ORDER BY place
-       ON CONFLICT (key) DO NOTHING RETURNING id, key),
-     legs AS (SELECT id, account, kind, amount FROM fresh JOIN unnest(CAST(%(of)s AS text[]),
-       CAST(%(accounts)s AS text[]), CAST(%(kinds)s AS text[]), CAST(%(amounts)s AS bigint[]))
-       AS leg(key, account, kind, amount) USING (key)),
-     posted AS (INSERT INTO posting (entry_id, account, amount)
-       SELECT id, account, amount FROM legs),
-     opened AS (INSERT INTO account (name, asset, kind, balance)
-       SELECT DISTINCT account, %(asset)s, kind, 0 FROM legs ORDER BY account
-       ON CONFLICT DO NOTHING)
-SELECT key FROM fresh
-"""
-# Rows are locked in the order of their names, so that two entries never wait for each other.
-_BALANCES = """
-WITH legs AS (SELECT * FROM unnest(CAST(%(names)s AS text[]), CAST(%(deltas)s AS bigint[]))
-       AS leg(name, delta)),
-     locked AS (SELECT account.name FROM account JOIN legs USING (name)
-       WHERE asset = %(asset)s ORDER BY account.name FOR UPDATE)
-UPDATE account SET balance = balance + legs.delta FROM legs, locked
- WHERE account.name = legs.name AND locked.name = legs.name AND account.asset = %(asset)s
+SELECT post_entries(%(asset)s, %(at)s, %(keys)s, %(of)s, %(accounts)s, %(kinds)s, %(amounts)s)
 """
 
 
 async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
-    """Post entries of one asset: rows, postings and kept balances, in two statements.
+    """Post entries of one asset: rows, postings and kept balances, in one statement.
 
     A liability that would fall below zero, or an entry that is not balanced, fails the whole
-    transaction.
+    transaction. The function is in db/migrations.
     """
-    if not entries:
-        return
     by_key: dict[str, Entry] = {}
     for entry in entries:
         by_key.setdefault(entry.key, entry)
-    asset = entries[0].asset.value
-    legs = [(entry.key, posting) for entry in by_key.values() for posting in entry.postings]
-    posted = await tx.all(
+    legs = [
+        (place, posting)
+        for place, entry in enumerate(by_key.values(), start=1)
+        for posting in entry.postings
+    ]
+    if not legs:
+        return
+    await tx.execute(
         _POST,
-        keys=list(by_key),
-        asset=asset,
+        asset=entries[0].asset,
         at=now,
-        of=[key for key, _ in legs],
+        keys=list(by_key),
+        of=[place for place, _ in legs],
         accounts=[posting.account.name for _, posting in legs],
         kinds=[posting.account.kind.value for _, posting in legs],
         amounts=[posting.amount for _, posting in legs],
     )
-    fresh = {row["key"] for row in posted}
-    deltas: dict[str, int] = {}
-    for key, posting in legs:
-        if key in fresh:
-            name, kind = posting.account.name, posting.account.kind
-            deltas[name] = deltas.get(name, 0) + kind.sign * posting.amount
-    if deltas:
-        names = sorted(deltas)
-        changes = [deltas[name] for name in names]
-        await tx.execute(_BALANCES, names=names, deltas=changes, asset=asset)
 
 
 @dataclass(frozen=True, slots=True)

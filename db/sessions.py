@@ -44,6 +44,17 @@ async def lock(tx: Tx, session_id: str) -> Session | None:
     return Session.model_validate(row) if row else None
 
 
+_PAYER = """
+SELECT * FROM session WHERE id = (SELECT session_id FROM hold WHERE id = %(hold_id)s) FOR UPDATE
+"""
+
+
+async def lock_payer(tx: Tx, hold_id: str) -> Session | None:
+    """Return, locked, the session that a hold is of, which never changes; None: the house pays."""
+    row = await tx.one(_PAYER, hold_id=hold_id)
+    return Session.model_validate(row) if row else None
+
+
 async def facts_of(tx: Tx, row: Session) -> SessionFacts:
     """Return the law's view of a locked row, with its balance in the books."""
     # Never read with the lock: who has waited for one would see the balance from before.
@@ -62,14 +73,12 @@ async def facts_of(tx: Tx, row: Session) -> SessionFacts:
     )
 
 
-# One statement writes a change and tells whoever waits for one.
 _MOVE = """
-WITH changed AS (
-  UPDATE session SET state = %(state)s, reserved_msat = %(reserved_msat)s, topups = %(topups)s,
-         rests = %(rests)s, expires_at = %(expires_at)s, version = version + 1,
-         updated_at = %(now)s WHERE id = %(id)s)
-SELECT pg_notify(%(channel)s, %(id)s)
+UPDATE session SET state = %(state)s, reserved_msat = %(reserved_msat)s, topups = %(topups)s,
+       rests = %(rests)s, expires_at = %(expires_at)s, version = version + 1, updated_at = %(now)s
+ WHERE id = %(id)s
 """
+_TELL = "SELECT pg_notify(%(channel)s, %(id)s)"
 _TOUCH = """
 WITH changed AS (
   UPDATE session SET version = version + 1, updated_at = %(now)s WHERE id = %(id)s)
@@ -80,7 +89,12 @@ SELECT pg_notify(%(channel)s, %(id)s)
 async def move(
     tx: Tx, row: Session, after: SessionFacts, expires_at: datetime, now: datetime
 ) -> None:
-    """Write the facts after an event, and tell whoever waits."""
+    """Write the facts after an event, and tell whoever waits for another state.
+
+    What only changes the balance is told to nobody: Postgres commits what it has to tell of one
+    after the other, and these are many.
+    """
+    is_another = row.state != after.state
     row.state, row.reserved_msat = after.state, after.reserved_msat
     row.topups, row.rests, row.expires_at = after.topups, after.rests, expires_at
     await tx.execute(
@@ -92,8 +106,9 @@ async def move(
         rests=row.rests,
         expires_at=expires_at,
         now=now,
-        channel=CHANNEL,
     )
+    if is_another:
+        await tx.execute(_TELL, channel=CHANNEL, id=row.id)
 
 
 async def touch(tx: Tx, row: Session, now: datetime) -> None:

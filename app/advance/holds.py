@@ -49,8 +49,7 @@ class Holds(Sessions):
 
     async def end_hold(self, tx: Tx, hold_id: str, event: law.Event, now: datetime) -> Outcome:
         """Tell a hold that its call is over, or that nobody is left to say."""
-        session_id = await holds.session_of(tx, hold_id)
-        session = await sessions.lock(tx, session_id) if session_id else None
+        session = await sessions.lock_payer(tx, hold_id)
         row = await holds.lock(tx, hold_id)
         if row is None:
             return Missing()

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-
 from app.advance import Outcome, Shell, Short, Spending
 from app.advance.writing import Owner
 from app.promises import Keeper
