@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.errors import Refusal, unavailable
 from app.house import House
 from app.logs import about
-from app.orders import Name, claimed_id
+from app.orders import Name, claimed_id, known_id
 from db import invoices
 from db.engine import Row, Tx
 from pricing.money import MSAT_PER_SAT, Msat
@@ -28,20 +28,8 @@ async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
     Raises Refusal: 409 when it would cost more than the caller's limit or the name was used for
     another body, 503 when no invoice can be made.
     """
-    eval_msat, quote = await house.firm_price(asked.request)
-    price_msat = eval_msat + quote.total_msat
-    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
-
-    async def begin(tx: Tx) -> str:
-        claimed = await claimed_id(tx, name, job_id, now)
-        if claimed == job_id:
-            _check_limit(asked, price_msat)
-            await parts.shell.begin_asked(
-                tx, job_id, asked.request, eval_msat, quote, asked.refund_to, now
-            )
-        return claimed
-
-    job_id = await parts.db.run("begin_asked", begin)
+    parts = house.parts
+    job_id = await known_id(house, name) or await _begun(house, asked, name)
     about(job=job_id)
     trouble = await house.keeper.create_invoice(law.ask_invoice_id(job_id))
     row = await invoices.get(parts.db, law.ask_invoice_id(job_id))
@@ -58,6 +46,23 @@ async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
         " Nothing was charged.",
         trouble.retry_after_s if trouble else 5,
     )
+
+
+async def _begun(house: House, asked: Ask, name: Name | None) -> str:
+    eval_msat, quote = await house.firm_price(asked.request)
+    price_msat = eval_msat + quote.total_msat
+    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+
+    async def begin(tx: Tx) -> str:
+        claimed = await claimed_id(tx, name, job_id, now)
+        if claimed == job_id:
+            _check_limit(asked, price_msat)
+            await parts.shell.begin_asked(
+                tx, job_id, asked.request, eval_msat, quote, asked.refund_to, now
+            )
+        return claimed
+
+    return await parts.db.run("begin_asked", begin)
 
 
 def _check_open(invoice: Row) -> None:

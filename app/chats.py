@@ -7,6 +7,7 @@ Whoever leaves in the middle pays for what was used until then; a model that bre
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -155,19 +156,15 @@ class Exchange:
             held.charge(cost_msat)
             log.info("exchanged", model=self.model, end=end, sats=msat_to_sats(cost_msat))
             usage = _usage(self.model, used, cost_msat, end)
-            await self.house.finish(self._store(message_id, usage))
+            held.beside = partial(self._store, message_id, usage)
 
-    async def _store(self, message_id: int, usage: dict[str, Any]) -> None:
+    async def _store(self, message_id: int, usage: dict[str, Any], tx: Tx) -> None:
         """Keep what was said."""
         stored: int | None = None
         if self._said:
-            parts, text = self.house.parts, "".join(self._said)
-            now = parts.clock()
-            stored = await parts.db.run(
-                "store_answer",
-                lambda tx: conversations.answer(
-                    tx, self.conversation_id, message_id, text, usage, now
-                ),
+            now, text = self.house.parts.clock(), "".join(self._said)
+            stored = await conversations.answer(
+                tx, self.conversation_id, message_id, text, usage, now
             )
         self._last = done_event(stored, usage)
 

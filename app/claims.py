@@ -44,7 +44,7 @@ def _directed(sent: Directed) -> Response:
     message = (
         f"Not sent yet: {sent.note}"
         if sent.note
-        else f"{sats} sats go there. The outcome will show as refundState of the job."
+        else f"{sats} sats go there. The outcome will show as refundState."
     )
     return json_response({**body, "message": message}, 202, {"Retry-After": "5"})
 
@@ -56,8 +56,8 @@ def _claimed(paid: Claimed) -> Response:
         return json_response({"ok": True, **body, "message": f"{sats} sats were sent."})
     if paid.state is PayoutState.IN_FLIGHT:
         message = (
-            f"{sats} sats are on their way. The outcome will show as refundState of the job;"
-            " they are not sent a second time."
+            f"{sats} sats are on their way. The outcome will show as refundState; they are not"
+            " sent a second time."
         )
         return json_response({"ok": False, **body, "message": message}, 202, {"Retry-After": "5"})
     raise Refusal(

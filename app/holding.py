@@ -5,7 +5,7 @@ When this process dies in between, the sweep lets go of the hold and nothing is 
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +27,7 @@ class Held:
     id: str
     ceiling_msat: Msat
     cost_msat: int = 0  # nothing is charged unless it is said
+    beside: Callable[[Tx], Awaitable[None]] | None = None  # written when it ends, or neither is
 
     def charge(self, cost_msat: int) -> None:
         """Say what the call has cost so far; more than the ceiling is never charged."""
@@ -89,11 +90,14 @@ async def _ending(house: House, held: Held) -> AsyncIterator[None]:
         yield
     finally:
         event: law.Event = law.Used(held.cost_msat) if held.cost_msat else law.LetGo()
+
+        async def end(tx: Tx) -> None:
+            await parts.shell.end_hold(tx, held.id, event, parts.clock())
+            if held.beside is not None:
+                await held.beside(tx)
+
         # The caller may be gone, and its coroutine cancelled: the hold is ended all the same.
-        ending = parts.db.run(
-            "end_hold", lambda tx: parts.shell.end_hold(tx, held.id, event, parts.clock())
-        )
-        await house.finish(ending)
+        await house.finish(parts.db.run("end_hold", end))
 
 
 def check_most(grant: Grant, ceiling_msat: int) -> None:

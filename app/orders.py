@@ -36,6 +36,25 @@ class Name:
 CLASHED = "This Idempotency-Key was used for another request. Use a new one."
 
 
+async def known_id(house: House, name: Name | None) -> str | None:
+    """Return the id of what this name was given to before; None when it is new, or there is none.
+
+    A replay is told what it was told before: it needs no price, and is refused nothing.
+
+    Raises Refusal (409) when it was used for another body.
+    """
+    if name is None:
+        return None
+    db = house.parts.db
+    match await idempotency.find(db, name.caller, name.key, name.body_sha256):
+        case idempotency.Replayed(before):
+            return before
+        case idempotency.Clashed():
+            raise Refusal(409, CLASHED)
+        case None:
+            return None
+
+
 async def claimed_id(tx: Tx, name: Name | None, made: str, now: datetime) -> str:
     """Return the id of what this name was given to: `made`, unless it was used before.
 
@@ -58,6 +77,16 @@ async def place(house: House, order: Order, name: Name | None) -> Row:
 
     Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be made.
     """
+    job_id = await known_id(house, name) or await _begun(house, order, name)
+    about(job=job_id)
+    await _make_invoice(house, job_id, named=name is not None)
+    row = await invoices.get(house.parts.db, law.eval_invoice_id(job_id))
+    if row is None or row["bolt11"] is None:
+        raise unavailable("The invoice could not be made. Nothing was charged.", 5)
+    return row
+
+
+async def _begun(house: House, order: Order, name: Name | None) -> str:
     fee_msat = await house.eval_fee_msat(order.request)
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
 
@@ -69,13 +98,7 @@ async def place(house: House, order: Order, name: Name | None) -> Row:
             )
         return claimed
 
-    job_id = await parts.db.run("begin_job", begin)
-    about(job=job_id)
-    await _make_invoice(house, job_id, named=name is not None)
-    row = await invoices.get(parts.db, law.eval_invoice_id(job_id))
-    if row is None or row["bolt11"] is None:
-        raise unavailable("The invoice could not be made. Nothing was charged.", 5)
-    return row
+    return await parts.db.run("begin_job", begin)
 
 
 async def _make_invoice(house: House, job_id: str, named: bool) -> None:

@@ -11,7 +11,7 @@ from app.errors import Refusal, unavailable
 from app.holding import check_most, not_active, refused, spending_of
 from app.house import House
 from app.logs import about
-from app.orders import Name, claimed_id
+from app.orders import Name, claimed_id, known_id
 from db import invoices, sessions
 from db.engine import Duplicate, Row, Tx
 from payments.session_macaroon import Verified
@@ -131,6 +131,9 @@ async def submit(house: House, holder: Verified, request: Request, name: Name | 
     credential allows for one request, 409 when it may cost more than its own limit or the session
     is not ready, 410 when it is over.
     """
+    before = await known_id(house, name)
+    if before is not None:
+        return before
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
     about(job=job_id)
     eval_msat, quote = await house.firm_price(request.text)

@@ -120,7 +120,7 @@ async def _redirect(house: House, payout_id: str, destination: Destination, tx: 
 def _owed(rows: list[Row]) -> list[Row]:
     waiting = [row for row in rows if row["state"] == PayoutState.OWED]
     if not rows:
-        raise Refusal(409, "No refund is owed for this job: nothing was overpaid, or it goes on.")
+        raise Refusal(409, "No refund is owed: nothing was overpaid, or the work goes on.")
     if not waiting and any(row["state"] == PayoutState.IN_FLIGHT for row in rows):
         raise _on_its_way()
     if not waiting:
@@ -132,7 +132,7 @@ def _on_its_way() -> Refusal:
     return Refusal(
         409,
         "This refund is on its way to another invoice, and is not sent twice.",
-        "Poll the job: its refundState tells when it has arrived, or that it is owed again.",
+        "Its refundState tells when it has arrived, or that it is owed again.",
     )
 
 

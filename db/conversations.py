@@ -120,15 +120,6 @@ async def answer_to(db: Database, message_id: int) -> Row | None:
     )
 
 
-async def named(db: Database, caller: str, key: str) -> Row | None:
-    """Return what an Idempotency-Key of this caller was used for; None when it is new."""
-    return await db.read_one(
-        "SELECT body_sha256, made FROM idempotency_key WHERE caller = %(caller)s AND key = %(key)s",
-        caller=caller,
-        key=key,
-    )
-
-
 _PURGE = """
 DELETE FROM conversation WHERE id IN (SELECT id FROM conversation
  WHERE owner LIKE 'visitor:%%' AND created_at < %(before)s ORDER BY created_at LIMIT 1000)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from db.engine import Tx
+from db.engine import Database, Row, Tx
 
 LIFE = timedelta(hours=24)
 
@@ -44,6 +44,16 @@ async def claim(
         return Fresh()
     old = await tx.one(_OLD, caller=caller, key=key)
     assert old is not None, "keys are forgotten by the day, and this one was there just now"
+    return _meaning(old, body_sha256)
+
+
+async def find(db: Database, caller: str, key: str, body_sha256: str) -> Replayed | Clashed | None:
+    """Return what a key was used for; None while it is free."""
+    old = await db.read_one(_OLD, caller=caller, key=key)
+    return None if old is None else _meaning(old, body_sha256)
+
+
+def _meaning(old: Row, body_sha256: str) -> Replayed | Clashed:
     return Replayed(old["made"]) if old["body_sha256"] == body_sha256 else Clashed()
 
 

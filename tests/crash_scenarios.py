@@ -334,7 +334,6 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     ),
     "commit settle_payout": (*BOUGHT, Crossing("answer lost"), *SESSION),
     "commit signing_key": (Crossing("receipt"),),
-    "commit store_answer": (Crossing("talk"),),
     "commit uncall_payout": (Crossing("rail away"),),
     "keep CreateInvoice": BOUGHT,
     "keep FetchInvoice": (

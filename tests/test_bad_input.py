@@ -258,7 +258,7 @@ async def test_a_claim_on_nothing_is_a_409(instance: Instance) -> None:
     before = await books(instance)
     claim = {"invoice": make(at=datetime.now(UTC))}
     answer = await instance.post(f"/api/jobs/{made['jobId']}/refund", claim)
-    refused(answer, 409, "No refund is owed for this job")
+    refused(answer, 409, "No refund is owed")
     assert await books(instance) == before
 
 

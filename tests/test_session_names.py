@@ -9,11 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.main import utc_now
 from db.audit import audit
 from db.engine import Database
+from pricing.oracle import Oracle
 from tests.contract import refused
 from tests.crash_server import ForkedServer
-from tests.house_fixtures import Instance
+from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 from tests.session_fixtures import books_are_right, ceiling_sats, held
 
@@ -119,6 +121,24 @@ async def test_a_name_whose_request_was_refused_is_free_again(instance: Instance
     refused(await holder.ask("hello", key="mine", maxSats=ceiling - 1), 409, "maxSats")
     assert (await holder.asked("hello", key="mine"))["state"] == "complete"
     assert await count(instance, "idempotency_key") == 1
+
+
+async def test_what_was_named_before_needs_no_price(database_url: str, tmp_path: Path) -> None:
+    """While no bitcoin price can be had a replay is told what it was told, and all else waits."""
+    async with instance_of(database_url, tmp_path) as instance:
+        holder = await held(instance)
+        asked = [
+            ("/api/jobs", {"request": "hello"}, KEY),
+            (f"{holder.path}/request?wait=20", {"request": "hello"}, holder.headers | KEY),
+        ]
+        told = [await instance.post(path, body, headers=shown) for path, body, shown in asked]
+    nobody = Oracle((), clock=utc_now, fallback_microusd=None, development_microusd=None)
+    async with instance_of(database_url, tmp_path, oracle=nobody) as poor:
+        for before, (path, body, shown) in zip(told, asked, strict=True):
+            again = await poor.post(path, body, headers=shown)
+            assert (again.status_code, again.content) == (before.status_code, before.content)
+            new = shown | {"Idempotency-Key": "another"}
+            refused(await poor.post(path, body, headers=new), 503, "price")
 
 
 async def test_two_sessions_may_use_one_name(instance: Instance) -> None:

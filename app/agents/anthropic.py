@@ -144,6 +144,9 @@ class AnthropicAgent:
             follow_redirects=False,
             trust_env=not _is_loopback(base_url),
             timeout=httpx2.Timeout(work_deadline_s, connect=CONNECT_TIMEOUT_S),
+            # The other side may end an idle connection just as it is used again. Who asks only
+            # once opens one for each call, for to him that would be a failure.
+            limits=httpx2.Limits(max_keepalive_connections=None if max_retries else 0),
         )
         self._client = anthropic.AsyncAnthropic(
             api_key=client_key,

@@ -15,7 +15,7 @@ from app import chats
 from app.errors import Refusal
 from app.event_stream import EventStream
 from app.house import House
-from app.orders import Name
+from app.orders import Name, known_id
 from app.shapes import Body, RequestText, moment, name_of
 from app.throttle import Rule
 from app.visitors import Owner, cookie_for, new_visitor, owner_of
@@ -24,7 +24,6 @@ from db import conversations, idempotency
 from db.engine import Row, Tx
 
 _ID = re.compile("[1-9][0-9]{0,17}")
-_NEW_KEY = "This Idempotency-Key was used for another request. Use a new one."
 MOST_TITLE = 200
 
 
@@ -158,12 +157,8 @@ async def _send(request: Request, house: House) -> Response:
 
 async def _made(house: House, name: Name | None) -> int | None:
     """Return what was made under this name before. Refuses a name of another request."""
-    row = await conversations.named(house.parts.db, name.caller, name.key) if name else None
-    if row is None or name is None:
-        return None
-    if row["body_sha256"] != name.body_sha256:
-        raise Refusal(409, _NEW_KEY)
-    return int(row["made"])
+    made = await known_id(house, name)
+    return None if made is None else int(made)
 
 
 async def _delete(house: House, conversation_id: int, owner: Owner | None) -> None:
