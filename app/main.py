@@ -194,6 +194,8 @@ def make_parts(
     terms = Terms(
         eval_invoice_s=settings.invoice_expiry_s,
         sweep_s=settings.sweep_s,
+        session_idle_s=settings.session_idle_s,
+        session_minimum_msat=sats_to_msat(settings.session_min_balance_sats),
         free_msat_a_day=sats_to_msat(settings.free_sats_per_day),
     )
     production = settings.env is Environment.PRODUCTION

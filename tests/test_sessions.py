@@ -1,9 +1,12 @@
 """Sessions over real HTTP and a real Postgres: paid once, spent many times, never overdrawn."""
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from app.shapes import moment
 from tests.contract import refused
-from tests.house_fixtures import Instance
+from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 from tests.session_fixtures import (
     books_are_right,
@@ -11,6 +14,7 @@ from tests.session_fixtures import (
     held,
     opened,
 )
+from tests.test_time import Clock
 
 __all__ = ["opened"]
 
@@ -197,3 +201,12 @@ async def test_an_unknown_session_or_request_is_404(instance: Instance) -> None:
         assert answer.status_code == 404 and answer.json()["error"].startswith("There is no")
         asked = await instance.http.get(f"{holder.path}/requests/{odd}", headers=holder.headers)
         assert asked.status_code == 404
+
+
+async def test_an_operator_says_how_long_and_how_low(database_url: str, tmp_path: Path) -> None:
+    """The minimum balance and the idleness that ends a session are what the settings say."""
+    terms, clock = {"SESSION_MIN_BALANCE_SATS": 77, "SESSION_IDLE_S": 600}, Clock()
+    async with instance_of(database_url, tmp_path, clock=clock, **terms) as instance:
+        status = await (await held(instance)).status()
+    assert status["minimumBalanceSats"] == 77
+    assert status["expiresAt"] == moment(clock() + timedelta(seconds=600))

@@ -1,6 +1,7 @@
 """Settings: each is in the README's table, wrong ones are refused in a sentence, and defaults."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from app.settings import Settings
 from tests.server_process import COMMAND
 
+APP = Path(__file__).parents[1] / "app"
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -26,6 +28,13 @@ def test_the_readme_tells_of_every_setting(field: str) -> None:
     default = "" if info.default is None else str(getattr(info.default, "value", info.default))
     shown = f"`{default}`" if default else ""
     assert f"| `{alias(field)}` | {shown} | {info.description} |" in README.read_text()
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_every_setting_is_read(field: str) -> None:
+    """None is named, documented and then forgotten."""
+    reads = re.compile(rf"(settings|self)\.{field}\b")
+    assert any(reads.search(source.read_text()) for source in APP.rglob("*.py"))
 
 
 def test_production_refuses_the_stub_rail() -> None:

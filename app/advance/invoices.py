@@ -16,7 +16,7 @@ from statemachine.machine import IllegalTransition
 
 _LAPSED = {
     "eval": "The evaluation invoice was not paid in time. Nothing was charged.",
-    "work": "The work invoice was not paid in time. Nothing was charged.",
+    "work": "The work invoice was not paid in time. Only the evaluation was charged.",
     "ask": "The invoice was not paid in time. Nothing was charged.",
 }
 

@@ -88,11 +88,10 @@ async def show(request: Request) -> Response:
     wait_s = wait_of(request)
     row = await _found(house, session_id)
     if wait_s and row["state"] == SessionState.AWAITING_PAYMENT:
-        row = await house.wait_while_unpaid(session_id, wait_s) or row
+        await house.wait_while_unpaid(session_id, wait_s)
     else:
         await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
-        row = await _found(house, session_id)
-    return json_response(await _status(request, house, row))
+    return json_response(await _status(request, house, session_id))
 
 
 async def topup(request: Request) -> Response:
@@ -126,7 +125,7 @@ async def close(request: Request) -> Response:
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
             await name_destination(house, session_id, refund_to)
-    return json_response(await _status(request, house, await _found(house, session_id)))
+    return json_response(await _status(request, house, session_id))
 
 
 async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
@@ -210,8 +209,10 @@ async def _knows_preimage(request: Request, house: House, session_id: str) -> bo
     return settled and hmac.compare_digest(hashed, (deposit or {})["payment_hash"])
 
 
-async def _status(request: Request, house: House, row: Row) -> dict[str, Any]:
-    session_id, state = row["id"], SessionState(row["state"])
+async def _status(request: Request, house: House, session_id: str) -> dict[str, Any]:
+    pending = await sessions.open_invoices(house.parts.db, session_id)
+    row = await _found(house, session_id)  # after them: what was paid is on the balance
+    state = SessionState(row["state"])
     shape: dict[str, Any] = {
         "sessionId": session_id,
         "state": state.value,
@@ -223,7 +224,7 @@ async def _status(request: Request, house: House, row: Row) -> dict[str, Any]:
     is_holder = await _is_holder(request, house, row)
     if is_holder and state is not SessionState.AWAITING_PAYMENT:  # once over, it claims the rest
         shape["macaroon"] = await house.parts.credentials.session_macaroon(session_id, row["nonce"])
-    for invoice in await sessions.open_invoices(house.parts.db, session_id):
+    for invoice in pending:
         if invoice["state"] == InvoiceState.OPEN:
             what = "invoice" if invoice["purpose"] == "deposit" else "pendingTopup"
             shape[what] = invoice_shape(house, invoice)
