@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 MOST_STDIN_BYTES = 262_144
+SESSION_HAS_ITS_OWN = (
+    "--refund-to can't be given with --session: what a session does not need stays on its balance,"
+    " and what is left goes where it was told when it was opened, or closed."
+)
 
 app = typer.Typer()
 
@@ -87,7 +91,11 @@ def ask(
     max_sats: MaxSats = MOST_SATS,
     budget_per_day: Budget = None,
     refund_to: Annotated[
-        str | None, typer.Option(help="a Lightning address or LNURL for what is owed back")
+        str | None,
+        typer.Option(
+            help="a Lightning address or LNURL for what is owed back; not with --session, which"
+            " was told when it was opened"
+        ),
     ] = None,
     session: Annotated[
         bool, typer.Option("--session", help="a session pays, by its BOLTWORK_MACAROON")
@@ -109,6 +117,8 @@ def ask(
     wishes = _Wishes(url, wallet, max_sats, budget_per_day, as_json, wait)
     if session and l402:
         _end(wishes, 2, "Choose one of --session and --l402.", "")
+    if session and refund_to is not None:
+        _end(wishes, 2, SESSION_HAS_ITS_OWN, "")
 
     async def work(purchase: "Purchase", client: "Client") -> Any:
         if dry_run:
@@ -211,7 +221,8 @@ class _Bought:
         from app.display import Display
 
         to_stderr = self._wishes.as_json
-        return Display(Console(stderr=to_stderr, quiet=self._lines, highlight=False))
+        console = Console(stderr=to_stderr, quiet=self._lines, highlight=False, emoji=False)
+        return Display(console, drafts=not to_stderr)
 
 
 def _print_line(told: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ class Session:
         for attempt in range(ARRIVES_AFTER):
             status = await self.status()
             if "pendingTopup" not in status:
-                break
+                return await self.status()  # that balance may have been read just before it came
             await self._client.pause(min(0.05 * 2**attempt, 2.0))
         return status
 

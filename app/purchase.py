@@ -126,10 +126,11 @@ class Purchase:
         self._shows.begun("request", answer["requestId"], f"boltwork watch {self.job_id}")
         until = self._until()
         with self._shows.going_on():
-            while "debitedSats" not in answer:
-                self._tell(answer)
-                async with self._patience(until):
-                    answer = await session.follow(answer["requestId"])
+            async with self._drawn():
+                while "debitedSats" not in answer:
+                    self._tell(answer)
+                    async with self._patience(until):
+                        answer = await session.follow(answer["requestId"])
         await self._payer.settle_aside(name, answer["debitedSats"])
         self._tell(answer)
         self._shows.end(answer)
@@ -182,6 +183,25 @@ class Purchase:
             job = await self._client.show(self.job_id)
             self._tell(job)
         return job
+
+    @contextlib.asynccontextmanager
+    async def _drawn(self) -> AsyncIterator[None]:
+        """Draw meanwhile what the job's own stream tells. It is a courtesy: nothing hangs on it."""
+        if not self._shows.draws:
+            yield
+            return
+        drawing = asyncio.create_task(self._draw())
+        try:
+            yield
+        finally:
+            drawing.cancel()
+            await asyncio.wait({drawing})
+
+    async def _draw(self) -> None:
+        with contextlib.suppress(ClientError):
+            async for job in self._client.watch(self.job_id, self._shows.progress):
+                if job["state"] not in FINAL:  # the end is told with what it has cost
+                    self._shows.state(job["state"])
 
     def _until(self) -> float | None:
         """Return when the buyer waits no more, by the clock of the event loop."""

@@ -141,7 +141,7 @@ async def test_a_day_ends_for_all_runs(buyer: Buyer) -> None:
     [
         ("",), ("x" * 20_001,), ("hello", "--session"), ("hello", "--session", "--l402"),
         ("hello", "--wallet", "lnbits"), ("hello", "--wallet", "nwc"), ("hello", "--max-sats", "0"),
-        ("hello", "--refund-to", "nowhere"),
+        ("hello", "--refund-to", "nowhere"), ("hello", "--session", "--refund-to", "a@example.org"),
     ],
 )  # fmt: skip
 async def test_what_is_asked_for_wrongly_is_2(
@@ -227,6 +227,11 @@ async def test_a_session_pays(buyer: Buyer, instance: Instance) -> None:
     ended = await buyer.run("ask", "hello", "--session", "--json", **with_it)
     assert ended.code == 0 and ended.told["result"] == "done: hello", ended
     assert ended.told["debitedSats"] and "paid" not in ended.err.split("complete")[0]
+    elsewhere = await buyer.run(
+        "ask", "hello", "--session", "--refund-to", "a@example.org", "--json", **with_it
+    )
+    assert elsewhere.code == 2 and elsewhere.told["exitCode"] == 2
+    assert "--refund-to can't be given with --session" in elsewhere.err
     over = await buyer.run("ask", "hello", "--session", **with_it)
     assert over.code == 2 and "budget" in over.err and child.macaroon not in over.err
 

@@ -64,8 +64,16 @@ async def every_page(house: Instance, visitor: Visitor) -> AsyncIterator[str]:
     page = visitor.page
     await page.goto("/")
     yield "home"
+    await page.fill("#amount", "0")
+    await page.click("text=Open a session")
+    await page.locator("#problem").wait_for()
+    yield "problem"
     await page.fill("#request", "hello")
-    await page.click("text=What would it cost?")
+    await page.click("text=Get an invoice")
+    await page.click("text=Cancel this job")
+    await visitor.headline("Not done")
+    yield "ended"
+    await page.click("text=Ask again")
     await page.locator(".estimate").wait_for()
     yield "estimate"
     await page.click("text=Get an invoice")

@@ -19,7 +19,7 @@ from app.wire import BadInput, parse
 from pricing.money import sats_to_msat
 
 SIZES = (("a question", 80), ("a paragraph", 800), ("two pages", 6_000))  # characters
-FIELDS = ("request", "maxSats", "refundTo")
+FIELDS = ("request", "maxSats", "refundTo", "amount")
 
 
 @page

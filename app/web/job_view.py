@@ -52,6 +52,9 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
     headline, sentence = words.HEADLINES[state]
     if state is JobState.AWAITING_EVAL_PAYMENT and funding is Funding.INVOICE:
         headline, sentence = "Pay for the job", "One invoice pays for reading and work."
+    if state is JobState.FAILED and not row["payouts"]:
+        was_read = bool(row["quote"]) and funding is Funding.INVOICES
+        sentence = words.NOTHING_OWED[was_read]
     written = await jobs.get(house.parts.db, row["id"])
     ended = JOB.final(state)
     return {
@@ -76,6 +79,7 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
         "reason": row["reason"],
         "error": row["error"],
         "refunds": await refunds(request, row["payouts"] or []),
+        "may_ask_again": state in (JobState.FAILED, JobState.REJECTED) and not row["session_id"],
         "may_cancel": state in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
     }
 

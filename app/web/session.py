@@ -20,7 +20,7 @@ from app.orders import Name
 from app.prepaid import caller_of
 from app.refunds import destination_of, name_destination
 from app.throttle import Rule
-from app.web import holding, job_view, words
+from app.web import holding, home, job_view, words
 from app.web.cookies import token_of
 from app.web.forms import name_in, read_form
 from app.web.job import claim
@@ -29,12 +29,15 @@ from app.wire import BadInput, parse
 from db import payouts, sessions, spending
 from db.engine import Row, Tx
 from payments.rail import Failed
-from pricing.money import sats_to_msat
+from pricing.money import Msat, sats_to_msat
 from statemachine import session as law
 from statemachine.invoice import InvoiceState
+from statemachine.payout import PayoutState
 from statemachine.session import SessionState
 
 MOST_SPENT = 50
+DEPOSIT = "deposit"
+RANGE = "Pay in a whole number of sats, from 100 to 10,000."
 
 
 @page
@@ -42,11 +45,13 @@ async def begin(request: Request) -> Response:
     """POST /sessions: a new session, whose holder is this browser."""
     house: House = request.app.state.house
     given = await read_form(request)
-    await house.parts.throttle.count(request, Rule.CREATE)
-    asked = parse(orjson.dumps({"amount_sats": _sats(given.get("amount", ""))}), OpenSession)
-    session_id, _ = await prepaid.open_session(
-        house, sats_to_msat(asked.amount_sats), None, name_in(request, given)
-    )
+    try:
+        await house.parts.throttle.count(request, Rule.CREATE)
+        amount_msat = _paid_in(given, OpenSession)
+        name = name_in(request, given)
+        session_id, _ = await prepaid.open_session(house, amount_msat, None, name)
+    except (BadInput, Refusal) as refused:
+        return await home.shown(request, given, refused)
     row = await sessions.get(house.parts.db, session_id)
     answer = see(holding.path_of(session_id))
     if row is not None and row["credential_used_at"] is None:
@@ -134,8 +139,7 @@ async def topup(request: Request) -> Response:
     row, holder, given = await holding.holder_form(request)
     try:
         await house.parts.throttle.count(request, Rule.CREATE)
-        asked = parse(orjson.dumps({"amount_sats": _sats(given.get("amount", ""))}), TopUp)
-        amount_msat = sats_to_msat(asked.amount_sats)
+        amount_msat = _paid_in(given, TopUp)
         await prepaid.top_up(house, row["id"], amount_msat, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, refused, given)
@@ -178,11 +182,15 @@ async def refund(request: Request) -> Response:
     return see(f"{holding.path_of(row['id'])}#refunds")
 
 
-def _sats(text: str) -> int:
-    digits = text.replace(",", "")
-    if not digits.isdecimal() or not digits.isascii() or len(digits) > 12:
-        raise BadInput("The amount must be a whole number of sats.")
-    return int(digits)
+def _paid_in(given: dict[str, str], shape: type[OpenSession] | type[TopUp]) -> Msat:
+    """Return the amount that a form says, as the API takes it."""
+    digits = given.get("amount", "").replace(",", "")
+    try:
+        if not digits.isdecimal() or not digits.isascii() or len(digits) > 12:
+            raise BadInput(RANGE)
+        return sats_to_msat(parse(orjson.dumps({"amount_sats": int(digits)}), shape).amount_sats)
+    except BadInput as wrong:
+        raise BadInput(RANGE) from wrong
 
 
 def _named(request: Request, holder: Any, given: dict[str, str]) -> Name | None:
@@ -199,27 +207,30 @@ async def _shown(
 ) -> Response:
     house: House = request.app.state.house
     db, session_id, is_holder = house.parts.db, row["id"], holding.holds(request, row)
-    row = await sessions.get(db, session_id) or row
+    asked_for = await sessions.open_invoices(db, session_id)
+    row = await sessions.get(db, session_id) or row  # after them: what was paid is on the balance
     state = SessionState(row["state"])
     owed = await payouts.of_owner(db, session_id)
     spent = await spending.of_session(db, session_id, MOST_SPENT) if is_holder else []
     invoices = [
         (invoice["purpose"], await _invoice(invoice))
-        for invoice in await sessions.open_invoices(db, session_id)
+        for invoice in asked_for
         if invoice["state"] == InvoiceState.OPEN
     ]
-    is_moving = bool(invoices or row["reserved_msat"]) or any(p["state"] != "paid" for p in owed)
+    is_made = any(invoice["state"] == InvoiceState.WANTED for invoice in asked_for)
+    waits = is_made or any(payout["state"] != PayoutState.PAID for payout in owed)
     answer = render(
         request,
         "session.html",
         refused.status if refused else 200,
         session=row,
         state=state.value,
-        sentence=words.SESSION_WORDS[state],
+        sentence=_sentence(state, asked_for, owed),
         is_holder=is_holder,
         is_fresh=row["credential_used_at"] is None,
         is_open=state in (SessionState.ACTIVE, SessionState.PAUSED),
-        is_moving=is_moving,
+        is_moving=bool(waits or invoices or row["reserved_msat"]),
+        is_made=is_made,
         invoices=invoices,
         spent=spent,
         refunds=await job_view.refunds(request, owed, may_fetch=is_holder),
@@ -233,6 +244,16 @@ async def _shown(
     if isinstance(refused, Refusal):
         answer.headers.update(refused.headers)
     return answer
+
+
+def _sentence(state: SessionState, invoices: list[Row], owed: list[Row]) -> str:
+    """Return how a session stands: one that is over may never have begun."""
+    if state is SessionState.EXPIRED:
+        if not all(i["state"] == InvoiceState.SETTLED for i in invoices if i["purpose"] == DEPOSIT):
+            return words.NEVER_OPENED
+        if owed:
+            return words.LEFT[all(payout["state"] == PayoutState.PAID for payout in owed)]
+    return words.SESSION_WORDS[state]
 
 
 async def _invoice(row: Row) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Amounts, moments and states as a person reads them."""
 
+import re
 from datetime import UTC, datetime
 
 from pricing.money import MICROUSD_PER_USD, MSAT_PER_SAT
@@ -30,14 +31,22 @@ HEADLINES = {
     JobState.COMPLETE: ("Done", "Here is your result."),
     JobState.FAILED: ("Not done", "What was paid for it and not used is yours."),
 }
+# What is said of a job that failed when nothing is owed back: was its reading paid for?
+NOTHING_OWED = {
+    True: "It was read, and ended before the work was paid for. Nothing else was taken.",
+    False: "It ended before anything was paid, so there is nothing to take back.",
+}
 SESSION_WORDS = {
     SessionState.AWAITING_PAYMENT: (
         "It opens as soon as this is paid, and the balance is yours to spend or take back."
     ),
     SessionState.ACTIVE: "Open: requests are paid from its balance.",
     SessionState.PAUSED: "Paused: the balance is low. A top-up resumes it.",
-    SessionState.EXPIRED: "Over. What was left is owed back.",
+    SessionState.EXPIRED: "Over. Nothing was left of it.",
 }
+NEVER_OPENED = "Its deposit was not paid in time, so it never opened."
+LEFT = {True: "Over. What was left has gone back.", False: "Over. What was left is owed back."}
+_CALL = re.compile(r"(?:GET|POST) /api/")
 
 
 def sats(amount_msat: int) -> str:
@@ -90,6 +99,11 @@ def reason(name: str) -> str:
     return REASONS.get(name, name)
 
 
+def for_people(said: str) -> str:
+    """Return what is said without the sentences that name a call: a page has buttons for those."""
+    return " ".join(part for part in re.split(r"(?<=[.!?])\s+", said) if not _CALL.search(part))
+
+
 def plain(name: str) -> str:
     """Return a name of the code as words."""
     return name.replace("_", " ")
@@ -105,4 +119,5 @@ FILTERS = {
     "ago": ago,
     "reason": reason,
     "plain": plain,
+    "for_people": for_people,
 }

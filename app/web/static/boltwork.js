@@ -11,10 +11,15 @@ function wire(within) {
     button.addEventListener("click", () => copy(button));
   }
   for (const button of all("[data-webln]", within)) {
-    button.hidden = !window.webln;
     button.addEventListener("click", () => payHere(button));
   }
+  offer(within);
   count(within);
+}
+
+// A wallet of the browser's own, which an extension brings: now, or in a moment.
+function offer(within) {
+  for (const button of all("[data-webln]", within)) button.hidden = !window.webln;
 }
 
 async function copy(button) {
@@ -24,17 +29,26 @@ async function copy(button) {
     button.textContent = "Copied";
   } catch {
     button.textContent = "Select it below";
+    const text = button.closest("section, article").querySelector("details");
+    if (text) text.open = true;
   }
   setTimeout(() => { button.textContent = says; }, 2000);
 }
 
 async function payHere(button) {
-  button.disabled = true;
+  if (button.ariaDisabled === "true") return; // it is never taken from whoever is on it
+  const says = button.closest("section").querySelector("[data-webln-says]");
+  button.ariaDisabled = "true";
+  says.textContent = "The wallet in this browser asks you now.";
   try {
     await window.webln.enable();
     await window.webln.sendPayment(button.dataset.webln);
-  } catch {
-    button.disabled = false; // declined, or the wallet could not: the other ways are still there
+    says.textContent = "Sent. The page goes on as soon as it has arrived.";
+  } catch (error) {
+    const why = typeof error?.message === "string" ? error.message.slice(0, 200) : "";
+    const sentence = `The wallet in this browser did not pay${why && ` (${why})`}.`;
+    says.textContent = `${sentence} Try it again, or pay in another way.`;
+    button.ariaDisabled = "false";
   }
 }
 
@@ -58,21 +72,24 @@ function take(fresh) {
   for (const part of all("[data-part]")) {
     const newer = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
     if (!newer || newer.innerHTML === part.dataset.made) continue;
-    const focused = part.contains(document.activeElement) && document.activeElement.id;
-    const written = all("input", part).map((input) => [input.id, input.value]);
+    const held = part.contains(document.activeElement) && document.activeElement;
+    const given = all("input", part).map((input) => [input.id, input.value]);
     part.dataset.made = newer.innerHTML;
     part.replaceChildren(...document.importNode(newer, true).childNodes);
-    for (const [id, value] of written) {
+    for (const [id, value] of given) {
       const input = id && part.querySelector(`#${CSS.escape(id)}`);
       if (input && value) input.value = value;
     }
     wire(part);
-    if (focused) document.getElementById(focused)?.focus();
+    // What had the focus may be gone: reading goes on from the top of what is new.
+    const next = held && held.id && document.getElementById(held.id);
+    if (held) (next || document.getElementById("main")).focus({ preventScroll: true });
   }
   for (const said of all("[data-say]")) {
     const newer = fresh.querySelector("[data-say]");
     if (newer && newer.textContent !== said.textContent) said.textContent = newer.textContent;
   }
+  draw();
   document.title = fresh.title;
   const main = document.querySelector("main"), other = fresh.querySelector("main");
   main.dataset.version = other.dataset.version;
@@ -85,8 +102,10 @@ async function look() {
   const answer = await fetch(here, { headers: { Accept: "text/html" } });
   if (!answer.ok) throw new Error(answer.status);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  // Another page altogether: nothing that somebody was writing fits it.
-  if (fresh.querySelector("main").dataset.state !== main.dataset.state) location.assign(here);
+  // Another page altogether; but what somebody is writing is not thrown away.
+  const isOther = fresh.querySelector("main").dataset.state !== main.dataset.state;
+  const writes = all("input, textarea", main).some((field) => field.value !== field.defaultValue);
+  if (isOther && !writes) location.assign(here);
   else take(fresh);
 }
 
@@ -105,13 +124,20 @@ function stream(main) {
   source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) over(); });
 }
 
+let written = "", costs = 0; // by the agent so far: told perhaps before there is a place for it
+
 function draft(said) {
+  written = [...written].slice(0, said.start).join("") + said.text; // in characters, as it counts
+  costs = said.costSats;
+  draw();
+}
+
+function draw() {
   const place = document.querySelector("[data-draft]");
-  if (!place) return;
-  const kept = said.start <= place.textContent.length ? place.textContent.slice(0, said.start) : "";
-  place.textContent = kept + said.text;
+  if (!place || !written) return;
+  place.textContent = written;
   const cost = document.querySelector("[data-draft-cost]");
-  if (cost) cost.textContent = `About ${said.costSats} sats so far.`;
+  if (cost) cost.textContent = `About ${costs} sats so far.`;
 }
 
 async function follow(main) {
@@ -147,6 +173,7 @@ function demo(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const place = document.getElementById("demo-answer"), button = form.querySelector("button");
+    const held = document.activeElement === button;
     button.disabled = true;
     place.textContent = "The agent reads …";
     try {
@@ -155,17 +182,19 @@ function demo(form) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const said = page.querySelector("#answer") || page.querySelector("#problem") || page.querySelector("main");
       place.replaceChildren(document.importNode(said, true));
-      place.firstChild.removeAttribute("role");
+      for (const name of ["role", "autofocus"]) place.firstChild.removeAttribute(name);
     } catch {
       place.textContent = "Nobody answers just now. Try again in a moment.";
     } finally {
       button.disabled = false;
+      if (held) button.focus();
     }
   });
 }
 
 for (const part of all("[data-part]")) part.dataset.made = part.innerHTML;
 wire(document);
+for (const place of [window, document]) place.addEventListener("webln:ready", () => offer(document));
 setInterval(count, 1000);
 for (const form of all("[data-demo]")) demo(form);
 const live = document.querySelector("main[data-live]");

@@ -1,0 +1,45 @@
+"""What an agent has written so far, as a stream tells it: piece by piece, perhaps again from its
+beginning. It is drawn on a terminal while it grows; the result is what counts.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+MOST_CHARACTERS = 16_384  # of which the last are kept
+MOST_LINES = 6  # that are drawn, and never more than half of the screen
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Draft:
+    """The end of a text that is being written. Rich draws its last lines."""
+
+    def __init__(self) -> None:
+        self._start, self.text = 0, ""  # where it begins in all that was written, in characters
+
+    def add(self, told: Mapping[str, Any]) -> None:
+        """Take in one progress event; one that can't be read is left out."""
+        start, text = told.get("start"), told.get("text")
+        if type(start) is not int or not isinstance(text, str):
+            return
+        if self._start <= start <= self._start + len(self.text):
+            text = self.text[: start - self._start] + text
+        else:  # it began again, or a piece was missed
+            self._start = start
+        self.text = text[-MOST_CHARACTERS:]
+        self._start += len(text) - len(self.text)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give the last lines, as wide as there is room."""
+        width = options.max_width
+        lines = min(MOST_LINES, max(1, console.height // 2))
+        written = Text(harmless(self.text.rstrip())[-lines * width :], style="dim")
+        yield from written.wrap(console, width)[-lines:]
+
+
+def harmless(text: str) -> str:
+    """Return a stranger's text without what would steer a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
