@@ -171,6 +171,8 @@ def _pool(
         min_size=min(2, most),
         max_size=most,
         timeout=10,
+        # Given up soon, and begun anew by whoever asks next: its pauses would grow to minutes.
+        reconnect_timeout=3,
         open=False,
         configure=configure,
         check=_still_there,

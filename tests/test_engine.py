@@ -1,0 +1,98 @@
+"""The way to Postgres: what is refused names no value, and a server that went comes back."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.embedded import EmbeddedPostgres
+from db.engine import Database, DatabaseAway, Duplicate, Tx, Unwritten
+
+SECRET = "what a buyer wrote"
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    """A folder that the user nobody may pass through."""
+    with tempfile.TemporaryDirectory(prefix="boltwork-engine-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+async def test_a_refusal_names_the_rule_and_no_value(db: Database) -> None:
+    """Postgres quotes the whole row in its own words: they are not kept."""
+
+    async def broken(tx: Tx) -> int:
+        return await tx.execute(
+            "INSERT INTO job (id, state, version, request, eval_msat, funding, created_at,"
+            " updated_at) VALUES ('a', 'executing', 1, %(request)s, 0, 'invoices', now(), now())",
+            request=SECRET,
+        )
+
+    with pytest.raises(Unwritten, match="ck_job_eval_positive") as refused:
+        await db.run("broken", broken)
+    shown = [refused.value, refused.value.__cause__, *refused.value.args]
+    assert all(SECRET not in str(each) for each in shown)
+    assert refused.value.__suppress_context__
+
+    async def no_integer(tx: Tx) -> int:
+        return await tx.execute("SELECT CAST(%(text)s AS int)", text=SECRET)
+
+    with pytest.raises(Unwritten, match="InvalidTextRepresentation: 22P02"):
+        await db.run("no_integer", no_integer)
+
+
+async def test_a_row_that_is_there_is_a_duplicate(db: Database) -> None:
+    """Of two with one key the second writes nothing at all."""
+
+    async def twice(tx: Tx) -> None:
+        for _ in range(2):
+            await tx.execute(
+                "INSERT INTO idempotency_key (caller, key, body_sha256, made, created_at)"
+                " VALUES ('me', 'mine', '', '', now())"
+            )
+
+    with pytest.raises(Duplicate):
+        await db.run("twice", twice)
+    assert await db.read_one("SELECT count(*) AS n FROM idempotency_key") == {"n": 0}
+
+
+async def test_every_size_of_integer_is_one_statement(db: Database) -> None:
+    """Amounts that differ in size do not make Postgres plan the same statement anew."""
+
+    async def amounts(tx: Tx) -> int:
+        for amount in (1, 2**15, 2**31, 2**62):
+            await tx.one("SELECT CAST(%(amount)s AS bigint) AS same_amount", amount=amount)
+        prepared = await tx.all("SELECT statement FROM pg_prepared_statements")
+        return sum("same_amount" in row["statement"] for row in prepared)
+
+    assert await db.run("amounts", amounts) == 1
+
+
+async def test_a_server_that_comes_back_is_used_again(ground: Path) -> None:
+    """While it is away that is said; afterwards no connection from before is in the way."""
+    server = EmbeddedPostgres(ground / "data", refuge=ground / "refuge", fast_for_tests=True)
+    db = Database(await asyncio.to_thread(server.start), pool_size=4)
+    try:
+        await db.open()
+
+        async def one(tx: Tx) -> int:
+            return (await tx.all("SELECT 1 AS one"))[0]["one"]
+
+        await asyncio.gather(*(db.run("one", one) for _ in range(8)))
+        await asyncio.gather(*(db.read_one("SELECT 1 AS one") for _ in range(8)))
+        await asyncio.to_thread(server.stop)
+        assert (await asyncio.to_thread(server.start)) == db.url  # on the same port
+        for _ in range(8):
+            assert await db.run("one", one) == 1
+            assert await db.read_one("SELECT 1 AS one") == {"one": 1}
+        await asyncio.to_thread(server.stop)
+        with pytest.raises(DatabaseAway):
+            await db.run("one", one)
+        await asyncio.to_thread(server.start)
+        assert await db.run("one", one) == 1
+    finally:
+        await db.close()
+        await asyncio.to_thread(server.stop)
