@@ -182,12 +182,16 @@ class Books:
             await self._connection.close()
             self._connection = None
 
-    async def due(self) -> list[dict[str, Any]]:
-        """Return the promises that should be kept by now, and are not."""
+    async def due(self, *, fetching: bool = False) -> list[dict[str, Any]]:
+        """Return the promises that should be kept by now, and are not.
+
+        `fetching`: and those that ask a destination again, after a pause, that was busy.
+        """
         return await self.ask(
             "SELECT task_name, status, attempts, worker_id, now() - scheduled_at AS due"
             " FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
-            " AND coalesce(scheduled_at, now()) <= now()"
+            " AND (coalesce(scheduled_at, now()) <= now()"
+            f" OR ({fetching} AND task_name = 'FetchInvoice'))"
         )
 
 

@@ -48,12 +48,12 @@ class Pair:
 
     async def calm(self) -> None:
         """Wait until nothing is due, and hold the books to account."""
-        due = await self.books.due()
+        due = await self.books.due(fetching=True)
         for _ in range(300):
             if not due:
                 break
             await asyncio.sleep(0.1)
-            due = await self.books.due()
+            due = await self.books.due(fetching=True)
         # What falls due from here on is a later promise, which finds that it was kept.
         wrong = [*await audit(self.books, self.side), *map(str, due)]
         assert not wrong, wrong
