@@ -3,8 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from db.engine import Database, Row, Tx
 
 MOST_OF_AN_OWNER = 200
@@ -73,7 +71,7 @@ async def answer(
 ) -> int | None:
     """Add what the model said, and return its id; None when the conversation is gone."""
     values = {"id": conversation_id, "content": content, "now": now}
-    row = await tx.one(_ADD, role="assistant", answers=answers, usage=Jsonb(usage), **values)
+    row = await tx.one(_ADD, role="assistant", answers=answers, usage=usage, **values)
     return int(row["id"]) if row else None
 
 

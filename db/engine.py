@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import orjson
 import psycopg
 from psycopg.rows import DictRow, dict_row, tuple_row
-from psycopg.types.json import set_json_loads
+from psycopg.types.json import JsonbDumper, set_json_loads
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
@@ -63,7 +63,10 @@ class Columns:
 
 
 class Tx:
-    """A Postgres transaction that is open; house word `tx`. Values are named: `%(name)s`."""
+    """A Postgres transaction that is open; house word `tx`.
+
+    Values are named, `%(name)s`, and there may be more of them than a statement uses: all of a row.
+    """
 
     def __init__(self, connection: Connection, columns: Columns) -> None:
         self.connection = connection  # to stage in this transaction what others defer
@@ -86,15 +89,20 @@ class Tx:
 
 
 class Database:
-    """Connections to one Postgres. `url` is a libpq URL (postgresql://…)."""
+    """Connections to one Postgres. `url` is a libpq URL (postgresql://…).
 
-    def __init__(self, url: str, pool_size: int = 8, passing: Probe = nowhere) -> None:
+    Who finds all of them busy, or none, waits `patience_s` for one.
+    """
+
+    def __init__(
+        self, url: str, pool_size: int = 8, passing: Probe = nowhere, patience_s: float = 10
+    ) -> None:
         self.url, self.passing = url, passing
         self._columns = Columns()
-        self._writes = _pool(url, pool_size, _for_writing)
+        self._writes = _pool(url, pool_size, _for_writing, patience_s)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.
-        self.reads = _pool(url, pool_size + 4, _for_reading)
+        self.reads = _pool(url, pool_size + 4, _for_reading, patience_s)
 
     async def open(self) -> None:
         """Connect. Raises DatabaseAway when nothing answers."""
@@ -116,8 +124,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """Open a transaction that commits at the end of the block, or rolls back on any error."""
-        async with self._writes.connection() as connection:
-            yield Tx(connection, self._columns)
+        connection = await _taken(self._writes)
+        try:
+            async with connection:
+                yield Tx(connection, self._columns)
+        finally:
+            await self._writes.putconn(connection)
 
     async def run(self, name: str, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Do `work` in a transaction of its own, again while Postgres asks for another try.
@@ -148,8 +160,7 @@ class Database:
     async def read_all(self, query: str, **values: Any) -> list[DictRow]:
         """Return the rows of one SELECT, in its own snapshot. Raises DatabaseAway."""
         try:
-            # Not `reads.connection()`, which ends a transaction too: here none is ever begun.
-            connection = await self.reads.getconn()
+            connection = await _taken(self.reads)
             try:
                 return await self._columns.rows(connection, query, values)
             finally:
@@ -164,18 +175,20 @@ class Database:
 
 
 def _pool(
-    url: str, most: int, configure: Callable[[Connection], Awaitable[None]]
+    url: str,
+    most: int,
+    configure: Callable[[Connection], Awaitable[None]],
+    patience_s: float,
 ) -> AsyncConnectionPool[Connection]:
     return AsyncConnectionPool(
         url,
         min_size=min(2, most),
         max_size=most,
-        timeout=10,
+        timeout=patience_s,
         # Given up soon, and begun anew by whoever asks next: its pauses would grow to minutes.
         reconnect_timeout=3,
         open=False,
         configure=configure,
-        check=_still_there,
         kwargs={
             "prepare_threshold": 0,
             "row_factory": dict_row,
@@ -202,16 +215,21 @@ async def _for_writing(connection: Connection) -> None:
     await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'".encode())
     await connection.commit()
     set_json_loads(orjson.loads, connection)
+    connection.adapters.register_dumper(dict, JsonbDumper)
     # Every integer as a bigint: by their size, one statement would be prepared many times over.
     connection.adapters.register_dumper(int, Int8Dumper)
 
 
-async def _still_there(connection: Connection) -> None:
-    # An idle connection hears nothing, but that it has been ended: only then is Postgres asked.
-    ear = select.poll()
-    ear.register(connection.fileno(), select.POLLIN)
-    if ear.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
+async def _taken(pool: AsyncConnectionPool[Connection]) -> Connection:
+    """Take a connection, and throw those away that were ended while they lay idle."""
+    while True:
+        connection = await pool.getconn()
+        ear = select.poll()
+        ear.register(connection.fileno(), select.POLLIN)
+        if not ear.poll(0):  # nobody speaks to an idle connection but to end it
+            return connection
+        await connection.close()
+        await pool.putconn(connection)
 
 
 def _rule_of(error: psycopg.Error) -> str:

@@ -66,9 +66,7 @@ async def move(tx: Tx, row: Hold, after: HoldFacts, now: datetime) -> None:
     row.state, row.charge_msat = after.state, after.charge_msat
     if HOLD.final(after.state):
         row.ended_at = now
-    await tx.execute(
-        _MOVE, id=row.id, state=row.state, charge_msat=row.charge_msat, ended_at=row.ended_at
-    )
+    await tx.execute(_MOVE, **dict(row))
 
 
 async def due(db: Database, now: datetime, limit: int) -> list[str]:

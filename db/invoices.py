@@ -74,18 +74,7 @@ UPDATE invoice SET state = %(state)s, bolt11 = %(bolt11)s, payment_hash = %(paym
 async def move(tx: Tx, invoice: Invoice, after: InvoiceFacts) -> None:
     """Write the state after an event, and what the row was told of it."""
     invoice.state = after.state
-    await tx.execute(
-        _MOVE,
-        id=invoice.id,
-        state=invoice.state,
-        bolt11=invoice.bolt11,
-        payment_hash=invoice.payment_hash,
-        preimage=invoice.preimage,
-        received_msat=invoice.received_msat,
-        settled_at=invoice.settled_at,
-        expires_at=invoice.expires_at,
-        check_at=invoice.check_at,
-    )
+    await tx.execute(_MOVE, **dict(invoice))
 
 
 async def get(db: Database, invoice_id: str) -> DictRow | None:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
 from db.engine import Database, Tx
 from db.tables import Job
@@ -52,7 +51,7 @@ async def insert(
         eval_msat=facts.eval_msat,
         max_msat=facts.max_msat,
         refund_to=refund_to,
-        quote=Jsonb(facts.quote.to_json()) if facts.quote else None,
+        quote=facts.quote.to_json() if facts.quote else None,
         funding=facts.funding,
         session_id=facts.session_id,
         credential=None if credential is None else list(credential),
@@ -89,14 +88,15 @@ _MOVE = (
 WITH changed AS (
   UPDATE job SET state = %(state)s, version = %(version)s, quote = %(quote)s,
          charge = %(charge)s, reason = %(reason)s, result = %(result)s, error = %(error)s,
-         balance_msat = %(balance_msat)s, updated_at = %(now)s, completed_at = %(completed_at)s
+         balance_msat = %(balance_msat)s, updated_at = %(updated_at)s,
+         completed_at = %(completed_at)s
    WHERE id = %(id)s RETURNING id, version, state, updated_at)"""
     + _TOUCHED
 )
 _TOUCH = (
     """
 WITH changed AS (
-  UPDATE job SET version = %(version)s, updated_at = %(now)s
+  UPDATE job SET version = %(version)s, updated_at = %(updated_at)s
    WHERE id = %(id)s RETURNING id, version, state, updated_at)"""
     + _TOUCHED
 )
@@ -111,29 +111,13 @@ async def move(tx: Tx, job: Job, after: JobFacts, event: str, now: datetime) -> 
     if JOB.final(after.state):
         job.completed_at = now
     job.version, job.updated_at = job.version + 1, now
-    await tx.execute(
-        _MOVE,
-        id=job.id,
-        state=job.state,
-        version=job.version,
-        quote=Jsonb(job.quote) if job.quote else None,
-        charge=Jsonb(job.charge) if job.charge else None,
-        reason=job.reason,
-        result=job.result,
-        error=job.error,
-        balance_msat=job.balance_msat,
-        completed_at=job.completed_at,
-        event=event,
-        now=now,
-        channel=CHANNEL,
-    )
+    await tx.execute(_MOVE, **dict(job), event=event, channel=CHANNEL)
 
 
 async def touch(tx: Tx, job: Job, event: str, now: datetime) -> None:
     """Count a visible change that leaves the state as it is: an invoice opened, a refund paid."""
     job.version, job.updated_at = job.version + 1, now
-    values = {"id": job.id, "version": job.version, "event": event, "now": now}
-    await tx.execute(_TOUCH, channel=CHANNEL, **values)
+    await tx.execute(_TOUCH, **dict(job), event=event, channel=CHANNEL)
 
 
 def facts_of(job: Job) -> JobFacts:

@@ -58,7 +58,7 @@ def facts_of(payout: Payout) -> PayoutFacts:
 
 _MOVE = """
 UPDATE payout SET state = %(state)s, attempts = %(attempts)s, refund_to = %(refund_to)s,
-       failures = %(failures)s, note = %(note)s, updated_at = %(now)s, paid_at = %(paid_at)s
+       failures = %(failures)s, note = %(note)s, updated_at = %(updated_at)s, paid_at = %(paid_at)s
  WHERE id = %(id)s
 """
 
@@ -70,40 +70,21 @@ async def move(tx: Tx, payout: Payout, after: PayoutFacts, note: str | None, now
     payout.note, payout.updated_at = note, now
     if after.state is PayoutState.PAID:
         payout.paid_at = now
-    await tx.execute(
-        _MOVE,
-        id=payout.id,
-        state=payout.state,
-        attempts=payout.attempts,
-        refund_to=payout.refund_to,
-        failures=payout.failures,
-        note=note,
-        now=now,
-        paid_at=payout.paid_at,
-    )
+    await tx.execute(_MOVE, **dict(payout))
 
 
 _ATTEMPT = """
 INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, expires_at,
                             outcome, check_at, checks)
 VALUES (%(payment_hash)s, %(payout_id)s, %(number)s, %(bolt11)s, %(fee_limit_msat)s,
-        %(expires_at)s, 'live', %(check_at)s, 0)
+        %(expires_at)s, %(outcome)s, %(check_at)s, 0)
 """
 
 
 async def insert_attempt(tx: Tx, attempt: PayoutAttempt) -> None:
     """Write an attempt that is live from now on. A payment_hash that was used before, or a second
     live attempt, fails the transaction on a unique index."""
-    await tx.execute(
-        _ATTEMPT,
-        payment_hash=attempt.payment_hash,
-        payout_id=attempt.payout_id,
-        number=attempt.number,
-        bolt11=attempt.bolt11,
-        fee_limit_msat=attempt.fee_limit_msat,
-        expires_at=attempt.expires_at,
-        check_at=attempt.check_at,
-    )
+    await tx.execute(_ATTEMPT, **dict(attempt))
 
 
 async def attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
@@ -124,14 +105,7 @@ UPDATE payout_attempt SET outcome = %(outcome)s, preimage = %(preimage)s,
 
 async def write_attempt(tx: Tx, attempt: PayoutAttempt) -> None:
     """Write what became of an attempt."""
-    await tx.execute(
-        _END,
-        payment_hash=attempt.payment_hash,
-        outcome=attempt.outcome,
-        preimage=attempt.preimage,
-        fee_msat=attempt.fee_msat,
-        check_at=attempt.check_at,
-    )
+    await tx.execute(_END, **dict(attempt))
 
 
 async def of_owner(db: Database, owner_id: str) -> list[DictRow]:

@@ -75,8 +75,8 @@ async def facts_of(tx: Tx, row: Session) -> SessionFacts:
 
 _MOVE = """
 UPDATE session SET state = %(state)s, reserved_msat = %(reserved_msat)s, topups = %(topups)s,
-       rests = %(rests)s, expires_at = %(expires_at)s, version = version + 1, updated_at = %(now)s
- WHERE id = %(id)s
+       rests = %(rests)s, expires_at = %(expires_at)s, version = version + 1,
+       updated_at = %(updated_at)s WHERE id = %(id)s
 """
 _TELL = "SELECT pg_notify(%(channel)s, %(id)s)"
 _TOUCH = """
@@ -97,16 +97,8 @@ async def move(
     is_another = row.state != after.state
     row.state, row.reserved_msat = after.state, after.reserved_msat
     row.topups, row.rests, row.expires_at = after.topups, after.rests, expires_at
-    await tx.execute(
-        _MOVE,
-        id=row.id,
-        state=row.state,
-        reserved_msat=row.reserved_msat,
-        topups=row.topups,
-        rests=row.rests,
-        expires_at=expires_at,
-        now=now,
-    )
+    row.updated_at = now
+    await tx.execute(_MOVE, **dict(row))
     if is_another:
         await tx.execute(_TELL, channel=CHANNEL, id=row.id)
 
@@ -237,18 +229,18 @@ async def revoke(tx: Tx, session_id: str, link: str, now: datetime) -> None:
     await tx.execute(_REVOKE, session_id=session_id, link=link, now=now)
 
 
+_RENEW = """
+UPDATE session SET nonce = %(nonce)s, credential_used_at = %(credential_used_at)s WHERE id = %(id)s
+"""
+
+
 async def renew(tx: Tx, row: Session, nonce: str, now: datetime) -> None:
     """Take no credential of this session any more but a new one with this nonce.
 
     It counts as used: its holder is given it, and those who hold an old one know the session's id.
     """
     row.nonce, row.credential_used_at = nonce, now
-    await tx.execute(
-        "UPDATE session SET nonce = %(nonce)s, credential_used_at = %(now)s WHERE id = %(id)s",
-        id=row.id,
-        nonce=nonce,
-        now=now,
-    )
+    await tx.execute(_RENEW, **dict(row))
     await touch(tx, row, now)
 
 

@@ -32,7 +32,7 @@ async def pair(
         await asyncio.gather(*(asyncio.to_thread(one.start) for one in (server, beside)))
         yield server, beside
     finally:
-        await asyncio.to_thread(beside.stop)
+        await asyncio.gather(*(asyncio.to_thread(one.stop) for one in (server, beside)))
 
 
 async def asked(url: str, **headers: str) -> httpx2.Response:

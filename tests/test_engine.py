@@ -74,7 +74,7 @@ async def test_every_size_of_integer_is_one_statement(db: Database) -> None:
 async def test_a_server_that_comes_back_is_used_again(ground: Path) -> None:
     """While it is away that is said; afterwards no connection from before is in the way."""
     server = EmbeddedPostgres(ground / "data", refuge=ground / "refuge", fast_for_tests=True)
-    db = Database(await asyncio.to_thread(server.start), pool_size=4)
+    db = Database(await asyncio.to_thread(server.start), pool_size=4, patience_s=5)
     try:
         await db.open()
 
