@@ -190,7 +190,10 @@ def decide(facts: SessionFacts, event: Event) -> Decision[SessionFacts]:
                 balance_msat=facts.balance_msat + back_msat,
                 reserved_msat=facts.reserved_msat - amount_msat,
             )
-            return _over(after) if after.state is SessionState.EXPIRED else _paused_if_low(after)
+            if after.state is not SessionState.EXPIRED:
+                return _paused_if_low(after)
+            # One payout for all that comes back after the end, and not one for each request.
+            return Decision(after) if after.reserved_msat else _over(after)
         case Closed() | Idled():
             return replace(_over(after), dropped=_open_invoices(facts))
         case _:

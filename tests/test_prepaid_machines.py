@@ -159,11 +159,14 @@ def test_the_end_of_a_session_owes_its_rest_back(state: SessionState, event: ses
 
 
 def test_what_comes_back_after_the_end_is_owed_back_too() -> None:
-    """Each time under a name of its own; what gives nothing back owes nothing."""
+    """All of it at once, when the last request has ended; nothing is owed of nothing."""
     facts = session_in(SessionState.EXPIRED, balance_msat=0, rests=1)
-    back = session.decide(facts, session.Released(3_000, 1_000))
-    assert [(o.id, o.amount_msat) for o in back.owed] == [("s:rest2", 1_000)]
-    none = session.decide(facts, session.Released(3_000, 0))
+    waits = session.decide(facts, session.Released(3_000, 1_000))
+    assert waits.owed == waits.entries == () and waits.facts.balance_msat == 1_000
+    back = session.decide(waits.facts, session.Released(6_000, 500))
+    assert [(o.id, o.amount_msat) for o in back.owed] == [("s:rest2", 1_500)]
+    assert back.facts.balance_msat == back.facts.reserved_msat == 0
+    none = session.decide(facts, session.Released(9_000, 0))
     assert none.owed == none.entries == ()
 
 

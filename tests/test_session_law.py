@@ -136,7 +136,8 @@ class World:
         assert aside == sum(self.books[f"job:{name}"] for name in self.jobs) + sum(
             self.books[f"hold:{name}"] for name in self.holds
         )
-        if self.session.state in (SessionState.AWAITING_PAYMENT, SessionState.EXPIRED):
+        over = self.session.state is SessionState.EXPIRED and not aside
+        if over or self.session.state is SessionState.AWAITING_PAYMENT:
             assert self.books["session:s"] == 0
 
 

@@ -225,7 +225,7 @@ async def _shown(
         refused.status if refused else 200,
         session=row,
         state=state.value,
-        sentence=_sentence(state, asked_for, owed),
+        sentence=_sentence(row, asked_for, owed),
         is_holder=is_holder,
         is_fresh=row["credential_used_at"] is None,
         is_open=state in (SessionState.ACTIVE, SessionState.PAUSED),
@@ -246,9 +246,12 @@ async def _shown(
     return answer
 
 
-def _sentence(state: SessionState, invoices: list[Row], owed: list[Row]) -> str:
+def _sentence(row: Row, invoices: list[Row], owed: list[Row]) -> str:
     """Return how a session stands: one that is over may never have begun."""
+    state = SessionState(row["state"])
     if state is SessionState.EXPIRED:
+        if row["reserved_msat"]:
+            return words.STILL_RUNS
         if not all(i["state"] == InvoiceState.SETTLED for i in invoices if i["purpose"] == DEPOSIT):
             return words.NEVER_OPENED
         if owed:

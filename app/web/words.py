@@ -44,6 +44,7 @@ SESSION_WORDS = {
     SessionState.PAUSED: "Paused: the balance is low. A top-up resumes it.",
     SessionState.EXPIRED: "Over. Nothing was left of it.",
 }
+STILL_RUNS = "Over. What still runs comes to its end first; what is left then goes back too."
 NEVER_OPENED = "Its deposit was not paid in time, so it never opened."
 LEFT = {True: "Over. What was left has gone back.", False: "Over. What was left is owed back."}
 _CALL = re.compile(r"(?:GET|POST) /api/")

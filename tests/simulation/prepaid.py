@@ -158,7 +158,9 @@ class Prepaid:
         )
         self._ledger.holds(f"session:{row['id']}", balance_msat)
         is_open = row["state"] in ("active", "paused")
-        hold(is_open or balance_msat == 0, 7, f"{name} has {balance_msat} left")
+        # What comes back after the end waits for the last request, to go as one sum.
+        may_hold = is_open or reserved_msat > 0
+        hold(may_hold or balance_msat == 0, 7, f"{name} has {balance_msat} left")
         if is_open:
             low = balance_msat + reserved_msat < MINIMUM_MSAT
             hold(low == (row["state"] == "paused"), 6, f"{name} has {balance_msat} left")
