@@ -195,6 +195,7 @@ async def _run(start: _Start, ready: Connection) -> None:
         passing=pause_at(start.pause_at) if start.pause_at else None,
     )
     if start.rotates:
+        await parts.db.open()
         await rotate(parts.db, parts.credentials.seal, clock())
     async with listening(build(parts, worker=start.worker), "127.0.0.1", 0) as url:
         ready.send(url)
