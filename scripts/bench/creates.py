@@ -16,6 +16,7 @@ from .slices import Pace, Pair, closed, compare
 from .stand import Process, Stand
 
 POLLS = 20  # in each state of the job
+FEW, MANY = 1_000, 1_000_000  # payments that the receiving wallet has had
 INVOICE = '{"out":false,"amount":5,"memo":"Boltwork: evaluation of job 01234567","expiry":3600}'
 
 
@@ -44,7 +45,36 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
     verdict = Verdict("calls", sum(made.values()), Want("calls", most=3))
     note = f"{4 * POLLS} polls beside them. " + ", ".join(_short(each) for each in made)
     side = Side(more={name: float(n) for name, n in made.items()})
-    return [row, Row("a whole job on LNbits", {"Boltwork": side}, (verdict,), 1, 1, 0.0, note)]
+    aged = [] if pace.quick else [_aged(stand, pace)]
+    return [
+        row,
+        *aged,
+        Row("a whole job on LNbits", {"Boltwork": side}, (verdict,), 1, 1, 0.0, note),
+    ]
+
+
+def _aged(stand: Stand, pace: Pace) -> Row:
+    """Create jobs on a wallet that was paid a million times, beside one that was a thousand."""
+    creating = []
+    for payments in (MANY, FEW):
+        lnbits = stand.process("lnbits", f"lnbits-{payments}")
+        told = lnbits.ask(do="start")
+        wallet = {"LNBITS_URL": told["url"], "LNBITS_API_KEY": told["key"]}
+        server = stand.server("house", stand.database(), settings=wallet)
+        asyncio.run(_one(server[1]))
+        lnbits.ask(do="age", payments=payments)
+        creating.append(closed(server, post("/api/jobs", "", REQUEST), status=201, connections=1))
+    names = (f"{MANY:,} past payments", f"{FEW:,} past payments")
+    wants = (Want("p50", most=1.3),)
+    return compare(Pair("create as payments grow, LNbits", *creating, wants, names), stand, pace)
+
+
+async def _one(port: int) -> None:
+    line = Line(port)
+    made = await line.ask(request("POST", "/api/jobs", REQUEST))
+    line.close()
+    if made.status != 201:
+        raise Wrong(f"{made.status}: {made.body[:300]!r}")
 
 
 def _short(call: str) -> str:

@@ -5,7 +5,9 @@ It is told what its buyer's wallet shall do, and what was counted since it was l
 
 import asyncio
 import json
+import sqlite3
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.fault_proxy import FaultProxy
@@ -26,12 +28,28 @@ async def run() -> None:
 async def _done(order: dict[str, Any], server: LnbitsServer, proxy: FaultProxy) -> dict[str, Any]:
     if order["do"] == "pay":
         await server.pay(server.buyer, order["bolt11"])
+    elif order["do"] == "age":
+        await asyncio.to_thread(_age, server.folder, order["payments"])
     elif order["do"] == "invoice":
         return {"bolt11": await server.create_invoice(server.buyer, order["sats"])}
     calls = {f"{method} {path}": n for (method, path), n in proxy.calls.items()}
     if order["do"] == "count":
         proxy.calls.clear()
     return {"calls": calls}
+
+
+def _age(folder: Path, payments: int) -> None:
+    """Give the wallet of the newest invoice so many payments that it was paid before."""
+    with sqlite3.connect(folder / "data" / "database.sqlite3", timeout=60) as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(apipayments)")]
+        made = {"checking_id": "hex(randomblob(32))", "payment_hash": "hex(randomblob(32))"}
+        values = [{**made, "status": "'success'"}.get(name, f"p.{name}") for name in columns]
+        database.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+            f" INSERT INTO apipayments ({', '.join(columns)}) SELECT {', '.join(values)} FROM n,"
+            " (SELECT * FROM apipayments ORDER BY rowid DESC LIMIT 1) p",
+            (payments,),
+        )
 
 
 def _say(told: dict[str, Any]) -> None:
