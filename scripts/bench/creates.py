@@ -1,5 +1,5 @@
-"""Creating a job on a real LNbits, beside what LNbits itself takes to make an invoice; and how
-often a whole job calls it.
+"""Creating a job on a real LNbits, beside what LNbits itself takes to make an invoice; the same on
+a wallet that was paid a million times before; and how often a whole job calls it.
 
 One buyer at a time: what is measured is how long it waits. The calls are counted by a proxy, for a
 job that is polled all along, paid twice and refunded, on a wallet that has paid out before.
