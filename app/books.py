@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Gauge
 
 from app.parts import Parts
+from app.receiving import Receiving
 from db import baselines, standing
 from db.audit import Finding, audit
 from db.baselines import Baseline
@@ -65,8 +66,8 @@ class Review:
 class Books:
     """Reviews the books of an instance, and remembers the last review."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, receiving: Receiving | None = None) -> None:
+        self._parts, self._receiving = parts, receiving or Receiving(parts)
         self.latest: Review | None = None
 
     async def review(self) -> Review:
@@ -110,11 +111,15 @@ class Books:
         """Hold the rail's balance against the books. Writes a baseline for a wallet new to us."""
         rail = self._parts.rail
         for _ in range(TRIES):
-            sheet = await standing.rail_sheet(self._parts.db)
+            sheet = await standing.rail_sheet(self._parts.db, rail.identity)
+            if sheet.transfers:
+                said = "Money is on its way between two wallets of the rail. Compare when it rests."
+                return Comparison(said, False)
+            await self._receiving.refresh()
             held_msat = await rail.balance_msat()
             if isinstance(held_msat, Unknown):
                 return Comparison(f"The rail did not tell what it holds: {held_msat.reason}", False)
-            if sheet == await standing.rail_sheet(self._parts.db):
+            if sheet == await standing.rail_sheet(self._parts.db, rail.identity):
                 break
         else:
             return Comparison("The books did not stand still while the rail was asked.", False)
@@ -129,7 +134,7 @@ class Books:
         seen = await self.compare()
         if seen.beyond_msat is None:
             return seen
-        sheet = await standing.rail_sheet(self._parts.db)
+        sheet = await standing.rail_sheet(self._parts.db, self._parts.rail.identity)
         if sheet.moving:
             said = "Payouts are on their way. Accept a difference when they have arrived."
             return Comparison(said, False)
@@ -183,8 +188,8 @@ class Books:
         And whether there may be more: it did not say of each of them.
         """
         arrived_msat, untold = 0, False
-        for payment_hash in sheet.unpaid:
-            outcome = await self._parts.rail.look_up_invoice(payment_hash)
+        for payment_hash, wallet in sheet.unpaid:
+            outcome = await self._parts.rail.look_up_invoice(payment_hash, wallet)
             if isinstance(outcome, Settled):
                 arrived_msat += outcome.amount_msat
             untold = untold or isinstance(outcome, Unknown)

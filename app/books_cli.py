@@ -54,7 +54,7 @@ async def _opened(settings: Settings, url: str) -> AsyncIterator[Parts]:
         await parts.db.close()
 
 
-def _at_the_books(work: Any) -> Any:
+def at_the_books(work: Any) -> Any:
     """Run `work(parts)` on the database of the settings, beside a running server if there is."""
     settings = read_settings()
     logs.configure("critical")
@@ -77,7 +77,7 @@ def ledger(
 ) -> None:
     """Show every account that holds something, or the entries of one job. Amounts are msat."""
     if job is None:
-        _show_accounts(_at_the_books(lambda parts: books.trial_balance(parts.db)), as_json)
+        _show_accounts(at_the_books(lambda parts: books.trial_balance(parts.db)), as_json)
         return
     job_id = job
 
@@ -86,7 +86,7 @@ def ledger(
         names = [f"{kind}:{row['id']}" for row in owed for kind in ("refund", "sending")]
         return await books.entries_of(parts.db, [f"job:{job_id}", *names])
 
-    rows = _at_the_books(entries)
+    rows = at_the_books(entries)
     if not rows:
         fail(f"the books know nothing of a job {job}: nothing was paid for it, or it is not there.")
     _show_entries(rows, as_json)
@@ -148,7 +148,7 @@ def reconcile(
             await reviewed.accept(accept)
         return await reviewed.review()
 
-    found: Review = _at_the_books(review)
+    found: Review = at_the_books(review)
     if as_json:
         findings = [
             {"invariant": each.invariant, "who": each.who, "what": each.what}
@@ -173,7 +173,7 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     """Show payouts that are owed, in flight, or stuck: those need a person."""
     if context.invoked_subcommand is not None:
         return
-    rows: list[Row] = _at_the_books(lambda parts: standing.unpaid_payouts(parts.db, parts.clock()))
+    rows: list[Row] = at_the_books(lambda parts: standing.unpaid_payouts(parts.db, parts.clock()))
     if as_json:
         print(json.dumps({"payouts": [_payout(row) for row in rows]}))
         return
@@ -218,7 +218,7 @@ def retry(payout_id: PayoutId) -> None:
             fail(f"nobody has named a destination: boltwork payouts redirect {payout_id} …")
         await _redirect(parts, row, row["refund_to"])
 
-    _at_the_books(again)
+    at_the_books(again)
     print("It is tried again.")
 
 
@@ -232,7 +232,7 @@ def redirect(
     async def elsewhere(parts: Parts) -> None:
         await _redirect(parts, await _owed(parts, payout_id), destination)
 
-    _at_the_books(elsewhere)
+    at_the_books(elsewhere)
     print(f"It goes to {destination}.")
 
 

@@ -49,6 +49,9 @@ COMMANDS = {
         "Check the invariants of the books, and hold the rail's own balance against them.",
     ),
     "payouts": Place("books_cli", "Payouts that are not paid, and what can be done about them."),
+    "receiving": Place(
+        "receiving_cli", "The LNbits wallets that invoices are made on, one after the other."
+    ),
     "verify": Place(
         "books_cli", "Check a receipt and print what it says. Exit code 1 when it is not genuine."
     ),

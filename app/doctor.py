@@ -22,7 +22,15 @@ from rich.console import Console
 from app import logs, postgres
 from app.client import Client, ClientError
 from app.key_rotation import check_secret
-from app.main import make_agent, make_card, make_chat, make_oracle, make_rail, utc_now
+from app.main import (
+    make_agent,
+    make_card,
+    make_chat,
+    make_oracle,
+    make_rail,
+    trouble_with_token,
+    utc_now,
+)
 from app.secret import FILE, operator_secrets
 from app.settings import Environment, Settings
 from app.terminal import run, settings_problems
@@ -260,7 +268,8 @@ async def _rail(settings: Settings) -> list[Finding]:
         if settings.lnbits_url is None:
             said = "the stub: no real money moves"
             return [_warn("rail", said, "set LNBITS_URL and LNBITS_API_KEY to earn")]
-        return [*findings, await _network(rail), await who_reaches(settings.lnbits_url)]
+        findings += [await _network(rail), await who_reaches(settings.lnbits_url)]
+        return [*findings, await _successors(settings, rail)]
     finally:
         await rail.close()
 
@@ -272,6 +281,17 @@ async def _network(rail: Rail) -> Finding:
     if isinstance(made, Unavailable):
         return _wrong("network", made.reason, "set LIGHTNING_NETWORK to that of your LNbits")
     return _ok("network", f"invoices are for {rail.network}, as LIGHTNING_NETWORK says")
+
+
+async def _successors(settings: Settings, rail: Rail) -> Finding:
+    part, most = "wallets", settings.lnbits_wallet_invoices
+    if settings.lnbits_token is None:
+        said = "one wallet for ever: LNbits gets slower with each payment that it has had"
+        return _warn(part, said, "set LNBITS_TOKEN, so that full wallets have successors")
+    trouble = await trouble_with_token(rail)
+    if trouble is not None:
+        return _wrong(part, trouble.reason, "make an API token in LNbits that may write it")
+    return _ok(part, f"the token can open a new one, after each {most:,} invoices")
 
 
 async def who_reaches(url: str) -> Finding:

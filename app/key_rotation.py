@@ -9,7 +9,8 @@ from datetime import datetime
 
 from app import signing
 from app.credentials import KEY_BYTES, name_of
-from db import root_keys, signing_keys
+from app.receiving import sealed_as
+from db import receiving_wallets, root_keys, signing_keys
 from db.engine import Database, Tx
 from payments.seal import Seal
 
@@ -40,6 +41,10 @@ async def rotate(db: Database, seal: Seal, now: datetime, *, forget: bool = Fals
         for row in rows if not forget else ():
             name = name_of(row.number)
             await root_keys.reseal(tx, row.number, seal.close(name, seal.open(name, row.sealed)))
+        for wallet in await receiving_wallets.take_sealed(tx):
+            name, at = sealed_as(wallet["identity"]), (wallet["rail"], wallet["number"])
+            closed = seal.close(name, seal.open(name, wallet["sealed"]))
+            await receiving_wallets.reseal(tx, *at, closed)
         await signing_keys.retire(tx, signing.ALGORITHM, now)
         await signing_keys.offer(tx, signing.closed(made, seal), now)
         return Rotated(number, len(rows) - forgotten, forgotten, made.kid)
@@ -52,7 +57,10 @@ async def check_secret(db: Database, seal: Seal) -> int:
     rows = await root_keys.every(db)
     for row in rows:
         seal.open(name_of(row.number), row.sealed)
+    wallets = await receiving_wallets.sealed_keys(db)
+    for wallet in wallets:
+        seal.open(sealed_as(wallet["identity"]), wallet["sealed"])
     signer = await signing_keys.active(db, signing.ALGORITHM)
     if signer is not None:
         signing.opened(signer, seal)
-    return len(rows) + (signer is not None)
+    return len(rows) + len(wallets) + (signer is not None)

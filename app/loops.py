@@ -14,6 +14,7 @@ import structlog
 from app.books import Books
 from app.parts import Parts
 from app.promises import Keeper
+from app.receiving import Receiving
 from db import conversations, holds, idempotency, invoices, jobs, payouts, rate_limits, sessions
 from db.engine import Tx
 from db.promises import TryAgain
@@ -41,7 +42,8 @@ class Loops:
 
     def __init__(self, parts: Parts, keeper: Keeper) -> None:
         self._parts, self._keeper = parts, keeper
-        self.books = Books(parts)
+        self.receiving = Receiving(parts)
+        self.books = Books(parts, self.receiving)
         self._nudged: dict[str, float] = {}
         self._untold: dict[str, datetime] = {}  # invoices the rail would not speak of, and when
 
@@ -54,6 +56,7 @@ class Loops:
             group.create_task(self._every(_turn_s(sweep_s), self.ask_invoices))
             group.create_task(self._every(min(5.0, sweep_s), self.ask_payouts))
             group.create_task(self._every(sweep_s, self.recover))
+            group.create_task(self._every(sweep_s, self.receiving.turn))
             if self._parts.settings.reconcile_s:
                 pause_s = float(self._parts.settings.reconcile_s)
                 group.create_task(self._every(pause_s, self.books.turn))
@@ -96,10 +99,13 @@ class Loops:
             "settle_invoice",
             lambda tx: self._parts.shell.settle_invoice(tx, row["id"], settled, now),
         )
+        self.receiving.paid(row["wallet"])
 
     async def look_up(self, payment_hash: str) -> bool:
         """Ask the rail about one invoice of ours; True when it answered that nobody has paid."""
-        outcome = await self._parts.rail.look_up_invoice(payment_hash)
+        row = await invoices.by_hash(self._parts.db, payment_hash)
+        wallet = row["wallet"] if row is not None else None
+        outcome = await self._parts.rail.look_up_invoice(payment_hash, wallet)
         if isinstance(outcome, Settled):
             await self.settle(outcome)
             return False

@@ -35,6 +35,7 @@ from app.probes import (
     ProbedDestinations,
     ProbedOracle,
     ProbedRail,
+    ProbedWallets,
     crash_at,
 )
 from app.promises import Keeper
@@ -51,7 +52,7 @@ from payments.l402 import L402
 from payments.lnbits import LnbitsRail
 from payments.lnurl import LnurlPay
 from payments.public_http import PublicHttp
-from payments.rail import Rail
+from payments.rail import Rail, Unavailable
 from payments.seal import Seal
 from payments.stub import StubRail
 from pricing.money import MICROUSD_PER_USD, sats_to_msat
@@ -83,9 +84,17 @@ def make_rail(settings: Settings, clock: Clock) -> Rail:
             network=settings.lightning_network,
             timeout_s=settings.rail_timeout_s,
             clock=clock,
+            token=settings.lnbits_token.get_secret_value() if settings.lnbits_token else "",
         )
     settings.data.mkdir(parents=True, exist_ok=True)
     return StubRail(settings.data / "stub.sqlite3", clock, timeout_s=settings.rail_timeout_s)
+
+
+async def trouble_with_token(rail: Rail) -> Unavailable | None:
+    """Return None when the rail could open a wallet with its token. It opens none."""
+    if isinstance(rail, LnbitsRail):
+        return await rail.may_open_wallets()
+    return Unavailable("this rail has one wallet for ever")
 
 
 def make_agent(settings: Settings) -> Agent:
@@ -205,6 +214,7 @@ def make_parts(
     oracle = oracle or make_oracle(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
     passing = passing or nowhere
+    wallets = rail if isinstance(rail, LnbitsRail) else None
     return Parts(
         settings=settings,
         db=db,
@@ -221,6 +231,7 @@ def make_parts(
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,
+        wallets=wallets and ProbedWallets(wallets, passing),
         stub=stub,
     )
 
@@ -245,6 +256,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     )
     await parts.db.open()
     await parts.outbox.open()
+    await house.loops.receiving.refresh()
     tasks = [
         asyncio.create_task(parts.signals.listen()),
         asyncio.create_task(house.loops.run()),

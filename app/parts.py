@@ -18,7 +18,7 @@ from payments.bolt11 import Invoice
 from payments.faults import Call, Fault
 from payments.lnurl import BadDestination, Destination
 from payments.public_http import Away, Refused
-from payments.rail import Failed, Opened, Rail, Settled
+from payments.rail import Failed, Opened, Rail, Settled, Wallets
 from pricing.money import BtcPrice, Msat
 from pricing.oracle import OracleStatus, PriceUnavailable
 from pricing.rates import RateCard
@@ -108,4 +108,5 @@ class Parts:
     credentials: Credentials
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
+    wallets: Wallets | None  # the rail's own doors to open one after the other, where it can
     stub: Playground | None  # the stub rail's own doors, when there is one to play with

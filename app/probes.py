@@ -27,7 +27,17 @@ from db.engine import Probe
 from payments.bolt11 import Invoice
 from payments.lnurl import BadDestination, Destination
 from payments.public_http import Away, Refused
-from payments.rail import Opened, Outcome, Rail, Settled, Unavailable, Unknown
+from payments.rail import (
+    KnownWallet,
+    NewWallet,
+    Opened,
+    Outcome,
+    Rail,
+    Settled,
+    Unavailable,
+    Unknown,
+    Wallets,
+)
 from pricing.money import BtcPrice, Msat
 from pricing.oracle import OracleStatus, PriceUnavailable
 
@@ -68,6 +78,11 @@ class ProbedRail:
         self.least_fee_limit_msat = rail.least_fee_limit_msat
 
     @property
+    def wallet(self) -> str:
+        """See Rail."""
+        return self._rail.wallet
+
+    @property
     def push_is_up(self) -> bool:
         """See Rail."""
         return self._rail.push_is_up
@@ -79,18 +94,19 @@ class ProbedRail:
         call = self._rail.create_invoice(key, amount_msat, memo, expiry_s)
         return await _named(self._passing, "rail create_invoice", call)
 
-    async def look_up_invoice(self, payment_hash: str) -> Outcome:
+    async def look_up_invoice(self, payment_hash: str, wallet: str | None = None) -> Outcome:
         """See Rail."""
-        call = self._rail.look_up_invoice(payment_hash)
+        call = self._rail.look_up_invoice(payment_hash, wallet)
         return await _named(self._passing, "rail look_up_invoice", call)
 
-    async def pay(self, bolt11: str, fee_limit_msat: Msat) -> Outcome:
+    async def pay(self, bolt11: str, fee_limit_msat: Msat, wallet: str | None = None) -> Outcome:
         """See Rail."""
-        return await _named(self._passing, "rail pay", self._rail.pay(bolt11, fee_limit_msat))
+        call = self._rail.pay(bolt11, fee_limit_msat, wallet)
+        return await _named(self._passing, "rail pay", call)
 
-    async def look_up_payment(self, payment_hash: str) -> Outcome:
+    async def look_up_payment(self, payment_hash: str, wallet: str | None = None) -> Outcome:
         """See Rail."""
-        call = self._rail.look_up_payment(payment_hash)
+        call = self._rail.look_up_payment(payment_hash, wallet)
         return await _named(self._passing, "rail look_up_payment", call)
 
     async def balance_msat(self) -> Msat | Unknown:
@@ -110,6 +126,25 @@ class ProbedRail:
     async def close(self) -> None:
         """See Rail."""
         await self._rail.close()
+
+
+class ProbedWallets:
+    """A rail's doings with wallets, each of which is named."""
+
+    def __init__(self, wallets: Wallets, passing: Probe) -> None:
+        self._wallets, self._passing = wallets, passing
+
+    async def open_wallet(self, name: str) -> NewWallet | Unavailable:
+        """See Wallets."""
+        return await _named(self._passing, "rail open_wallet", self._wallets.open_wallet(name))
+
+    async def balance_of(self, wallet: str) -> Msat | Unknown:
+        """See Wallets."""
+        return await _named(self._passing, "rail balance_of", self._wallets.balance_of(wallet))
+
+    def use(self, wallets: Sequence[KnownWallet]) -> None:
+        """See Wallets."""
+        self._wallets.use(wallets)
 
 
 class ProbedAgent:

@@ -156,9 +156,9 @@ class Keeper:
             await self.ask(payout_id, number)
             return
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
+        payer = parts.rail.wallet
         if not await parts.db.run(
-            "call_payout",
-            lambda tx: payouts.mark_called(tx, payout_id, number, parts.rail.identity, now),
+            "call_payout", lambda tx: payouts.mark_called(tx, payout_id, number, payer, now)
         ):
             return
         # Claimed first all the same: only then is it sure that nobody else is calling just now.
@@ -169,7 +169,8 @@ class Keeper:
                 lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
             )
             return
-        outcome = await parts.rail.pay(attempt["bolt11"], Msat(attempt["fee_limit_msat"]))
+        limit_msat = Msat(attempt["fee_limit_msat"])
+        outcome = await parts.rail.pay(attempt["bolt11"], limit_msat, payer)
         if isinstance(outcome, rail.Unsent):
             await parts.db.run(
                 "uncall_payout", lambda tx: payouts.unmark_called(tx, payout_id, number)
@@ -188,11 +189,10 @@ class Keeper:
             return
         # Before it is asked: an answer may be read long after it was given.
         late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN
-        outcome = await parts.rail.look_up_payment(attempt["payment_hash"])
-        same_wallet = attempt["called_by"] == parts.rail.identity
-        if isinstance(outcome, rail.Absent) and late and same_wallet:
+        outcome = await parts.rail.look_up_payment(attempt["payment_hash"], attempt["called_by"])
+        if isinstance(outcome, rail.Absent) and late:
             outcome = rail.Failed("it was never sent")
-        await self._conclude(payout_id, number, outcome, believe_failed=late and same_wallet)
+        await self._conclude(payout_id, number, outcome, believe_failed=late)
 
     async def _conclude(
         self, payout_id: str, number: int, outcome: rail.Outcome, believe_failed: bool

@@ -90,6 +90,17 @@ class Settings(BaseSettings):
     lnbits_api_key: SecretStr | None = Field(
         None, validation_alias="LNBITS_API_KEY", description="admin key of the LNbits wallet"
     )
+    lnbits_token: SecretStr | None = Field(
+        None,
+        validation_alias="LNBITS_TOKEN",
+        description="API token that may write `/api/v1/wallet` there: full wallets then have"
+        " successors",
+    )
+    lnbits_wallet_invoices: Positive = Field(
+        5000,
+        validation_alias="LNBITS_WALLET_INVOICES",
+        description="invoices after which a wallet is full; LNbits gets slower with each payment",
+    )
     lightning_network: str = Field(
         "bc",
         validation_alias="LIGHTNING_NETWORK",
@@ -334,6 +345,8 @@ class Settings(BaseSettings):
     def _real_money_in_production(self) -> "Settings":
         if (self.lnbits_url is None) != (self.lnbits_api_key is None):
             raise ValueError("LNBITS_URL and LNBITS_API_KEY go together: set both, or neither")
+        if self.lnbits_token is not None and self.lnbits_url is None:
+            raise ValueError("LNBITS_TOKEN is of no use without LNBITS_URL and LNBITS_API_KEY")
         if self.env is Environment.PRODUCTION and self.crash_at:
             raise ValueError("BOLTWORK_CRASH_AT is for trying things out, never for production")
         if self.env is Environment.PRODUCTION and self.allow_private_destinations:

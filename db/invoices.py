@@ -66,8 +66,9 @@ def _account(invoice: Invoice) -> Account:
 
 _MOVE = """
 UPDATE invoice SET state = %(state)s, bolt11 = %(bolt11)s, payment_hash = %(payment_hash)s,
-       preimage = %(preimage)s, received_msat = %(received_msat)s, settled_at = %(settled_at)s,
-       expires_at = %(expires_at)s, check_at = %(check_at)s WHERE id = %(id)s
+       wallet = %(wallet)s, preimage = %(preimage)s, received_msat = %(received_msat)s,
+       settled_at = %(settled_at)s, expires_at = %(expires_at)s, check_at = %(check_at)s
+ WHERE id = %(id)s
 """
 
 

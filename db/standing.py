@@ -16,7 +16,11 @@ class RailSheet:
 
     due_msat: int  # liabilities + income - expenses
     moving: tuple[tuple[str, int], ...]  # payouts handed to it: (payment_hash, most it may cost)
-    unpaid: tuple[str, ...]  # payment hashes of invoices that nobody has paid, the newest first
+    unpaid: tuple[tuple[str, str | None], ...]  # invoices that nobody has paid, the newest first:
+    # (payment_hash, wallet that made it)
+    transfers: int  # from wallet to wallet, on their way
+    transferred: int  # ... that came to their end
+    wallets: int  # that were opened, and closed
 
     @property
     def moving_msat(self) -> int:
@@ -31,18 +35,26 @@ SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance 
                ORDER BY a.payment_hash), '[]')
           FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
          WHERE a.outcome = 'live' AND a.called_at IS NOT NULL) AS moving,
-       (SELECT coalesce(json_agg(payment_hash), '[]') FROM (
-            SELECT payment_hash FROM invoice WHERE check_at IS NOT NULL
-             ORDER BY created_at DESC, id LIMIT %(most)s) newest) AS unpaid
+       (SELECT coalesce(json_agg(json_build_array(payment_hash, wallet)), '[]') FROM (
+            SELECT payment_hash, wallet FROM invoice WHERE check_at IS NOT NULL
+             ORDER BY created_at DESC, id LIMIT %(most)s) newest) AS unpaid,
+       (SELECT count(*) FROM wallet_transfer
+         WHERE rail = %(rail)s AND outcome = 'live') AS transfers,
+       (SELECT count(*) FROM wallet_transfer
+         WHERE rail = %(rail)s AND outcome <> 'live') AS transferred,
+       (SELECT count(opened_at) + count(closed_at) FROM receiving_wallet
+         WHERE rail = %(rail)s) AS wallets
 """
 
 
-async def rail_sheet(db: Database) -> RailSheet:
+async def rail_sheet(db: Database, rail: str) -> RailSheet:
     """Return what the books say that the rail should hold, and what may be on its way."""
-    row = await db.read_one(_SHEET, most=MOST_UNPAID)
+    row = await db.read_one(_SHEET, most=MOST_UNPAID, rail=rail)
     assert row is not None
     moving = tuple((payment_hash, most_msat) for payment_hash, most_msat in row["moving"])
-    return RailSheet(row["due_msat"], moving, tuple(row["unpaid"]))
+    unpaid = tuple((payment_hash, wallet) for payment_hash, wallet in row["unpaid"])
+    still = (row["transfers"], row["transferred"], row["wallets"])
+    return RailSheet(row["due_msat"], moving, unpaid, *still)
 
 
 _PAYOUTS = """

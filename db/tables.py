@@ -18,6 +18,7 @@ from sqlmodel import Field, SQLModel
 from db.columns import enum_column, time_column
 from db.conversation_tables import Conversation, Message
 from db.rate_limits import RateLimit
+from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
 from db.tally_tables import JobTally
@@ -34,10 +35,12 @@ __all__ = [  # told to SQLModel
     "JobTally",
     "Message",
     "RateLimit",
+    "ReceivingWallet",
     "Revocation",
     "RootKey",
     "SQLModel",
     "Session",
+    "WalletTransfer",
 ]
 
 
@@ -120,6 +123,7 @@ class Invoice(SQLModel, table=True):
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     bolt11: str | None = Field(default=None, sa_column=Column(Text))
     payment_hash: str | None = Field(default=None, sa_column=Column(Text, unique=True))
+    wallet: str | None = Field(default=None, sa_column=Column(Text))  # of the rail, that made it
     preimage: str | None = Field(default=None, sa_column=Column(Text))
     received_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
     created_at: datetime = Field(sa_column=time_column())
@@ -139,6 +143,7 @@ class Invoice(SQLModel, table=True):
             unique=True,
             postgresql_where=text("purpose = 'topup' AND state IN ('wanted', 'open')"),
         ),
+        Index("ix_invoice_wallet", "wallet", postgresql_where=text("wallet IS NOT NULL")),
         Index("ix_invoice_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
         Index(
             "ix_invoice_due",
@@ -294,11 +299,11 @@ class SigningKey(SQLModel, table=True):
 
 
 class RailBaseline(SQLModel, table=True):
-    """What a wallet held beyond the books when it was first seen, or when a person said why."""
+    """What a rail held beyond the books when it was first seen, or when a person said why."""
 
     __tablename__ = "rail_baseline"
 
-    identity: str = Field(sa_column=Column(Text, primary_key=True))  # of the rail: one wallet
+    identity: str = Field(sa_column=Column(Text, primary_key=True))  # of the rail
     number: int = Field(sa_column=Column(BigInteger, primary_key=True))
     beyond_msat: int = Field(sa_column=Column(BigInteger, nullable=False))  # negative: less
     reason: str = Field(sa_column=Column(Text, nullable=False))

@@ -58,30 +58,44 @@ class Told(NamedTuple):
         return Settled(self.payment_hash, amount_msat, self.preimage, fee_msat)
 
 
-class LnbitsHttp:
-    """The HTTP client of one wallet. Nothing is asked twice by itself."""
+class LnbitsClient:
+    """The connections to one LNbits, whatever the wallet."""
 
-    def __init__(self, url: str, api_key: str, timeout_s: float) -> None:
-        self._api_key = api_key
-        self._timeout_s = timeout_s
-        self._client = httpx2.AsyncClient(
+    def __init__(self, url: str, timeout_s: float) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("LNBITS_URL must start with http:// or https://")
+        self.url, self.timeout_s = url, timeout_s
+        self.http = httpx2.AsyncClient(
             base_url=url,
-            headers={"X-Api-Key": api_key, "Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity"},
             # Half for connecting, so that "it was never sent" can be told from "no answer".
             timeout=httpx2.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
             trust_env=False,  # the key goes to the address the operator set, and nowhere else
         )
 
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self.http.aclose()
+
+
+class LnbitsHttp:
+    """Questions under one key. Nothing is asked twice by itself."""
+
+    def __init__(self, client: LnbitsClient, header: str, secret: str) -> None:
+        self._client = client
+        self._headers = {header: secret}
+        self._secret = secret
+
     async def ask(
         self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
     ) -> Answer:
         """Ask once. NoAnswer when there is none, or not a whole one."""
+        asking = self._client.http.stream(
+            method, path, json=body, params=params, headers=self._headers
+        )
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream(method, path, json=body, params=params) as response,
-            ):
+            async with asyncio.timeout(self._client.timeout_s), asking as response:
                 raw = bytearray()
                 async for piece in response.aiter_raw():
                     raw += piece
@@ -114,13 +128,9 @@ class LnbitsHttp:
                 "LNbits limits how often it may be asked: raise LNBITS_RATE_LIMIT_NO there",
                 answer.retry_after_s or 30,
             )
-        detail = answer.text("detail").replace(self._api_key, "…")[:200]
+        detail = answer.text("detail").replace(self._secret, "…")[:200]
         reason = f"LNbits answered HTTP {answer.status}" + (f": {detail}" if detail else "")
         return Unavailable(reason, answer.retry_after_s or 5)
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._client.aclose()
 
 
 def _proves(preimage: str, payment_hash: str) -> bool:

@@ -5,8 +5,8 @@ understood (a timeout, a 5xx, garbage, a dropped connection) is `Unknown`, and U
 treated as Failed. No method raises for something the outside world did.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -23,6 +23,7 @@ class Opened:
     payment_hash: str  # 64 lower-case hex digits
     amount_msat: Msat
     expires_at: datetime  # aware, UTC
+    wallet: str | None = None  # of the rail, that made it; None: it has but one
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,14 @@ class Rail(Protocol):
     """One adapter a rail. Each call is bounded in time by the adapter itself."""
 
     name: str  # "stub", "lnbits"
-    identity: str  # names the wallet, and no secret of it: another wallet has another one
+    identity: str  # names what it is, and no secret of it: the books are compared under it
     least_fee_limit_msat: Msat  # with a lower limit it would refuse every payment
     network: str  # BOLT11 prefix without "ln": "bc", "tb", "bcrt"
+
+    @property
+    def wallet(self) -> str:
+        """Name the wallet that pays from now on. A rail that has but one: its identity."""
+        ...
 
     @property
     def push_is_up(self) -> bool:
@@ -102,23 +108,30 @@ class Rail(Protocol):
         """
         ...
 
-    async def look_up_invoice(self, payment_hash: str) -> Outcome:
-        """Say whether somebody paid this invoice of ours. Never `Failed` while it can be paid."""
-        ...
+    async def look_up_invoice(self, payment_hash: str, wallet: str | None = None) -> Outcome:
+        """Say whether somebody paid this invoice of ours. Never `Failed` while it can be paid.
 
-    async def pay(self, bolt11: str, fee_limit_msat: Msat) -> Outcome:
-        """Pay somebody's invoice. Asked twice for one payment_hash, it pays at most once.
-
-        What has expired is not sent: that is the fence against a caller who stood still for long.
+        `wallet` made it; None: whichever.
         """
         ...
 
-    async def look_up_payment(self, payment_hash: str) -> Outcome:
-        """Say what became of a payment of ours. A hash it does not know is `Absent`."""
+    async def pay(self, bolt11: str, fee_limit_msat: Msat, wallet: str | None = None) -> Outcome:
+        """Pay somebody's invoice. Asked twice for one payment_hash, it pays at most once.
+
+        What has expired is not sent: that is the fence against a caller who stood still for long.
+        Asked again, `wallet` must be the same: another one does not know what this one sent.
+        """
+        ...
+
+    async def look_up_payment(self, payment_hash: str, wallet: str | None = None) -> Outcome:
+        """Say what became of a payment of ours. A hash it does not know is `Absent`.
+
+        `wallet` was told to pay; None: whichever. One that is not ours to ask is Unknown.
+        """
         ...
 
     async def balance_msat(self) -> Msat | Unknown:
-        """Return what the rail holds for us."""
+        """Return what the rail holds for us, in all its wallets."""
         ...
 
     def pushes(self) -> AsyncIterator[Settled | None]:
@@ -135,4 +148,38 @@ class Rail(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWallet:
+    """A wallet that was opened before, as the rail is told of it."""
+
+    identity: str
+    key: str = field(repr=False)  # "" for the first, whose key the rail has
+    is_heard: bool  # it may still be paid: its channel is listened to
+    left_msat: Msat | None = None  # it is closed, and this little was left in it
+
+
+@dataclass(frozen=True, slots=True)
+class NewWallet:
+    """A wallet that exists from now on."""
+
+    identity: str
+    key: str = field(repr=False)
+
+
+class Wallets(Protocol):
+    """What a rail can do that opens one wallet after another. See app.receiving."""
+
+    async def open_wallet(self, name: str) -> NewWallet | Unavailable:
+        """Open an empty wallet. When the answer is lost, one that nobody knows of is left."""
+        ...
+
+    async def balance_of(self, wallet: str) -> Msat | Unknown:
+        """Return what one wallet holds."""
+        ...
+
+    def use(self, wallets: Sequence[KnownWallet]) -> None:
+        """Know these wallets, the oldest first; invoices are made on the last."""
         ...

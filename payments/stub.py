@@ -61,6 +61,11 @@ class StubRail:
     # ------------------------------------------------------------------ the rail
 
     @property
+    def wallet(self) -> str:
+        """See Rail: it has but one."""
+        return self.identity
+
+    @property
     def push_is_up(self) -> bool:
         """Say whether somebody in this process listens to `pushes`."""
         return bool(self._listening)
@@ -79,7 +84,7 @@ class StubRail:
             lost=Unavailable,
         )
 
-    async def look_up_invoice(self, payment_hash: str) -> Outcome:
+    async def look_up_invoice(self, payment_hash: str, wallet: str | None = None) -> Outcome:
         """Say whether an invoice of ours was paid. Open or expired it is Pending, never Failed."""
 
         def work(fault: Scripted) -> Outcome:
@@ -87,7 +92,7 @@ class StubRail:
 
         return await self._call("look_up_invoice", work, lost=Unknown)
 
-    async def pay(self, bolt11: str, fee_limit_msat: Msat) -> Outcome:
+    async def pay(self, bolt11: str, fee_limit_msat: Msat, wallet: str | None = None) -> Outcome:
         """Pay an invoice that the store knows: once, however often it is asked."""
 
         def work(fault: Scripted) -> Outcome:
@@ -95,8 +100,10 @@ class StubRail:
 
         return await self._call("pay", work, lost=Unknown)
 
-    async def look_up_payment(self, payment_hash: str) -> Outcome:
+    async def look_up_payment(self, payment_hash: str, wallet: str | None = None) -> Outcome:
         """Say what became of a payment of ours."""
+        if wallet not in (None, self.identity):
+            return Unknown("another wallet was told to pay it")
 
         def work(fault: Scripted) -> Outcome:
             if fault.name == "failed":

@@ -197,3 +197,10 @@ def payout_settled(payout_id: str, amount_msat: int, fee_msat: int) -> Entry:
         (EXPENSE_ROUTING, fee_msat),
         (RAIL, -(amount_msat + fee_msat)),
     )
+
+
+def transfer_settled(payment_hash: str, fee_msat: int) -> Entry:
+    """Money went from one wallet of the rail to another, and that cost something."""
+    return _entry(
+        f"transfer:{payment_hash}:settled", (EXPENSE_ROUTING, fee_msat), (RAIL, -fee_msat)
+    )

@@ -20,6 +20,7 @@ BEFORE_AND_AFTER = ("before", "after")
 # The seams: Protocol or class of what calls the outside, and what stands before it in probes.py.
 SEAMS = {
     "Rail": (ROOT / "payments" / "rail.py", "ProbedRail"),
+    "Wallets": (ROOT / "payments" / "rail.py", "ProbedWallets"),
     "Agent": (ROOT / "app" / "agents" / "agent.py", "ProbedAgent"),
     "Chat": (ROOT / "app" / "agents" / "chat.py", "ProbedChat"),
     "Destinations": (ROOT / "app" / "parts.py", "ProbedDestinations"),

@@ -97,6 +97,8 @@ def cases(rail: str, *, thorough: bool) -> list[Case]:
     found = []
     for name, moments in crash_places.names().items():
         for crossing in CROSSED.get(name, ())[: None if thorough else 1]:
+            if rail not in SCENARIOS[crossing.scenario].rails:
+                continue
             found += [Case(f"{name}: {moment}", crossing, rail) for moment in moments]
     return found
 

@@ -12,6 +12,8 @@ from tests.crash_buyer import FINAL, LONG, Buyer
 from tests.crash_server import ROTATES
 from tests.pay_server import said
 
+MUCH_LATER = 9 * 86_400  # when nobody asks about an invoice any more
+
 Story = Callable[[Buyer], Awaitable[None]]
 
 
@@ -23,6 +25,7 @@ class Scenario:
     first: str = ""  # where the process before was ended
     meanwhile: Story | None = None  # what happened while nothing ran
     environment: dict[str, str] = field(default_factory=dict)
+    rails: tuple[str, ...] = ("stub", "lnbits")
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,27 @@ async def reviewed(buyer: Buyer) -> None:
     raise AssertionError("the books were not compared with the rail")
 
 
+async def on_wallets(buyer: Buyer) -> None:
+    """A job that fills a wallet, which is emptied into the next one and later closed."""
+    if "much later" not in buyer.done:
+        await bought("hello")(buyer)
+        await _until(buyer, "SELECT 1 FROM wallet_transfer WHERE outcome = 'settled'")
+        buyer.done.add("much later")
+        buyer.clock.forward(MUCH_LATER)
+    await _until(buyer, "SELECT 1 FROM receiving_wallet WHERE closed_at IS NOT NULL")
+
+
+async def _until(buyer: Buyer, query: str) -> None:
+    for number in range(1, 200):
+        if await buyer.books.ask(query):
+            return
+        if number % 40 == 0:  # whoever set out to do it has died, and is not waited for any more
+            buyer.clock.forward(120)
+        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"there is still nothing where {query}")
+
+
 async def held_session(buyer: Buyer) -> None:
     """A session that is opened, used, topped up, used again and closed."""
     await holder.opened(buyer)
@@ -236,11 +260,18 @@ async def long_after(buyer: Buyer) -> None:
     buyer.clock.forward(LONG)
 
 
+async def transfer_is_stale(buyer: Buyer) -> None:
+    """So much time has passed that what was not sent between wallets can't be sent any more."""
+    await buyer.books.ask("UPDATE wallet_transfer SET expires_at = now() - interval '1 day'")
+
+
 async def promises_are_lost(buyer: Buyer) -> None:
     """The task engine's rows are gone, and with them every promise."""
     await buyer.books.ask("DELETE FROM procrastinate_jobs")
     buyer.clock.forward(300)
 
+
+FILLED = {"LNBITS_WALLET_INVOICES": "2"}
 
 SCENARIOS = {
     "bought": Scenario(bought("hello")),
@@ -259,6 +290,14 @@ SCENARIOS = {
     "cancelled": Scenario(cancelled),
     "receipt": Scenario(with_a_receipt),
     "reviewed": Scenario(reviewed, environment={"RECONCILE_S": "1"}),
+    "wallets": Scenario(on_wallets, environment=FILLED, rails=("lnbits",)),
+    "not moved": Scenario(
+        on_wallets,
+        "commit begin_transfer: after",
+        transfer_is_stale,
+        environment=FILLED,
+        rails=("lnbits",),
+    ),
     "session": Scenario(held_session),
     "left alone": Scenario(left_session),
     "no top-up": Scenario(unmade_topup),
@@ -273,6 +312,7 @@ SCENARIOS = {
     "never sent": Scenario(bought("hello"), "rail pay: before", long_after),
 }
 
+WALLETS = (Crossing("wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION = (Crossing("session"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
@@ -292,11 +332,13 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit begin_job": BOUGHT,
     "commit begin_reserved": (*SESSION, Crossing("session", 2)),
     "commit begin_session": (*SESSION, Crossing("no session")),
+    "commit begin_transfer": WALLETS,
     "commit broke": (Crossing("broken"), Crossing("left alone")),
     "commit call_payout": (*BOUGHT, Crossing("broken")),
     "commit cancel_job": (Crossing("cancelled"),),
     "commit cancelled": (Crossing("turned away"),),
     "commit close_session": (*SESSION, Crossing("no session")),
+    "commit close_wallet": WALLETS,
     "commit count_hit": (Crossing("demo"),),
     "commit credential_used": SESSION,
     "commit declined": (Crossing("rejected"), *SESSION),
@@ -305,13 +347,16 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
     "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
     "commit end_hold": (Crossing("talk"), Crossing("demo")),
+    "commit fail_transfer": (Crossing("not moved"),),
     "commit finished": (*BOUGHT, *SESSION, Crossing("by the call")),
+    "commit first_wallet": WALLETS,
     "commit hold": (Crossing("talk"), Crossing("talk", 2)),
     "commit hold_free": (Crossing("demo"),),
     "commit idle_session": (Crossing("left alone"),),
     "commit lapse_invoice": (Crossing("paid late"),),
     "commit let_go": (Crossing("answer broken off"),),
     "commit open_invoice": (*BOTH, *SESSION, Crossing("session", 2)),
+    "commit open_wallet": WALLETS,
     "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
     "commit rail_baseline": (Crossing("reviewed"),),
     "commit recovered": (Crossing("promise lost"),),
@@ -333,8 +378,10 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
         Crossing("by the call"),
     ),
     "commit settle_payout": (*BOUGHT, Crossing("answer lost"), *SESSION),
+    "commit settle_transfer": WALLETS,
     "commit signing_key": (Crossing("receipt"),),
     "commit uncall_payout": (Crossing("rail away"),),
+    "commit want_wallet": WALLETS,
     "keep CreateInvoice": BOUGHT,
     "keep FetchInvoice": (
         Crossing("by itself"),
@@ -348,10 +395,12 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "oracle healthy": (Crossing("watched"),),
     "oracle price": BOTH,
     "rail balance": (Crossing("reviewed"),),
+    "rail balance_of": WALLETS,
     "rail create_invoice": BOTH,
     "rail healthy": (Crossing("watched"),),
     "rail look_up_invoice": (Crossing("paid late"), Crossing("push missed")),
     "rail look_up_payment": (Crossing("answer lost"), Crossing("never sent")),
+    "rail open_wallet": WALLETS,
     "rail pay": (*BOUGHT, Crossing("rail away"), Crossing("broken")),
     "rail push": (Crossing("bought", 2), *BOUGHT, Crossing("paid late", 2)),
 }

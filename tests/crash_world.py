@@ -15,7 +15,7 @@ from payments.stub import StubRail
 from pricing.money import sats_to_msat
 from tests.crash_server import MovableClock
 from tests.fault_proxy import FaultProxy
-from tests.lnbits_server import LnbitsServer, Wallet
+from tests.lnbits_server import Account, LnbitsServer
 
 PAYMENTS = "/api/v1/payments"
 
@@ -105,25 +105,29 @@ class StubSide:
 
 
 class LnbitsSide:
-    """A wallet of our own in the real LNbits, behind a proxy; the buyer's wallet is shared."""
+    """A user of our own in the real LNbits, behind a proxy; the buyer's wallet is shared."""
 
     knows_our_clock = False
 
-    def __init__(self, server: LnbitsServer, ours: Wallet, proxy: FaultProxy) -> None:
+    def __init__(self, server: LnbitsServer, ours: Account, proxy: FaultProxy) -> None:
         self._server, self._ours, self.proxy = server, ours, proxy
         self._hashes: list[str] = []
         self.paid_msat = 0
 
     @classmethod
     async def on(cls, server: LnbitsServer) -> "LnbitsSide":
-        """Return a side with an empty wallet of its own."""
+        """Return a side with a user of its own, whose wallets are empty."""
         proxy = FaultProxy(server.url)
         await proxy.listen()
-        return cls(server, await server.new_wallet(), proxy)
+        return cls(server, await server.new_account(), proxy)
 
     def environment(self) -> dict[str, str]:
         """See Side."""
-        return {"LNBITS_URL": self.proxy.url, "LNBITS_API_KEY": self._ours.adminkey}
+        return {
+            "LNBITS_URL": self.proxy.url,
+            "LNBITS_API_KEY": self._ours.first.adminkey,
+            "LNBITS_TOKEN": self._ours.token,
+        }
 
     async def pay(self, bolt11: str) -> str:
         """See Side."""
@@ -153,7 +157,7 @@ class LnbitsSide:
 
     async def held_msat(self) -> int:
         """See Side."""
-        return await self._server.balance_msat(self._ours)
+        return await self._server.held_msat(self._ours)
 
     async def close(self) -> None:
         """See Side."""
@@ -224,6 +228,10 @@ async def audit(books: Books, side: Side) -> list[str]:
         "sessions that have not ended",
         "SELECT id, state, reserved_msat FROM session"
         " WHERE state <> 'expired' OR reserved_msat > 0",
+    )
+    await empty(
+        "money that is still on its way between wallets",
+        "SELECT * FROM wallet_transfer WHERE outcome = 'live'",
     )
     await empty("calls that are still held", "SELECT id, state FROM hold WHERE state = 'held'")
     await empty(

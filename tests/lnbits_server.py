@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ LOCK = ROOT / "scripts" / "lock" / "lnbits.txt"
 VENV = ROOT / ".cache" / "lnbits-venv"
 FUNDS_SAT = 100_000
 READY_WITHIN_S = 90
+_PASSWORDS = {"password": "a password of the tests", "password_repeat": "a password of the tests"}
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -43,6 +45,15 @@ class Wallet:
     id: str
     adminkey: str
     inkey: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with a wallet, and an API token that may write `/api/v1/wallet`, and nothing else."""
+
+    user_id: str
+    first: Wallet
+    token: str
 
 
 def installed_python() -> Path:
@@ -85,10 +96,10 @@ class LnbitsServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._python = python
-        self._token = ""
         self._our_user = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._http = httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
+        self._operator = httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
 
     @classmethod
     @asynccontextmanager
@@ -104,6 +115,7 @@ class LnbitsServer:
             finally:
                 await server.stop()
                 await server._http.aclose()
+                await server._operator.aclose()
 
     async def start(self) -> None:
         """Start the process and wait until it answers."""
@@ -144,11 +156,23 @@ class LnbitsServer:
 
     async def new_wallet(self) -> Wallet:
         """Return an empty wallet, of the user whose wallet is `us`."""
-        path, token = f"/users/api/v1/user/{self._our_user}/wallet", f"Bearer {self._token}"
-        made = await self._http.post(path, json={}, headers={"Authorization": token})
-        made.raise_for_status()
-        self._http.cookies.clear()
-        return Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
+        return await self._new_wallet_of(self._our_user)
+
+    async def new_account(self) -> "Account":
+        """Return a user with an empty wallet, and a token of theirs."""
+        name = f"user{secrets.token_hex(6)}"
+        user_id = await self._new_user(name)
+        return Account(user_id, await self._new_wallet_of(user_id), await self._api_token(name))
+
+    async def wallets_of(self, account: "Account") -> list[dict[str, Any]]:
+        """Return all wallets of a user as LNbits' operator sees them."""
+        told = await self._operator.get(f"/users/api/v1/user/{account.user_id}/wallet")
+        told.raise_for_status()
+        return [wallet for wallet in told.json() if not wallet["deleted"]]
+
+    async def held_msat(self, account: "Account") -> int:
+        """Return what all wallets of a user hold."""
+        return sum(int(wallet["balance_msat"]) for wallet in await self.wallets_of(account))
 
     async def scan(self, wallet: Wallet, code: str) -> dict[str, Any]:
         """Let a wallet read an LNURL; returns what its library found there."""
@@ -185,31 +209,55 @@ class LnbitsServer:
             return False
 
     async def _bootstrap(self) -> None:
-        password = "a password of the tests"
-        names = {"username": "operator", "password": password, "password_repeat": password}
+        names = {"username": "operator", **_PASSWORDS}
         answer = await self._http.put("/api/v1/auth/first_install", json=names)
         answer.raise_for_status()
-        self._token = answer.json()["access_token"]
-        self._http.headers["Authorization"] = f"Bearer {self._token}"
+        # A client of its own: an access token would win over the key of a wallet.
+        self._operator.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._http.cookies.clear()
         self.us = await self._funded_wallet("boltwork")
         self.buyer = await self._funded_wallet("buyer")
         self.buyer_address = f"buyer@127.0.0.1:{self.port}"
         self.buyer_lnurl = encode(f"{self.url}/.well-known/lnurlp/buyer")
-        # Its access token would win over the key of a wallet.
-        del self._http.headers["Authorization"]
-        self._http.cookies.clear()
+
+    async def _new_user(self, name: str) -> str:
+        names = {"username": name, **_PASSWORDS}
+        return str((await self._operator.post("/users/api/v1/user", json=names)).json()["id"])
+
+    async def _new_wallet_of(self, user_id: str) -> Wallet:
+        made = await self._operator.post(f"/users/api/v1/user/{user_id}/wallet", json={})
+        made.raise_for_status()
+        return Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
 
     async def _funded_wallet(self, username: str) -> Wallet:
-        user = (await self._http.post("/users/api/v1/user", json={"username": username})).json()
-        made = await self._http.post(f"/users/api/v1/user/{user['id']}/wallet", json={})
-        wallet = Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
-        self._our_user = self._our_user or user["id"]
+        user_id = await self._new_user(username)
+        wallet = await self._new_wallet_of(user_id)
+        self._our_user = self._our_user or user_id
         funds = {"id": wallet.id, "amount": FUNDS_SAT}
-        (await self._http.put("/users/api/v1/balance", json=funds)).raise_for_status()
-        path = f"/users/api/v1/user/{user['id']}/wallet/{wallet.id}/lightning-address"
-        named = await self._http.put(path, json={"lightning_address": username})
+        (await self._operator.put("/users/api/v1/balance", json=funds)).raise_for_status()
+        path = f"/users/api/v1/user/{user_id}/wallet/{wallet.id}/lightning-address"
+        named = await self._operator.put(path, json={"lightning_address": username})
         named.raise_for_status()
         return wallet
+
+    async def _api_token(self, username: str) -> str:
+        """Return a token as its user makes one in LNbits' settings."""
+        password = _PASSWORDS["password"]
+        async with httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False) as user:
+            login = {"username": username, "password": password}
+            entered = (await user.post("/api/v1/auth", json=login)).json()["access_token"]
+            user.headers["Authorization"] = f"Bearer {entered}"
+            user.cookies.clear()
+            rules = {"id": "", "name": "wallets", "password": password}
+            answer = await user.put("/api/v1/auth/acl", json=rules)
+            [acl] = answer.json()["access_control_list"]
+            for endpoint in acl["endpoints"]:
+                endpoint["write"] = endpoint["path"] == "/api/v1/wallet"
+            answer = await user.put("/api/v1/auth/acl", json={**acl, "password": password})
+            answer.raise_for_status()
+            asked = {"acl_id": acl["id"], "token_name": "boltwork", "password": password}
+            asked["expiration_time_minutes"] = 60
+            return str((await user.post("/api/v1/auth/acl/token", json=asked)).json()["api_token"])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         # From the main thread: the kernel ends the child when the thread that made it ends.

@@ -17,6 +17,7 @@ from app.advance.outcome import (
     Terms,
 )
 from app.advance.payouts import Payouts
+from app.advance.transfers import Transfers
 
 __all__ = [
     "Applied",
@@ -31,5 +32,5 @@ __all__ = [
 ]
 
 
-class Shell(Invoices, Payouts, Holds):
+class Shell(Invoices, Payouts, Holds, Transfers):
     """Makes truth fact: every method works inside the transaction it is given."""

@@ -37,7 +37,7 @@ class Invoices(Jobs):
         except IllegalTransition:
             return Replayed()
         invoice.bolt11, invoice.payment_hash = opened.bolt11, opened.payment_hash
-        invoice.expires_at = opened.expires_at
+        invoice.expires_at, invoice.wallet = opened.expires_at, opened.wallet
         invoice.check_at = now + timedelta(seconds=self._terms.sweep_s)
         await invoices.move(tx, invoice, decision.facts)
         await self._touch(tx, row, f"{invoice.purpose}_invoice_opened", now)

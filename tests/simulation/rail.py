@@ -36,7 +36,7 @@ class SimulatedRail:
     """Implements Rail over a simulated node."""
 
     name = "simulated"
-    identity = "simulated:1"
+    identity = wallet = "simulated:1"
     least_fee_limit_msat = Msat(1_000)
     network = NETWORK
 
@@ -70,7 +70,7 @@ class SimulatedRail:
         opened = Opened(f"lnbcrt-{payment_hash}", payment_hash, amount_msat, expires_at)
         return await self._end("create_invoice", opened)
 
-    async def look_up_invoice(self, payment_hash: str) -> Outcome:
+    async def look_up_invoice(self, payment_hash: str, wallet: str | None = None) -> Outcome:
         """See Rail."""
         await self._begin("look_up_invoice")
         answer: Outcome = Pending()
@@ -87,7 +87,7 @@ class SimulatedRail:
             answer = Settled(payment_hash, Msat(invoice.received_msat), invoice.preimage)
         return await self._end("look_up_invoice", answer)
 
-    async def pay(self, bolt11: str, fee_limit_msat: Msat) -> Outcome:
+    async def pay(self, bolt11: str, fee_limit_msat: Msat, wallet: str | None = None) -> Outcome:
         """See Rail."""
         await self._begin("pay")
         to = self._node.wallets.by_text[bolt11]
@@ -98,7 +98,7 @@ class SimulatedRail:
             self._node.unsent[to.payment_hash] = self._node.unsent.get(to.payment_hash, 0) + 1
         return await self._end("pay", answer)
 
-    async def look_up_payment(self, payment_hash: str) -> Outcome:
+    async def look_up_payment(self, payment_hash: str, wallet: str | None = None) -> Outcome:
         """See Rail."""
         await self._begin("look_up_payment")
         sent = self._node.sent.get(payment_hash)

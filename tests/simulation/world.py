@@ -381,6 +381,7 @@ class World:
             throttle=Throttle(MemoryStorage(), {}, self.clock),  # buyers here have no address
             clock=self.clock,
             new_id=lambda: f"{self.dice.getrandbits(128):032x}",
+            wallets=None,
             stub=None,
         )
         return Process(name, parts, self.make, self.gate)
