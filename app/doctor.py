@@ -10,17 +10,15 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
-from rich.console import Console
 
 from app import logs, postgres
 from app.client import Client, ClientError
+from app.findings import Finding, ok, warn, wrong
 from app.key_rotation import check_secret
 from app.main import (
     make_agent,
@@ -50,67 +48,6 @@ SKEW, WRONG_SKEW = timedelta(seconds=2), timedelta(seconds=30)
 ANSWER_S = 3.0
 
 
-class Level(StrEnum):
-    """How a part is: a warning is well enough to run on."""
-
-    OK = "ok"
-    WARN = "warn"
-    WRONG = "wrong"
-
-
-_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.WRONG: "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One part, and how it is."""
-
-    part: str
-    level: Level
-    said: str
-    mend: str = ""
-
-    @property
-    def line(self) -> str:
-        """The finding as a line of text."""
-        return f"{self.level:5} {self.part}: {self.said}" + (
-            f" -> {self.mend}" if self.mend else ""
-        )
-
-    @property
-    def told(self) -> dict[str, str]:
-        """The finding as JSON."""
-        told = {"part": self.part, "level": self.level.value, "said": self.said}
-        return told | ({"next": self.mend} if self.mend else {})
-
-
-def _ok(part: str, said: str) -> Finding:
-    return Finding(part, Level.OK, said)
-
-
-def _warn(part: str, said: str, mend: str) -> Finding:
-    return Finding(part, Level.WARN, said, mend)
-
-
-def _wrong(part: str, said: str, mend: str) -> Finding:
-    return Finding(part, Level.WRONG, said, mend)
-
-
-def is_wrong(findings: list[Finding]) -> bool:
-    """Say whether anything must be mended."""
-    return any(finding.level is Level.WRONG for finding in findings)
-
-
-def show(findings: list[Finding]) -> None:
-    """Print the findings, a line each."""
-    console = Console(highlight=False)
-    for finding in findings:
-        style = _STYLES[finding.level]
-        console.print(finding.line, style=style, soft_wrap=True, markup=False)
-    count = sum(finding.level is Level.WRONG for finding in findings)
-    print(f"{count} wrong." if count else "Nothing is wrong.")
-
-
 def examine() -> list[Finding]:
     """Return what there is to say of the installation that the environment names."""
     logs.configure("critical")
@@ -118,7 +55,7 @@ def examine() -> list[Finding]:
         settings = Settings()
     except ValidationError as error:
         mend = "see Configuration in the README"
-        return [_wrong("settings", said, mend) for said in settings_problems(error)]
+        return [wrong("settings", said, mend) for said in settings_problems(error)]
     findings = [_environment(settings), *_disk(settings)]
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
@@ -145,11 +82,11 @@ async def examine_parts(settings: Settings, url: str, broken: str | None) -> lis
 
 def _environment(settings: Settings) -> Finding:
     if settings.env is Environment.PRODUCTION:
-        return _ok("environment", "production")
+        return ok("environment", "production")
     mend = "set BOLTWORK_ENV=production before real buyers come"
     if settings.lnbits_url is None:
-        return _ok("environment", "development, on the stub rail: no real money moves")
-    return _warn("environment", "development, with real money", mend)
+        return ok("environment", "development, on the stub rail: no real money moves")
+    return warn("environment", "development, with real money", mend)
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -166,8 +103,8 @@ def about_room(settings: Settings, free_bytes: int) -> Finding:
     said = f"{free_bytes // 2**20:,} MiB are free for {settings.data}"
     mend = "make room, or set BOLTWORK_DATA to a folder on a larger disk"
     if free_bytes < TOO_LITTLE_BYTES:
-        return _wrong("disk", said, mend)
-    return _warn("disk", said, mend) if free_bytes < LITTLE_BYTES else _ok("disk", said)
+        return wrong("disk", said, mend)
+    return warn("disk", said, mend) if free_bytes < LITTLE_BYTES else ok("disk", said)
 
 
 # ---------------------------------------------------------------- database
@@ -177,12 +114,12 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
     theirs = settings.database_url is not None
     mend = "check DATABASE_URL" if theirs else "mend what it says, or set DATABASE_URL"
     if broken is not None:
-        return [_wrong("database", broken, mend)]
+        return [wrong("database", broken, mend)]
     try:
         at = await asyncio.to_thread(version, url)
     except DatabaseAway as away:
-        return [_wrong("database", str(away), mend)]
-    findings = [_ok("database", "answers" if theirs else "the embedded one answers")]
+        return [wrong("database", str(away), mend)]
+    findings = [ok("database", "answers" if theirs else "the embedded one answers")]
     findings.append(about_tables(at))
     db = Database(url, 1, nowhere)
     try:
@@ -191,7 +128,7 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
         if at == newest():
             findings += [await _secret(settings, db), await _limits(settings, db)]
     except DatabaseAway as away:
-        findings.append(_wrong("database", str(away), mend))
+        findings.append(wrong("database", str(away), mend))
     finally:
         await db.close()
     return findings
@@ -200,12 +137,12 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
 def about_tables(at: str | None) -> Finding:
     """Say whether tables of this version can be worked with."""
     if at == newest():
-        return _ok("tables", f"are those of this version ({at})")
+        return ok("tables", f"are those of this version ({at})")
     if at is not None and at > newest():
         said = f"are of version {at}, and this program knows those up to {newest()}"
-        return _wrong("tables", said, "run the newer Boltwork that made them")
+        return wrong("tables", said, "run the newer Boltwork that made them")
     said = "are not made yet" if at is None else f"are of version {at}, and {newest()} is needed"
-    return _warn("tables", said, "run `boltwork migrate`; a start does it too")
+    return warn("tables", said, "run `boltwork migrate`; a start does it too")
 
 
 async def _clock(db: Database) -> Finding:
@@ -222,22 +159,22 @@ def about_clock(before: datetime, theirs: datetime, after: datetime) -> Finding:
     said = f"differs by {skew.total_seconds():.1f} s from the database's"
     mend = "run a time service (NTP) on both machines: prices and invoices expire by this clock"
     if skew > WRONG_SKEW:
-        return _wrong("clock", said, mend)
-    return _warn("clock", said, mend) if skew > SKEW else _ok("clock", "agrees with the database's")
+        return wrong("clock", said, mend)
+    return warn("clock", said, mend) if skew > SKEW else ok("clock", "agrees with the database's")
 
 
 async def _secret(settings: Settings, db: Database) -> Finding:
     try:
         count = await check_secret(db, Seal(operator_secrets(settings)))
     except BadSecret as bad:
-        return _wrong("secret", "does not open the keys in the database", str(bad))
+        return wrong("secret", "does not open the keys in the database", str(bad))
     said = f"opens all {count} keys" if count else "no key is made yet"
     file = settings.data / FILE
     if settings.secret is not None:
-        return _ok("secret", said)
+        return ok("secret", said)
     if file.exists() and os.stat(file).st_mode & 0o077:
-        return _wrong("secret", f"{file} can be read by others", f"chmod 600 {file}")
-    return _ok("secret", f"{said}; it is the file {file}: back it up with the database")
+        return wrong("secret", f"{file} can be read by others", f"chmod 600 {file}")
+    return ok("secret", f"{said}; it is the file {file}: back it up with the database")
 
 
 async def _limits(settings: Settings, db: Database) -> Finding:
@@ -245,10 +182,10 @@ async def _limits(settings: Settings, db: Database) -> Finding:
     name = "Postgres" if settings.rate_limit_storage is None else "Redis"
     try:
         if await storage.check():
-            return _ok("limits", f"are counted in {name}")
+            return ok("limits", f"are counted in {name}")
     except storage.base_exceptions:
         pass
-    return _wrong("limits", f"{name} does not answer", "check RATE_LIMIT_STORAGE")
+    return wrong("limits", f"{name} does not answer", "check RATE_LIMIT_STORAGE")
 
 
 # ------------------------------------------------------------------- money
@@ -259,15 +196,15 @@ async def _rail(settings: Settings) -> list[Finding]:
     try:
         rail = make_rail(settings, utc_now)
     except (ValueError, OSError) as error:
-        return [_wrong("rail", str(error), mend)]
+        return [wrong("rail", str(error), mend)]
     try:
         trouble = await rail.healthy()
         if trouble is not None:
-            return [_wrong("rail", trouble.reason, mend)]
-        findings = [_ok("rail", f"{rail.name} answers, and takes the key")]
+            return [wrong("rail", trouble.reason, mend)]
+        findings = [ok("rail", f"{rail.name} answers, and takes the key")]
         if settings.lnbits_url is None:
             said = "the stub: no real money moves"
-            return [_warn("rail", said, "set LNBITS_URL and LNBITS_API_KEY to earn")]
+            return [warn("rail", said, "set LNBITS_URL and LNBITS_API_KEY to earn")]
         findings += [await _network(rail), await who_reaches(settings.lnbits_url)]
         return [*findings, await _successors(settings, rail)]
     finally:
@@ -279,19 +216,19 @@ async def _network(rail: Rail) -> Finding:
     key = f"doctor:{secrets.token_hex(8)}"
     made = await rail.create_invoice(key, sats_to_msat(1), "boltwork doctor", 60)
     if isinstance(made, Unavailable):
-        return _wrong("network", made.reason, "set LIGHTNING_NETWORK to that of your LNbits")
-    return _ok("network", f"invoices are for {rail.network}, as LIGHTNING_NETWORK says")
+        return wrong("network", made.reason, "set LIGHTNING_NETWORK to that of your LNbits")
+    return ok("network", f"invoices are for {rail.network}, as LIGHTNING_NETWORK says")
 
 
 async def _successors(settings: Settings, rail: Rail) -> Finding:
     part, most = "wallets", settings.lnbits_wallet_invoices
     if settings.lnbits_token is None:
         said = "one wallet for ever: LNbits gets slower with each payment that it has had"
-        return _warn(part, said, "set LNBITS_TOKEN, so that full wallets have successors")
+        return warn(part, said, "set LNBITS_TOKEN, so that full wallets have successors")
     trouble = await trouble_with_token(rail)
     if trouble is not None:
-        return _wrong(part, trouble.reason, "make an API token in LNbits that may write it")
-    return _ok(part, f"the token can open a new one, after each {most:,} invoices")
+        return wrong(part, trouble.reason, "make an API token in LNbits that may write it")
+    return ok(part, f"the token can open a new one, after each {most:,} invoices")
 
 
 async def who_reaches(url: str) -> Finding:
@@ -301,13 +238,13 @@ async def who_reaches(url: str) -> Finding:
     try:
         found = await loop.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
     except OSError:
-        return _warn(part, f"{parts.hostname} has no address", "check LNBITS_URL")
+        return warn(part, f"{parts.hostname} has no address", "check LNBITS_URL")
     if not any(is_public(ipaddress.ip_address(str(each[4][0]).split("%")[0])) for each in found):
-        return _ok(part, "has a private address")
+        return ok(part, "has a private address")
     mend = "keep it private: a firewall, a VPN, or 127.0.0.1 beside Boltwork"
     if parts.scheme != "https":
-        return _wrong(part, "its key goes over the public net unencrypted", mend)
-    return _warn(part, "has a public address: it shows preimages to whoever asks", mend)
+        return wrong(part, "its key goes over the public net unencrypted", mend)
+    return warn(part, "has a public address: it shows preimages to whoever asks", mend)
 
 
 async def _price(settings: Settings) -> list[Finding]:
@@ -316,16 +253,16 @@ async def _price(settings: Settings) -> list[Finding]:
         make_card(settings)
         oracle = make_oracle(settings, utc_now)
     except ValueError as error:
-        return [_wrong("price", str(error), "check MODEL_PRICES and BTC_PRICE_SOURCES")]
+        return [wrong("price", str(error), "check MODEL_PRICES and BTC_PRICE_SOURCES")]
     try:
         price = await oracle.price()
         if isinstance(price, PriceUnavailable):
-            return [_wrong("price", f"{price.reason} {_silent(oracle)}".strip(), mend)]
+            return [wrong("price", f"{price.reason} {_silent(oracle)}".strip(), mend)]
         if price.note:
-            return [_warn("price", f"{price.note} {_silent(oracle)}".strip(), mend)]
+            return [warn("price", f"{price.note} {_silent(oracle)}".strip(), mend)]
         silent = _silent(oracle)
         said = f"{len(price.sources)} sources agree: {', '.join(price.sources)}"
-        return [_warn("price", f"{said}. {silent}", mend) if silent else _ok("price", said)]
+        return [warn("price", f"{said}. {silent}", mend) if silent else ok("price", said)]
     finally:
         await oracle.close()
 
@@ -344,16 +281,16 @@ async def _agents(settings: Settings) -> list[Finding]:
         agent = make_agent(settings)
         chat = make_chat(settings, agent)
     except ValueError as error:
-        return [_wrong("agents", str(error), "check the settings of the models")]
+        return [wrong("agents", str(error), "check the settings of the models")]
     try:
         trouble = await agent.healthy()
         if trouble is not None:
             mend = "check ANTHROPIC_API_KEY, or run `scripts/setup weights` for the embedded model"
-            return [_wrong("agents", trouble.reason, mend)]
-        findings = [_ok("agents", f"{agent.name} can be asked")]
+            return [wrong("agents", trouble.reason, mend)]
+        findings = [ok("agents", f"{agent.name} can be asked")]
         silent = await chat.healthy()
         if silent is not None:  # jobs can be bought all the same
-            findings.append(_warn("chat", silent.reason, "check GEMINI_API_KEY"))
+            findings.append(warn("chat", silent.reason, "check GEMINI_API_KEY"))
         return findings
     finally:
         await chat.close()
@@ -370,21 +307,21 @@ async def _door(settings: Settings) -> list[Finding]:
     if url is None:
         said = "PUBLIC_URL is not set: links for wallets are made of each request's own Host"
         mend = "set PUBLIC_URL to how others reach this server"
-        findings.append(_warn("address", said, mend) if production else _ok("address", said))
+        findings.append(warn("address", said, mend) if production else ok("address", said))
     elif production and not url.startswith("https://"):
         mend = "put a proxy with TLS in front, and set PUBLIC_URL to its https address"
-        findings.append(_wrong("address", f"{url} is not encrypted", mend))
+        findings.append(wrong("address", f"{url} is not encrypted", mend))
     else:
         reached = await _answers(url)
         said = f"Boltwork answers at {url}" if reached else f"no Boltwork answers at {url}"
         mend = "start it, or check PUBLIC_URL and the proxy in front"
-        findings.append(_ok("address", said) if reached else _warn("address", said, mend))
+        findings.append(ok("address", said) if reached else warn("address", said, mend))
     token: Any = getattr(settings, "operator_token", None)
     if token is None:
         said = "OPERATOR_TOKEN is not set: nobody can open /operator"
-        findings.append(_warn("operator", said, "set it to `openssl rand -hex 32`"))
+        findings.append(warn("operator", said, "set it to `openssl rand -hex 32`"))
     else:
-        findings.append(_ok("operator", "a token opens /operator"))
+        findings.append(ok("operator", "a token opens /operator"))
     return findings
 
 
@@ -394,11 +331,9 @@ async def _port(settings: Settings) -> Finding:
         socket.create_server((settings.host, settings.port)).close()
     except OSError as error:
         if await _answers(f"http://{where}"):
-            return _ok("port", f"a Boltwork listens on {where}")
-        return _wrong(
-            "port", f"{where} can't be listened on ({error.strerror})", "set HOST or PORT"
-        )
-    return _ok("port", f"{where} is free")
+            return ok("port", f"a Boltwork listens on {where}")
+        return wrong("port", f"{where} can't be listened on ({error.strerror})", "set HOST or PORT")
+    return ok("port", f"{where} is free")
 
 
 async def _answers(url: str) -> bool:

@@ -52,14 +52,15 @@ def doctor(
 ) -> None:
     """Say what is wrong with this installation, and how to mend it. Exit code 1 if anything is."""
     from app import doctor as check_up
+    from app.findings import is_wrong, show
 
     findings = check_up.examine()
     if as_json:
         told = [finding.told for finding in findings]
-        print(json.dumps({"ok": not check_up.is_wrong(findings), "findings": told}))
+        print(json.dumps({"ok": not is_wrong(findings), "findings": told}))
     else:
-        check_up.show(findings)
-    raise typer.Exit(1 if check_up.is_wrong(findings) else 0)
+        show(findings)
+    raise typer.Exit(1 if is_wrong(findings) else 0)
 
 
 @app.command()

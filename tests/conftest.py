@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.chat_fixtures",
     "tests.rail_fixtures",
     "tests.pay_server",
+    "tests.receiving_fixtures",
     "tests.refund_fixtures",
     "tests.page_fixtures",
     "tests.session_fixtures",

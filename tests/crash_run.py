@@ -24,7 +24,8 @@ from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from tests import crash_places
 from tests.crash_buyer import Buyer, Died
-from tests.crash_scenarios import CROSSED, SCENARIOS, Crossing
+from tests.crash_crossings import CROSSED, Crossing
+from tests.crash_scenarios import SCENARIOS
 from tests.crash_server import KILLED, ForkedServer
 from tests.crash_world import Books, LnbitsSide, Side, StubSide, audit
 from tests.lnbits_server import LnbitsServer

@@ -28,14 +28,6 @@ class Scenario:
     rails: tuple[str, ...] = ("stub", "lnbits")
 
 
-@dataclass(frozen=True)
-class Crossing:
-    """A passing of a place: the n-th in a scenario."""
-
-    scenario: str
-    nth: int = 1
-
-
 def bought(request: str) -> Story:
     """Return the story of a job that is bought as far as it goes, its refund claimed."""
 
@@ -310,97 +302,4 @@ SCENARIOS = {
     "rotated": Scenario(held_session, "commit begin_reserved: after", environment={ROTATES: "1"}),
     "answer lost": Scenario(bought("hello"), "rail pay: after", later),
     "never sent": Scenario(bought("hello"), "rail pay: before", long_after),
-}
-
-WALLETS = (Crossing("wallets"),)
-BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
-SESSION = (Crossing("session"),)
-CROSSED: dict[str, tuple[Crossing, ...]] = {
-    "agent healthy": (Crossing("watched"),),
-    "agent judge": BOUGHT,
-    "agent work": (*BOUGHT, Crossing("broken")),
-    "chat answer": (Crossing("talk"),),
-    "chat draw": (Crossing("talk"),),
-    "chat healthy": (Crossing("watched"),),
-    "chat piece": (Crossing("talk"), Crossing("talk", 3)),
-    "commit accept": BOUGHT,
-    "commit ask_all": (Crossing("push missed"), *BOUGHT),
-    "commit ask_topup": SESSION,
-    "commit begin_asked": (Crossing("by the call"),),
-    "commit begin_conversation": (Crossing("talk"),),
-    "commit begin_exchange": (Crossing("talk"),),
-    "commit begin_job": BOUGHT,
-    "commit begin_reserved": (*SESSION, Crossing("session", 2)),
-    "commit begin_session": (*SESSION, Crossing("no session")),
-    "commit begin_transfer": WALLETS,
-    "commit broke": (Crossing("broken"), Crossing("left alone")),
-    "commit call_payout": (*BOUGHT, Crossing("broken")),
-    "commit cancel_job": (Crossing("cancelled"),),
-    "commit cancelled": (Crossing("turned away"),),
-    "commit close_session": (*SESSION, Crossing("no session")),
-    "commit close_wallet": WALLETS,
-    "commit count_hit": (Crossing("demo"),),
-    "commit credential_used": SESSION,
-    "commit declined": (Crossing("rejected"), *SESSION),
-    "commit delete_conversation": (Crossing("talk"),),
-    "commit drop_invoice": (Crossing("no top-up"),),
-    "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
-    "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
-    "commit end_hold": (Crossing("talk"), Crossing("demo")),
-    "commit fail_transfer": (Crossing("not moved"),),
-    "commit finished": (*BOUGHT, *SESSION, Crossing("by the call")),
-    "commit first_wallet": WALLETS,
-    "commit hold": (Crossing("talk"), Crossing("talk", 2)),
-    "commit hold_free": (Crossing("demo"),),
-    "commit idle_session": (Crossing("left alone"),),
-    "commit lapse_invoice": (Crossing("paid late"),),
-    "commit let_go": (Crossing("answer broken off"),),
-    "commit open_invoice": (*BOTH, *SESSION, Crossing("session", 2)),
-    "commit open_wallet": WALLETS,
-    "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
-    "commit rail_baseline": (Crossing("reviewed"),),
-    "commit recovered": (Crossing("promise lost"),),
-    "commit redirect_payout": (Crossing("redirected"),),
-    "commit refuse_payout": (Crossing("refused"),),
-    "commit renew_credential": (Crossing("revoked"),),
-    "commit rescue": (Crossing("worker died"), Crossing("never sent")),
-    "commit return_payout": (Crossing("never sent"),),
-    "commit revoke": (Crossing("revoked"),),
-    "commit root_key": SESSION,
-    "commit rotate_keys": (Crossing("rotated"),),
-    "commit send_payout": (*BOUGHT, Crossing("broken"), Crossing("by itself")),
-    "commit settle_invoice": (
-        *BOTH,
-        Crossing("paid late"),
-        Crossing("cancelled"),
-        *SESSION,
-        Crossing("session", 2),
-        Crossing("by the call"),
-    ),
-    "commit settle_payout": (*BOUGHT, Crossing("answer lost"), *SESSION),
-    "commit settle_transfer": WALLETS,
-    "commit signing_key": (Crossing("receipt"),),
-    "commit uncall_payout": (Crossing("rail away"),),
-    "commit want_wallet": WALLETS,
-    "keep CreateInvoice": BOUGHT,
-    "keep FetchInvoice": (
-        Crossing("by itself"),
-        Crossing("refused"),
-        Crossing("left alone"),
-    ),
-    "keep Judge": BOUGHT,
-    "keep PayInvoice": (*BOUGHT, Crossing("answer lost")),
-    "keep Work": BOUGHT,
-    "lnurl fetch": (Crossing("by itself"), Crossing("redirected"), Crossing("refused", 2)),
-    "oracle healthy": (Crossing("watched"),),
-    "oracle price": BOTH,
-    "rail balance": (Crossing("reviewed"),),
-    "rail balance_of": WALLETS,
-    "rail create_invoice": BOTH,
-    "rail healthy": (Crossing("watched"),),
-    "rail look_up_invoice": (Crossing("paid late"), Crossing("push missed")),
-    "rail look_up_payment": (Crossing("answer lost"), Crossing("never sent")),
-    "rail open_wallet": WALLETS,
-    "rail pay": (*BOUGHT, Crossing("rail away"), Crossing("broken")),
-    "rail push": (Crossing("bought", 2), *BOUGHT, Crossing("paid late", 2)),
 }

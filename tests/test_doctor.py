@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app import doctor
-from app.doctor import Finding, Level, is_wrong
+from app.findings import Finding, Level, is_wrong
 from app.main import utc_now
 from app.settings import Settings
 from db.engine import Database

@@ -1,5 +1,5 @@
-"""Creating a job on a real LNbits, beside what LNbits itself takes to make an invoice; the same on
-a wallet that was paid a million times before; and how often a whole job calls it.
+"""Creating a job on a real LNbits, beside what LNbits itself takes to make an invoice; the same
+after a million payments; and how often a whole job calls it.
 
 One buyer at a time: what is measured is how long it waits. The calls are counted by a proxy, for a
 job that is polled all along, paid twice and refunded, on a wallet that has paid out before.
@@ -8,14 +8,19 @@ job that is polled all along, paid twice and refunded, on a wallet that has paid
 import asyncio
 from typing import Any
 
+import psycopg
+
+from app.settings import Settings
+
 from .buyers import FINAL, REQUEST, watched
 from .lines import Line, Wrong, request
 from .polls import post
 from .rows import Row, Side, Verdict, Want
-from .slices import Pace, Pair, closed, compare
+from .slices import Pace, Pair, Target, closed, compare
 from .stand import Process, Stand
 
 POLLS = 20  # in each state of the job
+FULL_INVOICES: int = Settings.model_fields["lnbits_wallet_invoices"].default
 FEW, MANY = 1_000, 1_000_000  # payments that the receiving wallet has had
 INVOICE = '{"out":false,"amount":5,"memo":"Boltwork: evaluation of job 01234567","expiry":3600}'
 
@@ -54,19 +59,57 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
 
 
 def _aged(stand: Stand, pace: Pace) -> Row:
-    """Create jobs on a wallet that was paid a million times, beside one that was a thousand."""
-    creating = []
-    for payments in (MANY, FEW):
-        lnbits = stand.process("lnbits", f"lnbits-{payments}")
-        told = lnbits.ask(do="start")
-        wallet = {"LNBITS_URL": told["url"], "LNBITS_API_KEY": told["key"]}
-        server = stand.server("house", stand.database(), settings=wallet)
-        asyncio.run(_one(server[1]))
-        lnbits.ask(do="age", payments=payments)
-        creating.append(closed(server, post("/api/jobs", "", REQUEST), status=201, connections=1))
+    """Create jobs where a million were paid before, beside a wallet that was paid a thousand times.
+
+    All but the last ten thousand were paid to wallets that have had successors; the one in use has
+    had as many as a wallet has that is full, for most are two: the invoice, and what goes back.
+    """
+    full = 2 * FULL_INVOICES
+    sides = [(MANY - full, full), (0, FEW)]
+    creating = [_with_past(stand, *past) for past in sides]
     names = (f"{MANY:,} past payments", f"{FEW:,} past payments")
     wants = (Want("p50", most=1.3),)
     return compare(Pair("create as payments grow, LNbits", *creating, wants, names), stand, pace)
+
+
+def _with_past(stand: Stand, retired: int, used: int) -> Target:
+    """Return creating on an LNbits whose retired wallet, and the one in use, were paid so often."""
+    lnbits = stand.process("lnbits", f"lnbits-{retired}")
+    told = lnbits.ask(do="start")
+    wallet = {"LNBITS_URL": told["url"], "LNBITS_API_KEY": told["account_key"], "SWEEP_S": 1}
+    wallet |= {"LNBITS_TOKEN": told["token"]}
+    database = stand.database()
+    server = stand.server("house", database, settings=wallet)
+    asyncio.run(_one(server[1]))
+    if retired:
+        lnbits.ask(do="age", payments=retired)
+        asyncio.run(_full(database))
+        asyncio.run(_one(server[1]))
+    lnbits.ask(do="age", payments=used)
+    return closed(server, post("/api/jobs", "", REQUEST), status=201, connections=1)
+
+
+async def _full(database: str) -> None:
+    """Write invoices until the wallet is full, and wait until the next one is in use and moved to.
+
+    Only the rows are written: the next wallet is opened by the server itself.
+    """
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        await connection.execute(
+            "INSERT INTO invoice (id, job_id, purpose, state, amount_msat, bolt11, payment_hash,"
+            " wallet, created_at, settled_at, checks)"
+            " SELECT id || n, job_id, purpose, 'settled', amount_msat, bolt11, payment_hash || n,"
+            " wallet, created_at, created_at, 0 FROM invoice, generate_series(1, %s) n",
+            (FULL_INVOICES,),
+        )
+        for _ in range(600):
+            if await (await connection.execute(_MOVED)).fetchone():
+                return
+            await asyncio.sleep(0.2)
+    raise Wrong("the full wallet has no successor")
+
+
+_MOVED = "SELECT FROM wallet_transfer WHERE outcome = 'settled'"
 
 
 async def _one(port: int) -> None:

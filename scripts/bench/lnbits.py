@@ -19,7 +19,9 @@ async def run() -> None:
     async with LnbitsServer.running() as server, FaultProxy.before(server.url) as proxy:
         first = json.loads(await asyncio.to_thread(sys.stdin.readline))
         assert first["do"] == "start", first
+        account = await server.new_account()
         keys = {"key": server.us.adminkey, "buyer_key": server.buyer.adminkey}
+        keys |= {"account_key": account.first.adminkey, "token": account.token}
         _say({"url": server.url, "port": server.port, "counted_url": proxy.url, **keys})
         while line := await asyncio.to_thread(sys.stdin.readline):
             _say(await _done(json.loads(line), server, proxy))
