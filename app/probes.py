@@ -142,6 +142,11 @@ class ProbedWallets:
         """See Wallets."""
         return await _named(self._passing, "rail balance_of", self._wallets.balance_of(wallet))
 
+    async def delete_wallet(self, wallet: str) -> Unavailable | None:
+        """See Wallets."""
+        call = self._wallets.delete_wallet(wallet)
+        return await _named(self._passing, "rail delete_wallet", call)
+
     def use(self, wallets: Sequence[KnownWallet]) -> None:
         """See Wallets."""
         self._wallets.use(wallets)

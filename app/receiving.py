@@ -1,9 +1,10 @@
 """Receiving wallets, one after the other: the next is opened when one has made enough invoices.
 
-An LNbits wallet gets slower with each payment that it has had, whatever it holds. So the rail is
-given a new one after some thousands, and what the old one holds is moved there. The old one may
-still be paid: it is heard until its invoices have expired, asked about them for as long as anyone
-asks, and emptied again; then it is closed, and no longer asked what it holds.
+LNbits gets slower with each payment that a wallet has had, whatever it holds. So the rail is given
+a new one after some thousands, and what the old one holds is moved there. The old one may still be
+paid: it is heard and emptied again until all its invoices have long expired. Then it is closed, and
+deleted in LNbits, which on SQLite adds up every wallet that is not. The first one stays there, for
+its key is in the settings.
 """
 
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ log = structlog.get_logger("boltwork.receiving")
 
 LOST_AFTER = timedelta(minutes=1)  # whoever set out to open a wallet, and has not, is dead by then
 HEARD_FOR = timedelta(hours=1)  # after the invoices of a retired wallet have expired
-GATHER_PAUSE = timedelta(minutes=5)  # between two looks into a wallet that may still be paid
-REST_PAUSE = timedelta(days=1)  # ... and into one that hardly will
+CLOSED_AFTER = timedelta(days=1)  # after that: nodes take no payment for an invoice that expired
+PAUSE = timedelta(minutes=5)  # between two looks into a wallet that may still be paid
+FIRST = 1  # number of the wallet whose key is in the settings
 TRANSFER_S = 3600  # how long the invoice of a transfer can be paid
 
 
@@ -129,13 +131,28 @@ class Receiving:
     async def _gather(self, known: Sequence[OpenedWallet]) -> None:
         now = self._parts.clock()
         for wallet in known:
-            if wallet.retired_at is None or wallet.closed_at is not None:
-                continue
             looked = self._looked.get(wallet.identity)
-            pause = REST_PAUSE if self._is_past(wallet, now) else GATHER_PAUSE
-            if looked is None or not timedelta(0) <= now - looked < pause:
+            if looked is not None and timedelta(0) <= now - looked < PAUSE:
+                continue
+            if wallet.retired_at is not None and wallet.closed_at is None:
                 self._looked[wallet.identity] = now
                 await self._empty(wallet, known[-1].identity, now)
+            elif wallet.closed_at is not None and wallet.deleted_at is None:
+                self._looked[wallet.identity] = now
+                await self._delete(wallet, now)
+
+    async def _delete(self, wallet: OpenedWallet, now: datetime) -> None:
+        parts, identity = self._parts, wallet.identity
+        assert parts.wallets is not None
+        if wallet.number == FIRST:
+            return
+        trouble = await parts.wallets.delete_wallet(identity)
+        if trouble is not None:
+            log.warning("wallet_not_deleted", number=wallet.number, reason=trouble.reason)
+            return
+        await parts.db.run(
+            "delete_wallet", lambda tx: rows.note_deleted(tx, self._rail, identity, now)
+        )
 
     async def _empty(self, wallet: OpenedWallet, into: str, now: datetime) -> None:
         """Move the whole sats that a wallet holds to the one that is used, or close it."""
@@ -146,11 +163,12 @@ class Receiving:
             log.warning("wallet_not_looked_into", number=wallet.number, reason=held_msat.reason)
             return
         if held_msat < MSAT_PER_SAT:
-            if self._is_past(wallet, now):
+            if self._is_past(wallet, now - CLOSED_AFTER):
                 await parts.db.run(
                     "close_wallet",
                     lambda tx: rows.close(tx, self._rail, wallet.identity, held_msat, now),
                 )
+                self._looked.pop(wallet.identity)  # it is deleted at the next turn
             return
         amount_msat = sats_to_msat(held_msat // MSAT_PER_SAT)
         memo = f"Boltwork: what wallet {wallet.number} held"

@@ -55,6 +55,8 @@ async def _wallet(parts: Parts, wallet: OpenedWallet) -> dict[str, Any]:
         state, since = "retired", wallet.retired_at
     if wallet.closed_at is not None:
         state, since = "closed", wallet.closed_at
+    if wallet.deleted_at is not None:
+        state, since = "deleted", wallet.deleted_at
     return {
         "number": wallet.number,
         "state": state,

@@ -26,6 +26,7 @@ class ReceivingWallet(SQLModel, table=True):
     retired_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     closed_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     left_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
+    deleted_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         UniqueConstraint("rail", "identity"),

@@ -18,10 +18,12 @@ class OpenedWallet:
     retired_at: datetime | None
     closed_at: datetime | None
     left_msat: int | None  # when it is closed
+    deleted_at: datetime | None
 
 
 _OPENED = """
-SELECT number, identity, sealed, opened_at, retired_at, closed_at, left_msat FROM receiving_wallet
+SELECT number, identity, sealed, opened_at, retired_at, closed_at, left_msat, deleted_at
+  FROM receiving_wallet
  WHERE rail = %(rail)s AND identity IS NOT NULL ORDER BY number
 """
 
@@ -91,14 +93,34 @@ UPDATE receiving_wallet SET closed_at = %(now)s, left_msat = %(left_msat)s
                     WHERE outcome = 'live' AND %(identity)s IN (from_wallet, to_wallet))
    AND NOT EXISTS (SELECT FROM payout_attempt
                     WHERE outcome = 'live' AND called_by = %(identity)s)
-   AND NOT EXISTS (SELECT FROM invoice WHERE wallet = %(identity)s AND check_at IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM invoice WHERE wallet = %(identity)s AND state = 'open')
 """
 
 
 async def close(tx: Tx, rail: str, identity: str, left_msat: int, now: datetime) -> bool:
-    """Close a retired wallet that nothing can come to or leave any more; False: something may."""
+    """Close a retired wallet that nothing can come to or leave any more; False: something may.
+
+    Nobody is asked about its invoices after that.
+    """
     closed = await tx.execute(_CLOSE, rail=rail, identity=identity, left_msat=left_msat, now=now)
+    if closed == 1:
+        await tx.execute(
+            "UPDATE invoice SET check_at = NULL"
+            " WHERE wallet = %(identity)s AND check_at IS NOT NULL",
+            identity=identity,
+        )
     return closed == 1
+
+
+async def note_deleted(tx: Tx, rail: str, identity: str, now: datetime) -> None:
+    """Write down that a closed wallet is there no more."""
+    await tx.execute(
+        "UPDATE receiving_wallet SET deleted_at = %(now)s"
+        " WHERE rail = %(rail)s AND identity = %(identity)s AND closed_at IS NOT NULL",
+        rail=rail,
+        identity=identity,
+        now=now,
+    )
 
 
 async def invoices_made(db: Database, identity: str, most: int) -> int:

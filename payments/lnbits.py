@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from payments.lnbits_http import LnbitsClient, LnbitsHttp, NoAnswer
-from payments.lnbits_wallet import LEAST_FEE_LIMIT_MSAT, LnbitsWallet
+from payments.lnbits_wallet import LEAST_FEE_LIMIT_MSAT, WALLET, LnbitsWallet
 from payments.rail import (
     Absent,
     KnownWallet,
@@ -25,7 +25,6 @@ from payments.rail import (
 )
 from pricing.money import Msat
 
-WALLET: Final = "/api/v1/wallet"
 MOST_UNREAD: Final = 1_000  # pushes that wait for their reader before the channels must wait
 
 
@@ -178,6 +177,22 @@ class LnbitsRail:
         """See Wallets."""
         known = self._wallets.get(wallet)
         return Unknown(_NOT_OURS) if known is None else await known.balance_msat()
+
+    async def delete_wallet(self, wallet: str) -> Unavailable | None:
+        """See Wallets. What LNbits deletes its operator can restore: the payments stay."""
+        known = self._wallets.get(wallet)
+        if known is None:
+            return Unavailable(_NOT_OURS)
+        wallet_id = await known.wallet_id()
+        if isinstance(wallet_id, Unavailable) or not wallet_id:
+            return wallet_id or None
+        try:
+            answer = await self._account.ask("DELETE", f"{WALLET}/{wallet_id}")
+        except NoAnswer as lost:
+            return Unavailable(str(lost))
+        if answer.status in {401, 403}:
+            return Unavailable(_BAD_TOKEN, 60)
+        return None if answer.status == 200 else self._account.unavailable(answer)
 
     def use(self, wallets: Sequence[KnownWallet]) -> None:
         """See Wallets."""

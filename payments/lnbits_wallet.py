@@ -42,6 +42,7 @@ from pricing.money import Msat, ceil_div, msat_to_sats
 LEAST_FEE_LIMIT_MSAT: Final = Msat(2_000)
 
 PAYMENTS: Final = "/api/v1/payments"
+WALLET: Final = "/api/v1/wallet"
 MEMO_BYTES: Final = 639  # the most that a BOLT11 description holds
 RESERVE_KEPT_S: Final = 600
 RECONNECT_FIRST_S: Final = 0.5
@@ -68,6 +69,7 @@ _SAID_BEFORE_SENDING: Final = (
 )
 
 _SAID_WHEN_NOT_KNOWN: Final = "Payment does not exist."
+_SAID_WHEN_DELETED: Final = "Wallet not found."
 
 # At DEBUG the websockets library logs the path it asks for, and the path is the key.
 _push_logger = logging.getLogger("payments.lnbits.push")
@@ -206,7 +208,7 @@ class LnbitsWallet:
     async def balance_msat(self) -> Msat | Unknown:
         """Return what the wallet holds, without payments under way and their fee reserves."""
         try:
-            answer = await self._http.ask("GET", "/api/v1/wallet")
+            answer = await self._http.ask("GET", WALLET)
         except NoAnswer as lost:
             return Unknown(str(lost))
         if answer.status != 200:
@@ -215,6 +217,17 @@ class LnbitsWallet:
         if type(balance_msat) is not int or balance_msat < 0:
             return Unknown("LNbits gave no balance that can be read")
         return Msat(balance_msat)
+
+    async def wallet_id(self) -> str | Unavailable:
+        """Return the name that LNbits has for this wallet; "" when its key opens none any more."""
+        try:
+            answer = await self._http.ask("GET", WALLET)
+        except NoAnswer as lost:
+            return Unavailable(str(lost))
+        if answer.status == 200 and answer.text("id"):
+            return answer.text("id")
+        gone = answer.status == 404 and answer.text("detail") == _SAID_WHEN_DELETED
+        return "" if gone else self._http.unavailable(answer)
 
     async def pushes(self) -> AsyncGenerator[Settled | None, None]:
         """Yield payments as LNbits' websocket tells of them, within about 40 ms, and often twice.
@@ -250,7 +263,7 @@ class LnbitsWallet:
     async def healthy(self) -> Unavailable | None:
         """Return None when LNbits answers and the key is the admin key of a wallet."""
         try:
-            answer = await self._http.ask("GET", "/api/v1/wallet")
+            answer = await self._http.ask("GET", WALLET)
         except NoAnswer as lost:
             return Unavailable(str(lost))
         if answer.status != 200:

@@ -180,6 +180,10 @@ class Wallets(Protocol):
         """Return what one wallet holds."""
         ...
 
+    async def delete_wallet(self, wallet: str) -> Unavailable | None:
+        """Delete a wallet that nobody needs any more; None: it is gone, perhaps since before."""
+        ...
+
     def use(self, wallets: Sequence[KnownWallet]) -> None:
         """Know these wallets, the oldest first; invoices are made on the last."""
         ...

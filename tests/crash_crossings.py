@@ -11,7 +11,7 @@ class Crossing:
     nth: int = 1
 
 
-WALLETS = (Crossing("wallets"),)
+WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION = (Crossing("session"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
@@ -37,12 +37,13 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit cancel_job": (Crossing("cancelled"),),
     "commit cancelled": (Crossing("turned away"),),
     "commit close_session": (*SESSION, Crossing("no session")),
-    "commit close_wallet": WALLETS,
+    "commit close_wallet": (*WALLETS, *LATER),
     "commit count_hit": (Crossing("demo"),),
     "commit credential_used": SESSION,
     "commit declined": (Crossing("rejected"), *SESSION),
     "commit delete_conversation": (Crossing("talk"),),
     "commit drop_invoice": (Crossing("no top-up"),),
+    "commit delete_wallet": LATER,
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
     "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
     "commit end_hold": (Crossing("talk"), Crossing("demo")),
@@ -96,6 +97,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "rail balance": (Crossing("reviewed"),),
     "rail balance_of": WALLETS,
     "rail create_invoice": BOTH,
+    "rail delete_wallet": LATER,
     "rail healthy": (Crossing("watched"),),
     "rail look_up_invoice": (Crossing("paid late"), Crossing("push missed")),
     "rail look_up_payment": (Crossing("answer lost"), Crossing("never sent")),

@@ -161,6 +161,19 @@ async def on_wallets(buyer: Buyer) -> None:
     await _until(buyer, "SELECT 1 FROM receiving_wallet WHERE closed_at IS NOT NULL")
 
 
+async def on_more_wallets(buyer: Buyer) -> None:
+    """A job for each of whose invoices there is a wallet; the second one is in the end deleted."""
+    if "much later" not in buyer.done:
+        await bought("hello")(buyer)
+        await _until(
+            buyer, "SELECT 1 FROM receiving_wallet WHERE number = 2 AND retired_at < now()"
+        )
+        await _until(buyer, "SELECT 1 WHERE NOT EXISTS (SELECT FROM invoice WHERE state = 'open')")
+        buyer.done.add("much later")
+        buyer.clock.forward(MUCH_LATER)
+    await _until(buyer, "SELECT 1 FROM receiving_wallet WHERE deleted_at IS NOT NULL")
+
+
 async def _until(buyer: Buyer, query: str) -> None:
     for number in range(1, 200):
         if await buyer.books.ask(query):
@@ -283,6 +296,9 @@ SCENARIOS = {
     "receipt": Scenario(with_a_receipt),
     "reviewed": Scenario(reviewed, environment={"RECONCILE_S": "1"}),
     "wallets": Scenario(on_wallets, environment=FILLED, rails=("lnbits",)),
+    "more wallets": Scenario(
+        on_more_wallets, environment={"LNBITS_WALLET_INVOICES": "1"}, rails=("lnbits",)
+    ),
     "not moved": Scenario(
         on_wallets,
         "commit begin_transfer: after",

@@ -15,7 +15,7 @@ from db import ledger, receiving_wallets
 from db.engine import Database
 from db.receiving_tables import WalletTransfer
 from payments.bolt11 import decode
-from payments.rail import Settled, Unavailable
+from payments.rail import Settled, Unavailable, Unknown
 from payments.seal import BadSecret, Seal
 from pricing.money import Msat
 from tests.house_fixtures import Instance
@@ -192,14 +192,11 @@ async def test_a_wallet_that_nobody_can_pay_any_more_is_closed(stage: Stage) -> 
         await instance.create("not paid")
         receiving = Receiving(instance.parts)
         assert await receiving.open_next() is None
-        stage.ahead = timedelta(days=1)
+        stage.ahead = timedelta(hours=25)  # its last invoice expired, and was heard for, 23 h ago
         await receiving.turn()
-        assert (await wallets(instance))[0]["closed_at"] is None  # the sweep still asks there
-        stage.ahead = timedelta(days=9)
-        await until_row(
-            instance,
-            "SELECT 1 AS n WHERE NOT EXISTS (SELECT FROM invoice WHERE check_at IS NOT NULL)",
-        )
+        assert (await wallets(instance))[0]["closed_at"] is None
+        stage.ahead = timedelta(hours=27)
+        await until_row(instance, "SELECT 1 AS n FROM invoice WHERE state = 'expired'")
         await receiving.turn()
         [closed, used] = await wallets(instance)
         assert closed["closed_at"] is not None and closed["left_msat"] == 0
@@ -208,6 +205,35 @@ async def test_a_wallet_that_nobody_can_pay_any_more_is_closed(stage: Stage) -> 
         stage.proxy.calls.clear()
         assert isinstance(await instance.parts.rail.balance_msat(), int)
         assert stage.proxy.calls["GET", OPENING] == 1  # the one in use
+
+
+async def test_a_closed_wallet_is_deleted_in_lnbits_but_for_the_first(stage: Stage) -> None:
+    """Deleted once; when the answer is lost or LNbits is away, again; and nobody misses it."""
+    async with stage.running(most=10, SWEEP_S=60) as instance:
+        receiving = Receiving(instance.parts)
+        for _ in range(2):
+            await stage.buys(instance)
+            assert await receiving.open_next() is None
+        stage.ahead = timedelta(hours=27)
+        await receiving.turn()  # both are closed
+        for fault, calls in (("503", 1), ("answer lost", 2), ("", 2)):
+            if fault:
+                stage.proxy.inject(fault, "DELETE")
+            stage.ahead += timedelta(minutes=10)
+            await receiving.turn()
+            assert count(stage, "DELETE") == calls
+        [first, second, third] = await wallets(instance)
+        assert first["closed_at"] and not first["deleted_at"]
+        assert second["deleted_at"] and not third["closed_at"]
+        names = [wallet["name"] for wallet in await stage.server.wallets_of(stage.account)]
+        assert "Boltwork 2" not in names and "Boltwork 3" in names
+        await stage.is_right(instance)
+        assert isinstance(await instance.parts.rail.look_up_invoice("ab" * 32), Unknown)
+
+
+def count(stage: Stage, wanted: str) -> int:
+    """Return how many calls of a method LNbits had."""
+    return sum(n for (method, _), n in stage.proxy.calls.items() if method == wanted)
 
 
 async def test_keys_of_wallets_are_closed_and_rotate_with_the_secret(stage: Stage) -> None:

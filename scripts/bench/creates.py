@@ -6,6 +6,10 @@ job that is polled all along, paid twice and refunded, on a wallet that has paid
 """
 
 import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,6 +23,7 @@ from .rows import Row, Side, Verdict, Want
 from .slices import Pace, Pair, Target, closed, compare
 from .stand import Process, Stand
 
+SECRET = "a secret of the benchmark, 32 or more"
 POLLS = 20  # in each state of the job
 FULL_INVOICES: int = Settings.model_fields["lnbits_wallet_invoices"].default
 FEW, MANY = 1_000, 1_000_000  # payments that the receiving wallet has had
@@ -61,55 +66,73 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
 def _aged(stand: Stand, pace: Pace) -> Row:
     """Create jobs where a million were paid before, beside a wallet that was paid a thousand times.
 
-    All but the last ten thousand were paid to wallets that have had successors; the one in use has
-    had as many as a wallet has that is full, for most are two: the invoice, and what goes back.
+    The first wallet and the one in use have had as many payments as a full one has (two for each
+    invoice, at most), the others all the rest; the server and its command have opened, emptied,
+    closed and deleted them.
     """
-    full = 2 * FULL_INVOICES
-    sides = [(MANY - full, full), (0, FEW)]
-    creating = [_with_past(stand, *past) for past in sides]
+    creating = [_after_many(stand), _after_few(stand)]
     names = (f"{MANY:,} past payments", f"{FEW:,} past payments")
     wants = (Want("p50", most=1.3),)
     return compare(Pair("create as payments grow, LNbits", *creating, wants, names), stand, pace)
 
 
-def _with_past(stand: Stand, retired: int, used: int) -> Target:
-    """Return creating on an LNbits whose retired wallet, and the one in use, were paid so often."""
-    lnbits = stand.process("lnbits", f"lnbits-{retired}")
-    told = lnbits.ask(do="start")
-    wallet = {"LNBITS_URL": told["url"], "LNBITS_API_KEY": told["account_key"], "SWEEP_S": 1}
-    wallet |= {"LNBITS_TOKEN": told["token"]}
-    database = stand.database()
-    server = stand.server("house", database, settings=wallet)
+def _after_few(stand: Stand) -> Target:
+    lnbits = stand.process("lnbits", "lnbits-few")
+    server = stand.server("house", stand.database(), settings=_wallet(lnbits.ask(do="start")))
     asyncio.run(_one(server[1]))
-    if retired:
-        lnbits.ask(do="age", payments=retired)
-        asyncio.run(_full(database))
-        asyncio.run(_one(server[1]))
-    lnbits.ask(do="age", payments=used)
+    lnbits.ask(do="age", payments=FEW)
     return closed(server, post("/api/jobs", "", REQUEST), status=201, connections=1)
 
 
-async def _full(database: str) -> None:
-    """Write invoices until the wallet is full, and wait until the next one is in use and moved to.
+def _after_many(stand: Stand) -> Target:
+    full = 2 * FULL_INVOICES
+    lnbits = stand.process("lnbits", "lnbits-many")
+    settings, database = _wallet(lnbits.ask(do="start")), stand.database()
+    with stand.apart():
+        _, port = stand.server("house", database, settings=settings)
+        for number, payments in enumerate((full, MANY - 2 * full), start=1):
+            asyncio.run(_one(port))
+            lnbits.ask(do="age", payments=payments)
+            _open_next(stand, database, settings)
+            asyncio.run(_until(database, f"SELECT FROM wallet_transfer HAVING count(*) = {number}"))
+        # The time that a wallet waits for late payments, and the payments of its invoices.
+        asyncio.run(_until(database, _LONG_AGO))
+    server = stand.server("house", database, settings=settings)
+    asyncio.run(_until(database, "SELECT FROM receiving_wallet WHERE deleted_at IS NOT NULL"))
+    asyncio.run(_one(server[1]))
+    lnbits.ask(do="age", payments=full)
+    return closed(server, post("/api/jobs", "", REQUEST), status=201, connections=1)
 
-    Only the rows are written: the next wallet is opened by the server itself.
-    """
+
+_LONG_AGO = """
+WITH paid AS (UPDATE invoice SET state = 'settled', check_at = NULL)
+UPDATE receiving_wallet SET retired_at = retired_at - interval '2 days' RETURNING 1
+"""
+
+
+def _wallet(told: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a server that may open wallets in this LNbits."""
+    keys = {"LNBITS_API_KEY": told["account_key"], "LNBITS_TOKEN": told["token"]}
+    return {"LNBITS_URL": told["url"], **keys, "SWEEP_S": 1, "BOLTWORK_SECRET": SECRET}
+
+
+def _open_next(stand: Stand, database: str, settings: dict[str, Any]) -> None:
+    """Run the command that opens the next wallet, and moves there what the others hold."""
+    there = {"DATABASE_URL": database, "BTC_PRICE_SOURCES": ""}
+    values = {name: str(value) for name, value in settings.items()}
+    command = [Path(sys.executable).with_name("boltwork"), "receiving", "next"]
+    environment = {"PATH": os.defpath, "BOLTWORK_DATA": str(stand.folder / "command")}
+    subprocess.run(command, env=environment | there | values, check=True, capture_output=True)
+
+
+async def _until(database: str, query: str) -> None:
+    """Ask until a query has a row."""
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        await connection.execute(
-            "INSERT INTO invoice (id, job_id, purpose, state, amount_msat, bolt11, payment_hash,"
-            " wallet, created_at, settled_at, checks)"
-            " SELECT id || n, job_id, purpose, 'settled', amount_msat, bolt11, payment_hash || n,"
-            " wallet, created_at, created_at, 0 FROM invoice, generate_series(1, %s) n",
-            (FULL_INVOICES,),
-        )
         for _ in range(600):
-            if await (await connection.execute(_MOVED)).fetchone():
+            if await (await connection.execute(query.encode())).fetchone():
                 return
             await asyncio.sleep(0.2)
-    raise Wrong("the full wallet has no successor")
-
-
-_MOVED = "SELECT FROM wallet_transfer WHERE outcome = 'settled'"
+    raise Wrong(f"there is still nothing where {query}")
 
 
 async def _one(port: int) -> None:

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("left_msat", sa.BigInteger(), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "num_nulls(identity, opened_at) IN (0, 2)",
             name=op.f("ck_receiving_wallet_opened_with_its_identity"),
