@@ -146,6 +146,10 @@ class Receiving:
         assert parts.wallets is not None
         if wallet.number == FIRST:
             return
+        held_msat = await parts.wallets.balance_of(identity)  # Unknown: it may be gone already
+        if not isinstance(held_msat, Unknown) and held_msat != wallet.left_msat:
+            log.warning("closed_wallet_was_paid", number=wallet.number, held_msat=held_msat)
+            return
         trouble = await parts.wallets.delete_wallet(identity)
         if trouble is not None:
             log.warning("wallet_not_deleted", number=wallet.number, reason=trouble.reason)

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         " successors",
     )
     lnbits_wallet_invoices: Positive = Field(
-        5000,
+        2000,
         validation_alias="LNBITS_WALLET_INVOICES",
         description="invoices after which a wallet is full; LNbits gets slower with each payment",
     )

@@ -50,6 +50,10 @@ class Side(Protocol):
         """Return what the rail holds for us."""
         ...
 
+    async def is_gathered(self) -> bool:
+        """Say whether all that the rail holds for us lies in one wallet."""
+        ...
+
     async def close(self) -> None:
         """Let go of it."""
         ...
@@ -98,6 +102,10 @@ class StubSide:
         held_msat = await self._rail.balance_msat()
         assert isinstance(held_msat, int)
         return held_msat
+
+    async def is_gathered(self) -> bool:
+        """See Side."""
+        return True
 
     async def close(self) -> None:
         """See Side."""
@@ -158,6 +166,11 @@ class LnbitsSide:
     async def held_msat(self) -> int:
         """See Side."""
         return await self._server.held_msat(self._ours)
+
+    async def is_gathered(self) -> bool:
+        """See Side."""
+        wallets = await self._server.wallets_of(self._ours)
+        return sum(wallet["balance_msat"] > 0 for wallet in wallets) == 1
 
     async def close(self) -> None:
         """See Side."""

@@ -16,6 +16,7 @@ ON_LNBITS = (
     "rail create_invoice: after", "rail push: before", "commit settle_invoice: before",
     "commit call_payout: after", "rail pay: before", "rail pay: after",
     "rail look_up_payment: after", "commit settle_payout: before",
+    "commit open_wallet: before", "commit begin_transfer: after", "commit settle_transfer: before",
 )  # fmt: skip
 ON_STUB = (
     "commit begin_job", "commit open_invoice", "commit settle_invoice", "commit accept",

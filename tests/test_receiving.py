@@ -19,6 +19,7 @@ from payments.rail import Settled, Unavailable, Unknown
 from payments.seal import BadSecret, Seal
 from pricing.money import Msat
 from tests.house_fixtures import Instance
+from tests.lnbits_server import Wallet
 from tests.rail_fixtures import wall_clock
 from tests.receiving_fixtures import OPENING, OPENS, PAYMENTS, Stage, until_row
 from tests.server_process import COMMAND
@@ -229,6 +230,27 @@ async def test_a_closed_wallet_is_deleted_in_lnbits_but_for_the_first(stage: Sta
         assert "Boltwork 2" not in names and "Boltwork 3" in names
         await stage.is_right(instance)
         assert isinstance(await instance.parts.rail.look_up_invoice("ab" * 32), Unknown)
+
+
+async def test_a_closed_wallet_that_was_paid_after_all_is_not_deleted(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody pays into it by hand: it stays where its operator finds it, and that is said."""
+    async with stage.running(most=10, SWEEP_S=60) as instance:
+        receiving = Receiving(instance.parts)
+        for _ in range(2):
+            assert await receiving.open_next() is None
+        stage.ahead = timedelta(hours=27)
+        await receiving.turn()
+        [second] = [
+            Wallet(wallet["id"], wallet["adminkey"], wallet["inkey"])
+            for wallet in await stage.server.wallets_of(stage.account)
+            if wallet["name"] == "Boltwork 2"
+        ]
+        await stage.server.pay(stage.server.buyer, await stage.server.create_invoice(second, 3))
+        await receiving.turn()
+        assert count(stage, "DELETE") == 0
+        assert "closed_wallet_was_paid" in capsys.readouterr().out
 
 
 def count(stage: Stage, wanted: str) -> int:
