@@ -30,6 +30,7 @@ CLOSED_AFTER = timedelta(days=1)  # after that: nodes take no payment for an inv
 PAUSE = timedelta(minutes=5)  # between two looks into a wallet that may still be paid
 FIRST = 1  # number of the wallet whose key is in the settings
 TRANSFER_S = 3600  # how long the invoice of a transfer can be paid
+MOST_SATS = 5_000_000  # in one transfer: LNbits by itself takes no payment of over ten million
 
 
 def sealed_as(identity: str) -> str:
@@ -130,9 +131,12 @@ class Receiving:
 
     async def _gather(self, known: Sequence[OpenedWallet]) -> None:
         now = self._parts.clock()
+        live = await rows.live_transfers(self._parts.db, self._rail)
+        busy = {transfer.from_wallet for transfer in live}
         for wallet in known:
             looked = self._looked.get(wallet.identity)
-            if looked is not None and timedelta(0) <= now - looked < PAUSE:
+            waits = looked is not None and timedelta(0) <= now - looked < PAUSE
+            if waits or wallet.identity in busy:
                 continue
             if wallet.retired_at is not None and wallet.closed_at is None:
                 self._looked[wallet.identity] = now
@@ -168,13 +172,14 @@ class Receiving:
             return
         if held_msat < MSAT_PER_SAT:
             if self._is_past(wallet, now - CLOSED_AFTER):
-                await parts.db.run(
+                closed = await parts.db.run(
                     "close_wallet",
                     lambda tx: rows.close(tx, self._rail, wallet.identity, held_msat, now),
                 )
-                self._looked.pop(wallet.identity)  # it is deleted at the next turn
+                if closed:
+                    self.paid(wallet.identity)  # the next turn looks at it again, and deletes it
             return
-        amount_msat = sats_to_msat(held_msat // MSAT_PER_SAT)
+        amount_msat = sats_to_msat(min(held_msat // MSAT_PER_SAT, MOST_SATS))
         memo = f"Boltwork: what wallet {wallet.number} held"
         opened = await parts.rail.create_invoice(
             f"transfer:{parts.new_id()}", amount_msat, memo, TRANSFER_S
@@ -229,6 +234,5 @@ class Receiving:
         elif isinstance(outcome, rail.Failed):
             log.warning("transfer_failed", reason=outcome.reason)
             await parts.db.run("fail_transfer", fail)
-            self.paid(transfer.from_wallet)  # what it holds is looked at again
         else:
             log.info("transfer_in_flight", outcome=type(outcome).__name__)

@@ -12,7 +12,9 @@ from app.terminal import fail
 from db.receiving_wallets import OpenedWallet, invoices_made
 from payments.rail import Unavailable, Unknown
 
-receiving_app = typer.Typer(help="The LNbits wallets that invoices are made on.")
+receiving_app = typer.Typer(
+    help="The LNbits wallets that invoices are made on, one after the other."
+)
 app = typer.Typer()
 app.add_typer(receiving_app, name="receiving")
 

@@ -52,7 +52,8 @@ class Visitor:
     async def code(self, selector: str = ".qr") -> str:
         """Return what a wallet's camera reads from the first QR code that is shown."""
         picture = Image.open(BytesIO(await self.page.locator(selector).first.screenshot()))
-        [found] = zxingcpp.read_barcodes(picture)
+        # Among the dots of one that is a matter of chance, a few may look like a line code.
+        [found] = zxingcpp.read_barcodes(picture, zxingcpp.BarcodeFormat.QRCode)
         return found.text
 
     async def headline(self, text: str) -> None:

@@ -142,10 +142,27 @@ async def test_a_transfer_whose_answer_is_lost_is_not_made_twice(stage: Stage) -
         assert live["outcome"] == "live"
         compared = await books.compare()
         assert compared.finding is None and not compared.is_done and "on its way" in compared.said
+        made = stage.proxy.calls["POST", PAYMENTS]
         await receiving.turn()
+        assert stage.proxy.calls["POST", PAYMENTS] == made  # asked, and nothing begun anew
         [moved] = await instance.parts.db.read_all("SELECT * FROM wallet_transfer")
         assert moved["outcome"] == "settled" and moved["fee_msat"] == 0
         assert "to the msat" in (await books.compare()).said
+        await stage.is_right(instance)
+
+
+async def test_a_large_sum_is_moved_in_parts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LNbits takes no payment above its own limit: the rest follows at a later look."""
+    monkeypatch.setattr("app.receiving.MOST_SATS", 10)
+    async with stage.running(most=10, SWEEP_S=60) as instance:
+        await stage.buys(instance)
+        held = await stage.server.balance_msat(stage.account.first)
+        receiving = Receiving(instance.parts)
+        assert await receiving.open_next() is None
+        assert await stage.server.balance_msat(stage.account.first) == held - 10_000
+        stage.ahead = timedelta(minutes=6)
+        await receiving.turn()
+        assert await stage.server.balance_msat(stage.account.first) == held - 20_000
         await stage.is_right(instance)
 
 
