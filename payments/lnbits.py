@@ -190,7 +190,7 @@ class LnbitsRail:
             answer = await self._account.ask("DELETE", f"{WALLET}/{wallet_id}")
         except NoAnswer as lost:
             return Unavailable(str(lost))
-        if answer.status in {401, 403}:
+        if answer.status in {401, 403, 404}:  # also when it is another account's
             return Unavailable(_BAD_TOKEN, 60)
         return None if answer.status == 200 else self._account.unavailable(answer)
 
@@ -229,8 +229,8 @@ class LnbitsRail:
 
 _NOT_OURS: Final = "it is another wallet's, whose key is not known here"
 _BAD_TOKEN: Final = (
-    "LNbits does not accept the token: set LNBITS_TOKEN to one of its API tokens that may write"
-    f" {WALLET}"
+    "LNbits does not accept the token: set LNBITS_TOKEN to an API token of the wallets' account"
+    f" that may write {WALLET}"
 )
 
 

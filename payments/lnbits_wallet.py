@@ -98,8 +98,8 @@ class LnbitsWallet:
         self._push_url = f"ws{client.url.rstrip('/')[4:]}/api/v1/ws/{api_key.strip()}"
         self._http = LnbitsHttp(client, "X-Api-Key", api_key.strip())
         self.push_is_up = False
-        # The key names the wallet; its hash names it too, and opens nothing.
-        self.identity = hashlib.sha256(f"{client.url} {api_key}".encode()).hexdigest()[:16]
+        # The key names the wallet, wherever LNbits is moved to; its hash opens nothing.
+        self.identity = hashlib.sha256(f"lnbits {api_key.strip()}".encode()).hexdigest()[:16]
         self._paying: set[str] = set()
         self._perhaps_sent: set[str] = set()  # payment hashes that LNbits was asked to pay
         self._reserves: dict[int, tuple[int, float]] = {}  # amount → fee reserve, when asked

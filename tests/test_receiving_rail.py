@@ -74,7 +74,7 @@ async def test_each_wallet_speaks_for_its_own(stage: Stage, rail: LnbitsRail) ->
     theirs = await stage.server.create_invoice(stage.server.buyer, 4)
     sent = await rail.pay(theirs, Msat(2_000), second)
     assert isinstance(sent, Settled)
-    for wallet in (None, second, "a wallet at another address"):
+    for wallet in (None, second, "a wallet that nobody knows"):
         assert isinstance(await rail.look_up_invoice(made.payment_hash, wallet), Settled)
     assert isinstance(await rail.look_up_invoice(made.payment_hash, first), Absent)
     for known in (None, second):
@@ -112,3 +112,12 @@ async def test_a_token_is_tried_without_opening_anything(stage: Stage, rail: Lnb
             assert not token or token not in answer.reason
         await other.close()
     assert len(await stage.server.wallets_of(stage.account)) == before
+
+
+async def test_a_wallet_is_the_same_wherever_lnbits_is_reached(
+    stage: Stage, rail: LnbitsRail
+) -> None:
+    """An LNbits that is moved to another address holds the same money, under the same names."""
+    moved = LnbitsRail(stage.server.url, f" {stage.account.first.adminkey}\n", clock=wall_clock)
+    assert stage.server.url != stage.proxy.url and moved.identity == rail.identity
+    await moved.close()
