@@ -147,9 +147,9 @@ class ProbedWallets:
         call = self._wallets.delete_wallet(wallet)
         return await _named(self._passing, "rail delete_wallet", call)
 
-    def use(self, wallets: Sequence[KnownWallet]) -> None:
+    def use(self, wallets: Sequence[KnownWallet], left_msat: Msat) -> None:
         """See Wallets."""
-        self._wallets.use(wallets)
+        self._wallets.use(wallets, left_msat)
 
 
 class ProbedAgent:

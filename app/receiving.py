@@ -41,8 +41,8 @@ def sealed_as(identity: str) -> str:
 class Receiving:
     """Keeps the wallets of the rail. Does nothing where the rail has but one for ever."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, most_sats: int = MOST_SATS) -> None:
+        self._parts, self._most_sats = parts, most_sats
         self._rail = parts.rail.identity
         self._looked: dict[str, datetime] = {}  # when a retired wallet was last looked into
 
@@ -55,7 +55,8 @@ class Receiving:
         if not known:
             await parts.db.run("first_wallet", lambda tx: rows.offer_first(tx, self._rail, now))
             known = await rows.opened(parts.db, self._rail)
-        parts.wallets.use([self._known(wallet, now) for wallet in known])
+        there = [self._known(wallet, now) for wallet in known if wallet.deleted_at is None]
+        parts.wallets.use(there, Msat(sum(wallet.left_msat or 0 for wallet in known)))
         return known
 
     async def turn(self) -> None:
@@ -73,8 +74,8 @@ class Receiving:
         ):
             opened = await self._open(known)
             if isinstance(opened, Unavailable):
-                log.info("wallet_not_opened", reason=opened.reason)
-            else:
+                log.warning("wallet_not_opened", reason=opened.reason)
+            elif opened is not None:
                 known = opened
         await self._gather(known)
 
@@ -82,6 +83,8 @@ class Receiving:
         """Open the next wallet now, however full the newest is, and empty those before it."""
         known = await self.refresh()
         opened = await self._open(known)
+        if opened is None:
+            return Unavailable("another process has set out to open it; try again in a minute", 60)
         if isinstance(opened, Unavailable):
             return opened
         await self._gather(opened)
@@ -94,13 +97,14 @@ class Receiving:
 
     # ------------------------------------------------------------------ opening
 
-    async def _open(self, known: list[OpenedWallet]) -> list[OpenedWallet] | Unavailable:
+    async def _open(self, known: list[OpenedWallet]) -> list[OpenedWallet] | Unavailable | None:
+        """Open the next wallet and return them all; None when another process is about to."""
         parts, now, number = self._parts, self._parts.clock(), known[-1].number + 1
         assert parts.wallets is not None
         if not await parts.db.run(
             "want_wallet", lambda tx: rows.want(tx, self._rail, number, now, now - LOST_AFTER)
         ):
-            return Unavailable("another process is opening it")
+            return None
         made = await parts.wallets.open_wallet(f"Boltwork {number}")
         if isinstance(made, Unavailable):
             return made
@@ -119,8 +123,8 @@ class Receiving:
             key = self._parts.credentials.seal.open(
                 sealed_as(wallet.identity), wallet.sealed
             ).decode()
-        left_msat = None if wallet.left_msat is None else Msat(wallet.left_msat)
-        return KnownWallet(wallet.identity, key, not self._is_past(wallet, now), left_msat)
+        is_heard, is_counted = not self._is_past(wallet, now), wallet.closed_at is None
+        return KnownWallet(wallet.identity, key, is_heard, is_counted)
 
     def _is_past(self, wallet: OpenedWallet, now: datetime) -> bool:
         """Say whether nobody can pay a wallet any more, as far as invoices go."""
@@ -179,7 +183,7 @@ class Receiving:
                 if closed:
                     self.paid(wallet.identity)  # the next turn looks at it again, and deletes it
             return
-        amount_msat = sats_to_msat(min(held_msat // MSAT_PER_SAT, MOST_SATS))
+        amount_msat = sats_to_msat(min(held_msat // MSAT_PER_SAT, self._most_sats))
         memo = f"Boltwork: what wallet {wallet.number} held"
         opened = await parts.rail.create_invoice(
             f"transfer:{parts.new_id()}", amount_msat, memo, TRANSFER_S

@@ -65,7 +65,7 @@ class LnbitsRail:
         self._newest = first
         self._heard = [first]
         self._counted = [first]
-        self._left_msat = 0  # in those that are closed
+        self._left_msat = Msat(0)  # in those that are not counted
         self._readers: set[asyncio.Queue[_Told]] = set()
 
     def _wallet(self, key: str) -> LnbitsWallet:
@@ -107,7 +107,7 @@ class LnbitsRail:
     async def balance_msat(self) -> Msat | Unknown:
         """See Rail. Wallets that are closed are not asked again."""
         asked = [wallet.balance_msat() for wallet in self._counted]
-        held_msat = self._left_msat
+        held_msat = int(self._left_msat)
         for balance_msat in await asyncio.gather(*asked):
             if isinstance(balance_msat, Unknown):
                 return balance_msat
@@ -194,16 +194,15 @@ class LnbitsRail:
             return Unavailable(_BAD_TOKEN, 60)
         return None if answer.status == 200 else self._account.unavailable(answer)
 
-    def use(self, wallets: Sequence[KnownWallet]) -> None:
+    def use(self, wallets: Sequence[KnownWallet], left_msat: Msat) -> None:
         """See Wallets."""
         for known in wallets:
             if known.identity not in self._wallets:
                 self._wallets[known.identity] = self._wallet(known.key)
         self._newest = self._wallets[wallets[-1].identity]
         self._heard = [self._wallets[known.identity] for known in wallets if known.is_heard]
-        counted = [known for known in wallets if known.left_msat is None]
-        self._counted = [self._wallets[known.identity] for known in counted]
-        self._left_msat = sum(known.left_msat or 0 for known in wallets)
+        self._counted = [self._wallets[known.identity] for known in wallets if known.is_counted]
+        self._left_msat = left_msat
         for reader in self._readers:
             if not reader.full():  # else it wakes up anyway
                 reader.put_nowait(_Woken())

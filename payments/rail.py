@@ -158,7 +158,7 @@ class KnownWallet:
     identity: str
     key: str = field(repr=False)  # "" for the first, whose key the rail has
     is_heard: bool  # it may still be paid: its channel is listened to
-    left_msat: Msat | None = None  # it is closed, and this little was left in it
+    is_counted: bool = True  # it is asked what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +184,9 @@ class Wallets(Protocol):
         """Delete a wallet that nobody needs any more; None: it is gone, perhaps since before."""
         ...
 
-    def use(self, wallets: Sequence[KnownWallet]) -> None:
-        """Know these wallets, the oldest first; invoices are made on the last."""
+    def use(self, wallets: Sequence[KnownWallet], left_msat: Msat) -> None:
+        """Know these wallets, the oldest first; invoices are made on the last.
+
+        `left_msat` lies in those that are not counted, below a sat in each.
+        """
         ...

@@ -49,7 +49,7 @@ class Wallet:
 
 @dataclass(frozen=True)
 class Account:
-    """A user with a wallet, and an API token that may write `/api/v1/wallet`, and nothing else."""
+    """A user with a wallet, and a token of theirs."""
 
     user_id: str
     first: Wallet
@@ -98,8 +98,7 @@ class LnbitsServer:
         self._python = python
         self._our_user = ""
         self._process: subprocess.Popen[bytes] | None = None
-        self._http = httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
-        self._operator = httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
+        self._http, self._operator = self._client(), self._client()
 
     @classmethod
     @asynccontextmanager
@@ -159,10 +158,30 @@ class LnbitsServer:
         return await self._new_wallet_of(self._our_user)
 
     async def new_account(self) -> "Account":
-        """Return a user with an empty wallet, and a token of theirs."""
+        """Return a user with an empty wallet, and a token of theirs, good for all they may do."""
         name = f"user{secrets.token_hex(6)}"
         user_id = await self._new_user(name)
-        return Account(user_id, await self._new_wallet_of(user_id), await self._api_token(name))
+        login = {"username": name, "password": _PASSWORDS["password"]}
+        async with self._client() as user:
+            entered = await user.post("/api/v1/auth", json=login)
+            token = str(entered.json()["access_token"])
+        return Account(user_id, await self._new_wallet_of(user_id), token)
+
+    async def api_token(self, account: "Account") -> str:
+        """Return a token as LNbits' settings make one: it may write `/api/v1/wallet`, no more."""
+        password = _PASSWORDS["password"]
+        async with self._client() as user:
+            user.headers["Authorization"] = f"Bearer {account.token}"
+            rules = {"id": "", "name": "wallets", "password": password}
+            answer = await user.put("/api/v1/auth/acl", json=rules)
+            [acl] = answer.json()["access_control_list"]
+            for endpoint in acl["endpoints"]:
+                endpoint["write"] = endpoint["path"] == "/api/v1/wallet"
+            answer = await user.put("/api/v1/auth/acl", json={**acl, "password": password})
+            answer.raise_for_status()
+            asked = {"acl_id": acl["id"], "token_name": "boltwork", "password": password}
+            asked["expiration_time_minutes"] = 60
+            return str((await user.post("/api/v1/auth/acl/token", json=asked)).json()["api_token"])
 
     async def wallets_of(self, account: "Account") -> list[dict[str, Any]]:
         """Return all wallets of a user as LNbits' operator sees them."""
@@ -191,6 +210,9 @@ class LnbitsServer:
     async def balance_msat(self, wallet: Wallet) -> int:
         """Return what a wallet holds."""
         return int((await self._ask("GET", "/api/v1/wallet", wallet.adminkey))["balance"])
+
+    def _client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
 
     async def _ask(
         self, method: str, path: str, key: str, body: dict[str, Any] | None = None
@@ -239,25 +261,6 @@ class LnbitsServer:
         named = await self._operator.put(path, json={"lightning_address": username})
         named.raise_for_status()
         return wallet
-
-    async def _api_token(self, username: str) -> str:
-        """Return a token as its user makes one in LNbits' settings."""
-        password = _PASSWORDS["password"]
-        async with httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False) as user:
-            login = {"username": username, "password": password}
-            entered = (await user.post("/api/v1/auth", json=login)).json()["access_token"]
-            user.headers["Authorization"] = f"Bearer {entered}"
-            user.cookies.clear()
-            rules = {"id": "", "name": "wallets", "password": password}
-            answer = await user.put("/api/v1/auth/acl", json=rules)
-            [acl] = answer.json()["access_control_list"]
-            for endpoint in acl["endpoints"]:
-                endpoint["write"] = endpoint["path"] == "/api/v1/wallet"
-            answer = await user.put("/api/v1/auth/acl", json={**acl, "password": password})
-            answer.raise_for_status()
-            asked = {"acl_id": acl["id"], "token_name": "boltwork", "password": password}
-            asked["expiration_time_minutes"] = 60
-            return str((await user.post("/api/v1/auth/acl/token", json=asked)).json()["api_token"])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         # From the main thread: the kernel ends the child when the thread that made it ends.

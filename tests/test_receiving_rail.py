@@ -20,7 +20,7 @@ async def rail(stage: Stage) -> AsyncIterator[LnbitsRail]:
     opened = await rail.open_wallet("Boltwork 2")
     assert isinstance(opened, NewWallet)
     first = KnownWallet(rail.identity, "", is_heard=True)
-    rail.use([first, KnownWallet(opened.identity, opened.key, is_heard=True)])
+    rail.use([first, KnownWallet(opened.identity, opened.key, is_heard=True)], Msat(0))
     yield rail
     await rail.close()
 
@@ -46,7 +46,7 @@ async def test_pushes_come_from_every_wallet_that_is_heard(stage: Stage, rail: L
     waiting = asyncio.ensure_future(anext(pushes))
     quiet = [KnownWallet(rail.identity, "", is_heard=False)]
     quiet += [KnownWallet(second, "", is_heard=False)]
-    rail.use([*quiet, KnownWallet(opened.identity, opened.key, is_heard=True)])
+    rail.use([*quiet, KnownWallet(opened.identity, opened.key, is_heard=True)], Msat(0))
     assert not rail.push_is_up
     async with asyncio.timeout(10):
         while await waiting is not None:  # a push may come twice
@@ -97,6 +97,24 @@ async def test_one_wallet_that_does_not_answer_leaves_the_sum_unknown(
     stage.proxy.inject("503", "GET", OPENING)
     assert isinstance(await rail.balance_msat(), Unknown)
     assert await rail.balance_msat() == 0
+
+
+async def test_a_token_that_may_write_wallets_is_enough(stage: Stage) -> None:
+    """To open one and to delete one: LNbits' operator need allow nothing else."""
+    token = await stage.server.api_token(stage.account)
+    key = stage.account.first.adminkey
+    rail = LnbitsRail(stage.proxy.url, key, clock=wall_clock, token=token)
+    assert await rail.may_open_wallets() is None
+    opened = await rail.open_wallet("Boltwork 2")
+    assert isinstance(opened, NewWallet)
+    first = KnownWallet(rail.identity, "", is_heard=False)
+    rail.use([first, KnownWallet(opened.identity, opened.key, is_heard=False)], Msat(0))
+    before = len(await stage.server.wallets_of(stage.account))
+    for _ in range(2):  # what is gone is gone
+        assert await rail.delete_wallet(opened.identity) is None
+    assert len(await stage.server.wallets_of(stage.account)) == before - 1
+    assert isinstance(await rail.delete_wallet("nobody's"), Unavailable)
+    await rail.close()
 
 
 async def test_a_token_is_tried_without_opening_anything(stage: Stage, rail: LnbitsRail) -> None:
