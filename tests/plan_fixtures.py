@@ -32,12 +32,17 @@ SELECT md5('job' || i), CASE WHEN is_open THEN 'executing' ELSE 'complete' END, 
 INSERT INTO job_history (job_id, version, event, state, at)
 SELECT md5('job' || i), version, 'finished', 'complete', at FROM n, generate_series(1, 2) version;
 INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, bolt11, payment_hash,
-                     created_at, expires_at, settled_at, check_at, checks)
+                     wallet, created_at, expires_at, settled_at, check_at, checks)
 SELECT md5('job' || i) || ':eval', CASE WHEN i % 2 = 1 THEN md5('job' || i) END,
        CASE WHEN i % 2 = 0 THEN id END, CASE WHEN i % 2 = 1 THEN 'eval' ELSE 'deposit' END,
        CASE WHEN is_open THEN 'open' ELSE 'settled' END, 5000, repeat('lnbcrt', 30),
-       id || id, at, CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at,
+       id || id, 'wallet ' || i / 1000, at,
+       CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at,
        CASE WHEN is_open THEN now() - interval '1 minute' END, 0 FROM n;
+INSERT INTO wallet_transfer (payment_hash, bolt11, rail, from_wallet, to_wallet, amount_msat,
+                             outcome, expires_at, began_at)
+SELECT md5('transfer' || i), repeat('lnbcrt', 30), 'rail', 'wallet ' || i, 'wallet', 1000,
+       CASE WHEN is_open THEN 'live' ELSE 'settled' END, at, at FROM n;
 INSERT INTO payout (id, job_id, reason, state, amount_msat, attempts, failures, note, created_at,
                     updated_at, paid_at)
 SELECT md5('job' || i) || ':surplus', md5('job' || i), 'surplus',

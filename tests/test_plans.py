@@ -16,6 +16,7 @@ from db import (
     overview,
     payouts,
     rate_limits,
+    receiving_wallets,
     sessions,
     spending,
 )
@@ -60,6 +61,8 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "unfinished jobs": lambda db: jobs.idle(db, NOW, 100),
     "invoice": lambda db: invoices.get(db, f"{JOB}:eval"),
     "invoice by its hash": lambda db: invoices.by_hash(db, HASH),
+    "invoices of a wallet": lambda db: receiving_wallets.invoices_made(db, "wallet 7", 500),
+    "transfers between wallets": lambda db: receiving_wallets.live_transfers(db, "rail"),
     "lapsed invoices": lambda db: invoices.lapsed(db, NOW, [], 100),
     "payouts of one": lambda db: payouts.of_owner(db, JOB),
     "payout": lambda db: payouts.get(db, PAYOUT),
