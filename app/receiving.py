@@ -203,13 +203,12 @@ class Receiving:
         )
         # Committed before the rail is told to pay: after a crash it is asked what became of it.
         if await parts.db.run("begin_transfer", lambda tx: rows.begin_transfer(tx, transfer)):
-            await self._pay(transfer)
+            await self._conclude(transfer, await self._pay(transfer))
 
-    async def _pay(self, transfer: WalletTransfer) -> None:
+    async def _pay(self, transfer: WalletTransfer) -> rail.Outcome:
         # Within one LNbits nothing is routed: its reserve for that is not spent.
         limit_msat = Msat(transfer.amount_msat)
-        outcome = await self._parts.rail.pay(transfer.bolt11, limit_msat, transfer.from_wallet)
-        await self._conclude(transfer, outcome)
+        return await self._parts.rail.pay(transfer.bolt11, limit_msat, transfer.from_wallet)
 
     async def _ask(self, transfer: WalletTransfer) -> None:
         """Bring a transfer to its end that somebody began, perhaps a process that died."""
@@ -217,10 +216,11 @@ class Receiving:
         outcome = await self._parts.rail.look_up_payment(transfer.payment_hash, wallet)
         late = now >= transfer.expires_at + SETTLE_MARGIN
         if isinstance(outcome, rail.Absent) and now < transfer.expires_at:
-            await self._pay(transfer)  # told twice, the wallet pays once
+            outcome = await self._pay(transfer)  # told twice, the wallet pays once
         elif isinstance(outcome, rail.Absent) and late:
-            await self._conclude(transfer, rail.Failed("it was never sent"))
-        elif late or not isinstance(outcome, rail.Failed):
+            outcome = rail.Failed("it was never sent")
+        # That this process sent nothing says nothing of the one that began: believed when late.
+        if late or not isinstance(outcome, rail.Failed):
             await self._conclude(transfer, outcome)
 
     async def _conclude(self, transfer: WalletTransfer, outcome: rail.Outcome) -> None:
