@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from app import tracing
+from app.agent_settings import AgentSettings, Positive
+from app.limit_settings import LimitSettings
 
 LEAST_SECRET = 32  # characters
 
@@ -22,10 +24,9 @@ class Environment(StrEnum):
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Positive = Annotated[int, Field(gt=0)]
 
 
-class Settings(BaseSettings):
+class Settings(AgentSettings, LimitSettings):
     """What an operator can set. Each field is the environment variable of its name or alias."""
 
     model_config = SettingsConfigDict(
@@ -131,87 +132,6 @@ class Settings(BaseSettings):
         description="lets refunds go to LNURL servers on this machine; never in production",
     )
 
-    anthropic_api_key: SecretStr | None = Field(
-        None,
-        validation_alias="ANTHROPIC_API_KEY",
-        description="key for Claude; without it the embedded model works",
-    )
-    anthropic_base_url: str | None = Field(
-        None, validation_alias="ANTHROPIC_BASE_URL", description="another server of that API"
-    )
-    eval_model: str = Field(
-        "claude-haiku-5-5", validation_alias="EVAL_MODEL", description="model that judges requests"
-    )
-    work_model: str = Field(
-        "claude-sonnet-5-5", validation_alias="WORK_MODEL", description="model that does the work"
-    )
-    work_max_output_tokens: Positive = Field(
-        1024,
-        validation_alias="WORK_MAX_OUTPUT_TOKENS",
-        description="ceiling of an answer; the quote is made for it",
-    )
-    agent_timeout_s: Positive = Field(
-        120, validation_alias="AGENT_TIMEOUT_S", description="longest wait for one agent call"
-    )
-    agent_tries: Positive = Field(
-        3, validation_alias="AGENT_TRIES", description="tries before a job fails and is refunded"
-    )
-
-    gemini_api_key: SecretStr | None = Field(
-        None,
-        validation_alias="GEMINI_API_KEY",
-        description="key for Gemini's conversations and images; else the agent converses",
-    )
-    gemini_base_url: str | None = Field(
-        None, validation_alias="GEMINI_BASE_URL", description="another server of that API"
-    )
-    gemini_model: str = Field(
-        "gemini-3.8-flash", validation_alias="GEMINI_MODEL", description="model that converses"
-    )
-    gemini_image_model: str = Field(
-        "gemini-3.1-flash-image",
-        validation_alias="GEMINI_IMAGE_MODEL",
-        description="model that makes images",
-    )
-    gemini_max_output_tokens: Positive = Field(
-        4096,
-        validation_alias="GEMINI_MAX_OUTPUT_TOKENS",
-        description="ceiling of one answer of it, thoughts included",
-    )
-
-    model_prices: str = Field(
-        "",
-        validation_alias="MODEL_PRICES",
-        description="`model=input/output[@since]` in USD a million tokens, parted by commas",
-    )
-    infra_microusd: int = Field(
-        2_000,
-        ge=0,
-        validation_alias="INFRA_MICROUSD",
-        description="infrastructure cost of a request, in millionths of a dollar",
-    )
-    margin_pct: int = Field(
-        20, ge=0, validation_alias="MARGIN_PCT", description="margin on cost, in percent"
-    )
-    eval_fee_min_sats: Positive = Field(
-        5,
-        validation_alias="EVAL_FEE_MIN_SATS",
-        description="least fee of an evaluation; more when its cost ceiling is higher",
-    )
-    btc_price_sources: str = Field(
-        "coingecko,coinbase,kraken,bitstamp,mempool",
-        validation_alias="BTC_PRICE_SOURCES",
-        description="names of built-in sources, or `name=url#json.path`, parted by commas",
-    )
-    btc_price_usd_fallback: Positive | None = Field(
-        None,
-        validation_alias="BTC_PRICE_USD_FALLBACK",
-        description="USD for a bitcoin when too few sources answer; quotes say so",
-    )
-    btc_price_max_age_s: Positive = Field(
-        900, validation_alias="BTC_PRICE_MAX_AGE_S", description="age limit of a price"
-    )
-
     invoice_expiry_s: Annotated[int, Field(ge=60, le=86_400)] = Field(
         3600, validation_alias="INVOICE_EXPIRY_S", description="how long an invoice can be paid"
     )
@@ -234,58 +154,6 @@ class Settings(BaseSettings):
         validation_alias="RATE_LIMIT_STORAGE",
         description="a Redis (`redis://…`) that counts for the limits; without it Postgres does",
     )
-    demo_per_hour: Positive = Field(
-        5, validation_alias="DEMO_PER_HOUR", description="free demos an hour, for each caller"
-    )
-    demo_max_output_tokens: Positive = Field(
-        256, validation_alias="DEMO_MAX_OUTPUT_TOKENS", description="ceiling of a demo's answer"
-    )
-    free_sats_per_day: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
-        10_000,
-        validation_alias="FREE_SATS_PER_DAY",
-        description="most that is given away on one day (UTC); 0 closes the demo",
-    )
-    estimates_per_minute: Annotated[int, Field(ge=0)] = Field(
-        60,
-        validation_alias="ESTIMATES_PER_MINUTE",
-        description="estimates a minute, for each caller; 0: no limit",
-    )
-    creates_per_minute: Annotated[int, Field(ge=0)] = Field(
-        60,
-        validation_alias="CREATES_PER_MINUTE",
-        description="new invoices (jobs, sessions, offers) a minute, for each caller; 0: no limit",
-    )
-    claims_per_minute: Annotated[int, Field(ge=0)] = Field(
-        30,
-        validation_alias="CLAIMS_PER_MINUTE",
-        description="claims on refunds a minute, for each caller; 0: no limit",
-    )
-
-    session_idle_s: Annotated[int, Field(ge=60)] = Field(
-        86_400,
-        validation_alias="SESSION_IDLE_S",
-        description="idleness after which a session ends, and its rest is owed back",
-    )
-    session_min_balance_sats: Annotated[int, Field(ge=0, le=100)] = Field(
-        50,
-        validation_alias="SESSION_MIN_BALANCE_SATS",
-        description="balance below which a session pauses until it is topped up",
-    )
-
-    streams_most: Annotated[int, Field(ge=0, le=100_000)] = Field(
-        5000, validation_alias="STREAMS_MOST", description="event streams open at once, per process"
-    )
-    streams_each: Annotated[int, Field(ge=0)] = Field(
-        500,
-        validation_alias="STREAMS_EACH",
-        description="of these for each caller; 0: no limit of its own",
-    )
-    stream_beat_s: Annotated[int, Field(gt=0, le=60)] = Field(
-        15,
-        validation_alias="STREAM_BEAT_S",
-        description="pause between two comments on a stream, which say that it lives",
-    )
-
     metrics_port: Port | None = Field(
         None,
         validation_alias="METRICS_PORT",

@@ -1,0 +1,64 @@
+"""The settings of what is limited: free demos, what a caller may ask for, sessions, streams."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from app.agent_settings import Positive
+
+
+class LimitSettings(BaseSettings):
+    """Limits. Each field is the environment variable of its alias."""
+
+    demo_per_hour: Positive = Field(
+        5, validation_alias="DEMO_PER_HOUR", description="free demos an hour, for each caller"
+    )
+    demo_max_output_tokens: Positive = Field(
+        256, validation_alias="DEMO_MAX_OUTPUT_TOKENS", description="ceiling of a demo's answer"
+    )
+    free_sats_per_day: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
+        10_000,
+        validation_alias="FREE_SATS_PER_DAY",
+        description="most that is given away on one day (UTC); 0 closes the demo",
+    )
+    estimates_per_minute: Annotated[int, Field(ge=0)] = Field(
+        60,
+        validation_alias="ESTIMATES_PER_MINUTE",
+        description="estimates a minute, for each caller; 0: no limit",
+    )
+    creates_per_minute: Annotated[int, Field(ge=0)] = Field(
+        60,
+        validation_alias="CREATES_PER_MINUTE",
+        description="new invoices (jobs, sessions, offers) a minute, for each caller; 0: no limit",
+    )
+    claims_per_minute: Annotated[int, Field(ge=0)] = Field(
+        30,
+        validation_alias="CLAIMS_PER_MINUTE",
+        description="claims on refunds a minute, for each caller; 0: no limit",
+    )
+
+    session_idle_s: Annotated[int, Field(ge=60)] = Field(
+        86_400,
+        validation_alias="SESSION_IDLE_S",
+        description="idleness after which a session ends, and its rest is owed back",
+    )
+    session_min_balance_sats: Annotated[int, Field(ge=0, le=100)] = Field(
+        50,
+        validation_alias="SESSION_MIN_BALANCE_SATS",
+        description="balance below which a session pauses until it is topped up",
+    )
+
+    streams_most: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        5000, validation_alias="STREAMS_MOST", description="event streams open at once, per process"
+    )
+    streams_each: Annotated[int, Field(ge=0)] = Field(
+        500,
+        validation_alias="STREAMS_EACH",
+        description="of these for each caller; 0: no limit of its own",
+    )
+    stream_beat_s: Annotated[int, Field(gt=0, le=60)] = Field(
+        15,
+        validation_alias="STREAM_BEAT_S",
+        description="pause between two comments on a stream, which say that it lives",
+    )
