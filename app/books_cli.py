@@ -1,4 +1,4 @@
-"""The commands for the books: ledger, reconcile, payouts, and verify for a receipt.
+"""The commands for the books: ledger, reconcile, payouts.
 
 They print plain lines, or JSON, and their exit code says whether all is well.
 """
@@ -6,7 +6,6 @@ They print plain lines, or JSON, and their exit code says whether all is well.
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,23 +13,16 @@ import typer
 from app import logs
 from app.advance import Applied
 from app.books import Books, Review
-from app.client import Client, ClientError
 from app.main import make_parts
 from app.parts import Parts
-from app.receipts import check, lines
 from app.settings import Settings
-from app.signing import NotGenuine, keys_in
 from app.terminal import database, fail, read_settings, run
-from app.wire import BadInput, parse_object
 from db import ledger as books
 from db import payouts as payout_rows
 from db import standing
 from db.engine import Row
-from db.signing_keys import PublicKey
 from payments.lnurl import BadDestination
 from statemachine.payout import PayoutState
-
-JWKS_PATH = "/.well-known/jwks.json"
 
 app = typer.Typer()
 payouts_app = typer.Typer(help="Payouts that are not paid, and what can be done about them.")
@@ -257,51 +249,3 @@ async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
     )
     if not isinstance(told, Applied):
         fail("it was sent at this moment, and is not sent twice")
-
-
-# ------------------------------------------------------------------ verify
-
-
-@app.command()
-def verify(
-    receipt: Annotated[Path, typer.Argument(help="a receipt as it was served, or its JWS alone")],
-    jwks: Annotated[
-        str | None, typer.Option(help="keys: a file, or a URL; else those of BOLTWORK_URL")
-    ] = None,
-    url: Annotated[str, typer.Option(envvar="BOLTWORK_URL")] = "http://127.0.0.1:8402",
-) -> None:
-    """Check a receipt and print what it says. Exit code 1 when it is not genuine."""
-    try:
-        document = receipt.read_bytes()
-    except OSError as error:
-        fail(f"{receipt} can't be read: {error.strerror}")
-    try:
-        said = check(document, _keys(jwks or url.rstrip("/") + JWKS_PATH))
-    except NotGenuine as wrong:
-        fail(f"NOT genuine. {wrong}")
-    for line in lines(said):
-        print(line)
-    print("Genuine: one of the keys given signed just this.")
-
-
-def _keys(where: str) -> list[PublicKey]:
-    if where.startswith(("http://", "https://")):
-        given = run(_fetched(where))
-    else:
-        try:
-            given = parse_object(Path(where).read_bytes())
-        except (OSError, BadInput) as error:
-            fail(f"the keys in {where} can't be read: {error}")
-    keys = keys_in(given)
-    if not keys:
-        fail(f"there is no key for receipts in {where}")
-    return keys
-
-
-async def _fetched(url: str) -> dict[str, Any]:
-    try:
-        async with Client(url, timeout_s=10) as client:
-            return await client.call("GET", url)
-    except ClientError as error:
-        reason = str(error) or type(error).__name__
-        fail(f"no keys from {url} ({reason}): give a file of them with --jwks")

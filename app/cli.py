@@ -2,11 +2,15 @@
 is quick, and a server has its Postgres started before the rest of it is there.
 """
 
+import sys
 from importlib import import_module
-from typing import Any, NamedTuple
+from importlib.metadata import version
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
+
+OURS = ("app", "db", "payments", "pricing", "statemachine")
 
 
 class Place(NamedTuple):
@@ -53,7 +57,7 @@ COMMANDS = {
         "receiving_cli", "The LNbits wallets that invoices are made on, one after the other."
     ),
     "verify": Place(
-        "books_cli", "Check a receipt and print what it says. Exit code 1 when it is not genuine."
+        "verify_cli", "Check a receipt and print what it says. Exit code 1 when it is not genuine."
     ),
     "keys": Place("keys_cli", "The keys that macaroons and receipts are made with."),
     "macaroon": Place("macaroon_cli", "See what a macaroon says, and make a smaller one of it."),
@@ -89,11 +93,33 @@ def loaded(name: str) -> Any:
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _show_version(wanted: bool) -> None:
+    """Say which Boltwork this is, and do nothing else."""
+    if wanted:
+        print(f"boltwork {version('boltwork')}")
+        raise typer.Exit
+
+
 @app.callback()
-def boltwork() -> None:
+def boltwork(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="say which it is"),
+    ] = False,
+) -> None:
     """A marketplace for agent jobs, paid over Lightning: serve one, or buy from one."""
 
 
 def main() -> None:
-    """Run the command."""
-    app()
+    """Run the command. Without the extra `server`, what serves is told to be missing."""
+    try:
+        app()
+    except ModuleNotFoundError as missing:
+        if (missing.name or "app").partition(".")[0] in OURS:
+            raise
+        print(
+            f"boltwork: the package {missing.name} is missing here. Whoever runs a server, or looks"
+            " into its books, needs more than a buyer: pip install 'boltwork[server]'",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from app import signing
+from app import receipt_check, signing
 from app.credentials import KEY_BYTES, name_of
 from app.receiving import sealed_as
 from db import receiving_wallets, root_keys, signing_keys
@@ -45,7 +45,7 @@ async def rotate(db: Database, seal: Seal, now: datetime, *, forget: bool = Fals
             name, at = sealed_as(wallet["identity"]), (wallet["rail"], wallet["number"])
             closed = seal.close(name, seal.open(name, wallet["sealed"]))
             await receiving_wallets.reseal(tx, *at, closed)
-        await signing_keys.retire(tx, signing.ALGORITHM, now)
+        await signing_keys.retire(tx, receipt_check.ALGORITHM, now)
         await signing_keys.offer(tx, signing.closed(made, seal), now)
         return Rotated(number, len(rows) - forgotten, forgotten, made.kid)
 
@@ -60,7 +60,7 @@ async def check_secret(db: Database, seal: Seal) -> int:
     wallets = await receiving_wallets.sealed_keys(db)
     for wallet in wallets:
         seal.open(sealed_as(wallet["identity"]), wallet["sealed"])
-    signer = await signing_keys.active(db, signing.ALGORITHM)
+    signer = await signing_keys.active(db, receipt_check.ALGORITHM)
     if signer is not None:
         signing.opened(signer, seal)
     return len(rows) + len(wallets) + (signer is not None)

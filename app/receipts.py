@@ -5,14 +5,11 @@ sha256 only, so that a receipt can be shown to others.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from app.shapes import moment
-from app.signing import NotGenuine, verify
-from app.wire import BadInput, parse_object
-from db.signing_keys import PublicKey
 from pricing.quote import Quote
 from statemachine.job import Funding, JobState
 
@@ -123,91 +120,3 @@ def _refund(refund: dict[str, Any]) -> dict[str, Any]:
     if refund["paid_at"] is not None:
         said["paidAt"] = moment(datetime.fromisoformat(refund["paid_at"]))
     return said
-
-
-def check(document: bytes, keys: Sequence[PublicKey]) -> dict[str, Any]:
-    """Return what a receipt says: a JSON file as it was served, or the compact text alone.
-
-    Raises NotGenuine unless one of these keys signed just that. What stands beside the signed
-    text in a file must say the same, to the last field.
-    """
-    document = document.strip(b" \t\r\n")
-    if not document.startswith(b"{"):
-        return verify(_ascii(document), keys)
-    try:
-        served = parse_object(document)
-    except BadInput as bad:
-        raise NotGenuine(f"The file can't be read: {bad}") from bad
-    if set(served) != {"receipt", "payload"} or not isinstance(served["receipt"], str):
-        raise NotGenuine("The file is not a receipt: it must hold 'receipt' and 'payload'.")
-    signed = verify(served["receipt"], keys)
-    if not _same(signed, served["payload"]):
-        raise NotGenuine("What the file shows as 'payload' is not what was signed.")
-    return signed
-
-
-def _ascii(document: bytes) -> str:
-    try:
-        return document.decode("ascii")
-    except UnicodeDecodeError as odd:
-        raise NotGenuine("The file is not a receipt.") from odd
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Say whether two JSON values are the same, and not only equal: 1 is neither 1.0 nor true."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
-
-
-def lines(said: dict[str, Any]) -> list[str]:
-    """Return what a receipt says, in plain lines."""
-    told = [
-        f"job {said['jobId']}: {said['state']} at {said['completedAt']}",
-        f"issued at {said['issuedAt']}",
-        f"request sha256 {said['requestSha256']}",
-    ]
-    if "resultSha256" in said:
-        told.append(f"result sha256 {said['resultSha256']}")
-    if "quote" in said:
-        told += _quote_lines(said["quote"])
-    if "usage" in said:
-        usage, charge = said["usage"], said["charge"]
-        told.append(f"used {usage['inputTokens']} tokens in, {usage['outputTokens']} out")
-        told.append(
-            f"charge {charge['totalMsat']} msat ({charge['chargeMicrousd']} micro-USD), surplus"
-            f" {charge['surplusMsat']} msat"
-        )
-    for payment in said["payments"]:
-        told.append(
-            f"paid {payment['receivedMsat']} msat for {payment['for']} at {payment['settledAt']},"
-            f" payment hash {payment['paymentHash']}"
-        )
-    for refund in said["refunds"]:
-        hashed = f", payment hash {refund['paymentHash']}" if "paymentHash" in refund else ""
-        told.append(
-            f"refund {refund['amountMsat']} msat ({refund['reason']}): {refund['state']}{hashed}"
-        )
-    told.append(
-        f"in all: paid {said['paidMsat']} msat, kept {said['chargedMsat']} msat, owed or sent back"
-        f" {said['refundedMsat']} msat"
-    )
-    return told
-
-
-def _quote_lines(quote: dict[str, Any]) -> list[str]:
-    price = quote["btcPrice"]
-    note = f" ({price['note']})" if price["note"] else ""
-    return [
-        f"quote {quote['totalMsat']} msat: {quote['model']}, {quote['inputTokens']} tokens in at"
-        f" {quote['inputMicrousdPerMillionTokens']} micro-USD a million, at most"
-        f" {quote['maxOutputTokens']} out at {quote['outputMicrousdPerMillionTokens']}",
-        f"  tokens {quote['tokensMicrousd']} + infrastructure {quote['infraMicrousd']} micro-USD,"
-        f" margin {quote['marginPct']} %: {quote['chargeMicrousd']} micro-USD",
-        f"  bitcoin at {price['microusdPerBtc']} micro-USD, {', '.join(price['sources']) or 'no'}"
-        f" source, {price['at']}{note}",
-    ]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
@@ -16,12 +15,13 @@ from starlette.routing import Route
 from app.api import DEV_ROUTES, ROUTES
 from app.main import metrics
 from app.shapes import LONGEST_WAIT_S, MOST_CHARACTERS
-from app.wire import LONGEST_S, MOST_BYTES, MOST_DEPTH
+from app.strict_json import MOST_DEPTH
+from app.wire import LONGEST_S, MOST_BYTES
 from payments import lnurl
 from payments.bolt11 import LONGEST_BYTES
 from payments.faults import Call, Fault
 from statemachine.job import JobState
-from tests.contract import CONTRACT, FILE
+from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 
@@ -272,13 +272,6 @@ def test_every_example_is_true() -> None:
 
     look(DOCUMENT, "")
     assert seen > 30
-
-
-async def test_the_server_hands_out_its_contract(instance: Instance) -> None:
-    """GET /openapi.yaml is the file at the root."""
-    answer = await instance.http.get("/openapi.yaml")
-    assert answer.content == FILE.read_bytes()
-    assert yaml.safe_load(answer.text) == DOCUMENT
 
 
 async def test_production_has_no_doors_of_the_stub(database_url: str, tmp_path: Path) -> None:

@@ -18,8 +18,18 @@ from joserfc import jws
 from joserfc.jwk import OctKey
 
 from app import signing
-from app.receipts import check, lines
-from app.signing import NotGenuine, keys_in, make_key, sign, verify
+from app.receipt_check import (
+    ALGORITHM,
+    TYPE,
+    NotGenuine,
+    ReceiptKey,
+    check,
+    keys_in,
+    lines,
+    okp,
+    verify,
+)
+from app.signing import make_key, sign
 from db import signing_keys
 from db.embedded import running_url
 from db.engine import Database
@@ -29,7 +39,7 @@ from tests.house_fixtures import Instance
 from tests.server_process import ServerProcess
 
 KEY = make_key()
-KEYS = [PublicKey(KEY.kid, KEY.algorithm, KEY.public_key)]
+KEYS = [ReceiptKey(KEY.kid, KEY.public_key)]
 
 
 async def receipt_of(instance: Instance, job_id: str) -> tuple[bytes, dict[str, Any]]:
@@ -164,7 +174,7 @@ async def test_one_changed_bit_anywhere_says_no(instance: Instance) -> None:
     assert not any(says_yes(served[:cut], keys) for cut in range(len(served)))
 
 
-def says_yes(document: bytes, keys: list[PublicKey]) -> bool:
+def says_yes(document: bytes, keys: list[ReceiptKey]) -> bool:
     """Say whether a document passes as genuine."""
     try:
         check(document, keys)
@@ -225,10 +235,13 @@ def test_only_our_algorithm_and_type_are_taken() -> None:
     """A header that names another algorithm, none at all, or another document, is refused."""
     public = OctKey.import_key(KEY.public_key)  # what is public, used as a secret
     forged = jws.serialize_compact(
-        {"alg": "HS256", "kid": KEY.kid, "typ": signing.TYPE}, b"{}", public, algorithms=["HS256"]
+        {"alg": "HS256", "kid": KEY.kid, "typ": TYPE},
+        b"{}",
+        public,
+        algorithms=["HS256"],
     )
     none = base64.urlsafe_b64encode(
-        json.dumps({"alg": "none", "kid": KEY.kid, "typ": signing.TYPE}).encode()
+        json.dumps({"alg": "none", "kid": KEY.kid, "typ": TYPE}).encode()
     ).rstrip(b"=")
     for text in (forged, f"{none.decode()}.e30."):
         with pytest.raises(NotGenuine):
@@ -236,7 +249,7 @@ def test_only_our_algorithm_and_type_are_taken() -> None:
     other = jws.serialize_compact(
         {"alg": "Ed25519", "kid": KEY.kid, "typ": "other"},
         b"{}",
-        signing._okp(KEY, KEY.private_key),
+        okp(KEY, KEY.private_key),
         algorithms=["Ed25519"],
     )
     with pytest.raises(NotGenuine, match="not a receipt"):
@@ -276,7 +289,7 @@ async def test_two_processes_make_one_key(database_url: str) -> None:
     async def need(db: Database) -> str:
         made = make_key()
         await db.run("test", lambda tx: signing_keys.offer(tx, made, datetime.now(UTC)))
-        found = await signing_keys.active(db, signing.ALGORITHM)
+        found = await signing_keys.active(db, ALGORITHM)
         assert found is not None
         return found.kid
 
@@ -308,7 +321,7 @@ async def test_a_private_key_is_shown_to_nobody(server: ServerProcess) -> None:
 
 def test_a_set_with_other_keys_in_it_can_be_read() -> None:
     """Keys of other kinds, and what is no key at all, are passed over."""
-    jwks = signing.jwk_set(KEYS)
+    jwks = signing.jwk_set([PublicKey(KEY.kid, KEY.algorithm, KEY.public_key)])
     jwks["keys"] += [{"kty": "RSA", "kid": "r"}, {"kty": "OKP", "crv": "Ed25519"}, 7, None]
     assert keys_in(jwks) == KEYS
     assert keys_in({}) == keys_in({"keys": 7}) == []

@@ -47,6 +47,7 @@ ROUTES = (
     Route("/api/gemini/generate-image", gemini.generate_image, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/openapi.yaml", contract.openapi_yaml),
+    Route("/openapi.json", contract.openapi_json),
 )
 
 # Only where the rail is the stub, and the environment is not production.

@@ -8,11 +8,10 @@ import json
 from functools import lru_cache
 from typing import Any
 
-import yaml
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.contract import CONTRACT
+from app.api.contract import document as contract
 from app.web.page import page, render
 from app.web.prose import rendered
 
@@ -31,7 +30,7 @@ async def show(request: Request) -> Response:
 @lru_cache(maxsize=1)
 def told() -> Node:
     """Return all that the page says."""
-    document: Node = yaml.load(CONTRACT.read_bytes(), _loader())
+    document: Node = contract()
     reader = _Reader(document)
     groups = [
         {
@@ -48,10 +47,6 @@ def told() -> Node:
         "groups": [group for group in groups if group["operations"]],
         "schemas": [reader.schema(name, schemas[name]) for name in sorted(schemas)],
     }
-
-
-def _loader() -> Any:
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Reader:
