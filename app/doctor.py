@@ -35,7 +35,9 @@ from app.terminal import run, settings_problems
 from app.throttle import make_storage
 from db.embedded import EmbeddedPostgresError
 from db.engine import Database, DatabaseAway, nowhere
-from db.migrate import newest, version
+from db.fitness import look
+from db.migrate import newest, refuse_unknown, version
+from db.reach import Unfit
 from payments.public_http import is_public
 from payments.rail import Rail, Unavailable
 from payments.seal import BadSecret, Seal
@@ -63,7 +65,7 @@ def examine() -> list[Finding]:
     try:
         with postgres.database(settings, shared=True) as url:
             return findings + list(run(examine_parts(settings, url, None)))
-    except (EmbeddedPostgresError, DatabaseAway) as broken:
+    except (EmbeddedPostgresError, DatabaseAway, Unfit) as broken:
         nobody = "postgresql://nobody@127.0.0.1:9/none"
         return findings + list(run(examine_parts(settings, nobody, str(broken))))
 
@@ -116,9 +118,10 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
     if broken is not None:
         return [wrong("database", broken, mend)]
     try:
+        await asyncio.to_thread(look, url)
         at = await asyncio.to_thread(version, url)
-    except DatabaseAway as away:
-        return [wrong("database", str(away), mend)]
+    except Unfit as unfit:
+        return [wrong("database", unfit.said, unfit.mend)]
     findings = [ok("database", "answers" if theirs else "the embedded one answers")]
     findings.append(about_tables(at))
     db = Database(url, 1, nowhere)
@@ -138,9 +141,10 @@ def about_tables(at: str | None) -> Finding:
     """Say whether tables of this version can be worked with."""
     if at == newest():
         return ok("tables", f"are those of this version ({at})")
-    if at is not None and at > newest():
-        said = f"are of version {at}, and this program knows those up to {newest()}"
-        return wrong("tables", said, "run the newer Boltwork that made them")
+    try:
+        refuse_unknown(at)
+    except Unfit as unfit:
+        return wrong("tables", unfit.said, unfit.mend)
     said = "are not made yet" if at is None else f"are of version {at}, and {newest()} is needed"
     return warn("tables", said, "run `boltwork migrate`; a start does it too")
 

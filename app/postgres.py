@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from app.settings import Settings
 from db.embedded import EmbeddedPostgres, running_url
-from db.migrate import migrate
+from db.fitness import look
+from db.migrate import migrate, refuse_unknown, version
 
 
 @contextlib.contextmanager
@@ -16,14 +17,17 @@ def database(settings: Settings, *, shared: bool) -> Iterator[str]:
     """Yield the URL of a migrated Postgres: the operator's, or an embedded one for as long.
 
     `shared`: beside a running server on the same data (`boltwork worker`), use its Postgres.
+    Raises Unfit when the operator's will not do.
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
+        look(url)
         migrate(url)
         yield url
         return
     url_beside = running_url(settings.data) if shared else None
     if url_beside is not None:
+        refuse_unknown(version(url_beside))
         yield url_beside
         return
     cluster = EmbeddedPostgres(settings.data, settings.postgres_bin)

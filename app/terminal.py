@@ -90,6 +90,8 @@ def _is_a_sentence(error: Exception) -> bool:
     from app.serving import CannotListen
     from db.embedded import EmbeddedPostgresError
     from db.engine import DatabaseAway
+    from db.reach import Unfit
     from payments.seal import BadSecret
 
-    return isinstance(error, EmbeddedPostgresError | CannotListen | DatabaseAway | BadSecret)
+    ours = EmbeddedPostgresError | CannotListen | DatabaseAway | Unfit | BadSecret
+    return isinstance(error, ours)

@@ -16,6 +16,8 @@ from psycopg.types.json import JsonbDumper, set_json_loads
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
+from db.reach import UTF8
+
 Row = DictRow  # what a statement returns: column name → value
 Connection = psycopg.AsyncConnection[DictRow]
 T = TypeVar("T")
@@ -193,6 +195,7 @@ def _pool(
             "prepare_threshold": 0,
             "row_factory": dict_row,
             "application_name": "boltwork",
+            "client_encoding": UTF8,
         },
     )
 

@@ -3,10 +3,13 @@
 Alembic takes half a second to say that there is nothing to do, so that is asked without it.
 """
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+
+from db.reach import UTF8, Unfit, reached
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -17,18 +20,27 @@ LOCK = 8402_2009  # any number of our own: the advisory lock that migrators shar
 
 
 def migrate(url: str, target: str = "head") -> None:
-    """Apply what is missing, in one transaction. `url` is a libpq URL. Raises DatabaseAway."""
-    if target == "head" and version(url) == newest():
-        return
+    """Apply what is missing, in one transaction. `url` is a libpq URL. Raises Unfit."""
+    if target == "head":
+        at = version(url)
+        if at == newest():
+            return
+        refuse_unknown(at)
     import sqlalchemy
     from alembic import command
 
-    there = sqlalchemy.make_url(url).set(drivername="postgresql+psycopg")
-    engine = sqlalchemy.create_engine(there)
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url, client_encoding=UTF8)
+    )
     try:
         with engine.begin() as connection:
             connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:n)"), {"n": LOCK})
             command.upgrade(config(connection), target)
+    except sqlalchemy.exc.DBAPIError as error:
+        # Of what Postgres says, the first line: it names the rule, the rest would quote rows.
+        said = str(error.orig).strip().splitlines()[0]
+        mend = "make room for them: a database of its own for Boltwork, and a user that owns it"
+        raise Unfit(f"The tables can't be brought up to date ({said})", mend) from None
     finally:
         engine.dispose()
 
@@ -41,19 +53,33 @@ def newest() -> str:
 def version(url: str) -> str | None:
     """Return the version that a database is at; None for one without tables of ours.
 
-    Raises DatabaseAway when nothing there lets us in.
+    Raises Unfit when nothing there lets us in.
     """
-    try:
-        with psycopg.connect(url, connect_timeout=15) as connection:
-            found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
-            if found is None or found[0] is None:
-                return None
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            return None if row is None else str(row[0])
-    except psycopg.Error as error:
-        from db.engine import DatabaseAway
+    with reached(url) as connection:
+        return version_at(connection)
 
-        raise DatabaseAway(f"Postgres does not let us in ({type(error).__name__})") from error
+
+def version_at(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the version that the database of this connection is at, as `version` does."""
+    found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+    if found is None or found[0] is None:
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def refuse_unknown(at: str | None) -> None:
+    """Raise Unfit when the tables are not of this version or one before it."""
+    if at is not None and not re.fullmatch(r"[0-9]{4}", at):
+        raise Unfit(
+            "The tables of another program are in this database",
+            "give Boltwork a database of its own",
+        )
+    if at is not None and at > newest():
+        raise Unfit(
+            f"The tables are of version {at}, and this program knows those up to {newest()}",
+            "run the newer Boltwork that made them",
+        )
 
 
 def config(connection: "Connection") -> "Config":

@@ -14,6 +14,7 @@ import psycopg
 from db.engine import Database
 from db.job_events import PROGRESS
 from db.jobs import CHANNEL
+from db.reach import UTF8
 
 
 class Listener(Protocol):
@@ -91,7 +92,10 @@ class Signals:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    self._db.url, autocommit=True, application_name="boltwork signals"
+                    self._db.url,
+                    autocommit=True,
+                    application_name="boltwork signals",
+                    client_encoding=UTF8,
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     await connection.execute(f"LISTEN {PROGRESS}")
