@@ -20,6 +20,7 @@ from app import logs, postgres
 from app.client import Client, ClientError
 from app.findings import Finding, ok, warn, wrong
 from app.key_rotation import check_secret
+from app.listener import CannotListen, open_listener, written
 from app.main import (
     make_agent,
     make_card,
@@ -330,13 +331,13 @@ async def _door(settings: Settings) -> list[Finding]:
 
 
 async def _port(settings: Settings) -> Finding:
-    where = f"{settings.host}:{settings.port}"
+    where = written(settings.host, settings.port)
     try:
-        socket.create_server((settings.host, settings.port)).close()
-    except OSError as error:
-        if await _answers(f"http://{where}"):
+        open_listener(settings.host, settings.port).close()
+    except CannotListen as error:
+        if error.is_taken and await _answers(f"http://{where}"):
             return ok("port", f"a Boltwork listens on {where}")
-        return wrong("port", f"{where} can't be listened on ({error.strerror})", "set HOST or PORT")
+        return wrong("port", f"{where} can't be listened on ({error.reason})", "set HOST or PORT")
     return ok("port", f"{where} is free")
 
 

@@ -4,53 +4,42 @@ import asyncio
 import contextlib
 import gc
 import signal
-import socket
 from collections.abc import AsyncIterator
 
-from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from app import tracing
+from app import connections, tracing
+from app.connection import OF_PROXIES, Patience
+from app.connections import Places, places_for
 from app.key_rotation import check_secret
+from app.listener import open_listener, written
 from app.main import build, build_metrics, make_parts, running
 from app.parts import Parts
 from app.settings import Settings
 from db.engine import Database
 
 DRAIN_S = 20.0
-GONE_MS = 60_000
-LONGEST_STREAM_S = 24 * 3600
-
-
-class CannotListen(Exception):
-    """The address is taken, or not ours. The message says which, and what to set."""
 
 
 @contextlib.asynccontextmanager
-async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
+async def listening(
+    app: Starlette,
+    host: str,
+    port: int,
+    *,
+    behind_proxies: bool = False,
+    patience: Patience | None = None,
+    places: Places | None = None,
+) -> AsyncIterator[str]:
     """Serve the application for as long as the block lasts; yield its base URL."""
-    try:
-        listener = socket.create_server((host, port), backlog=1024)
-    except OSError as error:
-        raise CannotListen(
-            f"can't listen on {host}:{port} ({error.strerror}). Set HOST or PORT to another."
-        ) from error
-    # Hypercorn watches nobody for silence (below): who takes nothing for so long has gone.
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
-    config = Config()
+    listener = open_listener(host, port)
     bound_port = listener.getsockname()[1]
-    config.bind = [f"fd://{listener.detach()}"]  # Hypercorn owns and closes it from here on
+    config = Config()
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
     config.h11_max_incomplete_size = 32 * 1024
-    config.keep_alive_timeout = 75
-    # It cuts off who listens to a stream and has nothing to say. Slow headers are cut off all the
-    # same, by the timeout above, and slow bodies by whoever reads them (app/wire.py). Without any,
-    # Hypercorn goes on reading a body that was refused.
-    config.read_timeout = LONGEST_STREAM_S
     config.graceful_timeout = DRAIN_S
     config.shutdown_timeout = DRAIN_S + 10
     # What was imported stays: no collection needs to walk it again while requests wait.
@@ -59,10 +48,17 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
     gc.enable()  # a start goes without
     stop = asyncio.Event()
     serving = asyncio.create_task(
-        hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+        connections.serve(
+            app,
+            listener,
+            config,
+            stop,
+            places=places_for(behind_proxies) if places is None else places,
+            patience=patience or (OF_PROXIES if behind_proxies else Patience()),
+        )
     )
     try:
-        yield f"http://{host}:{bound_port}"
+        yield f"http://{written(host, bound_port)}"
     finally:
         stop.set()
         await serving
@@ -74,7 +70,8 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     tracing.configure(settings.otel_exporter_otlp_endpoint)
     parts = make_parts(settings, database_url)
     await _open_keys(parts)
-    async with listening(build(parts, worker=worker), settings.host, settings.port) as url:
+    app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
+    async with listening(app, settings.host, settings.port, behind_proxies=proxied) as url:
         print(f"Boltwork listens on {url}", flush=True)
         for line in notes(settings):
             print(f"  {line}", flush=True)

@@ -87,7 +87,7 @@ def _imported(module: str) -> None:
 
 def _is_a_sentence(error: Exception) -> bool:
     """Say whether an error is for the operator, and tells the mend."""
-    from app.serving import CannotListen
+    from app.listener import CannotListen
     from db.embedded import EmbeddedPostgresError
     from db.engine import DatabaseAway
     from db.reach import Unfit

@@ -11,6 +11,7 @@ import pytest
 
 from app import doctor
 from app.findings import Finding, Level, is_wrong
+from app.listener import CannotListen, open_listener
 from app.main import utc_now
 from app.settings import Settings
 from db.engine import Database
@@ -92,6 +93,19 @@ def test_beside_a_running_server_all_is_well(server: ServerProcess) -> None:
     well = run(str(COMMAND), "doctor", BOLTWORK_DATA=str(server.folder), **port)
     assert well.returncode == 0 and "a Boltwork listens on" in well.stdout
     assert f"Boltwork answers at {url}" in well.stdout
+
+
+async def test_where_it_is_to_listen_may_be_any_address(database_url: str, tmp_path: Path) -> None:
+    """IPv6 is written in brackets; what this machine has not is wrong, and doctor goes on."""
+    for host in ("::1", "::", "[::1]", "192.0.2.1", "é" * 70):
+        found = (await examined(tmp_path, database_url, HOST=host))["port"]
+        try:
+            open_listener(host, 0).close()
+        except CannotListen:
+            assert found.level is Level.WRONG and "can't be listened on" in found.said
+            assert "set HOST" in found.mend
+        else:
+            assert found.level is Level.OK and found.said == f"[{host}]:0 is free"
 
 
 async def test_tables_of_another_version_are_named(database_url: str, tmp_path: Path) -> None:

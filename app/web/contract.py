@@ -1,22 +1,26 @@
 """The contract for people: every operation and every shape of openapi.yaml, each with an address.
 
-It is rendered here, once, from the same file that machines read.
+It is drawn here, once, from the same file that machines read, and kept as bytes.
 """
 
 import asyncio
 import json
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.contract import document as contract
-from app.web.page import page, render
+from app.house import House
+from app.web.page import answer, drawn, page
 from app.web.prose import rendered
 
 METHODS = ("get", "post", "put", "patch", "delete")
 DEPTH = 4  # of $refs that are followed for what a body looks like
+
+_DRAWING = Lock()
 
 Node = dict[str, Any]
 
@@ -24,10 +28,20 @@ Node = dict[str, Any]
 @page
 async def show(request: Request) -> Response:
     """GET /docs."""
-    return render(request, "docs.html", **await asyncio.to_thread(told))
+    house: House = request.app.state.house
+    return answer(await asyncio.to_thread(_drawn, house.parts.stub is not None))
 
 
-@lru_cache(maxsize=1)
+def _drawn(is_stub: bool) -> bytes:
+    with _DRAWING:  # by the first who ask for it at once, once
+        return _page(is_stub)
+
+
+@lru_cache(maxsize=2)
+def _page(is_stub: bool) -> bytes:
+    return drawn("docs.html", path="/docs", is_stub=is_stub, **told())
+
+
 def told() -> Node:
     """Return all that the page says."""
     document: Node = contract()

@@ -69,18 +69,26 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """Return a page."""
     house: House = request.app.state.house
     shared = {
-        "asset": address,
         "path": request.url.path,
         "is_stub": house.parts.stub is not None,
         "now": house.parts.clock(),
     }
-    body = _TEMPLATES.get_template(template).render(**shared | values)
+    return answer(drawn(template, **shared | values), status)
+
+
+def drawn(template: str, **values: Any) -> bytes:
+    """Return a page as bytes."""
+    return _TEMPLATES.get_template(template).render(asset=address, **values).encode()
+
+
+def answer(body: bytes, status: int = 200) -> Response:
+    """Return the answer that holds a page."""
     return Response(body, status, HEADERS, "text/html; charset=utf-8")
 
 
 def refused(request: Request, refusal: Refusal) -> Response:
     """Return the page that says why a request is not served."""
-    answer = render(
+    told = render(
         request,
         "refused.html",
         refusal.status,
@@ -89,8 +97,8 @@ def refused(request: Request, refusal: Refusal) -> Response:
         next_step=refusal.next_step,
         request_id=request.scope.get("state", {}).get("request_id"),
     )
-    answer.headers.update(refusal.headers)
-    return answer
+    told.headers.update(refusal.headers)
+    return told
 
 
 def page(handler: Handler) -> Handler:

@@ -1,0 +1,262 @@
+"""One connection: HTTP/1.1 and nothing else, and an end to whoever is silent, slow or gone.
+
+Hypercorn reads and writes the protocol. Here is what it leaves open: a time for a whole request
+head, few bytes that wait for whoever does not read them, and the file given back at once.
+"""
+
+import asyncio
+from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import h11
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
+from hypercorn.utils import parse_socket_addr
+
+READ_BYTES = 64 * 1024
+SLICE_BYTES = 64 * 1024  # handed over at once: the rest waits for its reader, and is not copied
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited for whom, in seconds."""
+
+    head_s: float = 10.0  # for a request's head, from its first byte, or from the connection's
+    idle_s: float = 15.0  # for a next request
+    take_s: float = 60.0  # for a slice of an answer to be taken
+    gone_s: float = 5.0  # for the answer to a caller who says no more, and may have gone
+
+
+# A proxy keeps its connections for minutes, and is to be the one who closes them.
+OF_PROXIES = Patience(idle_s=75.0)
+
+
+class Unspoken(Exception):
+    """A request in another version of HTTP."""
+
+
+class Http11(H11Protocol):
+    """HTTP/1.1 as Hypercorn speaks it, without its ways into HTTP/2.
+
+    Without TLS nobody needs them: browsers do not speak HTTP/2 that way, and proxies speak
+    HTTP/1.1 to us. An `Upgrade: h2c` is passed over, as its sender must expect.
+    """
+
+    async def handle(self, event: Event) -> None:
+        """Handle what came in."""
+        try:
+            await super().handle(event)
+        except Unspoken:
+            await self._send_error_response(505)
+            await self.send(Closed())
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise Unspoken
+
+
+class Wire(StreamReaderProtocol):
+    """The streams of a connection, and word of its end even while nobody reads."""
+
+    ended: Callable[[], None] | None = None  # the other end says no more
+    lost: Callable[[], None] | None = None  # its file is given back
+
+    def eof_received(self) -> bool | None:
+        """See asyncio.Protocol."""
+        if self.ended is not None:
+            self.ended()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        super().connection_lost(exc)
+        if self.lost is not None:
+            self.lost()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all connections share."""
+
+    app: AppWrapper
+    config: Config
+    context: WorkerContext
+    state: LifespanState
+    patience: Patience
+    # Told of a connection that waits for a request, of one that has one, and of one that is over.
+    rests: Callable[["Connection"], None]
+    works: Callable[["Connection"], None]
+    leaves: Callable[["Connection"], None]
+
+
+class Connection:
+    """Serves one connection."""
+
+    def __init__(self, site: Site, reader: StreamReader, writer: StreamWriter) -> None:
+        self._site, self._reader, self._writer = site, reader, writer
+        self._loop = asyncio.get_running_loop()
+        self._sending = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle = False
+        self._in_head = True  # the first request is waited for like its head
+        self._gone = False  # the other end says no more
+        self._closed = False
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
+        address = self._writer.get_extra_info("peername")
+        return str(address[0]) if address else ""
+
+    async def serve(self) -> None:
+        """Serve it to its end."""
+        socket = self._writer.get_extra_info("socket")
+        wire = self._writer.transport.get_protocol()
+        assert isinstance(wire, Wire)
+        wire.ended, wire.lost = self._ended, self._lost
+        self._writer.transport.set_write_buffer_limits(high=SLICE_BYTES)
+        try:
+            client = parse_socket_addr(socket.family, socket.getpeername())
+            server = parse_socket_addr(socket.family, socket.getsockname())
+            async with TaskGroup(self._loop) as group:
+                self._protocol = Http11(
+                    self._site.app,
+                    self._site.config,
+                    self._site.context,
+                    group,
+                    ConnectionState(self._site.state),
+                    False,
+                    client,
+                    server,
+                    self._send,
+                )
+                self._rest(self._site.patience.head_s)
+                await self._read()
+        except OSError:
+            pass
+        finally:
+            await self._close()
+
+    def drop(self) -> bool:
+        """Close it at once, unless an answer is still on its way. Say whether it was closed."""
+        if self._writer.transport.get_write_buffer_size():
+            return False
+        self._writer.transport.abort()
+        return True
+
+    async def _read(self) -> None:
+        while not self._closed:
+            try:
+                data = await self._reader.read(READ_BYTES)
+            except OSError:
+                break
+            if self._idle and not self._in_head:
+                self._in_head = True
+                self._rest(self._site.patience.head_s)
+            await self._protocol.handle(RawData(data))
+            if not data:
+                break
+        self._ended()
+        await self._protocol.handle(Closed())
+        if self._idle:
+            await self._close()
+
+    async def _send(self, event: Event) -> None:
+        match event:
+            case RawData():
+                async with self._sending:
+                    well = await self._write(event.data)
+                if not well:
+                    await self._protocol.handle(Closed())
+            case Closed():
+                await self._close()
+            case Updated(idle=True) if self._gone:
+                await self._close()
+            case Updated(idle=True):
+                self._in_head = False
+                self._rest(self._site.patience.idle_s)
+            case Updated():
+                self._work()
+
+    async def _write(self, data: bytes) -> bool:
+        """Hand over what is to be sent, as fast as it is taken. Say whether it was."""
+        transport = self._writer.transport
+        try:
+            for piece in _slices(data):
+                if self._writer.is_closing():
+                    return False
+                self._writer.write(piece)
+                if transport.get_write_buffer_size() > SLICE_BYTES:
+                    async with asyncio.timeout(self._site.patience.take_s):
+                        await self._writer.drain()
+        except TimeoutError:
+            transport.abort()
+            return False
+        except (OSError, RuntimeError):
+            return False
+        return True
+
+    def _rest(self, wait_s: float) -> None:
+        self._idle = True
+        self._at(wait_s, self._tired)
+        self._site.rests(self)
+
+    def _work(self) -> None:
+        self._idle = False
+        self._at(None)
+        if self._gone:
+            self._ended()
+        self._site.works(self)
+
+    def _at(self, wait_s: float | None, then: Callable[[], object] | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if wait_s is not None and then is not None and not self._closed:
+            self._timer = self._loop.call_later(wait_s, then)
+
+    def _tired(self) -> None:
+        """End a wait for a request. An answer that is still being read has its time first."""
+        if not self.drop():
+            self._at(self._site.patience.take_s, self._writer.transport.abort)
+
+    def _ended(self) -> None:
+        """Take notice that the other end says no more: nobody can tell whether it still listens."""
+        self._gone = True
+        if not self._idle:
+            self._at(self._site.patience.gone_s, self._writer.transport.abort)
+
+    async def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._at(None)
+        transport = self._writer.transport
+        try:
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            self._writer.close()
+            async with asyncio.timeout(self._site.patience.take_s):
+                await self._writer.wait_closed()
+        except (OSError, RuntimeError, TimeoutError):
+            pass
+        finally:
+            transport.abort()
+
+    def _lost(self) -> None:
+        self._at(None)
+        self._site.leaves(self)
+
+
+def _slices(data: bytes) -> Iterator[bytes | memoryview]:
+    if len(data) <= SLICE_BYTES:
+        yield data
+        return
+    whole = memoryview(data)
+    for start in range(0, len(data), SLICE_BYTES):
+        yield whole[start : start + SLICE_BYTES]

@@ -1,0 +1,39 @@
+"""Where a server listens: an address of IPv4 or of IPv6, all of both, or a name."""
+
+import errno
+import socket
+
+GONE_MS = 60_000
+
+
+class CannotListen(Exception):
+    """The address is taken, or not ours. The message says which, and what to set."""
+
+    def __init__(self, where: str, reason: str, *, is_taken: bool = False) -> None:
+        super().__init__(f"can't listen on {where} ({reason}). Set HOST or PORT to another.")
+        self.reason, self.is_taken = reason, is_taken
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens: for `::` on all of IPv6 and IPv4, else on that address.
+
+    A name is the first address that it has, of IPv4 if there is one. Raises CannotListen.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server(address, family=family, backlog=1024, dualstack_ipv6=both)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no name of a host"
+        is_taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        raise CannotListen(written(host, port), reason, is_taken=is_taken) from error
+    # Who takes nothing for so long, not even what keeps a connection open, has gone.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
+    return listener
+
+
+def written(host: str, port: int) -> str:
+    """Return an address as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
