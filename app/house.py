@@ -10,6 +10,7 @@ from app.errors import unavailable
 from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
+from app.readiness import Readiness
 from app.remembered import Remembered
 from app.streams import Streams
 from db import jobs, sessions
@@ -34,6 +35,11 @@ class House:
     streams: Streams
     remembered: Remembered = field(default_factory=Remembered)
     unfinished: set[asyncio.Task[object]] = field(default_factory=set)
+
+    @property
+    def readiness(self) -> Readiness:
+        """What this process has seen lately of its parts."""
+        return self.loops.readiness
 
     async def price(self) -> BtcPrice:
         """Return the bitcoin price, or refuse with 503: there is no guess."""

@@ -14,6 +14,7 @@ import structlog
 from app.books import Books
 from app.parts import Parts
 from app.promises import Keeper
+from app.readiness import PARTS, TURN_S, Readiness
 from app.receiving import Receiving
 from db import conversations, holds, idempotency, invoices, jobs, payouts, rate_limits, sessions
 from db.engine import Tx
@@ -26,6 +27,7 @@ from statemachine.promises import Judge, Work
 log = structlog.get_logger("boltwork.loops")
 
 BATCH = 100
+REVIEW_S = 600.0  # how long a review of the books may take
 OPEN_WATCH_S = 600  # longest pause while it can be paid and the rail tells by itself
 NUDGE_PAUSE_S = 2.0
 FORGET = timedelta(days=7)
@@ -44,38 +46,66 @@ class Loops:
         self._parts, self._keeper = parts, keeper
         self.receiving = Receiving(parts)
         self.books = Books(parts, self.receiving)
+        self.readiness = Readiness(parts)
         self._nudged: dict[str, float] = {}
         self._untold: dict[str, datetime] = {}  # invoices the rail would not speak of, and when
 
     async def run(self) -> None:
         """Run every loop until cancelled."""
-        sweep_s = float(self._parts.settings.sweep_s)
+        settings = self._parts.settings
+        sweep_s, health_s = float(settings.sweep_s), float(settings.health_s)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(1.0, self._hear))
-            group.create_task(self._every(1.0, self.expire))
-            group.create_task(self._every(_turn_s(sweep_s), self.ask_invoices))
-            group.create_task(self._every(min(5.0, sweep_s), self.ask_payouts))
-            group.create_task(self._every(sweep_s, self.recover))
-            group.create_task(self._every(sweep_s, self.receiving.turn))
-            if self._parts.settings.reconcile_s:
-                pause_s = float(self._parts.settings.reconcile_s)
-                group.create_task(self._every(pause_s, self.books.turn))
+            group.create_task(self._hear())
+            for name, pause_s, turn in (
+                ("expire", 1.0, self.expire),
+                ("ask_invoices", _turn_s(sweep_s), self.ask_invoices),
+                ("ask_payouts", min(5.0, sweep_s), self.ask_payouts),
+                ("recover", sweep_s, self.recover),
+                ("receive", sweep_s, self.receiving.turn),
+            ):
+                group.create_task(self._every(name, pause_s, turn))
+            for part in PARTS:
+                look = partial(self.readiness.look, part)
+                group.create_task(self._every(f"look at {part}", health_s, look))
+            if settings.reconcile_s:
+                pause_s = float(settings.reconcile_s)
+                turns = self._every("reconcile", pause_s, self.books.turn, REVIEW_S)
+                group.create_task(turns)
 
-    async def _every(self, pause_s: float, turn: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self,
+        name: str,
+        pause_s: float,
+        turn: Callable[[], Awaitable[None]],
+        longest_s: float = TURN_S,
+    ) -> None:
+        beat = self.readiness.expects(name, pause_s + longest_s)
         while True:
             try:
-                await turn()
+                # What it could not do by then, it does at a later turn.
+                async with asyncio.timeout(2 * longest_s):
+                    await turn()
+                beat.came()
             except Exception as error:
                 # Named, not traced: an error of the database may quote a row.
-                log.error("loop_turn_failed", loop=turn.__name__, error=type(error).__name__)
+                beat.trouble = type(error).__name__
+                log.error("loop_turn_failed", loop=name, error=beat.trouble)
             await asyncio.sleep(pause_s)
 
     async def _hear(self) -> None:
-        async for push in self._parts.rail.pushes():
+        while True:
             try:
-                await self.heard(push)
+                async for push in self._parts.rail.pushes():
+                    await self._heard_or_logged(push)
             except Exception as error:
-                log.error("push_failed", error=type(error).__name__)
+                log.error("loop_turn_failed", loop="hear", error=type(error).__name__)
+            await asyncio.sleep(1.0)
+
+    async def _heard_or_logged(self, push: Settled | None) -> None:
+        try:
+            await self.heard(push)
+        except Exception as error:
+            log.error("push_failed", error=type(error).__name__)
 
     async def heard(self, push: Settled | None) -> None:
         """Take what the rail's channel tells: a payment, or that it was away until now."""
@@ -204,6 +234,16 @@ class Loops:
     async def _is_promised(self, job_id: str) -> bool:
         names = (Judge(job_id).key, Work(job_id).key)
         return any([await self._parts.outbox.is_staged(name) for name in names])
+
+
+async def always(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run what is to run for as long as the process does, anew whenever it ends."""
+    while True:
+        try:
+            await run()
+        except Exception as error:
+            log.error("background_broke", what=name, error=type(error).__name__)
+        await asyncio.sleep(1.0)
 
 
 def _turn_s(sweep_s: float) -> float:

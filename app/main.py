@@ -27,7 +27,7 @@ from app.errors import HANDLERS
 from app.gauges import gauges_of
 from app.house import House
 from app.job_status import event_of
-from app.loops import Loops
+from app.loops import Loops, always
 from app.parts import Clock, Destinations, Parts, Playground, Prices
 from app.probes import (
     ProbedAgent,
@@ -257,14 +257,16 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     await parts.db.open()
     await parts.outbox.open()
     await house.loops.receiving.refresh()
+    house.readiness.works = worker
     tasks = [
-        asyncio.create_task(parts.signals.listen()),
-        asyncio.create_task(house.loops.run()),
-        asyncio.create_task(streams.run(partial(event_of, house))),
+        asyncio.create_task(always("listener", parts.signals.listen)),
+        asyncio.create_task(always("loops", house.loops.run)),
+        asyncio.create_task(always("streams", partial(streams.run, partial(event_of, house)))),
     ]
     if worker:
         keep = observed(keeper.keep, parts.outbox)
-        tasks.append(asyncio.create_task(parts.outbox.work_always(keep, pace)))
+        work = partial(parts.outbox.work_always, keep, pace)
+        tasks.append(asyncio.create_task(always("worker", work)))
     try:
         yield house
     finally:

@@ -126,6 +126,12 @@ class Settings(AgentSettings, LimitSettings):
         description="pause between two reviews of the books; 0: never by itself",
     )
 
+    health_s: Positive = Field(
+        5,
+        validation_alias="HEALTH_S",
+        description="pause between two looks at the database, the rail, the price and the agents",
+    )
+
     allow_private_destinations: bool = Field(
         False,
         validation_alias="ALLOW_PRIVATE_DESTINATIONS",

@@ -5,7 +5,8 @@ over from a worker whose heart has stopped.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,6 +29,16 @@ QUEUE = "promises"
 _WITHDRAW = """
 DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
  WHERE lock = %(key)s AND status = 'todo' FOR UPDATE SKIP LOCKED)
+"""
+_PULSE = """
+SELECT extract(epoch FROM now() - (SELECT max(last_heartbeat) FROM procrastinate_workers))
+  AS beat_s,
+ extract(epoch FROM now() - least(
+  (SELECT e.at FROM procrastinate_jobs j
+     JOIN procrastinate_events e ON e.job_id = j.id AND e.type = 'deferred'
+    WHERE j.status = 'todo' AND j.scheduled_at IS NULL ORDER BY j.id LIMIT 1),
+  (SELECT min(scheduled_at) FROM procrastinate_jobs
+    WHERE status = 'todo' AND scheduled_at <= now()))) AS waited_s
 """
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
 Pause = Callable[[float], Awaitable[None]]
@@ -66,6 +77,14 @@ class WorkerPace:
     drain_s: float = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How long ago a worker last said that it lives, and how long the oldest promise waits."""
+
+    beat_s: float | None  # None: there is no worker
+    waited_s: float  # 0: none is due
+
+
 class _Tenacious(JobManager):
     """Writes down what became of a task as soon as Postgres can be reached again.
 
@@ -76,6 +95,13 @@ class _Tenacious(JobManager):
     def __init__(self, connector: Any, pause: Pause) -> None:
         super().__init__(connector)
         self._pause = pause
+        self.took_s = 0.0  # when a worker last got through to the promises (time.monotonic)
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Task | None:
+        """See JobManager."""
+        task = await super().fetch_job(queues, worker_id)
+        self.took_s = time.monotonic()
+        return task
 
     async def finish_job(self, job: Task, status: Status, delete_job: bool) -> None:
         """See JobManager."""
@@ -116,7 +142,8 @@ class Outbox:
     ) -> None:
         self._db = db
         self._app = procrastinate.App(connector=connector or procrastinate.PsycopgConnector())
-        self._app.job_manager = _Tenacious(self._app.connector, pause)
+        self._tasks_of_engine = _Tenacious(self._app.connector, pause)
+        self._app.job_manager = self._tasks_of_engine
         self._keep: Keep | None = None
         self._tasks = {kind: self._declare(kind) for kind in KINDS}
 
@@ -219,6 +246,20 @@ class Outbox:
             " WHERE status IN ('todo', 'doing') GROUP BY task_name"
         )
         return {row["task_name"]: row["n"] for row in rows}
+
+    async def pulse(self) -> Pulse:
+        """Return what can be seen of the task engine, whoever works for it."""
+        row = await self._db.read_one(_PULSE)
+        beat_s, waited_s = (row["beat_s"], row["waited_s"]) if row else (None, None)
+        return Pulse(
+            None if beat_s is None else float(beat_s),
+            0.0 if waited_s is None else max(0.0, float(waited_s)),
+        )
+
+    @property
+    def took_s(self) -> float:
+        """When a worker of this process last got through to the promises (time.monotonic)."""
+        return self._tasks_of_engine.took_s
 
     def hand(self) -> "Hand":
         """Return a worker that does one thing at a time, when it is told to."""

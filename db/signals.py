@@ -5,9 +5,10 @@ A wake-up is a hint to read again, never a fact; when the connection was away, e
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 
@@ -15,6 +16,8 @@ from db.engine import Database
 from db.job_events import PROGRESS
 from db.jobs import CHANNEL
 from db.reach import UTF8
+
+ASKS_AFTER_S = 10.0  # how long what listens may be without a word before it asks for one
 
 
 class Listener(Protocol):
@@ -45,6 +48,7 @@ class Signals:
         self._again_after_s = again_after_s
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._listeners: list[Listener] = []
+        self.answered_s = 0.0  # when Postgres last answered it (time.monotonic)
         self.released = False  # the process ends: nobody waits any more
 
     def attach(self, listener: Listener) -> None:
@@ -99,15 +103,25 @@ class Signals:
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     await connection.execute(f"LISTEN {PROGRESS}")
+                    self.answered_s = time.monotonic()
                     self._missed()
-                    async for notice in connection.notifies():
-                        if notice.channel == CHANNEL:
-                            self.wake(notice.payload)
-                        else:
-                            for listener in self._listeners:
-                                listener.progressed(notice.payload)
+                    while True:
+                        await self._hear(connection)
+                        # Nothing was said for a while: by nobody, or it does not get through.
+                        await connection.execute("SELECT 1")
+                        self.answered_s = time.monotonic()
             except psycopg.Error:
                 await asyncio.sleep(self._again_after_s)
+
+    async def _hear(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Take what is told, until nothing has been for a while."""
+        async for notice in connection.notifies(timeout=ASKS_AFTER_S):
+            self.answered_s = time.monotonic()
+            if notice.channel == CHANNEL:
+                self.wake(notice.payload)
+            else:
+                for listener in self._listeners:
+                    listener.progressed(notice.payload)
 
     def _missed(self) -> None:
         for job_id in list(self._waiters):

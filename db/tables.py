@@ -17,6 +17,7 @@ from sqlmodel import Field, SQLModel
 
 from db.columns import enum_column, time_column
 from db.conversation_tables import Conversation, Message
+from db.heartbeats import Heartbeat
 from db.rate_limits import RateLimit
 from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
@@ -31,6 +32,7 @@ __all__ = [  # told to SQLModel
     "Allowance",
     "Conversation",
     "FreeDay",
+    "Heartbeat",
     "Hold",
     "JobTally",
     "Message",

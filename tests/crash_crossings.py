@@ -25,6 +25,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit accept": BOUGHT,
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
     "commit ask_topup": SESSION,
+    "commit beat": (Crossing("watched"),),
     "commit begin_asked": (Crossing("by the call"),),
     "commit begin_conversation": (Crossing("talk"),),
     "commit begin_exchange": (Crossing("talk"),),

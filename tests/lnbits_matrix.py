@@ -276,15 +276,14 @@ async def _look_up_outgoing(stage: Stage, job: dict[str, Any], bolt11: str) -> s
 
 
 async def _health(stage: Stage) -> str:
+    seen = stage.loops.readiness
     await stage.begin("health")
-    ready = await stage.instance.http.get("/api/readyz")
+    await seen.look("rail")
+    in_trouble = seen.trouble("rail")
     await stage.end()
-    well = await stage.instance.http.get("/api/readyz")
-    assert well.status_code == 200, well.text
-    if ready.status_code == 200:
-        return NONE
-    assert ready.status_code == 503 and ready.json()["rail"]["status"] == "unavailable"
-    return "not ready"
+    await seen.look("rail")
+    assert seen.trouble("rail") is None
+    return "not ready" if in_trouble else NONE
 
 
 async def _balance(stage: Stage) -> str:

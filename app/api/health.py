@@ -1,6 +1,8 @@
-"""Whether this server lives, and whether every part of it can be worked with."""
+"""Whether this server lives, and whether money moves through every part of it.
 
-import asyncio
+Nobody outside is asked because somebody looks: it is told what the loops saw last.
+"""
+
 from typing import Any
 
 from starlette.requests import Request
@@ -8,10 +10,9 @@ from starlette.responses import Response
 
 from app.books import Review
 from app.house import House
-from app.parts import Parts
+from app.readiness import Readiness
 from app.shapes import moment
 from app.wire import json_response
-from db.engine import DatabaseAway
 
 
 async def healthz(request: Request) -> Response:
@@ -22,53 +23,36 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """GET /api/readyz: each part with its state; 503 when a job could not be bought now."""
     house: House = request.app.state.house
-    parts = house.parts
-    names = ("database", "rail", "price", "agents")
-    *states, chat = await asyncio.gather(
-        _database(parts), _rail(parts), _price(parts), _agents(parts), _chat(parts)
-    )
-    checks = dict(zip(names, states, strict=True))
-    ready = all(check["status"] == "ok" for check in states)
+    readiness = house.readiness
+    await readiness.first_look()
+    checks = _checks(house, readiness)
+    ready = all(check["status"] == "ok" for check in checks.values())
     status = "ok" if ready else "unavailable"
     # Jobs can be bought without anybody who converses, so that part makes nothing unready.
+    chat = _said(readiness.trouble("chat"), name=house.parts.chat.name)
     body = {"status": status, **checks, "chat": chat, "books": _books(house.loops.books.latest)}
     return json_response(body, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 
-def _ok(**more: Any) -> dict[str, Any]:
+def _checks(house: House, readiness: Readiness) -> dict[str, dict[str, Any]]:
+    parts, pulse = house.parts, readiness.pulse
+    waiting = {} if pulse is None else {"oldestWaitsS": round(pulse.waited_s, 1)}
+    turns = {name: round(beat.age_s, 1) for name, beat in sorted(readiness.beats.items())}
+    return {
+        "database": _said(readiness.trouble("database")),
+        "rail": _said(readiness.trouble("rail"), name=parts.rail.name),
+        "price": _said(readiness.trouble("price")),
+        "agents": _said(readiness.trouble("agents"), name=parts.agent.name),
+        "promises": _said(readiness.keeper_trouble()) | waiting,
+        "listener": _said(readiness.listener_trouble()),
+        "loops": _said(readiness.stopped_loops()) | {"turnedS": turns},
+    }
+
+
+def _said(trouble: str | None, **more: Any) -> dict[str, Any]:
+    if trouble is not None:
+        return {"status": "unavailable", "reason": trouble}
     return {"status": "ok", **more}
-
-
-def _bad(reason: str) -> dict[str, Any]:
-    return {"status": "unavailable", "reason": reason}
-
-
-async def _database(parts: Parts) -> dict[str, Any]:
-    try:
-        await parts.db.read_one("SELECT 1 AS one")
-    except DatabaseAway as away:
-        return _bad(str(away))
-    return _ok()
-
-
-async def _rail(parts: Parts) -> dict[str, Any]:
-    trouble = await parts.rail.healthy()
-    return _bad(trouble.reason) if trouble else _ok(name=parts.rail.name)
-
-
-async def _price(parts: Parts) -> dict[str, Any]:
-    trouble = await parts.oracle.healthy()
-    return _bad(trouble.reason) if trouble else _ok()
-
-
-async def _agents(parts: Parts) -> dict[str, Any]:
-    trouble = await parts.agent.healthy()
-    return _bad(trouble.reason) if trouble else _ok(name=parts.agent.name)
-
-
-async def _chat(parts: Parts) -> dict[str, Any]:
-    trouble = await parts.chat.healthy()
-    return _bad(trouble.reason) if trouble else _ok(name=parts.chat.name)
 
 
 def _books(review: Review | None) -> dict[str, Any]:
