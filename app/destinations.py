@@ -7,7 +7,7 @@ asked for; what may pass is tried again, with growing pauses. Until it is sent i
 import structlog
 
 from app.parts import Parts
-from app.sending import Unpayable, refund_title, refuse, send
+from app.sending import Unpayable, refund_title, refuse, send, share_of
 from db import payouts
 from db.engine import Row
 from db.promises import TryAgain
@@ -64,8 +64,11 @@ class Courier:
         destination = self._parts.destinations.parse(refund_to)
         if isinstance(destination, BadDestination):  # it was a good one under other settings
             return Refused(destination.sentence)
+        bears = await share_of(self._parts, row)
+        if not bears.sendable_msat:
+            return Away("It is less than sending it may cost.")
         return await self._parts.destinations.fetch_invoice(
-            destination, Msat(row["amount_msat"]), refund_title(row["id"])
+            destination, Msat(bears.sendable_msat), refund_title(row["id"])
         )
 
 

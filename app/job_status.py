@@ -6,12 +6,14 @@ from typing import Any
 from app.errors import Refusal
 from app.house import House
 from app.links import withdraw_code
+from app.sending import least_msat
 from app.shapes import moment, stored_breakdown
 from db.engine import Row
 from pricing.money import msat_to_sats, usd_number
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
 from statemachine.payout import PayoutFacts, PayoutState
+from statemachine.routing import PASSING
 
 
 def unknown_job() -> Refusal:
@@ -61,7 +63,7 @@ def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]
     if quote is not None and row["charge"]:
         shape["costLedger"] = cost_ledger(row, payouts)
     if payouts:
-        shape["refunds"] = [refund_shape(payout, base) for payout in payouts]
+        shape["refunds"] = [refund_shape(house, payout, base) for payout in payouts]
     return shape
 
 
@@ -110,7 +112,7 @@ def refund_state(payouts: list[dict[str, Any]]) -> str:
     return "paid" if paid else "pending"
 
 
-def refund_shape(payout: dict[str, Any], base: str | None) -> dict[str, Any]:
+def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict[str, Any]:
     """Return what is owed back, and how it is fetched where wallets reach this server."""
     facts = PayoutFacts(
         id=payout["id"],
@@ -119,7 +121,7 @@ def refund_shape(payout: dict[str, Any], base: str | None) -> dict[str, Any]:
         refund_to=payout["refund_to"],
         failures=payout["failures"],
     )
-    shape = {
+    shape: dict[str, Any] = {
         "reason": payout["reason"],
         "amountSats": payout["amount_msat"] // 1000,
         "refundState": refund_state([payout]),
@@ -128,6 +130,8 @@ def refund_shape(payout: dict[str, Any], base: str | None) -> dict[str, Any]:
     }
     if facts.state is PayoutState.OWED and base is not None:
         shape["lnurlWithdraw"] = withdraw_code(base, payout["id"])
+    if facts.state is PayoutState.OWED and payout["reason"] in PASSING:
+        shape["leastSats"] = least_msat(house.parts, payout) // 1000
     if payout["note"]:
         shape["lastOutcome"] = payout["note"]
     return shape

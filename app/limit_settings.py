@@ -22,6 +22,17 @@ class LimitSettings(BaseSettings):
         validation_alias="FREE_SATS_PER_DAY",
         description="most that is given away on one day (UTC); 0 closes the demo",
     )
+    routing_free_sats: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        20,
+        validation_alias="ROUTING_FREE_SATS",
+        description="routing of what only passed through that the house pays, for one payer,"
+        " beyond what it earned from him",
+    )
+    routing_free_sats_per_day: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
+        200,
+        validation_alias="ROUTING_FREE_SATS_PER_DAY",
+        description="the same for all payers on one day (UTC); the payee bears what is beyond it",
+    )
     estimates_per_minute: Annotated[int, Field(ge=0)] = Field(
         60,
         validation_alias="ESTIMATES_PER_MINUTE",

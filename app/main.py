@@ -206,6 +206,9 @@ def make_parts(
         session_idle_s=settings.session_idle_s,
         session_minimum_msat=sats_to_msat(settings.session_min_balance_sats),
         free_msat_a_day=sats_to_msat(settings.free_sats_per_day),
+        margin_pct=settings.margin_pct,
+        routing_free_msat=sats_to_msat(settings.routing_free_sats),
+        routing_free_msat_a_day=sats_to_msat(settings.routing_free_sats_per_day),
     )
     production = settings.env is Environment.PRODUCTION
     stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None

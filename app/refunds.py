@@ -8,7 +8,7 @@ from time import monotonic
 from app.advance import Applied
 from app.errors import Refusal
 from app.house import House
-from app.sending import Unpayable, send
+from app.sending import Unpayable, least_msat, send
 from app.wire import BadInput
 from db import payouts
 from db.engine import Row, Tx
@@ -39,7 +39,7 @@ async def claim_refund(house: House, job_id: str, text: str) -> Claimed:
     """
     payout_id, payment_hash = await start_refund(house, job_id, text)
     row = (await _settled(house, job_id, {payout_id}))[0]
-    return Claimed(PayoutState(row["state"]), row["amount_msat"], payment_hash, row["note"])
+    return Claimed(PayoutState(row["state"]), row["sent_msat"], payment_hash, row["note"])
 
 
 async def start_refund(
@@ -61,14 +61,22 @@ async def start_refund(
     if again is not None and again["state"] == PayoutState.IN_FLIGHT:
         return again["id"], invoice.payment_hash
     waiting = _owed(rows)
-    matching = [row for row in waiting if row["amount_msat"] == invoice.amount_msat]
-    owed = (matching or waiting)[0]
+    owed = _asked_for(house, waiting, invoice.amount_msat or 0)
     sent = await send(house.parts, owed, invoice)
     if isinstance(sent, Unpayable):
         raise BadInput(sent.sentence)
     if not isinstance(sent, Applied):
         raise _on_its_way()
     return owed["id"], invoice.payment_hash
+
+
+def _asked_for(house: House, waiting: list[Row], amount_msat: int) -> Row:
+    """Return the payout that an invoice of this amount is for; the first, where it is for none."""
+    exact = [row for row in waiting if row["amount_msat"] == amount_msat]
+    near = [
+        row for row in waiting if least_msat(house.parts, row) <= amount_msat <= row["amount_msat"]
+    ]
+    return (exact or near or waiting)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,7 @@ async def name_destination(house: House, job_id: str, text: str) -> Directed:
     rows = await _settled(house, job_id, {row["id"] for row in owed})
     paid = all(row["state"] == PayoutState.PAID for row in rows)
     note = next((row["note"] for row in rows if row["failures"]), None)
-    return Directed(paid, sum(row["amount_msat"] for row in rows), note)
+    return Directed(paid, sum(row["sent_msat"] for row in rows), note)
 
 
 def destination_of(house: House, text: str) -> Destination:

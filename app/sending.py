@@ -5,13 +5,15 @@ Whoever gave the invoice, it goes through here; in flight is committed before a 
 
 from dataclasses import dataclass
 
-from app.advance import Outcome, Replayed
+from app.advance import Dear, Outcome, Replayed
 from app.parts import Parts
 from db import payouts
 from db.engine import Duplicate, Row, Tx
+from db.tables import Payout
 from payments import bolt11
 from pricing.money import Msat, sats_to_msat
 from statemachine import session
+from statemachine.routing import Means, Share, share
 
 USED = "This invoice was used for a refund before. Make a new one."
 
@@ -31,25 +33,46 @@ async def send(
     `asked_of` is the destination that made the invoice by itself: when somebody has named another
     one in the meantime, nothing is sent there any more.
     """
-    payout_id, amount_msat, now = payout["id"], Msat(payout["amount_msat"]), parts.clock()
-    wrong = await _wrong(parts, invoice, amount_msat)
+    payout_id, now = payout["id"], parts.clock()
+    bears = await share_of(parts, payout)
+    wrong = await _wrong(parts, invoice, bears)
     if wrong is not None:
         return wrong
-    fee_limit_msat = bolt11.fee_limit_msat(
-        amount_msat,
+
+    async def begin(tx: Tx) -> Outcome | Dear:
+        if asked_of is not None and not await goes_to(parts, tx, payout_id, asked_of):
+            return Replayed()
+        return await parts.shell.send_payout(tx, payout_id, invoice, bears.limit_msat, now)
+
+    try:
+        told = await parts.db.run("send_payout", begin)
+    except Duplicate:
+        return Unpayable(USED)
+    if isinstance(told, Dear):
+        return Unpayable(_dear(invoice.amount_msat or 0, bears.amount_msat, told.sendable_msat))
+    return told
+
+
+async def share_of(parts: Parts, payout: Row) -> Share:
+    """Return who would bear the routing of a payout now, and so what an invoice may ask for."""
+    row = Payout.model_validate(payout)
+    limit_msat = bolt11.fee_limit_msat(
+        Msat(row.amount_msat),
         sats_to_msat(parts.settings.fee_cap_sats),
         parts.rail.least_fee_limit_msat,
     )
+    return await parts.shell.share_of(parts.db.read_one, row, limit_msat, parts.clock())
 
-    async def begin(tx: Tx) -> Outcome:
-        if asked_of is not None and not await goes_to(parts, tx, payout_id, asked_of):
-            return Replayed()
-        return await parts.shell.send_payout(tx, payout_id, invoice, fee_limit_msat, now)
 
-    try:
-        return await parts.db.run("send_payout", begin)
-    except Duplicate:
-        return Unpayable(USED)
+def least_msat(parts: Parts, payout: Row) -> int:
+    """Return the least that an invoice for a payout may ask for, whoever bears its routing."""
+    limit_msat = bolt11.fee_limit_msat(
+        Msat(payout["amount_msat"]),
+        sats_to_msat(parts.settings.fee_cap_sats),
+        parts.rail.least_fee_limit_msat,
+    )
+    nothing = Means(0, 0)
+    return share(payout["reason"], payout["amount_msat"], limit_msat, nothing).least_msat
 
 
 async def refuse(parts: Parts, payout: Row, asked_of: str, reason: str) -> Outcome:
@@ -71,10 +94,27 @@ async def goes_to(parts: Parts, tx: Tx, payout_id: str, refund_to: str) -> bool:
     return locked is not None and locked.refund_to == refund_to
 
 
-async def _wrong(parts: Parts, invoice: bolt11.Invoice, amount_msat: Msat) -> Unpayable | None:
+def _dear(asked_msat: int, owed_msat: int, sendable_msat: int) -> str:
+    asked, owed, most = map(bolt11.in_sats, (asked_msat, owed_msat, sendable_msat))
+    if not sendable_msat:
+        return (
+            f"{owed} are less than it may cost to send them, and we have borne what we bear of"
+            " that. Try again tomorrow."
+        )
+    return (
+        f"This invoice asks for {asked}. Sending what was not spent may cost more than we bear, so"
+        f" make one for {most}. Whatever of the {owed} that does not cost is owed to you as before."
+    )
+
+
+async def _wrong(parts: Parts, invoice: bolt11.Invoice, bears: Share) -> Unpayable | None:
     try:
         bolt11.check_payable(
-            invoice, amount_msat=amount_msat, network=parts.rail.network, now=parts.clock()
+            invoice,
+            amount_msat=Msat(bears.amount_msat),
+            least_msat=Msat(bears.least_msat),
+            network=parts.rail.network,
+            now=parts.clock(),
         )
     except bolt11.BadInvoice as bad:
         return Unpayable(str(bad))

@@ -84,9 +84,10 @@ due_leg AS (
   UNION ALL SELECT 'payout:' || id || ':owed', leg.account, leg.amount
     FROM payout, LATERAL (VALUES (coalesce('job:' || job_id, 'session:' || session_id),
          amount_msat), ('refund:' || id, -amount_msat)) AS leg(account, amount)
-   WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus') AND right(id, 5) <> ':back'
+   WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus', 'change') AND right(id, 5) <> ':back'
   UNION ALL SELECT 'payout:' || p.id || leg.key, leg.account, leg.amount
-    FROM payout_attempt a JOIN payout p ON p.id = a.payout_id,
+    FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
+         LEFT JOIN payout change ON change.id = p.id || ':change',
          LATERAL (VALUES
            (':' || a.number || ':sent', 'refund:' || p.id, p.amount_msat, true),
            (':' || a.number || ':sent', 'sending:' || p.id, -p.amount_msat, true),
@@ -95,8 +96,11 @@ due_leg AS (
            (':' || a.number || ':returned', 'refund:' || p.id, -p.amount_msat,
             a.outcome = 'returned'),
            (':settled', 'sending:' || p.id, p.amount_msat, a.outcome = 'settled'),
-           (':settled', %(routing)s, a.fee_msat, a.outcome = 'settled'),
-           (':settled', %(rail)s, -(p.amount_msat + a.fee_msat), a.outcome = 'settled'))
+           (':settled', 'refund:' || change.id, -change.amount_msat, a.outcome = 'settled'),
+           (':settled', %(routing)s,
+            a.sent_msat + a.fee_msat + coalesce(change.amount_msat, 0) - p.amount_msat,
+            a.outcome = 'settled'),
+           (':settled', %(rail)s, -(a.sent_msat + a.fee_msat), a.outcome = 'settled'))
          AS leg(key, account, amount, is_due)
    WHERE leg.is_due
 """
@@ -237,7 +241,7 @@ _JOBS = [
              CROSS JOIN LATERAL (SELECT coalesce(sum(received_msat), 0) AS msat FROM invoice
                WHERE job_id = d.id AND state = 'settled') paid
              CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM payout
-               WHERE job_id = d.id) back
+               WHERE job_id = d.id AND reason <> 'change') back
              CROSS JOIN LATERAL (SELECT coalesce(d.charge_msat, 0) + CASE WHEN d.state = 'rejected'
                OR d.state = 'complete' OR (d.quote_msat IS NOT NULL AND d.funding = 'invoices')
                THEN d.eval_msat ELSE 0 END AS msat) earned
@@ -274,6 +278,17 @@ _PAYOUTS = [
                OR (p.state = 'in_flight') <> (coalesce(t.live, 0) > 0)
                OR (p.state = 'paid') <> (coalesce(t.settled, 0) > 0)
                OR (p.state = 'paid') <> (p.paid_at IS NOT NULL)""",
+    ),
+    (
+        5,
+        """SELECT 'it sent ' || a.sent_msat || ' msat of ' || p.amount_msat || ' at ' || a.fee_msat
+             || ', of which the house bears ' || a.borne_msat || ', and its change is '
+             || coalesce(change.amount_msat, 0), p.id
+             FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
+             LEFT JOIN payout change ON change.id = p.id || ':change'
+            WHERE a.outcome = 'settled' AND coalesce(change.amount_msat, 0) <> greatest(0,
+                  p.amount_msat - a.sent_msat
+                  - (greatest(0, a.fee_msat - a.borne_msat) + 999) / 1000 * 1000) / 1000 * 1000""",
     ),
     (
         5,

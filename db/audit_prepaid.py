@@ -67,6 +67,17 @@ CHECKS = [
     ),
     (
         2,
+        """SELECT 'the house gave ' || coalesce(d.routing_msat, 0) || ' msat of routing away, and'
+             || ' its attempts say ' || coalesce(t.msat, 0), coalesce(d.day, t.day)::text
+             FROM free_day d FULL JOIN (SELECT free_day AS day, sum(CASE outcome
+                    WHEN 'live' THEN free_msat WHEN 'settled' THEN
+                    greatest(0, least(borne_msat, fee_msat) - borne_msat + free_msat) ELSE 0 END)
+                    AS msat FROM payout_attempt WHERE free_day IS NOT NULL GROUP BY 1) t
+               ON t.day = d.day
+            WHERE coalesce(d.routing_msat, 0) <> coalesce(t.msat, 0)""",
+    ),
+    (
+        2,
         """SELECT 'it has set ' || s.reserved_msat || ' msat aside, and its requests hold '
              || jobs.msat + holds.msat, s.id
              FROM session s

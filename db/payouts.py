@@ -74,10 +74,11 @@ async def move(tx: Tx, payout: Payout, after: PayoutFacts, note: str | None, now
 
 
 _ATTEMPT = """
-INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, expires_at,
-                            outcome, check_at, checks)
+INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, sent_msat,
+                            borne_msat, free_msat, free_day, expires_at, outcome, check_at, checks)
 VALUES (%(payment_hash)s, %(payout_id)s, %(number)s, %(bolt11)s, %(fee_limit_msat)s,
-        %(expires_at)s, %(outcome)s, %(check_at)s, 0)
+        %(sent_msat)s, %(borne_msat)s, %(free_msat)s, %(free_day)s, %(expires_at)s, %(outcome)s,
+        %(check_at)s, 0)
 """
 
 
@@ -109,10 +110,13 @@ async def write_attempt(tx: Tx, attempt: PayoutAttempt) -> None:
 
 
 async def of_owner(db: Database, owner_id: str) -> list[DictRow]:
-    """Return what a job or a session owes, oldest first, each with its live attempt's hash."""
+    """Return what a job or a session owes, oldest first, each with its live attempt's hash and
+    what that sends."""
     return await db.read_all(
         "SELECT p.*, (SELECT a.payment_hash FROM payout_attempt a WHERE a.payout_id = p.id"
-        " AND a.outcome IN ('live', 'settled')) AS payment_hash FROM payout p"
+        " AND a.outcome IN ('live', 'settled')) AS payment_hash, coalesce((SELECT a.sent_msat"
+        " FROM payout_attempt a WHERE a.payout_id = p.id AND a.outcome IN ('live', 'settled')),"
+        " p.amount_msat) AS sent_msat FROM payout p"
         " WHERE p.job_id = %(id)s OR p.session_id = %(id)s ORDER BY p.created_at, p.id",
         id=owner_id,
     )

@@ -91,5 +91,11 @@ class FreeDay(SQLModel, table=True):
 
     day: date = Field(sa_column=Column(Date, primary_key=True))
     used_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    routing_msat: int = Field(  # ... and for the routing of what only passed through
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
+    )
 
-    __table_args__ = (CheckConstraint("used_msat >= 0", name="used_not_negative"),)
+    __table_args__ = (
+        CheckConstraint("used_msat >= 0", name="used_not_negative"),
+        CheckConstraint("routing_msat >= 0", name="routing_not_negative"),
+    )

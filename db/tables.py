@@ -1,12 +1,13 @@
 """The rows. State columns are typed by the law's enums; amounts are bigint msat, times are UTC."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     Index,
     Text,
@@ -199,6 +200,12 @@ class PayoutAttempt(SQLModel, table=True):
     number: int = Field(sa_column=Column(BigInteger, nullable=False))
     bolt11: str = Field(sa_column=Column(Text, nullable=False))
     fee_limit_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    # What the invoice asks for: less than is owed where the payee bears some of the routing.
+    sent_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    # What the house bears of the fee before the payee does, and what of that it has not earned.
+    borne_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    free_msat: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    free_day: date | None = Field(default=None, sa_column=Column(Date))  # whose free money it is
     expires_at: datetime = Field(sa_column=time_column())
     # Written before the rail is called: after a crash nobody can say that nothing was sent.
     called_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
@@ -221,6 +228,9 @@ class PayoutAttempt(SQLModel, table=True):
         ),
         Index(
             "ix_payout_attempt_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")
+        ),
+        Index(
+            "ix_payout_attempt_free_day", "free_day", postgresql_where=text("free_day IS NOT NULL")
         ),
     )
 

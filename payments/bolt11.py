@@ -100,9 +100,17 @@ def decode(text: str) -> Invoice:
 
 
 def check_payable(
-    invoice: Invoice, *, amount_msat: Msat, network: str, now: datetime, margin_s: int = 30
+    invoice: Invoice,
+    *,
+    amount_msat: Msat,
+    network: str,
+    now: datetime,
+    margin_s: int = 30,
+    least_msat: Msat | None = None,
 ) -> None:
     """Raise BadInvoice unless it asks for exactly this amount, here, with time left to pay it.
+
+    With `least_msat` it may ask for less than the amount, down to that.
 
     Whether it is one of our own invoices, or its payment_hash was used before, is for the
     caller, who has the rows.
@@ -116,7 +124,7 @@ def check_payable(
         raise BadInvoice(
             f"This invoice names no amount. Make one for exactly {in_sats(amount_msat)}."
         )
-    if invoice.amount_msat != amount_msat:
+    if not (least_msat or amount_msat) <= invoice.amount_msat <= amount_msat:
         raise BadInvoice(
             f"This invoice asks for {in_sats(invoice.amount_msat)}, and {in_sats(amount_msat)} "
             f"are owed. Make one for exactly {in_sats(amount_msat)}."

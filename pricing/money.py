@@ -23,6 +23,11 @@ def ceil_div(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
 
 
+def margin_in(charged_msat: int, margin_pct: int) -> int:
+    """Return how much of what was charged is margin, and not cost; rounded down."""
+    return charged_msat * margin_pct // (100 + margin_pct)
+
+
 def sats_to_msat(amount_sat: int) -> Msat:
     """Return whole sats as msat. Exact."""
     return Msat(amount_sat * MSAT_PER_SAT)

@@ -189,14 +189,26 @@ def payout_returned(payout_id: str, attempt: int, amount_msat: int) -> Entry:
     )
 
 
-def payout_settled(payout_id: str, amount_msat: int, fee_msat: int) -> Entry:
-    """The payee has it. The routing fee is our expense, never the payee's."""
+def payout_settled(
+    payout_id: str, amount_msat: int, fee_msat: int, withheld_msat: int, change_msat: int
+) -> Entry:
+    """The payee has it, but for what was withheld for routing; the change of that is owed again.
+
+    What routing cost beyond that is our expense.
+    """
+    sent_msat = amount_msat - withheld_msat
     return _entry(
         f"payout:{payout_id}:settled",
         (of_sending(payout_id), amount_msat),
-        (EXPENSE_ROUTING, fee_msat),
-        (RAIL, -(amount_msat + fee_msat)),
+        (of_refund(change_id(payout_id)), -change_msat),
+        (EXPENSE_ROUTING, fee_msat - withheld_msat + change_msat),
+        (RAIL, -(sent_msat + fee_msat)),
     )
+
+
+def change_id(payout_id: str) -> str:
+    """Return the name of the payout of what routing another one did not need."""
+    return f"{payout_id}:change"
 
 
 def transfer_settled(payment_hash: str, fee_msat: int) -> Entry:

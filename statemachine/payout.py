@@ -7,8 +7,8 @@ A payout with a destination is tried by itself; after three failures another one
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 
-from statemachine import entries
-from statemachine.decision import Decision
+from statemachine import entries, routing
+from statemachine.decision import Decision, Owed
 from statemachine.machine import Machine
 from statemachine.promises import FetchInvoice, PayInvoice, Promise
 
@@ -74,9 +74,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The rail says the payee has it; `fee_msat` is what routing cost us."""
+    """The rail says the payee has it; `fee_msat` is what routing cost.
+
+    The house bears `borne_msat` of that first, and what was withheld from the payee the rest.
+    """
 
     fee_msat: int
+    withheld_msat: int = 0
+    borne_msat: int = 0
     kind = PayoutEvent.SETTLED
 
 
@@ -118,8 +123,8 @@ def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
             after = replace(after, attempts=facts.attempts + 1)
             entry = entries.payout_sent(after.id, after.attempts, after.amount_msat)
             return Decision(after, (entry,), (PayInvoice(after.id, after.attempts),))
-        case Settled(fee_msat):
-            return Decision(after, (entries.payout_settled(after.id, after.amount_msat, fee_msat),))
+        case Settled():
+            return _settled(after, event)
         case Returned():
             after = replace(after, failures=after.failures + 1)
             entry = entries.payout_returned(after.id, after.attempts, after.amount_msat)
@@ -130,6 +135,15 @@ def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
         case Redirected(refund_to):
             after = replace(after, refund_to=refund_to, failures=0)
             return Decision(after, promises=_next_try(after))
+
+
+def _settled(after: PayoutFacts, event: Settled) -> Decision[PayoutFacts]:
+    change_msat = routing.change_msat(event.withheld_msat, event.borne_msat, event.fee_msat)
+    entry = entries.payout_settled(
+        after.id, after.amount_msat, event.fee_msat, event.withheld_msat, change_msat
+    )
+    change = Owed(entries.change_id(after.id), routing.CHANGE, change_msat)
+    return Decision(after, (entry,), owed=(change,) if change_msat else ())
 
 
 def _next_try(facts: PayoutFacts) -> tuple[Promise, ...]:

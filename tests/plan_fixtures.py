@@ -48,9 +48,10 @@ INSERT INTO payout (id, job_id, reason, state, amount_msat, attempts, failures, 
 SELECT md5('job' || i) || ':surplus', md5('job' || i), 'surplus',
        CASE WHEN is_open THEN 'in_flight' ELSE 'paid' END, 5000, 1, 0, repeat('Paid. ', 300),
        at, at, at FROM n;
-INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, expires_at,
-                            outcome, check_at, checks)
-SELECT md5('paid' || i) || id, md5('job' || i) || ':surplus', 1, repeat('lnbcrt', 30), 1000, at,
+INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, sent_msat,
+                            borne_msat, free_msat, expires_at, outcome, check_at, checks)
+SELECT md5('paid' || i) || id, md5('job' || i) || ':surplus', 1, repeat('lnbcrt', 30), 1000, 5000,
+       1000, 0, at,
        CASE WHEN is_open THEN 'live' ELSE 'settled' END,
        CASE WHEN is_open THEN now() - interval '1 minute' END, 0 FROM n;
 INSERT INTO account (name, asset, kind, balance)
@@ -69,6 +70,7 @@ INSERT INTO hold (id, state, session_id, purpose, amount_msat, charge_msat, crea
                   ended_at)
 SELECT md5('hold' || i), CASE WHEN is_open THEN 'held' ELSE 'charged' END, id, 'gemini', 1000, 0,
        at, CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at FROM n;
+INSERT INTO free_day (day, used_msat) SELECT date '2030-01-01' + i::int, 0 FROM n;
 INSERT INTO idempotency_key (caller, key, body_sha256, made, created_at)
 SELECT 'peer:' || i, id, id || id, id, now() - interval '1 hour' FROM n;
 INSERT INTO rate_limit (key, hits, expires_at)

@@ -53,7 +53,8 @@ async def test_healthy_books_give_no_finding(copy: Town) -> None:
 CHARGED = "(SELECT id FROM entry WHERE key = 'job:{done}:charged')"
 ATTEMPT = (
     "INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat,"
-    " expires_at, outcome, fee_msat, checks) VALUES ({hash}, '{payout}', 2, 'x', 0, now(),"
+    " sent_msat, borne_msat, free_msat, expires_at, outcome, fee_msat, checks)"
+    " VALUES ({hash}, '{payout}', 2, 'x', 0, 0, 0, 0, now(),"
     " 'settled', 0, 0)"
 )
 # What was done by hand → the invariants that name it, and what they name.

@@ -17,6 +17,7 @@ from db import (
     payouts,
     rate_limits,
     receiving_wallets,
+    routing,
     sessions,
     spending,
 )
@@ -66,6 +67,9 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "lapsed invoices": lambda db: invoices.lapsed(db, NOW, [], 100),
     "payouts of one": lambda db: payouts.of_owner(db, JOB),
     "payout": lambda db: payouts.get(db, PAYOUT),
+    "routing of a job": lambda db: routing.account_of(db.read_one, JOB, None, NOW.date()),
+    "routing of a session": lambda db: routing.account_of(db.read_one, None, SESSION, NOW.date()),
+    "routing given on a day": lambda db: routing.payers(db, NOW.date(), 20),
     "live attempt": lambda db: payouts.live_attempt(db, PAYOUT, 1),
     "a hash's meaning": lambda db: payouts.hash_is_known(db, HASH),
     "credential": lambda db: sessions.standing(db, SESSION, LINKS, JOB),

@@ -8,6 +8,7 @@ from app.advance.holds import Holds
 from app.advance.invoices import Invoices
 from app.advance.outcome import (
     Applied,
+    Dear,
     Missing,
     Outcome,
     Purse,
@@ -21,6 +22,7 @@ from app.advance.transfers import Transfers
 
 __all__ = [
     "Applied",
+    "Dear",
     "Missing",
     "Outcome",
     "Purse",

@@ -40,6 +40,13 @@ class Short:
 
 
 @dataclass(frozen=True, slots=True)
+class Dear:
+    """Routing may cost more than the house bears for this payer: nothing changed."""
+
+    sendable_msat: int  # what can be sent now
+
+
+@dataclass(frozen=True, slots=True)
 class Spending:
     """On whose word a session pays: the links of a credential, and the budgets among them."""
 
@@ -59,3 +66,6 @@ class Terms:
     session_minimum_msat: int = 50_000
     hold_s: int = 900  # how long a call that is answered while it runs may take at most
     free_msat_a_day: int = 10_000_000
+    margin_pct: int = 20
+    routing_free_msat: int = 20_000  # of what only passed through, for one payer
+    routing_free_msat_a_day: int = 200_000  # and for all of them

@@ -144,7 +144,8 @@ def _ended(request: Request, row: Row) -> dict[str, Any]:
         if row[field] is not None:
             shape[name] = row[field]
     if row["payouts"]:
+        house: House = request.app.state.house
         base = base_url(request)
-        shape["refunds"] = [refund_shape(payout, base) for payout in row["payouts"]]
+        shape["refunds"] = [refund_shape(house, payout, base) for payout in row["payouts"]]
         shape["next"] = f"POST /api/jobs/{row['id']}/refund takes back what was not needed."
     return shape

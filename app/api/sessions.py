@@ -231,7 +231,7 @@ async def _status(request: Request, house: House, session_id: str) -> dict[str, 
     owed = await payouts.of_owner(house.parts.db, session_id)
     if owed:
         base = base_url(request) if is_holder else None
-        shape["refunds"] = [refund_shape(payout, base) for payout in owed]
+        shape["refunds"] = [refund_shape(house, payout, base) for payout in owed]
     return shape
 
 

@@ -15,7 +15,7 @@ from app.errors import Refusal
 from app.house import House
 from app.links import base_url, withdraw_path, withdrawn_id
 from app.refunds import start_refund
-from app.sending import refund_title
+from app.sending import refund_title, share_of
 from app.throttle import Rule
 from app.wire import BadInput, json_response
 from db import payouts
@@ -38,6 +38,9 @@ async def offer(request: Request) -> Response:
     state = PayoutState(payout["state"])
     if state is not PayoutState.OWED:
         return _error(SAYS[state])
+    sendable_msat = (await share_of(request.app.state.house.parts, payout)).sendable_msat
+    if not sendable_msat:
+        return _error("It is less than sending it may cost. Try again tomorrow.")
     return _answer(
         {
             "tag": "withdrawRequest",
@@ -45,8 +48,8 @@ async def offer(request: Request) -> Response:
             "callback": f"{base}{withdraw_path(payout['id'])}/callback",
             "k1": _k1(payout),
             "defaultDescription": refund_title(payout["id"]),
-            "minWithdrawable": payout["amount_msat"],
-            "maxWithdrawable": payout["amount_msat"],
+            "minWithdrawable": sendable_msat,
+            "maxWithdrawable": sendable_msat,
         }
     )
 

@@ -14,6 +14,7 @@ REASONS = {
     "not done": "the work was not done",
     "overpaid": "paid beyond the invoice",
     "unawaited": "paid when nothing was due",
+    "change": "kept for routing, and not needed",
     "unspent": "what was left of the session",
 }
 HEADLINES = {

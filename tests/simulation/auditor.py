@@ -192,11 +192,13 @@ class Auditor:
         in_flight = [p for p in owner.payouts.values() if p["state"] == "in_flight"]
         hold(not in_flight, 7, f"a payout of {owner.what} {owner_id} is in flight for ever")
         received = paid.get(owner_id, 0)
+        ways = [a for a in owner.attempts.values() if a["outcome"] == "settled"]
+        routing = sum(owner.routing_msat(attempt) for attempt in ways)
         hold(
-            received == earned + refunded + claimable,
+            received == earned + refunded + routing + claimable,
             7,
             f"for {owner.what} {owner_id} {received} msat were paid, and {earned} are earned,"
-            f" {refunded} refunded, {claimable} claimable",
+            f" {refunded} refunded, {routing} went into routing, {claimable} claimable",
         )
         payer = shown.get(owner_id)
         if payer is not None:
@@ -204,5 +206,5 @@ class Auditor:
             hold(seen == claimable, 7, f"{payer.name} sees {seen} owed, and it is {claimable}")
         sums["paid"] += received
         sums["earned"] += earned
-        sums["refunded"] += refunded
+        sums["refunded"] += refunded + routing
         sums["claimable"] += claimable

@@ -137,7 +137,7 @@ class Holders(Crowd[Holder]):
         assert row is not None, f"session {session_id} is gone"
         owed = await payouts.of_owner(house.parts.db, session_id)
         holder.status = {"state": row["state"]}
-        holder.status["refunds"] = [refund_shape(payout, None) for payout in owed]
+        holder.status["refunds"] = [refund_shape(process.house, payout, None) for payout in owed]
         for invoice in open_invoices:
             if invoice["state"] == "open":
                 self.show(holder, invoice["id"].partition(":")[2], invoice["bolt11"])

@@ -34,6 +34,8 @@ __all__ = ["Model", "Violation", "hold"]
 EARNED = ("rejected", "awaiting_work_payment")  # entered from evaluating, these keep the fee
 FIRM_EARNED = ("rejected", "complete")  # of a job at a firm price
 IN_DOLLARS, OUT_DOLLARS, INFRA_DOLLARS, MARGIN = 2, 10, Fraction(2, 1000), Fraction(20, 100)
+PASSING = ("overpaid", "unawaited", "unspent", "change")
+ROUTING_MSAT = 20_000  # that the house gives for one payer
 INSTRUCTION_TOKENS = 1_000  # what a request is priced for beside its own bytes
 
 
@@ -58,6 +60,7 @@ class Model:
         self.ever_lost: set[str] = set()
         self.touched: set[str] = set()
         self.received_msat = self.sent_msat = self.fees_msat = 0
+        self.withheld_msat = 0  # what payees bore of the fees
         self.fee_income_msat = self.work_income_msat = 0
 
     def owners(self) -> Iterator[Owner]:
@@ -184,6 +187,7 @@ class Model:
             hold(sent.fee_msat == now["fee_msat"], 3, f"the fee of {now['payout_id']} is another")
             self.sent_msat += sent.to.amount_msat
             self.fees_msat += sent.fee_msat
+            self.withheld_msat += owner.routing_msat(now)
         else:
             hold(
                 not (sent and sent.will_settle),
@@ -229,7 +233,7 @@ class Model:
         is_ = self.ledger.holds
         is_("revenue:eval", self.fee_income_msat)
         is_("revenue:work", work_income_msat)
-        is_("expense:routing", self.fees_msat)
+        is_("expense:routing", self.fees_msat - self.withheld_msat)
         is_("rail:lightning", self.received_msat - self.sent_msat - self.fees_msat)
 
     def _check_owner(self, owner: Owner) -> None:
@@ -244,6 +248,21 @@ class Model:
             is_(f"sending:{payout['id']}", amount_msat if state == "in_flight" else 0)
             self._check_attempts(owner, payout)
         self._check_promises(owner)
+        self._check_routing(owner)
+
+    def _check_routing(self, owner: Owner) -> None:
+        """What only passed through costs the house its margin, and a little more, at most."""
+        passing = {name for name, row in owner.payouts.items() if row["reason"] in PASSING}
+        borne_msat = sum(
+            attempt["borne_msat"]
+            if attempt["outcome"] == "live"
+            else min(attempt["borne_msat"], attempt["fee_msat"])
+            for (name, _), attempt in owner.attempts.items()
+            if name in passing and attempt["outcome"] != "returned"
+        )
+        most_msat = owner.earned_msat * MARGIN / (1 + MARGIN) + ROUTING_MSAT
+        who = f"{owner.what} {owner.row['id']}"
+        hold(borne_msat <= most_msat, 2, f"routing for {who} costs the house {borne_msat}")
 
     def _check_deal(self, deal: Deal) -> None:
         job, job_id, rests = deal.row, deal.row["id"], deal.rests_msat

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from app.errors import Refusal
 from app.refunds import claim_refund, name_destination, start_refund
+from app.sending import share_of
 from app.wire import BadInput
 from db import payouts
 from tests.simulation.clock import DAWN, Clock
@@ -163,7 +164,8 @@ class Crowd(Generic[P]):
             return
         row = self._dice.choice(owed)
         self._weather.counts["buyer: withdraws by LNURL"] += 1
-        theirs = self._wallets.make(row["amount_msat"], 600, self._clock.true)
+        sent_msat = (await share_of(process.parts, row)).sendable_msat
+        theirs = self._wallets.make(sent_msat or row["amount_msat"], 600, self._clock.true)
         try:
             await start_refund(process.house, payer.owner_id, theirs.bolt11, row["id"])
         except (BadInput, Refusal):
@@ -186,7 +188,11 @@ class Crowd(Generic[P]):
 
     def _invoice_for(self, payer: P) -> str:
         dice, now = self._dice, self._clock.true
-        amount_msat = dice.choice(payer.owed) * 1_000
+        refund = dice.choice([r for r in payer.status["refunds"] if r["refundState"] != "paid"])
+        asked = refund["amountSats"]
+        if "leastSats" in refund and dice.random() < 0.5:
+            asked = max(1, refund["leastSats"])
+        amount_msat = asked * 1_000
         expiry_s = dice.choice((45, 600, 3_600, 3_600, 86_400))
         kinds = ("right", "amount", "expired", "ours", "garbage", "again")
         kind = dice.choices(kinds, (82, 4, 3, 3, 2, 6))[0]

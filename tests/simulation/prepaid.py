@@ -13,6 +13,7 @@ from tests.simulation.wishes import Wishes
 
 MINIMUM_MSAT = 100_000  # the least balance, below which a session pauses: the least deposit too
 FREE_MSAT_A_DAY = 300_000
+ROUTING_MSAT_A_DAY = 200_000
 IDLE = timedelta(hours=24)
 # The server's clock may be an hour off at both ends, and its process may have stood still.
 AT_LEAST_IDLE = IDLE - timedelta(hours=6)
@@ -105,6 +106,7 @@ class Prepaid:
         hold(now is not None, 7, "a day was forgotten")
         assert now is not None
         hold(now["used_msat"] <= FREE_MSAT_A_DAY, 2, f"more was given away than may be: {now}")
+        hold(now["routing_msat"] <= ROUTING_MSAT_A_DAY, 2, f"too much routing was given: {now}")
         self.free_days[now["day"]] = now
 
     def request(self, deal: Deal, was: Row | None) -> str:

@@ -5,6 +5,7 @@ Written a second time, from money.md, not from the law.
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from tests.simulation.node import Node
@@ -78,6 +79,11 @@ class Owner:
     what = "job"
 
     @property
+    def earned_msat(self) -> int:
+        """What of it is ours."""
+        raise NotImplementedError
+
+    @property
     def received_msat(self) -> int:
         """What came in for it, as its invoices say."""
         settled = [row for row in self.invoices.values() if row["state"] == "settled"]
@@ -85,8 +91,15 @@ class Owner:
 
     @property
     def owed_msat(self) -> int:
-        """What is owed back for it, or was."""
-        return sum(row["amount_msat"] for row in self.payouts.values())
+        """What is owed back for it, or was; change is part of what another payout owed."""
+        rows = [row for row in self.payouts.values() if row["reason"] != "change"]
+        return sum(row["amount_msat"] for row in rows)
+
+    def routing_msat(self, attempt: Row) -> int:
+        """What a payee has borne of the routing of an attempt that arrived."""
+        withheld_msat = self.payouts[attempt["payout_id"]]["amount_msat"] - attempt["sent_msat"]
+        needed_msat = max(0, attempt["fee_msat"] - attempt["borne_msat"])
+        return int(min(withheld_msat, ceil(needed_msat / 1_000) * 1_000))
 
     @property
     def claimable_msat(self) -> int:
