@@ -67,10 +67,8 @@ def installed_python() -> Path:
         if not marker.exists() or marker.read_text() != wanted:
             shutil.rmtree(VENV, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-            pip = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-            # The lock is whole, and pip's own resolver does not see that pydantic[email] is in it.
-            options = ["--quiet", "--no-deps", "--require-hashes", "-r", LOCK]
-            subprocess.run([*pip, "install", *options], check=True)
+            install = [ROOT / "scripts" / "install", VENV / "bin" / "python", LOCK]
+            subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
             marker.write_text(wanted)
     return VENV / "bin" / "python"
 
