@@ -4,9 +4,13 @@ What the destination answers for good is counted, and after three failures anoth
 asked for; what may pass is tried again, with growing pauses. Until it is sent it stays owed.
 """
 
+from datetime import timedelta
+from urllib.parse import urlsplit
+
 import structlog
 
 from app.parts import Parts
+from app.payees import Payees
 from app.sending import Unpayable, refund_title, refuse, send, share_of
 from db import payouts
 from db.engine import Row
@@ -16,23 +20,20 @@ from payments.lnurl import BadDestination
 from payments.public_http import Away, Refused
 from pricing.money import Msat
 from statemachine.payout import MOST_FAILURES, PayoutState
+from statemachine.promises import FetchInvoice, pause_s
 
 log = structlog.get_logger("boltwork.destinations")
 
-MOST_AWAY = 12  # tries without an answer that count as one failure: more than half an hour
+AWAY_PATIENCE = timedelta(minutes=35)  # without an answer that count as one failure
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 300.0
-BUSY_PAUSE_S = 2.0
 
 
 class Courier:
     """Keeps the promise FetchInvoice. May do it twice: the law takes one invoice of two."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._asking = 0
-        # Destinations are strangers, and slow ones must not hold up the work of everybody.
-        self._most_at_once = max(1, parts.settings.worker_concurrency // 4)
+    def __init__(self, parts: Parts, payees: Payees) -> None:
+        self._parts, self._payees = parts, payees
 
     async def fetch(self, payout_id: str, failures: int, tries: int) -> None:
         """Ask the payout's destination for an invoice and send to it; TryAgain while it is away."""
@@ -42,14 +43,8 @@ class Courier:
         refund_to: str | None = row["refund_to"]
         if refund_to is None:
             return
-        if self._asking >= self._most_at_once:
-            raise TryAgain("other destinations are being asked", BUSY_PAUSE_S)
-        self._asking += 1
-        try:
-            answer = await self._ask(row, refund_to)
-        finally:
-            self._asking -= 1
-        if isinstance(answer, Away) and tries + 1 < MOST_AWAY:
+        answer = await self._ask(row, refund_to)
+        if isinstance(answer, Away) and self._is_patient(row):
             log.info("destination_away", payout=payout_id, tries=tries + 1)
             raise TryAgain(answer.reason, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10)))
         if isinstance(answer, Invoice):
@@ -67,9 +62,16 @@ class Courier:
         bears = await share_of(self._parts, row)
         if not bears.sendable_msat:
             return Away("It is less than sending it may cost.")
-        return await self._parts.destinations.fetch_invoice(
-            destination, Msat(bears.sendable_msat), refund_title(row["id"])
-        )
+        # Destinations are strangers, and a slow one must not hold up the refunds of everybody.
+        with self._payees.one_more(urlsplit(destination.url).netloc):
+            return await self._parts.destinations.fetch_invoice(
+                destination, Msat(bears.sendable_msat), refund_title(row["id"])
+            )
+
+    def _is_patient(self, row: Row) -> bool:
+        """Say whether a destination may stay away for longer. Not by tries: some asked nobody."""
+        due_at = row["updated_at"] + timedelta(seconds=pause_s(FetchInvoice("", row["failures"])))
+        return bool(self._parts.clock() - due_at < AWAY_PATIENCE)
 
 
 def _told(reason: str, failures: int) -> str:

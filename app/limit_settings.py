@@ -49,6 +49,17 @@ class LimitSettings(BaseSettings):
         description="claims on refunds a minute, for each caller; 0: no limit",
     )
 
+    payouts_at_once: Positive = Field(
+        16,
+        validation_alias="PAYOUTS_AT_ONCE",
+        description="payouts that are being sent at once, per process",
+    )
+    payouts_each: Positive = Field(
+        4,
+        validation_alias="PAYOUTS_EACH",
+        description="of these to one payee (a node, or a destination's host)",
+    )
+
     session_idle_s: Annotated[int, Field(ge=60)] = Field(
         86_400,
         validation_alias="SESSION_IDLE_S",

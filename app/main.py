@@ -45,7 +45,7 @@ from app.streams import Streams
 from app.throttle import Throttle, make_rules, make_storage
 from app.web import PAGES
 from db.engine import Database, Probe, nowhere
-from db.promises import Outbox, WorkerPace
+from db.promises import Lane, Outbox, WorkerPace
 from db.signals import Signals
 from payments.key_ring import KeyRing
 from payments.l402 import L402
@@ -252,11 +252,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
         settings.streams_each,
     )
     house = House(parts, keeper, Loops(parts, keeper), streams)
-    pace = WorkerPace(
-        concurrency=settings.worker_concurrency,
-        heartbeat_s=settings.worker_dead_after_s / 5,
-        dead_after_s=settings.worker_dead_after_s,
-    )
+    most = {Lane.PROMISES: settings.worker_concurrency, Lane.PAYOUTS: settings.payouts_at_once}
     await parts.db.open()
     await parts.outbox.open()
     await house.loops.receiving.refresh()
@@ -268,8 +264,11 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     ]
     if worker:
         keep = observed(keeper.keep, parts.outbox)
-        work = partial(parts.outbox.work_always, keep, pace)
-        tasks.append(asyncio.create_task(always("worker", work)))
+        for lane, concurrency in most.items():
+            dead_after_s = settings.worker_dead_after_s
+            pace = WorkerPace(concurrency, dead_after_s / 5, dead_after_s)
+            work = partial(parts.outbox.work_always, keep, pace, lane)
+            tasks.append(asyncio.create_task(always(f"worker of {lane}", work)))
     try:
         yield house
     finally:

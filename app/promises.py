@@ -11,9 +11,10 @@ import structlog
 from app.agents import agent as agents
 from app.destinations import Courier
 from app.parts import Parts
+from app.payees import Payees, payee_of
 from app.progress import Telling
 from db import invoices, jobs, payouts
-from db.engine import Tx
+from db.engine import Row, Tx
 from db.promises import TryAgain
 from payments import rail
 from pricing.money import BtcPrice, Msat
@@ -38,7 +39,8 @@ class Keeper:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._courier = Courier(parts)
+        self._payees = Payees(parts.settings.payouts_each)
+        self._courier = Courier(parts, self._payees)
 
     async def keep(self, promise: Promise, tries: int) -> None:
         """Keep one promise; TryAgain when it can't be kept now."""
@@ -148,13 +150,18 @@ class Keeper:
 
     async def pay(self, payout_id: str, number: int, tries: int = 0) -> None:
         """Hand an attempt to the rail, once; what it does not know is asked later by the sweep."""
-        parts, now = self._parts, self._parts.clock()
-        attempt = await payouts.live_attempt(parts.db, payout_id, number)
+        attempt = await payouts.live_attempt(self._parts.db, payout_id, number)
         if attempt is None:
             return
         if attempt["called_at"] is not None:
             await self.ask(payout_id, number)
             return
+        with self._payees.one_more(payee_of(attempt["bolt11"])):
+            await self._hand_over(attempt, tries)
+
+    async def _hand_over(self, attempt: Row, tries: int) -> None:
+        parts, now = self._parts, self._parts.clock()
+        payout_id, number = attempt["payout_id"], attempt["number"]
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
         payer = parts.rail.wallet
         if not await parts.db.run(
@@ -185,7 +192,9 @@ class Keeper:
         if attempt is None:
             return
         if attempt["called_at"] is None:
-            await self.pay(payout_id, number)  # its keeper died before it could call
+            # In its own lane, unless its promise was lost with its keeper.
+            if not await parts.outbox.is_staged(PayInvoice(payout_id, number).key):
+                await self.pay(payout_id, number)
             return
         # Before it is asked: an answer may be read long after it was given.
         late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN

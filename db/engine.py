@@ -104,7 +104,7 @@ class Database:
         self._writes = _pool(url, pool_size, _for_writing, patience_s)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.
-        self.reads = _pool(url, pool_size + 4, _for_reading, patience_s)
+        self.reads = _pool(url, pool_size + 5, _for_reading, patience_s)
 
     async def open(self) -> None:
         """Connect. Raises DatabaseAway when nothing answers."""

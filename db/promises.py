@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -21,11 +22,19 @@ from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from db.engine import Database, Tx, is_away
-from statemachine.promises import KINDS, Promise
+from statemachine.promises import KINDS, FetchInvoice, PayInvoice, Promise
 
 log = structlog.get_logger("boltwork.worker")
 
-QUEUE = "promises"
+
+class Lane(StrEnum):
+    """Promises of one lane never wait for those of another: each has workers of its own."""
+
+    PROMISES = "promises"  # invoices, judging, working
+    PAYOUTS = "payouts"  # what a payee can hold up
+
+
+QUEUES = [lane.value for lane in Lane]
 _WITHDRAW = """
 DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
  WHERE lock = %(key)s AND status = 'todo' FOR UPDATE SKIP LOCKED)
@@ -36,9 +45,14 @@ SELECT extract(epoch FROM now() - (SELECT max(last_heartbeat) FROM procrastinate
  extract(epoch FROM now() - least(
   (SELECT e.at FROM procrastinate_jobs j
      JOIN procrastinate_events e ON e.job_id = j.id AND e.type = 'deferred'
-    WHERE j.status = 'todo' AND j.scheduled_at IS NULL ORDER BY j.id LIMIT 1),
+    WHERE j.queue_name = 'promises' AND j.status = 'todo' AND j.scheduled_at IS NULL
+    ORDER BY j.priority DESC, j.id LIMIT 1),
   (SELECT min(scheduled_at) FROM procrastinate_jobs
-    WHERE status = 'todo' AND scheduled_at <= now()))) AS waited_s
+    WHERE queue_name = 'promises' AND status = 'todo' AND scheduled_at <= now()))) AS waited_s
+"""
+CLAIM = """
+SELECT id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name,
+       attempts, worker_id FROM claim_promise(%(lane)s, %(worker_id)s)
 """
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
 Pause = Callable[[float], Awaitable[None]]
@@ -64,6 +78,11 @@ class _Patience(BaseRetryStrategy):
 def _pause_s(attempts: int) -> int:
     """Return how long a promise waits whose keeper met something nobody foresaw."""
     return int(min(60, 2 ** min(attempts, 6)))
+
+
+def lane_of(kind: type[Promise]) -> Lane:
+    """Return the lane of a kind of promise."""
+    return Lane.PAYOUTS if kind in (PayInvoice, FetchInvoice) else Lane.PROMISES
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +114,18 @@ class _Tenacious(JobManager):
     def __init__(self, connector: Any, pause: Pause) -> None:
         super().__init__(connector)
         self._pause = pause
-        self.took_s = 0.0  # when a worker last got through to the promises (time.monotonic)
+        self.took_s: dict[str, float] = {}  # when a worker last got through to each lane
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Task | None:
-        """See JobManager."""
-        task = await super().fetch_job(queues, worker_id)
-        self.took_s = time.monotonic()
-        return task
+        """See JobManager: but by a claim whose time does not grow with what other lanes hold."""
+        for lane in queues or ():
+            row = await self.connector.execute_query_one_async(
+                query=CLAIM, lane=str(lane), worker_id=worker_id
+            )
+            self.took_s[lane] = time.monotonic()
+            if row["id"] is not None:
+                return Task.from_row(row)
+        return None
 
     async def finish_job(self, job: Task, status: Status, delete_job: bool) -> None:
         """See JobManager."""
@@ -156,7 +180,7 @@ class Outbox:
             self._db.passing(f"keep {kind.__name__}: after")
 
         declare = self._app.task(
-            name=kind.__name__, queue=QUEUE, retry=_Patience(), pass_context=True
+            name=kind.__name__, queue=lane_of(kind), retry=_Patience(), pass_context=True
         )
         return declare(task)
 
@@ -183,11 +207,11 @@ class Outbox:
         )
         await deferrer.defer_async(**asdict(promise))
 
-    async def work(self, keep: Keep, pace: WorkerPace) -> None:
-        """Keep promises until cancelled; a cancelled worker finishes what it has begun."""
+    async def work(self, keep: Keep, pace: WorkerPace, lane: Lane) -> None:
+        """Keep a lane's promises until cancelled; a cancelled worker finishes what it began."""
         self._keep = keep
         await self._app.run_worker_async(
-            queues=[QUEUE],
+            queues=[lane],
             concurrency=pace.concurrency,
             fetch_job_polling_interval=pace.poll_s,
             update_heartbeat_interval=pace.heartbeat_s,
@@ -198,20 +222,18 @@ class Outbox:
             listen_notify=True,
         )
 
-    async def work_always(self, keep: Keep, pace: WorkerPace) -> None:
+    async def work_always(self, keep: Keep, pace: WorkerPace, lane: Lane) -> None:
         """Keep promises until cancelled, with a new worker whenever one breaks."""
         while True:
             try:
-                await self.work(keep, pace)
+                await self.work(keep, pace, lane)
             except Exception as error:
-                log.error("worker_broke", error=type(error).__name__)
+                log.error("worker_broke", lane=lane, error=type(error).__name__)
             await asyncio.sleep(1)
 
     async def rescue(self, dead_after_s: float) -> int:
         """Put back what a dead worker left undone; return how many promises that were."""
-        stalled = await self._app.job_manager.get_stalled_jobs(
-            queue=QUEUE, seconds_since_heartbeat=dead_after_s
-        )
+        stalled = await self._app.job_manager.get_stalled_jobs(seconds_since_heartbeat=dead_after_s)
         for task in stalled:
             self._db.passing("commit rescue: before")
             await self._app.job_manager.retry_job(task)
@@ -258,8 +280,8 @@ class Outbox:
 
     @property
     def took_s(self) -> float:
-        """When a worker of this process last got through to the promises (time.monotonic)."""
-        return self._tasks_of_engine.took_s
+        """When each worker of this process had got through to its lane (time.monotonic)."""
+        return min((self._tasks_of_engine.took_s.get(lane, 0.0) for lane in Lane), default=0.0)
 
     def hand(self) -> "Hand":
         """Return a worker that does one thing at a time, when it is told to."""
@@ -297,7 +319,7 @@ class Hand:
 
     async def take(self) -> Taken | None:
         """Take the next promise that is due, if any."""
-        task = await self._tasks.fetch_job([QUEUE], self.worker_id)
+        task = await self._tasks.fetch_job(QUEUES, self.worker_id)
         if task is None:
             return None
         [kind] = [kind for kind in KINDS if kind.__name__ == task.task_name]

@@ -22,7 +22,7 @@ from db import (
     spending,
 )
 from db.engine import Database, Tx
-from db.promises import QUEUE, Outbox
+from db.promises import QUEUES, Outbox
 from statemachine.entries import Entry, Posting, of_job, of_session
 from tests.plan_fixtures import ROWS, ExplainingDatabase, Plan, analyse, fill
 
@@ -115,7 +115,9 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
 
 # The task engine's own. What is in a function is not explained, but all it touches is counted.
 PROMISES = {
-    "the next promise": f"SELECT * FROM procrastinate_fetch_job_v2('{{{QUEUE}}}', NULL)",
+    **{
+        f"the next of the {lane}": f"SELECT * FROM claim_promise('{lane}', NULL)" for lane in QUEUES
+    },
     "promises of dead workers": (
         "SELECT job.* FROM procrastinate_jobs job JOIN procrastinate_workers w"
         " ON job.worker_id = w.id WHERE job.status = 'doing'"

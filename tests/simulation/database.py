@@ -12,6 +12,7 @@ from procrastinate import sql
 from procrastinate.exceptions import ConnectorException
 
 from db.engine import Database, DatabaseAway, Row, Tx
+from db.promises import CLAIM
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ class WorldDatabase(Database):
 BY_TIME = (
     "fetch_job", "select_stalled_jobs_by_heartbeat", "prune_stalled_workers", "update_heartbeat",
 )  # fmt: skip
-_NAMES = {query: name for name, query in sql.queries.items()}
+_NAMES = {CLAIM: "fetch_job"} | {query: name for name, query in sql.queries.items()}
 
 
 class WorldConnector(procrastinate.PsycopgConnector):
