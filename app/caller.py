@@ -1,30 +1,26 @@
 """Who asks, by what the Authorization header holds. What can't be read or does not hold is a 401.
 
-The scheme tells credentials apart: `Bearer` is the macaroon of a session, `L402` a proof.
+The scheme tells credentials apart: `Bearer` is the macaroon of a session, `L402` a proof. Either
+may stand in `Payment-Authorization`, where `Authorization` is taken by a proxy's own.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from app.errors import Refusal
 from app.house import House
+from payments.challenge import HEADERS, Shown, shown_in
+from payments.l402 import SCHEMES
 from payments.macaroon import Invalid
 from payments.session_macaroon import Verified
 
+OURS = ("bearer", *SCHEMES)
+_LINES = tuple(name.encode() for name in HEADERS)
 BEARER = {"WWW-Authenticate": 'Bearer realm="boltwork"'}
 
 # Says what a session's row has against a credential: a sentence, or None when it may go on.
 Standing = Callable[[Verified], Awaitable[str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """What a caller shows: the scheme in small letters, and what stands behind it."""
-
-    scheme: str
-    credential: str = field(repr=False)
 
 
 def unknown(sentence: str, next_step: str | None = None) -> Refusal:
@@ -32,16 +28,20 @@ def unknown(sentence: str, next_step: str | None = None) -> Refusal:
     return Refusal(401, sentence, next_step, BEARER)
 
 
-def presented(request: Request) -> Presented | None:
-    """Return what the Authorization header holds; None where there is none, or an empty one."""
+def presented(request: Request) -> Shown | None:
+    """Return the credential that a request shows us, or else one of a scheme that is not ours.
+
+    Refuses with 401 where there are two for us that differ.
+    """
     given = request.scope["headers"]  # as they came: on a poll each microsecond counts
-    values = [value.decode("latin-1").strip() for name, value in given if name == b"authorization"]
-    if len(values) > 1:
-        raise unknown("There are two Authorization headers. Send one.")
-    if not values or not values[0]:
+    lines = [(name, value) for name, value in given if name in _LINES]
+    if not lines:
         return None
-    scheme, _, credential = values[0].partition(" ")
-    return Presented(scheme.lower(), credential.strip())
+    shown = shown_in((name.decode(), value.decode("latin-1")) for name, value in lines)
+    ours = {each.scheme.replace("lsat", "l402"): each for each in shown if each.scheme in OURS}
+    if len(ours) > 1 or sum(each.scheme == "bearer" for each in shown) > 1:
+        raise unknown("There are two credentials in the request, and they differ. Send one.")
+    return next(iter(ours.values()), shown[0] if shown else None)
 
 
 def bearer(request: Request) -> str | None:
@@ -50,7 +50,7 @@ def bearer(request: Request) -> str | None:
     if shown is None or shown.scheme != "bearer":
         return None
     if not shown.credential:
-        raise unknown("There is nothing behind Bearer in the Authorization header.")
+        raise unknown("There is nothing behind Bearer. Send `Authorization: Bearer MACAROON`.")
     return shown.credential
 
 

@@ -4,12 +4,47 @@ A challenge knows its own headers and its own signatures. Whether the invoice is
 it bought, is for the caller, who looks up the payment hash.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from pricing.money import Msat
+
+# Where credentials stand. What is for us may stand in the first, beside what is for a proxy.
+HEADERS = ("payment-authorization", "authorization")
+# A comma between two credentials, as proxies join header lines, and none within a credential.
+_BETWEEN = re.compile(
+    r"[ \t]*,[ \t,]*(?=(?:bearer|l402|lsat|payment|basic|digest|negotiate)(?:[ \t]|$))",
+    re.IGNORECASE,
+)
+_SPACE = re.compile(r"[ \t]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a caller shows: the scheme in small letters, and what stands behind it."""
+
+    scheme: str
+    credential: str = field(repr=False)
+
+
+def shown_in(headers: Iterable[tuple[str, str]]) -> list[Shown]:
+    """Return the credentials that a request shows, each once.
+
+    Those of `Payment-Authorization`, or else of `Authorization`; on lines of their own, or joined.
+    """
+    given: dict[str, list[str]] = {name: [] for name in HEADERS}
+    for name, value in headers:
+        if name.lower() in given and value.strip(" \t,"):
+            given[name.lower()].append(value.strip(" \t,"))
+    found: dict[Shown, None] = {}
+    for value in next(filter(None, given.values()), ()):
+        for text in _BETWEEN.split(value):
+            scheme, *rest = _SPACE.split(text, maxsplit=1)
+            found[Shown(scheme.lower(), rest[0] if rest else "")] = None
+    return list(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ import hmac
 import re
 import secrets
 import struct
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
-from payments.challenge import BadProof, Offer, Proof
+from payments.challenge import BadProof, Offer, Proof, shown_in
 from payments.key_ring import KeyRing
 from payments.macaroon import Invalid, Macaroon, checked, mint, read, standard
 
@@ -25,7 +26,11 @@ _IDENTIFIER: Final = struct.Struct(">H32s32s")  # version, payment hash, token i
 _NUMBER: Final = struct.Struct(">I")  # of the root key: the first bytes of the token id
 MOST_TOKENS: Final = 4
 
-_CREDENTIAL = re.compile(r"\s*([^\s:]+):([0-9A-Fa-f]{64})\s*")
+SCHEMES: Final = ("l402", "lsat")
+_CREDENTIAL = re.compile(r"([^\s:]+):([0-9A-Fa-f]{64})")
+_NOISE = str.maketrans("", "", " \t\"'")  # it stands in no macaroon and in no preimage
+_TO_URLSAFE = str.maketrans("+/", "-_")
+_HEX = re.compile(r"0[12](?:[0-9A-Fa-f]{2})+")  # no base64 of a macaroon begins like this
 _RESOURCE = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 _TIME = re.compile(r"[0-9]{1,15}")
 _CAPABILITIES = "boltwork_capabilities"
@@ -66,23 +71,22 @@ class L402:
         return [("WWW-Authenticate", line)]
 
     def accept(self, headers: Mapping[str, str]) -> Proof | BadProof | None:
-        """See Challenge. Of several tokens, the first that is ours and holds is taken."""
-        sent = [
-            value.strip()
-            for name, value in headers.items()
-            if name.lower() == "authorization" and _scheme(value) in ("l402", "lsat")
-        ]
+        """See Challenge. Of several tokens, the first that is ours and holds is taken.
+
+        One credential may stand there twice: clients send it under both names of the scheme.
+        """
+        sent = [shown.credential for shown in shown_in(headers.items()) if shown.scheme in SCHEMES]
         if not sent:
             return None
-        if len(sent) > 1:
-            return BadProof("There are two L402 credentials. Send one.")
-        credential = _CREDENTIAL.fullmatch(sent[0].partition(" ")[2])
+        read_as = {_read(credential) for credential in sent}
+        if len(read_as) > 1:
+            return BadProof("There are two L402 credentials, and they differ. Send one.")
+        [credential] = read_as
         if credential is None:
             return BadProof("An L402 credential is a macaroon, a colon and 64 hex digits.")
-        tokens = credential[1].split(",")
+        tokens, preimage = credential
         if len(tokens) > MOST_TOKENS:
             return BadProof(f"There are more than {MOST_TOKENS} tokens before the colon.")
-        preimage = bytes.fromhex(credential[2])
         bad = None
         for token in tokens:
             found = self._accept(token, preimage)
@@ -123,8 +127,22 @@ def named_by(macaroon: Macaroon) -> tuple[int, bytes] | Invalid:
     return _NUMBER.unpack_from(token_id)[0], payment_hash
 
 
-def _scheme(value: str) -> str:
-    return value.strip().partition(" ")[0].lower()
+def _read(credential: str) -> tuple[tuple[str, ...], bytes] | None:
+    """Return the tokens and the preimage of a credential, however they are written.
+
+    Quotes and spaces are passed over, and a macaroon may be in hex, as other software writes it.
+    """
+    found = _CREDENTIAL.fullmatch(credential.translate(_NOISE))
+    if found is None:
+        return None
+    return tuple(_plain(token) for token in found[1].split(",")), bytes.fromhex(found[2])
+
+
+def _plain(token: str) -> str:
+    """Return one writing of a token for all that mean the same."""
+    if _HEX.fullmatch(token):
+        return urlsafe_b64encode(bytes.fromhex(token)).decode().rstrip("=")
+    return token.translate(_TO_URLSAFE)
 
 
 def _resources(

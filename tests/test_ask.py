@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 
 from db.audit import audit
+from tests.contract import refused
 from tests.house_fixtures import Instance
 from tests.scripted_agent import ScriptedAgent
 
@@ -62,17 +63,57 @@ async def test_fifty_proofs_at_once_are_one_purchase(
 
 
 async def test_a_proof_is_for_its_request_only(instance: Instance) -> None:
-    """With another request, or a broken proof, there is a new challenge and nothing is done."""
+    """With another request there is a new challenge, and nothing is done."""
     proof = await bought(instance, await ask(instance, "hello"))
     other = await ask(instance, "another", **proof)
     assert other.status_code == 402 and OFFER.fullmatch(other.headers["www-authenticate"])
-    scheme, _, credential = proof["Authorization"].partition(" ")
-    macaroon, _, preimage = credential.partition(":")
-    for broken in (f"{macaroon}:{'0' * 64}", f"{macaroon[:-6]}AAAA==:{preimage}", "x:y", "x"):
-        answer = await ask(instance, "hello", Authorization=f"{scheme} {broken}")
-        assert answer.status_code == 402, answer.text
-    lsat = await ask(instance, "hello", Authorization=f"LSAT {credential}")
+    lsat = await ask(
+        instance, "hello", Authorization=proof["Authorization"].replace("L402", "LSAT")
+    )
     assert lsat.status_code == 200
+
+
+async def test_a_proof_that_can_not_be_read_is_never_asked_to_pay_again(instance: Instance) -> None:
+    """Whoever shows one has paid: the answer is 401 and a sentence, and no invoice is made."""
+    proof = await bought(instance, await ask(instance, "hello"))
+    macaroon, _, preimage = proof["Authorization"].removeprefix("L402 ").partition(":")
+    [before] = await instance.parts.db.read_all("SELECT count(*) AS n FROM invoice")
+    for broken in (
+        f"{macaroon}:{'0' * 64}",
+        f"{macaroon[:-6]}AAAA==:{preimage}",
+        f"{macaroon}:{preimage}, L402 {macaroon}:{'0' * 64}",
+        f"{macaroon} {preimage}",
+        f'macaroon="{macaroon}", preimage="{preimage}"',
+        "x:y",
+        "x",
+    ):
+        for scheme in ("L402", "lsat", "LSAT\t"):
+            answer = await ask(instance, "hello", Authorization=f"{scheme} {broken}".strip())
+            refused(answer, 401, "The proof of payment is not taken.")
+            assert answer.json()["next"].startswith("Do not pay again.")
+    assert [before] == await instance.parts.db.read_all("SELECT count(*) AS n FROM invoice")
+    assert (await ask(instance, "hello", **proof)).status_code == 200
+
+
+async def test_a_proof_is_found_beside_what_a_proxy_wants(instance: Instance) -> None:
+    """Twice under both names, beside a proxy's own credential, or in a header of its own."""
+    offer = await ask(instance, "hello")
+    value = (await bought(instance, offer))["Authorization"]
+    lsat, basic = value.replace("L402", "LSAT"), "Basic dXNlcjpwYXNz"
+    line, own = "Authorization", "Payment-Authorization"
+    for headers in (
+        [(line, lsat), (line, value)],
+        [(line, f"{lsat}, {value}")],
+        [(line, basic), (line, value)],
+        [(line, basic), (own, value)],
+        [(line, "Bearer of-the-proxy"), (own, lsat)],
+    ):
+        answer = await instance.http.get("/api/ask?request=hello", headers=headers)
+        assert answer.status_code == 200, (headers, answer.text)
+    both = await instance.http.get(
+        "/api/ask?request=hello", headers=[(line, value), (line, "Bearer x")]
+    )
+    refused(both, 401, "There are two credentials in the request, and they differ.")
 
 
 async def test_what_is_rejected_or_fails_is_told_and_owed_back(instance: Instance) -> None:

@@ -57,6 +57,8 @@ def test_schemes_are_told_apart() -> None:
         assert shown_.credential not in repr(shown_)
     assert bearer(asks("bEARER   abc ")) == "abc"
     assert bearer(asks("L402 a:b")) is None and bearer(asks("Basic abc")) is None
+    assert bearer(asks("Bearer a", "Bearer a")) == "a" == bearer(asks("Basic abc", "Bearer a"))
+    assert bearer(asks("Basic abc, Bearer\ta")) == "a"
     for wrong in (asks("Bearer"), asks("Bearer  "), asks("Bearer a", "Bearer b")):
         with pytest.raises(Refusal) as caught:
             bearer(wrong)

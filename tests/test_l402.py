@@ -10,6 +10,7 @@ import pymacaroons
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from payments.challenge import BadProof, Challenge, Offer, Proof
 from payments.key_ring import KeyRing
@@ -204,14 +205,66 @@ def test_time_passes_for_a_narrowed_proof() -> None:
 
 
 def test_of_several_tokens_the_first_that_holds_is_taken() -> None:
-    """The specification lists them with commas; too many are refused, and two headers too."""
+    """The specification lists them with commas; too many are refused."""
     token = token_of()
     assert isinstance(accept(f"{WHOLE},{token}"), Proof)
     assert isinstance(accept(f"{token},junk"), Proof)
     assert "not an L402" in refused(accept(f"{WHOLE},junk"))
     assert "more than 4" in refused(accept(",".join([token] * 5)))
-    shown = f"L402 {token}:{PREIMAGE.hex()}"
-    assert "two" in refused(CHALLENGE.accept({"Authorization": shown, "authorization": shown}))
+
+
+def lines(*values: str, name: str = "authorization") -> Headers:
+    """Return headers of these values, a line each."""
+    return Headers(raw=[(name.encode(), value.encode("latin-1")) for value in values])
+
+
+def test_one_proof_under_two_names_is_one() -> None:
+    """Clients send it as LSAT and as L402, and proxies join the two lines by a comma; two that
+    differ are none. What another scheme holds beside it is not for us.
+    """
+    token, preimage = token_of(), PREIMAGE.hex()
+    proof = Proof("L402", HASH, frozenset({"ask"}))
+    lsat, l402 = f"LSAT {token}:{preimage}", f"L402 {token}:{preimage}"
+    upper = f"l402 {token}:{preimage.upper()}"
+    for values in (
+        (lsat, l402),
+        (l402, lsat),
+        (f"{lsat}, {l402}",),
+        (f"{lsat},{l402},",),
+        (l402, l402, upper),
+        ("Basic dXNlcjpwYXNz", l402),
+        (f"Basic dXNlcjpwYXNz, {l402}",),
+        (l402, 'Digest realm="x", nonce="y"'),
+    ):
+        assert CHALLENGE.accept(lines(*values)) == proof, values
+    other = f"L402 {token_of(Offer('ask', 'ab' * 32, 'lnbc1', Msat(1), NOW, ''))}:{preimage}"
+    for values in ((l402, other), (f"{l402}, {other}",), (l402, f"LSAT {token}:{'0' * 64}")):
+        assert "differ" in refused(CHALLENGE.accept(lines(*values)))
+
+
+def test_a_proof_is_read_however_it_is_written() -> None:
+    """With quotes, a tab behind the scheme, spaces at its commas and its colon, or in hex."""
+    token, preimage = token_of(), PREIMAGE.hex()
+    for credential in (
+        f'"{token}:{preimage}"',
+        f'"{token}":"{preimage}"',
+        f"{token} : {preimage}",
+        f"\t{token}:{preimage}",
+        f"{WHOLE}, {token}:{preimage}",
+        f"{raw(token).hex()}:{preimage}",
+        f"{raw(token).hex().upper()}:{preimage}",
+    ):
+        for scheme in ("L402 ", "LSAT\t"):
+            found = CHALLENGE.accept(lines(f"{scheme}{credential}"))
+            assert found == Proof("L402", HASH, frozenset({"ask"})), credential
+
+
+def test_a_proof_may_have_a_header_of_its_own() -> None:
+    """In `Payment-Authorization`, while `Authorization` is taken: what stands there is not ours."""
+    proof = f"L402 {token_of()}:{PREIMAGE.hex()}"
+    for taken in ("Basic dXNlcjpwYXNz", "Bearer eyJhbGciOi", f"L402 {token_of()}:{'0' * 64}"):
+        headers = {"Authorization": taken, "Payment-Authorization": proof}
+        assert isinstance(CHALLENGE.accept(headers), Proof)
 
 
 def test_a_key_that_is_not_on_the_ring_is_named() -> None:

@@ -285,7 +285,7 @@ def junk(holder: Holder, other: Holder) -> dict[str, list[str]]:
     flipped[-1] ^= 1
     return {
         "none": [],
-        "two": [f"Bearer {holder.macaroon}", f"Bearer {holder.macaroon}"],
+        "two that differ": [f"Bearer {holder.macaroon}", f"Bearer {other.macaroon}"],
         "nothing behind Bearer": ["Bearer"],
         "no scheme": [holder.macaroon],
         "another scheme": [f"Basic {base64.b64encode(b'a:b').decode()}"],

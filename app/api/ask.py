@@ -31,6 +31,10 @@ from statemachine.job import JOB, JobState
 
 RESOURCE = "ask"
 TOOL = "agent"
+PROOF = (
+    "Do not pay again. Send `Authorization: L402 MACAROON:PREIMAGE`, the macaroon as the 402 gave"
+    " it and the preimage as 64 hex digits. Without a proof the answer is a 402 with the price."
+)
 DEFAULT_WAIT_S = 30
 
 Limit = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -68,7 +72,8 @@ async def ask(request: Request) -> Response:
             return await _answer(request, house, row["id"], wait_s)
         sentence = "This proof of payment is for something else."
     elif isinstance(proof, BadProof):
-        sentence = f"The proof of payment is not taken. {proof.reason}"
+        # Whoever shows a proof has paid: a new invoice might be paid as well.
+        raise unknown(f"The proof of payment is not taken. {proof.reason}", PROOF)
     await house.parts.throttle.count(request, Rule.CREATE)
     name = name_of(request, f"peer:{address(request)}", body)
     invoice = await place_asked(house, asked, name)
