@@ -17,10 +17,17 @@ DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."
 @app.command()
 def serve(
     worker: Annotated[bool, typer.Option(help="also keep promises in this process")] = True,
+    host: Annotated[
+        str | None, typer.Option(help="address to listen on, in place of HOST's")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="port to listen on, in place of PORT's")
+    ] = None,
 ) -> None:
     """Serve HTTP, and keep promises, until Ctrl-C or SIGTERM."""
     gc.disable()  # what is imported stays: to look through it again and again is a slow start
-    settings = read_settings()
+    given = {"HOST": host, "PORT": port}
+    settings = read_settings(**{name: each for name, each in given.items() if each is not None})
     with database(settings, meanwhile="app.serving") as url:
         from app import logs, serving
 

@@ -23,14 +23,17 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
-def read_settings() -> "Settings":
-    """Return the settings, or end with what is wrong with each of them."""
+def read_settings(**given: Any) -> "Settings":
+    """Return the settings, or end with what is wrong with each of them.
+
+    What is `given`, by the name of its environment variable, takes the place of that.
+    """
     from pydantic import ValidationError
 
     from app.settings import Settings
 
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         for problem in settings_problems(error):
             print(f"boltwork: {problem}", file=sys.stderr)

@@ -32,6 +32,7 @@ class ServerProcess:
             **UNLIMITED,
             **environment,
         }
+        self.command = COMMAND
         self.url = ""
         self._process: subprocess.Popen[str] | None = None
 
@@ -40,7 +41,8 @@ class ServerProcess:
         kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
         with (self.folder / "server.log").open("a") as log:
             self._process = subprocess.Popen(
-                [str(COMMAND), *(arguments or ("serve",))],
+                [str(self.command), *(arguments or ("serve",))],
+                cwd=self.folder,
                 env=kept | self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,

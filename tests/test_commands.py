@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -56,3 +57,21 @@ def test_what_is_taken_is_said_in_a_sentence(server: ServerProcess) -> None:
         assert again.returncode == 1
         assert again.stderr.startswith("boltwork: ") and said in again.stderr
         assert "Traceback" not in again.stderr
+
+
+def test_where_to_listen_can_be_said_on_the_command_line(server: ServerProcess) -> None:
+    """`boltwork serve --host H --port P` listens there, whatever HOST and PORT are set to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    server.environment |= {"HOST": "192.0.2.1", "PORT": "1"}
+    assert server.start("serve", "--host", "127.0.0.1", "--port", str(free)) == (
+        f"http://127.0.0.1:{free}"
+    )
+
+
+def test_a_port_that_is_none_is_refused(open_folder: Path) -> None:
+    """A port beyond 65,535 is a usage error, and nothing is started for it."""
+    said = run(str(COMMAND), "serve", "--port", "70000", BOLTWORK_DATA=str(open_folder / "data"))
+    assert said.returncode == 2 and "65535" in said.stderr
+    assert not (open_folder / "data").exists()
