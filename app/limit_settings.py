@@ -43,6 +43,16 @@ class LimitSettings(BaseSettings):
         validation_alias="CREATES_PER_MINUTE",
         description="new invoices (jobs, sessions, offers) a minute, for each caller; 0: no limit",
     )
+    request_kb_per_hour: Annotated[int, Field(ge=0)] = Field(
+        4_000,
+        validation_alias="REQUEST_KB_PER_HOUR",
+        description="kB an hour of what makes new invoices, for each caller; 0: no limit",
+    )
+    request_kb_per_hour_all: Annotated[int, Field(ge=0)] = Field(
+        64_000,
+        validation_alias="REQUEST_KB_PER_HOUR_ALL",
+        description="the same for all callers together; what nobody pays for lies there for a day",
+    )
     claims_per_minute: Annotated[int, Field(ge=0)] = Field(
         30,
         validation_alias="CLAIMS_PER_MINUTE",

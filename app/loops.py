@@ -16,7 +16,18 @@ from app.parts import Parts
 from app.promises import Keeper
 from app.readiness import PARTS, TURN_S, Readiness
 from app.receiving import Receiving
-from db import conversations, holds, idempotency, invoices, jobs, payouts, rate_limits, sessions
+from app.unpaid import Unpaid
+from db import (
+    conversations,
+    holds,
+    idempotency,
+    invoices,
+    jobs,
+    lapsed,
+    payouts,
+    rate_limits,
+    sessions,
+)
 from db.engine import Tx
 from db.promises import TryAgain
 from payments.rail import Settled, Unknown
@@ -45,6 +56,7 @@ class Loops:
     def __init__(self, parts: Parts, keeper: Keeper) -> None:
         self._parts, self._keeper = parts, keeper
         self.receiving = Receiving(parts)
+        self.unpaid = Unpaid(parts)
         self.books = Books(parts, self.receiving)
         self.readiness = Readiness(parts)
         self._nudged: dict[str, float] = {}
@@ -61,6 +73,7 @@ class Loops:
                 ("ask_invoices", _turn_s(sweep_s), self.ask_invoices),
                 ("ask_payouts", min(5.0, sweep_s), self.ask_payouts),
                 ("recover", sweep_s, self.recover),
+                ("purge", sweep_s, self.unpaid.turn),
                 ("receive", sweep_s, self.receiving.turn),
             ):
                 group.create_task(self._every(name, pause_s, turn))
@@ -122,19 +135,32 @@ class Loops:
     async def settle(self, settled: Settled) -> None:
         """Tell the shell of a payment to an invoice of ours; anything else is not ours to book."""
         row = await invoices.by_hash(self._parts.db, settled.payment_hash)
-        if row is None or row["settled_at"] is not None:
-            return
         now = self._parts.clock()
+        if row is None:
+            await self._settle_purged(settled, now)
+            return
+        if row["settled_at"] is not None:
+            return
         await self._parts.db.run(
             "settle_invoice",
             lambda tx: self._parts.shell.settle_invoice(tx, row["id"], settled, now),
         )
         self.receiving.paid(row["wallet"])
 
+    async def _settle_purged(self, settled: Settled, now: datetime) -> None:
+        kept = await lapsed.find(self._parts.db, settled.payment_hash)
+        if kept is not None:
+            await self._parts.db.run(
+                "settle_purged",
+                lambda tx: self._parts.shell.settle_purged(tx, kept.payment_hash, settled, now),
+            )
+            self.receiving.paid(kept.wallet)
+
     async def look_up(self, payment_hash: str) -> bool:
         """Ask the rail about one invoice of ours; True when it answered that nobody has paid."""
         row = await invoices.by_hash(self._parts.db, payment_hash)
-        wallet = row["wallet"] if row is not None else None
+        kept = await lapsed.find(self._parts.db, payment_hash) if row is None else None
+        wallet = row["wallet"] if row is not None else kept.wallet if kept is not None else None
         outcome = await self._parts.rail.look_up_invoice(payment_hash, wallet)
         if isinstance(outcome, Settled):
             await self.settle(outcome)
@@ -163,7 +189,7 @@ class Loops:
         due = await self._parts.db.run(
             "due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH)
         )
-        for payment_hash in due:
+        for payment_hash in [*due, *await self.unpaid.due()]:
             await self.look_up(payment_hash)
 
     async def ask_payouts(self) -> None:

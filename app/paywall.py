@@ -11,7 +11,7 @@ from app.house import House
 from app.links import base_url
 from app.shapes import moment
 from app.wire import json_response
-from db import invoices
+from db import invoices, lapsed
 from db.engine import Row
 from payments.challenge import BadProof, Offer, Proof
 from pricing.money import Msat, msat_to_sats
@@ -33,9 +33,9 @@ async def bought(house: House, proof: Proof) -> Row | None:
     preimage, and must not be asked to pay again.
     """
     row = await invoices.by_hash(house.parts.db, proof.payment_hash)
-    if row is None:
+    if row is None and await lapsed.find(house.parts.db, proof.payment_hash) is None:
         return None
-    if row["state"] != InvoiceState.SETTLED:
+    if row is None or row["state"] != InvoiceState.SETTLED:
         await house.loops.look_up(proof.payment_hash)
         row = await invoices.by_hash(house.parts.db, proof.payment_hash)
     if row is None or row["state"] != InvoiceState.SETTLED:

@@ -39,6 +39,8 @@ class Rule(StrEnum):
     DEMO = auto()
     ESTIMATE = auto()
     CREATE = auto()  # jobs, sessions, offers: each makes a row and an invoice
+    BYTES = auto()  # of what is not paid yet, of one caller
+    ALL_BYTES = auto()  # and of all of them
     DESTINATION = auto()  # claims on refunds: invoices are decoded, strangers' servers asked
     LOGIN = auto()  # guesses at the operator's token
 
@@ -47,6 +49,8 @@ SAYS = {
     Rule.DEMO: "demos",
     Rule.ESTIMATE: "estimates",
     Rule.CREATE: "requests for an invoice",
+    Rule.BYTES: "kB of requests",
+    Rule.ALL_BYTES: "kB of requests",
     Rule.DESTINATION: "claims on refunds",
     Rule.LOGIN: "logins",
 }
@@ -170,6 +174,15 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
         for rule, most in minutely.items()
         if most
     }
+    hourly = {
+        Rule.BYTES: settings.request_kb_per_hour,
+        Rule.ALL_BYTES: settings.request_kb_per_hour_all,
+    }
+    rules |= {
+        rule: RateLimitItemPerHour(most, namespace=NAMESPACE)
+        for rule, most in hourly.items()
+        if most
+    }
     rules[Rule.LOGIN] = RateLimitItemPerMinute(LOGINS_PER_MINUTE, namespace=NAMESPACE)
     rules[Rule.DEMO] = RateLimitItemPerHour(settings.demo_per_hour, namespace=NAMESPACE)
     return rules
@@ -195,6 +208,27 @@ class Throttle:
         Whatever it is answered then tells its caller how much is left.
         """
         await self._ask(request, rule, counts=True)
+
+    async def weigh(self, request: Request, size: int) -> None:
+        """Count the bytes of a request that is not paid yet, or refuse it: 429, or 503 where all
+        callers together have sent too much."""
+        kb = max(1, math.ceil(size / 1_000))
+        for rule, caller in ((Rule.BYTES, address(request)), (Rule.ALL_BYTES, "all")):
+            item = self._rules.get(rule)
+            if item is None:
+                continue
+            try:
+                allowed = await self._limiter.hit(item, rule, caller, cost=kb)
+                reset_s, _ = await self._limiter.get_window_stats(item, rule, caller)
+            except StorageError:
+                raise unavailable("The limits can't be looked up just now.", AWAY_S) from None
+            if not allowed:
+                left_s = math.ceil(reset_s - self._clock().timestamp())
+                wait_s = min(item.get_expiry(), max(1, left_s))
+                if rule is Rule.ALL_BYTES:
+                    raise unavailable("Callers have sent too much that is not paid yet.", wait_s)
+                _tell(request, item.amount, 0, reset_s)
+                raise _too_many(rule, item, wait_s)
 
     async def look(self, request: Request, rule: Rule) -> bool:
         """Tell the caller how much is left, and count nothing. Return whether there is any."""

@@ -8,6 +8,7 @@ from db.engine import Database, Row, Tx
 MOST_OF_AN_OWNER = 200
 MOST_MESSAGES = 1_000  # of one conversation
 
+EMPTY_LIFE = timedelta(days=1)
 VISITORS_LIFE = timedelta(days=30)
 _OWNED = "SELECT count(*) AS n FROM conversation WHERE owner = %(owner)s"
 _SAID = "SELECT count(*) AS n FROM message WHERE conversation_id = %(id)s"
@@ -124,6 +125,19 @@ DELETE FROM conversation WHERE id IN (SELECT id FROM conversation
 """
 
 
+# Only those of the last days: older ones that are left hold something.
+_PURGE_EMPTY = """
+DELETE FROM conversation WHERE id IN (SELECT id FROM conversation c
+ WHERE owner LIKE 'visitor:%%' AND created_at BETWEEN %(since)s AND %(before)s
+   AND NOT EXISTS (SELECT FROM message m WHERE m.conversation_id = c.id)
+ ORDER BY created_at LIMIT 1000)
+"""
+
+
 async def purge(tx: Tx, now: datetime) -> None:
-    """Forget what visitors have begun a month ago: nobody can be asked whether they still care."""
+    """Forget what visitors have begun a month ago: nobody can be asked whether they still care.
+
+    What holds no message after a day was never used.
+    """
     await tx.execute(_PURGE, before=now - VISITORS_LIFE)
+    await tx.execute(_PURGE_EMPTY, since=now - 7 * EMPTY_LIFE, before=now - EMPTY_LIFE)

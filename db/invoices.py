@@ -26,6 +26,7 @@ async def insert(
     wanted: InvoiceWanted,
     now: datetime,
     made_by: datetime | None,
+    state: InvoiceState = InvoiceState.WANTED,
 ) -> None:
     """Write an invoice that the rail has yet to make; it lapses if it is not made in time."""
     await tx.execute(
@@ -34,7 +35,7 @@ async def insert(
         job_id=job_id,
         session_id=session_id,
         purpose=wanted.purpose,
-        state=InvoiceState.WANTED,
+        state=state,
         amount_msat=wanted.amount_msat,
         now=now,
         made_by=made_by,

@@ -141,6 +141,7 @@ async def hash_is_known(db: Database, payment_hash: str) -> str | None:
     """Say what we know a payment_hash as: "invoice" (one of ours), "payout", or None."""
     row = await db.read_one(
         "SELECT 'invoice' AS known FROM invoice WHERE payment_hash = %(h)s"
+        " UNION ALL SELECT 'invoice' FROM lapsed_invoice WHERE payment_hash = %(h)s"
         " UNION ALL SELECT 'payout' FROM payout_attempt WHERE payment_hash = %(h)s",
         h=payment_hash,
     )

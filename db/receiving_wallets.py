@@ -104,11 +104,12 @@ async def close(tx: Tx, rail: str, identity: str, left_msat: int, now: datetime)
     """
     closed = await tx.execute(_CLOSE, rail=rail, identity=identity, left_msat=left_msat, now=now)
     if closed == 1:
-        await tx.execute(
-            "UPDATE invoice SET check_at = NULL"
-            " WHERE wallet = %(identity)s AND check_at IS NOT NULL",
-            identity=identity,
-        )
+        for table in ("invoice", "lapsed_invoice"):
+            await tx.execute(
+                f"UPDATE {table} SET check_at = NULL"
+                " WHERE wallet = %(identity)s AND check_at IS NOT NULL",
+                identity=identity,
+            )
     return closed == 1
 
 
@@ -127,7 +128,8 @@ async def invoices_made(db: Database, identity: str, most: int) -> int:
     """Return how many invoices were made on a wallet, counted up to `most`."""
     row = await db.read_one(
         "SELECT count(*) AS n FROM"
-        " (SELECT FROM invoice WHERE wallet = %(identity)s LIMIT %(most)s) AS made",
+        " (SELECT FROM invoice WHERE wallet = %(identity)s UNION ALL"
+        "  SELECT FROM lapsed_invoice WHERE wallet = %(identity)s LIMIT %(most)s) AS made",
         identity=identity,
         most=most,
     )

@@ -19,10 +19,12 @@ from sqlmodel import Field, SQLModel
 from db.columns import enum_column, time_column
 from db.conversation_tables import Conversation, Message
 from db.heartbeats import Heartbeat
+from db.lapsed_tables import LapsedInvoice
 from db.rate_limits import RateLimit
 from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
+from db.switch_tables import Switch
 from db.tally_tables import JobTally
 from statemachine.entries import Asset, Kind
 from statemachine.invoice import InvoiceState
@@ -36,6 +38,7 @@ __all__ = [  # told to SQLModel
     "Heartbeat",
     "Hold",
     "JobTally",
+    "LapsedInvoice",
     "Message",
     "RateLimit",
     "ReceivingWallet",
@@ -43,6 +46,7 @@ __all__ = [  # told to SQLModel
     "RootKey",
     "SQLModel",
     "Session",
+    "Switch",
     "WalletTransfer",
 ]
 
@@ -152,6 +156,15 @@ class Invoice(SQLModel, table=True):
             "ix_invoice_due",
             "expires_at",
             postgresql_where=text("state IN ('open', 'wanted')"),
+        ),
+        # What nobody paid for, until it is purged.
+        Index(
+            "ix_invoice_unpaid",
+            "expires_at",
+            postgresql_where=text(
+                "state IN ('expired', 'canceled')"
+                " AND purpose IN ('eval', 'ask', 'deposit', 'topup')"
+            ),
         ),
     )
 

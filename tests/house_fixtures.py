@@ -22,7 +22,13 @@ from tests.scripted_agent import ScriptedAgent
 
 USD = 1_000_000  # micro-USD
 # Every test is the same caller, and some ask a hundred times.
-UNLIMITED = {"ESTIMATES_PER_MINUTE": "0", "CREATES_PER_MINUTE": "0", "CLAIMS_PER_MINUTE": "0"}
+UNLIMITED = {
+    "ESTIMATES_PER_MINUTE": "0",
+    "CREATES_PER_MINUTE": "0",
+    "CLAIMS_PER_MINUTE": "0",
+    "REQUEST_KB_PER_HOUR": "0",
+    "REQUEST_KB_PER_HOUR_ALL": "0",
+}
 
 
 @dataclass

@@ -70,6 +70,10 @@ INSERT INTO hold (id, state, session_id, purpose, amount_msat, charge_msat, crea
                   ended_at)
 SELECT md5('hold' || i), CASE WHEN is_open THEN 'held' ELSE 'charged' END, id, 'gemini', 1000, 0,
        at, CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at FROM n;
+INSERT INTO lapsed_invoice (payment_hash, invoice_id, purpose, amount_msat, wallet, eval_msat,
+                            expires_at, check_at)
+SELECT md5('lapsed' || i) || id, md5('lapsed' || i) || ':eval', 'eval', 5000, 'wallet ' || i / 1000,
+       5000, now() - i * interval '1 second', now() + i * interval '1 second' FROM n;
 INSERT INTO free_day (day, used_msat) SELECT date '2030-01-01' + i::int, 0 FROM n;
 INSERT INTO idempotency_key (caller, key, body_sha256, made, created_at)
 SELECT 'peer:' || i, id, id || id, id, now() - interval '1 hour' FROM n;

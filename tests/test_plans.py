@@ -12,6 +12,7 @@ from db import (
     invoices,
     job_events,
     jobs,
+    lapsed,
     ledger,
     overview,
     payouts,
@@ -41,6 +42,8 @@ PAYOUT = f"{JOB}:surplus"
 ATTEMPT = named(f"paid{PLACE}") + SESSION
 LINKS = (SESSION, named(f"link{PLACE}"))
 NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+UNPAID = {"id": f"{JOB}:eval", "job_id": JOB, "session_id": None, "purpose": "eval"}
 PACE = invoices.Pace(30, 600, 3600, timedelta(days=7))
 BUDGETS = ((LINKS[1], 100_000),)
 
@@ -81,6 +84,8 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "balance": lambda db: ledger.balance(db, f"session:{SESSION}"),
     "limit of a caller": lambda db: rate_limits.window(db, "caller:7", NOW),
     "promise of a name": lambda db: Outbox(db).is_staged(f"{JOB}:judge"),
+    "what nobody paid for": lambda db: lapsed.due(db, NOW - DAY, 100),
+    "a purged invoice": lambda db: lapsed.find(db, HASH),
     "operator, hours": lambda db: overview.tallies(db, NOW),
     "operator, open jobs": overview.open_jobs,
     "operator, the sheet": overview.sheet,
@@ -103,6 +108,9 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "claim a key": lambda tx: idempotency.claim(tx, "peer:7", named("7"), "", "", NOW),
     "forget keys": lambda tx: idempotency.purge(tx, NOW),
     "count a caller": lambda tx: rate_limits.count(tx, "caller:7", 1, NOW, NOW),
+    "due purged invoices": lambda tx: lapsed.take_due(tx, NOW, DAY, 100),
+    "forget purged invoices": lambda tx: lapsed.forget(tx, NOW - DAY, 100),
+    "purge what nobody paid for": lambda tx: lapsed.purge(tx, [UNPAID]),
     "forget counts": lambda tx: rate_limits.purge(tx, NOW),
     "what a budget has left": lambda tx: sessions.least_left(tx, BUDGETS),
     "spend a budget": lambda tx: sessions.spend(tx, SESSION, BUDGETS, 1000),

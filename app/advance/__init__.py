@@ -5,7 +5,6 @@ replay, and a named outcome: nothing changed, and nothing is wrong.
 """
 
 from app.advance.holds import Holds
-from app.advance.invoices import Invoices
 from app.advance.outcome import (
     Applied,
     Dear,
@@ -18,6 +17,7 @@ from app.advance.outcome import (
     Terms,
 )
 from app.advance.payouts import Payouts
+from app.advance.purging import Purging
 from app.advance.transfers import Transfers
 
 __all__ = [
@@ -34,5 +34,5 @@ __all__ = [
 ]
 
 
-class Shell(Invoices, Payouts, Holds, Transfers):
+class Shell(Purging, Payouts, Holds, Transfers):
     """Makes truth fact: every method works inside the transaction it is given."""

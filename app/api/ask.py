@@ -75,6 +75,7 @@ async def ask(request: Request) -> Response:
         # Whoever shows a proof has paid: a new invoice might be paid as well.
         raise unknown(f"The proof of payment is not taken. {proof.reason}", PROOF)
     await house.parts.throttle.count(request, Rule.CREATE)
+    await house.parts.throttle.weigh(request, len(body))
     name = name_of(request, f"peer:{address(request)}", body)
     invoice = await place_asked(house, asked, name)
     description = "One agent job: the evaluation of the request, and the work on it."
@@ -100,7 +101,8 @@ async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
     if invoice is None or invoice["purpose"] != "ask":
         return None
     row = await jobs.get(house.parts.db, invoice["job_id"])
-    return row if row is not None and row["request"] == asked.request else None
+    # Of one that was purged unpaid, and paid since, nobody knows the request any more.
+    return row if row is not None and row["request"] in (asked.request, "") else None
 
 
 async def _from_session(

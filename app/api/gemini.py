@@ -63,6 +63,7 @@ async def _create(request: Request, house: House) -> Response:
     owner = known or new_visitor()
     if owner.is_visitor:
         await house.parts.throttle.count(request, Rule.CREATE)
+        await house.parts.throttle.weigh(request, len(body))
     made = await _begin(house, owner, asked.title, name_of(request, owner.name, body))
     row = await _found(house, made, owner)
     headers = {"Location": f"/api/gemini/conversations/{made}"}

@@ -47,6 +47,7 @@ async def create(request: Request) -> Response:
     house: House = request.app.state.house
     await house.parts.throttle.count(request, Rule.CREATE)
     body = await read_body(request)
+    await house.parts.throttle.weigh(request, len(body))
     asked = parse(body, CreateJob)
     name = name_of(request, f"peer:{address(request)}", body)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None

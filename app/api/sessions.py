@@ -66,6 +66,7 @@ async def create(request: Request) -> Response:
     house: House = request.app.state.house
     await house.parts.throttle.count(request, Rule.CREATE)
     body = await read_body(request)
+    await house.parts.throttle.weigh(request, len(body))
     asked = parse(body, OpenSession)
     refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
     name = name_of(request, f"peer:{address(request)}", body)

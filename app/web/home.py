@@ -50,6 +50,7 @@ async def buy(request: Request) -> Response:
     try:
         await house.parts.throttle.count(request, Rule.CREATE)
         asked = asked_of(given)
+        await house.parts.throttle.weigh(request, len(asked.request.encode()))
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
         refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
         name = name_in(request, given)

@@ -1,0 +1,55 @@
+"""What nobody paid for is purged a day after it lapsed, a batch at a time; late money is not lost.
+
+A slim row of each invoice stays for a week: the rail is asked about it, and a payment is owed back.
+"""
+
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from app.parts import Parts
+from db import lapsed
+
+log = structlog.get_logger("boltwork.unpaid")
+
+KEPT = timedelta(days=1)  # after its invoice lapsed
+BATCH = 100
+MOST_BATCHES = 50  # in one turn: the rest is for the next
+LATE_PAUSE = timedelta(hours=6)  # between two questions about one that was purged
+FORGET = timedelta(days=7)  # after its expiry nobody asks any more
+
+
+class Unpaid:
+    """Purges, and remembers what a late payment needs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def turn(self) -> None:
+        """Purge what has lain unpaid for a day, and forget what nobody will pay any more."""
+        parts, now = self._parts, self._parts.clock()
+        purged = 0
+        for _ in range(MOST_BATCHES):
+            rows = await lapsed.due(parts.db, now - KEPT, BATCH)
+            gone = await parts.db.run("purge_unpaid", partial(parts.shell.purge_unpaid, rows=rows))
+            purged += gone
+            if not gone:
+                break
+        for _ in range(MOST_BATCHES):
+            if (
+                await parts.db.run(
+                    "forget_unpaid", partial(lapsed.forget, before=now - FORGET, limit=BATCH)
+                )
+                < BATCH
+            ):
+                break
+        if purged:
+            log.info("unpaid_purged", count=purged)
+
+    async def due(self) -> list[str]:
+        """Return payment hashes of what was purged that the rail should be asked about now."""
+        now = self._parts.clock()
+        return await self._parts.db.run(
+            "due_purged", lambda tx: lapsed.take_due(tx, now, LATE_PAUSE, BATCH)
+        )

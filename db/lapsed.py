@@ -1,0 +1,118 @@
+"""Purging what nobody paid for: its job or session goes, and a slim row of its invoice stays.
+
+By the slim row a late payment is recognised, for as long as the rail is asked about it.
+"""
+
+from datetime import datetime, timedelta
+
+from db.engine import Database, Row, Tx
+from db.lapsed_tables import LapsedInvoice
+
+# Written as the index of it: what is purged leaves it, and what is paid late never was in it.
+_UNPAID = """
+state IN ('expired', 'canceled') AND purpose IN ('eval', 'ask', 'deposit', 'topup')
+"""
+_DUE = f"""
+SELECT id, job_id, session_id, purpose FROM invoice
+ WHERE {_UNPAID} AND expires_at < %(before)s ORDER BY expires_at LIMIT %(limit)s
+"""
+
+
+async def due(db: Database, before: datetime, limit: int) -> list[Row]:
+    """Return invoices that lapsed, or were given up, before then, the oldest first."""
+    return await db.read_all(_DUE, before=before, limit=limit)
+
+
+# Locked in the order of every other change: the owner, then its invoice. Who is busy comes later.
+_JOBS = """
+SELECT id FROM job j WHERE id = ANY(%(ids)s) AND state = 'failed'
+   AND NOT EXISTS (SELECT FROM invoice i WHERE i.job_id = j.id AND i.state = 'settled')
+   AND NOT EXISTS (SELECT FROM payout p WHERE p.job_id = j.id)
+ ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_SESSIONS = """
+SELECT id FROM session s WHERE id = ANY(%(ids)s) AND state = 'expired'
+   AND NOT EXISTS (SELECT FROM invoice i WHERE i.session_id = s.id AND i.state = 'settled')
+   AND NOT EXISTS (SELECT FROM payout p WHERE p.session_id = s.id)
+ ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_OPEN_SESSIONS = """
+SELECT id FROM session WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_KEEP = f"""
+INSERT INTO lapsed_invoice (payment_hash, invoice_id, purpose, amount_msat, wallet, refund_to,
+                            eval_msat, quote, expires_at, check_at)
+SELECT i.payment_hash, i.id, i.purpose, i.amount_msat, i.wallet,
+       coalesce(j.refund_to, s.refund_to), j.eval_msat, j.quote, i.expires_at, i.check_at
+  FROM invoice i LEFT JOIN job j ON j.id = i.job_id LEFT JOIN session s ON s.id = i.session_id
+ WHERE i.id = ANY(%(ids)s) AND i.{_UNPAID.strip()} AND i.payment_hash IS NOT NULL
+"""
+_FORGET_INVOICES = f"DELETE FROM invoice WHERE id = ANY(%(ids)s) AND {_UNPAID}"
+
+
+async def purge(tx: Tx, rows: list[Row]) -> int:
+    """Purge these with all that belongs to them; return of how many nothing is left but a line."""
+    jobs = await _locked(tx, _JOBS, [row["job_id"] for row in rows])
+    never = [row["session_id"] for row in rows if row["purpose"] == "deposit"]
+    sessions = await _locked(tx, _SESSIONS, never)
+    others = [row["session_id"] for row in rows if row["purpose"] == "topup"]
+    topped_up = await _locked(tx, _OPEN_SESSIONS, others)
+    gone = [
+        row["id"]
+        for row in rows
+        if row["job_id"] in jobs
+        or row["session_id"] in (topped_up if row["purpose"] == "topup" else sessions)
+    ]
+    await tx.execute(_KEEP, ids=gone)
+    await tx.execute(_FORGET_INVOICES, ids=gone)
+    await tx.execute("DELETE FROM job_history WHERE job_id = ANY(%(ids)s)", ids=list(jobs))
+    await tx.execute("DELETE FROM job WHERE id = ANY(%(ids)s)", ids=list(jobs))
+    await tx.execute("DELETE FROM session WHERE id = ANY(%(ids)s)", ids=list(sessions))
+    return len(gone)
+
+
+async def _locked(tx: Tx, query: str, ids: list[str | None]) -> set[str]:
+    wanted = [owner_id for owner_id in ids if owner_id is not None]
+    return {row["id"] for row in await tx.all(query, ids=wanted)} if wanted else set()
+
+
+async def find(db: Database, payment_hash: str) -> LapsedInvoice | None:
+    """Return what is kept of a purged invoice."""
+    row = await db.read_one("SELECT * FROM lapsed_invoice WHERE payment_hash = %(h)s",
+                            h=payment_hash)  # fmt: skip
+    return LapsedInvoice.model_validate(row) if row else None
+
+
+async def take(tx: Tx, payment_hash: str) -> LapsedInvoice | None:
+    """Return what is kept of a purged invoice, and keep it no more: it was paid."""
+    row = await tx.one(
+        "DELETE FROM lapsed_invoice WHERE payment_hash = %(h)s RETURNING *", h=payment_hash
+    )
+    return LapsedInvoice.model_validate(row) if row else None
+
+
+_ASK = """
+UPDATE lapsed_invoice SET check_at = %(next)s
+ WHERE payment_hash = ANY(ARRAY(SELECT payment_hash FROM lapsed_invoice
+       WHERE check_at IS NOT NULL AND check_at <= %(now)s
+       ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING payment_hash
+"""
+
+
+async def take_due(tx: Tx, now: datetime, pause: timedelta, limit: int) -> list[str]:
+    """Return payment hashes whose turn it is to be asked about; the next turn comes later."""
+    rows = await tx.all(_ASK, now=now, next=now + pause, limit=limit)
+    return [row["payment_hash"] for row in rows]
+
+
+_FORGET = """
+DELETE FROM lapsed_invoice WHERE payment_hash = ANY(ARRAY(SELECT payment_hash
+  FROM lapsed_invoice WHERE expires_at < %(before)s
+ ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+"""
+
+
+async def forget(tx: Tx, before: datetime, limit: int) -> int:
+    """Forget what the rail is asked about no more; return how many that were."""
+    return await tx.execute(_FORGET, before=before, limit=limit)

@@ -1,0 +1,299 @@
+"""What nobody paid for leaves nothing behind after a day, and later money is not lost."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from app.loops import Loops
+from app.promises import Keeper
+from db import payouts
+from db.audit import audit
+from payments.stub import StubRail
+from tests.contract import refused
+from tests.house_fixtures import Instance, instance_of
+from tests.pay_server import PayServer
+from tests.refund_fixtures import wallet_of
+from tests.session_fixtures import Holder, books_are_right, held, made
+from tests.test_ask import OFFER, ask
+from tests.test_time import Clock
+
+TEXT = "€" * 20_000  # 60 kB
+# What is counted by the hour or is of the process, and grows with nothing that a caller sends.
+BOUNDED = {
+    "job_tally",
+    "rate_limit",
+    "root_key",
+    "signing_key",
+    "rail_baseline",
+    "account",
+    "heartbeat",
+}
+
+
+@pytest.fixture
+async def lenient_timed(database_url: str, tmp_path: Path, clock: Clock) -> AsyncIterator[Instance]:
+    """An instance that lives by the test's clock and may ask servers on this machine."""
+    rail = StubRail(tmp_path / "stub.sqlite3", clock)
+    async with instance_of(
+        database_url, tmp_path, rail=rail, clock=clock, ALLOW_PRIVATE_DESTINATIONS=True
+    ) as running:
+        yield running
+
+
+async def _rows(instance: Instance) -> dict[str, int]:
+    """Return how many rows each table has."""
+    tables = await instance.parts.db.read_all(
+        "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+    )
+    counts = {}
+    for name in sorted({row["name"] for row in tables} - BOUNDED):
+        row = await instance.parts.db.read_one(f"SELECT count(*) AS n FROM {name}")
+        counts[name] = row["n"] if row else 0
+    return counts
+
+
+async def _purged(instance: Instance) -> None:
+    """Have the loops look at what lapsed, and purge what is to be purged."""
+    loops = Loops(instance.parts, Keeper(instance.parts))
+    for turn in (loops.expire, loops.recover, loops.unpaid.turn):
+        await turn()
+
+
+async def _job(instance: Instance) -> None:
+    await instance.create(TEXT)
+
+
+async def _named_job(instance: Instance) -> None:
+    name = {"Idempotency-Key": "0123456789abcdef0123456789abcdef"}
+    assert (await instance.post("/api/jobs", {"request": TEXT}, headers=name)).status_code == 201
+
+
+async def _cancelled_job(instance: Instance) -> None:
+    job = await instance.create(TEXT)
+    await instance.post(f"/api/jobs/{job['jobId']}/cancel")
+
+
+async def _offer(instance: Instance) -> None:
+    assert (await instance.post("/api/ask", {"request": TEXT})).status_code == 402
+
+
+async def _session(instance: Instance) -> None:
+    await made(instance, 1_000)
+
+
+UNPAID: dict[str, Callable[[Instance], Awaitable[None]]] = {
+    "a job": _job,
+    "a job of a name": _named_job,
+    "a job that was cancelled": _cancelled_job,
+    "an offer": _offer,
+    "a session": _session,
+}
+
+
+@pytest.mark.parametrize("what", UNPAID)
+async def test_what_nobody_paid_for_is_gone_a_day_after_it_lapsed(
+    timed: Instance, clock: Clock, what: str
+) -> None:
+    """No row of it is left in any table but a slim one, and after a week not even that."""
+    before = await _rows(timed)
+    await UNPAID[what](timed)
+    clock.forward(hours=24)
+    await _purged(timed)
+    assert (await _rows(timed))["invoice"] == 1, "it lapsed less than a day ago"
+    clock.forward(hours=2)
+    await _purged(timed)
+    assert await _rows(timed) == before | {"lapsed_invoice": 1}
+    clock.forward(days=7)
+    await _purged(timed)
+    assert await _rows(timed) == before
+    assert await audit(timed.parts.db) == []
+
+
+async def test_a_thousand_bytes_of_what_nobody_paid_for_are_kept_at_most(
+    timed: Instance, clock: Clock
+) -> None:
+    """However long the request was, and wherever the refund should have gone."""
+    await timed.create(TEXT)
+    clock.forward(hours=26)
+    await _purged(timed)
+    row = await timed.parts.db.read_one("SELECT pg_column_size(l.*) AS n FROM lapsed_invoice l")
+    assert row is not None and row["n"] < 1_000
+
+
+async def test_what_was_paid_for_stays(timed: Instance, clock: Clock) -> None:
+    """A job whose evaluation was paid and whose work was not; a session with an unpaid top-up."""
+    job = await timed.to_work_invoice()
+    holder = await held(timed)
+    await holder.top_up(500)
+    clock.forward(hours=26)
+    await _purged(timed)
+    assert (await timed.job(job["jobId"]))["state"] == "failed"
+    status = await holder.status()
+    assert status["refunds"][0]["amountSats"] == 2_000 and "pendingTopup" not in status
+    assert (await _rows(timed))["lapsed_invoice"] == 1
+    await books_are_right(timed)
+
+
+async def test_a_payment_of_a_purged_job_is_owed_back_under_its_id(
+    timed: Instance, clock: Clock
+) -> None:
+    """Its payer finds it where he left it, and takes it as any refund."""
+    job = await timed.create(TEXT)
+    clock.forward(hours=26)
+    await _purged(timed)
+    assert (await timed.http.get(f"/api/jobs/{job['jobId']}")).status_code == 404
+    await timed.pay(job["evalInvoice"], late=True)
+    await _taken_in(timed)
+    shown = await timed.until(job["jobId"], "failed", field="refunds")
+    assert "deleted a day later" in shown["errorMessage"]
+    [refund] = shown["refunds"]
+    sats = job["evalInvoice"]["amountSats"]
+    assert (refund["reason"], refund["amountSats"]) == ("unawaited", sats)
+    mine = await timed.post("/api/dev/stub/invoice", {"amountSats": sats})
+    claim = {"invoice": mine.json()["paymentRequest"]}
+    taken = await timed.post(f"/api/jobs/{job['jobId']}/refund", claim)
+    assert taken.status_code == 200, taken.text
+    await _purged(timed)  # it was paid: it stays
+    assert (await timed.job(job["jobId"]))["refunds"][0]["refundState"] == "paid"
+    await books_are_right(timed)
+
+
+async def _taken_in(instance: Instance) -> None:
+    """Wait until a payment of what was purged is on the books: pushed, or asked for."""
+    for _ in range(200):
+        row = await instance.parts.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
+        if row is not None and not row["n"]:
+            return
+        await Loops(instance.parts, Keeper(instance.parts)).ask_invoices()
+    raise AssertionError("the late payment is not taken in")
+
+
+async def test_it_goes_where_the_job_said(
+    lenient_timed: Instance, clock: Clock, stranger: PayServer
+) -> None:
+    """The destination outlives the job."""
+    wallet_of(lenient_timed, stranger)
+    job = await lenient_timed.create(TEXT, refundTo=stranger.url)
+    clock.forward(hours=26)
+    await _purged(lenient_timed)
+    await lenient_timed.pay(job["evalInvoice"], late=True)
+    clock.forward(hours=7)  # without a push the rail is asked
+    await _taken_in(lenient_timed)
+    shown = await lenient_timed.until(job["jobId"], "failed", field="refunds")
+    while shown["refunds"][0]["refundState"] != "paid":
+        shown = await lenient_timed.job(job["jobId"])
+    await books_are_right(lenient_timed)
+
+
+async def test_a_purged_sessions_deposit_is_taken_back_by_its_preimage(
+    timed: Instance, clock: Clock
+) -> None:
+    """The credential that nobody was ever shown is shown to who proves the payment."""
+    session = await made(timed, 150)
+    clock.forward(hours=26)
+    await _purged(timed)
+    paid = await timed.post(
+        f"/api/dev/stub/pay/{session['invoice']['paymentHash']}", {"late": True}
+    )
+    clock.forward(hours=7)
+    await _taken_in(timed)
+    proof = {"X-Payment-Preimage": paid.json()["preimage"]}
+    shown = (await timed.http.get(f"/api/sessions/{session['sessionId']}", headers=proof)).json()
+    assert shown["state"] == "expired"
+    assert shown["refunds"][0]["reason"] == "unawaited"
+    holder = Holder(timed, session["sessionId"], shown["macaroon"])
+    mine = await timed.post("/api/dev/stub/invoice", {"amountSats": 150})
+    taken = await holder.post("refund", {"invoice": mine.json()["paymentRequest"]})
+    assert taken.status_code == 200, taken.text
+    await books_are_right(timed)
+
+
+async def test_a_purged_offer_that_was_paid_is_shown_to_its_proof(
+    timed: Instance, clock: Clock
+) -> None:
+    """It failed, nothing of it is kept by the house, and no new invoice is asked for."""
+    offer = await ask(timed, "hello")
+    clock.forward(hours=26)
+    await _purged(timed)
+    paid = await timed.post(f"/api/dev/stub/pay/{offer.json()['paymentHash']}", {"late": True})
+    found = OFFER.fullmatch(offer.headers["www-authenticate"])
+    assert found is not None
+    # Its credential has lapsed with the invoice, so the job is found by the id in the offer.
+    proof = {"Authorization": f"L402 {found[1]}:{paid.json()['preimage']}"}
+    clock.forward(hours=7)
+    await _taken_in(timed)
+    answer = await ask(timed, "hello", **proof)
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    assert said["state"] == "failed" and said["cost"]["totalSats"] == 0
+    assert said["refunds"][0]["amountSats"] == offer.json()["amountSats"]
+    await books_are_right(timed)
+
+
+async def test_a_late_topup_that_was_purged_is_the_sessions(timed: Instance, clock: Clock) -> None:
+    """Its balance, while it is open, as with any other."""
+    holder = await held(timed)
+    invoice = await holder.top_up(500)
+    for _ in range(3):
+        clock.forward(hours=12)
+        await holder.asked()
+    await _purged(timed)
+    assert (await _rows(timed))["lapsed_invoice"] == 1
+    before = (await holder.status())["balanceSats"]
+    await holder.top_up(200)
+    await timed.pay(invoice, late=True)
+    clock.forward(hours=7)
+    await _taken_in(timed)
+    assert (await holder.status())["balanceSats"] == before + 500
+    await books_are_right(timed)
+
+
+async def test_our_own_purged_invoice_is_no_destination(timed: Instance, clock: Clock) -> None:
+    """It is ours for as long as it is known."""
+    job = await timed.create()
+    clock.forward(hours=26)
+    await _purged(timed)
+    known = await payouts.hash_is_known(timed.parts.db, job["evalInvoice"]["paymentHash"])
+    assert known == "invoice"
+
+
+# ----------------------------------------------------------------------------- bytes
+
+
+@pytest.fixture
+async def weighed(database_url: str, tmp_path: Path, clock: Clock) -> AsyncIterator[Instance]:
+    """An instance that takes 200 kB of requests an hour of one caller, and 300 kB of all."""
+    async with instance_of(
+        database_url,
+        tmp_path,
+        clock=clock,
+        TRUSTED_PROXIES=1,
+        REQUEST_KB_PER_HOUR=200,
+        REQUEST_KB_PER_HOUR_ALL=300,
+    ) as running:
+        yield running
+
+
+async def test_a_caller_sends_so_many_bytes_an_hour_and_no_more(
+    weighed: Instance, clock: Clock
+) -> None:
+    """Short requests count little; the limit ends with the hour, and says so."""
+    body, ours = {"request": TEXT}, {"X-Forwarded-For": "198.51.100.7"}
+    for _ in range(3):
+        assert (await weighed.post("/api/jobs", body, headers=ours)).status_code == 201
+    answer = await weighed.post("/api/ask", body, headers=ours)
+    refused(answer, 429, "200 kB")
+    assert 0 < int(answer.headers["retry-after"]) <= 3_600
+    clock.forward(hours=1, seconds=1)
+    assert (await weighed.post("/api/jobs", body, headers=ours)).status_code == 201
+
+
+async def test_all_callers_together_have_a_limit_too(weighed: Instance) -> None:
+    """From however many addresses: then nobody can be sold to for a while."""
+    body = {"request": TEXT}
+    for number in range(4):
+        ours = {"X-Forwarded-For": f"198.51.100.{number}"}
+        assert (await weighed.post("/api/jobs", body, headers=ours)).status_code == 201
+    others = {"X-Forwarded-For": "203.0.113.9"}
+    refused(await weighed.post("/api/jobs", body, headers=others), 503, "too much")
