@@ -4,19 +4,21 @@ Nothing commits outside `transaction`. Races are settled by Postgres; what it as
 again (a deadlock, a serialization failure) is tried again by `Database.run`.
 """
 
-import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, TypeVar
 
 import orjson
 import psycopg
-from psycopg.rows import DictRow, dict_row, tuple_row
+import structlog
+from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import JsonbDumper, set_json_loads
 from psycopg.types.numeric import Int8Dumper
-from psycopg_pool import AsyncConnectionPool
 
-from db.reach import UTF8
+from db.connection import STATEMENT_S, Line, Lines, is_not_ours, pool_of
+
+log = structlog.get_logger("boltwork.database")
 
 Row = DictRow  # what a statement returns: column name → value
 Connection = psycopg.AsyncConnection[DictRow]
@@ -24,7 +26,9 @@ T = TypeVar("T")
 
 Probe = Callable[[str], None]  # told of each place that commits or calls the outside
 
-TRY_AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected
+# serialization_failure, deadlock_detected, read_only_sql_transaction: nothing was written. The last
+# is a connection to a server that was written to before; another one may lead to its successor.
+TRY_AGAIN = ("40001", "40P01", "25006")
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
 IDLE_S = 10  # how long a transaction of ours may be open with nothing done in it
@@ -101,10 +105,11 @@ class Database:
     ) -> None:
         self.url, self.passing = url, passing
         self._columns = Columns()
-        self._writes = _pool(url, pool_size, _for_writing, patience_s)
+        self._writes = pool_of(url, pool_size, self._for_writing, patience_s)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.
-        self.reads = _pool(url, pool_size + 5, _for_reading, patience_s)
+        self.reads = pool_of(url, pool_size + 5, self._for_reading, patience_s)
+        self.given_up = 0  # connections that were found to be of no use
 
     async def open(self) -> None:
         """Connect. Raises DatabaseAway when nothing answers."""
@@ -126,7 +131,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """Open a transaction that commits at the end of the block, or rolls back on any error."""
-        connection = await _taken(self._writes)
+        connection = await self._writes.getconn()
         try:
             async with connection:
                 yield Tx(connection, self._columns)
@@ -162,77 +167,57 @@ class Database:
     async def read_all(self, query: str, **values: Any) -> list[DictRow]:
         """Return the rows of one SELECT, in its own snapshot. Raises DatabaseAway."""
         try:
-            connection = await _taken(self.reads)
+            connection = await self.reads.getconn()
             try:
                 return await self._columns.rows(connection, query, values)
             finally:
                 await self.reads.putconn(connection)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise DatabaseAway("Postgres does not answer") from error
+        except psycopg.Error as error:
+            if is_away(error):
+                raise DatabaseAway("Postgres does not answer") from error
+            raise
 
     async def read_one(self, query: str, **values: Any) -> DictRow | None:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""
         rows = await self.read_all(query, **values)
         return rows[0] if rows else None
 
+    async def _for_reading(self, connection: Line) -> None:
+        # Not among the arguments of connect: the task engine opens its listener with those and
+        # more.
+        await connection.set_autocommit(True)
+        # With json's own, a poll's SELECT costs a third more.
+        set_json_loads(orjson.loads, connection)
+        connection.lost = self.lost
 
-def _pool(
-    url: str,
-    most: int,
-    configure: Callable[[Connection], Awaitable[None]],
-    patience_s: float,
-) -> AsyncConnectionPool[Connection]:
-    return AsyncConnectionPool(
-        url,
-        min_size=min(2, most),
-        max_size=most,
-        timeout=patience_s,
-        # Given up soon, and begun anew by whoever asks next: its pauses would grow to minutes.
-        reconnect_timeout=3,
-        open=False,
-        configure=configure,
-        kwargs={
-            "prepare_threshold": 0,
-            "row_factory": dict_row,
-            "application_name": "boltwork",
-            "client_encoding": UTF8,
-        },
-    )
+    async def _for_writing(self, connection: Line) -> None:
+        # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for
+        # the rows it has locked.
+        for name, most_s in (
+            ("idle_in_transaction_session_timeout", IDLE_S),
+            ("statement_timeout", STATEMENT_S),
+        ):
+            await connection.execute(f"SET {name} = '{most_s}s'".encode())
+        await connection.commit()
+        set_json_loads(orjson.loads, connection)
+        connection.adapters.register_dumper(dict, JsonbDumper)
+        # Every integer as a bigint: by their size, one statement would be prepared many times over.
+        connection.adapters.register_dumper(int, Int8Dumper)
+        connection.lost = self.lost
+
+    def lost(self, connection: Line, why: str) -> None:
+        """Hear that a connection was of no use: those opened before may well be as it is."""
+        self.given_up += 1
+        log.warning("database_connection_given_up", why=why)
+        for pool in (self.reads, self._writes):
+            if connection.opened_s > pool.distrusts_s:
+                pool.distrusts_s = monotonic()
 
 
-def _usage(pool: AsyncConnectionPool[Connection]) -> tuple[int, int, int]:
+def _usage(pool: Lines) -> tuple[int, int, int]:
     stats = pool.get_stats()
     opened = stats.get("pool_size", 0)
     return pool.max_size, opened, opened - stats.get("pool_available", 0)
-
-
-async def _for_reading(connection: Connection) -> None:
-    # Not among the arguments of connect: the task engine opens its listener with those and more.
-    await connection.set_autocommit(True)
-    set_json_loads(orjson.loads, connection)  # with json's own, a poll's SELECT costs a third more
-
-
-async def _for_writing(connection: Connection) -> None:
-    # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for
-    # the rows it has locked.
-    await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'".encode())
-    await connection.commit()
-    set_json_loads(orjson.loads, connection)
-    connection.adapters.register_dumper(dict, JsonbDumper)
-    # Every integer as a bigint: by their size, one statement would be prepared many times over.
-    connection.adapters.register_dumper(int, Int8Dumper)
-
-
-async def _taken(pool: AsyncConnectionPool[Connection]) -> Connection:
-    """Take a connection, and throw those away that were ended while they lay idle."""
-    while True:
-        connection = await pool.getconn()
-        ear = select.poll()
-        ear.register(connection.fileno(), select.POLLIN)
-        if not ear.poll(0):  # nobody speaks to an idle connection but to end it
-            return connection
-        await connection.close()
-        await pool.putconn(connection)
 
 
 def _rule_of(error: psycopg.Error) -> str:
@@ -245,4 +230,5 @@ def _rule_of(error: psycopg.Error) -> str:
 def is_away(error: BaseException | None) -> bool:
     """Say whether it was the connection that broke: the outcome is then not known."""
     away = psycopg.OperationalError | psycopg.InterfaceError
-    return isinstance(error, away | psycopg.errors.IdleInTransactionSessionTimeout)
+    idle = psycopg.errors.IdleInTransactionSessionTimeout
+    return isinstance(error, away | idle) or is_not_ours(error)

@@ -8,14 +8,14 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 
+from db.connection import PING_S, Line, lasting, patient
 from db.engine import Database
 from db.job_events import PROGRESS
 from db.jobs import CHANNEL
-from db.reach import UTF8
 
 ASKS_AFTER_S = 10.0  # how long what listens may be without a word before it asks for one
 
@@ -95,12 +95,13 @@ class Signals:
         """Wake waiters as Postgres tells of changes, until cancelled. Reconnects by itself."""
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(
+                async with await Line.connect(
                     self._db.url,
                     autocommit=True,
                     application_name="boltwork signals",
-                    client_encoding=UTF8,
+                    **lasting(self._db.url),
                 ) as connection:
+                    connection.lost = self._db.lost
                     await connection.execute(f"LISTEN {CHANNEL}")
                     await connection.execute(f"LISTEN {PROGRESS}")
                     self.answered_s = time.monotonic()
@@ -108,12 +109,13 @@ class Signals:
                     while True:
                         await self._hear(connection)
                         # Nothing was said for a while: by nobody, or it does not get through.
-                        await connection.execute("SELECT 1")
+                        with patient(PING_S):
+                            await connection.execute("SELECT 1")
                         self.answered_s = time.monotonic()
             except psycopg.Error:
                 await asyncio.sleep(self._again_after_s)
 
-    async def _hear(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    async def _hear(self, connection: Line) -> None:
         """Take what is told, until nothing has been for a while."""
         async for notice in connection.notifies(timeout=ASKS_AFTER_S):
             self.answered_s = time.monotonic()

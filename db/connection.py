@@ -1,0 +1,166 @@
+"""A connection to Postgres that nobody waits for without end.
+
+What lies between may take all that is sent, acknowledge it, and pass nothing on: no error ever
+comes of that. So every answer has a deadline, what misses it is closed, and a connection that lay
+idle is asked for a word before it is used.
+"""
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import _WaitTimeout
+from psycopg.pq import TransactionStatus
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from db.reach import UTF8
+
+T = TypeVar("T")
+
+ANSWER_S = 15.0  # longest wait for one answer
+STATEMENT_S = 12  # Postgres itself gives up a slow one before: that is no silence
+PING_S = 3.0  # longest wait for a word of a connection that lay idle
+QUIET_S = 5.0  # how long it may have lain without being asked for one
+CONNECT_S = 10
+
+# What the operating system finds out by itself: an end that is gone, and not one that hangs.
+LASTING: dict[str, Any] = {
+    "connect_timeout": CONNECT_S,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+# States of the server, whoever asks and whatever for. A connection that was told of one of the
+# second kind is of no more use: after a failover, another server answers on new ones.
+NOT_OURS = ("25006", "53", "57P", "58", "F0", "XX")
+USELESS = ("25006", "57P", "58", "XX")
+
+_patience_s: ContextVar[float] = ContextVar("patience_s", default=ANSWER_S)
+
+
+class Silent(psycopg.OperationalError):
+    """Postgres did not answer in time. Whether it did what it was told is not known."""
+
+
+@contextmanager
+def patient(longest_s: float) -> Iterator[None]:
+    """Wait so long for each answer, in this block."""
+    token = _patience_s.set(longest_s)
+    try:
+        yield
+    finally:
+        _patience_s.reset(token)
+
+
+def lasting(url: str) -> dict[str, Any]:
+    """Return how connections of this URL are made to last, but for what it says itself."""
+    said = conninfo_to_dict(url)
+    kept = {name: value for name, value in LASTING.items() if name not in said}
+    return {"client_encoding": UTF8, **kept}
+
+
+def is_not_ours(error: BaseException | None) -> bool:
+    """Say whether the server refused for a reason of its own, whatever was asked."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(NOT_OURS)
+
+
+class Line(psycopg.AsyncConnection[DictRow]):
+    """A connection whose every answer has a deadline."""
+
+    lost: Callable[["Line", str], None] | None = None  # told when it was found to be of no use
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.opened_s = self.answered_s = monotonic()
+
+    async def wait(  # its name and those of its arguments are psycopg's
+        self,
+        gen: PQGen[T],
+        interval: float = 0.1,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> T:
+        """See AsyncConnection. Closes it when no answer comes in time."""
+        longest_s = _patience_s.get() if timeout is None else timeout
+        try:
+            answer = await super().wait(gen, interval, longest_s)
+        except _WaitTimeout:
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise  # nothing was asked: it only listened
+            self._lose("silent")
+            raise Silent(f"Postgres did not answer within {longest_s:g} s") from None
+        except psycopg.Error as error:
+            if (error.sqlstate or "").startswith(USELESS):
+                self._lose(error.sqlstate or "")
+            raise
+        self.answered_s = monotonic()
+        return answer
+
+    def _lose(self, why: str) -> None:
+        self.pgconn.finish()  # sends nothing that it would have to wait for
+        if self.lost is not None:
+            self.lost(self, why)
+
+    async def answers(self) -> bool:
+        """Say whether an idle connection can be used."""
+        ear = select.poll()
+        ear.register(self.fileno(), select.POLLIN)
+        if ear.poll(0):  # nobody speaks to an idle connection but to end it
+            return False
+        if monotonic() - self.answered_s < QUIET_S:
+            return True
+        with patient(PING_S), suppress(psycopg.Error):
+            await AsyncConnectionPool.check_connection(self)
+            return True
+        return False
+
+
+class Lines(AsyncConnectionPool[Line]):
+    """A pool that hands out no connection which says nothing."""
+
+    distrusts_s = 0.0  # no connection that was opened before this is handed out (time.monotonic)
+
+    async def getconn(self, timeout: float | None = None) -> Line:  # noqa: ASYNC109
+        """See AsyncConnectionPool."""
+        until_s = monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            connection = await super().getconn(until_s - monotonic())
+            usable = False
+            try:
+                usable = connection.opened_s > self.distrusts_s and await connection.answers()
+            finally:
+                if not usable:
+                    await connection.close()
+                    await self.putconn(connection)
+            if usable:
+                return connection
+
+
+def pool_of(url: str, most: int, configure: Callable[[Line], Any], patience_s: float) -> Lines:
+    """Return a pool of connections to one Postgres, not opened yet."""
+    return Lines(
+        url,
+        connection_class=Line,
+        min_size=min(2, most),
+        max_size=most,
+        timeout=patience_s,
+        # Given up soon, and begun anew by whoever asks next: its pauses would grow to minutes.
+        reconnect_timeout=3,
+        open=False,
+        configure=configure,
+        kwargs={
+            "prepare_threshold": 0,
+            "row_factory": dict_row,
+            "application_name": "boltwork",
+            **lasting(url),
+        },
+    )

@@ -1,0 +1,149 @@
+"""Connections that say nothing any more, and a server that takes no writes: money goes on moving.
+
+A proxy before Postgres takes all that is sent on the connections that are open, and passes nothing
+on; new ones work. So it is when a middlebox forgets a connection.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy
+
+from db.connection import Silent, patient
+from db.engine import Database, DatabaseAway, Tx
+from db.jobs import CHANNEL
+from db.signals import Signals
+from tests.house_fixtures import instance_of
+from tests.silent_proxy import SilentProxy
+from tests.test_readiness import until_ready_is
+
+
+@asynccontextmanager
+async def silenced(database_url: str) -> AsyncIterator[tuple[SilentProxy, str]]:
+    """Give a proxy before a database, and the URL that leads through it."""
+    url = sqlalchemy.make_url(database_url)
+    async with SilentProxy.before(str(url.host), int(url.port or 5432)) as proxy:
+        yield proxy, url.set(port=proxy.port).render_as_string(hide_password=False)
+
+
+async def one(tx: Tx) -> int:
+    """Write nothing, and read a one."""
+    row = await tx.one("SELECT 1 AS one")
+    assert row is not None
+    return int(row["one"])
+
+
+async def test_no_answer_is_waited_for_without_end(database_url: str) -> None:
+    """What misses its deadline is closed, its outcome is not known, and the next one is new."""
+    async with silenced(database_url) as (proxy, url):
+        db = Database(url, pool_size=4)
+        await db.open()
+        try:
+            await asyncio.gather(*(db.run("one", one) for _ in range(8)))
+            await asyncio.gather(*(db.read_one("SELECT 1 AS one") for _ in range(8)))
+            assert proxy.freeze() >= 4
+            with patient(0.5), pytest.raises(DatabaseAway) as away:
+                await db.run("one", one)
+            assert isinstance(away.value.__cause__, Silent)
+            # One was silent: nobody is handed another of those that were open with it.
+            assert await db.run("one", one) == 1
+            assert await db.read_one("SELECT 1 AS one") == {"one": 1}
+            assert db.given_up == 1
+        finally:
+            await db.close()
+
+
+async def test_whoever_is_cancelled_on_a_silent_connection_comes_back(database_url: str) -> None:
+    """To give a statement up takes no answer of the connection that has none."""
+    async with silenced(database_url) as (proxy, url):
+        db = Database(url, pool_size=2)
+        await db.open()
+        try:
+            await db.run("one", one)
+            proxy.freeze()
+            asking = asyncio.create_task(db.run("one", one))
+            await asyncio.sleep(0)
+            asking.cancel()
+            async with asyncio.timeout(30):
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+        finally:
+            await db.close()
+
+
+async def test_the_listener_hears_again(
+    database_url: str,
+) -> None:
+    """It asks for a word when it has heard none for a while, and listens anew without an answer."""
+    async with silenced(database_url) as (proxy, url):
+        db = Database(url)
+        await db.open()
+        signals = Signals(db)
+        listening = asyncio.create_task(signals.listen())
+        try:
+            while not signals.answered_s:
+                await asyncio.sleep(0.01)
+            proxy.freeze()
+            heard, _ = signals.watch("a" * 32)
+            async with asyncio.timeout(60):
+                while not heard.is_set():
+                    with psycopg.connect(database_url, autocommit=True) as other:
+                        other.execute(f"NOTIFY {CHANNEL}, '{'a' * 32}'".encode())
+                    await asyncio.sleep(0.2)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await db.close()
+
+
+@pytest.mark.timeout(180)
+async def test_money_moves_again_within_a_minute(database_url: str, tmp_path: Path) -> None:
+    """A job that is paid while every connection is silent comes to its end over new ones."""
+    async with (
+        silenced(database_url) as (proxy, url),
+        instance_of(url, tmp_path, HEALTH_S=1) as instance,
+    ):
+        made = await instance.create("hello")
+        assert proxy.freeze() > 4
+        async with asyncio.timeout(60):
+            # Whoever asks meanwhile is told to come again.
+            while True:
+                answer = await instance.http.post(
+                    f"/api/dev/stub/pay/{made['evalInvoice']['paymentHash']}", json={}
+                )
+                if answer.status_code == 200:
+                    break
+                assert answer.status_code == 503 and answer.headers["retry-after"]
+            while True:
+                answer = await instance.http.get(f"/api/jobs/{made['jobId']}")
+                if "workInvoice" in answer.text:
+                    break
+                await asyncio.sleep(0.2)
+        await until_ready_is(instance, 200, "database")
+
+
+async def test_a_server_that_was_written_to_before_is_left(database_url: str) -> None:
+    """Sessions that may only read, as after a failover, are given up; new ones write."""
+    name = sqlalchemy.make_url(database_url).database
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+        db = Database(database_url, pool_size=4)
+        await db.open()
+        try:
+            await asyncio.gather(*(db.run("one", one) for _ in range(8)))
+            with pytest.raises(DatabaseAway):
+                await db.run("beat", _beat)
+            # The server that may be written to takes over: new sessions are its own.
+            admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+            await db.run("beat", _beat)
+            assert await db.read_one("SELECT count(*) AS n FROM heartbeat") == {"n": 1}
+        finally:
+            await db.close()
+
+
+async def _beat(tx: Tx) -> None:
+    await tx.execute("INSERT INTO heartbeat (process, at) VALUES ('a', now())")
