@@ -1,23 +1,27 @@
 """The settings of what is sold: which models judge, work and converse, and at which price."""
 
-from typing import Annotated
-
-from pydantic import Field, SecretStr
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
-Positive = Annotated[int, Field(gt=0)]
+from app.setting_forms import HttpAddress, Key, Positive
+from pricing.rates import parse_overrides
 
 
 class AgentSettings(BaseSettings):
     """Models and prices. Each field is the environment variable of its alias."""
 
-    anthropic_api_key: SecretStr | None = Field(
+    anthropic_api_key: Key | None = Field(
         None,
         validation_alias="ANTHROPIC_API_KEY",
         description="key for Claude; without it the embedded model works",
     )
-    anthropic_base_url: str | None = Field(
+    anthropic_base_url: HttpAddress | None = Field(
         None, validation_alias="ANTHROPIC_BASE_URL", description="another server of that API"
+    )
+    allow_embedded_model: bool = Field(
+        False,
+        validation_alias="ALLOW_EMBEDDED_MODEL",
+        description="lets production sell what the small embedded model writes",
     )
     eval_model: str = Field(
         "claude-haiku-5-5", validation_alias="EVAL_MODEL", description="model that judges requests"
@@ -37,12 +41,12 @@ class AgentSettings(BaseSettings):
         3, validation_alias="AGENT_TRIES", description="tries before a job fails and is refunded"
     )
 
-    gemini_api_key: SecretStr | None = Field(
+    gemini_api_key: Key | None = Field(
         None,
         validation_alias="GEMINI_API_KEY",
         description="key for Gemini's conversations and images; else the agent converses",
     )
-    gemini_base_url: str | None = Field(
+    gemini_base_url: HttpAddress | None = Field(
         None, validation_alias="GEMINI_BASE_URL", description="another server of that API"
     )
     gemini_model: str = Field(
@@ -91,3 +95,40 @@ class AgentSettings(BaseSettings):
     btc_price_max_age_s: Positive = Field(
         900, validation_alias="BTC_PRICE_MAX_AGE_S", description="age limit of a price"
     )
+
+    @field_validator("model_prices")
+    @classmethod
+    def _are_prices(cls, given: str) -> str:
+        try:
+            parse_overrides(given)
+        except ValueError:
+            raise ValueError(
+                "must be model=input/output in dollars a million tokens, like"
+                " claude-haiku-4-5=1.00/5.00; several are parted by commas"
+            ) from None
+        return given
+
+    @field_validator("btc_price_sources")
+    @classmethod
+    def _are_sources(cls, given: str) -> str:
+        from pricing.oracle import BUILT_IN, parse_sources  # an HTTP client comes with it
+
+        try:
+            parse_sources(given)
+        except ValueError:  # its sentence quotes an address, which may hold a key
+            names = ", ".join(source.name for source in BUILT_IN)
+            raise ValueError(
+                f"must be names of {names}, or name=https://host/path#json.path; several are"
+                " parted by commas, each of a name of its own"
+            ) from None
+        return given
+
+    @property
+    def asks_claude(self) -> bool:
+        """Whether Claude judges and works, and not the embedded model."""
+        return self.anthropic_api_key is not None or self.anthropic_base_url is not None
+
+    @property
+    def asks_gemini(self) -> bool:
+        """Whether Gemini converses and makes images."""
+        return self.gemini_api_key is not None or self.gemini_base_url is not None

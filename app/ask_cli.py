@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.spending import MOST_SATS, Spending
+from app.surroundings import troubles
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -180,6 +181,8 @@ class _Bought:
         from app.payer import Exit, Stop
         from app.purchase import code_of, code_of_refusal
 
+        for trouble in troubles(os.environ):
+            return Exit.REFUSED, None, trouble
         async with Client(self._wishes.url) as client:
             try:
                 display = self._display()

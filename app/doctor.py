@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from app import logs, postgres
+from app import folder, logs, postgres, surroundings
 from app.client import Client, ClientError
 from app.findings import Finding, ok, warn, wrong
 from app.key_rotation import check_secret
@@ -31,8 +31,9 @@ from app.main import (
     utc_now,
 )
 from app.secret import FILE, operator_secrets
+from app.setting_problems import of_settings, strangers
 from app.settings import Environment, Settings
-from app.terminal import run, settings_problems
+from app.terminal import run
 from app.throttle import make_storage
 from db.embedded import EmbeddedPostgresError
 from db.engine import Database, DatabaseAway, nowhere
@@ -54,12 +55,16 @@ ANSWER_S = 3.0
 def examine() -> list[Finding]:
     """Return what there is to say of the installation that the environment names."""
     logs.configure("critical")
+    mend = "see Configuration in the README"
     try:
         settings = Settings()
     except ValidationError as error:
-        mend = "see Configuration in the README"
-        return [wrong("settings", said, mend) for said in settings_problems(error)]
+        return [wrong("settings", said, mend) for said in of_settings(error)]
+    ill = [wrong("settings", said, mend) for said in surroundings.troubles(os.environ)]
+    if ill:
+        return ill
     findings = [_environment(settings), *_disk(settings)]
+    findings += [warn("settings", said, mend) for said in strangers(os.environ)]
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         return findings + list(run(examine_parts(settings, url, None)))
@@ -93,8 +98,12 @@ def _environment(settings: Settings) -> Finding:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    if settings.database_url is not None and settings.lnbits_url is not None:
+    if not folder.is_needed(settings):
         return  # nothing of ours lies on this machine
+    try:
+        folder.check(settings)
+    except folder.NoFolder as none:
+        yield wrong("disk", str(none), "see BOLTWORK_DATA in the README")
     place = settings.data.absolute()
     while not place.exists():
         place = place.parent

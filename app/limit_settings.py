@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from app.agent_settings import Positive
+from app.setting_forms import Positive
 
 
 class LimitSettings(BaseSettings):

@@ -9,15 +9,18 @@ GONE_MS = 60_000
 class CannotListen(Exception):
     """The address is taken, or not ours. The message says which, and what to set."""
 
-    def __init__(self, where: str, reason: str, *, is_taken: bool = False) -> None:
-        super().__init__(f"can't listen on {where} ({reason}). Set HOST or PORT to another.")
+    def __init__(
+        self, where: str, reason: str, *, is_taken: bool = False, variable: str = "PORT"
+    ) -> None:
+        super().__init__(f"can't listen on {where} ({reason}). Set HOST or {variable} to another.")
         self.reason, self.is_taken = reason, is_taken
 
 
-def open_listener(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int, variable: str = "PORT") -> socket.socket:
     """Return a socket that listens: for `::` on all of IPv6 and IPv4, else on that address.
 
-    A name is the first address that it has, of IPv4 if there is one. Raises CannotListen.
+    A name is the first address that it has, of IPv4 if there is one. Raises CannotListen, which
+    names the variable that the port came from.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -25,9 +28,12 @@ def open_listener(host: str, port: int) -> socket.socket:
         both = host == "::" and socket.has_dualstack_ipv6()
         listener = socket.create_server(address, family=family, backlog=1024, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no name of a host"
+        # Python adds the address, which is said already.
+        reason = (getattr(error, "strerror", None) or "it is no name of a host").split(" (while")[0]
         is_taken = getattr(error, "errno", None) == errno.EADDRINUSE
-        raise CannotListen(written(host, port), reason, is_taken=is_taken) from error
+        raise CannotListen(
+            written(host, port), reason, is_taken=is_taken, variable=variable
+        ) from error
     # Who takes nothing for so long, not even what keeps a connection open, has gone.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)

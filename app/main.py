@@ -99,7 +99,7 @@ async def trouble_with_token(rail: Rail) -> Unavailable | None:
 
 def make_agent(settings: Settings) -> Agent:
     """Return Claude where there is a key or a server for it, else the embedded agent."""
-    if settings.anthropic_api_key is not None or settings.anthropic_base_url is not None:
+    if settings.asks_claude:
         from app.agents.anthropic import AnthropicAgent  # its SDK takes 0.8 s to import
 
         key = settings.anthropic_api_key
@@ -128,7 +128,7 @@ def _through_anthropic(*arguments: Any, **limits: Any) -> Adapter:
 
 def make_chat(settings: Settings, agent: Agent) -> Chat:
     """Return Gemini where there is a key or a server for it, else the agent that works."""
-    if settings.gemini_api_key is None and settings.gemini_base_url is None:
+    if not settings.asks_gemini:
         small = isinstance(agent, LocalAgent)
         return WorkerChat(agent, SMALL_HISTORY_BYTES if small else HISTORY_BYTES)
     from app.agents.gemini import GeminiChat  # its SDK takes as long as the rest of the start

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator
 
@@ -16,6 +17,7 @@ from app.key_rotation import check_secret
 from app.listener import open_listener, written
 from app.main import build, build_metrics, make_parts, running
 from app.parts import Parts
+from app.setting_problems import strangers
 from app.settings import Settings
 from db.engine import Database
 
@@ -31,9 +33,10 @@ async def listening(
     behind_proxies: bool = False,
     patience: Patience | None = None,
     places: Places | None = None,
+    variable: str = "PORT",
 ) -> AsyncIterator[str]:
     """Serve the application for as long as the block lasts; yield its base URL."""
-    listener = open_listener(host, port)
+    listener = open_listener(host, port, variable)
     bound_port = listener.getsockname()[1]
     config = Config()
     config.accesslog = None
@@ -73,7 +76,7 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
     async with listening(app, settings.host, settings.port, behind_proxies=proxied) as url:
         print(f"Boltwork listens on {url}", flush=True)
-        for line in notes(settings):
+        for line in (*notes(settings), *strangers(os.environ)):
             print(f"  {line}", flush=True)
         await stop.wait()
         print("Draining: what is under way is finished first.", flush=True)
@@ -90,7 +93,9 @@ async def work(settings: Settings, database_url: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         house = await stack.enter_async_context(running(parts))
         if settings.metrics_port is not None:
-            told = listening(build_metrics(house), settings.host, settings.metrics_port)
+            told = listening(
+                build_metrics(house), settings.host, settings.metrics_port, variable="METRICS_PORT"
+            )
             print(f"Metrics are at {await stack.enter_async_context(told)}/metrics", flush=True)
         print("A Boltwork worker keeps promises.", flush=True)
         await stop.wait()

@@ -1,6 +1,7 @@
 """Every environment variable, once, typed. What is set here is what the README's table names."""
 
 import re
+from datetime import UTC, datetime
 from enum import StrEnum, auto
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +11,18 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from app import tracing
-from app.agent_settings import AgentSettings, Positive
+from app.agent_settings import AgentSettings
 from app.limit_settings import LimitSettings
+from app.setting_forms import (
+    HttpAddress,
+    Key,
+    LogLevel,
+    Network,
+    Origin,
+    Positive,
+    PostgresUrl,
+)
+from pricing.rates import PUBLISHED, RateCard, UnknownModel, parse_overrides, with_overrides
 
 LEAST_SECRET = 32  # characters
 
@@ -45,7 +56,7 @@ class Settings(AgentSettings, LimitSettings):
         validation_alias="BOLTWORK_DATA",
         description="folder of the embedded Postgres and the stub rail",
     )
-    log_level: str = Field(
+    log_level: LogLevel = Field(
         "info", validation_alias="LOG_LEVEL", description="`debug`, `info`, `warning` or `error`"
     )
 
@@ -62,14 +73,13 @@ class Settings(AgentSettings, LimitSettings):
         description="opens the page `/operator`; without it that page shows nothing",
     )
 
-    public_url: str | None = Field(
+    public_url: Origin | None = Field(
         None,
-        pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$",
         validation_alias="PUBLIC_URL",
         description="how others reach this server, without a path; else each request's own Host",
     )
 
-    database_url: SecretStr | None = Field(
+    database_url: PostgresUrl | None = Field(
         None,
         validation_alias="DATABASE_URL",
         description="a Postgres of yours (`postgresql://…`); without it one is embedded",
@@ -83,15 +93,15 @@ class Settings(AgentSettings, LimitSettings):
         description="folder of other Postgres binaries for the embedded server",
     )
 
-    lnbits_url: str | None = Field(
+    lnbits_url: HttpAddress | None = Field(
         None,
         validation_alias="LNBITS_URL",
         description="your LNbits; without it the stub rail moves no real money",
     )
-    lnbits_api_key: SecretStr | None = Field(
+    lnbits_api_key: Key | None = Field(
         None, validation_alias="LNBITS_API_KEY", description="admin key of the LNbits wallet"
     )
-    lnbits_token: SecretStr | None = Field(
+    lnbits_token: Key | None = Field(
         None,
         validation_alias="LNBITS_TOKEN",
         description="API token that may write `/api/v1/wallet` there: full wallets then have"
@@ -102,7 +112,7 @@ class Settings(AgentSettings, LimitSettings):
         validation_alias="LNBITS_WALLET_INVOICES",
         description="invoices after which a wallet is full; LNbits gets slower with each payment",
     )
-    lightning_network: str = Field(
+    lightning_network: Network = Field(
         "bc",
         validation_alias="LIGHTNING_NETWORK",
         description="BOLT11 prefix without `ln`: `bc`, `tb` or `bcrt`",
@@ -165,9 +175,8 @@ class Settings(AgentSettings, LimitSettings):
         validation_alias="METRICS_PORT",
         description="where `boltwork worker` answers `/metrics`; without it, nowhere",
     )
-    otel_exporter_otlp_endpoint: str | None = Field(
+    otel_exporter_otlp_endpoint: HttpAddress | None = Field(
         None,
-        pattern=r"^https?://[^\s/]+(/[^\s?#]*)?$",
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="a collector for traces (`http://127.0.0.1:4318`); without it none are made",
     )
@@ -216,29 +225,64 @@ class Settings(AgentSettings, LimitSettings):
         return () if self.secret is None else _parted(self.secret)
 
     @model_validator(mode="after")
-    def _real_money_in_production(self) -> "Settings":
-        if (self.lnbits_url is None) != (self.lnbits_api_key is None):
-            raise ValueError("LNBITS_URL and LNBITS_API_KEY go together: set both, or neither")
-        if self.lnbits_token is not None and self.lnbits_url is None:
-            raise ValueError("LNBITS_TOKEN is of no use without LNBITS_URL and LNBITS_API_KEY")
-        if self.env is Environment.PRODUCTION and self.crash_at:
-            raise ValueError("BOLTWORK_CRASH_AT is for trying things out, never for production")
-        if self.env is Environment.PRODUCTION and self.allow_private_destinations:
-            raise ValueError(
+    def _go_together(self) -> "Settings":
+        production = self.env is Environment.PRODUCTION
+        rules = (
+            (
+                (self.lnbits_url is None) != (self.lnbits_api_key is None),
+                "LNBITS_URL and LNBITS_API_KEY go together: set both, or neither",
+            ),
+            (
+                self.lnbits_token is not None and self.lnbits_url is None,
+                "LNBITS_TOKEN is of no use without LNBITS_URL and LNBITS_API_KEY",
+            ),
+            (
+                production and self.crash_at != "",
+                "BOLTWORK_CRASH_AT is for trying things out, never for production",
+            ),
+            (
+                production and self.allow_private_destinations,
                 "ALLOW_PRIVATE_DESTINATIONS opens this machine to whoever names a refund"
-                " destination: leave it out in production"
-            )
-        if self.env is Environment.PRODUCTION and self.lnbits_url is None:
-            raise ValueError(
+                " destination: leave it out in production",
+            ),
+            (
+                production and self.lnbits_url is None,
                 "BOLTWORK_ENV=production needs a rail that moves real money: set LNBITS_URL and"
-                " LNBITS_API_KEY. The stub rail is for development only"
-            )
-        if self.env is Environment.PRODUCTION and self.secret is None:
-            raise ValueError(
+                " LNBITS_API_KEY. The stub rail is for development only",
+            ),
+            (
+                production and self.secret is None,
                 "BOLTWORK_ENV=production needs BOLTWORK_SECRET, which closes the keys in the"
-                " database: take one from `openssl rand -hex 32`, and keep it as you keep a backup"
-            )
+                " database: take one from `openssl rand -hex 32`, and keep it as you keep a backup",
+            ),
+            (
+                production and not self.asks_claude and not self.allow_embedded_model,
+                "BOLTWORK_ENV=production needs a model worth its price: set ANTHROPIC_API_KEY. To"
+                " sell what the small embedded one writes all the same, set"
+                " ALLOW_EMBEDDED_MODEL=true",
+            ),
+        )
+        for is_so, sentence in rules:
+            if is_so:
+                raise ValueError(sentence)
+        self._have_prices()
         return self
+
+    def _have_prices(self) -> None:
+        """See that each model that is sold has a price: without one nothing of it can be."""
+        today = datetime.now(UTC).date()
+        card = RateCard(with_overrides(PUBLISHED, parse_overrides(self.model_prices)), 0, 0)
+        sold = {"EVAL_MODEL": self.eval_model, "WORK_MODEL": self.work_model}
+        google = {"GEMINI_MODEL": self.gemini_model, "GEMINI_IMAGE_MODEL": self.gemini_image_model}
+        asked = (sold if self.asks_claude else {}) | (google if self.asks_gemini else {})
+        for name, model in asked.items():
+            try:
+                card.rate(model, today)
+            except UnknownModel:
+                raise ValueError(
+                    f"{name} names a model without a price: correct it, or give its price in"
+                    " MODEL_PRICES"
+                ) from None
 
 
 def _parted(secrets: SecretStr) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Whatever goes wrong is one sentence on standard error, and an exit code.
 
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Coroutine, Iterator
@@ -30,23 +31,19 @@ def read_settings(**given: Any) -> "Settings":
     """
     from pydantic import ValidationError
 
+    from app import surroundings
+    from app.setting_problems import of_settings
     from app.settings import Settings
 
     try:
-        return Settings(**given)
+        settings, problems = Settings(**given), list(surroundings.troubles(os.environ))
     except ValidationError as error:
-        for problem in settings_problems(error):
-            print(f"boltwork: {problem}", file=sys.stderr)
-        raise typer.Exit(2) from None
-
-
-def settings_problems(error: Any) -> list[str]:
-    """Return a sentence for each setting that is wrong. No value is quoted."""
-    sentences = []
-    for problem in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        sentences.append(f"{where} {problem['msg']}".strip().replace("  ", " "))
-    return sentences
+        problems = of_settings(error)
+    for problem in problems:
+        print(f"boltwork: {problem}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(2)
+    return settings
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -69,9 +66,10 @@ def database(
     importing = threading.Thread(target=_imported, args=(meanwhile,), daemon=True)
     if meanwhile is not None:
         importing.start()
-    from app import postgres
+    from app import folder, postgres
 
     try:
+        folder.check(settings)
         with postgres.database(settings, shared=shared) as url:
             if meanwhile is not None:
                 importing.join()
@@ -90,11 +88,12 @@ def _imported(module: str) -> None:
 
 def _is_a_sentence(error: Exception) -> bool:
     """Say whether an error is for the operator, and tells the mend."""
+    from app.folder import NoFolder
     from app.listener import CannotListen
     from db.embedded import EmbeddedPostgresError
     from db.engine import DatabaseAway
     from db.reach import Unfit
     from payments.seal import BadSecret
 
-    ours = EmbeddedPostgresError | CannotListen | DatabaseAway | Unfit | BadSecret
+    ours = EmbeddedPostgresError | NoFolder | CannotListen | DatabaseAway | Unfit | BadSecret
     return isinstance(error, ours)

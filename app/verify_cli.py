@@ -1,6 +1,7 @@
 """The command `verify`: whether a receipt is genuine. It needs the receipt and the public keys."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from app.client import Client, ClientError
 from app.receipt_check import NotGenuine, ReceiptKey, check, keys_in, lines
 from app.strict_json import BadInput, parse_object
+from app.surroundings import troubles
 from app.terminal import fail
 
 JWKS_PATH = "/.well-known/jwks.json"
@@ -53,6 +55,8 @@ def _keys(where: str) -> list[ReceiptKey]:
 
 
 async def _fetched(url: str) -> dict[str, Any]:
+    for trouble in troubles(os.environ):
+        fail(trouble, 2)
     try:
         async with Client(url, timeout_s=10) as client:
             return await client.call("GET", url)

@@ -107,6 +107,11 @@ class EmbeddedPostgres:
                 f"{error.filename or self.data_dir} is closed to this user: run as the user who "
                 f"first ran Boltwork here, or choose another data directory, or set DATABASE_URL."
             ) from error
+        except OSError as error:  # a disk that is full, a file in a folder's place, a wrong program
+            raise EmbeddedPostgresError(
+                f"The embedded Postgres can't be run in {self.data_dir}: "
+                f"{error.filename or 'the disk'}: {error.strerror}."
+            ) from error
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, a checkpoint is written, we wait."""
@@ -152,7 +157,9 @@ class EmbeddedPostgres:
     def _binaries(self, account: Account | None) -> Path:
         bin_dir = (self._bin_dir or packaged_binaries()).resolve()
         if not (bin_dir / "postgres").is_file():
-            raise EmbeddedPostgresError(f"There is no Postgres in {bin_dir}: name another place.")
+            raise EmbeddedPostgresError(
+                f"There is no Postgres in {bin_dir}: name another place with POSTGRES_BIN."
+            )
         return runnable(bin_dir, account, self._refuge) if account else bin_dir
 
     @contextlib.contextmanager

@@ -281,6 +281,7 @@ async def test_production_has_no_doors_of_the_stub(database_url: str, tmp_path: 
         "BOLTWORK_SECRET": "s" * 32,
         "LNBITS_URL": "http://127.0.0.1:9",
         "LNBITS_API_KEY": "none",
+        "ALLOW_EMBEDDED_MODEL": True,
     }
     async with instance_of(database_url, tmp_path, **production) as running:
         for method, path, operation in CONTRACT.operations():

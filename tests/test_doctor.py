@@ -191,6 +191,7 @@ async def test_the_door_is_tried(tmp_path: Path, database_url: str, taken_port: 
     token = await examined(tmp_path, database_url, OPERATOR_TOKEN="t" * 32)
     assert token["operator"].level is Level.OK
     real = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "k", "BOLTWORK_SECRET": "s" * 32}
+    real["ALLOW_EMBEDDED_MODEL"] = "true"
     clear = await examined(
         tmp_path, database_url, BOLTWORK_ENV="production", PUBLIC_URL="http://boltwork.test", **real
     )
@@ -201,7 +202,7 @@ async def test_prices_that_nobody_tells_are_named(tmp_path: Path, database_url: 
     """In production no price is wrong; with a price of the operator's it is a warning."""
     real = {
         "BOLTWORK_ENV": "production", "LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "k",
-        "BOLTWORK_SECRET": "s" * 32,
+        "BOLTWORK_SECRET": "s" * 32, "ALLOW_EMBEDDED_MODEL": "true",
     }  # fmt: skip
     none = (await examined(tmp_path, database_url, **real))["price"]
     assert none.level is Level.WRONG and "nobody" in none.said

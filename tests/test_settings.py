@@ -79,6 +79,7 @@ def test_production_keeps_this_machine_closed() -> None:
         "BOLTWORK_SECRET": "s" * 32,
         "LNBITS_URL": "http://x",
         "LNBITS_API_KEY": "y",
+        "ANTHROPIC_API_KEY": "z",
     }
     assert Settings.model_validate(real).allow_private_destinations is False
     with pytest.raises(ValidationError, match="leave it out in production"):
