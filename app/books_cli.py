@@ -19,10 +19,11 @@ from app.settings import Settings
 from app.terminal import database, fail, read_settings, run
 from db import ledger as books
 from db import payouts as payout_rows
-from db import standing
+from db import public_ids, standing
 from db.engine import Row
 from payments.lnurl import BadDestination
 from statemachine.payout import PayoutState
+from statemachine.public_id import concealed, public_id
 
 app = typer.Typer()
 payouts_app = typer.Typer(help="Payouts that are not paid, and what can be done about them.")
@@ -64,16 +65,21 @@ def at_the_books(work: Any) -> Any:
 
 @app.command()
 def ledger(
-    job: Annotated[str | None, typer.Argument(help="show the entries of this job")] = None,
+    job: Annotated[
+        str | None, typer.Argument(help="show the entries of this job, by its public id")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every account that holds something, or the entries of one job. Amounts are msat."""
     if job is None:
         _show_accounts(at_the_books(lambda parts: books.trial_balance(parts.db)), as_json)
         return
-    job_id = job
+    name = job
 
     async def entries(parts: Parts) -> list[Row]:
+        job_id = await public_ids.owner_id(parts.db, name)
+        if job_id is None:
+            return []
         owed = await payout_rows.of_owner(parts.db, job_id)
         names = [f"{kind}:{row['id']}" for row in owed for kind in ("refund", "sending")]
         return await books.entries_of(parts.db, [f"job:{job_id}", *names])
@@ -88,14 +94,14 @@ def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
     held = [line for line in lines_ if line.kept or line.recomputed]
     if as_json:
         shown = [
-            {"account": x.account, "kind": x.kind, f"balance{x.asset.title()}": x.kept}
+            {"account": concealed(x.account), "kind": x.kind, f"balance{x.asset.title()}": x.kept}
             for x in held
         ]
         print(json.dumps({"accounts": shown}))
         return
     width = max([len(line.account) for line in held], default=0)
     for line in held:
-        print(f"{line.kind:9}  {line.account:{width}}  {line.kept:>15} {line.asset}")
+        print(f"{line.kind:9}  {concealed(line.account):{width}}  {line.kept:>15} {line.asset}")
     if not held:
         print("The books are empty.")
 
@@ -103,9 +109,9 @@ def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
 def _show_entries(rows: list[Row], as_json: bool) -> None:
     entries: dict[str, dict[str, Any]] = {}
     for row in rows:
-        entry = {"key": row["key"], "at": row["at"].isoformat(), "postings": []}
-        leg = {"account": row["account"], f"amount{row['asset'].title()}": row["amount"]}
-        entries.setdefault(row["key"], entry)["postings"].append(leg)
+        entry = {"key": concealed(row["key"]), "at": row["at"].isoformat(), "postings": []}
+        leg = {"account": concealed(row["account"]), f"amount{row['asset'].title()}": row["amount"]}
+        entries.setdefault(entry["key"], entry)["postings"].append(leg)
     if as_json:
         print(json.dumps({"entries": list(entries.values())}))
         return
@@ -143,7 +149,11 @@ def reconcile(
     found: Review = at_the_books(review)
     if as_json:
         findings = [
-            {"invariant": each.invariant, "who": each.who, "what": each.what}
+            {
+                "invariant": each.invariant,
+                "who": concealed(each.who),
+                "what": concealed(each.what),
+            }
             for each in found.findings
         ]
         rail = {"compared": found.rail.is_done, "said": found.rail.said}
@@ -171,7 +181,8 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
         return
     for row in rows:
         to = row["refund_to"] or "nobody has named a destination"
-        print(f"{row['standing']:9}  {row['id']}  {row['amount_msat']} msat ({row['reason']})")
+        name, amount_msat = concealed(row["id"]), row["amount_msat"]
+        print(f"{row['standing']:9}  {name}  {amount_msat} msat ({row['reason']})")
         print(
             f"           to {to}; {row['attempts']} sent, {row['failures']} failed;"
             f" since {row['created_at']:%Y-%m-%d %H:%M}"
@@ -184,9 +195,9 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
 
 def _payout(row: Row) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "jobId": row["job_id"],
-        "sessionId": row["session_id"],
+        "id": concealed(row["id"]),
+        "job": public_id(row["job_id"]) if row["job_id"] else None,
+        "session": public_id(row["session_id"]) if row["session_id"] else None,
         "standing": row["standing"],
         "state": row["state"],
         "reason": row["reason"],
@@ -229,7 +240,8 @@ def redirect(
 
 
 async def _owed(parts: Parts, payout_id: str) -> Row:
-    row = await payout_rows.get(parts.db, payout_id)
+    found = await public_ids.payout_id(parts.db, payout_id)
+    row = await payout_rows.get(parts.db, found) if found else None
     if row is None:
         fail(f"there is no payout {payout_id}")
     if row["state"] == PayoutState.IN_FLIGHT:

@@ -12,6 +12,7 @@ from app import tracing
 from app.metrics import CALL_SECONDS, CALLS, PROMISE_SECONDS, PROMISE_WAIT_SECONDS, PROMISES
 from db.promises import Keep, Outbox, TryAgain
 from statemachine.promises import Promise
+from statemachine.public_id import shown
 from statemachine.session import owns
 
 
@@ -56,10 +57,10 @@ def observed(keep: Keep, outbox: Outbox) -> Keep:
         owner = "session" if owns(promise.key) else "job"
         about = {owner: owner_id, "promise": kind}
         outcome, began = "broke", perf_counter()
-        shown: dict[str, str | int] = {owner: owner_id[: tracing.SHOWN], "tries": tries}
+        told: dict[str, str | int] = {owner: shown(owner_id), "tries": tries}
         with (
             bound_contextvars(**about),
-            tracing.span_of(owner_id, f"promise {kind}", **shown) as span,
+            tracing.span_of(owner_id, f"promise {kind}", **told) as span,
         ):
             try:
                 await keep(promise, tries)

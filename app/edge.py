@@ -26,8 +26,10 @@ REQUESTS = Counter(
 SECONDS = Histogram("boltwork_http_request_seconds", "Time to the answer by route", ["route"])
 
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
+# Addresses hold ids and claims: no page that one leads to is told of them.
+_NO_REFERRER = (b"referrer-policy", b"no-referrer")
 _NO_STORE = (b"cache-control", b"no-store")
-_SUBJECT = re.compile(r"(?:/api)?(?:/lnurl)?/(jobs|sessions|withdraw)/([0-9a-f]{32})(?![^/])")
+_SUBJECT = re.compile(r"(?:/api)?/(jobs|sessions)/([0-9a-f]{32})(?![^/])")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FRAMED_TWICE = Refusal(
     400,
@@ -85,7 +87,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 scope["state"]["status"] = status
-                headers = [*message["headers"], (b"x-request-id", request_id.encode()), _NO_SNIFF]
+                named = (b"x-request-id", request_id.encode())
+                headers = [*message["headers"], named, _NO_SNIFF, _NO_REFERRER]
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append(_NO_STORE)
                 for name, value in scope["state"].get("rate_limit", {}).items():

@@ -13,6 +13,7 @@ from pricing.money import msat_to_sats, usd_number
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
 from statemachine.payout import PayoutFacts, PayoutState
+from statemachine.public_id import public_id
 from statemachine.routing import PASSING
 
 
@@ -44,6 +45,7 @@ def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]
     completed: datetime | None = row["completed_at"]
     shape: dict[str, Any] = {
         "jobId": row["id"],
+        "publicId": public_id(row["id"]),
         "state": state.value,
         "createdAt": moment(row["created_at"]),
         "completedAt": moment(completed) if completed else None,
@@ -113,7 +115,10 @@ def refund_state(payouts: list[dict[str, Any]]) -> str:
 
 
 def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict[str, Any]:
-    """Return what is owed back, and how it is fetched where wallets reach this server."""
+    """Return what is owed back, and how it is fetched where wallets reach this server.
+
+    Without `base` for whoever may not take it: the code alone is enough to.
+    """
     facts = PayoutFacts(
         id=payout["id"],
         state=PayoutState(payout["state"]),
@@ -129,7 +134,7 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
         "destination": "needed" if facts.needs_destination else "known",
     }
     if facts.state is PayoutState.OWED and base is not None:
-        shape["lnurlWithdraw"] = withdraw_code(base, payout["id"])
+        shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
     if facts.state is PayoutState.OWED and payout["reason"] in PASSING:
         shape["leastSats"] = least_msat(house.parts, payout) // 1000
     if payout["note"]:

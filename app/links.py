@@ -27,17 +27,11 @@ def base_url(request: Request) -> str | None:
     return f"{scheme}://{host}"
 
 
-def withdraw_path(payout_id: str) -> str:
-    """Return where a payout can be withdrawn: `<job>:work:overpaid` at `…/<job>/work-overpaid`."""
-    job_id, _, which = payout_id.partition(":")
-    return f"/api/lnurl/withdraw/{job_id}/{which.replace(':', '-')}"
+def withdraw_path(secret: str) -> str:
+    """Return where a payout is withdrawn: its own secret finds it, and no other name does."""
+    return f"/api/lnurl/withdraw/{secret}"
 
 
-def withdrawn_id(job_id: str, which: str) -> str:
-    """Return the payout that a path of `withdraw_path` names."""
-    return f"{job_id}:{which.replace('-', ':')}"
-
-
-def withdraw_code(base: str, payout_id: str) -> str:
+def withdraw_code(base: str, secret: str) -> str:
     """Return the LNURL of a withdrawal, in capitals, as a QR code wants it."""
-    return lnurl.encode(base + withdraw_path(payout_id))
+    return lnurl.encode(base + withdraw_path(secret))

@@ -1,7 +1,8 @@
 """The log: one JSON object a line on standard error, of names, ids, counts and outcomes only.
 
 No request text, no invoice, no key and no preimage is ever logged; errors are named by class.
-Whoever knows the id of a job may read it, so the log holds the beginning of each id, and no more.
+Whoever knows the id of a job may read it, so the log holds the beginning of its public id, and no
+digit of any secret one.
 """
 
 import logging
@@ -12,9 +13,9 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from app import tracing
+from statemachine.public_id import shown
 
-SHOWN = 12  # digits of an id: enough to find a job by, and far from enough to open one
-_LONG = re.compile(f"([0-9a-fA-F]{{{SHOWN}}})[0-9a-fA-F]{{20,}}")
+_LONG = re.compile("[0-9a-fA-F]{32,}")
 
 
 def configure(level: str) -> None:
@@ -24,7 +25,7 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            shorten,
+            conceal,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
@@ -35,11 +36,12 @@ def configure(level: str) -> None:
     )
 
 
-def shorten(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
-    """Cut every long hexadecimal word but the request's own id: ids, hashes, and what is worse."""
+def conceal(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """Put the public id of every long hexadecimal word in its place, but of the request's own id:
+    they are ids, hashes, and what is worse."""
     for name, value in line.items():
         if isinstance(value, str) and name != "request_id":
-            line[name] = _LONG.sub(r"\1", value)
+            line[name] = _LONG.sub(lambda found: shown(found[0]), value)
     return line
 
 

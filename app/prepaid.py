@@ -3,6 +3,7 @@
 Whatever creates or spends is done once for each name that its caller gave it.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,20 +35,31 @@ def unknown_session() -> Refusal:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A session that awaits its deposit."""
+
+    session_id: str
+    invoice: Row
+    claim: str | None  # shows its macaroon, and is told this once: None to who asks again
+
+
 async def open_session(
     house: House, deposit_msat: Msat, refund_to: str | None, name: Name | None
-) -> tuple[str, Row]:
-    """Return a new session's id and its deposit's invoice, or those that this name was given to.
+) -> Opening:
+    """Return a new session, or the one that this name was given to.
 
     Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be made.
     """
     parts, now = house.parts, house.parts.clock()
-    session_id, nonce = parts.new_id(), parts.new_id()
+    fresh_id, nonce, claim = parts.new_id(), parts.new_id(), parts.new_id()
 
     async def begin(tx: Tx) -> str:
-        claimed = await claimed_id(tx, name, session_id, now)
-        if claimed == session_id:
-            await parts.shell.begin_session(tx, session_id, deposit_msat, refund_to, nonce, now)
+        claimed = await claimed_id(tx, name, fresh_id, now)
+        if claimed == fresh_id:
+            await parts.shell.begin_session(
+                tx, fresh_id, deposit_msat, refund_to, nonce, kept_as(claim), now
+            )
         return claimed
 
     session_id = await parts.db.run("begin_session", begin)
@@ -57,7 +69,12 @@ async def open_session(
             close = partial(_close_unpaid, house, session_id)
             await parts.db.run("close_session", close)
         raise unavailable("No invoice can be made just now. Nothing was charged.", 5)
-    return session_id, made
+    return Opening(session_id, made, claim if session_id == fresh_id else None)
+
+
+def kept_as(claim: str) -> str:
+    """Return what a session's row keeps of its claim: enough to know it again."""
+    return hashlib.sha256(claim.encode()).hexdigest()
 
 
 async def _close_unpaid(house: House, session_id: str, tx: Tx) -> None:

@@ -24,6 +24,7 @@ from statemachine import job as law
 from statemachine.invoice import InvoiceState
 from statemachine.job import JobState
 from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Promise, Work
+from statemachine.public_id import public_id
 
 log = structlog.get_logger("boltwork.promises")
 
@@ -233,7 +234,8 @@ _MEMOS = {
 
 
 def _memo(invoice_id: str, purpose: str) -> str:
-    return f"Boltwork: {_MEMOS[purpose]} {invoice_id[:8]}"
+    # Payers see it, and whoever keeps their wallet: a name that opens nothing.
+    return f"Boltwork: {_MEMOS[purpose]} {public_id(invoice_id.partition(':')[0])[:8]}"
 
 
 def _pause_s(tries: int, least_s: float) -> float:

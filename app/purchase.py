@@ -29,6 +29,7 @@ from app.display import Display
 from app.payer import Exit, Payer, Stop
 from app.spending import MOST_SATS
 from payments.rail import Unavailable
+from statemachine.public_id import public_id
 
 _ID = re.compile("[0-9a-f]{32}")
 _OURS_TO_MEND = range(400, 429)
@@ -248,7 +249,7 @@ class Purchase:
             if owed.get("destination") == "known":
                 self._shows.say(f"{owed['amountSats']} sats are on their way back.")
                 continue
-            memo = f"What Boltwork owes back of job {self.job_id}"
+            memo = f"What Boltwork owes back of job {public_id(self.job_id)[:8]}"
             made = await self._payer.wallet.make_invoice(owed["amountSats"], memo)
             if isinstance(made, Unavailable):
                 self._show_owed(owed)

@@ -13,6 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from app.strict_json import BadInput, parse_object
+from statemachine.public_id import public_id
 
 ALGORITHM: Final = "Ed25519"
 TYPE: Final = "boltwork-receipt+jws"
@@ -121,8 +122,9 @@ def _same(one: Any, other: Any) -> bool:
 
 def lines(said: dict[str, Any]) -> list[str]:
     """Return what a receipt says, in plain lines."""
+    name = said["publicId"] if "publicId" in said else public_id(said["jobId"])
     told = [
-        f"job {said['jobId']}: {said['state']} at {said['completedAt']}",
+        f"job {name}: {said['state']} at {said['completedAt']}",
         f"issued at {said['issuedAt']}",
         f"request sha256 {said['requestSha256']}",
     ]

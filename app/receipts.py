@@ -1,7 +1,7 @@
 """A receipt: what was asked, what it cost and why, what was paid and what went back, signed.
 
 Every amount is an integer with its unit in its name. What was asked and made is named by its
-sha256 only, so that a receipt can be shown to others.
+sha256 only, and the job by its public id, so that a receipt can be shown to others.
 """
 
 import hashlib
@@ -12,8 +12,9 @@ from typing import Any
 from app.shapes import moment
 from pricing.quote import Quote
 from statemachine.job import Funding, JobState
+from statemachine.public_id import public_id
 
-VERSION = 1
+VERSION = 2  # the first one named the job by its id, which opens it
 
 
 def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     said: dict[str, Any] = {
         "receiptVersion": VERSION,
         "issuedAt": moment(now),
-        "jobId": facts["id"],
+        "publicId": public_id(facts["id"]),
         "state": facts["state"],
         "createdAt": moment(facts["created_at"]),
         "completedAt": moment(facts["completed_at"]),

@@ -13,6 +13,7 @@ from db.tables import Payout
 from payments import bolt11
 from pricing.money import Msat, sats_to_msat
 from statemachine import session
+from statemachine.public_id import public_id
 from statemachine.routing import Means, Share, share
 
 USED = "This invoice was used for a refund before. Make a new one."
@@ -126,5 +127,5 @@ async def _wrong(parts: Parts, invoice: bolt11.Invoice, bears: Share) -> Unpayab
 
 def refund_title(payout_id: str) -> str:
     """Return what a wallet shows of a payout."""
-    what = "session" if session.owns(payout_id) else "job"
-    return f"Boltwork: refund of {what} {payout_id[:8]}"
+    what, owner_id = "session" if session.owns(payout_id) else "job", payout_id.partition(":")[0]
+    return f"Boltwork: refund of {what} {public_id(owner_id)[:8]}"

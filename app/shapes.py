@@ -47,6 +47,7 @@ def _request_text(text: str, info: ValidationInfo) -> str:
 
 _ID = re.compile("[0-9a-f]{32}")
 LONGEST_WAIT_S = 60
+LEAST_KEY = 16  # characters of an Idempotency-Key that nothing else tells from another's
 
 RequestText = Annotated[str, AfterValidator(_request_text)]
 
@@ -72,13 +73,22 @@ def wait_of(request: Request, default_s: int = 0) -> int:
     return int(text)
 
 
-def name_of(request: Request, caller: str, body: bytes) -> Name | None:
-    """Return what a caller calls this request, where the header Idempotency-Key says it."""
+def name_of(request: Request, caller: str, body: bytes, *, is_known: bool = True) -> Name | None:
+    """Return what a caller calls this request, where the header Idempotency-Key says it.
+
+    The keys of a credential are its own. For who shows none, the key is the only thing that tells
+    its caller from others at the same address: it must be one that no other would choose.
+    """
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise BadInput("The Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    if not is_known and len(key) < LEAST_KEY:
+        raise BadInput(
+            f"Without a macaroon, an Idempotency-Key must have at least {LEAST_KEY} characters, so"
+            " that nobody else sends the same one. Use 32 random hex digits."
+        )
     place = f"{request.method} {request.url.path}\n".encode()
     return Name(caller, key, hashlib.sha256(place + body).hexdigest())
 

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 
-SHOWN = 12  # digits of an id, as in the log
+from statemachine.public_id import shown
+
 FLUSH_S = 5
 NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
@@ -102,7 +103,7 @@ def mark(subjects: Mapping[str, str]) -> None:
     current = _on.api.get_current_span()
     for name, value in subjects.items():
         is_id = name != "request_id"
-        current.set_attribute(f"boltwork.{name}", value[:SHOWN] if is_id else value)
+        current.set_attribute(f"boltwork.{name}", shown(value) if is_id else value)
         if is_id and current.is_recording():
             current.add_link(_context_of(value))
 

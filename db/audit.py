@@ -19,6 +19,7 @@ from statemachine.entries import (
 from statemachine.job import JOB, JobState
 from statemachine.payout import MOST_FAILURES
 from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Work
+from statemachine.public_id import concealed
 
 MOST = 1000  # findings told at once: with more of them, the count matters and not the names
 
@@ -33,8 +34,8 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """The finding as a line of text."""
-        return f"invariant {self.invariant}: {self.who}: {self.what}"
+        """The finding as a line of text, which opens nothing."""
+        return concealed(f"invariant {self.invariant}: {self.who}: {self.what}")
 
 
 # What the ledger must hold, from the rows alone: (entry's key, account, amount) of every leg.

@@ -174,9 +174,9 @@ SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balanc
    AND j.state = 'awaiting_eval_payment'
   LEFT JOIN invoice w ON w.id = j.id || ':work' AND j.state = 'awaiting_work_payment'
   LEFT JOIN LATERAL (
-       SELECT json_agg(json_build_object('id', o.id, 'reason', o.reason, 'state', o.state,
-              'amount_msat', o.amount_msat, 'attempts', o.attempts, 'note', o.note,
-              'refund_to', o.refund_to, 'failures', o.failures)
+       SELECT json_agg(json_build_object('id', o.id, 'secret', o.secret, 'reason', o.reason,
+              'state', o.state, 'amount_msat', o.amount_msat, 'attempts', o.attempts,
+              'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures)
               ORDER BY o.created_at, o.id) AS payouts
          FROM payout o WHERE o.job_id = j.id) p ON true
  WHERE j.id = %(id)s

@@ -127,6 +127,11 @@ async def get(db: Database, payout_id: str) -> DictRow | None:
     return await db.read_one("SELECT * FROM payout WHERE id = %(id)s", id=payout_id)
 
 
+async def by_secret(db: Database, secret: str) -> DictRow | None:
+    """Return the payout that a withdrawal's secret was made for."""
+    return await db.read_one("SELECT * FROM payout WHERE secret = %(secret)s", secret=secret)
+
+
 async def live_attempt(db: Database, payout_id: str, number: int) -> DictRow | None:
     """Return an attempt whose outcome is not known yet."""
     return await db.read_one(

@@ -24,6 +24,7 @@ class Session(SQLModel, table=True):
     refund_to: str | None = Field(default=None, sa_column=Column(Text))
     # The half of its credential that only this row knows: another one revokes them all.
     nonce: str = Field(sa_column=Column(Text, nullable=False))
+    claim_sha256: str | None = Field(default=None, sa_column=Column(Text))  # of who opened it
     credential_used_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     created_at: datetime = Field(sa_column=time_column())
     updated_at: datetime = Field(sa_column=time_column())

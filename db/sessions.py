@@ -14,15 +14,21 @@ CHANNEL = "boltwork_job"  # a session's id is told where a job's is: whoever wai
 
 _INSERT = """
 INSERT INTO session (id, state, version, minimum_msat, reserved_msat, topups, rests, refund_to,
-                     nonce, created_at, updated_at, expires_at)
-VALUES (%(id)s, %(state)s, 1, %(minimum_msat)s, 0, 0, 0, %(refund_to)s, %(nonce)s, %(now)s,
-        %(now)s, %(until)s)
+                     nonce, claim_sha256, created_at, updated_at, expires_at)
+VALUES (%(id)s, %(state)s, 1, %(minimum_msat)s, 0, 0, 0, %(refund_to)s, %(nonce)s,
+        %(claim_sha256)s, %(now)s, %(now)s, %(until)s)
 RETURNING *
 """
 
 
 async def insert(
-    tx: Tx, facts: SessionFacts, refund_to: str | None, nonce: str, until: datetime, now: datetime
+    tx: Tx,
+    facts: SessionFacts,
+    refund_to: str | None,
+    nonce: str,
+    claim_sha256: str,
+    until: datetime,
+    now: datetime,
 ) -> Session:
     """Write a new session; `until`: it is forgotten when its deposit has not come by then."""
     row = await tx.one(
@@ -32,6 +38,7 @@ async def insert(
         minimum_msat=facts.minimum_msat,
         refund_to=refund_to,
         nonce=nonce,
+        claim_sha256=claim_sha256,
         now=now,
         until=until,
     )

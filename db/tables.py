@@ -173,6 +173,15 @@ class Payout(SQLModel, table=True):
     """Money that is somebody's, until they have it. One row an obligation, however many tries."""
 
     id: str = Field(sa_column=Column(Text, primary_key=True))
+    # What its withdrawal is found by; Postgres makes it with the row.
+    secret: str = Field(
+        sa_column=Column(
+            Text,
+            unique=True,
+            nullable=False,
+            server_default=text("md5(gen_random_uuid()::text || gen_random_uuid()::text)"),
+        )
+    )
     job_id: str | None = Field(default=None, sa_column=Column(ForeignKey("job.id"), index=True))
     session_id: str | None = Field(
         default=None, sa_column=Column(ForeignKey("session.id"), index=True)

@@ -15,6 +15,7 @@ from payments.macaroon import narrow
 from tests.contract import CONTRACT
 from tests.gemini_server import CLIENT_KEY, GeminiServer
 from tests.house_fixtures import Instance, instance_of
+from tests.session_fixtures import where
 
 HOME = "/api/gemini/conversations"
 
@@ -105,7 +106,7 @@ async def paying(instance: Instance, sats: int = 2_000, *caveats: str) -> AsyncI
         made = (await plain.post("/api/sessions", json={"amount_sats": sats})).json()
         await instance.pay(made["invoice"])
         path = f"/api/sessions/{made['sessionId']}"
-        macaroon = (await plain.get(path, params={"wait": "10"})).json()["macaroon"]
+        macaroon = (await plain.get(f"{where(made)}&wait=10")).json()["macaroon"]
         plain.headers["authorization"] = f"Bearer {macaroon}"
         if caveats:
             narrowed = narrow(macaroon, caveats)

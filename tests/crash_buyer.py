@@ -35,7 +35,7 @@ class Buyer:
         self.side, self.books, self.clock = side, books, clock
         self.wallet = PayServer(make=self._invoice)  # where the buyer's money can go by itself
         self.url = ""
-        self.key = "the-buyers"
+        self.key = "the key of the buyer"
         self.done: set[str] = set()  # what must not be done a second time
         self.path = ""  # of the job or the session
         self.headers: dict[str, str] = {}  # what the holder of a session shows

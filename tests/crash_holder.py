@@ -32,10 +32,10 @@ async def opened(buyer: Buyer, sats: int = 3_000, **more: str) -> None:
 
 async def _shown(buyer: Buyer, preimage: str) -> Json:
     """Return the session, and hold its macaroon; the newest is shown to whoever paid."""
-    shown = await buyer.call("GET", buyer.path)
+    proof = {"X-Payment-Preimage": preimage}
+    shown = await buyer.call("GET", buyer.path, headers=proof)
     if shown.status_code == 401:
         buyer.headers.clear()
-        proof = {"X-Payment-Preimage": preimage}
         shown = await buyer.call("GET", buyer.path, headers=proof)
     assert shown.status_code == 200, shown.text
     session: Json = shown.json()

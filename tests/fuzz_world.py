@@ -172,7 +172,8 @@ class World:
         made = await client.call("POST", "/api/sessions", json={"amount_sats": DEPOSIT_SATS})
         await self._pay(client, made["invoice"], True)
         session_id = made["sessionId"]
-        status = await client.call("GET", f"/api/sessions/{session_id}?wait=10")
+        path = f"/api/sessions/{session_id}?claim={made['claim']}&wait=10"
+        status = await client.call("GET", path)
         self.names.sessions.append(session_id)
         self.macaroons[session_id] = status["macaroon"]
         done = await client.call(

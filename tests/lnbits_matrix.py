@@ -155,7 +155,7 @@ async def story(stage: Stage) -> dict[str, str]:
 
 
 async def _create(stage: Stage) -> dict[str, Any]:
-    body, key = {"request": "hello"}, {"headers": {"Idempotency-Key": "k"}}
+    body, key = {"request": "hello"}, {"headers": {"Idempotency-Key": "k" * 32}}
     await stage.begin("create")
     answer = await stage.instance.post("/api/jobs", body, **key)
     assert answer.status_code == 503, answer.text

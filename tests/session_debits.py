@@ -32,7 +32,7 @@ async def opened(buyer: Buyer, sats: int, refund_to: str) -> tuple[str, str]:
     made = (await buyer.call("POST", "/api/sessions", json=asked)).json()
     await buyer.pay(made["invoice"])
     path = f"/api/sessions/{made['sessionId']}"
-    shown = (await buyer.call("GET", f"{path}?wait=20")).json()
+    shown = (await buyer.call("GET", f"{path}?claim={made['claim']}&wait=20")).json()
     assert shown["state"] == "active", shown
     return path, str(shown["macaroon"])
 

@@ -91,10 +91,12 @@ class Holder:
         try:
             for _ in range(60):
                 changed.clear()
-                status = dict((await self.instance.http.get(self.path)).json())
+                shown = self.headers if self.macaroon else {}
+                answer = await self.instance.http.get(self.path, headers=shown)
+                status = dict(answer.json())
                 refunds = [refund["refundState"] for refund in status.get("refunds", [])]
-                shown = status | {"refundStates": refunds}
-                if all(shown.get(name) == value for name, value in wanted.items()):
+                told = status | {"refundStates": refunds}
+                if all(told.get(name) == value for name, value in wanted.items()):
                     return status
                 await signals.wait(changed, 0.5)
         finally:
@@ -115,11 +117,21 @@ async def made(instance: Instance, sats: int = 2_000, **more: Any) -> dict[str, 
     return dict(answer.json())
 
 
+def where(session: dict[str, Any]) -> str:
+    """Return where who opened a session sees its macaroon: as `Location` says."""
+    return f"/api/sessions/{session['sessionId']}?claim={session['claim']}"
+
+
 async def held(instance: Instance, sats: int = 2_000, **more: Any) -> Holder:
     """Open a session and pay for it."""
     session = await made(instance, sats, **more)
     await instance.pay(session["invoice"])
-    status = (await instance.http.get(f"/api/sessions/{session['sessionId']}?wait=10")).json()
+    return await holder_of(instance, session)
+
+
+async def holder_of(instance: Instance, session: dict[str, Any]) -> Holder:
+    """Return the holder of a session that is paid for, as who opened it becomes that."""
+    status = (await instance.http.get(f"{where(session)}&wait=10")).json()
     assert status["state"] == "active", status
     return Holder(instance, session["sessionId"], status["macaroon"])
 

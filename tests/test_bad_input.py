@@ -137,6 +137,28 @@ async def test_a_bad_idempotency_key_makes_nothing(instance: Instance) -> None:
     assert await books(instance) == before
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/jobs", {"request": "a"}),
+        ("/api/sessions", {"amount_sats": 1_000}),
+        ("/api/ask", {"request": "a"}),
+    ],
+)
+async def test_a_key_that_another_could_choose_makes_nothing(
+    instance: Instance, path: str, body: dict[str, Any]
+) -> None:
+    """Callers behind one address are told apart by their keys alone, so a key has 16 characters at
+    the least: with a shorter one nothing is made, and nobody is answered what another has made."""
+    before = await books(instance)
+    for key in ("1", "mine", "k" * 15):
+        answer = await instance.post(path, body, headers={"Idempotency-Key": key})
+        refused(answer, 400, "at least 16 characters")
+    assert await books(instance) == before
+    answer = await instance.post(path, body, headers={"Idempotency-Key": "k" * 16})
+    assert answer.status_code in (201, 402), answer.text
+
+
 async def test_an_unknown_id_is_a_404(instance: Instance, subtests: Subtests) -> None:
     """Whatever stands where an id should, every door of a job says that there is no such job."""
     claim = {"invoice": make(at=datetime.now(UTC))}

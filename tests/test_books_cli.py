@@ -12,6 +12,7 @@ import pytest
 
 from app.client import Client
 from db.embedded import running_url
+from statemachine.public_id import public_id
 from tests.messages_server import CLIENT_KEY, MessagesServer
 from tests.server_process import COMMAND, ServerProcess
 from tests.terminal_process import Terminal
@@ -35,8 +36,13 @@ class Desk:
 
     @property
     def owed(self) -> str:
-        """The id of the job's only payout."""
-        return f"{self.job['jobId']}:surplus"
+        """The name under which the job's only payout is shown."""
+        return f"{self.name}:surplus"
+
+    @property
+    def name(self) -> str:
+        """The job's public id, as every command shows it."""
+        return public_id(self.job["jobId"])
 
     async def says(self, *words: str, code: int = 0) -> str:
         """Run `boltwork …`; return what it printed, after a look at its exit code."""
@@ -84,10 +90,12 @@ async def test_the_ledger_shows_accounts_and_the_entries_of_a_job(desk: Desk) ->
     assert balances["rail:lightning"] == owed_msat + sum(
         balances[name] for name in ("revenue:eval", "revenue:work")
     )
-    entries = await desk.says("ledger", desk.job["jobId"])
-    assert f"job:{desk.job['jobId']}:charged" in entries and f"-{owed_msat}" in entries
-    told = json.loads(await desk.says("ledger", desk.job["jobId"], "--json"))
+    entries = await desk.says("ledger", desk.name)
+    assert f"job:{desk.name}:charged" in entries and f"-{owed_msat}" in entries
+    told = json.loads(await desk.says("ledger", desk.name, "--json"))
     assert len(told["entries"]) == 4
+    for name in (desk.job["jobId"], desk.name[:12]):  # as its buyer knows it, and as the log does
+        assert await desk.says("ledger", name) == entries
     for entry in told["entries"]:
         assert sum(leg["amountMsat"] for leg in entry["postings"]) == 0
     assert "know nothing" in await desk.says("ledger", "0" * 32, code=1)
@@ -97,18 +105,30 @@ async def test_reconcile_names_what_is_wrong(desk: Desk) -> None:
     """Exit code 0 while the books are right; 1 with invariant and account when they are not."""
     right = await desk.says("reconcile")
     assert "invariants 1 to 8 hold" in right and "to the msat" in right
-    desk.tamper(f"UPDATE account SET balance = balance + 1 WHERE name = 'refund:{desk.owed}'")
+    account = f"refund:{desk.job['jobId']}:surplus"
+    desk.tamper(f"UPDATE account SET balance = balance + 1 WHERE name = '{account}'")
     wrong = await desk.says("reconcile", code=1)
     assert f"invariant 1: refund:{desk.owed}: the balance kept is" in wrong
     assert f"invariant 7: refund:{desk.owed}: it holds" in wrong
     told = json.loads(await desk.says("reconcile", "--json", code=1))
     assert {"invariant": 7, "who": f"refund:{desk.owed}"}.items() <= told["findings"][-1].items()
-    desk.tamper(f"UPDATE account SET balance = balance - 1 WHERE name = 'refund:{desk.owed}'")
+    desk.tamper(f"UPDATE account SET balance = balance - 1 WHERE name = '{account}'")
     await desk.says("reconcile")
     desk.tamper("DELETE FROM entry WHERE key LIKE '%:charged'")
     wrong = await desk.says("reconcile", code=1)
-    assert f"invariant 6: job:{desk.job['jobId']}:charged: an entry of this key" in wrong
-    assert f"invariant 1: job:{desk.job['jobId']}: " in wrong
+    assert f"invariant 6: job:{desk.name}:charged: an entry of this key" in wrong
+    assert f"invariant 1: job:{desk.name}: " in wrong
+
+
+async def test_no_command_shows_the_id_of_a_job(desk: Desk) -> None:
+    """What an operator copies from a terminal opens nobody's page and takes nobody's refund."""
+    commands = (("ledger",), ("ledger", desk.name), ("payouts",), ("reconcile",))
+    desk.tamper("UPDATE account SET balance = balance + 1 WHERE name LIKE 'refund:%'")
+    for command in commands:
+        code = int(command[0] == "reconcile")
+        for words in (command, (*command, "--json")):
+            shown = await desk.says(*words, code=code)
+            assert desk.name[:8] in shown and desk.job["jobId"][:8] not in shown, words
 
 
 async def test_a_rail_that_differs_can_be_explained(desk: Desk) -> None:

@@ -298,7 +298,7 @@ async def test_every_get_answers_head(instance: Instance) -> None:
     await instance.post(f"/api/jobs/{made['jobId']}/cancel")  # a stream of it ends
     for method, path, _ in CONTRACT.operations():
         if method == "GET":
-            path = path.format(id=made["jobId"], which="surplus", requestId=ID)
+            path = path.format(id=made["jobId"], which="surplus", requestId=ID, secret=ID)
             head, get = await instance.http.head(path), await instance.http.get(path)
             assert (head.status_code, head.content) == (get.status_code, b"")
             assert head.headers["content-type"] == get.headers["content-type"]

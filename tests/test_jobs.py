@@ -144,7 +144,7 @@ async def test_a_waiting_poll_answers_as_soon_as_something_changes(instance: Ins
 
 async def test_one_idempotency_key_makes_one_job(instance: Instance) -> None:
     """Fifty equal requests with one key make one job and get one answer; another body is 409."""
-    headers = {"Idempotency-Key": "the-same"}
+    headers = {"Idempotency-Key": "the same, fifty times"}
     answers = await asyncio.gather(
         *(instance.post("/api/jobs", {"request": "once"}, headers=headers) for _ in range(50))
     )

@@ -10,6 +10,7 @@ from app.receipt_check import keys_in, verify
 from db.audit import audit
 from payments.lnurl import decode
 from pricing.money import Msat
+from statemachine.public_id import public_id
 from tests.house_fixtures import Instance
 from tests.lnbits_server import LnbitsServer
 from tests.page_fixtures import Visitor
@@ -56,7 +57,7 @@ async def test_a_job_is_bought_with_a_wallet_that_scans_codes(
         await page.click("text=Signed receipt")
     receipt = json.loads((await (await downloading.value).path()).read_text())
     jwks = (await lenient_on_lnbits.http.get("/.well-known/jwks.json")).json()
-    assert verify(receipt["receipt"], keys_in(jwks))["jobId"] == job_id
+    assert verify(receipt["receipt"], keys_in(jwks))["publicId"] == public_id(job_id)
 
     lnurl = invoice_in(await visitor.code("#refunds .qr"))
     assert decode(lnurl) is not None

@@ -13,6 +13,7 @@ from db import overview
 from db.promises import TryAgain
 from pricing.money import Msat
 from statemachine.promises import FetchInvoice
+from statemachine.public_id import public_id
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
 from tests.pay_server import PayServer, said
@@ -157,6 +158,8 @@ async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     page = visitor.page
     row = page.locator("#payouts tbody tr")
     assert "not <b>today</b>" in await row.inner_text() and "stuck" in await row.inner_text()
+    assert public_id(job_id)[:8] in await row.inner_text()
+    assert job_id not in await page.content()  # its id opens the buyer's page
     await row.locator("text=Try again").click()
     await page.locator("text=None is on its way").wait_for()
     await refused(still, payout_id)

@@ -66,7 +66,8 @@ async def test_a_receipt_says_what_was_bought_and_for_how_much(instance: Instanc
     assert json.loads(served)["payload"] == said
     assert said["requestSha256"] == hashlib.sha256(b"write a haiku").hexdigest()
     assert said["resultSha256"] == hashlib.sha256(job["result"].encode()).hexdigest()
-    assert (said["jobId"], said["state"]) == (job["jobId"], "complete")
+    assert (said["publicId"], said["state"]) == (job["publicId"], "complete")
+    assert job["jobId"] not in served.decode() and job["jobId"][:8] not in "\n".join(lines(said))
     assert said["usage"] == {"inputTokens": 50, "outputTokens": 100}
     quote, charge, price = said["quote"], said["charge"], said["quote"]["btcPrice"]
     tokens = 50 * quote["inputMicrousdPerMillionTokens"]
@@ -89,7 +90,7 @@ async def test_a_receipt_says_what_was_bought_and_for_how_much(instance: Instanc
         assert type(number) is int and name.endswith(units), name
     told = "\n".join(lines(said))
     for each in (
-        job["jobId"],
+        job["publicId"],
         said["requestSha256"],
         *(p["paymentHash"] for p in said["payments"]),
     ):

@@ -1,6 +1,7 @@
 """The macaroon of a session: what it allows, who sees it, and what is no credential at all."""
 
 import base64
+import re
 import secrets
 from datetime import timedelta
 
@@ -19,24 +20,74 @@ from tests.session_fixtures import (
     books_are_right,
     ceiling_sats,
     held,
+    holder_of,
     made,
     take_back,
+    where,
 )
 from tests.test_time import Clock
 
 # ------------------------------------------------------------------------- who sees it
 
 
-async def test_it_is_shown_until_its_first_use(instance: Instance) -> None:
-    """Whoever knows the session's id sees it before that, and afterwards only who has it."""
-    holder = await held(instance)
+async def test_the_sessions_id_never_shows_it(instance: Instance) -> None:
+    """Not before its first use and not after the end: the id shows the state and the balance."""
+    session = await made(instance, 500)
+    path = f"/api/sessions/{session['sessionId']}"
+    seen = {"sessionId", "state", "balanceSats", "reservedSats", "minimumBalanceSats", "expiresAt"}
+    assert set((await instance.http.get(path)).json()) == seen | {"invoice"}
+    await instance.pay(session["invoice"])
+    shown = (await instance.http.get(f"{path}?wait=10")).json()
+    assert set(shown) == seen and (shown["state"], shown["balanceSats"]) == ("active", 500)
+    holder = await holder_of(instance, session)
+    await holder.asked()
+    assert set((await instance.http.get(path)).json()) == seen
+    await holder.post("close")
+    shown = (await instance.http.get(path)).json()
+    assert set(shown) == seen and shown["state"] == "expired"
+
+
+async def test_who_opened_it_is_shown_it_by_the_claim(instance: Instance) -> None:
+    """The 201 says where: with a claim of its own, which is good until the macaroon is used."""
+    answer = await instance.post("/api/sessions", {"amount_sats": 500})
+    session = answer.json()
+    claim = session["claim"]
+    assert re.fullmatch("[0-9a-f]{32}", claim) and claim != session["sessionId"]
+    assert answer.headers["location"] == where(session)
+    assert f"GET {where(session)} shows the macaroon" in session["next"]
+    assert "macaroon" not in (await instance.http.get(where(session))).json()  # it is not paid
+    await instance.pay(session["invoice"])
+    holder = await holder_of(instance, session)
     for _ in range(2):
-        shown = (await instance.http.get(holder.path)).json()
+        shown = (await instance.http.get(where(session))).json()
         assert shown["macaroon"] == holder.macaroon
     await holder.asked()
-    shown = (await instance.http.get(holder.path)).json()
-    assert "macaroon" not in shown and shown["state"] == "active"
+    used = await instance.http.get(where(session))
+    assert used.status_code == 200 and "macaroon" not in used.json()
     assert (await holder.status())["macaroon"] == holder.macaroon
+
+
+async def test_no_other_claim_shows_anything(instance: Instance) -> None:
+    """Another session's, one that is not whole, two at once: 401, and not even the state."""
+    session, other = await made(instance), await made(instance)
+    await instance.pay(session["invoice"])
+    path, mine, claim = f"/api/sessions/{session['sessionId']}", session["claim"], other["claim"]
+    odd = (claim, "", mine[:-1], mine.upper(), f"{mine}&claim={mine}", "%00", "x" * 5_000)
+    for wrong in (session["sessionId"], *odd):
+        refused(await instance.http.get(f"{path}?claim={wrong}"), 401, "claim isn't valid")
+    row = await instance.parts.db.read_one(
+        "SELECT s::text AS kept FROM session s WHERE id = %(id)s", id=session["sessionId"]
+    )
+    assert row is not None and mine not in row["kept"]
+
+
+async def test_a_new_credential_ends_the_claim(instance: Instance) -> None:
+    """Who revokes all of them is the only one to be shown the new one."""
+    session = await made(instance)
+    await instance.pay(session["invoice"])
+    holder = await holder_of(instance, session)
+    assert (await holder.post("revoke")).status_code == 200
+    assert "macaroon" not in (await instance.http.get(where(session))).json()
 
 
 async def test_a_child_uses_it_up_and_never_sees_it(instance: Instance) -> None:
@@ -44,7 +95,6 @@ async def test_a_child_uses_it_up_and_never_sees_it(instance: Instance) -> None:
     holder = await held(instance)
     child = holder.child("expires_at=9999999999")
     assert "macaroon" not in await child.status()
-    assert "macaroon" not in (await instance.http.get(holder.path)).json()
     narrow = holder.child("endpoints=request")
     refused(await instance.http.get(holder.path, headers=narrow.headers), 403, "'status'")
 

@@ -18,6 +18,7 @@ from tests.session_fixtures import (
     held,
     made,
     told,
+    where,
 )
 from tests.test_time import Clock
 
@@ -49,7 +50,7 @@ async def test_a_deposit_that_is_not_paid_lapses(timed: Instance, clock: Clock) 
     paid = await timed.post(f"/api/dev/stub/pay/{session['invoice']['paymentHash']}", late)
     assert paid.status_code == 200
     for _ in range(100):
-        shown = (await timed.http.get(path)).json()
+        shown = (await timed.http.get(where(session))).json()
         if "refunds" in shown:
             break
         await asyncio.sleep(0.05)  # the push is on its way
@@ -63,8 +64,7 @@ async def test_a_deposit_paid_over_owes_the_rest_back(instance: Instance) -> Non
     session = await made(instance, 100)
     await instance.pay(session["invoice"], amountSats=130)
     await instance.pay(session["invoice"], amountSats=130)
-    path = f"/api/sessions/{session['sessionId']}"
-    shown = (await instance.http.get(f"{path}?wait=10")).json()
+    shown = (await instance.http.get(f"{where(session)}&wait=10")).json()
     assert shown["balanceSats"] == 100
     assert [(r["reason"], r["amountSats"]) for r in shown["refunds"]] == [("overpaid", 30)]
     await books_are_right(instance)
@@ -74,7 +74,7 @@ async def test_a_rail_that_is_away_opens_no_session(instance: Instance) -> None:
     """503 says when to come back; nothing is left of it, and a name finds it again."""
     broken = {"call": "create_invoice", "fault": "5xx", "times": 2}
     await instance.post("/api/dev/stub/faults", broken)
-    body, key = {"amount_sats": 100}, {"Idempotency-Key": "mine"}
+    body, key = {"amount_sats": 100}, {"Idempotency-Key": "a key of mine alone"}
     for headers in ({}, key):
         answer = await instance.post("/api/sessions", body, headers=headers)
         refused(answer, 503, "Nothing was charged")

@@ -25,8 +25,10 @@ from tests.session_fixtures import (
     balance_sats,
     books_are_right,
     held,
+    holder_of,
     made,
     take_back,
+    where,
 )
 from tests.test_time import Clock
 
@@ -127,10 +129,10 @@ async def test_a_deposit_that_came_late_is_taken_back(timed: Instance, clock: Cl
     clock.forward(hours=2)
     await Loops(timed.parts, Keeper(timed.parts)).expire()
     await timed.pay(session["invoice"], late=True)
-    lost = Holder(timed, session["sessionId"], "")
-    shown = await lost.until(refundStates=["pending"])
-    assert shown["refunds"][0]["reason"] == "unawaited" and shown["state"] == "expired"
+    shown = (await timed.http.get(where(session))).json()
     holder = Holder(timed, session["sessionId"], shown["macaroon"])
+    shown = await holder.until(refundStates=["pending"])
+    assert shown["refunds"][0]["reason"] == "unawaited" and shown["state"] == "expired"
     assert (await take_back(holder, 150)).status_code == 200
     await nothing_is_lost(timed, refunded_sats=150)
 
@@ -241,9 +243,7 @@ async def test_an_idle_session_through_lnbits_pays_the_other_wallet(
     ) as instance:
         session = await made(instance, 400, refundTo=lnbits.buyer_lnurl)
         await lnbits.pay(lnbits.buyer, session["invoice"]["paymentRequest"])
-        path = f"/api/sessions/{session['sessionId']}"
-        shown = (await instance.http.get(f"{path}?wait=20")).json()
-        holder = Holder(instance, session["sessionId"], shown["macaroon"])
+        holder = await holder_of(instance, session)
         spent = (await holder.asked())["debitedSats"]
         clock.now = wall_clock()
         status = await holder.until(state="expired", refundStates=["paid"])

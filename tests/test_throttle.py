@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -23,6 +24,7 @@ from app.promises import Keeper
 from app.settings import Settings
 from app.throttle import PostgresStorage, Rule, Throttle, caller_address
 from db.engine import Database, DatabaseAway
+from payments.lnurl import decode
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of, settings_for
 from tests.rail_fixtures import RailClock
@@ -221,7 +223,9 @@ async def test_keys_of_two_callers_never_meet(limited: Instance) -> None:
     ids = [
         (
             await limited.post(
-                "/api/jobs", ASK, headers={"Idempotency-Key": "one", "X-Forwarded-For": hop}
+                "/api/jobs",
+                ASK,
+                headers={"Idempotency-Key": "one key for all three", "X-Forwarded-For": hop},
             )
         ).json()["jobId"]
         for hop in ("203.0.113.9", "203.0.113.10", "203.0.113.9")
@@ -232,7 +236,9 @@ async def test_keys_of_two_callers_never_meet(limited: Instance) -> None:
 async def test_a_wallet_is_told_in_its_own_words(limited: Instance) -> None:
     """Withdrawals count as claims, and their refusal has LNURL's keys only."""
     job = await limited.to_end()
-    path = f"/api/lnurl/withdraw/{job['jobId']}/surplus"
+    url = decode(job["refunds"][0]["lnurlWithdraw"])
+    assert url is not None
+    path = urlsplit(url).path
     offer = (await limited.http.get(path)).json()
     asked = {"k1": offer["k1"], "pr": "lnbc1"}
     said = [(await limited.http.get(f"{path}/callback", params=asked)).json() for _ in range(3)]

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from app import tracing
-from app.logs import SHOWN, about
+from app.logs import about
 from app.settings import Settings
+from statemachine.public_id import shown
 from tests.messages_server import MessagesServer
 from tests.server_process import ServerProcess
 from tests.test_killed import start, with_claude
@@ -38,11 +39,11 @@ async def test_a_job_is_one_trace_from_promise_to_promise(
             job = await bought(http, "hello")
             lost = await http.get("/api/jobs/" + "0" * 32)
         assert await asyncio.to_thread(server.stop) == 0
-    shown = job["jobId"][:SHOWN]
+    name = shown(job["jobId"])
     [judging], [working] = collector.named("promise Judge"), collector.named("promise Work")
     assert judging.trace == working.trace
     for span, call in ((judging, "agent judge"), (working, "agent work")):
-        assert span.attributes["boltwork.job"] == shown
+        assert span.attributes["boltwork.job"] == name
         assert span.attributes["boltwork.outcome"] == "kept"
         [made] = collector.named(call)
         assert made.trace == span.trace and parent_of(made, collector) == span
@@ -52,7 +53,7 @@ async def test_a_job_is_one_trace_from_promise_to_promise(
     [asked] = collector.named("POST /api/jobs")
     assert parent_of(first, collector) == asked  # made while the buyer waits for it
     assert parent_of(second, collector).name == "promise CreateInvoice"
-    assert asked.links == [judging.trace] and asked.attributes["boltwork.job"] == shown
+    assert asked.links == [judging.trace] and asked.attributes["boltwork.job"] == name
     assert asked.attributes["http.response.status_code"] == 201
     [missed] = [
         span

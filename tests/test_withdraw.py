@@ -1,6 +1,7 @@
 """LNURL-withdraw: one code to scan, one payment, and nothing that a claim would not be allowed."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,7 +54,8 @@ async def test_a_refund_is_withdrawn_by_scanning_its_code(instance: Instance) ->
     job, url = await failed(instance)
     sats = job["refunds"][0]["amountSats"]
     assert job["refunds"][0]["lnurlWithdraw"].isupper()
-    assert url.startswith(f"{instance.url}/api/lnurl/withdraw/{job['jobId']}/")
+    assert re.fullmatch(f"{instance.url}/api/lnurl/withdraw/[0-9a-f]{{32}}", url)
+    assert job["jobId"] not in url
     offer = await scan(instance, url)
     assert set(offer) == {
         "tag", "callback", "k1", "defaultDescription", "minWithdrawable", "maxWithdrawable",
@@ -109,14 +111,54 @@ async def test_a_wrong_callback_is_an_error_and_pays_nothing(
 async def test_there_is_nothing_to_withdraw_where_nothing_is_owed(
     instance: Instance, which: str
 ) -> None:
-    """Any other address answers an error of LNURL, offer and callback alike."""
+    """An id, and a secret that is not wholly right, are answered an error of LNURL."""
+    job, url = await failed(instance)
+    secret = urlsplit(url).path.rpartition("/")[2]
+    for known in (job["jobId"], "0" * 32, "x", secret.upper(), secret[:-1], f"{secret}0"):
+        for path in (f"/api/lnurl/withdraw/{known}", f"/api/lnurl/withdraw/{known}/{which}"):
+            for each in (path, f"{path}/callback?k1=1&pr=lnbc1"):
+                answer = await instance.http.get(each)
+                assert answer.status_code == 200
+                assert answer.json()["status"] == "ERROR", answer.text
+
+
+async def test_each_refund_has_a_secret_of_its_own(instance: Instance) -> None:
+    """It opens that one, and is derived from no id: whoever knows the job's, or a withdrawal of
+    the same kind, knows nothing of it."""
+    urls = {(await failed(instance))[1] for _ in range(3)}
+    assert len({urlsplit(url).path for url in urls}) == 3
+    for url in urls:
+        assert (await scan(instance, url))["tag"] == "withdrawRequest"
+
+
+async def test_the_challenge_of_one_refund_is_none_of_another(instance: Instance) -> None:
+    """The k1 of a withdrawal is bound to its secret."""
+    job, url = await failed(instance)
+    _, other = await failed(instance)
+    offer, elsewhere = await scan(instance, url), await scan(instance, other)
+    pr = await make(instance, offer["maxWithdrawable"])
+    said = await call(instance, offer["callback"], k1=elsewhere["k1"], pr=pr)
+    assert said["status"] == "ERROR" and "k1" in said["reason"]
+    assert (await instance.job(job["jobId"]))["refunds"][0]["attempts"] == 0
+
+
+@pytest.mark.parametrize("which", ["undone", "surplus", "work-overpaid"])
+async def test_a_code_of_an_earlier_version_opens_nothing(instance: Instance, which: str) -> None:
+    """Its address held the job's id: a wallet is told, in its own words, to scan again."""
     job, _ = await failed(instance)
-    for job_id in (job["jobId"], "0" * 32, "x"):
-        path = f"/api/lnurl/withdraw/{job_id}/{which}"
-        for each in (path, f"{path}/callback?k1=1&pr=lnbc1"):
-            answer = await instance.http.get(each)
-            assert answer.status_code == 200
-            assert answer.json()["status"] == "ERROR", answer.text
+    path = f"/api/lnurl/withdraw/{job['jobId']}/{which}"
+    for each in (path, f"{path}/callback?k1={'0' * 64}&pr=lnbc1"):
+        said = await scan(instance, each)
+        assert said["status"] == "ERROR" and "an old one" in said["reason"]
+
+
+@pytest.mark.parametrize("odd", ["%00", "x" * 500, "é", "undone:", "-"])
+async def test_an_odd_address_is_an_error_of_lnurl_too(instance: Instance, odd: str) -> None:
+    """No text in the place of the secret is anything else than unknown."""
+    for path in (f"/api/lnurl/withdraw/{odd}", f"/api/lnurl/withdraw/{odd}/callback?k1=1&pr=1"):
+        answer = await instance.http.get(path)
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "ERROR", answer.text
 
 
 async def test_a_head_pays_nothing(instance: Instance) -> None:

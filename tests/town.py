@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import sqlalchemy
 
 from db.audit import Finding, audit
 from db.engine import Database
+from payments.lnurl import decode
 from tests.house_fixtures import Instance
 
 _numbers = itertools.count(1)
@@ -24,9 +26,13 @@ class Town:
     jobs: dict[str, str]
 
 
-async def refund(instance: Instance, job: dict[str, Any], reason: str = "surplus") -> None:
-    """Have the stub's wallet withdraw a refund of a job."""
-    path = f"/api/lnurl/withdraw/{job['jobId']}/{reason}"
+async def refund(instance: Instance, job: dict[str, Any]) -> None:
+    """Have the stub's wallet withdraw the one refund of a job."""
+    shown = (await instance.http.get(f"/api/jobs/{job['jobId']}")).json()
+    [owed] = shown["refunds"]
+    url = decode(owed["lnurlWithdraw"])
+    assert url is not None
+    path = urlsplit(url).path
     offer = (await instance.http.get(path)).json()
     made = await instance.post(
         "/api/dev/stub/invoice", {"amountSats": offer["minWithdrawable"] // 1000}

@@ -22,11 +22,13 @@ class Sessions(Writing):
         deposit_msat: int,
         refund_to: str | None,
         nonce: str,
+        claim_sha256: str,
         now: datetime,
     ) -> None:
         """Create a session that wants its deposit's invoice."""
         decision = law.begin(session_id, deposit_msat, self._terms.session_minimum_msat)
-        row = await sessions.insert(tx, decision.facts, refund_to, nonce, self._until(now), now)
+        until = self._until(now)
+        row = await sessions.insert(tx, decision.facts, refund_to, nonce, claim_sha256, until, now)
         await self._perform(tx, owner_of(row), decision, now)
 
     async def ask_topup(

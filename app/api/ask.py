@@ -76,7 +76,7 @@ async def ask(request: Request) -> Response:
         raise unknown(f"The proof of payment is not taken. {proof.reason}", PROOF)
     await house.parts.throttle.count(request, Rule.CREATE)
     await house.parts.throttle.weigh(request, len(body))
-    name = name_of(request, f"peer:{address(request)}", body)
+    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
     invoice = await place_asked(house, asked, name)
     description = "One agent job: the evaluation of the request, and the work on it."
     return await paywall.payment_required(request, invoice, RESOURCE, description, sentence)

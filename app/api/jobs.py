@@ -49,7 +49,7 @@ async def create(request: Request) -> Response:
     body = await read_body(request)
     await house.parts.throttle.weigh(request, len(body))
     asked = parse(body, CreateJob)
-    name = name_of(request, f"peer:{address(request)}", body)
+    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
     refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
     row = await place(house, Order(asked.request, max_msat, refund_to), name)

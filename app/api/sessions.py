@@ -1,8 +1,5 @@
 """Sessions: pay once, run many (the 004 surface). Whoever holds the macaroon spends."""
 
-import hashlib
-import hmac
-import re
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -12,8 +9,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import prepaid
-from app.caller import holder, macaroon
+from app import prepaid, session_rights
+from app.caller import holder
 from app.claims import ClaimRefund, answer_claim
 from app.errors import Refusal
 from app.house import House
@@ -21,6 +18,7 @@ from app.job_status import invoice_shape, refund_shape
 from app.links import base_url
 from app.prepaid import standing, unknown_session
 from app.refunds import destination_of, name_destination
+from app.session_rights import Rights
 from app.shapes import Body, moment, name_of, path_id, wait_of
 from app.throttle import Rule, address
 from app.wire import BadInput, json_response, parse, read_body
@@ -32,7 +30,6 @@ from statemachine import session as law
 from statemachine.invoice import InvoiceState
 from statemachine.session import SessionState
 
-_PREIMAGE = re.compile("[0-9a-fA-F]{64}")
 Sats = Annotated[int, Field(ge=100, le=10_000)]
 
 
@@ -69,17 +66,24 @@ async def create(request: Request) -> Response:
     await house.parts.throttle.weigh(request, len(body))
     asked = parse(body, OpenSession)
     refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
-    name = name_of(request, f"peer:{address(request)}", body)
-    session_id, invoice = await prepaid.open_session(
-        house, sats_to_msat(asked.amount_sats), refund_to, name
-    )
+    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
+    opening = await prepaid.open_session(house, sats_to_msat(asked.amount_sats), refund_to, name)
+    where = f"/api/sessions/{opening.session_id}"
     made = {
-        "sessionId": session_id,
+        "sessionId": opening.session_id,
         "state": SessionState.AWAITING_PAYMENT.value,  # the same answer to the same name, for ever
-        "invoice": invoice_shape(house, invoice),
-        "next": f"Pay the invoice, then GET /api/sessions/{session_id} shows the macaroon.",
+        "invoice": invoice_shape(house, opening.invoice),
     }
-    return json_response(made, 201, {"Location": f"/api/sessions/{session_id}"})
+    if opening.claim is not None:
+        made["claim"] = opening.claim
+        where += f"?claim={opening.claim}"
+        made["next"] = f"Pay the invoice, then GET {where} shows the macaroon."
+    else:
+        made["next"] = (
+            f"Pay the invoice, then GET {where} with its preimage as X-Payment-Preimage shows the"
+            " macaroon. The claim was answered once, to who opened the session."
+        )
+    return json_response(made, 201, {"Location": where})
 
 
 async def show(request: Request) -> Response:
@@ -92,7 +96,8 @@ async def show(request: Request) -> Response:
         await house.wait_while_unpaid(session_id, wait_s)
     else:
         await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
-    return json_response(await _status(request, house, session_id))
+    rights = await session_rights.of_caller(request, await _found(house, session_id))
+    return json_response(await _status(request, house, session_id, rights))
 
 
 async def topup(request: Request) -> Response:
@@ -116,7 +121,7 @@ async def close(request: Request) -> Response:
     """POST /api/sessions/{id}/close: no more requests; what is left is owed back at once."""
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
-    await _holder(request, session_id, "close")
+    shown = await _holder(request, session_id, "close")
     body = await read_body(request)
     asked = parse(body, CloseSession) if body.strip() else CloseSession()
     # Refused before anything is closed.
@@ -126,7 +131,8 @@ async def close(request: Request) -> Response:
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
             await name_destination(house, session_id, refund_to)
-    return json_response(await _status(request, house, session_id))
+    rights = session_rights.of_credential(shown)
+    return json_response(await _status(request, house, session_id, rights))
 
 
 async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
@@ -196,21 +202,9 @@ async def _found(house: House, session_id: str) -> Row:
     return row
 
 
-async def _knows_preimage(request: Request, house: House, session_id: str) -> bool:
-    """Say whether a request proves that its sender paid the deposit."""
-    given = request.headers.get("x-payment-preimage")
-    if given is None:
-        return False
-    if not _PREIMAGE.fullmatch(given):
-        raise BadInput("The header X-Payment-Preimage must be 64 hex digits.")
-    hashed = hashlib.sha256(bytes.fromhex(given)).hexdigest()
-    rows = await sessions.open_invoices(house.parts.db, session_id)
-    deposit = next((row for row in rows if row["purpose"] == "deposit"), None)
-    settled = deposit is not None and deposit["state"] == InvoiceState.SETTLED
-    return settled and hmac.compare_digest(hashed, (deposit or {})["payment_hash"])
-
-
-async def _status(request: Request, house: House, session_id: str) -> dict[str, Any]:
+async def _status(
+    request: Request, house: House, session_id: str, rights: Rights
+) -> dict[str, Any]:
     pending = await sessions.open_invoices(house.parts.db, session_id)
     row = await _found(house, session_id)  # after them: what was paid is on the balance
     state = SessionState(row["state"])
@@ -222,26 +216,16 @@ async def _status(request: Request, house: House, session_id: str) -> dict[str, 
         "minimumBalanceSats": row["minimum_msat"] // MSAT_PER_SAT,
         "expiresAt": moment(row["expires_at"]),
     }
-    is_holder = await _is_holder(request, house, row)
-    if is_holder and state is not SessionState.AWAITING_PAYMENT:  # once over, it claims the rest
+    if (
+        rights.macaroon and state is not SessionState.AWAITING_PAYMENT
+    ):  # once over, it claims the rest
         shape["macaroon"] = await house.parts.credentials.session_macaroon(session_id, row["nonce"])
     for invoice in pending:
         if invoice["state"] == InvoiceState.OPEN:
             what = "invoice" if invoice["purpose"] == "deposit" else "pendingTopup"
             shape[what] = invoice_shape(house, invoice)
-    owed = await payouts.of_owner(house.parts.db, session_id)
+    owed = await payouts.of_owner(house.parts.db, session_id) if rights.refunds else []
     if owed:
-        base = base_url(request) if is_holder else None
+        base = base_url(request) if rights.codes else None
         shape["refunds"] = [refund_shape(house, payout, base) for payout in owed]
     return shape
-
-
-async def _is_holder(request: Request, house: House, row: Row) -> bool:
-    """Say whether a caller may see the whole credential: it shows it, paid, or is the first."""
-    if await _knows_preimage(request, house, row["id"]):
-        return True
-    shown = await macaroon(request, "status")
-    if shown is not None:
-        found = await _holder(request, row["id"], "status")
-        return len(found.grant.links) == 1
-    return row["credential_used_at"] is None

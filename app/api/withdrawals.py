@@ -1,11 +1,14 @@
 """LNURL-withdraw (LUD-03): a refund is taken by scanning one code.
 
-Answers are HTTP 200 with exactly the keys of the LUD, as some wallets refuse any other; what a
-wallet's invoice is checked for, and how it is paid once, is the same as for any claim.
+Its address holds a secret that was made for this one payout: whoever may have the refund is shown
+it, and no id of a job or a session opens it. Answers are HTTP 200 with exactly the keys of the LUD,
+as some wallets refuse any other; what a wallet's invoice is checked for, and how it is paid once,
+is the same as for any claim.
 """
 
 import hashlib
 import hmac
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +16,8 @@ from starlette.responses import Response
 
 from app.errors import Refusal
 from app.house import House
-from app.links import base_url, withdraw_path, withdrawn_id
+from app.links import base_url, withdraw_path
+from app.logs import about
 from app.refunds import start_refund
 from app.sending import refund_title, share_of
 from app.throttle import Rule
@@ -28,13 +32,16 @@ SAYS = {
     PayoutState.IN_FLIGHT: "This refund is on its way, and is not sent twice.",
     PayoutState.PAID: "This refund was paid already.",
 }
+NONE_HERE = "There is no refund at this address. Open its page again, and scan the code there."
+GONE = "This code is an old one. Open the page of the job again, and scan the code there."
+_SECRET = re.compile("[0-9a-f]{32}")
 
 
 async def offer(request: Request) -> Response:
-    """GET /api/lnurl/withdraw/{id}/{which}: what a wallet may ask for."""
+    """GET /api/lnurl/withdraw/{secret}: what a wallet may ask for."""
     payout, base = await _payout(request), base_url(request)
     if payout is None or base is None:
-        return _error("There is no refund at this address. Scan the code of the job again.")
+        return _error(NONE_HERE)
     state = PayoutState(payout["state"])
     if state is not PayoutState.OWED:
         return _error(SAYS[state])
@@ -45,7 +52,7 @@ async def offer(request: Request) -> Response:
         {
             "tag": "withdrawRequest",
             # The state is in the path: clients are known to replace the query they are given.
-            "callback": f"{base}{withdraw_path(payout['id'])}/callback",
+            "callback": f"{base}{withdraw_path(payout['secret'])}/callback",
             "k1": _k1(payout),
             "defaultDescription": refund_title(payout["id"]),
             "minWithdrawable": sendable_msat,
@@ -60,7 +67,7 @@ async def accept(request: Request) -> Response:
     payout = await _payout(request)
     k1, invoice = (request.query_params.getlist(name) for name in ("k1", "pr"))
     if payout is None:
-        return _error("There is no refund at this address. Scan the code of the job again.")
+        return _error(NONE_HERE)
     if len(k1) != 1 or not hmac.compare_digest(k1[0].encode(), _k1(payout).encode()):
         return _error("The parameter k1 is not the one of this refund. Scan the code again.")
     if len(invoice) != 1:
@@ -69,23 +76,31 @@ async def accept(request: Request) -> Response:
         return _error("Nothing was done: HEAD pays nothing.")
     try:
         await house.parts.throttle.count(request, Rule.DESTINATION)
-        await start_refund(house, request.path_params["id"], invoice[0], payout["id"])
+        owner_id = payout["job_id"] or payout["session_id"]
+        await start_refund(house, owner_id, invoice[0], payout["id"])
     except (BadInput, Refusal) as refused:
         return _error(str(refused))
     return _answer({"status": "OK"})
 
 
+async def gone(request: Request) -> Response:
+    """GET /api/lnurl/withdraw/{id}/{which}: what codes held once, and an id opens nothing."""
+    return _error(GONE)
+
+
 async def _payout(request: Request) -> Row | None:
     house: House = request.app.state.house
-    payout_id = withdrawn_id(request.path_params["id"], request.path_params["which"])
-    if len(payout_id) > 100 or not payout_id.isascii() or not payout_id.isprintable():
-        return None
-    return await payouts.get(house.parts.db, payout_id)
+    secret: str = request.path_params["secret"]
+    payout = await payouts.by_secret(house.parts.db, secret) if _SECRET.fullmatch(secret) else None
+    if payout is not None:
+        owner = "session" if payout["session_id"] else "job"
+        about(**{owner: payout[f"{owner}_id"]})
+    return payout
 
 
 def _k1(payout: Row) -> str:
-    """Return the challenge of a withdrawal: whoever knows the job's id may take it, as ever."""
-    return hashlib.sha256(f"{payout['id']}:withdraw".encode()).hexdigest()
+    """Return the challenge of a withdrawal, which only its own secret gives."""
+    return hashlib.sha256(f"boltwork:withdraw:{payout['secret']}".encode()).hexdigest()
 
 
 def _answer(body: dict[str, Any]) -> Response:

@@ -10,6 +10,7 @@ from app.caller import unknown
 from app.errors import Refusal
 from app.house import House
 from app.prepaid import standing, unknown_session
+from app.session_rights import has_paid
 from app.shapes import path_id
 from app.web import cookies
 from app.web.forms import read_form
@@ -19,6 +20,7 @@ from payments.macaroon import Invalid
 from payments.session_macaroon import Verified
 
 COOKIE = "boltwork_session"
+ASKED = "boltwork_asked"  # on a request's page: which session it was asked from, in this browser
 _SHUT = "This needs the session’s macaroon: give it below."
 
 
@@ -35,6 +37,16 @@ def cookie_for(house: House, session_id: str, nonce: str) -> str:
 def forget(house: House, session_id: str) -> str:
     """Return the Set-Cookie line that ends it."""
     return cookies.forgotten(house, COOKIE, path_of(session_id))
+
+
+def asked_here(house: House, session_id: str, job_id: str) -> str:
+    """Return the Set-Cookie line by which a request's page leads its asker back to the session."""
+    return cookies.line(house, ASKED, session_id, f"/jobs/{job_id}")
+
+
+def asked_from(request: Request) -> str | None:
+    """Return the session that this browser asked a request from: the page alone names none."""
+    return cookies.opened(request, ASKED)
 
 
 async def found(request: Request) -> Row:
@@ -75,14 +87,12 @@ async def _credential(request: Request, row: Row) -> Verified:
 
 
 async def proven(request: Request, row: Row, text: str) -> None:
-    """Refuse (401, 403) unless a text is the whole macaroon of this session.
-
-    Nothing at all is enough as long as the macaroon was never used: whoever opened it is first.
-    """
+    """Refuse (401, 403) unless a text is the whole macaroon of this session, or shows that its
+    sender paid the deposit."""
     house: House = request.app.state.house
     if not text:
-        if row["credential_used_at"] is not None:
-            raise unknown("Its macaroon has been used, so it takes the macaroon to open this.")
+        raise unknown("Give the session’s macaroon, or the preimage of its deposit.")
+    if await has_paid(house, row["id"], text):
         return
     verified = await house.parts.credentials.verify(text)
     if isinstance(verified, Invalid) or verified.session_id != row["id"]:

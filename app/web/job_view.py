@@ -8,6 +8,7 @@ from app.house import House
 from app.links import base_url, withdraw_code
 from app.web import words
 from app.web.codes import code
+from app.web.holding import asked_from
 from app.web.prose import prose
 from db import jobs
 from db.engine import Row
@@ -15,6 +16,7 @@ from pricing.quote import Quote
 from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, Funding, JobState
 from statemachine.payout import MOST_FAILURES, PayoutState
+from statemachine.public_id import public_id
 
 STEPS = {
     Funding.INVOICES: ("Reading fee", "Reading", "Payment", "Work"),
@@ -59,6 +61,7 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
     ended = JOB.final(state)
     return {
         "job_id": row["id"],
+        "public_id": public_id(row["id"]),
         "version": row["version"],
         "state": state.value,
         "ended": ended,
@@ -74,7 +77,7 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
         "charge": row["charge"],
         "eval_msat": row["eval_msat"],
         "is_firm": funding is not Funding.INVOICES,
-        "session_id": row["session_id"],
+        "session_id": asked_from(request),
         "result": await prose(row["result"]) if row["result"] else None,
         "reason": row["reason"],
         "error": row["error"],
@@ -132,7 +135,7 @@ async def refunds(
     shown = []
     for payout in payouts:
         state = PayoutState(payout["state"])
-        link = withdraw_code(base, payout["id"]) if base and state is PayoutState.OWED else None
+        link = withdraw_code(base, payout["secret"]) if base and state is PayoutState.OWED else None
         label = f"QR code to withdraw {words.sats(payout['amount_msat'])} sats"
         failed = payout["failures"] >= MOST_FAILURES
         shown.append(

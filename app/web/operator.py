@@ -1,6 +1,6 @@
 """The operator's pages: what happens, what was earned, what is owed, and what needs a person.
 
-They name jobs by their first letters only: the whole id would open the buyer's page.
+They name jobs by their public ids: the others would open the buyer's page.
 """
 
 from starlette.requests import Request
@@ -16,11 +16,12 @@ from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
 from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
 from app.wire import BadInput
-from db import overview, payouts
+from db import overview, payouts, public_ids
 from db.engine import Row
 from payments.lnurl import BadDestination
 from pricing.oracle import PriceUnavailable
 from statemachine.payout import PayoutState
+from statemachine.public_id import concealed
 
 HOURS = 48
 LISTED = 12
@@ -66,7 +67,8 @@ async def act(request: Request) -> Response:
 
 async def _act(house: House, given: dict[str, str]) -> None:
     parts, payout_id = house.parts, given.get("payout", "")
-    row = await payouts.get(parts.db, payout_id) if payout_id.isprintable() else None
+    found = await public_ids.payout_id(parts.db, payout_id) if payout_id.isprintable() else None
+    row = await payouts.get(parts.db, found) if found else None
     if row is None:
         raise Refusal(404, "There is no such payout.")
     match given.get("act"):
@@ -107,8 +109,8 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
         plot=plot(hours),
         open_jobs=await overview.open_jobs(parts.db),
         sheet=await overview.sheet(parts.db),
-        watched=await overview.watched_payouts(parts.db, now),
-        waiting=await overview.waiting_payouts(parts.db, LISTED),
+        watched=_named(await overview.watched_payouts(parts.db, now)),
+        waiting=_named(await overview.waiting_payouts(parts.db, LISTED)),
         promises=await parts.outbox.waiting(),
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",
@@ -122,6 +124,11 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
     if isinstance(refused, Refusal):
         answer.headers.update(refused.headers)
     return answer
+
+
+def _named(rows: list[Row]) -> list[Row]:
+    """Return payouts under the names that may be shown."""
+    return [row | {"id": concealed(row["id"])} for row in rows]
 
 
 def _sign(kind: str) -> int:

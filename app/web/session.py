@@ -33,6 +33,7 @@ from pricing.money import Msat, sats_to_msat
 from statemachine import session as law
 from statemachine.invoice import InvoiceState
 from statemachine.payout import PayoutState
+from statemachine.public_id import public_id
 from statemachine.session import SessionState
 
 MOST_SPENT = 50
@@ -49,11 +50,13 @@ async def begin(request: Request) -> Response:
         await house.parts.throttle.count(request, Rule.CREATE)
         amount_msat = _paid_in(given, OpenSession)
         name = name_in(request, given)
-        session_id, _ = await prepaid.open_session(house, amount_msat, None, name)
+        opening = await prepaid.open_session(house, amount_msat, None, name)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, refused)
+    session_id = opening.session_id
     row = await sessions.get(house.parts.db, session_id)
     answer = see(holding.path_of(session_id))
+    # Also when the form was sent twice: its key is one that only this browser was given.
     if row is not None and row["credential_used_at"] is None:
         answer.headers.append("Set-Cookie", holding.cookie_for(house, session_id, row["nonce"]))
     return answer
@@ -83,7 +86,8 @@ async def pay(request: Request) -> Response:
 
 @page
 async def unlock(request: Request) -> Response:
-    """POST /sessions/{id}/unlock: this browser shows the macaroon, and is a holder from now on."""
+    """POST /sessions/{id}/unlock: this browser shows the macaroon, or the preimage of the deposit,
+    and is a holder from now on."""
     house: House = request.app.state.house
     given = await read_form(request)
     row = await holding.found(request)
@@ -129,7 +133,9 @@ async def ask(request: Request) -> Response:
         job_id = await prepaid.submit(house, holder, wanted, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, refused, given)
-    return see(f"/jobs/{job_id}")
+    answer = see(f"/jobs/{job_id}")
+    answer.headers.append("Set-Cookie", holding.asked_here(house, row["id"], job_id))
+    return answer
 
 
 @page
@@ -224,10 +230,10 @@ async def _shown(
         "session.html",
         refused.status if refused else 200,
         session=row,
+        public_id=public_id(session_id),
         state=state.value,
         sentence=_sentence(row, asked_for, owed),
         is_holder=is_holder,
-        is_fresh=row["credential_used_at"] is None,
         is_open=state in (SessionState.ACTIVE, SessionState.PAUSED),
         is_moving=bool(waits or invoices or row["reserved_msat"]),
         is_made=is_made,

@@ -119,9 +119,8 @@ class Holders(Crowd[Holder]):
         """POST /api/sessions."""
         name = None if holder.key is None else _name("peer:simulation", holder.key, holder.name)
         deposit_msat = Msat(holder.deposit_sats * 1_000)
-        session_id, invoice = await prepaid.open_session(
-            process.house, deposit_msat, holder.refund_to, name
-        )
+        opening = await prepaid.open_session(process.house, deposit_msat, holder.refund_to, name)
+        session_id, invoice = opening.session_id, opening.invoice
         assert holder.owner_id in ("", session_id), "one key gave two sessions"
         holder.owner_id = session_id
         self.show(holder, "deposit", invoice["bolt11"])
