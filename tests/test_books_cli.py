@@ -193,7 +193,7 @@ async def test_verify_checks_a_receipt_without_the_server(desk: Desk) -> None:
         jwks.write_text(json.dumps(await client.call("GET", "/.well-known/jwks.json")))
     receipt.write_text(json.dumps(served))
     told = await desk.says("verify", str(receipt))
-    assert f"job {desk.job['jobId']}: complete" in told and "Genuine" in told
+    assert f"job {desk.name}: complete" in told and "Genuine" in told
     shown = desk.server.url + "/.well-known/jwks.json"
     assert await desk.says("verify", str(receipt), "--jwks", shown) == told
     await asyncio.to_thread(desk.server.stop)
