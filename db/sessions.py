@@ -26,7 +26,7 @@ async def insert(
     facts: SessionFacts,
     refund_to: str | None,
     nonce: str,
-    claim_sha256: str,
+    claim_sha256: str | None,
     until: datetime,
     now: datetime,
 ) -> Session:

@@ -67,8 +67,8 @@ class Purging(Invoices):
     ) -> None:
         minimum_msat = self._terms.session_minimum_msat
         begun = session_law.begin(session_id, kept.amount_msat, minimum_msat)
-        # Nobody ever held its credential, so another one is as good.
+        # Nobody ever held its credential, so another one is as good: who paid is shown it.
         nonce = secrets.token_hex(16)
-        row = await sessions.insert(tx, begun.facts, kept.refund_to, nonce, now, now)
+        row = await sessions.insert(tx, begun.facts, kept.refund_to, nonce, None, now, now)
         after = session_law.decide(begun.facts, session_law.Lapsed())
         await sessions.move(tx, row, after.facts, row.expires_at, now)
