@@ -1,7 +1,7 @@
 """What handlers do together: price an evaluation, wait for a change, bring a job forward."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -22,6 +22,7 @@ from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, JobState
 from statemachine.session import SessionState
 
+TO_PAY = {"eval": JobState.AWAITING_EVAL_PAYMENT, "work": JobState.AWAITING_WORK_PAYMENT}
 LOOK_UP_PATIENCE_S = 1.0  # how long a poll waits for the rail, before it answers what is known
 
 
@@ -96,13 +97,23 @@ class House:
 
     async def wait_for_end(self, job_id: str, wait_s: float) -> Row | None:
         """Return the job's view when it has come to its end, or when time is over."""
-        until = monotonic() + wait_s
         row = await jobs.view(self.parts.db, job_id)
-        while row is not None and not JOB.final(JobState(row["state"])):
+        return row and await self._wait_until(row, wait_s, lambda _: False)
+
+    async def wait_for_turn(self, row: Row, wait_s: float) -> Row:
+        """Return the job's view when its buyer has something else to do than when it was `row`
+        (another invoice to pay, or nothing any more), or when time is over.
+        """
+        before = _to_pay(row)
+        return await self._wait_until(row, wait_s, lambda now: _to_pay(now) not in (None, before))
+
+    async def _wait_until(self, row: Row, wait_s: float, holds: Callable[[Row], bool]) -> Row:
+        until = monotonic() + wait_s
+        while not (JOB.final(JobState(row["state"])) or holds(row)):
             left_s = until - monotonic()
             if left_s <= 0 or self.parts.signals.released:
                 break
-            row = await self.wait_for_change(job_id, row["version"], left_s)
+            row = await self.wait_for_change(row["id"], row["version"], left_s) or row
         return row
 
     async def nudged(self, row: Row) -> Row:
@@ -160,3 +171,11 @@ class House:
                 await signals.wait(changed, pause_s)
         finally:
             stop()
+
+
+def _to_pay(row: Row) -> str | None:
+    """Return which invoice a job's buyer may pay now; None while there is none."""
+    for purpose, state in TO_PAY.items():
+        if row["state"] == state and row[f"{purpose}_state"] == InvoiceState.OPEN:
+            return purpose
+    return None

@@ -3,11 +3,13 @@
 What a proof bought is for whoever asked for it: here it is only read, and its payment looked up.
 """
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import Refusal, unavailable
-from app.house import House
+from app.house import LOOK_UP_PATIENCE_S, House
 from app.links import base_url
 from app.shapes import moment
 from app.wire import json_response
@@ -36,7 +38,8 @@ async def bought(house: House, proof: Proof) -> Row | None:
     if row is None and await lapsed.find(house.parts.db, proof.payment_hash) is None:
         return None
     if row is None or row["state"] != InvoiceState.SETTLED:
-        await house.loops.look_up(proof.payment_hash)
+        asking = asyncio.ensure_future(house.loops.look_up(proof.payment_hash))
+        await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
         row = await invoices.by_hash(house.parts.db, proof.payment_hash)
     if row is None or row["state"] != InvoiceState.SETTLED:
         raise unavailable("The payment is not confirmed yet. Do not pay again.", UNCONFIRMED_S)

@@ -48,6 +48,8 @@ def _request_text(text: str, info: ValidationInfo) -> str:
 _ID = re.compile("[0-9a-f]{32}")
 LONGEST_WAIT_S = 60
 LEAST_KEY = 16  # characters of an Idempotency-Key that nothing else tells from another's
+HELD_S = 55  # at most: proxies give up on an answer after 60 s
+DEFAULT_HOLD_S = 25  # of what costs money whether its answer arrives or not
 
 RequestText = Annotated[str, AfterValidator(_request_text)]
 
@@ -61,7 +63,7 @@ def path_id(request: Request, unknown: Callable[[], Refusal], name: str = "id") 
 
 
 def wait_of(request: Request, default_s: int = 0) -> int:
-    """Return how long a caller is ready to wait, in seconds."""
+    """Return how long to wait for a caller, in seconds: as long as they say, or nearly."""
     if not request.scope["query_string"]:
         return default_s  # nearly every poll: there is nothing to parse
     text = request.query_params.get("wait", str(default_s))
@@ -70,7 +72,7 @@ def wait_of(request: Request, default_s: int = 0) -> int:
         raise BadInput(
             f"The parameter 'wait' must be a whole number of seconds, from 0 to {LONGEST_WAIT_S}."
         )
-    return int(text)
+    return min(int(text), HELD_S)
 
 
 def name_of(request: Request, caller: str, body: bytes, *, is_known: bool = True) -> Name | None:

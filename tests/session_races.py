@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx2
 
-from app.api.requests import DEFAULT_WAIT_S
 from tests import crash_holder as holder
 from tests.crash_buyer import Buyer
 from tests.race_pair import IDLE_S, Pair, alternating, crowd
@@ -133,7 +132,7 @@ async def proofs(pair: Pair, count: int = 30) -> None:
         asked = {"request": "hello"}
         answers = await asyncio.gather(
             *(
-                http.post(f"{url}/api/ask?wait={DEFAULT_WAIT_S}", json=asked, headers=proof)
+                http.post(f"{url}/api/ask?wait=55", json=asked, headers=proof)
                 for url in alternating(pair, count)
             )
         )

@@ -11,6 +11,7 @@ from tests.contract import refused
 from tests.house_fixtures import Instance
 from tests.scripted_agent import ScriptedAgent
 
+ADDRESS = "somebody@example.org"
 OFFER = re.compile(r'L402 macaroon="([^"]+)", invoice="([^"]+)", version="0", token="([^"]+)"')
 
 
@@ -141,6 +142,52 @@ async def test_what_takes_longer_than_its_caller_waits_is_a_202(
     scripted_agent.go.set()
     done = await ask(instance, "hello", **proof)
     assert done.status_code == 200 and done.headers["location"] == running.headers["location"]
+
+
+async def test_a_stock_client_is_answered_before_it_gives_up(
+    instance: Instance, scripted_agent: ScriptedAgent
+) -> None:
+    """However long the work takes, a proof is answered within the five seconds that httpx waits:
+    with the result, or with a 202 that says where it will be. Only who asks for it waits longer.
+    """
+    scripted_agent.go.clear()
+    proof = await bought(instance, await ask(instance, "hello"))
+    running = await instance.http.get("/api/ask?request=hello", headers=proof, timeout=5)
+    assert running.status_code == 202 and running.headers["retry-after"] == "1"
+    where = running.headers["location"]
+    held = asyncio.create_task(instance.http.get("/api/ask?request=hello&wait=55", headers=proof))
+    job = asyncio.create_task(instance.http.get(f"{where}?wait=55"))
+    scripted_agent.go.set()
+    assert (await held).status_code == 200
+    assert (await job).json()["state"] == "complete"
+
+
+async def test_a_get_says_where_what_is_not_needed_goes(instance: Instance) -> None:
+    """`refundTo` and `maxSats` in the query mean what they do in a body."""
+
+    async def get(**more: str) -> httpx2.Response:
+        return await instance.http.get("/api/ask", params={"request": "hello"} | more)
+
+    refused(await get(maxSats="1"), 409, "This costs up to")
+    for wrong in ("0", "-1", "1.5", "", "ten", "1e3", "1" * 12):
+        refused(await get(maxSats=wrong), 400, "The parameter 'maxSats' must be a whole number")
+    for wrong in ("", "nobody", "x@y"):
+        assert (await get(refundTo=wrong)).status_code == 400
+    offer = await get(maxSats="5000", refundTo=ADDRESS)
+    proof = await bought(instance, offer)
+    done = await instance.http.get(
+        "/api/ask", params={"request": "hello", "refundTo": ADDRESS}, headers=proof
+    )
+    [refund] = done.json()["refunds"]
+    assert refund["destination"] == "known"
+    [row] = await instance.parts.db.read_all("SELECT refund_to FROM payout")
+    assert row["refund_to"] == ADDRESS
+    same = {"Idempotency-Key": "00112233445566778899aabbccddeeff"}
+    named = [
+        await instance.http.get(f"/api/ask?request=a{more}", headers=same)
+        for more in ("", "&wait=1", "&refundTo=you@example.org")
+    ]
+    assert [answer.status_code for answer in named] == [402, 402, 409]
 
 
 async def test_a_limit_is_kept_before_anything_is_offered(instance: Instance) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from app.api import requests, sessions
-from app.shapes import LONGEST_WAIT_S
+from app.shapes import DEFAULT_HOLD_S, LONGEST_WAIT_S
 from payments import lnurl
 from statemachine.job import JOB, JobState
 from statemachine.session import SessionState
@@ -121,7 +121,7 @@ def test_the_limits_are_the_codes() -> None:
             for parameter in operation.get("parameters", []):
                 if parameter.get("name") == "wait":
                     assert parameter["schema"]["maximum"] == LONGEST_WAIT_S, path
-                    default = requests.DEFAULT_WAIT_S if method == "POST" else 0
+                    default = DEFAULT_HOLD_S if method == "POST" else 0
                     assert parameter["schema"]["default"] == default, path
 
 

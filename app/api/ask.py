@@ -3,9 +3,11 @@
 The proof buys that job once. Shown again, it is answered with the same result.
 """
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field
+import orjson
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,7 +21,7 @@ from app.links import base_url
 from app.prepaid import standing
 from app.query import parse_query
 from app.refunds import destination_of
-from app.shapes import Body, RequestText, name_of, wait_of
+from app.shapes import DEFAULT_HOLD_S, Body, RequestText, name_of, wait_of
 from app.throttle import Rule, address
 from app.wire import json_response, parse, read_body
 from db import jobs
@@ -35,9 +37,10 @@ PROOF = (
     "Do not pay again. Send `Authorization: L402 MACAROON:PREIMAGE`, the macaroon as the 402 gave"
     " it and the preimage as 64 hex digits. Without a proof the answer is a 402 with the price."
 )
-DEFAULT_WAIT_S = 30
+PAID_WAIT_S = 3  # stock clients give up after five: what takes longer is a 202
+MOST_SATS = 100_000_000
 
-Limit = Annotated[int, Field(ge=1, le=100_000_000)]
+Limit = Annotated[int, Field(ge=1, le=MOST_SATS)]
 Destination = Annotated[str, Field(min_length=1)]
 
 
@@ -49,21 +52,29 @@ class AskBody(Body):
     refund_to: Destination | None = Field(None, alias="refundTo")
 
 
+def _limit(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_SATS:
+        raise ValueError(f"The field 'maxSats' must be a whole number from 1 to {MOST_SATS}.")
+    return int(text)
+
+
 class AskQuery(Body):
     """GET /api/ask."""
 
     request: RequestText
+    max_sats: Annotated[int, BeforeValidator(_limit)] | None = Field(None, alias="maxSats")
+    refund_to: str | None = Field(None, alias="refundTo")
 
 
 async def ask(request: Request) -> Response:
     """GET and POST /api/ask: 402 with the price, or 200 with what was bought for it."""
     house: House = request.app.state.house
-    wait_s = wait_of(request, DEFAULT_WAIT_S)
+    wait_s = wait_of(request, PAID_WAIT_S)
     asked, body = await _asked(request, house)
     paywall.refuse_head(request)
     shown = await macaroon(request, "ask")
     if shown is not None:
-        return await _from_session(request, house, shown, asked, body, wait_s)
+        return await _from_session(request, house, shown, asked, body)
     proof = await paywall.proof_of(request)
     sentence = "This is paid for by the call."
     if isinstance(proof, Proof):
@@ -83,12 +94,15 @@ async def ask(request: Request) -> Response:
 
 
 async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
-    if request.method != "POST":
-        query = parse_query(request, AskQuery)
-        return Ask(query.request), query.request.encode()
-    body = await read_body(request)
-    asked = parse(body, AskBody)
-    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    if request.method == "POST":
+        body = await read_body(request)
+        asked: AskBody | AskQuery = parse(body, AskBody)
+    else:
+        asked = parse_query(request, AskQuery)
+        body = orjson.dumps([asked.request, asked.max_sats, asked.refund_to])
+    refund_to = None
+    if asked.refund_to is not None:
+        refund_to = destination_of(house, asked.refund_to).text
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
     return Ask(asked.request, max_msat, refund_to), body
 
@@ -106,7 +120,7 @@ async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
 
 
 async def _from_session(
-    request: Request, house: House, shown: Verified, asked: Ask, body: bytes, wait_s: int
+    request: Request, house: House, shown: Verified, asked: Ask, body: bytes
 ) -> Response:
     """Have a session pay, whose macaroon was shown in place of a proof."""
     against = await standing(house, shown)
@@ -122,7 +136,7 @@ async def _from_session(
     name = name_of(request, prepaid.caller_of(shown), body)
     wanted = prepaid.Request(asked.request, asked.max_msat)
     job_id = await prepaid.submit(house, shown, wanted, name)
-    return await _answer(request, house, job_id, wait_s)
+    return await _answer(request, house, job_id, wait_of(request, DEFAULT_HOLD_S))
 
 
 async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> Response:

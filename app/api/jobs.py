@@ -73,7 +73,10 @@ async def show(request: Request) -> Response:
     row = await _view(house, job_id)
     current = asked is None or _names(asked, row["version"])
     if wait_s and not JOB.final(JobState(row["state"])) and current:
-        row = await house.wait_for_change(job_id, row["version"], wait_s) or row
+        if asked is None:
+            row = await house.wait_for_turn(row, wait_s)
+        else:  # who knows a version wants to see the next one
+            row = await house.wait_for_change(job_id, row["version"], wait_s) or row
     else:
         row = await house.nudged(row)
     base = _base(request, row)

@@ -18,13 +18,12 @@ from app.house import House
 from app.job_status import firm_cost
 from app.prepaid import Look, caller_of, standing, unknown_session
 from app.remembered import Answer
-from app.shapes import Body, RequestText, name_of, path_id, wait_of
+from app.shapes import DEFAULT_HOLD_S, Body, RequestText, name_of, path_id, wait_of
 from app.wire import json_response, parse, read_body
 from db.engine import Row
 from pricing.money import MSAT_PER_SAT, sats_to_msat
 from statemachine.job import JOB, JobState
 
-DEFAULT_WAIT_S = 60
 TOOL = "agent"  # what a request uses, for macaroons that are narrowed to some tools
 
 
@@ -43,7 +42,7 @@ async def submit(request: Request) -> Response:
     if not shown.grant.allows_tool(TOOL):
         raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
     heard = _prefers_async(request)
-    wait_s = 0 if heard else wait_of(request, DEFAULT_WAIT_S)
+    wait_s = 0 if heard else wait_of(request, DEFAULT_HOLD_S)
     body = await read_body(request)
     asked = parse(body, SessionRequest)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
