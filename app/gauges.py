@@ -9,30 +9,52 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.parts import Parts
+from app.house import House
+from app.readiness import PARTS
 from pricing.money import usd_number
 
 
-def gauges_of(parts: Parts) -> CollectorRegistry:
+def gauges_of(house: House) -> CollectorRegistry:
     """Return what can be read of these parts now."""
     registry = CollectorRegistry()
-    registry.register(_Gauges(parts))
+    registry.register(_Gauges(house))
     return registry
 
 
 class _Gauges(Collector):
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, house: House) -> None:
+        self._house = house
 
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
         yield from self._prices()
         yield from self._connections()
+        yield from self._beats()
         push = "boltwork_rail_push_up", "1 while the rail tells of payments by itself"
-        yield GaugeMetricFamily(*push, value=int(self._parts.rail.push_is_up))
+        yield GaugeMetricFamily(*push, value=int(self._house.parts.rail.push_is_up))
+
+    def _beats(self) -> Iterator[Metric]:
+        readiness = self._house.readiness
+        well = GaugeMetricFamily(
+            "boltwork_part_well", "1 while nothing is known to be wrong with it", labels=["part"]
+        )
+        for part in PARTS:
+            well.add_metric([part], int(readiness.trouble(part) is None))
+        turned = GaugeMetricFamily(
+            "boltwork_loop_turned_seconds", "How long ago a loop finished a turn", labels=["loop"]
+        )
+        for name, beat in readiness.beats.items():
+            turned.add_metric([name], beat.age_s)
+        yield from (well, turned)
+        heard = "boltwork_listener_heard_seconds", "How long ago Postgres answered the listener"
+        yield GaugeMetricFamily(*heard, value=readiness.listener_age_s)
+        took = "boltwork_worker_took_seconds", "How long ago a worker here got to the promises"
+        yield GaugeMetricFamily(*took, value=readiness.worker_age_s if readiness.works else 0)
+        oldest = "boltwork_promise_oldest_seconds", "How long the promise due longest has waited"
+        yield GaugeMetricFamily(*oldest, value=readiness.pulse.waited_s if readiness.pulse else 0)
 
     def _prices(self) -> Iterator[Metric]:
-        status, now = self._parts.oracle.status(), self._parts.clock()
+        status, now = self._house.parts.oracle.status(), self._house.parts.clock()
         price = GaugeMetricFamily("boltwork_btc_price_usd", "The last price agreed on")
         age = GaugeMetricFamily("boltwork_btc_price_age_seconds", "How old that price is")
         if status.price is not None:
@@ -64,7 +86,12 @@ class _Gauges(Collector):
         used = GaugeMetricFamily(
             "boltwork_database_connections_used", "Of these, used just now", labels=["pool"]
         )
-        for pool, counts in self._parts.db.pools().items():
+        for pool, counts in self._house.parts.db.pools().items():
             for family, count in zip((most, opened, used), counts, strict=True):
                 family.add_metric([pool], count)
-        yield from (most, opened, used)
+        given_up = CounterMetricFamily(
+            "boltwork_database_connections_given_up",
+            "Connections closed for being silent or of no more use",
+            value=self._house.parts.db.given_up,
+        )
+        yield from (most, opened, used, given_up)

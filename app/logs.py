@@ -8,11 +8,13 @@ digit of any secret one.
 import logging
 import re
 import sys
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from app import tracing
+from app.log_stream import LogStream
 from statemachine.public_id import shown
 
 _LONG = re.compile("[0-9a-fA-F]{32,}")
@@ -21,7 +23,9 @@ _LONG = re.compile("[0-9a-fA-F]{32,}")
 def configure(level: str) -> None:
     """Set the log up for this process."""
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(message)s")
+    stream = LogStream(sys.stderr)
+    logging.raiseExceptions = False
+    logging.basicConfig(level=max(number, logging.WARNING), stream=stream, format="%(message)s")
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -31,7 +35,7 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stream)),
         cache_logger_on_first_use=True,
     )
 

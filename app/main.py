@@ -286,7 +286,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
 
 async def metrics(request: Request) -> Response:
     """GET /metrics, in Prometheus's text format."""
-    said = generate_latest() + generate_latest(gauges_of(request.app.state.house.parts))
+    said = generate_latest() + generate_latest(gauges_of(request.app.state.house))
     return Response(said, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

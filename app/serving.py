@@ -75,11 +75,10 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     await _open_keys(parts)
     app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
     async with listening(app, settings.host, settings.port, behind_proxies=proxied) as url:
-        print(f"Boltwork listens on {url}", flush=True)
-        for line in (*notes(settings), *strangers(os.environ)):
-            print(f"  {line}", flush=True)
+        lines = (*notes(settings), *strangers(os.environ))
+        say(f"Boltwork listens on {url}", *(f"  {line}" for line in lines))
         await stop.wait()
-        print("Draining: what is under way is finished first.", flush=True)
+        say("Draining: what is under way is finished first.")
         parts.signals.release()
     await asyncio.to_thread(tracing.close)
 
@@ -96,8 +95,8 @@ async def work(settings: Settings, database_url: str) -> None:
             told = listening(
                 build_metrics(house), settings.host, settings.metrics_port, variable="METRICS_PORT"
             )
-            print(f"Metrics are at {await stack.enter_async_context(told)}/metrics", flush=True)
-        print("A Boltwork worker keeps promises.", flush=True)
+            say(f"Metrics are at {await stack.enter_async_context(told)}/metrics")
+        say("A Boltwork worker keeps promises.")
         await stop.wait()
     await asyncio.to_thread(tracing.close)
 
@@ -110,6 +109,12 @@ async def _open_keys(parts: Parts) -> None:
         await check_secret(db, parts.credentials.seal)
     finally:
         await db.close()
+
+
+def say(*lines: str) -> None:
+    """Tell whoever started us, if anybody still listens."""
+    with contextlib.suppress(OSError, ValueError):
+        print(*lines, sep="\n", flush=True)
 
 
 def notes(settings: Settings) -> list[str]:

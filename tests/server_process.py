@@ -34,6 +34,7 @@ class ServerProcess:
         }
         self.command = COMMAND
         self.url = ""
+        self.stderr: int | None = None  # where its log goes, in place of a file
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *arguments: str) -> str:
@@ -45,7 +46,7 @@ class ServerProcess:
                 cwd=self.folder,
                 env=kept | self.environment,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=log if self.stderr is None else self.stderr,
                 text=True,
             )
         assert self._process.stdout is not None
