@@ -1,4 +1,5 @@
-"""The commands of a buyer: ask, and watch. Progress goes to a person, and an exit code to scripts.
+"""The commands of a buyer: ask, and watch. The result alone is on standard output; how it goes on
+is for a person, on standard error; and an exit code is for scripts:
 
 0 complete, 1 failed, 2 refused before paying, 3 rejected by the agent, 4 a payment that could not
 be made or that nobody knows of, 5 no server there, 130 interrupted.
@@ -7,14 +8,16 @@ be made or that nobody knows of, 5 no server there, 130 interrupted.
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from app.plain_text import one_line
 from app.spending import MOST_SATS, Spending
 from app.surroundings import troubles
 
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 MOST_STDIN_BYTES = 262_144
 SESSION_HAS_ITS_OWN = (
-    "--refund-to can't be given with --session: what a session does not need stays on its balance,"
-    " and what is left goes where it was told when it was opened, or closed."
+    "--refund-to can't be given with --session: what is not needed stays on the session's balance,"
+    " and what is left at its end goes to the destination that was named when it was opened, or"
+    " closed."
 )
 
 app = typer.Typer()
@@ -85,7 +89,7 @@ class _Wishes:
 @app.command()
 def ask(
     request: Annotated[
-        str, typer.Argument(help="what you want done, or - to read it from standard input")
+        list[str], typer.Argument(help="what you want done, or - to read it from standard input")
     ],
     url: Url = HERE,
     wallet: Wallets = WalletName.AUTO,
@@ -114,16 +118,21 @@ def ask(
 ) -> None:
     """Buy a job of a running instance. Exit codes: 0 complete, 1 failed, 2 refused before paying,
     3 rejected by the agent, 4 not paid or not known, 5 no server."""
-    text = _text(request)
     wishes = _Wishes(url, wallet, max_sats, budget_per_day, as_json, wait)
+    text = _text(wishes, " ".join(request))
     if session and l402:
         _end(wishes, 2, "Choose one of --session and --l402.", "")
     if session and refund_to is not None:
         _end(wishes, 2, SESSION_HAS_ITS_OWN, "")
 
     async def work(purchase: "Purchase", client: "Client") -> Any:
+        from app.display import estimate_in_words
+
         if dry_run:
-            return {**await purchase.price(text), "state": "complete"}
+            told = await purchase.price(text)
+            if not as_json:
+                print(estimate_in_words(told))
+            return {**told, "state": "complete"}
         if session:
             return await purchase.buy_on_session(_session(client), text)
         if l402:
@@ -135,7 +144,7 @@ def ask(
 
 @app.command()
 def watch(
-    job: Annotated[str, typer.Argument(help="the job's id, as `boltwork ask` tells it")],
+    job: Annotated[str, typer.Argument(help="the job's id, as `boltwork ask` shows it")],
     url: Url = HERE,
     wallet: Annotated[
         WalletName | None,
@@ -166,6 +175,11 @@ class _Bought:
         self._name = ""
 
     @property
+    def lines(self) -> bool:
+        """Whether each change is printed as a line of JSON."""
+        return self._lines
+
+    @property
     def wishes(self) -> _Wishes:
         """How it is bought."""
         return self._wishes
@@ -178,12 +192,17 @@ class _Bought:
     async def run(self) -> tuple[int, Any, str]:
         """Return the exit code, what was bought, and what went wrong."""
         from app.client import Away, Client, Refused
+        from app.exchange import BadAddress
         from app.payer import Exit, Stop
         from app.purchase import code_of, code_of_refusal
 
         for trouble in troubles(os.environ):
             return Exit.REFUSED, None, trouble
-        async with Client(self._wishes.url) as client:
+        try:
+            client = Client(self._wishes.url)
+        except BadAddress as bad:
+            return Exit.REFUSED, None, f"{bad}."
+        async with client:
             try:
                 display = self._display()
                 wallet = await _wallet(self._wishes.wallet, client, display)
@@ -223,9 +242,10 @@ class _Bought:
 
         from app.display import Display
 
-        to_stderr = self._wishes.as_json
-        console = Console(stderr=to_stderr, quiet=self._lines, highlight=False, emoji=False)
-        return Display(console, drafts=not to_stderr)
+        as_json = self._wishes.as_json
+        console = Console(stderr=True, quiet=self._lines, highlight=False, emoji=False)
+        out = None if as_json else Console(highlight=False, emoji=False)
+        return Display(console, drafts=not as_json, out=out)
 
 
 def _print_line(told: Mapping[str, Any]) -> None:
@@ -234,34 +254,58 @@ def _print_line(told: Mapping[str, Any]) -> None:
 
 def _run(bought: _Bought) -> None:
     """Run a purchase to its end, and end the command."""
-    try:
-        code, done, trouble = asyncio.run(bought.run())
-    except KeyboardInterrupt:
-        code, done, trouble = INTERRUPTED, None, "Interrupted."
-    if done is not None and bought.wishes.as_json and not bought._lines:
+    code, done, trouble = asyncio.run(_interruptible(bought))
+    if done is not None and bought.wishes.as_json and not bought.lines:
         print(json.dumps(done))
     if not trouble:
         raise typer.Exit(code)
     _end(bought.wishes, code, trouble, bought.name)
 
 
-def _end(wishes: _Wishes, code: int, trouble: str, name: str) -> None:
+async def _interruptible(bought: _Bought) -> tuple[int, Any, str]:
+    """Run a purchase. Once interrupted it ends so, whatever the request under way then says.
+
+    That is so too where a shell had the signal ignored, as it does for what it starts behind it:
+    whoever sends it means this process.
+    """
+    running, interrupted = asyncio.ensure_future(bought.run()), False
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        loop.remove_signal_handler(signal.SIGINT)  # the next one ends it at once
+        running.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    await asyncio.wait({running})
+    if interrupted:
+        if not running.cancelled():
+            running.exception()  # nobody asks for it
+        return INTERRUPTED, None, "Interrupted."
+    return running.result()
+
+
+def _end(wishes: _Wishes, code: int, trouble: str, name: str) -> NoReturn:
     """End the command with a sentence, and how to go on where there is something to go on with."""
     follow = (
         f" Follow it: boltwork watch {name}" if name and "boltwork watch" not in trouble else ""
     )
-    print(f"boltwork: {trouble}{follow}", file=sys.stderr)
+    print(f"boltwork: {one_line(trouble, 2_000)}{follow}", file=sys.stderr)
     if wishes.as_json:
         told = {"error": trouble, "exitCode": int(code)}
         print(json.dumps(told | ({"jobId": name} if name else {})))
     raise typer.Exit(code)
 
 
-def _text(request: str) -> str:
-    """Return what is asked for, of the argument or of standard input, bounded."""
+def _text(wishes: _Wishes, request: str) -> str:
+    """Return what is asked for, of the arguments or of standard input, bounded."""
     if request != "-":
         return request
-    return sys.stdin.buffer.read(MOST_STDIN_BYTES).decode("utf-8", "replace")
+    try:
+        return sys.stdin.buffer.read(MOST_STDIN_BYTES).decode("utf-8", "replace")
+    except KeyboardInterrupt:
+        _end(wishes, INTERRUPTED, "Interrupted.", "")
 
 
 def _session(client: "Client") -> "Session":

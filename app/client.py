@@ -1,23 +1,40 @@
 """The HTTP surface for programs: jobs, their refunds, and asks by the call.
 
-    async with Client("http://127.0.0.1:8402") as client:
-        job = await Purchase(client, Payer(StubWallet(client))).buy("Say hello.", max_sats=500)
+    import asyncio
+
+    from app.client import Client
+    from app.payer import Payer
+    from app.purchase import Purchase
+    from app.wallets.stub import StubWallet
+
+    async def main() -> None:
+        async with Client("http://127.0.0.1:8402") as client:
+            purchase = Purchase(client, Payer(StubWallet(client)), max_sats=500)
+            job = await purchase.buy("Say hello.")
+            print(job.get("result"))
+
+    asyncio.run(main())
 
 What may be repeated is repeated when a connection breaks or the server says when to come back; so
-each creation has an Idempotency-Key. `Refused` is the server's answer, `Away` is none.
+each creation has an Idempotency-Key. `Refused` is the server's answer, `Away` is none, and
+`Strange` is one that no Boltwork gives. What a server says is read strictly: see app/answers.py.
 """
 
 import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Required, Self, TypedDict, cast
+from typing import Any, Self, TypeVar
 
 import httpx2
 
-from app.event_reader import Event, read_events
+from app import answers
+from app.answers import Answered, Created, Estimate, Invoice, Job, Unreadable
+from app.event_reader import Event, Overlong, read_events
+from app.exchange import Answer, Exchange, Lost, shown
+from app.plain_text import one_line
 
 FINAL = ("complete", "rejected", "failed")
 LONG_POLL_S = 30
@@ -25,79 +42,9 @@ FIRST_WORD_S = 3.0  # of a stream; later than that it is held back
 SILENCE_S = 50  # in which a stream that lives has said something
 LONGEST_PAUSE_S = 30  # for one Retry-After; whoever would have to wait longer is told so
 _BUSY = (429, 502, 503, 504)
-_ID = re.compile("[0-9a-f]{32}")
 _L402 = re.compile(r'\bL402\s+macaroon="([^"\s]+)",\s*invoice="([^"\s]+)"')
-
-
-class Invoice(TypedDict, total=False):
-    """An invoice of the server's. Its hash is told on the stub rail only."""
-
-    paymentRequest: Required[str]
-    amountSats: Required[int]
-    expiresAt: str
-    paymentHash: str
-
-
-class Owed(TypedDict, total=False):
-    """One thing that is owed back."""
-
-    reason: Required[str]
-    amountSats: Required[int]
-    refundState: Required[str]  # `pending` or `paid`
-    destination: str  # `needed` or `known`
-    attempts: int
-    lastOutcome: str
-    lnurlWithdraw: str
-
-
-class Job(TypedDict, total=False):
-    """A job as it stands: what belongs to its state is there, and nothing else."""
-
-    jobId: Required[str]
-    state: Required[str]
-    createdAt: str
-    completedAt: str | None
-    evalInvoice: Invoice
-    workInvoice: Invoice
-    invoice: Invoice  # of a job at a firm price
-    pricingBreakdown: dict[str, Any]
-    costLedger: dict[str, Any]
-    result: str
-    reason: str
-    errorMessage: str
-    refunds: list[Owed]
-
-
-class Created(TypedDict):
-    """A job that was just made."""
-
-    jobId: str
-    createdAt: str
-    evalInvoice: Invoice
-
-
-class Estimate(TypedDict):
-    """What a request would cost at most."""
-
-    evalSats: int
-    workSats: int
-    totalSats: int
-    pricingBreakdown: dict[str, Any]
-
-
-class Answered(TypedDict, total=False):
-    """What was bought by the call or on a session. It has no result while it goes on."""
-
-    state: Required[str]
-    jobId: str
-    requestId: str
-    cost: dict[str, Any]
-    debitedSats: int
-    balanceRemaining: int
-    result: str
-    reason: str
-    errorMessage: str
-    refunds: list[Owed]
+_TAG = re.compile("[\x21-\x7e]{1,255}")
+T = TypeVar("T")
 
 
 class ClientError(Exception):
@@ -108,21 +55,28 @@ class Refused(ClientError):
     """The server refused; `body` is its envelope."""
 
     def __init__(self, status: int, body: dict[str, Any], headers: Any = None) -> None:
-        super().__init__(str(body.get("error", f"HTTP {status}")))
+        super().__init__(one_line(str(body.get("error", f"HTTP {status}"))))
         self.status, self.body = status, body
         self.headers = httpx2.Headers() if headers is None else headers
 
     @property
     def next_step(self) -> str:
         """What the server says to do now, if it does."""
-        return str(self.body.get("next", ""))
+        return one_line(str(self.body.get("next", "")))
 
 
 class Away(ClientError):
     """There is no answer, or none that can be read. Whether it arrived is not known."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url} can't be reached ({reason})")
+        super().__init__(f"{shown(url)} can't be reached: {reason}")
+
+
+class Strange(Away):
+    """What answers there is no Boltwork, or not as one does: a proxy, another site, a liar."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        ClientError.__init__(self, f"{shown(url)} does not answer as a Boltwork does: {reason}")
 
 
 class _NoStream(Exception):
@@ -140,7 +94,7 @@ class Offer:
 
 
 class Client:
-    """Speaks to one instance. Use as an async context manager.
+    """Speaks to one instance. Use as an async context manager. Raises BadAddress.
 
     `tries` is how often a call that may be repeated is made; `pause` waits between two of them.
     """
@@ -156,13 +110,13 @@ class Client:
     ) -> None:
         self.url = url
         self._tries, self.pause = tries, pause
-        self._http = httpx2.AsyncClient(base_url=url, timeout=timeout_s, transport=transport)
+        self._exchange = Exchange(url, timeout_s, transport)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await self._exchange.close()
 
     # ------------------------------------------------------------------- calls
 
@@ -176,33 +130,50 @@ class Client:
         """
         if repeatable is None:
             repeatable = method == "GET" or "Idempotency-Key" in options.get("headers", {})
+        return self._read(await self._answer(method, path, repeatable, options))
+
+    async def _answer(
+        self, method: str, path: str, repeatable: bool, options: dict[str, Any]
+    ) -> Answer:
+        """Ask until there is an answer that is not to be asked for again. Raises Away."""
         for attempt in range(1, self._tries + 1):
             last = attempt == self._tries
             try:
-                answer = await self._http.request(method, path, **options)
-            except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                if last or not repeatable or not isinstance(error, httpx2.TransportError):
-                    raise Away(self.url, type(error).__name__) from error
+                answer = await self._exchange.ask(method, path, **options)
+            except Lost as lost:
+                if last or not repeatable or not lost.may_pass:
+                    raise Away(self.url, lost.reason) from lost
                 await self.pause(2.0**attempt / 8)
                 continue
+            except Overlong as wrong:
+                raise Strange(self.url, str(wrong)) from wrong
             wait_s = _wait_s(answer, attempt, repeatable)
             if wait_s is None or last:
-                return self._read(answer)
+                return answer
             await self.pause(wait_s)
         raise AssertionError("unreachable")
 
-    def _read(self, answer: httpx2.Response) -> dict[str, Any]:
+    def _read(self, answer: Answer) -> dict[str, Any]:
+        """Return the object that is answered. What is no success, and not ours, is Strange."""
         try:
-            body: Any = answer.json()
-        except ValueError:
-            body = None
-        if not answer.is_success:
-            raise Refused(
-                answer.status_code, body if isinstance(body, dict) else {}, answer.headers
-            )
-        if not isinstance(body, dict):
-            raise Away(self.url, "it answers with something else than JSON")
-        return body
+            body = answers.parsed(answer.body)
+        except Unreadable as wrong:
+            if 200 <= answer.status < 300:
+                raise Strange(self.url, str(wrong)) from wrong
+            body = {}
+        if 200 <= answer.status < 300:
+            return body
+        if not isinstance(body.get("error"), str):
+            elsewhere = ", and leads elsewhere" if 300 <= answer.status < 400 else ""
+            raise Strange(self.url, f"HTTP {answer.status}{elsewhere}")
+        raise Refused(answer.status, body, answer.headers)
+
+    def strictly(self, reader: Callable[..., T], *told: Any) -> T:
+        """Return what a reader of app.answers makes of what was told. Raises Strange."""
+        try:
+            return reader(*told)
+        except Unreadable as wrong:
+            raise Strange(self.url, str(wrong)) from wrong
 
     # -------------------------------------------------------------------- jobs
 
@@ -210,7 +181,7 @@ class Client:
         """Return what a request would cost at most. Free, and nothing is written down."""
         asked = {"request": request}
         told = await self.call("POST", "/api/estimate", json=asked, repeatable=True)
-        return cast(Estimate, told)
+        return self.strictly(answers.estimate, told)
 
     async def create(
         self,
@@ -222,11 +193,15 @@ class Client:
         """Post a job; return it with its evaluation invoice. `max_sats` is for the work alone."""
         body = without_none(request=request, maxSats=max_sats, refundTo=refund_to)
         headers = {"Idempotency-Key": key or new_key()}
-        return cast(Created, await self.call("POST", "/api/jobs", json=body, headers=headers))
+        told = await self.call("POST", "/api/jobs", json=body, headers=headers)
+        return self.strictly(answers.created, told)
 
     async def show(self, job_id: str) -> Job:
         """Return a job as it stands."""
-        return cast(Job, await self.call("GET", f"/api/jobs/{job_id}"))
+        return self._job(await self.call("GET", _at(job_id)), job_id)
+
+    def _job(self, told: Mapping[str, Any], job_id: str) -> Job:
+        return self.strictly(answers.job, told, job_id)
 
     async def watch(
         self, job_id: str, progress: Callable[[dict[str, Any]], None] | None = None
@@ -234,7 +209,8 @@ class Client:
         """Yield the job each time it changes, and end when it can change no more.
 
         `progress` is told what the agent has written, where it tells. Without a stream of events
-        (an older server, a proxy that holds it back) long polls tell the same.
+        (an older server, a proxy that holds it back), and when one ends without telling the end,
+        polls tell the same. An event that can't be read counts as read.
         """
         last, cuts = "", 0
         while True:
@@ -242,17 +218,19 @@ class Client:
                 async with contextlib.aclosing(self._events(job_id, last)) as events:
                     async for event in events:
                         last, cuts = event.id or last, 0
-                        if event.kind == "progress" and progress is not None:
-                            progress(event.data)
-                        if "job" in event.data:
-                            yield cast(Job, event.data["job"])
+                        _tell(event, progress)
+                        job = _told_of(event, job_id)
+                        if job is not None:
+                            yield job
                         if event.kind == "end":
-                            return
+                            if job is not None and job["state"] in FINAL:
+                                return
+                            raise _NoStream  # how it ended is asked for
                 reason = "it hung up"  # a restart, perhaps: what was missed is told again
             except _NoStream:
                 break
-            except httpx2.TransportError as error:
-                reason = type(error).__name__
+            except Lost as lost:
+                reason = lost.reason
             cuts += 1
             if cuts == self._tries:
                 raise Away(self.url, reason)
@@ -261,67 +239,59 @@ class Client:
             yield job
 
     async def _events(self, job_id: str, last: str) -> AsyncGenerator[Event, None]:
-        """Yield what a stream tells. Raises _NoStream, httpx2.TransportError."""
-        path = f"/api/jobs/{job_id}/events"
+        """Yield what a stream tells. Raises _NoStream, Lost, Strange."""
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(FIRST_WORD_S):
-                    told = self._http.stream("GET", path, headers=headers, timeout=SILENCE_S)
-                    answer = await stack.enter_async_context(told)
-                    if answer.status_code == 204:  # it has ended, and all was told
-                        yield Event("end", last, {})
-                        return
-                    kind = answer.headers.get("content-type", "")
-                    if answer.status_code != 200 or not kind.startswith("text/event-stream"):
-                        raise _NoStream
-                    lines = answer.aiter_lines()
-                    await anext(lines, "")  # `retry`, at once: nobody holds the stream back
-            except TimeoutError:
-                raise _NoStream from None
-            async for event in read_events(lines):
-                yield event
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                try:
+                    async with asyncio.timeout(FIRST_WORD_S):
+                        asking = self._exchange.stream(f"{_at(job_id)}/events", headers, SILENCE_S)
+                        answer = await stack.enter_async_context(asking)
+                        if answer.status == 204:  # it has ended, and all was told
+                            yield Event("end", last, {})
+                            return
+                        if answer.status != 200 or not answer.kind.startswith("text/event-stream"):
+                            raise _NoStream
+                        # `retry`, at once: nobody holds the stream back
+                        first = await anext(answer.lines, "")
+                except TimeoutError:
+                    raise _NoStream from None
+                async for event in read_events(_with_first(first, answer.lines)):
+                    yield event
+        except Overlong as wrong:
+            raise Strange(self.url, str(wrong)) from wrong
 
     async def _polled(self, job_id: str) -> AsyncIterator[Job]:
+        """Yield the job each time that a held poll says that it changed. Raises Refused, Away.
+
+        Nothing was seen of it at first: then it is not held.
+        """
         etag = ""
         while True:
-            answer = await self._poll(job_id, etag)
-            if answer.status_code == 304:
+            options: dict[str, Any] = {}
+            if etag:
+                options = {"params": {"wait": str(LONG_POLL_S)}, "headers": {"If-None-Match": etag}}
+            answer = await self._answer("GET", _at(job_id), True, options)
+            if answer.status == 304 and etag:
                 continue
-            job = cast(Job, self._read(answer))
-            etag = answer.headers.get("etag", "")
+            job = self._job(self._read(answer), job_id)
             yield job
             if job["state"] in FINAL:
                 return
-
-    async def _poll(self, job_id: str, etag: str) -> httpx2.Response:
-        """Hold one poll until the job is no longer as the tag says. Raises Refused, Away.
-
-        Without a tag nothing was seen of it yet: then it is not held.
-        """
-        seen = {"If-None-Match": etag} if etag else {}
-        held = {"wait": str(LONG_POLL_S)} if etag else {}
-        for attempt in range(1, self._tries + 1):
-            try:
-                answer = await self._http.get(f"/api/jobs/{job_id}", params=held, headers=seen)
-                wait_s = _wait_s(answer, attempt, True)
-                if wait_s is None or attempt == self._tries:
-                    return answer
-            except httpx2.TransportError as error:
-                if attempt == self._tries:
-                    raise Away(self.url, type(error).__name__) from error
-                wait_s = 2.0**attempt / 8
-            await self.pause(wait_s)
-        raise AssertionError("unreachable")
+            tag = answer.headers.get("etag", "")
+            if tag == etag or not _TAG.fullmatch(tag):  # that would be asked without a pause
+                await self.pause(1.0)
+            etag = tag if _TAG.fullmatch(tag) else ""
 
     async def cancel(self, job_id: str) -> Job:
         """End a job whose open invoice was not paid."""
-        told = await self.call("POST", f"/api/jobs/{job_id}/cancel", repeatable=True)
-        return cast(Job, told)
+        told = await self.call("POST", f"{_at(job_id)}/cancel", repeatable=True)
+        return self._job(told, job_id)
 
     async def refund(self, job_id: str, bolt11: str) -> dict[str, Any]:
         """Claim what is owed back, with an invoice of just that amount."""
-        return await self.call("POST", f"/api/jobs/{job_id}/refund", json={"invoice": bolt11})
+        told = await self.call("POST", f"{_at(job_id)}/refund", json={"invoice": bolt11})
+        return self.strictly(answers.refunded, told)
 
     # --------------------------------------------------------- asks by the call
 
@@ -337,19 +307,13 @@ class Client:
             if refused.status != 402:
                 raise
             found = _L402.search(refused.headers.get("www-authenticate", ""))
-            told = refused.body
-            if found is None or type(told.get("amountSats")) is not int:
-                raise Away(self.url, "its 402 offers no L402 that can be read") from refused
-            at_job = _ID.fullmatch(str(told.get("instance", "")).rpartition("/")[2])
-            invoice = without_none(
-                paymentRequest=found[2],
-                amountSats=told["amountSats"],
-                expiresAt=told.get("expiresAt"),
-                paymentHash=told.get("paymentHash"),
-            )
-            job_id = at_job[0] if at_job else ""
-            return Offer(cast(Invoice, invoice), found[1], job_id, request)
-        raise Away(self.url, "it gives away what should be paid for")
+            if found is None:
+                raise Strange(self.url, "its 402 offers no L402 that can be read") from refused
+            amount_sats = self.strictly(answers.offered, refused.body)
+            job_id = str(refused.body.get("instance", "")).rpartition("/")[2]
+            invoice = Invoice(paymentRequest=found[2], amountSats=amount_sats)
+            return Offer(invoice, found[1], job_id if answers.is_id(job_id) else "", request)
+        raise Strange(self.url, "it gives away what should be paid for")
 
     async def redeem(self, offer: Offer, preimage: str, wait_s: int = LONG_POLL_S) -> Answered:
         """Return what an offer has bought, for the preimage that paying it gave. Good again."""
@@ -361,7 +325,7 @@ class Client:
             headers={"Authorization": f"L402 {offer.macaroon}:{preimage}"},
             repeatable=True,  # the proof names the one job that it buys
         )
-        return cast(Answered, told)
+        return self.strictly(answers.answered, told)
 
     # --------------------------------------------------- the stub rail's wallet
 
@@ -372,7 +336,7 @@ class Client:
     async def stub_invoice(self, amount_sats: int) -> str:
         """Have the stub rail's wallet make an invoice."""
         made = await self.call("POST", "/api/dev/stub/invoice", json={"amountSats": amount_sats})
-        return str(made["paymentRequest"])
+        return str(made.get("paymentRequest", ""))
 
 
 def new_key() -> str:
@@ -385,11 +349,39 @@ def without_none(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _wait_s(answer: httpx2.Response, attempt: int, repeatable: bool) -> float | None:
+def _at(job_id: str) -> str:
+    """Return where a job is. Raises ValueError for what can't be its id."""
+    if not answers.is_id(job_id):
+        raise ValueError("the id of a job is 32 hex digits")
+    return f"/api/jobs/{job_id}"
+
+
+def _tell(event: Event, progress: Callable[[dict[str, Any]], None] | None) -> None:
+    """Tell of what the agent has written, where an event tells that and can be read."""
+    if event.kind == "progress" and progress is not None:
+        with contextlib.suppress(Unreadable):
+            progress(answers.progress(event.data))
+
+
+def _told_of(event: Event, job_id: str) -> Job | None:
+    """Return the job as an event shows it, where it shows one that can be read."""
+    try:
+        return answers.job(event.data["job"], job_id) if "job" in event.data else None
+    except Unreadable:
+        return None
+
+
+async def _with_first(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for line in rest:
+        yield line
+
+
+def _wait_s(answer: Answer, attempt: int, repeatable: bool) -> float | None:
     """Return how long to wait before the same call is made again; None when it is not to be."""
-    if answer.status_code not in _BUSY:
+    if answer.status not in _BUSY:
         return None
     said = answer.headers.get("retry-after", "")
     if said.isascii() and said.isdecimal() and len(said) < 6:
         return float(said) if int(said) <= LONGEST_PAUSE_S else None
-    return 2.0**attempt / 8 if repeatable and answer.status_code != 429 else None
+    return 2.0**attempt / 8 if repeatable and answer.status != 429 else None

@@ -1,20 +1,38 @@
 """A session for programs: a deposit paid once, many requests, and smaller macaroons of it.
 
-    session = await open_session(client, 500, wallet)
-    answer = await session.request("Say hello.")
-    helper = session.narrowed(budget_sats=50, endpoints=["request"])   # nobody is asked
+    import asyncio
 
-Whoever holds the macaroon spends: it is in no text form of anything here.
+    from app.client import Client
+    from app.client_session import open_session
+    from app.payer import Payer
+    from app.wallets.stub import StubWallet
+
+    async def main() -> None:
+        async with Client("http://127.0.0.1:8402") as client:
+            payer = Payer(StubWallet(client))
+            session = await open_session(client, 500, payer)
+            answer = await session.request("Say hello.")
+            helper = session.narrowed(budget_sats=50, endpoints=["request"])  # nobody is asked
+            print(answer["result"], helper.id)
+
+    asyncio.run(main())
+
+Whoever holds the macaroon spends: it is in no text form of anything here. A deposit and a top-up
+are paid for exactly what was asked for, or not at all.
 """
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
-from app.client import Answered, Client, Invoice, Refused, new_key, without_none
-from app.wallets.wallet import NotPaid, Wallet, due
+from app import answers
+from app.answers import Answered, Invoice
+from app.client import Client, Refused, Strange, new_key, without_none
+from app.payer import Exit, NotPaid, Payer, Stop
+from app.spending import Purpose, Wanted
+from app.wallets.wallet import Wallet
+from payments.bolt11 import whole_sats
 from payments.grant import caveats_for
 from payments.macaroon import Invalid, narrow, read
-from payments.rail import Settled
 from payments.session_macaroon import named_by
 
 ARRIVES_AFTER = 12  # looks at the most: 13 s, after which it is on its way
@@ -57,26 +75,31 @@ class Session:
             json=without_none(request=text, maxSats=max_sats),
             headers={"Idempotency-Key": key or new_key(), "Prefer": "respond-async"},
         )
-        return cast(Answered, told)
+        return self._client.strictly(answers.answered_on_session, told)
 
     async def follow(self, request_id: str, wait_s: int = 30) -> Answered:
         """Wait for a request; return it as it stands then."""
-        path = f"/requests/{request_id}"
-        return cast(Answered, await self._call("GET", path, params={"wait": str(wait_s)}))
+        if not answers.is_id(request_id):
+            raise ValueError("the id of a request is 32 hex digits")
+        told = await self._call("GET", f"/requests/{request_id}", params={"wait": str(wait_s)})
+        return self._client.strictly(answers.answered_on_session, told)
 
     async def status(self) -> dict[str, Any]:
         """Return the balance, and what belongs to the session's state."""
-        return await self._call("GET", "")
+        return self._client.strictly(answers.session, await self._call("GET", ""))
 
     async def top_up(
-        self, amount_sats: int, wallet: Wallet, key: str | None = None
+        self, amount_sats: int, wallet: Wallet | Payer, key: str | None = None
     ) -> dict[str, Any]:
-        """Pay more in; return the status once it is there. Raises NotPaid."""
-        headers = {"Idempotency-Key": key or new_key()}
+        """Pay more in; return the status once it is there. Raises Stop."""
+        key = key or new_key()
+        headers = {"Idempotency-Key": key}
         told = await self._call(
             "POST", "/topup", json={"amount_sats": amount_sats}, headers=headers
         )
-        await _pay(wallet, told["topup"])
+        invoice = self._client.strictly(answers.topped_up, told)
+        wanted = Wanted(f"{self.id}:{key}", Purpose.TOP_UP, amount_sats)
+        await _pay(Payer.of(wallet), invoice, wanted)
         for attempt in range(ARRIVES_AFTER):
             status = await self.status()
             if "pendingTopup" not in status:
@@ -126,30 +149,53 @@ class Session:
 
 
 async def open_session(
-    client: Client, amount_sats: int, wallet: Wallet, refund_to: str | None = None
+    client: Client, amount_sats: int, wallet: Wallet | Payer, refund_to: str | None = None
 ) -> Session:
-    """Open a session and pay its deposit. Raises NotPaid, which names the session."""
+    """Open a session and pay its deposit. Raises Stop, which names the session."""
+    payer = Payer.of(wallet)
+    if payer.wallet.is_by_hand:
+        raise Stop(Exit.REFUSED, "A session is opened by a wallet that proves its payment.")
     made = await client.call(
         "POST",
         "/api/sessions",
         json=without_none(amount_sats=amount_sats, refundTo=refund_to),
         headers={"Idempotency-Key": new_key()},
     )
-    session_id = made["sessionId"]
-    paid = await _pay(wallet, made["invoice"])
-    proof = {"X-Payment-Preimage": paid.preimage}
+    session_id, invoice = client.strictly(answers.opened, made)
+    try:
+        wanted = Wanted(session_id, Purpose.DEPOSIT, amount_sats)
+        preimage = await _pay(payer, invoice, wanted)
+    except Stop as stop:
+        raise stop.of(f"The session is {session_id}.") from stop
+    proof = {"X-Payment-Preimage": preimage}
     while True:
-        shown = await client.call(
+        told = await client.call(
             "GET", f"/api/sessions/{session_id}", params={"wait": "30"}, headers=proof
         )
+        shown = client.strictly(answers.session, told)
         if "macaroon" in shown:
-            return Session(client, shown["macaroon"])
+            return _session_of(client, session_id, shown["macaroon"])
         if shown["state"] != "awaiting_payment":
             raise Refused(410, {"error": f"The session {session_id} is {shown['state']}."})
 
 
-async def _pay(wallet: Wallet, invoice: Invoice) -> Settled:
-    outcome = await wallet.pay(due(invoice))
-    if not isinstance(outcome, Settled):
-        raise NotPaid(outcome)
-    return outcome
+async def _pay(payer: Payer, invoice: Invoice, wanted: Wanted) -> str:
+    """Pay exactly what was asked for; return the preimage. Raises Stop."""
+    if invoice["amountSats"] != wanted.limit_sats:
+        raise NotPaid(
+            f"The server asks for {whole_sats(invoice['amountSats'])} for a {wanted.purpose} of"
+            f" {whole_sats(wanted.limit_sats)}. It was not paid."
+        )
+    paid = await payer.pay(invoice, wanted)
+    return "" if paid is None else paid.preimage
+
+
+def _session_of(client: Client, session_id: str, macaroon: str) -> Session:
+    """Return the session that was paid for, by the macaroon that was shown. Raises Strange."""
+    try:
+        session = Session(client, macaroon)
+    except BadMacaroon as bad:
+        raise Strange(client.url, f"the macaroon of the session: {bad}") from bad
+    if session.id != session_id:
+        raise Strange(client.url, "it shows the macaroon of another session")
+    return session

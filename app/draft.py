@@ -2,16 +2,16 @@
 beginning. It is drawn on a terminal while it grows; the result is what counts.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from app.plain_text import harmless
+
 MOST_CHARACTERS = 16_384  # of which the last are kept
 MOST_LINES = 6  # that are drawn, and never more than half of the screen
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Draft:
@@ -38,8 +38,3 @@ class Draft:
         lines = min(MOST_LINES, max(1, console.height // 2))
         written = Text(harmless(self.text.rstrip())[-lines * width :], style="dim")
         yield from written.wrap(console, width)[-lines:]
-
-
-def harmless(text: str) -> str:
-    """Return a stranger's text without what would steer a terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))

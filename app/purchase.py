@@ -1,39 +1,34 @@
 """One purchase, from the price to the refund: a job, an ask by the call, or one of a session.
 
-Its name is told before anything is paid, so whoever is interrupted goes on with it. Nothing is
-paid beyond the limit of the whole price, which is asked for first.
+Its name is told before anything is paid, so whoever is interrupted goes on with it. The whole price
+is asked for first; whether an invoice is paid then is decided right before it is, by the payer.
 """
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
 from rich.console import Console
 
-from app.client import (
-    FINAL,
-    Answered,
-    Away,
-    Client,
-    ClientError,
-    Estimate,
-    Job,
-    Refused,
-    new_key,
-)
+from app.answers import Answered, Estimate, Job, is_id
+from app.client import FINAL, Away, Client, ClientError, Refused, new_key
 from app.client_session import Session
 from app.display import Display
 from app.payer import Exit, Payer, Stop
-from app.spending import MOST_SATS
+from app.spending import MOST_SATS, Purpose, Wanted
+from payments.bolt11 import whole_sats
 from payments.rail import Unavailable
 from statemachine.public_id import public_id
 
-_ID = re.compile("[0-9a-f]{32}")
 _OURS_TO_MEND = range(400, 429)
-_WAITING = {"evalInvoice": "evaluation", "workInvoice": "work", "invoice": "evaluation and work"}
+# The invoices of a job, each with the state in which it is due, and what it is for.
+_DUE = {
+    "evalInvoice": ("awaiting_eval_payment", Purpose.EVALUATION),
+    "workInvoice": ("awaiting_work_payment", Purpose.WORK),
+    "invoice": ("awaiting_eval_payment", Purpose.BOTH),
+}
 
 
 class Purchase:
@@ -56,7 +51,8 @@ class Purchase:
         self._client, self._payer = client, payer
         self._shows = display or Display(Console(quiet=True))
         self._max_sats, self._wait_s, self._changed = max_sats, wait_s, changed
-        self._paid: set[str] = set()
+        self._nameless = f"ask:{new_key()}"  # what is paid for, where the server names no job
+        self._asked: set[str] = set()  # invoices that were given to the payer
         self.job_id = ""
 
     async def price(self, request: str) -> Estimate:
@@ -80,8 +76,8 @@ class Purchase:
 
     async def go_on(self, job_id: str) -> Job:
         """Follow a job that there is, pay what it still asks for, and take what is owed back."""
-        if not _ID.fullmatch(job_id):
-            raise Stop(Exit.REFUSED, "A job's id is 32 hex digits, as `boltwork ask` tells it.")
+        if not is_id(job_id):
+            raise Stop(Exit.REFUSED, "A job's id is 32 hex digits, as `boltwork ask` shows it.")
         self.job_id = job_id
         return await self._follow()
 
@@ -103,10 +99,11 @@ class Purchase:
     async def _unproven(self, preimage: str | None, job_id: str) -> Job:
         """Go on without a proof: whoever pays by hand has it, and the job's name opens it too."""
         if not job_id:
-            told = "with its preimage, which" if preimage is None else "which"
+            shown = "" if preimage is None else f" The payment's proof (preimage): {preimage}."
             raise Stop(
                 Exit.UNPAID,
-                f"The server does not tell its job: ask again {told} your wallet shows.",
+                "The server does not name the job that was bought. Ask its operator, with the"
+                f" preimage that your wallet shows of the payment.{shown}",
             )
         return await self._follow()
 
@@ -115,11 +112,13 @@ class Purchase:
         told = await self.price(request)
         key = new_key()
         name = f"session:{key}"
-        await self._payer.set_aside(name, told["totalSats"])
+        wanted = Wanted(name, Purpose.REQUEST, self._max_sats)
+        await self._payer.set_aside(name, told["totalSats"], wanted)
         try:
             answer = await session.submit(request, self._max_sats, key)
         except Refused as refused:
-            await self._payer.settle_aside(name, 0)
+            if refused.status < 500:  # else it may have been taken all the same
+                await self._payer.settle_aside(name, 0)
             if refused.status == 402:
                 raise Stop(Exit.REFUSED, f"{refused} {refused.next_step}".strip()) from refused
             raise
@@ -148,12 +147,12 @@ class Purchase:
             self._shows.begun("job", job_id, f"boltwork watch {job_id}{with_it}")
 
     def _check(self, total_sats: int) -> None:
+        """Raise Stop before anything is paid for what would cost too much. A courtesy: see _pay."""
         if total_sats > self._max_sats:
-            paid = f" {self._payer.paid_sats} sats were paid." if self._payer.paid_sats else ""
             raise Stop(
                 Exit.REFUSED,
-                f"It may cost {total_sats} sats, more than your limit of {self._max_sats}"
-                f" (--max-sats).{paid or ' Nothing was paid.'}",
+                f"It may cost {whole_sats(total_sats)}, more than your limit of {self._max_sats}"
+                " (--max-sats). Nothing was paid.",
             )
 
     def _tell(self, told: Mapping[str, Any]) -> None:
@@ -174,12 +173,12 @@ class Purchase:
                     priced = True
                     self._shows.price(job["pricingBreakdown"])
                 told = cast(Mapping[str, Any], job)
-                for name in _WAITING:
-                    if name in told:
+                for name, (state, _) in _DUE.items():
+                    if name in told and job["state"] == state:
                         await self._pay(name, told[name])
                 if job["state"] in FINAL:
                     break
-        self._shows.end(job)
+        self._shows.end(job, await self._payer.paid_for(self.job_id))
         if await self._take_back(job):
             job = await self._client.show(self.job_id)
             self._tell(job)
@@ -218,15 +217,15 @@ class Purchase:
             raise Stop(Exit.FAILED, f"It goes on: boltwork watch {self.job_id}") from None
 
     async def _pay(self, name: str, invoice: Mapping[str, Any]) -> str | None:
-        """Pay an invoice once; return its preimage where the wallet has told it."""
-        if invoice["paymentRequest"] in self._paid:
+        """Pay an invoice once; return its preimage where the wallet has told it. Raises Stop."""
+        if invoice["paymentRequest"] in self._asked:
             return None
-        if name == "workInvoice":
-            self._check(self._payer.paid_sats + invoice["amountSats"])
-        self._paid.add(invoice["paymentRequest"])
-        paid = await self._payer.pay(invoice, partial(self._has_arrived, name))
+        self._asked.add(invoice["paymentRequest"])
+        _, purpose = _DUE[name]
+        wanted = Wanted(self.job_id or self._nameless, purpose, self._max_sats)
+        paid = await self._payer.pay(invoice, wanted, partial(self._has_arrived, name))
         if not self._payer.wallet.is_by_hand:
-            self._shows.paid(invoice["amountSats"], _WAITING[name])
+            self._shows.paid(invoice["amountSats"], purpose)
         return paid.preimage if paid is not None else None
 
     async def _has_arrived(self, name: str) -> bool:
@@ -237,8 +236,8 @@ class Purchase:
             job = await self._client.show(self.job_id)
         except ClientError:
             return False
-        waits = {"workInvoice": "awaiting_work_payment"}.get(name, "awaiting_eval_payment")
-        return job["state"] != waits and job["state"] not in FINAL
+        state, _ = _DUE[name]
+        return job["state"] != state and job["state"] not in FINAL
 
     async def _take_back(self, job: Job) -> bool:
         """Take what is owed back; say whether something changed."""
@@ -247,7 +246,7 @@ class Purchase:
             if owed["refundState"] != "pending":
                 continue
             if owed.get("destination") == "known":
-                self._shows.say(f"{owed['amountSats']} sats are on their way back.")
+                self._shows.say(f"{whole_sats(owed['amountSats'])} on the way back to you.")
                 continue
             memo = f"What Boltwork owes back of job {public_id(self.job_id)[:8]}"
             made = await self._payer.wallet.make_invoice(owed["amountSats"], memo)
@@ -257,14 +256,15 @@ class Purchase:
             try:
                 taken = await self._client.refund(self.job_id, made)
                 changed = True
-                self._shows.say(f"refund: {taken['message']}")
+                self._shows.say(f"refund: {taken.get('message', '')}")
             except (Refused, Away) as trouble:
                 self._shows.say(f"refund: {trouble}")
+                self._show_owed(owed)
         return changed
 
     def _show_owed(self, owed: Mapping[str, Any]) -> None:
-        self._shows.say(f"{owed['amountSats']} sats are owed back; a wallet takes them with")
-        self._shows.say(owed.get("lnurlWithdraw", f"POST /api/jobs/{self.job_id}/refund"))
+        by_hand = f"POST /api/jobs/{self.job_id}/refund takes it, with an invoice of that amount"
+        self._shows.owed(owed["amountSats"], owed.get("lnurlWithdraw", ""), by_hand)
 
 
 def code_of(state: str) -> Exit:

@@ -157,3 +157,8 @@ def in_sats(amount_msat: int) -> str:
     if rest_msat:
         return f"{sats:,}." + f"{rest_msat:03d}".rstrip("0") + " sats"
     return "1 sat" if sats == 1 else f"{sats:,} sats"
+
+
+def whole_sats(amount_sats: int) -> str:
+    """Return "1 sat" or "1,200 sats"."""
+    return in_sats(amount_sats * MSAT_PER_SAT)

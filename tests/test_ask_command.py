@@ -86,14 +86,15 @@ async def buyer(instance: Instance, tmp_path: Path) -> AsyncIterator[Buyer]:
 
 
 async def test_a_complete_job_is_0(buyer: Buyer) -> None:
-    """Its result is on standard output, every state and payment before it, in plain lines."""
+    """The result alone is on standard output; how it came about is on standard error."""
     ended = await buyer.run("ask", "-", typed="hello\n")
     assert ended.code == 0, ended.err
-    for line in ("done: hello", "  complete: done", "for the evaluation", "sats were sent."):
-        assert line in ended.out
-    assert "\x1b" not in ended.out and ended.err == ""
+    assert ended.out == "done: hello\n"
+    for line in ("  complete\n", "for the evaluation", "were sent."):
+        assert line in ended.err
+    assert "\x1b" not in ended.err and "done: hello" not in ended.err
     # Whoever is interrupted can go on from the first payment on: the name comes before it.
-    assert ended.out.index("boltwork watch ") < ended.out.index("paid 5 sats")
+    assert ended.err.index("boltwork watch ") < ended.err.index("paid 5 sats")
 
 
 async def test_json_is_one_object_and_progress_goes_elsewhere(buyer: Buyer) -> None:
@@ -107,7 +108,7 @@ async def test_json_is_one_object_and_progress_goes_elsewhere(buyer: Buyer) -> N
 async def test_a_failed_job_is_1_and_a_rejected_one_is_3(buyer: Buyer) -> None:
     """What broke was paid back; what the agent does not take has its reason."""
     failed = await buyer.run("ask", "BREAK-WORK")
-    assert failed.code == 1 and "sats were sent." in failed.out
+    assert failed.code == 1 and "were sent." in failed.err and not failed.out
     rejected = await buyer.run("ask", "REJECT", "--json")
     assert rejected.code == 3 and "not done here" in str(rejected.told["reason"])
 
@@ -149,7 +150,7 @@ async def test_what_is_asked_for_wrongly_is_2(
 ) -> None:
     """One sentence says what is missing, and nothing is paid."""
     ended = await Buyer(instance.url, tmp_path, {}).run("ask", *words)
-    assert ended.code == 2 and ended.err and "paid" not in ended.out
+    assert ended.code == 2 and ended.err and "paid 5" not in ended.err
     assert await instance.parts.db.read_all("SELECT id FROM invoice WHERE state = 'settled'") == []
 
 
@@ -166,7 +167,7 @@ async def test_what_the_wallet_cannot_pay_is_4(
         ended = await buyer.run(
             "ask", "hello", BUYER_LNBITS_URL=lnbits.url, BUYER_LNBITS_KEY=lnbits.buyer.adminkey
         )
-        assert ended.code == 0 and "sats were sent." in ended.out, ended
+        assert ended.code == 0 and "were sent." in ended.err, ended
 
 
 async def test_nobody_there_is_5(tmp_path: Path) -> None:
@@ -215,7 +216,9 @@ async def test_an_ask_by_the_call_is_paid_once(buyer: Buyer) -> None:
     """--l402 pays one invoice, shows the proof, and takes back what was not needed."""
     ended = await buyer.run("ask", "hello", "--l402", "--json")
     assert ended.code == 0 and ended.told["result"] == "done: hello"
-    assert ended.err.count("paid ") == 2  # the one invoice, and the line of what it cost
+    [paid, summed] = [line for line in ended.err.splitlines() if line.startswith("  paid ")]
+    amount, _, _ = paid.removeprefix("  paid ").partition(" for ")
+    assert summed.startswith(f"  paid {amount} for the evaluation and work;")
 
 
 async def test_a_session_pays(buyer: Buyer, instance: Instance) -> None:
@@ -226,7 +229,7 @@ async def test_a_session_pays(buyer: Buyer, instance: Instance) -> None:
     with_it = {"BOLTWORK_MACAROON": child.macaroon}
     ended = await buyer.run("ask", "hello", "--session", "--json", **with_it)
     assert ended.code == 0 and ended.told["result"] == "done: hello", ended
-    assert ended.told["debitedSats"] and "paid" not in ended.err.split("complete")[0]
+    assert ended.told["debitedSats"] and "  paid" not in ended.err
     elsewhere = await buyer.run(
         "ask", "hello", "--session", "--refund-to", "a@example.org", "--json", **with_it
     )
@@ -246,7 +249,7 @@ async def test_nwc_pays(database_url: str, tmp_path: Path) -> None:
     ):
         buyer = Buyer(instance.url, tmp_path, {"BUYER_NWC": service.address})
         ended = await buyer.run("ask", "hello")
-        assert ended.code == 0 and "sats were sent." in ended.out, ended
+        assert ended.code == 0 and "were sent." in ended.err, ended
         assert [method for method, _ in service.asked].count("pay_invoice") == 2
 
 
@@ -269,10 +272,10 @@ async def test_an_interrupted_purchase_goes_on(
     """Killed after the first payment, it is followed by its name, paid once, and refunded."""
     scripted_agent.go.clear()
     process = await buyer.begin("ask", "hello")
-    assert process.stdout is not None
+    assert process.stderr is not None
     said = ""
     while "paid 5 sats" not in said:
-        said += (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+        said += (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
     process.send_signal(how)
     await process.communicate()
     assert process.returncode == (130 if how is signal.SIGINT else -how)
@@ -294,7 +297,7 @@ async def test_a_watch_follows_and_pays_nothing_by_itself(buyer: Buyer, instance
     made = await instance.create("hello")
     ended = await buyer.run("watch", made["jobId"], "--wait", "1")
     assert ended.code == 1 and "It goes on" in ended.err
-    assert made["evalInvoice"]["paymentRequest"] in ended.out
+    assert made["evalInvoice"]["paymentRequest"] in ended.err
     done = await instance.to_end("hello")
     assert (await buyer.run("watch", done["jobId"])).code == 0
     await instance.post(f"/api/jobs/{made['jobId']}/cancel")  # which lets go of the poll held there

@@ -120,7 +120,9 @@ async def test_a_session_draws_it_too(database_url: str, tmp_path: Path) -> None
             session = await open_session(client, 1_000, StubWallet(client))
         with Terminal() as terminal:
             environment["BOLTWORK_MACAROON"] = session.macaroon
-            process = await begin(environment, "--session", stdout=terminal.theirs)
+            process = await begin(
+                environment, "--session", stdout=terminal.theirs, stderr=terminal.theirs
+            )
             agent.words.put_nowait("Two ends")
             await terminal.shows("Two ends")
             agent.words.put_nowait("")
@@ -131,11 +133,11 @@ async def test_a_session_draws_it_too(database_url: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
-async def test_it_is_drawn_nowhere_else(
+async def test_a_script_gets_the_result_alone(
     database_url: str, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """A file or a script gets the whole result once, as it is: with --json also beside a terminal
-    for the progress.
+    """A file or a script gets the whole result once and nothing else, whatever is on the terminal
+    beside it.
     """
     long = "word " * 40 + ":key: [bold]"
     async with writing(database_url, tmp_path) as (_, agent, environment):
@@ -149,9 +151,10 @@ async def test_it_is_drawn_nowhere_else(
     assert process.returncode == 0 and "\x1b" not in told
     assert told.count(f"one two {long}") == 1 == told.count("one ")
     assert "so far" not in told
-    # The progress of --json has the result in it, which is no draft: it is folded to the screen.
-    shown = STEERING.sub("", terminal.text).partition("result ──")[0]
-    assert "one two" not in shown
+    if words:  # the progress of --json has the result in it, which is no draft
+        assert "one two" not in STEERING.sub("", terminal.text).partition("result ──")[0]
+    else:
+        assert told == f"one two {long}\n"
 
 
 def pieces(*told: tuple[int, str]) -> str:

@@ -9,15 +9,17 @@ import pytest
 
 from app.client import Away, Client, Refused
 from app.client_session import BadMacaroon, Session, open_session
-from app.payer import Exit, Payer, Stop
+from app.payer import Exit, NotPaid, Payer, Stop
 from app.purchase import Purchase
 from app.wallets.stub import StubWallet
-from app.wallets.wallet import NotPaid, Overcharged, due
+from app.wallets.wallet import Overcharged, due
 from db.audit import audit
 from payments.rail import Failed, Outcome, Settled
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance
 from tests.scripted_agent import ScriptedAgent
+
+JOB = "1" * 32
 
 
 @pytest.fixture
@@ -198,13 +200,14 @@ async def test_an_invoice_is_paid_for_what_it_says_itself(instance: Instance) ->
 
 async def test_who_says_when_to_come_back_is_listened_to() -> None:
     """After a Retry-After the same call is made again, with the same key."""
+    made = {"jobId": JOB, "evalInvoice": {"paymentRequest": "lnbc1", "amountSats": 5}}
     server = Server(
         busy(503, **{"Retry-After": "3"}),
         busy(429, **{"Retry-After": "7"}),
-        httpx2.Response(201, json={"jobId": "1"}),
+        httpx2.Response(201, json=made),
     )
     async with server.client() as client:
-        assert await client.create("hello") == {"jobId": "1"}
+        assert await client.create("hello") == made
     assert server.pauses == [3, 7]
     assert len({asked.headers["idempotency-key"] for asked in server.asked}) == 1
     assert json.loads(server.asked[0].content) == {"request": "hello"}
@@ -226,12 +229,12 @@ async def test_what_may_be_repeated_is_and_nothing_else(trouble: Exception) -> N
     server = Server(*[trouble] * 4)
     async with server.client() as client:
         with pytest.raises(Away, match=r"nowhere\.test"):
-            await client.show("1")
+            await client.show(JOB)
     assert len(server.asked) == 4 and server.pauses == sorted(server.pauses)
     server = Server(trouble)
     async with server.client() as client:
         with pytest.raises(Away):
-            await client.refund("1", "lnbc1")
+            await client.refund(JOB, "lnbc1")
     assert len(server.asked) == 1
 
 
@@ -247,7 +250,7 @@ async def test_what_is_no_answer_of_ours_is_away(answer: httpx2.Response) -> Non
     """HTML, half a JSON and a list are not taken for a job."""
     async with Server(answer).client() as client:
         with pytest.raises(Away):
-            await client.cancel("1")
+            await client.cancel(JOB)
 
 
 async def test_a_402_without_an_l402_is_away() -> None:
@@ -269,7 +272,7 @@ def stream(*events: str) -> httpx2.Response:
 
 def event(number: int, kind: str, state: str) -> str:
     """Return an event that tells of a job."""
-    job = json.dumps({"version": number, "job": {"jobId": "1", "state": state}})
+    job = json.dumps({"version": number, "job": {"jobId": JOB, "state": state}})
     return f"id: {number}\nevent: {kind}\ndata: {job}\n\n"
 
 
@@ -283,7 +286,7 @@ async def test_a_stream_that_is_cut_is_gone_on_with() -> None:
     )
     costs: list[dict[str, Any]] = []
     async with server.client() as client:
-        states = [job["state"] async for job in client.watch("1", costs.append)]
+        states = [job["state"] async for job in client.watch(JOB, costs.append)]
     assert states == ["evaluating", "executing", "complete"]
     assert [asked.headers.get("last-event-id") for asked in server.asked] == [None, "1", "1"]
     assert [told["costSats"] for told in costs] == [3]
@@ -294,12 +297,12 @@ async def test_without_a_stream_polls_tell_the_same(instance: Instance) -> None:
     tag = {"ETag": '"2"'}
     server = Server(
         httpx2.Response(404, json={"error": "no"}),
-        httpx2.Response(200, json={"jobId": "1", "state": "executing"}, headers=tag),
+        httpx2.Response(200, json={"jobId": JOB, "state": "executing"}, headers=tag),
         httpx2.Response(304),
-        httpx2.Response(200, json={"jobId": "1", "state": "complete"}, headers=tag),
+        httpx2.Response(200, json={"jobId": JOB, "state": "complete"}, headers=tag),
     )
     async with server.client() as client:
-        assert [job["state"] async for job in client.watch("1")] == ["executing", "complete"]
+        assert [job["state"] async for job in client.watch(JOB)] == ["executing", "complete"]
     assert [asked.url.query for asked in server.asked] == [b"", b"", b"wait=30", b"wait=30"]
     async with FaultProxy.before(instance.url) as proxy, Client(proxy.url) as client:
         job = await Purchase(client, Payer(StubWallet(client))).buy("hello")

@@ -5,7 +5,6 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from websockets.asyncio.client import connect
 from app.client import Client
 from app.payer import Exit, Payer, Stop
 from app.purchase import Purchase
-from app.spending import Before, Counted, Over, Spending, Unkept, default_path
+from app.spending import Purpose, Spending, Wanted
 from app.wallets.lnbits import LnbitsWallet
 from app.wallets.nwc import BadConnection, NwcWallet
 from app.wallets.wallet import Wallet
@@ -30,6 +29,8 @@ from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
 from tests.nwc_service import RESPONSE, Declined, local_relay, nwc_service
 from tests.rail_fixtures import wall_clock
+
+WANTED = Wanted("a job", Purpose.WORK, 1_000)
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ async def test_lnbits_is_asked_what_became_of_a_payment(
     wallet = LnbitsWallet(fault_proxy.url, lnbits.buyer.adminkey, timeout_s=3)
     fault_proxy.inject("answer lost", "POST", "/api/v1/payments")
     told = {"paymentRequest": made.bolt11, "amountSats": 7}
-    paid = await Payer(wallet).pay(told)
+    paid = await Payer(wallet).pay(told, WANTED)
     assert isinstance(paid, Settled)
     assert fault_proxy.calls["POST", "/api/v1/payments"] == 1
     assert isinstance(await wallet.look_up(decode(made.bolt11)), Settled)
@@ -243,7 +244,7 @@ def test_a_connection_that_is_none_is_refused(address: str) -> None:
 class Scripted:
     """A wallet that says what a test has written, and counts what it was asked."""
 
-    name, is_by_hand = "scripted", False
+    name, is_by_hand, network = "scripted", False, None
 
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes, self.paid, self.looked = list(outcomes), 0, 0
@@ -282,7 +283,7 @@ async def test_what_is_not_known_is_looked_up_and_not_sent_again(rail: StubRail)
     """Unknown, Pending and Absent (so soon) are waited out; the payment is sent once."""
     told, paid = await told_of(rail)
     wallet = Scripted(Unknown("cut"), Absent("not yet"), Pending(), Unknown("busy"), paid)
-    assert await Payer(wallet, pause=no_pause).pay(told) == paid
+    assert await Payer(wallet, pause=no_pause).pay(told, WANTED) == paid
     assert (wallet.paid, wallet.looked) == (1, 4)
 
 
@@ -291,7 +292,7 @@ async def test_what_does_not_get_known_ends_with_a_sentence(rail: StubRail) -> N
     told, _ = await told_of(rail)
     wallet = Scripted(Unknown("cut"), Unknown("cut"))
     with pytest.raises(Stop, match="not sent again") as stopped:
-        await Payer(wallet, pause=no_pause).pay(told)
+        await Payer(wallet, pause=no_pause).pay(told, WANTED)
     assert stopped.value.code is Exit.UNPAID and wallet.paid == 1
 
 
@@ -303,7 +304,8 @@ async def test_the_server_may_know_first(rail: StubRail) -> None:
         return True
 
     payer = Payer(Scripted(Unknown("cut")), pause=no_pause)
-    assert await payer.pay(told, arrived) is None and payer.paid_sats == 7
+    assert await payer.pay(told, WANTED, arrived) is None
+    assert await payer.paid_for("a job") == {"work": 7}
 
 
 async def test_what_was_surely_not_sent_is_not_counted(rail: StubRail, tmp_path: Path) -> None:
@@ -311,10 +313,10 @@ async def test_what_was_surely_not_sent_is_not_counted(rail: StubRail, tmp_path:
     told, paid = await told_of(rail)
     spending = Spending(tmp_path / "spending.json", 10)
     with pytest.raises(Stop, match="it is empty") as stopped:
-        await Payer(Scripted(Unsent("it is empty")), spending).pay(told)
+        await Payer(Scripted(Unsent("it is empty")), spending).pay(told, WANTED)
     assert stopped.value.code is Exit.UNPAID and spending.spent_sats() == 0
     wallet = Scripted(paid)
-    await Payer(wallet, spending).pay(told)
+    await Payer(wallet, spending).pay(told, WANTED)
     assert spending.spent_sats() == 7 and wallet.paid == 1
 
 
@@ -324,14 +326,14 @@ async def test_a_payment_of_an_earlier_run_is_looked_up_first(
     """Whoever was interrupted while paying does not pay again, unless it was never sent."""
     told, paid = await told_of(rail)
     spending = Spending(tmp_path / "spending.json")
-    spending.begin(paid.payment_hash, 7)
+    spending.begin(paid.payment_hash, 7, WANTED)
     for outcomes, payments in (((paid,), 0), ((Absent("no"), paid), 1)):
         wallet = Scripted(*outcomes)
-        assert await Payer(wallet, spending, pause=no_pause).pay(told) == paid
+        assert await Payer(wallet, spending, pause=no_pause).pay(told, WANTED) == paid
         assert wallet.paid == payments
     wallet = Scripted(Unknown("nobody can say"))
     with pytest.raises(Stop):
-        await Payer(wallet, spending, pause=no_pause).pay(told)
+        await Payer(wallet, spending, pause=no_pause).pay(told, WANTED)
     assert wallet.paid == 0 and spending.spent_sats() == 7
 
 
@@ -340,58 +342,5 @@ async def test_a_budget_is_kept_before_anything_is_sent(rail: StubRail, tmp_path
     told, _ = await told_of(rail)
     wallet = Scripted(Unknown("never asked"))
     with pytest.raises(Stop, match="budget of 6 sats a day") as stopped:
-        await Payer(wallet, Spending(tmp_path / "s.json", 6)).pay(told)
+        await Payer(wallet, Spending(tmp_path / "s.json", 6)).pay(told, WANTED)
     assert stopped.value.code is Exit.REFUSED and wallet.paid == 0
-
-
-# ---------------------------------------------------------------------- spending
-
-
-def test_a_day_has_one_budget_for_all_runs(tmp_path: Path) -> None:
-    """It is counted in a file; a payment counts once; the next day (UTC) begins anew."""
-    at = [datetime(2026, 11, 22, 23, 59, tzinfo=UTC)]
-    path = tmp_path / "deep" / "spending.json"
-    one, two = (Spending(path, 100, lambda: at[0]) for _ in range(2))
-    assert one.begin("a", 60) == Counted()
-    assert two.begin("a", 60) == Before()
-    assert two.begin("b", 50) == Over(60, 100)
-    assert "40" in two.would_be_over(41).sentence  # type: ignore[union-attr]
-    one.correct("a", 55)
-    assert two.begin("c", 45) == Counted() and two.spent_sats() == 100
-    two.forget("c")
-    assert one.spent_sats() == 55
-    at[0] += timedelta(minutes=2)
-    assert one.begin("b", 100) == Counted() and one.spent_sats() == 100
-    assert two.begin("a", 1) == Before()  # of yesterday: its payment may be under way
-    at[0] += timedelta(days=5)
-    assert one.begin("d", 1) == Counted() and set(json.loads(path.read_text())["payments"]) == {"d"}
-
-
-async def test_a_hundred_runs_at_once_share_a_budget(tmp_path: Path) -> None:
-    """The lock holds between them: exactly what there is money for goes through."""
-    path = tmp_path / "spending.json"
-    tries = [
-        asyncio.to_thread(Spending(path, 100).begin, f"payment {number}", 10)
-        for number in range(30)
-    ]
-    begun = await asyncio.gather(*tries)
-    assert sum(each == Counted() for each in begun) == 10
-    assert path.stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize("kept", ["{", "[]", '{"payments": {"a": ["2026-11-22", -5]}}'])
-def test_a_file_that_cannot_be_read_closes_the_purse(tmp_path: Path, kept: str) -> None:
-    """Nobody knows then what was spent, so nothing is."""
-    path = tmp_path / "spending.json"
-    path.write_text(kept)
-    with pytest.raises(Unkept, match="move it away"):
-        Spending(path, 100).begin("a", 1)
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    with pytest.raises(Unkept, match="XDG_STATE_HOME"):
-        Spending(blocked / "spending.json", 100).begin("a", 1)
-
-
-def test_the_file_is_where_the_state_of_programs_is() -> None:
-    """XDG says where."""
-    assert default_path().parts[-2:] == ("boltwork", "spending.json")

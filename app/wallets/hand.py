@@ -11,6 +11,7 @@ class HandWallet:
 
     name = "scan"
     is_by_hand = True
+    network: str | None = None
 
     def __init__(self, show: Callable[[Invoice], None]) -> None:
         self._show = show

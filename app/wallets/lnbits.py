@@ -19,6 +19,7 @@ class LnbitsWallet:
 
     name = "lnbits"
     is_by_hand = False
+    network: str | None = None
 
     def __init__(self, url: str, api_key: str, timeout_s: float = 30) -> None:
         self._rail = LnbitsRail(url, api_key, clock=lambda: datetime.now(UTC), timeout_s=timeout_s)

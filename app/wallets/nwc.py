@@ -6,10 +6,8 @@ not answered is Unknown. A request to pay expires before anybody would think tha
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -18,6 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from app.exchange import is_here
+from app.plain_text import one_line
+from app.wallets.wallet import proves
 from payments.bolt11 import Invoice
 from payments.rail import Absent, Outcome, Pending, Settled, Unavailable, Unknown, Unsent
 from pricing.money import Msat
@@ -51,7 +52,7 @@ class _Said(Exception):
     """The wallet answered with an error."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"the wallet says {code}: {message}"[:300])
+        super().__init__(one_line(f"the wallet says {code}: {message}", 300))
         self.code = code
 
 
@@ -60,6 +61,7 @@ class NwcWallet:
 
     name = "nwc"
     is_by_hand = False
+    network: str | None = None
 
     def __init__(self, address: str, answer_s: float = ANSWER_S) -> None:
         try:
@@ -151,7 +153,12 @@ class NwcWallet:
         """Connect to the first relay that answers."""
         for number, url in enumerate(self._relays, start=1):
             try:
-                relay = await connect(url, max_size=LONGEST_MESSAGE, open_timeout=CONNECT_S)
+                relay = await connect(
+                    url,
+                    max_size=LONGEST_MESSAGE,
+                    open_timeout=CONNECT_S,
+                    proxy=None if is_here(url) else True,
+                )
                 break
             except (OSError, WebSocketException, TimeoutError):
                 if number == len(self._relays):
@@ -238,7 +245,7 @@ async def _until(relay: ClientConnection, kind: str, name: str) -> None:
         if message[:2] == [kind, name]:
             return
         if message[:2] == ["CLOSED", name]:
-            raise _Rejected(f"the relay refuses: {message[2]}"[:200])
+            raise _Rejected(one_line(f"the relay refuses: {message[2]}", 200))
 
 
 async def _events(relay: ClientConnection, name: str, sent_id: str) -> AsyncIterator[Any]:
@@ -247,16 +254,13 @@ async def _events(relay: ClientConnection, name: str, sent_id: str) -> AsyncIter
         if message[:2] == ["EVENT", name]:
             yield message[2]
         if message[:3] == ["OK", sent_id, False]:
-            raise _Rejected(f"the relay refuses: {message[3]}"[:200])
+            raise _Rejected(one_line(f"the relay refuses: {message[3]}", 200))
 
 
 def _settled(invoice: Invoice, told: dict[str, Any]) -> Settled | None:
     """Return the payment that its preimage proves."""
     preimage, fee_msat = told.get("preimage"), told.get("fees_paid")
-    if not isinstance(preimage, str) or not _HEX.fullmatch(preimage):
-        return None
-    hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
-    if not secrets.compare_digest(hashed, invoice.payment_hash):
+    if not isinstance(preimage, str) or not proves(preimage, invoice.payment_hash):
         return None
     fee_msat = fee_msat if type(fee_msat) is int and fee_msat >= 0 else 0
     return Settled(invoice.payment_hash, invoice.amount_msat or Msat(0), preimage, Msat(fee_msat))

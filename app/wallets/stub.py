@@ -1,9 +1,9 @@
 """The wallet beside the stub rail, which lives in the server: nothing here is real money."""
 
 from app.client import Away, Client, Refused
+from app.wallets.wallet import proves
 from payments.bolt11 import Invoice
-from payments.rail import Absent, Failed, Outcome, Settled, Unavailable, Unknown
-from pricing.money import sats_to_msat
+from payments.rail import NO_FEE, Absent, Failed, Outcome, Settled, Unavailable, Unknown
 
 
 class StubWallet:
@@ -11,6 +11,7 @@ class StubWallet:
 
     name = "stub"
     is_by_hand = False
+    network: str | None = "bcrt"
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -19,13 +20,14 @@ class StubWallet:
         """See Wallet."""
         try:
             paid = await self._client.stub_pay(invoice.payment_hash)
-            return Settled(
-                invoice.payment_hash, sats_to_msat(paid["amountSats"]), str(paid["preimage"])
-            )
         except Refused as refused:
             return Failed(str(refused))
         except Away as away:
             return Unknown(str(away))
+        preimage = paid.get("preimage")
+        if not isinstance(preimage, str) or not proves(preimage, invoice.payment_hash):
+            return Unknown("the stub wallet shows no preimage of the payment")
+        return Settled(invoice.payment_hash, invoice.amount_msat or NO_FEE, preimage)
 
     async def look_up(self, invoice: Invoice) -> Outcome:
         """See Wallet. There is no door to ask at; but to pay again is a replay."""

@@ -4,12 +4,17 @@ An invoice is paid for what it says itself, never for what the JSON around it sa
 whose outcome is Unknown is looked up, not sent again.
 """
 
+import hashlib
+import re
+import secrets
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from payments.bolt11 import BadInvoice, Invoice, decode
+from payments.bolt11 import BadInvoice, Invoice, decode, in_sats, whole_sats
 from payments.rail import Outcome, Unavailable
 from pricing.money import MSAT_PER_SAT, sats_to_msat
+
+_HEX = re.compile("[0-9a-f]{64}")
 
 
 class Wallet(Protocol):
@@ -17,6 +22,7 @@ class Wallet(Protocol):
 
     name: str
     is_by_hand: bool  # a person pays: nobody can say when
+    network: str | None  # of BOLT11, that it pays on; None: that of the first invoice it is given
 
     async def pay(self, invoice: Invoice) -> Outcome:
         """Pay an invoice. `Unsent` and `Failed` are certain; anything else may have happened."""
@@ -35,14 +41,6 @@ class Wallet(Protocol):
         ...
 
 
-class NotPaid(Exception):
-    """The wallet did not say that it paid. `outcome` tells what it said."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(getattr(outcome, "reason", "the payment is under way"))
-        self.outcome = outcome
-
-
 class Overcharged(Exception):
     """An invoice does not ask for what it was said to ask for. Nothing was paid."""
 
@@ -53,13 +51,25 @@ def due(told: Mapping[str, Any]) -> Invoice:
         invoice = decode(str(told["paymentRequest"]))
     except BadInvoice as bad:
         raise Overcharged(f"The server's invoice can't be read: {bad}") from bad
-    sats = told["amountSats"]
-    if invoice.amount_msat is None or invoice.amount_msat != sats_to_msat(sats):
-        asked = "any amount" if invoice.amount_msat is None else sats_of(invoice)
-        raise Overcharged(f"The server speaks of {sats} sats, and its invoice asks for {asked}.")
+    told_sats = told["amountSats"]
+    if type(told_sats) is not int or told_sats < 1:
+        raise Overcharged("The server names no amount that could be paid: whole sats, one or more.")
+    if invoice.amount_msat is None or invoice.amount_msat != sats_to_msat(told_sats):
+        asked = "any amount" if invoice.amount_msat is None else in_sats(invoice.amount_msat)
+        raise Overcharged(
+            f"The server speaks of {whole_sats(told_sats)}, and its invoice asks for {asked}."
+        )
     return invoice
 
 
 def sats_of(invoice: Invoice) -> int:
     """Return what an invoice asks for, in whole sats, rounded up."""
     return -(-(invoice.amount_msat or 0) // MSAT_PER_SAT)
+
+
+def proves(preimage: str, payment_hash: str) -> bool:
+    """Say whether a text is the preimage of a payment."""
+    if not _HEX.fullmatch(preimage):
+        return False
+    hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
+    return secrets.compare_digest(hashed, payment_hash)
