@@ -16,8 +16,6 @@ import pytest
 from app.cli import COMMANDS, loaded
 from app.client import Client
 from app.client_session import open_session
-from app.payer import Payer
-from app.purchase import Purchase
 from app.wallets.stub import StubWallet
 from db.audit import audit
 from payments.lnbits import LnbitsRail
@@ -186,8 +184,8 @@ def test_the_readme_tells_of_every_exit_code() -> None:
     assert "5 no server" in (loaded("ask").help or "")
 
 
-async def test_the_readme_is_right(buyer: Buyer, instance: Instance) -> None:
-    """Every line of it that buys does, and so does its program."""
+async def test_each_line_of_the_readme_buys(buyer: Buyer, instance: Instance) -> None:
+    """Every line of it that buys does."""
     text = README.read_text()
     made = await instance.create("hello")
     async with Client(instance.url) as client:
@@ -198,15 +196,6 @@ async def test_the_readme_is_right(buyer: Buyer, instance: Instance) -> None:
         words = shlex.split(line.replace("JOB", made["jobId"]))
         ended = await buyer.run(*words, BOLTWORK_MACAROON=session.macaroon)
         assert ended.code == 0, (line, ended)
-    [program] = re.findall(r"(?m)^ {4}async with Client\(.*\n(?: {8}.*\n)+", text)
-    body = program.replace("http://127.0.0.1:8402", instance.url)
-    names = {
-        "Client": Client, "StubWallet": StubWallet, "Purchase": Purchase, "Payer": Payer,
-        "open_session": open_session,
-    }  # fmt: skip
-    exec(f"async def read():\n{body}        return job, answer", names)
-    job, answer = await names["read"]()  # type: ignore[operator]
-    assert job["state"] == answer["state"] == "complete"
 
 
 # ------------------------------------------------------------------- ways to pay

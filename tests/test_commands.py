@@ -32,8 +32,8 @@ async def test_the_demo_buys_one_job_and_shows_all_of_it(open_folder: Path) -> N
         run, str(COMMAND), "demo", "Say hello.", BOLTWORK_DATA=str(open_folder)
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    for state in ("awaiting_eval_payment", "awaiting_work_payment", "executing", "complete"):
-        assert f"  {state}: " in demo.stdout
+    for state in ("waiting for the evaluation", "accepted and priced", "working", "complete"):
+        assert state in demo.stdout
     assert "An example price of the development environment" in " ".join(demo.stdout.split())
     assert "sats were sent." in demo.stdout
     assert "Traceback" not in demo.stdout + demo.stderr

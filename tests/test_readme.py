@@ -1,0 +1,101 @@
+"""What the README and the client's own files show is run as it stands there: with curl, and as a
+program of its own. Only the address of the server is another one.
+"""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+
+from db.audit import audit
+from tests.house_fixtures import Instance
+from tests.server_process import INHERITED
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(name: str) -> list[str]:
+    """Return what a file shows, indented by four, each block with its blank lines."""
+    text = (ROOT / name).read_text()
+    if name.endswith(".py"):
+        text = text.split('"""')[1]
+    found: list[list[str]] = []
+    inside = False
+    for line in text.split("\n"):
+        if line.startswith("    ") or (inside and not line):
+            if not inside:
+                found.append([])
+            found[-1].append(line[4:])
+        inside = line.startswith("    ") or (inside and not line)
+    return ["\n".join(block).strip("\n") + "\n" for block in found]
+
+
+PROGRAMS = [
+    pytest.param(block, id=f"{name} {number}")
+    for name in ("README.md", "app/client.py", "app/client_session.py")
+    for number, block in enumerate(blocks(name))
+    if block.startswith(("import ", "from "))
+]
+RECIPES = [block for block in blocks("README.md") if "curl " in block]
+
+
+async def run(folder: Path, *words: str) -> tuple[str, str]:
+    """Run something to its end, well; return what it printed."""
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=PIPE, stderr=PIPE, cwd=folder,
+        env=kept | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder)},
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, err.decode()
+    return out.decode(), err.decode()
+
+
+def test_there_is_something_shown() -> None:
+    """One program each, and the recipes of a job, a session and the demo."""
+    assert len(PROGRAMS) == 3
+    assert len(RECIPES) >= 3
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_a_program_runs_as_it_is_shown(
+    instance: Instance, tmp_path: Path, program: str
+) -> None:
+    """It imports all that it uses, buys, and prints what it bought."""
+    assert "http://127.0.0.1:8402" in program
+    file = tmp_path / "program.py"
+    file.write_text(program.replace("http://127.0.0.1:8402", instance.url))
+    out, err = await run(tmp_path, sys.executable, str(file))
+    assert "done: Say hello." in out and err == ""
+    assert await audit(instance.parts.db) == []
+
+
+@pytest.mark.parametrize(
+    "recipe", RECIPES, ids=lambda recipe: recipe.split("localhost:8402")[1][:20]
+)
+async def test_a_recipe_runs_as_it_is_shown(
+    instance: Instance, tmp_path: Path, recipe: str
+) -> None:
+    """Each curl of it is answered well, with what the answer before it has shown."""
+    known: dict[str, str] = {}
+    lines = re.sub(r"\\\n\s*", "", recipe).splitlines()
+    for line in [line for line in lines if line.startswith("curl ")]:
+        command = line.replace("localhost:8402", instance.url.removeprefix("http://"))
+        for name, value in known.items():
+            command = re.sub(rf"\b{name}\b", value, command)
+        assert not re.search(r"\b(PAYMENT_HASH|JOB_ID|SESSION_ID|MACAROON)\b", command), command
+        out, _ = await run(tmp_path, "bash", "-c", command.replace("curl ", "curl --fail ", 1))
+        told = json.loads(out)
+        invoice = next((told[name] for name in ("evalInvoice", "invoice") if name in told), {})
+        names = {
+            "PAYMENT_HASH": invoice.get("paymentHash"),
+            "JOB_ID": told.get("jobId"),
+            "SESSION_ID": told.get("sessionId"),
+            "MACAROON": told.get("macaroon"),
+        }
+        known |= {name: value for name, value in names.items() if value}
