@@ -67,19 +67,9 @@ class Exchange:
             )
         except httpx2.InvalidURL as wrong:
             raise BadAddress(f"{shown(url)} is no URL") from wrong
-        except ImportError as missing:
+        except (ImportError, ValueError, OSError) as wrong:  # app.surroundings says which one
             raise BadAddress(
-                "The proxy of this environment (ALL_PROXY, HTTP_PROXY or HTTPS_PROXY) is a SOCKS"
-                " proxy, which needs a package more: pip install 'httpx2[socks]'"
-            ) from missing
-        except ValueError as wrong:
-            raise BadAddress(
-                "The proxy of this environment (ALL_PROXY, HTTP_PROXY or HTTPS_PROXY) is no URL"
-            ) from wrong
-        except OSError as wrong:
-            raise BadAddress(
-                "The certificates that SSL_CERT_FILE or SSL_CERT_DIR names can't be read"
-                f" ({wrong.strerror or type(wrong).__name__})"
+                "A proxy or a certificate that this environment names can't be used"
             ) from wrong
 
     async def close(self) -> None:
