@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
+from app import origins
 from app.errors import Refusal, on_fault, on_refusal
 from app.logs import about
 from app.tracing import span
@@ -79,6 +80,7 @@ class Edge:
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         bind_contextvars(request_id=request_id)  # of this request's task: nothing to undo
+        is_open = origins.is_open(scope)
         began = perf_counter()
         status, started = 500, False
 
@@ -91,6 +93,8 @@ class Edge:
                 headers = [*message["headers"], named, _NO_SNIFF, _NO_REFERRER]
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append(_NO_STORE)
+                if is_open:
+                    headers += origins.ANSWER
                 for name, value in scope["state"].get("rate_limit", {}).items():
                     headers.append((name.encode(), str(value).encode()))
                 message["headers"] = headers
@@ -129,6 +133,9 @@ class Edge:
         if _is_framed_twice(scope):
             refused = await on_refusal(Request(scope), _FRAMED_TWICE)
             await refused(scope, receive, send)
+            return
+        if origins.is_open(scope) and origins.is_preflight(scope):
+            await origins.allow(send)
             return
         with span("request") as traced:
             _name_subject(scope)

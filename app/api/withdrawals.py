@@ -26,8 +26,6 @@ from db import payouts
 from db.engine import Row
 from statemachine.payout import PayoutState
 
-# Wallets that live in a browser ask from a page of their own.
-HEADERS = {"Access-Control-Allow-Origin": "*"}
 SAYS = {
     PayoutState.IN_FLIGHT: "This refund is on its way, and is not sent twice.",
     PayoutState.PAID: "This refund was paid already.",
@@ -104,7 +102,7 @@ def _k1(payout: Row) -> str:
 
 
 def _answer(body: dict[str, Any]) -> Response:
-    return json_response(body, 200, HEADERS)
+    return json_response(body)
 
 
 def _error(reason: str) -> Response:
