@@ -32,6 +32,8 @@ class Unpaid:
         purged = 0
         for _ in range(MOST_BATCHES):
             rows = await lapsed.due(parts.db, now - KEPT, BATCH)
+            if not rows:
+                break
             gone = await parts.db.run("purge_unpaid", partial(parts.shell.purge_unpaid, rows=rows))
             purged += gone
             if not gone:

@@ -14,9 +14,10 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import bech32
+import idna
 import orjson
 
-from payments import bolt11
+from payments import bolt11, pasted
 from payments.bolt11 import BadInvoice, Invoice, in_sats
 from payments.public_http import Answer, Away, PublicHttp, Refused, target_of
 from pricing.money import Msat
@@ -26,6 +27,8 @@ LONGEST_REASON: Final = 160  # characters of another's sentence that we pass on
 PATIENCE_S: Final = 10.0  # for both questions together
 
 _USER = re.compile(r"[a-z0-9_.+-]{1,64}")
+# The host of an address or a URL, where nothing else could be meant.
+_HOST = re.compile(r"(?:^(?:https?|lnurlp)://|^[^/@]*@)(?P<host>[^/?#@:]+)", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[^ -~\u00a1-\ud7ff\ue000-\ufffd]")
 
 
@@ -72,11 +75,9 @@ def decode(text: str) -> str | None:
 
 def parse(text: str, *, allow_loopback: bool = False) -> Destination | BadDestination:
     """Return what a Lightning address, an LNURL or a URL of a pay endpoint means."""
-    text = text.strip()
-    if len(text) > LONGEST:
+    if len(text.strip()) > LONGEST:
         return BadDestination(f"A refund destination has at most {LONGEST} characters.")
-    if text[:10].lower() == "lightning:":
-        text = text[10:]
+    text = _in_ascii(pasted.read(text, joined=False).text)
     lower = text.lower()
     if "@" in text and "/" not in text:
         return _of_address(lower, allow_loopback)
@@ -101,6 +102,21 @@ def parse(text: str, *, allow_loopback: bool = False) -> Destination | BadDestin
         "That is no refund destination. Give a Lightning address (you@example.org) or an LNURL"
         " for payments (LNURL1…, lnurlp://… or https://…)."
     )
+
+
+def _in_ascii(text: str) -> str:
+    """Return a destination with a host of another script as its A-label, which is then judged.
+
+    Left as it is where there is no such label: what can't be read is refused as that.
+    """
+    host = _HOST.search(text)
+    if host is None or host["host"].isascii():
+        return text
+    try:
+        label = idna.encode(host["host"], uts46=True, std3_rules=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return text
+    return text[: host.start("host")] + label + text[host.end("host") :]
 
 
 def _of_link(text: str, allow_loopback: bool) -> Destination | BadDestination:

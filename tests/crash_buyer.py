@@ -37,6 +37,7 @@ class Buyer:
         self.url = ""
         self.key = "the key of the buyer"
         self.done: set[str] = set()  # what must not be done a second time
+        self.made = Json()  # what must not be asked for a second time
         self.path = ""  # of the job or the session
         self.headers: dict[str, str] = {}  # what the holder of a session shows
         self.preimages: dict[str, str] = {}  # by the invoice that was paid

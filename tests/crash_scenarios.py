@@ -62,6 +62,30 @@ async def paid_late(buyer: Buyer) -> None:
     await buyer.take_refunds()
 
 
+async def paid_when_purged(buyer: Buyer) -> None:
+    """A job that nobody paid for until nothing of it was left, and then somebody did."""
+    if not buyer.made:
+        buyer.made = await buyer.create("hello")
+        buyer.clock.forward(26 * 3_600)
+    if "purged" not in buyer.done:
+        await _until_kept(buyer, 1)
+        buyer.done.add("purged")
+    await buyer.pay(buyer.made["evalInvoice"])
+    buyer.clock.forward(7 * 3_600)  # the next question, where the push was missed
+    await _until_kept(buyer, 0)
+    await buyer.until(lambda job: "refunds" in job)
+    await buyer.take_refunds()
+
+
+async def _until_kept(buyer: Buyer, invoices: int) -> None:
+    for _ in range(200):
+        if len(await buyer.books.ask("SELECT 1 FROM lapsed_invoice")) == invoices:
+            return
+        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"not {invoices} invoices are kept of what was purged")
+
+
 async def turned_away(buyer: Buyer) -> None:
     """Somebody asks while the rail is away, gets 503, and never comes back."""
     if "asked" not in buyer.done:
@@ -294,6 +318,7 @@ SCENARIOS = {
     "rejected": Scenario(bought("REJECT me")),
     "broken": Scenario(bought("BREAK-WORK")),
     "paid late": Scenario(paid_late),
+    "paid when purged": Scenario(paid_when_purged),
     "turned away": Scenario(turned_away),
     "rail away": Scenario(sent_when_the_rail_is_back),
     "push missed": Scenario(bought("hello"), "commit settle_invoice: before", later),

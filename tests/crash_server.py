@@ -76,6 +76,7 @@ class ForkedServer:
             "RECONCILE_S": "0",
             "WORKER_CONCURRENCY": "4",
             "ALLOW_PRIVATE_DESTINATIONS": "true",
+            "ROUTING_FREE_SATS": "1000",  # or a session's rest is not taken as one sum
             **UNLIMITED,
             **environment,
         }

@@ -226,7 +226,7 @@ async def claims(house: Instance, job_id: str, sats: int) -> dict[str, tuple[Any
         "a fraction more": (make(msat + 1, at=now), f"asks for {sats}.001 sats"),
         "without an amount": (make(None, at=now), f"names no amount. Make one for exactly {sats}"),
         "expired": (make(msat, at=now - timedelta(hours=2)), "has expired. Make a new one"),
-        "born expired": (make(msat, expiry_s=0, at=now), "or make a new one"),
+        "born expired": (make(msat, expiry_s=0, at=now), "for 0 seconds. Make a new one"),
         "about to expire": (make(msat, expiry_s=5, at=now), "about to expire"),
         "for Bitcoin": (make(msat, "bc", at=now), "Make one with a wallet on regtest"),
         "for testnet": (make(msat, "tb", at=now), "Make one with a wallet on regtest"),

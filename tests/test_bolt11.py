@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import bolt11 as lightning
 import pytest
-from bech32 import bech32_decode, bech32_encode
+from bech32 import CHARSET, bech32_decode, bech32_encode, convertbits
+from coincurve import PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -242,3 +243,113 @@ def test_a_rail_may_need_a_higher_least_fee_limit() -> None:
 def test_two_invoices_are_never_mistaken_for_each_other() -> None:
     """An invoice is equal to itself only: two with other hashes differ."""
     assert decode(make()) != decode(make(memo=secrets.token_hex(4)))
+
+
+# --------------------------------------------------------------- why it can't be paid
+
+
+def signed(hrp: str, words: list[int]) -> str:
+    """Return an invoice of these words (a date, then its fields), signed by a node."""
+    bits = "".join(f"{word:05b}" for word in words)
+    octets = bytes(int(bits[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(bits), 8))
+    signature = PrivateKey(bytes.fromhex(KEY)).sign_recoverable(hrp.encode() + octets)
+    packed = convertbits(signature, 8, 5)
+    assert packed is not None
+    return with_checksum(hrp, words + packed)
+
+
+def field(letter: str, words: list[int]) -> list[int]:
+    """Return one tagged field."""
+    return [CHARSET.index(letter), *divmod(len(words), 32), *words]
+
+
+def words_of(octets: bytes) -> list[int]:
+    """Return octets in words of five bits."""
+    packed = convertbits(octets, 8, 5)
+    assert packed is not None
+    return list(packed)
+
+
+def number(value: int) -> list[int]:
+    """Return a number in as few words as it takes."""
+    words: list[int] = []
+    while value:
+        value, word = divmod(value, 32)
+        words.insert(0, word)
+    return words
+
+
+DATE = [int(f"{int(NOW.timestamp()):035b}"[i : i + 5], 2) for i in range(0, 35, 5)]
+P = field("p", words_of(bytes.fromhex(HASH)))
+S = field("s", words_of(b"\x22" * 32))
+D = field("d", words_of(b"a refund"))
+
+
+def features(*bits: int) -> list[int]:
+    """Return the field of features with these bits."""
+    return field("9", number(sum(1 << bit for bit in bits)))
+
+
+def test_a_handmade_invoice_is_read() -> None:
+    """The fields of these tests make an invoice that can be paid; the order is their maker's."""
+    for fields in (P + S + D, D + S + P, S + P + D + features(8, 14, 17, 49, 263)):
+        read = decode(signed("lnbcrt210n", DATE + fields))
+        assert (read.payment_hash, read.amount_msat) == (HASH, 21_000)
+        assert read.expires_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("hrp", "fields", "says"),
+    [
+        ("lnbcrt210n", P + D + field("5", words_of(b"\x01" * 90)), "blinded path"),
+        ("lnbcrt210n", P + D + field("5", []) + features(8, 262), "blinded path"),
+        ("lnbcrt210n", P + D, "no payment secret"),
+        ("lnbcrt210n", P + D + field("s", words_of(b"\x22" * 31)), "no payment secret"),
+        ("lnbcrt210n", S + D, "no payment hash"),
+        ("lnbcrt210n", P + S, "does not say what it is for"),
+        ("lnbcrt210n", P + S + D + features(8, 14, 30), r"not known here \(bit 30\)"),
+        ("lnbcrt210n", P + S + D + features(100), r"not known here \(bit 100\)"),
+        ("lnbcrt210n", P + S + D + field("x", number(3 * 10**11)), "300,000,000,000 seconds"),
+        ("lnbcrt210n", P + S + D + field("x", [31] * 40), "which no calendar"),
+        ("lnbcrt0n", P + S + D, "asks for 0 sats"),
+        ("lnbcrt0", P + S + D, "asks for 0 sats"),
+        ("lnbcrt0210n", P + S + D, "begins with a zero"),
+        ("lnbcrt210n", P + S + field("d", words_of(b"\xff\xfe")), "one of its fields"),
+        ("lnbcrt210n", P + S + D + [1, 3], "one of its fields is cut"),
+        ("lnbcrt210n", P + S + D + [1, 31, 31, 0], "one of its fields is cut"),
+    ],
+)
+def test_an_invoice_that_can_not_be_paid_says_the_true_reason(
+    hrp: str, fields: list[int], says: str
+) -> None:
+    """It is whole and signed, so nobody is told to copy it again for nothing."""
+    with pytest.raises(BadInvoice, match=says) as raised:
+        decode(signed(hrp, DATE + fields))
+    assert "checksum" not in str(raised.value)
+
+
+def test_an_expiry_of_no_digits_is_zero() -> None:
+    """Such an invoice is born expired, and that is what is said of it."""
+    for fields, says in ((field("x", []), "0 seconds"), (field("x", [0]), "has expired")):
+        with pytest.raises(BadInvoice, match=says):
+            read = decode(signed("lnbcrt210n", DATE + P + S + D + fields))
+            check_payable(read, amount_msat=Msat(21_000), network="bcrt", now=NOW)
+
+
+def test_what_was_cut_or_changed_is_told_from_what_is_short() -> None:
+    """Only then a copy helps."""
+    with pytest.raises(BadInvoice, match="checksum does not hold"):
+        decode(make()[:-1])
+    with pytest.raises(BadInvoice, match="too short to be signed"):
+        decode(with_checksum("lnbcrt210n", DATE))
+
+
+def test_an_amount_is_missing_on_the_wrong_network_or_named() -> None:
+    """Three sentences, and none of them is damaged."""
+    for text, says in (
+        (make(amount_msat=None), "names no amount"),
+        (make(network="tb"), "is for testnet"),
+        (make(amount_msat=22_000), "asks for 22 sats"),
+    ):
+        with pytest.raises(BadInvoice, match=says):
+            check_payable(decode(text), amount_msat=Msat(21_000), network="bcrt", now=NOW)

@@ -18,8 +18,8 @@ from app.shapes import LONGEST_WAIT_S, MOST_CHARACTERS
 from app.strict_json import MOST_DEPTH
 from app.wire import LONGEST_S, MOST_BYTES
 from payments import lnurl
-from payments.bolt11 import LONGEST_BYTES
 from payments.faults import Call, Fault
+from payments.pasted import LONGEST
 from statemachine.job import JobState
 from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
@@ -198,7 +198,7 @@ def test_the_seeds_words_are_there() -> None:
 def test_the_contracts_limits_are_the_codes() -> None:
     """Numbers in the contract are those that the code enforces."""
     assert SCHEMAS["RequestText"]["maxLength"] == MOST_CHARACTERS
-    assert SCHEMAS["ClaimRefundRequest"]["properties"]["invoice"]["maxLength"] == LONGEST_BYTES
+    assert SCHEMAS["ClaimRefundRequest"]["properties"]["invoice"]["maxLength"] == LONGEST
     for name in ("CreateJobRequest", "NameDestinationRequest"):
         assert SCHEMAS[name]["properties"]["refundTo"]["maxLength"] == lnurl.LONGEST
     wait = DOCUMENT["paths"]["/api/jobs/{id}"]["get"]["parameters"][1]

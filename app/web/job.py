@@ -20,11 +20,12 @@ from app.web.page import page, render, see
 from app.wire import BadInput
 from db import jobs
 from db.engine import Row
+from payments import pasted
 from payments.rail import Failed
 from statemachine import job as law
 from statemachine.job import JOB, JobState
 
-MOST_DESTINATION = 2_000  # characters of an invoice or an address
+MOST_DESTINATION = pasted.LONGEST  # characters of an invoice or an address
 
 
 @page
@@ -82,11 +83,11 @@ async def refund(request: Request) -> Response:
 
 async def claim(house: House, owner_id: str, given: str) -> None:
     """Send what a job or a session owes where a form says. Raises BadInput and Refusal."""
-    text = given.removeprefix("lightning:").removeprefix("LIGHTNING:").strip()
-    if not text or len(text) > MOST_DESTINATION:
+    text = pasted.read(given).text
+    if not text or len(given) > MOST_DESTINATION:
         raise BadInput("Give a Lightning address, an LNURL, or an invoice of exactly this amount.")
     is_invoice = text[:2].lower() == "ln" and "@" not in text and text[:5].lower() != "lnurl"
-    asked = ClaimRefund(invoice=text) if is_invoice else ClaimRefund(refundTo=text)
+    asked = ClaimRefund(invoice=given) if is_invoice else ClaimRefund(refundTo=text)
     if asked.refund_to:
         await name_destination(house, owner_id, asked.refund_to)
     else:
