@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.errors import Refusal, on_database_away, on_fault, on_refusal
+from app.wire import dumped
 from db.engine import DatabaseAway
 
 BEAT_S = 15.0  # silence after which a comment is sent: proxies close what is idle
@@ -46,7 +47,7 @@ class EventStream(Response):
                 if not begun:
                     await self._begin(send)
                     begun = True
-                await _write(send, b"data: %b\n\n" % orjson.dumps(event))
+                await _write(send, b"data: %b\n\n" % dumped(event))
         except StopAsyncIteration:
             if not begun:
                 await self._begin(send)
@@ -60,7 +61,7 @@ class EventStream(Response):
                 return
             told = {"error": orjson.loads(answer.body)["error"]}
             with suppress(_Left):
-                await _write(send, b"data: %b\n\n" % orjson.dumps(told))
+                await _write(send, b"data: %b\n\n" % dumped(told))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             left.cancel()

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-import orjson
 import structlog
 from starlette.types import Receive, Send
 
 from app.errors import Refusal, unavailable
 from app.metrics import STREAM_ENDS, STREAM_EVENTS, STREAMS_OPEN
 from app.progress import Words
+from app.wire import dumped
 from db import job_events, jobs
 from db.engine import Database, DatabaseAway, Row
 from db.signals import Signals
@@ -69,7 +69,7 @@ class Draft:
             "outputTokens": self.output_tokens,
             "costSats": self.cost_sats,
         }
-        return start, b"event: progress\ndata: %b\n\n" % orjson.dumps(said)
+        return start, b"event: progress\ndata: %b\n\n" % dumped(said)
 
 
 class Watcher:
@@ -352,7 +352,7 @@ class _News:
 
     def _event(self, line: Row, base: str | None) -> bytes:
         ends = self.final and line["version"] == self._row["version"]
-        said = orjson.dumps(self._shape(self._row, line, base))
+        said = dumped(self._shape(self._row, line, base))
         told = (line["version"], b"end" if ends else b"state", said)
         return b"id: %d\nevent: %b\ndata: %b\n\n" % told
 

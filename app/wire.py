@@ -4,6 +4,7 @@ Refused input never reaches a handler, and every refusal names what is wrong wit
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -19,12 +20,23 @@ MOST_BYTES = 256 * 1024
 LONGEST_S = 15.0  # for a whole body to arrive
 M = TypeVar("M", bound=BaseModel)
 
+_ESCAPED = {end.encode(): b"\\u%04x" % ord(end) for end in "\u2028\u2029\x85"}
+_LINE_ENDS = re.compile(b"|".join(_ESCAPED))
+
+
+def dumped(body: Any) -> bytes:
+    """Return JSON in which no reader of lines finds an end of one.
+
+    U+2028, U+2029 and U+0085 end no line of an event stream, but many a library takes them to.
+    """
+    return _LINE_ENDS.sub(lambda found: _ESCAPED[found[0]], orjson.dumps(body))
+
 
 def json_response(
     body: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a JSON answer."""
-    return Response(orjson.dumps(body), status, dict(headers or {}), "application/json")
+    return Response(dumped(body), status, dict(headers or {}), "application/json")
 
 
 async def read_body(request: Request, longest_s: float = LONGEST_S) -> bytes:

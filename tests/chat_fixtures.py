@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest_asyncio
 
+from app.event_reader import lines_of
 from payments.macaroon import narrow
 from tests.contract import CONTRACT
 from tests.gemini_server import CLIENT_KEY, GeminiServer
@@ -66,7 +67,7 @@ class Talker:
 
 async def events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
     """Yield what a stream of events holds, as it comes."""
-    async for line in answer.aiter_lines():
+    async for line in lines_of(answer.aiter_bytes()):
         if line.startswith("data: "):
             yield json.loads(line.removeprefix("data: "))
 

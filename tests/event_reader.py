@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx2
 
+from app.event_reader import lines_of
+
 
 @dataclass(frozen=True)
 class Event:
@@ -27,7 +29,7 @@ class Reader:
         self.last_id = ""
         self.comments = 0
         self.retry_ms = 0
-        self._lines = answer.aiter_lines()
+        self._lines = lines_of(answer.aiter_bytes())
 
     async def next(self) -> Event | None:
         """Return the next event; None at the stream's end."""

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import orjson
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +17,7 @@ from app.refunds import destination_of
 from app.remembered import Answer
 from app.shapes import Body, RequestText, moment, name_of, path_id, wait_of
 from app.throttle import Rule, address
-from app.wire import json_response, parse, read_body
+from app.wire import dumped, json_response, parse, read_body
 from db import jobs
 from db.engine import Row
 from pricing.money import sats_to_msat
@@ -80,7 +79,7 @@ async def show(request: Request) -> Response:
     else:
         row = await house.nudged(row)
     base = _base(request, row)
-    body = orjson.dumps(status_of(house, row, base))
+    body = dumped(status_of(house, row, base))
     answer = Answer(row["version"], body, RETRY_AFTER_S.get(JobState(row["state"])))
     if base is None:  # a link to fetch money by is its caller's own
         house.remembered.keep(job_id, answer)

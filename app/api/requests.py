@@ -6,7 +6,6 @@ It waits for the result, unless its sender prefers not to; what takes longer is 
 from functools import partial
 from typing import Annotated, Any
 
-import orjson
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +18,7 @@ from app.job_status import firm_cost
 from app.prepaid import Look, caller_of, standing, unknown_session
 from app.remembered import Answer
 from app.shapes import DEFAULT_HOLD_S, Body, RequestText, name_of, path_id, wait_of
-from app.wire import json_response, parse, read_body
+from app.wire import dumped, json_response, parse, read_body
 from db.engine import Row
 from pricing.money import MSAT_PER_SAT, sats_to_msat
 from statemachine.job import JOB, JobState
@@ -104,7 +103,7 @@ async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -
     row = await house.wait_for_end(request_id, wait_s)
     assert row is not None, "a request outlives its answer"
     if JOB.final(JobState(row["state"])):
-        body = orjson.dumps(_ended(row))
+        body = dumped(_ended(row))
         house.remembered.keep(_ended_name(request_id), Answer(row["version"], body))
         return Response(body, 200, None, "application/json")
     where = f"/api/sessions/{session_id}/requests/{request_id}"
