@@ -21,6 +21,7 @@ from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
+from db.connection import PING_S, patient
 from db.engine import Database, Tx, is_away
 from statemachine.promises import KINDS, FetchInvoice, PayInvoice, Promise
 
@@ -34,6 +35,7 @@ class Lane(StrEnum):
     PAYOUTS = "payouts"  # what a payee can hold up
 
 
+COUNTED_AFTER_S = 10.0  # how often what a worker holds is held against what Postgres says
 QUEUES = [lane.value for lane in Lane]
 _WITHDRAW = """
 DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
@@ -115,9 +117,50 @@ class _Tenacious(JobManager):
         super().__init__(connector)
         self._pause = pause
         self.took_s: dict[str, float] = {}  # when a worker last got through to each lane
+        self._held: set[int] = set()  # tasks that workers of this process have in hand
+        self._counted_s: dict[int, float] = {}  # when a worker's tasks were last held against that
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Task | None:
-        """See JobManager: but by a claim whose time does not grow with what other lanes hold."""
+        """See JobManager. A worker that can't reach Postgres asks again, and does not break."""
+        try:
+            if time.monotonic() - self._counted_s.get(worker_id, 0.0) > COUNTED_AFTER_S:
+                await self._put_back_lost(worker_id)
+            task = await self.claim(queues, worker_id)
+        except ConnectorException as error:
+            if not is_away(error.__cause__):
+                raise
+            log.warning("promises_not_reached")
+            # A task may have been taken for us, and we were not told which.
+            self._counted_s.pop(worker_id, None)
+            return None
+        if task is not None and task.id is not None:
+            self._held.add(task.id)
+        return task
+
+    async def _put_back_lost(self, worker_id: int) -> None:
+        """Put back what was taken in this worker's name and never reached it.
+
+        Its heart beats, so nobody else would take that over. It takes one task after the other, so
+        none is on its way to it now.
+        """
+        for task in await self.list_jobs_async(status=Status.DOING.value, worker_id=worker_id):
+            if task.id not in self._held:
+                log.warning("promise_lost_on_its_way")
+                await super().retry_job(task)
+        self._counted_s[worker_id] = time.monotonic()
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """See JobManager. One that is missed is made up for by the next."""
+        try:
+            with patient(PING_S):
+                await super().update_heartbeat(worker_id)
+        except ConnectorException as error:
+            if not is_away(error.__cause__):
+                raise
+            log.warning("heartbeat_not_written")
+
+    async def claim(self, queues: Iterable[str] | None, worker_id: int) -> Task | None:
+        """Take a task, in a time that does not grow with what other lanes hold."""
         for lane in queues or ():
             row = await self.connector.execute_query_one_async(
                 query=CLAIM, lane=str(lane), worker_id=worker_id
@@ -129,7 +172,7 @@ class _Tenacious(JobManager):
 
     async def finish_job(self, job: Task, status: Status, delete_job: bool) -> None:
         """See JobManager."""
-        await self._until_told(partial(super().finish_job, job, status, delete_job))
+        await self._until_told(job, partial(super().finish_job, job, status, delete_job))
 
     async def retry_job(
         self,
@@ -140,18 +183,21 @@ class _Tenacious(JobManager):
         lock: str | None = None,
     ) -> None:
         """See JobManager."""
-        await self._until_told(partial(super().retry_job, job, retry_at, priority, queue, lock))
+        tell = partial(super().retry_job, job, retry_at, priority, queue, lock)
+        await self._until_told(job, tell)
 
-    async def _until_told(self, tell: Callable[[], Awaitable[None]]) -> None:
+    async def _until_told(self, job: Task, tell: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await tell()
             except ConnectorException as error:
                 if not is_away(error.__cause__):
+                    self._held.discard(job.id or 0)
                     raise  # the task is not there, or not ours any more
                 log.warning("task_end_not_written")
                 await self._pause(1.0)
             else:
+                self._held.discard(job.id or 0)
                 return
 
 
@@ -285,7 +331,7 @@ class Outbox:
 
     def hand(self) -> "Hand":
         """Return a worker that does one thing at a time, when it is told to."""
-        return Hand(self._app.job_manager)
+        return Hand(self._tasks_of_engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +349,7 @@ class Hand:
     Each step is the engine's own SQL: what dies between two of them leaves what a worker leaves.
     """
 
-    def __init__(self, tasks: JobManager) -> None:
+    def __init__(self, tasks: _Tenacious) -> None:
         self._tasks = tasks
         self.worker_id = 0
 
@@ -319,7 +365,7 @@ class Hand:
 
     async def take(self) -> Taken | None:
         """Take the next promise that is due, if any."""
-        task = await self._tasks.fetch_job(QUEUES, self.worker_id)
+        task = await self._tasks.claim(QUEUES, self.worker_id)
         if task is None:
             return None
         [kind] = [kind for kind in KINDS if kind.__name__ == task.task_name]

@@ -18,6 +18,7 @@ from db.engine import Database, DatabaseAway, Tx
 from db.jobs import CHANNEL
 from db.signals import Signals
 from tests.house_fixtures import instance_of
+from tests.scripted_agent import ScriptedAgent
 from tests.silent_proxy import SilentProxy
 from tests.test_readiness import until_ready_is
 
@@ -124,6 +125,32 @@ async def test_money_moves_again_within_a_minute(database_url: str, tmp_path: Pa
                     break
                 await asyncio.sleep(0.2)
         await until_ready_is(instance, 200, "database")
+
+
+@pytest.mark.timeout(120)
+async def test_a_promise_that_was_taken_and_never_arrived_is_kept(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> None:
+    """Its worker lives, so nobody takes it over: that worker itself sees that it has it not."""
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, WORKER_CONCURRENCY=1
+    ) as instance:
+        scripted_agent.go.clear()
+        one, other = await instance.create("one"), await instance.create("other")
+        await instance.pay(one["evalInvoice"])
+        await scripted_agent.begun.wait()
+        await instance.pay(other["evalInvoice"])
+        await instance.until(other["jobId"], "evaluating")
+        with psycopg.connect(database_url, autocommit=True) as admin:
+            # What the worker's own claim does, whose answer is lost on its way.
+            taken = admin.execute(
+                "SELECT (claim_promise('promises', worker_id)).id FROM procrastinate_jobs"
+                " WHERE status = 'doing'"
+            ).fetchone()
+        assert taken is not None and taken[0] is not None
+        scripted_agent.go.set()
+        for made in (one, other):
+            await instance.until(made["jobId"], "awaiting_work_payment", field="workInvoice")
 
 
 async def test_a_server_that_was_written_to_before_is_left(database_url: str) -> None:
