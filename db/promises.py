@@ -361,7 +361,7 @@ class Hand:
 
     async def beat(self) -> None:
         """Say that this worker lives."""
-        await self._tasks.update_heartbeat(self.worker_id)
+        await JobManager.update_heartbeat(self._tasks, self.worker_id)
 
     async def take(self) -> Taken | None:
         """Take the next promise that is due, if any."""
