@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from app import serving
+from app import banner, serving
 from app.client import Client
 from app.display import Display
 from app.main import build, make_parts
@@ -17,7 +17,7 @@ async def play(settings: Settings, database_url: str, request: str) -> int:
     console = Console(highlight=False)
     parts = make_parts(settings, database_url)
     async with serving.listening(build(parts), "127.0.0.1", 0) as url:
-        for line in serving.notes(settings):
+        for line in banner.notes(settings):
             console.print(line)
         async with Client(url) as client:
             purchase = Purchase(client, Payer(StubWallet(client)), Display(console))

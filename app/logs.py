@@ -13,7 +13,8 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from app import tracing
+from app import library_log, tracing
+from app.folded import Fold
 from app.log_stream import LogStream
 from statemachine.public_id import shown
 
@@ -24,13 +25,13 @@ def configure(level: str) -> None:
     """Set the log up for this process."""
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
     stream = LogStream(sys.stderr)
-    logging.raiseExceptions = False
-    logging.basicConfig(level=max(number, logging.WARNING), stream=stream, format="%(message)s")
+    library_log.install()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             conceal,
             structlog.processors.add_log_level,
+            Fold(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],

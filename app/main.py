@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,12 +24,13 @@ from app.api import DEV_ROUTES, ROUTES
 from app.calls import observed
 from app.credentials import Credentials
 from app.edge import Edge
-from app.errors import HANDLERS
+from app.errors import HANDLERS, Refusal
 from app.gauges import gauges_of
 from app.house import House
 from app.job_status import event_of
 from app.loops import Loops, always
 from app.parts import Clock, Destinations, Parts, Playground, Prices
+from app.price_log import LoggedPrices
 from app.probes import (
     ProbedAgent,
     ProbedChat,
@@ -44,6 +46,7 @@ from app.settings import Environment, Settings
 from app.streams import Streams
 from app.throttle import Throttle, make_rules, make_storage
 from app.web import PAGES
+from app.web.operator_door import admitted
 from db.engine import Database, Probe, nowhere
 from db.promises import Lane, Outbox, WorkerPace
 from db.signals import Signals
@@ -227,7 +230,7 @@ def make_parts(
         rail=ProbedRail(rail, passing),
         agent=ProbedAgent(agent, passing),
         chat=ProbedChat(chat, passing),
-        oracle=ProbedOracle(oracle, passing),
+        oracle=ProbedOracle(LoggedPrices(oracle), passing),
         destinations=ProbedDestinations(destinations, passing),
         card=make_card(settings),
         throttle=Throttle(make_storage(settings, db, clock), make_rules(settings), clock),
@@ -285,16 +288,40 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
 
 
 async def metrics(request: Request) -> Response:
-    """GET /metrics, in Prometheus's text format."""
-    said = generate_latest() + generate_latest(gauges_of(request.app.state.house))
+    """GET /metrics, in Prometheus's text format: in production to the operator's token alone.
+
+    They tell what is earned. Where METRICS_PORT is set they are answered there, and not here.
+    """
+    house: House = request.app.state.house
+    settings = house.parts.settings
+    if settings.metrics_port is not None:
+        raise HTTPException(404)
+    if settings.env is Environment.PRODUCTION and not admitted(request):
+        raise Refusal(
+            401,
+            "This takes the operator’s token.",
+            "Send it as Authorization: Bearer, or read them at METRICS_PORT.",
+            headers={"WWW-Authenticate": 'Bearer realm="boltwork"'},
+        )
+    return _measured(house)
+
+
+def _measured(house: House) -> Response:
+    said = generate_latest() + generate_latest(gauges_of(house))
     return Response(said, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def build_metrics(house: House) -> Starlette:
-    """Return an application for a worker, which has nothing to answer but its metrics."""
-    app = Starlette(routes=[Route("/metrics", metrics)], exception_handlers=HANDLERS)
-    app.state.house = house
-    return app
+def build_metrics(find: Callable[[], House | None]) -> Starlette:
+    """Return an application that answers metrics and nothing else, at a port of its own.
+
+    `find` returns the house once it runs.
+    """
+
+    async def told(_: Request) -> Response:
+        house = find()
+        return Response(status_code=503) if house is None else _measured(house)
+
+    return Starlette(routes=[Route("/metrics", told)], exception_handlers=HANDLERS)
 
 
 def build(parts: Parts, *, worker: bool = True) -> Starlette:

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from app import connections, tracing
+from app import banner, connections, library_log, tracing
 from app.connection import OF_PROXIES, Patience
 from app.connections import Places, places_for
+from app.house import House
 from app.key_rotation import check_secret
 from app.listener import open_listener, written
 from app.main import build, build_metrics, make_parts, running
@@ -40,7 +42,7 @@ async def listening(
     bound_port = listener.getsockname()[1]
     config = Config()
     config.accesslog = None
-    config.errorlog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
     config.h11_max_incomplete_size = 32 * 1024
     config.graceful_timeout = DRAIN_S
@@ -74,13 +76,35 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     parts = make_parts(settings, database_url)
     await _open_keys(parts)
     app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
-    async with listening(app, settings.host, settings.port, behind_proxies=proxied) as url:
-        lines = (*notes(settings), *strangers(os.environ))
+    async with contextlib.AsyncExitStack() as stack:
+        await _metrics(settings, stack, lambda: getattr(app.state, "house", None))
+        url = await stack.enter_async_context(
+            listening(app, settings.host, settings.port, behind_proxies=proxied)
+        )
+        lines = (*banner.notes(settings), *strangers(os.environ))
         say(f"Boltwork listens on {url}", *(f"  {line}" for line in lines))
+        asking = asyncio.create_task(_say_price(parts))
         await stop.wait()
+        asking.cancel()
         say("Draining: what is under way is finished first.")
         parts.signals.release()
     await asyncio.to_thread(tracing.close)
+
+
+async def _metrics(
+    settings: Settings, stack: contextlib.AsyncExitStack, find: Callable[[], House | None]
+) -> None:
+    """Answer metrics at a port of their own, where there is one, until the stack is closed."""
+    if settings.metrics_port is not None:
+        told = listening(
+            build_metrics(find), settings.host, settings.metrics_port, variable="METRICS_PORT"
+        )
+        say(f"Metrics are at {await stack.enter_async_context(told)}/metrics")
+
+
+async def _say_price(parts: Parts) -> None:
+    async for line in banner.of_price(parts.oracle):
+        say(f"  {line}")
 
 
 async def work(settings: Settings, database_url: str) -> None:
@@ -91,11 +115,7 @@ async def work(settings: Settings, database_url: str) -> None:
     await _open_keys(parts)
     async with contextlib.AsyncExitStack() as stack:
         house = await stack.enter_async_context(running(parts))
-        if settings.metrics_port is not None:
-            told = listening(
-                build_metrics(house), settings.host, settings.metrics_port, variable="METRICS_PORT"
-            )
-            say(f"Metrics are at {await stack.enter_async_context(told)}/metrics")
+        await _metrics(settings, stack, lambda: house)
         say("A Boltwork worker keeps promises.")
         await stop.wait()
     await asyncio.to_thread(tracing.close)
@@ -117,23 +137,10 @@ def say(*lines: str) -> None:
         print(*lines, sep="\n", flush=True)
 
 
-def notes(settings: Settings) -> list[str]:
-    """Return what an operator should know of how this instance was put together."""
-    lines = []
-    if settings.lnbits_url is None:
-        lines.append("rail: the stub. It moves no real money (set LNBITS_URL and LNBITS_API_KEY).")
-    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
-        lines.append("agent: the embedded SmolLM2-135M. It writes a fair sentence, and no more.")
-    if settings.database_url is None:
-        lines.append(f"database: embedded Postgres, data in {settings.data}")
-    if settings.env.value == "development" and settings.btc_price_usd_fallback is None:
-        lines.append("price: live sources; if none can be reached, an example price that says so.")
-    return lines
-
-
 def _stop_signal() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    library_log.watch(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop

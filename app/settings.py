@@ -173,7 +173,7 @@ class Settings(AgentSettings, LimitSettings):
     metrics_port: Port | None = Field(
         None,
         validation_alias="METRICS_PORT",
-        description="where `boltwork worker` answers `/metrics`; without it, nowhere",
+        description="a port for `/metrics` alone, of a server and of a worker; keep it private",
     )
     otel_exporter_otlp_endpoint: HttpAddress | None = Field(
         None,

@@ -117,6 +117,11 @@ class LnbitsHttp:
 
     def unavailable(self, answer: Answer) -> Unavailable:
         """Return what an answer that is no success means, and what the operator can mend."""
+        # "Not Found" is said of an address that isn't there; LNbits names the wallet or the key.
+        if answer.status in {401, 403, 404} and answer.text("detail") in {"", "Not Found"}:
+            return not_lnbits(f"HTTP {answer.status}, in other words than its own")
+        if 300 <= answer.status < 400:
+            return not_lnbits(f"HTTP {answer.status}, which leads elsewhere")
         if answer.status in {401, 403, 404}:
             return Unavailable(
                 f"LNbits does not accept the key (HTTP {answer.status}): set LNBITS_API_KEY to the"
@@ -131,6 +136,15 @@ class LnbitsHttp:
         detail = answer.text("detail").replace(self._secret, "…")[:200]
         reason = f"LNbits answered HTTP {answer.status}" + (f": {detail}" if detail else "")
         return Unavailable(reason, answer.retry_after_s or 5)
+
+
+def not_lnbits(answered: str) -> Unavailable:
+    """Return that an address is not that of an LNbits, whatever the key."""
+    return Unavailable(
+        f"what answers at LNBITS_URL is no LNbits ({answered}): set it to the address of yours,"
+        " without a path",
+        60,
+    )
 
 
 def _proves(preimage: str, payment_hash: str) -> bool:

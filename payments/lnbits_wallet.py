@@ -21,6 +21,7 @@ from payments.lnbits_http import (
     LnbitsHttp,
     NoAnswer,
     Told,
+    not_lnbits,
     read_payment,
     read_push,
 )
@@ -268,6 +269,8 @@ class LnbitsWallet:
             return Unavailable(str(lost))
         if answer.status != 200:
             return self._http.unavailable(answer)
+        if not isinstance(answer.body, dict) or "balance" not in answer.body:
+            return not_lnbits("something else than a wallet")
         if not answer.text("id"):  # told to the admin key only
             return Unavailable("LNBITS_API_KEY cannot pay: set the wallet's admin key", 60)
         return None

@@ -70,6 +70,11 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
+    def line(self) -> str:
+        """The next line that it printed."""
+        assert self._process is not None and self._process.stdout is not None
+        return self._process.stdout.readline()
+
     def kill(self) -> None:
         """End it as a crash does: no handler runs."""
         self._end(signal.SIGKILL)
