@@ -1,0 +1,181 @@
+"""What opens what: every route with every kind of id and credential. What this table does not say,
+opens nothing.
+
+`state` is where a job stands, `code` how a refund is taken with a wallet; `refund`, `spend`, `job`
+and so on are what has moved: a refund that was sent, a balance that was spent, a job brought on.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.routing import Route
+
+from app.api import DEV_ROUTES, ROUTES
+from app.main import build as application
+from app.web import PAGES
+from tests.house_fixtures import Instance, instance_of
+from tests.scripted_agent import ScriptedAgent
+from tests.what_opens_world import TOKEN, build, methods
+
+WHOLE, BUDGET, LIMIT = "the macaroon", "a macaroon with a budget", "a macaroon with a limit"
+TO_ASK, TO_SEE = "a macaroon to request", "a macaroon to see"
+TO_REFUND, OTHER = "a macaroon to see and refund", "the macaroon of another session"
+OVER, REVOKED = "a macaroon whose time is over", "a macaroon that was revoked"
+PREIMAGE, CLAIM = "the deposit's preimage", "the claim"
+USED_CLAIM, PROOF = "the claim of a session in use", "a proof of payment"
+COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
+OPERATOR = "the operator's token"
+JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
+SESSION, PAYOUT = "a session's id", "a payout's name"
+JOB_SECRET, SECRET = "the secret of a job's refund", "the secret of a session's refund"
+HASH = "a payment's hash"
+JOB_KEY, SESSION_KEY, ASK_KEY = "the key of a job", "the key of a session", "the key of an ask"
+
+GROUPS = {
+    "ids": ["nothing", JOB, UNPAID, SESSION, REQUEST, PAYOUT],
+    "public names": [
+        "a job's public id", "a session's public id", "a payout's public name", "a child's link",
+        "a conversation's id", HASH, "an invoice",
+    ],
+    "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF],
+    "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
+    "cookies and keys": [COOKIE, VISITOR, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY],
+}  # fmt: skip
+TALKS = {WHOLE: "talk", BUDGET: "talk", LIMIT: "talk", VISITOR: "talk"}
+# All these name a session, and the page of one shows its balance to who has its address.
+ADDRESS = dict.fromkeys(
+    (SESSION, PAYOUT, *GROUPS["macaroons"], PREIMAGE, CLAIM, USED_CLAIM, OPERATOR), "balance"
+)
+A_JOB = {JOB: "state result code", UNPAID: "state", REQUEST: "state result"}
+
+TABLE: dict[str, dict[str, str]] = {
+    "GET /api/jobs/{id}": A_JOB,
+    "GET /api/sessions/{id}/requests/{request_id}": {WHOLE: "result"},
+    "GET /api/healthz": {},
+    "GET /api/readyz": {},
+    "POST /api/jobs": {JOB_KEY: "job_id"},
+    "POST /api/jobs/{id}/refund": {JOB: "refund"},
+    "POST /api/jobs/{id}/cancel": {UNPAID: "state job"},
+    "GET /api/jobs/{id}/events": A_JOB,
+    "GET /api/jobs/{id}/receipt": {JOB: "state receipt", REQUEST: "state receipt"},
+    "POST /api/sessions": {SESSION_KEY: "session_id"},
+    "GET /api/sessions/{id}": {
+        **dict.fromkeys((SESSION, PAYOUT, USED_CLAIM, COOKIE), "balance"),
+        **dict.fromkeys((BUDGET, LIMIT, TO_SEE), "balance"),
+        WHOLE: "balance code",
+        TO_REFUND: "balance code",
+        PREIMAGE: "balance code macaroon",
+        CLAIM: "balance code macaroon",
+    },
+    "POST /api/sessions/{id}/request": {WHOLE: "spend", BUDGET: "spend", TO_ASK: "spend"},
+    "POST /api/sessions/{id}/topup": {WHOLE: "topup", BUDGET: "topup", LIMIT: "topup"},
+    "POST /api/sessions/{id}/close": {WHOLE: "close refund code"},
+    "POST /api/sessions/{id}/refund": {WHOLE: "refund", TO_REFUND: "refund"},
+    "POST /api/sessions/{id}/revoke": {WHOLE: "revoke"},
+    "GET /api/ask": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend", PROOF: "result job_id"},
+    "POST /api/ask": {
+        **{WHOLE: "spend", BUDGET: "spend", OTHER: "spend", PROOF: "result job_id"},
+        ASK_KEY: "job_id",
+    },
+    "GET /api/lnurl/withdraw/{secret}": {JOB_SECRET: "state code", SECRET: "code"},
+    "GET /api/lnurl/withdraw/{secret}/callback": {JOB_SECRET: "refund", SECRET: "refund"},
+    "GET /api/lnurl/withdraw/{id}/{which}": {},
+    "GET /api/lnurl/withdraw/{id}/{which}/callback": {},
+    "POST /api/estimate": {},
+    "GET /api/demo": {},
+    "GET /api/gemini/conversations": TALKS,
+    "POST /api/gemini/conversations": {},
+    "GET /api/gemini/conversations/{id}": TALKS,
+    "DELETE /api/gemini/conversations/{id}": TALKS,
+    "GET /api/gemini/conversations/{id}/messages": {},  # of these conversations there are none
+    "POST /api/gemini/conversations/{id}/messages": {WHOLE: "spend", BUDGET: "spend"},
+    "POST /api/gemini/generate-image": {},
+    "GET /.well-known/jwks.json": {},
+    "GET /openapi.yaml": {},
+    "GET /openapi.json": {},
+    "GET /": {},
+    "POST /estimate": {},
+    "GET /demo": {},
+    "POST /jobs": {},
+    "GET /jobs/{id}": A_JOB,
+    "POST /jobs/{id}/pay": {UNPAID: "job"},
+    "POST /jobs/{id}/cancel": {UNPAID: "job"},
+    "POST /jobs/{id}/refund": {
+        JOB: "refund state result",
+        UNPAID: "state",
+        REQUEST: "state result",
+    },
+    "POST /sessions": {},
+    "GET /sessions/{id}": ADDRESS | {COOKIE: "balance code"},
+    "POST /sessions/{id}/pay": {},
+    "POST /sessions/{id}/unlock": ADDRESS
+    | {WHOLE: "cookie", PREIMAGE: "cookie", COOKIE: "balance code"},
+    "POST /sessions/{id}/lock": {},
+    "POST /sessions/{id}/macaroon": {COOKIE: "balance code macaroon"},
+    "POST /sessions/{id}/ask": {COOKIE: "spend"},
+    "POST /sessions/{id}/topup": {COOKIE: "topup"},
+    "POST /sessions/{id}/close": {COOKIE: "close refund"},
+    "POST /sessions/{id}/refund": {COOKIE: "refund"},
+    "GET /operator": {OPERATOR: "books state"},
+    "GET /operator/books": {OPERATOR: "books"},
+    "POST /operator/login": {},
+    "POST /operator/logout": {},
+    "POST /operator/payouts": {OPERATOR: "books state"},
+    "GET /docs": {},
+    "GET /static/{name}": {},
+    "GET /favicon.ico": {},
+    "GET /metrics": {},
+    # On the stub rail everybody pays for everybody, and learns what a payer does.
+    "POST /api/dev/stub/pay/{payment_hash}": {HASH: "preimage"},
+    "POST /api/dev/stub/invoice": {},
+    "POST /api/dev/stub/faults": {},
+    "DELETE /api/dev/stub/faults": {},
+}
+
+
+def routes(instance: Instance) -> list[tuple[str, str]]:
+    """Return each route of the application, once for each of its methods."""
+    made = [route for route in application(instance.parts).routes if isinstance(route, Route)]
+    return [(method, route.path) for route in made for method in methods(route)]
+
+
+@pytest.fixture
+async def open_house(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> AsyncIterator[Instance]:
+    """An instance with an operator."""
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, OPERATOR_TOKEN=TOKEN
+    ) as running:
+        yield running
+
+
+def test_every_route_has_a_row() -> None:
+    """Who adds a route says here what opens it."""
+    made = [route for route in (*ROUTES, *PAGES, *DEV_ROUTES) if isinstance(route, Route)]
+    named = {f"{method} {route.path}" for route in made for method in methods(route)}
+    assert named | {"GET /metrics"} == set(TABLE)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("group", GROUPS)
+async def test_what_opens_what(open_house: Instance, group: str) -> None:
+    """A stranger who has one of these, and puts it wherever something is asked for, is shown and
+    moves what the table says: nothing else does."""
+    wrong = []
+    async with httpx2.AsyncClient(base_url=open_house.url, timeout=60) as http:
+        world = await build(open_house, http)
+        assert sorted(world.known) == sorted(kind for kinds in GROUPS.values() for kind in kinds)
+        for kind in GROUPS[group]:
+            for method, path in routes(open_house):
+                http.cookies.clear()
+                opened, changed = await world.opened(path, method, kind)
+                right = set(TABLE[f"{method} {path}"].get(kind, "").split())
+                if opened != right:
+                    wrong.append(f"{kind}: {method} {path} opens {sorted(opened)}")
+                if changed:
+                    http.cookies.clear()
+                    world = await build(open_house, http)
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,325 @@
+"""A world of ids and credentials, each of which a stranger may have heard of, and what it opens:
+read from what is answered, and from what has moved in the database."""
+
+import asyncio
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+from starlette.routing import Route
+
+from payments.lnurl import decode
+from statemachine.public_id import concealed, public_id
+from tests.house_fixtures import Instance
+from tests.session_fixtures import Holder, where
+
+TOKEN = "the-token-of-the-operator"
+JOB, ASKED, PREPAID, TITLE = "planted-job", "planted-ask", "planted-request", "planted-title"
+SATS, FRESH, OWED = 1_789, 157, 33
+
+# Each line is one thing that only its owner may change. What an unpaid job owes in the end comes a
+# while after it was paid for.
+SNAPSHOT = """
+SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
+ WHERE job_id IS DISTINCT FROM %(endless)s
+ UNION ALL SELECT 'job', id, state FROM job WHERE session_id IS NULL
+ UNION ALL SELECT 'spend', session_id || id, '' FROM job WHERE session_id IS NOT NULL
+ UNION ALL SELECT 'spend', session_id || id, '' FROM hold WHERE session_id IS NOT NULL
+ UNION ALL SELECT 'topup', id, topups::text FROM session
+ UNION ALL SELECT 'close', id, state FROM session
+ UNION ALL SELECT 'revoke', id, nonce FROM session
+ UNION ALL SELECT 'revoke', session_id || link, '' FROM revocation
+ UNION ALL SELECT 'talk', 'talk ' || id || '.', '' FROM conversation
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one stranger has: what goes into addresses, and with the request."""
+
+    ids: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    tried: str = ""  # a text to send as each kind of credential, too
+
+    def named(self, route: str, parameter: str) -> str:
+        """Return what to put into a place of an address."""
+        if route.startswith("/api/gemini"):
+            parameter = "conversation"
+        return self.ids.get(parameter, next(iter(self.ids.values()), "0" * 32))
+
+    @property
+    def ways(self) -> list[tuple[dict[str, str], dict[str, str]]]:
+        """The headers and the queries to try it with."""
+        ways: list[tuple[dict[str, str], dict[str, str]]] = [(dict(self.headers), dict(self.query))]
+        if self.tried:
+            shown = {"X-Payment-Preimage": (self.tried * 64)[:64], "Idempotency-Key": self.tried}
+            ways.append(({"Authorization": f"Bearer {self.tried}"}, {}))
+            ways.append((shown, {"claim": self.tried, "k1": self.tried}))
+        return ways
+
+
+@dataclass
+class World:
+    """Everything that is kept from strangers."""
+
+    instance: Instance
+    http: httpx2.AsyncClient  # which asks as a stranger
+    known: dict[str, Known]
+    marks: list[tuple[str, str]]  # what was opened, when an answer holds this text
+    owned: Sequence[str]  # what is here: no other's moves count
+    endless: str  # the job that is not paid: its stream of events goes on
+    invoice: str  # of a stranger's wallet, for exactly what is owed
+
+    async def moved(self) -> set[tuple[str, str, str]]:
+        """Return how all that is here stands."""
+        rows = await self.instance.parts.db.read_all(SNAPSHOT, endless=self.endless)
+        lines = {(row["what"], row["id"], row["stands"]) for row in rows}
+        return {line for line in lines if any(name in line[1] for name in self.owned)}
+
+    async def opened(self, route: str, method: str, kind: str) -> tuple[set[str], bool]:
+        """Return what somebody opens at a route, and whether that has changed the world."""
+        known, before = self.known[kind], await self.moved()
+        opened = set[str]()
+        for headers, query in known.ways:
+            said = await self._send(route, method, known, headers, query)
+            secrets_known = " ".join([*known.ids.values(), *known.headers.values()])
+            opened |= {
+                what for what, mark in self.marks if mark in said and mark not in secrets_known
+            }
+        changed = before ^ await self.moved()
+        return opened | {what for what, _, _ in changed}, bool(changed)
+
+    async def _send(
+        self,
+        route: str,
+        method: str,
+        known: Known,
+        headers: dict[str, str],
+        query: dict[str, str],
+    ) -> str:
+        path = re.sub(r"{(\w+)(:path)?}", lambda found: known.named(route, found[1]), route)
+        if route.endswith("/callback"):
+            offer = await self.http.get(path.removesuffix("/callback"))
+            if "k1" in offer.text:
+                query["k1"] = offer.json()["k1"]
+        text = "hello" if "Bearer" in str(headers) or not route.endswith("/ask") else ASKED
+        query = {"pr": self.invoice, "request": text, **query}
+        content, kind = self._body(route, headers, text) if method == "POST" else (b"", "")
+        async with self.http.stream(
+            method,
+            path,
+            params=query,
+            headers={"Content-Type": kind, **headers} if content else headers,
+            content=content,
+        ) as answer:
+            text = json.dumps(answer.headers.multi_items())
+            async for piece in answer.aiter_text():
+                text += piece
+                if self.endless in path and "data:" in text:
+                    break
+        return text
+
+    def _body(self, route: str, headers: Mapping[str, str], text: str) -> tuple[bytes, str]:
+        """Return a body that is right for the address, whoever sends it."""
+        what = route.rpartition("/")[2]
+        if not route.startswith("/api/"):
+            cookie = headers.get("Cookie", "").partition("=")[2]
+            shown = headers.get("Authorization", "").removeprefix("Bearer ")
+            form = {
+                "csrf": hashlib.sha256(f"form {cookie}".encode()).hexdigest(),
+                "to": self.invoice if what == "refund" else "",
+                "request": text,
+                "amount": str(FRESH),
+                "macaroon": headers.get("X-Payment-Preimage", shown),
+            }
+            return urlencode(form).encode(), "application/x-www-form-urlencoded"
+        bodies: dict[str, dict[str, Any]] = {
+            "jobs": {"request": JOB},
+            "ask": {"request": text},
+            "request": {"request": text},
+            "estimate": {"request": text},
+            "sessions": {"amount_sats": FRESH},
+            "topup": {"amount_sats": FRESH},
+            "refund": {"invoice": self.invoice},
+            "conversations": {"title": "another"},
+            "messages": {"content": "hello"},
+            "generate-image": {"prompt": "hello"},
+            "invoice": {"amountSats": 1},
+        }
+        return json.dumps(bodies.get(what, {}), separators=(",", ":")).encode(), "application/json"
+
+
+async def _session(instance: Instance, sats: int, key: str) -> tuple[dict[str, Any], Holder, str]:
+    """Open a session whose deposit is paid over: it has a balance, and owes something back."""
+    headers = {"Idempotency-Key": key}
+    session = (await instance.post("/api/sessions", {"amount_sats": sats}, headers=headers)).json()
+    paid = await instance.post(
+        f"/api/dev/stub/pay/{session['invoice']['paymentHash']}", {"amountSats": sats + OWED}
+    )
+    shown = (await instance.http.get(f"{where(session)}&wait=10")).json()
+    holder = Holder(instance, session["sessionId"], shown["macaroon"])
+    return session, holder, paid.json()["preimage"]
+
+
+async def _job(instance: Instance, key: str) -> dict[str, Any]:
+    """Buy a job that owes something back."""
+    headers = {"Idempotency-Key": key}
+    job = (await instance.post("/api/jobs", {"request": JOB}, headers=headers)).json()
+    fee = job["evalInvoice"]["amountSats"]
+    await instance.pay(job["evalInvoice"], amountSats=fee + OWED)
+    asks = await instance.until(job["jobId"], "awaiting_work_payment", field="workInvoice")
+    await instance.pay(asks["workInvoice"])
+    done = await instance.until(job["jobId"], "complete")
+    return done | {"hash": job["evalInvoice"]["paymentHash"]}
+
+
+async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
+    """Return an offer of a job by the call: its job's id, its L402 macaroon, its payment hash."""
+    headers = {"Idempotency-Key": key}
+    offer = await instance.post("/api/ask", {"request": ASKED}, headers=headers)
+    found = re.search('macaroon="([^"]+)"', offer.headers["www-authenticate"])
+    assert offer.status_code == 402 and found is not None
+    told = offer.json()
+    return told["instance"].rpartition("/")[2], found[1], told["paymentHash"]
+
+
+async def _bought(instance: Instance, key: str) -> tuple[str, str]:
+    """Buy a job by the call; return its id, and what proves the payment."""
+    job_id, challenge, payment_hash = await _ask(instance, key)
+    paid = await instance.post(f"/api/dev/stub/pay/{payment_hash}")
+    await instance.until(job_id, "complete")
+    return job_id, f"L402 {challenge}:{paid.json()['preimage']}"
+
+
+def _secret(refunds: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return a withdraw code for what a stranger's invoice asks for, and the secret behind it."""
+    [code] = [each["lnurlWithdraw"] for each in refunds if each["amountSats"] == OWED]
+    url = decode(code)
+    assert url is not None
+    return code, url.rpartition("/")[2]
+
+
+async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
+    """Return a new world: nothing in it has been in one before."""
+    keys = [secrets.token_hex(8) for _ in range(4)]
+    (
+        job,
+        (session, holder, preimage),
+        (fresh, owner, _),
+        (_, other, _),
+        unpaid,
+        bought,
+    ) = await asyncio.gather(
+        _job(instance, keys[0]),
+        _session(instance, SATS, secrets.token_hex(16)),
+        _session(instance, FRESH, keys[1]),
+        _session(instance, 200, secrets.token_hex(16)),
+        _ask(instance, keys[2]),
+        _bought(instance, keys[3]),
+    )
+    unpaid, (asked, proof) = unpaid[0], bought
+    said, (talk, _), (visited, visitor) = await asyncio.gather(
+        holder.asked(PREPAID), _talk(instance, holder.headers), _talk(instance, {})
+    )
+    request, talk = said["requestId"], str(talk)
+    revoked = holder.child("child=revoked")
+    gone = await holder.post("revoke", {"macaroon": revoked.macaroon})
+    status = await holder.status()
+    page = await http.post(
+        f"/sessions/{holder.session_id}/unlock", data={"macaroon": holder.macaroon}
+    )
+    mine = await instance.post("/api/dev/stub/invoice", {"amountSats": OWED})
+    code, secret = _secret(status["refunds"])
+    job_code, job_secret = _secret(job["refunds"])
+    fresh_code, _ = _secret((await instance.http.get(where(fresh))).json()["refunds"])
+    here = {"id": holder.session_id, "request_id": request, "conversation": talk}
+
+    def shows(text: str) -> Known:
+        return Known({"id": text}, tried=text)
+
+    def held(*caveats: str) -> Known:
+        return Known(here, holder.child(*caveats).headers)
+
+    payout = f"{holder.session_id}:deposit:overpaid"
+    known = {
+        "nothing": Known({}),
+        "a job's id": shows(job["jobId"]),
+        "a job's public id": shows(public_id(job["jobId"])),
+        "the id of a job that is not paid": shows(unpaid),
+        "a session's id": Known(here, tried=holder.session_id),
+        "a session's public id": shows(public_id(holder.session_id)),
+        "a request's id": Known({"id": request, "request_id": request}, tried=request),
+        "a payout's name": Known({"secret": payout, "which": "deposit-overpaid", **here}),
+        "a payout's public name": Known({"secret": concealed(payout)}),
+        "the secret of a job's refund": shows(job_secret),
+        "the secret of a session's refund": shows(secret),
+        "a conversation's id": Known({"conversation": talk}),
+        "a child's link": Known({"id": gone.json()["revoked"]}, tried=gone.json()["revoked"]),
+        "a payment's hash": Known({"id": session["invoice"]["paymentHash"]}),
+        "an invoice": Known({"id": session["invoice"]["paymentRequest"]}),
+        "the macaroon": Known(here, holder.headers),
+        "a macaroon with a budget": held("budget_sats=1000"),
+        "a macaroon with a limit": held("max_sats=1"),
+        "a macaroon to request": held("endpoints=request"),
+        "a macaroon to see": held("endpoints=status"),
+        "a macaroon to see and refund": held("endpoints=status,refund"),
+        "a macaroon whose time is over": held("expires_at=1"),
+        "a macaroon that was revoked": Known(here, revoked.headers),
+        "the macaroon of another session": Known(here, other.headers),
+        "the deposit's preimage": Known(here, {"X-Payment-Preimage": preimage}),
+        "the claim": Known({"id": owner.session_id}, query={"claim": fresh["claim"]}),
+        "the claim of a session in use": Known(here, query={"claim": session["claim"]}),
+        "a proof of payment": Known({"id": "0" * 32}, {"Authorization": proof}),
+        "the cookie of a session's page": Known(here, {"Cookie": _cookie(page)}),
+        "the cookie of a visitor": Known({"conversation": str(visited)}, {"Cookie": visitor}),
+        "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
+        "the key of a job": Known({}, {"Idempotency-Key": keys[0]}),
+        "the key of a session": Known({}, {"Idempotency-Key": keys[1]}),
+        "the key of an ask": Known({}, {"Idempotency-Key": keys[2]}),
+    }
+    ids = [job["jobId"], unpaid, asked, request]
+    marks = [
+        *(("result", f"done: {text}") for text in (JOB, ASKED, PREPAID)),
+        *(("state", public_id(each)[:8]) for each in ids),
+        *(("balance", f'"balanceSats":{n}') for n in (status["balanceSats"], FRESH)),
+        *(("balance", f"data-balance>{n:,}<") for n in (status["balanceSats"], FRESH)),
+        *(("macaroon", each.macaroon) for each in (holder, owner)),
+        *(("code", each) for each in (code, job_code, fresh_code)),
+        *(("code", f"withdraw/{each}/callback") for each in (secret, job_secret)),
+        *(("job_id", each) for each in ids),
+        *(("session_id", each.session_id) for each in (holder, owner)),
+        *(("claim", each["claim"]) for each in (session, fresh)),
+        ("cookie", f"Path=/sessions/{holder.session_id}; HttpOnly; SameSite=Strict"),
+        *(("receipt", hashlib.sha256(each.encode()).hexdigest()) for each in (JOB, PREPAID)),
+        ("preimage", preimage),
+        ("talk", TITLE),
+        ("books", "Trial balance"),
+    ]
+    sessions = [holder.session_id, owner.session_id, other.session_id]
+    owned = [*ids, *sessions, f"talk {talk}.", f"talk {visited}."]
+    invoice = mine.json()["paymentRequest"]
+    return World(instance, http, known, marks, owned, unpaid, invoice)
+
+
+async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, str]:
+    """Begin a conversation; return its id, and the cookie by which a visitor is known again."""
+    async with httpx2.AsyncClient(base_url=instance.url) as http:
+        path = "/api/gemini/conversations"
+        begun = await http.post(path, json={"title": TITLE}, headers=headers)
+        return begun.json()["id"], _cookie(begun) if "set-cookie" in begun.headers else ""
+
+
+def _cookie(answer: httpx2.Response) -> str:
+    return str(answer.headers["set-cookie"]).partition(";")[0]
+
+
+def methods(route: Route) -> list[str]:
+    """Return the methods of a route that may do something."""
+    return sorted((route.methods or {"GET"}) - {"HEAD", "OPTIONS"})
