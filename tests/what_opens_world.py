@@ -206,16 +206,37 @@ def _secret(refunds: list[dict[str, Any]]) -> tuple[str, str]:
     return code, url.rpartition("/")[2]
 
 
-async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
-    """Return a new world: nothing in it has been in one before."""
+@dataclass(frozen=True)
+class Things:
+    """All that is made for a world, and what it is called by."""
+
+    job: dict[str, Any]
+    session: dict[str, Any]  # in use; `fresh` is not
+    fresh: dict[str, Any]
+    holder: Holder
+    owner: Holder  # of the fresh one
+    other: Holder
+    revoked: Holder
+    preimage: str
+    request: str
+    unpaid: str
+    asked: str
+    proof: str
+    talk: str
+    visited: str
+    visitor: str
+    keys: list[str]
+
+
+async def _made(instance: Instance) -> Things:
     keys = [secrets.token_hex(8) for _ in range(4)]
     (
         job,
         (session, holder, preimage),
         (fresh, owner, _),
         (_, other, _),
-        unpaid,
-        bought,
+        (unpaid, _, _),
+        (asked, proof),
     ) = await asyncio.gather(
         _job(instance, keys[0]),
         _session(instance, SATS, secrets.token_hex(16)),
@@ -224,88 +245,133 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         _ask(instance, keys[2]),
         _bought(instance, keys[3]),
     )
-    unpaid, (asked, proof) = unpaid[0], bought
     said, (talk, _), (visited, visitor) = await asyncio.gather(
         holder.asked(PREPAID), _talk(instance, holder.headers), _talk(instance, {})
     )
-    request, talk = said["requestId"], str(talk)
-    revoked = holder.child("child=revoked")
-    gone = await holder.post("revoke", {"macaroon": revoked.macaroon})
-    status = await holder.status()
-    page = await http.post(
-        f"/sessions/{holder.session_id}/unlock", data={"macaroon": holder.macaroon}
+    return Things(
+        job=job,
+        session=session,
+        fresh=fresh,
+        holder=holder,
+        owner=owner,
+        other=other,
+        revoked=holder.child("child=revoked"),
+        preimage=preimage,
+        request=said["requestId"],
+        unpaid=unpaid,
+        asked=asked,
+        proof=proof,
+        talk=str(talk),
+        visited=str(visited),
+        visitor=visitor,
+        keys=keys,
     )
-    mine = await instance.post("/api/dev/stub/invoice", {"amountSats": OWED})
-    code, secret = _secret(status["refunds"])
-    job_code, job_secret = _secret(job["refunds"])
-    fresh_code, _ = _secret((await instance.http.get(where(fresh))).json()["refunds"])
-    here = {"id": holder.session_id, "request_id": request, "conversation": talk}
+
+
+def _ids(made: Things, secret: str, job_secret: str, link: str) -> dict[str, Known]:
+    """Return those who know a name of something, and no credential."""
+    here = _named(made)
 
     def shows(text: str) -> Known:
         return Known({"id": text}, tried=text)
 
-    def held(*caveats: str) -> Known:
-        return Known(here, holder.child(*caveats).headers)
-
-    payout = f"{holder.session_id}:deposit:overpaid"
-    known = {
+    job_id, session_id = made.job["jobId"], made.holder.session_id
+    payout, request = f"{session_id}:deposit:overpaid", made.request
+    return {
         "nothing": Known({}),
-        "a job's id": shows(job["jobId"]),
-        "a job's public id": shows(public_id(job["jobId"])),
-        "the id of a job that is not paid": shows(unpaid),
-        "a session's id": Known(here, tried=holder.session_id),
-        "a session's public id": shows(public_id(holder.session_id)),
+        "a job's id": shows(job_id),
+        "a job's public id": shows(public_id(job_id)),
+        "the id of a job that is not paid": shows(made.unpaid),
+        "a session's id": Known(here, tried=session_id),
+        "a session's public id": shows(public_id(session_id)),
         "a request's id": Known({"id": request, "request_id": request}, tried=request),
         "a payout's name": Known({"secret": payout, "which": "deposit-overpaid", **here}),
         "a payout's public name": Known({"secret": concealed(payout)}),
         "the secret of a job's refund": shows(job_secret),
         "the secret of a session's refund": shows(secret),
-        "a conversation's id": Known({"conversation": talk}),
-        "a child's link": Known({"id": gone.json()["revoked"]}, tried=gone.json()["revoked"]),
-        "a payment's hash": Known({"id": session["invoice"]["paymentHash"]}),
-        "an invoice": Known({"id": session["invoice"]["paymentRequest"]}),
-        "the macaroon": Known(here, holder.headers),
+        "a conversation's id": Known({"conversation": made.talk}),
+        "a child's link": shows(link),
+        "a payment's hash": Known({"id": made.session["invoice"]["paymentHash"]}),
+        "an invoice": Known({"id": made.session["invoice"]["paymentRequest"]}),
+    }
+
+
+def _named(made: Things) -> dict[str, str]:
+    """Return what is known of a session by who has a credential of it."""
+    return {
+        "id": made.holder.session_id,
+        "request_id": made.request,
+        "conversation": made.talk,
+    }
+
+
+def _credentials(made: Things, cookie: str) -> dict[str, Known]:
+    """Return those who have a credential, or something that was one."""
+    here, fresh, keys = _named(made), made.fresh, made.keys
+
+    def held(*caveats: str) -> Known:
+        return Known(here, made.holder.child(*caveats).headers)
+
+    return {
+        "the macaroon": Known(here, made.holder.headers),
         "a macaroon with a budget": held("budget_sats=1000"),
         "a macaroon with a limit": held("max_sats=1"),
         "a macaroon to request": held("endpoints=request"),
         "a macaroon to see": held("endpoints=status"),
         "a macaroon to see and refund": held("endpoints=status,refund"),
         "a macaroon whose time is over": held("expires_at=1"),
-        "a macaroon that was revoked": Known(here, revoked.headers),
-        "the macaroon of another session": Known(here, other.headers),
-        "the deposit's preimage": Known(here, {"X-Payment-Preimage": preimage}),
-        "the claim": Known({"id": owner.session_id}, query={"claim": fresh["claim"]}),
-        "the claim of a session in use": Known(here, query={"claim": session["claim"]}),
-        "a proof of payment": Known({"id": "0" * 32}, {"Authorization": proof}),
-        "the cookie of a session's page": Known(here, {"Cookie": _cookie(page)}),
-        "the cookie of a visitor": Known({"conversation": str(visited)}, {"Cookie": visitor}),
+        "a macaroon that was revoked": Known(here, made.revoked.headers),
+        "the macaroon of another session": Known(here, made.other.headers),
+        "the deposit's preimage": Known(here, {"X-Payment-Preimage": made.preimage}),
+        "the claim": Known({"id": fresh["sessionId"]}, query={"claim": fresh["claim"]}),
+        "the claim of a session in use": Known(here, query={"claim": made.session["claim"]}),
+        "a proof of payment": Known({"id": "0" * 32}, {"Authorization": made.proof}),
+        "the cookie of a session's page": Known(here, {"Cookie": cookie}),
+        "the cookie of a visitor": Known({"conversation": made.visited}, {"Cookie": made.visitor}),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
         "the key of a job": Known({}, {"Idempotency-Key": keys[0]}),
         "the key of a session": Known({}, {"Idempotency-Key": keys[1]}),
         "the key of an ask": Known({}, {"Idempotency-Key": keys[2]}),
     }
-    ids = [job["jobId"], unpaid, asked, request]
+
+
+async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
+    """Return a new world: nothing in it has been in one before."""
+    made = await _made(instance)
+    holder, job_ids = made.holder, [made.job["jobId"], made.unpaid, made.asked, made.request]
+    gone = await holder.post("revoke", {"macaroon": made.revoked.macaroon})
+    status = await holder.status()
+    page = await http.post(
+        f"/sessions/{holder.session_id}/unlock", data={"macaroon": holder.macaroon}
+    )
+    mine = await instance.post("/api/dev/stub/invoice", {"amountSats": OWED})
+    code, secret = _secret(status["refunds"])
+    job_code, job_secret = _secret(made.job["refunds"])
+    fresh_code, _ = _secret((await instance.http.get(where(made.fresh))).json()["refunds"])
+    holders = (holder, made.owner)
     marks = [
         *(("result", f"done: {text}") for text in (JOB, ASKED, PREPAID)),
-        *(("state", public_id(each)[:8]) for each in ids),
+        *(("state", public_id(each)[:8]) for each in job_ids),
         *(("balance", f'"balanceSats":{n}') for n in (status["balanceSats"], FRESH)),
         *(("balance", f"data-balance>{n:,}<") for n in (status["balanceSats"], FRESH)),
-        *(("macaroon", each.macaroon) for each in (holder, owner)),
+        *(("macaroon", each.macaroon) for each in holders),
         *(("code", each) for each in (code, job_code, fresh_code)),
         *(("code", f"withdraw/{each}/callback") for each in (secret, job_secret)),
-        *(("job_id", each) for each in ids),
-        *(("session_id", each.session_id) for each in (holder, owner)),
-        *(("claim", each["claim"]) for each in (session, fresh)),
+        *(("job_id", each) for each in job_ids),
+        *(("session_id", each.session_id) for each in holders),
+        *(("claim", each["claim"]) for each in (made.session, made.fresh)),
         ("cookie", f"Path=/sessions/{holder.session_id}; HttpOnly; SameSite=Strict"),
         *(("receipt", hashlib.sha256(each.encode()).hexdigest()) for each in (JOB, PREPAID)),
-        ("preimage", preimage),
+        ("preimage", made.preimage),
         ("talk", TITLE),
         ("books", "Trial balance"),
     ]
-    sessions = [holder.session_id, owner.session_id, other.session_id]
-    owned = [*ids, *sessions, f"talk {talk}.", f"talk {visited}."]
+    known = _ids(made, secret, job_secret, gone.json()["revoked"])
+    known |= _credentials(made, _cookie(page))
+    sessions = [holder.session_id, made.owner.session_id, made.other.session_id]
+    owned = [*job_ids, *sessions, f"talk {made.talk}.", f"talk {made.visited}."]
     invoice = mine.json()["paymentRequest"]
-    return World(instance, http, known, marks, owned, unpaid, invoice)
+    return World(instance, http, known, marks, owned, made.unpaid, invoice)
 
 
 async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, str]:
