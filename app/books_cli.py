@@ -5,7 +5,7 @@ They print plain lines, or JSON, and their exit code says whether all is well.
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import typer
@@ -15,11 +15,12 @@ from app.advance import Applied
 from app.books import Books, Review
 from app.main import make_parts
 from app.parts import Parts
+from app.sending import Unpayable, record
 from app.settings import Settings
 from app.terminal import database, fail, read_settings, run
 from db import ledger as books
+from db import payout_hold, public_ids, standing
 from db import payouts as payout_rows
-from db import public_ids, standing
 from db.engine import Row
 from payments.lnurl import BadDestination
 from statemachine.payout import PayoutState
@@ -175,10 +176,17 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     """Show payouts that are owed, in flight, or stuck: those need a person."""
     if context.invoked_subcommand is not None:
         return
-    rows: list[Row] = at_the_books(lambda parts: standing.unpaid_payouts(parts.db, parts.clock()))
+
+    async def look(parts: Parts) -> tuple[list[Row], bool]:
+        rows = await standing.unpaid_payouts(parts.db, parts.clock())
+        return rows, await payout_hold.stands(parts.db)
+
+    rows, held = at_the_books(look)
     if as_json:
-        print(json.dumps({"payouts": [_payout(row) for row in rows]}))
+        print(json.dumps({"payouts": [_payout(row) for row in rows], "standStill": held}))
         return
+    if held:
+        print("Payouts stand still until `boltwork payouts release`.")
     for row in rows:
         to = row["refund_to"] or "nobody has named a destination"
         name, amount_msat = concealed(row["id"]), row["amount_msat"]
@@ -237,6 +245,43 @@ def redirect(
 
     at_the_books(elsewhere)
     print(f"It goes to {destination}.")
+
+
+@payouts_app.command()
+def paid(
+    payout_id: PayoutId,
+    payment_hash: Annotated[str, typer.Argument(metavar="HASH", help="of the payment, as it was")],
+) -> None:
+    """Write down that a payout was paid before a restore; the rail is asked whether that is so."""
+
+    async def written(parts: Parts) -> None:
+        told = await record(parts, await _owed(parts, payout_id), payment_hash.strip().lower())
+        if isinstance(told, Unpayable):
+            fail(told.sentence)
+        if not isinstance(told, Applied):
+            fail("it is paid, or on its way")
+
+    at_the_books(written)
+    print("It is paid.")
+
+
+@payouts_app.command()
+def hold() -> None:
+    """Have payouts stand still, in every process, until they are released."""
+    _for_all(payout_hold.hold)
+    print("Payouts stand still. What was handed to the rail before is still asked about.")
+
+
+@payouts_app.command()
+def release() -> None:
+    """Have payouts go on that stood still, as they do after a restore."""
+    _for_all(payout_hold.release)
+    print("Payouts go on.")
+
+
+def _for_all(change: Callable[[str], None]) -> None:
+    with database(read_settings(), shared=True) as url:
+        change(url)
 
 
 async def _owed(parts: Parts, payout_id: str) -> Row:

@@ -56,6 +56,11 @@ COMMANDS = {
     "receiving": Place(
         "receiving_cli", "The LNbits wallets that invoices are made on, one after the other."
     ),
+    "backup": Place("backup_cli", "Write all of the database to a file, as it is at one moment."),
+    "restore": Place(
+        "backup_cli",
+        "Fill an empty database from a backup. Payouts then stand still until they are released.",
+    ),
     "verify": Place(
         "verify_cli", "Check a receipt and print what it says. Exit code 1 when it is not genuine."
     ),

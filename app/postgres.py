@@ -5,9 +5,10 @@ It is there before most of the program is imported, so nothing heavy is imported
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from app.settings import Settings
-from db.embedded import EmbeddedPostgres, running_url
+from db.embedded import EmbeddedPostgres, packaged_binaries, running_url
 from db.fitness import look
 from db.migrate import migrate, refuse_unknown, version
 
@@ -37,3 +38,18 @@ def database(settings: Settings, *, shared: bool) -> Iterator[str]:
         yield url
     finally:
         cluster.stop()
+
+
+@contextlib.contextmanager
+def as_it_is(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Yield the URL of a Postgres whose tables are left as they are, and where its tools lie."""
+    tools = settings.postgres_bin or packaged_binaries()
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value(), tools
+        return
+    url_beside = running_url(settings.data)
+    if url_beside is not None:
+        yield url_beside, tools
+        return
+    with EmbeddedPostgres(settings.data, settings.postgres_bin) as cluster:
+        yield cluster.start(), tools

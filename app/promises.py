@@ -13,7 +13,7 @@ from app.destinations import Courier
 from app.parts import Parts
 from app.payees import Payees, payee_of
 from app.progress import Telling
-from db import invoices, jobs, payouts
+from db import invoices, jobs, payout_hold, payouts
 from db.engine import Row, Tx
 from db.promises import TryAgain
 from payments import rail
@@ -32,6 +32,7 @@ log = structlog.get_logger("boltwork.promises")
 # was called failed has been seen to settle. Ten minutes and more, though our clock jump an hour.
 SETTLE_MARGIN = timedelta(minutes=75)
 
+HELD_PAUSE_S = 30  # between two looks whether payouts go on
 PRICE_PATIENCE = timedelta(hours=1)  # how long a paid evaluation waits for a bitcoin price
 
 
@@ -57,6 +58,7 @@ class Keeper:
             case PayInvoice(payout_id, attempt):
                 await self.pay(payout_id, attempt, tries)
             case FetchInvoice(payout_id, failures):
+                await self._unless_held()
                 await self._courier.fetch(payout_id, failures, tries)
 
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
@@ -163,6 +165,7 @@ class Keeper:
     async def _hand_over(self, attempt: Row, tries: int) -> None:
         parts, now = self._parts, self._parts.clock()
         payout_id, number = attempt["payout_id"], attempt["number"]
+        await self._unless_held()
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
         payer = parts.rail.wallet
         if not await parts.db.run(
@@ -171,6 +174,11 @@ class Keeper:
             return
         # Claimed first all the same: only then is it sure that nobody else is calling just now.
         if now >= attempt["expires_at"]:
+            # After a restore it may have been called all the same, and the books forgot.
+            outcome = await parts.rail.look_up_payment(attempt["payment_hash"], payer)
+            if not isinstance(outcome, rail.Absent):
+                await self._conclude(payout_id, number, outcome, believe_failed=True)
+                return
             reason = "The invoice expired before it could be paid. Give another one."
             await parts.db.run(
                 "return_payout",
@@ -185,6 +193,10 @@ class Keeper:
             )
             raise TryAgain(outcome.reason, _pause_s(tries, 5))
         await self._conclude(payout_id, number, outcome, believe_failed=True)
+
+    async def _unless_held(self) -> None:
+        if await payout_hold.stands(self._parts.db):
+            raise TryAgain("payouts stand still", HELD_PAUSE_S)
 
     async def ask(self, payout_id: str, number: int) -> None:
         """Ask the rail what became of an attempt that was handed to it."""

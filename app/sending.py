@@ -5,12 +5,13 @@ Whoever gave the invoice, it goes through here; in flight is committed before a 
 
 from dataclasses import dataclass
 
-from app.advance import Dear, Outcome, Replayed
+from app.advance import Applied, Dear, Outcome, Replayed
 from app.parts import Parts
 from db import payouts
 from db.engine import Duplicate, Row, Tx
 from db.tables import Payout
 from payments import bolt11
+from payments.rail import Settled
 from pricing.money import Msat, sats_to_msat
 from statemachine import session
 from statemachine.public_id import public_id
@@ -52,6 +53,34 @@ async def send(
     if isinstance(told, Dear):
         return Unpayable(_dear(invoice.amount_msat or 0, bears.amount_msat, told.sendable_msat))
     return told
+
+
+async def record(parts: Parts, payout: Row, payment_hash: str) -> Outcome | Unpayable:
+    """Write down that a payout was paid, as the rail says, by a payment that the books forgot."""
+    told = await parts.rail.look_up_payment(payment_hash)
+    if not isinstance(told, Settled):
+        return Unpayable(f"the rail knows of no payment of ours {payment_hash} that is settled")
+    if not 0 <= payout["amount_msat"] - told.amount_msat <= told.fee_msat:
+        return Unpayable(f"that payment was one of {told.amount_msat} msat, and another one's")
+    now, settled = parts.clock(), told
+    paid = bolt11.Invoice(
+        "", payment_hash, settled.amount_msat, now, parts.rail.network, "", "paid before a restore"
+    )
+
+    async def write(tx: Tx) -> Outcome | Dear:
+        sent = await parts.shell.send_payout(tx, payout["id"], paid, settled.fee_msat, now)
+        if not isinstance(sent, Applied):
+            return sent
+        number = payout["attempts"] + 1
+        return await parts.shell.settle_payout(tx, payout["id"], number, settled, now)
+
+    try:
+        written = await parts.db.run("record_payout", write)
+    except Duplicate:
+        return Unpayable("that payment is in the books already, for another payout")
+    if isinstance(written, Dear):
+        return Unpayable("its routing cost more than this payout may")
+    return written
 
 
 async def share_of(parts: Parts, payout: Row) -> Share:

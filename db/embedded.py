@@ -337,11 +337,22 @@ def _postmaster(cluster: Path) -> int | None:
 
 def _drop_stale_pid_file(cluster: Path) -> None:
     """Postgres believes a pid file whose number is alive, be it a zombie or, in a new container,
-    a stranger. We hold the lock, so no server of ours lives; one started by hand bears the name."""
+    a stranger. A server of this cluster works in it; else the file is a dead one's, or it came
+    along with a copy, which was not made at one moment."""
     with contextlib.suppress(FileNotFoundError, ValueError):
-        pid = int((cluster / "postmaster.pid").read_text().split("\n", 1)[0])
-        if not birth(pid) or Path(f"/proc/{pid}/comm").read_text().strip() != "postgres":
-            (cluster / "postmaster.pid").unlink()
+        pid, home = (cluster / "postmaster.pid").read_text().split("\n", 2)[:2]
+        here = os.fspath(cluster.resolve())
+        with contextlib.suppress(OSError):
+            if birth(int(pid)) and os.readlink(f"/proc/{pid}/cwd") == here:
+                return
+        if home != here:
+            raise EmbeddedPostgresError(
+                f"{cluster} is a copy of {home}, made while a database ran there, and may have only"
+                f" half of a payment. Make a backup by boltwork backup, and restore that. If it is"
+                f" a snapshot of a whole file system, or was moved after a power cut, remove"
+                f" {cluster / 'postmaster.pid'} and start again."
+            )
+        (cluster / "postmaster.pid").unlink()
 
 
 def _url(password: str, port: int, database: str = NAME) -> str:
