@@ -188,11 +188,11 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     if held:
         print("Payouts stand still until `boltwork payouts release`.")
     for row in rows:
-        to = row["refund_to"] or "nobody has named a destination"
+        to = f"to {row['refund_to']}" if row["refund_to"] else "no destination was named yet"
         name, amount_msat = concealed(row["id"]), row["amount_msat"]
         print(f"{row['standing']:9}  {name}  {amount_msat} msat ({row['reason']})")
         print(
-            f"           to {to}; {row['attempts']} sent, {row['failures']} failed;"
+            f"           {to}; {row['attempts']} sent, {row['failures']} failed;"
             f" since {row['created_at']:%Y-%m-%d %H:%M}"
         )
         if row["note"]:
@@ -226,7 +226,7 @@ def retry(payout_id: PayoutId) -> None:
     async def again(parts: Parts) -> None:
         row = await _owed(parts, payout_id)
         if row["refund_to"] is None:
-            fail(f"nobody has named a destination: boltwork payouts redirect {payout_id} …")
+            fail(f"no destination was named yet: boltwork payouts redirect {payout_id} …")
         await _redirect(parts, row, row["refund_to"])
 
     at_the_books(again)

@@ -316,16 +316,24 @@ class Client:
         raise Strange(self.url, "it gives away what should be paid for")
 
     async def redeem(self, offer: Offer, preimage: str, wait_s: int = LONG_POLL_S) -> Answered:
-        """Return what an offer has bought, for the preimage that paying it gave. Good again."""
-        told = await self.call(
-            "POST",
-            "/api/ask",
-            params={"wait": str(wait_s)},
-            json={"request": offer.request},
-            headers={"Authorization": f"L402 {offer.macaroon}:{preimage}"},
-            repeatable=True,  # the proof names the one job that it buys
-        )
-        return self.strictly(answers.answered, told)
+        """Return what an offer has bought, for the preimage that paying it gave. Good again.
+
+        It waits for the end, asking again as long as that takes. `wait_s` is for one call; with 0
+        what it answers at once is returned.
+        """
+        while True:
+            told = await self.call(
+                "POST",
+                "/api/ask",
+                params={"wait": str(wait_s)},
+                json={"request": offer.request},
+                headers={"Authorization": f"L402 {offer.macaroon}:{preimage}"},
+                repeatable=True,  # the proof names the one job that it buys
+            )
+            bought = self.strictly(answers.answered, told)
+            if not wait_s or bought["state"] in FINAL:
+                return bought
+            await self.pause(1.0)
 
     # --------------------------------------------------- the stub rail's wallet
 

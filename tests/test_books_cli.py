@@ -148,7 +148,7 @@ async def test_a_rail_that_differs_can_be_explained(desk: Desk) -> None:
 async def test_payouts_are_shown_and_go_elsewhere(desk: Desk) -> None:
     """Owed ones are listed; one is sent to another destination, and what can't be is refused."""
     shown = await desk.says("payouts")
-    assert f"owed       {desk.owed}" in shown and "nobody has named a destination" in shown
+    assert f"owed       {desk.owed}" in shown and "  no destination was named yet;" in shown
     [row] = json.loads(await desk.says("payouts", "--json"))["payouts"]
     assert (row["id"], row["standing"], row["refundTo"]) == (desk.owed, "owed", None)
     assert row["amountMsat"] == desk.job["costLedger"]["refundAmountSats"] * 1000

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.client import Away, Client, Refused
+from app.client import Away, Client, Offer, Refused
 from app.client_session import BadMacaroon, Session, open_session
 from app.payer import Exit, NotPaid, Payer, Stop
 from app.purchase import Purchase
@@ -130,6 +130,18 @@ async def test_an_ask_is_bought_by_the_call(client: Client, scripted_agent: Scri
     with pytest.raises(Refused) as refused:
         await client.offer("hello", max_sats=1)
     assert refused.value.status == 409 and refused.value.next_step
+
+
+async def test_what_takes_longer_is_asked_for_again() -> None:
+    """A proof that is answered 202 is shown again until the job is over."""
+    goes_on = httpx2.Response(202, json={"jobId": JOB, "state": "executing", "next": "again"})
+    done = httpx2.Response(200, json={"jobId": JOB, "state": "complete", "result": "yes"})
+    server = Server(goes_on, goes_on, done)
+    offer = Offer({"paymentRequest": "lnbc1", "amountSats": 1}, "AG", JOB, "hello")
+    async with server.client() as client:
+        assert (await client.redeem(offer, "00" * 32))["result"] == "yes"
+    assert len({asked.headers["authorization"] for asked in server.asked}) == 1
+    assert len(server.asked) == 3
 
 
 async def test_a_session_is_opened_spent_topped_up_and_closed(
