@@ -29,6 +29,7 @@ from db import (
     sessions,
 )
 from db.engine import Tx
+from db.going import goes_on
 from db.promises import TryAgain
 from payments.rail import Settled, Unknown
 from statemachine import hold as hold_law
@@ -93,7 +94,7 @@ class Loops:
         longest_s: float = TURN_S,
     ) -> None:
         beat = self.readiness.expects(name, pause_s + longest_s)
-        while True:
+        while goes_on():
             try:
                 # What it could not do by then, it does at a later turn.
                 async with asyncio.timeout(2 * longest_s):
@@ -106,7 +107,7 @@ class Loops:
             await asyncio.sleep(pause_s)
 
     async def _hear(self) -> None:
-        while True:
+        while goes_on():
             try:
                 async for push in self._parts.rail.pushes():
                     await self._heard_or_logged(push)
@@ -264,7 +265,7 @@ class Loops:
 
 async def always(name: str, run: Callable[[], Awaitable[None]]) -> None:
     """Run what is to run for as long as the process does, anew whenever it ends."""
-    while True:
+    while goes_on():
         try:
             await run()
         except Exception as error:

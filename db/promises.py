@@ -23,6 +23,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from db.connection import PING_S, patient
 from db.engine import Database, Tx, is_away
+from db.going import goes_on
 from statemachine.promises import KINDS, FetchInvoice, PayInvoice, Promise
 
 log = structlog.get_logger("boltwork.worker")
@@ -270,7 +271,7 @@ class Outbox:
 
     async def work_always(self, keep: Keep, pace: WorkerPace, lane: Lane) -> None:
         """Keep promises until cancelled, with a new worker whenever one breaks."""
-        while True:
+        while goes_on():
             try:
                 await self.work(keep, pace, lane)
             except Exception as error:

@@ -14,6 +14,7 @@ import psycopg
 
 from db.connection import PING_S, Line, lasting, patient
 from db.engine import Database
+from db.going import goes_on
 from db.job_events import PROGRESS
 from db.jobs import CHANNEL
 
@@ -93,7 +94,7 @@ class Signals:
 
     async def listen(self) -> None:
         """Wake waiters as Postgres tells of changes, until cancelled. Reconnects by itself."""
-        while True:
+        while goes_on():
             try:
                 async with await Line.connect(
                     self._db.url,
@@ -106,7 +107,7 @@ class Signals:
                     await connection.execute(f"LISTEN {PROGRESS}")
                     self.answered_s = time.monotonic()
                     self._missed()
-                    while True:
+                    while goes_on():
                         await self._hear(connection)
                         # Nothing was said for a while: by nobody, or it does not get through.
                         with patient(PING_S):
