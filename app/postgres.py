@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.settings import Settings
-from db.embedded import EmbeddedPostgres, packaged_binaries, running_url
+from db.embedded import (
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    packaged_binaries,
+    running_url,
+)
+from db.embedded_watch import EmbeddedWatch
 from db.fitness import look
 from db.migrate import migrate, refuse_unknown, version
 
@@ -33,11 +39,15 @@ def database(settings: Settings, *, shared: bool) -> Iterator[str]:
         return
     cluster = EmbeddedPostgres(settings.data, settings.postgres_bin)
     url = cluster.start()
+    watch = EmbeddedWatch(cluster, url)
+    watch.start()
     try:
         migrate(url)
         yield url
     finally:
-        cluster.stop()
+        watch.stop()
+    if watch.trouble:
+        raise EmbeddedPostgresError(watch.trouble)
 
 
 @contextlib.contextmanager

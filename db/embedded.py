@@ -113,6 +113,11 @@ class EmbeddedPostgres:
                 f"{error.filename or 'the disk'}: {error.strerror}."
             ) from error
 
+    def wait(self) -> None:
+        """Wait until the server ends, by whatever death."""
+        if self._process is not None:
+            self._process.wait()
+
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, a checkpoint is written, we wait."""
         process, self._process = self._process, None

@@ -85,9 +85,9 @@ async def test_loops_outlive_a_log_that_cannot_be_written(
             async with httpx2.AsyncClient(base_url=await start(server), timeout=60) as http:
                 assert (await bought(http, "hello"))["state"] == "complete"
                 await asyncio.to_thread(postgres.stop)
-                await _until_ready_is(http, 503)
+                await until_ready_is(http, 503)
                 assert await asyncio.to_thread(postgres.start) == url
-                await _until_ready_is(http, 200)
+                await until_ready_is(http, 200)
                 assert (await bought(http, "hello again"))["state"] == "complete"
                 lost = (await http.get("/metrics")).text.split("boltwork_log_lines_lost_total ")
                 assert float(lost[-1].split()[0]) > 0
@@ -97,7 +97,8 @@ async def test_loops_outlive_a_log_that_cannot_be_written(
         await asyncio.to_thread(postgres.stop)
 
 
-async def _until_ready_is(http: httpx2.AsyncClient, status: int) -> None:
+async def until_ready_is(http: httpx2.AsyncClient, status: int) -> None:
+    """Look at the readiness page until it has this status."""
     for _ in range(600):
         if (await http.get("/api/readyz")).status_code == status:
             return
