@@ -40,6 +40,11 @@ class AgentSettings(BaseSettings):
     agent_tries: Positive = Field(
         3, validation_alias="AGENT_TRIES", description="tries before a job fails and is refunded"
     )
+    agent_patience_s: Annotated[int, Field(ge=0)] = Field(
+        600,
+        validation_alias="AGENT_PATIENCE_S",
+        description="how long paid work waits for a model that has too much to do",
+    )
 
     gemini_api_key: Key | None = Field(
         None,

@@ -20,6 +20,7 @@ class Ask:
     request: str
     max_msat: Msat | None = None  # the most that it may cost, evaluation included
     refund_to: str | None = None  # where what is not needed goes by itself
+    payer: str | None = None  # who asks, as far as is known
 
 
 async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
@@ -58,7 +59,7 @@ async def _begun(house: House, asked: Ask, name: Name | None) -> str:
         if claimed == job_id:
             _check_limit(asked, price_msat)
             await parts.shell.begin_asked(
-                tx, job_id, asked.request, eval_msat, quote, asked.refund_to, now
+                tx, job_id, asked.request, eval_msat, quote, asked.refund_to, now, asked.payer
             )
         return claimed
 

@@ -142,7 +142,7 @@ class Exchange:
                     match piece:
                         case Said(text, counted):
                             used = _most(used, counted)
-                            if text := _storable(text):
+                            if text:
                                 self._said.append(text)
                                 yield {"content": text}
                         case Done(used, cut):
@@ -237,11 +237,6 @@ def done_event(message_id: int | None, usage: dict[str, Any]) -> dict[str, Any]:
         "end": usage["end"],
     }
     return event if message_id is None else {**event, "messageId": message_id}
-
-
-def _storable(text: str) -> str:
-    """Return a text without what Postgres can't keep."""
-    return text.replace("\x00", "")
 
 
 def _usage(model: str, used: Usage, charge_msat: int, end: str) -> dict[str, Any]:

@@ -150,6 +150,8 @@ class Display:
             self._console.rule("result", align="left")
             self._result(told["result"])
             self._console.rule()
+            if told.get("truncated"):
+                self.say("the result was cut off: it is as long as an answer may be here")
         if "debitedSats" in told:
             self.say(
                 f"the session paid {whole_sats(told['debitedSats'])}, and has"

@@ -61,6 +61,8 @@ def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:
             shape[name] = row[field]
+    if row["truncated"]:
+        shape["truncated"] = True
     payouts = row["payouts"] or []
     if quote is not None and row["charge"]:
         shape["costLedger"] = cost_ledger(row, payouts)

@@ -33,6 +33,11 @@ class LimitSettings(BaseSettings):
         validation_alias="ROUTING_FREE_SATS_PER_DAY",
         description="the same for all payers on one day (UTC); the payee bears what is beyond it",
     )
+    free_failures_per_day: Annotated[int, Field(ge=0)] = Field(
+        3,
+        validation_alias="FREE_FAILURES_PER_DAY",
+        description="jobs of one payer whose failure costs him nothing, a day; then the evaluation",
+    )
     estimates_per_minute: Annotated[int, Field(ge=0)] = Field(
         60,
         validation_alias="ESTIMATES_PER_MINUTE",

@@ -19,6 +19,7 @@ from app.receiving import Receiving
 from app.unpaid import Unpaid
 from db import (
     conversations,
+    failures,
     holds,
     idempotency,
     invoices,
@@ -282,3 +283,4 @@ async def _purge(now: datetime, tx: Tx) -> None:
     await idempotency.purge(tx, now)
     await rate_limits.purge(tx, now)
     await conversations.purge(tx, now)
+    await failures.purge(tx, now)

@@ -22,6 +22,7 @@ class Order:
     request: str
     max_msat: Msat | None = None  # the most the work may cost
     refund_to: str | None = None  # where what is owed back goes by itself
+    payer: str | None = None  # who asks, as far as is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,14 @@ async def _begun(house: House, order: Order, name: Name | None) -> str:
         claimed = await claimed_id(tx, name, job_id, now)
         if claimed == job_id:
             await parts.shell.begin(
-                tx, job_id, order.request, fee_msat, order.max_msat, order.refund_to, now
+                tx,
+                job_id,
+                order.request,
+                fee_msat,
+                order.max_msat,
+                order.refund_to,
+                now,
+                order.payer,
             )
         return claimed
 

@@ -167,7 +167,7 @@ class ProbedAgent:
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """See Agent."""
         call = self._agent.work(request, max_output_tokens, progress)
         return await _named(self._passing, "agent work", call)

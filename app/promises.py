@@ -8,21 +8,16 @@ from datetime import timedelta
 
 import structlog
 
-from app.agents import agent as agents
 from app.destinations import Courier
+from app.labour import Labour
 from app.parts import Parts
 from app.payees import Payees, payee_of
-from app.progress import Telling
-from db import invoices, jobs, payout_hold, payouts
-from db.engine import Row, Tx
+from db import invoices, payout_hold, payouts
+from db.engine import Row
 from db.promises import TryAgain
 from payments import rail
-from pricing.money import BtcPrice, Msat
-from pricing.oracle import PriceUnavailable
-from pricing.quote import Quote, make_quote
-from statemachine import job as law
+from pricing.money import Msat
 from statemachine.invoice import InvoiceState
-from statemachine.job import JobState
 from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Promise, Work
 from statemachine.public_id import public_id
 
@@ -33,7 +28,6 @@ log = structlog.get_logger("boltwork.promises")
 SETTLE_MARGIN = timedelta(minutes=75)
 
 HELD_PAUSE_S = 30  # between two looks whether payouts go on
-PRICE_PATIENCE = timedelta(hours=1)  # how long a paid evaluation waits for a bitcoin price
 
 
 class Keeper:
@@ -41,6 +35,7 @@ class Keeper:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._labour = Labour(parts)
         self._payees = Payees(parts.settings.payouts_each)
         self._courier = Courier(parts, self._payees)
 
@@ -52,9 +47,9 @@ class Keeper:
                 if made is not None:
                     raise TryAgain(made.reason, _pause_s(tries, made.retry_after_s))
             case Judge(job_id):
-                await self._judge(job_id, tries)
+                await self._labour.judge(job_id, tries)
             case Work(job_id):
-                await self._work(job_id, tries)
+                await self._labour.work(job_id, tries)
             case PayInvoice(payout_id, attempt):
                 await self.pay(payout_id, attempt, tries)
             case FetchInvoice(payout_id, failures):
@@ -81,75 +76,6 @@ class Keeper:
             "open_invoice", lambda tx: parts.shell.open_invoice(tx, invoice_id, opened, now)
         )
         return None
-
-    async def _judge(self, job_id: str, tries: int) -> None:
-        row = await jobs.get(self._parts.db, job_id)
-        if row is None or row["state"] != JobState.EVALUATING:
-            return
-        price = await self._parts.oracle.price()
-        if isinstance(price, PriceUnavailable):
-            # Paid for and waiting: without a price nobody can say what the work will cost.
-            if self._parts.clock() - row["updated_at"] < PRICE_PATIENCE:
-                raise TryAgain(price.reason, price.retry_after_s)
-            await self._tell(job_id, law.Broke("No bitcoin price could be had for the work."))
-            return
-        verdict = await self._parts.agent.judge(row["request"])
-        event: law.Event
-        match verdict:
-            case agents.Accepted(input_tokens, max_output_tokens):
-                quote = self._quote(input_tokens, max_output_tokens, price)
-                await self._accept(job_id, quote)
-                return
-            case agents.Rejected(reason):
-                event = law.Declined(reason)
-            case agents.Broke():
-                event = self._broke(verdict, tries)
-        await self._tell(job_id, event)
-
-    def _quote(self, input_tokens: int, max_output_tokens: int, price: BtcPrice) -> Quote:
-        parts = self._parts
-        return make_quote(
-            parts.card,
-            parts.agent.work_model,
-            input_tokens,
-            max_output_tokens,
-            price,
-            parts.clock(),
-            parts.settings.invoice_expiry_s,
-        )
-
-    async def _accept(self, job_id: str, quote: Quote) -> None:
-        parts = self._parts
-        now = parts.clock()
-
-        async def accept(tx: Tx) -> None:
-            row = await jobs.lock(tx, job_id)
-            if row is not None:
-                event = law.verdict(jobs.facts_of(row), quote)
-                await parts.shell.advance(tx, job_id, event, now)
-
-        await parts.db.run("accept", accept)
-
-    async def _work(self, job_id: str, tries: int) -> None:
-        row = await jobs.get(self._parts.db, job_id)
-        if row is None or row["state"] != JobState.EXECUTING:
-            return
-        quote = Quote.from_json(row["quote"])
-        async with Telling(self._parts.db, job_id, quote) as progress:
-            done = await self._parts.agent.work(row["request"], quote.max_output_tokens, progress)
-        if isinstance(done, agents.Broke):
-            await self._tell(job_id, self._broke(done, tries))
-        else:
-            await self._tell(job_id, law.Finished(agents.storable(done.text), done.usage))
-
-    def _broke(self, broke: agents.Broke, tries: int) -> law.Broke:
-        if broke.retryable and tries + 1 < self._parts.settings.agent_tries:
-            raise TryAgain(broke.reason, _pause_s(tries, 1))
-        return law.Broke(broke.reason)
-
-    async def _tell(self, job_id: str, event: law.Event) -> None:
-        parts, now = self._parts, self._parts.clock()
-        await parts.db.run(event.kind.value, lambda tx: parts.shell.advance(tx, job_id, event, now))
 
     async def pay(self, payout_id: str, number: int, tries: int = 0) -> None:
         """Hand an attempt to the rail, once; what it does not know is asked later by the sweep."""

@@ -49,6 +49,8 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         said["maxMsat"] = facts["max_msat"]
     if facts["result"] is not None:
         said["resultSha256"] = _sha256(facts["result"])
+    if facts["truncated"]:
+        said["truncated"] = True
     if quote is not None:
         said["quote"] = _quote(quote)
     if charge is not None:

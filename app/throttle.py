@@ -66,6 +66,11 @@ def address(request: Request) -> str:
     return caller_address(peer, request.headers.getlist("x-forwarded-for"), trusted)
 
 
+def payer_of(request: Request) -> str:
+    """Return who is to blame for what a caller without a session asks for."""
+    return f"address:{address(request)}"
+
+
 def caller_address(peer: str, forwarded: Sequence[str], trusted_proxies: int) -> str:
     """Return the caller of a request that came by so many proxies of the operator's.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from db import audit_prepaid
 from db.engine import Database
 from statemachine.entries import (
+    EXPENSE_FAILED,
     EXPENSE_FREE,
     EXPENSE_ROUTING,
     RAIL,
@@ -82,6 +83,10 @@ due_leg AS (
          (%(work)s, -charge_msat), ('refund:' || id || ':surplus', -surplus_msat))
          AS leg(account, amount)
    WHERE funding = 'invoices' AND state = 'complete'
+  UNION ALL SELECT 'job:' || id || ':failed', leg.account, leg.amount
+    FROM job, LATERAL (VALUES (%(failed)s, spent_msat), (%(given)s, -spent_msat))
+         AS leg(account, amount)
+   WHERE state = 'failed' AND spent_msat > 0
   UNION ALL SELECT 'payout:' || id || ':owed', leg.account, leg.amount
     FROM payout, LATERAL (VALUES (coalesce('job:' || job_id, 'session:' || session_id),
          amount_msat), ('refund:' || id, -amount_msat)) AS leg(account, amount)
@@ -352,6 +357,7 @@ _VALUES = {
     "routing": EXPENSE_ROUTING.name,
     "free": EXPENSE_FREE.name,
     "given": REVENUE_FREE.name,
+    "failed": EXPENSE_FAILED.name,
     "final": [state.value for state in JobState if JOB.final(state)],
     "most_failures": MOST_FAILURES,
     "judge": Judge.__name__,

@@ -11,16 +11,17 @@ from db.tables import Job
 from pricing.money import MicroUsd, Msat
 from pricing.quote import Charge, Quote
 from pricing.rates import Usage
-from statemachine.job import JOB, JobFacts
+from statemachine.job import JOB, JobFacts, JobState
 
 CHANNEL = "boltwork_job"  # NOTIFY carries the id of a job that changed
 
 _INSERT = """
 WITH made AS (
   INSERT INTO job (id, state, version, request, eval_msat, max_msat, refund_to, quote, funding,
-                   session_id, credential, budgets, created_at, updated_at)
+                   session_id, credential, budgets, payer, created_at, updated_at)
   VALUES (%(id)s, %(state)s, 1, %(request)s, %(eval_msat)s, %(max_msat)s, %(refund_to)s,
-          %(quote)s, %(funding)s, %(session_id)s, %(credential)s, %(budgets)s, %(now)s, %(now)s)
+          %(quote)s, %(funding)s, %(session_id)s, %(credential)s, %(budgets)s, %(payer)s, %(now)s,
+          %(now)s)
   RETURNING *), line AS (
   INSERT INTO job_history (job_id, version, event, state, at)
   SELECT id, version, %(event)s, state, created_at FROM made)
@@ -38,10 +39,12 @@ async def insert(
     *,
     credential: Sequence[str] | None = None,
     budgets: Sequence[str] | None = None,
+    payer: str | None = None,
 ) -> Job:
     """Write a new job and the first line of its history.
 
-    `credential` are the links of what asked for it, `budgets` those of them that it spends.
+    `credential` are the links of what asked for it, `budgets` those of them that it spends;
+    `payer` is who is known to ask, if anybody.
     """
     row = await tx.one(
         _INSERT,
@@ -56,6 +59,7 @@ async def insert(
         session_id=facts.session_id,
         credential=None if credential is None else list(credential),
         budgets=list(budgets) if budgets else None,
+        payer=payer,
         event=event,
         now=now,
     )
@@ -71,9 +75,33 @@ async def lock(tx: Tx, job_id: str) -> Job | None:
 async def get(db: Database, job_id: str) -> DictRow | None:
     """Return what the keepers of promises need of a job, as it is now."""
     return await db.read_one(
-        "SELECT id, state, request, eval_msat, max_msat, quote, updated_at, created_at"
+        "SELECT id, state, request, eval_msat, max_msat, quote, calls, updated_at, created_at"
         " FROM job WHERE id = %(id)s",
         id=job_id,
+    )
+
+
+async def begin_call(tx: Tx, job_id: str, state: JobState) -> int | None:
+    """Count a call to a model before it is made: which of this state's calls it is.
+
+    None when the job is not in that state any more.
+    """
+    row = await tx.one(
+        "UPDATE job SET calls = calls + 1 WHERE id = %(id)s AND state = %(state)s RETURNING calls",
+        id=job_id,
+        state=state,
+    )
+    return int(row["calls"]) if row else None
+
+
+async def end_call(tx: Tx, job_id: str, *, was_taken: bool, cost_msat: int) -> None:
+    """Write down what a call has cost, or that it was none: its model did not take it."""
+    await tx.execute(
+        "UPDATE job SET spent_msat = spent_msat + %(cost)s, calls = greatest(0, calls - %(back)s)"
+        " WHERE id = %(id)s",
+        id=job_id,
+        cost=cost_msat,
+        back=0 if was_taken else 1,
     )
 
 
@@ -88,7 +116,8 @@ _MOVE = (
 WITH changed AS (
   UPDATE job SET state = %(state)s, version = %(version)s, quote = %(quote)s,
          charge = %(charge)s, reason = %(reason)s, result = %(result)s, error = %(error)s,
-         balance_msat = %(balance_msat)s, updated_at = %(updated_at)s,
+         truncated = %(truncated)s, balance_msat = %(balance_msat)s,
+         calls = %(calls)s, updated_at = %(updated_at)s,
          completed_at = %(completed_at)s
    WHERE id = %(id)s RETURNING id, version, state, updated_at)"""
     + _TOUCHED
@@ -104,10 +133,13 @@ WITH changed AS (
 
 async def move(tx: Tx, job: Job, after: JobFacts, event: str, now: datetime) -> None:
     """Write the facts after an event, the line of history, and tell whoever waits."""
+    if job.state is not after.state:
+        job.calls = 0
     job.state = after.state
     job.quote = after.quote.to_json() if after.quote else None
     job.charge = charge_to_json(after.charge) if after.charge else None
     job.reason, job.result, job.error = after.reason, after.result, after.error
+    job.truncated = after.truncated
     if JOB.final(after.state):
         job.completed_at = now
     job.version, job.updated_at = job.version + 1, now
@@ -131,9 +163,11 @@ def facts_of(job: Job) -> JobFacts:
         charge=charge_from_json(job.charge) if job.charge else None,
         reason=job.reason,
         result=job.result,
+        truncated=job.truncated,
         error=job.error,
         funding=job.funding,
         session_id=job.session_id,
+        spent_msat=job.spent_msat,
     )
 
 
@@ -162,7 +196,7 @@ def charge_from_json(stored: dict[str, Any]) -> Charge:
 
 _VIEW = """
 SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balance_msat,
-       j.eval_msat, j.quote, j.charge, j.reason, j.result, j.error,
+       j.eval_msat, j.quote, j.charge, j.reason, j.result, j.truncated, j.error,
        j.created_at, j.completed_at,
        e.state AS eval_state, e.bolt11 AS eval_bolt11, e.payment_hash AS eval_hash,
        e.amount_msat AS eval_amount_msat, e.expires_at AS eval_expires_at,

@@ -68,7 +68,8 @@ class Sheet:
 
 _SHEET = """
 SELECT (SELECT json_object_agg(name, balance) FROM account WHERE name IN ('rail:lightning',
-         'revenue:eval', 'revenue:work', 'revenue:free', 'expense:routing', 'expense:free'))
+         'revenue:eval', 'revenue:work', 'revenue:free', 'expense:routing', 'expense:free',
+         'expense:failed'))
          AS flat,
        (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'job:' || j.id
          AND a.asset = 'msat')), 0)::bigint FROM job j

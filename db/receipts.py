@@ -3,9 +3,8 @@
 from db.engine import Database, Row
 
 _FACTS = """
-SELECT j.id, j.state, j.funding, j.request, j.result, j.reason, j.error, j.eval_msat, j.max_msat,
-       j.quote,
-       j.charge, j.created_at, j.completed_at, i.payments, p.refunds
+SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.error, j.eval_msat,
+       j.max_msat, j.quote, j.charge, j.created_at, j.completed_at, i.payments, p.refunds
   FROM job j
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('purpose', purpose, 'payment_hash', payment_hash,

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -25,7 +26,7 @@ from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
 from db.switch_tables import Switch
-from db.tally_tables import JobTally
+from db.tally_tables import FailureDay, JobTally
 from statemachine.entries import Asset, Kind
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
@@ -34,6 +35,7 @@ from statemachine.payout import PayoutState
 __all__ = [  # told to SQLModel
     "Allowance",
     "Conversation",
+    "FailureDay",
     "FreeDay",
     "Heartbeat",
     "Hold",
@@ -65,6 +67,9 @@ class Job(SQLModel, table=True):
     charge: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     reason: str | None = Field(default=None, sa_column=Column(Text))
     result: str | None = Field(default=None, sa_column=Column(Text))
+    truncated: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
     error: str | None = Field(default=None, sa_column=Column(Text))
     funding: Funding = Field(
         default=Funding.INVOICES, sa_column=enum_column(Funding, server_default="invoices")
@@ -75,6 +80,14 @@ class Job(SQLModel, table=True):
     budgets: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     balance_msat: int | None = Field(  # of its session, when the job came to its end
         default=None, sa_column=Column(BigInteger)
+    )
+    # Calls to a model in this state, counted before each; and what all of them have cost us.
+    calls: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
+    )
+    payer: str | None = Field(default=None, sa_column=Column(Text))  # who is to blame for it
+    spent_msat: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
     )
     created_at: datetime = Field(sa_column=time_column())
     updated_at: datetime = Field(sa_column=time_column())

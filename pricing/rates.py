@@ -24,6 +24,11 @@ class Usage:
         if self.input_tokens < 0 or self.output_tokens < 0:
             raise ValueError("usage cannot be negative")
 
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens
+        )
+
     @property
     def total_tokens(self) -> int:
         """Tokens read and written."""

@@ -42,7 +42,10 @@ REVENUE_EVAL = Account("revenue:eval", Kind.INCOME)
 REVENUE_WORK = Account("revenue:work", Kind.INCOME)
 EXPENSE_ROUTING = Account("expense:routing", Kind.EXPENSE)
 EXPENSE_FREE = Account("expense:free", Kind.EXPENSE)
-REVENUE_FREE = Account("revenue:free", Kind.INCOME)  # what the house pays itself for free work
+EXPENSE_FAILED = Account("expense:failed", Kind.EXPENSE)
+REVENUE_FREE = Account(
+    "revenue:free", Kind.INCOME
+)  # what the house pays itself for work it gives away
 
 
 def of_job(job_id: str) -> Account:
@@ -146,6 +149,11 @@ def prepaid_ended(
         (REVENUE_WORK, -charge_msat),
         (back_to, -back_msat),
     )
+
+
+def work_failed(job_id: str, cost_msat: int) -> Entry:
+    """A job failed, and is given back whole: what its models cost was for nothing."""
+    return _entry(f"job:{job_id}:failed", (EXPENSE_FAILED, cost_msat), (REVENUE_FREE, -cost_msat))
 
 
 def held(hold_id: str, source: Account, amount_msat: int) -> Entry:

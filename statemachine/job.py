@@ -59,6 +59,7 @@ JOB = Machine(
         (JobEvent.ACCEPTED, JobState.EVALUATING, JobState.AWAITING_WORK_PAYMENT),
         (JobEvent.BEGUN, JobState.EVALUATING, JobState.EXECUTING),
         (JobEvent.DECLINED, JobState.EVALUATING, JobState.REJECTED),
+        (JobEvent.DECLINED, JobState.EXECUTING, JobState.REJECTED),
         (JobEvent.WORK_PAID, JobState.AWAITING_WORK_PAYMENT, JobState.EXECUTING),
         (JobEvent.FINISHED, JobState.EXECUTING, JobState.COMPLETE),
         (JobEvent.BROKE, JobState.EVALUATING, JobState.FAILED),
@@ -88,9 +89,11 @@ class JobFacts:
     charge: Charge | None = None
     reason: str | None = None  # why it was rejected
     result: str | None = None
+    truncated: bool = False  # the result ends where it may not be longer
     error: str | None = None  # why it failed
     funding: Funding = Funding.INVOICES
     session_id: str | None = None  # whose balance pays, where one does
+    spent_msat: int = 0  # what the models have cost the house for it so far
 
     @property
     def prepaid_msat(self) -> int:
@@ -122,7 +125,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The job will not be done; the reason is told to the buyer."""
+    """The job will not be done, though it was looked at: the evaluation is earned, and no more."""
 
     reason: str
     kind = JobEvent.DECLINED
@@ -141,6 +144,7 @@ class Finished:
 
     text: str
     usage: Usage
+    cut: bool = False  # the model wanted to write more than it may
     kind = JobEvent.FINISHED
 
 
@@ -285,10 +289,9 @@ def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
         case Accepted(quote):
             return _accepted(replace(after, quote=quote), quote)
         case Declined(reason):
-            earned = entries.eval_earned(after.id, after.eval_msat)
-            return Decision(replace(after, reason=reason), (earned,))
-        case Finished(text, usage):
-            return _finished(replace(after, result=text), usage)
+            return _declined(before, replace(after, reason=reason))
+        case Finished(text, usage, cut):
+            return _finished(replace(after, result=text, truncated=cut), usage)
         case Broke(reason):
             return _broke(before, replace(after, error=reason))
         case Lapsed(reason):
@@ -304,10 +307,10 @@ def _decide_firm(after: JobFacts, event: Event) -> Decision[JobFacts] | None:
     match event:
         case Declined(reason):
             return _ended(replace(after, reason=reason), "not needed")
-        case Finished(text, usage):
+        case Finished(text, usage, cut):
             quote = _quoted(after)
             charge = make_charge(quote, usage, quote.total_msat)
-            after = replace(after, result=text, charge=charge)
+            after = replace(after, result=text, charge=charge, truncated=cut)
             return _ended(after, "surplus")
         case Broke(reason):
             return _ended(replace(after, error=reason), "not done")
@@ -342,7 +345,22 @@ def _ended(after: JobFacts, reason: str) -> Decision[JobFacts]:
     eval_msat = 0 if after.state is JobState.FAILED else after.eval_msat
     charge_msat = after.prepaid_msat - eval_msat - back.amount_msat
     entry = entries.prepaid_ended(after.id, eval_msat, charge_msat, back.amount_msat, back_to)
-    return Decision(after, (entry,), owed=owed)
+    return Decision(after, (entry, *_given_away(after)), owed=owed)
+
+
+def _given_away(after: JobFacts) -> tuple[entries.Entry, ...]:
+    """Return what the house has paid its models for a job that nobody pays for in the end."""
+    if after.state is not JobState.FAILED or not after.spent_msat:
+        return ()
+    return (entries.work_failed(after.id, after.spent_msat),)
+
+
+def _declined(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
+    if before.state is JobState.EVALUATING:
+        return Decision(after, (entries.eval_earned(after.id, after.eval_msat),))
+    back = Owed(f"{after.id}:undone", "not done", _quoted(before).total_msat)
+    entry = entries.owed_back(entries.of_job(after.id), back.amount_msat, back.id)
+    return Decision(after, (entry,), owed=(back,))
 
 
 def _broke(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
@@ -351,7 +369,7 @@ def _broke(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
     else:
         back = Owed(f"{after.id}:undone", "not done", _quoted(before).total_msat)
     entry = entries.owed_back(entries.of_job(after.id), back.amount_msat, back.id)
-    return Decision(after, (entry,), owed=(back,))
+    return Decision(after, (entry, *_given_away(after)), owed=(back,))
 
 
 def _open_invoice(facts: JobFacts) -> str:

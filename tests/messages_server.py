@@ -299,7 +299,7 @@ def _message(call: Call, reply: Reply) -> dict[str, Any]:
     }
     if reply.usage is None:
         # A real server holds the answer to max_tokens, and so does the count of this one.
-        written = len(json.dumps(content, ensure_ascii=False).encode()) // 4
+        written = len(json.dumps(content, ensure_ascii=False).encode(errors="replace")) // 4
         message["usage"] = {
             "input_tokens": count_tokens(call.body),
             "output_tokens": max(1, min(written, call.body["max_tokens"])),

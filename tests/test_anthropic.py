@@ -7,6 +7,7 @@ import pytest
 
 from app.agents.agent import Accepted, Broke, Rejected, Result
 from app.agents.anthropic import JUDGE_SYSTEM, VERDICT_TOOL, WORK_SYSTEM, AnthropicAgent
+from app.agents.chat import Said, Turn
 from pricing.quote import token_ceiling
 from pricing.rates import Usage
 from tests.agent_fixtures import EVAL_MODEL, WORK_MODEL, make_anthropic
@@ -116,10 +117,6 @@ async def test_usage_is_what_the_api_counted(
 @pytest.mark.parametrize(
     ("reply", "retryable"),
     [
-        (Reply(text=""), True),
-        (Reply(text=" \n "), True),
-        (Reply(content=[]), True),
-        (Reply(text="I will not.", stop_reason="refusal"), False),
         (Reply(text="Half", stop_reason=None), True),
         (Reply(text="Half", stop_reason="pause_turn"), True),
         (Reply(text="Half", stop_reason="tool_use"), True),
@@ -144,10 +141,47 @@ async def test_work_that_is_no_work_is_not_a_result(
     anthropic_agent: AnthropicAgent,
     messages_server: MessagesServer,
 ) -> None:
-    """Nothing, half an answer, an error in mid-stream or a refusal is Broke."""
+    """Half an answer or an error in mid-stream is Broke."""
     messages_server.script(WORK, reply)
     done = await anthropic_agent.work(POEM, 9)
     assert isinstance(done, Broke) and done.retryable is retryable
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(text=""),
+        Reply(text=" \n "),
+        Reply(content=[]),
+        Reply(text="I will not.", stop_reason="refusal"),
+    ],
+)
+async def test_a_model_that_will_not_is_a_rejection(
+    reply: Reply, anthropic_agent: AnthropicAgent, messages_server: MessagesServer
+) -> None:
+    """It was asked and has answered: that is no failure, and tells what it has used."""
+    messages_server.script(WORK, reply)
+    done = await anthropic_agent.work(POEM, 9)
+    assert isinstance(done, Rejected) and done.usage.input_tokens
+    if reply.stop_reason == "refusal":
+        messages_server.script(JUDGE, reply)
+        judged = await anthropic_agent.judge(POEM)
+        assert isinstance(judged, Rejected) and judged.usage.input_tokens
+
+
+async def test_text_that_nobody_can_keep_is_cleaned_in_the_agent(
+    anthropic_agent: AnthropicAgent, messages_server: MessagesServer
+) -> None:
+    """Half a surrogate pair or a NUL becomes a mark, for whoever uses what the model said."""
+    messages_server.script(WORK, Reply(text="a\ud83d b\x00"))
+    pieces: list[str] = []
+    done = await anthropic_agent.work(POEM, 9, lambda piece, _: pieces.append(piece))
+    assert isinstance(done, Result) and done.text == "a? b\ufffd"
+    assert "".join(pieces) == done.text
+    messages_server.script(WORK, Reply(text="a\ud83d b\x00"))
+    turns = [Turn("user", POEM)]
+    heard = [piece async for piece in anthropic_agent.answer(turns, 9)]
+    assert "".join(piece.text for piece in heard if isinstance(piece, Said)) == "a? b\ufffd"
 
 
 async def test_a_stream_that_is_cut_anywhere_is_not_a_result(
@@ -165,10 +199,16 @@ async def test_an_answer_that_fills_its_ceiling_is_a_result(
 ) -> None:
     """Work that ends at max_tokens is delivered: the buyer paid for that much."""
     messages_server.script(WORK, Reply(text="one two", stop_reason="max_tokens"))
-    assert isinstance(await anthropic_agent.work(POEM, 9), Result)
-    messages_server.script(JUDGE, Reply(text="I will not judge that.", stop_reason="refusal"))
-    judged = await anthropic_agent.judge(POEM)
-    assert isinstance(judged, Broke) and not judged.retryable
+    done = await anthropic_agent.work(POEM, 9)
+    assert isinstance(done, Result) and done.cut
+    assert not (await finished(anthropic_agent)).cut
+
+
+async def finished(agent: AnthropicAgent) -> Result:
+    """Return work that came to its own end."""
+    done = await agent.work(POEM, 9)
+    assert isinstance(done, Result)
+    return done
 
 
 # What may go wrong on the way.
@@ -195,6 +235,7 @@ async def test_a_status_becomes_broke_and_names_no_secret(
         outcome = await ask
         assert isinstance(outcome, Broke) and outcome.retryable is retryable, kind
         assert CLIENT_KEY not in outcome.reason and str(status) not in outcome.reason
+        assert outcome.busy is outcome.retryable  # it was not taken: waiting may help, and is free
 
 
 async def test_what_may_pass_is_tried_again(messages_server: MessagesServer) -> None:

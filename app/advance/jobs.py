@@ -26,10 +26,11 @@ class Jobs(Sessions):
         max_msat: int | None,
         refund_to: str | None,
         now: datetime,
+        payer: str | None = None,
     ) -> None:
         """Create a job that wants its evaluation invoice."""
         decision = law.begin(job_id, eval_msat, max_msat)
-        row = await jobs.insert(tx, decision.facts, request, refund_to, "created", now)
+        row = await jobs.insert(tx, decision.facts, request, refund_to, "created", now, payer=payer)
         await self._perform(tx, owner_of(row), decision, now)
 
     async def begin_asked(
@@ -41,10 +42,11 @@ class Jobs(Sessions):
         quote: Quote,
         refund_to: str | None,
         now: datetime,
+        payer: str | None = None,
     ) -> None:
         """Create a job at a firm price, that wants its one invoice."""
         decision = law.begin_asked(job_id, eval_msat, quote)
-        row = await jobs.insert(tx, decision.facts, request, refund_to, "created", now)
+        row = await jobs.insert(tx, decision.facts, request, refund_to, "created", now, payer=payer)
         await self._perform(tx, owner_of(row), decision, now)
 
     async def begin_reserved(
@@ -72,6 +74,7 @@ class Jobs(Sessions):
             now,
             credential=spending.links,
             budgets=[link for link, _ in spending.budgets],
+            payer=f"session:{session_id}",
         )
         await self._perform(tx, owner_of(row), decision, now)
         return told

@@ -33,18 +33,26 @@ class Result:
 
     text: str
     usage: Usage
+    cut: bool = False  # it wanted to write more than it may
 
 
 @dataclass(frozen=True, slots=True)
 class Broke:
-    """The agent could not answer. `reason` is for the buyer and names no secret."""
+    """The agent could not answer. `reason` is for the buyer and names no secret.
+
+    `busy`: it was not taken at all, which may pass and has cost nothing; else `usage` is what was
+    used for nothing, where that is known.
+    """
 
     reason: str
     retryable: bool
+    usage: Usage | None = None
+    busy: bool = False
+    retry_after_s: float = 0  # what the other side has asked for
 
 
 def storable(text: str) -> str:
-    """Return a model's text as a database keeps it: no NUL, and no half of a surrogate pair.
+    """Return a model's text as anybody can keep it: no NUL, and no half of a surrogate pair.
 
     Each of these becomes one other character, so that a text is as long as it was.
     """
@@ -78,7 +86,7 @@ class Agent(Protocol):
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """Do the work, writing at most `max_output_tokens`; tell of it where it streams."""
         ...
 

@@ -6,20 +6,27 @@ exactly the answer that was forced. Whatever else comes back is Broke, never an 
 
 import asyncio
 import ipaddress
-import json
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import anthropic
 import httpx2
 import structlog
 from anthropic.types import Message
 
-from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
-from app.agents.chat import Piece, Turn, written_tokens
-from app.agents.messages_stream import stream_answer
+from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, storable, unwatched
+from app.agents.chat import Piece, Turn
+from app.agents.messages_answer import (
+    TOO_LONG,
+    broke_of,
+    is_count,
+    usage_of,
+    used_so_far,
+    verdict_of,
+)
+from app.agents.messages_stream import CUT, stream_answer
 from pricing.quote import token_ceiling
 from pricing.rates import Usage
 
@@ -46,17 +53,14 @@ VERDICT_TOOL: Final[dict[str, Any]] = {
     "description": "Tell whether the request is taken.",
     "input_schema": VERDICT_SCHEMA,
 }
-MAX_REASON_CHARS: Final = 500
 MAX_INPUT_TOKENS: Final = 100_000  # longer requests have other prices with some makers
-MAX_TOKENS_BELIEVED: Final = 100_000_000  # no call counts more: beyond it a number is garbage
 MAX_CHARS_PER_TOKEN: Final = 200  # the longest tokens are runs of blanks; beyond it a stream lies
-FINISHED: Final = ("end_turn", "stop_sequence", "max_tokens", "model_context_window_exceeded")
+FINISHED: Final = ("end_turn", "stop_sequence", *CUT)
+VERDICTS: Final = 2  # how often a verdict is asked for: what can't be read twice is none
 NO_COUNTING: Final = (404, 405, 501)
 CONNECT_TIMEOUT_S: Final = 10
 
 _UNCOUNTED: Final = Broke("The agent's count of tokens cannot be read.", retryable=True)
-_UNREADABLE: Final = Broke("The agent's verdict cannot be read.", retryable=True)
-_TOO_LONG: Final = Broke("The request is too long for the agent.", retryable=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class AnthropicAgent:
         max_eval_output_tokens: int = 300,
         judge_deadline_s: float = 60,
         work_deadline_s: float = 600,
-        max_retries: int = 2,
+        max_retries: int = 0,
         name: str = "anthropic",
         new_mark: Callable[[], str] = _random_mark,
     ) -> None:
@@ -163,7 +167,7 @@ class AnthropicAgent:
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """Stream the work, so that no idle connection is cut while the model writes."""
         return await _bounded(
             "work", self._work_deadline_s, lambda: self._work(request, max_output_tokens, progress)
@@ -173,7 +177,7 @@ class AnthropicAgent:
         """Converse with the model that works."""
         extras = self._working.extras()
         limits = (max_output_tokens, self._work_deadline_s)
-        return stream_answer(self._client, self.work_model, turns, *limits, extras, _broke)
+        return stream_answer(self._client, self.work_model, turns, *limits, extras, broke_of)
 
     async def measure(self, request: str) -> int | Broke:
         """Return how many tokens the work call will read, our instructions included."""
@@ -187,7 +191,7 @@ class AnthropicAgent:
                 await self._client.with_options(max_retries=0).models.list(limit=1)
             except anthropic.APIStatusError as error:
                 if error.status_code in (401, 403) or error.status_code >= 500:
-                    return _broke(error)
+                    return broke_of(error)
             return None
 
         return await _bounded("healthy", CONNECT_TIMEOUT_S, ask)
@@ -201,7 +205,25 @@ class AnthropicAgent:
         if isinstance(measured, Broke):
             return measured
         if measured > MAX_INPUT_TOKENS:
-            return _TOO_LONG
+            return TOO_LONG
+        used = Usage(0, 0)
+        for _ in range(VERDICTS):
+            message = await self._ask_verdict(request)
+            usage = usage_of(message)
+            if isinstance(usage, Broke):
+                return usage
+            used = used + usage
+            if message.stop_reason == "refusal":
+                return Rejected("The agent declines to judge this request.", used)
+            verdict = verdict_of(message, self._judging.forced_tools)
+            if verdict is not None:
+                accept, reason = verdict
+                if not accept:
+                    return Rejected(reason or "The agent does not take this request.", used)
+                return Accepted(measured, self.max_output_tokens, used)
+        return Rejected("The agent answers this request with no verdict that can be read.", used)
+
+    async def _ask_verdict(self, request: str) -> Message:
         # Nobody closes what nobody can guess. Escaping would let a buyer multiply our tokens.
         mark = self._new_mark()
         message: Message = await self._client.messages.create(
@@ -211,22 +233,11 @@ class AnthropicAgent:
             messages=[{"role": "user", "content": f"{mark}\n{request}\n{mark}"}],
             **self._judging.judging(),
         )
-        usage = _usage(message)
-        if isinstance(usage, Broke):
-            return usage
-        if message.stop_reason == "refusal":
-            return Broke("The agent declined to judge this request.", retryable=False)
-        verdict = _verdict(message, self._judging.forced_tools)
-        if isinstance(verdict, Broke):
-            return verdict
-        accept, reason = verdict
-        if not accept:
-            return Rejected(reason or "The agent does not take this request.", usage)
-        return Accepted(measured, self.max_output_tokens, usage)
+        return message
 
     async def _work(
         self, request: str, max_output_tokens: int, progress: Progress
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         if max_output_tokens < 1 or not _is_text(request):
             return Broke("The agent cannot work on this request.", retryable=False)
         written = written_bytes = 0
@@ -240,21 +251,23 @@ class AnthropicAgent:
             async for piece in stream.text_stream:
                 written += len(piece)
                 if written > MAX_CHARS_PER_TOKEN * max_output_tokens:
-                    return Broke("The agent wrote without end.", retryable=False)
-                written_bytes += len(piece.encode(errors="replace"))
-                progress(piece, _so_far(stream.current_message_snapshot, written_bytes))
+                    used = used_so_far(stream.current_message_snapshot, written_bytes)
+                    return Broke("The agent wrote without end.", retryable=False, usage=used)
+                piece = storable(piece)
+                written_bytes += len(piece.encode())
+                progress(piece, used_so_far(stream.current_message_snapshot, written_bytes))
             message: Message = await stream.get_final_message()
-        usage = _usage(message)
+        usage = usage_of(message)
         if isinstance(usage, Broke):
             return usage
         if message.stop_reason == "refusal":
-            return Broke("The agent declined to do this work.", retryable=False)
+            return Rejected("The agent declines to do this work.", usage)
         text = "".join(block.text for block in message.content if block.type == "text")
         if message.stop_reason not in FINISHED:
-            return Broke("The agent's answer was cut off.", retryable=True)
+            return Broke("The agent's answer was cut off.", retryable=True, usage=usage)
         if not text.strip():
-            return Broke("The agent wrote nothing.", retryable=True)
-        return Result(text, usage)
+            return Rejected("The agent has nothing to say to this request.", usage)
+        return Result(storable(text), usage, cut=message.stop_reason in CUT)
 
     async def _measure(self, request: str) -> int | Broke:
         if not _is_text(request):
@@ -270,7 +283,7 @@ class AnthropicAgent:
                 return token_ceiling(request)
             raise
         tokens = getattr(counted, "input_tokens", None)
-        return tokens if _is_count(tokens) and tokens else _UNCOUNTED
+        return tokens if is_count(tokens) and tokens else _UNCOUNTED
 
 
 async def _bounded(
@@ -285,93 +298,13 @@ async def _bounded(
     except Exception as error:
         # The client raises more than its own errors when an answer is garbage (KeyError,
         # JSONDecodeError, AssertionError …), and an agent never raises.
-        broke = _broke(error)
+        broke = broke_of(error)
     _log.warning("agent_broke", call=what, reason=broke.reason, retryable=broke.retryable)
     return broke
 
 
-def _broke(error: Exception) -> Broke:
-    """Say what went wrong in words that hold nothing of the server's answer nor of our key."""
-    if isinstance(error, anthropic.APITimeoutError):
-        return Broke("The agent did not answer in time.", retryable=True)
-    if isinstance(error, anthropic.APIStatusError):
-        # An error event inside a stream comes under the stream's own status, 200.
-        status = error.status_code
-        if status in (401, 402, 403):
-            return Broke("The agent could not be asked.", retryable=False)
-        if status == 429:
-            return Broke("The agent has too much to do.", retryable=True)
-        if status == 413:
-            return _TOO_LONG
-        if 300 <= status < 500 and status not in (408, 409):
-            return Broke("The agent does not take a request like this.", retryable=False)
-        return Broke("The agent is out of order.", retryable=True)
-    if isinstance(error, anthropic.APIConnectionError | httpx2.TransportError):
-        return Broke("The agent cannot be reached.", retryable=True)
-    return Broke("The agent's answer cannot be read.", retryable=True)
-
-
 def _manner(model: str) -> Manner:
     return next(m for m in MANNERS if model.startswith(m.families))
-
-
-def _verdict(message: Message, forced_tool: bool) -> tuple[bool, str] | Broke:
-    """Read the answer that was forced: those two fields, those types, and nothing else."""
-    said = _tool_input(message) if forced_tool else _json_answer(message)
-    if not isinstance(said, dict) or said.keys() != {"accept", "reason"}:
-        return _UNREADABLE
-    accept, reason = said["accept"], said["reason"]
-    if type(accept) is not bool or not isinstance(reason, str):
-        return _UNREADABLE
-    printable = "".join(c if c.isprintable() else " " for c in reason)
-    return accept, " ".join(printable.split())[:MAX_REASON_CHARS]
-
-
-def _tool_input(message: Message) -> Any:
-    calls = [block for block in message.content if block.type == "tool_use"]
-    if message.stop_reason != "tool_use" or len(calls) != 1:
-        return None
-    return calls[0].input if calls[0].name == "verdict" else None
-
-
-def _json_answer(message: Message) -> Any:
-    texts = [block.text for block in message.content if block.type == "text"]
-    called = any("tool_use" in block.type for block in message.content)
-    if message.stop_reason != "end_turn" or len(texts) != 1 or called:
-        return None
-    try:
-        # A list of pairs is no dict: so a verdict that says a thing twice is not read.
-        return json.loads(texts[0], object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> Any:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else pairs
-
-
-def _usage(message: Message) -> Usage | Broke:
-    """Return the tokens that the API counted. Input read from a cache is input all the same."""
-    broke = Broke("The agent did not say what it used.", retryable=True)
-    counted = getattr(message, "usage", None)
-    read, written = (getattr(counted, f"{way}_tokens", None) for way in ("input", "output"))
-    cached = [
-        getattr(counted, f"cache_{way}_input_tokens", None) or 0 for way in ("read", "creation")
-    ]
-    if not all(_is_count(n) for n in (read, written, *cached)):
-        return broke
-    return Usage(cast(int, read) + sum(cached), cast(int, written))
-
-
-def _so_far(message: Message, written_bytes: int) -> Usage:
-    """Return about what was used until now: what was written is counted at the end."""
-    read = getattr(getattr(message, "usage", None), "input_tokens", 0)
-    return Usage(read if _is_count(read) else 0, written_tokens(written_bytes))
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
 
 
 def _is_text(request: str) -> bool:

@@ -16,7 +16,7 @@ import structlog
 from google import genai
 from google.genai import errors, types
 
-from app.agents.agent import Broke
+from app.agents.agent import Broke, storable
 from app.agents.chat import Declined, Done, Drawn, Piece, Said, Turn, written_tokens
 from pricing.rates import Usage
 
@@ -232,7 +232,7 @@ def _parts(answer: types.GenerateContentResponse) -> list[types.Part]:
 
 
 def _text(answer: types.GenerateContentResponse) -> str:
-    return "".join(part.text for part in _parts(answer) if isinstance(part.text, str))
+    return storable("".join(part.text for part in _parts(answer) if isinstance(part.text, str)))
 
 
 def _end(answer: types.GenerateContentResponse, counted: Usage | None, said: bool) -> Piece | None:
@@ -250,7 +250,7 @@ def _end(answer: types.GenerateContentResponse, counted: Usage | None, said: boo
     if counted is None:
         return _UNCOUNTED
     if not said:
-        return Broke("The model wrote nothing.", retryable=True)
+        return Declined("The model has nothing to say to this.", counted)
     return Done(counted, cut=reason is _CUT)
 
 

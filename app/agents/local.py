@@ -64,7 +64,7 @@ class Adapter(Protocol):
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """Do the work."""
         ...
 
@@ -160,7 +160,7 @@ class LocalAgent:
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """Let the model write."""
         return await self._ask(lambda adapter: adapter.work(request, max_output_tokens, progress))
 

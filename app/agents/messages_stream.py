@@ -7,7 +7,7 @@ from typing import Any, Final
 import anthropic
 from anthropic.types import AssistantMessageParam, MessageParam, UserMessageParam
 
-from app.agents.agent import Broke
+from app.agents.agent import Broke, storable
 from app.agents.chat import Declined, Done, Piece, Said, Turn, written_tokens
 from pricing.rates import Usage
 
@@ -64,6 +64,7 @@ async def _pieces(
         model=model, max_tokens=max_output_tokens, messages=messages, **extras
     ) as stream:
         async for text in stream.text_stream:
+            text = storable(text)
             written_bytes += len(text.encode())
             if written_bytes > MOST_CHARS_PER_TOKEN * max_output_tokens:
                 yield Broke("The agent wrote without end.", retryable=False)
@@ -77,7 +78,7 @@ async def _pieces(
     elif message.stop_reason not in (*FINISHED, *CUT):
         yield Broke("The agent's answer was cut off.", retryable=True)
     elif not written_bytes:
-        yield Broke("The agent wrote nothing.", retryable=True)
+        yield Declined("The agent has nothing to say to this.", used)
     else:
         yield Done(used, cut=message.stop_reason in CUT)
 

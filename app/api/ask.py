@@ -22,7 +22,7 @@ from app.prepaid import standing
 from app.query import parse_query
 from app.refunds import destination_of
 from app.shapes import DEFAULT_HOLD_S, Body, RequestText, name_of, wait_of
-from app.throttle import Rule, address
+from app.throttle import Rule, address, payer_of
 from app.wire import json_response, parse, read_body
 from db import jobs
 from db.engine import Row
@@ -104,7 +104,7 @@ async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
     if asked.refund_to is not None:
         refund_to = destination_of(house, asked.refund_to).text
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-    return Ask(asked.request, max_msat, refund_to), body
+    return Ask(asked.request, max_msat, refund_to, payer_of(request)), body
 
 
 async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
@@ -164,6 +164,8 @@ def _ended(request: Request, row: Row) -> dict[str, Any]:
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:
             shape[name] = row[field]
+    if row["truncated"]:
+        shape["truncated"] = True
     if row["payouts"]:
         house: House = request.app.state.house
         base = base_url(request)

@@ -98,7 +98,10 @@ async def _ask(house: House, text: str, bill: Bill, held: holding.Held) -> dict[
     if isinstance(work, Broke):
         raise _broken(work)
     _charge(held, bill.working, work.usage)
-    return {"result": work.text, "state": "complete"}
+    if isinstance(work, Rejected):
+        return {"result": work.reason, "state": "rejected"}
+    cut = {"truncated": True} if work.cut else {}
+    return {"result": work.text, "state": "complete", **cut}
 
 
 def _charge(held: holding.Held, quote: Quote, usage: Usage) -> None:

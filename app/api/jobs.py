@@ -16,7 +16,7 @@ from app.orders import Order, place
 from app.refunds import destination_of
 from app.remembered import Answer
 from app.shapes import Body, RequestText, moment, name_of, path_id, wait_of
-from app.throttle import Rule, address
+from app.throttle import Rule, address, payer_of
 from app.wire import dumped, json_response, parse, read_body
 from db import jobs
 from db.engine import Row
@@ -51,7 +51,7 @@ async def create(request: Request) -> Response:
     name = name_of(request, f"peer:{address(request)}", body, is_known=False)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
     refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
-    row = await place(house, Order(asked.request, max_msat, refund_to), name)
+    row = await place(house, Order(asked.request, max_msat, refund_to, payer_of(request)), name)
     made = {
         "jobId": row["job_id"],
         "createdAt": moment(row["created_at"]),

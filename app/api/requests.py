@@ -134,4 +134,6 @@ def _ended(row: Row) -> dict[str, Any]:
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:
             shape[name] = row[field]
+    if row["truncated"]:
+        shape["truncated"] = True
     return shape

@@ -32,5 +32,9 @@ async def show(request: Request) -> Response:
         said = await api.run(house, asked.request, bill)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, refused)
-    answer = {"state": said["state"], "html": await prose(said["result"])}
+    answer = {
+        "state": said["state"],
+        "html": await prose(said["result"]),
+        "truncated": said.get("truncated", False),
+    }
     return render(request, "demo.html", asked=asked.request, answer=answer)

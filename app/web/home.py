@@ -12,7 +12,7 @@ from app.house import House
 from app.links import base_url
 from app.orders import Order, place
 from app.refunds import destination_of
-from app.throttle import Rule
+from app.throttle import Rule, payer_of
 from app.web.forms import name_in, read_form
 from app.web.page import page, render, see
 from app.wire import BadInput, parse
@@ -54,7 +54,7 @@ async def buy(request: Request) -> Response:
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
         refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
         name = name_in(request, given)
-        row = await place(house, Order(asked.request, max_msat, refund_to), name)
+        row = await place(house, Order(asked.request, max_msat, refund_to, payer_of(request)), name)
     except (BadInput, Refusal) as refused:
         return await shown(request, given, refused)
     return see(f"/jobs/{row['job_id']}")

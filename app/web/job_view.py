@@ -79,6 +79,7 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
         "is_firm": funding is not Funding.INVOICES,
         "session_id": asked_from(request),
         "result": await prose(row["result"]) if row["result"] else None,
+        "truncated": row["truncated"],
         "reason": row["reason"],
         "error": row["error"],
         "refunds": await refunds(request, row["payouts"] or []),

@@ -49,13 +49,16 @@ class SimulatedAgent:
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """See Agent."""
         await self._begin("work")
         broke = self._broke()
         if broke is not None:
             await self._gate("agent work: after")
             return broke
+        if self._weather.strikes("agent: declines at work"):
+            await self._gate("agent work: after")
+            return Rejected("It would rather not.", Usage(10, 5))
         usage = Usage(
             self._dice.randrange(0, 5_000), self._dice.randrange(0, max_output_tokens + 1)
         )
@@ -81,7 +84,9 @@ class SimulatedAgent:
 
     def _broke(self) -> Broke | None:
         if self._weather.strikes("agent: broke, again later"):
-            return Broke("the agent was busy", retryable=True)
+            return Broke("the agent was busy", retryable=True, busy=True)
+        if self._weather.strikes("agent: broke after it was paid"):
+            return Broke("the agent said nonsense", retryable=True, usage=Usage(10, 5))
         if self._weather.strikes("agent: broke for good"):
             return Broke("the agent is out of order", retryable=False)
         return None

@@ -23,6 +23,7 @@ JOB_ARCS = {
     ("awaiting_work_payment", "failed"),
     ("executing", "complete"),
     ("executing", "failed"),
+    ("executing", "rejected"),
 }
 # A job whose price is firm needs no second invoice, and one that a session pays for needs none.
 FIRM_ARCS = {arc for arc in JOB_ARCS if "awaiting_work_payment" not in arc} | {

@@ -40,6 +40,8 @@ RATES = {
     "agent: slow": 150,
     "agent: broke, again later": 150,
     "agent: broke for good": 80,
+    "agent: broke after it was paid": 80,
+    "agent: declines at work": 100,
     "agent: usage above the ceiling": 100,
     "agent: no usage": 60,
     "oracle: a source lies": 150,
