@@ -1,5 +1,7 @@
 """The settings of what is sold: which models judge, work and converse, and at which price."""
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 

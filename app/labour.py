@@ -20,7 +20,7 @@ from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote, make_charge, make_quote
 from pricing.rates import Usage
 from statemachine import job as law
-from statemachine.job import JobState
+from statemachine.job import Funding, JobState
 
 log = structlog.get_logger("boltwork.labour")
 
@@ -144,7 +144,8 @@ class Labour:
         async def accept(tx: Tx) -> None:
             row = await jobs.lock(tx, job_id)
             if row is not None:
-                await jobs.end_call(tx, job_id, was_taken=True, cost_msat=cost_msat)
+                if row.funding is not Funding.INVOICES:  # else the fee that is earned now pays it
+                    await jobs.end_call(tx, job_id, was_taken=True, cost_msat=cost_msat)
                 event = law.verdict(jobs.facts_of(row), quote)
                 await parts.shell.advance(tx, job_id, event, now)
 
@@ -157,7 +158,7 @@ class Labour:
             if cost_msat:
                 await jobs.end_call(tx, job_id, was_taken=True, cost_msat=cost_msat)
             told = event
-            if isinstance(event, law.Broke):
+            if isinstance(event, law.Broke) and cost_msat:
                 told = await self._borne_by(tx, job_id, event)
             await parts.shell.advance(tx, job_id, told, now)
 
@@ -166,7 +167,7 @@ class Labour:
     async def _borne_by(self, tx: Tx, job_id: str, broke: law.Broke) -> law.Broke | law.Declined:
         """Say who bears a failure: the house, until one payer has had too many on a day."""
         row = await jobs.lock(tx, job_id)
-        if row is None or not row.spent_msat or row.payer is None or law.JOB.final(row.state):
+        if row is None or row.payer is None or law.JOB.final(row.state):
             return broke
         most = self._parts.settings.free_failures_per_day
         if await failures.count(tx, row.payer, self._parts.clock().date()) <= most:
