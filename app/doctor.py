@@ -300,7 +300,7 @@ async def _agents(settings: Settings) -> list[Finding]:
         trouble = await agent.healthy()
         if trouble is not None:
             mend = "check ANTHROPIC_API_KEY, or run `scripts/setup weights` for the embedded model"
-            return [wrong("agents", trouble.reason, mend)]
+            return [wrong("agents", trouble.reason, trouble.mend or mend)]
         findings = [ok("agents", f"{agent.name} can be asked")]
         silent = await chat.healthy()
         if silent is not None:  # jobs can be bought all the same

@@ -23,6 +23,7 @@ from statemachine.job import JOB, JobState
 from statemachine.session import SessionState
 
 TO_PAY = {"eval": JobState.AWAITING_EVAL_PAYMENT, "work": JobState.AWAITING_WORK_PAYMENT}
+UNDOABLE_S = 15  # when to come back while nothing is sold
 LOOK_UP_PATIENCE_S = 1.0  # how long a poll waits for the rail, before it answers what is known
 
 
@@ -51,6 +52,15 @@ class House:
                 price.retry_after_s,
             )
         return price
+
+    def check_can_be_done(self) -> None:
+        """Refuse with 503 while what is bought could not be done: nobody shall pay for it."""
+        for part, what in (("agents", "agent can be asked"), ("price", "bitcoin price can be had")):
+            seen = self.readiness.last_seen(part)
+            if seen is not None and seen.trouble is not None:
+                raise unavailable(
+                    f"No {what} just now, so nothing is sold. Nothing was charged.", UNDOABLE_S
+                )
 
     async def eval_quote(self, request: str) -> Quote:
         """Return the cost ceiling of judging a request."""

@@ -99,6 +99,8 @@ class Labour:
     async def _broke(self, row: Row, broke: agents.Broke, cost_msat: int, tries: int) -> None:
         """Try again where that may help; else tell the job."""
         parts, job_id = self._parts, row["id"]
+        if broke.mend:
+            log.error("agent_needs_an_operator", mend=broke.mend)
         waited = parts.clock() - row["updated_at"]
         if broke.busy:
             again = waited < timedelta(seconds=parts.settings.agent_patience_s)

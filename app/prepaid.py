@@ -51,6 +51,8 @@ async def open_session(
 
     Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be made.
     """
+    if await known_id(house, name) is None:
+        house.check_can_be_done()
     parts, now = house.parts, house.parts.clock()
     fresh_id, nonce, claim = parts.new_id(), parts.new_id(), parts.new_id()
 
@@ -153,6 +155,7 @@ async def submit(house: House, holder: Verified, request: Request, name: Name | 
         return before
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
     about(job=job_id)
+    house.check_can_be_done()
     eval_msat, quote = await house.firm_price(request.text)
     ceiling_msat = eval_msat + quote.total_msat
 

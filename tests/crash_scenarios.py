@@ -317,6 +317,7 @@ SCENARIOS = {
     "watched": Scenario(watched),
     "rejected": Scenario(bought("REJECT me")),
     "broken": Scenario(bought("BREAK-WORK")),
+    "flaky": Scenario(bought("FLAKY")),
     "paid late": Scenario(paid_late),
     "paid when purged": Scenario(paid_when_purged),
     "turned away": Scenario(turned_away),

@@ -268,7 +268,8 @@ async def audit(books: Books, side: Side) -> list[str]:
     earned = sums.get("revenue:eval", 0) + sums.get("revenue:work", 0)
     if side.paid_msat - received != earned:
         wrong.append(f"paid {side.paid_msat}, sent back {received}, earned {earned}")
-    given = sums.get("revenue:free", 0), sums.get("expense:free", 0)
+    spent = sum(sums.get(f"expense:{what}", 0) for what in ("free", "failed"))
+    given = sums.get("revenue:free", 0), spent
     if given[0] != given[1]:
         wrong.append(f"the house paid itself {given[0]} of {given[1]}")
     [charged] = await books.ask(

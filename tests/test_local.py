@@ -13,7 +13,7 @@ import pytest
 
 from app.agents.agent import Accepted, Broke, Rejected, Result
 from app.agents.anthropic import AnthropicAgent
-from app.agents.local import CONTEXT_TOKENS, INSTALL, LocalAgent, find_weights, policy
+from app.agents.local import CONTEXT_TOKENS, NOT_INSTALLED, LocalAgent, find_weights, policy
 from tests.agent_fixtures import Embedded
 
 POEM = "Write one line about rain."
@@ -107,7 +107,7 @@ async def test_what_is_not_installed_is_told(missing: dict[str, Any]) -> None:
     """Without wheel or weights the agent says what to install, and takes nothing."""
     agent = LocalAgent(AnthropicAgent, **missing)
     for outcome in (await agent.healthy(), await agent.judge(POEM), await agent.work(POEM, 9)):
-        assert outcome == Broke(INSTALL, retryable=False)
+        assert outcome == NOT_INSTALLED and "install" not in outcome.reason
     await agent.close()
 
 

@@ -49,6 +49,7 @@ class Broke:
     usage: Usage | None = None
     busy: bool = False
     retry_after_s: float = 0  # what the other side has asked for
+    mend: str = ""  # what an operator can do; no buyer is told
 
 
 def storable(text: str) -> str:

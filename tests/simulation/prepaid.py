@@ -25,6 +25,7 @@ class Prepaid:
     def __init__(self, ledger: Ledger, wishes: Wishes, clock: Clock) -> None:
         self._ledger, self._wishes, self._clock = ledger, wishes, clock
         self.purses: dict[str, Purse] = {}
+        self.failed_msat = 0  # what jobs that failed have cost the house
         self.free_holds: dict[str, Row] = {}
         self.free_days: dict[str, Row] = {}
         self.seen: Counter[str] = Counter()  # what has become of sessions, for a report
@@ -141,7 +142,7 @@ class Prepaid:
             hold(set(budgets or ()) == set(links), 2, f"{deal.row['id']} spends {budgets}")
         self._begun.clear()
         self._ledger.holds("expense:free", self.given_msat)
-        self._ledger.holds("revenue:free", self.given_income_msat)
+        self._ledger.holds("revenue:free", self.given_income_msat + self.failed_msat)
         for day, row in self.free_days.items():
             given = self._given[day]
             hold(

@@ -1,0 +1,50 @@
+"""While what is bought could not be done, nobody is asked to pay for it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.agents.agent import Broke
+from tests.contract import refused
+from tests.house_fixtures import Instance, instance_of
+from tests.scripted_agent import ScriptedAgent
+
+MEND = "install the package"
+
+
+class AbsentAgent(ScriptedAgent):
+    """An agent that can't be asked."""
+
+    async def healthy(self) -> Broke | None:
+        """See Agent."""
+        return Broke("The agent is not available.", retryable=False, mend=MEND)
+
+
+@pytest.fixture
+async def absent(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
+    """An instance without an agent, which knows it."""
+    async with instance_of(database_url, tmp_path, agent=AbsentAgent()) as running:
+        ready = await running.http.get("/api/readyz")
+        refused_parts = ready.json()["agents"]
+        assert refused_parts == {"status": "unavailable", "reason": "The agent is not available."}
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/jobs", {"request": "hello"}),
+        ("/api/ask", {"request": "hello"}),
+        ("/api/sessions", {"amount_sats": 1000}),
+    ],
+)
+async def test_nothing_is_sold_that_can_not_be_done(
+    absent: Instance, path: str, body: dict[str, object]
+) -> None:
+    """503 before there is an invoice, without a word of what only an operator can mend."""
+    answer = await absent.post(path, body)
+    refused(answer, 503, "nothing is sold")
+    assert int(answer.headers["retry-after"]) > 0 and MEND not in answer.text
+    row = await absent.parts.db.read_one("SELECT count(*) AS n FROM invoice")
+    assert row == {"n": 0}
