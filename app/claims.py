@@ -10,8 +10,11 @@ from app.house import House
 from app.refunds import Claimed, Directed, claim_refund, name_destination
 from app.shapes import Body
 from app.wire import json_response
+from payments.bolt11 import whole_sats
 from pricing.money import msat_to_sats
 from statemachine.payout import PayoutState
+
+ONE = {"were": "was", "are": "is"}
 
 
 class ClaimRefund(Body):
@@ -40,11 +43,11 @@ def _directed(sent: Directed) -> Response:
     sats = msat_to_sats(sent.amount_msat)
     body = {"ok": sent.paid, "refundAmountSats": sats}
     if sent.paid:
-        return json_response({**body, "message": f"{sats} sats were sent."})
+        return json_response({**body, "message": f"{_are(sats, 'were')} sent."})
     message = (
         f"Not sent yet: {sent.note}"
         if sent.note
-        else f"{sats} sats go there. The outcome will show as refundState."
+        else f"{whole_sats(sats)} will be sent there. The outcome will show as refundState."
     )
     return json_response({**body, "message": message}, 202, {"Retry-After": "5"})
 
@@ -53,10 +56,10 @@ def _claimed(paid: Claimed) -> Response:
     sats = msat_to_sats(paid.amount_msat)
     body = {"refundAmountSats": sats, "paymentHash": paid.payment_hash}
     if paid.state is PayoutState.PAID:
-        return json_response({"ok": True, **body, "message": f"{sats} sats were sent."})
+        return json_response({"ok": True, **body, "message": f"{_are(sats, 'were')} sent."})
     if paid.state is PayoutState.IN_FLIGHT:
         message = (
-            f"{sats} sats are on their way. The outcome will show as refundState; they are not"
+            f"{_are(sats, 'are')} on the way. The outcome will show as refundState; nothing is"
             " sent a second time."
         )
         return json_response({"ok": False, **body, "message": message}, 202, {"Retry-After": "5"})
@@ -65,3 +68,8 @@ def _claimed(paid: Claimed) -> Response:
         paid.note or "The payment failed.",
         "The sats are still yours: send another invoice for the same amount.",
     )
+
+
+def _are(amount_sats: int, verb: str) -> str:
+    """Return "2 sats were", or "1 sat was"."""
+    return f"{whole_sats(amount_sats)} {verb if amount_sats != 1 else ONE[verb]}"

@@ -200,7 +200,8 @@ def _sums(told: Mapping[str, Any], paid: Mapping[str, int]) -> Iterator[str]:
     if paid and all_is_known:
         parts = " and ".join(f"{sats} for the {what}" for what, sats in paid.items())
         whole = f": {parts}" if len(paid) > 1 else f" for the {next(iter(paid))}"
-        back = f"; {whole_sats(owed_sats)} of that comes back" if owed_sats else ""
+        come = "comes" if owed_sats == 1 else "come"
+        back = f"; {whole_sats(owed_sats)} of that {come} back" if owed_sats else ""
         cost = f"; it cost {whole_sats(max(paid_sats - owed_sats, 0))} in all"
         yield f"paid {whole_sats(paid_sats)}{whole}{back}{cost}"
     elif ledger:  # the rest was paid elsewhere

@@ -103,7 +103,7 @@ class Beyond:
     @property
     def sentence(self) -> str:
         """What a person reads."""
-        before = f", and {whole_sats(self.paid_sats)} were paid already" if self.paid_sats else ""
+        before = f" after {whole_sats(self.paid_sats)} already paid" if self.paid_sats else ""
         return (
             f"The server asks for {whole_sats(self.amount_sats)}{before}: more than your limit of"
             f" {self.limit_sats} (--max-sats)."
@@ -121,8 +121,8 @@ class Again:
     def sentence(self) -> str:
         """What a person reads."""
         return (
-            f"The server asks a second time for the {self.purpose}, for which"
-            f" {whole_sats(self.paid_sats)} were paid."
+            f"The server asks a second time for the {self.purpose}: the payment of"
+            f" {whole_sats(self.paid_sats)} for it is known."
         )
 
 

@@ -117,7 +117,7 @@ async def test_the_sum_counts_and_not_each_invoice(
         "pricingBreakdown": {**BREAKDOWN, "totalSats": 60},
     }
     liar.tells(liar.job("awaiting_work_payment", **work))
-    assert "60 sats were paid already" in await stops(purchase(client, purse).buy("hello"))
+    assert "60 sats already paid" in await stops(purchase(client, purse).buy("hello"))
     assert purse.paid_sats == [60]
 
 
