@@ -1,0 +1,149 @@
+"""Operating: what docs/operating.md says is done here; container, unit and stack are held to it."""
+
+import configparser
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import yaml
+
+from db.embedded import packaged_binaries
+from tests.server_process import COMMAND, ServerProcess
+
+ROOT = Path(__file__).parents[1]
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+
+# What a container does: a root that is read-only, a data folder, and a user that is nobody's. Where
+# the interpreter lies below a closed folder, that folder is opened in there, and there only.
+CONFINED = """set -euo pipefail
+exec unshare --mount bash -euc '
+    mount --make-rprivate /
+    mount --bind "$BOLTWORK_DATA" "$BOLTWORK_DATA"
+    if [[ -n "$CLOSED" ]]; then
+        exec 7<"$BASE"
+        mount -t tmpfs -o mode=755 none "$CLOSED"
+        mkdir -p "$BASE"
+        mount --no-canonicalize --bind /proc/self/fd/7 "$BASE"
+    fi
+    mount -o remount,bind,ro /
+    cd "$BOLTWORK_DATA"
+    exec setpriv --reuid nobody --regid nogroup --clear-groups "$WORLD" "$@"
+' bash "$@"
+"""
+
+
+def steps(heading: str) -> str:
+    """Return the commands below a heading of the page."""
+    section = OPERATING.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return "\n".join(re.findall(r"(?m)^    (.*)$", section))
+
+
+def follow(heading: str, server: ServerProcess, backup: Path) -> str:
+    """Do what the page says below a heading, and return what was printed."""
+    path = f"{COMMAND.parent}:{packaged_binaries()}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", steps(heading)],
+        env=server.environment | {"PATH": path, "BACKUP": str(backup)},
+        capture_output=True, text=True, cwd="/", timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_backup_is_made_and_restored_as_the_page_says(open_folder: Path) -> None:
+    """Backup under a running server, restore into an empty folder, the looks after it, and the job
+    that was bought before is there, complete, with its result and its receipt's key."""
+    data = open_folder / "data"
+    data.mkdir(mode=0o711)
+    server, backup = ServerProcess(data), open_folder / "backup"
+    url = server.start()
+    asked = subprocess.run(
+        [COMMAND, "ask", "Say hello.", "--json", "--url", url],
+        env=server.environment | {"XDG_STATE_HOME": str(open_folder)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    job = json.loads(asked.stdout)
+    keys = httpx2.get(f"{url}/.well-known/jwks.json").json()
+    assert "is in" in follow("Backup", server, backup)
+    server.stop()
+
+    assert "Payouts stand still" in follow("Restore", server, backup)
+    said = follow("After a restore", server, backup)
+    assert "Payouts stand still until" in said and said.endswith("Payouts go on.\n")
+    url = server.start()
+    found = httpx2.get(f"{url}/api/jobs/{job['jobId']}").json()
+    assert (found["state"], found["result"]) == ("complete", job["result"])
+    assert httpx2.get(f"{url}/.well-known/jwks.json").json() == keys
+    server.stop()
+
+
+def test_the_container_copies_what_there_is_and_is_nobody_special() -> None:
+    """Each path that the Dockerfile copies is in the project and let through by .dockerignore; it
+    runs as a user of its own, and asks its health where the server answers it."""
+    let_through = (ROOT / ".dockerignore").read_text().split()
+    for line in re.findall(r"(?m)^COPY (?!--from)(.+)$", DOCKERFILE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists() and f"!{source}" in let_through, source
+    last = DOCKERFILE.split("\nFROM ")[-1]
+    assert "\nUSER boltwork\n" in last and "/api/healthz" in last and "VOLUME /data" in last
+    assert '\nCMD ["boltwork", "serve"]' in last and "pip" not in last.split("\n", 1)[1]
+
+
+def test_it_serves_from_a_tree_that_nobody_may_write_to(open_folder: Path) -> None:
+    """On a read-only root, as a user who may write to the data folder alone, as the container and
+    the unit run it: it serves, and the container's own question finds it well."""
+    data = open_folder / "data"
+    data.mkdir()
+    nobody = pwd.getpwnam("nobody")
+    os.chown(data, nobody.pw_uid, nobody.pw_gid)
+    server = ServerProcess(data)
+    server.command = open_folder / "confined"
+    server.command.write_text(f"#!/usr/bin/env bash\n{CONFINED}")
+    server.command.chmod(0o755)
+    closed = next((up for up in (*Path(sys.base_prefix).parents,) if not up.stat().st_mode & 1), "")
+    server.environment |= {"BASE": sys.base_prefix, "CLOSED": str(closed), "WORLD": str(COMMAND)}
+    server.environment |= {"HOME": str(data)}
+    port = server.start().rpartition(":")[2]
+    question = re.findall(r'CMD \["python", "-c", "(.*)"\]', DOCKERFILE)[0]
+    asked = [sys.executable, "-c", question.replace("8402", port)]
+    assert subprocess.run(asked, capture_output=True).returncode == 0
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    assert re.search(rf"(?m)^Uid:\t{nobody.pw_uid}\t{nobody.pw_uid}", status)
+    roots = [line.split() for line in Path(f"/proc/{server.pid}/mounts").read_text().splitlines()]
+    assert any(root[1] == "/" and "ro" in root[3].split(",") for root in roots)
+    assert server.stop() == 0
+
+
+def test_the_stack_publishes_boltwork_and_nothing_else() -> None:
+    """compose.yaml: one port, on this host only; LNbits and Postgres publish none; no secret is
+    written down; the root is read-only."""
+    stack = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    services = stack["services"]
+    assert set(services) == {"boltwork", "postgres", "lnbits"}
+    assert {name for name, each in services.items() if "ports" in each} == {"boltwork"}
+    assert all(port.startswith("127.0.0.1:") for port in services["boltwork"]["ports"])
+    assert services["boltwork"]["read_only"] and services["boltwork"]["cap_drop"] == ["ALL"]
+    for service in services.values():
+        for name, value in service["environment"].items():
+            if re.search("SECRET|PASSWORD|KEY|TOKEN", name):
+                assert value.startswith("${"), name
+        assert {volume.split(":")[0] for volume in service["volumes"]} <= set(stack["volumes"])
+
+
+def test_the_unit_is_a_unit() -> None:
+    """systemd reads it without a complaint, and it gives nothing away that is not needed."""
+    path = ROOT / "scripts" / "deploy" / "boltwork.service"
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(path)
+    service = unit["Service"]
+    assert service["NoNewPrivileges"] == service["DynamicUser"] == "yes"
+    assert service["ProtectSystem"] == "strict" and service["StateDirectory"] == "boltwork"
+    assert service["Environment"] == "BOLTWORK_DATA=/var/lib/boltwork"
+    assert service["ExecStart"].endswith("boltwork serve")
