@@ -27,7 +27,16 @@ from typing import Self
 import psycopg
 
 from db.child import birth, kept, surroundings
-from db.refuge import REFUGE, Account, NoRefuge, free_place, opened, runnable, server_account
+from db.refuge import (
+    REFUGE,
+    Account,
+    NoRefuge,
+    check_named,
+    free_place,
+    opened,
+    runnable,
+    server_account,
+)
 
 NAME = "boltwork"  # of the role and of the database
 LIVE_OWNER_GRACE_S = 0.5  # an owner about to leave may still hold the lock for a moment
@@ -225,6 +234,7 @@ class EmbeddedPostgres:
                 f"The database that {self.cluster} points to, {self.cluster.readlink()}, is gone: "
                 f"put it back, or remove that link and lose what was in it."
             )
+        check_named(account.uid if account else os.geteuid())
         place = self.cluster
         if account and not account.enters(self.data_dir.resolve()):
             place = free_place(opened(self._refuge, account), self.data_dir.resolve())

@@ -57,6 +57,21 @@ def server_account() -> Account | None:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
+def check_named(uid: int) -> None:
+    """See that initdb can look its own user up. Later starts of a database need no name.
+
+    A container that is run as any number (`--user 54321`, OpenShift) may have no entry for it.
+    """
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise NoRefuge(
+            f"The user {uid} has no entry in /etc/passwd, and without one Postgres makes no "
+            f"database: add one to the image (echo 'boltwork:x:{uid}:0::/:/bin/false' >> "
+            f"/etc/passwd), run as a user that has one, or set DATABASE_URL."
+        ) from None
+
+
 def opened(refuge: Path, account: Account) -> Path:
     """The refuge, made if missing: ours alone to write, `account`'s to pass through."""
     refuge.mkdir(mode=0o711, parents=True, exist_ok=True)
