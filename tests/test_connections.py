@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from app.connection import Patience
 from app.connections import IDLE_EACH, Places
-from app.serving import listening
+from app.serving import DRAIN_S, listening
+from tests.house_fixtures import instance_of
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = bytes(8 * 2**20)
@@ -320,3 +321,15 @@ async def test_http2_is_not_spoken() -> None:
         assert await answered(asked) == b"HTTP/1.1 200 "
         asked[1].write(GET)
         assert await answered(asked) == b"HTTP/1.1 200 "
+
+
+async def test_a_server_that_is_stopped_right_after_its_start_ends(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Whatever its loops are in the middle of just then: none of them misses that it is over."""
+    for _ in range(5):
+        async with instance_of(database_url, tmp_path) as instance:
+            stopping = asyncio.get_running_loop().time()
+            assert (await instance.http.get("/api/healthz")).status_code == 200
+        took_s = asyncio.get_running_loop().time() - stopping
+        assert took_s < DRAIN_S, "it was given up on"
