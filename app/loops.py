@@ -105,7 +105,7 @@ class Loops:
                 # Named, not traced: an error of the database may quote a row.
                 beat.trouble = type(error).__name__
                 log.error("loop_turn_failed", loop=name, error=beat.trouble)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(pause_s if goes_on() else 0)
 
     async def _hear(self) -> None:
         while goes_on():
