@@ -174,3 +174,19 @@ async def test_a_server_that_was_written_to_before_is_left(database_url: str) ->
 
 async def _beat(tx: Tx) -> None:
     await tx.execute("INSERT INTO heartbeat (process, at) VALUES ('a', now())")
+
+
+async def test_a_buyer_is_told_to_come_again_while_nothing_can_be_written(
+    database_url: str, tmp_path: Path
+) -> None:
+    """503 with Retry-After, and not ready; once another server takes writes, 201 and ready."""
+    name = sqlalchemy.make_url(database_url).database
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+        async with instance_of(database_url, tmp_path, HEALTH_S=1) as instance:
+            answer = await instance.post("/api/jobs", {"request": "hello"})
+            assert answer.status_code == 503 and answer.headers["retry-after"]
+            await until_ready_is(instance, 503, "database")
+            admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+            await instance.create("hello")
+            await until_ready_is(instance, 200, "database")
