@@ -10,7 +10,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,6 +45,7 @@ from payments.rail import Rail, Unavailable
 from payments.seal import BadSecret, Seal
 from pricing.money import sats_to_msat
 from pricing.oracle import Oracle, PriceUnavailable
+from pricing.rates import ending
 
 GIB = 2**30
 LITTLE_BYTES, TOO_LITTLE_BYTES = 2 * GIB, GIB // 4
@@ -302,6 +303,8 @@ async def _agents(settings: Settings) -> list[Finding]:
             mend = "check ANTHROPIC_API_KEY, or run `scripts/setup weights` for the embedded model"
             return [wrong("agents", trouble.reason, trouble.mend or mend)]
         findings = [ok("agents", f"{agent.name} can be asked")]
+        asked = {agent.eval_model, agent.work_model, chat.chat_model, chat.image_model}
+        findings += about_models(asked, utc_now().date())
         silent = await chat.healthy()
         if silent is not None:  # jobs can be bought all the same
             findings.append(warn("chat", silent.reason, "check GEMINI_API_KEY"))
@@ -309,6 +312,16 @@ async def _agents(settings: Settings) -> list[Finding]:
     finally:
         await chat.close()
         await agent.close()
+
+
+def about_models(asked: set[str], today: date) -> Iterator[Finding]:
+    """Say which models of the price table end within a month; a warning where one is asked."""
+    for model, last in sorted(ending(today).items()):
+        said = f"{model} can be asked until {last} only, as its maker says"
+        if model in asked:
+            yield warn("models", said, "set EVAL_MODEL and WORK_MODEL to one that goes on")
+        else:
+            yield ok("models", f"{said}; nothing here asks it")
 
 
 # ---------------------------------------------------------------- the door

@@ -6,7 +6,7 @@ those their makers publish, in dollars for a million tokens, kept as integers of
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 TOKENS_PER_MTOK = 1_000_000
@@ -67,6 +67,16 @@ PUBLISHED: tuple[ModelRate, ...] = (
     ModelRate("gemini-2.5-flash-image", date(2025, 10, 2), 300_000, 30_000_000),
     ModelRate("smollm2-135m-instruct", date(2025, 2, 1), 1_000_000, 10_000_000),
 )
+
+
+# The last days that their makers have named for models of this table.
+LAST_DAYS: dict[str, date] = {"claude-sonnet-4-5": date(2026, 11, 30)}
+NOTICE = timedelta(days=31)
+
+
+def ending(on: date) -> dict[str, date]:
+    """Return the priced models that come to their end within a month, or have, and when."""
+    return {model: last for model, last in LAST_DAYS.items() if last - on <= NOTICE}
 
 
 @dataclass(frozen=True, slots=True)

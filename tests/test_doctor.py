@@ -17,6 +17,7 @@ from app.settings import Settings
 from db.engine import Database
 from db.migrate import migrate, newest, version
 from payments.lnbits import LnbitsRail
+from pricing.rates import LAST_DAYS
 from tests.house_fixtures import Instance, settings_for
 from tests.lnbits_server import LnbitsServer
 from tests.server_process import ServerProcess
@@ -55,7 +56,7 @@ def test_a_new_installation_is_well(open_folder: Path) -> None:
     parts = {finding["part"]: finding for finding in told["findings"]}
     assert set(parts) == {
         "environment", "disk", "database", "tables", "clock", "secret", "limits", "rail",
-        "price", "agents", "port", "address", "operator",
+        "price", "agents", "port", "models", "address", "operator",
     }  # fmt: skip
     assert all("next" in part for part in parts.values() if part["level"] != "ok")
     broken = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "planted"}
@@ -219,3 +220,13 @@ def test_time_and_room_are_measured() -> None:
     for free_bytes, level in ((2**40, Level.OK), (2**30, Level.WARN), (2**20, Level.WRONG)):
         assert doctor.about_room(Settings(), free_bytes).level is level
     assert not is_wrong([doctor.about_room(Settings(), 2**30)])
+
+
+def test_a_model_that_ends_within_a_month_is_told() -> None:
+    """A warning where it is asked, in time to choose another; a word where it is only priced."""
+    last = LAST_DAYS["claude-sonnet-4-5"]
+    assert list(doctor.about_models({"claude-sonnet-4-5"}, last - timedelta(days=40))) == []
+    [told] = doctor.about_models({"claude-sonnet-4-5"}, last - timedelta(days=30))
+    assert told.level is Level.WARN and "claude-sonnet-4-5" in told.said and str(last) in told.said
+    [priced] = doctor.about_models({"claude-sonnet-5-5"}, last)
+    assert priced.level is Level.OK

@@ -20,6 +20,7 @@ from db import overview, payouts, public_ids
 from db.engine import Row
 from payments.lnurl import BadDestination
 from pricing.oracle import PriceUnavailable
+from pricing.rates import ending
 from statemachine.payout import PayoutState
 from statemachine.public_id import concealed
 
@@ -115,6 +116,7 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",
         sources=parts.oracle.status(),
+        ending=ending(now.date()),
         review=house.loops.books.latest,
         rail=parts.rail.name,
         push_is_up=parts.rail.push_is_up,
