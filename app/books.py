@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 
 from app.parts import Parts
 from app.receiving import Receiving
-from db import baselines, standing
+from db import baselines, routing, standing
 from db.audit import Finding, audit
 from db.baselines import Baseline
 from db.standing import MOST_UNPAID, RailSheet
@@ -38,6 +38,11 @@ PAYOUTS = Gauge(
 )
 PAYOUTS_MSAT = Gauge("boltwork_payouts_msat", "What payouts that are not paid add up to",
                      ["standing"])  # fmt: skip
+ROUTING_GIVEN = Gauge(
+    "boltwork_routing_given_msat",
+    "Routing of what only passed through that the house gave away today; its alarm is"
+    " ROUTING_FREE_SATS_PER_DAY",
+)
 JOBS = Gauge("boltwork_jobs", "Jobs by state", ["state"])
 SESSIONS = Gauge("boltwork_sessions", "Sessions by state", ["state"])
 SESSIONS_MSAT = Gauge("boltwork_sessions_msat", "What rests on sessions, all together")
@@ -93,6 +98,7 @@ class Books:
 
     async def _count(self) -> None:
         db, now = self._parts.db, self._parts.clock()
+        ROUTING_GIVEN.set(await routing.given_msat(db, now.date()))
         for name, (count, amount_msat) in (await standing.payouts_by_standing(db, now)).items():
             PAYOUTS.labels(name).set(count)
             PAYOUTS_MSAT.labels(name).set(amount_msat)

@@ -11,7 +11,7 @@ import structlog
 
 from app.parts import Parts
 from app.payees import Payees
-from app.sending import Unpayable, refund_title, refuse, send, share_of
+from app.sending import PAUSED, Unpayable, pays_out, refund_title, refuse, send, share_of
 from db import payouts
 from db.engine import Row
 from db.promises import TryAgain
@@ -26,6 +26,7 @@ log = structlog.get_logger("boltwork.destinations")
 
 AWAY_PATIENCE = timedelta(minutes=35)  # without an answer that count as one failure
 FIRST_PAUSE_S = 5.0
+PAUSED_S = 5.0
 LONGEST_PAUSE_S = 300.0
 
 
@@ -40,6 +41,8 @@ class Courier:
         row = await payouts.get(self._parts.db, payout_id)
         if row is None or row["state"] != PayoutState.OWED or row["failures"] != failures:
             return
+        if not await pays_out(self._parts):
+            raise TryAgain("payouts are paused by the operator", PAUSED_S)
         refund_to: str | None = row["refund_to"]
         if refund_to is None:
             return
@@ -51,6 +54,8 @@ class Courier:
             sent = await send(self._parts, row, answer, asked_of=refund_to)
             if not isinstance(sent, Unpayable):
                 return
+            if sent.sentence == PAUSED:  # at this moment: nothing is wrong with the destination
+                raise TryAgain("payouts are paused by the operator", PAUSED_S)
             answer = Refused(f"The destination gave a wrong invoice. {sent.sentence}")
         log.info("destination_refused", payout=payout_id, failures=failures + 1)
         await refuse(self._parts, row, refund_to, _told(answer.reason, failures + 1))

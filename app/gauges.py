@@ -30,6 +30,12 @@ class _Gauges(Collector):
         yield from self._prices()
         yield from self._connections()
         yield from self._beats()
+        switches = GaugeMetricFamily(
+            "boltwork_switch_on", "1 while the operator has not switched it off", labels=["switch"]
+        )
+        for name, on in self._house.loops.switches.items():
+            switches.add_metric([name.value], int(on))
+        yield switches
         push = "boltwork_rail_push_up", "1 while the rail tells of payments by itself"
         yield GaugeMetricFamily(*push, value=int(self._house.parts.rail.push_is_up))
 

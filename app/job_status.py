@@ -6,9 +6,10 @@ from typing import Any
 from app.errors import Refusal
 from app.house import House
 from app.links import withdraw_code
-from app.sending import least_msat
+from app.sending import PAUSED, least_msat
 from app.shapes import moment, stored_breakdown
 from db.engine import Row
+from db.switches import Name
 from pricing.money import msat_to_sats, usd_number
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
@@ -139,7 +140,9 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
         shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
     if facts.state is PayoutState.OWED and payout["reason"] in PASSING:
         shape["leastSats"] = least_msat(house.parts, payout) // 1000
-    if payout["note"]:
+    if facts.state is PayoutState.OWED and not house.loops.switches[Name.PAYING_OUT]:
+        shape["lastOutcome"] = PAUSED
+    elif payout["note"]:
         shape["lastOutcome"] = payout["note"]
     return shape
 

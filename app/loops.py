@@ -28,6 +28,7 @@ from db import (
     payouts,
     rate_limits,
     sessions,
+    switches,
 )
 from db.engine import Tx
 from db.going import goes_on
@@ -59,6 +60,7 @@ class Loops:
         self._parts, self._keeper = parts, keeper
         self.receiving = Receiving(parts)
         self.unpaid = Unpaid(parts)
+        self.switches = dict.fromkeys(switches.Name, True)  # as they were seen last
         self.books = Books(parts, self.receiving)
         self.readiness = Readiness(parts)
         self._nudged: dict[str, float] = {}
@@ -76,6 +78,7 @@ class Loops:
                 ("ask_payouts", min(5.0, sweep_s), self.ask_payouts),
                 ("recover", sweep_s, self.recover),
                 ("purge", sweep_s, self.unpaid.turn),
+                ("switches", 1.0, self.look_at_switches),
                 ("receive", sweep_s, self.receiving.turn),
             ):
                 group.create_task(self._every(name, pause_s, turn))
@@ -238,6 +241,10 @@ class Loops:
 
     async def _lapse(self, invoice_id: str, tx: Tx) -> None:
         await self._parts.shell.lapse_invoice(tx, invoice_id, self._parts.clock())
+
+    async def look_at_switches(self) -> None:
+        """See how the operator's switches stand, for whoever shows them."""
+        self.switches = await switches.all_of(self._parts.db)
 
     async def recover(self) -> None:
         """Take over what dead workers left, and promise again what was lost altogether."""

@@ -47,6 +47,7 @@ from app.streams import Streams
 from app.throttle import Throttle, make_rules, make_storage
 from app.web import PAGES
 from app.web.operator_door import admitted
+from db import switches
 from db.engine import Database, Probe, nowhere
 from db.promises import Lane, Outbox, WorkerPace
 from db.signals import Signals
@@ -233,7 +234,12 @@ def make_parts(
         oracle=ProbedOracle(LoggedPrices(oracle), passing),
         destinations=ProbedDestinations(destinations, passing),
         card=make_card(settings),
-        throttle=Throttle(make_storage(settings, db, clock), make_rules(settings), clock),
+        throttle=Throttle(
+            make_storage(settings, db, clock),
+            make_rules(settings),
+            clock,
+            partial(switches.is_on, db, switches.Name.SELLING),
+        ),
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,

@@ -8,10 +8,11 @@ from datetime import timedelta
 
 import structlog
 
-from app.destinations import Courier
+from app.destinations import PAUSED_S, Courier
 from app.labour import Labour
 from app.parts import Parts
 from app.payees import Payees, payee_of
+from app.sending import pays_out
 from db import invoices, payout_hold, payouts
 from db.engine import Row
 from db.promises import TryAgain
@@ -85,6 +86,8 @@ class Keeper:
         if attempt["called_at"] is not None:
             await self.ask(payout_id, number)
             return
+        if not await pays_out(self._parts):
+            raise TryAgain("payouts are paused by the operator", PAUSED_S)
         with self._payees.one_more(payee_of(attempt["bolt11"])):
             await self._hand_over(attempt, tries)
 

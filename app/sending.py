@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.advance import Applied, Dear, Outcome, Replayed
 from app.parts import Parts
-from db import payouts
+from db import payouts, switches
 from db.engine import Duplicate, Row, Tx
 from db.tables import Payout
 from payments import bolt11
@@ -17,6 +17,9 @@ from statemachine import session
 from statemachine.public_id import public_id
 from statemachine.routing import Means, Share, share
 
+PAUSED = (
+    "Refunds are paused by the operator for now. What is owed to you stays yours: try again later."
+)
 USED = "This invoice was used for a refund before. Make a new one."
 
 
@@ -35,6 +38,8 @@ async def send(
     `asked_of` is the destination that made the invoice by itself: when somebody has named another
     one in the meantime, nothing is sent there any more.
     """
+    if not await pays_out(parts):
+        return Unpayable(PAUSED)
     payout_id, now = payout["id"], parts.clock()
     bears = await share_of(parts, payout)
     wrong = await _wrong(parts, invoice, bears)
@@ -81,6 +86,11 @@ async def record(parts: Parts, payout: Row, payment_hash: str) -> Outcome | Unpa
     if isinstance(written, Dear):
         return Unpayable("its routing cost more than this payout may")
     return written
+
+
+async def pays_out(parts: Parts) -> bool:
+    """Say whether the operator lets payouts go."""
+    return await switches.is_on(parts.db, switches.Name.PAYING_OUT)
 
 
 async def share_of(parts: Parts, payout: Row) -> Share:

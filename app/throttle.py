@@ -8,7 +8,7 @@ can't be read, nothing is let through.
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
@@ -27,6 +27,7 @@ from db.engine import Database, DatabaseAway
 NAMESPACE = "boltwork"
 REDIS_PATIENCE_S = 2
 LOGINS_PER_MINUTE = 10
+CLOSED_S = 60  # when to come back while nothing is sold
 AWAY_S = 5  # when to come back while nobody can count
 SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber is given at least
 
@@ -203,16 +204,30 @@ class Throttle:
         storage: Storage,
         rules: Mapping[Rule, RateLimitItem],
         clock: Callable[[], datetime],
+        sells: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._limiter = FixedWindowRateLimiter(storage)
-        self._rules, self._clock = rules, clock
+        self._rules, self._clock, self._sells = rules, clock, sells
 
     async def count(self, request: Request, rule: Rule) -> None:
         """Count this request, or refuse it with 429 (503 while nobody can count).
 
         Whatever it is answered then tells its caller how much is left.
         """
+        if rule in (Rule.CREATE, Rule.DEMO) and self._sells is not None:
+            await self._check_sells(self._sells)
         await self._ask(request, rule, counts=True)
+
+    async def _check_sells(self, sells: Callable[[], Awaitable[bool]]) -> None:
+        """Refuse what would begin something new, while the operator sells nothing."""
+        try:
+            if await sells():
+                return
+        except DatabaseAway:
+            raise unavailable("The server can't reach its database just now.", AWAY_S) from None
+        raise unavailable(
+            "The operator has stopped selling for now. What is paid for goes on.", CLOSED_S
+        )
 
     async def weigh(self, request: Request, size: int) -> None:
         """Count the bytes of a request that is not paid yet, or refuse it: 429, or 503 where all

@@ -63,6 +63,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit open_invoice": (*BOTH, *SESSION, Crossing("session", 2)),
     "commit open_wallet": WALLETS,
     "commit purge_unpaid": (Crossing("paid when purged"),),
+    "commit switch": (Crossing("stopped"), Crossing("stopped", 2)),
     "commit settle_purged": (Crossing("paid when purged"),),
     "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
     "commit rail_baseline": (Crossing("reviewed"),),

@@ -17,6 +17,9 @@ MUCH_LATER = 9 * 86_400  # when nobody asks about an invoice any more
 Story = Callable[[Buyer], Awaitable[None]]
 
 
+TOKEN = "the-operators-own-token"
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A story, and what must have gone wrong before for it to pass a place."""
@@ -84,6 +87,16 @@ async def _until_kept(buyer: Buyer, invoices: int) -> None:
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
         await asyncio.sleep(0.1)
     raise AssertionError(f"not {invoices} invoices are kept of what was purged")
+
+
+async def stopped(buyer: Buyer) -> None:
+    """The operator stops selling and goes on, and somebody buys a job."""
+    for to in ("off", "on"):
+        form = {"switch": "selling", "to": to}
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        answer = await buyer.call("POST", "/operator/switches", data=form, headers=headers)
+        assert answer.status_code == 303, answer.text
+    await bought("hello")(buyer)
 
 
 async def turned_away(buyer: Buyer) -> None:
@@ -320,6 +333,7 @@ SCENARIOS = {
     "flaky": Scenario(bought("FLAKY")),
     "paid late": Scenario(paid_late),
     "paid when purged": Scenario(paid_when_purged),
+    "stopped": Scenario(stopped, environment={"OPERATOR_TOKEN": TOKEN}),
     "turned away": Scenario(turned_away),
     "rail away": Scenario(sent_when_the_rail_is_back),
     "push missed": Scenario(bought("hello"), "commit settle_invoice: before", later),

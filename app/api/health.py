@@ -30,7 +30,14 @@ async def readyz(request: Request) -> Response:
     status = "ok" if ready else "unavailable"
     # Jobs can be bought without anybody who converses, so that part makes nothing unready.
     chat = _said(readiness.trouble("chat"), name=house.parts.chat.name)
-    body = {"status": status, **checks, "chat": chat, "books": _books(house.loops.books.latest)}
+    stands = {name.value: on for name, on in house.loops.switches.items()}
+    body = {
+        "status": status,
+        **checks,
+        "chat": chat,
+        "switches": stands,
+        "books": _books(house.loops.books.latest),
+    }
     return json_response(body, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 

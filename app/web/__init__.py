@@ -31,6 +31,7 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/operator/login", operator_door.login, methods=["POST"]),
     Route("/operator/logout", operator_door.logout, methods=["POST"]),
     Route("/operator/payouts", operator.act, methods=["POST"]),
+    Route("/operator/switches", operator.switch, methods=["POST"]),
     Route("/docs", contract.show),
     Route("/static/{name}", assets.static),
     Route("/favicon.ico", assets.favicon),

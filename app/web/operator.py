@@ -10,15 +10,17 @@ from app.advance import Applied
 from app.errors import Refusal
 from app.house import House
 from app.parts import Parts
+from app.switching import turn
 from app.web.cookies import token_of
 from app.web.forms import check_origin
 from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
 from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
 from app.wire import BadInput
-from db import overview, payouts, public_ids
+from db import overview, payouts, public_ids, routing, switches
 from db.engine import Row
 from payments.lnurl import BadDestination
+from pricing.money import sats_to_msat
 from pricing.oracle import PriceUnavailable
 from pricing.rates import ending
 from statemachine.payout import PayoutState
@@ -64,6 +66,22 @@ async def act(request: Request) -> Response:
     except (BadInput, Refusal) as refused:
         return await _shown(request, refused)
     return see(f"{PATH}#payouts")
+
+
+@page
+async def switch(request: Request) -> Response:
+    """POST /operator/switches: stop or resume selling, or paying out."""
+    check_origin(request)
+    given = await operator_form(request)
+    parts, to = request.app.state.house.parts, given.get("to")
+    try:
+        name = switches.Name(given.get("switch", ""))
+    except ValueError:
+        return await _shown(request, Refusal(404, "There is no such switch."))
+    if to not in ("on", "off"):
+        return await _shown(request, Refusal(409, "A switch is turned on or off."))
+    await turn(parts, name, to == "on")
+    return see(PATH)
 
 
 async def _act(house: House, given: dict[str, str]) -> None:
@@ -118,6 +136,13 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
         sources=parts.oracle.status(),
         ending=ending(now.date()),
         review=house.loops.books.latest,
+        switches=[(name.value, on) for name, on in (await switches.all_of(parts.db)).items()],
+        routing_msat=await routing.given_msat(parts.db, now.date()),
+        routing_most_msat=sats_to_msat(parts.settings.routing_free_sats_per_day),
+        routing_payers=[
+            row | {"payer": concealed(row["payer"])}
+            for row in await routing.payers(parts.db, now.date(), LISTED)
+        ],
         rail=parts.rail.name,
         push_is_up=parts.rail.push_is_up,
         problem=str(refused) if refused else "",
