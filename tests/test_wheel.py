@@ -130,7 +130,8 @@ def test_what_needs_a_server_says_what_to_install(
 ) -> None:
     """With the base install alone, each command of a server's is refused in one line that names
     the extra: no trace, and nothing is written."""
-    words = {"payouts": ("payouts",), "keys": ("keys", "rotate"), "backup": ("backup", "x")}
+    words = {"payouts": ("payouts",), "keys": ("keys", "rotate"), "backup": ("backup", "x"),
+             "restore": ("restore", "x")}  # fmt: skip
     said = buyer_environment.run(
         buyer_environment.command, *words.get(name, (name,)), BOLTWORK_DATA=str(tmp_path / "data")
     )
