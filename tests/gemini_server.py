@@ -87,7 +87,7 @@ class GeminiServer:
 
     def __init__(self) -> None:
         self.url = ""
-        self.calls: list[Call] = []
+        self.calls: list[Call] = []  # for an answer; what asks how it is comes at any time
         self.left = asyncio.Semaphore(0)  # released by each stream that its reader left
         self._scripts: dict[str, deque[Reply]] = {}
         self._stopping = asyncio.Event()
@@ -134,7 +134,8 @@ class GeminiServer:
     async def _reply(self, kind: str, request: Request) -> tuple[Call, Reply]:
         body = json.loads(await request.body() or b"{}")
         call = Call(kind, request.path_params["model"], dict(request.headers), body)
-        self.calls.append(call)
+        if kind != MODEL:
+            self.calls.append(call)
         scripted = self._scripts.get(kind)
         reply = scripted.popleft() if scripted else Reply()
         if reply.hang:

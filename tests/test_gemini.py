@@ -172,7 +172,7 @@ async def test_leaving_before_the_first_word_stops_the_model(
         (Reply(status=400), 503),
         (Reply(raw=b"<html>"), 503),
         (Reply(text="one", cut_after=0), 503),
-        (Reply(text=""), 503),
+        (Reply(text=""), 422),
         (Reply(block="SAFETY"), 422),
         (Reply(text="", finish="SAFETY"), 422),
     ],

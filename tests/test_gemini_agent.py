@@ -177,7 +177,6 @@ async def test_a_refusal_of_the_api_is_a_value(
         Reply(text="one two", usage={"promptTokenCount": 10**12, "candidatesTokenCount": 2}),
         Reply(text="one two", usage={"promptTokenCount": "many"}),
         Reply(text="one two", usage={"candidatesTokenCount": 2}),
-        Reply(text=""),
         Reply(text="x" * 20_001),
     ],
     ids=lambda reply: repr(reply)[6:60],
@@ -190,6 +189,15 @@ async def test_a_broken_answer_is_broke(
     *pieces, end = await answer(gemini)
     assert isinstance(end, Broke) and all(isinstance(piece, Said) for piece in pieces)
     assert isinstance((await answer(gemini))[-1], Done)  # the next one is whole
+
+
+async def test_an_answer_that_says_nothing_is_declined(
+    gemini: GeminiChat, gemini_server: GeminiServer
+) -> None:
+    """What the model has read is counted: it is asked no second time for nothing."""
+    gemini_server.script(STREAM, Reply(text=""))
+    [end] = await answer(gemini)
+    assert isinstance(end, Declined) and end.usage.input_tokens
 
 
 @pytest.mark.parametrize("reply", [Reply(hang=True), Reply(text="one two", hang_after=1)])
@@ -254,7 +262,7 @@ async def test_an_image_is_drawn(gemini: GeminiChat, gemini_server: GeminiServer
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (Reply(image=None), Broke),
+        (Reply(image=None), Declined),
         (Reply(image=None, finish="NO_IMAGE"), Broke),
         (Reply(image=None, finish="IMAGE_SAFETY"), Declined),
         (Reply(media_type="text/html"), Broke),

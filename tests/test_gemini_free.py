@@ -71,7 +71,7 @@ async def test_an_image_is_drawn(visitor: Talker, gemini_server: GeminiServer) -
     assert answer.json()["mimeType"] == "image/png"
     assert base64.b64decode(answer.json()["b64_json"]) == PIXEL
     gemini_server.script(WHOLE, Reply(block="SAFETY"), Reply(status=500), Reply(image=None))
-    for status in (422, 503, 503):
+    for status in (422, 503, 422):
         refused(await visitor.http.post(DRAW, json={"prompt": "a cat"}), status)
 
 
