@@ -137,7 +137,8 @@ def test_the_stack_publishes_boltwork_and_nothing_else() -> None:
 
 
 def test_the_unit_is_a_unit() -> None:
-    """systemd reads it without a complaint, and it gives nothing away that is not needed."""
+    """It serves as a user of its own who may write to one folder; whether systemd likes it is not
+    asked here."""
     path = ROOT / "scripts" / "deploy" / "boltwork.service"
     unit = configparser.ConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
