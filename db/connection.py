@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -24,8 +24,8 @@ from db.reach import UTF8
 
 T = TypeVar("T")
 
-ANSWER_S = 15.0  # longest wait for one answer
-STATEMENT_S = 12  # Postgres itself gives up a slow one before: that is no silence
+ANSWER_S = 10.0  # longest wait for one answer
+STATEMENT_S = 8  # Postgres itself gives up a slow one before: that is no silence
 PING_S = 3.0  # longest wait for a word of a connection that lay idle
 QUIET_S = 5.0  # how long it may have lain without being asked for one
 CONNECT_S = 10
@@ -39,6 +39,14 @@ LASTING: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+
+# Postgres does not hear either that we have left a link that passes nothing on: it would keep the
+# session, and one of its few places, for hours. What is ours and alive says something more often.
+SESSION = b"""
+SELECT set_config(name, wanted.value, false) FROM pg_settings JOIN (VALUES
+ ('idle_session_timeout', '30s'), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
+ ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '30000')) AS wanted(name, value) USING (name)
+"""
 
 # States of the server, whoever asks and whatever for. A connection that was told of one of the
 # second kind is of no more use: after a failover, another server answers on new ones.
@@ -82,6 +90,19 @@ class Line(psycopg.AsyncConnection[DictRow]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.opened_s = self.answered_s = monotonic()
+
+    @classmethod
+    async def connect(cls, *arguments: Any, **options: Any) -> Self:
+        """See AsyncConnection. The session ends by itself when it is left alone."""
+        connection = await super().connect(*arguments, **options)
+        try:
+            await connection.set_autocommit(True)
+            await connection.execute(SESSION)
+            await connection.set_autocommit(bool(options.get("autocommit")))
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def wait(  # its name and those of its arguments are psycopg's
         self,

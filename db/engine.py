@@ -31,7 +31,7 @@ Probe = Callable[[str], None]  # told of each place that commits or calls the ou
 TRY_AGAIN = ("40001", "40P01", "25006")
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
-IDLE_S = 10  # how long a transaction of ours may be open with nothing done in it
+IDLE_S = 5  # how long a transaction of ours may be open with nothing done in it
 
 
 def nowhere(_: str) -> None:

@@ -62,7 +62,10 @@ async def _run(options: argparse.Namespace, url: str, folder: Path) -> int:
     silences = frozen = 0
     async with SilentProxy.before(str(parts.host), int(parts.port or 5432)) as proxy:
         through = parts.set(port=proxy.port).render_as_string(hide_password=False)
-        servers = [ForkedServer(folder, through, {"DATABASE_POOL": "8"}) for _ in range(2)]
+        servers = [
+            ForkedServer(folder, through, {"DATABASE_POOL": "6", "WORKER_DEAD_AFTER_S": "10"})
+            for _ in range(2)
+        ]
         for server in servers:
             await server.start()
         limits = httpx2.Limits(max_connections=20)
