@@ -53,8 +53,14 @@ COMMANDS = {
         "Check the invariants of the books, and hold the rail's own balance against them.",
     ),
     "payouts": Place("books_cli", "Payouts that are not paid, and what can be done about them."),
-    "selling": Place("switch_cli", "Stop or resume selling (on, off); paid work goes on."),
-    "paying-out": Place("switch_cli", "Stop or resume payouts (on, off); what is owed waits."),
+    "selling": Place(
+        "switch_cli",
+        "Stop or resume selling: nothing new is offered for money, and what is paid for goes on.",
+    ),
+    "paying-out": Place(
+        "switch_cli",
+        "Stop or resume payouts: what is owed waits, and is sent by itself afterwards.",
+    ),
     "receiving": Place(
         "receiving_cli", "The LNbits wallets that invoices are made on, one after the other."
     ),
