@@ -95,10 +95,13 @@ async def begin_call(tx: Tx, job_id: str, state: JobState) -> int | None:
 
 
 async def end_call(tx: Tx, job_id: str, *, was_taken: bool, cost_msat: int) -> None:
-    """Write down what a call has cost, or that it was none: its model did not take it."""
+    """Write down what a call has cost, or that it was none: its model did not take it.
+
+    A job that has ended meanwhile does not change any more.
+    """
     await tx.execute(
         "UPDATE job SET spent_msat = spent_msat + %(cost)s, calls = greatest(0, calls - %(back)s)"
-        " WHERE id = %(id)s",
+        " WHERE id = %(id)s AND state NOT IN ('complete', 'rejected', 'failed')",
         id=job_id,
         cost=cost_msat,
         back=0 if was_taken else 1,

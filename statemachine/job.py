@@ -295,10 +295,12 @@ def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
         case Broke(reason):
             return _broke(before, replace(after, error=reason))
         case Lapsed(reason):
-            return Decision(replace(after, error=reason))
+            return Decision(replace(after, error=reason), _given_away(after))
         case Cancelled():
             return Decision(
-                replace(after, error="Cancelled by the buyer."), dropped=(_open_invoice(before),)
+                replace(after, error="Cancelled by the buyer."),
+                _given_away(after),
+                dropped=(_open_invoice(before),),
             )
 
 
