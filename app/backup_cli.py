@@ -24,11 +24,11 @@ def backup(file: Annotated[Path, FILE]) -> None:
 
 @app.command()
 def restore(file: Annotated[Path, FILE]) -> None:
-    """Fill an empty database from a backup. Payouts then stand still until they are released."""
+    """Fill an empty database from a backup. Paying out is off then, until you switch it on."""
     _with_tables("restore", file)
     print(
         f"The database is as it was in {file}. Payouts stand still: some may have been paid since."
-        " Look at `boltwork reconcile` and `boltwork payouts`, then `boltwork payouts release`."
+        " Look at `boltwork reconcile` and `boltwork payouts`, then `boltwork paying-out on`."
     )
 
 

@@ -5,7 +5,7 @@ They print plain lines, or JSON, and their exit code says whether all is well.
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import typer
@@ -19,8 +19,8 @@ from app.sending import Unpayable, record
 from app.settings import Settings
 from app.terminal import database, fail, read_settings, run
 from db import ledger as books
-from db import payout_hold, public_ids, standing
 from db import payouts as payout_rows
+from db import public_ids, standing, switches
 from db.engine import Row
 from payments.lnurl import BadDestination
 from statemachine.payout import PayoutState
@@ -179,14 +179,14 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
 
     async def look(parts: Parts) -> tuple[list[Row], bool]:
         rows = await standing.unpaid_payouts(parts.db, parts.clock())
-        return rows, await payout_hold.stands(parts.db)
+        return rows, not await switches.is_on(parts.db, switches.Name.PAYING_OUT)
 
     rows, held = at_the_books(look)
     if as_json:
         print(json.dumps({"payouts": [_payout(row) for row in rows], "standStill": held}))
         return
     if held:
-        print("Payouts stand still until `boltwork payouts release`.")
+        print("Payouts stand still until `boltwork paying-out on`.")
     for row in rows:
         to = f"to {row['refund_to']}" if row["refund_to"] else "no destination was named yet"
         name, amount_msat = concealed(row["id"]), row["amount_msat"]
@@ -263,25 +263,6 @@ def paid(
 
     at_the_books(written)
     print("It is paid.")
-
-
-@payouts_app.command()
-def hold() -> None:
-    """Have payouts stand still, in every process, until they are released."""
-    _for_all(payout_hold.hold)
-    print("Payouts stand still. What was handed to the rail before is still asked about.")
-
-
-@payouts_app.command()
-def release() -> None:
-    """Have payouts go on that stood still, as they do after a restore."""
-    _for_all(payout_hold.release)
-    print("Payouts go on.")
-
-
-def _for_all(change: Callable[[str], None]) -> None:
-    with database(read_settings(), shared=True) as url:
-        change(url)
 
 
 async def _owed(parts: Parts, payout_id: str) -> Row:

@@ -67,7 +67,7 @@ COMMANDS = {
     "backup": Place("backup_cli", "Write all of the database to a file, as it is at one moment."),
     "restore": Place(
         "backup_cli",
-        "Fill an empty database from a backup. Payouts then stand still until they are released.",
+        "Fill an empty database from a backup. Paying out is off then, until you switch it on.",
     ),
     "verify": Place(
         "verify_cli", "Check a receipt and print what it says. Exit code 1 when it is not genuine."

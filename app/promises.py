@@ -13,7 +13,7 @@ from app.labour import Labour
 from app.parts import Parts
 from app.payees import Payees, payee_of
 from app.sending import pays_out
-from db import invoices, payout_hold, payouts
+from db import invoices, payouts
 from db.engine import Row
 from db.promises import TryAgain
 from payments import rail
@@ -27,8 +27,6 @@ log = structlog.get_logger("boltwork.promises")
 # How long after an invoice's own expiry a rail's "failed" is believed: until then a payment that
 # was called failed has been seen to settle. Ten minutes and more, though our clock jump an hour.
 SETTLE_MARGIN = timedelta(minutes=75)
-
-HELD_PAUSE_S = 30  # between two looks whether payouts go on
 
 
 class Keeper:
@@ -54,7 +52,6 @@ class Keeper:
             case PayInvoice(payout_id, attempt):
                 await self.pay(payout_id, attempt, tries)
             case FetchInvoice(payout_id, failures):
-                await self._unless_held()
                 await self._courier.fetch(payout_id, failures, tries)
 
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
@@ -94,7 +91,6 @@ class Keeper:
     async def _hand_over(self, attempt: Row, tries: int) -> None:
         parts, now = self._parts, self._parts.clock()
         payout_id, number = attempt["payout_id"], attempt["number"]
-        await self._unless_held()
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
         payer = parts.rail.wallet
         if not await parts.db.run(
@@ -122,10 +118,6 @@ class Keeper:
             )
             raise TryAgain(outcome.reason, _pause_s(tries, 5))
         await self._conclude(payout_id, number, outcome, believe_failed=True)
-
-    async def _unless_held(self) -> None:
-        if await payout_hold.stands(self._parts.db):
-            raise TryAgain("payouts stand still", HELD_PAUSE_S)
 
     async def ask(self, payout_id: str, number: int) -> None:
         """Ask the rail what became of an attempt that was handed to it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from db import payout_hold
+from db import switches
 from db.migrate import migrate
 
 
@@ -50,7 +50,7 @@ def restore(url: str, of: Path, tools: Path) -> None:
             "This database is not empty, and a backup takes the place of nothing: restore it into"
             " a new one (another DATABASE_URL or BOLTWORK_DATA)."
         )
-    payout_hold.hold(url)
+    switches.stop_payouts(url)
     _run(tools / "pg_restore", url, "--exit-on-error", "--single-transaction", str(of))
     migrate(url)
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.agents.agent import Agent
 from app.main import build, make_parts, utc_now
-from app.parts import Clock, Parts
+from app.parts import Clock, Destinations, Parts
 from app.serving import listening
 from app.settings import Settings
 from payments.rail import Rail
@@ -105,6 +105,7 @@ async def instance_of(
     rail: Rail | None = None,
     agent: Agent | None = None,
     oracle: Oracle | None = None,
+    destinations: Destinations | None = None,
     clock: Clock = utc_now,
     worker: bool = True,
     **settings: Any,
@@ -116,6 +117,7 @@ async def instance_of(
         rail=rail or StubRail(folder / "stub.sqlite3", clock),
         agent=agent or ScriptedAgent(),
         oracle=oracle or fixed_oracle(clock),
+        destinations=destinations,
         clock=clock,
     )
     async with (

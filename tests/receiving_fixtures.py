@@ -44,7 +44,7 @@ class Stage:
     @contextlib.asynccontextmanager
     async def running(self, most: int = 2, **settings: Any) -> AsyncIterator[Instance]:
         """Run an instance whose wallets are full after so many invoices."""
-        token = {"LNBITS_URL": self.proxy.url, "LNBITS_API_KEY": "the rail is given"}
+        token = {"LNBITS_URL": self.proxy.url, "LNBITS_API_KEY": "the-rail-is-given"}
         token |= {"LNBITS_TOKEN": self.account.token, "LNBITS_WALLET_INVOICES": str(most)}
         options = token | settings
         async with instance_of(

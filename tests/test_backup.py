@@ -13,9 +13,10 @@ import pytest
 import sqlalchemy
 
 from app.advance import Applied
-from app.promises import HELD_PAUSE_S, Keeper
+from app.promises import PAUSED_S, Keeper
 from app.sending import Unpayable, record, send
-from db import backup, payout_hold, payouts
+from app.switching import turn
+from db import backup, payouts, switches
 from db.backup import BackupFailed
 from db.embedded import EmbeddedPostgres, EmbeddedPostgresError, packaged_binaries
 from db.promises import TryAgain
@@ -101,13 +102,13 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
             assert (await payouts.get(house.parts.db, payout) or {})["state"] != "paid"
         with pytest.raises(TryAgain) as held:
             await keeper.keep(PayInvoice(first, 1), 0)
-        assert held.value.after_s == HELD_PAUSE_S
+        assert held.value.after_s == PAUSED_S
         row = await payouts.get(house.parts.db, second)
         assert row is not None
         wrong = await record(house.parts, row, "00" * 32)
         assert isinstance(wrong, Unpayable) and "knows of no payment" in wrong.sentence
         assert isinstance(await record(house.parts, row, later.payment_hash), Applied)
-        await asyncio.to_thread(payout_hold.release, another_database)
+        await turn(house.parts, switches.Name.PAYING_OUT, True)
         await keeper.keep(PayInvoice(first, 1), 0)
         for job in (first_job, second_job):
             await until_refund(house, job, refundState="paid")

@@ -17,9 +17,9 @@ import pytest
 from pytest import Subtests
 from starlette.requests import Request
 
+from app.parts import Destinations
 from app.wire import MOST_BYTES, BadInput, read_body
-from pricing.money import BtcPrice
-from pricing.oracle import Oracle
+from payments.lnurl import BadDestination, Destination
 from tests.contract import CONTRACT, refused
 from tests.house_fixtures import Instance, instance_of
 
@@ -72,15 +72,12 @@ async def test_an_unknown_address_names_the_contract(instance: Instance) -> None
             refused(await instance.http.request(method, path), 404, "The contract is at")
 
 
-class BrokenOracle:
-    """An oracle with a fault of ours in it."""
+class BrokenDestinations:
+    """Destinations with a fault of ours in them."""
 
-    async def price(self) -> BtcPrice:
+    def parse(self, text: str) -> Destination | BadDestination:
         """Break."""
         raise RuntimeError("canary: postgresql://user:password@host")
-
-    async def healthy(self) -> None:
-        """Know nothing of it."""
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -90,10 +87,11 @@ async def test_a_fault_of_ours_is_a_500_that_tells_nothing(
     database_url: str, tmp_path: Path
 ) -> None:
     """When our own code breaks, the answer is the envelope with an id, and not a word of why."""
-    oracle = cast(Oracle, BrokenOracle())
-    async with instance_of(database_url, tmp_path, oracle=oracle) as house:
-        for path in ("/api/jobs", "/api/estimate"):
-            answer = await house.post(path, {"request": "a"}, headers={"X-Request-Id": "my-own-id"})
+    broken = cast(Destinations, BrokenDestinations())
+    asked = {"request": "a", "refundTo": "a@example.org"}
+    async with instance_of(database_url, tmp_path, destinations=broken) as house:
+        for path in ("/api/jobs", "/api/ask"):
+            answer = await house.post(path, asked, headers={"X-Request-Id": "my-own-id"})
             refused(answer, 500, "Something broke on our side")
             assert "canary" not in answer.text and answer.json()["requestId"] == "my-own-id"
             assert answer.headers["x-content-type-options"] == "nosniff"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from app.agents.agent import Accepted, Broke, Rejected, Result
+from app.agents.agent import Accepted, Rejected, Result
 from app.agents.anthropic import JUDGE_SYSTEM, VERDICT_TOOL, WORK_SYSTEM, AnthropicAgent
 from app.agents.local import LocalAgent
 from pricing.money import BtcPrice, MicroUsd
@@ -82,7 +82,7 @@ async def test_an_attack_changes_no_price_and_learns_no_secret(
     agent, server = talked_over
     attack = padded(ATTACKS[name], SIZE_BYTES)
     judged = await agent.judge(attack)
-    assert isinstance(judged, Accepted | Broke)
+    assert isinstance(judged, Accepted | Rejected)  # no verdict that can be read is a no
     measured = count_tokens(server.called(COUNT)[0].body)
     if isinstance(judged, Accepted):
         assert judged.input_tokens == measured

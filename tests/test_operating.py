@@ -75,7 +75,7 @@ def test_a_backup_is_made_and_restored_as_the_page_says(open_folder: Path) -> No
 
     assert "Payouts stand still" in follow("Restore", server, backup)
     said = follow("After a restore", server, backup)
-    assert "Payouts stand still until" in said and said.endswith("Payouts go on.\n")
+    assert "Payouts stand still until" in said and said.endswith("paying-out is on\n")
     url = server.start()
     found = httpx2.get(f"{url}/api/jobs/{job['jobId']}").json()
     assert (found["state"], found["result"]) == ("complete", job["result"])

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from app.parts import Destinations
 from app.serving import listening
-from pricing.oracle import Oracle
 from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
-from tests.test_bad_http import BrokenOracle, judged, said
+from tests.test_bad_http import BrokenDestinations, judged, said
 
 ORIGIN = {"Origin": "https://shop.example"}
 NO_INVOICE = {"call": "create_invoice", "fault": "5xx", "times": 100}
@@ -102,8 +102,9 @@ def shares(answer: httpx2.Response) -> bool:
 async def test_every_answer_can_be_read(database_url: str, tmp_path: Path) -> None:
     """Refusals of each kind too, also those of the outermost layer, and faults of ours."""
     told: dict[int, bool] = {}
+    broken = cast(Destinations, BrokenDestinations())
     async with instance_of(
-        database_url, tmp_path, oracle=cast(Oracle, BrokenOracle()), CREATES_PER_MINUTE=2
+        database_url, tmp_path, destinations=broken, CREATES_PER_MINUTE=3
     ) as house:
         for method, path, options in (
             ("GET", "/api/healthz", {}),
@@ -112,7 +113,7 @@ async def test_every_answer_can_be_read(database_url: str, tmp_path: Path) -> No
             ("HEAD", "/api/ask?request=a", {}),
             ("GET", "/api/jobs/1", {}),
             ("PUT", "/api/jobs", {}),
-            ("POST", "/api/estimate", {"json": {"request": "a"}}),
+            ("POST", "/api/jobs", {"json": {"request": "a", "refundTo": "a@example.org"}}),
             ("POST", "/api/sessions", {"json": {"amount_sats": 500}}),
             ("POST", "/api/dev/stub/faults", {"json": NO_INVOICE}),
             ("POST", "/api/sessions", {"json": {"amount_sats": 500}}),

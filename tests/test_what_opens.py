@@ -123,6 +123,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /operator/login": {},
     "POST /operator/logout": {},
     "POST /operator/payouts": {OPERATOR: "books state"},
+    "POST /operator/switches": {OPERATOR: "books state"},
     "GET /docs": {},
     "GET /static/{name}": {},
     "GET /favicon.ico": {},
