@@ -46,7 +46,7 @@ async def test_the_adapter_converses(
         (Reply(text="one", stop_reason="refusal"), Declined),
         (Reply(text="one", stop_reason="max_tokens"), Done),
         (Reply(text="one", stop_reason="pause_turn"), Broke),
-        (Reply(text=""), Broke),
+        (Reply(text=""), Declined),
         (Reply(text="one two", cut_after=3), Broke),
         (Reply(text="x" * 4_000), Broke),
         (Reply(status=429), Broke),
@@ -57,7 +57,7 @@ async def test_the_adapter_converses(
 async def test_an_answer_ends_as_a_value(
     anthropic_agent: AnthropicAgent, messages_server: MessagesServer, reply: Reply, end: type
 ) -> None:
-    """Refusals, cuts and garbage are the last piece, and nothing is raised."""
+    """Refusals, silence, cuts and garbage are the last piece, and nothing is raised."""
     messages_server.script(WORK, reply)
     assert isinstance((await answer(anthropic_agent))[-1], end)
     assert isinstance((await answer(anthropic_agent))[-1], Done)

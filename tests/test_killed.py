@@ -5,13 +5,15 @@ from typing import Any
 
 import httpx2
 import psycopg
+import pytest
 
-from app.client import Client
+from app.client import Client, Refused
 from db.embedded import running_url
 from tests.messages_server import CLIENT_KEY, JUDGE, WORK, MessagesServer, Reply
 from tests.server_process import ServerProcess
 
 WHOLE_STORY = ["settled", "eval_earned", "settled", "charged"]
+KEY = "5f3a9c0b7e21d48866aa01fe93bc27d4"  # an Idempotency-Key that nobody guesses
 
 
 def with_claude(server: ServerProcess, messages_server: MessagesServer) -> ServerProcess:
@@ -128,15 +130,16 @@ async def test_killed_while_the_invoice_is_made(
     slow = {"call": "create_invoice", "fault": "slow", "delaySeconds": 60}
     async with Client(url) as client:
         await client.call("POST", "/api/dev/stub/faults", json=slow)
-        asking = asyncio.create_task(client.create("hello", key="mine"))
+        asking = asyncio.create_task(client.create("hello", key=KEY))
         while not await count_jobs(server):
+            assert not asking.done(), asking.result()
             await asyncio.sleep(0.02)
         server.kill()
         assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], Exception)
     async with Client(await start(server)) as client:
         await client.call("DELETE", "/api/dev/stub/faults")
-        made = await client.create("hello", key="mine")
-        assert await client.create("hello", key="mine") == made
+        made = await client.create("hello", key=KEY)
+        assert await client.create("hello", key=KEY) == made
     await finish(server, made["jobId"])
     assert await count_jobs(server) == 1
 
@@ -156,6 +159,7 @@ async def test_killed_while_a_refund_is_in_flight(
         invoice = await client.stub_invoice(owed)
         claim = asyncio.create_task(client.refund(made["jobId"], invoice))
         while "sent" not in story(server):
+            assert not claim.done(), claim.result()
             await asyncio.sleep(0.02)
         server.kill()
         assert isinstance((await asyncio.gather(claim, return_exceptions=True))[0], Exception)
@@ -164,10 +168,9 @@ async def test_killed_while_a_refund_is_in_flight(
         job = await client.show(made["jobId"])
         assert job["costLedger"]["refundState"] in ("pending", "paid")
         other = await client.stub_invoice(owed)
-        answer = await client._http.post(
-            f"/api/jobs/{made['jobId']}/refund", json={"invoice": other}
-        )
-        assert answer.status_code == 409, answer.text
+        with pytest.raises(Refused) as refused:
+            await client.refund(made["jobId"], other)
+        assert refused.value.status == 409, refused.value
     assert story(server).count("sent") == 1
 
 
