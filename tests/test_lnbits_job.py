@@ -28,11 +28,27 @@ async def on_lnbits(
     """An instance whose rail is the real LNbits, seen through the fault proxy."""
     rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=utc_now, timeout_s=3)
     async with instance_of(database_url, tmp_path, rail=rail) as running:
-        for _ in range(200):  # until it tells of payments by itself: what was made before is asked
-            if rail.push_is_up:
-                break
-            await asyncio.sleep(0.05)
+        await until_told(rail)
         yield running
+
+
+@pytest.fixture
+async def swept_seldom(
+    database_url: str, tmp_path: Path, lnbits: LnbitsServer, fault_proxy: FaultProxy
+) -> AsyncIterator[Instance]:
+    """The same, where a job is over long before the sweep would ask about its open invoices."""
+    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=utc_now, timeout_s=3)
+    async with instance_of(database_url, tmp_path, rail=rail, SWEEP_S=600) as running:
+        await until_told(rail)
+        yield running
+
+
+async def until_told(rail: LnbitsRail) -> None:
+    """Wait until LNbits tells of payments by itself: what was made before is asked about."""
+    for _ in range(200):
+        if rail.push_is_up:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def buy(instance: Instance, lnbits: LnbitsServer, request: str) -> dict[str, Any]:
@@ -45,28 +61,28 @@ async def buy(instance: Instance, lnbits: LnbitsServer, request: str) -> dict[st
 
 
 async def test_a_job_through_lnbits_ends_with_both_balances_right(
-    on_lnbits: Instance, lnbits: LnbitsServer, fault_proxy: FaultProxy
+    swept_seldom: Instance, lnbits: LnbitsServer, fault_proxy: FaultProxy
 ) -> None:
     """The buyer pays, takes the refund into the same wallet, and no sat is missing anywhere."""
     ours = await lnbits.balance_msat(lnbits.us)
     theirs = await lnbits.balance_msat(lnbits.buyer)
-    made = await on_lnbits.create("haiku")
+    made = await swept_seldom.create("haiku")
     assert "paymentHash" not in made["evalInvoice"]  # only the stub rail shows it
     fault_proxy.calls.clear()
-    job = await buy(on_lnbits, lnbits, "haiku")
+    job = await buy(swept_seldom, lnbits, "haiku")
     for _ in range(20):  # polls cost the rail nothing
-        await on_lnbits.job(job["jobId"])
+        await swept_seldom.job(job["jobId"])
     costs = job["costLedger"]
     invoice = await lnbits.create_invoice(lnbits.buyer, costs["refundAmountSats"])
-    paid = await on_lnbits.post(f"/api/jobs/{job['jobId']}/refund", {"invoice": invoice})
+    paid = await swept_seldom.post(f"/api/jobs/{job['jobId']}/refund", {"invoice": invoice})
     assert paid.status_code == 200, paid.text
     calls = {key: n for key, n in fault_proxy.calls.items() if "fee-reserve" not in key[1]}
     assert sum(calls.values()) <= 3, calls
     kept_sats = 5 + costs["actualAmountSats"]
     assert await lnbits.balance_msat(lnbits.us) == ours + kept_sats * 1000
     assert await lnbits.balance_msat(lnbits.buyer) == theirs - kept_sats * 1000
-    assert await ledger.balance(on_lnbits.parts.db, "rail:lightning") == kept_sats * 1000
-    told = await on_lnbits.job(job["jobId"])
+    assert await ledger.balance(swept_seldom.parts.db, "rail:lightning") == kept_sats * 1000
+    told = await swept_seldom.job(job["jobId"])
     assert told["costLedger"]["refundState"] == "paid"
 
 
