@@ -119,23 +119,25 @@ class Keeper:
             raise TryAgain(outcome.reason, _pause_s(tries, 5))
         await self._conclude(payout_id, number, outcome, believe_failed=True)
 
-    async def ask(self, payout_id: str, number: int) -> None:
-        """Ask the rail what became of an attempt that was handed to it."""
+    async def ask(self, payout_id: str, number: int) -> bool:
+        """Ask the rail what became of an attempt; False where that waits to be handed to it."""
         parts = self._parts
         attempt = await payouts.live_attempt(parts.db, payout_id, number)
         if attempt is None:
-            return
+            return True
         if attempt["called_at"] is None:
             # In its own lane, unless its promise was lost with its keeper.
-            if not await parts.outbox.is_staged(PayInvoice(payout_id, number).key):
-                await self.pay(payout_id, number)
-            return
+            if await parts.outbox.is_staged(PayInvoice(payout_id, number).key):
+                return False
+            await self.pay(payout_id, number)
+            return True
         # Before it is asked: an answer may be read long after it was given.
         late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN
         outcome = await parts.rail.look_up_payment(attempt["payment_hash"], attempt["called_by"])
         if isinstance(outcome, rail.Absent) and late:
             outcome = rail.Failed("it was never sent")
         await self._conclude(payout_id, number, outcome, believe_failed=late)
+        return True
 
     async def _conclude(
         self, payout_id: str, number: int, outcome: rail.Outcome, believe_failed: bool

@@ -12,7 +12,7 @@ import pytest
 from db import overview
 from db.promises import TryAgain
 from pricing.money import Msat
-from statemachine.promises import FetchInvoice
+from statemachine.promises import FetchInvoice, PayInvoice
 from statemachine.public_id import public_id
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
@@ -149,7 +149,10 @@ async def test_it_tells_what_happened_and_what_is_owed(house: Instance, visit: C
 async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     still: Instance, stranger: PayServer, visit: Come
 ) -> None:
-    """What its destination refused three times is listed with why, and can be acted on."""
+    """What its destination refused three times is listed with why, and can be acted on.
+
+    The rail is asked about what it was handed; what waits for its turn before it is left there.
+    """
     stranger.raw["/pay"] = said({"status": "ERROR", "reason": "not <b>today</b>"})
     payout_id, job_id = await owed(still, stranger.url)
     await refused(still, payout_id)
@@ -175,6 +178,15 @@ async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     await keep(still, FetchInvoice(payout_id, 0))
     await page.goto("/operator")
     assert "in flight, 1 sent" in await row.inner_text()
+    await row.locator("text=Ask the rail").click()
+    told = page.locator("[role=alert]")
+    await told.wait_for()
+    assert "waits for its turn" in await told.inner_text()
+    stub = still.parts.stub
+    assert stub is not None
+    await stub.script_fault("pay", "pending")
+    await keep(still, PayInvoice(payout_id, 1))
+    await stub.clear_faults()
     await row.locator("text=Ask the rail").click()
     await until_refund(still, job_id, refundState="paid")
 

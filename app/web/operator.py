@@ -19,6 +19,7 @@ from app.web.plot import ENDS, hours_of, plot
 from app.wire import BadInput
 from db import overview, payouts, public_ids, routing, switches
 from db.engine import Row
+from db.promises import TryAgain
 from payments.lnurl import BadDestination
 from pricing.money import sats_to_msat
 from pricing.oracle import PriceUnavailable
@@ -28,6 +29,10 @@ from statemachine.public_id import concealed
 
 HOURS = 48
 LISTED = 12
+NOT_HANDED_OVER = (
+    "It was not handed to the rail yet: it waits for its turn, and is sent by itself when payouts"
+    " go on. There is nothing to ask about."
+)
 
 
 @page
@@ -92,13 +97,23 @@ async def _act(house: House, given: dict[str, str]) -> None:
         raise Refusal(404, "There is no such payout.")
     match given.get("act"):
         case "ask" if row["state"] == PayoutState.IN_FLIGHT:
-            await house.keeper.ask(row["id"], row["attempts"])
+            await _ask(house, row)
         case "retry" if row["refund_to"]:
             await _redirect(parts, row, row["refund_to"])
         case "redirect":
             await _redirect(parts, row, given.get("to", ""))
         case _:
             raise Refusal(409, "That can’t be done with this payout as it is now.")
+
+
+async def _ask(house: House, row: Row) -> None:
+    """Ask the rail about what it was handed. What waits for its turn is left in its lane."""
+    try:
+        asked = await house.keeper.ask(row["id"], row["attempts"])
+    except TryAgain as not_yet:
+        raise Refusal(409, NOT_HANDED_OVER) from not_yet
+    if not asked:
+        raise Refusal(409, NOT_HANDED_OVER)
 
 
 async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
