@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from app import folder, logs, postgres, surroundings
-from app.client import Client, ClientError
+from app.doctor_running import answers, of_running
 from app.findings import Finding, ok, warn, wrong
 from app.key_rotation import check_secret
 from app.listener import CannotListen, open_listener, written
@@ -328,7 +328,7 @@ def about_models(asked: set[str], today: date) -> Iterator[Finding]:
 
 
 async def _door(settings: Settings) -> list[Finding]:
-    findings = [await _port(settings)]
+    findings = await _port(settings)
     production = settings.env is Environment.PRODUCTION
     url = settings.public_url
     if url is None:
@@ -339,7 +339,7 @@ async def _door(settings: Settings) -> list[Finding]:
         mend = "put a proxy with TLS in front, and set PUBLIC_URL to its https address"
         findings.append(wrong("address", f"{url} is not encrypted", mend))
     else:
-        reached = await _answers(url)
+        reached = await answers(url, ANSWER_S)
         said = f"Boltwork answers at {url}" if reached else f"no Boltwork answers at {url}"
         mend = "start it, or check PUBLIC_URL and the proxy in front"
         findings.append(ok("address", said) if reached else warn("address", said, mend))
@@ -352,20 +352,14 @@ async def _door(settings: Settings) -> list[Finding]:
     return findings
 
 
-async def _port(settings: Settings) -> Finding:
+async def _port(settings: Settings) -> list[Finding]:
     where = written(settings.host, settings.port)
     try:
         open_listener(settings.host, settings.port).close()
     except CannotListen as error:
-        if error.is_taken and await _answers(f"http://{where}"):
-            return ok("port", f"a Boltwork listens on {where}")
-        return wrong("port", f"{where} can't be listened on ({error.reason})", "set HOST or PORT")
-    return ok("port", f"{where} is free")
-
-
-async def _answers(url: str) -> bool:
-    async with Client(url, timeout_s=ANSWER_S, tries=1) as client:
-        try:
-            return await client.call("GET", "/api/healthz") == {"status": "ok"}
-        except ClientError:
-            return False
+        if error.is_taken and await answers(f"http://{where}", ANSWER_S):
+            running = await of_running(f"http://{where}")
+            return [ok("port", f"a Boltwork listens on {where}"), *running]
+        said = f"{where} can't be listened on ({error.reason})"
+        return [wrong("port", said, "set HOST or PORT")]
+    return [ok("port", f"{where} is free")]

@@ -1,5 +1,6 @@
 """`boltwork doctor`: it names what is wrong with an installation, and how to mend it."""
 
+import asyncio
 import json
 import os
 import socket
@@ -10,15 +11,18 @@ from pathlib import Path
 import pytest
 
 from app import doctor
+from app.doctor_running import of_running
 from app.findings import Finding, Level, is_wrong
 from app.listener import CannotListen, open_listener
 from app.main import utc_now
 from app.settings import Settings
+from app.switching import turn
+from db import switches
 from db.engine import Database
 from db.migrate import migrate, newest, version
 from payments.lnbits import LnbitsRail
 from pricing.rates import LAST_DAYS
-from tests.house_fixtures import Instance, settings_for
+from tests.house_fixtures import Instance, instance_of, settings_for
 from tests.lnbits_server import LnbitsServer
 from tests.server_process import ServerProcess
 from tests.test_commands import COMMAND, run
@@ -93,6 +97,7 @@ def test_beside_a_running_server_all_is_well(server: ServerProcess) -> None:
     port = {"PORT": url.rsplit(":")[-1], "PUBLIC_URL": url}
     well = run(str(COMMAND), "doctor", BOLTWORK_DATA=str(server.folder), **port)
     assert well.returncode == 0 and "a Boltwork listens on" in well.stdout
+    assert "money moves" in well.stdout
     assert f"Boltwork answers at {url}" in well.stdout
 
 
@@ -230,3 +235,21 @@ def test_a_model_that_ends_within_a_month_is_told() -> None:
     assert told.level is Level.WARN and "claude-sonnet-4-5" in told.said and str(last) in told.said
     [priced] = doctor.about_models({"claude-sonnet-5-5"}, last)
     assert priced.level is Level.OK
+
+
+async def test_a_server_through_which_no_money_moves_is_told(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Of the server that runs here it says what that sees of itself, and what was switched off."""
+    async with instance_of(database_url, tmp_path, worker=False) as house:
+        parts = house.parts
+        await turn(parts, switches.Name.PAYING_OUT, False)
+        while (await house.http.get("/api/readyz")).json()["switches"]["paying-out"]:
+            await asyncio.sleep(0.05)
+        found = by_part(await of_running(house.url))
+    promises = found["running promises"]
+    assert promises.level is Level.WRONG and "No worker keeps promises" in promises.said
+    assert "boltwork worker" in promises.mend
+    assert found["paying-out"].level is Level.WARN and "waits" in found["paying-out"].said
+    away = by_part(await of_running(house.url))
+    assert away["running"].level is Level.WRONG

@@ -38,7 +38,11 @@ async def readyz(request: Request) -> Response:
         "switches": stands,
         "books": _books(house.loops.books.latest),
     }
-    return json_response(body, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
+    if ready:
+        return json_response(body)
+    ill = ", ".join(name for name, check in checks.items() if check["status"] != "ok")
+    body = {"error": f"Not everything works here just now: {ill}.", **body}
+    return json_response(body, 503, {"Retry-After": "5"})
 
 
 def _checks(house: House, readiness: Readiness) -> dict[str, dict[str, Any]]:
