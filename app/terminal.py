@@ -63,11 +63,12 @@ def database(
     `meanwhile` is a module that is imported while Postgres starts. That is done in a thread of
     its own: Postgres is to end with the thread that has started it, and that is this one.
     """
+    # First of all: a library whose import two threads begin at once may break in both.
+    from app import folder, postgres
+
     importing = threading.Thread(target=_imported, args=(meanwhile,), daemon=True)
     if meanwhile is not None:
         importing.start()
-    from app import folder, postgres
-
     try:
         folder.check(settings)
         with postgres.database(settings, shared=shared) as url:
