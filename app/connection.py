@@ -5,6 +5,7 @@ head, few bytes that wait for whoever does not read them, and the file given bac
 """
 
 import asyncio
+import select
 from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -143,11 +144,18 @@ class Connection:
             await self._close()
 
     def drop(self) -> bool:
-        """Close it at once, unless an answer is still on its way. Say whether it was closed."""
-        if self._writer.transport.get_write_buffer_size():
+        """Close it at once, unless something is still on its way. Say whether it was closed."""
+        if self._writer.transport.get_write_buffer_size() or self._is_spoken_to():
             return False
         self._writer.transport.abort()
         return True
+
+    def _is_spoken_to(self) -> bool:
+        """Say whether a request is arriving that nobody has read yet."""
+        socket = self._writer.get_extra_info("socket")
+        ear = select.poll()
+        ear.register(socket.fileno(), select.POLLIN)
+        return bool(ear.poll(0))
 
     async def _read(self) -> None:
         while not self._closed:

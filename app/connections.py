@@ -20,7 +20,9 @@ from starlette.applications import Starlette
 from app.connection import Connection, Patience, Site, Wire
 from app.throttle import caller_address
 
-IDLE_EACH = 64  # connections of one caller that wait for a request
+# Connections of one caller that wait for a request. A busy agent opens hundreds at once; who says
+# nothing on them loses them within seconds, and one caller never has more than half of all places.
+IDLE_EACH = 512
 MOST_FILES = 65_536
 OTHER_FILES = 128  # that the process opens beside them: Postgres, wallets, models, logs
 LEAST_PLACES = 64

@@ -15,12 +15,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from app.connection import Patience
-from app.connections import IDLE_EACH, Places
+from app.connections import Places
 from app.serving import DRAIN_S, listening
 from tests.house_fixtures import instance_of
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = bytes(8 * 2**20)
+FEW = 64  # idle connections of a caller, in these tests
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -210,14 +211,14 @@ async def test_who_waits_for_an_answer_may_be_silent() -> None:
 
 async def test_a_caller_has_few_connections_that_wait_for_nothing() -> None:
     """The oldest of them ends for a new one. Those of others, and those at work, are left alone."""
-    async with place_of() as place:
+    async with place_of(places=Places(1_000, FEW)) as place:
         other = await place.connect(GET, by="127.0.0.2")
         await answered(other)
         at_work = await place.connect(GET.replace(b"/ ", b"/waits "))
         mine = []
-        for _ in range(3 * IDLE_EACH):
+        for _ in range(3 * FEW):
             mine.append(await place.connect())
-        for reader, _ in mine[: 2 * IDLE_EACH - 1]:
+        for reader, _ in mine[: 2 * FEW - 1]:
             assert await asyncio.wait_for(reader.read(), 20) == b""
         last = mine[-1]
         for streams in (other, last):
@@ -229,7 +230,7 @@ async def test_a_caller_has_few_connections_that_wait_for_nothing() -> None:
 
 async def test_when_all_places_are_taken_the_longest_idle_one_goes() -> None:
     """None that is at work goes: when all are, the newest is refused. One caller has half."""
-    async with place_of(places=Places(8, IDLE_EACH)) as place:
+    async with place_of(places=Places(8, FEW)) as place:
         first = await place.connect(by="127.0.0.2")
         poll = GET.replace(b"/ ", b"/waits ")
         polls = [await place.connect(poll, by=f"127.0.1.{n}") for n in range(7)]
@@ -246,7 +247,7 @@ async def test_when_all_places_are_taken_the_longest_idle_one_goes() -> None:
         place.go.set()
         for streams in (*polls, newest):
             assert await answered(streams) == b"HTTP/1.1 200 "
-    async with place_of(places=Places(8, IDLE_EACH)) as place:
+    async with place_of(places=Places(8, FEW)) as place:
         waiting = [await place.connect(poll) for _ in range(4)]
         await until(lambda: place.waiting == 4)
         with contextlib.suppress(ConnectionError):
