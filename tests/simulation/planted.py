@@ -6,6 +6,8 @@ from typing import Any
 
 from app.advance import Outcome, Shell, Short, Spending
 from app.advance.writing import Owner
+from app.labour import Labour
+from app.parts import Parts
 from app.promises import Keeper
 from db.engine import Tx
 from db.tables import Session
@@ -78,15 +80,23 @@ class HastyKeeper(Keeper):
 _COMPLETE = "UPDATE job SET state = 'complete', result = %(said)s WHERE id = %(id)s"
 
 
-class HandyKeeper(Keeper):
+class HandyLabour(Labour):
     """Writes down by itself that the work is done, and does not trouble the shell with it."""
 
-    async def _tell(self, job_id: str, event: law.Event) -> None:
+    async def _tell(self, job_id: str, event: law.Event, cost_msat: int) -> None:
         if not isinstance(event, law.Finished):
-            await super()._tell(job_id, event)
+            await super()._tell(job_id, event, cost_msat)
             return
         values = {"id": job_id, "said": event.text}
         await self._parts.db.run("finished", lambda tx: tx.execute(_COMPLETE, **values))
+
+
+class HandyKeeper(Keeper):
+    """Has its work done so."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        self._labour = HandyLabour(parts)
 
 
 PLANTED = {
