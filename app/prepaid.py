@@ -85,7 +85,12 @@ async def _close_unpaid(house: House, session_id: str, tx: Tx) -> None:
 
 
 async def top_up(house: House, session_id: str, amount_msat: Msat, name: Name | None) -> Row:
-    """Return the invoice of a top-up. Raises Refusal: 409 while another one is pending."""
+    """Return the invoice of a top-up.
+
+    Raises Refusal: 409 while another one is pending, 503 when no invoice can be made.
+    """
+    if await known_id(house, name) is None:
+        house.check_can_be_done()
     parts, now = house.parts, house.parts.clock()
 
     async def begin(tx: Tx) -> str | Outcome:

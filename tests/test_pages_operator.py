@@ -9,9 +9,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.agents.agent import Accepted, Broke, Rejected
 from db import overview
 from db.promises import TryAgain
 from pricing.money import Msat
+from pricing.rates import Usage
 from statemachine.promises import FetchInvoice, PayInvoice
 from statemachine.public_id import public_id
 from tests.house_fixtures import Instance, instance_of
@@ -19,6 +21,7 @@ from tests.page_fixtures import Visitor
 from tests.pay_server import PayServer, said
 from tests.rail_fixtures import wall_clock
 from tests.refund_fixtures import keep, owed, until_refund
+from tests.scripted_agent import ScriptedAgent
 
 Come = Callable[..., Awaitable[Visitor]]
 TOKEN = "the token of an operator"
@@ -220,3 +223,25 @@ async def test_no_question_of_the_page_reads_every_job(house: Instance) -> None:
             plan = "\n".join(str(row["QUERY PLAN"]) for row in await cursor.fetchall())
             assert index in plan, plan
         await connection.execute("RESET enable_seqscan")
+
+
+class WastefulAgent(ScriptedAgent):
+    """An agent that reads much, and says nothing of use."""
+
+    async def judge(self, request: str) -> Accepted | Rejected | Broke:
+        """See Agent."""
+        return Broke("The agent said nonsense.", retryable=False, usage=Usage(100_000, 5_000))
+
+
+async def test_what_failed_work_has_cost_is_shown(
+    database_url: str, tmp_path: Path, visit: Come
+) -> None:
+    """The page opens, and names what the house has paid its models for work that failed."""
+    options = {"agent": WastefulAgent(), "OPERATOR_TOKEN": TOKEN}
+    async with instance_of(database_url, tmp_path, **options) as house:
+        made = await house.create("hello")
+        await house.pay(made["evalInvoice"])
+        await house.until(made["jobId"], "failed")
+        visitor = await visit(house.url)
+        await entered(visitor)
+        assert "Models, for work that failed" in await visitor.page.inner_text("main")

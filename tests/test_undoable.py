@@ -1,5 +1,6 @@
 """While what is bought could not be done, nobody is asked to pay for it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from app.agents.agent import Broke
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
+from tests.session_fixtures import held
 
 MEND = "install the package"
 
@@ -48,3 +50,30 @@ async def test_nothing_is_sold_that_can_not_be_done(
     assert int(answer.headers["retry-after"]) > 0 and MEND not in answer.text
     row = await absent.parts.db.read_one("SELECT count(*) AS n FROM invoice")
     assert row == {"n": 0}
+
+
+class FadingAgent(ScriptedAgent):
+    """An agent that can be asked for a while."""
+
+    is_there = True
+
+    async def healthy(self) -> Broke | None:
+        """See Agent."""
+        return None if self.is_there else Broke("The agent is away.", retryable=True)
+
+
+async def test_nothing_is_paid_in_that_can_not_be_spent(database_url: str, tmp_path: Path) -> None:
+    """A session is topped up no more while nothing can be done, and again when it can."""
+    agent = FadingAgent()
+    async with instance_of(database_url, tmp_path, agent=agent, HEALTH_S=1) as house:
+        holder = await held(house)
+        for is_there in (False, True):
+            agent.is_there = is_there
+            wanted = "ok" if is_there else "unavailable"
+            while (await house.http.get("/api/readyz")).json()["agents"]["status"] != wanted:
+                await asyncio.sleep(0.05)
+            answer = await holder.post("topup", {"amount_sats": 500})
+            if is_there:
+                assert answer.status_code == 200, answer.text
+            else:
+                refused(answer, 503, "nothing is sold")
