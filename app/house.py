@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
 from time import monotonic
 from typing import Any
 
-from app.errors import unavailable
+from app.errors import Refusal, unavailable
 from app.loops import Loops
 from app.parts import Parts
 from app.promises import Keeper
 from app.readiness import Readiness
 from app.remembered import Remembered
 from app.streams import Streams
-from db import jobs, sessions
+from db import failures, jobs, sessions
 from db.engine import Row
 from pricing.money import BtcPrice, Msat, sats_to_msat
 from pricing.oracle import PriceUnavailable
@@ -24,6 +25,7 @@ from statemachine.session import SessionState
 
 TO_PAY = {"eval": JobState.AWAITING_EVAL_PAYMENT, "work": JobState.AWAITING_WORK_PAYMENT}
 UNDOABLE_S = 15  # when to come back while nothing is sold
+FAILURES_A_FREE_ONE = 10  # failures of one payer on a day, for each that is free, before he waits
 LOOK_UP_PATIENCE_S = 1.0  # how long a poll waits for the rail, before it answers what is known
 
 
@@ -61,6 +63,22 @@ class House:
                 raise unavailable(
                     f"No {what} just now, so nothing is sold. Nothing was charged.", UNDOABLE_S
                 )
+
+    async def check_welcome(self, payer: str | None) -> None:
+        """Refuse with 429 a payer too many of whose requests have failed today at our cost."""
+        if payer is None:
+            return
+        now, free = self.parts.clock(), self.parts.settings.free_failures_per_day
+        failed = await failures.of_payer(self.parts.db, payer, now.date())
+        if failed <= FAILURES_A_FREE_ONE * max(1, free):
+            return
+        tomorrow = datetime.combine(now.date() + timedelta(days=1), time(), now.tzinfo)
+        raise Refusal(
+            429,
+            f"Of your requests {failed} have failed today. Nothing was charged for this one.",
+            "Come back tomorrow (UTC).",
+            {"Retry-After": str(max(1, int((tomorrow - now).total_seconds())))},
+        )
 
     async def eval_quote(self, request: str) -> Quote:
         """Return the cost ceiling of judging a request."""

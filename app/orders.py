@@ -89,6 +89,7 @@ async def place(house: House, order: Order, name: Name | None) -> Row:
 
 async def _begun(house: House, order: Order, name: Name | None) -> str:
     house.check_can_be_done()
+    await house.check_welcome(order.payer)
     fee_msat = await house.eval_fee_msat(order.request)
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
 

@@ -161,6 +161,7 @@ async def submit(house: House, holder: Verified, request: Request, name: Name | 
     parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
     about(job=job_id)
     house.check_can_be_done()
+    await house.check_welcome(f"session:{holder.session_id}")
     eval_msat, quote = await house.firm_price(request.text)
     ceiling_msat = eval_msat + quote.total_msat
 

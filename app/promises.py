@@ -102,7 +102,8 @@ class Keeper:
             # After a restore it may have been called all the same, and the books forgot.
             outcome = await parts.rail.look_up_payment(attempt["payment_hash"], payer)
             if not isinstance(outcome, rail.Absent):
-                await self._conclude(payout_id, number, outcome, believe_failed=True)
+                late = now >= attempt["expires_at"] + SETTLE_MARGIN
+                await self._conclude(payout_id, number, outcome, believe_failed=late)
                 return
             reason = "The invoice expired before it could be paid. Give another one."
             await parts.db.run(

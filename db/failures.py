@@ -3,7 +3,6 @@
 from datetime import date, datetime, timedelta
 
 from db.engine import Database, Tx
-from db.tables import FailureDay
 
 KEPT = timedelta(days=2)
 
@@ -17,7 +16,7 @@ async def count(tx: Tx, payer: str, day: date) -> int:
     """Count a failure of a payer; return which of this day's it is."""
     row = await tx.one(_COUNT, payer=payer, day=day)
     assert row is not None
-    return FailureDay(payer=payer, day=day, n=row["n"]).n
+    return int(row["n"])
 
 
 async def of_payer(db: Database, payer: str, day: date) -> int:

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
+from app.house import FAILURES_A_FREE_ONE
 from app.main import utc_now
 from app.promises import Keeper
 from db import ledger
@@ -17,6 +18,7 @@ from db.audit import audit
 from db.promises import TryAgain
 from pricing.rates import Usage
 from statemachine.promises import Judge, Promise, Work
+from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 
@@ -104,6 +106,17 @@ async def test_a_refusal_at_work_costs_the_evaluation(still: Instance, moody: Mo
     assert refund["amountSats"] == job["pricingBreakdown"]["totalSats"]
     assert await balance(still, "revenue:eval") == 5_000
     assert await balance(still, "expense:failed") == 0
+
+
+async def test_who_fails_all_day_waits_for_the_next(still: Instance, moody: MoodyAgent) -> None:
+    """Far beyond what is free, a payer is refused before any invoice, until the day is over."""
+    most = still.parts.settings.free_failures_per_day * FAILURES_A_FREE_ONE
+    for _ in range(most + 1):
+        assert (await fail(still, moody))["state"] in ("failed", "rejected")
+    for path in ("/api/jobs", "/api/ask"):
+        answer = await still.post(path, {"request": "hello"})
+        refused(answer, 429, "have failed today")
+        assert 0 < int(answer.headers["retry-after"]) <= 86_400
 
 
 async def test_a_cut_result_says_so(still: Instance, moody: MoodyAgent) -> None:

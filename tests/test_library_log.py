@@ -97,7 +97,7 @@ def test_a_server_whose_postgres_is_away_logs_json(
     while ready != 200 and time.monotonic() < until + 60:
         ready = httpx2.get(f"{server.url}/api/readyz", timeout=15).status_code
         time.sleep(0.2)
-    server.stop()
+    assert server.stop() == 0
     lines = [json.loads(line) for line in server.log.splitlines()]
     assert any(line.get("logger") == "psycopg.pool" for line in lines)
     assert PLANTED not in server.log

@@ -5,7 +5,6 @@ exactly the answer that was forced. Whatever else comes back is Broke, never an 
 """
 
 import asyncio
-import ipaddress
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from app.agents.messages_answer import (
     verdict_of,
 )
 from app.agents.messages_stream import CUT, stream_answer
+from app.exchange import is_here
 from pricing.quote import token_ceiling
 from pricing.rates import Usage
 
@@ -146,7 +146,7 @@ class AnthropicAgent:
         # A redirect would take the key elsewhere; a proxy has no business before a local model.
         http = httpx2.AsyncClient(
             follow_redirects=False,
-            trust_env=not _is_loopback(base_url),
+            trust_env=not is_here(base_url),
             timeout=httpx2.Timeout(work_deadline_s, connect=CONNECT_TIMEOUT_S),
             # The other side may end an idle connection just as it is used again. Who asks only
             # once opens one for each call, for to him that would be a failure.
@@ -314,11 +314,3 @@ def _is_text(request: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _is_loopback(url: str) -> bool:
-    host = httpx2.URL(url).host
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,7 +5,6 @@ image of a kind that a browser shows as one. Whatever else comes back is Broke.
 """
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -18,6 +17,7 @@ from google.genai import errors, types
 
 from app.agents.agent import Broke, storable
 from app.agents.chat import Declined, Done, Drawn, Piece, Said, Turn, written_tokens
+from app.exchange import is_here
 from pricing.rates import Usage
 
 CONNECT_TIMEOUT_S: Final = 10
@@ -79,7 +79,7 @@ class GeminiChat:
         # A redirect would take the key elsewhere; a proxy has no business before a local server.
         self._http = httpx2.AsyncClient(
             follow_redirects=False,
-            trust_env=not _is_loopback(base_url),
+            trust_env=not is_here(base_url),
             timeout=httpx2.Timeout(answer_deadline_s, connect=CONNECT_TIMEOUT_S),
             event_hooks={"response": [_remember]},
         )
@@ -311,11 +311,3 @@ def _broke(error: Exception) -> Broke:
     if 300 <= code < 500 and code not in (408, 409):
         return Broke("The model does not take a request like this.", retryable=False)
     return Broke("The model is out of order.", retryable=True)
-
-
-def _is_loopback(url: str) -> bool:
-    host = httpx2.URL(url).host
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
