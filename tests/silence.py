@@ -10,6 +10,8 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,41 +27,65 @@ from tests.silent_proxy import SilentProxy
 
 LONGEST_S = 60.0  # p99 of the jobs that were begun between two silences
 PATIENCE_S = 180.0
+SHOWN = 10  # jobs that took longest
 ENDS = ("complete", "failed", "rejected")
 
 
+@dataclass
+class Bought:
+    """A job as its buyer saw it: what was reached, and after how many seconds."""
+
+    after: int  # which silence it was begun after
+    job_id: str = ""
+    state: str = ""  # how it ended
+    began_s: float = field(default_factory=time.monotonic)
+    reached: list[str] = field(default_factory=list)
+    took_s: float = 0.0
+
+    def has(self, stage: str) -> None:
+        """Write down that a stage was reached."""
+        self.took_s = time.monotonic() - self.began_s
+        self.reached.append(f"{stage} {self.took_s:.1f}")
+
+
 async def _asked(http: httpx2.AsyncClient, method: str, path: str, **more: Any) -> dict[str, Any]:
-    """Ask until there is an answer: whoever meets a silence is told to come again."""
+    """Ask until there is an answer: whoever meets a silence is told when to come again."""
     while True:
+        pause_s = 0.5
         try:
             answer = await http.request(method, path, **more)
             if answer.status_code < 400:
                 return dict(answer.json())
+            pause_s = float(answer.headers.get("retry-after", pause_s))
         except httpx2.HTTPError:
             pass
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(pause_s)
 
 
-async def _buy(http: httpx2.AsyncClient, name: str) -> str:
+async def _buy(http: httpx2.AsyncClient, name: str, bought: Bought) -> None:
+    """Buy a job as real buyers do: what may be repeated has a key, and a poll is held."""
     key = {"Idempotency-Key": f"{name:0>32}"}
-    made = await _asked(http, "POST", "/api/jobs", json={"request": f"job {name}"}, headers=key)
-    job, paid = made, set[str]()
+    job = await _asked(http, "POST", "/api/jobs", json={"request": f"job {name}"}, headers=key)
+    bought.job_id = str(job["jobId"])
+    bought.has("made")
+    paid = set[str]()
     while job.get("state") not in ENDS:
         for purpose in ("evalInvoice", "workInvoice"):
             named = job.get(purpose, {}).get("paymentHash")
             if named and named not in paid:
                 await _asked(http, "POST", f"/api/dev/stub/pay/{named}", json={})
                 paid.add(named)
-        await asyncio.sleep(0.3)
-        job = await _asked(http, "GET", f"/api/jobs/{made['jobId']}")
-    return str(job["state"])
+                bought.has(f"{purpose} paid")
+        job = await _asked(http, "GET", f"/api/jobs/{bought.job_id}", params={"wait": "25"})
+    bought.state = str(job["state"])
+    bought.has(bought.state)
 
 
-async def _run(options: argparse.Namespace, url: str, folder: Path) -> int:
+async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[Bought]:
+    """Begin jobs for as long as was asked for, and wait a while for the end of all of them."""
     parts, dice = sqlalchemy.make_url(url), random.Random(options.seed)
-    took: list[tuple[int, float]] = []  # (which silence it came after, seconds to its end)
-    ends: list[str] = []
-    silences = frozen = 0
+    jobs, tasks = list[Bought](), list[asyncio.Task[None]]()
+    silences = 0
     async with SilentProxy.before(str(parts.host), int(parts.port or 5432)) as proxy:
         through = parts.set(port=proxy.port).render_as_string(hide_password=False)
         servers = [
@@ -68,44 +94,63 @@ async def _run(options: argparse.Namespace, url: str, folder: Path) -> int:
         ]
         for server in servers:
             await server.start()
-        limits = httpx2.Limits(max_connections=20)
+        # Each buyer is another program: none of them waits for the connection of another.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
         doors = [httpx2.AsyncClient(base_url=s.url, timeout=40, limits=limits) for s in servers]
-
-        async def bought(number: int, after: int) -> None:
-            began_s = time.monotonic()
-            ends.append(await _buy(dice.choice(doors), str(number)))
-            took.append((after, time.monotonic() - began_s))
-
-        began_s, next_s, tasks = time.monotonic(), options.every, list[asyncio.Task[None]]()
+        began_s, next_s = time.monotonic(), options.every
         while (now_s := time.monotonic() - began_s) < options.seconds:
             if now_s > next_s:
                 silences, next_s, frozen = silences + 1, next_s + options.every, proxy.freeze()
-                print(f"{now_s:5.0f} s: {frozen} connections fall silent", flush=True)
-            tasks.append(asyncio.create_task(bought(len(tasks), silences)))
+                under_way = sum(not task.done() for task in tasks)
+                print(f"{now_s:5.0f} s: {frozen} connections fall silent, {under_way} jobs go on")
+            jobs.append(Bought(silences))
+            buying = _buy(dice.choice(doors), str(len(jobs)), jobs[-1])
+            tasks.append(asyncio.create_task(buying))
             await asyncio.sleep(dice.expovariate(options.rate))
-        _, missing = await asyncio.wait(tasks, timeout=PATIENCE_S)
-        for task in missing:
+        _, late = await asyncio.wait(tasks, timeout=PATIENCE_S)
+        for task in late:
             task.cancel()
-        await asyncio.gather(*missing, return_exceptions=True)
+        for broke in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(broke, Exception):
+                print(f"a buyer met what nobody foresaw: {broke!r}")
         for door in doors:
             await door.aclose()
         for server in servers:
             await server.kill()
+    return jobs
+
+
+async def _judged(jobs: list[Bought], url: str) -> int:
+    """Print what became of the jobs and of the books; return the exit code."""
     db = Database(url, 1)
     await db.open()
     wrong = await audit(db)
     await db.close()
-    worst_s = 0.0
+    silences, worst_s = jobs[-1].after, 0.0
     for after in range(silences + 1):
-        times = sorted(s for which, s in took if which == after)
+        times = sorted(job.took_s for job in jobs if job.after == after and job.state)
         if times:
             p99_s = times[min(len(times) - 1, int(len(times) * 0.99))]
             worst_s = max(worst_s, p99_s)
-            print(f"after silence {after}: {len(times)} jobs, p99 {p99_s:.1f} s")
-    complete = ends.count("complete")
-    print(f"{len(tasks)} jobs, {complete} complete, {len(missing)} without an end")
-    print(f"{silences} silences, worst p99 {worst_s:.1f} s, findings in the books: {wrong}")
-    return int(bool(missing or wrong or complete != len(tasks) or worst_s > LONGEST_S))
+            middle_s = times[len(times) // 2]
+            print(f"after silence {after}: {len(times)} ended, p50 {middle_s:.1f}, p99 {p99_s:.1f}")
+    for job in sorted(jobs, key=lambda job: job.took_s)[-SHOWN:]:
+        print(f"slow: after silence {job.after}, {job.job_id}: {', '.join(job.reached)}")
+    missing = [job for job in jobs if not job.state]
+    for job in missing[:SHOWN]:
+        print(f"no end: after silence {job.after}, {job.job_id}: {', '.join(job.reached)}")
+    ends = Counter(job.state or "without an end" for job in jobs)
+    told = ", ".join(f"{number} {state}" for state, number in sorted(ends.items()))
+    print(f"jobs bought: {len(jobs)} ({told})")
+    print(f"silences: {silences}, worst p99: {worst_s:.1f} s (at most {LONGEST_S:.0f})")
+    print(f"findings in the books: {wrong or 'none'}")
+    right = ends["complete"] == len(jobs) and not wrong and worst_s <= LONGEST_S and silences
+    print("silence: passed" if right else "silence: FAILED")
+    return 0 if right else 1
+
+
+async def _run(options: argparse.Namespace, url: str, folder: Path) -> int:
+    return await _judged(await _buy_all(options, url, folder), url)
 
 
 def main() -> int:
