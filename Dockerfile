@@ -26,5 +26,6 @@ VOLUME /data
 ENV PATH=/opt/boltwork/bin:$PATH BOLTWORK_DATA=/data HOST=0.0.0.0 PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8402
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8402/api/healthz')"]
+    CMD ["python", "-c", "import urllib.request as u; \
+u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8402/api/healthz')"]
 CMD ["boltwork", "serve"]

@@ -6,7 +6,6 @@ asked without a proxy: what goes there may be money in plain text.
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import httpx2
 
 from app.event_reader import Overlong, lines_of
+from pricing.loopback import is_here
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
 PLAIN = {"Accept-Encoding": "identity"}  # what is packed could unpack into anything
@@ -121,22 +121,6 @@ def shown(url: str) -> str:
         return str(httpx2.URL(url).copy_with(userinfo=b"")).rstrip("/")
     except httpx2.InvalidURL:
         return "the server's URL"
-
-
-def is_here(url: str) -> bool:
-    """Say whether a URL is of this machine, where no proxy has any business."""
-    try:
-        host = httpx2.URL(url).host
-    except httpx2.InvalidURL:
-        return False
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return mapped.is_loopback or mapped.is_unspecified
 
 
 def _unpacked(answer: httpx2.Response) -> None:

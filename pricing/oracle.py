@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx2
 
+from pricing.loopback import is_here
 from pricing.money import MICROUSD_PER_USD, BtcPrice, MicroUsd
 
 DEFAULT_MINIMUM_SOURCES: Final = 3
@@ -229,11 +230,16 @@ class Oracle:
         self._max_age_s = max_age_s
         self._source_timeout_s = source_timeout_s
         self._minimum = min(minimum_sources, max(1, len(sources)))
-        self._client = httpx2.AsyncClient(
-            follow_redirects=False,
-            # Compressed answers could unpack into more than is ever read raw.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            timeout=source_timeout_s,
+        # One that trusts the environment's proxies, and one for the sources on this machine.
+        self._elsewhere, self._here = (
+            httpx2.AsyncClient(
+                follow_redirects=False,
+                # Compressed answers could unpack into more than is ever read raw.
+                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                timeout=source_timeout_s,
+                trust_env=trusted,
+            )
+            for trusted in (True, False)
         )
         self._live: BtcPrice | None = None
         self._failed_at: datetime | None = None
@@ -266,7 +272,8 @@ class Oracle:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait([self._refreshing])
-        await self._client.aclose()
+        await self._elsewhere.aclose()
+        await self._here.aclose()
 
     def _younger(self, then: datetime, age_s: int) -> bool:
         # An age below zero means that the clock was set back: then the true age is not known.
@@ -344,7 +351,8 @@ class Oracle:
             return Mute(f"cannot be asked ({type(error).__name__})", reached=False)
 
     async def _fetch(self, source: Source) -> int:
-        async with self._client.stream("GET", source.url) as response:
+        client = self._here if is_here(source.url) else self._elsewhere
+        async with client.stream("GET", source.url) as response:
             if response.status_code != 200:
                 raise WrongAnswer(f"answered HTTP {response.status_code}")
             age = response.headers.get("age", "0")

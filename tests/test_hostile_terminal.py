@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.client import FINAL, Client, Strange
-from app.exchange import is_here
 from payments import lnurl
+from pricing.loopback import is_here
 from tests.hostile_server import JOB, Liar, Raw, Says, lying
 from tests.test_ask_command import Buyer
 

@@ -97,7 +97,8 @@ def test_the_container_copies_what_there_is_and_is_nobody_special() -> None:
 
 def test_it_serves_from_a_tree_that_nobody_may_write_to(open_folder: Path) -> None:
     """On a read-only root, as a user who may write to the data folder alone, as the container and
-    the unit run it: it serves, and the container's own question finds it well."""
+    the unit run it: it serves, and the container's own question finds it well, whatever proxy the
+    container was given."""
     data = open_folder / "data"
     data.mkdir()
     nobody = pwd.getpwnam("nobody")
@@ -112,7 +113,8 @@ def test_it_serves_from_a_tree_that_nobody_may_write_to(open_folder: Path) -> No
     port = server.start().rpartition(":")[2]
     question = re.findall(r'CMD \["python", "-c", "(.*)"\]', DOCKERFILE)[0]
     asked = [sys.executable, "-c", question.replace("8402", port)]
-    assert subprocess.run(asked, capture_output=True).returncode == 0
+    proxied = os.environ | {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    assert subprocess.run(asked, capture_output=True, env=proxied).returncode == 0
     status = Path(f"/proc/{server.pid}/status").read_text()
     assert re.search(rf"(?m)^Uid:\t{nobody.pw_uid}\t{nobody.pw_uid}", status)
     roots = [line.split() for line in Path(f"/proc/{server.pid}/mounts").read_text().splitlines()]

@@ -26,7 +26,7 @@ from app.agents.messages_answer import (
     verdict_of,
 )
 from app.agents.messages_stream import CUT, stream_answer
-from app.exchange import is_here
+from pricing.loopback import is_here
 from pricing.quote import token_ceiling
 from pricing.rates import Usage
 

@@ -17,7 +17,7 @@ from google.genai import errors, types
 
 from app.agents.agent import Broke, storable
 from app.agents.chat import Declined, Done, Drawn, Piece, Said, Turn, written_tokens
-from app.exchange import is_here
+from pricing.loopback import is_here
 from pricing.rates import Usage
 
 CONNECT_TIMEOUT_S: Final = 10

@@ -16,11 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from app.exchange import is_here
 from app.plain_text import one_line
 from app.wallets.wallet import proves
 from payments.bolt11 import Invoice
 from payments.rail import Absent, Outcome, Pending, Settled, Unavailable, Unknown, Unsent
+from pricing.loopback import is_here
 from pricing.money import Msat
 
 INFO, REQUEST, RESPONSE = 13194, 23194, 23195  # kinds of events
