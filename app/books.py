@@ -18,7 +18,7 @@ from db.audit import Finding, audit
 from db.baselines import Baseline
 from db.connection import patient
 from db.standing import MOST_UNPAID, RailSheet
-from payments.rail import Settled, Unknown
+from payments.rail import Absent, GivenUp, Settled, Unknown
 from statemachine.job import JobState
 from statemachine.promises import KINDS
 from statemachine.session import SessionState
@@ -70,6 +70,19 @@ class Review:
     rail: Comparison
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the rail held, and what the books said of it at that moment."""
+
+    sheet: RailSheet
+    held_msat: int
+
+    @property
+    def beyond_msat(self) -> int:
+        """What it holds beyond the books."""
+        return self.held_msat - self.sheet.due_msat
+
+
 class Books:
     """Reviews the books of an instance, and remembers the last review."""
 
@@ -118,9 +131,19 @@ class Books:
 
     async def compare(self) -> Comparison:
         """Hold the rail's balance against the books. Writes a baseline for a wallet new to us."""
+        baseline = await baselines.newest(self._parts.db, self._parts.rail.identity)
+        seen = await self._see(None if baseline is None else MOST_UNPAID)
+        if isinstance(seen, Comparison):
+            return seen
+        if baseline is None:
+            return await self._first_seen(seen)
+        return await self._judge(seen, baseline)
+
+    async def _see(self, most_unpaid: int | None) -> _Seen | Comparison:
+        """Ask the rail what it holds, while the books stand still; or say why that can't be."""
         rail = self._parts.rail
         for _ in range(TRIES):
-            sheet = await standing.rail_sheet(self._parts.db, rail.identity)
+            sheet = await standing.rail_sheet(self._parts.db, rail.identity, most_unpaid)
             if sheet.transfers:
                 said = "Money is on its way between two wallets of the rail. Compare when it rests."
                 return Comparison(said, False)
@@ -128,48 +151,49 @@ class Books:
             held_msat = await rail.balance_msat()
             if isinstance(held_msat, Unknown):
                 return Comparison(f"The rail did not tell what it holds: {held_msat.reason}", False)
-            if sheet == await standing.rail_sheet(self._parts.db, rail.identity):
-                break
-        else:
-            return Comparison("The books did not stand still while the rail was asked.", False)
-        beyond_msat = held_msat - sheet.due_msat
-        baseline = await baselines.newest(self._parts.db, rail.identity)
-        if baseline is None:
-            return await self._first_seen(sheet, beyond_msat)
-        return await self._judge(sheet, held_msat, beyond_msat - baseline.beyond_msat, beyond_msat)
+            if sheet == await standing.rail_sheet(self._parts.db, rail.identity, most_unpaid):
+                return _Seen(sheet, held_msat)
+        return Comparison("The books did not stand still while the rail was asked.", False)
 
     async def accept(self, reason: str) -> Comparison:
         """Compare with what the rail holds now from now on: its operator says why it differs."""
-        seen = await self.compare()
-        if seen.beyond_msat is None:
+        seen = await self._see(None)
+        if isinstance(seen, Comparison):
             return seen
-        sheet = await standing.rail_sheet(self._parts.db, self._parts.rail.identity)
-        if sheet.moving:
-            said = "Payouts are on their way. Accept a difference when they have arrived."
-            return Comparison(said, False)
+        if moves := await self._moves(seen.sheet):
+            return Comparison(f"{moves} A difference can be accepted once that rests.", False)
         identity = self._parts.rail.identity
         new = Baseline(seen.beyond_msat, reason, self._parts.clock())
         await self._parts.db.run("rail_baseline", lambda tx: baselines.add(tx, identity, new))
         return await self.compare()
 
-    async def _first_seen(self, sheet: RailSheet, beyond_msat: int) -> Comparison:
-        arrived_msat, _ = await self._arrived(sheet)
-        if sheet.moving or arrived_msat:
-            said = "The rail was not seen before, and money moves. It is compared once that rests."
+    async def _first_seen(self, seen: _Seen) -> Comparison:
+        if moves := await self._moves(seen.sheet):
+            said = f"The rail was not seen before. {moves} It is compared once that rests."
             return Comparison(said, False)
         identity = self._parts.rail.identity
-        new = Baseline(beyond_msat, FIRST_SEEN, self._parts.clock())
+        new = Baseline(seen.beyond_msat, FIRST_SEEN, self._parts.clock())
         await self._parts.db.run("rail_baseline", lambda tx: baselines.first(tx, identity, new))
         return Comparison(
-            f"The rail is seen for the first time, with {beyond_msat} msat beyond the books."
+            f"The rail is seen for the first time, with {seen.beyond_msat} msat beyond the books."
             " From now on it is compared with that.",
             True,
-            beyond_msat=beyond_msat,
+            beyond_msat=seen.beyond_msat,
         )
 
-    async def _judge(
-        self, sheet: RailSheet, held_msat: int, difference_msat: int, beyond_msat: int
-    ) -> Comparison:
+    async def _moves(self, sheet: RailSheet) -> str | None:
+        """Say what moves, or may: what came in and is not booked would count as the operator's own,
+        and be missed once it is booked."""
+        if sheet.moving:
+            return "Payouts are on their way."
+        arrived_msat, untold = await self._arrived(sheet)
+        if arrived_msat:
+            return f"{arrived_msat} msat came in that are not booked yet."
+        return "The rail does not say whether each open invoice was paid." if untold else None
+
+    async def _judge(self, seen: _Seen, baseline: Baseline) -> Comparison:
+        sheet, held_msat, beyond_msat = seen.sheet, seen.held_msat, seen.beyond_msat
+        difference_msat = beyond_msat - baseline.beyond_msat
         if difference_msat == 0:
             said = f"The rail holds {held_msat} msat, as the books say, to the msat."
             return Comparison(said, True, beyond_msat=beyond_msat)
@@ -201,5 +225,7 @@ class Books:
             outcome = await self._parts.rail.look_up_invoice(payment_hash, wallet)
             if isinstance(outcome, Settled):
                 arrived_msat += outcome.amount_msat
-            untold = untold or isinstance(outcome, Unknown)
+            # What it gave up or never made is in no balance of its own.
+            silent = isinstance(outcome, Unknown) and not isinstance(outcome, GivenUp | Absent)
+            untold = untold or silent
         return arrived_msat, untold

@@ -21,6 +21,7 @@ class RailSheet:
     transfers: int  # from wallet to wallet, on their way
     transferred: int  # ... that came to their end
     wallets: int  # that were opened, and closed
+    entry: int  # the newest one: moves that outweigh each other are moves
 
     @property
     def moving_msat(self) -> int:
@@ -36,24 +37,30 @@ SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance 
           FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
          WHERE a.outcome = 'live' AND a.called_at IS NOT NULL) AS moving,
        (SELECT coalesce(json_agg(json_build_array(payment_hash, wallet)), '[]') FROM (
-            SELECT payment_hash, wallet FROM invoice WHERE check_at IS NOT NULL
-             ORDER BY created_at DESC, id LIMIT %(most)s) newest) AS unpaid,
+            SELECT payment_hash, wallet, expires_at FROM invoice WHERE check_at IS NOT NULL
+             UNION ALL
+            SELECT payment_hash, wallet, expires_at FROM lapsed_invoice WHERE check_at IS NOT NULL
+             ORDER BY expires_at DESC, payment_hash LIMIT %(most)s) newest) AS unpaid,
        (SELECT count(*) FROM wallet_transfer
          WHERE rail = %(rail)s AND outcome = 'live') AS transfers,
        (SELECT count(*) FROM wallet_transfer
          WHERE rail = %(rail)s AND outcome <> 'live') AS transferred,
        (SELECT count(opened_at) + count(closed_at) FROM receiving_wallet
-         WHERE rail = %(rail)s) AS wallets
+         WHERE rail = %(rail)s) AS wallets,
+       (SELECT coalesce(max(id), 0) FROM entry) AS entry
 """
 
 
-async def rail_sheet(db: Database, rail: str) -> RailSheet:
-    """Return what the books say that the rail should hold, and what may be on its way."""
-    row = await db.read_one(_SHEET, most=MOST_UNPAID, rail=rail)
+async def rail_sheet(db: Database, rail: str, most_unpaid: int | None) -> RailSheet:
+    """Return what the books say that the rail should hold, and what may be on its way.
+
+    Of unpaid invoices at most so many are told; None: all of them.
+    """
+    row = await db.read_one(_SHEET, most=most_unpaid, rail=rail)
     assert row is not None
     moving = tuple((payment_hash, most_msat) for payment_hash, most_msat in row["moving"])
     unpaid = tuple((payment_hash, wallet) for payment_hash, wallet in row["unpaid"])
-    still = (row["transfers"], row["transferred"], row["wallets"])
+    still = (row["transfers"], row["transferred"], row["wallets"], row["entry"])
     return RailSheet(row["due_msat"], moving, unpaid, *still)
 
 

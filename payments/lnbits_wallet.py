@@ -28,6 +28,7 @@ from payments.lnbits_http import (
 from payments.rail import (
     Absent,
     Failed,
+    GivenUp,
     Opened,
     Outcome,
     Pending,
@@ -160,7 +161,7 @@ class LnbitsWallet:
         if told.amount_msat <= 0:
             return Unknown("LNbits tells of a payment of ours with the same hash")
         if told.status == "failed":
-            return Unknown("LNbits gave the invoice up; it may still have been paid")
+            return GivenUp("LNbits gave the invoice up; it may still have been paid")
         if told.status == "pending":
             return Pending()
         return told.settled() or Unknown("LNbits says paid, and shows no preimage of this hash")

@@ -77,6 +77,13 @@ class Absent(Unknown):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp(Unknown):
+    """The rail gave an invoice up that nobody had paid in time. Its node may be paid all the same;
+    until the rail says so, that is in no balance of its own.
+    """
+
+
 Outcome = Settled | Pending | Failed | Unknown
 
 

@@ -130,7 +130,7 @@ class StubNode:
             payment_hash,
         )
         if not rows:
-            return Unknown("the node knows no such invoice")
+            return Absent("the node knows no such invoice")
         [(received_msat, preimage)] = rows
         if received_msat is None:
             return Pending()

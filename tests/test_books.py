@@ -2,13 +2,16 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.books import Books
+from app.loops import Loops
+from app.promises import Keeper
 from payments.lnbits import LnbitsRail
 from payments.rail import Opened
 from payments.stub import StubRail
@@ -19,6 +22,7 @@ from tests.lnbits_server import LnbitsServer
 from tests.rail_fixtures import wall_clock
 from tests.scripted_agent import ScriptedAgent
 from tests.test_lnbits_job import buy
+from tests.test_time import Clock
 from tests.town import build, refund, refund_is, tamper
 
 
@@ -72,11 +76,70 @@ async def test_a_payment_that_is_not_booked_yet_is_not_a_finding(
         assert compared.finding is None and "not booked yet" in compared.said
 
 
+async def test_what_came_in_and_is_not_booked_is_never_the_operators_own(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> None:
+    """Nothing is compared with what a rail holds while a payment to us may be in it that nobody has
+    booked, whether the rail is seen for the first time or its operator accepts what it holds; nor
+    while the rail does not say. Once that is booked, the rail would hold so much too little."""
+    deaf = _Deaf(tmp_path / "stub.sqlite3")
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, rail=deaf, SWEEP_S=3600
+    ) as instance:
+        books, loops = Books(instance.parts), Loops(instance.parts, Keeper(instance.parts))
+
+        async def paid() -> str:
+            made = await instance.create("paid and not heard")
+            await deaf.receive(made["evalInvoice"]["paymentHash"])
+            return str(made["evalInvoice"]["paymentHash"])
+
+        first = await paid()
+        await deaf.script_fault("look_up_invoice", "5xx")
+        seen = await books.compare()
+        assert not seen.is_done and "does not say" in seen.said
+        seen = await books.compare()
+        assert not seen.is_done and "5000 msat came in that are not booked yet" in seen.said
+        await loops.look_up(first)
+        assert "with 0 msat beyond the books" in (await books.compare()).said
+        second = await paid()
+        await deaf.script_fault("look_up_invoice", "5xx")
+        for said in ("does not say", "5000 msat came in"):
+            accepted = await books.accept("it is what it is")
+            assert not accepted.is_done and said in accepted.said
+        await loops.look_up(second)
+        review = await books.review()
+        assert review.findings == () and "to the msat" in review.rail.said
+        assert "to the msat" in (await books.accept("it is what it is")).said
+
+
+async def test_money_for_what_was_purged_is_not_a_finding(
+    database_url: str, tmp_path: Path, clock: Clock, scripted_agent: ScriptedAgent
+) -> None:
+    """A day after it lapsed an invoice is gone but for a line, and may be paid all the same: until
+    that is booked the rail holds more, and can say why."""
+    deaf = _Deaf(tmp_path / "stub.sqlite3", clock)
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, rail=deaf, clock=clock, SWEEP_S=3600
+    ) as instance:
+        books, loops = Books(instance.parts), Loops(instance.parts, Keeper(instance.parts))
+        await books.compare()
+        made = await instance.create("never paid, as it seems")
+        clock.forward(hours=26)
+        await loops.expire()
+        await loops.unpaid.turn()
+        await deaf.receive(made["evalInvoice"]["paymentHash"], late=True)
+        compared = await books.compare()
+        assert compared.finding is None and "5000 msat came in" in compared.said
+        await loops.look_up(made["evalInvoice"]["paymentHash"])
+        review = await books.review()
+        assert review.findings == () and "to the msat" in review.rail.said
+
+
 class _Deaf(StubRail):
     """A rail that does not tell of payments until it is asked about one of them."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, wall_clock)
+    def __init__(self, path: Path, clock: Callable[[], datetime] = wall_clock) -> None:
+        super().__init__(path, clock)
 
     async def pushes(self) -> AsyncIterator[None]:  # type: ignore[override]
         """Tell of nothing, for ever."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 from payments.rail import (
     Absent,
     Failed,
+    GivenUp,
     Opened,
     Outcome,
     Pending,
@@ -82,7 +83,7 @@ class SimulatedRail:
         elif invoice is None:
             answer = Absent("no such invoice")
         elif invoice.given_up and invoice.received_msat is None:
-            answer = Unknown("it expired, and was given up")
+            answer = GivenUp("it expired, and was given up")
         elif invoice.received_msat is not None:
             answer = Settled(payment_hash, Msat(invoice.received_msat), invoice.preimage)
         return await self._end("look_up_invoice", answer)
