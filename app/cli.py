@@ -5,9 +5,11 @@ is quick, and a server has its Postgres started before the rest of it is there.
 import sys
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
+from typer._completion_classes import completion_init
+from typer.completion import install_callback, show_callback
 from typer.core import TyperGroup
 
 OURS = ("app", "db", "payments", "pricing", "statemachine")
@@ -103,7 +105,13 @@ def loaded(name: str) -> Any:
     return found
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+# Typer's own two options ask which shell is an ancestor of this process, whatever they are told; in
+# a container, an editor or cron none is. Ours are told.
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
+)
+completion_init()
+Shell = Literal["bash", "zsh", "fish", "powershell", "pwsh"]
 
 
 def _show_version(wanted: bool) -> None:
@@ -119,6 +127,14 @@ def boltwork(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="say which it is"),
     ] = False,
+    install_completion: Annotated[
+        Shell | None,
+        typer.Option(callback=install_callback, is_eager=True, help="have this shell complete"),
+    ] = None,
+    show_completion: Annotated[
+        Shell | None,
+        typer.Option(callback=show_callback, is_eager=True, help="print what it would source"),
+    ] = None,
 ) -> None:
     """A marketplace for agent jobs, paid over Lightning: serve one, or buy from one."""
 

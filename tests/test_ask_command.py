@@ -321,11 +321,27 @@ async def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     assert out.decode().split() == ["watch", "--max-sats"], err.decode()
 
 
-async def test_bash_completion_is_installed(tmp_path: Path) -> None:
-    """--install-completion writes to the home it is told of, and bash sources that."""
-    ended = await Buyer("", tmp_path, {"HOME": str(tmp_path)}).run("--install-completion", "bash")
+@pytest.mark.parametrize(
+    ("shell", "file"),
+    [
+        ("bash", ".bashrc"),
+        ("zsh", ".zfunc/_boltwork"),
+        ("fish", ".config/fish/completions/boltwork.fish"),
+    ],
+)
+async def test_completion_is_installed(tmp_path: Path, shell: str, file: str) -> None:
+    """For the shell that is named, whatever shell or none asks, and in the home of whoever asks."""
+    ended = await Buyer("", tmp_path, {"HOME": str(tmp_path)}).run("--install-completion", shell)
     assert ended.code == 0, ended.err
-    assert "boltwork" in (tmp_path / ".bashrc").read_text()
+    assert "boltwork" in (tmp_path / file).read_text()
+
+
+async def test_completion_without_the_name_of_a_shell_is_told_them(tmp_path: Path) -> None:
+    """Nothing is guessed from who called: exit code 2, and nothing is written."""
+    for words in (("--install-completion",), ("--show-completion", "tcsh")):
+        ended = await Buyer("", tmp_path, {"HOME": str(tmp_path)}).run(*words)
+        assert ended.code == 2 and "completion" in ended.err, ended.err
+    assert not await asyncio.to_thread(os.listdir, tmp_path)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

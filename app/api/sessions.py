@@ -96,8 +96,10 @@ async def show(request: Request) -> Response:
         await house.wait_while_unpaid(session_id, wait_s)
     else:
         await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
-    rights = await session_rights.of_caller(request, await _found(house, session_id))
-    return json_response(await _status(request, house, session_id, rights))
+    pending, row = await _standing(house, session_id)
+    # After them: what was paid meanwhile is not told without its macaroon.
+    rights = await session_rights.of_caller(request, row)
+    return json_response(await _status(request, house, pending, row, rights))
 
 
 async def topup(request: Request) -> Response:
@@ -132,7 +134,7 @@ async def close(request: Request) -> Response:
         with suppress(Refusal):  # nothing was left, or it is on its way already
             await name_destination(house, session_id, refund_to)
     rights = session_rights.of_credential(shown)
-    return json_response(await _status(request, house, session_id, rights))
+    return json_response(await _status(request, house, *await _standing(house, session_id), rights))
 
 
 async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
@@ -202,12 +204,16 @@ async def _found(house: House, session_id: str) -> Row:
     return row
 
 
-async def _status(
-    request: Request, house: House, session_id: str, rights: Rights
-) -> dict[str, Any]:
+async def _standing(house: House, session_id: str) -> tuple[list[Row], Row]:
+    """Return its invoices, and then itself: what was paid is on the balance."""
     pending = await sessions.open_invoices(house.parts.db, session_id)
-    row = await _found(house, session_id)  # after them: what was paid is on the balance
-    state = SessionState(row["state"])
+    return pending, await _found(house, session_id)
+
+
+async def _status(
+    request: Request, house: House, pending: list[Row], row: Row, rights: Rights
+) -> dict[str, Any]:
+    session_id, state = row["id"], SessionState(row["state"])
     shape: dict[str, Any] = {
         "sessionId": session_id,
         "state": state.value,
