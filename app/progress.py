@@ -90,7 +90,8 @@ class Telling:
             while self._waiting and not self._over.is_set():
                 await tell_progress(self._db, self._next().packed())
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._over.wait(), self._pace_s)
+                    async with asyncio.timeout(self._pace_s):
+                        await self._over.wait()
         except Exception as error:
             log.info("progress_not_told", error=type(error).__name__)
         finally:

@@ -6,6 +6,7 @@ idle is asked for a word before it is used.
 """
 
 import select
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from db.going import times_cancelled
 from db.reach import UTF8
 
 T = TypeVar("T")
@@ -154,9 +156,12 @@ class Lines(AsyncConnectionPool[Line]):
         """See AsyncConnectionPool."""
         until_s = monotonic() + (self.timeout if timeout is None else timeout)
         while True:
+            before = times_cancelled()
             connection = await super().getconn(until_s - monotonic())
             usable = False
             try:
+                if times_cancelled() > before:  # as the connection came: swallowed by the pool
+                    raise CancelledError
                 usable = connection.opened_s > self.distrusts_s and await connection.answers()
             finally:
                 if not usable:

@@ -1,13 +1,19 @@
-"""Whether a loop goes on, asked by the loop itself.
+"""Whether a task goes on, asked by the task itself.
 
-A cancellation that comes in the same moment as a connection of a pool, or as the end of a wait, may
-be swallowed there: whoever asked for it would then wait for the loop's end in vain.
+A cancellation that comes in the same moment as the end of a wait may be swallowed there
+(`asyncio.wait_for` does, until Python 3.12, and libraries wait with it): whoever asked for it would
+then wait for the task's end in vain.
 """
 
 import asyncio
 
 
+def times_cancelled() -> int:
+    """Return how often this task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 def goes_on() -> bool:
     """Say whether nobody has asked this task to end."""
-    task = asyncio.current_task()
-    return task is None or not task.cancelling()
+    return not times_cancelled()

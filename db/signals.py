@@ -72,7 +72,8 @@ class Signals:
         """Wait until the watched job changes, or for so long."""
         if not self.released:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), longest_s)
+                async with asyncio.timeout(longest_s):
+                    await changed.wait()
 
     def release(self) -> None:
         """Let everybody go who waits, for good: each answers what is known now."""

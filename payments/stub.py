@@ -138,7 +138,8 @@ class StubRail:
                     seen, settled = receipt
                     yield settled
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(received.wait(), POLL_S)
+                    async with asyncio.timeout(POLL_S):
+                        await received.wait()
         finally:
             self._listening.discard(received)
 

@@ -3,7 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from app.main import make_parts, running, utc_now
+from db.connection import Line, pool_of
 from payments.stub import StubRail
 from tests.house_fixtures import fixed_oracle, settings_for
 from tests.scripted_agent import ScriptedAgent
@@ -22,3 +25,29 @@ async def test_whoever_ends_early_ends(database_url: str, tmp_path: Path) -> Non
         async with asyncio.timeout(25):
             async with running(parts):
                 await asyncio.sleep(after_ms / 1000)
+
+
+@pytest.mark.parametrize("ticks", range(8))
+async def test_who_is_cancelled_as_a_connection_comes_ends(database_url: str, ticks: int) -> None:
+    """The pool may swallow that; who waited ends all the same, and the connection goes back."""
+    pool = pool_of(database_url, 1, _as_it_is, 10)
+    await pool.open(wait=True)
+    held = await pool.getconn()
+    waiting = asyncio.create_task(pool.getconn())
+    while not pool.get_stats()["requests_waiting"]:
+        await asyncio.sleep(0)
+    giving = asyncio.create_task(pool.putconn(held))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    if waiting.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    else:
+        await pool.putconn(await waiting)
+    await giving
+    await pool.putconn(await pool.getconn())
+    await pool.close()
+
+
+async def _as_it_is(_: Line) -> None:
+    pass
