@@ -19,11 +19,17 @@ RUN /opt/boltwork/bin/python -m pip install --no-deps --no-build-isolation --no-
 
 FROM python:3.12-slim
 COPY --from=built /opt/boltwork /opt/boltwork
-RUN useradd --system --uid 8402 --home-dir /data boltwork && install -d -o boltwork -m 0700 /data
+# libnss-wrapper lends a name to whatever number it is run as (`--user 54321`, OpenShift), whose group
+# is 0: hence the owners and the mode of /data.
+RUN apt-get update && apt-get install -y --no-install-recommends libnss-wrapper \
+    && rm -rf /var/lib/apt/lists/*
+RUN useradd --system --uid 8402 --home-dir /data boltwork \
+    && install -d -o boltwork -g 0 -m 0770 /data
 USER boltwork
 WORKDIR /data
 VOLUME /data
-ENV PATH=/opt/boltwork/bin:$PATH BOLTWORK_DATA=/data HOST=0.0.0.0 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/boltwork/bin:$PATH HOME=/data BOLTWORK_DATA=/data HOST=0.0.0.0 \
+    PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8402
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as u; \

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from app.plain_text import one_line
-from app.spending import MOST_SATS, Spending
+from app.spending import MOST_SATS, Spending, Unkept
 from app.surroundings import troubles
 
 if TYPE_CHECKING:
@@ -213,6 +213,8 @@ class _Bought:
                     await wallet.close()
             except Stop as stop:
                 return stop.code, None, stop.sentence
+            except Unkept as unkept:
+                return Exit.REFUSED, None, str(unkept)
             except Refused as refused:
                 sentence = f"{refused} {refused.next_step}".strip()
                 return code_of_refusal(refused), None, sentence

@@ -132,7 +132,13 @@ Verdict = Counted | Before | Over | Beyond | Again
 def default_path() -> Path:
     """Return where the file is, as the XDG Base Directory Specification has it."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    root = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    try:
+        root = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    except RuntimeError as error:  # a user without an entry in /etc/passwd, and no HOME
+        raise Unkept(
+            "What is spent can't be kept, since this user has no home: set XDG_STATE_HOME to a"
+            " folder of yours."
+        ) from error
     return root / "boltwork" / "spending.json"
 
 

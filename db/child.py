@@ -7,24 +7,29 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from db.refuge import Account
 
 PR_SET_PDEATHSIG = 1
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 # Loaded here and not in the child: between fork and exec nothing may be imported.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def surroundings(account: Account | None, *passed: int) -> dict[str, Any]:
-    """What every child of ours is given: no environment to be led astray by, a working directory it
-    may enter, and a session of its own, for Ctrl-C is ours to hear and ours to act upon."""
+def surroundings(
+    account: Account | None, *passed: int, environment: Mapping[str, str] = NOTHING_MORE
+) -> dict[str, Any]:
+    """What every child of ours is given: no environment to be led astray by, but what is named
+    here; a working directory it may enter; and a session of its own, for Ctrl-C is ours to hear
+    and ours to act upon."""
     return {
         "cwd": "/",
-        "env": {"LC_ALL": "C.UTF-8", "PATH": os.defpath},
+        "env": {"LC_ALL": "C.UTF-8", "PATH": os.defpath, **environment},
         "umask": 0o077,
         "pass_fds": passed,
         "start_new_session": True,

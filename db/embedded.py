@@ -26,12 +26,12 @@ from typing import Self
 
 import psycopg
 
+from db.borrowed_name import borrowed_name
 from db.child import birth, kept, surroundings
 from db.refuge import (
     REFUGE,
     Account,
     NoRefuge,
-    check_named,
     free_place,
     opened,
     runnable,
@@ -234,7 +234,6 @@ class EmbeddedPostgres:
                 f"The database that {self.cluster} points to, {self.cluster.readlink()}, is gone: "
                 f"put it back, or remove that link and lose what was in it."
             )
-        check_named(account.uid if account else os.geteuid())
         place = self.cluster
         if account and not account.enters(self.data_dir.resolve()):
             place = free_place(opened(self._refuge, account), self.data_dir.resolve())
@@ -265,9 +264,11 @@ class EmbeddedPostgres:
             ]  # fmt: skip
             if self._fast_for_tests:
                 arguments.append("--no-sync")
-            done = subprocess.run(
-                arguments, capture_output=True, **surroundings(account, reader, lock)
-            )
+            with borrowed_name(account.uid if account else os.geteuid()) as name:
+                given = surroundings(
+                    account, reader, lock, *name.passed, environment=name.environment
+                )
+                done = subprocess.run(arguments, capture_output=True, **given)
         finally:
             os.close(reader)
         if done.returncode:

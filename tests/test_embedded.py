@@ -16,7 +16,6 @@ import psycopg
 import pytest
 
 from db.embedded import EmbeddedPostgres, EmbeddedPostgresError, packaged_binaries, running_url
-from db.refuge import NoRefuge, check_named
 
 ROOT = Path(__file__).parents[1]
 DEBIANS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -318,10 +317,3 @@ def test_no_binaries(ground: Path) -> None:
     """A directory without a Postgres is refused by name."""
     with pytest.raises(EmbeddedPostgresError, match=f"no Postgres in {ground}"):
         quick(ground, bin_dir=ground).start()
-
-
-def test_a_user_without_a_name_is_told_what_to_do() -> None:
-    """Where initdb could not look its user up, a sentence says how to give it an entry."""
-    check_named(os.geteuid())
-    with pytest.raises(NoRefuge, match=r"The user 54321 has no entry.*/etc/passwd.*DATABASE_URL"):
-        check_named(54321)

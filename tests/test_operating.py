@@ -13,29 +13,12 @@ import httpx2
 import yaml
 
 from db.embedded import packaged_binaries
+from tests.confined import confined
 from tests.server_process import COMMAND, ServerProcess
 
 ROOT = Path(__file__).parents[1]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-
-# What a container does: a root that is read-only, a data folder, and a user that is nobody's. Where
-# the interpreter lies below a closed folder, that folder is opened in there, and there only.
-CONFINED = """set -euo pipefail
-exec unshare --mount bash -euc '
-    mount --make-rprivate /
-    mount --bind "$BOLTWORK_DATA" "$BOLTWORK_DATA"
-    if [[ -n "$CLOSED" ]]; then
-        exec 7<"$BASE"
-        mount -t tmpfs -o mode=755 none "$CLOSED"
-        mkdir -p "$BASE"
-        mount --no-canonicalize --bind /proc/self/fd/7 "$BASE"
-    fi
-    mount -o remount,bind,ro /
-    cd "$BOLTWORK_DATA"
-    exec setpriv --reuid nobody --regid nogroup --clear-groups "$WORLD" "$@"
-' bash "$@"
-"""
 
 
 def steps(heading: str) -> str:
@@ -104,11 +87,7 @@ def test_it_serves_from_a_tree_that_nobody_may_write_to(open_folder: Path) -> No
     nobody = pwd.getpwnam("nobody")
     os.chown(data, nobody.pw_uid, nobody.pw_gid)
     server = ServerProcess(data)
-    server.command = open_folder / "confined"
-    server.command.write_text(f"#!/usr/bin/env bash\n{CONFINED}")
-    server.command.chmod(0o755)
-    closed = next((up for up in (*Path(sys.base_prefix).parents,) if not up.stat().st_mode & 1), "")
-    server.environment |= {"BASE": sys.base_prefix, "CLOSED": str(closed), "WORLD": str(COMMAND)}
+    server.command = confined(open_folder, nobody.pw_uid, nobody.pw_gid)
     server.environment |= {"HOME": str(data)}
     port = server.start().rpartition(":")[2]
     question = re.findall(r'CMD \["python", "-c", "(.*)"\]', DOCKERFILE)[0]
