@@ -34,6 +34,9 @@ def open_listener(host: str, port: int, variable: str = "PORT") -> socket.socket
         raise CannotListen(
             written(host, port), reason, is_taken=is_taken, variable=variable
         ) from error
+    # An answer is written in two pieces, and would lie for 40 ms between them until the first is
+    # acknowledged. asyncio sees to this only where a socket says that it is TCP: this one does not.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Who takes nothing for so long, not even what keeps a connection open, has gone.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)

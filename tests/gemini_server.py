@@ -22,6 +22,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from app.listener import open_listener
+
 STREAM, WHOLE, MODEL = "streamGenerateContent", "generateContent", "get"
 CLIENT_KEY = "key-of-the-stand-in"
 CHAT_MODEL = "gemini-3.8-flash"
@@ -96,7 +98,7 @@ class GeminiServer:
 
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self._socket = open_listener("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = Config()
         config.bind = [f"fd://{self._socket.fileno()}"]

@@ -22,6 +22,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from app.listener import open_listener
+
 JUDGE, WORK, COUNT, MODELS = "judge", "work", "count", "models"
 REJECT_WORD = "REJECTME"
 ABSENT = "absent"
@@ -139,7 +141,7 @@ class MessagesServer:
 
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
-        self._socket = socket.create_server(("127.0.0.1", self._port), backlog=1_000)
+        self._socket = open_listener("127.0.0.1", self._port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = Config()
         config.bind = [f"fd://{self._socket.fileno()}"]

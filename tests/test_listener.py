@@ -59,6 +59,17 @@ async def test_it_listens_on_every_kind_of_address(subtests: Subtests) -> None:
                     assert (await http.get(f"http://{name}:{port}/")).text == seen
 
 
+def test_no_piece_of_an_answer_waits_for_another() -> None:
+    """What is written goes out at once: each connection is told not to wait until what was sent
+    before is acknowledged, which takes 40 ms of each answer on a connection that is used again."""
+    with (
+        open_listener("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as taken,
+    ):
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_where_it_can_not_listen_a_sentence_says_so() -> None:
     """An address that is taken, or another machine's, or no address, or a port that is ours not."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
