@@ -252,26 +252,32 @@ def paid(
     payout_id: PayoutId,
     payment_hash: Annotated[str, typer.Argument(metavar="HASH", help="of the payment, as it was")],
 ) -> None:
-    """Write down that a payout was paid before a restore; the rail is asked whether that is so."""
+    """Write down that a payout was paid before a restore; the rail is asked whether that is so.
+
+    Repeated, it says the same.
+    """
 
     async def written(parts: Parts) -> None:
-        told = await record(parts, await _owed(parts, payout_id), payment_hash.strip().lower())
+        told = await record(parts, await _found(parts, payout_id), payment_hash.strip().lower())
         if isinstance(told, Unpayable):
             fail(told.sentence)
-        if not isinstance(told, Applied):
-            fail("it is paid, or on its way")
 
     at_the_books(written)
     print("It is paid.")
 
 
-async def _owed(parts: Parts, payout_id: str) -> Row:
+async def _found(parts: Parts, payout_id: str) -> Row:
     found = await public_ids.payout_id(parts.db, payout_id)
     row = await payout_rows.get(parts.db, found) if found else None
     if row is None:
         fail(f"there is no payout {payout_id}")
     if row["state"] == PayoutState.IN_FLIGHT:
         fail("it is in flight: the rail is asked what became of it, and it is never sent twice")
+    return row
+
+
+async def _owed(parts: Parts, payout_id: str) -> Row:
+    row = await _found(parts, payout_id)
     if row["state"] == PayoutState.PAID:
         fail("it is paid")
     return row

@@ -60,8 +60,13 @@ async def send(
     return told
 
 
-async def record(parts: Parts, payout: Row, payment_hash: str) -> Outcome | Unpayable:
-    """Write down that a payout was paid, as the rail says, by a payment that the books forgot."""
+async def record(parts: Parts, payout: Row, payment_hash: str) -> Applied | Replayed | Unpayable:
+    """Write down that a payout was paid, as the rail says, by a payment that the books forgot.
+
+    Replayed: that was written down before.
+    """
+    if await payouts.was_paid_by(parts.db, payout["id"], payment_hash):
+        return Replayed()
     told = await parts.rail.look_up_payment(payment_hash)
     if not isinstance(told, Settled):
         return Unpayable(f"the rail knows of no payment of ours {payment_hash} that is settled")
@@ -83,9 +88,13 @@ async def record(parts: Parts, payout: Row, payment_hash: str) -> Outcome | Unpa
         written = await parts.db.run("record_payout", write)
     except Duplicate:
         return Unpayable("that payment is in the books already, for another payout")
+    if isinstance(written, Applied):
+        return written
     if isinstance(written, Dear):
         return Unpayable("its routing cost more than this payout may")
-    return written
+    if await payouts.was_paid_by(parts.db, payout["id"], payment_hash):
+        return Replayed()  # by somebody at the same moment
+    return Unpayable("it is paid, or on its way, by another payment")
 
 
 async def pays_out(parts: Parts) -> bool:

@@ -132,6 +132,17 @@ async def by_secret(db: Database, secret: str) -> DictRow | None:
     return await db.read_one("SELECT * FROM payout WHERE secret = %(secret)s", secret=secret)
 
 
+async def was_paid_by(db: Database, payout_id: str, payment_hash: str) -> bool:
+    """Say whether the books have it that this payment paid this payout."""
+    row = await db.read_one(
+        "SELECT 1 FROM payout_attempt WHERE payment_hash = %(h)s AND payout_id = %(id)s"
+        " AND outcome = 'settled'",
+        h=payment_hash,
+        id=payout_id,
+    )
+    return row is not None
+
+
 async def live_attempt(db: Database, payout_id: str, number: int) -> DictRow | None:
     """Return an attempt whose outcome is not known yet."""
     return await db.read_one(

@@ -4,13 +4,13 @@ Each step may be repeated. When the server is gone a step raises Died, and is be
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 
 from app.promises import SETTLE_MARGIN
-from tests.crash_server import MovableClock
+from tests.crash_server import KILLED, MovableClock
 from tests.crash_world import Books, Side
 from tests.pay_server import PayServer
 
@@ -31,8 +31,14 @@ class Died(Exception):
 class Buyer:
     """One who buys a job, or holds a session, over HTTP."""
 
-    def __init__(self, side: Side, books: Books, clock: MovableClock) -> None:
-        self.side, self.books, self.clock = side, books, clock
+    def __init__(
+        self,
+        side: Side,
+        books: Books,
+        clock: MovableClock,
+        command: Callable[..., Awaitable[tuple[int, str]]],
+    ) -> None:
+        self.side, self.books, self.clock, self._command = side, books, clock, command
         self.wallet = PayServer(make=self._invoice)  # where the buyer's money can go by itself
         self.url = ""
         self.key = "the key of the buyer"
@@ -56,6 +62,14 @@ class Buyer:
             return await self._http.request(method, self.url + path, **options)
         except httpx2.TransportError as gone:
             raise Died from gone
+
+    async def operate(self, *words: str) -> str:
+        """Have the operator give a command; return what it printed. Raises Died when it died."""
+        code, printed = await self._command(*words)
+        if code == KILLED:
+            raise Died
+        assert code == 0, printed
+        return printed
 
     async def create(self, request: str, **more: Any) -> Json:
         """Post the job under the buyer's one key; return it with its evaluation invoice."""

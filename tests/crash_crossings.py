@@ -68,9 +68,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
     "commit rail_baseline": (Crossing("reviewed"),),
     "commit recovered": (Crossing("promise lost"),),
-    # A person's command after a restore: one transaction in a process of its own, which these
-    # stories do not start. tests/test_backup.py has it.
-    "commit record_payout": (),
+    "commit record_payout": (Crossing("forgotten"),),
     "commit redirect_payout": (Crossing("redirected"),),
     "commit refuse_payout": (Crossing("refused"),),
     "commit renew_credential": (Crossing("revoked"),),

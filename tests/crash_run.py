@@ -116,7 +116,7 @@ async def run_case(case: Case, databases: Databases, lnbits: LnbitsServer | None
                 side = await LnbitsSide.on(lnbits)
             scenario = SCENARIOS[case.crossing.scenario]
             server.environment.update(side.environment() | scenario.environment)
-            buyer = Buyer(side, Books(url), server.clock)
+            buyer = Buyer(side, Books(url), server.clock, server.command)
             died, wrong = False, []
             try:
                 async with buyer.wallet.running():

@@ -4,11 +4,13 @@ A story brings everything to its end from wherever it stands; it is told again a
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from payments.bolt11 import decode
 from tests import crash_holder as holder
-from tests.crash_buyer import FINAL, LONG, Buyer
+from tests.crash_buyer import FINAL, KNOWN_S, LONG, Buyer
 from tests.crash_server import ROTATES
 from tests.pay_server import said
 
@@ -155,6 +157,26 @@ async def redirected(buyer: Buyer) -> None:
     answer = await buyer.post("refund", {"refundTo": buyer.wallet.url})
     assert answer.status_code in (200, 202, 409), answer.text
     await buyer.receive_refunds()
+
+
+async def forgotten(buyer: Buyer) -> None:
+    """A refund that was paid after the backup which was restored; its operator writes that down,
+    and because the command may have died, once more.
+    """
+    await buyer.operate("paying-out", "off")  # as after every restore
+    made = await buyer.create("hello")
+    await buyer.pay(made["evalInvoice"])
+    [refund] = (await buyer.to_the_end())["refunds"]
+    if not buyer.made:
+        [owed] = json.loads(await buyer.operate("payouts", "--json"))["payouts"]
+        invoice = await buyer.side.make_invoice(refund["amountSats"], KNOWN_S)
+        await buyer.side.send(invoice)
+        buyer.made = {"payout": owed["id"], "hash": decode(invoice).payment_hash}
+    for _ in range(2):
+        said = await buyer.operate("payouts", "paid", buyer.made["payout"], buyer.made["hash"])
+        assert said == "It is paid.\n", said
+    await buyer.operate("paying-out", "on")
+    await buyer.take_refunds()
 
 
 async def cancelled(buyer: Buyer) -> None:
@@ -342,6 +364,7 @@ SCENARIOS = {
     "by itself": Scenario(sent_by_itself),
     "refused": Scenario(refused_at_first),
     "redirected": Scenario(redirected),
+    "forgotten": Scenario(forgotten),
     "cancelled": Scenario(cancelled),
     "receipt": Scenario(with_a_receipt),
     "reviewed": Scenario(reviewed, environment={"RECONCILE_S": "1"}),

@@ -19,8 +19,10 @@ from pathlib import Path
 
 import psutil
 import uvloop
+from typer.testing import CliRunner
 
 from app import logs
+from app.cli import app
 from app.key_rotation import rotate
 from app.main import build, make_parts, utc_now
 from app.serving import listening
@@ -83,12 +85,16 @@ class ForkedServer:
         self.clock = MovableClock(folder / "clock")
         self.url = ""
         self._process: ForkServerProcess | None = None
+        self._crash_at = ""
+        self._died_beside = False
 
     async def start(self, crash_at: str = "", pause_at: str = "", worker: bool = True) -> None:
         """Start it; `url` is empty when it died before it listened.
 
-        At `crash_at` it ends, and at `pause_at` it stops until it is sent SIGCONT.
+        At `crash_at` it or a command beside it ends, and at `pause_at` it stops until it is sent
+        SIGCONT.
         """
+        self._crash_at, self._died_beside = crash_at, False
         ours, theirs = _context.Pipe(duplex=False)
         environment = {**self.environment, "BOLTWORK_CRASH_AT": crash_at}
         rotates = ROTATES in environment
@@ -105,6 +111,27 @@ class ForkedServer:
             self.url = ""
         finally:
             ours.close()
+
+    async def command(self, *words: str) -> tuple[int, str]:
+        """Run a command of its operator's beside it; return its exit code, and what it printed."""
+        ours, theirs = _context.Pipe(duplex=False)
+        environment = {
+            **self.environment,
+            "DATABASE_URL": self.database_url,
+            "BOLTWORK_CRASH_AT": self._crash_at,
+        }
+        process = _context.Process(target=_obey, args=(environment, words, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            assert await asyncio.to_thread(ours.poll, START_S), f"{words} never ended"
+            code, printed = ours.recv()
+        except EOFError:
+            code, printed = KILLED, ""
+            self._died_beside = True
+        finally:
+            ours.close()
+        return int(code), str(printed)
 
     @property
     def pid(self) -> int:
@@ -126,8 +153,10 @@ class ForkedServer:
         os.kill(self.pid, signal.SIGCONT)
 
     async def exit_code(self, within_s: float) -> int | None:
-        """Return how it ended; None when it still runs after that time."""
+        """Return how it ended, or a command beside it; None when it still runs after that time."""
         assert self._process is not None
+        if self._died_beside:
+            return KILLED
         until_s = time.monotonic() + within_s
         while self._process.exitcode is None and time.monotonic() < until_s:
             await asyncio.sleep(0.02)
@@ -172,6 +201,16 @@ class _Start:
     pause_at: str
     worker: bool
     rotates: bool
+
+
+def _obey(environment: dict[str, str], words: tuple[str, ...], answer: Connection) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.environ.update(environment)
+    done = CliRunner().invoke(app, list(words))
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    answer.send((done.exit_code, done.stdout + done.stderr))
+    answer.close()
 
 
 def _serve(start: _Start, ready: Connection) -> None:

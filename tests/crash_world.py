@@ -38,6 +38,10 @@ class Side(Protocol):
         """Have the buyer's wallet make an invoice."""
         ...
 
+    async def send(self, bolt11: str) -> None:
+        """Have the rail pay for us, and the books hear nothing of it."""
+        ...
+
     async def trouble(self, call: str) -> None:
         """Have the next "create" or "pay" of ours be turned away by the rail."""
         ...
@@ -85,6 +89,11 @@ class StubSide:
         made = await self._rail.buyer_invoice(sats_to_msat(amount_sats), "refund", expiry_s)
         self._hashes.append(made.payment_hash)
         return made.bolt11
+
+    async def send(self, bolt11: str) -> None:
+        """See Side."""
+        sent = await self._rail.pay(bolt11, self._rail.least_fee_limit_msat)
+        assert isinstance(sent, Settled)
 
     async def trouble(self, call: str) -> None:
         """See Side."""
@@ -150,6 +159,10 @@ class LnbitsSide:
         bolt11 = await self._server.create_invoice(self._server.buyer, amount_sats, expiry_s)
         self._hashes.append(decode(bolt11).payment_hash)
         return bolt11
+
+    async def send(self, bolt11: str) -> None:
+        """See Side."""
+        await self._server.pay(self._ours.first, bolt11)
 
     async def trouble(self, call: str) -> None:
         """See Side."""

@@ -38,7 +38,7 @@ class Pair:
     @asynccontextmanager
     async def buyer(self, at: int = 0) -> AsyncIterator[Buyer]:
         """Give a new buyer, who speaks to one of the two."""
-        buyer = Buyer(self.side, self.books, self.clock)
+        buyer = Buyer(self.side, self.books, self.clock, self.servers[at].command)
         buyer.key = f"round {time.monotonic_ns()}"
         buyer.url = self.servers[at].url
         try:

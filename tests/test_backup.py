@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from app.advance import Applied
+from app.advance import Applied, Replayed
 from app.promises import PAUSED_S, Keeper
 from app.sending import Unpayable, record, send
 from app.switching import turn
@@ -70,7 +70,8 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
 ) -> None:
     """One was on its way in the backup and one was only owed; both are paid after it. Restored, the
     first is asked about at the rail, by its payment hash, and found paid; the second stands still,
-    till the operator names its payment. The rail has paid each of them once."""
+    till the operator names its payment, and may name it again. The rail has paid each of them
+    once."""
     file = tmp_path / "backup"
     async with instance_of(database_url, tmp_path, worker=False) as house:
         rail = house.parts.stub
@@ -108,6 +109,7 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
         wrong = await record(house.parts, row, "00" * 32)
         assert isinstance(wrong, Unpayable) and "knows of no payment" in wrong.sentence
         assert isinstance(await record(house.parts, row, later.payment_hash), Applied)
+        assert isinstance(await record(house.parts, row, later.payment_hash), Replayed)
         await turn(house.parts, switches.Name.PAYING_OUT, True)
         await keeper.keep(PayInvoice(first, 1), 0)
         for job in (first_job, second_job):

@@ -25,7 +25,7 @@ ON_STUB = (
     # Of sessions and firm prices, one side of each.
     "commit begin_session: after", "commit begin_reserved: after", "commit ask_topup: after",
     "commit close_session: before", "commit idle_session: after", "commit end_hold: before",
-    "commit let_go: before", "commit begin_asked: after",
+    "commit let_go: before", "commit begin_asked: after", "commit record_payout: after",
 )  # fmt: skip
 STUB = [case for case in cases("stub", thorough=False) if case.place.startswith(ON_STUB)]
 LNBITS = [case for case in cases("lnbits", thorough=False) if case.place in ON_LNBITS]
