@@ -44,6 +44,7 @@ _CHANGED = {
     "posting": ("account",),
     "account": ("name",),
 }
+_SECRET = {"payout": "secret"}  # no two have the same
 _MOVED = {"job_history": "id", "entry": "id", "posting": "entry_id"}
 _PROMISES = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)
@@ -121,6 +122,8 @@ def _copy(table: str, columns: list[str], job_id: str, hashes: list[str]) -> str
             value = f"replace({value}, '{job_id}', named.of_job)"
             for number, old in enumerate(hashes):
                 value = f"replace({value}, '{old}', named.of_{number})"
+        elif column == _SECRET.get(table):
+            value = f"md5({value} || named.of_job)"
         elif column == _MOVED.get(table):
             value += f" + {SPACED} * n::bigint"
         values.append(value)

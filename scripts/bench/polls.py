@@ -26,7 +26,7 @@ INSERT INTO invoice SELECT (jsonb_populate_record(i, jsonb_build_object(
        md5(n::text) || md5(n::text || i.purpose)))).*
   FROM invoice i, generate_series(1, {others}) n WHERE i.job_id IS NOT NULL;
 INSERT INTO payout SELECT (jsonb_populate_record(p, jsonb_build_object(
-       'id', md5(n::text) || ':surplus', 'job_id', md5(n::text)))).*
+       'id', md5(n::text) || ':surplus', 'job_id', md5(n::text), 'secret', md5(p.secret || n)))).*
   FROM payout p, generate_series(1, {others}) n;
 VACUUM ANALYZE job, invoice, payout
 """
