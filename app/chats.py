@@ -87,7 +87,7 @@ class Exchange:
     _refusal: Refusal | None = None
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the answer as it is shown. Refuses when there is no word of it."""
+        """Yield the answer as it is shown. Refuses when it does not come to its end."""
         chat, db = self.house.parts.chat, self.house.parts.db
         before = await conversations.newest(db, self.conversation_id, MOST_TURNS)
         turns = given_turns(before, self.content, chat.most_history_bytes)
@@ -100,12 +100,9 @@ class Exchange:
                 async for event in answering:
                     yield event
         # Only now, when it is stored and charged.
-        if self._refusal is None:
-            yield self._last
-        elif self._said:
-            yield {"error": self._refusal.sentence}
-        else:
+        if self._refusal is not None:
             raise self._refusal
+        yield self._last
 
     async def _begin(self, tx: Tx) -> int:
         """Store what was asked, under its caller's name for it."""

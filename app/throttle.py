@@ -2,13 +2,14 @@
 
 Who asks is the peer, or the hop that the trusted proxies name, and nothing else that a caller can
 write. Counts lie in Postgres (or Redis): they hold across processes and restarts, and where they
-can't be read, nothing is let through.
+can't be read, nothing is let through. What fails on our side is given back, within a limit too.
 """
 
+import contextlib
 import ipaddress
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
@@ -21,6 +22,7 @@ from starlette.requests import Request
 
 from app.errors import Refusal, unavailable
 from app.settings import Settings
+from app.wire import BadInput
 from db import rate_limits
 from db.engine import Database, DatabaseAway
 
@@ -29,6 +31,7 @@ REDIS_PATIENCE_S = 2
 LOGINS_PER_MINUTE = 10
 CLOSED_S = 60  # when to come back while nothing is sold
 AWAY_S = 5  # when to come back while nobody can count
+GIVEN_BACK = "given back"  # what is counted beside a rule, so that failures too have an end
 SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber is given at least
 
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+):\d{1,5}")
@@ -58,6 +61,17 @@ SAYS = {
 NEXT = {
     Rule.DEMO: "Try again in {wait_s} seconds, or buy the job with POST /api/jobs.",
 }
+
+
+class Spent(Refusal):
+    """A failure that its request may have brought about: a model has answered, and was paid."""
+
+
+def is_ours(failed: Exception) -> bool:
+    """Say whether our side is to blame for what a caller is not given."""
+    if isinstance(failed, Refusal | BadInput):
+        return failed.status >= 500 and not isinstance(failed, Spent)
+    return True
 
 
 def address(request: Request) -> str:
@@ -206,7 +220,7 @@ class Throttle:
         clock: Callable[[], datetime],
         sells: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        self._limiter = FixedWindowRateLimiter(storage)
+        self._storage, self._limiter = storage, FixedWindowRateLimiter(storage)
         self._rules, self._clock, self._sells = rules, clock, sells
 
     async def count(self, request: Request, rule: Rule) -> None:
@@ -217,6 +231,44 @@ class Throttle:
         if rule in (Rule.CREATE, Rule.DEMO) and self._sells is not None:
             await self._check_sells(self._sells)
         await self._ask(request, rule, counts=True)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, request: Request, rule: Rule) -> AsyncIterator[None]:
+        """Count this request as `count` does, and not where it then fails on our side.
+
+        Nobody is given back more in a window than may be asked in one: whoever finds out how to
+        make us fail has twice as much, and no more.
+        """
+        item = self._rules.get(rule)
+        try:
+            await self.count(request, rule)
+        except Refusal as refused:
+            if item is not None and refused.status == 429:
+                await self._uncount(request, rule, item)  # else a turn given back would not show
+            raise
+        try:
+            yield
+        except Exception as failed:
+            if item is not None and is_ours(failed):
+                with contextlib.suppress(StorageError, DatabaseAway):  # then it stays counted
+                    await self._give_back(request, rule, item)
+            raise
+
+    async def _give_back(self, request: Request, rule: Rule, item: RateLimitItem) -> None:
+        caller = address(request)
+        window = await self._limiter.get_window_stats(item, rule, caller)
+        if window.reset_time <= self._clock().timestamp():
+            return  # it was counted in a window that is closed
+        if not await self._limiter.hit(item, GIVEN_BACK, rule, caller):
+            return
+        await self._uncount(request, rule, item)
+        reset_s, left = await self._limiter.get_window_stats(item, rule, caller)
+        _tell(request, item.amount, left, reset_s)
+
+    async def _uncount(self, request: Request, rule: Rule, item: RateLimitItem) -> None:
+        key, length_s = item.key_for(rule, address(request)), item.get_expiry()
+        if await self._storage.incr(key, length_s, amount=-1) < 0:
+            await self._storage.incr(key, length_s)  # it closed just now: nothing was in the next
 
     async def _check_sells(self, sells: Callable[[], Awaitable[bool]]) -> None:
         """Refuse what would begin something new, while the operator sells nothing."""

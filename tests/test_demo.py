@@ -81,22 +81,64 @@ async def test_a_request_that_is_declined_is_answered_too(
 async def test_an_agent_that_breaks_is_a_503(
     instance: Instance, request_text: str, cost_msat: int
 ) -> None:
-    """It says so in a sentence; the turn is used, and what was answered before is paid for."""
+    """It says so in a sentence; no turn is used, and what was answered before is paid for."""
     answer = await ask(instance, request_text)
     refused(answer, 503, "The agent is out of order")
-    assert left(answer) == PER_HOUR - 1 and int(answer.headers["retry-after"]) > 0
+    assert left(answer) == PER_HOUR and int(answer.headers["retry-after"]) > 0
     assert await given_msat(instance) == cost_msat
+    assert left(await ask(instance)) == PER_HOUR - 1
+
+
+class Rambling(ScriptedAgent):
+    """Answers, and nobody can read its verdict."""
+
+    async def judge(self, request: str) -> Accepted | Rejected | Broke:
+        """Break, when the model has been paid."""
+        return Broke("The agent gave no verdict.", retryable=True, usage=Usage(10, 5))
+
+
+async def test_what_a_model_was_paid_for_is_a_turn(database_url: str, tmp_path: Path) -> None:
+    """A request that a model answers uselessly may have brought that about: it counts, and what
+    it has cost is booked.
+    """
+    async with instance_of(database_url, tmp_path, agent=Rambling()) as instance:
+        answer = await ask(instance)
+        refused(answer, 503, "gave no verdict")
+        assert left(answer) == PER_HOUR - 1
+        assert await given_msat(instance) == JUDGED_MSAT
+
+
+async def test_failures_have_an_end_too(instance: Instance, scripted_agent: ScriptedAgent) -> None:
+    """Of what fails on our side so many are given back in an hour as may be asked in one, and the
+    next ones count: then it is a 429, and no agent is asked.
+    """
+    told = []
+    for _ in range(2 * PER_HOUR):
+        answer = await ask(instance, "BREAK-JUDGE")
+        assert answer.status_code == 503
+        told.append(left(answer))
+    assert told == [PER_HOUR] * PER_HOUR + [*reversed(range(PER_HOUR))]
+    refused(await ask(instance, "BREAK-JUDGE"), 429)
+    assert scripted_agent.calls["judge", "BREAK-JUDGE"] == 2 * PER_HOUR
+
+
+async def test_a_page_of_a_demo_that_broke_gives_it_back_too(instance: Instance) -> None:
+    """Without JavaScript a failure of ours is no turn either."""
+    async with httpx2.AsyncClient(base_url=instance.url) as browser:
+        page = await browser.get("/demo", params={"request": "BREAK-WORK"})
+    assert page.status_code == 503 and left(page) == PER_HOUR
 
 
 async def test_an_agent_that_does_not_answer_is_not_waited_for(
     database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
 ) -> None:
-    """After AGENT_TIMEOUT_S it is a 503, and nothing stays held."""
+    """After AGENT_TIMEOUT_S it is a 503, nothing stays held, and no turn is used."""
     scripted_agent.go.clear()
     slow = instance_of(database_url, tmp_path, agent=scripted_agent, AGENT_TIMEOUT_S="1")
     async with slow as instance:
-        refused(await ask(instance), 503, "did not answer in time")
-        assert await given_msat(instance) == 0
+        answer = await ask(instance)
+        refused(answer, 503, "did not answer in time")
+        assert left(answer) == PER_HOUR and await given_msat(instance) == 0
 
 
 def test_every_answer_is_promised_to_tell_the_limit() -> None:
@@ -187,13 +229,15 @@ async def frugal(
 
 
 async def test_what_is_given_away_ends_with_the_day(frugal: Instance, clock: RailClock) -> None:
-    """When the day's share is used up, it is a 503 until midnight UTC, and then it goes on."""
+    """When the day's share is used up, it is a 503 until midnight UTC and no turn is used; then it
+    goes on.
+    """
     assert (await ask(frugal)).status_code == 200
     over = await ask(frugal)
     refused(over, 503, "used up")
     wait_s = int(over.headers["retry-after"])
     assert DAY_S // 2 <= wait_s <= DAY_S // 2 + 1
-    assert left(over) == PER_HOUR - 2
+    assert left(over) == PER_HOUR - 1
     clock.advance(wait_s)
     assert (await ask(frugal)).status_code == 200
 
@@ -240,11 +284,11 @@ class Bursting(ScriptedAgent):
 
 
 async def test_even_a_fault_of_ours_tells_the_limit(database_url: str, tmp_path: Path) -> None:
-    """A 500 has the limit's headers too, and nothing stays held."""
+    """A 500 has the limit's headers too, nothing stays held, and no turn is used."""
     async with instance_of(database_url, tmp_path, agent=Bursting()) as instance:
         answer = await ask(instance)
         refused(answer, 500)
-        assert left(answer) == PER_HOUR - 1 and await given_msat(instance) == 0
+        assert left(answer) == PER_HOUR and await given_msat(instance) == 0
 
 
 async def test_without_a_price_nothing_is_run(

@@ -9,7 +9,7 @@ from db.audit import audit
 from tests.agent_fixtures import Embedded
 from tests.chat_fixtures import Talker, chatty_instance, talker
 from tests.contract import refused
-from tests.gemini_server import PIXEL, WHOLE, GeminiServer, Reply
+from tests.gemini_server import PIXEL, STREAM, WHOLE, GeminiServer, Reply
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 
@@ -32,6 +32,29 @@ async def test_visitors_share_the_limit_of_the_demo(
         refused(await somebody.refused(mine, "hello"), 429)
         refused(await somebody.http.post(DRAW, json={"prompt": "a cat"}), 429)
         assert len(await somebody.said(mine)) == 2
+
+
+async def test_what_fails_on_our_side_is_no_turn(
+    database_url: str, tmp_path: Path, gemini_server: GeminiServer
+) -> None:
+    """A message or an image that the model broke at is given back, also in the middle of it; one
+    that the model declines is not.
+    """
+    async with (
+        chatty_instance(database_url, tmp_path, gemini_server, DEMO_PER_HOUR="3") as instance,
+        talker(instance) as somebody,
+    ):
+        mine = await somebody.begin()
+        gemini_server.script(STREAM, Reply(status=500), Reply(text="one two", error_after=1))
+        answer = await somebody.refused(mine, "hello")
+        refused(answer, 503)
+        assert answer.headers["x-ratelimit-remaining"] == "3"
+        assert "error" in (await somebody.say(mine, "hello"))[-1]
+        gemini_server.script(WHOLE, Reply(status=500), Reply(block="SAFETY"))
+        drawn = [await somebody.http.post(DRAW, json={"prompt": "a cat"}) for _ in range(3)]
+        assert [answer.status_code for answer in drawn] == [503, 422, 200]
+        left = [answer.headers["x-ratelimit-remaining"] for answer in drawn]
+        assert left == ["3", "2", "1"]
 
 
 async def test_what_visitors_cost_is_the_houses_expense(

@@ -16,7 +16,7 @@ from app.errors import Refusal
 from app.house import House
 from app.query import parse_query
 from app.shapes import Body, RequestText
-from app.throttle import Rule
+from app.throttle import Rule, Spent
 from app.wire import json_response
 from pricing.money import Msat
 from pricing.quote import Quote, make_charge, make_quote, token_ceiling
@@ -45,8 +45,9 @@ async def demo(request: Request) -> Response:
     if not house.parts.settings.free_sats_per_day:
         raise closed()
     bill = await bill_of(house, asked.request)
-    await throttle.count(request, Rule.DEMO)
-    return json_response(await run(house, asked.request, bill))
+    async with throttle.turn(request, Rule.DEMO):
+        said = await run(house, asked.request, bill)
+    return json_response(said)
 
 
 def closed() -> Refusal:
@@ -83,20 +84,20 @@ async def run(house: House, text: str, bill: Bill) -> dict[str, Any]:
             async with asyncio.timeout(house.parts.settings.agent_timeout_s):
                 return await _ask(house, text, bill, held)
         except TimeoutError:
-            raise _broken(SLOW) from None
+            raise _refusal(SLOW, Refusal) from None
 
 
 async def _ask(house: House, text: str, bill: Bill, held: holding.Held) -> dict[str, Any]:
     agent = house.parts.agent
     verdict = await agent.judge(text)
     if isinstance(verdict, Broke):
-        raise _broken(verdict)
+        raise _broken(verdict, held, bill.judging)
     _charge(held, bill.judging, verdict.usage)
     if isinstance(verdict, Rejected):
         return {"result": verdict.reason, "state": "rejected"}
     work = await agent.work(text, min(_most_tokens(house), verdict.max_output_tokens))
     if isinstance(work, Broke):
-        raise _broken(work)
+        raise _broken(work, held, bill.working)
     _charge(held, bill.working, work.usage)
     if isinstance(work, Rejected):
         return {"result": work.reason, "state": "rejected"}
@@ -121,9 +122,17 @@ async def _at_cost(house: House, model: str, text: str, most_tokens: int) -> Quo
     return make_quote(card, model, tokens, most_tokens, price, parts.clock(), ttl_s)
 
 
-def _broken(broke: Broke) -> Refusal:
+def _broken(broke: Broke, held: holding.Held, quote: Quote) -> Refusal:
+    """Return the refusal of a call that broke. What it has used was paid for."""
+    if broke.usage is None:
+        return _refusal(broke, Refusal)
+    _charge(held, quote, broke.usage)
+    return _refusal(broke, Spent)
+
+
+def _refusal(broke: Broke, kind: type[Refusal]) -> Refusal:
     reason = broke.reason.rstrip(".")
-    return Refusal(
+    return kind(
         503,
         f"{reason[:1].upper()}{reason[1:]}.",
         f"Try again in {BROKE_S} seconds. {BUY}",

@@ -5,6 +5,7 @@ Another owner's conversation is not there. An answer is sent as it is written.
 
 import base64
 import re
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from app import chats
 from app.errors import Refusal
-from app.event_stream import EventStream
+from app.event_stream import Events, EventStream
 from app.house import House
 from app.orders import Name, known_id
 from app.shapes import Body, RequestText, moment, name_of
@@ -128,9 +129,8 @@ async def generate_image(request: Request) -> Response:
     house: House = request.app.state.house
     asked = parse(await read_body(request), GenerateImage)
     owner = await owner_of(request) or new_visitor()
-    if owner.is_visitor:
-        await house.parts.throttle.count(request, Rule.DEMO)
-    drawn = await chats.draw(house, owner, asked.prompt)
+    async with _turn(request, owner):
+        drawn = await chats.draw(house, owner, asked.prompt)
     b64 = base64.b64encode(drawn.content).decode()
     return json_response({"b64_json": b64, "mimeType": drawn.media_type})
 
@@ -150,10 +150,20 @@ async def _send(request: Request, house: House) -> Response:
     made = await _made(house, name)
     if made is not None:
         return EventStream(chats.again(house, made))
-    if owner.is_visitor:
-        await house.parts.throttle.count(request, Rule.DEMO)
     exchange = chats.Exchange(house, owner, conversation_id, asked.content, model, name)
-    return EventStream(exchange.events())
+    return EventStream(_in_turn(request, exchange))
+
+
+def _turn(request: Request, owner: Owner) -> AbstractAsyncContextManager[None]:
+    """Count what is a visitor's as a demo; what a session pays for is not counted."""
+    house: House = request.app.state.house
+    return house.parts.throttle.turn(request, Rule.DEMO) if owner.is_visitor else nullcontext()
+
+
+async def _in_turn(request: Request, exchange: chats.Exchange) -> Events:
+    async with _turn(request, exchange.owner), aclosing(exchange.events()) as events:
+        async for event in events:
+            yield event
 
 
 async def _made(house: House, name: Name | None) -> int | None:

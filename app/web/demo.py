@@ -28,8 +28,8 @@ async def show(request: Request) -> Response:
         if not house.parts.settings.free_sats_per_day:
             raise api.closed()
         bill = await api.bill_of(house, asked.request)
-        await house.parts.throttle.count(request, Rule.DEMO)
-        said = await api.run(house, asked.request, bill)
+        async with house.parts.throttle.turn(request, Rule.DEMO):
+            said = await api.run(house, asked.request, bill)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, refused)
     answer = {
