@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
 
 from app.agents.agent import Agent
 from app.main import build, make_parts, utc_now
@@ -21,6 +23,7 @@ from tests.contract import CONTRACT
 from tests.scripted_agent import ScriptedAgent
 
 USD = 1_000_000  # micro-USD
+PEER = "198.51.100.7"
 # Every test is the same caller, and some ask a hundred times.
 UNLIMITED = {
     "ESTIMATES_PER_MINUTE": "0",
@@ -151,3 +154,17 @@ async def instance(
     """A running instance with the stub rail and a scripted agent."""
     async with instance_of(database_url, tmp_path, agent=scripted_agent) as running:
         yield running
+
+
+def asked_of(settings: Settings) -> Request:
+    """Return a request to an application with these settings."""
+
+    class Holder:
+        pass
+
+    app = Starlette()
+    app.state.house = Holder()
+    app.state.house.parts = Holder()
+    app.state.house.parts.settings = settings
+    scope = {"type": "http", "app": app, "headers": [], "client": (PEER, 1), "state": {}}
+    return Request(scope)

@@ -1,7 +1,6 @@
 """Limits per caller: who is counted as one caller, how it is counted, and what is answered."""
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -14,10 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.storage import Storage
 from pydantic import ValidationError
-from starlette.applications import Starlette
-from starlette.requests import Request
 
 from app.errors import Refusal
 from app.loops import Loops
@@ -27,10 +24,9 @@ from app.throttle import PostgresStorage, Rule, Throttle, caller_address
 from db.engine import Database, DatabaseAway
 from payments.lnurl import decode
 from tests.contract import refused
-from tests.house_fixtures import Instance, instance_of, settings_for
+from tests.house_fixtures import PEER, Instance, asked_of, instance_of, settings_for
 from tests.rail_fixtures import RailClock
 
-PEER = "198.51.100.7"
 HOUR_S = 3600
 
 
@@ -289,80 +285,6 @@ class BrokenStorage(Storage):
         raise ConnectionError("canary: redis://user:password@host")
 
     get_expiry = check = reset = clear = get  # type: ignore[assignment]
-
-
-def asked_of(settings: Settings) -> Request:
-    """Return a request to an application with these settings."""
-
-    class Holder:
-        pass
-
-    app = Starlette()
-    app.state.house = Holder()
-    app.state.house.parts = Holder()
-    app.state.house.parts.settings = settings
-    scope = {"type": "http", "app": app, "headers": [], "client": (PEER, 1), "state": {}}
-    return Request(scope)
-
-
-@pytest.mark.parametrize("in_postgres", [True, False])
-async def test_what_failed_on_our_side_is_given_back(
-    db: Database, tmp_path: Path, in_postgres: bool
-) -> None:
-    """Wherever counts lie: of many at once that fail, so many are given back as may be asked in a
-    window; a refusal of the request itself is not, and neither is one whose caller has left.
-    """
-    most, request = 5, asked_of(settings_for(tmp_path))
-    clock = functools.partial(datetime.now, UTC)  # the library's store goes by no other
-    storage: Storage = PostgresStorage(db, clock) if in_postgres else MemoryStorage()
-    throttle = Throttle(storage, {Rule.DEMO: RateLimitItemPerMinute(most)}, clock)
-
-    async def fail(why: BaseException) -> int:
-        with pytest.raises(type(why)):
-            async with throttle.turn(request, Rule.DEMO):
-                raise why
-        return int(request.scope["state"]["rate_limit"]["x-ratelimit-remaining"])
-
-    assert await fail(Refusal(422, "The model declines.")) == most - 1
-    assert await fail(asyncio.CancelledError()) == most - 2
-    assert await fail(RuntimeError("ours")) == most - 2
-    for ours in (Refusal(503, "Away."), DatabaseAway("away"), ValueError("ours"), KeyError("ours")):
-        assert await fail(ours) == most - 2
-    assert [await fail(RuntimeError("ours")) for _ in range(3)] == [2, 1, 0]
-    with pytest.raises(Refusal, match="more than"):
-        await throttle.count(request, Rule.DEMO)
-
-
-async def test_what_was_refused_meanwhile_takes_no_turn(db: Database, tmp_path: Path) -> None:
-    """Who asks on while all turns are under way has what is given back of them afterwards."""
-    clock, request = RailClock(), asked_of(settings_for(tmp_path))
-    throttle = Throttle(PostgresStorage(db, clock), {Rule.DEMO: RateLimitItemPerMinute(1)}, clock)
-
-    async def refused_now() -> None:
-        with pytest.raises(Refusal, match="more than"):
-            async with throttle.turn(request, Rule.DEMO):
-                raise AssertionError("it was let through")
-
-    with pytest.raises(RuntimeError):
-        async with throttle.turn(request, Rule.DEMO):
-            await asyncio.gather(*(refused_now() for _ in range(8)))
-            raise RuntimeError
-    async with throttle.turn(request, Rule.DEMO):
-        await refused_now()
-
-
-async def test_a_window_that_has_closed_is_given_nothing_back(db: Database, tmp_path: Path) -> None:
-    """What fails after its window closed is not taken from the next one's count."""
-    clock, request = RailClock(), asked_of(settings_for(tmp_path))
-    throttle = Throttle(PostgresStorage(db, clock), {Rule.DEMO: RateLimitItemPerMinute(2)}, clock)
-    with pytest.raises(RuntimeError):
-        async with throttle.turn(request, Rule.DEMO):
-            clock.advance(60)
-            raise RuntimeError
-    for expected in (1, 0):
-        await throttle.count(request, Rule.DEMO)
-        told = request.scope["state"]["rate_limit"]
-        assert told["x-ratelimit-remaining"] == expected
 
 
 async def test_while_nobody_can_count_nobody_is_let_through(tmp_path: Path) -> None:
