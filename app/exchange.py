@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from app.event_reader import Overlong, lines_of
+from pricing.authorities import authorities
 from pricing.loopback import is_here
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
@@ -63,6 +64,7 @@ class Exchange:
                 headers=PLAIN,
                 follow_redirects=False,
                 trust_env=not is_here(url),
+                verify=authorities(trust_env=not is_here(url)),
                 transport=transport,
             )
         except httpx2.InvalidURL as wrong:

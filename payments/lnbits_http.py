@@ -13,6 +13,7 @@ import httpx2
 import orjson
 
 from payments.rail import Settled, Unavailable
+from pricing.authorities import authorities
 from pricing.money import Msat
 
 LARGEST_ANSWER_BYTES: Final = 65_536
@@ -71,6 +72,7 @@ class LnbitsClient:
             # Half for connecting, so that "it was never sent" can be told from "no answer".
             timeout=httpx2.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
+            verify=authorities(trust_env=False),
             trust_env=False,  # the key goes to the address the operator set, and nowhere else
         )
 

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from pricing.authorities import authorities
+
 LARGEST_BYTES: Final = 192 * 1024  # LUD-06 allows a picture of 136,536 characters in an answer
 LONGEST_URL: Final = 2_000
 ADDRESSES_TRIED: Final = 3
@@ -169,7 +171,7 @@ class PublicHttp:
         # The transport, and not a client: it knows no cookies, no redirects and no proxies. No
         # connection is kept, since the next name at one address may be another's.
         self._transport = httpx2.AsyncHTTPTransport(
-            verify=tls or True,
+            verify=tls or authorities(trust_env=False),
             trust_env=False,
             limits=httpx2.Limits(max_connections=20, max_keepalive_connections=0),
         )

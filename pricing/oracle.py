@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx2
 
+from pricing.authorities import authorities
 from pricing.loopback import is_here
 from pricing.money import MICROUSD_PER_USD, BtcPrice, MicroUsd
 
@@ -238,6 +239,7 @@ class Oracle:
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                 timeout=source_timeout_s,
                 trust_env=trusted,
+                verify=authorities(trust_env=trusted),
             )
             for trusted in (True, False)
         )

@@ -78,7 +78,9 @@ class Databases:
     async def one(self) -> AsyncIterator[str]:
         """Give the URL of a database for as long as the block lasts."""
         name = f"crash_{next(_numbers)}"
-        await self._do(f"CREATE DATABASE {name} TEMPLATE {self._template.database}")
+        await self._do(
+            f"CREATE DATABASE {name} TEMPLATE {self._template.database} STRATEGY FILE_COPY"
+        )
         try:
             yield self._template.set(database=name).render_as_string(hide_password=False)
         finally:

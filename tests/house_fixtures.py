@@ -18,6 +18,7 @@ from app.serving import listening
 from app.settings import Settings
 from payments.rail import Rail
 from payments.stub import StubRail
+from pricing.authorities import authorities
 from pricing.oracle import Oracle
 from tests.contract import CONTRACT
 from tests.scripted_agent import ScriptedAgent
@@ -126,7 +127,11 @@ async def instance_of(
     async with (
         listening(build(parts, worker=worker), "127.0.0.1", 0) as url,
         httpx2.AsyncClient(
-            base_url=url, timeout=30, event_hooks={"response": [CONTRACT.on_response]}
+            base_url=url,
+            timeout=30,
+            event_hooks={"response": [CONTRACT.on_response]},
+            verify=authorities(trust_env=False),
+            trust_env=False,
         ) as http,
     ):
         for _ in range(200):  # until the application has started

@@ -26,6 +26,8 @@ from typing import Any
 import httpx2
 
 from payments.lnurl import encode
+from pricing.authorities import authorities
+from tests.in_memory import memory
 
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "scripts" / "lock" / "lnbits.txt"
@@ -103,7 +105,7 @@ class LnbitsServer:
     async def running(cls) -> AsyncIterator["LnbitsServer"]:
         """Give a server that is ready and funded, and end it and its data afterwards."""
         python = await asyncio.to_thread(installed_python)
-        with tempfile.TemporaryDirectory(prefix="lnbits-") as folder:
+        with tempfile.TemporaryDirectory(prefix="lnbits-", dir=memory()) as folder:
             server = cls(Path(folder), python)
             try:
                 await server.start()
@@ -210,7 +212,9 @@ class LnbitsServer:
         return int((await self._ask("GET", "/api/v1/wallet", wallet.adminkey))["balance"])
 
     def _client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False)
+        return httpx2.AsyncClient(
+            base_url=self.url, timeout=30, trust_env=False, verify=authorities(trust_env=False)
+        )
 
     async def _ask(
         self, method: str, path: str, key: str, body: dict[str, Any] | None = None

@@ -26,6 +26,7 @@ from app.agents.messages_answer import (
     verdict_of,
 )
 from app.agents.messages_stream import CUT, stream_answer
+from pricing.authorities import authorities
 from pricing.loopback import is_here
 from pricing.quote import token_ceiling
 from pricing.rates import Usage
@@ -147,6 +148,7 @@ class AnthropicAgent:
         http = httpx2.AsyncClient(
             follow_redirects=False,
             trust_env=not is_here(base_url),
+            verify=authorities(trust_env=not is_here(base_url)),
             timeout=httpx2.Timeout(work_deadline_s, connect=CONNECT_TIMEOUT_S),
             # The other side may end an idle connection just as it is used again. Who asks only
             # once opens one for each call, for to him that would be a failure.

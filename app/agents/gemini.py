@@ -17,6 +17,7 @@ from google.genai import errors, types
 
 from app.agents.agent import Broke, storable
 from app.agents.chat import Declined, Done, Drawn, Piece, Said, Turn, written_tokens
+from pricing.authorities import authorities
 from pricing.loopback import is_here
 from pricing.rates import Usage
 
@@ -80,6 +81,7 @@ class GeminiChat:
         self._http = httpx2.AsyncClient(
             follow_redirects=False,
             trust_env=not is_here(base_url),
+            verify=authorities(trust_env=not is_here(base_url)),
             timeout=httpx2.Timeout(answer_deadline_s, connect=CONNECT_TIMEOUT_S),
             event_hooks={"response": [_remember]},
         )
