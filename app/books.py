@@ -13,12 +13,13 @@ from prometheus_client import Gauge
 
 from app.parts import Parts
 from app.receiving import Receiving
-from db import baselines, routing, standing
+from db import baselines, ledger, routing, standing
 from db.audit import Finding, audit
 from db.baselines import Baseline
 from db.connection import patient
 from db.standing import MOST_UNPAID, RailSheet
 from payments.rail import Absent, GivenUp, Settled, Unknown
+from statemachine.entries import EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING
 from statemachine.job import JobState
 from statemachine.promises import KINDS
 from statemachine.session import SessionState
@@ -44,6 +45,11 @@ ROUTING_GIVEN = Gauge(
     "boltwork_routing_given_msat",
     "Routing of what only passed through that the house gave away today; its alarm is"
     " ROUTING_FREE_SATS_PER_DAY",
+)
+EXPENSES = Gauge(
+    "boltwork_expense_msat",
+    "What the house has spent in all: failed is models that were paid for work that failed",
+    ["account"],
 )
 JOBS = Gauge("boltwork_jobs", "Jobs by state", ["state"])
 SESSIONS = Gauge("boltwork_sessions", "Sessions by state", ["state"])
@@ -115,6 +121,9 @@ class Books:
     async def _count(self) -> None:
         db, now = self._parts.db, self._parts.clock()
         ROUTING_GIVEN.set(await routing.given_msat(db, now.date()))
+        for spent in (EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING):
+            spent_msat = await ledger.balance(db, spent.name)
+            EXPENSES.labels(spent.name.removeprefix("expense:")).set(spent_msat)
         for name, (count, amount_msat) in (await standing.payouts_by_standing(db, now)).items():
             PAYOUTS.labels(name).set(count)
             PAYOUTS_MSAT.labels(name).set(amount_msat)

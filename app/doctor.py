@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from app import folder, logs, postgres, surroundings
+from app.doctor_expenses import of_expenses
 from app.doctor_running import answers, of_running
 from app.findings import Finding, ok, warn, wrong
 from app.key_rotation import check_secret
@@ -141,6 +142,7 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
         findings.append(await _clock(db))
         if at == newest():
             findings += [await _secret(settings, db), await _limits(settings, db)]
+            findings += await of_expenses(settings, db, utc_now().date())
     except DatabaseAway as away:
         findings.append(wrong("database", str(away), mend))
     finally:
@@ -317,9 +319,12 @@ async def _agents(settings: Settings) -> list[Finding]:
 def about_models(asked: set[str], today: date) -> Iterator[Finding]:
     """Say which models of the price table end within a month; a warning where one is asked."""
     for model, last in sorted(ending(today).items()):
-        said = f"{model} can be asked until {last} only, as its maker says"
+        could = "can" if today <= last else "could"
+        said = f"{model} {could} be asked until {last} only, as its maker says"
         if model in asked:
-            yield warn("models", said, "set EVAL_MODEL and WORK_MODEL to one that goes on")
+            yield warn(
+                "models", said, "set EVAL_MODEL, WORK_MODEL or GEMINI_MODEL to one that goes on"
+            )
         else:
             yield ok("models", f"{said}; nothing here asks it")
 

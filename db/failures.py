@@ -27,6 +27,17 @@ async def of_payer(db: Database, payer: str, day: date) -> int:
     return int(row["n"]) if row else 0
 
 
+async def beyond(db: Database, day: date, most: int) -> int:
+    """Return how many payers had more failures than so many on a day."""
+    row = await db.read_one(
+        "SELECT count(*) AS n FROM failure_day WHERE day = %(day)s AND n > %(most)s",
+        day=day,
+        most=most,
+    )
+    assert row is not None
+    return int(row["n"])
+
+
 async def purge(tx: Tx, now: datetime) -> None:
     """Forget days that are over."""
     await tx.execute("DELETE FROM failure_day WHERE day < %(day)s", day=(now - KEPT).date())

@@ -49,11 +49,14 @@ class UnknownModel(LookupError):
     """No price has begun for this model: it cannot be sold."""
 
 
-# The embedded model runs on the operator's own processor; its price is that of a small hosted one.
+# Read on 2026-11-29 in platform.claude.com/docs (the overviews of the models) and in
+# ai.google.dev/gemini-api/docs (pricing). The embedded model runs on the operator's own processor;
+# its price is that of a small hosted one.
 PUBLISHED: tuple[ModelRate, ...] = (
     ModelRate("claude-haiku-5-5", date(2026, 10, 7), 100_000, 500_000),  # up to 100,000 read
     ModelRate("claude-sonnet-5-5", date(2026, 9, 28), 2_000_000, 10_000_000),
     ModelRate("claude-opus-5-5", date(2026, 9, 22), 4_000_000, 20_000_000),
+    ModelRate("claude-opus-5", date(2026, 7, 24), 5_000_000, 25_000_000),
     ModelRate("claude-sonnet-5", date(2026, 6, 30), 2_000_000, 10_000_000),
     ModelRate("claude-haiku-4-5", date(2025, 10, 15), 1_000_000, 5_000_000),
     ModelRate("claude-sonnet-4-5", date(2025, 9, 29), 3_000_000, 15_000_000),
@@ -69,8 +72,14 @@ PUBLISHED: tuple[ModelRate, ...] = (
 )
 
 
-# The last days that their makers have named for models of this table.
-LAST_DAYS: dict[str, date] = {"claude-sonnet-4-5": date(2026, 11, 30)}
+# The last days that their makers have named for models of this table (platform.claude.com/docs,
+# "Model deprecations"; ai.google.dev/gemini-api/docs/deprecations). From then on Google answers for
+# gemini-2.5-flash with gemini-3.5-flash-lite, at that one's price.
+LAST_DAYS: dict[str, date] = {
+    "claude-sonnet-4-5": date(2026, 11, 30),
+    "gemini-2.5-flash": date(2026, 11, 30),
+    "gemini-2.5-flash-image": date(2026, 10, 1),
+}
 NOTICE = timedelta(days=31)
 
 

@@ -13,6 +13,14 @@ CHANGE = "change"  # what was withheld for routing, and was not needed
 PASSING = frozenset({"overpaid", "unawaited", "unspent", CHANGE})
 
 
+ALARM_PCT = 80  # of what is given on a day
+
+
+def is_nearly_given(given_msat: int, most_msat: int) -> bool:
+    """Say whether the operator must look: little is left of what the house gives today."""
+    return most_msat > 0 and given_msat * 100 >= most_msat * ALARM_PCT
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What the house may spend on the routing of one payer's payouts, in msat."""

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from db import switches
 from db.engine import Database
 from db.migrate import migrate, newest, version
 from payments.lnbits import LnbitsRail
-from pricing.rates import LAST_DAYS
+from pricing.rates import LAST_DAYS, PUBLISHED
 from tests.house_fixtures import Instance, instance_of, settings_for
 from tests.lnbits_server import LnbitsServer
 from tests.server_process import ServerProcess
@@ -60,7 +60,7 @@ def test_a_new_installation_is_well(open_folder: Path) -> None:
     parts = {finding["part"]: finding for finding in told["findings"]}
     assert set(parts) == {
         "environment", "disk", "database", "tables", "clock", "secret", "limits", "rail",
-        "price", "agents", "port", "models", "address", "operator",
+        "price", "agents", "port", "models", "address", "operator", "routing", "failures",
     }  # fmt: skip
     assert all("next" in part for part in parts.values() if part["level"] != "ok")
     broken = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "planted"}
@@ -229,12 +229,27 @@ def test_time_and_room_are_measured() -> None:
 
 def test_a_model_that_ends_within_a_month_is_told() -> None:
     """A warning where it is asked, in time to choose another; a word where it is only priced."""
-    last = LAST_DAYS["claude-sonnet-4-5"]
-    assert list(doctor.about_models({"claude-sonnet-4-5"}, last - timedelta(days=40))) == []
-    [told] = doctor.about_models({"claude-sonnet-4-5"}, last - timedelta(days=30))
-    assert told.level is Level.WARN and "claude-sonnet-4-5" in told.said and str(last) in told.said
-    [priced] = doctor.about_models({"claude-sonnet-5-5"}, last)
+    model, day = "claude-sonnet-4-5", timedelta(days=1)
+    last = LAST_DAYS[model]
+
+    def told(asked: set[str], today: date) -> list[Finding]:
+        return [one for one in doctor.about_models(asked, today) if one.said.startswith(model)]
+
+    assert told({model}, last - 40 * day) == []
+    [soon] = told({model}, last - 30 * day)
+    assert soon.level is Level.WARN and f"can be asked until {last}" in soon.said
+    [over] = told({model}, last + day)
+    assert over.level is Level.WARN and f"could be asked until {last}" in over.said
+    [priced] = told({"claude-sonnet-5-5"}, last)
     assert priced.level is Level.OK
+
+
+def test_no_model_that_ends_is_asked_unless_an_operator_names_it() -> None:
+    """Of the models that are asked where nothing is set, none has a last day, and each a price."""
+    fresh = Settings()
+    asked = {fresh.eval_model, fresh.work_model, fresh.gemini_model, fresh.gemini_image_model}
+    assert asked.isdisjoint(LAST_DAYS)
+    assert asked <= {rate.model for rate in PUBLISHED}
 
 
 async def test_a_server_through_which_no_money_moves_is_told(

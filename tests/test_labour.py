@@ -10,6 +10,9 @@ import httpx2
 import pytest
 
 from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
+from app.books import Books
+from app.doctor_expenses import of_expenses
+from app.findings import Level
 from app.house import FAILURES_A_FREE_ONE
 from app.main import utc_now
 from app.promises import Keeper
@@ -187,15 +190,26 @@ async def fail(still: Instance, moody: MoodyAgent) -> dict[str, Any]:
 
 
 async def test_what_failures_cost_is_booked_and_bounded(still: Instance, moody: MoodyAgent) -> None:
-    """The house bears a few failures of one payer a day, and says so in its books; of those after
-    them the evaluation is charged."""
+    """The house bears a few failures of one payer a day, and says so in its books, its metrics and
+    to the doctor; of those after them the evaluation is charged."""
     most = still.parts.settings.free_failures_per_day
     for _ in range(most):
         job = await fail(still, moody)
         assert job["state"] == "failed" and job["errorMessage"] == NONSENSE.reason
     spent_msat = await balance(still, "expense:failed")
     assert spent_msat > 0 and await balance(still, "revenue:free") == spent_msat
+    await Books(still.parts).turn()
+    told = (await still.http.get("/metrics")).text
+    [shown] = [line for line in told.splitlines() if 'expense_msat{account="failed"}' in line]
+    assert float(shown.split()[1]) == spent_msat
+    settings, db, today = still.parts.settings, still.parts.db, utc_now().date()
+    _, failures = await of_expenses(settings, db, today)
+    assert (
+        failures.level is Level.OK and f"has cost {-(-spent_msat // 1_000):,} sats" in failures.said
+    )
     job = await fail(still, moody)
+    _, failures = await of_expenses(settings, db, today)
+    assert failures.level is Level.WARN and f"more than {most} failures today" in failures.said
     assert job["state"] == "rejected" and "The evaluation was charged" in job["reason"]
     assert await balance(still, "expense:failed") == spent_msat
     assert await balance(still, "revenue:eval") == 5_000

@@ -1,10 +1,13 @@
 """An operator stops selling, or paying out, without a restart; nothing is lost meanwhile."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from app.doctor_expenses import of_expenses
+from app.findings import Level
 from app.loops import Loops
 from app.main import utc_now
 from app.promises import Keeper
@@ -119,7 +122,7 @@ async def test_the_operators_page_shows_and_turns_the_switches(
 async def test_the_operators_page_shows_who_was_given_routing(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Beside what he paid for work; nearly all of a day's is an alarm."""
+    """Beside what he paid for work; nearly all of a day's is an alarm, for the doctor too."""
     token = "the-operators-own-token"
     rail = StubRail(tmp_path / "stub.sqlite3", utc_now, routing_fee_msat=Msat(20_000))
     more = {"OPERATOR_TOKEN": token, "ROUTING_FREE_SATS_PER_DAY": 20}
@@ -136,5 +139,11 @@ async def test_the_operators_page_shows_who_was_given_routing(
         assert "Nearly all of today’s free routing is used." in shown
         assert f"{public_id(holder.session_id)[:8]}" in shown
         assert holder.session_id not in shown
+        today = utc_now().date()
+        routing, _ = await of_expenses(instance.parts.settings, instance.parts.db, today)
+        assert routing.level is Level.WARN and "20 of 20 sats are given today" in routing.said
+        tomorrow = today + timedelta(days=1)
+        routing, _ = await of_expenses(instance.parts.settings, instance.parts.db, tomorrow)
+        assert routing.level is Level.OK and "0 of 20 sats are given today" in routing.said
         await Loops(instance.parts, Keeper(instance.parts)).books.turn()
         assert "boltwork_routing_given_msat 20000.0" in (await instance.http.get("/metrics")).text

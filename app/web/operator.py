@@ -3,6 +3,8 @@
 They name jobs by their public ids: the others would open the buyer's page.
 """
 
+from datetime import date
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +28,7 @@ from pricing.oracle import PriceUnavailable
 from pricing.rates import ending
 from statemachine.payout import PayoutState
 from statemachine.public_id import concealed
+from statemachine.routing import is_nearly_given
 
 HOURS = 48
 LISTED = 12
@@ -134,6 +137,8 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
     first = overview.first_hour(now, HOURS)
     hours = hours_of(await overview.tallies(parts.db, first), first, HOURS)
     price = await parts.oracle.price()
+    given_msat = await routing.given_msat(parts.db, now.date())
+    most_msat = sats_to_msat(parts.settings.routing_free_sats_per_day)
     answer = render(
         request,
         "operator.html",
@@ -149,11 +154,12 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",
         sources=parts.oracle.status(),
-        ending=ending(now.date()),
+        ending=_ending(parts, now.date()),
         review=house.loops.books.latest,
         switches=[(name.value, on) for name, on in (await switches.all_of(parts.db)).items()],
-        routing_msat=await routing.given_msat(parts.db, now.date()),
-        routing_most_msat=sats_to_msat(parts.settings.routing_free_sats_per_day),
+        routing_msat=given_msat,
+        routing_most_msat=most_msat,
+        routing_alarm=is_nearly_given(given_msat, most_msat),
         routing_payers=[
             row | {"payer": concealed(row["payer"])}
             for row in await routing.payers(parts.db, now.date(), LISTED)
@@ -166,6 +172,13 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
     if isinstance(refused, Refusal):
         answer.headers.update(refused.headers)
     return answer
+
+
+def _ending(parts: Parts, today: date) -> dict[str, date]:
+    """Return the models that end soon, and those that are asked here though they have ended."""
+    agent, chat = parts.agent, parts.chat
+    asked = {agent.eval_model, agent.work_model, chat.chat_model, chat.image_model}
+    return {name: last for name, last in ending(today).items() if name in asked or last >= today}
 
 
 def _named(rows: list[Row]) -> list[Row]:
