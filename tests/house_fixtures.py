@@ -159,6 +159,7 @@ async def instance(
     """A running instance with the stub rail and a scripted agent."""
     async with instance_of(database_url, tmp_path, agent=scripted_agent) as running:
         yield running
+        scripted_agent.go.set()  # whoever stops waits for work that was begun
 
 
 def asked_of(settings: Settings) -> Request:

@@ -52,7 +52,7 @@ async def test_a_wait_ends_when_there_is_something_to_do(
     await instance.until(job_id, "evaluating")
     later = asyncio.create_task(held(instance, job_id))
     # The wallet is slow to make the invoice of the work.
-    fault = {"call": "create_invoice", "fault": "5xx", "times": 2}
+    fault = {"call": "create_invoice", "fault": "5xx", "times": 1}
     assert (await instance.post("/api/dev/stub/faults", fault)).status_code == 200
     scripted_agent.go.set()
     for waiting in (early, later):
