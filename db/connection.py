@@ -52,8 +52,8 @@ SELECT set_config(name, wanted.value, false) FROM pg_settings JOIN (VALUES
 
 # States of the server, whoever asks and whatever for. A connection that was told of one of the
 # second kind is of no more use: after a failover, another server answers on new ones.
-NOT_OURS = ("25006", "53", "57P", "58", "F0", "XX")
-USELESS = ("25006", "57P", "58", "XX")
+NOT_OURS = ("25006", "25P04", "53", "57P", "58", "F0", "XX")
+USELESS = ("25006", "25P04", "57P", "58", "XX")
 
 _patience_s: ContextVar[float] = ContextVar("patience_s", default=ANSWER_S)
 

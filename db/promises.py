@@ -252,7 +252,11 @@ class Outbox:
         deferrer = self._tasks[type(promise)].configure(
             lock=promise.key, schedule_at=at, connection=tx.connection
         )
-        await deferrer.defer_async(**asdict(promise))
+        try:
+            await deferrer.defer_async(**asdict(promise))
+        except ConnectorException as error:
+            # What Postgres itself says: whoever opened the transaction knows what that means.
+            raise error.__cause__ or error from None
 
     async def work(self, keep: Keep, pace: WorkerPace, lane: Lane) -> None:
         """Keep a lane's promises until cancelled; a cancelled worker finishes what it began."""
