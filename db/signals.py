@@ -44,9 +44,11 @@ class Listener(Protocol):
 class Signals:
     """Wakes waiters by the id of the job that changed."""
 
-    def __init__(self, db: Database, again_after_s: float = 1.0) -> None:
+    def __init__(
+        self, db: Database, again_after_s: float = 1.0, asks_after_s: float = ASKS_AFTER_S
+    ) -> None:
         self._db = db
-        self._again_after_s = again_after_s
+        self._again_after_s, self._asks_after_s = again_after_s, asks_after_s
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._listeners: list[Listener] = []
         self.answered_s = 0.0  # when Postgres last answered it (time.monotonic)
@@ -119,7 +121,7 @@ class Signals:
 
     async def _hear(self, connection: Line) -> None:
         """Take what is told, until nothing has been for a while."""
-        async for notice in connection.notifies(timeout=ASKS_AFTER_S):
+        async for notice in connection.notifies(timeout=self._asks_after_s):
             self.answered_s = time.monotonic()
             if notice.channel == CHANNEL:
                 self.wake(notice.payload)

@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.database_fixtures",
     "tests.house_fixtures",
     "tests.server_process",
+    "tests.terminal_process",
     "tests.environments",
     "tests.agent_fixtures",
     "tests.gemini_server",

@@ -6,7 +6,6 @@ parts: the agents are scripted, the price is fixed, and the clock can be moved w
 
 import asyncio
 import ctypes
-import multiprocessing
 import os
 import signal
 import time
@@ -29,6 +28,7 @@ from app.serving import listening
 from app.settings import Settings
 from db.engine import Probe
 from tests.crash_chat import ScriptedChat
+from tests.forked import CONTEXT
 from tests.house_fixtures import UNLIMITED, fixed_oracle
 from tests.scripted_agent import ScriptedAgent
 
@@ -37,8 +37,6 @@ KILLED = 137  # the exit code of a probe that ends the process
 START_S = 60
 
 _PR_SET_PDEATHSIG = 1
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([__name__])
 
 
 class MovableClock:
@@ -95,11 +93,11 @@ class ForkedServer:
         SIGCONT.
         """
         self._crash_at, self._died_beside = crash_at, False
-        ours, theirs = _context.Pipe(duplex=False)
+        ours, theirs = CONTEXT.Pipe(duplex=False)
         environment = {**self.environment, "BOLTWORK_CRASH_AT": crash_at}
         rotates = ROTATES in environment
         start = _Start(self.folder, self.database_url, environment, pause_at, worker, rotates)
-        process = _context.Process(target=_serve, args=(start, theirs), daemon=True)
+        process = CONTEXT.Process(target=_serve, args=(start, theirs), daemon=True)
         self._process = process
         process.start()  # in this thread only: it also asks all its siblings how they ended
         theirs.close()

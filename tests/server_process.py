@@ -1,4 +1,6 @@
-"""The real command in a process of its own, to be killed at any moment and started again."""
+"""The real command in a process of its own, to be killed at any moment and started again: forked
+from one that has imported everything, or, where that is what a test looks at, the program itself.
+"""
 
 import os
 import signal
@@ -11,6 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from db.embedded import EmbeddedPostgres
+from db.migrate import migrate
+from tests.forked import Forked
 from tests.house_fixtures import UNLIMITED
 
 COMMAND = Path(sys.executable).parent / "boltwork"
@@ -32,23 +37,28 @@ class ServerProcess:
             **UNLIMITED,
             **environment,
         }
-        self.command = COMMAND
+        self.command: Path | None = None  # where the start of a program is what is looked at
         self.url = ""
         self.stderr: int | None = None  # where its log goes, in place of a file
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Forked | None = None
 
     def start(self, *arguments: str) -> str:
         """Start it, and return its URL when it listens."""
         kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        words, environment = arguments or ("serve",), kept | self.environment
         with (self.folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [str(self.command), *(arguments or ("serve",))],
-                cwd=self.folder,
-                env=kept | self.environment,
-                stdout=subprocess.PIPE,
-                stderr=log if self.stderr is None else self.stderr,
-                text=True,
-            )
+            stderr = log.fileno() if self.stderr is None else self.stderr
+            if self.command is None:
+                self._process = Forked(words, self.folder, environment, stderr)
+            else:
+                self._process = subprocess.Popen(
+                    [str(self.command), *words],
+                    cwd=self.folder,
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                )
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if " listens on " in line:
@@ -107,9 +117,29 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture(scope="session")
+def made_data() -> Iterator[Path]:
+    """The folder of an embedded Postgres that was migrated, and has ended: to be copied."""
+    with tempfile.TemporaryDirectory(prefix="boltwork-test-") as name:
+        Path(name).chmod(0o711)
+        data = Path(name) / "data"
+        with EmbeddedPostgres(data, fast_for_tests=True) as cluster:
+            migrate(cluster.start())
+        (data / "postgres" / "postmaster.opts").unlink()  # every copy looks for a port of its own
+        yield data
+
+
+def copy_of(data: Path, to: Path) -> Path:
+    """Copy such a folder, and return where to; a first start without its two seconds."""
+    to.mkdir(mode=0o711, exist_ok=True)
+    for name in ("postgres", "postgres.password"):
+        subprocess.run(["cp", "-a", data / name, to / name], check=True)
+    return to
+
+
 @pytest.fixture
-def server(open_folder: Path) -> Iterator[ServerProcess]:
-    """A server process on an empty folder, not started yet."""
-    process = ServerProcess(open_folder)
+def server(open_folder: Path, made_data: Path) -> Iterator[ServerProcess]:
+    """A server process on a folder whose database is made, not started yet."""
+    process = ServerProcess(copy_of(made_data, open_folder))
     yield process
     process.stop()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from db.embedded import running_url
 from statemachine.public_id import public_id
 from tests.messages_server import CLIENT_KEY, MessagesServer
 from tests.server_process import COMMAND, ServerProcess
-from tests.terminal_process import Terminal
+from tests.terminal_process import Terminal, Terminals
 from tests.test_commands import run
 
 
@@ -58,7 +57,9 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(server: ServerProcess, messages_server: MessagesServer) -> AsyncIterator[Desk]:
+async def desk(
+    server: ServerProcess, messages_server: MessagesServer, terminals: Terminals
+) -> Desk:
     """A complete job, whose surplus is owed."""
     server.environment |= {
         "ANTHROPIC_API_KEY": CLIENT_KEY,
@@ -75,8 +76,7 @@ async def desk(server: ServerProcess, messages_server: MessagesServer) -> AsyncI
                 await client.stub_pay(job["workInvoice"]["paymentHash"])
     assert job["state"] == "complete"
     here = {"BOLTWORK_DATA": str(server.folder), "BOLTWORK_URL": server.url}
-    with Terminal(**here) as terminal:
-        yield Desk(server, job, terminal)
+    return Desk(server, job, Terminal(terminals, **here))
 
 
 async def test_the_ledger_shows_accounts_and_the_entries_of_a_job(desk: Desk) -> None:

@@ -49,6 +49,7 @@ def test_migrate_brings_an_empty_database_up_to_date(open_folder: Path) -> None:
 
 def test_what_is_taken_is_said_in_a_sentence(server: ServerProcess) -> None:
     """A second server on one port, or on one data folder, says so, without a trace."""
+    server.command = COMMAND
     url = server.start()
     here = {"BOLTWORK_DATA": str(server.folder), "PORT": "0"}
     other = {"DATABASE_URL": running_url(server.folder) or "", "PORT": url.split(":")[-1]}

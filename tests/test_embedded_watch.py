@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from tests.messages_server import MessagesServer
-from tests.server_process import ServerProcess
+from tests.server_process import COMMAND, ServerProcess
 from tests.test_killed import start, with_claude
 from tests.test_log_stream import until_ready_is
 from tests.test_logs import bought
@@ -28,6 +28,7 @@ async def test_a_database_that_was_killed_is_started_again(
     server: ServerProcess, messages_server: MessagesServer
 ) -> None:
     """Jobs go on over the one that came back, and the end of the server is a clean one."""
+    server.command = COMMAND
     with_claude(server, messages_server).environment["HEALTH_S"] = "1"
     async with httpx2.AsyncClient(base_url=await start(server), timeout=60) as http:
         await until_ready_is(http, 200)

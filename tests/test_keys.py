@@ -31,7 +31,7 @@ from pricing.money import Msat
 from tests.house_fixtures import Instance
 from tests.macaroon_fixtures import NONCE, SESSION, narrowed
 from tests.server_process import COMMAND, ServerProcess
-from tests.terminal_process import Terminal
+from tests.terminal_process import Terminal, Terminals
 from tests.test_commands import run
 from tests.test_l402 import HASH, PREIMAGE
 
@@ -318,20 +318,19 @@ async def started(server: ServerProcess) -> AsyncIterator[ServerProcess]:
     yield server
 
 
-async def test_rotate_runs_beside_a_server(started: ServerProcess) -> None:
+async def test_rotate_runs_beside_a_server(started: ServerProcess, terminals: Terminals) -> None:
     """It says what it did, closes all with the first secret, and shows no key."""
     here = {"BOLTWORK_DATA": str(started.folder)}
 
     def rotating() -> None:
-        with Terminal(**here, BOLTWORK_SECRET=f"{NEW},{OLD}") as terminal:
-            code, told = terminal.run("keys", "rotate")
-            assert code == 0 and "root key 2" in told and "still check: 1" in told, told
-            code, told = terminal.run("keys", "rotate", "--forget-old")
-            assert code == 0 and "root key 3" in told and "Forgotten: 2" in told, told
-            assert "ok    secret: opens all 2 keys" in terminal.run("doctor")[1]
-        with Terminal(**here, BOLTWORK_SECRET=OLD) as terminal:
-            code, told = terminal.run("keys", "rotate")
-            assert code == 1 and told.startswith("boltwork: BOLTWORK_SECRET does not open"), told
+        terminal = Terminal(terminals, **here, BOLTWORK_SECRET=f"{NEW},{OLD}")
+        code, told = terminal.run("keys", "rotate")
+        assert code == 0 and "root key 2" in told and "still check: 1" in told, told
+        code, told = terminal.run("keys", "rotate", "--forget-old")
+        assert code == 0 and "root key 3" in told and "Forgotten: 2" in told, told
+        assert "ok    secret: opens all 2 keys" in terminal.run("doctor")[1]
+        code, told = Terminal(terminals, **here, BOLTWORK_SECRET=OLD).run("keys", "rotate")
+        assert code == 1 and told.startswith("boltwork: BOLTWORK_SECRET does not open"), told
 
     await asyncio.to_thread(rotating)
 
@@ -355,7 +354,9 @@ async def test_a_rotation_that_is_killed_is_done_or_not_at_all(
     await db.close()
 
 
-async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(started: ServerProcess) -> None:
+async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(
+    started: ServerProcess, terminals: Terminals
+) -> None:
     """Server and worker, exit code 1, no trace; the doctor has a line for it."""
     here = {
         "BOLTWORK_DATA": str(started.folder),
@@ -365,14 +366,14 @@ async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(started: ServerP
     }
 
     def starting() -> None:
-        with Terminal(**here) as terminal:
-            for command in ("serve", "worker"):
-                code, told = terminal.run(command)
-                assert code == 1
-                assert told.startswith("boltwork: BOLTWORK_SECRET does not open the root key 1")
-                assert "Traceback" not in told and NEW not in told
-            code, told = terminal.run("doctor")
-            assert code == 1 and "wrong secret: " in told and "another secret" in told
+        terminal = Terminal(terminals, **here)
+        for command in ("serve", "worker"):
+            code, told = terminal.run(command)
+            assert code == 1
+            assert told.startswith("boltwork: BOLTWORK_SECRET does not open the root key 1")
+            assert "Traceback" not in told and NEW not in told
+        code, told = terminal.run("doctor")
+        assert code == 1 and "wrong secret: " in told and "another secret" in told
 
     await asyncio.to_thread(starting)
 

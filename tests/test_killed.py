@@ -10,7 +10,7 @@ import pytest
 from app.client import Client, Refused
 from db.embedded import running_url
 from tests.messages_server import CLIENT_KEY, JUDGE, WORK, MessagesServer, Reply
-from tests.server_process import ServerProcess
+from tests.server_process import COMMAND, ServerProcess
 
 WHOLE_STORY = ["settled", "eval_earned", "settled", "charged"]
 KEY = "5f3a9c0b7e21d48866aa01fe93bc27d4"  # an Idempotency-Key that nobody guesses
@@ -186,6 +186,7 @@ async def count_jobs(server: ServerProcess) -> int:
 
 async def test_sigterm_drains_and_stops_everything(server: ServerProcess) -> None:
     """An operator's stop ends the server and its Postgres, with exit code 0."""
+    server.command = COMMAND
     await start(server)
     assert running_url(server.folder) is not None
     assert await asyncio.to_thread(server.stop) == 0

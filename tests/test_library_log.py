@@ -14,7 +14,7 @@ import sqlalchemy
 import structlog
 
 from app.folded import REMEMBERED, WINDOW_S, Fold
-from tests.server_process import ServerProcess
+from tests.server_process import COMMAND, ServerProcess
 
 PLANTED = "planted-text-of-a-buyer"
 LIBRARIES = """
@@ -78,6 +78,7 @@ def test_a_server_whose_postgres_is_away_logs_json(
     database_url: str, server: ServerProcess
 ) -> None:
     """The pool's own words come out as lines of the log, and the same one is not said again."""
+    server.command = COMMAND
     server.environment |= {"DATABASE_URL": database_url, "DATABASE_POOL": "3"}
     server.start()
     name = sqlalchemy.make_url(database_url).database

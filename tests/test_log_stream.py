@@ -3,17 +3,17 @@
 import asyncio
 import os
 import select
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from app.log_stream import LogStream
 from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from tests.messages_server import MessagesServer
-from tests.server_process import ServerProcess
+from tests.server_process import COMMAND, ServerProcess, copy_of
 from tests.test_killed import start, with_claude
 from tests.test_logs import bought
 
@@ -51,7 +51,12 @@ def reader_stands_still() -> Iterator[int]:
         os.close(writer)
 
 
-BROKEN = {"full": full, "nobody reads": nobody_reads, "reader stands still": reader_stands_still}
+Broken = Callable[[], AbstractContextManager[int]]
+BROKEN: dict[str, Broken] = {
+    "full": full,
+    "nobody reads": nobody_reads,
+    "reader stands still": reader_stands_still,
+}
 
 
 @pytest.mark.parametrize("way", BROKEN)
@@ -70,17 +75,27 @@ def test_a_line_that_cannot_be_written_raises_nothing(way: str) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("way", BROKEN)
 async def test_loops_outlive_a_log_that_cannot_be_written(
-    way: str, server: ServerProcess, messages_server: MessagesServer
+    open_folder: Path, made_data: Path, messages_server: MessagesServer
 ) -> None:
     """While Postgres is away much would be logged. When it is back, jobs come to their end."""
+    async with asyncio.TaskGroup() as ways:
+        for number, broken in enumerate(BROKEN.values()):
+            folder = open_folder / str(number)
+            folder.mkdir(mode=0o711)
+            copy_of(made_data, folder / "apart")
+            server = with_claude(ServerProcess(folder), messages_server)
+            ways.create_task(_outlives(server, broken))
+
+
+async def _outlives(server: ServerProcess, broken: Broken) -> None:
+    """Take the database away from a server with such a log, and give it back."""
+    server.command = COMMAND
     postgres = EmbeddedPostgres(server.folder / "apart", fast_for_tests=True)
     url = await asyncio.to_thread(postgres.start)
-    await asyncio.to_thread(migrate, url)
-    with_claude(server, messages_server).environment |= {"DATABASE_URL": url, "HEALTH_S": "1"}
+    server.environment |= {"DATABASE_URL": url, "HEALTH_S": "1"}
     try:
-        with BROKEN[way]() as descriptor:
+        with broken() as descriptor:
             server.stderr = descriptor
             async with httpx2.AsyncClient(base_url=await start(server), timeout=60) as http:
                 assert (await bought(http, "hello"))["state"] == "complete"

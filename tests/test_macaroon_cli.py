@@ -3,23 +3,21 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from payments.session_macaroon import LOCATION, link_of
 from tests.macaroon_fixtures import SESSION, WHOLE, field, holds, narrowed, raw, text_of
 from tests.server_process import COMMAND
-from tests.terminal_process import Terminal
+from tests.terminal_process import Terminal, Terminals
 from tests.test_commands import BARE
 from tests.test_l402 import HASH, token_of
 
 
 @pytest.fixture(scope="module")
-def terminal() -> Iterator[Terminal]:
+def terminal(terminals: Terminals) -> Terminal:
     """The holder's terminal."""
-    with Terminal() as opened:
-        yield opened
+    return Terminal(terminals)
 
 
 def narrow(terminal: Terminal, *words: str, token: str = WHOLE) -> str:

@@ -83,7 +83,7 @@ async def test_the_listener_hears_again(
     async with silenced(database_url) as (proxy, url):
         db = Database(url)
         await db.open()
-        signals = Signals(db)
+        signals = Signals(db, asks_after_s=1)
         listening = asyncio.create_task(signals.listen())
         try:
             while not signals.answered_s:

@@ -13,7 +13,7 @@ from app.logs import about
 from app.settings import Settings
 from statemachine.public_id import shown
 from tests.messages_server import MessagesServer
-from tests.server_process import ServerProcess
+from tests.server_process import COMMAND, ServerProcess
 from tests.test_killed import start, with_claude
 from tests.test_logs import bought
 from tests.trace_collector import Collector, Span, collecting
@@ -85,6 +85,7 @@ def test_without_a_collector_a_span_is_nothing() -> None:
 @pytest.mark.timeout(60)
 async def test_a_collector_that_is_away_holds_up_nobody(server: ServerProcess) -> None:
     """The server works, and stops, while its traces go nowhere."""
+    server.command = COMMAND
     server.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"
     await start(server)
     async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
