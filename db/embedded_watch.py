@@ -19,9 +19,11 @@ log = logging.getLogger("boltwork.postgres")
 class EmbeddedWatch:
     """Watches a server that runs, from start() to stop()."""
 
-    def __init__(self, cluster: EmbeddedPostgres, url: str) -> None:
+    def __init__(
+        self, cluster: EmbeddedPostgres, url: str, pauses_s: tuple[float, ...] = PAUSES_S
+    ) -> None:
         self.trouble = ""  # why it could not be kept alive
-        self._cluster, self._url = cluster, url
+        self._cluster, self._url, self._pauses_s = cluster, url, pauses_s
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="embedded-watch", daemon=True)
 
@@ -45,10 +47,10 @@ class EmbeddedWatch:
                 tries = 0
             if self._ending.is_set():
                 return
-            if tries == len(PAUSES_S):
+            if tries == len(self._pauses_s):
                 return self._give_up()
             log.warning("The embedded Postgres ended by itself: it is started again.")
-            if self._ending.wait(PAUSES_S[tries]):
+            if self._ending.wait(self._pauses_s[tries]):
                 return
             tries += 1
             try:
