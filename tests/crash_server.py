@@ -112,13 +112,13 @@ class ForkedServer:
 
     async def command(self, *words: str) -> tuple[int, str]:
         """Run a command of its operator's beside it; return its exit code, and what it printed."""
-        ours, theirs = _context.Pipe(duplex=False)
+        ours, theirs = CONTEXT.Pipe(duplex=False)
         environment = {
             **self.environment,
             "DATABASE_URL": self.database_url,
             "BOLTWORK_CRASH_AT": self._crash_at,
         }
-        process = _context.Process(target=_obey, args=(environment, words, theirs), daemon=True)
+        process = CONTEXT.Process(target=_obey, args=(environment, words, theirs), daemon=True)
         process.start()
         theirs.close()
         try:
