@@ -30,7 +30,7 @@ from db import (
     sessions,
     switches,
 )
-from db.engine import Tx
+from db.engine import DatabaseAway, Tx
 from db.going import goes_on
 from db.promises import TryAgain
 from payments.rail import Settled, Unknown
@@ -41,6 +41,7 @@ from statemachine.promises import Judge, Work
 log = structlog.get_logger("boltwork.loops")
 
 BATCH = 100
+HEARS = 4  # payments that are booked at once, as the rail tells of them
 REVIEW_S = 600.0  # how long a review of the books may take
 OPEN_WATCH_S = 600  # longest pause while it can be paid and the rail tells by itself
 NUDGE_PAUSE_S = 2.0
@@ -64,6 +65,9 @@ class Loops:
         self.books = Books(parts, self.receiving)
         self.readiness = Readiness(parts)
         self._nudged: dict[str, float] = {}
+        # Told by the rail while the database was away: a payment by its hash, "" for a gap.
+        self._unbooked: dict[str, Settled | None] = {}
+        self._due: dict[str, None] = {}  # invoices whose turn has come, and was not had yet
         self._untold: dict[str, datetime] = {}  # invoices the rail would not speak of, and when
 
     async def run(self) -> None:
@@ -111,17 +115,26 @@ class Loops:
             await asyncio.sleep(pause_s if goes_on() else 0)
 
     async def _hear(self) -> None:
+        room = asyncio.Semaphore(HEARS)
         while goes_on():
             try:
-                async for push in self._parts.rail.pushes():
-                    await self._heard_or_logged(push)
+                async with asyncio.TaskGroup() as group:
+                    async for push in self._parts.rail.pushes():
+                        await room.acquire()
+                        booking = group.create_task(self._heard_or_kept(push))
+                        booking.add_done_callback(lambda _: room.release())
             except Exception as error:
                 log.error("loop_turn_failed", loop="hear", error=type(error).__name__)
             await asyncio.sleep(1.0)
 
-    async def _heard_or_logged(self, push: Settled | None) -> None:
+    async def _heard_or_kept(self, push: Settled | None) -> None:
+        """Take what the channel tells, which it tells once: what can't be booked now is kept."""
+        name = "" if push is None else push.payment_hash
         try:
             await self.heard(push)
+        except DatabaseAway:
+            self._unbooked[name] = push
+            log.warning("push_kept")
         except Exception as error:
             log.error("push_failed", error=type(error).__name__)
 
@@ -184,7 +197,10 @@ class Loops:
         await self.look_up(payment_hash)
 
     async def ask_invoices(self) -> None:
-        """Ask the rail about invoices whose turn it is."""
+        """Ask the rail about invoices whose turn it is, and book what it told of before."""
+        unbooked, self._unbooked = self._unbooked, {}
+        for push in unbooked.values():
+            await self._heard_or_kept(push)
         now, sweep_s = self._parts.clock(), self._parts.settings.sweep_s
         # While the rail tells of payments by itself, asking is only the net below it.
         most_open_s = OPEN_WATCH_S if self._parts.rail.push_is_up else sweep_s
@@ -194,8 +210,17 @@ class Loops:
         due = await self._parts.db.run(
             "due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH)
         )
-        for payment_hash in [*due, *await self.unpaid.due()]:
-            await self.look_up(payment_hash)
+        # Their next turn may be minutes away: who does not have this one now has it soon.
+        self._due |= dict.fromkeys(due)
+        self._due |= dict.fromkeys(await self.unpaid.due())
+        while self._due:  # a review may be asking at the same time
+            payment_hash = next(iter(self._due))
+            del self._due[payment_hash]
+            try:
+                await self.look_up(payment_hash)
+            except DatabaseAway:
+                self._due[payment_hash] = None
+                raise
 
     async def ask_payouts(self) -> None:
         """Ask the rail what became of payouts in flight."""

@@ -2,10 +2,15 @@
 
 What lies between may take all that is sent, acknowledge it, and pass nothing on: no error ever
 comes of that. So every answer has a deadline, what misses it is closed, and a connection that lay
-idle is asked for a word before it is used.
+idle is asked for a word before it is used. A missed deadline may be that of a server which is busy;
+one that has answered a newer connection meanwhile is not: then the older one is silent, and what
+waits on others of its age is ended soon.
 """
 
+import asyncio
+import os
 import select
+import socket
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +34,7 @@ T = TypeVar("T")
 ANSWER_S = 10.0  # longest wait for one answer
 STATEMENT_S = 8  # Postgres itself gives up a slow one before: that is no silence
 PING_S = 3.0  # longest wait for a word of a connection that lay idle
+SUSPECT_S = 1.0  # longest wait for an answer where others of its age were found to be silent
 QUIET_S = 5.0  # how long it may have lain without being asked for one
 CONNECT_S = 10
 
@@ -92,6 +98,8 @@ class Line(psycopg.AsyncConnection[DictRow]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.opened_s = self.answered_s = monotonic()
+        self.asked_s: float | None = None  # since when it waits for what it is told
+        self.is_suspect = False
 
     @classmethod
     async def connect(cls, *arguments: Any, **options: Any) -> Self:
@@ -114,6 +122,9 @@ class Line(psycopg.AsyncConnection[DictRow]):
     ) -> T:
         """See AsyncConnection. Closes it when no answer comes in time."""
         longest_s = _patience_s.get() if timeout is None else timeout
+        if self.is_suspect:
+            longest_s = min(longest_s, SUSPECT_S)
+        self.asked_s = monotonic()
         try:
             answer = await super().wait(gen, interval, longest_s)
         except _WaitTimeout:
@@ -125,6 +136,8 @@ class Line(psycopg.AsyncConnection[DictRow]):
             if (error.sqlstate or "").startswith(USELESS):
                 self._lose(error.sqlstate or "")
             raise
+        finally:
+            self.asked_s = None
         self.answered_s = monotonic()
         return answer
 
@@ -132,6 +145,22 @@ class Line(psycopg.AsyncConnection[DictRow]):
         self.pgconn.finish()  # sends nothing that it would have to wait for
         if self.lost is not None:
             self.lost(self, why)
+
+    def suspect(self) -> None:
+        """Wait no longer than a moment for any answer, that which is waited for now included."""
+        self.is_suspect = True
+        if self.asked_s is not None:
+            left_s = self.asked_s + SUSPECT_S - monotonic()
+            asyncio.get_running_loop().call_later(left_s, self._cut_what_waits_since, self.asked_s)
+
+    def _cut_what_waits_since(self, asked_s: float) -> None:
+        if self.asked_s == asked_s:
+            self.cut()
+
+    def cut(self) -> None:
+        """Have whoever waits for an answer be told at once that the connection broke."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as own:
+            own.shutdown(socket.SHUT_RDWR)
 
     async def answers(self) -> bool:
         """Say whether an idle connection can be used."""

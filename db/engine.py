@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import orjson
 import psycopg
@@ -109,6 +110,7 @@ class Database:
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.
         self.reads = pool_of(url, pool_size + 5, self._for_reading, patience_s)
+        self._lines = WeakSet[Line]()  # of both pools
         self.given_up = 0  # connections that were found to be of no use
 
     async def open(self) -> None:
@@ -188,7 +190,7 @@ class Database:
         await connection.set_autocommit(True)
         # With json's own, a poll's SELECT costs a third more.
         set_json_loads(orjson.loads, connection)
-        connection.lost = self.lost
+        self._keep(connection)
 
     async def _for_writing(self, connection: Line) -> None:
         # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for
@@ -203,15 +205,34 @@ class Database:
         connection.adapters.register_dumper(dict, JsonbDumper)
         # Every integer as a bigint: by their size, one statement would be prepared many times over.
         connection.adapters.register_dumper(int, Int8Dumper)
+        self._keep(connection)
+
+    def _keep(self, connection: Line) -> None:
         connection.lost = self.lost
+        self._lines.add(connection)
 
     def lost(self, connection: Line, why: str) -> None:
         """Hear that a connection was of no use: those opened before may well be as it is."""
         self.given_up += 1
         log.warning("database_connection_given_up", why=why)
+        if any(connection.opened_s > pool.distrusts_s for pool in (self.reads, self._writes)):
+            self._distrust(monotonic())
+
+    def fell_silent(self, connection: Line, asked_s: float) -> None:
+        """Hear of a connection that did not answer what Postgres has answered to a newer one.
+
+        Whoever waits on one of its age waits in vain: it is told so, and asks anew on another.
+        """
+        self.given_up += 1
+        log.warning("database_connection_given_up", why="overtaken")
+        self._distrust(asked_s)
+        for line in self._lines:
+            if line.opened_s <= asked_s:
+                line.suspect()
+
+    def _distrust(self, opened_before_s: float) -> None:
         for pool in (self.reads, self._writes):
-            if connection.opened_s > pool.distrusts_s:
-                pool.distrusts_s = monotonic()
+            pool.distrusts_s = max(pool.distrusts_s, opened_before_s)
 
 
 def _usage(pool: Lines) -> tuple[int, int, int]:

@@ -1,6 +1,7 @@
 """One LISTEN for a whole process: who waits for a job is woken when it changes.
 
 A wake-up is a hint to read again, never a fact; when the connection was away, everybody is woken.
+It is also the first to find out that connections have fallen silent, for it asks all the time.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ from typing import Protocol
 
 import psycopg
 
-from db.connection import PING_S, Line, lasting, patient
+from db.connection import Line, lasting
 from db.engine import Database
 from db.going import goes_on
 from db.job_events import PROGRESS
 from db.jobs import CHANNEL
 
-ASKS_AFTER_S = 10.0  # how long what listens may be without a word before it asks for one
+ASKS_AFTER_S = 1.0  # pause between two questions on the connection that listens
+SOON_S = 1.0  # after which a question that has no answer is put on another connection too
 
 
 class Listener(Protocol):
@@ -97,27 +99,55 @@ class Signals:
 
     async def listen(self) -> None:
         """Wake waiters as Postgres tells of changes, until cancelled. Reconnects by itself."""
+        newer: Line | None = None
         while goes_on():
             try:
-                async with await Line.connect(
-                    self._db.url,
-                    autocommit=True,
-                    application_name="boltwork signals",
-                    **lasting(self._db.url),
-                ) as connection:
-                    connection.lost = self._db.lost
+                connection, newer = newer or await self._connect(), None
+                async with connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     await connection.execute(f"LISTEN {PROGRESS}")
                     self.answered_s = time.monotonic()
                     self._missed()
-                    while goes_on():
+                    while goes_on() and newer is None:
                         await self._hear(connection)
-                        # Nothing was said for a while: by nobody, or it does not get through.
-                        with patient(PING_S):
-                            await connection.execute("SELECT 1")
-                        self.answered_s = time.monotonic()
+                        newer = await self._overtaken(connection)
             except psycopg.Error:
                 await asyncio.sleep(self._again_after_s)
+        if newer is not None:
+            await newer.close()
+
+    async def _connect(self) -> Line:
+        connection = await Line.connect(
+            self._db.url,
+            autocommit=True,
+            application_name="boltwork signals",
+            **lasting(self._db.url),
+        )
+        connection.lost = self._db.lost
+        return connection
+
+    async def _overtaken(self, connection: Line) -> Line | None:
+        """Ask for a word. Return a newer connection, where Postgres has answered that one first.
+
+        A server that is busy answers the older question before; a connection that is silent, never.
+        """
+        asked_s = time.monotonic()
+        asking = asyncio.create_task(connection.execute("SELECT 1"))
+        try:
+            await asyncio.wait({asking}, timeout=SOON_S)
+            if not asking.done():
+                newer = await self._connect()
+                if not asking.done():
+                    self._db.fell_silent(connection, asked_s)
+                    return newer
+                await newer.close()
+            await asking
+            self.answered_s = time.monotonic()
+            return None
+        finally:
+            if not asking.done():
+                connection.cut()  # to cancel it would be to wait for its answer
+                await asyncio.gather(asking, return_exceptions=True)
 
     async def _hear(self, connection: Line) -> None:
         """Take what is told, until nothing has been for a while."""

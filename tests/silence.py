@@ -27,7 +27,7 @@ from tests.silent_proxy import SilentProxy
 
 LONGEST_S = 60.0  # p99 of the jobs that were begun between two silences
 PATIENCE_S = 180.0
-SHOWN = 10  # jobs that took longest
+SHOWN = 5  # jobs that took longest
 ENDS = ("complete", "failed", "rejected")
 
 
@@ -120,11 +120,24 @@ async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[
     return jobs
 
 
+async def _history(db: Database, job_id: str) -> str:
+    """Return what happened to a job in the server's own words, and after how many seconds."""
+    lines = await db.read_all(
+        "SELECT event, extract(epoch FROM at - first_value(at) OVER (ORDER BY version)) AS after_s"
+        " FROM job_history WHERE job_id = %(id)s ORDER BY version",
+        id=job_id,
+    )
+    return ", ".join(f"{line['event']} {float(line['after_s']):.1f}" for line in lines)
+
+
 async def _judged(jobs: list[Bought], url: str) -> int:
     """Print what became of the jobs and of the books; return the exit code."""
     db = Database(url, 1)
     await db.open()
     wrong = await audit(db)
+    for job in sorted(jobs, key=lambda job: job.took_s)[-SHOWN:]:
+        print(f"slow: after silence {job.after}, {job.job_id}: {', '.join(job.reached)}")
+        print(f"      {await _history(db, job.job_id)}")
     await db.close()
     silences, worst_s = jobs[-1].after, 0.0
     for after in range(silences + 1):
@@ -134,8 +147,6 @@ async def _judged(jobs: list[Bought], url: str) -> int:
             worst_s = max(worst_s, p99_s)
             middle_s = times[len(times) // 2]
             print(f"after silence {after}: {len(times)} ended, p50 {middle_s:.1f}, p99 {p99_s:.1f}")
-    for job in sorted(jobs, key=lambda job: job.took_s)[-SHOWN:]:
-        print(f"slow: after silence {job.after}, {job.job_id}: {', '.join(job.reached)}")
     missing = [job for job in jobs if not job.state]
     for job in missing[:SHOWN]:
         print(f"no end: after silence {job.after}, {job.job_id}: {', '.join(job.reached)}")

@@ -12,11 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy
+from structlog.testing import capture_logs
 
 from db.connection import Silent, patient
 from db.engine import Database, DatabaseAway, Tx
 from db.jobs import CHANNEL
 from db.signals import Signals
+from statemachine.promises import Judge
 from tests.house_fixtures import instance_of
 from tests.scripted_agent import ScriptedAgent
 from tests.silent_proxy import SilentProxy
@@ -190,3 +192,94 @@ async def test_a_buyer_is_told_to_come_again_while_nothing_can_be_written(
             admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
             await instance.create("hello")
             await until_ready_is(instance, 200, "database")
+
+
+@pytest.mark.timeout(120)
+async def test_who_waits_on_a_silent_connection_is_told_when_a_newer_one_was_answered(
+    database_url: str,
+) -> None:
+    """However long it may wait: what listens finds out within seconds that no answer will come."""
+    async with silenced(database_url) as (proxy, url):
+        db = Database(url, pool_size=2)
+        await db.open()
+        signals = Signals(db)
+        listening = asyncio.create_task(signals.listen())
+        try:
+            while not signals.answered_s:
+                await asyncio.sleep(0.01)
+            with patient(3600):
+                asking = asyncio.create_task(db.run("sleep", _sleep))
+            while not await db.read_one("SELECT 1 AS one FROM pg_locks WHERE objid = 7"):
+                await asyncio.sleep(0.01)
+            proxy.freeze()
+            async with asyncio.timeout(60):
+                with pytest.raises(DatabaseAway):
+                    await asking
+            assert await db.run("one", one) == 1
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await db.close()
+
+
+async def _sleep(tx: Tx) -> None:
+    await tx.execute("SET LOCAL statement_timeout = 0")
+    await tx.execute("SELECT pg_advisory_xact_lock(7)")
+    await tx.execute("SELECT pg_sleep(3600)")
+
+
+async def test_a_slow_statement_is_no_silence(database_url: str) -> None:
+    """As long as what listens is answered, nobody else's connection is suspected."""
+    db = Database(database_url, pool_size=2)
+    await db.open()
+    signals = Signals(db)
+    listening = asyncio.create_task(signals.listen())
+    try:
+        while not signals.answered_s:
+            await asyncio.sleep(0.01)
+        assert await db.read_one("SELECT 1 AS one FROM pg_sleep(4)") == {"one": 1}
+        assert db.given_up == 0
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await db.close()
+
+
+async def test_a_promise_that_can_not_be_staged_for_silence_is_no_fault_of_ours(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The task engine has errors of its own: a transaction that they break still tells whose."""
+    async with instance_of(database_url, tmp_path, worker=False) as instance:
+        outbox = instance.parts.outbox
+
+        async def stage(tx: Tx) -> None:
+            row = await tx.one("SELECT pg_backend_pid() AS pid")
+            assert row is not None
+            with psycopg.connect(database_url, autocommit=True) as admin:
+                admin.execute("SELECT pg_terminate_backend(%s, 5000)", [row["pid"]])
+            await outbox.stage(tx, Judge("a" * 32))
+
+        with pytest.raises(DatabaseAway):
+            await instance.parts.db.run("stage", stage)
+
+
+async def test_a_payment_that_is_told_while_nothing_can_be_written_is_booked_afterwards(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The rail tells it once, and it may be asked again only after an hour: it is kept in mind."""
+    name = sqlalchemy.make_url(database_url).database
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        async with instance_of(database_url, tmp_path, SWEEP_S=3600) as instance:
+            made = await instance.create("hello")
+            admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+            admin.execute(
+                b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                b" WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            with capture_logs() as lines:
+                await instance.pay(made["evalInvoice"])
+                async with asyncio.timeout(60):
+                    while not any(line["event"] == "push_kept" for line in lines):
+                        await asyncio.sleep(0.05)
+            admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+            await instance.until(made["jobId"], "evaluating", "awaiting_work_payment", "complete")
