@@ -82,14 +82,21 @@ def build(what: str, source: Path, to: Path) -> Path:
     return made
 
 
-def environment_of(folder: Path, wheel: Path, *locks: str) -> Environment:
-    """Make an environment with what these locks hold, and install the wheel in it by pip."""
+def with_packages(folder: Path, *locks: str) -> Environment:
+    """Make an environment with what these locks hold."""
     venv.create(folder, with_pip=True)
     there = next(folder.glob("lib/*/site-packages"))
+    for bundled in (*there.glob("setuptools*"), there / "pkg_resources", there / "_distutils_hack"):
+        shutil.rmtree(bundled, ignore_errors=True)  # which one there is, a lock says
     for lock in locks:
         for name in re.findall(r"(?m)^([A-Za-z0-9._-]+)==", (LOCKS / f"{lock}.txt").read_text()):
             _link(metadata.distribution(name), there)
-    made = Environment(folder)
+    return Environment(folder)
+
+
+def environment_of(folder: Path, wheel: Path, *locks: str) -> Environment:
+    """Make an environment with what these locks hold, and install the wheel in it by pip."""
+    made = with_packages(folder, *locks)
     pip = [made.python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index"]
     done = made.run(*pip, "--no-deps", wheel)
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import pwd
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import httpx2
@@ -14,6 +15,7 @@ import yaml
 
 from db.embedded import packaged_binaries
 from tests.confined import confined
+from tests.environments import BARE, Built, copied, tracked, with_packages
 from tests.server_process import COMMAND, ServerProcess
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +80,23 @@ def test_the_container_copies_what_there_is_and_is_nobody_special() -> None:
     assert '\nCMD ["boltwork", "serve"]' in last and "pip" not in last.split("\n", 1)[1]
 
 
+def test_the_image_is_built_of_what_the_dockerfile_copies(built: Built, tmp_path: Path) -> None:
+    """The last command of the first stage, run where nothing but the copied paths is, installs just
+    the files that the wheel of the whole project has."""
+    environment = with_packages(tmp_path / "venv", "build")
+    source = tmp_path / "src"
+    lines = re.findall(r"(?m)^COPY (?!--from)(.+)$", DOCKERFILE)
+    paths = [path for line in lines for path in line.split()[:-1]]
+    copied([n for n in tracked() if any(Path(n).is_relative_to(path) for path in paths)], source)
+    [command] = re.findall(r"(?m)^RUN (/opt/boltwork/bin/python .+)$", DOCKERFILE)
+    words = command.replace("/opt/boltwork/bin/python", str(environment.python)).split()
+    done = subprocess.run(words, cwd=source, env=BARE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    installed = next(environment.folder.glob("lib/*/site-packages"))
+    theirs = [name for name in zipfile.ZipFile(built.wheel).namelist() if ".dist-info/" not in name]
+    assert theirs and [name for name in theirs if not (installed / name).is_file()] == []
+
+
 def test_it_serves_from_a_tree_that_nobody_may_write_to(open_folder: Path) -> None:
     """On a read-only root, as a user who may write to the data folder alone, as the container and
     the unit run it: it serves, and the container's own question finds it well, whatever proxy the
@@ -117,10 +136,16 @@ def test_the_stack_publishes_boltwork_and_nothing_else() -> None:
         assert {volume.split(":")[0] for volume in service["volumes"]} <= set(stack["volumes"])
 
 
-def test_the_unit_is_a_unit() -> None:
-    """It serves as a user of its own who may write to one folder; whether systemd likes it is not
-    asked here."""
+def test_the_unit_is_a_unit(tmp_path: Path) -> None:
+    """It serves as a user of its own who may write to one folder; systemd reads all of it, with
+    the program where it is here, and has nothing to say."""
     path = ROOT / "scripts" / "deploy" / "boltwork.service"
+    here = tmp_path / path.name
+    here.write_text(path.read_text().replace("/opt/boltwork/bin/boltwork", str(COMMAND)))
+    read = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", here], capture_output=True, text=True
+    )
+    assert (read.returncode, read.stdout, read.stderr) == (0, "", "")
     unit = configparser.ConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(path)
