@@ -93,11 +93,16 @@ class ServerProcess:
         """End it as an operator does, and return its exit code."""
         return self._end(signal.SIGTERM)
 
-    def _end(self, number: signal.Signals) -> int:
+    def ended(self) -> int:
+        """Wait until it has ended by itself, and return its exit code."""
+        return self._end(None)
+
+    def _end(self, number: signal.Signals | None) -> int:
         process, self._process = self._process, None
         if process is None:
             return 0
-        process.send_signal(number)
+        if number is not None:
+            process.send_signal(number)
         code = process.wait(timeout=60)
         assert process.stdout is not None
         process.stdout.close()

@@ -79,9 +79,7 @@ async def test_a_server_whose_database_can_not_come_back_ends(
     finally:
         os.kill(server.pid, signal.SIGCONT)
     with taken:
-        ended = os.WEXITED | os.WNOWAIT
-        await asyncio.to_thread(os.waitid, os.P_PID, server.pid, ended)
-    assert await asyncio.to_thread(server.stop) == 1
+        assert await asyncio.to_thread(server.ended) == 1
     assert "its port was taken meanwhile." in server.log
     assert "Traceback" not in server.log
 
