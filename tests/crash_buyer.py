@@ -132,13 +132,16 @@ class Buyer:
             job = await self.until(lambda job: job["state"] in FINAL)
         return job
 
-    async def take_refunds(self) -> None:
-        """Claim all that is owed back, each time with a new invoice, until it is there."""
+    async def take_refunds(self, *, least: bool = False) -> None:
+        """Claim all that is owed back, each time with a new invoice, until it is there.
+
+        `least`: for as little as may be asked; what routing does not take of the rest is change.
+        """
         for _ in range(12):
             open_refunds = [r for r in await self._refunds() if r["refundState"] != "paid"]
             if not open_refunds:
                 return
-            await self._claim(open_refunds[0])
+            await self._claim(open_refunds[0], least)
         raise AssertionError(f"not all was paid back: {await self._refunds()}")
 
     async def receive_refunds(self) -> None:
@@ -171,8 +174,11 @@ class Buyer:
     async def _refunds(self) -> list[Json]:
         return list((await self.show()).get("refunds", ()))
 
-    async def _claim(self, refund: Json) -> None:
-        invoice = await self._invoice(refund["amountSats"] * 1000)
+    async def _claim(self, refund: Json, least: bool) -> None:
+        sats = refund["amountSats"]
+        if least and refund["reason"] != "change":
+            sats = refund.get("leastSats", sats)  # of one that is on its way nothing can be asked
+        invoice = await self._invoice(sats * 1000)
         answer = await self.post("refund", {"invoice": invoice})
         if answer.status_code == 200:
             return

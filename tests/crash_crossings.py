@@ -14,6 +14,7 @@ class Crossing:
 WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION = (Crossing("session"),)
+WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,
@@ -73,11 +74,11 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit refuse_payout": (Crossing("refused"),),
     "commit renew_credential": (Crossing("revoked"),),
     "commit rescue": (Crossing("worker died"), Crossing("never sent")),
-    "commit return_payout": (Crossing("never sent"),),
+    "commit return_payout": (Crossing("never sent"), Crossing("not withheld")),
     "commit revoke": (Crossing("revoked"),),
     "commit root_key": SESSION,
     "commit rotate_keys": (Crossing("rotated"),),
-    "commit send_payout": (*BOUGHT, Crossing("broken"), Crossing("by itself")),
+    "commit send_payout": (*BOUGHT, Crossing("broken"), Crossing("by itself"), *WITHHELD),
     "commit settle_invoice": (
         *BOTH,
         Crossing("paid late"),
@@ -86,7 +87,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
         Crossing("session", 2),
         Crossing("by the call"),
     ),
-    "commit settle_payout": (*BOUGHT, Crossing("answer lost"), *SESSION),
+    "commit settle_payout": (*BOUGHT, Crossing("answer lost"), *SESSION, *WITHHELD),
     "commit settle_transfer": WALLETS,
     "commit signing_key": (Crossing("receipt"),),
     "commit uncall_payout": (Crossing("rail away"),),
@@ -111,6 +112,6 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "rail look_up_invoice": (Crossing("paid late"), Crossing("push missed")),
     "rail look_up_payment": (Crossing("answer lost"), Crossing("never sent")),
     "rail open_wallet": WALLETS,
-    "rail pay": (*BOUGHT, Crossing("rail away"), Crossing("broken")),
+    "rail pay": (*BOUGHT, Crossing("rail away"), Crossing("broken"), *WITHHELD),
     "rail push": (Crossing("bought", 2), *BOUGHT, Crossing("paid late", 2)),
 }

@@ -85,6 +85,15 @@ async def closed(buyer: Buyer) -> None:
     await buyer.take_refunds()
 
 
+async def withheld(buyer: Buyer) -> None:
+    """Take a session's rest for less than it is, and then what its way did not cost of that."""
+    await opened(buyer)
+    answer = await buyer.post("close")
+    assert answer.status_code == 200, answer.text
+    await buyer.take_refunds(least=True)
+    assert await buyer.books.ask("SELECT 1 FROM payout WHERE reason = 'change'")
+
+
 async def all_ended(buyer: Buyer) -> None:
     """Wait until nothing runs any more; what a dead process held is let go of in time."""
     queries = (

@@ -346,6 +346,7 @@ async def promises_are_lost(buyer: Buyer) -> None:
 
 
 FILLED = {"LNBITS_WALLET_INVOICES": "2"}
+DEAR = {"ROUTING_FREE_SATS": "5"}  # less than the way of a session's rest may cost
 
 SCENARIOS = {
     "bought": Scenario(bought("hello")),
@@ -385,6 +386,8 @@ SCENARIOS = {
     "no session": Scenario(unmade_session),
     "talk": Scenario(talked),
     "answer broken off": Scenario(talked, "chat piece: before", too_long),
+    "withheld": Scenario(holder.withheld, environment=DEAR),
+    "not withheld": Scenario(holder.withheld, "rail pay: before", long_after, environment=DEAR),
     "revoked": Scenario(revoking),
     "demo": Scenario(tried),
     "by the call": Scenario(holder.asked),

@@ -266,6 +266,13 @@ async def audit(books: Books, side: Side) -> list[str]:
         " GROUP BY d.day, used_msat HAVING used_msat <> coalesce(sum(charge_msat), 0)",
     )
     await empty(
+        "days on which another sum was given for routing than its payouts took",
+        "SELECT d.day, routing_msat FROM free_day d LEFT JOIN payout_attempt a"
+        " ON a.free_day = d.day AND a.outcome <> 'returned' GROUP BY d.day, routing_msat"
+        " HAVING routing_msat <> coalesce(sum(greatest(0, a.free_msat - a.borne_msat"
+        " + least(a.borne_msat, a.fee_msat))), 0)",
+    )
+    await empty(
         "payouts that are not paid by one settled attempt",
         "SELECT p.id, p.state FROM payout p LEFT JOIN payout_attempt a ON a.payout_id = p.id"
         " AND a.outcome <> 'returned' GROUP BY p.id, p.state"
@@ -275,7 +282,10 @@ async def audit(books: Books, side: Side) -> list[str]:
     held, received = await side.held_msat(), await side.received_msat()
     if sums.get("rail:lightning", 0) != held:
         wrong.append(f"the rail holds {held}, the books say {sums.get('rail:lightning', 0)}")
-    [owed] = await books.ask("SELECT coalesce(sum(amount_msat), 0)::bigint AS n FROM payout")
+    [owed] = await books.ask(  # change is part of what another one owed
+        "SELECT coalesce(sum(amount_msat) FILTER (WHERE reason <> 'change'), 0)::bigint AS n"
+        " FROM payout"
+    )
     if owed["n"] != received:
         wrong.append(f"owed back {owed['n']}, received by the buyer {received}")
     earned = sums.get("revenue:eval", 0) + sums.get("revenue:work", 0)
