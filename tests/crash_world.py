@@ -225,59 +225,63 @@ class Books:
         )
 
 
-async def audit(books: Books, side: Side) -> list[str]:
-    """Return everything that is wrong once all is calm: no sat lost, none paid twice."""
-    wrong: list[str] = []
-
-    async def empty(what: str, query: str) -> None:
-        if rows := await books.ask(query):
-            wrong.append(f"{what}: {rows}")
-
-    await empty(
+# What there must be nothing of, once all is calm.
+NOTHING = (
+    (
         "entries that do not balance",
         "SELECT entry_id, sum(amount) FROM posting GROUP BY 1 HAVING sum(amount) <> 0",
-    )
-    await empty(
+    ),
+    (
         "balances that are not what their postings add up to",
         "SELECT name, balance, s FROM account LEFT JOIN (SELECT account, sum(amount) AS s"
         " FROM posting GROUP BY 1) p ON account = name WHERE abs(balance) <> abs(coalesce(s, 0))",
-    )
-    await empty(
+    ),
+    (
         "money that nobody has claimed in the end",
         "SELECT name, balance FROM account WHERE kind = 'liability' AND balance <> 0",
-    )
-    await empty(
+    ),
+    (
         "jobs that have not ended",
         "SELECT id, state FROM job WHERE state NOT IN ('complete', 'rejected', 'failed')",
-    )
-    await empty(
+    ),
+    (
         "sessions that have not ended",
         "SELECT id, state, reserved_msat FROM session"
         " WHERE state <> 'expired' OR reserved_msat > 0",
-    )
-    await empty(
+    ),
+    (
         "money that is still on its way between wallets",
         "SELECT * FROM wallet_transfer WHERE outcome = 'live'",
-    )
-    await empty("calls that are still held", "SELECT id, state FROM hold WHERE state = 'held'")
-    await empty(
+    ),
+    (
+        "calls that are still held",
+        "SELECT id, state FROM hold WHERE state = 'held'",
+    ),
+    (
         "days on which another sum was given away than its calls cost",
         "SELECT d.day, used_msat FROM free_day d LEFT JOIN hold h ON h.day = d.day"
         " GROUP BY d.day, used_msat HAVING used_msat <> coalesce(sum(charge_msat), 0)",
-    )
-    await empty(
+    ),
+    (
         "days on which another sum was given for routing than its payouts took",
         "SELECT d.day, routing_msat FROM free_day d LEFT JOIN payout_attempt a"
         " ON a.free_day = d.day AND a.outcome <> 'returned' GROUP BY d.day, routing_msat"
         " HAVING routing_msat <> coalesce(sum(greatest(0, a.free_msat - a.borne_msat"
         " + least(a.borne_msat, a.fee_msat))), 0)",
-    )
-    await empty(
+    ),
+    (
         "payouts that are not paid by one settled attempt",
         "SELECT p.id, p.state FROM payout p LEFT JOIN payout_attempt a ON a.payout_id = p.id"
         " AND a.outcome <> 'returned' GROUP BY p.id, p.state"
         " HAVING p.state <> 'paid' OR count(*) <> 1 OR bool_or(a.outcome = 'live')",
-    )
+    ),
+)
+
+
+async def audit(books: Books, side: Side) -> list[str]:
+    """Return everything that is wrong once all is calm: no sat lost, none paid twice."""
+    found = [(what, await books.ask(query)) for what, query in NOTHING]
+    wrong = [f"{what}: {rows}" for what, rows in found if rows]
     sums = {row["name"]: int(row["balance"]) for row in await books.ask("SELECT * FROM account")}
     held, received = await side.held_msat(), await side.received_msat()
     if sums.get("rail:lightning", 0) != held:
