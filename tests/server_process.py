@@ -17,6 +17,7 @@ from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from tests.forked import Forked
 from tests.house_fixtures import UNLIMITED
+from tests.in_memory import memory
 
 COMMAND = Path(sys.executable).parent / "boltwork"
 INHERITED = ("PATH", "LANG", "HOME", "TMPDIR")
@@ -125,7 +126,7 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def made_data() -> Iterator[Path]:
     """The folder of an embedded Postgres that was migrated, and has ended: to be copied."""
-    with tempfile.TemporaryDirectory(prefix="boltwork-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="boltwork-test-", dir=memory()) as name:
         Path(name).chmod(0o711)
         data = Path(name) / "data"
         with EmbeddedPostgres(data, fast_for_tests=True) as cluster:
@@ -143,8 +144,10 @@ def copy_of(data: Path, to: Path) -> Path:
 
 
 @pytest.fixture
-def server(open_folder: Path, made_data: Path) -> Iterator[ServerProcess]:
+def server(made_data: Path) -> Iterator[ServerProcess]:
     """A server process on a folder whose database is made, not started yet."""
-    process = ServerProcess(copy_of(made_data, open_folder))
-    yield process
-    process.stop()
+    with tempfile.TemporaryDirectory(prefix="boltwork-test-", dir=memory()) as name:
+        Path(name).chmod(0o711)
+        process = ServerProcess(copy_of(made_data, Path(name)))
+        yield process
+        process.stop()

@@ -70,6 +70,7 @@ async def test_a_server_whose_database_can_not_come_back_ends(
     """Where somebody else has its port by then, the server drains, says so in a sentence, and ends
     with 1: whoever watches it starts both anew.
     """
+    server.command = COMMAND  # a child of this process, for whose end we can wait
     await start(with_claude(server, messages_server))
     lines = (server.folder / "postgres" / "postmaster.pid").read_text().splitlines()
     os.kill(server.pid, signal.SIGSTOP)  # it must not be quicker than we are
