@@ -48,14 +48,14 @@ class Bought:
         self.reached.append(f"{stage} {self.took_s:.1f}")
 
 
-async def _asked(http: httpx2.AsyncClient, method: str, path: str, **more: Any) -> dict[str, Any]:
+async def _asked(http: httpx2.AsyncClient, method: str, path: str, **more: Any) -> httpx2.Response:
     """Ask until there is an answer: whoever meets a silence is told when to come again."""
     while True:
         pause_s = 0.5
         try:
             answer = await http.request(method, path, **more)
             if answer.status_code < 400:
-                return dict(answer.json())
+                return answer
             pause_s = float(answer.headers.get("retry-after", pause_s))
         except httpx2.HTTPError:
             pass
@@ -63,11 +63,14 @@ async def _asked(http: httpx2.AsyncClient, method: str, path: str, **more: Any) 
 
 
 async def _buy(http: httpx2.AsyncClient, name: str, bought: Bought) -> None:
-    """Buy a job as real buyers do: what may be repeated has a key, and a poll is held."""
+    """Buy a job as real buyers do: what may be repeated has a key, and a poll is held
+    until the job is another than the one that was seen."""
     key = {"Idempotency-Key": f"{name:0>32}"}
-    job = await _asked(http, "POST", "/api/jobs", json={"request": f"job {name}"}, headers=key)
+    order = {"request": f"job {name}"}
+    job = (await _asked(http, "POST", "/api/jobs", json=order, headers=key)).json()
     bought.job_id = str(job["jobId"])
     bought.has("made")
+    held: dict[str, Any] = {}  # nothing was seen yet
     paid = set[str]()
     while job.get("state") not in ENDS:
         for purpose in ("evalInvoice", "workInvoice"):
@@ -76,7 +79,10 @@ async def _buy(http: httpx2.AsyncClient, name: str, bought: Bought) -> None:
                 await _asked(http, "POST", f"/api/dev/stub/pay/{named}", json={})
                 paid.add(named)
                 bought.has(f"{purpose} paid")
-        job = await _asked(http, "GET", f"/api/jobs/{bought.job_id}", params={"wait": "25"})
+        seen = await _asked(http, "GET", f"/api/jobs/{bought.job_id}", **held)
+        if seen.status_code != 304:
+            job = seen.json()
+            held = {"params": {"wait": "25"}, "headers": {"If-None-Match": seen.headers["etag"]}}
     bought.state = str(job["state"])
     bought.has(bought.state)
 
