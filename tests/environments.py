@@ -88,6 +88,7 @@ def with_packages(folder: Path, *locks: str) -> Environment:
     there = next(folder.glob("lib/*/site-packages"))
     for bundled in (*there.glob("setuptools*"), there / "pkg_resources", there / "_distutils_hack"):
         shutil.rmtree(bundled, ignore_errors=True)  # which one there is, a lock says
+    (there / "distutils-precedence.pth").unlink(missing_ok=True)
     for lock in locks:
         for name in re.findall(r"(?m)^([A-Za-z0-9._-]+)==", (LOCKS / f"{lock}.txt").read_text()):
             _link(metadata.distribution(name), there)
