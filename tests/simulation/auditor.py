@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from db.audit import audit
 from db.engine import Database
 from tests.simulation.model import Model, hold
-from tests.simulation.node import Node
+from tests.simulation.node import OWN_MSAT, Node
 from tests.simulation.payers import Payer
 from tests.simulation.rows import FINAL, Owner, Row
 
@@ -148,10 +148,10 @@ class Auditor:
         )
         books = self.model.ledger.kept["rail:lightning"]
         hold(
-            self._node.balance_msat == books + unbooked_in - unbooked_out,
+            self._node.balance_msat == OWN_MSAT + books + unbooked_in - unbooked_out,
             3,
-            f"the node holds {self._node.balance_msat}, the books say {books}, with {unbooked_in}"
-            f" coming in and {unbooked_out} going out",
+            f"the node holds {self._node.balance_msat}, the books say {books} beside the operator's"
+            f" own, with {unbooked_in} coming in and {unbooked_out} going out",
         )
 
     def settle(self, payers: list[Payer]) -> dict[str, int]:

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from tests.simulation.clock import Clock
 from tests.simulation.wallet import Theirs, Wallets
 
+OWN_MSAT = 3_000_000  # the operator's: routing is paid out of it before anything is earned
+
 
 @dataclass(eq=False)
 class Ours:
@@ -52,7 +54,7 @@ class Node:
         self.calls: dict[str, int] = {}  # pay calls by payment_hash
         self.unsent: dict[str, int] = {}  # of them, those that we said sent nothing
         self.shown: list[str] = []  # the hashes of our invoices that a buyer has seen
-        self.balance_msat = 0
+        self.balance_msat = OWN_MSAT
         self.on_settled: Callable[[str, Sent], None] = lambda payment_hash, sent: None
 
     def receive(self, payment_hash: str, amount_msat: int) -> bool:
