@@ -1,5 +1,6 @@
 """An operator stops selling, or paying out, without a restart; nothing is lost meanwhile."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +32,7 @@ async def switched(instance: Instance, name: Name, on: bool) -> None:
         ready = (await instance.http.get("/api/readyz")).json()
         if ready["switches"][name.value] is on:
             return
+        await asyncio.sleep(0.05)  # the page has no way to tell by itself
     raise AssertionError(f"{name} is not seen to be {on}")
 
 
