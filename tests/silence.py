@@ -22,11 +22,14 @@ from db.audit import audit
 from db.embedded import EmbeddedPostgres
 from db.engine import Database
 from db.migrate import migrate
+from pricing.authorities import authorities
 from tests.crash_server import ForkedServer
 from tests.silent_proxy import SilentProxy
 
 LONGEST_S = 60.0  # p99 of the jobs that were begun between two silences
 PATIENCE_S = 180.0
+# As many promises at once as by default. The places of Postgres hold three times what both open.
+SETTINGS = {"DATABASE_POOL": "6", "WORKER_DEAD_AFTER_S": "10", "WORKER_CONCURRENCY": "8"}
 SHOWN = 5  # jobs that took longest
 ENDS = ("complete", "failed", "rejected")
 
@@ -62,9 +65,19 @@ async def _asked(http: httpx2.AsyncClient, method: str, path: str, **more: Any) 
         await asyncio.sleep(pause_s)
 
 
-async def _buy(http: httpx2.AsyncClient, name: str, bought: Bought) -> None:
-    """Buy a job as real buyers do: what may be repeated has a key, and a poll is held
-    until the job is another than the one that was seen."""
+async def _buy(url: str, name: str, bought: Bought) -> None:
+    """Buy a job as real buyers do: each is another program, with connections of its own."""
+    # A pool that all share would look through all that wait, at each request.
+    trusted = authorities(trust_env=False)
+    async with httpx2.AsyncClient(
+        base_url=url, timeout=40, verify=trusted, trust_env=False
+    ) as http:
+        await _buy_with(http, name, bought)
+
+
+async def _buy_with(http: httpx2.AsyncClient, name: str, bought: Bought) -> None:
+    """What may be repeated has a key, and a poll is held until the job is another than the one
+    that was seen."""
     key = {"Idempotency-Key": f"{name:0>32}"}
     order = {"request": f"job {name}"}
     job = (await _asked(http, "POST", "/api/jobs", json=order, headers=key)).json()
@@ -94,15 +107,9 @@ async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[
     silences = 0
     async with SilentProxy.before(str(parts.host), int(parts.port or 5432)) as proxy:
         through = parts.set(port=proxy.port).render_as_string(hide_password=False)
-        servers = [
-            ForkedServer(folder, through, {"DATABASE_POOL": "6", "WORKER_DEAD_AFTER_S": "10"})
-            for _ in range(2)
-        ]
+        servers = [ForkedServer(folder, through, SETTINGS) for _ in range(2)]
         for server in servers:
             await server.start()
-        # Each buyer is another program: none of them waits for the connection of another.
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
-        doors = [httpx2.AsyncClient(base_url=s.url, timeout=40, limits=limits) for s in servers]
         began_s, next_s = time.monotonic(), options.every
         while (now_s := time.monotonic() - began_s) < options.seconds:
             if now_s > next_s:
@@ -110,7 +117,7 @@ async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[
                 under_way = sum(not task.done() for task in tasks)
                 print(f"{now_s:5.0f} s: {frozen} connections fall silent, {under_way} jobs go on")
             jobs.append(Bought(silences))
-            buying = _buy(dice.choice(doors), str(len(jobs)), jobs[-1])
+            buying = _buy(dice.choice(servers).url, str(len(jobs)), jobs[-1])
             tasks.append(asyncio.create_task(buying))
             await asyncio.sleep(dice.expovariate(options.rate))
         _, late = await asyncio.wait(tasks, timeout=PATIENCE_S)
@@ -119,8 +126,6 @@ async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[
         for broke in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(broke, Exception):
                 print(f"a buyer met what nobody foresaw: {broke!r}")
-        for door in doors:
-            await door.aclose()
         for server in servers:
             await server.kill()
     return jobs
