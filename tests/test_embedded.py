@@ -38,10 +38,10 @@ time.sleep(600)
 @pytest.fixture
 def ground() -> Iterator[Path]:
     """A directory that the server's account can pass through (pytest's own is 0700)."""
-    path = Path(tempfile.mkdtemp(prefix="boltwork-"))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path)
+    # Its end bears that a server which is ending removes files as well.
+    with tempfile.TemporaryDirectory(prefix="boltwork-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 def quick(ground: Path, name: str = "data", bin_dir: Path | None = None) -> EmbeddedPostgres:
