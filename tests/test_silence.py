@@ -194,32 +194,38 @@ async def test_a_buyer_is_told_to_come_again_while_nothing_can_be_written(
             await until_ready_is(instance, 200, "database")
 
 
+@asynccontextmanager
+async def _listened_to(url: str) -> AsyncIterator[Database]:
+    """An open database whose listener has been answered."""
+    db = Database(url, pool_size=2)
+    await db.open()
+    signals = Signals(db)
+    listening = asyncio.create_task(signals.listen())
+    try:
+        while not signals.answered_s:
+            await asyncio.sleep(0.01)
+        yield db
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await db.close()
+
+
 @pytest.mark.timeout(120)
 async def test_who_waits_on_a_silent_connection_is_told_when_a_newer_one_was_answered(
     database_url: str,
 ) -> None:
     """However long it may wait: what listens finds out within seconds that no answer will come."""
-    async with silenced(database_url) as (proxy, url):
-        db = Database(url, pool_size=2)
-        await db.open()
-        signals = Signals(db)
-        listening = asyncio.create_task(signals.listen())
-        try:
-            while not signals.answered_s:
-                await asyncio.sleep(0.01)
-            with patient(3600):
-                asking = asyncio.create_task(db.run("sleep", _sleep))
-            while not await db.read_one("SELECT 1 AS one FROM pg_locks WHERE objid = 7"):
-                await asyncio.sleep(0.01)
-            proxy.freeze()
-            async with asyncio.timeout(60):
-                with pytest.raises(DatabaseAway):
-                    await asking
-            assert await db.run("one", one) == 1
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-            await db.close()
+    async with silenced(database_url) as (proxy, url), _listened_to(url) as db:
+        with patient(3600):
+            asking = asyncio.create_task(db.run("sleep", _sleep))
+        while not await db.read_one("SELECT 1 AS one FROM pg_locks WHERE objid = 7"):
+            await asyncio.sleep(0.01)
+        proxy.freeze()
+        async with asyncio.timeout(60):
+            with pytest.raises(DatabaseAway):
+                await asking
+        assert await db.run("one", one) == 1
 
 
 async def _sleep(tx: Tx) -> None:
@@ -230,19 +236,9 @@ async def _sleep(tx: Tx) -> None:
 
 async def test_a_slow_statement_is_no_silence(database_url: str) -> None:
     """As long as what listens is answered, nobody else's connection is suspected."""
-    db = Database(database_url, pool_size=2)
-    await db.open()
-    signals = Signals(db)
-    listening = asyncio.create_task(signals.listen())
-    try:
-        while not signals.answered_s:
-            await asyncio.sleep(0.01)
+    async with _listened_to(database_url) as db:
         assert await db.read_one("SELECT 1 AS one FROM pg_sleep(4)") == {"one": 1}
         assert db.given_up == 0
-    finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
-        await db.close()
 
 
 async def test_a_promise_that_can_not_be_staged_for_silence_is_no_fault_of_ours(
