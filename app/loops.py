@@ -131,19 +131,23 @@ class Loops:
         """Take what the channel tells, which it tells once: what can't be booked now is kept."""
         name = "" if push is None else push.payment_hash
         try:
-            await self.heard(push)
+            if not await self.heard(push):
+                self._unbooked[name] = push
         except DatabaseAway:
             self._unbooked[name] = push
             log.warning("push_kept")
         except Exception as error:
             log.error("push_failed", error=type(error).__name__)
 
-    async def heard(self, push: Settled | None) -> None:
-        """Take what the rail's channel tells: a payment, or that it was away until now."""
+    async def heard(self, push: Settled | None) -> bool:
+        """Take what the rail's channel tells: a payment, or that it was away until now.
+
+        False: another process is booking this payment, and may still fail to.
+        """
         if push is None:
             await self._ask_all()
-        else:
-            await self.settle(push)
+            return True
+        return await self._booked(push, waits=False)
 
     async def _ask_all(self) -> None:
         """Ask about every open invoice soon: the channel was away, and replays nothing."""
@@ -152,18 +156,29 @@ class Loops:
 
     async def settle(self, settled: Settled) -> None:
         """Tell the shell of a payment to an invoice of ours; anything else is not ours to book."""
+        await self._booked(settled, waits=True)
+
+    async def _booked(self, settled: Settled, waits: bool) -> bool:
+        """Do that. Where another is booking it just now, wait for the end of that or say False."""
         row = await invoices.by_hash(self._parts.db, settled.payment_hash)
         now = self._parts.clock()
         if row is None:
             await self._settle_purged(settled, now)
-            return
+            return True
         if row["settled_at"] is not None:
-            return
-        await self._parts.db.run(
-            "settle_invoice",
-            lambda tx: self._parts.shell.settle_invoice(tx, row["id"], settled, now),
-        )
+            return True
+
+        async def book(tx: Tx) -> bool:
+            mine = await invoices.take_to_settle(tx, settled.payment_hash)
+            if not mine and not waits:
+                return False
+            await self._parts.shell.settle_invoice(tx, row["id"], settled, now)
+            return True
+
+        if not await self._parts.db.run("settle_invoice", book):
+            return False
         self.receiving.paid(row["wallet"])
+        return True
 
     async def _settle_purged(self, settled: Settled, now: datetime) -> None:
         kept = await lapsed.find(self._parts.db, settled.payment_hash)

@@ -27,12 +27,15 @@ T = TypeVar("T")
 
 Probe = Callable[[str], None]  # told of each place that commits or calls the outside
 
-# serialization_failure, deadlock_detected, read_only_sql_transaction: nothing was written. The last
-# is a connection to a server that was written to before; another one may lead to its successor.
-TRY_AGAIN = ("40001", "40P01", "25006")
+# serialization_failure, deadlock_detected, idle_in_transaction_session_timeout,
+# read_only_sql_transaction: nothing was written. The last is a connection to a server that was
+# written to before; another one may lead to its successor.
+TRY_AGAIN = ("40001", "40P01", "25P03", "25006")
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
-IDLE_S = 5  # how long a transaction of ours may be open with nothing done in it
+# How long a transaction of ours may be open with nothing done in it. What it has locked when its
+# connection falls silent (an account of the house, say) holds everybody up for so long.
+IDLE_S = 2
 
 
 def nowhere(_: str) -> None:

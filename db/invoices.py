@@ -89,6 +89,16 @@ async def by_hash(db: Database, payment_hash: str) -> DictRow | None:
     return await db.read_one("SELECT * FROM invoice WHERE payment_hash = %(h)s", h=payment_hash)
 
 
+async def take_to_settle(tx: Tx, payment_hash: str) -> bool:
+    """Say whether this transaction is the one that books a payment; False: another is about to.
+
+    Every process hears of every payment: none waits for what another does already.
+    """
+    query = "SELECT pg_try_advisory_xact_lock(hashtextextended(%(h)s, 0)) AS taken"
+    row = await tx.one(query, h=payment_hash)
+    return row is not None and bool(row["taken"])
+
+
 _DUE = """
 UPDATE invoice SET checks = checks + 1, check_at = CASE WHEN expires_at < %(forget_before)s
        THEN NULL ELSE CAST(%(now)s AS timestamptz) + interval '1 second' * least(

@@ -6,6 +6,7 @@ silence a job must end within a minute.
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import tempfile
@@ -13,21 +14,21 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import sqlalchemy
+import uvloop
 
 from db.audit import audit
 from db.embedded import EmbeddedPostgres
 from db.engine import Database
 from db.migrate import migrate
-from pricing.authorities import authorities
+from scripts.bench.lines import Answer, Line, request
 from tests.crash_server import ForkedServer
 from tests.silent_proxy import SilentProxy
 
 LONGEST_S = 60.0  # p99 of the jobs that were begun between two silences
 PATIENCE_S = 180.0
+ANSWERED_WITHIN_S = 40.0
 # As many promises at once as by default. The places of Postgres hold three times what both open.
 SETTINGS = {"DATABASE_POOL": "6", "WORKER_DEAD_AFTER_S": "10", "WORKER_CONCURRENCY": "8"}
 SHOWN = 5  # jobs that took longest
@@ -51,53 +52,49 @@ class Bought:
         self.reached.append(f"{stage} {self.took_s:.1f}")
 
 
-async def _asked(http: httpx2.AsyncClient, method: str, path: str, **more: Any) -> httpx2.Response:
+async def _asked(line: Line, method: str, path: str, *headers: str, body: str = "") -> Answer:
     """Ask until there is an answer: whoever meets a silence is told when to come again."""
+    sent = request(method, path, body, *headers)
     while True:
         pause_s = 0.5
         try:
-            answer = await http.request(method, path, **more)
-            if answer.status_code < 400:
+            async with asyncio.timeout(ANSWERED_WITHIN_S):
+                answer = await line.ask(sent)
+            if answer.status < 400:
                 return answer
-            pause_s = float(answer.headers.get("retry-after", pause_s))
-        except httpx2.HTTPError:
-            pass
+            pause_s = float(answer.header(b"retry-after") or pause_s)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            line.close()  # an answer may still be on its way
         await asyncio.sleep(pause_s)
 
 
-async def _buy(url: str, name: str, bought: Bought) -> None:
-    """Buy a job as real buyers do: each is another program, with connections of its own."""
-    # A pool that all share would look through all that wait, at each request.
-    trusted = authorities(trust_env=False)
-    async with httpx2.AsyncClient(
-        base_url=url, timeout=40, verify=trusted, trust_env=False
-    ) as http:
-        await _buy_with(http, name, bought)
+async def _buy(port: int, name: str, bought: Bought) -> None:
+    """Buy a job as real buyers do: each is another program, with a connection of its own.
 
-
-async def _buy_with(http: httpx2.AsyncClient, name: str, bought: Bought) -> None:
-    """What may be repeated has a key, and a poll is held until the job is another than the one
-    that was seen."""
-    key = {"Idempotency-Key": f"{name:0>32}"}
-    order = {"request": f"job {name}"}
-    job = (await _asked(http, "POST", "/api/jobs", json=order, headers=key)).json()
+    What may be repeated has a key, and a poll is held until the job is another than the one that
+    was seen.
+    """
+    line = Line(port)
+    key, order = f"Idempotency-Key: {name:0>32}", json.dumps({"request": f"job {name}"})
+    job = (await _asked(line, "POST", "/api/jobs", key, body=order)).json()
     bought.job_id = str(job["jobId"])
     bought.has("made")
-    held: dict[str, Any] = {}  # nothing was seen yet
+    wait, seen = "", list[str]()  # nothing was seen yet
     paid = set[str]()
     while job.get("state") not in ENDS:
         for purpose in ("evalInvoice", "workInvoice"):
             named = job.get(purpose, {}).get("paymentHash")
             if named and named not in paid:
-                await _asked(http, "POST", f"/api/dev/stub/pay/{named}", json={})
+                await _asked(line, "POST", f"/api/dev/stub/pay/{named}", body="{}")
                 paid.add(named)
                 bought.has(f"{purpose} paid")
-        seen = await _asked(http, "GET", f"/api/jobs/{bought.job_id}", **held)
-        if seen.status_code != 304:
-            job = seen.json()
-            held = {"params": {"wait": "25"}, "headers": {"If-None-Match": seen.headers["etag"]}}
+        answer = await _asked(line, "GET", f"/api/jobs/{bought.job_id}{wait}", *seen)
+        if answer.status != 304:
+            job = answer.json()
+            wait, seen = "?wait=25", [f"If-None-Match: {answer.header(b'etag')}"]
     bought.state = str(job["state"])
     bought.has(bought.state)
+    line.close()
 
 
 async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[Bought]:
@@ -110,6 +107,7 @@ async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[
         servers = [ForkedServer(folder, through, SETTINGS) for _ in range(2)]
         for server in servers:
             await server.start()
+        ports = [sqlalchemy.make_url(server.url).port or 0 for server in servers]
         began_s, next_s = time.monotonic(), options.every
         while (now_s := time.monotonic() - began_s) < options.seconds:
             if now_s > next_s:
@@ -117,7 +115,7 @@ async def _buy_all(options: argparse.Namespace, url: str, folder: Path) -> list[
                 under_way = sum(not task.done() for task in tasks)
                 print(f"{now_s:5.0f} s: {frozen} connections fall silent, {under_way} jobs go on")
             jobs.append(Bought(silences))
-            buying = _buy(dice.choice(servers).url, str(len(jobs)), jobs[-1])
+            buying = _buy(dice.choice(ports), str(len(jobs)), jobs[-1])
             tasks.append(asyncio.create_task(buying))
             await asyncio.sleep(dice.expovariate(options.rate))
         _, late = await asyncio.wait(tasks, timeout=PATIENCE_S)
@@ -190,7 +188,7 @@ def main() -> int:
         url = cluster.start()
         try:
             migrate(url)
-            return asyncio.run(_run(options, url, folder))
+            return uvloop.run(_run(options, url, folder))
         finally:
             cluster.stop()
 

@@ -62,3 +62,20 @@ async def test_a_transaction_in_which_nothing_is_done_is_ended(db: Database) -> 
     with pytest.raises(DatabaseAway):
         await db.run("stand_still", stand_still)
     assert await db.run("ask", ask) == f"{IDLE_S}s"
+
+
+async def test_what_stood_still_once_is_done_anew(db: Database) -> None:
+    """Nothing of it was written, so nobody else need be told."""
+    tries = 0
+
+    async def stand_still_once(tx: Tx) -> int:
+        nonlocal tries
+        tries += 1
+        await tx.execute("INSERT INTO heartbeat (process, at) VALUES ('a', now())")
+        if tries == 1:
+            await tx.execute(f"SET LOCAL {_SETTING} = '50ms'")
+            await asyncio.sleep(0.3)
+        return tries
+
+    assert await db.run("stand_still_once", stand_still_once) == 2
+    assert await db.read_one("SELECT count(*) AS n FROM heartbeat") == {"n": 1}
