@@ -29,8 +29,13 @@ from tests.silent_proxy import SilentProxy
 LONGEST_S = 60.0  # p99 of the jobs that were begun between two silences
 PATIENCE_S = 180.0
 ANSWERED_WITHIN_S = 40.0
-# As many promises at once as by default. The places of Postgres hold three times what both open.
-SETTINGS = {"DATABASE_POOL": "6", "WORKER_DEAD_AFTER_S": "10", "WORKER_CONCURRENCY": "8"}
+# As by default, but for the pool: the places of Postgres hold three times what both open.
+SETTINGS = {
+    "DATABASE_POOL": "6",
+    "SWEEP_S": "30",
+    "WORKER_DEAD_AFTER_S": "10",
+    "WORKER_CONCURRENCY": "8",
+}
 SHOWN = 5  # jobs that took longest
 ENDS = ("complete", "failed", "rejected")
 
