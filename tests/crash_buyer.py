@@ -146,8 +146,9 @@ class Buyer:
 
     async def receive_refunds(self) -> None:
         """Wait until all that is owed back has come by itself, and claim nothing."""
-        for _ in range(8):
-            for _ in range(round(PATIENCE_S * 10)):
+        for number in range(1, 9):
+            # Each time longer: what is on its way when the clock goes forward expires on it.
+            for _ in range(round(PATIENCE_S * 10 * number)):
                 if all(refund["refundState"] == "paid" for refund in await self._refunds()):
                     return
                 await asyncio.sleep(0.1)
