@@ -7,13 +7,13 @@ from datetime import datetime, time, timedelta
 from time import monotonic
 from typing import Any
 
-from app.errors import Refusal, unavailable
-from app.loops import Loops
+from app.loops.readiness import Readiness
+from app.loops.turns import Loops
 from app.parts import Parts
-from app.promises import Keeper
-from app.readiness import Readiness
-from app.remembered import Remembered
-from app.streams import Streams
+from app.promises.keeping import Keeper
+from app.refusal import Refusal, unavailable
+from app.watch.remembered import Remembered
+from app.watch.streams import Streams
 from db import failures, jobs, sessions
 from db.engine import Row
 from pricing.money import BtcPrice, Msat, sats_to_msat

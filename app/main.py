@@ -21,17 +21,23 @@ from app.agents.agent import Agent
 from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.api import DEV_ROUTES, ROUTES
-from app.calls import observed
-from app.credentials import Credentials
-from app.edge import Edge
-from app.errors import HANDLERS, Refusal
-from app.gauges import gauges_of
+from app.api.site.gauges import gauges_of
 from app.house import House
-from app.job_status import event_of
-from app.loops import Loops, always
-from app.parts import Clock, Destinations, Parts, Playground, Prices
-from app.price_log import LoggedPrices
-from app.probes import (
+from app.http.edge import Edge
+from app.http.envelopes import HANDLERS
+from app.http.job_status import event_of
+from app.http.throttle import Throttle, make_rules, make_storage
+from app.keys.credentials import Credentials
+from app.keys.secret import operator_secrets
+from app.loops.turns import Loops, always
+from app.parts import Parts
+from app.ports import Clock, Destinations, Playground, Prices
+from app.promises.keeping import Keeper
+from app.refusal import Refusal
+from app.settings import Environment, Settings
+from app.telemetry.calls import observed
+from app.telemetry.price_log import LoggedPrices
+from app.telemetry.probes import (
     ProbedAgent,
     ProbedChat,
     ProbedDestinations,
@@ -40,11 +46,7 @@ from app.probes import (
     ProbedWallets,
     crash_at,
 )
-from app.promises import Keeper
-from app.secret import operator_secrets
-from app.settings import Environment, Settings
-from app.streams import Streams
-from app.throttle import Throttle, make_rules, make_storage
+from app.watch.streams import Streams
 from app.web import PAGES
 from app.web.operator_door import admitted
 from db import switches
@@ -104,7 +106,7 @@ async def trouble_with_token(rail: Rail) -> Unavailable | None:
 def make_agent(settings: Settings) -> Agent:
     """Return Claude where there is a key or a server for it, else the embedded agent."""
     if settings.asks_claude:
-        from app.agents.anthropic import AnthropicAgent  # its SDK takes 0.8 s to import
+        from app.agents.anthropic import AnthropicAgent
 
         key = settings.anthropic_api_key
         return AnthropicAgent(
@@ -135,7 +137,7 @@ def make_chat(settings: Settings, agent: Agent) -> Chat:
     if not settings.asks_gemini:
         small = isinstance(agent, LocalAgent)
         return WorkerChat(agent, SMALL_HISTORY_BYTES if small else HISTORY_BYTES)
-    from app.agents.gemini import GeminiChat  # its SDK takes as long as the rest of the start
+    from app.agents.gemini import GeminiChat
 
     key = settings.gemini_api_key
     # A connection that its client sends nothing on is closed after CHAT_S, whatever is written.

@@ -28,15 +28,7 @@ import psycopg
 
 from db.borrowed_name import borrowed_name
 from db.child import birth, kept, surroundings
-from db.refuge import (
-    REFUGE,
-    Account,
-    NoRefuge,
-    free_place,
-    opened,
-    runnable,
-    server_account,
-)
+from db.refuge import REFUGE, Account, NoRefuge, free_place, opened, runnable, server_account
 
 NAME = "boltwork"  # of the role and of the database
 LIVE_OWNER_GRACE_S = 0.5  # an owner about to leave may still hold the lock for a moment

@@ -177,7 +177,7 @@ class NewWallet:
 
 
 class Wallets(Protocol):
-    """What a rail can do that opens one wallet after another. See app.receiving."""
+    """What a rail can do that opens one wallet after another. See app.operator.receiving."""
 
     async def open_wallet(self, name: str) -> NewWallet | Unavailable:
         """Open an empty wallet. When the answer is lost, one that nobody knows of is left."""

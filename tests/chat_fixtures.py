@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest_asyncio
 
-from app.event_reader import lines_of
+from app.buyer.event_reader import lines_of
 from payments.macaroon import narrow
 from tests.contract import CONTRACT
 from tests.gemini_server import CLIENT_KEY, GeminiServer

@@ -4,12 +4,13 @@ Each step may be repeated. When the server is gone a step raises Died, and is be
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 
-from app.promises import SETTLE_MARGIN
+from app.promises.keeping import SETTLE_MARGIN
 from tests.crash_server import KILLED, MovableClock
 from tests.crash_world import Books, Side
 from tests.pay_server import PayServer
@@ -20,6 +21,8 @@ KNOWN_S = 3600  # how long an invoice of the buyer's can be paid
 # Past such an invoice's expiry, and the margin after which "failed" is believed.
 LONG = KNOWN_S + int(SETTLE_MARGIN.total_seconds()) + 600
 PATIENCE_S = 2.5
+LONGEST_S = 90.0
+DEAD_AFTER_S = 5.0  # nobody waits any longer for who set out to do something, and has died
 
 Json = dict[str, Any]
 
@@ -155,6 +158,19 @@ class Buyer:
             self.clock.forward(LONG)
             await self.hurry()
         raise AssertionError(f"not all came by itself: {await self._refunds()}")
+
+    async def until_there(self, query: str) -> None:
+        """Wait until a query finds something, as long as a busy machine may take for it."""
+        began_s, forward = time.monotonic(), 0
+        while (now_s := time.monotonic() - began_s) < LONGEST_S:
+            if await self.books.ask(query):
+                return
+            if now_s // DEAD_AFTER_S > forward:
+                forward += 1
+                self.clock.forward(120)
+            assert (await self.call("GET", "/api/healthz")).status_code == 200
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"there is still nothing where {query}")
 
     async def hurry(self) -> None:
         """Have done now what the server would do after a pause."""

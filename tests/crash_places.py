@@ -158,7 +158,7 @@ def _unprobed() -> Iterator[str]:
     main = MAIN.read_text()
     for seam, (path, probe) in SEAMS.items():
         if probe not in stands or f"{probe}(" not in main:
-            yield f"nothing in app/probes.py names the calls of a {seam}"
+            yield f"nothing in app/telemetry/probes.py names the calls of a {seam}"
             continue
         told = {
             method.name

@@ -5,7 +5,6 @@ A story brings everything to its end from wherever it stands; it is told again a
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -14,9 +13,6 @@ from tests import crash_holder as holder
 from tests.crash_buyer import FINAL, KNOWN_S, LONG, Buyer
 from tests.crash_server import ROTATES
 from tests.pay_server import said
-
-PATIENCE_S = 90.0  # for what goes on by itself, on a machine that others use too
-DEAD_AFTER_S = 5.0  # who has not done it by then has died, as far as anybody knows
 
 MUCH_LATER = 9 * 86_400  # when nobody asks about an invoice any more
 
@@ -218,11 +214,11 @@ async def on_wallets(buyer: Buyer) -> None:
     """A job that fills a wallet, which is emptied into the next one and later closed."""
     if "much later" not in buyer.done:
         await bought("hello")(buyer)
-        await _until(buyer, "SELECT 1 FROM wallet_transfer WHERE outcome = 'settled'")
+        await buyer.until_there("SELECT 1 FROM wallet_transfer WHERE outcome = 'settled'")
         await _gathered(buyer)
         buyer.done.add("much later")
         buyer.clock.forward(MUCH_LATER)
-    await _until(buyer, "SELECT 1 FROM receiving_wallet WHERE closed_at IS NOT NULL")
+    await buyer.until_there("SELECT 1 FROM receiving_wallet WHERE closed_at IS NOT NULL")
 
 
 async def on_more_wallets(buyer: Buyer) -> None:
@@ -231,12 +227,12 @@ async def on_more_wallets(buyer: Buyer) -> None:
         await buyer.create("hello")
         for number in (2, 3):
             there = f"number = {number} AND opened_at IS NOT NULL"
-            await _until(buyer, f"SELECT 1 FROM receiving_wallet WHERE {there}")
+            await buyer.until_there(f"SELECT 1 FROM receiving_wallet WHERE {there}")
             await bought("hello")(buyer)
         await _gathered(buyer)
         buyer.done.add("much later")
         buyer.clock.forward(MUCH_LATER)
-    await _until(buyer, "SELECT 1 FROM receiving_wallet WHERE deleted_at IS NOT NULL")
+    await buyer.until_there("SELECT 1 FROM receiving_wallet WHERE deleted_at IS NOT NULL")
 
 
 async def _gathered(buyer: Buyer) -> None:
@@ -245,20 +241,6 @@ async def _gathered(buyer: Buyer) -> None:
     while not await buyer.side.is_gathered():
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
         await asyncio.sleep(0.1)
-
-
-async def _until(buyer: Buyer, query: str) -> None:
-    now_s = time.monotonic()
-    until_s, next_s = now_s + PATIENCE_S, now_s + DEAD_AFTER_S
-    while time.monotonic() < until_s:
-        if await buyer.books.ask(query):
-            return
-        if time.monotonic() > next_s:  # who set out to do it has died: nobody waits for it
-            next_s += DEAD_AFTER_S
-            buyer.clock.forward(120)
-        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"there is still nothing where {query}")
 
 
 async def held_session(buyer: Buyer) -> None:

@@ -20,12 +20,12 @@ import psutil
 import uvloop
 from typer.testing import CliRunner
 
-from app import logs
-from app.cli import app
-from app.key_rotation import rotate
+from app.commands.cli import app
 from app.main import build, make_parts, utc_now
-from app.serving import listening
+from app.operator.key_rotation import rotate
+from app.serving.run import listening
 from app.settings import Settings
+from app.telemetry import logs
 from db.engine import Probe
 from tests.crash_chat import ScriptedChat
 from tests.forked import CONTEXT

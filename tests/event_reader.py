@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from app.event_reader import lines_of
+from app.buyer.event_reader import lines_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TextIO
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["app.cli", "app.serve_cli", "app.serving", "tests.crash_server"])
+CONTEXT.set_forkserver_preload(
+    ["app.commands.cli", "app.commands.serve", "app.serving.run", "tests.crash_server"]
+)
 
 _PR_SET_PDEATHSIG = 1
 _one_at_a_time = threading.Lock()  # whoever starts or asks one, asks all of them how they ended
@@ -78,6 +80,6 @@ def _command(
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["boltwork", *words]
-    from app.cli import main
+    from app.commands.cli import main
 
     main()

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import yaml
 
-from app.client import FINAL, Client
+from app.buyer.client import FINAL, Client
 from db.audit import audit
 from db.engine import Database
 from tests.contract import FILE

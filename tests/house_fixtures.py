@@ -13,8 +13,9 @@ from starlette.requests import Request
 
 from app.agents.agent import Agent
 from app.main import build, make_parts, utc_now
-from app.parts import Clock, Destinations, Parts
-from app.serving import listening
+from app.parts import Parts
+from app.ports import Clock, Destinations
+from app.serving.run import listening
 from app.settings import Settings
 from payments.rail import Rail
 from payments.stub import StubRail

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx2
 
-from app.books import Books as Review
-from app.loops import Loops
-from app.promises import Keeper
+from app.loops.turns import Loops
+from app.operator.books import Books as Review
+from app.promises.keeping import Keeper
 from payments.lnbits import LnbitsRail
 from payments.rail import Settled
 from tests.crash_buyer import LONG

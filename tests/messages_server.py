@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app.listener import open_listener
+from app.serving.listener import open_listener
 
 JUDGE, WORK, COUNT, MODELS = "judge", "work", "count", "models"
 REJECT_WORD = "REJECTME"

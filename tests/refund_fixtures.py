@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.promises import Keeper
+from app.promises.keeping import Keeper
 from db import ledger
 from payments.lnbits import LnbitsRail
 from pricing.money import Msat

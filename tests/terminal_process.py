@@ -72,7 +72,7 @@ def serve() -> None:
     """Run what is asked for until there is nothing more to read."""
     from typer.testing import CliRunner
 
-    from app.cli import app
+    from app.commands.cli import app
 
     for line in sys.stdin:
         environment, *words = json.loads(line)

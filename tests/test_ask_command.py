@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import COMMANDS, loaded
-from app.client import Client
-from app.client_session import open_session
-from app.wallets.stub import StubWallet
+from app.buyer.client import Client
+from app.buyer.session import open_session
+from app.buyer.wallets.stub import StubWallet
+from app.commands.cli import COMMANDS, loaded
 from db.audit import audit
 from payments.lnbits import LnbitsRail
 from payments.stub import StubRail

@@ -15,11 +15,11 @@ from typing import Self
 import pytest
 from rich.console import Console
 
-from app.client import Client
-from app.client_session import open_session
-from app.display import Display
-from app.draft import MOST_CHARACTERS, Draft
-from app.wallets.stub import StubWallet
+from app.buyer.client import Client
+from app.buyer.display import Display
+from app.buyer.draft import MOST_CHARACTERS, Draft
+from app.buyer.session import open_session
+from app.buyer.wallets.stub import StubWallet
 from tests.house_fixtures import Instance, instance_of
 from tests.server_process import COMMAND
 from tests.test_events import Writing

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from app.books import Books
+from app.operator.books import Books
 from db.audit import audit
 from db.migrate import migrate
 from payments.stub import StubRail

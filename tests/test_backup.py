@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy
 
 from app.advance import Applied, Replayed
-from app.promises import PAUSED_S, Keeper
-from app.sending import Unpayable, record, send
-from app.switching import turn
+from app.operator.switching import turn
+from app.promises.keeping import PAUSED_S, Keeper
+from app.promises.sending import Unpayable, record, send
 from db import backup, payouts, switches
 from db.backup import BackupFailed
 from db.embedded import EmbeddedPostgres, EmbeddedPostgresError, packaged_binaries

@@ -17,8 +17,9 @@ import pytest
 from pytest import Subtests
 from starlette.requests import Request
 
-from app.parts import Destinations
-from app.wire import MOST_BYTES, BadInput, read_body
+from app.http.body import MOST_BYTES, read_body
+from app.ports import Destinations
+from app.strict_json import BadInput
 from payments.lnurl import BadDestination, Destination
 from tests.contract import CONTRACT, refused
 from tests.house_fixtures import Instance, instance_of

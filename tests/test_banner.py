@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app import banner
 from app.main import make_rail, utc_now
+from app.serving import banner
 from pricing.oracle import Oracle
 from tests.house_fixtures import Instance, fixed_oracle, instance_of, settings_for
 from tests.lnbits_server import LnbitsServer, free_port

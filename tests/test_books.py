@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.books import Books
-from app.loops import Loops
-from app.promises import Keeper
+from app.loops.turns import Loops
+from app.operator.books import Books
+from app.promises.keeping import Keeper
 from payments.lnbits import LnbitsRail
 from payments.rail import Opened
 from payments.stub import StubRail

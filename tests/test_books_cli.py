@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.client import Client
+from app.buyer.client import Client
 from db.embedded import running_url
 from statemachine.public_id import public_id
 from tests.messages_server import CLIENT_KEY, MessagesServer

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from app.caller import bearer, holder, macaroon, presented
-from app.credentials import Credentials
-from app.errors import Refusal
+from app.http.caller import bearer, holder, macaroon, presented
+from app.keys.credentials import Credentials
 from app.main import utc_now
+from app.refusal import Refusal
 from db.engine import Database
 from payments.key_ring import KeyRing
 from payments.seal import Seal

@@ -7,12 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.client import Away, Client, Offer, Refused
-from app.client_session import BadMacaroon, Session, open_session
-from app.payer import Exit, NotPaid, Payer, Stop
-from app.purchase import Purchase
-from app.wallets.stub import StubWallet
-from app.wallets.wallet import Overcharged, due
+from app.buyer.client import Away, Client, Offer, Refused
+from app.buyer.payer import Exit, NotPaid, Payer, Stop
+from app.buyer.purchase import Purchase
+from app.buyer.session import BadMacaroon, Session, open_session
+from app.buyer.wallets.stub import StubWallet
+from app.buyer.wallets.wallet import Overcharged, due
 from db.audit import audit
 from payments.rail import Failed, Outcome, Settled
 from tests.fault_proxy import FaultProxy

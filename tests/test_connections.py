@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from app.connection import Patience
-from app.connections import Places
-from app.serving import DRAIN_S, listening
+from app.serving.connection import Patience
+from app.serving.connections import Places
+from app.serving.run import DRAIN_S, listening
 from tests.house_fixtures import instance_of
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -13,10 +13,10 @@ from openapi_spec_validator import validate
 from starlette.routing import Route
 
 from app.api import DEV_ROUTES, ROUTES
+from app.http.body import LONGEST_S, MOST_BYTES
+from app.http.fields import LONGEST_WAIT_S, MOST_CHARACTERS
 from app.main import metrics
-from app.shapes import LONGEST_WAIT_S, MOST_CHARACTERS
 from app.strict_json import MOST_DEPTH
-from app.wire import LONGEST_S, MOST_BYTES
 from payments import lnurl
 from payments.faults import Call, Fault
 from payments.pasted import LONGEST

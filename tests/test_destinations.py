@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.destinations import AWAY_PATIENCE
 from app.main import utc_now
-from app.promises import Keeper
+from app.promises.courier import AWAY_PATIENCE
+from app.promises.keeping import Keeper
 from db import ledger
 from db.promises import TryAgain
 from statemachine.promises import FetchInvoice, PayInvoice

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from app import doctor
-from app.doctor_running import of_running
-from app.findings import Finding, Level, is_wrong
-from app.listener import CannotListen, open_listener
+from app.commands import doctor
+from app.commands.doctor_running import of_running
+from app.commands.findings import Finding, Level, is_wrong
 from app.main import utc_now
+from app.operator.switching import turn
+from app.serving.listener import CannotListen, open_listener
 from app.settings import Settings
-from app.switching import turn
 from db import switches
 from db.engine import Database
 from db.migrate import migrate, newest, version

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from app.client import Client
-from app.client_session import open_session
-from app.event_reader import MOST_LINE_BYTES, Event, Overlong, lines_of, read_events
-from app.payer import Payer
-from app.purchase import Purchase
-from app.wallets.stub import StubWallet
-from app.wire import dumped
+from app.buyer.client import Client
+from app.buyer.event_reader import MOST_LINE_BYTES, Event, Overlong, lines_of, read_events
+from app.buyer.payer import Payer
+from app.buyer.purchase import Purchase
+from app.buyer.session import open_session
+from app.buyer.wallets.stub import StubWallet
+from app.strict_json import dumped
 from tests.house_fixtures import Instance
 
 ODD = "First.\u2028Second.\u2029Third.\u0085Fourth.\x0bFifth.\x0cSixth.\x1cSeventh.\x1eEighth."

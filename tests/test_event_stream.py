@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from app.errors import Refusal
-from app.event_stream import EventStream
+from app.http.event_stream import EventStream
+from app.refusal import Refusal
 from db.engine import DatabaseAway
 
 Making = AsyncGenerator[dict[str, Any], None]

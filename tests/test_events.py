@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from app.agents.agent import Broke, Progress, Result, unwatched
-from app.progress import Words
+from app.promises.progress import Words
 from db.job_events import tell_progress
 from pricing.rates import Usage
 from tests.contract import CONTRACT, refused

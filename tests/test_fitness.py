@@ -9,8 +9,8 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from app import doctor
-from app.findings import Level
+from app.commands import doctor
+from app.commands.findings import Level
 from db.embedded import running_url
 from db.engine import Database
 from db.fitness import look

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.agents.chat import Turn
-from app.chats import given_turns
+from app.trade.chats import given_turns
 from db.audit import audit
 from tests.chat_fixtures import HOME, Talker, chatty_instance, talker
 from tests.contract import refused

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.client import Away, Client, Strange
-from app.client_session import Session, open_session
-from app.display import Display
-from app.payer import Exit, NotPaid, Payer, Stop
-from app.purchase import Purchase
-from app.spending import Spending
-from app.wallets.hand import HandWallet
+from app.buyer.client import Away, Client, Strange
+from app.buyer.display import Display
+from app.buyer.payer import Exit, NotPaid, Payer, Stop
+from app.buyer.purchase import Purchase
+from app.buyer.session import Session, open_session
+from app.buyer.spending import Spending
+from app.buyer.wallets.hand import HandWallet
 from payments.key_ring import KeyRing
 from payments.session_macaroon import make
 from tests.hostile_server import BREAKDOWN, JOB, OTHER, Liar, Purse, Says, lying

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client import FINAL, Client, Strange
+from app.buyer.client import FINAL, Client, Strange
 from payments import lnurl
 from pricing.loopback import is_here
 from tests.hostile_server import JOB, Liar, Raw, Says, lying

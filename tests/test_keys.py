@@ -12,11 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from app import receipt_check, signing
-from app.credentials import Credentials, name_of
-from app.key_rotation import check_secret, rotate
+from app.keys import receipt_check, signing
+from app.keys.credentials import Credentials, name_of
+from app.keys.secret import FILE, operator_secrets
 from app.main import utc_now
-from app.secret import FILE, operator_secrets
+from app.operator.key_rotation import check_secret, rotate
 from app.settings import Settings
 from db import root_keys, signing_keys
 from db.embedded import running_url
@@ -221,10 +221,10 @@ async def test_rows_can_t_be_swapped(db: Database) -> None:
 async def test_a_rotation_makes_a_new_key_for_receipts(instance: Instance) -> None:
     """The new one signs; the old one's public half is shown still, and its private half is gone."""
     parts = instance.parts
-    old = await signing.active_key(parts)
+    old = await signing.active_key(parts.db, parts.credentials.seal, utc_now)
     compact = signing.sign({"receiptVersion": 1}, old)
     done = await rotate(parts.db, parts.credentials.seal, utc_now())
-    new = await signing.active_key(parts)
+    new = await signing.active_key(parts.db, parts.credentials.seal, utc_now)
     assert new.kid == done.kid != old.kid
     jwks = (await instance.http.get("/.well-known/jwks.json")).json()
     assert [key["kid"] for key in jwks["keys"]] == [new.kid, old.kid]
@@ -240,8 +240,9 @@ async def test_a_signing_key_that_was_kept_open_still_signs(instance: Instance) 
     made = signing.make_key()
     db = instance.parts.db
     await db.run("test", lambda tx: signing_keys.offer(tx, made, utc_now()))
-    assert await signing.active_key(instance.parts) == made
-    assert await check_secret(db, instance.parts.credentials.seal) == 1
+    seal = instance.parts.credentials.seal
+    assert await signing.active_key(db, seal, utc_now) == made
+    assert await check_secret(db, seal) == 1
 
 
 # ------------------------------------------------------------------ the secret
@@ -270,7 +271,7 @@ def test_processes_that_start_at_once_make_one_secret(tmp_path: Path) -> None:
     """Eight processes on one empty folder read the same, and leave nothing else behind."""
     program = (
         "import sys; from pathlib import Path; from app.settings import Settings;"
-        "from app.secret import operator_secrets; sys.stdin.read();"
+        "from app.keys.secret import operator_secrets; sys.stdin.read();"
         "print(*operator_secrets(Settings.model_validate({'BOLTWORK_DATA': Path(sys.argv[1])})))"
     )
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,7 @@ import httpx2
 import psycopg
 import pytest
 
-from app.client import Client, Refused
+from app.buyer.client import Client, Refused
 from db.embedded import running_url
 from tests.messages_server import CLIENT_KEY, JUDGE, WORK, MessagesServer, Reply
 from tests.server_process import COMMAND, ServerProcess

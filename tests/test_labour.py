@@ -10,12 +10,12 @@ import httpx2
 import pytest
 
 from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
-from app.books import Books
-from app.doctor_expenses import of_expenses
-from app.findings import Level
+from app.commands.doctor_expenses import of_expenses
+from app.commands.findings import Level
 from app.house import FAILURES_A_FREE_ONE
 from app.main import utc_now
-from app.promises import Keeper
+from app.operator.books import Books
+from app.promises.keeping import Keeper
 from db import ledger
 from db.audit import audit
 from db.promises import TryAgain

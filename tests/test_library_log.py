@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy
 import structlog
 
-from app.folded import REMEMBERED, WINDOW_S, Fold
+from app.telemetry.folded import REMEMBERED, WINDOW_S, Fold
 from tests.server_process import COMMAND, ServerProcess
 
 PLANTED = "planted-text-of-a-buyer"
 LIBRARIES = """
 import asyncio, logging, os, sys, threading, warnings
-from app import library_log, logs
+from app.telemetry import library_log, logs
 logs.configure("info")
 planted = os.environ["PLANTED"]
 logging.getLogger("httpx2").setLevel(logging.DEBUG)  # as ANTHROPIC_LOG=debug does

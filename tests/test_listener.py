@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from app.listener import CannotListen, open_listener, written
-from app.serving import listening
+from app.serving.listener import CannotListen, open_listener, written
+from app.serving.run import listening
 from tests.server_process import ServerProcess
 
 

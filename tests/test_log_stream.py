@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.log_stream import LogStream
+from app.telemetry.log_stream import LogStream
 from db.embedded import EmbeddedPostgres
 from tests.messages_server import MessagesServer
 from tests.server_process import COMMAND, ServerProcess, copy_of

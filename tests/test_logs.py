@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.logs import conceal
+from app.telemetry.logs import conceal
 from statemachine.public_id import public_id, shown
 from tests.lnbits_server import free_port
 from tests.messages_server import CLIENT_KEY, WORK, MessagesServer, Reply

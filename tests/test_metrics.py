@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from app.books import Books
 from app.main import utc_now
-from app.serving import listening
+from app.operator.books import Books
+from app.serving.run import listening
 from pricing.oracle import Oracle, parse_sources
 from statemachine.job import JobState
 from statemachine.promises import KINDS

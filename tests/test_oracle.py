@@ -12,13 +12,7 @@ import pytest
 import pytest_asyncio
 
 from pricing.money import MICROUSD_PER_USD, BtcPrice, MicroUsd
-from pricing.oracle import (
-    FAILURE_TTL_S,
-    MAX_BODY_BYTES,
-    Oracle,
-    PriceUnavailable,
-    Source,
-)
+from pricing.oracle import FAILURE_TTL_S, MAX_BODY_BYTES, Oracle, PriceUnavailable, Source
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 USD = MICROUSD_PER_USD

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from app.parts import Destinations
-from app.serving import listening
+from app.ports import Destinations
+from app.serving.run import listening
 from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
 from tests.test_bad_http import BrokenDestinations, judged, said

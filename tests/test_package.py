@@ -16,9 +16,11 @@ COMMAND = Path(sys.executable).with_name("boltwork")
 
 # What a buyer's program imports, and what the buyer's commands do.
 BUYERS = (
-    "app.client", "app.client_session", "app.purchase", "app.payer", "app.spending", "app.display",
-    "app.ask_cli", "app.verify_cli", "app.macaroon_cli", "app.receipt_check", "app.wallets.wallet",
-    "app.wallets.hand", "app.wallets.stub", "app.wallets.lnbits", "app.wallets.nwc",
+    "app.buyer.client", "app.buyer.session", "app.buyer.purchase", "app.buyer.payer",
+    "app.buyer.spending", "app.buyer.display", "app.commands.ask", "app.commands.verify",
+    "app.commands.macaroon", "app.keys.receipt_check", "app.buyer.wallets.wallet",
+    "app.buyer.wallets.hand", "app.buyer.wallets.stub", "app.buyer.wallets.lnbits",
+    "app.buyer.wallets.nwc",
 )  # fmt: skip
 OF_THE_SERVER = ("app.api", "app.web", "app.main", "app.settings", "app.advance", "db")
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import httpx2
 import pytest
 
-from app.receipt_check import keys_in, verify
+from app.keys.receipt_check import keys_in, verify
 from db.audit import audit
 from payments.lnurl import decode
 from pricing.money import Msat

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.payees import Payees
+from app.promises.payees import Payees
 from db.promises import TryAgain
 from payments.rail import Outcome
 from payments.stub import StubRail

@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from app.price_log import LoggedPrices
+from app.telemetry.price_log import LoggedPrices
 from pricing.oracle import PriceUnavailable
 from tests.test_oracle import GONE, Clock, Exchanges, oracle, ticker
 from tests.test_oracle import clock as clock

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agents.agent import Broke, Progress, Result, storable, unwatched
-from app.progress import MOST_TOLD_BYTES, Telling, Words
+from app.promises.progress import MOST_TOLD_BYTES, Telling, Words
 from db.engine import Database
 from db.job_events import MOST_BYTES, PROGRESS
 from pricing.money import BtcPrice, MicroUsd

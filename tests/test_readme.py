@@ -37,7 +37,7 @@ def blocks(name: str) -> list[str]:
 
 PROGRAMS = [
     pytest.param(block, id=f"{name} {number}")
-    for name in ("README.md", "app/client.py", "app/client_session.py")
+    for name in ("README.md", "app/buyer/client.py", "app/buyer/session.py")
     for number, block in enumerate(blocks(name))
     if block.startswith(("import ", "from "))
 ]

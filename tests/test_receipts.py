@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import OctKey
 
-from app import signing
-from app.receipt_check import (
+from app.keys import signing
+from app.keys.receipt_check import (
     ALGORITHM,
     TYPE,
     NotGenuine,
@@ -29,7 +29,7 @@ from app.receipt_check import (
     okp,
     verify,
 )
-from app.signing import make_key, sign
+from app.keys.signing import make_key, sign
 from db import signing_keys
 from db.embedded import running_url
 from db.engine import Database

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.books import Books
-from app.key_rotation import check_secret, rotate
-from app.receiving import Receiving
+from app.operator.books import Books
+from app.operator.key_rotation import check_secret, rotate
+from app.operator.receiving import Receiving
 from app.settings import Settings
 from db import ledger, receiving_wallets
 from db.engine import Database

@@ -1,6 +1,6 @@
 """Answers are remembered up to so many bytes, the ones asked for last."""
 
-from app.remembered import Answer, Remembered
+from app.watch.remembered import Answer, Remembered
 
 
 def test_the_oldest_answers_make_room() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.api import requests, sessions
-from app.shapes import DEFAULT_HOLD_S, LONGEST_WAIT_S
+from app.api.jobs import requests, sessions
+from app.http.fields import DEFAULT_HOLD_S, LONGEST_WAIT_S
 from payments import lnurl
 from statemachine.job import JOB, JobState
 from statemachine.session import SessionState

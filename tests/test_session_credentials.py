@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.prepaid import caller_of
+from app.trade.sessions import caller_of
 from payments import session_macaroon
 from payments.key_ring import KeyRing
 from payments.session_macaroon import Verified

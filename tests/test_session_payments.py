@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.loops import Loops
-from app.promises import Keeper
+from app.loops.turns import Loops
+from app.promises.keeping import Keeper
 from payments.stub import StubRail
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of

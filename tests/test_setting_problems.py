@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.setting_problems import of_settings, strangers
+from app.commands.surroundings import troubles
 from app.settings import Settings
-from app.surroundings import troubles
+from app.settings.problems import of_settings, strangers
 from tests.server_process import COMMAND
 from tests.test_commands import run
 

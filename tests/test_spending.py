@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.spending import (
+from app.buyer.spending import (
     Again,
     Before,
     Beyond,

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.doctor_expenses import of_expenses
-from app.findings import Level
-from app.loops import Loops
+from app.commands.doctor_expenses import of_expenses
+from app.commands.findings import Level
+from app.loops.turns import Loops
 from app.main import utc_now
-from app.promises import Keeper
+from app.promises.keeping import Keeper
 from db import switches
 from db.switches import Name
 from payments.stub import StubRail

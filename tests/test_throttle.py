@@ -16,11 +16,11 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import Storage
 from pydantic import ValidationError
 
-from app.errors import Refusal
-from app.loops import Loops
-from app.promises import Keeper
+from app.http.throttle import PostgresStorage, Rule, Throttle, caller_address
+from app.loops.turns import Loops
+from app.promises.keeping import Keeper
+from app.refusal import Refusal
 from app.settings import Settings
-from app.throttle import PostgresStorage, Rule, Throttle, caller_address
 from db.engine import Database, DatabaseAway
 from payments.lnurl import decode
 from tests.contract import refused

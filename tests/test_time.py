@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.loops import Loops
-from app.promises import Keeper
+from app.loops.turns import Loops
+from app.promises.keeping import Keeper
 from db import ledger
 from payments.stub import StubRail
 from tests.house_fixtures import Instance, instance_of

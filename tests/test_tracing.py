@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
-from app import tracing
-from app.logs import about
 from app.settings import Settings
+from app.telemetry import tracing
+from app.telemetry.logs import about
 from statemachine.public_id import shown
 from tests.messages_server import MessagesServer
 from tests.server_process import COMMAND, ServerProcess
@@ -68,7 +68,7 @@ async def test_a_job_is_one_trace_from_promise_to_promise(
 def test_nothing_is_imported_that_nobody_asked_for() -> None:
     """Without a collector the packages for traces are not loaded: a start is no slower."""
     check = (
-        "import sys, app.main, app.serving; from app import tracing; tracing.configure(None);"
+        "import sys, app.main, app.serving.run; from app import tracing; tracing.configure(None);"
         "assert not any(name.startswith('opentelemetry.sdk') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)

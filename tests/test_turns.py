@@ -9,8 +9,8 @@ import pytest
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 
-from app.errors import Refusal
-from app.throttle import PostgresStorage, Rule, Throttle
+from app.http.throttle import PostgresStorage, Rule, Throttle
+from app.refusal import Refusal
 from db.engine import Database, DatabaseAway
 from tests.house_fixtures import asked_of, settings_for
 from tests.rail_fixtures import RailClock

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.loops import Loops
-from app.promises import Keeper
+from app.loops.turns import Loops
+from app.promises.keeping import Keeper
 from db import payouts
 from db.audit import audit
 from payments.stub import StubRail

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from app.shapes import DEFAULT_HOLD_S, HELD_S
+from app.http.fields import DEFAULT_HOLD_S, HELD_S
 from tests.house_fixtures import Instance
 from tests.scripted_agent import ScriptedAgent
 

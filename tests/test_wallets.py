@@ -12,13 +12,13 @@ import pytest
 from nostr_sdk import EventBuilder, Keys, Kind, Tag
 from websockets.asyncio.client import connect
 
-from app.client import Client
-from app.payer import Exit, Payer, Stop
-from app.purchase import Purchase
-from app.spending import Purpose, Spending, Wanted
-from app.wallets.lnbits import LnbitsWallet
-from app.wallets.nwc import BadConnection, NwcWallet
-from app.wallets.wallet import Wallet
+from app.buyer.client import Client
+from app.buyer.payer import Exit, Payer, Stop
+from app.buyer.purchase import Purchase
+from app.buyer.spending import Purpose, Spending, Wanted
+from app.buyer.wallets.lnbits import LnbitsWallet
+from app.buyer.wallets.nwc import BadConnection, NwcWallet
+from app.buyer.wallets.wallet import Wallet
 from payments.bolt11 import Invoice, decode
 from payments.lnbits import LnbitsRail
 from payments.rail import Absent, Failed, Outcome, Pending, Settled, Unavailable, Unknown, Unsent

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import yaml
 
-from app.cli import COMMANDS
+from app.commands.cli import COMMANDS
 from tests.environments import ROOT, Built, Environment, build, tracked
 from tests.server_process import ServerProcess
 
@@ -67,7 +67,7 @@ def test_the_extra_server_is_all_that_a_server_imports(server_environment: Envir
     `boltwork[server]` are."""
     walked = server_environment.run(server_environment.python, "-c", WALK)
     assert walked.returncode == 0, walked.stderr[-1000:]
-    assert {"app.main", "app.api.jobs", "db.embedded", "payments.lnbits"} <= {
+    assert {"app.main", "app.api.jobs.jobs", "db.embedded", "payments.lnbits"} <= {
         *walked.stdout.split()
     }
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.serving import listening
+from app.serving.run import listening
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,19 @@
 
 from starlette.routing import Route
 
-from app.api import (
+from app.api.jobs import (
     ask,
-    contract,
     demo,
-    dev,
     estimate,
     events,
     gemini,
-    health,
     jobs,
     receipts,
     requests,
     sessions,
     withdrawals,
 )
+from app.api.site import contract, dev, health
 
 # They are tried in this order: what is polled stands first.
 ROUTES = (

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import Refusal
+from app.refusal import Refusal
 from app.web.files import ASSETS, Asset
 from app.web.page import page
 

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.contract import document as contract
+from app.api.site.contract import document as contract
 from app.house import House
 from app.web.page import answer, drawn, page
 from app.web.prose import rendered

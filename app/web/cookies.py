@@ -8,8 +8,8 @@ import hmac
 
 from starlette.requests import Request
 
-from app.errors import Refusal
 from app.house import House
+from app.refusal import Refusal
 from payments.seal import BadSecret
 
 LONGEST = 600

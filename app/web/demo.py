@@ -3,16 +3,16 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import demo as api
-from app.errors import Refusal
+from app.api.jobs import demo as api
 from app.house import House
-from app.query import parse_query
-from app.throttle import Rule
+from app.http.query import parse_query
+from app.http.throttle import Rule
+from app.refusal import Refusal
+from app.strict_json import BadInput
 from app.web import home
 from app.web.forms import check_origin
 from app.web.page import page, render
 from app.web.prose import prose
-from app.wire import BadInput
 
 
 @page

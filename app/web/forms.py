@@ -6,11 +6,12 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from app.errors import Refusal
 from app.house import House
-from app.orders import Name
-from app.throttle import address
-from app.wire import BadInput, read_body
+from app.http.body import read_body
+from app.http.throttle import address
+from app.refusal import Refusal
+from app.strict_json import BadInput
+from app.trade.orders import Name
 
 MOST_FIELDS = 20
 _OURS = ("same-origin", "none")  # none: typed, or from a bookmark

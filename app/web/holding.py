@@ -6,12 +6,12 @@ the credential ends it too. The macaroon itself is in no cookie, no address and 
 
 from starlette.requests import Request
 
-from app.caller import unknown
-from app.errors import Refusal
 from app.house import House
-from app.prepaid import standing, unknown_session
-from app.session_rights import has_paid
-from app.shapes import path_id
+from app.http.caller import unknown
+from app.http.fields import path_id
+from app.http.session_rights import has_paid
+from app.refusal import Refusal
+from app.trade.sessions import standing, unknown_session
 from app.web import cookies
 from app.web.forms import read_form
 from db import sessions

@@ -6,16 +6,17 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.jobs import CreateJob
-from app.errors import Refusal
+from app.api.jobs.jobs import CreateJob
 from app.house import House
-from app.links import base_url
-from app.orders import Order, place
-from app.refunds import destination_of
-from app.throttle import Rule, payer_of
+from app.http.body import parse
+from app.http.links import base_url
+from app.http.throttle import Rule, payer_of
+from app.refusal import Refusal
+from app.strict_json import BadInput
+from app.trade.orders import Order, place
+from app.trade.refunds import destination_of
 from app.web.forms import name_in, read_form
 from app.web.page import page, render, see
-from app.wire import BadInput, parse
 from pricing.money import sats_to_msat
 
 SIZES = (("a question", 80), ("a paragraph", 800), ("two pages", 6_000))  # characters

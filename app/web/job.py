@@ -7,17 +7,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance import Applied
-from app.claims import ClaimRefund
-from app.errors import Refusal
 from app.house import House
-from app.job_status import unknown_job
-from app.refunds import claim_refund, name_destination
-from app.shapes import path_id
-from app.throttle import Rule
+from app.http.claims import ClaimRefund
+from app.http.fields import path_id
+from app.http.job_status import unknown_job
+from app.http.throttle import Rule
+from app.refusal import Refusal
+from app.strict_json import BadInput
+from app.trade.refunds import claim_refund, name_destination
 from app.web import job_view
 from app.web.forms import read_form
 from app.web.page import page, render, see
-from app.wire import BadInput
 from db import jobs
 from db.engine import Row
 from payments import pasted

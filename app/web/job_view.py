@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 
 from app.house import House
-from app.links import base_url, withdraw_code
+from app.http.links import base_url, withdraw_code
 from app.web import words
 from app.web.codes import code
 from app.web.holding import asked_from

@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance import Applied
-from app.errors import Refusal
 from app.house import House
+from app.operator.switching import turn
 from app.parts import Parts
-from app.switching import turn
+from app.refusal import Refusal
+from app.strict_json import BadInput
 from app.web.cookies import token_of
 from app.web.forms import check_origin
 from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
 from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
-from app.wire import BadInput
 from db import overview, payouts, public_ids, routing, switches
 from db.engine import Row
 from db.promises import TryAgain

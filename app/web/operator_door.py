@@ -10,10 +10,10 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.caller import presented
-from app.errors import Refusal
 from app.house import House
-from app.throttle import Rule
+from app.http.caller import presented
+from app.http.throttle import Rule
+from app.refusal import Refusal
 from app.web import cookies
 from app.web.forms import read_form
 from app.web.page import page, render, see

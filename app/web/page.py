@@ -13,11 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import Refusal, on_bad_secret, on_database_away, on_fault
 from app.house import House
+from app.http.envelopes import on_bad_secret, on_database_away, on_fault
+from app.refusal import Refusal
+from app.strict_json import BadInput
 from app.web import words
 from app.web.files import address
-from app.wire import BadInput
 from db.engine import DatabaseAway
 from payments.seal import BadSecret
 

@@ -11,21 +11,22 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import prepaid
-from app.api.requests import SessionRequest
-from app.api.sessions import OpenSession, TopUp
-from app.errors import Refusal
+from app.api.jobs.requests import SessionRequest
+from app.api.jobs.sessions import OpenSession, TopUp
 from app.house import House
-from app.orders import Name
-from app.prepaid import caller_of
-from app.refunds import destination_of, name_destination
-from app.throttle import Rule
+from app.http.body import parse
+from app.http.throttle import Rule
+from app.refusal import Refusal
+from app.strict_json import BadInput
+from app.trade import sessions as prepaid
+from app.trade.orders import Name
+from app.trade.refunds import destination_of, name_destination
+from app.trade.sessions import caller_of
 from app.web import holding, home, job_view, words
 from app.web.cookies import token_of
 from app.web.forms import name_in, read_form
 from app.web.job import claim
 from app.web.page import page, render, see
-from app.wire import BadInput, parse
 from db import payouts, sessions, spending
 from db.engine import Row, Tx
 from payments.rail import Failed

@@ -1,6 +1,6 @@
 """One server process: Boltwork as `boltwork serve` runs it, or a peer that it is held against.
 
-All stand on the same Hypercorn, the same uvloop and the same settings (app/serving.py).
+All stand on the same Hypercorn, the same uvloop and the same settings (app/serving/run.py).
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app import logs
 from app.agents.agent import Accepted, Progress, Result, unwatched
-from app.caller import holder
-from app.holding import from_session
 from app.house import House
+from app.http.body import json_response
+from app.http.caller import holder
 from app.main import build, make_parts, running, utc_now
 from app.parts import Parts
-from app.prepaid import standing
-from app.serving import listening
+from app.serving.run import listening
 from app.settings import Settings
-from app.wire import json_response
+from app.telemetry import logs
+from app.trade.holds import from_session
+from app.trade.sessions import standing
 from payments.rail import Settled
 from payments.stub import StubRail
 from pricing.money import Msat

@@ -3,9 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 
-from app.asks import Ask, place_asked
-from app.job_status import status_of
-from app.orders import Name, Order, place
+from app.http.job_status import status_of
+from app.trade.asks import Ask, place_asked
+from app.trade.orders import Name, Order, place
 from db import jobs
 from pricing.money import Msat
 from statemachine import job as law

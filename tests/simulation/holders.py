@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app import holding, prepaid
-from app.errors import Refusal
-from app.job_status import refund_shape
-from app.orders import Name
-from app.refunds import name_destination
+from app.http.job_status import refund_shape
+from app.refusal import Refusal
+from app.trade import holds as holding
+from app.trade import sessions as prepaid
+from app.trade.orders import Name
+from app.trade.refunds import name_destination
 from db import payouts, sessions
 from payments.grant import Budget, Grant
 from payments.session_macaroon import Verified

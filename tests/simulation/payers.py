@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from app.errors import Refusal
-from app.refunds import claim_refund, name_destination, start_refund
-from app.sending import share_of
-from app.wire import BadInput
+from app.promises.sending import share_of
+from app.refusal import Refusal
+from app.strict_json import BadInput
+from app.trade.refunds import claim_refund, name_destination, start_refund
 from db import payouts
 from tests.simulation.clock import DAWN, Clock
 from tests.simulation.node import Node, Ours

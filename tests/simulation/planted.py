@@ -6,9 +6,9 @@ from typing import Any
 
 from app.advance import Outcome, Shell, Short, Spending
 from app.advance.writing import Owner
-from app.labour import Labour
 from app.parts import Parts
-from app.promises import Keeper
+from app.promises.keeping import Keeper
+from app.promises.labour import Labour
 from db.engine import Tx
 from db.tables import Session
 from payments import rail

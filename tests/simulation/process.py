@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from procrastinate.exceptions import ConnectorException
 
 from app.advance import Shell, Terms
-from app.errors import Refusal
 from app.house import House
-from app.loops import Loops
+from app.loops.turns import Loops
 from app.parts import Parts
-from app.promises import Keeper
-from app.streams import Streams
-from app.wire import BadInput
+from app.promises.keeping import Keeper
+from app.refusal import Refusal
+from app.strict_json import BadInput
+from app.watch.streams import Streams
 from db.engine import DatabaseAway
 from db.promises import Hand, Outbox, TryAgain
 from db.signals import Signals

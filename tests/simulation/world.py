@@ -18,10 +18,10 @@ from limits.aio.storage import MemoryStorage
 
 from app.advance import Terms
 from app.agents.chat import WorkerChat
-from app.credentials import Credentials
+from app.http.throttle import Throttle
+from app.keys.credentials import Credentials
 from app.parts import Parts
 from app.settings import Settings
-from app.throttle import Throttle
 from db.promises import Outbox
 from payments.key_ring import KeyRing
 from payments.rail import Settled

@@ -1,0 +1,1 @@
+"""The agent jobs API: jobs, sessions and their requests, asks, demos, conversations."""

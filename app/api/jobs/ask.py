@@ -1,0 +1,175 @@
+"""One agent job by the call: 402 with its price, then the result, for whoever shows the proof.
+
+The proof buys that job once. Shown again, it is answered with the same result.
+"""
+
+import re
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House
+from app.http import paywall
+from app.http.body import json_response, parse, read_body
+from app.http.caller import macaroon, unknown
+from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, wait_of
+from app.http.job_status import firm_cost, refund_shape
+from app.http.links import base_url
+from app.http.query import parse_query
+from app.http.throttle import Rule, address, payer_of
+from app.refusal import Refusal
+from app.trade import sessions as prepaid
+from app.trade.asks import Ask, place_asked
+from app.trade.refunds import destination_of
+from app.trade.sessions import standing
+from db import jobs
+from db.engine import Row
+from payments.challenge import BadProof, Proof
+from payments.session_macaroon import Verified
+from pricing.money import msat_to_sats, sats_to_msat
+from statemachine.job import JOB, JobState
+
+RESOURCE = "ask"
+TOOL = "agent"
+PROOF = (
+    "Do not pay again. Send `Authorization: L402 MACAROON:PREIMAGE`, the macaroon as the 402 gave"
+    " it and the preimage as 64 hex digits. Without a proof the answer is a 402 with the price."
+)
+PAID_WAIT_S = 3  # stock clients give up after five: what takes longer is a 202
+MOST_SATS = 100_000_000
+
+Limit = Annotated[int, Field(ge=1, le=MOST_SATS)]
+Destination = Annotated[str, Field(min_length=1)]
+
+
+class AskBody(Body):
+    """POST /api/ask."""
+
+    request: RequestText
+    max_sats: Limit | None = Field(None, alias="maxSats")
+    refund_to: Destination | None = Field(None, alias="refundTo")
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_SATS:
+        raise ValueError(f"The field 'maxSats' must be a whole number from 1 to {MOST_SATS}.")
+    return int(text)
+
+
+class AskQuery(Body):
+    """GET /api/ask."""
+
+    request: RequestText
+    max_sats: Annotated[int, BeforeValidator(_limit)] | None = Field(None, alias="maxSats")
+    refund_to: str | None = Field(None, alias="refundTo")
+
+
+async def ask(request: Request) -> Response:
+    """GET and POST /api/ask: 402 with the price, or 200 with what was bought for it."""
+    house: House = request.app.state.house
+    wait_s = wait_of(request, PAID_WAIT_S)
+    asked, body = await _asked(request, house)
+    paywall.refuse_head(request)
+    shown = await macaroon(request, "ask")
+    if shown is not None:
+        return await _from_session(request, house, shown, asked, body)
+    proof = await paywall.proof_of(request)
+    sentence = "This is paid for by the call."
+    if isinstance(proof, Proof):
+        row = await _bought(house, proof, asked)
+        if row is not None:
+            return await _answer(request, house, row["id"], wait_s)
+        sentence = "This proof of payment is for something else."
+    elif isinstance(proof, BadProof):
+        # Whoever shows a proof has paid: a new invoice might be paid as well.
+        raise unknown(f"The proof of payment is not taken. {proof.reason}", PROOF)
+    await house.parts.throttle.count(request, Rule.CREATE)
+    await house.parts.throttle.weigh(request, len(body))
+    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
+    invoice = await place_asked(house, asked, name)
+    description = "One agent job: the evaluation of the request, and the work on it."
+    return await paywall.payment_required(request, invoice, RESOURCE, description, sentence)
+
+
+async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
+    if request.method == "POST":
+        body = await read_body(request)
+        asked: AskBody | AskQuery = parse(body, AskBody)
+    else:
+        asked = parse_query(request, AskQuery)
+        body = orjson.dumps([asked.request, asked.max_sats, asked.refund_to])
+    refund_to = None
+    if asked.refund_to is not None:
+        refund_to = destination_of(house, asked.refund_to).text
+    max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+    return Ask(asked.request, max_msat, refund_to, payer_of(request)), body
+
+
+async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
+    """Return the job that this proof bought, if it is for this very request."""
+    if not proof.is_for(RESOURCE):
+        return None
+    invoice = await paywall.bought(house, proof)
+    if invoice is None or invoice["purpose"] != "ask":
+        return None
+    row = await jobs.get(house.parts.db, invoice["job_id"])
+    # Of one that was purged unpaid, and paid since, nobody knows the request any more.
+    return row if row is not None and row["request"] in (asked.request, "") else None
+
+
+async def _from_session(
+    request: Request, house: House, shown: Verified, asked: Ask, body: bytes
+) -> Response:
+    """Have a session pay, whose macaroon was shown in place of a proof."""
+    against = await standing(house, shown)
+    if against is not None:
+        raise unknown(against)
+    if not shown.grant.allows_tool(TOOL):
+        raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
+    if asked.refund_to:
+        raise Refusal(
+            400,
+            "The field 'refundTo' has no meaning here: what is not needed stays in the session.",
+        )
+    name = name_of(request, prepaid.caller_of(shown), body)
+    wanted = prepaid.Request(asked.request, asked.max_msat)
+    job_id = await prepaid.submit(house, shown, wanted, name)
+    return await _answer(request, house, job_id, wait_of(request, DEFAULT_HOLD_S))
+
+
+async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> Response:
+    row = await house.wait_for_end(job_id, wait_s)
+    assert row is not None, "a job outlives the proof that bought it"
+    state = JobState(row["state"])
+    where = f"/api/jobs/{job_id}"
+    if not JOB.final(state):
+        running = {
+            "jobId": job_id,
+            "state": state.value,
+            "next": f"GET {where}?wait=30 tells when it is done; so does this request again.",
+        }
+        return json_response(running, 202, {"Location": where, "Retry-After": "1"})
+    return json_response(_ended(request, row), 200, {"Location": where})
+
+
+def _ended(request: Request, row: Row) -> dict[str, Any]:
+    shape: dict[str, Any] = {
+        "jobId": row["id"],
+        "state": row["state"],
+        "cost": firm_cost(row),
+        "priceSats": msat_to_sats(row["eval_msat"] + row["quote"]["total_msat"]),
+    }
+    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
+        if row[field] is not None:
+            shape[name] = row[field]
+    if row["truncated"]:
+        shape["truncated"] = True
+    if row["payouts"]:
+        house: House = request.app.state.house
+        base = base_url(request)
+        shape["refunds"] = [refund_shape(house, payout, base) for payout in row["payouts"]]
+        shape["next"] = f"POST /api/jobs/{row['id']}/refund takes back what was not needed."
+    return shape

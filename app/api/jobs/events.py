@@ -1,0 +1,74 @@
+"""A job as it goes on, as server-sent events: what is stored has an id, and is never told twice."""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.house import House
+from app.http.fields import path_id
+from app.http.job_status import unknown_job
+from app.http.links import base_url
+from app.http.throttle import address
+from app.strict_json import BadInput
+from app.watch.streams import Watcher
+from db import job_events
+from statemachine.job import JOB, JobState
+
+MOST_DIGITS = 18
+
+
+async def events(request: Request) -> Response:
+    """GET /api/jobs/{id}/events: 200 and all that happens; 204 when all was told already."""
+    house: House = request.app.state.house
+    job_id = path_id(request, unknown_job)
+    after = _told(request)
+    row = await job_events.standing(house.parts.db, job_id)
+    if row is None:
+        raise unknown_job()
+    if after > row["version"]:
+        raise BadInput("The last event id names an event that this job has not had.")
+    if after == row["version"] and JOB.final(JobState(row["state"])):
+        return Response(status_code=204)  # a browser comes back after anything else
+    if request.method == "HEAD":
+        return Response(headers=_headers(request.scope), media_type=_MEDIA_TYPE)
+    caller = address(request)
+    house.streams.admit(caller)
+    return _Stream(house, Watcher(job_id, after, caller, base_url(request)))
+
+
+def _told(request: Request) -> int:
+    """Return the last event that its reader has seen: 0 for none, which replays all of them."""
+    given = request.headers.get("last-event-id") or request.query_params.get("lastEventId") or "0"
+    if not given.isascii() or not given.isdecimal() or len(given) > MOST_DIGITS:
+        raise BadInput("The last event id must be the id of an event of this job.")
+    return int(given)
+
+
+_MEDIA_TYPE = "text/event-stream"
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    # A proxy that collects, keeps or compresses the answer would hold back what happens.
+    headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+    if scope["http_version"].startswith("1"):
+        headers["Connection"] = "close"  # after the last event there is nothing to keep it for
+    return headers
+
+
+class _Stream(Response):
+    """Stays open until the job has come to its end: begun here, and gone on with at the edge."""
+
+    media_type = _MEDIA_TYPE
+
+    def __init__(self, house: House, watcher: Watcher) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._house, self._watcher = house, watcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self.headers.update(_headers(scope))
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        scope["state"]["stays"] = partial(self._house.streams.serve, self._watcher)

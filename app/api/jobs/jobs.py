@@ -1,0 +1,165 @@
+"""Agent jobs: ask, look, wait, and take back what was overpaid (the 004 surface)."""
+
+from typing import Annotated
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.advance import Applied
+from app.house import House
+from app.http.body import json_response, parse, read_body
+from app.http.claims import ClaimRefund, answer_claim
+from app.http.fields import Body, RequestText, moment, name_of, path_id, wait_of
+from app.http.job_status import invoice_shape, status_of, unknown_job
+from app.http.links import base_url
+from app.http.throttle import Rule, address, payer_of
+from app.refusal import Refusal
+from app.strict_json import dumped
+from app.trade.orders import Order, place
+from app.trade.refunds import destination_of
+from app.watch.remembered import Answer
+from db import jobs
+from db.engine import Row
+from pricing.money import sats_to_msat
+from statemachine import job as law
+from statemachine.job import JOB, JobState
+from statemachine.payout import PayoutState
+
+RETRY_AFTER_S = {
+    JobState.AWAITING_EVAL_PAYMENT: 2,
+    JobState.EVALUATING: 1,
+    JobState.AWAITING_WORK_PAYMENT: 2,
+    JobState.EXECUTING: 1,
+}
+
+
+class CreateJob(Body):
+    """POST /api/jobs."""
+
+    request: RequestText
+    max_sats: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(None, alias="maxSats")
+    refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+
+
+async def create(request: Request) -> Response:
+    """POST /api/jobs: 201 with the evaluation invoice."""
+    house: House = request.app.state.house
+    await house.parts.throttle.count(request, Rule.CREATE)
+    body = await read_body(request)
+    await house.parts.throttle.weigh(request, len(body))
+    asked = parse(body, CreateJob)
+    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
+    max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    row = await place(house, Order(asked.request, max_msat, refund_to, payer_of(request)), name)
+    made = {
+        "jobId": row["job_id"],
+        "createdAt": moment(row["created_at"]),
+        "evalInvoice": invoice_shape(house, row, ""),
+    }
+    return json_response(made, 201, {"Location": f"/api/jobs/{row['job_id']}"})
+
+
+async def show(request: Request) -> Response:
+    """GET /api/jobs/{id}: where it stands. Also brings it forward when its invoice was paid."""
+    house: House = request.app.state.house
+    job_id = path_id(request, unknown_job)
+    wait_s = wait_of(request)
+    asked = request.headers.get("if-none-match")
+    kept = await _unchanged(house, job_id, bool(wait_s))
+    if kept is not None:
+        return _answer(kept, asked)
+    row = await _view(house, job_id)
+    current = asked is None or _names(asked, row["version"])
+    if wait_s and not JOB.final(JobState(row["state"])) and current:
+        if asked is None:
+            row = await house.wait_for_turn(row, wait_s)
+        else:  # who knows a version wants to see the next one
+            row = await house.wait_for_change(job_id, row["version"], wait_s) or row
+    else:
+        row = await house.nudged(row)
+    base = _base(request, row)
+    body = dumped(status_of(house, row, base))
+    answer = Answer(row["version"], body, RETRY_AFTER_S.get(JobState(row["state"])))
+    if base is None:  # a link to fetch money by is its caller's own
+        house.remembered.keep(job_id, answer)
+    return _answer(answer, asked)
+
+
+async def _unchanged(house: House, job_id: str, waits: bool) -> Answer | None:
+    """Return what was answered before, if the job is as it was, and nothing else is to be done."""
+    kept = house.remembered.find(job_id)
+    if kept is None:
+        return None
+    goes_on = kept.retry_after_s is not None
+    if goes_on and (waits or not house.parts.rail.push_is_up):
+        return None  # hold the poll, or bring the job forward by asking the rail
+    same = kept.version == await jobs.version(house.parts.db, job_id)
+    return kept if same else None
+
+
+def _answer(answer: Answer, asked: str | None) -> Response:
+    headers = {"ETag": _etag(answer.version)}
+    if answer.retry_after_s is not None:
+        headers["Retry-After"] = str(answer.retry_after_s)
+    if asked is not None and _names(asked, answer.version):
+        return Response(status_code=304, headers=headers)
+    return Response(answer.body, 200, headers, "application/json")
+
+
+async def cancel(request: Request) -> Response:
+    """POST /api/jobs/{id}/cancel: the buyer wants it no more, and has not paid for the work."""
+    house: House = request.app.state.house
+    job_id = path_id(request, unknown_job)
+    await _view(house, job_id)
+    db, now = house.parts.db, house.parts.clock()
+    told = await db.run(
+        "cancel_job", lambda tx: house.parts.shell.advance(tx, job_id, law.Cancelled(), now)
+    )
+    row = await _view(house, job_id)
+    again = await jobs.happened(db, job_id, law.JobEvent.CANCELLED.value)
+    if not isinstance(told, Applied) and not again:
+        ended = JOB.final(JobState(row["state"]))
+        raise Refusal(
+            409,
+            "This job has come to its end, so it can't be cancelled."
+            if ended
+            else "This job is paid for and under way, so it can't be cancelled any more.",
+        )
+    return json_response(
+        status_of(house, row, _base(request, row)), 200, {"ETag": _etag(row["version"])}
+    )
+
+
+async def refund(request: Request) -> Response:
+    """POST /api/jobs/{id}/refund: pay what is owed back to an invoice, or to a destination."""
+    house: House = request.app.state.house
+    job_id = path_id(request, unknown_job)
+    await house.parts.throttle.count(request, Rule.DESTINATION)
+    asked = parse(await read_body(request), ClaimRefund)
+    await _view(house, job_id)
+    return await answer_claim(house, job_id, asked)
+
+
+async def _view(house: House, job_id: str) -> Row:
+    row = await jobs.view(house.parts.db, job_id)
+    if row is None:
+        raise unknown_job()
+    return row
+
+
+def _base(request: Request, row: Row) -> str | None:
+    """Return where wallets reach this server, when there is something to fetch."""
+    payouts = row["payouts"] or ()
+    owed = any(payout["state"] == PayoutState.OWED for payout in payouts)
+    return base_url(request) if owed else None
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def _names(asked: str, version: int) -> bool:
+    """Say whether an If-None-Match holds this version. Proxies that compress make tags weak."""
+    return _etag(version) in [tag.strip().removeprefix("W/") for tag in asked.split(",")]

@@ -1,0 +1,140 @@
+"""Requests on a session: one ask, paid from the balance (the 004 surface).
+
+It waits for the result, unless its sender prefers not to; what takes longer is fetched later.
+"""
+
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House
+from app.http.body import json_response, parse, read_body
+from app.http.caller import holder
+from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, path_id, wait_of
+from app.http.job_status import firm_cost
+from app.refusal import Refusal
+from app.strict_json import dumped
+from app.trade import sessions as prepaid
+from app.trade.sessions import Look, caller_of, standing, unknown_session
+from app.watch.remembered import Answer
+from db.engine import Row
+from pricing.money import MSAT_PER_SAT, sats_to_msat
+from statemachine.job import JOB, JobState
+
+TOOL = "agent"  # what a request uses, for macaroons that are narrowed to some tools
+
+
+class SessionRequest(Body):
+    """POST /api/sessions/{id}/request."""
+
+    request: RequestText
+    max_sats: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(None, alias="maxSats")
+
+
+async def submit(request: Request) -> Response:
+    """POST /api/sessions/{id}/request: 200 with the result, or 202 when it takes longer."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    shown = await holder(request, session_id, "request", partial(standing, house))
+    if not shown.grant.allows_tool(TOOL):
+        raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
+    heard = _prefers_async(request)
+    wait_s = 0 if heard else wait_of(request, DEFAULT_HOLD_S)
+    body = await read_body(request)
+    asked = parse(body, SessionRequest)
+    max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+    request_id = await prepaid.submit(
+        house,
+        shown,
+        prepaid.Request(asked.request, max_msat),
+        name_of(request, caller_of(shown), body),
+    )
+    answer = await _answer(house, session_id, request_id, wait_s)
+    if heard and answer.status_code == 202:
+        answer.headers["Preference-Applied"] = "respond-async"
+    return answer
+
+
+async def show(request: Request) -> Response:
+    """GET /api/sessions/{id}/requests/{requestId}: where a request stands."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    request_id = _asked_for(request)
+    look = Look(house, request_id)
+    shown = await holder(request, session_id, "request", look)
+    # The whole credential reads all, also what was asked with another that it has taken the place
+    # of; any other one what was asked with it, or with one that was made from it.
+    is_whole = len(shown.grant.links) == 1
+    if look.row["version"] is None or not (is_whole or look.row["is_its_asker"]):
+        raise _unknown_request()
+    wait_s = wait_of(request)
+    kept = house.remembered.find(_ended_name(request_id))
+    if kept is not None and kept.version == look.row["version"]:
+        return Response(kept.body, 200, None, "application/json")
+    return await _answer(house, session_id, request_id, wait_s)
+
+
+def _asked_for(request: Request) -> str:
+    """Return the id in the path: what none can be is no id, and Postgres is not asked with it."""
+    try:
+        return path_id(request, _unknown_request, "request_id")
+    except Refusal:
+        return ""  # told after the credential was looked at
+
+
+def _ended_name(request_id: str) -> str:
+    """Return by which name an ended request's answer is kept, beside those about jobs."""
+    return f"request {request_id}"
+
+
+def _unknown_request() -> Refusal:
+    return Refusal(404, "There is no request with this id on this session.")
+
+
+def _prefers_async(request: Request) -> bool:
+    """Say whether its sender wants no waiting (RFC 7240, section 4.1)."""
+    wishes = ",".join(request.headers.getlist("prefer")).lower().split(",")
+    return any(wish.partition(";")[0].strip() == "respond-async" for wish in wishes)
+
+
+async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -> Response:
+    row = await house.wait_for_end(request_id, wait_s)
+    assert row is not None, "a request outlives its answer"
+    if JOB.final(JobState(row["state"])):
+        body = dumped(_ended(row))
+        house.remembered.keep(_ended_name(request_id), Answer(row["version"], body))
+        return Response(body, 200, None, "application/json")
+    where = f"/api/sessions/{session_id}/requests/{request_id}"
+    shape = {
+        "requestId": request_id,
+        "state": row["state"],
+        "reservedSats": _prepaid_msat(row) // MSAT_PER_SAT,
+        "next": f"GET {where}?wait=30 tells when it is done.",
+    }
+    return json_response(shape, 202, {"Location": where, "Retry-After": "1"})
+
+
+def _prepaid_msat(row: Row) -> int:
+    total_msat: int = row["eval_msat"] + row["quote"]["total_msat"]
+    return total_msat
+
+
+def _ended(row: Row) -> dict[str, Any]:
+    """Return a request that is over, in the seed's words. It never changes."""
+    cost = firm_cost(row)
+    shape: dict[str, Any] = {
+        "requestId": row["id"],
+        "state": row["state"],
+        "debitedSats": cost["totalSats"],
+        "balanceRemaining": row["balance_msat"] // MSAT_PER_SAT,
+        "cost": cost,
+    }
+    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
+        if row[field] is not None:
+            shape[name] = row[field]
+    if row["truncated"]:
+        shape["truncated"] = True
+    return shape

@@ -1,0 +1,239 @@
+"""Sessions: pay once, run many (the 004 surface). Whoever holds the macaroon spends."""
+
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House
+from app.http import session_rights
+from app.http.body import json_response, parse, read_body
+from app.http.caller import holder
+from app.http.claims import ClaimRefund, answer_claim
+from app.http.fields import Body, moment, name_of, path_id, wait_of
+from app.http.job_status import invoice_shape, refund_shape
+from app.http.links import base_url
+from app.http.session_rights import Rights
+from app.http.throttle import Rule, address
+from app.refusal import Refusal
+from app.strict_json import BadInput
+from app.trade import sessions as prepaid
+from app.trade.refunds import destination_of, name_destination
+from app.trade.sessions import standing, unknown_session
+from db import payouts, sessions
+from db.engine import Row, Tx
+from payments.session_macaroon import Verified
+from pricing.money import MSAT_PER_SAT, sats_to_msat
+from statemachine import session as law
+from statemachine.invoice import InvoiceState
+from statemachine.session import SessionState
+
+Sats = Annotated[int, Field(ge=100, le=10_000)]
+
+
+class OpenSession(Body):
+    """POST /api/sessions."""
+
+    amount_sats: Sats
+    refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+
+
+class TopUp(Body):
+    """POST /api/sessions/{id}/topup."""
+
+    amount_sats: Sats
+
+
+class CloseSession(Body):
+    """POST /api/sessions/{id}/close: nothing, or where the rest should go."""
+
+    refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+
+
+class Revoke(Body):
+    """POST /api/sessions/{id}/revoke: one credential with its children, or all of them."""
+
+    macaroon: Annotated[str, Field(min_length=1)] | None = None
+
+
+async def create(request: Request) -> Response:
+    """POST /api/sessions: 201 with the deposit's invoice."""
+    house: House = request.app.state.house
+    await house.parts.throttle.count(request, Rule.CREATE)
+    body = await read_body(request)
+    await house.parts.throttle.weigh(request, len(body))
+    asked = parse(body, OpenSession)
+    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
+    opening = await prepaid.open_session(house, sats_to_msat(asked.amount_sats), refund_to, name)
+    where = f"/api/sessions/{opening.session_id}"
+    made = {
+        "sessionId": opening.session_id,
+        "state": SessionState.AWAITING_PAYMENT.value,  # the same answer to the same name, for ever
+        "invoice": invoice_shape(house, opening.invoice),
+    }
+    if opening.claim is not None:
+        made["claim"] = opening.claim
+        where += f"?claim={opening.claim}"
+        made["next"] = f"Pay the invoice, then GET {where} shows the macaroon."
+    else:
+        made["next"] = (
+            f"Pay the invoice, then GET {where} with its preimage as X-Payment-Preimage shows the"
+            " macaroon. The claim was answered once, to who opened the session."
+        )
+    return json_response(made, 201, {"Location": where})
+
+
+async def show(request: Request) -> Response:
+    """GET /api/sessions/{id}: where it stands. Also takes its payments in."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    wait_s = wait_of(request)
+    row = await _found(house, session_id)
+    if wait_s and row["state"] == SessionState.AWAITING_PAYMENT:
+        await house.wait_while_unpaid(session_id, wait_s)
+    else:
+        await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
+    pending, row = await _standing(house, session_id)
+    # After them: what was paid meanwhile is not told without its macaroon.
+    rights = await session_rights.of_caller(request, row)
+    return json_response(await _status(request, house, pending, row, rights))
+
+
+async def topup(request: Request) -> Response:
+    """POST /api/sessions/{id}/topup: 200 with an invoice; paid, it resumes a paused session."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    shown = await _holder(request, session_id, "topup")
+    await house.parts.throttle.count(request, Rule.CREATE)
+    body = await read_body(request)
+    asked = parse(body, TopUp)
+    invoice = await prepaid.top_up(
+        house,
+        session_id,
+        sats_to_msat(asked.amount_sats),
+        name_of(request, prepaid.caller_of(shown), body),
+    )
+    return json_response({"sessionId": session_id, "topup": invoice_shape(house, invoice)})
+
+
+async def close(request: Request) -> Response:
+    """POST /api/sessions/{id}/close: no more requests; what is left is owed back at once."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    shown = await _holder(request, session_id, "close")
+    body = await read_body(request)
+    asked = parse(body, CloseSession) if body.strip() else CloseSession()
+    # Refused before anything is closed.
+    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    closing = partial(_close, house, session_id, refund_to)
+    await house.parts.db.run("close_session", closing)
+    if refund_to:
+        with suppress(Refusal):  # nothing was left, or it is on its way already
+            await name_destination(house, session_id, refund_to)
+    rights = session_rights.of_credential(shown)
+    return json_response(await _status(request, house, *await _standing(house, session_id), rights))
+
+
+async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
+    if refund_to:  # also for what requests under way will give back
+        await sessions.direct(tx, session_id, refund_to)
+    await house.parts.shell.tell_session(tx, session_id, law.Closed(), house.parts.clock())
+
+
+async def refund(request: Request) -> Response:
+    """POST /api/sessions/{id}/refund: pay what is owed back to an invoice, or to a destination."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    await _holder(request, session_id, "refund")
+    await house.parts.throttle.count(request, Rule.DESTINATION)
+    asked = parse(await read_body(request), ClaimRefund)
+    return await answer_claim(house, session_id, asked)
+
+
+async def revoke(request: Request) -> Response:
+    """POST /api/sessions/{id}/revoke: take a credential no more, or all of them but a new one."""
+    house: House = request.app.state.house
+    session_id = path_id(request, unknown_session)
+    shown = await _holder(request, session_id, "revoke")
+    body = await read_body(request)
+    asked = parse(body, Revoke) if body.strip() else Revoke()
+    parts, now = house.parts, house.parts.clock()
+    if asked.macaroon is None:
+        return await _revoke_all(house, shown)
+    child = await parts.credentials.verify(asked.macaroon)
+    ours = isinstance(child, Verified) and child.session_id == session_id
+    if not isinstance(child, Verified) or not ours or child.nonce != shown.nonce:
+        raise BadInput("The field 'macaroon' must hold one of this session.")
+    if shown.grant.links[-1] not in child.grant.links:
+        raise Refusal(403, "A macaroon revokes itself and those made from it, and no other.")
+    if len(child.grant.links) == 1:
+        return await _revoke_all(house, shown)  # it is itself that it revokes
+    link = child.grant.links[-1]
+    await parts.db.run("revoke", lambda tx: sessions.revoke(tx, session_id, link, now))
+    return json_response({"revoked": link})
+
+
+async def _revoke_all(house: House, shown: Verified) -> Response:
+    if len(shown.grant.links) > 1:
+        raise Refusal(403, "Only the whole macaroon of the session revokes all of them.")
+    parts, nonce = house.parts, house.parts.new_id()
+    renewing = partial(_renew, shown.session_id, nonce, parts.clock())
+    await parts.db.run("renew_credential", renewing)
+    whole = await parts.credentials.session_macaroon(shown.session_id, nonce)
+    return json_response({"revoked": "all", "macaroon": whole})
+
+
+async def _renew(session_id: str, nonce: str, now: datetime, tx: Tx) -> None:
+    row = await sessions.lock(tx, session_id)
+    if row is not None:
+        await sessions.renew(tx, row, nonce, now)
+
+
+async def _holder(request: Request, session_id: str, endpoint: str) -> Verified:
+    house: House = request.app.state.house
+    return await holder(request, session_id, endpoint, partial(standing, house))
+
+
+async def _found(house: House, session_id: str) -> Row:
+    row = await sessions.get(house.parts.db, session_id)
+    if row is None:
+        raise unknown_session()
+    return row
+
+
+async def _standing(house: House, session_id: str) -> tuple[list[Row], Row]:
+    """Return its invoices, and then itself: what was paid is on the balance."""
+    pending = await sessions.open_invoices(house.parts.db, session_id)
+    return pending, await _found(house, session_id)
+
+
+async def _status(
+    request: Request, house: House, pending: list[Row], row: Row, rights: Rights
+) -> dict[str, Any]:
+    session_id, state = row["id"], SessionState(row["state"])
+    shape: dict[str, Any] = {
+        "sessionId": session_id,
+        "state": state.value,
+        "balanceSats": row["balance_msat"] // MSAT_PER_SAT,
+        "reservedSats": row["reserved_msat"] // MSAT_PER_SAT,
+        "minimumBalanceSats": row["minimum_msat"] // MSAT_PER_SAT,
+        "expiresAt": moment(row["expires_at"]),
+    }
+    if (
+        rights.macaroon and state is not SessionState.AWAITING_PAYMENT
+    ):  # once over, it claims the rest
+        shape["macaroon"] = await house.parts.credentials.session_macaroon(session_id, row["nonce"])
+    for invoice in pending:
+        if invoice["state"] == InvoiceState.OPEN:
+            what = "invoice" if invoice["purpose"] == "deposit" else "pendingTopup"
+            shape[what] = invoice_shape(house, invoice)
+    owed = await payouts.of_owner(house.parts.db, session_id) if rights.refunds else []
+    if owed:
+        base = base_url(request) if rights.codes else None
+        shape["refunds"] = [refund_shape(house, payout, base) for payout in owed]
+    return shape

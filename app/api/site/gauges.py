@@ -1,0 +1,103 @@
+"""What Prometheus reads of the parts each time that it asks: prices, their sources, connections.
+
+Nothing is asked of anybody for it, and nothing is kept: it is what the parts know by themselves.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.house import House
+from app.loops.readiness import PARTS
+from pricing.money import usd_number
+
+
+def gauges_of(house: House) -> CollectorRegistry:
+    """Return what can be read of these parts now."""
+    registry = CollectorRegistry()
+    registry.register(_Gauges(house))
+    return registry
+
+
+class _Gauges(Collector):
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def collect(self) -> Iterator[Metric]:
+        """See Collector."""
+        yield from self._prices()
+        yield from self._connections()
+        yield from self._beats()
+        switches = GaugeMetricFamily(
+            "boltwork_switch_on", "1 while the operator has not switched it off", labels=["switch"]
+        )
+        for name, on in self._house.loops.switches.items():
+            switches.add_metric([name.value], int(on))
+        yield switches
+        push = "boltwork_rail_push_up", "1 while the rail tells of payments by itself"
+        yield GaugeMetricFamily(*push, value=int(self._house.parts.rail.push_is_up))
+
+    def _beats(self) -> Iterator[Metric]:
+        readiness = self._house.readiness
+        well = GaugeMetricFamily(
+            "boltwork_part_well", "1 while nothing is known to be wrong with it", labels=["part"]
+        )
+        for part in PARTS:
+            well.add_metric([part], int(readiness.trouble(part) is None))
+        turned = GaugeMetricFamily(
+            "boltwork_loop_turned_seconds", "How long ago a loop finished a turn", labels=["loop"]
+        )
+        for name, beat in readiness.beats.items():
+            turned.add_metric([name], beat.age_s)
+        yield from (well, turned)
+        heard = "boltwork_listener_heard_seconds", "How long ago Postgres answered the listener"
+        yield GaugeMetricFamily(*heard, value=readiness.listener_age_s)
+        took = "boltwork_worker_took_seconds", "How long ago a worker here got to the promises"
+        yield GaugeMetricFamily(*took, value=readiness.worker_age_s if readiness.works else 0)
+        oldest = "boltwork_promise_oldest_seconds", "How long the promise due longest has waited"
+        yield GaugeMetricFamily(*oldest, value=readiness.pulse.waited_s if readiness.pulse else 0)
+
+    def _prices(self) -> Iterator[Metric]:
+        status, now = self._house.parts.oracle.status(), self._house.parts.clock()
+        price = GaugeMetricFamily("boltwork_btc_price_usd", "The last price agreed on")
+        age = GaugeMetricFamily("boltwork_btc_price_age_seconds", "How old that price is")
+        if status.price is not None:
+            price.add_metric([], usd_number(status.price.microusd_per_btc))
+            age.add_metric([], (now - status.price.at).total_seconds())
+        values = GaugeMetricFamily(
+            "boltwork_price_source_usd", "What a source last said", labels=["source"]
+        )
+        ages = GaugeMetricFamily(
+            "boltwork_price_source_age_seconds", "How long ago that was", labels=["source"]
+        )
+        failures = CounterMetricFamily(
+            "boltwork_price_source_failures", "How often a source gave no price", labels=["source"]
+        )
+        for source in status.sources:
+            failures.add_metric([source.name], source.failures)
+            if source.answered_at is not None and source.microusd_per_btc is not None:
+                values.add_metric([source.name], usd_number(source.microusd_per_btc))
+                ages.add_metric([source.name], (now - source.answered_at).total_seconds())
+        yield from (price, age, values, ages, failures)
+
+    def _connections(self) -> Iterator[Metric]:
+        most = GaugeMetricFamily(
+            "boltwork_database_connections_most", "Connections at most, by pool", labels=["pool"]
+        )
+        opened = GaugeMetricFamily(
+            "boltwork_database_connections_open", "Connections that are open", labels=["pool"]
+        )
+        used = GaugeMetricFamily(
+            "boltwork_database_connections_used", "Of these, used just now", labels=["pool"]
+        )
+        for pool, counts in self._house.parts.db.pools().items():
+            for family, count in zip((most, opened, used), counts, strict=True):
+                family.add_metric([pool], count)
+        given_up = CounterMetricFamily(
+            "boltwork_database_connections_given_up",
+            "Connections closed for being silent or of no more use",
+            value=self._house.parts.db.given_up,
+        )
+        yield from (most, opened, used, given_up)

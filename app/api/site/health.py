@@ -1,0 +1,79 @@
+"""Whether this server lives, and whether money moves through every part of it.
+
+Nobody outside is asked because somebody looks: it is told what the loops saw last.
+"""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House
+from app.http.body import json_response
+from app.http.fields import moment
+from app.loops.readiness import Readiness
+from app.operator.books import Review
+
+
+async def healthz(request: Request) -> Response:
+    """GET /api/healthz: the process answers."""
+    return json_response({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """GET /api/readyz: each part with its state; 503 when a job could not be bought now."""
+    house: House = request.app.state.house
+    readiness = house.readiness
+    await readiness.first_look()
+    checks = _checks(house, readiness)
+    ready = all(check["status"] == "ok" for check in checks.values())
+    status = "ok" if ready else "unavailable"
+    # Jobs can be bought without anybody who converses, so that part makes nothing unready.
+    chat = _said(readiness.trouble("chat"), name=house.parts.chat.name)
+    stands = {name.value: on for name, on in house.loops.switches.items()}
+    body = {
+        "status": status,
+        **checks,
+        "chat": chat,
+        "switches": stands,
+        "books": _books(house.loops.books.latest),
+    }
+    if ready:
+        return json_response(body)
+    ill = ", ".join(name for name, check in checks.items() if check["status"] != "ok")
+    body = {"error": f"Not everything works here just now: {ill}.", **body}
+    return json_response(body, 503, {"Retry-After": "5"})
+
+
+def _checks(house: House, readiness: Readiness) -> dict[str, dict[str, Any]]:
+    parts, pulse = house.parts, readiness.pulse
+    waiting = {} if pulse is None else {"oldestWaitsS": round(pulse.waited_s, 1)}
+    turns = {name: round(beat.age_s, 1) for name, beat in sorted(readiness.beats.items())}
+    return {
+        "database": _said(readiness.trouble("database")),
+        "rail": _said(readiness.trouble("rail"), name=parts.rail.name),
+        "price": _said(readiness.trouble("price")),
+        "agents": _said(readiness.trouble("agents"), name=parts.agent.name),
+        "promises": _said(readiness.keeper_trouble()) | waiting,
+        "listener": _said(readiness.listener_trouble()),
+        "loops": _said(readiness.stopped_loops()) | {"turnedS": turns},
+    }
+
+
+def _said(trouble: str | None, **more: Any) -> dict[str, Any]:
+    if trouble is not None:
+        return {"status": "unavailable", "reason": trouble}
+    return {"status": "ok", **more}
+
+
+def _books(review: Review | None) -> dict[str, Any]:
+    """Return what the last review of the books found.
+
+    A finding does not make this server unready: it is for a person to look at, and buyers who are
+    sent away meanwhile could neither follow their jobs nor take their refunds.
+    """
+    if review is None:
+        return {"status": "unknown"}
+    count = len(review.findings)
+    said = {"status": "wrong" if count else "ok", "findings": count}
+    return said | {"reviewedAt": moment(review.at)}

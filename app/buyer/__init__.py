@@ -1,0 +1,1 @@
+"""A buyer's program: it knows the server by its HTTP surface alone."""

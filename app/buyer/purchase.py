@@ -1,0 +1,278 @@
+"""One purchase, from the price to the refund: a job, an ask by the call, or one of a session.
+
+Its name is told before anything is paid, so whoever is interrupted goes on with it. The whole price
+is asked for first; whether an invoice is paid then is decided right before it is, by the payer.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Any, cast
+
+from rich.console import Console
+
+from app.buyer.answers import Answered, Estimate, Job, is_id
+from app.buyer.client import FINAL, Away, Client, ClientError, Refused, new_key
+from app.buyer.display import Display
+from app.buyer.payer import Exit, Payer, Stop
+from app.buyer.session import Session
+from app.buyer.spending import MOST_SATS, Purpose, Wanted
+from payments.bolt11 import whole_sats
+from payments.rail import Unavailable
+from statemachine.public_id import public_id
+
+_OURS_TO_MEND = range(400, 429)
+# The invoices of a job, each with the state in which it is due, and what it is for.
+_DUE = {
+    "evalInvoice": ("awaiting_eval_payment", Purpose.EVALUATION),
+    "workInvoice": ("awaiting_work_payment", Purpose.WORK),
+    "invoice": ("awaiting_eval_payment", Purpose.BOTH),
+}
+
+
+class Purchase:
+    """Buys from one instance with one wallet, and shows it.
+
+    `job_id` is what is being bought, once that has a name: whatever happens then, it can be
+    followed. `changed` is told each job as it changes.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        payer: Payer,
+        display: Display | None = None,
+        *,
+        max_sats: int = MOST_SATS,
+        wait_s: int | None = None,
+        changed: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        self._client, self._payer = client, payer
+        self._shows = display or Display(Console(quiet=True))
+        self._max_sats, self._wait_s, self._changed = max_sats, wait_s, changed
+        self._nameless = f"ask:{new_key()}"  # what is paid for, where the server names no job
+        self._asked: set[str] = set()  # invoices that were given to the payer
+        self.job_id = ""
+
+    async def price(self, request: str) -> Estimate:
+        """Return what it may cost; raise Stop when that is more than the buyer allows."""
+        told = await self._client.estimate(request)
+        self._shows.estimate(told)
+        self._check(told["totalSats"])
+        await self._payer.check(told["totalSats"])
+        return told
+
+    async def buy(self, request: str, refund_to: str | None = None) -> Job:
+        """Buy a job; return it as it ended, with what is owed back taken where that can be."""
+        told = await self.price(request)
+        work_sats = self._max_sats - told["evalSats"]
+        made = await self._client.create(request, max(work_sats, 1), refund_to=refund_to)
+        self._begun(made["jobId"])
+        self._shows.state("awaiting_eval_payment")
+        self._check(made["evalInvoice"]["amountSats"] + told["workSats"])
+        await self._pay("evalInvoice", made["evalInvoice"])
+        return await self._follow()
+
+    async def go_on(self, job_id: str) -> Job:
+        """Follow a job that there is, pay what it still asks for, and take what is owed back."""
+        if not is_id(job_id):
+            raise Stop(Exit.REFUSED, "A job's id is 32 hex digits, as `boltwork ask` shows it.")
+        self.job_id = job_id
+        return await self._follow()
+
+    async def buy_by_call(self, request: str, refund_to: str | None = None) -> Job | Answered:
+        """Buy one job at a firm price, with the proof of its payment (L402)."""
+        await self.price(request)
+        offer = await self._client.offer(request, self._max_sats, refund_to)
+        self._check(offer.invoice["amountSats"])
+        self._begun(offer.job_id)
+        paid = await self._pay("invoice", offer.invoice)
+        if paid is None or not offer.job_id:
+            return await self._unproven(paid, offer.job_id)
+        try:
+            await self._client.redeem(offer, paid, wait_s=0)
+        except ClientError as trouble:  # it is paid for, and its name opens it as well
+            self._shows.say(str(trouble))
+        return await self._follow()
+
+    async def _unproven(self, preimage: str | None, job_id: str) -> Job:
+        """Go on without a proof: whoever pays by hand has it, and the job's name opens it too."""
+        if not job_id:
+            shown = "" if preimage is None else f" The payment's proof (preimage): {preimage}."
+            raise Stop(
+                Exit.UNPAID,
+                "The server does not name the job that was bought. Ask its operator, with the"
+                f" preimage that your wallet shows of the payment.{shown}",
+            )
+        return await self._follow()
+
+    async def buy_on_session(self, session: Session, request: str) -> Answered:
+        """Have a session pay for one request. What it may cost is counted until it is known."""
+        told = await self.price(request)
+        key = new_key()
+        name = f"session:{key}"
+        wanted = Wanted(name, Purpose.REQUEST, self._max_sats)
+        await self._payer.set_aside(name, told["totalSats"], wanted)
+        try:
+            answer = await session.submit(request, self._max_sats, key)
+        except Refused as refused:
+            if refused.status < 500:  # else it may have been taken all the same
+                await self._payer.settle_aside(name, 0)
+            if refused.status == 402:
+                raise Stop(Exit.REFUSED, f"{refused} {refused.next_step}".strip()) from refused
+            raise
+        self.job_id = answer["requestId"]
+        self._shows.begun("request", answer["requestId"], f"boltwork watch {self.job_id}")
+        until = self._until()
+        with self._shows.going_on():
+            async with self._drawn():
+                while "debitedSats" not in answer:
+                    self._tell(answer)
+                    async with self._patience(until):
+                        answer = await session.follow(answer["requestId"])
+        await self._payer.settle_aside(name, answer["debitedSats"])
+        self._tell(answer)
+        self._shows.end(answer)
+        return answer
+
+    # ------------------------------------------------------------------ within
+
+    def _begun(self, job_id: str) -> None:
+        self.job_id = job_id
+        if job_id:
+            with_it = (
+                "" if self._payer.wallet.is_by_hand else f" --wallet {self._payer.wallet.name}"
+            )
+            self._shows.begun("job", job_id, f"boltwork watch {job_id}{with_it}")
+
+    def _check(self, total_sats: int) -> None:
+        """Raise Stop before anything is paid for what would cost too much. A courtesy: see _pay."""
+        if total_sats > self._max_sats:
+            raise Stop(
+                Exit.REFUSED,
+                f"It may cost {whole_sats(total_sats)}, more than your limit of {self._max_sats}"
+                " (--max-sats). Nothing was paid.",
+            )
+
+    def _tell(self, told: Mapping[str, Any]) -> None:
+        self._shows.state(told["state"])
+        if self._changed is not None:
+            self._changed(told)
+
+    async def _follow(self) -> Job:
+        priced = False
+        watched = self._client.watch(self.job_id, self._shows.progress)
+        until = self._until()
+        with self._shows.going_on():
+            while True:
+                async with self._patience(until):  # never while something is paid
+                    job = await anext(watched)
+                self._tell(job)
+                if "workInvoice" in job and not priced:
+                    priced = True
+                    self._shows.price(job["pricingBreakdown"])
+                told = cast(Mapping[str, Any], job)
+                for name, (state, _) in _DUE.items():
+                    if name in told and job["state"] == state:
+                        await self._pay(name, told[name])
+                if job["state"] in FINAL:
+                    break
+        self._shows.end(job, await self._payer.paid_for(self.job_id))
+        if await self._take_back(job):
+            job = await self._client.show(self.job_id)
+            self._tell(job)
+        return job
+
+    @contextlib.asynccontextmanager
+    async def _drawn(self) -> AsyncIterator[None]:
+        """Draw meanwhile what the job's own stream tells. It is a courtesy: nothing hangs on it."""
+        if not self._shows.draws:
+            yield
+            return
+        drawing = asyncio.create_task(self._draw())
+        try:
+            yield
+        finally:
+            drawing.cancel()
+            await asyncio.wait({drawing})
+
+    async def _draw(self) -> None:
+        with contextlib.suppress(ClientError):
+            async for job in self._client.watch(self.job_id, self._shows.progress):
+                if job["state"] not in FINAL:  # the end is told with what it has cost
+                    self._shows.state(job["state"])
+
+    def _until(self) -> float | None:
+        """Return when the buyer waits no more, by the clock of the event loop."""
+        now_s = asyncio.get_running_loop().time()
+        return None if self._wait_s is None else now_s + self._wait_s
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, until: float | None) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(until):
+                yield
+        except TimeoutError:
+            raise Stop(Exit.FAILED, f"It goes on: boltwork watch {self.job_id}") from None
+
+    async def _pay(self, name: str, invoice: Mapping[str, Any]) -> str | None:
+        """Pay an invoice once; return its preimage where the wallet has told it. Raises Stop."""
+        if invoice["paymentRequest"] in self._asked:
+            return None
+        self._asked.add(invoice["paymentRequest"])
+        _, purpose = _DUE[name]
+        wanted = Wanted(self.job_id or self._nameless, purpose, self._max_sats)
+        paid = await self._payer.pay(invoice, wanted, partial(self._has_arrived, name))
+        if not self._payer.wallet.is_by_hand:
+            self._shows.paid(invoice["amountSats"], purpose)
+        return paid.preimage if paid is not None else None
+
+    async def _has_arrived(self, name: str) -> bool:
+        """Say whether the server asks for this payment no more."""
+        if not self.job_id:
+            return False
+        try:
+            job = await self._client.show(self.job_id)
+        except ClientError:
+            return False
+        state, _ = _DUE[name]
+        return job["state"] != state and job["state"] not in FINAL
+
+    async def _take_back(self, job: Job) -> bool:
+        """Take what is owed back; say whether something changed."""
+        changed = False
+        for owed in job.get("refunds", ()):
+            if owed["refundState"] != "pending":
+                continue
+            if owed.get("destination") == "known":
+                self._shows.say(f"{whole_sats(owed['amountSats'])} on the way back to you.")
+                continue
+            memo = f"What Boltwork owes back of job {public_id(self.job_id)[:8]}"
+            made = await self._payer.wallet.make_invoice(owed["amountSats"], memo)
+            if isinstance(made, Unavailable):
+                self._show_owed(owed)
+                continue
+            try:
+                taken = await self._client.refund(self.job_id, made)
+                changed = True
+                self._shows.say(f"refund: {taken.get('message', '')}")
+            except (Refused, Away) as trouble:
+                self._shows.say(f"refund: {trouble}")
+                self._show_owed(owed)
+        return changed
+
+    def _show_owed(self, owed: Mapping[str, Any]) -> None:
+        by_hand = f"POST /api/jobs/{self.job_id}/refund takes it, with an invoice of that amount"
+        self._shows.owed(owed["amountSats"], owed.get("lnurlWithdraw", ""), by_hand)
+
+
+def code_of(state: str) -> Exit:
+    """Return the exit code that tells of a job's end."""
+    return {"complete": Exit.COMPLETE, "rejected": Exit.REJECTED}.get(state, Exit.FAILED)
+
+
+def code_of_refusal(refused: Refused) -> Exit:
+    """Return the exit code of what the server refused: can whoever asked mend it?"""
+    mendable = refused.status in _OURS_TO_MEND and refused.status != 404
+    return Exit.REFUSED if mendable else Exit.FAILED

@@ -1,0 +1,1 @@
+"""The operator's and the buyer's terminal: the command `boltwork`."""

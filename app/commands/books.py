@@ -1,0 +1,295 @@
+"""The commands for the books: ledger, reconcile, payouts.
+
+They print plain lines, or JSON, and their exit code says whether all is well.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+
+from app.advance import Applied
+from app.commands.terminal import database, fail, read_settings, run
+from app.main import make_parts
+from app.operator.books import Books, Review
+from app.parts import Parts
+from app.promises.sending import Unpayable, record
+from app.settings import Settings
+from app.telemetry import logs
+from db import ledger as books
+from db import payouts as payout_rows
+from db import public_ids, standing, switches
+from db.engine import Row
+from payments.lnurl import BadDestination
+from statemachine.payout import PayoutState
+from statemachine.public_id import concealed, public_id
+
+app = typer.Typer()
+payouts_app = typer.Typer(help="Payouts that are not paid, and what can be done about them.")
+app.add_typer(payouts_app, name="payouts")
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+PayoutId = Annotated[str, typer.Argument(metavar="ID", help="as `boltwork payouts` shows it")]
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, url: str) -> AsyncIterator[Parts]:
+    """Open the parts for one command: no loop runs and no promise is kept here."""
+    parts = make_parts(settings, url)
+    try:
+        await parts.db.open()
+        await parts.outbox.open()
+        yield parts
+    finally:
+        for part in (parts.rail, parts.agent, parts.oracle, parts.destinations, parts.outbox):
+            await part.close()
+        await parts.db.close()
+
+
+def at_the_books(work: Any) -> Any:
+    """Run `work(parts)` on the database of the settings, beside a running server if there is."""
+    settings = read_settings()
+    logs.configure("critical")
+
+    async def at_the_books(url: str) -> Any:
+        async with _opened(settings, url) as parts:
+            return await work(parts)
+
+    with database(settings, shared=True) as url:
+        return run(at_the_books(url))
+
+
+# ------------------------------------------------------------------ ledger
+
+
+@app.command()
+def ledger(
+    job: Annotated[
+        str | None, typer.Argument(help="show the entries of this job, by its public id")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every account that holds something, or the entries of one job. Amounts are msat."""
+    if job is None:
+        _show_accounts(at_the_books(lambda parts: books.trial_balance(parts.db)), as_json)
+        return
+    name = job
+
+    async def entries(parts: Parts) -> list[Row]:
+        job_id = await public_ids.owner_id(parts.db, name)
+        if job_id is None:
+            return []
+        owed = await payout_rows.of_owner(parts.db, job_id)
+        names = [f"{kind}:{row['id']}" for row in owed for kind in ("refund", "sending")]
+        return await books.entries_of(parts.db, [f"job:{job_id}", *names])
+
+    rows = at_the_books(entries)
+    if not rows:
+        fail(f"the books know nothing of a job {job}: nothing was paid for it, or it is not there.")
+    _show_entries(rows, as_json)
+
+
+def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
+    held = [line for line in lines_ if line.kept or line.recomputed]
+    if as_json:
+        shown = [
+            {"account": concealed(x.account), "kind": x.kind, f"balance{x.asset.title()}": x.kept}
+            for x in held
+        ]
+        print(json.dumps({"accounts": shown}))
+        return
+    width = max([len(line.account) for line in held], default=0)
+    for line in held:
+        print(f"{line.kind:9}  {concealed(line.account):{width}}  {line.kept:>15} {line.asset}")
+    if not held:
+        print("The books are empty.")
+
+
+def _show_entries(rows: list[Row], as_json: bool) -> None:
+    entries: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        entry = {"key": concealed(row["key"]), "at": row["at"].isoformat(), "postings": []}
+        leg = {"account": concealed(row["account"]), f"amount{row['asset'].title()}": row["amount"]}
+        entries.setdefault(entry["key"], entry)["postings"].append(leg)
+    if as_json:
+        print(json.dumps({"entries": list(entries.values())}))
+        return
+    for entry in entries.values():
+        print(f"{entry['at']}  {entry['key']}")
+        for leg in entry["postings"]:
+            account, amount = leg.values()
+            print(f"    {amount:>+15}  {account}")
+
+
+# --------------------------------------------------------------- reconcile
+
+
+@app.command()
+def reconcile(
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON", help="compare with what the rail holds now, from now on; say why"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the invariants of the books, and hold the rail's own balance against them.
+
+    Exit code 0: all is right. 1: something is wrong, and named. 2: not all could be checked.
+    """
+
+    async def review(parts: Parts) -> Review:
+        reviewed = Books(parts)
+        if accept is not None:
+            await reviewed.accept(accept)
+        return await reviewed.review()
+
+    found: Review = at_the_books(review)
+    if as_json:
+        findings = [
+            {
+                "invariant": each.invariant,
+                "who": concealed(each.who),
+                "what": concealed(each.what),
+            }
+            for each in found.findings
+        ]
+        rail = {"compared": found.rail.is_done, "said": found.rail.said}
+        print(json.dumps({"findings": findings, "rail": rail}))
+    else:
+        for finding in found.findings:
+            print(finding.line)
+        print(found.rail.said)
+        count = len(found.findings)
+        print(f"{count} wrong." if count else "The books are right: invariants 1 to 8 hold.")
+    raise typer.Exit(1 if found.findings else 0 if found.rail.is_done else 2)
+
+
+# ----------------------------------------------------------------- payouts
+
+
+@payouts_app.callback(invoke_without_command=True)
+def payouts(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show payouts that are owed, in flight, or stuck: those need a person."""
+    if context.invoked_subcommand is not None:
+        return
+
+    async def look(parts: Parts) -> tuple[list[Row], bool]:
+        rows = await standing.unpaid_payouts(parts.db, parts.clock())
+        return rows, not await switches.is_on(parts.db, switches.Name.PAYING_OUT)
+
+    rows, held = at_the_books(look)
+    if as_json:
+        print(json.dumps({"payouts": [_payout(row) for row in rows], "standStill": held}))
+        return
+    if held:
+        print("Payouts stand still until `boltwork paying-out on`.")
+    for row in rows:
+        to = f"to {row['refund_to']}" if row["refund_to"] else "no destination was named yet"
+        name, amount_msat = concealed(row["id"]), row["amount_msat"]
+        print(f"{row['standing']:9}  {name}  {amount_msat} msat ({row['reason']})")
+        print(
+            f"           {to}; {row['attempts']} sent, {row['failures']} failed;"
+            f" since {row['created_at']:%Y-%m-%d %H:%M}"
+        )
+        if row["note"]:
+            print(f"           {row['note']}")
+    if not rows:
+        print("Every payout is paid.")
+
+
+def _payout(row: Row) -> dict[str, Any]:
+    return {
+        "id": concealed(row["id"]),
+        "job": public_id(row["job_id"]) if row["job_id"] else None,
+        "session": public_id(row["session_id"]) if row["session_id"] else None,
+        "standing": row["standing"],
+        "state": row["state"],
+        "reason": row["reason"],
+        "amountMsat": row["amount_msat"],
+        "attempts": row["attempts"],
+        "failures": row["failures"],
+        "refundTo": row["refund_to"],
+        "note": row["note"],
+        "createdAt": row["created_at"].isoformat(),
+        "updatedAt": row["updated_at"].isoformat(),
+    }
+
+
+@payouts_app.command()
+def retry(payout_id: PayoutId) -> None:
+    """Try a payout again at the destination that it has."""
+
+    async def again(parts: Parts) -> None:
+        row = await _owed(parts, payout_id)
+        if row["refund_to"] is None:
+            fail(f"no destination was named yet: boltwork payouts redirect {payout_id} …")
+        await _redirect(parts, row, row["refund_to"])
+
+    at_the_books(again)
+    print("It is tried again.")
+
+
+@payouts_app.command()
+def redirect(
+    payout_id: PayoutId,
+    destination: Annotated[str, typer.Argument(help="a Lightning address or an LNURL")],
+) -> None:
+    """Send a payout somewhere else. One that is in flight must first come back."""
+
+    async def elsewhere(parts: Parts) -> None:
+        await _redirect(parts, await _owed(parts, payout_id), destination)
+
+    at_the_books(elsewhere)
+    print(f"It goes to {destination}.")
+
+
+@payouts_app.command()
+def paid(
+    payout_id: PayoutId,
+    payment_hash: Annotated[str, typer.Argument(metavar="HASH", help="of the payment, as it was")],
+) -> None:
+    """Write down that a payout was paid before a restore; the rail is asked whether that is so.
+
+    Repeated, it says the same.
+    """
+
+    async def written(parts: Parts) -> None:
+        told = await record(parts, await _found(parts, payout_id), payment_hash.strip().lower())
+        if isinstance(told, Unpayable):
+            fail(told.sentence)
+
+    at_the_books(written)
+    print("It is paid.")
+
+
+async def _found(parts: Parts, payout_id: str) -> Row:
+    found = await public_ids.payout_id(parts.db, payout_id)
+    row = await payout_rows.get(parts.db, found) if found else None
+    if row is None:
+        fail(f"there is no payout {payout_id}")
+    if row["state"] == PayoutState.IN_FLIGHT:
+        fail("it is in flight: the rail is asked what became of it, and it is never sent twice")
+    return row
+
+
+async def _owed(parts: Parts, payout_id: str) -> Row:
+    row = await _found(parts, payout_id)
+    if row["state"] == PayoutState.PAID:
+        fail("it is paid")
+    return row
+
+
+async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
+    destination = parts.destinations.parse(refund_to)
+    if isinstance(destination, BadDestination):
+        fail(destination.sentence)
+    text, now = destination.text, parts.clock()
+    told = await parts.db.run(
+        "redirect_payout", lambda tx: parts.shell.redirect_payout(tx, row["id"], text, now)
+    )
+    if not isinstance(told, Applied):
+        fail("it was sent at this moment, and is not sent twice")

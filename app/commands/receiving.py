@@ -1,0 +1,88 @@
+"""The commands for receiving wallets: see them, and open the next one before it is time."""
+
+import json
+from typing import Any
+
+import typer
+
+from app.commands.books import AsJson, at_the_books
+from app.commands.terminal import fail
+from app.operator.receiving import Receiving
+from app.parts import Parts
+from db.receiving_wallets import OpenedWallet, invoices_made
+from payments.rail import Unavailable, Unknown
+
+receiving_app = typer.Typer(
+    help="The LNbits wallets that invoices are made on, one after the other."
+)
+app = typer.Typer()
+app.add_typer(receiving_app, name="receiving")
+
+SINGLE = "the rail has one wallet for ever: this is for LNbits (LNBITS_URL, LNBITS_API_KEY)"
+MOST_COUNTED = 1_000_000
+
+
+@receiving_app.callback(invoke_without_command=True)
+def receiving(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show the wallets that invoices are made on, one after the other, the newest last."""
+    if context.invoked_subcommand is not None:
+        return
+    shown: list[dict[str, Any]] = at_the_books(_shown)
+    if as_json:
+        print(json.dumps({"wallets": shown}))
+        return
+    for wallet in shown:
+        held = wallet["balanceMsat"]
+        holds = "does not tell what it holds" if held is None else f"holds {held} msat"
+        print(
+            f"{wallet['number']:>4}  {wallet['state']:8}  since {wallet['since'][:16]}"
+            f"  {wallet['invoices']} invoices, {holds}"
+        )
+
+
+async def _shown(parts: Parts) -> list[dict[str, Any]]:
+    known = await Receiving(parts).refresh()
+    if not known:
+        fail(SINGLE)
+    return [await _wallet(parts, wallet) for wallet in known]
+
+
+async def _wallet(parts: Parts, wallet: OpenedWallet) -> dict[str, Any]:
+    assert parts.wallets is not None
+    held_msat: int | Unknown | None = wallet.left_msat
+    if held_msat is None:
+        held_msat = await parts.wallets.balance_of(wallet.identity)
+    state, since = "in use", wallet.opened_at
+    if wallet.retired_at is not None:
+        state, since = "retired", wallet.retired_at
+    if wallet.closed_at is not None:
+        state, since = "closed", wallet.closed_at
+    if wallet.deleted_at is not None:
+        state, since = "deleted", wallet.deleted_at
+    return {
+        "number": wallet.number,
+        "state": state,
+        "since": since.isoformat(),
+        "invoices": await invoices_made(parts.db, wallet.identity, MOST_COUNTED),
+        "balanceMsat": None if isinstance(held_msat, Unknown) else held_msat,
+    }
+
+
+@receiving_app.command("next")
+def open_next() -> None:
+    """Open the next wallet now, and move there what the others hold. Needs LNBITS_TOKEN.
+
+    A running server makes its invoices there within SWEEP_S.
+    """
+
+    async def opened(parts: Parts) -> int:
+        if parts.wallets is None:
+            fail(SINGLE)
+        if parts.settings.lnbits_token is None:
+            fail("set LNBITS_TOKEN to an API token of LNbits that may write /api/v1/wallet")
+        trouble = await Receiving(parts).open_next()
+        if isinstance(trouble, Unavailable):
+            fail(f"no wallet was opened: {trouble.reason}")
+        return len(await Receiving(parts).refresh())
+
+    print(f"Wallet {at_the_books(opened)} receives from now on.")

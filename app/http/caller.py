@@ -1,0 +1,96 @@
+"""Who asks, by what the Authorization header holds. What can't be read or does not hold is a 401.
+
+The scheme tells credentials apart: `Bearer` is the macaroon of a session, `L402` a proof. Either
+may stand in `Payment-Authorization`, where `Authorization` is taken by a proxy's own.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+
+from app.house import House
+from app.refusal import Refusal
+from payments.challenge import HEADERS, Shown, shown_in
+from payments.l402 import SCHEMES
+from payments.macaroon import Invalid
+from payments.session_macaroon import Verified
+
+OURS = ("bearer", *SCHEMES)
+_LINES = tuple(name.encode() for name in HEADERS)
+BEARER = {"WWW-Authenticate": 'Bearer realm="boltwork"'}
+
+# Says what a session's row has against a credential: a sentence, or None when it may go on.
+Standing = Callable[[Verified], Awaitable[str | None]]
+
+
+def unknown(sentence: str, next_step: str | None = None) -> Refusal:
+    """Return a 401: nobody that we know has sent this."""
+    return Refusal(401, sentence, next_step, BEARER)
+
+
+def presented(request: Request) -> Shown | None:
+    """Return the credential that a request shows us, or else one of a scheme that is not ours.
+
+    Refuses with 401 where there are two for us that differ.
+    """
+    given = request.scope["headers"]  # as they came: on a poll each microsecond counts
+    lines = [(name, value) for name, value in given if name in _LINES]
+    if not lines:
+        return None
+    shown = shown_in((name.decode(), value.decode("latin-1")) for name, value in lines)
+    ours = {each.scheme.replace("lsat", "l402"): each for each in shown if each.scheme in OURS}
+    if len(ours) > 1 or sum(each.scheme == "bearer" for each in shown) > 1:
+        raise unknown("There are two credentials in the request, and they differ. Send one.")
+    return next(iter(ours.values()), shown[0] if shown else None)
+
+
+def bearer(request: Request) -> str | None:
+    """Return the macaroon of `Authorization: Bearer …`; None where another scheme is used."""
+    shown = presented(request)
+    if shown is None or shown.scheme != "bearer":
+        return None
+    if not shown.credential:
+        raise unknown("There is nothing behind Bearer. Send `Authorization: Bearer MACAROON`.")
+    return shown.credential
+
+
+async def macaroon(request: Request, endpoint: str) -> Verified | None:
+    """Return the session credential that a request shows, None if it shows none.
+
+    Refuses with 401 what does not hold or is over, with 403 what its caveats do not allow here.
+    """
+    text = bearer(request)
+    if text is None:
+        return None
+    house: House = request.app.state.house
+    found = await house.parts.credentials.verify(text)
+    if isinstance(found, Invalid):
+        raise unknown(f"The macaroon is not taken. {found.reason}")
+    if found.grant.expired(house.parts.clock()):
+        raise unknown("The macaroon is over: it had a time, and that has passed.")
+    if not found.grant.allows_endpoint(endpoint):
+        raise Refusal(
+            403,
+            f"This macaroon was narrowed, and does not allow {endpoint!r}.",
+            "Use the macaroon that it was made from, or ask its holder.",
+        )
+    return found
+
+
+async def holder(request: Request, session_id: str, endpoint: str, standing: Standing) -> Verified:
+    """Return the credential with which a request may use an endpoint of this session.
+
+    `standing` looks at the row: its nonce, and whether a link was revoked.
+    """
+    found = await macaroon(request, endpoint)
+    if found is None:
+        raise unknown(
+            "This needs the session's macaroon.",
+            "Send it as `Authorization: Bearer MACAROON`.",
+        )
+    if found.session_id != session_id:
+        raise unknown("The macaroon is that of another session.")
+    against = await standing(found)
+    if against is not None:
+        raise unknown(against)
+    return found

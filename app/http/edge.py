@@ -1,0 +1,156 @@
+"""The outermost layer: each request gets an id, an answer that browsers don't guess about, and a
+line in the log that names the route and never what was asked.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
+
+from app.http import origins
+from app.http.envelopes import on_fault, on_refusal
+from app.refusal import Refusal
+from app.telemetry.logs import about
+from app.telemetry.tracing import span
+
+log = structlog.get_logger("boltwork.http")
+
+REQUESTS = Counter(
+    "boltwork_http_requests_total", "Answers by route and status", ["route", "status"]
+)
+SECONDS = Histogram("boltwork_http_request_seconds", "Time to the answer by route", ["route"])
+
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
+# Addresses hold ids and claims: no page that one leads to is told of them.
+_NO_REFERRER = (b"referrer-policy", b"no-referrer")
+_NO_STORE = (b"cache-control", b"no-store")
+_SUBJECT = re.compile(r"(?:/api)?/(jobs|sessions)/([0-9a-f]{32})(?![^/])")
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_FRAMED_TWICE = Refusal(
+    400,
+    "The request has both Content-Length and Transfer-Encoding. Send one of them.",
+    headers={"Connection": "close"},
+)
+
+
+def _is_framed_twice(scope: Scope) -> bool:
+    """Say whether a proxy before us may have seen another end of this request than we do."""
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+
+
+def _name_subject(scope: Scope) -> None:
+    """Have each line of the log name the job or the session that the address does."""
+    found = _SUBJECT.match(scope["path"])
+    if found:
+        about(**{"session" if found[1] == "sessions" else "job": found[2]})
+
+
+def _tell(traced: Any, scope: Scope) -> None:
+    route = getattr(scope.get("route"), "path", "unknown")
+    traced.update_name(f"{scope['method']} {route}")
+    traced.set_attribute("boltwork.request_id", scope["state"]["request_id"])
+    traced.set_attribute("http.request.method", scope["method"])
+    traced.set_attribute("http.route", route)
+    traced.set_attribute("http.response.status_code", scope["state"].get("status", 500))
+
+
+@cache
+def _meters(route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return what counts these answers: to find it by its labels costs more than to count."""
+    return REQUESTS.labels(route, str(status)), SECONDS.labels(route)
+
+
+class Edge:
+    """Wraps the whole application (pure ASGI: nothing is buffered)."""
+
+    def __init__(self, app: ASGIApp, new_id: Callable[[], str]) -> None:
+        self._app, self._new_id = app, new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = self._request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        bind_contextvars(request_id=request_id)  # of this request's task: nothing to undo
+        is_open = origins.is_open(scope)
+        began = perf_counter()
+        status, started = 500, False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = message["status"], True
+                scope["state"]["status"] = status
+                named = (b"x-request-id", request_id.encode())
+                headers = [*message["headers"], named, _NO_SNIFF, _NO_REFERRER]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_NO_STORE)
+                if is_open:
+                    headers += origins.ANSWER
+                for name, value in scope["state"].get("rate_limit", {}).items():
+                    headers.append((name.encode(), str(value).encode()))
+                message["headers"] = headers
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, answer)
+            # A stream that has begun goes on from here: all that was needed to begin it, some ten
+            # frames and what they hold, is let go of.
+            stays = scope["state"].pop("stays", None)
+            if stays is not None:
+                await stays(receive, send)
+        except Exception as fault:
+            if started:
+                raise
+            # Here, and not further out, so that this answer too has its id and its headers.
+            broken = await on_fault(Request(scope), fault)
+            await broken(scope, receive, answer)
+        finally:
+            took_s = perf_counter() - began
+            route = getattr(scope.get("route"), "path", "unknown")
+            answers, seconds = _meters(route, status)
+            answers.inc()
+            seconds.observe(took_s)
+            # Polls that go well are nearly all there is, and nobody's news.
+            tell = log.debug if scope["method"] == "GET" and status < 400 else log.info
+            tell(
+                "answered",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(took_s * 1000, 1),
+            )
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_framed_twice(scope):
+            refused = await on_refusal(Request(scope), _FRAMED_TWICE)
+            await refused(scope, receive, send)
+            return
+        if origins.is_open(scope) and origins.is_preflight(scope):
+            await origins.allow(send)
+            return
+        with span("request") as traced:
+            _name_subject(scope)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                if traced is not None:
+                    _tell(traced, scope)
+
+    def _request_id(self, scope: Scope) -> str:
+        """Return the caller's own X-Request-Id where it is a plain one, else a new id."""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given = value.decode("latin-1")
+                if _GIVEN_ID.fullmatch(given):
+                    return str(given)
+        return self._new_id()

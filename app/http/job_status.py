@@ -1,0 +1,160 @@
+"""A job as others see it: only what belongs to its state, in the words of the 004 surface."""
+
+from datetime import datetime
+from typing import Any
+
+from app.house import House
+from app.http.fields import moment, stored_breakdown
+from app.http.links import withdraw_code
+from app.promises.sending import PAUSED, least_msat
+from app.refusal import Refusal
+from db.engine import Row
+from db.switches import Name
+from pricing.money import msat_to_sats, usd_number
+from statemachine.invoice import InvoiceState
+from statemachine.job import Funding, JobState
+from statemachine.payout import PayoutFacts, PayoutState
+from statemachine.public_id import public_id
+from statemachine.routing import PASSING
+
+
+def unknown_job() -> Refusal:
+    """Return what is said of a job that is not there."""
+    return Refusal(
+        404, "There is no job with this id. Check it, or create one with POST /api/jobs."
+    )
+
+
+def invoice_shape(house: House, row: Any, prefix: str = "") -> dict[str, Any]:
+    """Return an invoice of ours as others see it; on the stub, with the hash to pay it by."""
+    shape = {
+        "paymentRequest": row[f"{prefix}bolt11"],
+        "amountSats": msat_to_sats(row[f"{prefix}amount_msat"]),
+        "expiresAt": moment(row[f"{prefix}expires_at"]),
+    }
+    if house.parts.stub is not None:
+        shape["paymentHash"] = row[f"{prefix}{'hash' if prefix else 'payment_hash'}"]
+    return shape
+
+
+def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]:
+    """Return a job in the seed's words: only what belongs to its state.
+
+    `base` is where wallets reach this server; None when nobody knows.
+    """
+    state = JobState(row["state"])
+    completed: datetime | None = row["completed_at"]
+    shape: dict[str, Any] = {
+        "jobId": row["id"],
+        "publicId": public_id(row["id"]),
+        "state": state.value,
+        "createdAt": moment(row["created_at"]),
+        "completedAt": moment(completed) if completed else None,
+    }
+    if state is JobState.AWAITING_EVAL_PAYMENT and row["eval_state"] == InvoiceState.OPEN:
+        firm = row["funding"] == Funding.INVOICE
+        shape["invoice" if firm else "evalInvoice"] = invoice_shape(house, row, "eval_")
+    if state is JobState.AWAITING_WORK_PAYMENT and row["work_state"] == InvoiceState.OPEN:
+        shape["workInvoice"] = invoice_shape(house, row, "work_")
+    quote = row["quote"]
+    if quote is not None:
+        shape["pricingBreakdown"] = stored_breakdown(quote)
+    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
+        if row[field] is not None:
+            shape[name] = row[field]
+    if row["truncated"]:
+        shape["truncated"] = True
+    payouts = row["payouts"] or []
+    if quote is not None and row["charge"]:
+        shape["costLedger"] = cost_ledger(row, payouts)
+    if payouts:
+        shape["refunds"] = [refund_shape(house, payout, base) for payout in payouts]
+    return shape
+
+
+def event_of(house: House, row: Row, line: Row, base: str | None = None) -> dict[str, Any]:
+    """Return what happened to a job, as its stream tells it; the newest with the job as it is now.
+
+    Of what came before it, nobody knows any more how the job looked then.
+    """
+    shape = {
+        "jobId": row["id"],
+        "version": line["version"],
+        "event": line["event"],
+        "state": line["state"],
+        "at": moment(line["at"]),
+    }
+    if line["version"] == row["version"]:
+        shape["job"] = status_of(house, row, base)
+    return shape
+
+
+def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a complete job's work cost, in the seed's words."""
+    quote, charge = row["quote"], row["charge"]
+    surplus = [payout for payout in payouts if payout["reason"] == "surplus"]
+    return {
+        "actualInputTokens": charge["input_tokens"],
+        "actualOutputTokens": charge["output_tokens"],
+        "totalTokens": charge["input_tokens"] + charge["output_tokens"],
+        "actualCostUsd": usd_number(charge["cost_microusd"]),
+        "actualChargeUsd": usd_number(charge["charge_microusd"]),
+        "estimatedCostUsd": usd_number(quote["charge_microusd"]),
+        "actualAmountSats": msat_to_sats(charge["total_msat"]),
+        "workAmountSats": msat_to_sats(quote["total_msat"]),
+        "refundAmountSats": msat_to_sats(charge["surplus_msat"]),
+        "refundState": refund_state(surplus),
+        "marginPct": quote["margin_pct"],
+        "btcPriceUsd": usd_number(quote["price"]["microusd_per_btc"]),
+    }
+
+
+def refund_state(payouts: list[dict[str, Any]]) -> str:
+    """Return the seed's word for what became of what is owed back."""
+    if not payouts:
+        return "not_applicable"
+    paid = all(payout["state"] == PayoutState.PAID for payout in payouts)
+    return "paid" if paid else "pending"
+
+
+def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """Return what is owed back, and how it is fetched where wallets reach this server.
+
+    Without `base` for whoever may not take it: the code alone is enough to.
+    """
+    facts = PayoutFacts(
+        id=payout["id"],
+        state=PayoutState(payout["state"]),
+        amount_msat=payout["amount_msat"],
+        refund_to=payout["refund_to"],
+        failures=payout["failures"],
+    )
+    shape: dict[str, Any] = {
+        "reason": payout["reason"],
+        "amountSats": payout["amount_msat"] // 1000,
+        "refundState": refund_state([payout]),
+        "attempts": payout["attempts"],
+        "destination": "needed" if facts.needs_destination else "known",
+    }
+    if facts.state is PayoutState.OWED and base is not None:
+        shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
+    if facts.state is PayoutState.OWED and payout["reason"] in PASSING:
+        shape["leastSats"] = least_msat(house.parts, payout) // 1000
+    if facts.state is PayoutState.OWED and not house.loops.switches[Name.PAYING_OUT]:
+        shape["lastOutcome"] = PAUSED
+    elif payout["note"]:
+        shape["lastOutcome"] = payout["note"]
+    return shape
+
+
+def firm_cost(row: Row) -> dict[str, Any]:
+    """Return what a job at a firm price has cost in the end: nothing, when it failed."""
+    charge = row["charge"]
+    eval_msat = 0 if row["state"] == JobState.FAILED else row["eval_msat"]
+    work_msat = charge["total_msat"] if charge else 0
+    return {
+        "evalSats": msat_to_sats(eval_msat),
+        "workSats": msat_to_sats(work_msat),
+        "totalSats": msat_to_sats(eval_msat + work_msat),
+        "btcPriceUsd": usd_number(row["quote"]["price"]["microusd_per_btc"]),
+    }

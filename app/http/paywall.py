@@ -1,0 +1,91 @@
+"""402: offer every challenge at once, and accept a proof of any of them.
+
+What a proof bought is for whoever asked for it: here it is only read, and its payment looked up.
+"""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import LOOK_UP_PATIENCE_S, House
+from app.http.body import json_response
+from app.http.fields import moment
+from app.http.links import base_url
+from app.refusal import Refusal, unavailable
+from db import invoices, lapsed
+from db.engine import Row
+from payments.challenge import BadProof, Offer, Proof
+from pricing.money import Msat, msat_to_sats
+from statemachine.invoice import InvoiceState
+
+UNCONFIRMED_S = 2  # when to show a proof again whose payment the rail does not confirm yet
+
+
+async def proof_of(request: Request) -> Proof | BadProof | None:
+    """Return what a request proves; None when it shows no proof of a payment."""
+    house: House = request.app.state.house
+    return await house.parts.credentials.accept(request.headers)
+
+
+async def bought(house: House, proof: Proof) -> Row | None:
+    """Return the settled invoice that a proof is for; None when we know no such invoice.
+
+    Raises Refusal (503) while the rail does not confirm the payment: its sender holds the
+    preimage, and must not be asked to pay again.
+    """
+    row = await invoices.by_hash(house.parts.db, proof.payment_hash)
+    if row is None and await lapsed.find(house.parts.db, proof.payment_hash) is None:
+        return None
+    if row is None or row["state"] != InvoiceState.SETTLED:
+        asking = asyncio.ensure_future(house.loops.look_up(proof.payment_hash))
+        await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
+        row = await invoices.by_hash(house.parts.db, proof.payment_hash)
+    if row is None or row["state"] != InvoiceState.SETTLED:
+        raise unavailable("The payment is not confirmed yet. Do not pay again.", UNCONFIRMED_S)
+    return row
+
+
+async def payment_required(
+    request: Request, invoice: Row, resource: str, description: str, sentence: str
+) -> Response:
+    """Answer 402: what it costs, and every way to pay for it (RFC 9457 in the body)."""
+    house: House = request.app.state.house
+    offer = Offer(
+        resource=resource,
+        payment_hash=invoice["payment_hash"],
+        bolt11=invoice["bolt11"],
+        amount_msat=Msat(invoice["amount_msat"]),
+        expires_at=invoice["expires_at"],
+        description=description,
+    )
+    sats = msat_to_sats(invoice["amount_msat"])
+    body = {
+        "type": "about:blank",
+        "title": "Payment Required",
+        "status": 402,
+        "detail": sentence,
+        "error": sentence,
+        "next": f"Pay the invoice of {sats} sats, then send the same request again with"
+        " `Authorization: L402 MACAROON:PREIMAGE`.",
+        "amountSats": sats,
+        "paymentRequest": invoice["bolt11"],
+        "expiresAt": moment(invoice["expires_at"]),
+        "requestId": request.scope["state"]["request_id"],
+    }
+    base = base_url(request)
+    if base is not None:
+        body["instance"] = f"{base}/api/jobs/{invoice['job_id']}"
+    if house.parts.stub is not None:
+        body["paymentHash"] = invoice["payment_hash"]
+    answer = json_response(body, 402)
+    answer.headers["content-type"] = "application/problem+json"
+    for name, value in await house.parts.credentials.offers(offer):
+        answer.headers.append(name, value)  # one line a challenge, in this order
+    return answer
+
+
+def refuse_head(request: Request) -> None:
+    """Refuse a HEAD: it asks what a GET would say, and an offer would be made for nobody."""
+    if request.method == "HEAD":
+        raise Refusal(402, "This is paid for: a GET tells its price.")

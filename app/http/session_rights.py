@@ -1,0 +1,84 @@
+"""What a caller may see of a session, by what it shows: the deposit's preimage, a macaroon, or the
+claim that opening the session answered. The session's id alone shows its state and its balance.
+
+A claim is for who opened it and has no macaroon yet, so it is good until a macaroon was used.
+"""
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+
+from app.house import House
+from app.http.caller import holder, macaroon, unknown
+from app.strict_json import BadInput
+from app.trade.sessions import kept_as, standing
+from db import sessions
+from db.engine import Row
+from payments.session_macaroon import Verified
+from statemachine.invoice import InvoiceState
+
+_PREIMAGE = re.compile("[0-9a-fA-F]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What is shown to a caller, beside the state and the balance."""
+
+    refunds: bool = False  # what the session owes, and how that is going
+    codes: bool = False  # and how to take it
+    macaroon: bool = False  # the whole credential
+
+
+NONE = Rights()
+ALL = Rights(refunds=True, codes=True, macaroon=True)
+
+
+def of_credential(shown: Verified) -> Rights:
+    """Return what a macaroon of the session may see, as its caveats leave it."""
+    may_refund = shown.grant.allows_endpoint("refund")
+    return Rights(True, may_refund, len(shown.grant.links) == 1)
+
+
+async def of_caller(request: Request, row: Row) -> Rights:
+    """Return what a request's sender may see of this session. Refuses (401) what does not hold."""
+    house: House = request.app.state.house
+    preimage = request.headers.get("x-payment-preimage")
+    if preimage is not None:
+        if not _PREIMAGE.fullmatch(preimage):
+            raise BadInput("The header X-Payment-Preimage must be 64 hex digits.")
+        if await has_paid(house, row["id"], preimage):
+            return ALL
+    if await macaroon(request, "status") is not None:
+        held = await holder(request, row["id"], "status", partial(standing, house))
+        return of_credential(held)
+    claims = request.query_params.getlist("claim")
+    if not claims:
+        return NONE
+    if len(claims) > 1 or not _is_claim(row, claims[0]):
+        raise unknown(
+            "This claim isn't valid for this session.",
+            "Send its macaroon, or the preimage of its deposit as X-Payment-Preimage.",
+        )
+    return ALL if row["credential_used_at"] is None else NONE
+
+
+async def has_paid(house: House, session_id: str, preimage: str) -> bool:
+    """Say whether this is the preimage of a session's deposit, and that was paid."""
+    if not _PREIMAGE.fullmatch(preimage):
+        return False
+    hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
+    rows = await sessions.open_invoices(house.parts.db, session_id)
+    deposit = next((row for row in rows if row["purpose"] == "deposit"), None)
+    if deposit is None or deposit["state"] != InvoiceState.SETTLED:
+        return False
+    return hmac.compare_digest(hashed, deposit["payment_hash"])
+
+
+def _is_claim(row: Row, claim: str) -> bool:
+    return row["claim_sha256"] is not None and hmac.compare_digest(
+        kept_as(claim), row["claim_sha256"]
+    )

@@ -1,0 +1,344 @@
+"""Limits per caller: how often an address may ask for what costs us and is not paid yet.
+
+Who asks is the peer, or the hop that the trusted proxies name, and nothing else that a caller can
+write. Counts lie in Postgres (or Redis): they hold across processes and restarts, and where they
+can't be read, nothing is let through. What fails on our side is given back, within a limit too.
+"""
+
+import contextlib
+import ipaddress
+import math
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum, auto
+
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.aio.storage import Storage
+from limits.aio.strategies import FixedWindowRateLimiter
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+from starlette.requests import Request
+
+from app.refusal import Refusal, unavailable
+from app.settings import Settings
+from app.strict_json import BadInput
+from db import rate_limits
+from db.engine import Database, DatabaseAway
+
+NAMESPACE = "boltwork"
+REDIS_PATIENCE_S = 2
+LOGINS_PER_MINUTE = 10
+CLOSED_S = 60  # when to come back while nothing is sold
+AWAY_S = 5  # when to come back while nobody can count
+GIVEN_BACK = "given back"  # what is counted beside a rule, so that failures too have an end
+SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber is given at least
+
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+):\d{1,5}")
+
+
+class Rule(StrEnum):
+    """What is counted, each by itself."""
+
+    DEMO = auto()
+    ESTIMATE = auto()
+    CREATE = auto()  # jobs, sessions, offers: each makes a row and an invoice
+    BYTES = auto()  # of what is not paid yet, of one caller
+    ALL_BYTES = auto()  # and of all of them
+    DESTINATION = auto()  # claims on refunds: invoices are decoded, strangers' servers asked
+    LOGIN = auto()  # guesses at the operator's token
+
+
+SAYS = {
+    Rule.DEMO: "demos",
+    Rule.ESTIMATE: "estimates",
+    Rule.CREATE: "requests for an invoice",
+    Rule.BYTES: "kB of requests",
+    Rule.ALL_BYTES: "kB of requests",
+    Rule.DESTINATION: "claims on refunds",
+    Rule.LOGIN: "logins",
+}
+NEXT = {
+    Rule.DEMO: "Try again in {wait_s} seconds, or buy the job with POST /api/jobs.",
+}
+
+
+class Spent(Refusal):
+    """A failure that its request may have brought about: a model has answered, and was paid."""
+
+
+def is_ours(failed: Exception) -> bool:
+    """Say whether our side is to blame for what a caller is not given."""
+    if isinstance(failed, Refusal | BadInput):
+        return failed.status >= 500 and not isinstance(failed, Spent)
+    return True
+
+
+def address(request: Request) -> str:
+    """Return who asks: an IPv4 address, or the /64 of an IPv6 one."""
+    trusted: int = request.app.state.house.parts.settings.trusted_proxies
+    peer = request.client.host if request.client else ""
+    return caller_address(peer, request.headers.getlist("x-forwarded-for"), trusted)
+
+
+def payer_of(request: Request) -> str:
+    """Return who is to blame for what a caller without a session asks for."""
+    return f"address:{address(request)}"
+
+
+def caller_address(peer: str, forwarded: Sequence[str], trusted_proxies: int) -> str:
+    """Return the caller of a request that came by so many proxies of the operator's.
+
+    Each of these has appended whom it was asked by, so the caller is that many hops from the end,
+    and what stands before it is hearsay. Where there is no address, the peer is the caller.
+    """
+    if trusted_proxies:
+        hops = ",".join(forwarded).split(",")
+        named = _plain(hops[-trusted_proxies]) if len(hops) >= trusted_proxies else None
+        if named is not None:
+            return named
+    return _plain(peer) or peer
+
+
+def _plain(text: str) -> str | None:
+    """Return an address as it is counted; None for what is none."""
+    text = text.strip(" \t")
+    ported = _WITH_PORT.fullmatch(text)
+    try:
+        given = ipaddress.ip_address((ported[1] or ported[2]) if ported else text)
+    except ValueError:
+        return None
+    if isinstance(given, ipaddress.IPv4Address):
+        return str(given)
+    if given.ipv4_mapped is not None:
+        return str(given.ipv4_mapped)
+    host_bits = given.max_prefixlen - SUBSCRIBER
+    return str(ipaddress.IPv6Network((int(given) >> host_bits << host_bits, SUBSCRIBER)))
+
+
+class PostgresStorage(Storage):
+    """Counts in a table of ours. Raises DatabaseAway while Postgres can't be reached."""
+
+    STORAGE_SCHEME = None  # it is made of a Database, and found by no address
+
+    def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
+        super().__init__()
+        self._db, self._clock = db, clock
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """What counting can raise."""
+        return DatabaseAway
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count, and return what the window holds with it."""
+        now = self._clock()
+        closes_at = now + timedelta(seconds=expiry)
+        return await self._db.run(
+            "count_hit", lambda tx: rate_limits.count(tx, key, amount, closes_at, now)
+        )
+
+    async def get(self, key: str) -> int:
+        """Return what the open window holds."""
+        window = await rate_limits.window(self._db, key, self._clock())
+        return window[0] if window else 0
+
+    async def get_expiry(self, key: str) -> float:
+        """Return when the open window closes, in seconds of the epoch; now, when none is open."""
+        now = self._clock()
+        window = await rate_limits.window(self._db, key, now)
+        return (window[1] if window else now).timestamp()
+
+    async def check(self) -> bool:
+        """Say whether it can be counted."""
+        try:
+            await rate_limits.window(self._db, "", self._clock())
+        except DatabaseAway:
+            return False
+        return True
+
+    async def reset(self) -> int | None:
+        """Lift every limit: nobody may."""
+        raise NotImplementedError("a limit ends by itself")
+
+    async def clear(self, key: str) -> None:
+        """Lift one limit: nobody may."""
+        raise NotImplementedError("a limit ends by itself")
+
+
+def make_storage(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Storage:
+    """Return where the settings say that counts lie: Postgres, or a Redis."""
+    if settings.rate_limit_storage is None:
+        return PostgresStorage(db, clock)
+    storage = storage_from_string(
+        f"async+{settings.rate_limit_storage.get_secret_value()}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix=NAMESPACE,
+        socket_timeout=REDIS_PATIENCE_S,
+        socket_connect_timeout=REDIS_PATIENCE_S,
+    )
+    assert isinstance(storage, Storage)
+    return storage
+
+
+def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
+    """Return the limits that the settings name; one of 0 is none."""
+    minutely = {
+        Rule.ESTIMATE: settings.estimates_per_minute,
+        Rule.CREATE: settings.creates_per_minute,
+        Rule.DESTINATION: settings.claims_per_minute,
+    }
+    rules: dict[Rule, RateLimitItem] = {
+        rule: RateLimitItemPerMinute(most, namespace=NAMESPACE)
+        for rule, most in minutely.items()
+        if most
+    }
+    hourly = {
+        Rule.BYTES: settings.request_kb_per_hour,
+        Rule.ALL_BYTES: settings.request_kb_per_hour_all,
+    }
+    rules |= {
+        rule: RateLimitItemPerHour(most, namespace=NAMESPACE)
+        for rule, most in hourly.items()
+        if most
+    }
+    rules[Rule.LOGIN] = RateLimitItemPerMinute(LOGINS_PER_MINUTE, namespace=NAMESPACE)
+    rules[Rule.DEMO] = RateLimitItemPerHour(settings.demo_per_hour, namespace=NAMESPACE)
+    return rules
+
+
+class Throttle:
+    """Counts what callers ask, and refuses what is too much. Windows are fixed, from their first
+    request on.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        rules: Mapping[Rule, RateLimitItem],
+        clock: Callable[[], datetime],
+        sells: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._storage, self._limiter = storage, FixedWindowRateLimiter(storage)
+        self._rules, self._clock, self._sells = rules, clock, sells
+
+    async def count(self, request: Request, rule: Rule) -> None:
+        """Count this request, or refuse it with 429 (503 while nobody can count).
+
+        Whatever it is answered then tells its caller how much is left.
+        """
+        if rule in (Rule.CREATE, Rule.DEMO) and self._sells is not None:
+            await self._check_sells(self._sells)
+        await self._ask(request, rule, counts=True)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, request: Request, rule: Rule) -> AsyncIterator[None]:
+        """Count this request as `count` does, and not where it then fails on our side.
+
+        Nobody is given back more in a window than may be asked in one: whoever finds out how to
+        make us fail has twice as much, and no more.
+        """
+        item = self._rules.get(rule)
+        try:
+            await self.count(request, rule)
+        except Refusal as refused:
+            if item is not None and refused.status == 429:
+                await self._uncount(request, rule, item)  # else a turn given back would not show
+            raise
+        try:
+            yield
+        except Exception as failed:
+            if item is not None and is_ours(failed):
+                with contextlib.suppress(StorageError, DatabaseAway):  # then it stays counted
+                    await self._give_back(request, rule, item)
+            raise
+
+    async def _give_back(self, request: Request, rule: Rule, item: RateLimitItem) -> None:
+        caller = address(request)
+        window = await self._limiter.get_window_stats(item, rule, caller)
+        if window.reset_time <= self._clock().timestamp():
+            return  # it was counted in a window that is closed
+        if not await self._limiter.hit(item, GIVEN_BACK, rule, caller):
+            return
+        await self._uncount(request, rule, item)
+        reset_s, left = await self._limiter.get_window_stats(item, rule, caller)
+        _tell(request, item.amount, left, reset_s)
+
+    async def _uncount(self, request: Request, rule: Rule, item: RateLimitItem) -> None:
+        key, length_s = item.key_for(rule, address(request)), item.get_expiry()
+        if await self._storage.incr(key, length_s, amount=-1) < 0:
+            await self._storage.incr(key, length_s)  # it closed just now: nothing was in the next
+
+    async def _check_sells(self, sells: Callable[[], Awaitable[bool]]) -> None:
+        """Refuse what would begin something new, while the operator sells nothing."""
+        try:
+            if await sells():
+                return
+        except DatabaseAway:
+            raise unavailable("The server can't reach its database just now.", AWAY_S) from None
+        raise unavailable(
+            "The operator has stopped selling for now. What is paid for goes on.", CLOSED_S
+        )
+
+    async def weigh(self, request: Request, size: int) -> None:
+        """Count the bytes of a request that is not paid yet, or refuse it: 429, or 503 where all
+        callers together have sent too much."""
+        kb = max(1, math.ceil(size / 1_000))
+        for rule, caller in ((Rule.BYTES, address(request)), (Rule.ALL_BYTES, "all")):
+            item = self._rules.get(rule)
+            if item is None:
+                continue
+            try:
+                allowed = await self._limiter.hit(item, rule, caller, cost=kb)
+                reset_s, _ = await self._limiter.get_window_stats(item, rule, caller)
+            except StorageError:
+                raise unavailable("The limits can't be looked up just now.", AWAY_S) from None
+            if not allowed:
+                left_s = math.ceil(reset_s - self._clock().timestamp())
+                wait_s = min(item.get_expiry(), max(1, left_s))
+                if rule is Rule.ALL_BYTES:
+                    raise unavailable("Callers have sent too much that is not paid yet.", wait_s)
+                _tell(request, item.amount, 0, reset_s)
+                raise _too_many(rule, item, wait_s)
+
+    async def look(self, request: Request, rule: Rule) -> bool:
+        """Tell the caller how much is left, and count nothing. Return whether there is any."""
+        return await self._ask(request, rule, counts=False)
+
+    async def _ask(self, request: Request, rule: Rule, *, counts: bool) -> bool:
+        item = self._rules.get(rule)
+        if item is None:
+            return True
+        now_s = self._clock().timestamp()
+        _tell(request, item.amount, 0, now_s + AWAY_S)  # until it is known
+        caller = address(request)
+        try:
+            allowed = not counts or await self._limiter.hit(item, rule, caller)
+            reset_s, left = await self._limiter.get_window_stats(item, rule, caller)
+        except StorageError:
+            raise unavailable("The limits can't be looked up just now.", AWAY_S) from None
+        _tell(request, item.amount, left, reset_s)
+        if not allowed:
+            wait_s = min(item.get_expiry(), max(1, math.ceil(reset_s - now_s)))
+            raise _too_many(rule, item, wait_s)
+        return left > 0
+
+
+def _tell(request: Request, most: int, left: int, reset_s: float) -> None:
+    """Have the answer say what is left: app/http/edge.py adds it, whoever answers."""
+    request.scope["state"]["rate_limit"] = {
+        "x-ratelimit-limit": most,
+        "x-ratelimit-remaining": left,
+        "x-ratelimit-reset": math.ceil(reset_s),
+    }
+
+
+def _too_many(rule: Rule, item: RateLimitItem, wait_s: int) -> Refusal:
+    return Refusal(
+        429,
+        f"That is more than {item.amount} {SAYS[rule]} in one {item.GRANULARITY.name} from your"
+        " address.",
+        NEXT.get(rule, "Send the same request again in {wait_s} seconds.").format(wait_s=wait_s),
+        {"Retry-After": str(wait_s)},
+    )

@@ -1,0 +1,76 @@
+"""Whose a conversation is: the session's whose macaroon was shown, or a visitor's.
+
+A visitor has no account: a cookie of ours, sealed with the operator's secret, says who comes again.
+One that does not open is as if it were not there.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from app.house import House
+from app.http.caller import macaroon, presented, unknown
+from app.trade.sessions import standing
+from payments.seal import BadSecret
+from payments.session_macaroon import Verified
+
+COOKIE = "boltwork_visitor"
+PATH = "/api/gemini"
+KEPT_S = 365 * 24 * 3600
+ENDPOINT = "gemini"  # what a macaroon must allow
+_SEALED_AS = "visitor cookie"
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who asks: `name` is what conversations are found by."""
+
+    name: str
+    credential: Verified | None = None  # a visitor has none
+
+    @property
+    def is_visitor(self) -> bool:
+        """Say whether the house pays."""
+        return self.credential is None
+
+
+async def owner_of(request: Request) -> Owner | None:
+    """Return who asks; None for a visitor who was never here. Refuses with 401 or 403."""
+    shown = presented(request)
+    if shown is not None and shown.scheme != "bearer":
+        raise unknown("This takes a session's macaroon, as `Authorization: Bearer MACAROON`.")
+    credential = await macaroon(request, ENDPOINT)
+    if credential is not None:
+        against = await standing(request.app.state.house, credential)
+        if against is not None:
+            raise unknown(against)
+        return Owner(f"session:{credential.session_id}", credential)
+    return _visitor(request)
+
+
+def new_visitor() -> Owner:
+    """Return somebody who was never here."""
+    return Owner(f"visitor:{secrets.token_hex(16)}")
+
+
+def cookie_for(house: House, owner: Owner) -> str:
+    """Return the Set-Cookie line by which a visitor is known again."""
+    _, _, visitor_id = owner.name.partition(":")
+    sealed = house.parts.credentials.seal.close(_SEALED_AS, visitor_id.encode())
+    public_url = house.parts.settings.public_url or ""
+    secure = "; Secure" if public_url.startswith("https://") else ""
+    return f"{COOKIE}={sealed}; Max-Age={KEPT_S}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
+
+
+def _visitor(request: Request) -> Owner | None:
+    house: House = request.app.state.house
+    sealed = request.cookies.get(COOKIE, "")
+    if not sealed or len(sealed) > _LONGEST or not sealed.isascii():
+        return None
+    try:
+        visitor_id = house.parts.credentials.seal.open(_SEALED_AS, sealed).decode()
+    except BadSecret:
+        return None
+    return Owner(f"visitor:{visitor_id}")

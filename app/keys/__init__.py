@@ -1,0 +1,1 @@
+"""Credentials, signatures, and the secret that seals them."""

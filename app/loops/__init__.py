@@ -1,0 +1,1 @@
+"""What a process does by itself, turn after turn, so that nothing waits for somebody's poll."""

@@ -1,0 +1,242 @@
+"""Receiving wallets, one after the other: the next is opened when one has made enough invoices.
+
+LNbits gets slower with each payment that a wallet has had, whatever it holds. So the rail is given
+a new one after some thousands, and what the old one holds is moved there. The old one may still be
+paid: it is heard and emptied again until all its invoices have long expired. Then it is closed, and
+deleted in LNbits, which on SQLite adds up every wallet that is not. The first one stays there, for
+its key is in the settings.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.parts import Parts
+from app.promises.keeping import SETTLE_MARGIN
+from db import receiving_wallets as rows
+from db.engine import Tx
+from db.receiving_tables import WalletTransfer
+from db.receiving_wallets import OpenedWallet
+from payments import rail
+from payments.rail import KnownWallet, Unavailable, Unknown
+from pricing.money import MSAT_PER_SAT, Msat, sats_to_msat
+
+log = structlog.get_logger("boltwork.receiving")
+
+LOST_AFTER = timedelta(minutes=1)  # whoever set out to open a wallet, and has not, is dead by then
+HEARD_FOR = timedelta(hours=1)  # after the invoices of a retired wallet have expired
+CLOSED_AFTER = timedelta(days=1)  # after that: nodes take no payment for an invoice that expired
+PAUSE = timedelta(minutes=5)  # between two looks into a wallet that may still be paid
+FIRST = 1  # number of the wallet whose key is in the settings
+TRANSFER_S = 3600  # how long the invoice of a transfer can be paid
+MOST_SATS = 5_000_000  # in one transfer: LNbits by itself takes no payment of over ten million
+
+
+def sealed_as(identity: str) -> str:
+    """Return the name that a wallet's key is closed under."""
+    return f"key of the receiving wallet {identity}"
+
+
+class Receiving:
+    """Keeps the wallets of the rail. Does nothing where the rail has but one for ever."""
+
+    def __init__(self, parts: Parts, most_sats: int = MOST_SATS) -> None:
+        self._parts, self._most_sats = parts, most_sats
+        self._rail = parts.rail.identity
+        self._looked: dict[str, datetime] = {}  # when a retired wallet was last looked into
+
+    async def refresh(self) -> list[OpenedWallet]:
+        """Tell the rail which wallets there are: another process may have opened one."""
+        parts, now = self._parts, self._parts.clock()
+        if parts.wallets is None:
+            return []
+        known = await rows.opened(parts.db, self._rail)
+        if not known:
+            await parts.db.run("first_wallet", lambda tx: rows.offer_first(tx, self._rail, now))
+            known = await rows.opened(parts.db, self._rail)
+        there = [self._known(wallet, now) for wallet in known if wallet.deleted_at is None]
+        parts.wallets.use(there, Msat(sum(wallet.left_msat or 0 for wallet in known)))
+        return known
+
+    async def turn(self) -> None:
+        """Take up what others have done, open the next wallet when it is time, empty old ones."""
+        parts = self._parts
+        known = await self.refresh()
+        if not known:
+            return
+        for transfer in await rows.live_transfers(parts.db, self._rail):
+            await self._ask(transfer)
+        most = parts.settings.lnbits_wallet_invoices
+        if (
+            parts.settings.lnbits_token is not None
+            and await rows.invoices_made(parts.db, known[-1].identity, most) >= most
+        ):
+            opened = await self._open(known)
+            if isinstance(opened, Unavailable):
+                log.warning("wallet_not_opened", reason=opened.reason)
+            elif opened is not None:
+                known = opened
+        await self._gather(known)
+
+    async def open_next(self) -> Unavailable | None:
+        """Open the next wallet now, however full the newest is, and empty those before it."""
+        known = await self.refresh()
+        opened = await self._open(known)
+        if opened is None:
+            return Unavailable("another process has set out to open it; try again in a minute", 60)
+        if isinstance(opened, Unavailable):
+            return opened
+        await self._gather(opened)
+        return None
+
+    def paid(self, wallet: str | None) -> None:
+        """Take note of a payment: a wallet that is retired is emptied again at the next turn."""
+        if wallet is not None:
+            self._looked.pop(wallet, None)
+
+    # ------------------------------------------------------------------ opening
+
+    async def _open(self, known: list[OpenedWallet]) -> list[OpenedWallet] | Unavailable | None:
+        """Open the next wallet and return them all; None when another process is about to."""
+        parts, now, number = self._parts, self._parts.clock(), known[-1].number + 1
+        assert parts.wallets is not None
+        if not await parts.db.run(
+            "want_wallet", lambda tx: rows.want(tx, self._rail, number, now, now - LOST_AFTER)
+        ):
+            return None
+        made = await parts.wallets.open_wallet(f"Boltwork {number}")
+        if isinstance(made, Unavailable):
+            return made
+        identity = made.identity
+        sealed = parts.credentials.seal.close(sealed_as(identity), made.key.encode())
+        await parts.db.run(
+            "open_wallet",
+            lambda tx: rows.open_next(tx, self._rail, number, identity, sealed, parts.clock()),
+        )
+        log.info("wallet_opened", number=number)
+        return await self.refresh()
+
+    def _known(self, wallet: OpenedWallet, now: datetime) -> KnownWallet:
+        key = ""
+        if wallet.sealed is not None:
+            key = self._parts.credentials.seal.open(
+                sealed_as(wallet.identity), wallet.sealed
+            ).decode()
+        is_heard, is_counted = not self._is_past(wallet, now), wallet.closed_at is None
+        return KnownWallet(wallet.identity, key, is_heard, is_counted)
+
+    def _is_past(self, wallet: OpenedWallet, now: datetime) -> bool:
+        """Say whether nobody can pay a wallet any more, as far as invoices go."""
+        expiry = timedelta(seconds=self._parts.settings.invoice_expiry_s)
+        return wallet.retired_at is not None and now > wallet.retired_at + expiry + HEARD_FOR
+
+    # ---------------------------------------------------------------- emptying
+
+    async def _gather(self, known: Sequence[OpenedWallet]) -> None:
+        now = self._parts.clock()
+        live = await rows.live_transfers(self._parts.db, self._rail)
+        busy = {transfer.from_wallet for transfer in live}
+        for wallet in known:
+            looked = self._looked.get(wallet.identity)
+            waits = looked is not None and timedelta(0) <= now - looked < PAUSE
+            if waits or wallet.identity in busy:
+                continue
+            if wallet.retired_at is not None and wallet.closed_at is None:
+                self._looked[wallet.identity] = now
+                await self._empty(wallet, known[-1].identity, now)
+            elif wallet.closed_at is not None and wallet.deleted_at is None:
+                self._looked[wallet.identity] = now
+                await self._delete(wallet, now)
+
+    async def _delete(self, wallet: OpenedWallet, now: datetime) -> None:
+        parts, identity = self._parts, wallet.identity
+        assert parts.wallets is not None
+        if wallet.number == FIRST:
+            return
+        held_msat = await parts.wallets.balance_of(identity)  # Unknown: it may be gone already
+        if not isinstance(held_msat, Unknown) and held_msat != wallet.left_msat:
+            log.warning("closed_wallet_was_paid", number=wallet.number, held_msat=held_msat)
+            return
+        trouble = await parts.wallets.delete_wallet(identity)
+        if trouble is not None:
+            log.warning("wallet_not_deleted", number=wallet.number, reason=trouble.reason)
+            return
+        await parts.db.run(
+            "delete_wallet", lambda tx: rows.note_deleted(tx, self._rail, identity, now)
+        )
+
+    async def _empty(self, wallet: OpenedWallet, into: str, now: datetime) -> None:
+        """Move the whole sats that a wallet holds to the one that is used, or close it."""
+        parts = self._parts
+        assert parts.wallets is not None
+        held_msat = await parts.wallets.balance_of(wallet.identity)
+        if isinstance(held_msat, Unknown):
+            log.warning("wallet_not_looked_into", number=wallet.number, reason=held_msat.reason)
+            return
+        if held_msat < MSAT_PER_SAT:
+            if self._is_past(wallet, now - CLOSED_AFTER):
+                closed = await parts.db.run(
+                    "close_wallet",
+                    lambda tx: rows.close(tx, self._rail, wallet.identity, held_msat, now),
+                )
+                if closed:
+                    self.paid(wallet.identity)  # the next turn looks at it again, and deletes it
+            return
+        amount_msat = sats_to_msat(min(held_msat // MSAT_PER_SAT, self._most_sats))
+        memo = f"Boltwork: what wallet {wallet.number} held"
+        opened = await parts.rail.create_invoice(
+            f"transfer:{parts.new_id()}", amount_msat, memo, TRANSFER_S
+        )
+        if isinstance(opened, Unavailable) or opened.wallet == wallet.identity:
+            return
+        transfer = WalletTransfer(
+            payment_hash=opened.payment_hash,
+            bolt11=opened.bolt11,
+            rail=self._rail,
+            from_wallet=wallet.identity,
+            to_wallet=opened.wallet or into,
+            amount_msat=amount_msat,
+            outcome="live",
+            expires_at=opened.expires_at,
+            began_at=now,
+        )
+        # Committed before the rail is told to pay: after a crash it is asked what became of it.
+        if await parts.db.run("begin_transfer", lambda tx: rows.begin_transfer(tx, transfer)):
+            await self._conclude(transfer, await self._pay(transfer))
+
+    async def _pay(self, transfer: WalletTransfer) -> rail.Outcome:
+        # Within one LNbits nothing is routed: its reserve for that is not spent.
+        limit_msat = Msat(transfer.amount_msat)
+        return await self._parts.rail.pay(transfer.bolt11, limit_msat, transfer.from_wallet)
+
+    async def _ask(self, transfer: WalletTransfer) -> None:
+        """Bring a transfer to its end that somebody began, perhaps a process that died."""
+        now, wallet = self._parts.clock(), transfer.from_wallet
+        outcome = await self._parts.rail.look_up_payment(transfer.payment_hash, wallet)
+        late = now >= transfer.expires_at + SETTLE_MARGIN
+        if isinstance(outcome, rail.Absent) and now < transfer.expires_at:
+            outcome = await self._pay(transfer)  # told twice, the wallet pays once
+        elif isinstance(outcome, rail.Absent) and late:
+            outcome = rail.Failed("it was never sent")
+        # That this process sent nothing says nothing of the one that began: believed when late.
+        if late or not isinstance(outcome, rail.Failed):
+            await self._conclude(transfer, outcome)
+
+    async def _conclude(self, transfer: WalletTransfer, outcome: rail.Outcome) -> None:
+        parts, now = self._parts, self._parts.clock()
+
+        async def settle(tx: Tx) -> None:
+            assert isinstance(outcome, rail.Settled)
+            await parts.shell.settle_transfer(tx, outcome, now)
+
+        async def fail(tx: Tx) -> None:
+            await parts.shell.fail_transfer(tx, transfer.payment_hash, now)
+
+        if isinstance(outcome, rail.Settled):
+            await parts.db.run("settle_transfer", settle)
+        elif isinstance(outcome, rail.Failed):
+            log.warning("transfer_failed", reason=outcome.reason)
+            await parts.db.run("fail_transfer", fail)
+        else:
+            log.info("transfer_in_flight", outcome=type(outcome).__name__)

@@ -1,0 +1,178 @@
+"""Keep one promise, and report the outcome as an event.
+
+Each method reads the row, leaves it when the promise is kept already, asks the outside with no
+transaction open, and tells the shell. All of them may run twice.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from app.parts import Parts
+from app.promises.courier import PAUSED_S, Courier
+from app.promises.labour import Labour
+from app.promises.payees import Payees, payee_of
+from app.promises.sending import pays_out
+from db import invoices, payouts
+from db.engine import Row
+from db.promises import TryAgain
+from payments import rail
+from pricing.money import Msat
+from statemachine.invoice import InvoiceState
+from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Promise, Work
+from statemachine.public_id import public_id
+
+log = structlog.get_logger("boltwork.promises")
+
+# How long after an invoice's own expiry a rail's "failed" is believed: until then a payment that
+# was called failed has been seen to settle. Ten minutes and more, though our clock jump an hour.
+SETTLE_MARGIN = timedelta(minutes=75)
+
+
+class Keeper:
+    """Keeps what the shell has promised."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._labour = Labour(parts)
+        self._payees = Payees(parts.settings.payouts_each)
+        self._courier = Courier(parts, self._payees)
+
+    async def keep(self, promise: Promise, tries: int) -> None:
+        """Keep one promise; TryAgain when it can't be kept now."""
+        match promise:
+            case CreateInvoice(invoice_id):
+                made = await self.create_invoice(invoice_id)
+                if made is not None:
+                    raise TryAgain(made.reason, _pause_s(tries, made.retry_after_s))
+            case Judge(job_id):
+                await self._labour.judge(job_id, tries)
+            case Work(job_id):
+                await self._labour.work(job_id, tries)
+            case PayInvoice(payout_id, attempt):
+                await self.pay(payout_id, attempt, tries)
+            case FetchInvoice(payout_id, failures):
+                await self._courier.fetch(payout_id, failures, tries)
+
+    async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
+        """Have the rail make an invoice that is wanted; None when it is there."""
+        parts = self._parts
+        row = await invoices.get(parts.db, invoice_id)
+        if row is None or row["state"] != InvoiceState.WANTED:
+            return None
+        opened = await parts.rail.create_invoice(
+            key=invoice_id,
+            amount_msat=Msat(row["amount_msat"]),
+            memo=_memo(invoice_id, row["purpose"]),
+            expiry_s=parts.settings.invoice_expiry_s,
+        )
+        if isinstance(opened, rail.Unavailable):
+            log.warning("rail_unavailable", call="create_invoice", reason=opened.reason)
+            return opened
+        now = parts.clock()
+        await parts.db.run(
+            "open_invoice", lambda tx: parts.shell.open_invoice(tx, invoice_id, opened, now)
+        )
+        return None
+
+    async def pay(self, payout_id: str, number: int, tries: int = 0) -> None:
+        """Hand an attempt to the rail, once; what it does not know is asked later by the sweep."""
+        attempt = await payouts.live_attempt(self._parts.db, payout_id, number)
+        if attempt is None:
+            return
+        if attempt["called_at"] is not None:
+            await self.ask(payout_id, number)
+            return
+        if not await pays_out(self._parts):
+            raise TryAgain("payouts are paused by the operator", PAUSED_S)
+        with self._payees.one_more(payee_of(attempt["bolt11"])):
+            await self._hand_over(attempt, tries)
+
+    async def _hand_over(self, attempt: Row, tries: int) -> None:
+        parts, now = self._parts, self._parts.clock()
+        payout_id, number = attempt["payout_id"], attempt["number"]
+        # Claimed in a commit of its own: after this nobody can say that nothing was sent.
+        payer = parts.rail.wallet
+        if not await parts.db.run(
+            "call_payout", lambda tx: payouts.mark_called(tx, payout_id, number, payer, now)
+        ):
+            return
+        # Claimed first all the same: only then is it sure that nobody else is calling just now.
+        if now >= attempt["expires_at"]:
+            # After a restore it may have been called all the same, and the books forgot.
+            outcome = await parts.rail.look_up_payment(attempt["payment_hash"], payer)
+            if not isinstance(outcome, rail.Absent):
+                late = now >= attempt["expires_at"] + SETTLE_MARGIN
+                await self._conclude(payout_id, number, outcome, believe_failed=late)
+                return
+            reason = "The invoice expired before it could be paid. Give another one."
+            await parts.db.run(
+                "return_payout",
+                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
+            )
+            return
+        limit_msat = Msat(attempt["fee_limit_msat"])
+        outcome = await parts.rail.pay(attempt["bolt11"], limit_msat, payer)
+        if isinstance(outcome, rail.Unsent):
+            await parts.db.run(
+                "uncall_payout", lambda tx: payouts.unmark_called(tx, payout_id, number)
+            )
+            raise TryAgain(outcome.reason, _pause_s(tries, 5))
+        await self._conclude(payout_id, number, outcome, believe_failed=True)
+
+    async def ask(self, payout_id: str, number: int) -> bool:
+        """Ask the rail what became of an attempt; False where that waits to be handed to it."""
+        parts = self._parts
+        attempt = await payouts.live_attempt(parts.db, payout_id, number)
+        if attempt is None:
+            return True
+        if attempt["called_at"] is None:
+            # In its own lane, unless its promise was lost with its keeper.
+            if await parts.outbox.is_staged(PayInvoice(payout_id, number).key):
+                return False
+            await self.pay(payout_id, number)
+            return True
+        # Before it is asked: an answer may be read long after it was given.
+        late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN
+        outcome = await parts.rail.look_up_payment(attempt["payment_hash"], attempt["called_by"])
+        if isinstance(outcome, rail.Absent) and late:
+            outcome = rail.Failed("it was never sent")
+        await self._conclude(payout_id, number, outcome, believe_failed=late)
+        return True
+
+    async def _conclude(
+        self, payout_id: str, number: int, outcome: rail.Outcome, believe_failed: bool
+    ) -> None:
+        parts, now = self._parts, self._parts.clock()
+        if isinstance(outcome, rail.Settled):
+            settled = outcome
+            await parts.db.run(
+                "settle_payout",
+                lambda tx: parts.shell.settle_payout(tx, payout_id, number, settled, now),
+            )
+        elif isinstance(outcome, rail.Failed) and believe_failed:
+            reason = f"The payment failed: {outcome.reason}. Give another invoice."
+            await parts.db.run(
+                "return_payout",
+                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
+            )
+        else:
+            log.info("payout_in_flight", payout=payout_id, outcome=type(outcome).__name__)
+
+
+_MEMOS = {
+    "eval": "evaluation of job",
+    "work": "work on job",
+    "ask": "job",
+    "deposit": "deposit of session",
+    "topup": "top-up of session",
+}
+
+
+def _memo(invoice_id: str, purpose: str) -> str:
+    # Payers see it, and whoever keeps their wallet: a name that opens nothing.
+    return f"Boltwork: {_MEMOS[purpose]} {public_id(invoice_id.partition(':')[0])[:8]}"
+
+
+def _pause_s(tries: int, least_s: float) -> float:
+    return min(60.0, least_s * float(2 ** min(tries, 5)))

@@ -1,0 +1,177 @@
+"""Keeps the promises Judge and Work: has an agent asked, and reports what it answered as an event.
+
+A call is counted before it is made, whatever becomes of it: so no error, foreseen or not, buys the
+same answer more often than AGENT_TRIES. A model that does not take a call is waited for instead.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from app.agents import agent as agents
+from app.parts import Parts
+from app.promises.progress import Telling
+from db import failures, jobs
+from db.engine import Row, Tx
+from db.promises import TryAgain
+from pricing.money import BtcPrice
+from pricing.oracle import PriceUnavailable
+from pricing.quote import Quote, make_charge, make_quote
+from pricing.rates import Usage
+from statemachine import job as law
+from statemachine.job import Funding, JobState
+
+log = structlog.get_logger("boltwork.labour")
+
+PRICE_PATIENCE = timedelta(hours=1)  # how long a paid evaluation waits for a bitcoin price
+LONGEST_PAUSE_S = 60.0
+UNDONE = "Something broke here each time that the agent had answered."
+CHARGED = (
+    "The evaluation was charged all the same: more than {most} requests of yours have failed today,"
+    " each at the cost of this house."
+)
+
+
+class Labour:
+    """What is done by agents."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def judge(self, job_id: str, tries: int) -> None:
+        """Have the request evaluated, and its work priced."""
+        row = await jobs.get(self._parts.db, job_id)
+        if row is None or row["state"] != JobState.EVALUATING:
+            return
+        price = await self._parts.oracle.price()
+        if isinstance(price, PriceUnavailable):
+            # Paid for and waiting: without a price nobody can say what the work will cost.
+            if self._parts.clock() - row["updated_at"] < PRICE_PATIENCE:
+                raise TryAgain(price.reason, price.retry_after_s)
+            await self._tell(job_id, law.Broke("No bitcoin price could be had for the work."), 0)
+            return
+        if not await self._may_call(job_id, JobState.EVALUATING):
+            return
+        verdict = await self._parts.agent.judge(row["request"])
+        model = self._parts.agent.eval_model
+        match verdict:
+            case agents.Accepted(input_tokens, max_output_tokens, usage):
+                quote = self._quote(input_tokens, max_output_tokens, price)
+                await self._accept(job_id, quote, self._cost_msat(model, usage, price))
+            case agents.Rejected(reason, usage):
+                cost_msat = self._cost_msat(model, usage, price)
+                await self._tell(job_id, law.Declined(agents.storable(reason)), cost_msat)
+            case agents.Broke(usage=used):
+                await self._broke(row, verdict, self._cost_msat(model, used, price), tries)
+
+    async def work(self, job_id: str, tries: int) -> None:
+        """Have the work done."""
+        row = await jobs.get(self._parts.db, job_id)
+        if row is None or row["state"] != JobState.EXECUTING:
+            return
+        quote = Quote.from_json(row["quote"])
+        if not await self._may_call(job_id, JobState.EXECUTING):
+            return
+        async with Telling(self._parts.db, job_id, quote) as progress:
+            done = await self._parts.agent.work(row["request"], quote.max_output_tokens, progress)
+        cost_msat = self._cost_msat(quote.model, done.usage, quote.price)
+        match done:
+            case agents.Result(text, usage, cut):
+                text = agents.storable(text)
+                await self._tell(job_id, law.Finished(text, usage, cut), cost_msat)
+            case agents.Rejected(reason):
+                await self._tell(job_id, law.Declined(agents.storable(reason)), cost_msat)
+            case agents.Broke():
+                await self._broke(row, done, cost_msat, tries)
+
+    async def _may_call(self, job_id: str, state: JobState) -> bool:
+        """Count a call to a model that is about to be made; False when there were enough."""
+        parts = self._parts
+        number = await parts.db.run("begin_call", lambda tx: jobs.begin_call(tx, job_id, state))
+        if number is None:
+            return False
+        if number > parts.settings.agent_tries:
+            await self._tell(job_id, law.Broke(UNDONE), 0)
+            return False
+        return True
+
+    async def _broke(self, row: Row, broke: agents.Broke, cost_msat: int, tries: int) -> None:
+        """Try again where that may help; else tell the job."""
+        parts, job_id = self._parts, row["id"]
+        if broke.mend:
+            log.error("agent_needs_an_operator", mend=broke.mend)
+        waited = parts.clock() - row["updated_at"]
+        if broke.busy:
+            again = waited < timedelta(seconds=parts.settings.agent_patience_s)
+        else:
+            again = broke.retryable and row["calls"] + 1 < parts.settings.agent_tries
+        if not again:
+            await self._tell(job_id, law.Broke(broke.reason), cost_msat)
+            return
+        was_taken = not broke.busy
+        await parts.db.run(
+            "end_call",
+            lambda tx: jobs.end_call(tx, job_id, was_taken=was_taken, cost_msat=cost_msat),
+        )
+        pause_s = min(LONGEST_PAUSE_S, float(2 ** min(tries, 10)))
+        raise TryAgain(broke.reason, max(broke.retry_after_s, pause_s))
+
+    def _quote(self, input_tokens: int, max_output_tokens: int, price: BtcPrice) -> Quote:
+        parts = self._parts
+        return make_quote(
+            parts.card,
+            parts.agent.work_model,
+            input_tokens,
+            max_output_tokens,
+            price,
+            parts.clock(),
+            parts.settings.invoice_expiry_s,
+        )
+
+    def _cost_msat(self, model: str, used: Usage | None, price: BtcPrice) -> int:
+        """Return what the house pays for a call, without a margin: it earns nothing from itself."""
+        if used is None:
+            return 0
+        parts = self._parts
+        card = replace(parts.card, margin_pct=0)
+        quote = make_quote(
+            card, model, used.input_tokens, used.output_tokens, price, parts.clock(), 0
+        )
+        return make_charge(quote, used, quote.total_msat).total_msat
+
+    async def _accept(self, job_id: str, quote: Quote, cost_msat: int) -> None:
+        parts, now = self._parts, self._parts.clock()
+
+        async def accept(tx: Tx) -> None:
+            row = await jobs.lock(tx, job_id)
+            if row is not None:
+                if row.funding is not Funding.INVOICES:  # else the fee that is earned now pays it
+                    await jobs.end_call(tx, job_id, was_taken=True, cost_msat=cost_msat)
+                event = law.verdict(jobs.facts_of(row), quote)
+                await parts.shell.advance(tx, job_id, event, now)
+
+        await parts.db.run("accept", accept)
+
+    async def _tell(self, job_id: str, event: law.Event, cost_msat: int) -> None:
+        parts, now = self._parts, self._parts.clock()
+
+        async def tell(tx: Tx) -> None:
+            if cost_msat:
+                await jobs.end_call(tx, job_id, was_taken=True, cost_msat=cost_msat)
+            told = event
+            if isinstance(event, law.Broke) and cost_msat:
+                told = await self._borne_by(tx, job_id, event)
+            await parts.shell.advance(tx, job_id, told, now)
+
+        await parts.db.run(event.kind.value, tell)
+
+    async def _borne_by(self, tx: Tx, job_id: str, broke: law.Broke) -> law.Broke | law.Declined:
+        """Say who bears a failure: the house, until one payer has had too many on a day."""
+        row = await jobs.lock(tx, job_id)
+        if row is None or row.payer is None or law.JOB.final(row.state):
+            return broke
+        most = self._parts.settings.free_failures_per_day
+        if await failures.count(tx, row.payer, self._parts.clock().date()) <= most:
+            return broke
+        return law.Declined(f"{broke.reason} {CHARGED.format(most=most)}")

@@ -1,0 +1,1 @@
+"""How a process listens: its address, its connections, and a clean end."""

@@ -1,0 +1,147 @@
+"""Runs the server on a Postgres that there is: HTTP, and a clean end."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+
+from hypercorn.config import Config
+from starlette.applications import Starlette
+
+from app.house import House
+from app.main import build, build_metrics, make_parts, running
+from app.operator.key_rotation import check_secret
+from app.parts import Parts
+from app.serving import banner, connections
+from app.serving.connection import OF_PROXIES, Patience
+from app.serving.connections import Places, places_for
+from app.serving.listener import open_listener, written
+from app.settings import Settings
+from app.settings.problems import strangers
+from app.telemetry import library_log, tracing
+from db.engine import Database
+
+DRAIN_S = 20.0
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    app: Starlette,
+    host: str,
+    port: int,
+    *,
+    behind_proxies: bool = False,
+    patience: Patience | None = None,
+    places: Places | None = None,
+    variable: str = "PORT",
+) -> AsyncIterator[str]:
+    """Serve the application for as long as the block lasts; yield its base URL."""
+    listener = open_listener(host, port, variable)
+    bound_port = listener.getsockname()[1]
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    config.h11_max_incomplete_size = 32 * 1024
+    config.graceful_timeout = DRAIN_S
+    config.shutdown_timeout = DRAIN_S + 10
+    # What was imported stays: no collection needs to walk it again while requests wait.
+    gc.collect()
+    gc.freeze()
+    gc.enable()  # a start goes without
+    stop = asyncio.Event()
+    serving = asyncio.create_task(
+        connections.serve(
+            app,
+            listener,
+            config,
+            stop,
+            places=places_for(behind_proxies) if places is None else places,
+            patience=patience or (OF_PROXIES if behind_proxies else Patience()),
+        )
+    )
+    try:
+        yield f"http://{written(host, bound_port)}"
+    finally:
+        stop.set()
+        await serving
+
+
+async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
+    """Serve until SIGINT or SIGTERM, then drain."""
+    stop = _stop_signal()
+    tracing.configure(settings.otel_exporter_otlp_endpoint)
+    parts = make_parts(settings, database_url)
+    await _open_keys(parts)
+    app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
+    async with contextlib.AsyncExitStack() as stack:
+        await _metrics(settings, stack, lambda: getattr(app.state, "house", None))
+        url = await stack.enter_async_context(
+            listening(app, settings.host, settings.port, behind_proxies=proxied)
+        )
+        lines = (*banner.notes(settings), *strangers(os.environ))
+        say(f"Boltwork listens on {url}", *(f"  {line}" for line in lines))
+        asking = asyncio.create_task(_say_price(parts))
+        await stop.wait()
+        asking.cancel()
+        say("Draining: what is under way is finished first.")
+        parts.signals.release()
+    await asyncio.to_thread(tracing.close)
+
+
+async def _metrics(
+    settings: Settings, stack: contextlib.AsyncExitStack, find: Callable[[], House | None]
+) -> None:
+    """Answer metrics at a port of their own, where there is one, until the stack is closed."""
+    if settings.metrics_port is not None:
+        told = listening(
+            build_metrics(find), settings.host, settings.metrics_port, variable="METRICS_PORT"
+        )
+        say(f"Metrics are at {await stack.enter_async_context(told)}/metrics")
+
+
+async def _say_price(parts: Parts) -> None:
+    async for line in banner.of_price(parts.oracle):
+        say(f"  {line}")
+
+
+async def work(settings: Settings, database_url: str) -> None:
+    """Keep promises, without HTTP, until SIGINT or SIGTERM."""
+    stop = _stop_signal()
+    tracing.configure(settings.otel_exporter_otlp_endpoint)
+    parts = make_parts(settings, database_url)
+    await _open_keys(parts)
+    async with contextlib.AsyncExitStack() as stack:
+        house = await stack.enter_async_context(running(parts))
+        await _metrics(settings, stack, lambda: house)
+        say("A Boltwork worker keeps promises.")
+        await stop.wait()
+    await asyncio.to_thread(tracing.close)
+
+
+async def _open_keys(parts: Parts) -> None:
+    """See that the operator's secret opens what is kept, before anybody is served."""
+    db = Database(parts.db.url, 1)
+    try:
+        await db.open()
+        await check_secret(db, parts.credentials.seal)
+    finally:
+        await db.close()
+
+
+def say(*lines: str) -> None:
+    """Tell whoever started us, if anybody still listens."""
+    with contextlib.suppress(OSError, ValueError):
+        print(*lines, sep="\n", flush=True)
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    library_log.watch(loop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,1 @@
+"""What is reported of this process: logs, metrics, traces, and how it is."""

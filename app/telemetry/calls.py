@@ -1,0 +1,93 @@
+"""Each call to the outside and each promise that is kept: counted, timed, traced, and named in the
+log by what it is about."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
+from time import perf_counter
+
+from structlog.contextvars import bound_contextvars
+
+from app.telemetry import tracing
+from app.telemetry.metrics import (
+    CALL_SECONDS,
+    CALLS,
+    PROMISE_SECONDS,
+    PROMISE_WAIT_SECONDS,
+    PROMISES,
+)
+from db.promises import Keep, Outbox, TryAgain
+from statemachine.promises import Promise
+from statemachine.public_id import shown
+from statemachine.session import owns
+
+
+class Call:
+    """A call that is under way. Whoever made it says what came of it."""
+
+    outcome = "raised"
+
+    def answered(self, answer: object) -> None:
+        """Take the kind of answer as the outcome; plain values are `ok`."""
+        self.outcome = type(answer).__name__.lower() if is_dataclass(answer) else "ok"
+
+
+@contextmanager
+def counting(name: str) -> Iterator[Call]:
+    """Count and time one call to the outside: "rail pay", "agent judge"."""
+    part, _, what = name.partition(" ")
+    call, began = Call(), perf_counter()
+    try:
+        yield call
+    finally:
+        CALLS.labels(part, what, call.outcome).inc()
+        CALL_SECONDS.labels(part, what).observe(perf_counter() - began)
+
+
+@contextmanager
+def calling(name: str) -> Iterator[Call]:
+    """Count, time and trace one call. Not around a generator's pieces: a span has one context."""
+    with tracing.span(name) as span, counting(name) as call:
+        try:
+            yield call
+        finally:
+            if span is not None:
+                span.set_attribute("boltwork.outcome", call.outcome)
+
+
+def observed(keep: Keep, outbox: Outbox) -> Keep:
+    """Return a keeper of promises that is observed."""
+
+    async def kept(promise: Promise, tries: int) -> None:
+        kind, owner_id = type(promise).__name__, promise.key.partition(":")[0]
+        owner = "session" if owns(promise.key) else "job"
+        about = {owner: owner_id, "promise": kind}
+        outcome, began = "broke", perf_counter()
+        told: dict[str, str | int] = {owner: shown(owner_id), "tries": tries}
+        with (
+            bound_contextvars(**about),
+            tracing.span_of(owner_id, f"promise {kind}", **told) as span,
+        ):
+            try:
+                await keep(promise, tries)
+                outcome = "kept"
+            except TryAgain:
+                outcome = "again"
+                raise
+            finally:
+                PROMISES.labels(kind, outcome).inc()
+                PROMISE_SECONDS.labels(kind).observe(perf_counter() - began)
+                if span is not None:
+                    span.set_attribute("boltwork.outcome", outcome)
+            await _waited(kind, promise.key, outbox)
+
+    return kept
+
+
+async def _waited(kind: str, key: str, outbox: Outbox) -> None:
+    """Tell how long a promise had waited. Asked when it is kept: nobody waits for the answer."""
+    waited_s = None
+    with suppress(Exception):  # it is kept, whatever happens here
+        waited_s = await outbox.waited_s(key)
+    if waited_s is not None:
+        PROMISE_WAIT_SECONDS.labels(kind).observe(waited_s)

@@ -1,0 +1,90 @@
+"""Jobs at a firm price: evaluation and work by one invoice, offered and paid by the call."""
+
+from dataclasses import dataclass
+
+from app.house import House
+from app.refusal import Refusal, unavailable
+from app.telemetry.logs import about
+from app.trade.orders import Name, claimed_id, known_id
+from db import invoices
+from db.engine import Row, Tx
+from pricing.money import MSAT_PER_SAT, Msat
+from statemachine import job as law
+from statemachine.invoice import InvoiceState
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a caller wants to buy."""
+
+    request: str
+    max_msat: Msat | None = None  # the most that it may cost, evaluation included
+    refund_to: str | None = None  # where what is not needed goes by itself
+    payer: str | None = None  # who asks, as far as is known
+
+
+async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
+    """Return the open invoice of a new job, or of the one that this name was given to.
+
+    Raises Refusal: 409 when it would cost more than the caller's limit or the name was used for
+    another body, 503 when no invoice can be made.
+    """
+    parts = house.parts
+    job_id = await known_id(house, name) or await _begun(house, asked, name)
+    about(job=job_id)
+    trouble = await house.keeper.create_invoice(law.ask_invoice_id(job_id))
+    row = await invoices.get(parts.db, law.ask_invoice_id(job_id))
+    if row is not None and row["bolt11"] is not None:
+        _check_open(row)
+        return row
+    if name is None:  # nobody was told of this job
+        await parts.db.run(
+            "cancelled",
+            lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock()),
+        )
+    raise unavailable(
+        "No invoice can be made just now, because the Lightning wallet does not answer."
+        " Nothing was charged.",
+        trouble.retry_after_s if trouble else 5,
+    )
+
+
+async def _begun(house: House, asked: Ask, name: Name | None) -> str:
+    house.check_can_be_done()
+    await house.check_welcome(asked.payer)
+    eval_msat, quote = await house.firm_price(asked.request)
+    price_msat = eval_msat + quote.total_msat
+    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+
+    async def begin(tx: Tx) -> str:
+        claimed = await claimed_id(tx, name, job_id, now)
+        if claimed == job_id:
+            _check_limit(asked, price_msat)
+            await parts.shell.begin_asked(
+                tx, job_id, asked.request, eval_msat, quote, asked.refund_to, now, asked.payer
+            )
+        return claimed
+
+    return await parts.db.run("begin_asked", begin)
+
+
+def _check_open(invoice: Row) -> None:
+    """Refuse to offer again, under the same name, what can't be paid any more."""
+    if invoice["state"] == InvoiceState.SETTLED:
+        raise Refusal(
+            409,
+            "What this Idempotency-Key names is paid for.",
+            "Send the same request with its proof, or with a new key to buy it again.",
+        )
+    if invoice["state"] != InvoiceState.OPEN:
+        raise Refusal(409, "The offer that this Idempotency-Key names is over. Use a new key.")
+
+
+def _check_limit(asked: Ask, price_msat: int) -> None:
+    if asked.max_msat is not None and price_msat > asked.max_msat:
+        raise Refusal(
+            409,
+            f"This costs up to {price_msat // MSAT_PER_SAT} sats, more than your maxSats of"
+            f" {asked.max_msat // MSAT_PER_SAT}.",
+            "Ask again with a higher limit, or a shorter request.",
+        )

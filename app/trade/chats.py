@@ -1,0 +1,252 @@
+"""One exchange with a model: money is set aside and what was asked is stored before the model is
+asked; what it said is stored and charged after, however that ends.
+
+Whoever leaves in the middle pays for what was used until then; a model that breaks costs nothing.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from app.agents.agent import Broke
+from app.agents.chat import Declined, Done, Drawn, Said, Turn, written_tokens
+from app.house import House
+from app.http.visitors import Owner
+from app.refusal import Refusal, unavailable
+from app.trade import holds as holding
+from app.trade.holds import Held
+from app.trade.orders import Name
+from db import conversations, idempotency
+from db.engine import Row, Tx
+from pricing.money import Msat, msat_to_sats
+from pricing.quote import Quote, make_charge, make_quote, token_ceiling
+from pricing.rates import Usage
+
+PURPOSE = "gemini"
+MOST_TURNS = 100  # of a conversation that a model is given
+QUOTE_S = 900
+RETRY_S = 10  # when to come back to a model that broke
+MEND_S = 300  # when to come back to one that an operator must mend
+
+log = structlog.get_logger("boltwork.chats")
+
+
+def given_turns(newest_first: Sequence[Row], content: str, most_bytes: int) -> list[Turn]:
+    """Return what a model is given: the newest message, and of those before what fits."""
+    turns = [Turn("user", content)]
+    left_bytes = most_bytes - len(content.encode())
+    for row in newest_first:
+        left_bytes -= len(row["content"].encode())
+        if left_bytes < 0:
+            break
+        turns.append(Turn(row["role"], row["content"]))
+    # Models want to hear a person first: an answer without its question is left out.
+    while turns[-1].role != "user":
+        turns.pop()
+    return turns[::-1]
+
+
+async def _quote(house: House, owner: Owner, model: str, read: int, written: int) -> Quote:
+    """Return the ceiling of a call's price. The house earns nothing from itself."""
+    parts = house.parts
+    card = replace(parts.card, margin_pct=0) if owner.is_visitor else parts.card
+    price, now = await house.price(), parts.clock()
+    return make_quote(card, model, read, written, price, now, QUOTE_S)
+
+
+def _set_aside(house: House, owner: Owner, ceiling_msat: Msat) -> AbstractAsyncContextManager[Held]:
+    """Set a ceiling aside from who pays: the session, or for a visitor the house."""
+    if owner.credential is None:
+        if not house.parts.settings.free_sats_per_day:
+            raise unavailable("Nothing is given away on this server. Use a session.", MEND_S)
+        return holding.free(house, PURPOSE, ceiling_msat)
+    grant, session_id = owner.credential.grant, owner.credential.session_id
+    return holding.from_session(house, session_id, grant, PURPOSE, ceiling_msat)
+
+
+def _cost_msat(quote: Quote, used: Usage) -> Msat:
+    return make_charge(quote, used, quote.total_msat).total_msat
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A message, and the answer that it gets."""
+
+    house: House
+    owner: Owner
+    conversation_id: int
+    content: str
+    model: str
+    name: Name | None  # the caller's own name for this message
+    _said: list[str] = field(default_factory=list)
+    _last: dict[str, Any] = field(default_factory=dict)
+    _refusal: Refusal | None = None
+
+    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the answer as it is shown. Refuses when it does not come to its end."""
+        chat, db = self.house.parts.chat, self.house.parts.db
+        before = await conversations.newest(db, self.conversation_id, MOST_TURNS)
+        turns = given_turns(before, self.content, chat.most_history_bytes)
+        read = sum(token_ceiling(turn.text) for turn in turns)
+        quote = await _quote(self.house, self.owner, self.model, read, chat.max_output_tokens)
+        async with _set_aside(self.house, self.owner, quote.total_msat) as held:
+            message_id = await db.run("begin_exchange", self._begin)
+            answering = self._answer(turns, quote, held, message_id)
+            async with aclosing(answering):
+                async for event in answering:
+                    yield event
+        # Only now, when it is stored and charged.
+        if self._refusal is not None:
+            raise self._refusal
+        yield self._last
+
+    async def _begin(self, tx: Tx) -> int:
+        """Store what was asked, under its caller's name for it."""
+        now = self.house.parts.clock()
+        try:
+            message_id = await conversations.ask(tx, self.conversation_id, self.content, now)
+        except conversations.Full:
+            most = conversations.MOST_MESSAGES
+            raise Refusal(
+                409, f"This conversation has {most} messages. Begin another one."
+            ) from None
+        if message_id is None:
+            raise unknown_conversation()
+        if self.name is not None:
+            name, made = self.name, str(message_id)
+            claimed = await idempotency.claim(
+                tx, name.caller, name.key, name.body_sha256, made, now
+            )
+            if not isinstance(claimed, idempotency.Fresh):
+                raise unanswered()  # by the same request, at the same moment
+        return message_id
+
+    async def _answer(
+        self, turns: Sequence[Turn], quote: Quote, held: Held, message_id: int
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield what the model says. However that ends, say what it cost, and store it."""
+        # Until the model has counted: it was given all this to read.
+        used = Usage(sum(written_tokens(len(turn.text.encode())) for turn in turns), 0)
+        end = "left"
+        pieces = self.house.parts.chat.answer(self.model, turns, quote.max_output_tokens)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    match piece:
+                        case Said(text, counted):
+                            used = _most(used, counted)
+                            if text:
+                                self._said.append(text)
+                                yield {"content": text}
+                        case Done(used, cut):
+                            end = "cut" if cut else "whole"
+                        case Declined(reason, used):
+                            end, self._refusal = "declined", declined(reason)
+                        case Broke():
+                            end, self._refusal = "broken", broken(piece)
+        finally:
+            cost_msat = 0 if end == "broken" else _cost_msat(quote, used)
+            held.charge(cost_msat)
+            log.info("exchanged", model=self.model, end=end, sats=msat_to_sats(cost_msat))
+            usage = _usage(self.model, used, cost_msat, end)
+            held.beside = partial(self._store, message_id, usage)
+
+    async def _store(self, message_id: int, usage: dict[str, Any], tx: Tx) -> None:
+        """Keep what was said."""
+        stored: int | None = None
+        if self._said:
+            now, text = self.house.parts.clock(), "".join(self._said)
+            stored = await conversations.answer(
+                tx, self.conversation_id, message_id, text, usage, now
+            )
+        self._last = done_event(stored, usage)
+
+
+async def again(house: House, message_id: int) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield an answer that was given before. Nobody is charged for it twice."""
+    row = await conversations.answer_to(house.parts.db, message_id)
+    if row is None:
+        raise unanswered()
+    yield {"content": row["content"]}
+    yield done_event(row["id"], row["usage"])
+
+
+async def draw(house: House, owner: Owner, prompt: str) -> Drawn:
+    """Return an image, charged. Refuses when there is none."""
+    chat = house.parts.chat
+    if not chat.max_image_tokens:  # it draws nothing: no need to set anything aside
+        drawn = await chat.draw(prompt)
+    else:
+        read = token_ceiling(prompt)
+        quote = await _quote(house, owner, chat.image_model, read, chat.max_image_tokens)
+        async with _set_aside(house, owner, quote.total_msat) as held:
+            drawn = await chat.draw(prompt)
+            if not isinstance(drawn, Broke):
+                held.charge(_cost_msat(quote, drawn.usage))
+    if isinstance(drawn, Declined):
+        raise declined(drawn.reason)
+    if isinstance(drawn, Broke):
+        raise broken(drawn)
+    return drawn
+
+
+def unknown_conversation() -> Refusal:
+    """Return what is said of a conversation that is not there, or is another's."""
+    return Refusal(
+        404,
+        "You have no conversation with this id.",
+        "List yours with GET /api/gemini/conversations, or begin one there with POST.",
+    )
+
+
+def unanswered() -> Refusal:
+    """Return what is said of a message that was sent before, and has no answer to send again."""
+    return Refusal(
+        409,
+        "This message was sent before, and has no answer: it is being written, or broke off.",
+        "Look at the conversation, or send the message under another Idempotency-Key.",
+    )
+
+
+def declined(reason: str) -> Refusal:
+    """Return what is said when a model will not answer."""
+    return Refusal(422, reason, "Ask for something else. What the model has read was charged.")
+
+
+def broken(broke: Broke) -> Refusal:
+    """Return what is said when a model can't answer."""
+    wait_s = RETRY_S if broke.retryable else MEND_S
+    return unavailable(f"{broke.reason} Nothing was charged.", wait_s)
+
+
+def done_event(message_id: int | None, usage: dict[str, Any]) -> dict[str, Any]:
+    """Return the last event of an answer."""
+    event: dict[str, Any] = {
+        "done": True,
+        "model": usage["model"],
+        "inputTokens": usage["input_tokens"],
+        "outputTokens": usage["output_tokens"],
+        "chargedSats": msat_to_sats(usage["charge_msat"]),
+        "end": usage["end"],
+    }
+    return event if message_id is None else {**event, "messageId": message_id}
+
+
+def _usage(model: str, used: Usage, charge_msat: int, end: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "charge_msat": charge_msat,
+        "end": end,
+    }
+
+
+def _most(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        other.input_tokens or one.input_tokens, max(one.output_tokens, other.output_tokens)
+    )

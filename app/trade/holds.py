@@ -1,0 +1,164 @@
+"""Money set aside while a call is answered as it runs: a stream of a model, or a free demo.
+
+The ceiling is set aside before the model is asked, and the true cost is charged when it is over.
+When this process dies in between, the sweep lets go of the hold and nothing is charged.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.advance import Applied, Outcome, Purse, Short, Spending
+from app.house import House
+from app.refusal import Refusal, unavailable
+from db import sessions
+from db.engine import Tx
+from payments.grant import Grant
+from pricing.money import MSAT_PER_SAT, Msat
+from statemachine import hold as law
+from statemachine.session import SessionState
+
+
+@dataclass
+class Held:
+    """What is set aside for one call. Whoever asked says at the end what it cost."""
+
+    id: str
+    ceiling_msat: Msat
+    cost_msat: int = 0  # nothing is charged unless it is said
+    beside: Callable[[Tx], Awaitable[None]] | None = None  # written when it ends, or neither is
+
+    def charge(self, cost_msat: int) -> None:
+        """Say what the call has cost so far; more than the ceiling is never charged."""
+        self.cost_msat = cost_msat
+
+
+def spending_of(grant: Grant) -> Spending:
+    """Return on whose word a session pays, as the shell takes it."""
+    budgets = tuple((budget.link, int(budget.limit_msat)) for budget in grant.budgets)
+    return Spending(grant.links, budgets)
+
+
+@contextlib.asynccontextmanager
+async def from_session(
+    house: House, session_id: str, grant: Grant, purpose: str, ceiling_msat: Msat
+) -> AsyncIterator[Held]:
+    """Set a call's ceiling aside from a session's balance.
+
+    Raises Refusal: 402 when the balance or a budget is too low for it, 403 when it is more than
+    the credential allows for one request, 409 and 410 when the session is not active.
+    """
+    check_most(grant, ceiling_msat)
+    parts, held = house.parts, Held(house.parts.new_id(), ceiling_msat)
+
+    async def begin(tx: Tx) -> Outcome | Short:
+        return await parts.shell.hold(
+            tx, held.id, purpose, ceiling_msat, session_id, spending_of(grant), parts.clock()
+        )
+
+    told = await parts.db.run("hold", begin)
+    if not isinstance(told, Applied):
+        raise await refused(house, session_id, told)
+    async with _ending(house, held):
+        yield held
+
+
+@contextlib.asynccontextmanager
+async def free(house: House, purpose: str, ceiling_msat: Msat) -> AsyncIterator[Held]:
+    """Set a call's ceiling aside from what the house gives away today.
+
+    Raises Refusal: 503 when today's share is used up, or there is none.
+    """
+    parts, held = house.parts, Held(house.parts.new_id(), ceiling_msat)
+    now = parts.clock()
+    told = await parts.db.run(
+        "hold_free",
+        lambda tx: parts.shell.hold_free(tx, held.id, purpose, ceiling_msat, now),
+    )
+    if isinstance(told, Short):
+        raise _nothing_free(parts.settings.free_sats_per_day, now)
+    async with _ending(house, held):
+        yield held
+
+
+@contextlib.asynccontextmanager
+async def _ending(house: House, held: Held) -> AsyncIterator[None]:
+    """End the hold whatever happens: charged with what was said, or let go of."""
+    parts = house.parts
+    try:
+        yield
+    finally:
+        event: law.Event = law.Used(held.cost_msat) if held.cost_msat else law.LetGo()
+
+        async def end(tx: Tx) -> None:
+            await parts.shell.end_hold(tx, held.id, event, parts.clock())
+            if held.beside is not None:
+                await held.beside(tx)
+
+        # The caller may be gone, and its coroutine cancelled: the hold is ended all the same.
+        await house.finish(parts.db.run("end_hold", end))
+
+
+def check_most(grant: Grant, ceiling_msat: int) -> None:
+    """Refuse with 403 what is more than a credential allows for one request."""
+    if grant.max_msat is not None and ceiling_msat > grant.max_msat:
+        raise Refusal(
+            403,
+            f"This may cost up to {_sats(ceiling_msat)} sats, and the macaroon allows"
+            f" {_sats(grant.max_msat)} a request.",
+            "Send a shorter request, or use the macaroon that this one was made from.",
+        )
+
+
+async def refused(house: House, session_id: str, told: Outcome | Short) -> Refusal:
+    """Return why a session does not pay for a request."""
+    if isinstance(told, Short):
+        needed, left = _sats(told.needed_msat), told.left_msat // MSAT_PER_SAT
+        if told.purse is Purse.BUDGET:
+            sentence = f"This may cost up to {needed} sats, and the macaroon's budget has {left}."
+            return Refusal(402, sentence, "Use the macaroon that this one was made from.")
+        return Refusal(
+            402,
+            f"This may cost up to {needed} sats, and the session's balance is {left}.",
+            f"Top it up with POST /api/sessions/{session_id}/topup. What a request does not"
+            " need goes back to the balance when it is done.",
+            balanceSats=left,
+            neededSats=needed,
+        )
+    return await not_active(house, session_id)
+
+
+async def not_active(house: House, session_id: str) -> Refusal:
+    """Return why a session takes no request just now."""
+    row = await sessions.get(house.parts.db, session_id)
+    match SessionState(row["state"]) if row else SessionState.EXPIRED:
+        case SessionState.EXPIRED:
+            return Refusal(
+                410,
+                "This session is over.",
+                "Open another with POST /api/sessions. What was left of this one is owed back:"
+                f" see GET /api/sessions/{session_id}.",
+            )
+        case SessionState.PAUSED:
+            return Refusal(
+                409,
+                "This session is paused: its balance is below the minimum.",
+                f"Top it up with POST /api/sessions/{session_id}/topup.",
+            )
+        case SessionState.AWAITING_PAYMENT:
+            return Refusal(409, "This session's deposit is not paid yet.", "Pay its invoice.")
+        case SessionState.ACTIVE:
+            return Refusal(409, "This session was not ready.", "Send the same request again.")
+
+
+def _sats(amount_msat: int) -> int:
+    return -(-amount_msat // MSAT_PER_SAT)
+
+
+def _nothing_free(sats_a_day: int, now: datetime) -> Refusal:
+    if not sats_a_day:
+        return unavailable("Nothing is given away here: the operator has closed the demo.", 3600)
+    tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    left_s = int((tomorrow - now).total_seconds()) + 1
+    return unavailable("What is given away in one day is used up.", left_s)

@@ -1,0 +1,129 @@
+"""An order: a job comes to be with its evaluation invoice, once for each name its caller gave it.
+
+What was not answered for is canceled, or found again under the same name.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.house import House
+from app.refusal import Refusal, unavailable
+from app.telemetry.logs import about
+from db import idempotency, invoices
+from db.engine import Row, Tx
+from pricing.money import Msat
+from statemachine import job as law
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a buyer asks for."""
+
+    request: str
+    max_msat: Msat | None = None  # the most the work may cost
+    refund_to: str | None = None  # where what is owed back goes by itself
+    payer: str | None = None  # who asks, as far as is known
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """An Idempotency-Key: whose it is, and for which body."""
+
+    caller: str
+    key: str
+    body_sha256: str
+
+
+CLASHED = "This Idempotency-Key was used for another request. Use a new one."
+
+
+async def known_id(house: House, name: Name | None) -> str | None:
+    """Return the id of what this name was given to before; None when it is new, or there is none.
+
+    A replay is told what it was told before: it needs no price, and is refused nothing.
+
+    Raises Refusal (409) when it was used for another body.
+    """
+    if name is None:
+        return None
+    db = house.parts.db
+    match await idempotency.find(db, name.caller, name.key, name.body_sha256):
+        case idempotency.Replayed(before):
+            return before
+        case idempotency.Clashed():
+            raise Refusal(409, CLASHED)
+        case None:
+            return None
+
+
+async def claimed_id(tx: Tx, name: Name | None, made: str, now: datetime) -> str:
+    """Return the id of what this name was given to: `made`, unless it was used before.
+
+    Raises Refusal (409) when it was used for another body.
+    """
+    if name is None:
+        return made
+    claimed = await idempotency.claim(tx, name.caller, name.key, name.body_sha256, made, now)
+    match claimed:
+        case idempotency.Fresh():
+            return made
+        case idempotency.Replayed(before):
+            return before
+        case idempotency.Clashed():
+            raise Refusal(409, CLASHED)
+
+
+async def place(house: House, order: Order, name: Name | None) -> Row:
+    """Return the evaluation invoice of a new job, or of the one that this name was given to.
+
+    Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be made.
+    """
+    job_id = await known_id(house, name) or await _begun(house, order, name)
+    about(job=job_id)
+    await _make_invoice(house, job_id, named=name is not None)
+    row = await invoices.get(house.parts.db, law.eval_invoice_id(job_id))
+    if row is None or row["bolt11"] is None:
+        raise unavailable("The invoice could not be made. Nothing was charged.", 5)
+    return row
+
+
+async def _begun(house: House, order: Order, name: Name | None) -> str:
+    house.check_can_be_done()
+    await house.check_welcome(order.payer)
+    fee_msat = await house.eval_fee_msat(order.request)
+    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+
+    async def begin(tx: Tx) -> str:
+        claimed = await claimed_id(tx, name, job_id, now)
+        if claimed == job_id:
+            await parts.shell.begin(
+                tx,
+                job_id,
+                order.request,
+                fee_msat,
+                order.max_msat,
+                order.refund_to,
+                now,
+                order.payer,
+            )
+        return claimed
+
+    return await parts.db.run("begin_job", begin)
+
+
+async def _make_invoice(house: House, job_id: str, named: bool) -> None:
+    parts = house.parts
+    trouble = await house.keeper.create_invoice(law.eval_invoice_id(job_id))
+    if trouble is None:
+        return
+    if not named:
+        # Nobody was told of this job; with a name, the next try finds it again.
+        await parts.db.run(
+            "cancelled",
+            lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock()),
+        )
+    raise unavailable(
+        "No invoice can be made just now, because the Lightning wallet does not answer."
+        " Nothing was charged.",
+        trouble.retry_after_s,
+    )

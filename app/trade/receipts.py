@@ -1,0 +1,125 @@
+"""A receipt: what was asked, what it cost and why, what was paid and what went back, signed.
+
+Every amount is an integer with its unit in its name. What was asked and made is named by its
+sha256 only, and the job by its public id, so that a receipt can be shown to others.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from app.http.fields import moment
+from pricing.quote import Quote
+from statemachine.job import Funding, JobState
+from statemachine.public_id import public_id
+
+VERSION = 2  # the first one named the job by its id, which opens it
+
+
+def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return what a receipt says of a job in a final state."""
+    quote = Quote.from_json(facts["quote"]) if facts["quote"] else None
+    charge: dict[str, int] | None = facts["charge"]
+    payments, refunds = facts["payments"] or [], facts["refunds"] or []
+    paid_msat = sum(payment["received_msat"] for payment in payments)
+    back_msat = sum(refund["amount_msat"] for refund in refunds)
+    from_session = facts["funding"] == Funding.SESSION
+    if from_session and quote is not None:  # what was set aside, and let go of at the end
+        paid_msat = facts["eval_msat"] + quote.total_msat
+        back_msat = paid_msat - _kept_msat(facts)
+    said: dict[str, Any] = {
+        "receiptVersion": VERSION,
+        "issuedAt": moment(now),
+        "publicId": public_id(facts["id"]),
+        "state": facts["state"],
+        "createdAt": moment(facts["created_at"]),
+        "completedAt": moment(facts["completed_at"]),
+        "requestSha256": _sha256(facts["request"]),
+        "evalFeeMsat": facts["eval_msat"],
+        "paidMsat": paid_msat,
+        "chargedMsat": paid_msat - back_msat,
+        "refundedMsat": back_msat,
+        "payments": [_payment(payment) for payment in payments],
+        "refunds": [_refund(refund) for refund in refunds],
+    }
+    if from_session:
+        said["paidFrom"] = "session"
+    if facts["max_msat"] is not None:
+        said["maxMsat"] = facts["max_msat"]
+    if facts["result"] is not None:
+        said["resultSha256"] = _sha256(facts["result"])
+    if facts["truncated"]:
+        said["truncated"] = True
+    if quote is not None:
+        said["quote"] = _quote(quote)
+    if charge is not None:
+        said["usage"] = {
+            "inputTokens": charge["input_tokens"],
+            "outputTokens": charge["output_tokens"],
+        }
+        said["charge"] = {
+            "tokensMicrousd": charge["cost_microusd"],
+            "chargeMicrousd": charge["charge_microusd"],
+            "totalMsat": charge["total_msat"],
+            "surplusMsat": charge["surplus_msat"],
+        }
+    return said
+
+
+def _kept_msat(facts: Mapping[str, Any]) -> int:
+    """Return what a session was charged: nothing for what failed."""
+    if facts["state"] == JobState.FAILED:
+        return 0
+    charged_msat: int = facts["charge"]["total_msat"] if facts["charge"] else 0
+    return int(facts["eval_msat"]) + charged_msat
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _quote(quote: Quote) -> dict[str, Any]:
+    price = quote.price
+    return {
+        "model": quote.model,
+        "inputTokens": quote.input_tokens,
+        "maxOutputTokens": quote.max_output_tokens,
+        "inputMicrousdPerMillionTokens": quote.input_microusd_per_mtok,
+        "outputMicrousdPerMillionTokens": quote.output_microusd_per_mtok,
+        "tokensMicrousd": quote.cost_microusd,
+        "infraMicrousd": quote.infra_microusd,
+        "marginPct": quote.margin_pct,
+        "chargeMicrousd": quote.charge_microusd,
+        "totalMsat": quote.total_msat,
+        "btcPrice": {
+            "microusdPerBtc": price.microusd_per_btc,
+            "at": moment(price.at),
+            "sources": list(price.sources),
+            "note": price.note,
+        },
+        "expiresAt": moment(quote.expires_at),
+    }
+
+
+def _payment(payment: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "for": payment["purpose"],
+        "paymentHash": payment["payment_hash"],
+        "invoiceMsat": payment["amount_msat"],
+        "receivedMsat": payment["received_msat"],
+        "settledAt": moment(datetime.fromisoformat(payment["settled_at"])),
+    }
+
+
+def _refund(refund: dict[str, Any]) -> dict[str, Any]:
+    said = {
+        "reason": refund["reason"],
+        "amountMsat": refund["amount_msat"],
+        "state": refund["state"],
+    }
+    if refund["payment_hash"] is not None:
+        said["paymentHash"] = refund["payment_hash"]
+    if refund["paid_at"] is not None:
+        said["paidAt"] = moment(datetime.fromisoformat(refund["paid_at"]))
+    return said
