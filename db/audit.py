@@ -39,14 +39,18 @@ class Finding:
         return concealed(f"invariant {self.invariant}: {self.who}: {self.what}")
 
 
-# What the ledger must hold, from the rows alone: (entry's key, account, amount) of every leg.
-# Payouts of these reasons were owed by the entry of their invoice, or of their charge.
+# Every account is a `line` of its asset; `msat_line` are those that jobs, sessions and payouts
+# explain, who know of no other asset.
+# `due_leg` is what the ledger must hold, from the rows alone: (entry's key, account, msat) of every
+# leg. Payouts of these reasons were owed by the entry of their invoice, or of their charge.
 _SHARED = (
     """
 WITH line AS (
   SELECT name, asset, kind, balance,
          CASE WHEN kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS sign
     FROM account),
+msat_line AS (
+  SELECT * FROM line WHERE asset = 'msat'),
 recomputed AS (
   SELECT p.account AS name, e.asset, sum(p.amount)::bigint AS total
     FROM posting p JOIN entry e ON e.id = p.entry_id GROUP BY 1, 2),
@@ -116,8 +120,8 @@ wrong_leg AS (
   SELECT coalesce(due.key, held.key) AS key,
          bool_or(held.key IS NOT NULL) AS is_there, bool_or(due.key IS NOT NULL) AS is_due
     FROM (SELECT * FROM due_leg WHERE amount <> 0) due
-    FULL JOIN (SELECT e.key, p.account, p.amount FROM posting p JOIN entry e ON e.id = p.entry_id)
-         held ON held.key = due.key AND held.account = due.account
+    FULL JOIN (SELECT e.key, p.account, p.amount FROM posting p JOIN entry e ON e.id = p.entry_id
+                WHERE e.asset = 'msat') held ON held.key = due.key AND held.account = due.account
    WHERE due.amount IS DISTINCT FROM held.amount GROUP BY 1),
 staged AS (  -- beside one that was taken before, another may have been made anew
   SELECT lock AS key, count(*) FILTER (WHERE status = 'todo' AND attempts = 0) AS times
@@ -151,7 +155,8 @@ _ENTRIES = [
     (
         1,
         """SELECT 'the balance kept is ' || coalesce(l.balance::text, 'missing')
-             || ', and its postings add up to ' || coalesce(l.sign * r.total, r.total, 0),
+             || ', and its postings add up to ' || coalesce(l.sign * r.total, r.total, 0)
+             || ' ' || coalesce(l.asset, r.asset),
              coalesce(l.name, r.name)
              FROM line l FULL JOIN recomputed r ON r.name = l.name AND r.asset = l.asset
             WHERE l.balance IS DISTINCT FROM coalesce(l.sign * r.total, r.total, 0)""",
@@ -163,7 +168,8 @@ _ENTRIES = [
     ),
     (
         2,
-        """SELECT 'the liability is negative: ' || least(l.balance, l.sign * r.total), l.name
+        """SELECT 'the liability is negative: ' || least(l.balance, l.sign * r.total) || ' '
+             || l.asset, l.name
              FROM line l LEFT JOIN recomputed r ON r.name = l.name AND r.asset = l.asset
             WHERE l.kind = 'liability' AND least(l.balance, l.sign * r.total) < 0""",
     ),
@@ -260,7 +266,7 @@ _JOBS = [
         7,
         """SELECT 'it holds ' || l.balance || ' msat, and its job '
              || coalesce('is ' || d.state, 'is not there'), l.name
-             FROM line l LEFT JOIN deal d ON l.name = 'job:' || d.id
+             FROM msat_line l LEFT JOIN deal d ON l.name = 'job:' || d.id
             WHERE starts_with(l.name, 'job:') AND l.balance <> CASE
                   WHEN d.id IS NULL OR d.state NOT IN ('evaluating', 'executing') THEN 0
                   WHEN d.funding <> 'invoices' THEN d.eval_msat + d.quote_msat
@@ -305,7 +311,7 @@ _PAYOUTS = [
         7,
         """SELECT 'it holds ' || l.balance || ' msat, and its payout '
              || coalesce('of ' || p.amount_msat || ' is ' || p.state, 'is not there'), l.name
-             FROM line l LEFT JOIN payout p ON p.id = substr(l.name, strpos(l.name, ':') + 1)
+             FROM msat_line l LEFT JOIN payout p ON p.id = substr(l.name, strpos(l.name, ':') + 1)
             WHERE (starts_with(l.name, 'refund:') OR starts_with(l.name, 'sending:'))
               AND l.balance <> CASE WHEN p.state = CASE WHEN starts_with(l.name, 'refund:')
                   THEN 'owed' ELSE 'in_flight' END THEN p.amount_msat ELSE 0 END""",
@@ -314,14 +320,14 @@ _PAYOUTS = [
         7,
         """SELECT 'it is ' || p.state || ', and no account holds its ' || p.amount_msat || ' msat',
              p.id
-             FROM payout p LEFT JOIN account a ON a.balance = p.amount_msat AND a.name =
-               CASE p.state WHEN 'owed' THEN 'refund:' ELSE 'sending:' END || p.id
+             FROM payout p LEFT JOIN account a ON a.balance = p.amount_msat AND a.asset = 'msat'
+              AND a.name = CASE p.state WHEN 'owed' THEN 'refund:' ELSE 'sending:' END || p.id
             WHERE p.state <> 'paid' AND a.name IS NULL""",
     ),
     (
         7,
         """SELECT 'it holds ' || balance || ' msat that are nobody''s', name
-             FROM line WHERE kind = 'liability' AND balance <> 0
+             FROM msat_line WHERE kind = 'liability' AND balance <> 0
               AND split_part(name, ':', 1)
                   NOT IN ('job', 'refund', 'sending', 'session', 'hold')""",
     ),

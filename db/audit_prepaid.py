@@ -106,7 +106,7 @@ CHECKS = [
         7,
         """SELECT 'it holds ' || l.balance || ' msat, and its session '
              || coalesce('is ' || s.state, 'is not there'), l.name
-             FROM line l LEFT JOIN session s ON l.name = 'session:' || s.id
+             FROM msat_line l LEFT JOIN session s ON l.name = 'session:' || s.id
             WHERE starts_with(l.name, 'session:') AND l.balance <> 0
               AND coalesce(s.state, 'none') NOT IN ('active', 'paused')
               AND coalesce(s.reserved_msat, 0) = 0""",  # what runs after the end gives back first
@@ -115,7 +115,7 @@ CHECKS = [
         7,
         """SELECT 'it holds ' || l.balance || ' msat, and its hold '
              || coalesce('is ' || h.state, 'is not there'), l.name
-             FROM line l LEFT JOIN hold h ON l.name = 'hold:' || h.id
+             FROM msat_line l LEFT JOIN hold h ON l.name = 'hold:' || h.id
             WHERE starts_with(l.name, 'hold:')
               AND l.balance <> CASE h.state WHEN 'held' THEN h.amount_msat ELSE 0 END""",
     ),

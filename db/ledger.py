@@ -1,6 +1,7 @@
 """The books: entries are appended, balances are kept beside them and guarded by Postgres.
 
-Posting an entry whose business key is there already is a replay, and changes nothing.
+Posting an entry whose business key is there already is a replay, and changes nothing. An amount
+is nothing without its asset: an account holds each of them apart, and no sum is over two.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.engine import Database, Row, Tx
-from statemachine.entries import Entry
+from statemachine.entries import Asset, Entry, Kind
 
 _POST = """
 SELECT post_entries(%(asset)s, %(at)s, %(keys)s, %(of)s, %(accounts)s, %(kinds)s, %(amounts)s)
@@ -16,7 +17,7 @@ SELECT post_entries(%(asset)s, %(at)s, %(keys)s, %(of)s, %(accounts)s, %(kinds)s
 
 
 async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
-    """Post entries of one asset: rows, postings and kept balances, in one statement.
+    """Post entries: rows, postings and kept balances, in one statement for each asset.
 
     A liability that would fall below zero, or an entry that is not balanced, fails the whole
     transaction. The function is in db/migrations.
@@ -24,18 +25,22 @@ async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
     by_key: dict[str, Entry] = {}
     for entry in entries:
         by_key.setdefault(entry.key, entry)
+    for asset in Asset:  # in one order, so that two callers never wait for each other
+        if posted := [entry for entry in by_key.values() if entry.asset is asset]:
+            await _post(tx, asset, posted, now)
+
+
+async def _post(tx: Tx, asset: Asset, entries: Sequence[Entry], now: datetime) -> None:
     legs = [
         (place, posting)
-        for place, entry in enumerate(by_key.values(), start=1)
+        for place, entry in enumerate(entries, start=1)
         for posting in entry.postings
     ]
-    if not legs:
-        return
     await tx.execute(
         _POST,
-        asset=entries[0].asset,
+        asset=asset.value,
         at=now,
-        keys=list(by_key),
+        keys=[entry.key for entry in entries],
         of=[place for place, _ in legs],
         accounts=[posting.account.name for _, posting in legs],
         kinds=[posting.account.kind.value for _, posting in legs],
@@ -48,31 +53,36 @@ class Balance:
     """One line of the trial balance, in the account's natural sign."""
 
     account: str
-    kind: str
-    asset: str
+    kind: Kind
+    asset: Asset
     kept: int  # the balance beside the postings
     recomputed: int  # what the postings add up to
 
 
 async def trial_balance(db: Database) -> list[Balance]:
-    """Recompute every account from its postings, in one snapshot."""
+    """Recompute every account from its postings, each asset apart, in one snapshot."""
     rows = await db.read_all(
         "SELECT name, kind, asset, balance, coalesce(sum(amount), 0)::bigint AS total"
         " FROM account LEFT JOIN (SELECT posting.account, posting.amount, entry.asset AS of"
         " FROM posting JOIN entry ON entry.id = posting.entry_id) AS leg"
         " ON leg.account = name AND leg.of = asset"
-        " GROUP BY name, kind, asset, balance ORDER BY name"
+        " GROUP BY name, kind, asset, balance ORDER BY name, asset"
     )
-    signs = {"asset": 1, "expense": 1, "liability": -1, "income": -1}
-    return [
-        Balance(r["name"], r["kind"], r["asset"], r["balance"], signs[r["kind"]] * r["total"])
-        for r in rows
-    ]
+    return [_line(row) for row in rows]
 
 
-async def balance(db: Database, account: str) -> int:
-    """Return what rests on an account, in its natural sign; 0 when nothing ever did."""
-    row = await db.read_one("SELECT balance FROM account WHERE name = %(name)s", name=account)
+def _line(row: Row) -> Balance:
+    kind, asset = Kind(row["kind"]), Asset(row["asset"])
+    return Balance(row["name"], kind, asset, row["balance"], kind.sign * row["total"])
+
+
+async def balance(db: Database, account: str, asset: Asset) -> int:
+    """Return what rests on an account of an asset, in its natural sign; 0: nothing ever did."""
+    row = await db.read_one(
+        "SELECT balance FROM account WHERE name = %(name)s AND asset = %(asset)s",
+        name=account,
+        asset=asset.value,
+    )
     return int(row["balance"]) if row else 0
 
 

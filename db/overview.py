@@ -36,7 +36,7 @@ async def open_jobs(db: Database) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The books in one snapshot: what the rail holds, whose it is, and what was earned."""
+    """The books in msat, in one snapshot: what the rail holds, whose it is, what was earned."""
 
     rail_msat: int
     earned: dict[str, int]  # revenue accounts
@@ -67,10 +67,9 @@ class Sheet:
 
 
 _SHEET = """
-SELECT (SELECT json_object_agg(name, balance) FROM account WHERE name IN ('rail:lightning',
-         'revenue:eval', 'revenue:work', 'revenue:free', 'expense:routing', 'expense:free',
-         'expense:failed'))
-         AS flat,
+SELECT (SELECT json_object_agg(name, balance) FROM account WHERE asset = 'msat'
+         AND name IN ('rail:lightning', 'revenue:eval', 'revenue:work', 'revenue:free',
+         'expense:routing', 'expense:free', 'expense:failed')) AS flat,
        (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'job:' || j.id
          AND a.asset = 'msat')), 0)::bigint FROM job j
         WHERE j.state IN ('evaluating', 'executing')) AS in_jobs,
@@ -128,20 +127,22 @@ async def waiting_payouts(db: Database, most: int) -> list[DictRow]:
 
 
 _GROUPS = """
-SELECT kind, CASE kind WHEN 'liability' THEN split_part(name, ':', 1) ELSE name END AS name,
+SELECT asset, kind, CASE kind WHEN 'liability' THEN split_part(name, ':', 1) ELSE name END AS name,
        count(*) FILTER (WHERE balance <> 0) AS held, sum(balance)::bigint AS kept,
        sum(recomputed)::bigint AS recomputed,
        count(*) FILTER (WHERE balance <> recomputed) AS wrong
-  FROM (SELECT a.name, a.kind, a.balance, coalesce(sum(p.amount), 0)
+  FROM (SELECT a.asset, a.name, a.kind, a.balance, coalesce(sum(leg.amount), 0)
                * CASE WHEN a.kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS recomputed
-          FROM account a LEFT JOIN posting p ON p.account = a.name
-         WHERE a.asset = 'msat' GROUP BY a.name, a.kind, a.balance) AS line
- GROUP BY 1, 2 ORDER BY 1, 2
+          FROM account a LEFT JOIN (SELECT p.account, p.amount, e.asset
+                 FROM posting p JOIN entry e ON e.id = p.entry_id) leg
+            ON leg.account = a.name AND leg.asset = a.asset
+         GROUP BY a.asset, a.name, a.kind, a.balance) AS line
+ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 
 
 async def trial_groups(db: Database) -> list[DictRow]:
-    """Recompute the trial balance from every posting, with accounts of one kind as one line.
+    """Recompute the trial balance from every posting: accounts of one kind and asset are a line.
 
     This one reads everything: it is for when it is asked for.
     """

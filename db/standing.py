@@ -12,7 +12,7 @@ MOST_UNPAID = 50  # how many unpaid invoices are told at once
 
 @dataclass(frozen=True, slots=True)
 class RailSheet:
-    """What the books say of the rail, in one snapshot. Two that are equal: nothing moved."""
+    """What the books say of the rail in msat, in one snapshot. Two equal ones: nothing moved."""
 
     due_msat: int  # liabilities + income - expenses
     moving: tuple[tuple[str, int], ...]  # payouts handed to it: (payment_hash, most it may cost)
@@ -31,7 +31,7 @@ class RailSheet:
 
 _SHEET = """
 SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance END), 0)::bigint
-          FROM account WHERE kind <> 'asset') AS due_msat,
+          FROM account WHERE kind <> 'asset' AND asset = 'msat') AS due_msat,
        (SELECT coalesce(json_agg(json_build_array(a.payment_hash, p.amount_msat + a.fee_limit_msat)
                ORDER BY a.payment_hash), '[]')
           FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
@@ -47,7 +47,7 @@ SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance 
          WHERE rail = %(rail)s AND outcome <> 'live') AS transferred,
        (SELECT count(opened_at) + count(closed_at) FROM receiving_wallet
          WHERE rail = %(rail)s) AS wallets,
-       (SELECT coalesce(max(id), 0) FROM entry) AS entry
+       (SELECT coalesce(max(id), 0) FROM entry WHERE asset = 'msat') AS entry
 """
 
 

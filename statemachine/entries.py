@@ -24,9 +24,10 @@ class Kind(StrEnum):
 
 
 class Asset(StrEnum):
-    """What is counted. Amounts of two assets are never added."""
+    """What is counted, by its unit. Amounts of two assets are never added."""
 
     MSAT = auto()
+    MICROUSDC = auto()  # a millionth of a USDC: its smallest unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,11 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One balanced event. ValueError when it is not balanced, or empty."""
+    """One balanced event in one asset. ValueError when it is not balanced, or empty."""
 
     key: str
+    asset: Asset
     postings: tuple[Posting, ...]
-    asset: Asset = Asset.MSAT
 
     def __post_init__(self) -> None:
         if len(self.postings) < 2 or any(p.amount == 0 for p in self.postings):
@@ -99,7 +100,8 @@ class Entry:
 
 
 def _entry(key: str, *legs: tuple[Account, int]) -> Entry:
-    return Entry(key, tuple(Posting(account, amount) for account, amount in legs if amount))
+    postings = tuple(Posting(account, amount) for account, amount in legs if amount)
+    return Entry(key, Asset.MSAT, postings)
 
 
 def invoice_settled(payment_hash: str, *credits: tuple[Account, int]) -> Entry:

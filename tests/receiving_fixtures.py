@@ -12,6 +12,7 @@ import pytest
 
 from db import ledger
 from payments.lnbits import LnbitsRail
+from statemachine.entries import Asset
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import Account, LnbitsServer
@@ -77,7 +78,7 @@ class Stage:
     async def is_right(self, instance: Instance) -> None:
         """Our user's wallets hold what the books say, to the msat."""
         held = await self.server.held_msat(self.account)
-        assert held == await ledger.balance(instance.parts.db, "rail:lightning")
+        assert held == await ledger.balance(instance.parts.db, "rail:lightning", Asset.MSAT)
 
     def opened(self) -> int:
         """Return how often LNbits was asked for a wallet."""

@@ -16,6 +16,7 @@ from db.audit import audit
 from payments.macaroon import narrow
 from payments.stub import StubRail
 from pricing.money import MSAT_PER_SAT
+from statemachine.entries import Asset
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 from tests.test_time import Clock
@@ -163,7 +164,7 @@ async def books_are_right(instance: Instance) -> None:
 
 async def balance_sats(instance: Instance, account: str) -> int:
     """Return what rests on an account; whole sats."""
-    sats, rest = divmod(await ledger.balance(instance.parts.db, account), MSAT_PER_SAT)
+    sats, rest = divmod(await ledger.balance(instance.parts.db, account, Asset.MSAT), MSAT_PER_SAT)
     assert rest == 0
     return sats
 

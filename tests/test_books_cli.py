@@ -4,13 +4,17 @@ import asyncio
 import json
 import sqlite3
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
 from app.buyer.client import Client
+from db import ledger
 from db.embedded import running_url
+from db.engine import Database
+from statemachine.entries import REVENUE_WORK, Account, Asset, Entry, Kind, Posting, of_job
 from statemachine.public_id import public_id
 from tests.messages_server import CLIENT_KEY, MessagesServer
 from tests.server_process import COMMAND, ServerProcess
@@ -99,6 +103,29 @@ async def test_the_ledger_shows_accounts_and_the_entries_of_a_job(desk: Desk) ->
     for entry in told["entries"]:
         assert sum(leg["amountMsat"] for leg in entry["postings"]) == 0
     assert "know nothing" in await desk.says("ledger", "0" * 32, code=1)
+
+
+async def test_the_ledger_names_the_asset_of_every_amount(desk: Desk) -> None:
+    """An account that holds two assets is two lines, in plain and in JSON; reconcile is calm."""
+    job, rail = of_job(desk.job["jobId"]), Account("rail:x402", Kind.ASSET)
+    sold = [
+        Entry("usdc:1", Asset.MICROUSDC, (Posting(rail, 2_500_000), Posting(job, -2_500_000))),
+        Entry("usdc:2", Asset.MICROUSDC, (Posting(job, 900), Posting(REVENUE_WORK, -900))),
+    ]
+    db = Database(desk.database_url)
+    await db.open()
+    await db.run("sold", lambda tx: ledger.post(tx, sold, datetime.now(UTC)))
+    await db.close()
+    lines = [" ".join(line.split()) for line in (await desk.says("ledger")).splitlines()]
+    assert "asset rail:x402 2500000 microusdc" in lines
+    of_work = [line for line in lines if "revenue:work" in line]
+    assert [line.split()[-1] for line in of_work] == ["microusdc", "msat"]
+    told = json.loads(await desk.says("ledger", "--json"))["accounts"]
+    [held] = [each for each in told if each["account"] == "rail:x402"]
+    assert held == {"account": "rail:x402", "kind": "asset", "balanceMicrousdc": 2_500_000}
+    entries = await desk.says("ledger", desk.name)
+    assert "-2500000 microusdc" in entries and " msat " in entries
+    assert "invariants 1 to 8 hold" in await desk.says("reconcile")
 
 
 async def test_reconcile_names_what_is_wrong(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from app.promises.courier import AWAY_PATIENCE
 from app.promises.keeping import Keeper
 from db import ledger
 from db.promises import TryAgain
+from statemachine.entries import Asset
 from statemachine.promises import FetchInvoice, PayInvoice
 from tests.house_fixtures import Instance
 from tests.lnbits_server import LnbitsServer
@@ -330,7 +331,9 @@ async def test_a_failed_job_is_refunded_into_the_buyers_wallet_without_a_visit(
     fee_msat = 5_000  # of the evaluation, which was done
     assert await lnbits.balance_msat(lnbits.buyer) == theirs - fee_msat
     assert await lnbits.balance_msat(lnbits.us) == ours + fee_msat
-    assert await ledger.balance(lenient_on_lnbits.parts.db, "rail:lightning") == fee_msat
+    assert (
+        await ledger.balance(lenient_on_lnbits.parts.db, "rail:lightning", Asset.MSAT) == fee_msat
+    )
 
 
 async def test_a_refund_by_invoice_and_one_by_lnurl_are_received(

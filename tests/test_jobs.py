@@ -3,6 +3,7 @@
 import asyncio
 
 from db import ledger
+from statemachine.entries import Asset
 from tests.house_fixtures import Instance
 from tests.scripted_agent import ScriptedAgent
 
@@ -41,7 +42,7 @@ async def test_a_rejected_job_costs_the_evaluation_only(instance: Instance) -> N
     assert "not done here" in job["reason"]
     assert "workInvoice" not in job and "refunds" not in job
     fee_msat = made["evalInvoice"]["amountSats"] * 1000
-    assert await ledger.balance(instance.parts.db, "revenue:eval") == fee_msat
+    assert await ledger.balance(instance.parts.db, "revenue:eval", Asset.MSAT) == fee_msat
 
 
 async def test_an_evaluation_that_breaks_owes_its_fee_back(instance: Instance) -> None:

@@ -20,6 +20,7 @@ from db import ledger
 from db.audit import audit
 from db.promises import TryAgain
 from pricing.rates import Usage
+from statemachine.entries import Asset
 from statemachine.promises import Judge, Promise, Work
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
@@ -95,7 +96,7 @@ async def keep(still: Instance, promise: Promise, tries: int = 0, later_s: int =
 async def balance(still: Instance, account: str) -> int:
     """Return what an account of the books holds."""
     assert await audit(still.parts.db) == []
-    return int(await ledger.balance(still.parts.db, account))
+    return int(await ledger.balance(still.parts.db, account, Asset.MSAT))
 
 
 async def test_a_refusal_at_work_costs_the_evaluation(still: Instance, moody: MoodyAgent) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from db import ledger
 from db.engine import Database, Unwritten
 from statemachine import entries
-from statemachine.entries import Account, Entry, Kind, Posting
+from statemachine.entries import Account, Asset, Entry, Kind, Posting
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -25,8 +25,8 @@ async def test_an_entry_posted_twice_is_a_replay(db: Database) -> None:
     entry = entries.invoice_settled("h", (entries.of_job("j"), 5_000))
     await post(db, entry)
     await post(db, entry)
-    assert await ledger.balance(db, "job:j") == 5_000
-    assert await ledger.balance(db, "rail:lightning") == 5_000
+    assert await ledger.balance(db, "job:j", Asset.MSAT) == 5_000
+    assert await ledger.balance(db, "rail:lightning", Asset.MSAT) == 5_000
 
 
 async def test_a_liability_never_falls_below_zero(db: Database) -> None:
@@ -34,8 +34,8 @@ async def test_a_liability_never_falls_below_zero(db: Database) -> None:
     await post(db, entries.invoice_settled("h", (entries.of_job("j"), 5_000)))
     with pytest.raises(Unwritten, match="no_negative_liability"):
         await post(db, entries.eval_earned("j", 5_001))
-    assert await ledger.balance(db, "job:j") == 5_000
-    assert await ledger.balance(db, "revenue:eval") == 0
+    assert await ledger.balance(db, "job:j", Asset.MSAT) == 5_000
+    assert await ledger.balance(db, "revenue:eval", Asset.MSAT) == 0
 
 
 async def test_concurrent_entries_on_the_same_accounts_all_count(db: Database) -> None:
@@ -44,7 +44,7 @@ async def test_concurrent_entries_on_the_same_accounts_all_count(db: Database) -
         entries.invoice_settled(f"h{n}", (entries.of_job(f"j{n % 3}"), 1_000)) for n in range(40)
     ]
     await asyncio.gather(*(post(db, entry) for entry in settled))
-    assert await ledger.balance(db, "rail:lightning") == 40_000
+    assert await ledger.balance(db, "rail:lightning", Asset.MSAT) == 40_000
     lines = await ledger.trial_balance(db)
     assert all(line.kept == line.recomputed for line in lines)
 
@@ -56,8 +56,8 @@ async def test_several_entries_of_one_event_are_posted_together(db: Database) ->
         entries.invoice_settled("h", (entries.of_job("j"), 9_000)),
         entries.work_charged("j", 4_000, 5_000, "j:surplus"),
     )
-    assert await ledger.balance(db, "job:j") == 0
-    assert await ledger.balance(db, "refund:j:surplus") == 5_000
+    assert await ledger.balance(db, "job:j", Asset.MSAT) == 0
+    assert await ledger.balance(db, "refund:j:surplus", Asset.MSAT) == 5_000
 
 
 @given(st.lists(st.integers(-(10**12), 10**12), min_size=0, max_size=5))
@@ -66,14 +66,14 @@ def test_an_entry_is_balanced_or_refused(amounts: list[int]) -> None:
     legs = tuple(Posting(Account(f"a{n}", Kind.ASSET), a) for n, a in enumerate(amounts))
     good = len(amounts) >= 2 and sum(amounts) == 0 and 0 not in amounts
     if good:
-        assert Entry("k", legs).postings == legs
+        assert Entry("k", Asset.MSAT, legs).postings == legs
     else:
         with pytest.raises(ValueError, match="entry k"):
-            Entry("k", legs)
+            Entry("k", Asset.MSAT, legs)
 
 
 def test_an_entry_names_an_account_once() -> None:
     """Two legs on one account are one leg, or nothing."""
     account = Account("a", Kind.ASSET)
     with pytest.raises(ValueError, match="twice"):
-        Entry("k", (Posting(account, 1), Posting(account, -1)))
+        Entry("k", Asset.MSAT, (Posting(account, 1), Posting(account, -1)))

@@ -11,6 +11,7 @@ import pytest
 
 from db import ledger
 from payments.lnbits import LnbitsRail
+from statemachine.entries import Asset
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
@@ -81,7 +82,10 @@ async def test_a_job_through_lnbits_ends_with_both_balances_right(
     kept_sats = 5 + costs["actualAmountSats"]
     assert await lnbits.balance_msat(lnbits.us) == ours + kept_sats * 1000
     assert await lnbits.balance_msat(lnbits.buyer) == theirs - kept_sats * 1000
-    assert await ledger.balance(swept_seldom.parts.db, "rail:lightning") == kept_sats * 1000
+    assert (
+        await ledger.balance(swept_seldom.parts.db, "rail:lightning", Asset.MSAT)
+        == kept_sats * 1000
+    )
     told = await swept_seldom.job(job["jobId"])
     assert told["costLedger"]["refundState"] == "paid"
 

@@ -24,7 +24,7 @@ from db import (
 )
 from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
-from statemachine.entries import Entry, Posting, of_job, of_session
+from statemachine.entries import Asset, Entry, Posting, of_job, of_session
 from tests.plan_fixtures import ROWS, ExplainingDatabase, Plan, analyse, fill
 
 MOST_BLOCKS = 150  # of a statement; each table has many hundreds
@@ -51,7 +51,9 @@ BUDGETS = ((LINKS[1], 100_000),)
 def entry() -> Entry:
     """Return a debit, as the ledger takes it."""
     return Entry(
-        "job:new:charged", (Posting(of_session(SESSION), 1000), Posting(of_job(JOB), -1000))
+        "job:new:charged",
+        Asset.MSAT,
+        (Posting(of_session(SESSION), 1000), Posting(of_job(JOB), -1000)),
     )
 
 
@@ -81,7 +83,7 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "idle sessions": lambda db: sessions.idle(db, NOW, 100),
     "what was spent": lambda db: spending.of_session(db, SESSION, 20),
     "due holds": lambda db: holds.due(db, NOW, 100),
-    "balance": lambda db: ledger.balance(db, f"session:{SESSION}"),
+    "balance": lambda db: ledger.balance(db, f"session:{SESSION}", Asset.MSAT),
     "limit of a caller": lambda db: rate_limits.window(db, "caller:7", NOW),
     "promise of a name": lambda db: Outbox(db).is_staged(f"{JOB}:judge"),
     "what nobody paid for": lambda db: lapsed.due(db, NOW - DAY, 100),

@@ -18,6 +18,7 @@ from payments.bolt11 import decode
 from payments.rail import Settled, Unavailable, Unknown
 from payments.seal import BadSecret, Seal
 from pricing.money import Msat
+from statemachine.entries import Asset
 from tests.house_fixtures import Instance
 from tests.lnbits_server import Wallet
 from tests.rail_fixtures import wall_clock
@@ -324,12 +325,12 @@ async def test_what_a_transfer_costs_is_an_expense(stage: Stage) -> None:
             to_wallet="b", amount_msat=5_000, outcome="live", expires_at=now, began_at=now,
         )  # fmt: skip
         assert await parts.db.run("t", lambda tx: receiving_wallets.begin_transfer(tx, transfer))
-        held = await ledger.balance(parts.db, "rail:lightning")
+        held = await ledger.balance(parts.db, "rail:lightning", Asset.MSAT)
         settled = Settled("ab" * 32, Msat(5_000), "00" * 32, Msat(7))
         for _ in range(2):
             await parts.db.run("t", lambda tx: parts.shell.settle_transfer(tx, settled, now))
-        assert await ledger.balance(parts.db, "rail:lightning") == held - 7
-        assert await ledger.balance(parts.db, "expense:routing") == 7
+        assert await ledger.balance(parts.db, "rail:lightning", Asset.MSAT) == held - 7
+        assert await ledger.balance(parts.db, "expense:routing", Asset.MSAT) == 7
 
 
 # ------------------------------------------------------------------------------- the operator

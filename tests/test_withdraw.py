@@ -12,6 +12,7 @@ import pytest
 from db import ledger
 from payments.lnurl import decode
 from pricing.money import Msat
+from statemachine.entries import Asset
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
 from tests.pay_server import invoice
@@ -74,7 +75,7 @@ async def test_a_refund_is_withdrawn_by_scanning_its_code(instance: Instance) ->
         "status": "ERROR",
         "reason": "This refund was paid already.",
     }
-    rail_msat = await ledger.balance(instance.parts.db, "rail:lightning")
+    rail_msat = await ledger.balance(instance.parts.db, "rail:lightning", Asset.MSAT)
     assert rail_msat == await instance.parts.rail.balance_msat()
 
 

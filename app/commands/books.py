@@ -71,7 +71,10 @@ def ledger(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every account that holds something, or the entries of one job. Amounts are msat."""
+    """Show every account that holds something, or the entries of one job.
+
+    Amounts are msat, or millionths of a USDC where it says so.
+    """
     if job is None:
         _show_accounts(at_the_books(lambda parts: books.trial_balance(parts.db)), as_json)
         return
@@ -95,20 +98,26 @@ def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
     held = [line for line in lines_ if line.kept or line.recomputed]
     if as_json:
         shown = [
-            {"account": concealed(x.account), "kind": x.kind, f"balance{x.asset.title()}": x.kept}
+            {
+                "account": concealed(x.account),
+                "kind": x.kind.value,
+                f"balance{x.asset.title()}": x.kept,
+            }
             for x in held
         ]
         print(json.dumps({"accounts": shown}))
         return
     width = max([len(line.account) for line in held], default=0)
     for line in held:
-        print(f"{line.kind:9}  {concealed(line.account):{width}}  {line.kept:>15} {line.asset}")
+        account = concealed(line.account)
+        print(f"{line.kind:9}  {account:{width}}  {line.kept:>15} {line.asset}")
     if not held:
         print("The books are empty.")
 
 
 def _show_entries(rows: list[Row], as_json: bool) -> None:
     entries: dict[str, dict[str, Any]] = {}
+    assets = {concealed(row["key"]): row["asset"] for row in rows}
     for row in rows:
         entry = {"key": concealed(row["key"]), "at": row["at"].isoformat(), "postings": []}
         leg = {"account": concealed(row["account"]), f"amount{row['asset'].title()}": row["amount"]}
@@ -116,11 +125,11 @@ def _show_entries(rows: list[Row], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"entries": list(entries.values())}))
         return
-    for entry in entries.values():
-        print(f"{entry['at']}  {entry['key']}")
+    for key, entry in entries.items():
+        print(f"{entry['at']}  {key}")
         for leg in entry["postings"]:
             account, amount = leg.values()
-            print(f"    {amount:>+15}  {account}")
+            print(f"    {amount:>+15} {assets[key]}  {account}")
 
 
 # --------------------------------------------------------------- reconcile

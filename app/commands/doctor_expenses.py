@@ -10,7 +10,7 @@ from app.settings import Settings
 from db import failures, ledger, routing
 from db.engine import Database
 from pricing.money import MSAT_PER_SAT, ceil_div, sats_to_msat
-from statemachine.entries import EXPENSE_FAILED
+from statemachine.entries import EXPENSE_FAILED, Asset
 from statemachine.routing import is_nearly_given
 
 
@@ -34,7 +34,7 @@ async def _routing(settings: Settings, db: Database, today: date) -> Finding:
 
 async def _failures(settings: Settings, db: Database, today: date) -> Finding:
     most = settings.free_failures_per_day
-    spent_msat = await ledger.balance(db, EXPENSE_FAILED.name)
+    spent_msat = await ledger.balance(db, EXPENSE_FAILED.name, Asset.MSAT)
     said = f"work that failed has cost {_sats(spent_msat)} sats in all"
     payers = await failures.beyond(db, today, most)
     if not payers:

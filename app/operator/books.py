@@ -19,7 +19,7 @@ from db.baselines import Baseline
 from db.connection import patient
 from db.standing import MOST_UNPAID, RailSheet
 from payments.rail import Absent, GivenUp, Settled, Unknown
-from statemachine.entries import EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING
+from statemachine.entries import EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING, Asset
 from statemachine.job import JobState
 from statemachine.promises import KINDS
 from statemachine.session import SessionState
@@ -122,7 +122,7 @@ class Books:
         db, now = self._parts.db, self._parts.clock()
         ROUTING_GIVEN.set(await routing.given_msat(db, now.date()))
         for spent in (EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING):
-            spent_msat = await ledger.balance(db, spent.name)
+            spent_msat = await ledger.balance(db, spent.name, Asset.MSAT)
             EXPENSES.labels(spent.name.removeprefix("expense:")).set(spent_msat)
         for name, (count, amount_msat) in (await standing.payouts_by_standing(db, now)).items():
             PAYOUTS.labels(name).set(count)

@@ -26,6 +26,7 @@ from payments.lnurl import BadDestination
 from pricing.money import sats_to_msat
 from pricing.oracle import PriceUnavailable
 from pricing.rates import ending
+from statemachine.entries import Asset, Kind
 from statemachine.payout import PayoutState
 from statemachine.public_id import concealed
 from statemachine.routing import is_nearly_given
@@ -53,11 +54,15 @@ async def books(request: Request) -> Response:
         return closed(request)
     house: House = request.app.state.house
     groups = await overview.trial_groups(house.parts.db)
+    sums = {
+        asset: sum(Kind(line["kind"]).sign * line["recomputed"] for line in lines)
+        for asset, lines in _by_asset(groups).items()
+    }
     return render(
         request,
         "operator_books.html",
-        groups=groups,
-        total=sum(_sign(line["kind"]) * line["recomputed"] for line in groups),
+        books=_by_asset(groups),
+        sums=sums,
         wrong=sum(line["wrong"] for line in groups),
         review=house.loops.books.latest,
         csrf=token_of(request, COOKIE),
@@ -186,5 +191,7 @@ def _named(rows: list[Row]) -> list[Row]:
     return [row | {"id": concealed(row["id"])} for row in rows]
 
 
-def _sign(kind: str) -> int:
-    return 1 if kind in ("asset", "expense") else -1
+def _by_asset(groups: list[Row]) -> dict[Asset, list[Row]]:
+    """Return the lines of the books in each asset: msat always, another where there is one."""
+    kept = {Asset(line["asset"]) for line in groups} | {Asset.MSAT}
+    return {a: [line for line in groups if line["asset"] == a] for a in Asset if a in kept}

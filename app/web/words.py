@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from pricing.money import MICROUSD_PER_USD, MSAT_PER_SAT
+from statemachine.entries import Asset
 from statemachine.job import JobState
 from statemachine.session import SessionState
 
@@ -56,6 +57,17 @@ def sats(amount_msat: int) -> str:
     whole, rest = divmod(abs(amount_msat), MSAT_PER_SAT)
     sign = "−" if amount_msat < 0 else ""
     return f"{sign}{whole:,}" + (f".{rest:03d}" if rest else "")
+
+
+def usdc(amount_microusdc: int) -> str:
+    """Return an amount in USDC, with its six places."""
+    whole, rest = divmod(abs(amount_microusdc), MICROUSD_PER_USD)
+    return f"{'−' if amount_microusdc < 0 else ''}{whole:,}.{rest:06d}"
+
+
+def in_asset(amount: int, asset: Asset) -> str:
+    """Return an amount of the books as it is told in its own asset."""
+    return sats(amount) if asset is Asset.MSAT else usdc(amount)
 
 
 def number(count: int) -> str:
@@ -113,6 +125,7 @@ def plain(name: str) -> str:
 
 FILTERS = {
     "sats": sats,
+    "in_asset": in_asset,
     "number": number,
     "usd": usd,
     "moment": moment,

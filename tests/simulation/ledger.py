@@ -19,6 +19,7 @@ class Ledger:
     def account(self, now: Row | None) -> None:
         """Take in a change of an account's row."""
         assert now is not None
+        hold(now["asset"] == "msat", 1, f"{now['name']} is not in msat")
         hold(now["kind"] != "liability" or now["balance"] >= 0, 2, f"{now['name']} is negative")
         self.kept[now["name"]] = now["balance"]
         self.kinds[now["name"]] = now["kind"]
@@ -27,6 +28,7 @@ class Ledger:
         """Take in an entry."""
         hold(was is None and now is not None, 1, "an entry was changed")
         assert now is not None
+        hold(now["asset"] == "msat", 1, f"the entry {now['key']} is not in msat")
         self.entries[now["id"]] = now["key"]
         first, _, rest = now["key"].partition(":")
         if first == "invoice":

@@ -44,7 +44,7 @@ class KeepingShell(Shell):
                 Posting(entries.of_session(decision.facts.id), owed.amount_msat),
                 Posting(entries.REVENUE_WORK, -owed.amount_msat),
             )
-            decision = replace(decision, entries=(Entry(entry.key, legs),), owed=())
+            decision = replace(decision, entries=(Entry(entry.key, entry.asset, legs),), owed=())
         await super()._perform(tx, owner, decision, now, anew)
 
 
