@@ -66,6 +66,10 @@ class BtcPrice:
         sats = ceil_div(cost_microusd * SAT_PER_BTC, self.microusd_per_btc)
         return sats_to_msat(max(1, sats))
 
+    def to_microusd(self, amount_msat: int) -> MicroUsd:
+        """Return what msat are worth in dollars, rounded down. To be shown, never charged."""
+        return MicroUsd(amount_msat * self.microusd_per_btc // (SAT_PER_BTC * MSAT_PER_SAT))
+
 
 def usd_number(amount_microusd: int) -> float:
     """Return dollars as a JSON number. For the wire only: nothing computes with it."""

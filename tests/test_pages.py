@@ -31,7 +31,7 @@ async def order(visitor: Visitor, request: str) -> str:
     await visitor.page.goto("/")
     await visitor.page.fill("#request", request)
     await visitor.page.click("text=Get an invoice")
-    await visitor.headline("Pay to have it read")
+    await visitor.headline("Pay the evaluation fee")
     return visitor.page.url.rpartition("/")[2]
 
 
@@ -85,13 +85,13 @@ async def test_a_job_is_bought_without_a_script(instance: Instance, visit: Come)
     assert await page.inner_text("[data-result]") == "done: Say hello."
     sats = (await instance.job(job_id))["refunds"][0]["amountSats"]
     await page.fill("#to", "nobody")
-    await page.click("text=Send >> nth=-1")
-    assert "Lightning address" in await page.inner_text("[role=alert]")
+    await page.click("#refunds .row .button >> nth=0")
+    assert "Lightning address" in await page.inner_text("#refunds [role=alert]")
     assert await page.input_value("#to") == "nobody"
     assert instance.parts.stub is not None
     mine = await instance.parts.stub.buyer_invoice(Msat(sats * 1000), "mine", 600)
     await page.fill("#to", f"lightning:{mine.bolt11}")
-    await page.click("#refunds button.button >> nth=-1")
+    await page.click("#refunds .row .button >> nth=0")
     assert "It has arrived" in await page.inner_text("#refunds")
     assert page.url == f"{instance.url}/jobs/{job_id}#refunds"
     assert (await instance.job(job_id))["refunds"][0]["refundState"] == "paid"
@@ -108,7 +108,7 @@ async def test_the_page_reloads_itself_where_there_is_no_script(
     await instance.until(made["jobId"], "evaluating")
     visitor = await visit(instance.url, java_script_enabled=False)
     await visitor.page.goto(f"/jobs/{made['jobId']}")
-    assert "An agent reads it" in await visitor.page.inner_text("h1")
+    assert "Evaluating" in await visitor.page.inner_text("h1")
     scripted_agent.go.set()
     await visitor.headline("Pay for the work")
 
@@ -121,7 +121,7 @@ async def test_the_page_follows_its_job_by_one_stream(instance: Instance, visit:
     job_id = await order(visitor, "hello")
     await instance.pay((await instance.job(job_id))["evalInvoice"])
     await visitor.headline("Pay for the work")
-    assert "The agent takes it" in await visitor.page.inner_text("[role=status]")
+    assert "The agent accepted your request" in await visitor.page.inner_text("[role=status]")
     assert not [url for url in asked if "wait=" in url]
     job = await instance.until(job_id, "awaiting_work_payment", field="workInvoice")
     await instance.pay(job["workInvoice"])
@@ -148,8 +148,8 @@ async def test_what_it_would_cost_is_said_before(instance: Instance, visit: Come
     await page.fill("#request", "hello there")
     await page.click("text=What would it cost?")
     said = await page.inner_text(".estimate")
-    told = (await instance.post("/api/estimate", {"request": "hello there"})).json()
-    assert f"{told['totalSats']} sats together" in said
+    estimated = (await instance.post("/api/estimate", {"request": "hello there"})).json()
+    assert f"{estimated['totalSats']} sats at most in total" in said
     assert await page.input_value("#request") == "hello there"
     await page.click("summary >> nth=0")
     await page.fill("#refundTo", "not an address")
@@ -172,12 +172,12 @@ async def test_a_job_is_cancelled_on_its_page(instance: Instance, visit: Come) -
     visitor = await visit(instance.url)
     job_id = await order(visitor, "hello")
     await visitor.page.click("text=Cancel this job")
-    await visitor.headline("Not done")
+    await visitor.headline("Cancelled")
     assert (await instance.job(job_id))["state"] == "failed"
 
 
 @pytest.mark.parametrize(
-    ("request_text", "headline"), [("REJECT", "Declined"), ("BREAK-WORK", "Not")]
+    ("request_text", "headline"), [("REJECT", "Declined"), ("BREAK-WORK", "Failed")]
 )
 async def test_how_a_job_ends_is_said(
     instance: Instance, visit: Come, request_text: str, headline: str
@@ -195,4 +195,4 @@ async def test_how_a_job_ends_is_said(
     await visitor.headline(headline)
     told = await visitor.page.inner_text("main")
     assert (job.get("reason") or job["errorMessage"]) in told
-    assert ("the work was not done" in told) is ("refunds" in job)
+    assert ("work that wasn’t done" in told) is ("refunds" in job)

@@ -89,7 +89,7 @@ async def test_the_token_opens_it(house: Instance, visit: Come) -> None:
     assert await visitor.page.locator(".tiles").count() == 0
     await visitor.page.fill("#token", "a guess")
     await visitor.page.click("main button")
-    await visitor.page.locator("text=That is not the token").wait_for()
+    await visitor.page.locator("text=This isn’t the operator token").wait_for()
     await entered(visitor)
     [cookie] = await visitor.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")

@@ -71,13 +71,13 @@ async def every_page(house: Instance, visitor: Visitor) -> AsyncIterator[str]:
     await page.fill("#request", "hello")
     await page.click("text=Get an invoice")
     await page.click("text=Cancel this job")
-    await visitor.headline("Not done")
+    await visitor.headline("Cancelled")
     yield "ended"
-    await page.click("text=Ask again")
+    await page.click("text=Edit and ask again")
     await page.locator(".estimate").wait_for()
     yield "estimate"
     await page.click("text=Get an invoice")
-    await visitor.headline("Pay to have it read")
+    await visitor.headline("Pay the evaluation fee")
     yield "fee"
     await page.click("[data-stub-pay]")
     await visitor.headline("Pay for the work")

@@ -32,25 +32,26 @@ async def test_a_session_is_spent_topped_up_and_closed(instance: Instance, visit
     session_id = await opened(visitor)
     assert await page.inner_text("[data-balance]") == "1,000"
     await page.fill("#request", "hello")
-    await page.click("text=Ask, from the balance")
+    await page.click("text=Ask and pay")
     await visitor.reloaded_until("Done")
     assert await page.inner_text("[data-result]") == "done: hello"
-    await page.click("text=Its session")
+    await page.click("text=Back to the session")
     left = int(await page.inner_text("[data-balance]"))
     row = page.locator("#part-spent tbody tr")
     assert await row.locator("td").all_inner_texts() >= [""] and await row.count() == 1
     assert (await row.inner_text()).split("\t")[1:] == ["hello", "complete", str(1_000 - left)]
     await page.fill("#amount", "500")
-    await page.click("text=Top up")
-    assert "The top-up" in await page.inner_text("#pay")
+    await page.click("text=Top up >> nth=-1")
+    assert "Top-up" in await page.inner_text("#pay")
     await page.click("[data-stub-pay]")
     assert await page.inner_text("[data-balance]") == f"{left + 500:,}"
-    await page.click("text=Close >> nth=-1")
-    await visitor.reloaded_until("This session is over")
+    await page.click("#close .button")
+    await page.click("[data-sure]")
+    await visitor.reloaded_until("Session closed")
     assert instance.parts.stub is not None
     mine = await instance.parts.stub.buyer_invoice(Msat((left + 500) * 1000), "mine", 600)
     await page.fill("#to", mine.bolt11)
-    await page.click("#refunds button.button >> nth=-1")
+    await page.click("#refunds .row .button >> nth=0")
     assert "It has arrived" in await page.inner_text("#refunds")
     assert page.url.startswith(f"{instance.url}/sessions/{session_id}")
     assert await audit(instance.parts.db) == []
@@ -84,15 +85,15 @@ async def test_the_macaroon_is_shown_to_its_holder_and_kept_nowhere(
     other = await visit(instance.url)
     await other.page.goto(f"/sessions/{session_id}")
     assert await other.page.inner_text("[data-balance]") == "1,000"
-    for text in ("Show the macaroon", "Top up", "Ask, from the balance", "Spent"):
+    for text in ("Show the macaroon", "Top up", "Ask and pay", "Spent"):
         assert await other.page.locator(f"text={text}").count() == 0
     await other.page.fill("#macaroon", "AgEnonsense")
-    await other.page.click("text=Open it here")
+    await other.page.click("text=Unlock")
     await other.page.locator("[role=alert]").wait_for()
     await other.page.fill("#macaroon", macaroon)
-    await other.page.click("text=Open it here")
+    await other.page.click("text=Unlock")
     await other.page.locator("text=Show the macaroon").wait_for()
-    await other.page.click("text=Forget it in this browser")
+    await other.page.click("text=Sign out of this session")
     await other.page.locator("#macaroon").wait_for()
 
 
@@ -126,3 +127,62 @@ async def test_what_a_holder_does_takes_the_cookie_and_its_token(
             answer = await http.post(path, data={"request": "x", "csrf": "0" * 64}, headers=ours)
             assert answer.status_code == 403, act
     assert (await instance.http.get(f"/api/sessions/{session_id}")).json()["balanceSats"] == 1_000
+
+
+async def test_a_price_is_shown_before_asking(instance: Instance, visit: Come) -> None:
+    """What a request would cost is asked for on the page; one beyond the limit is refused there,
+    free of charge, and what was written stays.
+    """
+    visitor = await visit(instance.url)
+    page = visitor.page
+    await opened(visitor)
+    assert "a question costs at most" in await page.inner_text("#max-hint")
+    await page.fill("#request", "hello there")
+    await page.click("text=What would it cost?")
+    estimated = (await instance.post("/api/estimate", {"request": "hello there"})).json()
+    said = await page.inner_text(".estimate")
+    assert f"{estimated['totalSats']} sats at most in total" in said
+    await page.fill("#maxSats", "nine")
+    await page.click("text=Ask and pay")
+    await page.locator("#maxSats:focus").wait_for()
+    await page.fill("#maxSats", "9")
+    await page.click("text=Ask and pay")
+    await page.locator("form #problem").wait_for()
+    assert "9" in await page.inner_text("#problem")
+    assert await page.input_value("#request") == "hello there"
+    assert await page.inner_text("[data-balance]") == "1,000"
+    await page.fill("#maxSats", str(estimated["totalSats"]))
+    await page.click("text=Ask and pay")
+    await visitor.headline("Done")
+
+
+async def test_closing_asks_once_more(instance: Instance, visit: Come) -> None:
+    """Until its holder has said so twice a session stays open; a closed one says it once."""
+    visitor = await visit(instance.url)
+    page = visitor.page
+    session_id = await opened(visitor)
+    await page.fill("#close-to", "nobody")
+    await page.click("#close .button")
+    await page.locator("#close-to:focus").wait_for()
+    await page.fill("#close-to", "")
+    await page.click("#close .button")
+    assert "can’t be opened again" in await page.inner_text("#close")
+    await page.click("text=Keep it open")
+    status = (await instance.http.get(f"/api/sessions/{session_id}")).json()
+    assert status["state"] == "active"
+    await page.click("#close .button")
+    await page.click("[data-sure]")
+    await visitor.headline("Session closed")
+    told = await page.inner_text("main")
+    assert told.lower().count("closed") == 1 and " over" not in told.lower()
+
+
+async def test_whose_balance_it_is_is_said_to_its_holder_alone(
+    instance: Instance, visit: Come
+) -> None:
+    """To others it is a balance."""
+    visitor, stranger = await visit(instance.url), await visit(instance.url)
+    session_id = await opened(visitor)
+    assert await visitor.page.inner_text("h1") == "Your balance"
+    await stranger.page.goto(f"/sessions/{session_id}")
+    assert await stranger.page.inner_text("h1") == "Balance"

@@ -23,6 +23,7 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/sessions/{id}/lock", session.lock, methods=["POST"]),
     Route("/sessions/{id}/macaroon", session.macaroon, methods=["POST"]),
     Route("/sessions/{id}/ask", session.ask, methods=["POST"]),
+    Route("/sessions/{id}/estimate", session.estimate, methods=["POST"]),
     Route("/sessions/{id}/topup", session.topup, methods=["POST"]),
     Route("/sessions/{id}/close", session.close, methods=["POST"]),
     Route("/sessions/{id}/refund", session.refund, methods=["POST"]),

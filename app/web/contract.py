@@ -39,10 +39,10 @@ def _drawn(is_stub: bool) -> bytes:
 
 @lru_cache(maxsize=2)
 def _page(is_stub: bool) -> bytes:
-    return drawn("docs.html", path="/docs", is_stub=is_stub, **told())
+    return drawn("docs.html", path="/docs", is_stub=is_stub, **_read())
 
 
-def told() -> Node:
+def _read() -> Node:
     """Return all that the page says."""
     document: Node = contract()
     reader = _Reader(document)

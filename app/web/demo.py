@@ -13,6 +13,7 @@ from app.web import home
 from app.web.forms import check_origin
 from app.web.page import page, render
 from app.web.prose import prose
+from app.web.troubles import at, trouble_of
 
 
 @page
@@ -20,21 +21,23 @@ async def show(request: Request) -> Response:
     """GET /demo?request=…: what the agent makes of it, or why it declines."""
     house: House = request.app.state.house
     check_origin(request)  # a picture on another site must not use up its visitors' demos
-    given = {"request": request.query_params.get("request", "")}
+    given = {"demo": request.query_params.get("request", "")}
+    model = house.parts.agent.work_model
     try:
-        asked = parse_query(request, api.Demo)
+        with at("demo-request"):
+            asked = parse_query(request, api.Demo)
         if request.method == "HEAD":  # asks what a GET would say, and must cost nothing
-            return render(request, "demo.html", asked=asked.request, answer=None)
+            return render(request, "demo.html", asked=asked.request, answer=None, demo_model=model)
         if not house.parts.settings.free_sats_per_day:
             raise api.closed()
         bill = await api.bill_of(house, asked.request)
         async with house.parts.throttle.turn(request, Rule.DEMO):
             said = await api.run(house, asked.request, bill)
     except (BadInput, Refusal) as refused:
-        return await home.shown(request, given, refused)
+        return await home.shown(request, given, trouble_of(refused, "demo-request"))
     answer = {
         "state": said["state"],
         "html": await prose(said["result"]),
         "truncated": said.get("truncated", False),
     }
-    return render(request, "demo.html", asked=asked.request, answer=answer)
+    return render(request, "demo.html", asked=asked.request, answer=answer, demo_model=model)

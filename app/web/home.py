@@ -1,4 +1,4 @@
-"""The first page: what this is, a demo for nothing, and a form to buy a job with."""
+"""The first page: what this is, a free demo, and a form to buy a job with."""
 
 from typing import Any
 
@@ -15,12 +15,18 @@ from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.trade.orders import Order, place
 from app.trade.refunds import destination_of
+from app.web.fiat import rate_now
 from app.web.forms import name_in, read_form
 from app.web.page import page, render, see
+from app.web.troubles import Trouble, WrongField, at, trouble_of
 from pricing.money import sats_to_msat
 
 SIZES = (("a question", 80), ("a paragraph", 800), ("two pages", 6_000))  # characters
-FIELDS = ("request", "maxSats", "refundTo", "amount")
+FIELDS = ("request", "maxSats", "refundTo", "amount", "demo")
+# The small model that a server begins with answers this one well, so it is offered.
+DEMO_QUESTION = "What is the capital of France?"
+MOST_SATS = 100_000_000
+LIMIT = "The spending limit must be a whole number of sats, from 1 to 100,000,000."
 
 
 @page
@@ -39,7 +45,7 @@ async def estimate(request: Request) -> Response:
         asked = asked_of(given)
         fee_msat, quote = await house.firm_price(asked.request)
     except (BadInput, Refusal) as refused:
-        return await shown(request, given, refused)
+        return await shown(request, given, trouble_of(refused, "buy"))
     return await shown(request, given, estimated=(fee_msat, quote.total_msat))
 
 
@@ -53,59 +59,66 @@ async def buy(request: Request) -> Response:
         asked = asked_of(given)
         await house.parts.throttle.weigh(request, len(asked.request.encode()))
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-        refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+        with at("refundTo"):
+            refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
         name = name_in(request, given)
         row = await place(house, Order(asked.request, max_msat, refund_to, payer_of(request)), name)
     except (BadInput, Refusal) as refused:
-        return await shown(request, given, refused)
+        return await shown(request, given, trouble_of(refused, "buy"))
     return see(f"/jobs/{row['job_id']}")
 
 
 def asked_of(given: dict[str, str]) -> CreateJob:
-    """Return what a form asks for, or raise BadInput as the API does."""
+    """Return what a form asks for, or raise WrongField."""
     values: dict[str, Any] = {"request": given.get("request", "")}
-    limit = given.get("maxSats", "").replace(",", "")
-    if limit:
-        if not limit.isdecimal() or len(limit) > 12:
-            raise BadInput("The limit must be a whole number of sats.")
-        values["maxSats"] = int(limit)
+    limit = limit_of(given)
+    if limit is not None:
+        values["maxSats"] = limit
     if given.get("refundTo"):
         values["refundTo"] = given["refundTo"]
-    return parse(orjson.dumps(values), CreateJob)
+    with at("request"):
+        return parse(orjson.dumps(values), CreateJob)
+
+
+def limit_of(given: dict[str, str]) -> int | None:
+    """Return the spending limit of a form, None where it names none, or raise WrongField."""
+    limit = given.get("maxSats", "").replace(",", "")
+    if not limit:
+        return None
+    if not (limit.isdecimal() and limit.isascii() and len(limit) <= 9):
+        raise WrongField("maxSats", LIMIT)
+    if not 1 <= int(limit) <= MOST_SATS:
+        raise WrongField("maxSats", LIMIT)
+    return int(limit)
 
 
 async def shown(
     request: Request,
     given: dict[str, str],
-    refused: BadInput | Refusal | None = None,
+    wrong: Trouble | None = None,
     estimated: tuple[int, int] | None = None,
 ) -> Response:
-    """Return the page, with what somebody has written already and what was said to it."""
+    """Return the page, with what was filled in already and what is wrong with it."""
     house: House = request.app.state.house
     settings = house.parts.settings
-    status = 200
-    if refused is not None:
-        status = refused.status
-    answer = render(
+    return render(
         request,
         "home.html",
-        status,
         given={field: given.get(field, "") for field in FIELDS},
         key=house.parts.new_id(),
-        problem=str(refused) if refused else "",
-        advice=getattr(refused, "next_step", None) or "",
+        wrong=wrong,
         estimated=estimated,
-        prices=await _prices(house),
+        prices=await prices(house),
+        rate=await rate_now(house),
         demos=settings.demo_per_hour if settings.free_sats_per_day else 0,
+        demo_question=DEMO_QUESTION,
+        demo_model=house.parts.agent.work_model,
         base=base_url(request) or "https://…",
     )
-    if isinstance(refused, Refusal):
-        answer.headers.update(refused.headers)
-    return answer
 
 
-async def _prices(house: House) -> dict[str, Any] | None:
-    """Return what requests of some sizes cost at most; None while nobody can say."""
+async def prices(house: House) -> dict[str, Any] | None:
+    """Return what requests of some sizes cost at most; None while there is no bitcoin price."""
     try:
         lines = []
         for name, characters in SIZES:

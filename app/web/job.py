@@ -3,6 +3,8 @@
 Everything that is sent from it is a plain form; the script only saves reloads.
 """
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,20 +14,25 @@ from app.http.claims import ClaimRefund
 from app.http.fields import path_id
 from app.http.job_status import unknown_job
 from app.http.throttle import Rule
+from app.ports import Playground
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.trade.refunds import claim_refund, name_destination
 from app.web import job_view
 from app.web.forms import read_form
 from app.web.page import page, render, see
-from db import jobs
+from app.web.troubles import Trouble, WrongField, at, trouble_of
+from db import jobs, payouts
 from db.engine import Row
 from payments import pasted
 from payments.rail import Failed
 from statemachine import job as law
 from statemachine.job import JOB, JobState
+from statemachine.payout import PayoutState
 
 MOST_DESTINATION = pasted.LONGEST  # characters of an invoice or an address
+DESTINATIONS = "Enter a Lightning address, an LNURL, or an invoice for exactly this amount."
+STUB_INVOICE_S = 600
 
 
 @page
@@ -46,7 +53,8 @@ async def pay(request: Request) -> Response:
         if row[f"{purpose}_hash"] is not None:
             paid = await house.parts.stub.receive(row[f"{purpose}_hash"])
             if isinstance(paid, Failed):
-                return await _shown(request, row, Refusal(409, f"Not paid: {paid.reason}."))
+                refused = Refusal(409, f"Not paid: {paid.reason}.")
+                return await _shown(request, row, trouble_of(refused, "page"))
             await house.loops.settle(paid)
     return see(f"/jobs/{row['id']}")
 
@@ -58,12 +66,12 @@ async def cancel(request: Request) -> Response:
     await read_form(request)
     row = await _found(request)
     now = house.parts.clock()
-    told = await house.parts.db.run(
+    outcome = await house.parts.db.run(
         "cancel_job", lambda tx: house.parts.shell.advance(tx, row["id"], law.Cancelled(), now)
     )
-    if not isinstance(told, Applied) and not JOB.final(JobState(row["state"])):
-        refused = Refusal(409, "It is paid for and under way, so it can’t be cancelled any more.")
-        return await _shown(request, await _found(request), refused)
+    if not isinstance(outcome, Applied) and not JOB.final(JobState(row["state"])):
+        refused = Refusal(409, "This job is paid for and under way, so it can’t be cancelled.")
+        return await _shown(request, await _found(request), trouble_of(refused, "page"))
     return see(f"/jobs/{row['id']}")
 
 
@@ -71,27 +79,41 @@ async def cancel(request: Request) -> Response:
 async def refund(request: Request) -> Response:
     """POST /jobs/{id}/refund: what is owed goes to an address, or to an invoice of that amount."""
     house: House = request.app.state.house
-    given = (await read_form(request)).get("to", "")
+    given = await read_form(request)
     row = await _found(request)
     try:
         await house.parts.throttle.count(request, Rule.DESTINATION)
         await claim(house, row["id"], given)
     except (BadInput, Refusal) as refused:
-        return await _shown(request, await _found(request), refused, given)
+        wrong = trouble_of(refused, "to")
+        return await _shown(request, await _found(request), wrong, given.get("to", ""))
     return see(f"/jobs/{row['id']}#refunds")
 
 
-async def claim(house: House, owner_id: str, given: str) -> None:
-    """Send what a job or a session owes where a form says. Raises BadInput and Refusal."""
+async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
+    """Send what a job or a session owes where a form says. Raises WrongField and Refusal."""
+    if form.get("wallet") == "demo" and house.parts.stub is not None:
+        await _claim_for_stub(house, house.parts.stub, owner_id)
+        return
+    given = form.get("to", "")
     text = pasted.read(given).text
     if not text or len(given) > MOST_DESTINATION:
-        raise BadInput("Give a Lightning address, an LNURL, or an invoice of exactly this amount.")
+        raise WrongField("to", DESTINATIONS)
     is_invoice = text[:2].lower() == "ln" and "@" not in text and text[:5].lower() != "lnurl"
     asked = ClaimRefund(invoice=given) if is_invoice else ClaimRefund(refundTo=text)
-    if asked.refund_to:
-        await name_destination(house, owner_id, asked.refund_to)
-    else:
-        await claim_refund(house, owner_id, asked.invoice)
+    with at("to"):
+        if asked.refund_to:
+            await name_destination(house, owner_id, asked.refund_to)
+        else:
+            await claim_refund(house, owner_id, asked.invoice)
+
+
+async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None:
+    """Have the stub's own wallet take all that is owed. Development only."""
+    for row in await payouts.of_owner(house.parts.db, owner_id):
+        if row["state"] == PayoutState.OWED:
+            wanted = await stub.buyer_invoice(row["amount_msat"], "Refund", STUB_INVOICE_S)
+            await claim_refund(house, owner_id, wanted.bolt11)
 
 
 async def _found(request: Request) -> Row:
@@ -103,19 +125,9 @@ async def _found(request: Request) -> Row:
 
 
 async def _shown(
-    request: Request, row: Row, refused: BadInput | Refusal | None = None, given: str = ""
+    request: Request, row: Row, wrong: Trouble | None = None, given: str = ""
 ) -> Response:
     values = await job_view.values(request, row)
-    answer = render(
-        request,
-        "job.html",
-        refused.status if refused else 200,
-        problem=str(refused) if refused else "",
-        advice=getattr(refused, "next_step", None) or "",
-        given=given,
-        **values,
-    )
+    answer = render(request, "job.html", wrong=wrong, given=given, **values)
     answer.headers["ETag"] = f'"{row["version"]}"'
-    if isinstance(refused, Refusal):
-        answer.headers.update(refused.headers)
     return answer

@@ -8,7 +8,9 @@ from app.house import House
 from app.http.links import base_url, withdraw_code
 from app.web import words
 from app.web.codes import code
+from app.web.fiat import Rate, rate_now
 from app.web.holding import asked_from
+from app.web.job_words import bill_of, head_of
 from app.web.prose import prose
 from db import jobs
 from db.engine import Row
@@ -19,9 +21,9 @@ from statemachine.payout import MOST_FAILURES, PayoutState
 from statemachine.public_id import public_id
 
 STEPS = {
-    Funding.INVOICES: ("Reading fee", "Reading", "Payment", "Work"),
-    Funding.INVOICE: ("Payment", "Reading", "Work"),
-    Funding.SESSION: ("Set aside", "Reading", "Work"),
+    Funding.INVOICES: ("Fee", "Evaluation", "Payment", "Work"),
+    Funding.INVOICE: ("Payment", "Evaluation", "Work"),
+    Funding.SESSION: ("Reserved", "Evaluation", "Work"),
 }
 # How many steps are behind a job in each state.
 BEHIND = {
@@ -51,14 +53,11 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
     """Return what the template needs."""
     house: House = request.app.state.house
     state, funding = JobState(row["state"]), Funding(row["funding"])
-    headline, sentence = words.HEADLINES[state]
-    if state is JobState.AWAITING_EVAL_PAYMENT and funding is Funding.INVOICE:
-        headline, sentence = "Pay for the job", "One invoice pays for reading and work."
-    if state is JobState.FAILED and not row["payouts"]:
-        was_read = bool(row["quote"]) and funding is Funding.INVOICES
-        sentence = words.NOTHING_OWED[was_read]
+    headline, sentence = head_of(row)
     written = await jobs.get(house.parts.db, row["id"])
     ended = JOB.final(state)
+    quote = Quote.from_json(row["quote"]) if row["quote"] else None
+    now = house.parts.clock()
     return {
         "job_id": row["id"],
         "public_id": public_id(row["id"]),
@@ -73,17 +72,19 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
         "completed_at": row["completed_at"],
         "steps": _steps(row, state, funding),
         "invoice": await _invoice(row),
-        "quote": Quote.from_json(row["quote"]) if row["quote"] else None,
+        "quote": quote,
+        "rate": Rate(quote.price, now) if quote else await rate_now(house),
         "charge": row["charge"],
-        "eval_msat": row["eval_msat"],
+        "bill": bill_of(row, quote),
         "is_firm": funding is not Funding.INVOICES,
         "session_id": asked_from(request),
         "result": await prose(row["result"]) if row["result"] else None,
+        "result_text": row["result"] or "",
         "truncated": row["truncated"],
         "reason": row["reason"],
         "error": row["error"],
         "refunds": await refunds(request, row["payouts"] or []),
-        "may_ask_again": state in (JobState.FAILED, JobState.REJECTED) and not row["session_id"],
+        "may_ask_again": ended and not row["session_id"],
         "may_cancel": state in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
     }
 

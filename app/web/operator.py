@@ -19,6 +19,7 @@ from app.web.forms import check_origin
 from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
 from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
+from app.web.troubles import Trouble, WrongField, trouble_of
 from db import overview, payouts, public_ids, routing, switches
 from db.engine import Row
 from db.promises import TryAgain
@@ -34,8 +35,8 @@ from statemachine.routing import is_nearly_given
 HOURS = 48
 LISTED = 12
 NOT_HANDED_OVER = (
-    "It was not handed to the rail yet: it waits for its turn, and is sent by itself when payouts"
-    " go on. There is nothing to ask about."
+    "This payout hasn’t been handed to the wallet yet: it waits for its turn, and is sent"
+    " automatically when payouts go on."
 )
 
 
@@ -63,7 +64,7 @@ async def books(request: Request) -> Response:
         "operator_books.html",
         books=_by_asset(groups),
         sums=sums,
-        wrong=sum(line["wrong"] for line in groups),
+        mismatched=sum(line["wrong"] for line in groups),
         review=house.loops.books.latest,
         csrf=token_of(request, COOKIE),
     )
@@ -77,7 +78,7 @@ async def act(request: Request) -> Response:
     try:
         await _act(request.app.state.house, given)
     except (BadInput, Refusal) as refused:
-        return await _shown(request, refused)
+        return await _shown(request, trouble_of(refused, "payouts"))
     return see(f"{PATH}#payouts")
 
 
@@ -90,9 +91,9 @@ async def switch(request: Request) -> Response:
     try:
         name = switches.Name(given.get("switch", ""))
     except ValueError:
-        return await _shown(request, Refusal(404, "There is no such switch."))
+        return await _shown(request, Trouble("page", "There is no such switch.", status=404))
     if to not in ("on", "off"):
-        return await _shown(request, Refusal(409, "A switch is turned on or off."))
+        return await _shown(request, Trouble("page", "A switch is turned on or off.", status=409))
     await turn(parts, name, to == "on")
     return see(PATH)
 
@@ -111,7 +112,7 @@ async def _act(house: House, given: dict[str, str]) -> None:
         case "redirect":
             await _redirect(parts, row, given.get("to", ""))
         case _:
-            raise Refusal(409, "That can’t be done with this payout as it is now.")
+            raise Refusal(409, "This can’t be done with this payout in its present state.")
 
 
 async def _ask(house: House, row: Row) -> None:
@@ -127,16 +128,16 @@ async def _ask(house: House, row: Row) -> None:
 async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
     destination = parts.destinations.parse(refund_to)
     if isinstance(destination, BadDestination):
-        raise BadInput(destination.sentence)
+        raise WrongField(f"to-{concealed(row['id'])}", destination.sentence)
     text, now = destination.text, parts.clock()
-    told = await parts.db.run(
+    outcome = await parts.db.run(
         "redirect_payout", lambda tx: parts.shell.redirect_payout(tx, row["id"], text, now)
     )
-    if not isinstance(told, Applied):
-        raise Refusal(409, "It is on its way or has arrived, and is not sent twice.")
+    if not isinstance(outcome, Applied):
+        raise Refusal(409, "This payout is on its way or has arrived, and is not sent twice.")
 
 
-async def _shown(request: Request, refused: BadInput | Refusal | None = None) -> Response:
+async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
     house: House = request.app.state.house
     parts, now = house.parts, house.parts.clock()
     first = overview.first_hour(now, HOURS)
@@ -144,10 +145,10 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
     price = await parts.oracle.price()
     given_msat = await routing.given_msat(parts.db, now.date())
     most_msat = sats_to_msat(parts.settings.routing_free_sats_per_day)
-    answer = render(
+    return render(
         request,
         "operator.html",
-        refused.status if refused else 200,
+        wrong=wrong,
         hours=hours,
         ends=ENDS,
         plot=plot(hours),
@@ -171,12 +172,8 @@ async def _shown(request: Request, refused: BadInput | Refusal | None = None) ->
         ],
         rail=parts.rail.name,
         push_is_up=parts.rail.push_is_up,
-        problem=str(refused) if refused else "",
         csrf=token_of(request, COOKIE),
     )
-    if isinstance(refused, Refusal):
-        answer.headers.update(refused.headers)
-    return answer
 
 
 def _ending(parts: Parts, today: date) -> dict[str, date]:

@@ -17,6 +17,7 @@ from app.refusal import Refusal
 from app.web import cookies
 from app.web.forms import read_form
 from app.web.page import page, render, see
+from app.web.troubles import Trouble
 
 COOKIE = "boltwork_operator"
 PATH = "/operator"
@@ -46,7 +47,8 @@ def closed(request: Request, problem: str = "") -> Response:
     house: House = request.app.state.house
     is_set = house.parts.settings.operator_token is not None
     status = 401 if is_set else 503
-    return render(request, "operator_door.html", status, is_set=is_set, problem=problem)
+    wrong = Trouble("token", problem, is_field=True, status=status) if problem else None
+    return render(request, "operator_door.html", status, is_set=is_set, wrong=wrong)
 
 
 async def operator_form(request: Request) -> dict[str, str]:
@@ -56,7 +58,7 @@ async def operator_form(request: Request) -> dict[str, str]:
     """
     given = await read_form(request)
     if not admitted(request):
-        raise Refusal(401, "This takes the operator’s token.", "Open /operator, and give it.")
+        raise Refusal(401, "This needs the operator token.", "Open /operator and sign in.")
     if presented(request) is None:
         cookies.check_token(request, COOKIE, given)
     return given
@@ -72,7 +74,7 @@ async def login(request: Request) -> Response:
         return closed(request)
     await house.parts.throttle.count(request, Rule.LOGIN)
     if not hmac.compare_digest(given.get("token", "").encode(), token.get_secret_value().encode()):
-        return closed(request, "That is not the token.")
+        return closed(request, "This isn’t the operator token.")
     until = house.parts.clock() + timedelta(seconds=KEPT_S)
     answer = see(PATH)
     content = f"{_mark(house)}:{int(until.timestamp())}"

@@ -19,6 +19,7 @@ from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.web import words
 from app.web.files import address
+from app.web.troubles import Trouble, advice_of
 from db.engine import DatabaseAway
 from payments.seal import BadSecret
 
@@ -42,15 +43,16 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 TITLES = {
-    400: "That can’t be done",
-    401: "Not yet",
-    402: "There is not enough",
+    400: "That didn’t work",
+    401: "Sign in first",
+    402: "Not enough balance",
     403: "Not allowed",
-    404: "There is nothing here",
-    409: "Not just now",
-    410: "It is over",
-    429: "Too many at once",
-    503: "Not just now",
+    404: "Page not found",
+    409: "Not possible right now",
+    410: "This has ended",
+    429: "Too many requests",
+    405: "Page not found",
+    503: "Try again later",
 }
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -65,15 +67,26 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters.update(words.FILTERS)
 
 
-def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    """Return a page."""
+def render(
+    request: Request,
+    template: str,
+    status: int = 200,
+    *,
+    wrong: Trouble | None = None,
+    **values: Any,
+) -> Response:
+    """Return a page; with what is wrong said in it, and by its status."""
     house: House = request.app.state.house
     shared = {
         "path": request.url.path,
         "is_stub": house.parts.stub is not None,
         "now": house.parts.clock(),
     }
-    return answer(drawn(template, **shared | values), status)
+    if wrong is None:
+        return answer(drawn(template, wrong=None, **shared | values), status)
+    said = answer(drawn(template, wrong=wrong, **shared | values), wrong.status)
+    said.headers.update(wrong.headers)
+    return said
 
 
 def drawn(template: str, **values: Any) -> bytes:
@@ -88,17 +101,17 @@ def answer(body: bytes, status: int = 200) -> Response:
 
 def refused(request: Request, refusal: Refusal) -> Response:
     """Return the page that says why a request is not served."""
-    told = render(
+    answered = render(
         request,
         "refused.html",
         refusal.status,
-        title=TITLES.get(refusal.status, "Something broke"),
+        title=TITLES.get(refusal.status, "Something went wrong"),
         sentence=refusal.sentence,
-        next_step=refusal.next_step,
+        next_step=advice_of(refusal),
         request_id=request.scope.get("state", {}).get("request_id"),
     )
-    told.headers.update(refusal.headers)
-    return told
+    answered.headers.update(refusal.headers)
+    return answered
 
 
 def page(handler: Handler) -> Handler:
@@ -122,14 +135,15 @@ async def _refusal(request: Request, error: Exception) -> Refusal:
         case BadInput():
             return Refusal(error.status, str(error))
         case DatabaseAway():
-            told = await on_database_away(request, error)
+            answered = await on_database_away(request, error)
         case BadSecret():
-            told = await on_bad_secret(request, error)
+            answered = await on_bad_secret(request, error)
         case _:
-            told = await on_fault(request, error)
-    said = orjson.loads(told.body)
-    after = {k: v for k, v in told.headers.items() if k == "retry-after"}
-    return Refusal(told.status_code, said["error"], said.get("next"), after)
+            answered = await on_fault(request, error)
+    said = orjson.loads(answered.body)
+    after_s = answered.headers.get("retry-after")
+    after = {"Retry-After": after_s} if after_s else {}
+    return Refusal(answered.status_code, said["error"], said.get("next"), after)
 
 
 def see(path: str) -> Response:

@@ -71,10 +71,10 @@ def plot(hours: Sequence[Hour]) -> Markup:
         if begun := hour.counts.get("begun"):
             marks.append(f"M{x + slot * 0.05:.1f} {y(begun)}h{slot * 0.9:.1f}")
         if hour.at.hour % 6 == 0:
-            told = hour.at.strftime("%H:%M" if hour.at.hour else "%d %b")
+            label = hour.at.strftime("%H:%M" if hour.at.hour else "%d %b")
             shapes.append(
                 f'<text x="{x + slot / 2:.1f}" y="{HEIGHT - 8}" text-anchor="middle">'
-                f"{escape(told)}</text>"
+                f"{escape(label)}</text>"
             )
     shapes.append(f'<path class="begun" d="{"".join(marks)}"/>')
     opening = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'

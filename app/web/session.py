@@ -24,9 +24,11 @@ from app.trade.refunds import destination_of, name_destination
 from app.trade.sessions import caller_of
 from app.web import holding, home, job_view, words
 from app.web.cookies import token_of
+from app.web.fiat import rate_now
 from app.web.forms import name_in, read_form
 from app.web.job import claim
 from app.web.page import page, render, see
+from app.web.troubles import Trouble, WrongField, at, trouble_of
 from db import payouts, sessions, spending
 from db.engine import Row, Tx
 from payments.rail import Failed
@@ -39,7 +41,7 @@ from statemachine.session import SessionState
 
 MOST_SPENT = 50
 DEPOSIT = "deposit"
-RANGE = "Pay in a whole number of sats, from 100 to 10,000."
+RANGE = "Enter a whole number of sats, from 100 to 10,000."
 
 
 @page
@@ -53,7 +55,7 @@ async def begin(request: Request) -> Response:
         name = name_in(request, given)
         opening = await prepaid.open_session(house, amount_msat, None, name)
     except (BadInput, Refusal) as refused:
-        return await home.shown(request, given, refused)
+        return await home.shown(request, given, trouble_of(refused, "amount"))
     session_id = opening.session_id
     row = await sessions.get(house.parts.db, session_id)
     answer = see(holding.path_of(session_id))
@@ -95,7 +97,7 @@ async def unlock(request: Request) -> Response:
     try:
         await holding.proven(request, row, given.get("macaroon", ""))
     except Refusal as refused:
-        return await _shown(request, row, refused)
+        return await _shown(request, row, trouble_of(refused, "macaroon"))
     answer = see(holding.path_of(row["id"]))
     answer.headers.append("Set-Cookie", holding.cookie_for(house, row["id"], row["nonce"]))
     return answer
@@ -129,14 +131,37 @@ async def ask(request: Request) -> Response:
         against = await prepaid.standing(house, holder)
         if against is not None:
             raise Refusal(401, against)
-        asked = parse(orjson.dumps({"request": given.get("request", "")}), SessionRequest)
-        wanted = prepaid.Request(asked.request)
+        asked = _asked_of(given)
+        max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+        wanted = prepaid.Request(asked.request, max_msat)
         job_id = await prepaid.submit(house, holder, wanted, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
-        return await _shown(request, row, refused, given)
+        return await _shown(request, row, trouble_of(refused, "ask"), given)
     answer = see(f"/jobs/{job_id}")
     answer.headers.append("Set-Cookie", holding.asked_here(house, row["id"], job_id))
     return answer
+
+
+@page
+async def estimate(request: Request) -> Response:
+    """POST /sessions/{id}/estimate: the same page, with what the request would cost."""
+    house: House = request.app.state.house
+    row, _, given = await holding.holder_form(request)
+    try:
+        await house.parts.throttle.count(request, Rule.ESTIMATE)
+        fee_msat, quote = await house.firm_price(_asked_of(given).request)
+    except (BadInput, Refusal) as refused:
+        return await _shown(request, row, trouble_of(refused, "ask"), given)
+    return await _shown(request, row, given=given, estimated=(fee_msat, quote.total_msat))
+
+
+def _asked_of(given: dict[str, str]) -> SessionRequest:
+    values: dict[str, Any] = {"request": given.get("request", "")}
+    limit = home.limit_of(given)
+    if limit is not None:
+        values["maxSats"] = limit
+    with at("request"):
+        return parse(orjson.dumps(values), SessionRequest)
 
 
 @page
@@ -149,20 +174,26 @@ async def topup(request: Request) -> Response:
         amount_msat = _paid_in(given, TopUp)
         await prepaid.top_up(house, row["id"], amount_msat, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
-        return await _shown(request, row, refused, given)
+        return await _shown(request, row, trouble_of(refused, "amount"), given)
     return see(holding.path_of(row["id"]))
 
 
 @page
 async def close(request: Request) -> Response:
-    """POST /sessions/{id}/close: no more requests; what is left is owed back at once."""
+    """POST /sessions/{id}/close: no more requests; what is left is owed back at once.
+
+    It can't be undone, so it is done when its holder has said so twice.
+    """
     house: House = request.app.state.house
     row, _, given = await holding.holder_form(request)
     to = given.get("to", "")
     try:
-        refund_to = destination_of(house, to).text if to else None
-    except BadInput as refused:
-        return await _shown(request, row, refused, given)
+        with at("close-to"):
+            refund_to = destination_of(house, to).text if to else None
+    except WrongField as refused:
+        return await _shown(request, row, trouble_of(refused, "close-to"), given)
+    if given.get("sure") != "yes":
+        return await _shown(request, row, given=given, closing=True)
     await house.parts.db.run("close_session", partial(_close, house, row["id"], refund_to))
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
@@ -183,21 +214,19 @@ async def refund(request: Request) -> Response:
     row, _, given = await holding.holder_form(request)
     try:
         await house.parts.throttle.count(request, Rule.DESTINATION)
-        await claim(house, row["id"], given.get("to", ""))
+        await claim(house, row["id"], given)
     except (BadInput, Refusal) as refused:
-        return await _shown(request, row, refused, given)
+        return await _shown(request, row, trouble_of(refused, "to"), given)
     return see(f"{holding.path_of(row['id'])}#refunds")
 
 
 def _paid_in(given: dict[str, str], shape: type[OpenSession] | type[TopUp]) -> Msat:
     """Return the amount that a form says, as the API takes it."""
     digits = given.get("amount", "").replace(",", "")
-    try:
+    with at("amount", RANGE):
         if not digits.isdecimal() or not digits.isascii() or len(digits) > 12:
             raise BadInput(RANGE)
         return sats_to_msat(parse(orjson.dumps({"amount_sats": int(digits)}), shape).amount_sats)
-    except BadInput as wrong:
-        raise BadInput(RANGE) from wrong
 
 
 def _named(request: Request, holder: Any, given: dict[str, str]) -> Name | None:
@@ -208,9 +237,11 @@ def _named(request: Request, holder: Any, given: dict[str, str]) -> Name | None:
 async def _shown(
     request: Request,
     row: Row,
-    refused: BadInput | Refusal | None = None,
+    wrong: Trouble | None = None,
     given: dict[str, str] | None = None,
     macaroon: str = "",
+    estimated: tuple[int, int] | None = None,
+    closing: bool = False,
 ) -> Response:
     house: House = request.app.state.house
     db, session_id, is_holder = house.parts.db, row["id"], holding.holds(request, row)
@@ -226,44 +257,60 @@ async def _shown(
     ]
     is_made = any(invoice["state"] == InvoiceState.WANTED for invoice in asked_for)
     waits = is_made or any(payout["state"] != PayoutState.PAID for payout in owed)
-    answer = render(
+    headline, sentence = _head_of(row, asked_for, owed, is_holder)
+    return render(
         request,
         "session.html",
-        refused.status if refused else 200,
+        wrong=wrong,
         session=row,
         public_id=public_id(session_id),
         state=state.value,
-        sentence=_sentence(row, asked_for, owed),
+        headline=headline,
+        sentence=sentence,
         is_holder=is_holder,
         is_open=state in (SessionState.ACTIVE, SessionState.PAUSED),
         is_moving=bool(waits or invoices or row["reserved_msat"]),
         is_made=is_made,
         invoices=invoices,
+        rate=await rate_now(house),
         spent=spent,
+        most_spent=MOST_SPENT,
+        typical=await _typical(house) if is_holder else None,
+        estimated=estimated,
+        closing=closing,
         refunds=await job_view.refunds(request, owed, may_fetch=is_holder),
         macaroon=macaroon,
-        problem=str(refused) if refused else "",
-        advice=getattr(refused, "next_step", None) or "",
         given=given or {},
         key=house.parts.new_id(),
         csrf=token_of(request, holding.COOKIE),
     )
-    if isinstance(refused, Refusal):
-        answer.headers.update(refused.headers)
-    return answer
 
 
-def _sentence(row: Row, invoices: list[Row], owed: list[Row]) -> str:
-    """Return how a session stands: one that is over may never have begun."""
+async def _typical(house: House) -> dict[str, Any] | None:
+    """Return what a short request costs at most: what its holder sees before asking anything."""
+    prices = await home.prices(house)
+    if prices is None:
+        return None
+    name, _, fee_msat, work_msat = prices["lines"][0]
+    return {"name": name, "total_msat": fee_msat + work_msat}
+
+
+def _head_of(row: Row, invoices: list[Row], owed: list[Row], is_holder: bool) -> tuple[str, str]:
+    """Return a session's headline and the sentence below it: a closed one may never have opened."""
     state = SessionState(row["state"])
+    headline, sentence = words.SESSION_HEADS[state], words.SESSION_WORDS[state]
+    if state is SessionState.ACTIVE and is_holder:
+        headline = "Your balance"
     if state is SessionState.EXPIRED:
         if row["reserved_msat"]:
-            return words.STILL_RUNS
-        if not all(i["state"] == InvoiceState.SETTLED for i in invoices if i["purpose"] == DEPOSIT):
-            return words.NEVER_OPENED
-        if owed:
-            return words.LEFT[all(payout["state"] == PayoutState.PAID for payout in owed)]
-    return words.SESSION_WORDS[state]
+            sentence = words.STILL_RUNS
+        elif not all(
+            i["state"] == InvoiceState.SETTLED for i in invoices if i["purpose"] == DEPOSIT
+        ):
+            sentence = words.NEVER_OPENED
+        elif owed:
+            sentence = words.LEFT[all(payout["state"] == PayoutState.PAID for payout in owed)]
+    return headline, sentence
 
 
 async def _invoice(row: Row) -> dict[str, Any]:

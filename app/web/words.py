@@ -5,50 +5,39 @@ from datetime import UTC, datetime
 
 from pricing.money import MICROUSD_PER_USD, MSAT_PER_SAT
 from statemachine.entries import Asset
-from statemachine.job import JobState
 from statemachine.session import SessionState
 
 REASONS = {
-    "surplus": "what the work did not need",
-    "not needed": "what was not needed",
-    "not evaluated": "the request was not read",
-    "not done": "the work was not done",
-    "overpaid": "paid beyond the invoice",
+    "surplus": "unused part of the payment",
+    "not needed": "unused part of the payment",
+    "not evaluated": "evaluation fee, as the evaluation failed",
+    "not done": "payment for work that wasn’t done",
+    "overpaid": "paid in excess of the invoice",
     "unawaited": "paid when nothing was due",
-    "change": "kept for routing, and not needed",
-    "unspent": "what was left of the session",
+    "change": "unused routing fees",
+    "unspent": "rest of the session’s balance",
 }
-HEADLINES = {
-    JobState.AWAITING_EVAL_PAYMENT: (
-        "Pay to have it read",
-        "An agent reads your request as soon as this small invoice is paid, and names a price.",
-    ),
-    JobState.EVALUATING: ("An agent reads it", "It decides whether it can do this, and prices it."),
-    JobState.REJECTED: ("Declined", "The agent read your request and does not take it."),
-    JobState.AWAITING_WORK_PAYMENT: (
-        "Pay for the work",
-        "The agent takes it. This is the most it can cost; what is not needed goes back to you.",
-    ),
-    JobState.EXECUTING: ("The agent works", "It is paid for and under way."),
-    JobState.COMPLETE: ("Done", "Here is your result."),
-    JobState.FAILED: ("Not done", "What was paid for it and not used is yours."),
-}
-# What is said of a job that failed when nothing is owed back: was its reading paid for?
-NOTHING_OWED = {
-    True: "It was read, and ended before the work was paid for. Nothing else was taken.",
-    False: "It ended before anything was paid, so there is nothing to take back.",
+SESSION_HEADS = {
+    SessionState.AWAITING_PAYMENT: "Pay the deposit",
+    SessionState.ACTIVE: "Balance",
+    SessionState.PAUSED: "Low balance",
+    SessionState.EXPIRED: "Session closed",
 }
 SESSION_WORDS = {
     SessionState.AWAITING_PAYMENT: (
-        "It opens as soon as this is paid, and the balance is yours to spend or take back."
+        "The session opens once this is paid. You can spend the balance, or take it back."
     ),
-    SessionState.ACTIVE: "Open: requests are paid from its balance.",
-    SessionState.PAUSED: "Paused: the balance is low. A top-up resumes it.",
-    SessionState.EXPIRED: "Over. Nothing was left of it.",
+    SessionState.ACTIVE: "Requests are paid from this balance.",
+    SessionState.PAUSED: "Paused: top up to make more requests.",
+    SessionState.EXPIRED: "Nothing was left on its balance.",
 }
-STILL_RUNS = "Over. What still runs comes to its end first; what is left then goes back too."
-NEVER_OPENED = "Its deposit was not paid in time, so it never opened."
-LEFT = {True: "Over. What was left has gone back.", False: "Over. What was left is owed back."}
+STILL_RUNS = "Requests under way are finished first; the rest of the balance is refunded then."
+NEVER_OPENED = "The deposit wasn’t paid in time, so this session never opened."
+LEFT = {
+    True: "The rest of its balance has been refunded.",
+    False: "The rest of its balance is waiting to be refunded.",
+}
+_FIELD = re.compile(r"The field '[^']{1,40}'")
 _CALL = re.compile(r"(?:GET|POST) /api/")
 
 
@@ -108,13 +97,26 @@ def ago(at: datetime, now: datetime) -> str:
     return "just now"
 
 
+def time_until(seconds: int) -> str:
+    """Return when something is possible again, in words."""
+    if seconds <= 60:
+        return "in a minute"
+    if seconds <= 90 * 60:
+        return f"in {-(-seconds // 60)} minutes"
+    if seconds < 86_400:
+        return f"in {-(-seconds // 3_600)} hours"
+    return "tomorrow"
+
+
 def reason(name: str) -> str:
     """Return why something is owed."""
     return REASONS.get(name, name)
 
 
 def for_people(said: str) -> str:
-    """Return what is said without the sentences that name a call: a page has buttons for those."""
+    """Return what is said without the sentences that name a call, and without a field's name in
+    the API: a page has buttons and labels for those."""
+    said = _FIELD.sub("This", said)
     return " ".join(part for part in re.split(r"(?<=[.!?])\s+", said) if not _CALL.search(part))
 
 

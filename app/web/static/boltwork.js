@@ -28,7 +28,7 @@ async function copy(button) {
     await navigator.clipboard.writeText(button.dataset.copy);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "Select it below";
+    button.textContent = "Copying failed: select the text";
     const text = button.closest("section, article").querySelector("details");
     if (text) text.open = true;
   }
@@ -36,18 +36,18 @@ async function copy(button) {
 }
 
 async function payHere(button) {
-  if (button.ariaDisabled === "true") return; // it is never taken from whoever is on it
+  if (button.ariaDisabled === "true") return; // not disabled: that would take the focus away
   const says = button.closest("section").querySelector("[data-webln-says]");
   button.ariaDisabled = "true";
-  says.textContent = "The wallet in this browser asks you now.";
+  says.textContent = "Confirm the payment in your browser wallet.";
   try {
     await window.webln.enable();
     await window.webln.sendPayment(button.dataset.webln);
-    says.textContent = "Sent. The page goes on as soon as it has arrived.";
+    says.textContent = "Sent. This page updates as soon as the payment arrives.";
   } catch (error) {
     const why = typeof error?.message === "string" ? error.message.slice(0, 200) : "";
-    const sentence = `The wallet in this browser did not pay${why && ` (${why})`}.`;
-    says.textContent = `${sentence} Try it again, or pay in another way.`;
+    const sentence = `Your browser wallet did not pay${why && ` (${why})`}.`;
+    says.textContent = `${sentence} Try again, or pay in another way.`;
     button.ariaDisabled = "false";
   }
 }
@@ -58,7 +58,7 @@ function count(within = document) {
   for (const left of all("[data-until]", within)) {
     const seconds = Math.floor((Date.parse(left.dataset.until) - Date.now()) / 1000);
     if (seconds <= 0) {
-      left.textContent = "over";
+      left.textContent = "expired";
     } else if (seconds < 86400) {
       const minutes = Math.floor(seconds / 60);
       left.textContent = `${minutes}:${String(seconds % 60).padStart(2, "0")} left`;
@@ -72,6 +72,9 @@ function take(fresh) {
   for (const part of all("[data-part]")) {
     const newer = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
     if (!newer || newer.innerHTML === part.dataset.made) continue;
+    // What is wrong with a field stays said there, as long as the field is there to be filled in.
+    const wrong = part.querySelector("[aria-describedby~=problem]");
+    if (wrong && newer.querySelector(`#${CSS.escape(wrong.id)}`)) continue;
     const held = part.contains(document.activeElement) && document.activeElement;
     const given = all("input", part).map((input) => [input.id, input.value]);
     part.dataset.made = newer.innerHTML;
@@ -111,7 +114,7 @@ async function look() {
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
-// The server's own stream, and what the agent writes while it writes it.
+// The server's own stream, and what the agent writes as it writes.
 function stream(main) {
   if (!window.EventSource || "ended" in main.dataset) return follow(main);
   const source = new EventSource(`${main.dataset.live}/events?lastEventId=${main.dataset.version}`);
@@ -124,7 +127,7 @@ function stream(main) {
   source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) over(); });
 }
 
-let written = "", costs = 0; // by the agent so far: told perhaps before there is a place for it
+let written = "", costs = 0; // by the agent so far: perhaps before the page has a place for it
 
 function draft(said) {
   written = [...written].slice(0, said.start).join("") + said.text; // in characters, as it counts
@@ -175,7 +178,7 @@ function demo(form) {
     const place = document.getElementById("demo-answer"), button = form.querySelector("button");
     const held = document.activeElement === button;
     button.disabled = true;
-    place.textContent = "The agent reads …";
+    place.textContent = "Waiting for the answer …";
     try {
       const asked = new URLSearchParams(new FormData(form));
       const answer = await fetch(`${form.getAttribute("action")}?${asked}`);
@@ -184,7 +187,7 @@ function demo(form) {
       place.replaceChildren(document.importNode(said, true));
       for (const name of ["role", "autofocus"]) place.firstChild.removeAttribute(name);
     } catch {
-      place.textContent = "Nobody answers just now. Try again in a moment.";
+      place.textContent = "The server doesn’t answer right now. Try again in a minute.";
     } finally {
       button.disabled = false;
       if (held) button.focus();

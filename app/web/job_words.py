@@ -1,0 +1,99 @@
+"""What a job's page says: a headline, a sentence, and the bill with its total."""
+
+from dataclasses import dataclass
+
+from app.web.words import sats
+from db.engine import Row
+from pricing.quote import Quote
+from statemachine.job import JOB, Funding, JobState
+
+HEADLINES = {
+    JobState.AWAITING_EVAL_PAYMENT: (
+        "Pay the evaluation fee",
+        "Once this small invoice is paid, an agent reads your request and offers a price.",
+    ),
+    JobState.EVALUATING: (
+        "Evaluating",
+        "An agent is reading your request to see whether it can do it, and at what price.",
+    ),
+    JobState.AWAITING_WORK_PAYMENT: (
+        "Pay for the work",
+        "The agent accepted your request. This is the maximum price; you get back whatever isn’t"
+        " used.",
+    ),
+    JobState.EXECUTING: ("Working", "Paid. The agent is working on it."),
+    JobState.COMPLETE: ("Done", "Here is your result."),
+}
+FIRM = ("Pay for the job", "One invoice pays for the evaluation and the work.")
+BROKEN = {"not done", "not evaluated", "not needed"}  # why money goes back when work has failed
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the bill."""
+
+    name: str
+    amount_msat: int
+    is_total: bool = False
+
+
+def is_cancelled(row: Row) -> bool:
+    """Say whether a failed job was cancelled, or not paid in time: nothing of it broke."""
+    if row["state"] != JobState.FAILED or row["funding"] == Funding.SESSION:
+        return False
+    return not any(payout["reason"] in BROKEN for payout in row["payouts"] or [])
+
+
+def kept_msat(row: Row) -> int:
+    """Return what an ended job has cost its buyer."""
+    match JobState(row["state"]):
+        case JobState.FAILED:
+            evaluated = row["funding"] == Funding.INVOICES and row["quote"]
+            return int(row["eval_msat"]) if evaluated else 0
+        case _:
+            worked_msat = row["charge"]["total_msat"] if row["charge"] else 0
+            return int(row["eval_msat"] + worked_msat)
+
+
+def head_of(row: Row) -> tuple[str, str]:
+    """Return the headline and the sentence below it."""
+    state, funding = JobState(row["state"]), Funding(row["funding"])
+    fee = f"The evaluation fee of {sats(row['eval_msat'])} sats is kept"
+    match state:
+        case JobState.REJECTED:
+            rest = {
+                Funding.INVOICES: "nothing else was charged.",
+                Funding.INVOICE: "the rest is refunded.",
+                Funding.SESSION: "the rest is back on the session’s balance.",
+            }[funding]
+            return "Declined", f"The agent read your request and declined it. {fee}; {rest}"
+        case JobState.FAILED if is_cancelled(row):
+            if kept_msat(row):
+                said = f"This job was cancelled after the evaluation. {fee}; nothing else was"
+                return "Cancelled", f"{said} charged."
+            return "Cancelled", "This job was cancelled before it was paid. Nothing was charged."
+        case JobState.FAILED if funding is Funding.SESSION:
+            return "Failed", "Something went wrong on our side. Nothing was charged."
+        case JobState.FAILED:
+            return "Failed", "Something went wrong on our side. Your refund is below."
+        case JobState.AWAITING_EVAL_PAYMENT if funding is Funding.INVOICE:
+            return FIRM
+        case _:
+            return HEADLINES[state]
+
+
+def bill_of(row: Row, quote: Quote | None) -> list[Line]:
+    """Return what a job costs, line by line; the evaluation is a part of the total."""
+    ended, charge = JOB.final(JobState(row["state"])), row["charge"]
+    lines = [Line("Evaluation", row["eval_msat"])]
+    if quote:
+        lines.append(Line("Work, at most", quote.total_msat))
+    if charge:
+        lines.append(Line("Work, actual price", charge["total_msat"]))
+    if ended:
+        lines.append(Line("Total", kept_msat(row), is_total=True))
+    elif quote:
+        lines.append(Line("Total, at most", row["eval_msat"] + quote.total_msat, is_total=True))
+    if charge:
+        lines.append(Line("Refund", charge["surplus_msat"]))
+    return lines

@@ -1,0 +1,52 @@
+"""The pages' sentences are plain English, in the words of wallets and shops."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.banned_words import banned_in
+
+WEB = Path(__file__).parents[1] / "app" / "web"
+
+
+def strings_of(path: Path) -> Iterator[str]:
+    """Yield the text constants of a module, without its docstrings."""
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value
+
+
+def said_by(path: Path) -> str:
+    """Return what a file of the pages says to people."""
+    if path.suffix == ".py":
+        return "\n".join(strings_of(path))
+    text = path.read_text()
+    if path.suffix == ".js":
+        return re.sub(r"(?m)(?<!:)//.*$", "", text)
+    return re.sub(r"(?s)\{#.*?#\}", "", text)
+
+
+def test_the_list_finds_what_is_banned() -> None:
+    """Whole words only, whatever their case and the spaces between them."""
+    assert banned_in("This session IS\n over.") and banned_in("try it for nothing")
+    assert not banned_in("This overall atoldx is fine.")
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*WEB.glob("*.py"), *WEB.glob("templates/*.html"), *WEB.glob("static/*.js")]),
+    ids=lambda path: path.name,
+)
+def test_no_page_holds_a_banned_phrase(path: Path) -> None:
+    """Neither a template, nor a string of the code behind it, nor one of its script."""
+    assert banned_in(said_by(path)) == []
