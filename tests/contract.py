@@ -7,7 +7,7 @@ answered which the contract does not name.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 FILE = Path(__file__).parents[1] / "openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 STREAM = "text/event-stream"  # has no end to read to
-READ = {
+READ: dict[str, Callable[[str], Any]] = {
     "application/json": json.loads,
     "application/problem+json": json.loads,
     "application/yaml": yaml.safe_load,

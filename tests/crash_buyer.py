@@ -121,7 +121,7 @@ class Buyer:
             if answer.status_code == 304:
                 continue
             assert answer.status_code == 200, answer.text
-            job = answer.json()
+            job = Json(answer.json())
             if reached(job):
                 return job
             etag = answer.headers.get("etag", "")

@@ -183,7 +183,7 @@ class LnbitsSide:
     async def is_gathered(self) -> bool:
         """See Side."""
         wallets = await self._server.wallets_of(self._ours)
-        return sum(wallet["balance_msat"] > 0 for wallet in wallets) == 1
+        return [wallet["balance_msat"] > 0 for wallet in wallets].count(True) == 1
 
     async def close(self) -> None:
         """See Side."""

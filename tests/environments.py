@@ -98,7 +98,14 @@ def with_packages(folder: Path, *locks: str) -> Environment:
 def environment_of(folder: Path, wheel: Path, *locks: str) -> Environment:
     """Make an environment with what these locks hold, and install the wheel in it by pip."""
     made = with_packages(folder, *locks)
-    pip = [made.python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index"]
+    pip: list[str | Path] = [
+        made.python,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--no-index",
+    ]
     done = made.run(*pip, "--no-deps", wheel)
     assert done.returncode == 0, done.stderr
     return made

@@ -33,7 +33,8 @@ class Reader:
 
     async def next(self) -> Event | None:
         """Return the next event; None at the stream's end."""
-        name, data, own_id = "message", [], None
+        name, data = "message", list[str]()
+        own_id: str | None = None
         async for line in self._lines:
             field, _, value = line.partition(":")
             value = value.removeprefix(" ")

@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import yaml
 
+from app.buyer.answers import Invoice
 from app.buyer.client import FINAL, Client
 from db.audit import audit
 from db.engine import Database
@@ -184,7 +185,7 @@ class World:
         )
         self.names.requests.append(done["requestId"])
 
-    async def _pay(self, client: Client, invoice: dict[str, Any], now: bool) -> None:
+    async def _pay(self, client: Client, invoice: Invoice, now: bool) -> None:
         self.names.hashes.append(invoice["paymentHash"])
         if now:
             await client.stub_pay(invoice["paymentHash"])

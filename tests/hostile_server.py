@@ -122,7 +122,8 @@ class Liar:
 class Purse:
     """A wallet that pays all that it is given, and knows how much that was."""
 
-    name, is_by_hand, network = "purse", False, None
+    name, is_by_hand = "purse", False
+    network: str | None = None
 
     def __init__(self, rail: StubRail) -> None:
         self._rail, self.paid_sats = rail, list[int]()

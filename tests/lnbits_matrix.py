@@ -56,8 +56,8 @@ class Stage:
     ) -> None:
         self.instance, self.side, self.switch, self.books = instance, side, switch, books
         self.proxy, self.fault = side.proxy, fault
+        assert isinstance(instance.parts.clock, MovableClock)
         self.clock = instance.parts.clock
-        assert isinstance(self.clock, MovableClock)
         self.loops = Loops(instance.parts, Keeper(instance.parts))
         self.rails: dict[str, LnbitsRail] = {}  # others than the good one, by the fault they have
 

@@ -8,19 +8,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import zxingcpp
 from PIL import Image
-from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Route,
+    ViewportSize,
+    async_playwright,
+)
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +61,9 @@ class Visitor:
         """Return what a wallet's camera reads from the first QR code that is shown."""
         picture = Image.open(BytesIO(await self.page.locator(selector).first.screenshot()))
         # Among the dots of one that is a matter of chance, a few may look like a line code.
-        [found] = zxingcpp.read_barcodes(picture, zxingcpp.BarcodeFormat.QRCode)
+        [found] = zxingcpp.read_barcodes(
+            picture, zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+        )
         return found.text
 
     async def headline(self, text: str) -> None:
@@ -73,7 +83,8 @@ class Visitor:
         """Hold the page to axe-core in both colour schemes, and to 360 px."""
         # What is dark differs in colours only.
         schemes = {"light": ("document", "{}"), "dark": (dark, "{runOnly: ['color-contrast']}")}
-        for scheme, (what, rules) in schemes.items():
+        for scheme in SCHEMES:
+            what, rules = schemes[scheme]
             await self.page.emulate_media(color_scheme=scheme)
             await self.page.evaluate(f"window.axe || (() => {{ {axe} }})()")
             asked = f"Object.assign({{resultTypes: ['violations']}}, {rules})"

@@ -12,12 +12,12 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
-from app.agents.agent import Broke, Progress, Result, unwatched
+from app.agents.agent import Broke, Progress, Rejected, Result, unwatched
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from pricing.rates import Usage
 from tests.house_fixtures import Instance, instance_of
-from tests.page_fixtures import ARGUMENTS, NARROW, WIDE
+from tests.page_fixtures import ARGUMENTS, NARROW, SCHEMES, WIDE
 from tests.scripted_agent import ScriptedAgent
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
@@ -44,7 +44,7 @@ class Writer(ScriptedAgent):
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """Give the prepared answer."""
         result = await super().work(request, max_output_tokens, progress)
         return Result(ANSWER, self.usage) if isinstance(result, Result) else result
@@ -86,7 +86,7 @@ async def live(house: Instance, clock: Clock) -> None:
 async def picture(page: Page, name: str, *, whole: bool = True) -> None:
     """Take a page at both widths and in both colour schemes."""
     for size in (WIDE, NARROW):
-        for scheme in ("light", "dark"):
+        for scheme in SCHEMES:
             await page.set_viewport_size(size)
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             path = FOLDER / f"{name}-{size['width']}-{scheme}.png"

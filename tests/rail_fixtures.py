@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from payments.bolt11 import decode
 from payments.lnbits import LnbitsRail
-from payments.rail import Rail, Settled
+from payments.rail import Opened, Rail, Settled
 from payments.stub import StubRail
 from pricing.money import Msat, sats_to_msat
 from tests.fault_proxy import FaultProxy
@@ -90,6 +90,7 @@ async def stub_rail(tmp_path: Path, rail_clock: RailClock) -> AsyncIterator[Stub
 async def fund(rail: StubRail, amount_msat: Msat = FUNDS_MSAT) -> None:
     """Let the stub's node receive something to pay with."""
     opened = await rail.create_invoice(f"funds {amount_msat}", amount_msat, "funds", 3_600)
+    assert isinstance(opened, Opened)
     assert isinstance(await rail.receive(opened.payment_hash), Settled)
 
 
@@ -141,3 +142,9 @@ async def next_push(pushes: AsyncIterator[Settled | None], within_s: float = 10)
     """Return the next thing a rail pushes."""
     async with asyncio.timeout(within_s):
         return await anext(pushes)
+
+
+async def no_more(pushes: AsyncIterator[Settled | None]) -> None:
+    """Stop listening to what a rail pushes."""
+    assert isinstance(pushes, AsyncGenerator)
+    await pushes.aclose()

@@ -44,7 +44,7 @@ class ScriptedAgent:
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
+    ) -> Result | Rejected | Broke:
         """Answer with the request itself."""
         await self._count("work", request)
         if "BREAK-WORK" in request:

@@ -27,7 +27,7 @@ async def town(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Async
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template.database}".encode())
     url = template.set(database=name).render_as_string(hide_password=False)
     migrate(url)
-    folder, names = tmp_path_factory.mktemp("town"), {}
+    folder, names = tmp_path_factory.mktemp("town"), dict[str, str]()
     async with instance_of(url, folder, agent=ScriptedAgent()) as instance:
         names |= await build(instance)
         assert await audit(instance.parts.db) == []

@@ -14,14 +14,15 @@ import sqlalchemy
 
 from app.advance import Applied, Replayed
 from app.operator.switching import turn
-from app.promises.keeping import PAUSED_S, Keeper
+from app.promises.courier import PAUSED_S
+from app.promises.keeping import Keeper
 from app.promises.sending import Unpayable, record, send
 from db import backup, payouts, switches
 from db.backup import BackupFailed
 from db.embedded import EmbeddedPostgres, EmbeddedPostgresError, packaged_binaries
 from db.promises import TryAgain
 from payments import bolt11
-from payments.stub import StubRail
+from payments.rail import Rail
 from pricing.money import Msat
 from statemachine.promises import PayInvoice
 from tests.house_fixtures import Instance, instance_of
@@ -58,7 +59,7 @@ async def owed(house: Instance) -> tuple[str, str]:
     return f"{made['jobId']}:eval:overpaid", made["jobId"]
 
 
-async def paid_out_msat(rail: StubRail, sats: int, before_msat: int) -> bool:
+async def paid_out_msat(rail: Rail, sats: int, before_msat: int) -> bool:
     """Say whether the rail has paid out so much since."""
     now_msat = await rail.balance_msat()
     assert isinstance(now_msat, int)
@@ -74,8 +75,7 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
     once."""
     file = tmp_path / "backup"
     async with instance_of(database_url, tmp_path, worker=False) as house:
-        rail = house.parts.stub
-        assert rail is not None
+        rail = house.parts.rail
         first, first_job = await owed(house)
         second, second_job = await owed(house)
         way = await invoice_of(house, 5)
@@ -97,8 +97,7 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
     # A day later: the invoice on its way has expired, and could be taken for one never sent.
     late = lambda: wall_clock() + timedelta(days=1)  # noqa: E731
     async with instance_of(another_database, tmp_path, worker=False, clock=late) as house:
-        rail, keeper = house.parts.stub, Keeper(house.parts)
-        assert rail is not None
+        rail, keeper = house.parts.rail, Keeper(house.parts)
         for payout in (first, second):
             assert (await payouts.get(house.parts.db, payout) or {})["state"] != "paid"
         with pytest.raises(TryAgain) as held:

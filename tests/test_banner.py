@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,7 +15,7 @@ from tests.lnbits_server import LnbitsServer, free_port
 from tests.server_process import ServerProcess
 
 TOKEN = "an-operators-token-0123456789"
-REAL = {
+REAL: dict[str, Any] = {
     "BOLTWORK_ENV": "production",
     "LNBITS_URL": "http://user:planted@lnbits.internal:5000",
     "LNBITS_API_KEY": "planted",

@@ -59,7 +59,7 @@ async def test_a_payment_that_is_not_booked_yet_is_not_a_finding(
     database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
 ) -> None:
     """Between a payment and its entry the rail holds more; it says so, and is asked about it."""
-    slow = {"SWEEP_S": 3600}
+    slow: dict[str, Any] = {"SWEEP_S": 3600}
     async with instance_of(database_url, tmp_path, agent=scripted_agent, **slow) as instance:
         books = Books(instance.parts)
         await books.compare()
@@ -143,7 +143,7 @@ class _Deaf(StubRail):
     def __init__(self, path: Path, clock: Callable[[], datetime] = wall_clock) -> None:
         super().__init__(path, clock)
 
-    async def pushes(self) -> AsyncIterator[None]:  # type: ignore[override]
+    async def pushes(self) -> AsyncIterator[None]:
         """Tell of nothing, for ever."""
         await asyncio.Event().wait()
         yield None

@@ -5,11 +5,11 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import psycopg
 import pytest
 
+from app.buyer.answers import Job
 from app.buyer.client import Client
 from db import ledger
 from db.embedded import running_url
@@ -27,7 +27,7 @@ class Desk:
     """A running instance in which one job was bought, and the operator's terminal."""
 
     server: ServerProcess
-    job: dict[str, Any]
+    job: Job
     terminal: Terminal
 
     @property

@@ -260,6 +260,12 @@ async def test_when_all_places_are_taken_the_longest_idle_one_goes() -> None:
             assert await answered(streams) == b"HTTP/1.1 200 "
 
 
+def reading(writer: asyncio.StreamWriter) -> asyncio.Transport:
+    """Return the way back of a connection: what a writer writes to is read from, too."""
+    assert isinstance(writer.transport, asyncio.Transport)
+    return writer.transport
+
+
 def resident_bytes() -> int:
     """Return how much memory this process holds."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -275,12 +281,12 @@ async def test_answers_that_nobody_reads_are_few_bytes_and_have_an_end() -> None
         for number in range(100):
             sent = GET.replace(b"/ ", b"/big ") * 16
             stalled.append(await place.connect(sent, by=f"127.0.1.{number + 1}"))
-            stalled[-1][1].transport.pause_reading()
+            reading(stalled[-1][1]).pause_reading()
         assert await answered(await place.connect(GET)) == b"HTTP/1.1 200 "
         assert resident_bytes() - before < 100 * 2**20
         await until(lambda: files() < open_before + 110)  # a hundred of them are our own ends
         for reader, writer in stalled:
-            writer.transport.resume_reading()
+            reading(writer).resume_reading()
             got = 0
             with contextlib.suppress(ConnectionError):
                 async with asyncio.timeout(20):
@@ -293,7 +299,7 @@ async def test_a_flood_of_requests_behind_one_another_is_cut_off() -> None:
     """Whoever sends on and reads no answer is read no further, and then cut off."""
     async with place_of(Patience(take_s=0.3)) as place:
         _, writer = await place.connect()
-        writer.transport.pause_reading()
+        reading(writer).pause_reading()
         sent = 0
         with pytest.raises(ConnectionError):
             async with asyncio.timeout(60):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -44,8 +45,8 @@ async def given_msat(instance: Instance) -> int:
     # What is held is on its way from the one to the other.
     held = sum(amount for name, amount in books.items() if name.startswith("hold:"))
     assert spent == books.get("revenue:free", 0) + held
-    [day] = await instance.parts.db.read_all("SELECT used_msat FROM free_day") or [None]
-    assert spent == (day["used_msat"] if day else 0)
+    [day] = await instance.parts.db.read_all("SELECT used_msat FROM free_day") or [{"used_msat": 0}]
+    assert spent == day["used_msat"]
     return spent
 
 
@@ -270,7 +271,7 @@ async def test_an_answer_is_short(
     database_url: str, tmp_path: Path, ceiling: str, given: str
 ) -> None:
     """The agent may write DEMO_MAX_OUTPUT_TOKENS, and never more than it may write at all."""
-    brief = {"DEMO_MAX_OUTPUT_TOKENS": ceiling}
+    brief: dict[str, Any] = {"DEMO_MAX_OUTPUT_TOKENS": ceiling}
     async with instance_of(database_url, tmp_path, agent=Measuring(), **brief) as instance:
         assert (await ask(instance)).json()["result"] == given
 

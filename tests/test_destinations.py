@@ -236,7 +236,7 @@ async def test_a_destination_can_not_have_us_pay_ourselves_or_twice(
     """An invoice of our own, and one whose hash was used before, are refused like any other."""
     payout_id, job_id = await owed(idle, stranger.url)
     if known == "ours":
-        bolt11 = (await idle.create("five"))["evalInvoice"]["paymentRequest"]
+        bolt11 = str((await idle.create("five"))["evalInvoice"]["paymentRequest"])
     else:
         wallet_of(idle, stranger)
         bolt11 = await stranger.make(5000)

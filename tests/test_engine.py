@@ -79,7 +79,7 @@ async def test_a_server_that_comes_back_is_used_again(ground: Path) -> None:
         await db.open()
 
         async def one(tx: Tx) -> int:
-            return (await tx.all("SELECT 1 AS one"))[0]["one"]
+            return int((await tx.all("SELECT 1 AS one"))[0]["one"])
 
         await asyncio.gather(*(db.run("one", one) for _ in range(8)))
         await asyncio.gather(*(db.read_one("SELECT 1 AS one") for _ in range(8)))

@@ -195,7 +195,7 @@ async def test_a_silent_stream_beats(database_url: str, tmp_path: Path) -> None:
 
 async def test_streams_are_limited(database_url: str, tmp_path: Path) -> None:
     """One too many for a caller is a 429, one too many for all a 503; both say when to come."""
-    limits = {"STREAMS_EACH": 2, "STREAMS_MOST": 3}
+    limits: dict[str, Any] = {"STREAMS_EACH": 2, "STREAMS_MOST": 3}
     async with instance_of(database_url, tmp_path, **limits, TRUSTED_PROXIES=1) as instance:
         path = f"/api/jobs/{(await instance.create())['jobId']}/events"
         async with AsyncExitStack() as stack:

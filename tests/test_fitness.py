@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psycopg
@@ -24,7 +25,7 @@ from tests.test_commands import run
 _numbers = itertools.count(1)
 
 
-def at(url: str, **parts: str | int) -> str:
+def at(url: str, **parts: Any) -> str:
     """Return a URL with some of its parts changed."""
     return sqlalchemy.make_url(url).set(**parts).render_as_string(hide_password=False)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from payments.grant import ENDPOINTS, OWNERS_ONLY, Grant, caveats_for
 from payments.macaroon import Invalid, read
 from payments.session_macaroon import link_of, make, verify
+from pricing.money import Msat
 from tests.macaroon_fixtures import (
     NONCE,
     RING,
@@ -84,7 +86,7 @@ def test_caveats_add_up_to_the_least_of_each() -> None:
     ]  # fmt: skip
     grant = holds(narrowed(told)).grant
     assert (grant.expires_at, grant.max_msat) == (500, 20_000)
-    assert grant.tools == {"image", "code"} and grant.endpoints == {"close"}
+    assert grant.tools == frozenset({"image", "code"}) and grant.endpoints == frozenset({"close"})
     assert [budget.limit_msat for budget in grant.budgets] == [10_000, 900_000]
     assert [budget.link for budget in grant.budgets] == [grant.links[9], grant.links[11]]
     times = [datetime.fromtimestamp(at, UTC) for at in (499, 500)]
@@ -140,12 +142,13 @@ def test_caveats_are_written_as_they_are_read() -> None:
     grant = holds(narrowed(told)).grant
     assert grant.budgets[0].link == grant.links[-1]
     assert replace(grant, links=(), budgets=()) == Grant(
-        SOON, 50_000, (), frozenset("ab"), frozenset({"request"}), ()
+        SOON, Msat(50_000), (), frozenset("ab"), frozenset({"request"}), ()
     )
     assert caveats_for() == []
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"tools": [""]}, {"tools": []}, {"tools": ["a b"]}, {"endpoints": ["reqest"]},
         {"max_sats": -1}, {"budget_sats": 10**13}, {"child": "a=b,c"},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=r"caveat|endpoint"):
-            caveats_for(**wrong)  # type: ignore[arg-type]
+            caveats_for(**wrong)

@@ -253,7 +253,7 @@ async def test_a_wallet_of_another_network_is_not_asked(
 ) -> None:
     """The first invoice, or the wallet itself, says on which network is paid."""
     await liar.begins()
-    purse.network = "bc"  # type: ignore[assignment]
+    purse.network = "bc"
     assert "another network" in await stops(purchase(client, purse).buy("hello"), Exit.UNPAID)
     assert purse.paid_sats == []
 

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,19 @@ def test_nothing_is_left_for_later(path: Path) -> None:
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
     assert "monkeypatch" not in text
     assert not re.search(r"pytest\.(mark\.)?(skip|xfail)", text)
+
+
+def test_all_that_is_python_is_typed() -> None:
+    """mypy reads every file that is Python, with a suffix or without, tests and scripts too."""
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    read = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
+    for each in tracked:
+        path = ROOT / each
+        started = path.parent == ROOT / "scripts" and b"python" in path.read_bytes().split(b"\n")[0]
+        if path.suffix == ".py" or started:
+            assert any(each == one or each.startswith(f"{one}/") for one in read), each
 
 
 def test_the_top_of_the_house_is_as_it_was_drawn() -> None:

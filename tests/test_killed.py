@@ -165,8 +165,8 @@ async def test_killed_while_a_refund_is_in_flight(
         assert isinstance((await asyncio.gather(claim, return_exceptions=True))[0], Exception)
     async with Client(await start(server)) as client:
         await client.call("DELETE", "/api/dev/stub/faults")
-        job = await client.show(made["jobId"])
-        assert job["costLedger"]["refundState"] in ("pending", "paid")
+        shown = await client.show(made["jobId"])
+        assert shown["costLedger"]["refundState"] in ("pending", "paid")
         other = await client.stub_invoice(owed)
         with pytest.raises(Refused) as refused:
             await client.refund(made["jobId"], other)

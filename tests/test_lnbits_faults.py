@@ -14,12 +14,13 @@ from datetime import timedelta
 import pytest
 
 from payments.bolt11 import decode
-from payments.lnbits import LEAST_FEE_LIMIT_MSAT, LnbitsRail
+from payments.lnbits import LnbitsRail
+from payments.lnbits_wallet import LEAST_FEE_LIMIT_MSAT
 from payments.rail import Failed, Opened, Pending, Settled, Unavailable, Unknown, Unsent
 from pricing.money import Msat
 from tests.fault_proxy import CHANGED, LOST, UNHEARD, FaultProxy, never_accepting
 from tests.lnbits_server import LnbitsServer
-from tests.rail_fixtures import next_push, wall_clock
+from tests.rail_fixtures import next_push, no_more, wall_clock
 
 TIMEOUT_S = 0.6
 ENDLESS = {"hang", "slow drip"}
@@ -284,7 +285,7 @@ async def test_no_secret_is_logged(faulty: Faulty, caplog: pytest.LogCaptureFixt
     told = await faulty.server.payment(faulty.server.us, opened.payment_hash)
     faulty.proxy.cut_websockets()
     assert await next_push(pushes) is None
-    await pushes.aclose()
+    await no_more(pushes)
     assert faulty.server.us.adminkey not in caplog.text
     assert str(told["details"]["preimage"]) not in caplog.text
 
@@ -304,7 +305,7 @@ async def test_pushes_come_back_after_a_cut(faulty: Faulty) -> None:
     await faulty.server.pay(faulty.server.buyer, opened.bolt11)
     pushed = await next_push(pushes)
     assert pushed is not None and pushed.payment_hash == opened.payment_hash
-    await pushes.aclose()
+    await no_more(pushes)
 
 
 @pytest.mark.parametrize("fault", ["404", "502", "reset", "200 with HTML", "not HTTP", "hang"])
@@ -317,7 +318,7 @@ async def test_pushes_survive_a_connection_that_goes_wrong(faulty: Faulty, fault
     assert await next_push(pushes) is None
     assert rail.push_is_up
     assert faulty.proxy.calls["GET", f"/api/v1/ws/{faulty.server.us.adminkey}"] >= 2
-    await pushes.aclose()
+    await no_more(pushes)
     assert not rail.push_is_up
 
 
@@ -337,7 +338,7 @@ async def test_whoever_can_write_to_the_channel_settles_nothing(faulty: Faulty) 
     await faulty.server.pay(faulty.server.buyer, opened.bolt11)
     pushed = await next_push(pushes)
     assert pushed is not None and pushed.preimage != "00" * 32
-    await pushes.aclose()
+    await no_more(pushes)
 
 
 # ------------------------------------------------------------------------------- budgets
@@ -359,7 +360,7 @@ async def test_a_whole_job_costs_three_calls(faulty: Faulty) -> None:
     refund = await faulty.server.create_invoice(faulty.server.buyer, 4)
     assert isinstance(await faulty.rail.pay(refund, LEAST_FEE_LIMIT_MSAT), Settled)
     assert faulty.proxy.calls.total() == 3
-    await pushes.aclose()
+    await no_more(pushes)
 
 
 async def test_one_fee_reserve_bounds_the_others(faulty: Faulty) -> None:

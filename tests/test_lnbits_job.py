@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from db import ledger
@@ -156,7 +155,7 @@ async def test_a_refund_that_settles_after_a_time_out_is_paid_once(
     other = await lnbits.create_invoice(lnbits.buyer, sats)
     fault_proxy.inject("answer lost", method="POST", prefix="/api/v1/payments")
     path = f"/api/jobs/{job['jobId']}/refund"
-    answers: list[httpx2.Response] = await asyncio.gather(
+    answers = await asyncio.gather(
         on_lnbits.post(path, {"invoice": first}),
         on_lnbits.post(path, {"invoice": other}),
     )

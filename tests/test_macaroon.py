@@ -195,9 +195,9 @@ def test_long_ones_are_refused_before_they_are_decoded() -> None:
         assert isinstance(refused, Invalid)
     shown = read(full)
     assert not isinstance(shown, Invalid)
-    many = [*shown.caveats, b"child=x"]
-    signature = chain(RING.derive(7, shown.identifier) or b"", shown.identifier, many)[-1]
-    more = text_of(written(b"boltwork", shown.identifier, many, signature))
+    more_caveats = [*shown.caveats, b"child=x"]
+    signature = chain(RING.derive(7, shown.identifier) or b"", shown.identifier, more_caveats)[-1]
+    more = text_of(written(b"boltwork", shown.identifier, more_caveats, signature))
     assert "32" in reason(more) and "4096" in reason("A" * 4097)
     long = "child=" + "x" * 64 + ",tools=" * 600
     assert "4096" in str(narrow(WHOLE, [long]))

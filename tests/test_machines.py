@@ -66,7 +66,7 @@ def payout_in(state: PayoutState) -> PayoutFacts:
     return PayoutFacts("j:surplus", state, 3_000, attempts=1)
 
 
-CELLS = [
+CELLS: list[tuple[Machine[Any, Any], Any, Any, Any]] = [
     *[(JOB, job.decide, job_in(s), e) for s in JobState for e in JOB_EVENTS.values()],
     *[(INVOICE, invoice.decide, invoice_in(s), e) for s in InvoiceState
       for e in INVOICE_EVENTS.values()],
@@ -163,7 +163,7 @@ def test_a_decline_earns_the_fee_and_owes_nothing() -> None:
     decision = job.decide(job_in(JobState.EVALUATING), job.Declined("no"))
     assert held(decision, "revenue:eval") == 5_000
     assert decision.facts.reason == "no"
-    assert decision.promises == decision.wanted == decision.owed == ()
+    assert (decision.promises, decision.wanted, decision.owed) == ((), (), ())
 
 
 def test_an_evaluation_that_broke_owes_its_fee_back() -> None:

@@ -107,7 +107,11 @@ def test_what_npm_narrows_is_taken_with_its_limits(modules: Path) -> None:
     )
     assert whole == narrowed(told)
     grant = holds(whole).grant
-    assert (grant.max_msat, grant.expires_at, grant.endpoints) == (50_000, 900, {"request"})
+    assert (grant.max_msat, grant.expires_at, grant.endpoints) == (
+        50_000,
+        900,
+        frozenset({"request"}),
+    )
     assert grant.budgets[0].limit_msat == 500_000
     assert holds(again).grant.tools == frozenset()
     assert few == narrowed(told[1:3]) and long == narrowed(wide) and full == narrowed(many)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -98,7 +99,7 @@ async def test_the_token_opens_it(house: Instance, visit: Come) -> None:
     await visitor.page.locator("#token").wait_for()
     async with httpx2.AsyncClient(base_url=house.url) as http:
         for shown, status in ((TOKEN, 200), ("x" * 24, 401), ("ü", 401)):
-            headers = {"Authorization": f"Bearer {shown}".encode()}
+            headers = {b"Authorization": f"Bearer {shown}".encode()}
             assert (await http.get("/operator", headers=headers)).status_code == status
         forged = {"Cookie": f"boltwork_operator={cookie['value'][:-3]}abc"}
         assert (await http.get("/operator", headers=forged)).status_code == 401
@@ -237,7 +238,7 @@ async def test_what_failed_work_has_cost_is_shown(
     database_url: str, tmp_path: Path, visit: Come
 ) -> None:
     """The page opens, and names what the house has paid its models for work that failed."""
-    options = {"agent": WastefulAgent(), "OPERATOR_TOKEN": TOKEN}
+    options: dict[str, Any] = {"agent": WastefulAgent(), "OPERATOR_TOKEN": TOKEN}
     async with instance_of(database_url, tmp_path, **options) as house:
         made = await house.create("hello")
         await house.pay(made["evalInvoice"])

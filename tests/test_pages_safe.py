@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from starlette.routing import Route
 
 from app.web import PAGES
 from app.web.page import POLICY
@@ -54,7 +55,8 @@ class Finds(HTMLParser):
         for name, value in attrs:
             if name.startswith("on") or name == "style":
                 self.wrong.append(f"{tag} {name}={value}")
-            local = (value or "").startswith(("/", "#", "lightning:")) and value[:2] != "//"
+            where = value or ""
+            local = where.startswith(("/", "#", "lightning:")) and where[:2] != "//"
             if name in ("src", "href", "action", "formaction", "poster") and not local:
                 self.wrong.append(f"{tag} {name}={value}")
 
@@ -141,6 +143,7 @@ async def test_every_answer_is_strict(house: Instance) -> None:
     """Also errors have the policy, tell no referrer, can't be framed and are not kept."""
     async with httpx2.AsyncClient(base_url=house.url) as http:
         for route in PAGES:
+            assert isinstance(route, Route)
             path = str(route.path).replace("{id}", "0" * 32).replace("{name}", "nothing.js")
             methods = route.methods or set()
             for method in methods & {"GET", "HEAD", "POST"}:

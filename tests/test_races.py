@@ -11,7 +11,8 @@ import pytest
 from db.engine import IDLE_S, Database, DatabaseAway, Tx
 from tests import races
 from tests.crash_run import Databases
-from tests.races import CLAIMS, CLEAR, RACES, STANDS, Pair, pair_on
+from tests.race_pair import Pair, pair_on
+from tests.races import CLAIMS, CLEAR, RACES, STANDS
 
 _SETTING = "idle_in_transaction_session_timeout"
 PLACES = ("agent work: after", "commit settle_payout: before", "rail pay: before")

@@ -10,12 +10,13 @@ import httpx2
 import pytest
 
 from payments.bolt11 import check_payable, decode, fee_limit_msat
-from payments.lnbits import LEAST_FEE_LIMIT_MSAT, LnbitsRail
+from payments.lnbits import LnbitsRail
+from payments.lnbits_wallet import LEAST_FEE_LIMIT_MSAT
 from payments.rail import Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
 from payments.stub import StubRail
 from pricing.money import Msat, sats_to_msat
 from tests.lnbits_server import LnbitsServer, free_port
-from tests.rail_fixtures import RailClock, World, next_push, wall_clock
+from tests.rail_fixtures import RailClock, World, next_push, no_more, wall_clock
 
 NOWHERE = "ab" * 32
 
@@ -91,7 +92,7 @@ async def test_a_payment_is_pushed_and_can_be_looked_up(world: World) -> None:
     made = await opened(world, 13)
     await world.buyer_pays(made.bolt11)
     pushed = await next_push(pushes)
-    await pushes.aclose()
+    await no_more(pushes)
     assert pushed is not None and proves(pushed)
     assert (pushed.payment_hash, pushed.amount_msat) == (made.payment_hash, 13_000)
     assert await world.rail.look_up_invoice(made.payment_hash) == pushed
@@ -107,7 +108,7 @@ async def test_every_listener_is_told(world: World) -> None:
     for pushes in both:
         pushed = await next_push(pushes)
         assert pushed is not None and pushed.payment_hash == made.payment_hash
-        await pushes.aclose()
+        await no_more(pushes)
 
 
 async def test_our_payment_reaches_the_buyer(world: World) -> None:
@@ -316,7 +317,7 @@ async def test_a_restart_of_lnbits_loses_no_payment(
     await lnbits.pay(lnbits.buyer, again.bolt11)
     pushed = await next_push(pushes)
     assert pushed is not None and pushed.payment_hash == again.payment_hash
-    await pushes.aclose()
+    await no_more(pushes)
 
 
 async def test_a_restart_of_the_stub_loses_nothing(

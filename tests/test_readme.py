@@ -95,7 +95,9 @@ async def test_a_recipe_runs_as_it_is_shown(
         out, _ = await run(tmp_path, "bash", "-c", command)
         told = json.loads(out)
         assert "error" not in told, told
-        invoice = next((told[name] for name in ("evalInvoice", "invoice") if name in told), {})
+        invoice: dict[str, str] = next(
+            (told[name] for name in ("evalInvoice", "invoice") if name in told), {}
+        )
         shown = {
             "PAYMENT_HASH": invoice.get("paymentHash"),
             "JOB_ID": told.get("jobId"),

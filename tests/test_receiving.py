@@ -344,17 +344,17 @@ async def test_the_command_shows_the_wallets_and_opens_the_next(stage: Stage) ->
             "DATABASE_URL": stage.database_url, "BOLTWORK_DATA": str(stage.folder),
             "LNBITS_URL": stage.proxy.url, "LNBITS_API_KEY": stage.account.first.adminkey,
         }  # fmt: skip
-        refused = await asyncio.to_thread(run, COMMAND, "receiving", "next", **there)
+        refused = await asyncio.to_thread(run, str(COMMAND), "receiving", "next", **there)
         assert refused.returncode == 1 and "LNBITS_TOKEN" in refused.stderr
         there["LNBITS_TOKEN"] = stage.account.token
-        done = await asyncio.to_thread(run, COMMAND, "receiving", "next", **there)
+        done = await asyncio.to_thread(run, str(COMMAND), "receiving", "next", **there)
         assert done.returncode == 0 and "Wallet 2 receives" in done.stdout, done.stderr
-        shown = await asyncio.to_thread(run, COMMAND, "receiving", **there)
+        shown = await asyncio.to_thread(run, str(COMMAND), "receiving", **there)
         lines = shown.stdout.splitlines()
         assert len(lines) == 2 and "retired" in lines[0] and "1 invoices" in lines[0]
         assert "in use" in lines[1] and stage.account.first.adminkey not in shown.stdout
     stub = {"DATABASE_URL": stage.database_url, "BOLTWORK_DATA": str(stage.folder)}
-    single = await asyncio.to_thread(run, COMMAND, "receiving", **stub)
+    single = await asyncio.to_thread(run, str(COMMAND), "receiving", **stub)
     assert single.returncode == 1 and "one wallet" in single.stderr
 
 

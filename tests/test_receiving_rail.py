@@ -9,7 +9,7 @@ from payments.bolt11 import decode
 from payments.lnbits import LnbitsRail
 from payments.rail import Absent, KnownWallet, NewWallet, Settled, Unavailable, Unknown
 from pricing.money import Msat
-from tests.rail_fixtures import wall_clock
+from tests.rail_fixtures import no_more, wall_clock
 from tests.receiving_fixtures import OPENING, Stage
 
 
@@ -61,7 +61,7 @@ async def test_pushes_come_from_every_wallet_that_is_heard(stage: Stage, rail: L
     async with asyncio.timeout(10):
         push = await anext(pushes)
     assert push is not None and push.payment_hash == third.payment_hash
-    await pushes.aclose()  # type: ignore[attr-defined]
+    await no_more(pushes)
     assert not rail.push_is_up
 
 

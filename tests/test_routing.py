@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -43,7 +44,7 @@ async def _taken(holder: Holder) -> int:
     await holder.post("close")
     [refund] = (await holder.status())["refunds"]
     answer = await take_back(holder, refund["amountSats"])
-    sats = refund["amountSats"]
+    sats = int(refund["amountSats"])
     if answer.status_code == 400:
         sats = await _told(answer)
         assert refund["leastSats"] <= sats < refund["amountSats"]
@@ -157,7 +158,7 @@ async def test_what_work_owes_back_is_routed_at_the_houses_expense(
 ) -> None:
     """All of the surplus arrives, however dear the last hop is within the limit of 1 %."""
     rail = StubRail(tmp_path / "stub.sqlite3", clock, routing_fee_msat=Msat(1_000))
-    more = {"ROUTING_FREE_SATS": 0, "ROUTING_FREE_SATS_PER_DAY": 0}
+    more: dict[str, Any] = {"ROUTING_FREE_SATS": 0, "ROUTING_FREE_SATS_PER_DAY": 0}
     async with instance_of(database_url, tmp_path, rail=rail, clock=clock, **more) as instance:
         await held(instance)
         done = await instance.to_end()
@@ -176,7 +177,7 @@ async def test_what_was_paid_over_bears_its_own_routing(
 ) -> None:
     """A job that is paid twice over passes money through as a session does."""
     rail = StubRail(tmp_path / "stub.sqlite3", clock, routing_fee_msat=Msat(10_000))
-    more = {"ROUTING_FREE_SATS": 0}
+    more: dict[str, Any] = {"ROUTING_FREE_SATS": 0}
     async with instance_of(database_url, tmp_path, rail=rail, clock=clock, **more) as instance:
         await held(instance)
         job = await instance.create()

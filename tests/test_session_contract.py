@@ -1,5 +1,7 @@
 """The seed's sessions in openapi.yaml: its operations, fields and words, and the code's limits."""
 
+from typing import Any
+
 import pytest
 
 from app.api.jobs import requests, sessions
@@ -111,7 +113,9 @@ def test_the_limits_are_the_codes() -> None:
     ):
         for field, enforced in body.model_json_schema()["properties"].items():
             promised = SCHEMAS[name]["properties"][field]
-            plain = next((one for one in enforced.get("anyOf", [enforced]) if "minimum" in one), {})
+            plain: dict[str, Any] = next(
+                (one for one in enforced.get("anyOf", [enforced]) if "minimum" in one), {}
+            )
             for bound in ("minimum", "maximum"):
                 assert plain.get(bound) == promised.get(bound), (name, field)
     for name in ("CreateSessionRequest", "CloseSessionRequest"):

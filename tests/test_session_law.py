@@ -1,6 +1,7 @@
 """The law of sessions under any schedule: no msat is lost, and no balance is overdrawn."""
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -86,15 +87,16 @@ class World:
     def reserve(self, n: int, amount: int) -> None:
         """Begin a request: a job, or a call that streams."""
         name = f"r{next(self.numbers)}"
-        begun: Decision[Any]
         if n % 2:
             begun = job.begin_reserved(name, "s", 5_000, _quote(amount))
-            ceiling, at = begun.facts.prepaid_msat, self.jobs
+            self.tell(session.Reserved(begun.facts.prepaid_msat))
+            self.post(begun)
+            self.jobs[name] = begun.facts
         else:
-            begun, ceiling, at = hold.begin(name, amount, "s"), amount, self.holds  # type: ignore
-        self.tell(session.Reserved(ceiling))
-        self.post(begun)
-        at[name] = begun.facts
+            held = hold.begin(name, amount, "s")
+            self.tell(session.Reserved(amount))
+            self.post(held)
+            self.holds[name] = held.facts
 
     def end(self, n: int, amount: int) -> None:
         """End a request, in one of the ways that it can end."""
@@ -109,12 +111,11 @@ class World:
             ended = hold.decide(before, event)
             ceiling, back = before.amount_msat, before.amount_msat - ended.facts.charge_msat
         else:
-            facts, ends = self.jobs.pop(name), [job.Declined("no"), job.Broke("x"), None]
+            facts, done = self.jobs.pop(name), job.Finished("text", Usage(amount, amount))
+            ends: list[job.Event] = [job.Declined("no"), job.Broke("x"), done]
             end = ends[n % 3]
-            if end is None:
+            if end is done:
                 facts = job.decide(facts, job.Begun()).facts
-                end = job.Finished("text", Usage(amount, amount))  # type: ignore[assignment]
-            assert end is not None
             ended = job.decide(facts, end)
             ceiling, back = facts.prepaid_msat, job.given_back_msat(ended.facts)
         released = session.decide(self.facts, session.Released(ceiling, back))
@@ -145,7 +146,7 @@ def _quote(amount: int) -> Quote:
     return make_quote(CARD, "smollm2-135m-instruct", amount, amount, PRICE, NOW, 3600)
 
 
-STEPS = {
+STEPS: dict[str, Callable[[World, int, int], None]] = {
     "pay": World.pay,
     "top up": World.top_up,
     "reserve": World.reserve,

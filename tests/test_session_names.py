@@ -197,6 +197,7 @@ async def killed(server: ForkedServer, path: str, body: Any, **headers: str) -> 
         asking = asyncio.create_task(done(http, path, body, **headers))
         assert await server.stopped(20)
         await server.kill()
+        answer: Any
         [answer] = await asyncio.gather(asking, return_exceptions=True)
     await server.start()
     if isinstance(answer, httpx2.TransportError):
@@ -246,7 +247,8 @@ async def test_killed_while_an_invoice_is_made(
     mortal: ForkedServer, db: Database, what: str, place: str
 ) -> None:
     """A session that was being opened, or a top-up, is found again under its name."""
-    path, body, headers, invoices = "/api/sessions", {"amount_sats": 5_000}, {}, 1
+    path, body, invoices = "/api/sessions", {"amount_sats": 5_000}, 1
+    headers: dict[str, str] = {}
     await mortal.start()
     if what == "ask_topup":
         async with at(mortal) as http:

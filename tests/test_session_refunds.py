@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ async def test_what_runs_when_a_session_is_closed_gives_its_rest_back_too(
 ) -> None:
     """It goes on to its end, and what all of it did not need is owed back as one sum."""
     wallet_of(lenient, stranger)
-    more = {"refundTo": stranger.url} if named == "when it was opened" else {}
+    more: dict[str, Any] = {"refundTo": stranger.url} if named == "when it was opened" else {}
     holder = await held(lenient, **more)
     scripted_agent.go.clear()
     running = [await holder.begun(text) for text in ("one", "REJECT", "BREAK-WORK")]

@@ -200,7 +200,8 @@ async def test_an_unknown_session_or_request_is_404(instance: Instance) -> None:
 
 async def test_an_operator_says_how_long_and_how_low(database_url: str, tmp_path: Path) -> None:
     """The minimum balance and the idleness that ends a session are what the settings say."""
-    terms, clock = {"SESSION_MIN_BALANCE_SATS": 77, "SESSION_IDLE_S": 600}, Clock()
+    terms: dict[str, Any] = {"SESSION_MIN_BALANCE_SATS": 77, "SESSION_IDLE_S": 600}
+    clock = Clock()
     async with instance_of(database_url, tmp_path, clock=clock, **terms) as instance:
         status = await (await held(instance)).status()
     assert status["minimumBalanceSats"] == 77

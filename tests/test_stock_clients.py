@@ -3,7 +3,7 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def clients() -> Path:
     return ROOT / ".cache" / "clients"
 
 
-async def run(command: list[Path | str], asked: dict[str, Any], **environment: str) -> Any:
+async def run(command: Sequence[Path | str], asked: dict[str, Any], **environment: str) -> Any:
     """Let a client buy, in a process of its own; return what it tells."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -68,7 +68,7 @@ async def test_lightning_tools_buys(
     clients: Path, instance: Instance, scripted_agent: ScriptedAgent
 ) -> None:
     """By GET and by POST, and its credentials are good for the same job again."""
-    command = ["node", RUNNERS / "lightning_tools_buys.cjs"]
+    command: list[Path | str] = ["node", RUNNERS / "lightning_tools_buys.cjs"]
     modules = str(clients / "node_modules")
     told = await run(command, {"url": instance.url, "asks": ASKS}, NODE_PATH=modules)
     await holds(instance, scripted_agent, told)

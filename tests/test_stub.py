@@ -165,6 +165,7 @@ async def test_a_payment_goes_wrong_as_documented(
     assert isinstance(await funded_stub.look_up_payment(opened.payment_hash), becomes)
     await funded_stub.clear_faults()
     assert isinstance(await pay(funded_stub, opened), Settled)
+    assert isinstance(before_msat, int)
     assert await funded_stub.balance_msat() == before_msat - 2_000
 
 
@@ -191,6 +192,7 @@ async def test_a_payment_that_settles_later(funded_stub: StubRail, rail_clock: R
     assert isinstance(await funded_stub.look_up_payment(opened.payment_hash), Settled)
     rail_clock.advance(-3_600)
     assert isinstance(await funded_stub.look_up_payment(opened.payment_hash), Settled)
+    assert isinstance(before_msat, int)
     assert await funded_stub.balance_msat() == before_msat - 2_000
 
 

@@ -64,11 +64,11 @@ async def test_a_payment_through_another_process_is_pushed(
     """What another process with this store receives, and what it scripts, is seen here."""
     buyer = await child(BUYER, tmp_path / "stub.sqlite")
     assert await line(buyer) == "ready"
+    assert buyer.stdin is not None
     pushes = stub_rail.pushes()
     assert await next_push(pushes) is None
     for key in ("one", "two"):
         opened = await invoice(stub_rail, key)
-        assert buyer.stdin is not None
         buyer.stdin.write(f"{opened.payment_hash}\n".encode())
         preimage = await line(buyer)
         began_s = time.monotonic()
@@ -107,7 +107,9 @@ async def test_kill_9_loses_nothing_that_was_answered(
     for generation in range(4):
         busy = [await child(BUSY, path, f"{generation}.{number}") for number in range(2)]
         for process in busy:
-            answered += [tuple((await line(process)).split()) for _ in range(15)]
+            for _ in range(15):
+                ours, other = (await line(process)).split()
+                answered.append((ours, other))
         for process in busy:
             os.kill(process.pid, signal.SIGKILL)
             rest, _ = await process.communicate()

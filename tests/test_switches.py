@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -127,7 +128,7 @@ async def test_the_operators_page_shows_who_was_given_routing(
     """Beside what he paid for work; nearly all of a day's is an alarm, for the doctor too."""
     token = "the-operators-own-token"
     rail = StubRail(tmp_path / "stub.sqlite3", utc_now, routing_fee_msat=Msat(20_000))
-    more = {"OPERATOR_TOKEN": token, "ROUTING_FREE_SATS_PER_DAY": 20}
+    more: dict[str, Any] = {"OPERATOR_TOKEN": token, "ROUTING_FREE_SATS_PER_DAY": 20}
     async with (
         instance_of(database_url, tmp_path, rail=rail, **more) as instance,
         httpx2.AsyncClient(base_url=instance.url) as pages,

@@ -154,7 +154,11 @@ def clock() -> RailClock:
 @pytest.fixture
 async def limited(database_url: str, tmp_path: Path, clock: RailClock) -> AsyncIterator[Instance]:
     """An instance with small limits, behind one proxy, by the test's clock."""
-    few = {"ESTIMATES_PER_MINUTE": "2", "CREATES_PER_MINUTE": "2", "CLAIMS_PER_MINUTE": "2"}
+    few: dict[str, Any] = {
+        "ESTIMATES_PER_MINUTE": "2",
+        "CREATES_PER_MINUTE": "2",
+        "CLAIMS_PER_MINUTE": "2",
+    }
     async with instance_of(
         database_url, tmp_path, clock=clock, TRUSTED_PROXIES="1", **few
     ) as running:

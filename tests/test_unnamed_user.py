@@ -41,6 +41,7 @@ def as_nobody_knows(folder: Path, name: str) -> ServerProcess:
 def told(server: ServerProcess, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run another command beside it, as the same user in the same place."""
     given = {"PATH": os.environ["PATH"], **server.environment, **more}
+    assert server.command is not None
     return subprocess.run([server.command, *words], env=given, capture_output=True, text=True)
 
 

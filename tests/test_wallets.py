@@ -244,7 +244,8 @@ def test_a_connection_that_is_none_is_refused(address: str) -> None:
 class Scripted:
     """A wallet that says what a test has written, and counts what it was asked."""
 
-    name, is_by_hand, network = "scripted", False, None
+    name, is_by_hand = "scripted", False
+    network: str | None = None
 
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes, self.paid, self.looked = list(outcomes), 0, 0

@@ -71,10 +71,11 @@ def _aged(stand: Stand, pace: Pace) -> Row:
     invoice, at most), the others all the rest; the server and its command have opened, emptied,
     closed and deleted them.
     """
-    creating = [_after_many(stand), _after_few(stand)]
+    many, few = _after_many(stand), _after_few(stand)
     names = (f"{MANY:,} past payments", f"{FEW:,} past payments")
     wants = (Want("p50", most=1.3),)
-    return compare(Pair("create as payments grow, LNbits", *creating, wants, names), stand, pace)
+    pair = Pair("create as payments grow, LNbits", many, few, wants, names)
+    return compare(pair, stand, pace)
 
 
 def _after_few(stand: Stand) -> Target:
@@ -138,7 +139,7 @@ def _open_next(stand: Stand, database: str, settings: dict[str, Any]) -> None:
     """Run the command that opens the next wallet, and moves there what the others hold."""
     there = {"DATABASE_URL": database, "BTC_PRICE_SOURCES": ""}
     values = {name: str(value) for name, value in settings.items()}
-    command = [Path(sys.executable).with_name("boltwork"), "receiving", "next"]
+    command = [str(Path(sys.executable).with_name("boltwork")), "receiving", "next"]
     environment = {"PATH": os.defpath, "BOLTWORK_DATA": str(stand.folder / "command")}
     subprocess.run(command, env=environment | there | values, check=True, capture_output=True)
 

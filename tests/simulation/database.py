@@ -134,14 +134,14 @@ class WorldConnector(procrastinate.PsycopgConnector):
     async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
         """See PsycopgConnector."""
         await self._before(query)
-        row = await super().execute_query_one_async(query, **arguments)
+        row: dict[str, Any] = await super().execute_query_one_async(query, **arguments)
         await self._after(query)
         return row
 
     async def execute_query_all_async(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
         """See PsycopgConnector."""
         await self._before(query)
-        rows = await super().execute_query_all_async(query, **arguments)
+        rows: list[dict[str, Any]] = await super().execute_query_all_async(query, **arguments)
         await self._after(query)
         return rows
 

@@ -29,7 +29,7 @@ class Actor:
 
     name: str
     life: Life
-    work: Callable[[], Awaitable[None]]
+    work: Callable[[], Awaitable[object]]
     task: asyncio.Task[None] | None = None
     gate: "asyncio.Future[None] | None" = None
     place: str = "begin"
@@ -47,7 +47,7 @@ class Schedule:
         self.actors: list[Actor] = []
         self._quiet = asyncio.Event()
 
-    def start(self, name: str, life: Life, work: Callable[[], Awaitable[None]]) -> Actor:
+    def start(self, name: str, life: Life, work: Callable[[], Awaitable[object]]) -> Actor:
         """Let something begin; it first runs when it is stepped."""
         actor = Actor(name, life, work)
         self.actors.append(actor)

@@ -353,7 +353,7 @@ class World:
 
         self.start(process, f"{payer.name} {what} {payer.owner_id[:6]}", visiting)
 
-    def start(self, process: Process, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def start(self, process: Process, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Let something begin in a process."""
         self.schedule.start(name, process.life, work)
 
