@@ -229,7 +229,7 @@ def make_parts(
         db=db,
         outbox=outbox,
         signals=Signals(db),
-        shell=Shell(outbox, terms),
+        shell=Shell(db, outbox, terms, clock),
         rail=ProbedRail(rail, passing),
         agent=ProbedAgent(agent, passing),
         chat=ProbedChat(chat, passing),

@@ -78,7 +78,7 @@ class Tx:
 
     def __init__(self, connection: Connection, columns: Columns) -> None:
         self.connection = connection  # to stage in this transaction what others defer
-        self._columns = columns
+        self.columns = columns
 
     async def execute(self, query: str, **values: Any) -> int:
         """Run one statement; return how many rows it wrote."""
@@ -88,7 +88,7 @@ class Tx:
 
     async def all(self, query: str, **values: Any) -> list[Row]:
         """Run one statement and return its rows."""
-        return await self._columns.rows(self.connection, query, values)
+        return await self.columns.rows(self.connection, query, values)
 
     async def one(self, query: str, **values: Any) -> Row | None:
         """Run one statement and return its first row, or None."""

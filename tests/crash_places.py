@@ -7,14 +7,16 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from statemachine.job import Event
 from statemachine.promises import KINDS
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
 CODE = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-PROBES = ROOT / "app" / "probes.py"
+PROBES = ROOT / "app" / "telemetry" / "probes.py"
 MAIN = ROOT / "app" / "main.py"
+
+# What gives a commit its name, and opens the transaction.
+OPENERS = (ROOT / "db" / "engine.py", ROOT / "app" / "advance" / "shell.py")
 
 BEFORE_AND_AFTER = ("before", "after")
 # The seams: Protocol or class of what calls the outside, and what stands before it in probes.py.
@@ -23,7 +25,7 @@ SEAMS = {
     "Wallets": (ROOT / "payments" / "rail.py", "ProbedWallets"),
     "Agent": (ROOT / "app" / "agents" / "agent.py", "ProbedAgent"),
     "Chat": (ROOT / "app" / "agents" / "chat.py", "ProbedChat"),
-    "Destinations": (ROOT / "app" / "parts.py", "ProbedDestinations"),
+    "Destinations": (ROOT / "app" / "ports.py", "ProbedDestinations"),
     "Oracle": (ROOT / "pricing" / "oracle.py", "ProbedOracle"),
 }
 CALLS_NOBODY = {"close", "status"}
@@ -64,8 +66,8 @@ def nameless_in(path: Path, source: str) -> Iterator[str]:
             yield from _misused(where, path, node, tree)
         if isinstance(node, ast.Call) and _callee(node) in ("read_all", "read_one"):
             yield from _writes_by_reading(where, node)
-    for call in _runs(tree):
-        if not list(_names_of(call, tree)):
+    for call in _commits(tree):
+        if path not in OPENERS and _name_of(call, path, tree) is None:
             yield f"{where}:{call.lineno} commits under a name that can't be found"
 
 
@@ -73,28 +75,30 @@ def nameless_in(path: Path, source: str) -> Iterator[str]:
 
 
 def _committed(path: Path, tree: ast.Module) -> Iterator[str]:
-    if path == ROOT / "db" / "engine.py":
-        return
-    for call in _runs(tree):
-        yield from _names_of(call, tree)
+    if path not in OPENERS:
+        yield from (name for call in _commits(tree) if (name := _name_of(call, path, tree)))
 
 
-def _names_of(call: ast.Call, tree: ast.Module) -> Iterator[str]:
-    """Yield the names of one commit: a constant, or those of all events that the file makes."""
+def _name_of(call: ast.Call, path: Path, tree: ast.Module) -> str | None:
+    """Return the name of one commit: a constant of Database.run, or the function of Shell.do."""
     first = call.args[0] if call.args else None
-    if isinstance(first, ast.Constant) and isinstance(first.value, str):
-        yield first.value
-    elif first is not None and ast.unparse(first) == "event.kind.value":
-        kinds = {event.__name__: event.kind.value for event in Event.__args__}
-        for made in _calls(tree):
-            house, _, event = ast.unparse(made.func).rpartition(".")
-            if house == "law" and event in kinds and not _is_told_by_name(made, tree):
-                yield kinds[event]
+    if _is_run(call):
+        return _constant(first) if isinstance(first, ast.Constant) else None
+    if isinstance(first, ast.Attribute):  # advance.<file>.<function>
+        house, _, name = ast.unparse(first).partition(".")
+        file, _, function = name.partition(".")
+        known = house == "advance" and function in _functions(ROOT / "app" / house / f"{file}.py")
+        return name if known else None
+    if isinstance(first, ast.Name):
+        made_here = (node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef))
+        if any(node.name == first.id for node in made_here):
+            return f"{path.stem}.{first.id}"
+    return None
 
 
-def _is_told_by_name(made: ast.Call, tree: ast.Module) -> bool:
-    """Say whether an event is handed to `advance` itself, under a name of its own."""
-    return any(made in ast.walk(call) for call in _calls(tree) if _callee(call) == "advance")
+def _functions(path: Path) -> set[str]:
+    body = ast.parse(path.read_text()).body if path.exists() else []
+    return {node.name for node in body if isinstance(node, ast.AsyncFunctionDef)}
 
 
 def _told(call: ast.Call) -> Iterator[str]:
@@ -107,15 +111,22 @@ def _told(call: ast.Call) -> Iterator[str]:
             yield _constant(place.values[0]) + kind.__name__ + _constant(place.values[2])
 
 
-def _runs(tree: ast.Module) -> Iterator[ast.Call]:
-    for call in _calls(tree):
-        func = call.func
-        if isinstance(func, ast.Attribute) and func.attr == "run" and _is_database(func.value):
-            yield call
+def _commits(tree: ast.Module) -> Iterator[ast.Call]:
+    return (call for call in _calls(tree) if _opens(call.func))
 
 
-def _is_database(node: ast.expr) -> bool:
-    return ast.unparse(node).rpartition(".")[2] in ("db", "_db", "database")
+def _is_run(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr == "run"
+
+
+def _opens(node: ast.AST) -> bool:
+    """Say whether this is what opens a transaction: Database.run, or Shell.do."""
+    if not isinstance(node, ast.Attribute):
+        return False
+    of = ast.unparse(node.value).rpartition(".")[2]
+    return (node.attr == "run" and of in ("db", "_db", "database")) or (
+        node.attr == "do" and of in ("shell", "_shell")
+    )
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
@@ -135,15 +146,15 @@ def _constant(node: ast.expr) -> str:
 
 
 def _misused(where: str, path: Path, node: ast.Attribute, tree: ast.Module) -> Iterator[str]:
-    engine = path == ROOT / "db" / "engine.py"
     at = f"{where}:{node.lineno}"
-    if node.attr == "transaction" and not engine:
+    if node.attr == "transaction" and path != OPENERS[0]:
         yield f"{at} opens a transaction beside Database.run"
     if node.attr == "reads" and path.parent != ROOT / "db":
         yield f"{at} takes a connection of its own"
     passed_on = all(call.func is not node for call in _calls(tree))
-    if node.attr == "run" and _is_database(node.value) and passed_on:
-        yield f"{at} passes Database.run on, and its name is lost"
+    if _opens(node) and passed_on:
+        what = {"run": "Database.run", "do": "Shell.do"}[node.attr]
+        yield f"{at} passes {what} on, and its name is lost"
 
 
 def _writes_by_reading(where: str, call: ast.Call) -> Iterator[str]:

@@ -348,7 +348,7 @@ SCENARIOS = {
     "stopped": Scenario(stopped, environment={"OPERATOR_TOKEN": TOKEN}),
     "turned away": Scenario(turned_away),
     "rail away": Scenario(sent_when_the_rail_is_back),
-    "push missed": Scenario(bought("hello"), "commit settle_invoice: before", later),
+    "push missed": Scenario(bought("hello"), "commit invoices.book: before", later),
     "worker died": Scenario(bought("hello"), "agent judge: before"),
     "promise lost": Scenario(bought("hello"), "agent work: before", promises_are_lost),
     "by itself": Scenario(sent_by_itself),
@@ -380,7 +380,9 @@ SCENARIOS = {
     "revoked": Scenario(revoking),
     "demo": Scenario(tried),
     "by the call": Scenario(holder.asked),
-    "rotated": Scenario(held_session, "commit begin_reserved: after", environment={ROTATES: "1"}),
+    "rotated": Scenario(
+        held_session, "commit sessions.begin_reserved: after", environment={ROTATES: "1"}
+    ),
     "answer lost": Scenario(bought("hello"), "rail pay: after", later),
     "never sent": Scenario(bought("hello"), "rail pay: before", long_after),
 }

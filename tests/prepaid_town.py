@@ -1,7 +1,7 @@
 """A town of prepaid balances: a session, a hold and a firm price in every place of theirs."""
 
+from app import advance
 from app.advance import Spending
-from db.engine import Tx
 from payments.session_macaroon import Verified
 from statemachine import hold as law
 from tests.house_fixtures import Instance
@@ -93,12 +93,9 @@ async def _holds(instance: Instance, holder: Holder) -> None:
     assert isinstance(found, Verified)
     spending = Spending(found.grant.links)
 
-    async def hold(tx: Tx) -> None:
-        now = parts.clock()
-        for name in (EARLY, LATE):
-            await parts.shell.hold(tx, name, "town", 9_000, holder.session_id, spending, now)
-            await parts.shell.hold_free(tx, f"f{name[1:]}", "town", 9_000, now)
-        for name in (LATE, f"f{LATE[1:]}"):
-            await parts.shell.end_hold(tx, name, law.Used(4_000), now)
-
-    await parts.db.run("town", hold)
+    shell, of = parts.shell, holder.session_id
+    for name in (EARLY, LATE):
+        await shell.do(advance.holds.begin, name, "town", 9_000, of, spending)
+        await shell.do(advance.holds.begin_free, f"f{name[1:]}", "town", 9_000)
+    for name in (LATE, f"f{LATE[1:]}"):
+        await shell.do(advance.holds.end, name, law.Used(4_000))

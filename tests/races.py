@@ -31,11 +31,11 @@ CLEAR = (400, 409)  # a refusal that says why
 
 # Where a worker may stand still while another one takes its promise over, and then go on.
 STANDS = (
-    "agent judge: before", "agent judge: after", "commit accept: before",
+    "agent judge: before", "agent judge: after", "commit jobs.accept: before",
     "keep CreateInvoice: before", "rail create_invoice: after", "agent work: before",
-    "agent work: after", "commit finished: before", "keep Work: after",
+    "agent work: after", "commit jobs.answer: before", "keep Work: after",
     "commit call_payout: before", "commit call_payout: after", "rail pay: before",
-    "rail pay: after", "commit settle_payout: before", "keep PayInvoice: after",
+    "rail pay: after", "commit payouts.settle: before", "keep PayInvoice: after",
 )  # fmt: skip
 
 UNSENT = ("commit call_payout: after", "rail pay: before")

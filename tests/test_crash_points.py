@@ -13,19 +13,20 @@ from tests.crash_scenarios import SCENARIOS
 from tests.lnbits_server import LnbitsServer
 
 ON_LNBITS = (
-    "rail create_invoice: after", "rail push: before", "commit settle_invoice: before",
+    "rail create_invoice: after", "rail push: before", "commit invoices.book: before",
     "commit call_payout: after", "rail pay: before", "rail pay: after",
-    "rail look_up_payment: after", "commit settle_payout: before",
-    "commit open_wallet: before", "commit begin_transfer: after", "commit settle_transfer: before",
+    "rail look_up_payment: after", "commit payouts.settle: before",
+    "commit open_wallet: before", "commit begin_transfer: after", "commit transfers.settle: before",
 )  # fmt: skip
 ON_STUB = (
-    "commit begin_job", "commit open_invoice", "commit settle_invoice", "commit accept",
-    "commit finished", "commit send_payout", "commit call_payout", "commit settle_payout",
+    "commit orders.begin", "commit invoices.open", "commit invoices.book", "commit jobs.accept",
+    "commit jobs.answer", "commit payouts.send", "commit call_payout", "commit payouts.settle",
     "rail pay", "agent work", "keep PayInvoice",
     # Of sessions and firm prices, one side of each.
-    "commit begin_session: after", "commit begin_reserved: after", "commit ask_topup: after",
-    "commit close_session: before", "commit idle_session: after", "commit end_hold: before",
-    "commit let_go: before", "commit begin_asked: after", "commit record_payout: after",
+    "commit sessions.begin: after", "commit sessions.begin_reserved: after",
+    "commit sessions.ask_topup: after",
+    "commit sessions.close: before", "commit sessions.idle: after", "commit holds.end: before",
+    "commit holds.let_go: before", "commit asks.begin: after", "commit payouts.record: after",
 )  # fmt: skip
 STUB = [case for case in cases("stub", thorough=False) if case.place.startswith(ON_STUB)]
 LNBITS = [case for case in cases("lnbits", thorough=False) if case.place in ON_LNBITS]
@@ -71,12 +72,16 @@ def test_every_name_is_passed_by_a_scenario() -> None:
     [
         ("async def f(db): await db.run(name, work)", "can't be found"),
         ("async def f(parts): await g(parts.db.run)", "its name is lost"),
+        ("async def f(shell): await shell.do(work)", "can't be found"),
+        ("async def f(shell): await shell.do(advance.jobs.unheard_of)", "can't be found"),
+        ("async def f(parts): await g(parts.shell.do)", "its name is lost"),
         ("async def f(db):\n async with db.transaction() as tx: pass", "beside Database.run"),
         ("async def f(db):\n async with db.reads.connection() as c: pass", "of its own"),
         ("async def f(db): await db.read_one('UPDATE job SET version = 2')", "no SELECT"),
     ],
 )
 def test_a_place_without_a_name_is_told(source: str, said: str) -> None:
-    """Whoever commits in another way than by Database.run and a constant name is found."""
+    """Whoever commits otherwise than by Database.run and a constant name, or by Shell.do and a
+    function that is there, is found."""
     [sentence] = crash_places.nameless_in(crash_places.ROOT / "app" / "planted.py", source)
     assert said in sentence

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from app import advance
 from app.main import utc_now
 from app.promises.courier import AWAY_PATIENCE
 from app.promises.keeping import Keeper
@@ -276,11 +277,7 @@ async def test_the_destination_that_was_named_last_counts(
     keeping = asyncio.create_task(keep(idle, FetchInvoice(payout_id, 0)))
     await asked.wait()
     other = f"you@127.0.0.1:{stranger.port}"
-    now = idle.parts.clock()
-    await idle.parts.db.run(
-        "redirect_payout",
-        lambda tx: idle.parts.shell.redirect_payout(tx, payout_id, other, now),
-    )
+    await idle.parts.shell.do(advance.payouts.redirect, payout_id, other)
     go.set()
     await keeping
     refund = (await idle.job(job_id))["refunds"][0]

@@ -15,7 +15,7 @@ from tests.race_pair import Pair, pair_on
 from tests.races import CLAIMS, CLEAR, RACES, STANDS
 
 _SETTING = "idle_in_transaction_session_timeout"
-PLACES = ("agent work: after", "commit settle_payout: before", "rail pay: before")
+PLACES = ("agent work: after", "commit payouts.settle: before", "rail pay: before")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app import advance
 from app.operator.books import Books
 from app.operator.key_rotation import check_secret, rotate
 from app.operator.receiving import Receiving
@@ -328,7 +329,7 @@ async def test_what_a_transfer_costs_is_an_expense(stage: Stage) -> None:
         held = await ledger.balance(parts.db, "rail:lightning", Asset.MSAT)
         settled = Settled("ab" * 32, Msat(5_000), "00" * 32, Msat(7))
         for _ in range(2):
-            await parts.db.run("t", lambda tx: parts.shell.settle_transfer(tx, settled, now))
+            await parts.shell.do(advance.transfers.settle, settled)
         assert await ledger.balance(parts.db, "rail:lightning", Asset.MSAT) == held - 7
         assert await ledger.balance(parts.db, "expense:routing", Asset.MSAT) == 7
 

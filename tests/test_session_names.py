@@ -209,10 +209,10 @@ async def killed(server: ForkedServer, path: str, body: Any, **headers: str) -> 
 @pytest.mark.parametrize(
     "place",
     [
-        "commit begin_reserved: before",
-        "commit begin_reserved: after",
+        "commit sessions.begin_reserved: before",
+        "commit sessions.begin_reserved: after",
         "agent work: after",
-        "commit finished: after",
+        "commit jobs.answer: after",
     ],
 )
 async def test_killed_in_the_middle_of_a_request(
@@ -230,7 +230,7 @@ async def test_killed_in_the_middle_of_a_request(
         said = await done(http, f"{path}/request?wait=60", body, **headers)
         assert said["state"] == "complete"
         # From its commit on who waits is told, maybe before whoever committed hears of it.
-        assert answered is None or (place == "commit finished: after" and answered == said)
+        assert answered is None or (place == "commit jobs.answer: after" and answered == said)
         assert await done(http, f"{path}/request", body, **headers) == said
         shown = (await http.get(path, headers=headers)).json()
     assert (shown["balanceSats"], shown["reservedSats"]) == (said["balanceRemaining"], 0)
@@ -241,8 +241,8 @@ async def test_killed_in_the_middle_of_a_request(
     assert await audit(db) == []
 
 
-@pytest.mark.parametrize("what", ["begin_session", "ask_topup"])
-@pytest.mark.parametrize("place", ["commit {what}: after", "rail create_invoice: after"])
+@pytest.mark.parametrize("what", ["begin", "ask_topup"])
+@pytest.mark.parametrize("place", ["commit sessions.{what}: after", "rail create_invoice: after"])
 async def test_killed_while_an_invoice_is_made(
     mortal: ForkedServer, db: Database, what: str, place: str
 ) -> None:

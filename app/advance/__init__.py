@@ -1,10 +1,12 @@
 """THE SHELL: lock → decide → write state, entries, promises → commit. Nothing outside is called.
 
 It is the only writer of a state column. An event that the law does not allow any more is a
-replay, and a named outcome: nothing changed, and nothing is wrong.
+replay, and a named outcome: nothing changed, and nothing is wrong. A file a noun; each function
+takes an Act, and `Shell.do` gives it one.
 """
 
-from app.advance.holds import Holds
+from app.advance import holds, invoices, jobs, payouts, purging, sessions, transfers
+from app.advance.act import Act
 from app.advance.outcome import (
     Applied,
     Dear,
@@ -16,11 +18,10 @@ from app.advance.outcome import (
     Spending,
     Terms,
 )
-from app.advance.payouts import Payouts
-from app.advance.purging import Purging
-from app.advance.transfers import Transfers
+from app.advance.shell import Shell
 
 __all__ = [
+    "Act",
     "Applied",
     "Dear",
     "Missing",
@@ -31,8 +32,11 @@ __all__ = [
     "Short",
     "Spending",
     "Terms",
+    "holds",
+    "invoices",
+    "jobs",
+    "payouts",
+    "purging",
+    "sessions",
+    "transfers",
 ]
-
-
-class Shell(Purging, Payouts, Holds, Transfers):
-    """Makes truth fact: every method works inside the transaction it is given."""

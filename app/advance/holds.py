@@ -2,74 +2,71 @@
 
 from datetime import datetime, timedelta
 
+from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
-from app.advance.sessions import Sessions
+from app.advance.sessions import released, releasing, reserve
 from db import holds, ledger, sessions
-from db.engine import Tx
 from statemachine import hold as law
 from statemachine.machine import IllegalTransition
 
 
-class Holds(Sessions):
-    """What can be told to a hold."""
-
-    async def hold(
-        self,
-        tx: Tx,
-        hold_id: str,
-        purpose: str,
-        amount_msat: int,
-        session_id: str,
-        spending: Spending,
-        now: datetime,
-    ) -> Outcome | Short:
-        """Set money of a session aside; Replayed when the session is not active."""
-        told = await self._reserve(tx, session_id, spending, amount_msat, now)
-        if not isinstance(told, Applied):
-            return told
-        decision = law.begin(hold_id, amount_msat, session_id)
-        budgets = [link for link, _ in spending.budgets] or None
-        await holds.insert(tx, decision.facts, purpose, budgets, None, now, self._hold_until(now))
-        await ledger.post(tx, decision.entries, now)
+async def begin(
+    act: Act, hold_id: str, purpose: str, amount_msat: int, session_id: str, spending: Spending
+) -> Outcome | Short:
+    """Set money of a session aside; Replayed when the session is not active."""
+    told = await reserve(act, session_id, spending, amount_msat)
+    if not isinstance(told, Applied):
         return told
+    decision = law.begin(hold_id, amount_msat, session_id)
+    budgets = [link for link, _ in spending.budgets] or None
+    until = _until(act)
+    await holds.insert(act.tx, decision.facts, purpose, budgets, None, act.now, until)
+    await ledger.post(act.tx, decision.entries, act.now)
+    return told
 
-    async def hold_free(
-        self, tx: Tx, hold_id: str, purpose: str, amount_msat: int, now: datetime
-    ) -> Outcome | Short:
-        """Set money of the house aside, within what it gives away on one day."""
-        cap_msat = self._terms.free_msat_a_day
-        used_msat = await holds.give(tx, now.date(), amount_msat, cap_msat)
-        if used_msat is not None:
-            return Short(Purse.HOUSE, amount_msat, max(0, cap_msat - used_msat))
-        decision = law.begin(hold_id, amount_msat, None)
-        until = self._hold_until(now)
-        await holds.insert(tx, decision.facts, purpose, None, now.date(), now, until)
-        await ledger.post(tx, decision.entries, now)
-        return Applied()
 
-    async def end_hold(self, tx: Tx, hold_id: str, event: law.Event, now: datetime) -> Outcome:
-        """Tell a hold that its call is over, or that nobody is left to say."""
-        session = await sessions.lock_payer(tx, hold_id)
-        row = await holds.lock(tx, hold_id)
-        if row is None:
-            return Missing()
-        try:
-            decision = law.decide(holds.facts_of(row), event)
-        except IllegalTransition:
-            return Replayed()
-        back_msat = row.amount_msat - decision.facts.charge_msat
-        if session is None:
-            await holds.move(tx, row, decision.facts, now)
-            # The day before the accounts, as in `hold_free`: else two of these wait for each other.
-            if row.day is not None and back_msat:
-                await holds.take_back(tx, row.day, back_msat)
-            await ledger.post(tx, decision.entries, now)
-            return Applied()
-        releasing = await self._releasing(tx, session, row.amount_msat, back_msat)
+async def begin_free(act: Act, hold_id: str, purpose: str, amount_msat: int) -> Outcome | Short:
+    """Set money of the house aside, within what it gives away on one day."""
+    cap_msat, day = act.terms.free_msat_a_day, act.now.date()
+    used_msat = await holds.give(act.tx, day, amount_msat, cap_msat)
+    if used_msat is not None:
+        return Short(Purse.HOUSE, amount_msat, max(0, cap_msat - used_msat))
+    decision = law.begin(hold_id, amount_msat, None)
+    await holds.insert(act.tx, decision.facts, purpose, None, day, act.now, _until(act))
+    await ledger.post(act.tx, decision.entries, act.now)
+    return Applied()
+
+
+async def end(act: Act, hold_id: str, event: law.Event) -> Outcome:
+    """Tell a hold that its call is over, or that nobody is left to say."""
+    tx, now = act.tx, act.now
+    session = await sessions.lock_payer(tx, hold_id)
+    row = await holds.lock(tx, hold_id)
+    if row is None:
+        return Missing()
+    try:
+        decision = law.decide(holds.facts_of(row), event)
+    except IllegalTransition:
+        return Replayed()
+    back_msat = row.amount_msat - decision.facts.charge_msat
+    if session is None:
         await holds.move(tx, row, decision.facts, now)
+        # The day before the accounts, as in `begin_free`: else two of these wait for each other.
+        if row.day is not None and back_msat:
+            await holds.take_back(tx, row.day, back_msat)
         await ledger.post(tx, decision.entries, now)
-        await self._released(tx, session, releasing, row.budgets, back_msat, now)
         return Applied()
+    rest = await releasing(act, session, row.amount_msat, back_msat)
+    await holds.move(tx, row, decision.facts, now)
+    await ledger.post(tx, decision.entries, now)
+    await released(act, session, rest, row.budgets, back_msat)
+    return Applied()
 
-    def _hold_until(self, now: datetime) -> datetime:
-        return now + timedelta(seconds=self._terms.hold_s)
+
+async def let_go(act: Act, hold_id: str) -> Outcome:
+    """Tell a hold whose time is over that nobody has said what its call cost."""
+    return await end(act, hold_id, law.LetGo())
+
+
+def _until(act: Act) -> datetime:
+    return act.now + timedelta(seconds=act.terms.hold_s)

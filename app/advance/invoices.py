@@ -1,12 +1,12 @@
 """Invoices: what the rail says of them, and what that means to the job or session they are for."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from app.advance.jobs import Jobs
+from app.advance import jobs, sessions
+from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed
-from app.advance.writing import owner_of
+from app.advance.writing import drop_invoice, lock_both, lock_owner, owner_of, perform, touch
 from db import invoices
-from db.engine import Tx
 from db.tables import Invoice, Job, Session
 from payments import rail
 from statemachine import invoice as law
@@ -21,78 +21,88 @@ _LAPSED = {
 }
 
 
-class Invoices(Jobs):
-    """What can be told to an invoice of ours."""
+async def open(act: Act, invoice_id: str, opened: rail.Opened) -> Outcome:
+    """Tell an invoice that the rail has made it."""
+    found = await lock_both(act, invoice_id)
+    if found is None:
+        return Missing()
+    row, invoice = found
+    try:
+        decision = law.decide(invoices.facts_of(invoice), law.Opened(opened.payment_hash))
+    except IllegalTransition:
+        return Replayed()
+    invoice.bolt11, invoice.payment_hash = opened.bolt11, opened.payment_hash
+    invoice.expires_at, invoice.wallet = opened.expires_at, opened.wallet
+    invoice.check_at = act.now + timedelta(seconds=act.terms.sweep_s)
+    await invoices.move(act.tx, invoice, decision.facts)
+    await touch(act, row, f"{invoice.purpose}_invoice_opened")
+    return Applied()
 
-    async def open_invoice(
-        self, tx: Tx, invoice_id: str, opened: rail.Opened, now: datetime
-    ) -> Outcome:
-        """Tell an invoice that the rail has made it."""
-        found = await self._lock_both(tx, invoice_id)
-        if found is None:
-            return Missing()
-        row, invoice = found
-        try:
-            decision = law.decide(invoices.facts_of(invoice), law.Opened(opened.payment_hash))
-        except IllegalTransition:
-            return Replayed()
-        invoice.bolt11, invoice.payment_hash = opened.bolt11, opened.payment_hash
-        invoice.expires_at, invoice.wallet = opened.expires_at, opened.wallet
-        invoice.check_at = now + timedelta(seconds=self._terms.sweep_s)
-        await invoices.move(tx, invoice, decision.facts)
-        await self._touch(tx, row, f"{invoice.purpose}_invoice_opened", now)
-        return Applied()
 
-    async def settle_invoice(
-        self, tx: Tx, invoice_id: str, settled: rail.Settled, now: datetime
-    ) -> Outcome:
-        """Tell an invoice that the rail holds its money, and whom it pays what that means."""
-        found = await self._lock_both(tx, invoice_id)
-        if found is None:
-            return Missing()
-        row, invoice = found
-        meaning = _meaning(row, invoice)
-        try:
-            paid = law.Paid(settled.amount_msat, awaited=meaning is not None)
-            decision = law.decide(invoices.facts_of(invoice), paid)
-        except IllegalTransition:
-            return Replayed()
-        invoice.preimage, invoice.received_msat = settled.preimage, settled.amount_msat
-        invoice.settled_at, invoice.check_at = now, None
-        await invoices.move(tx, invoice, decision.facts)
-        await self._perform(tx, owner_of(row), decision, now)
-        if meaning is None:
-            await self._touch(tx, row, "unawaited_payment", now)
-        elif isinstance(row, Session):
-            topped_up = meaning is session_law.SessionEvent.TOPPED_UP
-            event = session_law.ToppedUp() if topped_up else session_law.Deposited()
-            await self._step_session(tx, row, event, now)
-        elif meaning is job_law.JobEvent.EVAL_PAID:
-            await self._step(tx, row, job_law.EvalPaid(), now)
-        else:
-            await self._step(tx, row, job_law.WorkPaid(), now)
-        return Applied()
+async def settle(act: Act, invoice_id: str, settled: rail.Settled) -> Outcome:
+    """Tell an invoice that the rail holds its money, and whom it pays what that means."""
+    found = await lock_both(act, invoice_id)
+    if found is None:
+        return Missing()
+    row, invoice = found
+    meaning = _meaning(row, invoice)
+    try:
+        paid = law.Paid(settled.amount_msat, awaited=meaning is not None)
+        decision = law.decide(invoices.facts_of(invoice), paid)
+    except IllegalTransition:
+        return Replayed()
+    invoice.preimage, invoice.received_msat = settled.preimage, settled.amount_msat
+    invoice.settled_at, invoice.check_at = act.now, None
+    await invoices.move(act.tx, invoice, decision.facts)
+    await perform(act, owner_of(row), decision)
+    if meaning is None:
+        await touch(act, row, "unawaited_payment")
+    elif isinstance(row, Session):
+        topped_up = meaning is session_law.SessionEvent.TOPPED_UP
+        event = session_law.ToppedUp() if topped_up else session_law.Deposited()
+        await sessions.step(act, row, event)
+    elif meaning is job_law.JobEvent.EVAL_PAID:
+        await jobs.step(act, row, job_law.EvalPaid())
+    else:
+        await jobs.step(act, row, job_law.WorkPaid())
+    return Applied()
 
-    async def lapse_invoice(self, tx: Tx, invoice_id: str, now: datetime) -> Outcome:
-        """Tell an invoice and whom it pays that nobody paid in time.
 
-        The rail is still asked about it afterwards: a late payment is taken in and owed back.
-        """
-        found = await self._lock_both(tx, invoice_id)
-        if found is None:
-            return Missing()
-        row, invoice = found
-        try:
-            decision = law.decide(invoices.facts_of(invoice), law.Lapsed())
-        except IllegalTransition:
-            return Replayed()
-        await invoices.move(tx, invoice, decision.facts)
-        if isinstance(row, Job):
-            return await self._step(tx, row, job_law.Lapsed(_LAPSED[invoice.purpose]), now)
-        if invoice.purpose == "deposit":
-            return await self._step_session(tx, row, session_law.Lapsed(), now)
-        await self._touch(tx, row, "topup_lapsed", now)
-        return Applied()
+async def book(act: Act, invoice_id: str, settled: rail.Settled, waits: bool) -> bool:
+    """Do that. Where another process is booking the same payment, wait for it or say False."""
+    mine = await invoices.take_to_settle(act.tx, settled.payment_hash)
+    if not mine and not waits:
+        return False
+    await settle(act, invoice_id, settled)
+    return True
+
+
+async def lapse(act: Act, invoice_id: str) -> Outcome:
+    """Tell an invoice and whom it pays that nobody paid in time.
+
+    The rail is still asked about it afterwards: a late payment is taken in and owed back.
+    """
+    found = await lock_both(act, invoice_id)
+    if found is None:
+        return Missing()
+    row, invoice = found
+    try:
+        decision = law.decide(invoices.facts_of(invoice), law.Lapsed())
+    except IllegalTransition:
+        return Replayed()
+    await invoices.move(act.tx, invoice, decision.facts)
+    if isinstance(row, Job):
+        return await jobs.step(act, row, job_law.Lapsed(_LAPSED[invoice.purpose]))
+    if invoice.purpose == "deposit":
+        return await sessions.step(act, row, session_law.Lapsed())
+    await touch(act, row, "topup_lapsed")
+    return Applied()
+
+
+async def drop(act: Act, invoice_id: str) -> None:
+    """Tell an invoice that nobody needs it any more; a payment all the same is owed back."""
+    await lock_owner(act, invoice_id)
+    await drop_invoice(act, invoice_id)
 
 
 def _meaning(

@@ -1,118 +1,175 @@
 """Jobs: from being asked for to the last msat, and what their end means to who pays for them."""
 
-from datetime import datetime
+import structlog
 
+from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
-from app.advance.sessions import Sessions
-from app.advance.writing import owner_of
-from db import jobs, sessions
-from db.engine import Tx
+from app.advance.sessions import released, releasing, reserve
+from app.advance.writing import owner_of, perform
+from db import failures, jobs, sessions
+from db.promises import Outbox
 from db.tables import Job
 from pricing.quote import Quote
 from statemachine import job as law
 from statemachine.decision import Decision
+from statemachine.job import Funding
 from statemachine.machine import IllegalTransition
+from statemachine.promises import Judge, Work
+
+log = structlog.get_logger("boltwork.jobs")
+
+CHARGED = (
+    "The evaluation was charged all the same: more than {most} requests of yours have failed today,"
+    " each at the cost of this house."
+)
 
 
-class Jobs(Sessions):
-    """What can be told to a job."""
+async def begin(
+    act: Act,
+    job_id: str,
+    request: str,
+    eval_msat: int,
+    max_msat: int | None,
+    refund_to: str | None,
+    payer: str | None = None,
+) -> None:
+    """Create a job that wants its evaluation invoice."""
+    decision = law.begin(job_id, eval_msat, max_msat)
+    row = await jobs.insert(
+        act.tx, decision.facts, request, refund_to, "created", act.now, payer=payer
+    )
+    await perform(act, owner_of(row), decision)
 
-    async def begin(
-        self,
-        tx: Tx,
-        job_id: str,
-        request: str,
-        eval_msat: int,
-        max_msat: int | None,
-        refund_to: str | None,
-        now: datetime,
-        payer: str | None = None,
-    ) -> None:
-        """Create a job that wants its evaluation invoice."""
-        decision = law.begin(job_id, eval_msat, max_msat)
-        row = await jobs.insert(tx, decision.facts, request, refund_to, "created", now, payer=payer)
-        await self._perform(tx, owner_of(row), decision, now)
 
-    async def begin_asked(
-        self,
-        tx: Tx,
-        job_id: str,
-        request: str,
-        eval_msat: int,
-        quote: Quote,
-        refund_to: str | None,
-        now: datetime,
-        payer: str | None = None,
-    ) -> None:
-        """Create a job at a firm price, that wants its one invoice."""
-        decision = law.begin_asked(job_id, eval_msat, quote)
-        row = await jobs.insert(tx, decision.facts, request, refund_to, "created", now, payer=payer)
-        await self._perform(tx, owner_of(row), decision, now)
+async def begin_asked(
+    act: Act,
+    job_id: str,
+    request: str,
+    eval_msat: int,
+    quote: Quote,
+    refund_to: str | None,
+    payer: str | None = None,
+) -> None:
+    """Create a job at a firm price, that wants its one invoice."""
+    decision = law.begin_asked(job_id, eval_msat, quote)
+    row = await jobs.insert(
+        act.tx, decision.facts, request, refund_to, "created", act.now, payer=payer
+    )
+    await perform(act, owner_of(row), decision)
 
-    async def begin_reserved(
-        self,
-        tx: Tx,
-        job_id: str,
-        request: str,
-        session_id: str,
-        spending: Spending,
-        eval_msat: int,
-        quote: Quote,
-        now: datetime,
-    ) -> Outcome | Short:
-        """Create a job that a session pays for; Replayed when the session is not active."""
-        decision = law.begin_reserved(job_id, session_id, eval_msat, quote)
-        told = await self._reserve(tx, session_id, spending, decision.facts.prepaid_msat, now)
-        if not isinstance(told, Applied):
-            return told
-        row = await jobs.insert(
-            tx,
-            decision.facts,
-            request,
-            None,
-            "created",
-            now,
-            credential=spending.links,
-            budgets=[link for link, _ in spending.budgets],
-            payer=f"session:{session_id}",
-        )
-        await self._perform(tx, owner_of(row), decision, now)
+
+async def begin_reserved(
+    act: Act,
+    job_id: str,
+    request: str,
+    session_id: str,
+    spending: Spending,
+    eval_msat: int,
+    quote: Quote,
+) -> Outcome | Short:
+    """Create a job that a session pays for; Replayed when the session is not active."""
+    decision = law.begin_reserved(job_id, session_id, eval_msat, quote)
+    told = await reserve(act, session_id, spending, decision.facts.prepaid_msat)
+    if not isinstance(told, Applied):
         return told
+    row = await jobs.insert(
+        act.tx,
+        decision.facts,
+        request,
+        None,
+        "created",
+        act.now,
+        credential=spending.links,
+        budgets=[link for link, _ in spending.budgets],
+        payer=f"session:{session_id}",
+    )
+    await perform(act, owner_of(row), decision)
+    return told
 
-    async def advance(self, tx: Tx, job_id: str, event: law.Event, now: datetime) -> Outcome:
-        """Tell a job what happened."""
-        job = await jobs.lock(tx, job_id)
-        if job is None:
-            return Missing()
-        return await self._step(tx, job, event, now)
 
-    async def _step(self, tx: Tx, job: Job, event: law.Event, now: datetime) -> Outcome:
-        try:
-            decision = law.decide(jobs.facts_of(job), event)
-        except IllegalTransition:
-            return Replayed()
-        if job.session_id is not None and law.JOB.final(decision.facts.state):
-            await self._end(tx, job, decision, event, now)
-            return Applied()
-        await jobs.move(tx, job, decision.facts, event.kind.value, now)
-        recovered = isinstance(event, law.Recovered)
-        await self._perform(tx, owner_of(job), decision, now, anew=recovered)
+async def cancel(act: Act, job_id: str) -> Outcome:
+    """Tell a job that its buyer wants it no more, or was never told of it."""
+    return await _tell(act, job_id, law.Cancelled())
+
+
+async def accept(act: Act, job_id: str, quote: Quote, cost_msat: int) -> Outcome:
+    """Tell a job that an agent takes it, and what its work costs at most."""
+    row = await jobs.lock(act.tx, job_id)
+    if row is None:
+        return Missing()
+    if row.funding is not Funding.INVOICES:  # else the fee that is earned now pays it
+        await jobs.end_call(act.tx, job_id, was_taken=True, cost_msat=cost_msat)
+    return await _tell(act, job_id, law.verdict(jobs.facts_of(row), quote))
+
+
+async def answer(
+    act: Act, job_id: str, event: law.Event, cost_msat: int, most_failures: int
+) -> Outcome:
+    """Tell a job what came of asking an agent, which has cost the house so much.
+
+    A failure is at the cost of the house; of one payer, `most_failures` times on a day.
+    """
+    if cost_msat:
+        await jobs.end_call(act.tx, job_id, was_taken=True, cost_msat=cost_msat)
+        if isinstance(event, law.Broke):
+            event = await _borne_by(act, job_id, event, most_failures)
+    return await _tell(act, job_id, event)
+
+
+async def _borne_by(act: Act, job_id: str, broke: law.Broke, most: int) -> law.Broke | law.Declined:
+    """Say who bears a failure: the house, until one payer has had too many on a day."""
+    row = await jobs.lock(act.tx, job_id)
+    if row is None or row.payer is None or law.JOB.final(row.state):
+        return broke
+    if await failures.count(act.tx, row.payer, act.now.date()) <= most:
+        return broke
+    return law.Declined(f"{broke.reason} {CHARGED.format(most=most)}")
+
+
+async def recover(act: Act, job_id: str) -> Outcome:
+    """Make the promise of a job again that was lost with its keeper, if that is so."""
+    # Looked at under the lock: another process may have made it in the meantime.
+    await jobs.lock(act.tx, job_id)
+    if await is_promised(act.outbox, job_id):
+        return Replayed()
+    log.warning("promise_lost", job=job_id)
+    return await _tell(act, job_id, law.Recovered())
+
+
+async def is_promised(outbox: Outbox, job_id: str) -> bool:
+    """Say whether a promise to have an agent asked waits, or is being kept."""
+    names = (Judge(job_id).key, Work(job_id).key)
+    return any([await outbox.is_staged(name) for name in names])
+
+
+async def _tell(act: Act, job_id: str, event: law.Event) -> Outcome:
+    job = await jobs.lock(act.tx, job_id)
+    return Missing() if job is None else await step(act, job, event)
+
+
+async def step(act: Act, job: Job, event: law.Event) -> Outcome:
+    """Tell a locked job what happened."""
+    try:
+        decision = law.decide(jobs.facts_of(job), event)
+    except IllegalTransition:
+        return Replayed()
+    if job.session_id is not None and law.JOB.final(decision.facts.state):
+        await _end(act, job, job.session_id, decision, event)
         return Applied()
+    await jobs.move(act.tx, job, decision.facts, event.kind.value, act.now)
+    await perform(act, owner_of(job), decision, anew=isinstance(event, law.Recovered))
+    return Applied()
 
-    async def _end(
-        self,
-        tx: Tx,
-        job: Job,
-        decision: Decision[law.JobFacts],
-        event: law.Event,
-        now: datetime,
-    ) -> None:
-        """End a job that a session pays for: what it did not need is on the balance again."""
-        session = await sessions.lock(tx, job.session_id or "")
-        assert session is not None, "a job outlives its session's row"
-        back_msat = law.given_back_msat(decision.facts)
-        releasing = await self._releasing(tx, session, decision.facts.prepaid_msat, back_msat)
-        job.balance_msat = releasing.facts.balance_msat
-        await jobs.move(tx, job, decision.facts, event.kind.value, now)
-        await self._perform(tx, owner_of(job), decision, now)
-        await self._released(tx, session, releasing, job.budgets, back_msat, now)
+
+async def _end(
+    act: Act, job: Job, session_id: str, decision: Decision[law.JobFacts], event: law.Event
+) -> None:
+    """End a job that a session pays for: what it did not need is on the balance again."""
+    session = await sessions.lock(act.tx, session_id)
+    assert session is not None, "a job outlives its session's row"
+    back_msat = law.given_back_msat(decision.facts)
+    rest = await releasing(act, session, decision.facts.prepaid_msat, back_msat)
+    job.balance_msat = rest.facts.balance_msat
+    await jobs.move(act.tx, job, decision.facts, event.kind.value, act.now)
+    await perform(act, owner_of(job), decision)
+    await released(act, session, rest, job.budgets, back_msat)

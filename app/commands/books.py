@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app import advance
 from app.advance import Applied
 from app.commands.terminal import database, fail, read_settings, run
 from app.main import make_parts
@@ -296,9 +297,6 @@ async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
     destination = parts.destinations.parse(refund_to)
     if isinstance(destination, BadDestination):
         fail(destination.sentence)
-    text, now = destination.text, parts.clock()
-    told = await parts.db.run(
-        "redirect_payout", lambda tx: parts.shell.redirect_payout(tx, row["id"], text, now)
-    )
+    told = await parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
     if not isinstance(told, Applied):
         fail("it was sent at this moment, and is not sent twice")

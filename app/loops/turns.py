@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from app import advance
 from app.loops.readiness import PARTS, TURN_S, Readiness
 from app.loops.unpaid import Unpaid
 from app.operator.books import Books
@@ -34,9 +35,6 @@ from db.engine import DatabaseAway, Tx
 from db.going import goes_on
 from db.promises import TryAgain
 from payments.rail import Settled, Unknown
-from statemachine import hold as hold_law
-from statemachine import job as law
-from statemachine.promises import Judge, Work
 
 log = structlog.get_logger("boltwork.loops")
 
@@ -161,32 +159,20 @@ class Loops:
     async def _booked(self, settled: Settled, waits: bool) -> bool:
         """Do that. Where another is booking it just now, wait for the end of that or say False."""
         row = await invoices.by_hash(self._parts.db, settled.payment_hash)
-        now = self._parts.clock()
         if row is None:
-            await self._settle_purged(settled, now)
+            await self._settle_purged(settled)
             return True
         if row["settled_at"] is not None:
             return True
-
-        async def book(tx: Tx) -> bool:
-            mine = await invoices.take_to_settle(tx, settled.payment_hash)
-            if not mine and not waits:
-                return False
-            await self._parts.shell.settle_invoice(tx, row["id"], settled, now)
-            return True
-
-        if not await self._parts.db.run("settle_invoice", book):
+        if not await self._parts.shell.do(advance.invoices.book, row["id"], settled, waits):
             return False
         self.receiving.paid(row["wallet"])
         return True
 
-    async def _settle_purged(self, settled: Settled, now: datetime) -> None:
+    async def _settle_purged(self, settled: Settled) -> None:
         kept = await lapsed.find(self._parts.db, settled.payment_hash)
         if kept is not None:
-            await self._parts.db.run(
-                "settle_purged",
-                lambda tx: self._parts.shell.settle_purged(tx, kept.payment_hash, settled, now),
-            )
+            await self._parts.shell.do(advance.purging.settle, kept.payment_hash, settled)
             self.receiving.paid(kept.wallet)
 
     async def look_up(self, payment_hash: str) -> bool:
@@ -266,21 +252,12 @@ class Loops:
             if not unpaid and now < row["expires_at"] + UNTOLD_PATIENCE:
                 self._untold[row["id"]] = now  # paid after all, or the rail does not say
                 continue
-            await self._parts.db.run("lapse_invoice", partial(self._lapse, row["id"]))
+            await self._parts.shell.do(advance.invoices.lapse, row["id"])
 
         for session_id in await sessions.idle(self._parts.db, now, BATCH):
-            await self._parts.db.run("idle_session", partial(self._idle, session_id))
+            await self._parts.shell.do(advance.sessions.idle, session_id)
         for hold_id in await holds.due(self._parts.db, now, BATCH):
-            await self._parts.db.run("let_go", partial(self._let_go, hold_id))
-
-    async def _idle(self, session_id: str, tx: Tx) -> None:
-        await self._parts.shell.idle_session(tx, session_id, self._parts.clock())
-
-    async def _let_go(self, hold_id: str, tx: Tx) -> None:
-        await self._parts.shell.end_hold(tx, hold_id, hold_law.LetGo(), self._parts.clock())
-
-    async def _lapse(self, invoice_id: str, tx: Tx) -> None:
-        await self._parts.shell.lapse_invoice(tx, invoice_id, self._parts.clock())
+            await self._parts.shell.do(advance.holds.let_go, hold_id)
 
     async def look_at_switches(self) -> None:
         """See how the operator's switches stand, for whoever shows them."""
@@ -294,21 +271,9 @@ class Loops:
             log.warning("promises_rescued", count=rescued)
         now = parts.clock()
         for job_id in await jobs.idle(parts.db, now - RECOVER_AFTER, BATCH):
-            if not await self._is_promised(job_id):
-                await parts.db.run("recovered", partial(self._promise_again, job_id))
+            if not await advance.jobs.is_promised(parts.outbox, job_id):
+                await parts.shell.do(advance.jobs.recover, job_id)
         await parts.db.run("purge_keys", partial(_purge, now))
-
-    async def _promise_again(self, job_id: str, tx: Tx) -> None:
-        # Looked at again under the lock: another process may have made it in the meantime.
-        await jobs.lock(tx, job_id)
-        if await self._is_promised(job_id):
-            return
-        log.warning("promise_lost", job=job_id)
-        await self._parts.shell.advance(tx, job_id, law.Recovered(), self._parts.clock())
-
-    async def _is_promised(self, job_id: str) -> bool:
-        names = (Judge(job_id).key, Work(job_id).key)
-        return any([await self._parts.outbox.is_staged(name) for name in names])
 
 
 async def always(name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from app import advance
 from app.parts import Parts
 from db import lapsed
 
@@ -34,7 +35,7 @@ class Unpaid:
             rows = await lapsed.due(parts.db, now - KEPT, BATCH)
             if not rows:
                 break
-            gone = await parts.db.run("purge_unpaid", partial(parts.shell.purge_unpaid, rows=rows))
+            gone = await parts.shell.do(advance.purging.purge, rows)
             purged += gone
             if not gone:
                 break

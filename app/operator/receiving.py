@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from app import advance
 from app.parts import Parts
 from app.promises.keeping import SETTLE_MARGIN
 from db import receiving_wallets as rows
-from db.engine import Tx
 from db.receiving_tables import WalletTransfer
 from db.receiving_wallets import OpenedWallet
 from payments import rail
@@ -224,19 +224,10 @@ class Receiving:
             await self._conclude(transfer, outcome)
 
     async def _conclude(self, transfer: WalletTransfer, outcome: rail.Outcome) -> None:
-        parts, now = self._parts, self._parts.clock()
-
-        async def settle(tx: Tx) -> None:
-            assert isinstance(outcome, rail.Settled)
-            await parts.shell.settle_transfer(tx, outcome, now)
-
-        async def fail(tx: Tx) -> None:
-            await parts.shell.fail_transfer(tx, transfer.payment_hash, now)
-
         if isinstance(outcome, rail.Settled):
-            await parts.db.run("settle_transfer", settle)
+            await self._parts.shell.do(advance.transfers.settle, outcome)
         elif isinstance(outcome, rail.Failed):
             log.warning("transfer_failed", reason=outcome.reason)
-            await parts.db.run("fail_transfer", fail)
+            await self._parts.shell.do(advance.transfers.fail, transfer.payment_hash)
         else:
             log.info("transfer_in_flight", outcome=type(outcome).__name__)

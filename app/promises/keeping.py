@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from app import advance
 from app.parts import Parts
 from app.promises.courier import PAUSED_S, Courier
 from app.promises.labour import Labour
@@ -69,10 +70,7 @@ class Keeper:
         if isinstance(opened, rail.Unavailable):
             log.warning("rail_unavailable", call="create_invoice", reason=opened.reason)
             return opened
-        now = parts.clock()
-        await parts.db.run(
-            "open_invoice", lambda tx: parts.shell.open_invoice(tx, invoice_id, opened, now)
-        )
+        await parts.shell.do(advance.invoices.open, invoice_id, opened)
         return None
 
     async def pay(self, payout_id: str, number: int, tries: int = 0) -> None:
@@ -106,10 +104,7 @@ class Keeper:
                 await self._conclude(payout_id, number, outcome, believe_failed=late)
                 return
             reason = "The invoice expired before it could be paid. Give another one."
-            await parts.db.run(
-                "return_payout",
-                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
-            )
+            await parts.shell.do(advance.payouts.take_back, payout_id, number, reason)
             return
         limit_msat = Msat(attempt["fee_limit_msat"])
         outcome = await parts.rail.pay(attempt["bolt11"], limit_msat, payer)
@@ -143,19 +138,12 @@ class Keeper:
     async def _conclude(
         self, payout_id: str, number: int, outcome: rail.Outcome, believe_failed: bool
     ) -> None:
-        parts, now = self._parts, self._parts.clock()
+        parts = self._parts
         if isinstance(outcome, rail.Settled):
-            settled = outcome
-            await parts.db.run(
-                "settle_payout",
-                lambda tx: parts.shell.settle_payout(tx, payout_id, number, settled, now),
-            )
+            await parts.shell.do(advance.payouts.settle, payout_id, number, outcome)
         elif isinstance(outcome, rail.Failed) and believe_failed:
             reason = f"The payment failed: {outcome.reason}. Give another invoice."
-            await parts.db.run(
-                "return_payout",
-                lambda tx: parts.shell.return_payout(tx, payout_id, number, reason, now),
-            )
+            await parts.shell.do(advance.payouts.take_back, payout_id, number, reason)
         else:
             log.info("payout_in_flight", payout=payout_id, outcome=type(outcome).__name__)
 

@@ -9,28 +9,25 @@ from datetime import timedelta
 
 import structlog
 
+from app import advance
 from app.agents import agent as agents
 from app.parts import Parts
 from app.promises.progress import Telling
-from db import failures, jobs
-from db.engine import Row, Tx
+from db import jobs
+from db.engine import Row
 from db.promises import TryAgain
 from pricing.money import BtcPrice
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote, make_charge, make_quote
 from pricing.rates import Usage
 from statemachine import job as law
-from statemachine.job import Funding, JobState
+from statemachine.job import JobState
 
 log = structlog.get_logger("boltwork.labour")
 
 PRICE_PATIENCE = timedelta(hours=1)  # how long a paid evaluation waits for a bitcoin price
 LONGEST_PAUSE_S = 60.0
 UNDONE = "Something broke here each time that the agent had answered."
-CHARGED = (
-    "The evaluation was charged all the same: more than {most} requests of yours have failed today,"
-    " each at the cost of this house."
-)
 
 
 class Labour:
@@ -141,37 +138,8 @@ class Labour:
         return make_charge(quote, used, quote.total_msat).total_msat
 
     async def _accept(self, job_id: str, quote: Quote, cost_msat: int) -> None:
-        parts, now = self._parts, self._parts.clock()
-
-        async def accept(tx: Tx) -> None:
-            row = await jobs.lock(tx, job_id)
-            if row is not None:
-                if row.funding is not Funding.INVOICES:  # else the fee that is earned now pays it
-                    await jobs.end_call(tx, job_id, was_taken=True, cost_msat=cost_msat)
-                event = law.verdict(jobs.facts_of(row), quote)
-                await parts.shell.advance(tx, job_id, event, now)
-
-        await parts.db.run("accept", accept)
+        await self._parts.shell.do(advance.jobs.accept, job_id, quote, cost_msat)
 
     async def _tell(self, job_id: str, event: law.Event, cost_msat: int) -> None:
-        parts, now = self._parts, self._parts.clock()
-
-        async def tell(tx: Tx) -> None:
-            if cost_msat:
-                await jobs.end_call(tx, job_id, was_taken=True, cost_msat=cost_msat)
-            told = event
-            if isinstance(event, law.Broke) and cost_msat:
-                told = await self._borne_by(tx, job_id, event)
-            await parts.shell.advance(tx, job_id, told, now)
-
-        await parts.db.run(event.kind.value, tell)
-
-    async def _borne_by(self, tx: Tx, job_id: str, broke: law.Broke) -> law.Broke | law.Declined:
-        """Say who bears a failure: the house, until one payer has had too many on a day."""
-        row = await jobs.lock(tx, job_id)
-        if row is None or row.payer is None or law.JOB.final(row.state):
-            return broke
         most = self._parts.settings.free_failures_per_day
-        if await failures.count(tx, row.payer, self._parts.clock().date()) <= most:
-            return broke
-        return law.Declined(f"{broke.reason} {CHARGED.format(most=most)}")
+        await self._parts.shell.do(advance.jobs.answer, job_id, event, cost_msat, most)

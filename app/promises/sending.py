@@ -5,10 +5,11 @@ Whoever gave the invoice, it goes through here; in flight is committed before a 
 
 from dataclasses import dataclass
 
+from app import advance
 from app.advance import Applied, Dear, Outcome, Replayed
 from app.parts import Parts
 from db import payouts, switches
-from db.engine import Duplicate, Row, Tx
+from db.engine import Duplicate, Row
 from db.tables import Payout
 from payments import bolt11
 from payments.rail import Settled
@@ -40,19 +41,15 @@ async def send(
     """
     if not await pays_out(parts):
         return Unpayable(PAUSED)
-    payout_id, now = payout["id"], parts.clock()
     bears = await share_of(parts, payout)
     wrong = await _wrong(parts, invoice, bears)
     if wrong is not None:
         return wrong
-
-    async def begin(tx: Tx) -> Outcome | Dear:
-        if asked_of is not None and not await goes_to(parts, tx, payout_id, asked_of):
-            return Replayed()
-        return await parts.shell.send_payout(tx, payout_id, invoice, bears.limit_msat, now)
-
+    limit_msat = bears.limit_msat
     try:
-        told = await parts.db.run("send_payout", begin)
+        told = await parts.shell.do(
+            advance.payouts.send, payout["id"], invoice, limit_msat, asked_of
+        )
     except Duplicate:
         return Unpayable(USED)
     if isinstance(told, Dear):
@@ -72,20 +69,12 @@ async def record(parts: Parts, payout: Row, payment_hash: str) -> Applied | Repl
         return Unpayable(f"the rail knows of no payment of ours {payment_hash} that is settled")
     if not 0 <= payout["amount_msat"] - told.amount_msat <= told.fee_msat:
         return Unpayable(f"that payment was one of {told.amount_msat} msat, and another one's")
-    now, settled = parts.clock(), told
+    now, number = parts.clock(), payout["attempts"] + 1
     paid = bolt11.Invoice(
-        "", payment_hash, settled.amount_msat, now, parts.rail.network, "", "paid before a restore"
+        "", payment_hash, told.amount_msat, now, parts.rail.network, "", "paid before a restore"
     )
-
-    async def write(tx: Tx) -> Outcome | Dear:
-        sent = await parts.shell.send_payout(tx, payout["id"], paid, settled.fee_msat, now)
-        if not isinstance(sent, Applied):
-            return sent
-        number = payout["attempts"] + 1
-        return await parts.shell.settle_payout(tx, payout["id"], number, settled, now)
-
     try:
-        written = await parts.db.run("record_payout", write)
+        written = await parts.shell.do(advance.payouts.record, payout["id"], paid, number, told)
     except Duplicate:
         return Unpayable("that payment is in the books already, for another payout")
     if isinstance(written, Applied):
@@ -110,7 +99,8 @@ async def share_of(parts: Parts, payout: Row) -> Share:
         sats_to_msat(parts.settings.fee_cap_sats),
         parts.rail.least_fee_limit_msat,
     )
-    return await parts.shell.share_of(parts.db.read_one, row, limit_msat, parts.clock())
+    ask, terms = parts.db.read_one, parts.shell.terms
+    return await advance.payouts.share_of(ask, terms, row, limit_msat, parts.clock())
 
 
 def least_msat(parts: Parts, payout: Row) -> int:
@@ -126,21 +116,8 @@ def least_msat(parts: Parts, payout: Row) -> int:
 
 async def refuse(parts: Parts, payout: Row, asked_of: str, reason: str) -> Outcome:
     """Count a failure of the destination that was asked, unless another was named since."""
-    payout_id, failures, now = payout["id"], payout["failures"], parts.clock()
-
-    async def count(tx: Tx) -> Outcome:
-        if not await goes_to(parts, tx, payout_id, asked_of):
-            return Replayed()
-        return await parts.shell.refuse_payout(tx, payout_id, failures, reason, now)
-
-    return await parts.db.run("refuse_payout", count)
-
-
-async def goes_to(parts: Parts, tx: Tx, payout_id: str, refund_to: str) -> bool:
-    """Lock a payout (its owner before it, as everywhere); say whether this is its destination."""
-    await parts.shell.lock_owner(tx, payout_id)
-    locked = await payouts.lock(tx, payout_id)
-    return locked is not None and locked.refund_to == refund_to
+    failures = payout["failures"]
+    return await parts.shell.do(advance.payouts.refuse, payout["id"], failures, asked_of, reason)
 
 
 def _dear(asked_msat: int, owed_msat: int, sendable_msat: int) -> str:

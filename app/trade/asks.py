@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from app import advance
+from app.advance import Act
 from app.house import House
 from app.refusal import Refusal, unavailable
 from app.telemetry.logs import about
 from app.trade.orders import Name, claimed_id, known_id
 from db import invoices
-from db.engine import Row, Tx
+from db.engine import Row
 from pricing.money import MSAT_PER_SAT, Msat
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
@@ -38,10 +40,7 @@ async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
         _check_open(row)
         return row
     if name is None:  # nobody was told of this job
-        await parts.db.run(
-            "cancelled",
-            lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock()),
-        )
+        await parts.shell.do(advance.jobs.cancel, job_id)
     raise unavailable(
         "No invoice can be made just now, because the Lightning wallet does not answer."
         " Nothing was charged.",
@@ -54,18 +53,18 @@ async def _begun(house: House, asked: Ask, name: Name | None) -> str:
     await house.check_welcome(asked.payer)
     eval_msat, quote = await house.firm_price(asked.request)
     price_msat = eval_msat + quote.total_msat
-    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+    job_id = house.parts.new_id()
 
-    async def begin(tx: Tx) -> str:
-        claimed = await claimed_id(tx, name, job_id, now)
+    async def begin(act: Act) -> str:
+        claimed = await claimed_id(act, name, job_id)
         if claimed == job_id:
             _check_limit(asked, price_msat)
-            await parts.shell.begin_asked(
-                tx, job_id, asked.request, eval_msat, quote, asked.refund_to, now, asked.payer
+            await advance.jobs.begin_asked(
+                act, job_id, asked.request, eval_msat, quote, asked.refund_to, asked.payer
             )
         return claimed
 
-    return await parts.db.run("begin_asked", begin)
+    return await house.parts.shell.do(begin)
 
 
 def _check_open(invoice: Row) -> None:

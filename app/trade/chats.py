@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from app.advance import Act
 from app.agents.agent import Broke
 from app.agents.chat import Declined, Done, Drawn, Said, Turn, written_tokens
 from app.house import House
@@ -155,13 +156,13 @@ class Exchange:
             usage = _usage(self.model, used, cost_msat, end)
             held.beside = partial(self._store, message_id, usage)
 
-    async def _store(self, message_id: int, usage: dict[str, Any], tx: Tx) -> None:
+    async def _store(self, message_id: int, usage: dict[str, Any], act: Act) -> None:
         """Keep what was said."""
         stored: int | None = None
         if self._said:
-            now, text = self.house.parts.clock(), "".join(self._said)
+            text = "".join(self._said)
             stored = await conversations.answer(
-                tx, self.conversation_id, message_id, text, usage, now
+                act.tx, self.conversation_id, message_id, text, usage, act.now
             )
         self._last = done_event(stored, usage)
 

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.advance import Applied, Outcome, Purse, Short, Spending
+from app import advance
+from app.advance import Act, Applied, Outcome, Purse, Short, Spending
 from app.house import House
 from app.refusal import Refusal, unavailable
 from db import sessions
-from db.engine import Tx
 from payments.grant import Grant
 from pricing.money import MSAT_PER_SAT, Msat
 from statemachine import hold as law
@@ -27,7 +27,7 @@ class Held:
     id: str
     ceiling_msat: Msat
     cost_msat: int = 0  # nothing is charged unless it is said
-    beside: Callable[[Tx], Awaitable[None]] | None = None  # written when it ends, or neither is
+    beside: Callable[[Act], Awaitable[None]] | None = None  # written when it ends, or neither is
 
     def charge(self, cost_msat: int) -> None:
         """Say what the call has cost so far; more than the ceiling is never charged."""
@@ -50,14 +50,10 @@ async def from_session(
     the credential allows for one request, 409 and 410 when the session is not active.
     """
     check_most(grant, ceiling_msat)
-    parts, held = house.parts, Held(house.parts.new_id(), ceiling_msat)
-
-    async def begin(tx: Tx) -> Outcome | Short:
-        return await parts.shell.hold(
-            tx, held.id, purpose, ceiling_msat, session_id, spending_of(grant), parts.clock()
-        )
-
-    told = await parts.db.run("hold", begin)
+    shell, held = house.parts.shell, Held(house.parts.new_id(), ceiling_msat)
+    told = await shell.do(
+        advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending_of(grant)
+    )
     if not isinstance(told, Applied):
         raise await refused(house, session_id, told)
     async with _ending(house, held):
@@ -71,13 +67,9 @@ async def free(house: House, purpose: str, ceiling_msat: Msat) -> AsyncIterator[
     Raises Refusal: 503 when today's share is used up, or there is none.
     """
     parts, held = house.parts, Held(house.parts.new_id(), ceiling_msat)
-    now = parts.clock()
-    told = await parts.db.run(
-        "hold_free",
-        lambda tx: parts.shell.hold_free(tx, held.id, purpose, ceiling_msat, now),
-    )
+    told = await parts.shell.do(advance.holds.begin_free, held.id, purpose, ceiling_msat)
     if isinstance(told, Short):
-        raise _nothing_free(parts.settings.free_sats_per_day, now)
+        raise _nothing_free(parts.settings.free_sats_per_day, parts.clock())
     async with _ending(house, held):
         yield held
 
@@ -85,19 +77,18 @@ async def free(house: House, purpose: str, ceiling_msat: Msat) -> AsyncIterator[
 @contextlib.asynccontextmanager
 async def _ending(house: House, held: Held) -> AsyncIterator[None]:
     """End the hold whatever happens: charged with what was said, or let go of."""
-    parts = house.parts
     try:
         yield
     finally:
         event: law.Event = law.Used(held.cost_msat) if held.cost_msat else law.LetGo()
 
-        async def end(tx: Tx) -> None:
-            await parts.shell.end_hold(tx, held.id, event, parts.clock())
+        async def end(act: Act) -> None:
+            await advance.holds.end(act, held.id, event)
             if held.beside is not None:
-                await held.beside(tx)
+                await held.beside(act)
 
         # The caller may be gone, and its coroutine cancelled: the hold is ended all the same.
-        await house.finish(parts.db.run("end_hold", end))
+        await house.finish(house.parts.shell.do(end))
 
 
 def check_most(grant: Grant, ceiling_msat: int) -> None:

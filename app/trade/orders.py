@@ -4,13 +4,14 @@ What was not answered for is canceled, or found again under the same name.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
+from app import advance
+from app.advance import Act
 from app.house import House
 from app.refusal import Refusal, unavailable
 from app.telemetry.logs import about
 from db import idempotency, invoices
-from db.engine import Row, Tx
+from db.engine import Row
 from pricing.money import Msat
 from statemachine import job as law
 
@@ -56,13 +57,14 @@ async def known_id(house: House, name: Name | None) -> str | None:
             return None
 
 
-async def claimed_id(tx: Tx, name: Name | None, made: str, now: datetime) -> str:
+async def claimed_id(act: Act, name: Name | None, made: str) -> str:
     """Return the id of what this name was given to: `made`, unless it was used before.
 
     Raises Refusal (409) when it was used for another body.
     """
     if name is None:
         return made
+    tx, now = act.tx, act.now
     claimed = await idempotency.claim(tx, name.caller, name.key, name.body_sha256, made, now)
     match claimed:
         case idempotency.Fresh():
@@ -91,37 +93,27 @@ async def _begun(house: House, order: Order, name: Name | None) -> str:
     house.check_can_be_done()
     await house.check_welcome(order.payer)
     fee_msat = await house.eval_fee_msat(order.request)
-    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+    job_id = house.parts.new_id()
 
-    async def begin(tx: Tx) -> str:
-        claimed = await claimed_id(tx, name, job_id, now)
+    async def begin(act: Act) -> str:
+        claimed = await claimed_id(act, name, job_id)
         if claimed == job_id:
-            await parts.shell.begin(
-                tx,
-                job_id,
-                order.request,
-                fee_msat,
-                order.max_msat,
-                order.refund_to,
-                now,
-                order.payer,
+            most_msat, refund_to = order.max_msat, order.refund_to
+            await advance.jobs.begin(
+                act, job_id, order.request, fee_msat, most_msat, refund_to, order.payer
             )
         return claimed
 
-    return await parts.db.run("begin_job", begin)
+    return await house.parts.shell.do(begin)
 
 
 async def _make_invoice(house: House, job_id: str, named: bool) -> None:
-    parts = house.parts
     trouble = await house.keeper.create_invoice(law.eval_invoice_id(job_id))
     if trouble is None:
         return
     if not named:
         # Nobody was told of this job; with a name, the next try finds it again.
-        await parts.db.run(
-            "cancelled",
-            lambda tx: parts.shell.advance(tx, job_id, law.Cancelled(), parts.clock()),
-        )
+        await house.parts.shell.do(advance.jobs.cancel, job_id)
     raise unavailable(
         "No invoice can be made just now, because the Lightning wallet does not answer."
         " Nothing was charged.",

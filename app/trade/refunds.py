@@ -2,16 +2,16 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 
+from app import advance
 from app.advance import Applied
 from app.house import House
 from app.promises.sending import Unpayable, least_msat, send
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from db import payouts
-from db.engine import Row, Tx
+from db.engine import Row
 from db.promises import TryAgain
 from payments import bolt11
 from payments.lnurl import BadDestination, Destination
@@ -101,7 +101,7 @@ async def name_destination(house: House, job_id: str, text: str) -> Directed:
             continue  # it goes there already
         promise = FetchInvoice(row["id"], 0)
         blocked = await parts.outbox.is_staged(promise.key)
-        await parts.db.run("redirect_payout", partial(_redirect, house, row["id"], destination))
+        await parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
         if blocked:
             # The promise to ask the old destination pauses, and would hold up the new one's.
             with suppress(TryAgain):
@@ -118,11 +118,6 @@ def destination_of(house: House, text: str) -> Destination:
     if isinstance(destination, BadDestination):
         raise BadInput(destination.sentence)
     return destination
-
-
-async def _redirect(house: House, payout_id: str, destination: Destination, tx: Tx) -> None:
-    now = house.parts.clock()
-    await house.parts.shell.redirect_payout(tx, payout_id, destination.text, now)
 
 
 def _owed(rows: list[Row]) -> list[Row]:

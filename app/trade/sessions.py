@@ -5,16 +5,16 @@ Whatever creates or spends is done once for each name that its caller gave it.
 
 import hashlib
 from dataclasses import dataclass
-from functools import partial
 
-from app.advance import Applied, Missing, Outcome, Short
+from app import advance
+from app.advance import Act, Applied, Missing, Outcome, Short
 from app.house import House
 from app.refusal import Refusal, unavailable
 from app.telemetry.logs import about
 from app.trade.holds import check_most, not_active, refused, spending_of
 from app.trade.orders import Name, claimed_id, known_id
 from db import invoices, sessions
-from db.engine import Duplicate, Row, Tx
+from db.engine import Duplicate, Row
 from payments.session_macaroon import Verified
 from pricing.money import MSAT_PER_SAT, Msat
 from statemachine import session as law
@@ -53,23 +53,22 @@ async def open_session(
     """
     if await known_id(house, name) is None:
         house.check_can_be_done()
-    parts, now = house.parts, house.parts.clock()
+    parts = house.parts
     fresh_id, nonce, claim = parts.new_id(), parts.new_id(), parts.new_id()
 
-    async def begin(tx: Tx) -> str:
-        claimed = await claimed_id(tx, name, fresh_id, now)
+    async def begin(act: Act) -> str:
+        claimed = await claimed_id(act, name, fresh_id)
         if claimed == fresh_id:
-            await parts.shell.begin_session(
-                tx, fresh_id, deposit_msat, refund_to, nonce, kept_as(claim), now
+            await advance.sessions.begin(
+                act, fresh_id, deposit_msat, refund_to, nonce, kept_as(claim)
             )
         return claimed
 
-    session_id = await parts.db.run("begin_session", begin)
+    session_id = await parts.shell.do(begin)
     made = await _made_invoice(house, law.deposit_invoice_id(session_id))
     if made is None:
         if name is None:  # nobody was told of this session
-            close = partial(_close_unpaid, house, session_id)
-            await parts.db.run("close_session", close)
+            await parts.shell.do(advance.sessions.close, session_id)
         raise unavailable("No invoice can be made just now. Nothing was charged.", 5)
     return Opening(session_id, made, claim if session_id == fresh_id else None)
 
@@ -79,11 +78,6 @@ def kept_as(claim: str) -> str:
     return hashlib.sha256(claim.encode()).hexdigest()
 
 
-async def _close_unpaid(house: House, session_id: str, tx: Tx) -> None:
-    now = house.parts.clock()
-    await house.parts.shell.tell_session(tx, session_id, law.Closed(), now)
-
-
 async def top_up(house: House, session_id: str, amount_msat: Msat, name: Name | None) -> Row:
     """Return the invoice of a top-up.
 
@@ -91,24 +85,23 @@ async def top_up(house: House, session_id: str, amount_msat: Msat, name: Name | 
     """
     if await known_id(house, name) is None:
         house.check_can_be_done()
-    parts, now = house.parts, house.parts.clock()
 
-    async def begin(tx: Tx) -> str | Outcome:
+    async def ask_topup(act: Act) -> str | Outcome:
         # The lock first: two with one name must not both find that nothing is pending.
-        row = await sessions.lock(tx, session_id)
+        row = await sessions.lock(act.tx, session_id)
         if row is None:
             return Missing()
         invoice_id = law.topup_invoice_id(session_id, row.topups + 1)
-        claimed = await claimed_id(tx, name, invoice_id, now)
+        claimed = await claimed_id(act, name, invoice_id)
         if claimed != invoice_id:
             return claimed
-        told = await parts.shell.ask_topup(tx, session_id, amount_msat, now)
+        told = await advance.sessions.ask_topup(act, session_id, amount_msat)
         if not isinstance(told, str):
             raise _NotSpent(told)
         return told
 
     try:
-        told = await parts.db.run("ask_topup", begin)
+        told = await house.parts.shell.do(ask_topup)
     except (_NotSpent, Duplicate):
         raise await _no_topup(house, session_id) from None
     if not isinstance(told, str):
@@ -116,7 +109,7 @@ async def top_up(house: House, session_id: str, amount_msat: Msat, name: Name | 
     made = await _made_invoice(house, told)
     if made is None:
         if name is None:
-            await parts.db.run("drop_invoice", lambda tx: parts.shell.drop_invoice(tx, told))
+            await house.parts.shell.do(advance.invoices.drop, told)
         raise unavailable("No invoice can be made just now. Nothing was charged.", 5)
     return made
 
@@ -158,34 +151,28 @@ async def submit(house: House, holder: Verified, request: Request, name: Name | 
     before = await known_id(house, name)
     if before is not None:
         return before
-    parts, now, job_id = house.parts, house.parts.clock(), house.parts.new_id()
+    parts, job_id = house.parts, house.parts.new_id()
     about(job=job_id)
     house.check_can_be_done()
     await house.check_welcome(f"session:{holder.session_id}")
     eval_msat, quote = await house.firm_price(request.text)
     ceiling_msat = eval_msat + quote.total_msat
 
-    async def begin(tx: Tx) -> str:
-        claimed = await claimed_id(tx, name, job_id, now)
+    async def begin_reserved(act: Act) -> str:
+        claimed = await claimed_id(act, name, job_id)
         if claimed != job_id:
             return claimed
         _check(holder, request, ceiling_msat)
-        told = await parts.shell.begin_reserved(
-            tx,
-            job_id,
-            request.text,
-            holder.session_id,
-            spending_of(holder.grant),
-            eval_msat,
-            quote,
-            now,
+        spending = spending_of(holder.grant)
+        told = await advance.jobs.begin_reserved(
+            act, job_id, request.text, holder.session_id, spending, eval_msat, quote
         )
         if not isinstance(told, Applied):
             raise _NotSpent(told)
         return job_id
 
     try:
-        return await parts.db.run("begin_reserved", begin)
+        return await parts.shell.do(begin_reserved)
     except _NotSpent as not_spent:
         raise await refused(house, holder.session_id, not_spent.told) from None
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import advance
 from app.advance import Applied
 from app.house import House
 from app.http.claims import ClaimRefund
@@ -26,7 +27,6 @@ from db import jobs, payouts
 from db.engine import Row
 from payments import pasted
 from payments.rail import Failed
-from statemachine import job as law
 from statemachine.job import JOB, JobState
 from statemachine.payout import PayoutState
 
@@ -65,10 +65,7 @@ async def cancel(request: Request) -> Response:
     house: House = request.app.state.house
     await read_form(request)
     row = await _found(request)
-    now = house.parts.clock()
-    outcome = await house.parts.db.run(
-        "cancel_job", lambda tx: house.parts.shell.advance(tx, row["id"], law.Cancelled(), now)
-    )
+    outcome = await house.parts.shell.do(advance.jobs.cancel, row["id"])
     if not isinstance(outcome, Applied) and not JOB.final(JobState(row["state"])):
         refused = Refusal(409, "This job is paid for and under way, so it can’t be cancelled.")
         return await _shown(request, await _found(request), trouble_of(refused, "page"))

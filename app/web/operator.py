@@ -8,6 +8,7 @@ from datetime import date
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import advance
 from app.advance import Applied
 from app.house import House
 from app.operator.switching import turn
@@ -129,10 +130,7 @@ async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
     destination = parts.destinations.parse(refund_to)
     if isinstance(destination, BadDestination):
         raise WrongField(f"to-{concealed(row['id'])}", destination.sentence)
-    text, now = destination.text, parts.clock()
-    outcome = await parts.db.run(
-        "redirect_payout", lambda tx: parts.shell.redirect_payout(tx, row["id"], text, now)
-    )
+    outcome = await parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
     if not isinstance(outcome, Applied):
         raise Refusal(409, "This payout is on its way or has arrived, and is not sent twice.")
 

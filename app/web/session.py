@@ -4,13 +4,13 @@ Who only has the address sees the balance and can pay; who holds the session can
 """
 
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import advance
 from app.api.jobs.requests import SessionRequest
 from app.api.jobs.sessions import OpenSession, TopUp
 from app.house import House
@@ -30,10 +30,9 @@ from app.web.job import claim
 from app.web.page import page, render, see
 from app.web.troubles import Trouble, WrongField, at, trouble_of
 from db import payouts, sessions, spending
-from db.engine import Row, Tx
+from db.engine import Row
 from payments.rail import Failed
 from pricing.money import Msat, sats_to_msat
-from statemachine import session as law
 from statemachine.invoice import InvoiceState
 from statemachine.payout import PayoutState
 from statemachine.public_id import public_id
@@ -194,17 +193,11 @@ async def close(request: Request) -> Response:
         return await _shown(request, row, trouble_of(refused, "close-to"), given)
     if given.get("sure") != "yes":
         return await _shown(request, row, given=given, closing=True)
-    await house.parts.db.run("close_session", partial(_close, house, row["id"], refund_to))
+    await house.parts.shell.do(advance.sessions.close, row["id"], refund_to)
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
             await name_destination(house, row["id"], refund_to)
     return see(holding.path_of(row["id"]))
-
-
-async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
-    if refund_to:  # also for what requests under way will give back
-        await sessions.direct(tx, session_id, refund_to)
-    await house.parts.shell.tell_session(tx, session_id, law.Closed(), house.parts.clock())
 
 
 @page

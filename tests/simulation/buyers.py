@@ -3,12 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 
+from app import advance
 from app.http.job_status import status_of
 from app.trade.asks import Ask, place_asked
 from app.trade.orders import Name, Order, place
 from db import jobs
 from pricing.money import Msat
-from statemachine import job as law
 from tests.simulation.payers import KEY_LIFE, Crowd, Payer
 from tests.simulation.process import Process
 
@@ -92,9 +92,5 @@ class Buyers(Crowd[Buyer]):
 
     async def cancel(self, buyer: Buyer, process: Process) -> None:
         """POST /api/jobs/{id}/cancel."""
-        parts = process.parts
         self._weather.counts["buyer: cancels"] += 1
-        await parts.db.run(
-            "cancel_job",
-            lambda tx: parts.shell.advance(tx, buyer.owner_id, law.Cancelled(), parts.clock()),
-        )
+        await process.parts.shell.do(advance.jobs.cancel, buyer.owner_id)

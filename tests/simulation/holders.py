@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from app import advance
 from app.http.job_status import refund_shape
 from app.refusal import Refusal
 from app.trade import holds as holding
@@ -19,7 +20,6 @@ from db import payouts, sessions
 from payments.grant import Budget, Grant
 from payments.session_macaroon import Verified
 from pricing.money import Msat
-from statemachine import session as law
 from tests.simulation.database import Gate
 from tests.simulation.payers import KEY_LIFE, Crowd, Payer
 from tests.simulation.process import HungUp, Process
@@ -244,13 +244,10 @@ class Holders(Crowd[Holder]):
 
     async def close(self, holder: Holder, process: Process) -> None:
         """POST /api/sessions/{id}/close, with or without a destination for the rest."""
-        parts, session_id = process.parts, holder.owner_id
+        session_id = holder.owner_id
         self._weather.counts["buyer: closes a session"] += 1
         self.wishes.closed.add(session_id)
-        await parts.db.run(
-            "close_session",
-            lambda tx: parts.shell.tell_session(tx, session_id, law.Closed(), parts.clock()),
-        )
+        await process.parts.shell.do(advance.sessions.close, session_id)
         if self._dice.random() < 0.3:
             await name_destination(process.house, session_id, f"{holder.name}@wallet.example.org")
 

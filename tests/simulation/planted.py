@@ -1,69 +1,78 @@
 """Bugs planted on purpose, to see that the auditor finds them. Nothing else may use these."""
 
-from dataclasses import replace
-from datetime import datetime
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from app.advance import Outcome, Shell, Short, Spending
-from app.advance.writing import Owner
+from app.advance import Act, Shell
 from app.parts import Parts
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour
-from db.engine import Tx
-from db.tables import Session
+from db.engine import Row, Tx
 from payments import rail
-from statemachine import entries
 from statemachine import job as law
-from statemachine.decision import Decision
-from statemachine.entries import Entry, Posting
-from statemachine.job import JobFacts
-from statemachine.session import SessionFacts
 from tests.simulation.process import Make
 
+Statement = tuple[str, dict[str, Any]]
+Bug = Callable[[str, dict[str, Any]], Statement | None]
 
-class ForgetfulShell(Shell):
+
+class BuggyTx(Tx):
+    """A transaction in which some statements are others than the shell's, or are left out."""
+
+    def __init__(self, tx: Tx, bug: Bug) -> None:
+        super().__init__(tx.connection, tx.columns)
+        self._bug = bug
+
+    async def execute(self, query: str, **values: Any) -> int:
+        """See Tx.execute."""
+        statement = self._bug(query, values)
+        return 0 if statement is None else await super().execute(statement[0], **statement[1])
+
+    async def one(self, query: str, **values: Any) -> Row | None:
+        """See Tx.one."""
+        statement = self._bug(query, values)
+        return None if statement is None else await super().one(statement[0], **statement[1])
+
+
+@dataclass(frozen=True)
+class BuggyShell(Shell):
+    """A shell that writes what the bug makes of its statements."""
+
+    bug: Bug
+
+    def act(self, tx: Tx) -> Act:
+        """See Shell.act."""
+        return super().act(BuggyTx(tx, self.bug))
+
+
+def forgets(query: str, values: dict[str, Any]) -> Statement | None:
     """Completes jobs, and forgets the entry of their charge."""
-
-    async def _perform(
-        self, tx: Tx, owner: Owner, decision: Any, now: datetime, anew: bool = False
-    ) -> None:
-        if isinstance(decision.facts, JobFacts) and decision.facts.charge is not None:
-            decision = replace(decision, entries=())
-        await super()._perform(tx, owner, decision, now, anew)
+    charges = re.compile(r"job:\w+:(charged|ended)")
+    return None if any(map(charges.fullmatch, values.get("keys", ()))) else (query, values)
 
 
-class KeepingShell(Shell):
+def keeps(query: str, values: dict[str, Any]) -> Statement | None:
     """Ends sessions, and keeps what was left of them."""
-
-    async def _perform(
-        self, tx: Tx, owner: Owner, decision: Any, now: datetime, anew: bool = False
-    ) -> None:
-        if isinstance(decision.facts, SessionFacts) and decision.owed:
-            [(owed, entry)] = zip(decision.owed, decision.entries, strict=True)
-            legs = (
-                Posting(entries.of_session(decision.facts.id), owed.amount_msat),
-                Posting(entries.REVENUE_WORK, -owed.amount_msat),
-            )
-            decision = replace(decision, entries=(Entry(entry.key, entry.asset, legs),), owed=())
-        await super()._perform(tx, owner, decision, now, anew)
+    if values.get("reason") == "unspent":
+        return None
+    for place, name in enumerate(values.get("accounts", ())):
+        if re.fullmatch(r"refund:\w+:rest:?\d*", name):
+            values["accounts"][place], values["kinds"][place] = "revenue:work", "income"
+    return query, values
 
 
-class ClingingShell(Shell):
+def clings(query: str, values: dict[str, Any]) -> Statement | None:
     """Ends requests, and lets go of nothing that was set aside for them."""
-
-    async def _releasing(
-        self, tx: Tx, row: Session, amount_msat: int, back_msat: int
-    ) -> Decision[SessionFacts]:
-        return await super()._releasing(tx, row, 0, back_msat)
+    writes = "reserved_msat = %(reserved_msat)s"
+    return query.replace(writes, f"reserved_msat = greatest({writes[16:]}, reserved_msat)"), values
 
 
-class GenerousShell(Shell):
+def overlooks(query: str, values: dict[str, Any]) -> Statement | None:
     """Sets money aside, and looks at no credential's budget."""
-
-    async def _reserve(
-        self, tx: Tx, session_id: str, spending: Spending, amount_msat: int, now: datetime
-    ) -> Outcome | Short:
-        return await super()._reserve(tx, session_id, Spending(), amount_msat, now)
+    return None if "limits" in values else (query, values)
 
 
 class HastyKeeper(Keeper):
@@ -100,10 +109,10 @@ class HandyKeeper(Keeper):
 
 
 PLANTED = {
-    "a charge without its entry": Make(shell=ForgetfulShell),
-    "a request that lets go of nothing": Make(shell=ClingingShell),
-    "a rest that is kept": Make(shell=KeepingShell),
-    "a budget that nobody looks at": Make(shell=GenerousShell),
+    "a charge without its entry": Make(shell=partial(BuggyShell, bug=forgets)),
+    "a request that lets go of nothing": Make(shell=partial(BuggyShell, bug=clings)),
+    "a rest that is kept": Make(shell=partial(BuggyShell, bug=keeps)),
+    "a budget that nobody looks at": Make(shell=partial(BuggyShell, bug=overlooks)),
     "a refund retried on Unknown": Make(keeper=HastyKeeper),
     "a state written outside advance": Make(keeper=HandyKeeper),
 }

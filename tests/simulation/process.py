@@ -9,11 +9,12 @@ from app.advance import Shell, Terms
 from app.house import House
 from app.loops.turns import Loops
 from app.parts import Parts
+from app.ports import Clock
 from app.promises.keeping import Keeper
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.watch.streams import Streams
-from db.engine import DatabaseAway
+from db.engine import Database, DatabaseAway
 from db.promises import Hand, Outbox, TryAgain
 from db.signals import Signals
 from tests.simulation.database import Gate, WorldDatabase
@@ -48,7 +49,7 @@ class PatientSignals(Signals):
 class Make:
     """What a process is made of: the real parts, unless a bug is planted."""
 
-    shell: Callable[[Outbox, Terms], Shell] = Shell
+    shell: Callable[[Database, Outbox, Terms, Clock], Shell] = Shell
     keeper: Callable[[Parts], Keeper] = Keeper
 
 

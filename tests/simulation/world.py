@@ -364,7 +364,7 @@ class World:
             session_minimum_msat=MINIMUM_MSAT,
             free_msat_a_day=FREE_MSAT_A_DAY,
         )
-        shell = self.make.shell(self.outbox, terms)
+        shell = self.make.shell(self.db, self.outbox, terms, self.clock)
         parts = Parts(
             settings=Settings.model_validate(settings),
             db=self.db,

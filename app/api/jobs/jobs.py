@@ -6,6 +6,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import advance
 from app.advance import Applied
 from app.house import House
 from app.http.body import json_response, parse, read_body
@@ -113,12 +114,9 @@ async def cancel(request: Request) -> Response:
     house: House = request.app.state.house
     job_id = path_id(request, unknown_job)
     await _view(house, job_id)
-    db, now = house.parts.db, house.parts.clock()
-    told = await db.run(
-        "cancel_job", lambda tx: house.parts.shell.advance(tx, job_id, law.Cancelled(), now)
-    )
+    told = await house.parts.shell.do(advance.jobs.cancel, job_id)
     row = await _view(house, job_id)
-    again = await jobs.happened(db, job_id, law.JobEvent.CANCELLED.value)
+    again = await jobs.happened(house.parts.db, job_id, law.JobEvent.CANCELLED.value)
     if not isinstance(told, Applied) and not again:
         ended = JOB.final(JobState(row["state"]))
         raise Refusal(

@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import advance
 from app.house import House
 from app.http import session_rights
 from app.http.body import json_response, parse, read_body
@@ -28,7 +29,6 @@ from db import payouts, sessions
 from db.engine import Row, Tx
 from payments.session_macaroon import Verified
 from pricing.money import MSAT_PER_SAT, sats_to_msat
-from statemachine import session as law
 from statemachine.invoice import InvoiceState
 from statemachine.session import SessionState
 
@@ -130,19 +130,12 @@ async def close(request: Request) -> Response:
     asked = parse(body, CloseSession) if body.strip() else CloseSession()
     # Refused before anything is closed.
     refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
-    closing = partial(_close, house, session_id, refund_to)
-    await house.parts.db.run("close_session", closing)
+    await house.parts.shell.do(advance.sessions.close, session_id, refund_to)
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
             await name_destination(house, session_id, refund_to)
     rights = session_rights.of_credential(shown)
     return json_response(await _status(request, house, *await _standing(house, session_id), rights))
-
-
-async def _close(house: House, session_id: str, refund_to: str | None, tx: Tx) -> None:
-    if refund_to:  # also for what requests under way will give back
-        await sessions.direct(tx, session_id, refund_to)
-    await house.parts.shell.tell_session(tx, session_id, law.Closed(), house.parts.clock())
 
 
 async def refund(request: Request) -> Response:

@@ -1,0 +1,52 @@
+"""The one way to tell the law something: a function over an Act, in a transaction of its own.
+
+The commit is named after the function, so that a place where a process may end is a function.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Concatenate, ParamSpec, TypeVar
+
+from app.advance.act import Act
+from app.advance.outcome import Terms
+from db.engine import Database, Tx
+from db.promises import Outbox
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Opens the transactions in which money and states change, each at one moment of the clock."""
+
+    db: Database
+    outbox: Outbox
+    terms: Terms
+    clock: Callable[[], datetime]
+
+    async def do(
+        self,
+        event: Callable[Concatenate[Act, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do this in one transaction, anew while Postgres asks for another try.
+
+        Raises as `Database.run` does.
+        """
+
+        async def work(tx: Tx) -> T:
+            return await event(self.act(tx), *args, **kwargs)
+
+        return await self.db.run(name_of(event), work)
+
+    def act(self, tx: Tx) -> Act:
+        """Return what a function in this transaction works with."""
+        return Act(tx, self.clock(), self.terms, self.outbox)
+
+
+def name_of(event: Callable[..., object]) -> str:
+    """Return what the commit of a function is called: by its file and its own name."""
+    return f"{event.__module__.rpartition('.')[2]}.{event.__name__}"
