@@ -10,6 +10,7 @@ from db.audit import audit
 from tests.contract import refused
 from tests.house_fixtures import Instance
 from tests.scripted_agent import ScriptedAgent
+from tests.session_fixtures import opened
 
 ADDRESS = "somebody@example.org"
 OFFER = re.compile(r'L402 macaroon="([^"]+)", invoice="([^"]+)", version="0", token="([^"]+)"')
@@ -203,3 +204,15 @@ async def test_a_probe_without_a_request_makes_nothing(instance: Instance) -> No
     assert (await instance.http.put("/api/ask")).status_code == 405
     row = await instance.parts.db.read_one("SELECT count(*) AS n FROM job")
     assert row == {"n": 0}
+
+
+async def test_a_short_key_is_refused_whoever_asks(instance: Instance) -> None:
+    """A stranger's key is all that tells it from others, and a session's is held to the same."""
+    _, holds = await opened(instance)
+    for shown in ({}, holds):
+        short = await ask(instance, "hello", **{"Idempotency-Key": "f" * 15}, **shown)
+        refused(short, 400, "at least 16 characters")
+    long = {"Idempotency-Key": "f" * 16}
+    first = await ask(instance, "hello", **long, **holds)
+    again = await ask(instance, "hello", **long, **holds)
+    assert first.json()["jobId"] == again.json()["jobId"]

@@ -88,8 +88,8 @@ def name_of(request: Request, caller: str, body: bytes, *, is_known: bool = True
         raise BadInput("The Idempotency-Key must be 1 to 255 printable ASCII characters.")
     if not is_known and len(key) < LEAST_KEY:
         raise BadInput(
-            f"Without a macaroon, an Idempotency-Key must have at least {LEAST_KEY} characters, so"
-            " that nobody else sends the same one. Use 32 random hex digits."
+            f"Here an Idempotency-Key must have at least {LEAST_KEY} characters, so that nobody"
+            " else sends the same one. Use 32 random hex digits."
         )
     place = f"{request.method} {request.url.path}\n".encode()
     return Name(caller, key, hashlib.sha256(place + body).hexdigest())

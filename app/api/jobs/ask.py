@@ -134,7 +134,8 @@ async def _from_session(
             400,
             "The field 'refundTo' has no meaning here: what is not needed stays in the session.",
         )
-    name = name_of(request, prepaid.caller_of(shown), body)
+    # As long as one of who shows no macaroon: the contract says one thing of this address.
+    name = name_of(request, prepaid.caller_of(shown), body, is_known=False)
     wanted = prepaid.Request(asked.request, asked.max_msat)
     job_id = await prepaid.submit(house, shown, wanted, name)
     return await _answer(request, house, job_id, wait_of(request, DEFAULT_HOLD_S))
