@@ -48,6 +48,7 @@ from app.telemetry.probes import (
 )
 from app.watch.streams import Streams
 from app.web import PAGES
+from app.web.browsers import with_pages
 from app.web.operator_door import admitted
 from db import switches
 from db.engine import Database, Probe, nowhere
@@ -346,7 +347,7 @@ def build(parts: Parts, *, worker: bool = True) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(Edge, new_id=parts.new_id)],
-        exception_handlers=HANDLERS,
+        exception_handlers=with_pages(HANDLERS),
     )
     # A slash at the end is another address: a redirect would repeat the Host that was claimed.
     app.router.redirect_slashes = False

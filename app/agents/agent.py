@@ -9,6 +9,9 @@ from typing import Protocol
 
 from pricing.rates import Usage
 
+# Offered to whoever tries this out: the smallest of the agents answers it well too.
+EASY_QUESTION = "What is the capital of France?"
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:

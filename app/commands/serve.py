@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
+from app.agents.agent import EASY_QUESTION
 from app.commands.terminal import database, read_settings, run
 
 app = typer.Typer()
-
-DEMO_REQUEST = "Say in one sentence what a Lightning invoice is."
 
 
 @app.command()
@@ -73,7 +72,7 @@ def doctor(
 
 
 @app.command()
-def demo(request: Annotated[str, typer.Argument()] = DEMO_REQUEST) -> None:
+def demo(request: Annotated[str, typer.Argument()] = EASY_QUESTION) -> None:
     """Start everything embedded, buy one job with the stub wallet, and show all of it."""
     settings = read_settings()
     if settings.lnbits_url is not None:

@@ -6,6 +6,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.agents.agent import EASY_QUESTION
 from app.api.jobs.jobs import CreateJob
 from app.house import House
 from app.http.body import parse
@@ -23,8 +24,6 @@ from pricing.money import sats_to_msat
 
 SIZES = (("a question", 80), ("a paragraph", 800), ("two pages", 6_000))  # characters
 FIELDS = ("request", "maxSats", "refundTo", "amount", "demo")
-# The small model that a server begins with answers this one well, so it is offered.
-DEMO_QUESTION = "What is the capital of France?"
 MOST_SATS = 100_000_000
 LIMIT = "The spending limit must be a whole number of sats, from 1 to 100,000,000."
 
@@ -111,7 +110,7 @@ async def shown(
         prices=await prices(house),
         rate=await rate_now(house),
         demos=settings.demo_per_hour if settings.free_sats_per_day else 0,
-        demo_question=DEMO_QUESTION,
+        demo_question=EASY_QUESTION,
         demo_model=house.parts.agent.work_model,
         base=base_url(request) or "https://…",
     )

@@ -37,6 +37,7 @@ LEFT = {
     True: "The rest of its balance has been refunded.",
     False: "The rest of its balance is waiting to be refunded.",
 }
+MODELS = {"smollm2-135m-instruct": "SmolLM2-135M, a very small model on this server,"}
 _FIELD = re.compile(r"The field '[^']{1,40}'")
 _CALL = re.compile(r"(?:GET|POST) /api/")
 
@@ -120,6 +121,11 @@ def for_people(said: str) -> str:
     return " ".join(part for part in re.split(r"(?<=[.!?])\s+", said) if not _CALL.search(part))
 
 
+def model(name: str) -> str:
+    """Return which model that is, where its name alone misleads."""
+    return MODELS.get(name, name)
+
+
 def plain(name: str) -> str:
     """Return a name of the code as words."""
     return name.replace("_", " ")
@@ -136,5 +142,6 @@ FILTERS = {
     "ago": ago,
     "reason": reason,
     "plain": plain,
+    "model": model,
     "for_people": for_people,
 }
