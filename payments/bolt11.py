@@ -13,7 +13,7 @@ import bolt11
 from bolt11.exceptions import Bolt11SignatureVerifyException
 
 from payments import pasted
-from pricing.money import MSAT_PER_SAT, Msat, ceil_div
+from pricing.money import MSAT_PER_SAT, Msat, ceil_div, sats_to_msat, split_sats
 
 LONGEST_BYTES = 2_048  # real invoices have 250 to 700 characters; decoding is a CPU lever
 MOST_MSAT = 21_000_000 * 100_000_000 * MSAT_PER_SAT  # all the bitcoin there will be
@@ -274,7 +274,7 @@ def _network_name(network: str) -> str:
 
 def in_sats(amount_msat: int) -> str:
     """Return "1 sat", "1,200 sats" or "1.5 sats". Integers only: no float touches money."""
-    sats, rest_msat = divmod(amount_msat, MSAT_PER_SAT)
+    sats, rest_msat = split_sats(amount_msat)
     if rest_msat:
         return f"{sats:,}." + f"{rest_msat:03d}".rstrip("0") + " sats"
     return "1 sat" if sats == 1 else f"{sats:,} sats"
@@ -282,4 +282,4 @@ def in_sats(amount_msat: int) -> str:
 
 def whole_sats(amount_sats: int) -> str:
     """Return "1 sat" or "1,200 sats"."""
-    return in_sats(amount_sats * MSAT_PER_SAT)
+    return in_sats(sats_to_msat(amount_sats))

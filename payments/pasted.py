@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import unquote
 
-from pricing.money import Msat
+from pricing.money import Msat, btc_to_msat
 
 LONGEST: Final = 8_192  # characters that are looked at: a BIP21 code holds other things too
 _VARIATIONS: Final = {chr(n) for n in range(0xFE00, 0xFE10)}  # how a sign before them is drawn
@@ -19,7 +19,6 @@ _QUOTES: Final = "\"'`´‘’“”„‚"
 _PAIRS: Final = ("<>", "()", "[]", "{}", "«»", "‹›", "»«")
 _SIGNS: Final = "₿⚡"  # before an address, as BIP353 and wallets show it
 _AMOUNT: Final = re.compile(r"[0-9]{1,8}(\.[0-9]{0,11})?|\.[0-9]{1,11}")  # of bitcoin
-_MSAT_PER_BTC: Final = Decimal(100_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +72,4 @@ def _bip21(rest: str) -> Pasted:
 def _msat(bitcoin: str) -> Msat | None:
     if not _AMOUNT.fullmatch(bitcoin):
         return None
-    amount = Decimal(bitcoin) * _MSAT_PER_BTC
-    return Msat(int(amount)) if amount and amount == int(amount) else None
+    return btc_to_msat(Decimal(bitcoin)) or None

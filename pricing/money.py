@@ -1,11 +1,15 @@
 """Units, and every rounding rule in one place.
 
 Bitcoin is counted in msat, dollars in micro-USD (a millionth of a dollar), both as integers.
-What a buyer is asked for is rounded up to a whole sat, once, here; nothing else ever rounds money.
+Here is all that rounds money, and its name says which way. What somebody may have to pay is rounded
+up, so that no price is ever more than was said; what somebody has, or is sent, is rounded down, so
+that nobody is promised what is not there. What a buyer is asked for is rounded up to a whole sat,
+once.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import NewType
 
 Msat = NewType("Msat", int)
@@ -28,6 +32,52 @@ def margin_in(charged_msat: int, margin_pct: int) -> int:
     return charged_msat * margin_pct // (100 + margin_pct)
 
 
+def halfway(one_microusd: int, other_microusd: int) -> MicroUsd:
+    """Return the price in the middle of two, rounded down to a micro-USD."""
+    return MicroUsd((one_microusd + other_microusd) // 2)
+
+
+def usd_to_microusd(amount_usd: Decimal) -> MicroUsd:
+    """Return dollars, as somebody else tells them, in whole micro-USD: what is less is cut off."""
+    return MicroUsd(int(amount_usd * MICROUSD_PER_USD))
+
+
+def btc_to_msat(amount_btc: Decimal) -> Msat | None:
+    """Return bitcoin as msat; None for what is no whole number of them: it is not rounded."""
+    amount_msat = amount_btc * SAT_PER_BTC * MSAT_PER_SAT
+    return Msat(int(amount_msat)) if amount_msat == int(amount_msat) else None
+
+
+def sats_up(amount_msat: int) -> int:
+    """Return an amount in whole sats, rounded up: what something may cost."""
+    return ceil_div(amount_msat, MSAT_PER_SAT)
+
+
+def sats_down(amount_msat: int) -> int:
+    """Return an amount in whole sats, rounded down: what there is to spend, or to be sent."""
+    return amount_msat // MSAT_PER_SAT
+
+
+def whole_sats_up(amount_msat: int) -> Msat:
+    """Return the least msat, no less than these, that are a whole number of sats."""
+    return sats_to_msat(sats_up(amount_msat))
+
+
+def whole_sats_down(amount_msat: int) -> Msat:
+    """Return the most msat, no more than these, that are a whole number of sats."""
+    return sats_to_msat(sats_down(amount_msat))
+
+
+def split_sats(amount_msat: int) -> tuple[int, int]:
+    """Return whole sats, and the msat that are left. Exact: for an amount that is only told."""
+    return divmod(amount_msat, MSAT_PER_SAT)
+
+
+def split_usd(amount_microusd: int) -> tuple[int, int]:
+    """Return whole dollars, and the millionths that are left. Exact, of USDC too."""
+    return divmod(amount_microusd, MICROUSD_PER_USD)
+
+
 def sats_to_msat(amount_sat: int) -> Msat:
     """Return whole sats as msat. Exact."""
     return Msat(amount_sat * MSAT_PER_SAT)
@@ -38,8 +88,8 @@ def msat_to_sats(amount_msat: int) -> int:
 
     The wire speaks sats. An amount with a fraction must have been rounded by `to_msat` before.
     """
-    sats, rest = divmod(amount_msat, MSAT_PER_SAT)
-    if rest:
+    sats, rest_msat = split_sats(amount_msat)
+    if rest_msat:
         raise ValueError(f"{amount_msat} msat is not a whole number of sats")
     return sats
 

@@ -17,7 +17,7 @@ import httpx2
 
 from pricing.authorities import authorities
 from pricing.loopback import is_here
-from pricing.money import MICROUSD_PER_USD, BtcPrice, MicroUsd
+from pricing.money import BtcPrice, MicroUsd, halfway, usd_to_microusd
 
 DEFAULT_MINIMUM_SOURCES: Final = 3
 FAILURE_TTL_S: Final = 5  # how long a failure is remembered before the sources are asked again
@@ -166,7 +166,7 @@ def agree(answers: Mapping[str, int]) -> tuple[int, tuple[str, ...]] | None:
 def _median(values: Iterable[int]) -> int:
     ordered = sorted(values)
     half = len(ordered) // 2
-    return (ordered[half] + ordered[~half]) // 2
+    return halfway(ordered[half], ordered[~half])
 
 
 def read_price(body: bytes, path: tuple[str, ...]) -> int:
@@ -193,8 +193,7 @@ def read_price(body: bytes, path: tuple[str, ...]) -> int:
         raise WrongAnswer("the price is not a number")
     if not LOWEST_USD <= found <= HIGHEST_USD:
         raise WrongAnswer("the price is out of all bounds")
-    # Less than a millionth of a dollar is cut off, so that a price stays a whole number.
-    return int(found * MICROUSD_PER_USD)
+    return usd_to_microusd(found)
 
 
 def _refuse_constant(name: str) -> Any:

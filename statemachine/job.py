@@ -6,7 +6,7 @@ What the buyer paid is either earned, or owed back, or still being worked for, i
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 
-from pricing.money import MSAT_PER_SAT
+from pricing.money import sats_down
 from pricing.quote import Charge, Quote, make_charge
 from pricing.rates import Usage
 from statemachine import entries
@@ -252,7 +252,7 @@ def verdict(facts: JobFacts, quote: Quote) -> Accepted | Begun | Declined:
         return Begun()
     if facts.max_msat is None or quote.total_msat <= facts.max_msat:
         return Accepted(quote)
-    asked, limit = quote.total_msat // MSAT_PER_SAT, facts.max_msat // MSAT_PER_SAT
+    asked, limit = sats_down(quote.total_msat), sats_down(facts.max_msat)
     return Declined(
         f"The work would cost up to {asked} sats, more than your maxSats of {limit}."
         " Ask again with a higher limit or a shorter request."

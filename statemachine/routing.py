@@ -7,7 +7,7 @@ hop could have the house pay him for money that he sends in a circle.
 
 from dataclasses import dataclass, replace
 
-from pricing.money import MSAT_PER_SAT, ceil_div
+from pricing.money import whole_sats_down, whole_sats_up
 
 CHANGE = "change"  # what was withheld for routing, and was not needed
 PASSING = frozenset({"overpaid", "unawaited", "unspent", CHANGE})
@@ -49,12 +49,14 @@ class Share:
         """The most that an invoice for it may ask for now."""
         if self.borne_msat >= self.limit_msat:
             return self.amount_msat
-        return _whole(self.amount_msat - self.limit_msat + self.borne_msat)
+        return max(0, whole_sats_down(self.amount_msat - self.limit_msat + self.borne_msat))
 
     @property
     def least_msat(self) -> int:
         """The least that an invoice for it may ask for; the house may bear nothing of it."""
-        return _whole(self.amount_msat - self.limit_msat) if self.is_passing else self.amount_msat
+        if not self.is_passing:
+            return self.amount_msat
+        return max(0, whole_sats_down(self.amount_msat - self.limit_msat))
 
     def of(self, sent_msat: int) -> "Share":
         """Return the same for an invoice of this amount: what is withheld is used last."""
@@ -78,8 +80,4 @@ def change_msat(withheld_msat: int, borne_msat: int, fee_msat: int) -> int:
     if not withheld_msat:
         return 0
     needed_msat = max(0, fee_msat - borne_msat)
-    return max(0, _whole(withheld_msat - ceil_div(needed_msat, MSAT_PER_SAT) * MSAT_PER_SAT))
-
-
-def _whole(amount_msat: int) -> int:
-    return max(0, amount_msat // MSAT_PER_SAT * MSAT_PER_SAT)
+    return max(0, whole_sats_down(withheld_msat - whole_sats_up(needed_msat)))

@@ -82,6 +82,65 @@ def test_no_float_touches_money(path: Path) -> None:
                     assert at_the_wire or not divides, f"line {node.lineno} divides money"
 
 
+MONEY_WORD = re.compile(r"(^|_)(msat|microusd|microusdc|sats?|usdc?)$", re.IGNORECASE)
+RATES = {"MSAT_PER_SAT", "SAT_PER_BTC", "MICROUSD_PER_USD"}
+ROUNDING_CALLS = {"divmod", "round", "ceil", "floor", "trunc", "quantize"}
+
+
+def speaks_of_money(node: ast.AST) -> bool:
+    """Whether a name in an expression, or the key of a row, ends in a money unit."""
+    for part in ast.walk(node):
+        word = part.id if isinstance(part, ast.Name) else ""
+        word = part.attr if isinstance(part, ast.Attribute) else word
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            word = part.value
+        if MONEY_WORD.search(word) or word in RATES:
+            return True
+    return False
+
+
+def rounds_money(node: ast.AST) -> bool:
+    """Whether this is a division that loses something, of money; or one rounded up by hand."""
+    match node:
+        case ast.BinOp(left=ast.UnaryOp(op=ast.USub()), op=ast.FloorDiv()):
+            return True  # the half of -(-a // b), whatever it divides: ceil_div says it in a word
+        case ast.BinOp(left=ast.Constant(value=str() | bytes()), op=ast.Mod()):
+            return False  # a text
+        case ast.BinOp(op=ast.FloorDiv() | ast.Mod() | ast.Div()):
+            return speaks_of_money(node)
+        case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)):
+            if called in ROUNDING_CALLS:
+                return any(speaks_of_money(given) for given in node.args)
+            cuts = called == "int" and any(isinstance(given, ast.BinOp) for given in node.args)
+            return cuts and any(speaks_of_money(given) for given in node.args)
+    return False
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_no_money_is_rounded_outside_the_file_of_money(path: Path) -> None:
+    """What rounds money has a name that says which way, and stands in pricing/money.py."""
+    if path != ROOT / "pricing" / "money.py":
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not rounds_money(node), f"{name(path)}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "amount_msat // MSAT_PER_SAT",
+        "-(-text_bytes // each)",
+        "row['balance_msat'] % 1000",
+        "divmod(self.price_microusd, 100)",
+        "math.ceil(cost_sats * 1.2)",
+        "int(found * MICROUSD_PER_USD)",
+        "total_msat / 2",
+    ],
+)
+def test_a_rounding_of_money_is_seen(line: str) -> None:
+    """By its operator or its call, and by a name or a key that ends in a money unit."""
+    assert any(rounds_money(node) for node in ast.walk(ast.parse(line)))
+
+
 @pytest.mark.parametrize("path", CODE, ids=name)
 def test_a_state_column_changes_through_one_door(path: Path) -> None:
     """Only app/advance calls what writes a state."""

@@ -1,6 +1,7 @@
 """The units and the one rounding rule."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -13,10 +14,19 @@ from pricing.money import (
     SAT_PER_BTC,
     BtcPrice,
     MicroUsd,
+    btc_to_msat,
     ceil_div,
+    halfway,
     msat_to_sats,
+    sats_down,
     sats_to_msat,
+    sats_up,
+    split_sats,
+    split_usd,
     usd_number,
+    usd_to_microusd,
+    whole_sats_down,
+    whole_sats_up,
 )
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -54,6 +64,48 @@ def test_a_fraction_of_a_sat_never_reaches_the_wire(amount_sat: int, rest_msat: 
     """An amount with a fraction of a sat is refused, not rounded a second time."""
     with pytest.raises(ValueError, match="not a whole number of sats"):
         msat_to_sats(amount_sat * MSAT_PER_SAT + rest_msat)
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_whole_sats_are_the_nearest_below_and_above(amount_msat: int) -> None:
+    """Down is what there is, up is what it may cost; they differ where there is a fraction."""
+    exact = Fraction(amount_msat, MSAT_PER_SAT)
+    assert sats_down(amount_msat) <= exact < sats_down(amount_msat) + 1
+    assert sats_up(amount_msat) - 1 < exact <= sats_up(amount_msat)
+    assert whole_sats_down(amount_msat) == sats_to_msat(sats_down(amount_msat))
+    assert whole_sats_up(amount_msat) == sats_to_msat(sats_up(amount_msat))
+
+
+@given(st.integers(0, 10**15))
+def test_an_amount_that_is_only_told_is_split_exactly(amount: int) -> None:
+    """Whole units and the rest give the amount back."""
+    sats, rest_msat = split_sats(amount)
+    assert sats * MSAT_PER_SAT + rest_msat == amount and 0 <= rest_msat < MSAT_PER_SAT
+    dollars, rest_microusd = split_usd(amount)
+    assert dollars * MICROUSD_PER_USD + rest_microusd == amount
+    assert 0 <= rest_microusd < MICROUSD_PER_USD
+
+
+@given(st.integers(0, 10**15), st.integers(0, 10**15))
+def test_the_price_between_two_is_rounded_down(one: int, other: int) -> None:
+    """The middle of two prices is never above it, and less than a micro-USD below."""
+    middle = Fraction(one + other, 2)
+    assert middle - 1 < halfway(one, other) <= middle
+
+
+@given(st.decimals(0, 10**9, places=9))
+def test_dollars_that_others_tell_lose_less_than_a_micro_usd(amount_usd: Decimal) -> None:
+    """What is less than a micro-USD is cut off."""
+    exact = Fraction(amount_usd) * MICROUSD_PER_USD
+    assert exact - 1 < usd_to_microusd(amount_usd) <= exact
+
+
+@given(st.integers(0, 21_000_000 * SAT_PER_BTC * MSAT_PER_SAT))
+def test_bitcoin_is_msat_or_nothing(amount_msat: int) -> None:
+    """Eleven places of a bitcoin are a whole number of msat; one place more is not rounded."""
+    amount_btc = Decimal(amount_msat).scaleb(-11)
+    assert btc_to_msat(amount_btc) == amount_msat
+    assert btc_to_msat(amount_btc + Decimal("0.000000000001")) is None
 
 
 @given(prices, costs_microusd)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from app.agents.agent import Agent, Broke
+from pricing.money import ceil_div
 from pricing.rates import Usage
 
 BYTES_PER_WRITTEN_TOKEN = 4  # of what was written and is not counted yet
@@ -146,4 +147,4 @@ class WorkerChat:
 
 def written_tokens(text_bytes: int) -> int:
     """Return about how many tokens so many bytes of an answer are, until somebody counts them."""
-    return -(-text_bytes // BYTES_PER_WRITTEN_TOKEN)
+    return ceil_div(text_bytes, BYTES_PER_WRITTEN_TOKEN)

@@ -16,7 +16,7 @@ from app.buyer.wallets.wallet import Overcharged, Wallet, due, sats_of
 from app.plain_text import one_line
 from payments.bolt11 import Invoice, whole_sats
 from payments.rail import Absent, Failed, Outcome, Pending, Settled
-from pricing.money import MSAT_PER_SAT, ceil_div
+from pricing.money import sats_up
 
 T = TypeVar("T")
 PATIENCE_S = 60.0
@@ -195,7 +195,7 @@ class Payer:
         await self._kept(self.spending.forget, invoice.payment_hash)
 
     async def _count_fee(self, invoice: Invoice, paid: Settled) -> None:
-        fee_sats = ceil_div(paid.fee_msat, MSAT_PER_SAT)
+        fee_sats = sats_up(paid.fee_msat)
         if fee_sats:
             spent_sats = sats_of(invoice) + fee_sats
             await self._kept(self.spending.correct, invoice.payment_hash, spent_sats)

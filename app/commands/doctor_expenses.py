@@ -9,7 +9,7 @@ from app.commands.findings import Finding, ok, warn
 from app.settings import Settings
 from db import failures, ledger, routing
 from db.engine import Database
-from pricing.money import MSAT_PER_SAT, ceil_div, sats_to_msat
+from pricing.money import sats_to_msat, sats_up
 from statemachine.entries import EXPENSE_FAILED, Asset
 from statemachine.routing import is_nearly_given
 
@@ -45,4 +45,4 @@ async def _failures(settings: Settings, db: Database, today: date) -> Finding:
 
 
 def _sats(amount_msat: int) -> str:
-    return f"{ceil_div(amount_msat, MSAT_PER_SAT):,}"
+    return f"{sats_up(amount_msat):,}"

@@ -10,7 +10,7 @@ from app.promises.sending import PAUSED, least_msat
 from app.refusal import Refusal
 from db.engine import Row
 from db.switches import Name
-from pricing.money import msat_to_sats, usd_number
+from pricing.money import msat_to_sats, sats_down, usd_number
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
 from statemachine.payout import PayoutFacts, PayoutState
@@ -131,7 +131,7 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
     )
     shape: dict[str, Any] = {
         "reason": payout["reason"],
-        "amountSats": payout["amount_msat"] // 1000,
+        "amountSats": sats_down(payout["amount_msat"]),
         "refundState": refund_state([payout]),
         "attempts": payout["attempts"],
         "destination": "needed" if facts.needs_destination else "known",
@@ -139,7 +139,7 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
     if facts.state is PayoutState.OWED and base is not None:
         shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
     if facts.state is PayoutState.OWED and payout["reason"] in PASSING:
-        shape["leastSats"] = least_msat(house.parts, payout) // 1000
+        shape["leastSats"] = sats_down(least_msat(house.parts, payout))
     if facts.state is PayoutState.OWED and not house.loops.switches[Name.PAYING_OUT]:
         shape["lastOutcome"] = PAUSED
     elif payout["note"]:

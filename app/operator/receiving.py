@@ -20,7 +20,7 @@ from db.receiving_tables import WalletTransfer
 from db.receiving_wallets import OpenedWallet
 from payments import rail
 from payments.rail import KnownWallet, Unavailable, Unknown
-from pricing.money import MSAT_PER_SAT, Msat, sats_to_msat
+from pricing.money import MSAT_PER_SAT, Msat, sats_to_msat, whole_sats_down
 
 log = structlog.get_logger("boltwork.receiving")
 
@@ -183,7 +183,7 @@ class Receiving:
                 if closed:
                     self.paid(wallet.identity)  # the next turn looks at it again, and deletes it
             return
-        amount_msat = sats_to_msat(min(held_msat // MSAT_PER_SAT, self._most_sats))
+        amount_msat = min(whole_sats_down(held_msat), sats_to_msat(self._most_sats))
         memo = f"Boltwork: what wallet {wallet.number} held"
         opened = await parts.rail.create_invoice(
             f"transfer:{parts.new_id()}", amount_msat, memo, TRANSFER_S

@@ -15,7 +15,7 @@ import structlog
 from app.agents.agent import storable
 from db.engine import Database
 from db.job_events import MOST_BYTES, tell_progress
-from pricing.money import MSAT_PER_SAT
+from pricing.money import sats_down
 from pricing.quote import Quote, make_charge
 from pricing.rates import Usage
 
@@ -108,7 +108,7 @@ class Telling:
 
     def _words(self, text: str) -> Words:
         charge = make_charge(self._quote, self._usage, self._quote.total_msat)
-        cost_sats = charge.total_msat // MSAT_PER_SAT
+        cost_sats = sats_down(charge.total_msat)
         return Words(self._job_id, self._told, text, self._usage.output_tokens, cost_sats)
 
 

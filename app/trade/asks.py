@@ -10,7 +10,7 @@ from app.telemetry.logs import about
 from app.trade.orders import Name, claimed_id, known_id
 from db import invoices
 from db.engine import Row
-from pricing.money import MSAT_PER_SAT, Msat
+from pricing.money import Msat, sats_down
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
 
@@ -83,7 +83,7 @@ def _check_limit(asked: Ask, price_msat: int) -> None:
     if asked.max_msat is not None and price_msat > asked.max_msat:
         raise Refusal(
             409,
-            f"This costs up to {price_msat // MSAT_PER_SAT} sats, more than your maxSats of"
-            f" {asked.max_msat // MSAT_PER_SAT}.",
+            f"This costs up to {sats_down(price_msat)} sats, more than your maxSats of"
+            f" {sats_down(asked.max_msat)}.",
             "Ask again with a higher limit, or a shorter request.",
         )

@@ -15,7 +15,7 @@ from app.house import House
 from app.refusal import Refusal, unavailable
 from db import sessions
 from payments.grant import Grant
-from pricing.money import MSAT_PER_SAT, Msat
+from pricing.money import Msat, sats_down, sats_up
 from statemachine import hold as law
 from statemachine.session import SessionState
 
@@ -96,8 +96,8 @@ def check_most(grant: Grant, ceiling_msat: int) -> None:
     if grant.max_msat is not None and ceiling_msat > grant.max_msat:
         raise Refusal(
             403,
-            f"This may cost up to {_sats(ceiling_msat)} sats, and the macaroon allows"
-            f" {_sats(grant.max_msat)} a request.",
+            f"This may cost up to {sats_up(ceiling_msat)} sats, and the macaroon allows"
+            f" {sats_up(grant.max_msat)} a request.",
             "Send a shorter request, or use the macaroon that this one was made from.",
         )
 
@@ -105,7 +105,7 @@ def check_most(grant: Grant, ceiling_msat: int) -> None:
 async def refused(house: House, session_id: str, told: Outcome | Short) -> Refusal:
     """Return why a session does not pay for a request."""
     if isinstance(told, Short):
-        needed, left = _sats(told.needed_msat), told.left_msat // MSAT_PER_SAT
+        needed, left = sats_up(told.needed_msat), sats_down(told.left_msat)
         if told.purse is Purse.BUDGET:
             sentence = f"This may cost up to {needed} sats, and the macaroon's budget has {left}."
             return Refusal(402, sentence, "Use the macaroon that this one was made from.")
@@ -141,10 +141,6 @@ async def not_active(house: House, session_id: str) -> Refusal:
             return Refusal(409, "This session's deposit is not paid yet.", "Pay its invoice.")
         case SessionState.ACTIVE:
             return Refusal(409, "This session was not ready.", "Send the same request again.")
-
-
-def _sats(amount_msat: int) -> int:
-    return -(-amount_msat // MSAT_PER_SAT)
 
 
 def _nothing_free(sats_a_day: int, now: datetime) -> Refusal:

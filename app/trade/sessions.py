@@ -16,7 +16,7 @@ from app.trade.orders import Name, claimed_id, known_id
 from db import invoices, sessions
 from db.engine import Duplicate, Row
 from payments.session_macaroon import Verified
-from pricing.money import MSAT_PER_SAT, Msat
+from pricing.money import Msat, sats_down, sats_up
 from statemachine import session as law
 
 
@@ -182,8 +182,8 @@ def _check(holder: Verified, request: Request, ceiling_msat: int) -> None:
     if request.max_msat is not None and ceiling_msat > request.max_msat:
         raise Refusal(
             409,
-            f"This may cost up to {-(-ceiling_msat // MSAT_PER_SAT)} sats, more than your maxSats"
-            f" of {request.max_msat // MSAT_PER_SAT}.",
+            f"This may cost up to {sats_up(ceiling_msat)} sats, more than your maxSats"
+            f" of {sats_down(request.max_msat)}.",
             "Send it again with a higher limit, or a shorter request.",
         )
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from pricing.money import MICROUSD_PER_USD, MSAT_PER_SAT
+from pricing.money import split_sats, split_usd
 from statemachine.entries import Asset
 from statemachine.session import SessionState
 
@@ -44,14 +44,14 @@ _CALL = re.compile(r"(?:GET|POST) /api/")
 
 def sats(amount_msat: int) -> str:
     """Return an amount in sats, with what is left of a sat behind the point."""
-    whole, rest = divmod(abs(amount_msat), MSAT_PER_SAT)
+    whole, rest = split_sats(abs(amount_msat))
     sign = "−" if amount_msat < 0 else ""
     return f"{sign}{whole:,}" + (f".{rest:03d}" if rest else "")
 
 
 def usdc(amount_microusdc: int) -> str:
     """Return an amount in USDC, with its six places."""
-    whole, rest = divmod(abs(amount_microusdc), MICROUSD_PER_USD)
+    whole, rest = split_usd(abs(amount_microusdc))
     return f"{'−' if amount_microusdc < 0 else ''}{whole:,}.{rest:06d}"
 
 
@@ -67,7 +67,7 @@ def number(count: int) -> str:
 
 def usd(amount_microusd: int) -> str:
     """Return dollars, with as many places as they need and at least two."""
-    whole, rest = divmod(amount_microusd, MICROUSD_PER_USD)
+    whole, rest = split_usd(amount_microusd)
     places = f"{rest:06d}".rstrip("0").ljust(2, "0")
     return f"${whole:,}.{places}"
 

@@ -21,7 +21,7 @@ from app.trade import sessions as prepaid
 from app.trade.sessions import Look, caller_of, standing, unknown_session
 from app.watch.remembered import Answer
 from db.engine import Row
-from pricing.money import MSAT_PER_SAT, sats_to_msat
+from pricing.money import sats_down, sats_to_msat
 from statemachine.job import JOB, JobState
 
 TOOL = "agent"  # what a request uses, for macaroons that are narrowed to some tools
@@ -111,7 +111,7 @@ async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -
     shape = {
         "requestId": request_id,
         "state": row["state"],
-        "reservedSats": _prepaid_msat(row) // MSAT_PER_SAT,
+        "reservedSats": sats_down(_prepaid_msat(row)),
         "next": f"GET {where}?wait=30 tells when it is done.",
     }
     return json_response(shape, 202, {"Location": where, "Retry-After": "1"})
@@ -129,7 +129,7 @@ def _ended(row: Row) -> dict[str, Any]:
         "requestId": row["id"],
         "state": row["state"],
         "debitedSats": cost["totalSats"],
-        "balanceRemaining": row["balance_msat"] // MSAT_PER_SAT,
+        "balanceRemaining": sats_down(row["balance_msat"]),
         "cost": cost,
     }
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):

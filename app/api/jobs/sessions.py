@@ -28,7 +28,7 @@ from app.trade.sessions import standing, unknown_session
 from db import payouts, sessions
 from db.engine import Row, Tx
 from payments.session_macaroon import Verified
-from pricing.money import MSAT_PER_SAT, sats_to_msat
+from pricing.money import sats_down, sats_to_msat
 from statemachine.invoice import InvoiceState
 from statemachine.session import SessionState
 
@@ -212,9 +212,9 @@ async def _status(
     shape: dict[str, Any] = {
         "sessionId": session_id,
         "state": state.value,
-        "balanceSats": row["balance_msat"] // MSAT_PER_SAT,
-        "reservedSats": row["reserved_msat"] // MSAT_PER_SAT,
-        "minimumBalanceSats": row["minimum_msat"] // MSAT_PER_SAT,
+        "balanceSats": sats_down(row["balance_msat"]),
+        "reservedSats": sats_down(row["reserved_msat"]),
+        "minimumBalanceSats": sats_down(row["minimum_msat"]),
         "expiresAt": moment(row["expires_at"]),
     }
     if (

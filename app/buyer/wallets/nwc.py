@@ -21,7 +21,7 @@ from app.plain_text import one_line
 from payments.bolt11 import Invoice
 from payments.rail import Absent, Outcome, Pending, Settled, Unavailable, Unknown, Unsent
 from pricing.loopback import is_here
-from pricing.money import Msat
+from pricing.money import Msat, sats_to_msat
 
 INFO, REQUEST, RESPONSE = 13194, 23194, 23195  # kinds of events
 ANSWER_S: Final = 30.0
@@ -111,7 +111,7 @@ class NwcWallet:
 
     async def make_invoice(self, amount_sats: int, memo: str) -> str | Unavailable:
         """See Wallet."""
-        asked = {"amount": amount_sats * 1000, "description": memo, "expiry": 86_400}
+        asked = {"amount": sats_to_msat(amount_sats), "description": memo, "expiry": 86_400}
         try:
             made = await self._ask("make_invoice", asked)
         except (_Said, _NoAnswer) as trouble:

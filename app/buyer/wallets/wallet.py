@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from payments.bolt11 import BadInvoice, Invoice, decode, in_sats, whole_sats
 from payments.rail import Outcome, Unavailable
-from pricing.money import MSAT_PER_SAT, sats_to_msat
+from pricing.money import sats_to_msat, sats_up
 
 _HEX = re.compile("[0-9a-f]{64}")
 
@@ -64,7 +64,7 @@ def due(told: Mapping[str, Any]) -> Invoice:
 
 def sats_of(invoice: Invoice) -> int:
     """Return what an invoice asks for, in whole sats, rounded up."""
-    return -(-(invoice.amount_msat or 0) // MSAT_PER_SAT)
+    return sats_up(invoice.amount_msat or 0)
 
 
 def proves(preimage: str, payment_hash: str) -> bool:
