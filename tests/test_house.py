@@ -100,10 +100,8 @@ def speaks_of_money(node: ast.AST) -> bool:
 
 
 def rounds_money(node: ast.AST) -> bool:
-    """Whether this is a division that loses something, of money; or one rounded up by hand."""
+    """Whether this is a division of money that may lose something."""
     match node:
-        case ast.BinOp(left=ast.UnaryOp(op=ast.USub()), op=ast.FloorDiv()):
-            return True  # the half of -(-a // b), whatever it divides: ceil_div says it in a word
         case ast.BinOp(left=ast.Constant(value=str() | bytes()), op=ast.Mod()):
             return False  # a text
         case ast.BinOp(op=ast.FloorDiv() | ast.Mod() | ast.Div()):
@@ -111,8 +109,12 @@ def rounds_money(node: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)):
             if called in ROUNDING_CALLS:
                 return any(speaks_of_money(given) for given in node.args)
-            cuts = called == "int" and any(isinstance(given, ast.BinOp) for given in node.args)
-            return cuts and any(speaks_of_money(given) for given in node.args)
+            return called == "int" and any(
+                isinstance(given, ast.BinOp)
+                and isinstance(given.op, ast.Mult | ast.Div)
+                and speaks_of_money(given)
+                for given in node.args
+            )
     return False
 
 
@@ -128,7 +130,7 @@ def test_no_money_is_rounded_outside_the_file_of_money(path: Path) -> None:
     "line",
     [
         "amount_msat // MSAT_PER_SAT",
-        "-(-text_bytes // each)",
+        "-(-self._left_msat // each)",
         "row['balance_msat'] % 1000",
         "divmod(self.price_microusd, 100)",
         "math.ceil(cost_sats * 1.2)",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from app.house import House
 from app.web.words import clock, moment
-from pricing.money import MICROUSD_PER_USD, BtcPrice
+from pricing.money import MICROUSD_PER_USD, BtcPrice, split_usd
 from pricing.oracle import PriceUnavailable
 
 LEAST_MICROUSD = 100  # what is less is shown as less than this
@@ -27,8 +27,8 @@ class Rate:
         microusd = self.price.to_microusd(abs(amount_msat))
         if 0 < microusd < LEAST_MICROUSD:
             return "less than $0.0001"
-        whole, rest = divmod(microusd, MICROUSD_PER_USD)
-        places = 2 if microusd >= MICROUSD_PER_USD // 10 else 4
+        whole, rest = split_usd(microusd)
+        places = 2 if microusd * 10 >= MICROUSD_PER_USD else 4
         shown = f"{rest:06d}"[:places].rstrip("0").ljust(2, "0")
         return f"${whole:,}.{shown}"
 
