@@ -172,3 +172,16 @@ def _closed(node: Any) -> Any:
 
 
 CONTRACT = Contract(yaml.safe_load(FILE.read_text()))
+
+
+DOCUMENT = CONTRACT.document
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def kind(schema: dict[str, Any]) -> str:
+    """Return a property's type in a word or three."""
+    schema = CONTRACT.resolve(schema)
+    names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    own = schema.get("format") if schema.get("format") == "date-time" else None
+    words = [str(own or name) if name == "string" else name for name in names]
+    return " or ".join(words)

@@ -3,8 +3,9 @@
 import gc
 import itertools
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -72,3 +73,31 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     await database.open()
     yield database
     await database.close()
+
+
+def at(url: str, **parts: Any) -> str:
+    """Return a URL with some of its parts changed."""
+    return sqlalchemy.make_url(url).set(**parts).render_as_string(hide_password=False)
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each by itself."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture
+def make_role(database_url: str) -> Iterator[Callable[[], str]]:
+    """Makes a role that may log in, and nothing else; returns its URL."""
+    made = []
+
+    def make() -> str:
+        name = f"role_{next(_numbers)}"
+        execute(database_url, f"CREATE ROLE {name} LOGIN PASSWORD 'planted'")
+        made.append(name)
+        return at(database_url, username=name, password="planted")
+
+    yield make
+    for name in made:
+        execute(database_url, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 
 from app.buyer.event_reader import lines_of
+from tests.contract import CONTRACT
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,19 @@ async def watching(
     async with http.stream("GET", path, headers=headers, params=parameters) as answer:
         assert answer.status_code == 200, await answer.aread()
         yield Reader(answer)
+
+
+STORY = [
+    "created", "eval_invoice_opened", "eval_paid", "accepted", "work_invoice_opened", "work_paid",
+    "finished",
+]  # fmt: skip
+SCHEMAS = CONTRACT.document["components"]["schemas"]
+
+
+def checked(events: list[Event], first: int = 1) -> list[Event]:
+    """Return stored events, which have every id once, in order, and are as the contract says."""
+    assert [event.id for event in events] == [str(first + i) for i in range(len(events))]
+    for event in events:
+        assert event.data["version"] == int(event.id or 0)
+        assert CONTRACT.problems(SCHEMAS["JobEvent"], event.data) == []
+    return events

@@ -1,5 +1,6 @@
 """A whole Boltwork over real HTTP and a real Postgres, with the rail and the agent a test names."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -175,3 +176,20 @@ def asked_of(settings: Settings) -> Request:
     app.state.house.parts.settings = settings
     scope = {"type": "http", "app": app, "headers": [], "client": (PEER, 1), "state": {}}
     return Request(scope)
+
+
+async def readiness_of(instance: Instance) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body of a look at the readiness page."""
+    answer = await instance.http.get("/api/readyz")
+    return answer.status_code, dict(answer.json())
+
+
+async def until_ready_is(instance: Instance, status: int, part: str) -> dict[str, Any]:
+    """Look until the page has this status, and return what it says of a part."""
+    body: dict[str, Any] = {}
+    for _ in range(300):
+        code, body = await readiness_of(instance)
+        if code == status and (body[part]["status"] == "ok") == (status == 200):
+            return dict(body[part])
+        await asyncio.sleep(0.1)  # the page has no way to tell by itself
+    raise AssertionError(f"never {status} for {part}: {body}")

@@ -2,16 +2,20 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from payments.challenge import Challenge, Offer
 from payments.grant import ENDPOINTS
 from payments.key_ring import KeyRing
+from payments.l402 import L402
 from payments.macaroon import Invalid, narrow
 from payments.session_macaroon import Verified, make, verify
+from pricing.money import Msat
 
 ROOT_KEY = bytes(range(32))
 SESSION, NONCE = "5e" * 16, "0f" * 16
@@ -98,3 +102,23 @@ def written(
 def shown(examples: int) -> settings:
     """Return how many examples are tried. A failure shows what makes it again."""
     return settings(max_examples=examples, deadline=None, print_blob=True)
+
+
+PREIMAGE = bytes(range(100, 132))
+HASH = hashlib.sha256(PREIMAGE).hexdigest()
+OFFER = Offer("ask", HASH, "lnbc210n1pjexample", Msat(21_000), NOW, "One job")
+L402_ = L402(RING, lambda: NOW, chance=lambda count: b"\7" * count)
+CHALLENGE: Challenge = L402_
+
+
+def token_of(offer: Offer = OFFER) -> str:
+    """Return the macaroon of an offer."""
+    [(_, line)] = CHALLENGE.offer(offer)
+    found = re.search(r'macaroon="([^"]+)"', line)
+    assert found is not None
+    return found[1]
+
+
+def accept(token: str, preimage: str = PREIMAGE.hex(), scheme: str = "L402") -> object:
+    """Return what a credential proves."""
+    return CHALLENGE.accept({"authorization": f"{scheme} {token}:{preimage}"})

@@ -27,6 +27,9 @@ from nostr_sdk import (
     Tag,
 )
 
+from payments.bolt11 import decode
+from payments.rail import Failed, Settled
+from payments.stub import StubRail
 from tests.lnbits_server import free_port
 
 INFO, REQUEST, RESPONSE = 13194, 23194, 23195
@@ -127,3 +130,23 @@ async def nwc_service(relay_url: str, purse: Purse, **more: Any) -> AsyncIterato
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+def purse_of(rail: StubRail) -> Purse:
+    """Return what a wallet service pays with: the buyer's side of the stub."""
+
+    async def purse(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if method == "make_invoice":
+            made = await rail.buyer_invoice(params["amount"], params["description"], 600)
+            return {"type": "incoming", "invoice": made.bolt11, "amount": params["amount"]}
+        if method == "pay_invoice":
+            paid = await rail.receive(decode(params["invoice"]).payment_hash)
+            if isinstance(paid, Failed):
+                raise Declined("PAYMENT_FAILED")
+            return {"preimage": paid.preimage, "fees_paid": 0}
+        found = await rail.look_up_invoice(params["payment_hash"])
+        if not isinstance(found, Settled):
+            raise Declined("NOT_FOUND")
+        return {"payment_hash": found.payment_hash, "preimage": found.preimage, "amount": 1}
+
+    return purse

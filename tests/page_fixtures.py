@@ -141,3 +141,25 @@ async def visit(chromium: Browser) -> AsyncIterator[Callable[..., Awaitable[Visi
             return await stack.enter_async_context(visitor_of(chromium, url, **options))
 
         yield come
+
+
+async def order(visitor: Visitor, request: str) -> str:
+    """Write a request on the first page, and return the id of the job that it becomes."""
+    await visitor.page.goto("/")
+    await visitor.page.fill("#request", request)
+    await visitor.page.click("text=Get an invoice")
+    await visitor.headline("Pay the evaluation fee")
+    return visitor.page.url.rpartition("/")[2]
+
+
+async def opened(visitor: Visitor) -> str:
+    """Open a session on the first page and pay for it; return its id."""
+    page = visitor.page
+    await page.goto("/")
+    await page.fill("#amount", "1,000")
+    await page.click("text=Open a session")
+    await visitor.headline("Pay the deposit")
+    assert "LIGHTNING:LN" in await visitor.code()
+    await page.click("[data-stub-pay]")
+    await visitor.reloaded_until("Your balance")
+    return page.url.rpartition("/")[2]

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from payments.rail import Opened, Rail, Settled
 from payments.stub import StubRail
 from pricing.money import Msat, sats_to_msat
 from tests.fault_proxy import FaultProxy
+from tests.house_fixtures import Instance
 from tests.lnbits_server import LnbitsServer
 
 FUNDS_MSAT = sats_to_msat(100_000)
@@ -148,3 +150,12 @@ async def no_more(pushes: AsyncIterator[Settled | None]) -> None:
     """Stop listening to what a rail pushes."""
     assert isinstance(pushes, AsyncGenerator)
     await pushes.aclose()
+
+
+async def buy(instance: Instance, lnbits: LnbitsServer, request: str) -> dict[str, Any]:
+    """Buy a job, the buyer's wallet paying through LNbits' own API."""
+    made = await instance.create(request)
+    await lnbits.pay(lnbits.buyer, made["evalInvoice"]["paymentRequest"])
+    job = await instance.until(made["jobId"], "awaiting_work_payment", field="workInvoice")
+    await lnbits.pay(lnbits.buyer, job["workInvoice"]["paymentRequest"])
+    return await instance.until(made["jobId"], "complete", "failed")

@@ -77,3 +77,26 @@ class ScriptedAgent:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+class Writing(ScriptedAgent):
+    """Writes a word when it is told to, and ends when there are no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: asyncio.Queue[str] = asyncio.Queue()
+        self.tries = 0
+
+    async def work(
+        self, request: str, max_output_tokens: int, progress: Progress = unwatched
+    ) -> Result | Broke:
+        """Tell each word as it is written; `BREAK` breaks the try."""
+        self.tries += 1
+        self.begun.set()
+        written = ""
+        while word := await self.words.get():
+            if word == "BREAK":
+                return Broke("the agent was busy", retryable=True)
+            written += word
+            progress(word, Usage(50, len(written)))
+        return Result(written, Usage(50, len(written)))

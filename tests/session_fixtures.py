@@ -17,9 +17,9 @@ from payments.macaroon import narrow
 from payments.stub import StubRail
 from pricing.money import MSAT_PER_SAT
 from statemachine.entries import Asset
+from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
-from tests.test_time import Clock
 
 
 @dataclass

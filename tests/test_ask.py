@@ -1,19 +1,18 @@
 """One job by the call: 402 with an L402 challenge, then the result for the proof, once."""
 
 import asyncio
-import re
 from typing import Any
 
 import httpx2
 
 from db.audit import audit
+from tests.asking import OFFER, ask
 from tests.contract import refused
 from tests.house_fixtures import Instance
 from tests.scripted_agent import ScriptedAgent
 from tests.session_fixtures import opened
 
 ADDRESS = "somebody@example.org"
-OFFER = re.compile(r'L402 macaroon="([^"]+)", invoice="([^"]+)", version="0", token="([^"]+)"')
 
 
 async def bought(instance: Instance, offer: httpx2.Response) -> dict[str, str]:
@@ -23,11 +22,6 @@ async def bought(instance: Instance, offer: httpx2.Response) -> dict[str, str]:
     assert found and found[1] == found[3] and found[2] == offer.json()["paymentRequest"]
     paid = await instance.post(f"/api/dev/stub/pay/{offer.json()['paymentHash']}")
     return {"Authorization": f"L402 {found[1]}:{paid.json()['preimage']}"}
-
-
-async def ask(instance: Instance, request: str, **headers: str) -> httpx2.Response:
-    """GET /api/ask."""
-    return await instance.http.get("/api/ask", params={"request": request}, headers=headers)
 
 
 async def test_a_proof_buys_one_job_and_shows_it_again(

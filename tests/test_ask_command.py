@@ -8,7 +8,6 @@ import shlex
 import signal
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,57 +19,17 @@ from app.commands.cli import COMMANDS, loaded
 from db.audit import audit
 from payments.lnbits import LnbitsRail
 from payments.stub import StubRail
+from tests.ask_buyer import Buyer
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
-from tests.nwc_service import local_relay, nwc_service
+from tests.nwc_service import local_relay, nwc_service, purse_of
 from tests.rail_fixtures import wall_clock
 from tests.scripted_agent import ScriptedAgent
-from tests.server_process import COMMAND, INHERITED
-from tests.test_wallets import purse_of
+from tests.server_process import COMMAND
 
 README = Path(__file__).parents[1] / "README.md"
 PRICE_SATS = 21  # at most, of "hello" on the scripted agent
-
-
-@dataclass
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> dict[str, object]:
-        """The one JSON object on its standard output."""
-        return dict(json.loads(self.out))
-
-
-@dataclass
-class Buyer:
-    """Somebody at a terminal, with a home of their own."""
-
-    url: str
-    home: Path
-    environment: dict[str, str]
-
-    async def begin(self, *words: str, **more: str) -> asyncio.subprocess.Process:
-        """Start a command."""
-        kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        mine = {"BOLTWORK_URL": self.url, "XDG_STATE_HOME": str(self.home)}
-        return await asyncio.create_subprocess_exec(
-            str(COMMAND), *words, stdin=PIPE, stdout=PIPE, stderr=PIPE,
-            env=kept | mine | self.environment | more,
-        )  # fmt: skip
-
-    async def run(self, *words: str, typed: str = "", **more: str) -> Ended:
-        """Run a command to its end."""
-        process = await self.begin(*words, **more)
-        out, err = await asyncio.wait_for(process.communicate(typed.encode()), 60)
-        assert process.returncode is not None
-        assert "Traceback" not in out.decode() + err.decode(), err.decode()
-        return Ended(process.returncode, out.decode(), err.decode())
 
 
 @pytest.fixture

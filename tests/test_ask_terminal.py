@@ -21,8 +21,8 @@ from app.buyer.draft import MOST_CHARACTERS, Draft
 from app.buyer.session import open_session
 from app.buyer.wallets.stub import StubWallet
 from tests.house_fixtures import Instance, instance_of
+from tests.scripted_agent import Writing
 from tests.server_process import COMMAND
-from tests.test_events import Writing
 
 ROWS, COLUMNS = 24, 80
 STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")

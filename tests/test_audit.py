@@ -13,9 +13,9 @@ from app.operator.books import Books
 from db.audit import audit
 from db.migrate import migrate
 from payments.stub import StubRail
+from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
-from tests.test_time import Clock
 from tests.town import Town, build, copied, found, tamper
 
 _numbers = itertools.count(1)

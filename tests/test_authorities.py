@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pricing.authorities import authorities
-from tests.test_public_http import certificate_for
+from tests.certificates import certificate_for
 
 COUNT = """
 from pricing.authorities import authorities

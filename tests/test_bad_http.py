@@ -6,7 +6,6 @@ body, and the connection closed: there is no request yet that an envelope could 
 """
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,9 +19,9 @@ from starlette.requests import Request
 from app.http.body import MOST_BYTES, read_body
 from app.ports import Destinations
 from app.strict_json import BadInput
-from payments.lnurl import BadDestination, Destination
 from tests.contract import CONTRACT, refused
 from tests.house_fixtures import Instance, instance_of
+from tests.raw_http import BrokenDestinations, judged, said
 
 JSON = {"Content-Type": "application/json"}
 
@@ -73,17 +72,6 @@ async def test_an_unknown_address_names_the_contract(instance: Instance) -> None
             refused(await instance.http.request(method, path), 404, "The contract is at")
 
 
-class BrokenDestinations:
-    """Destinations with a fault of ours in them."""
-
-    def parse(self, text: str) -> Destination | BadDestination:
-        """Break."""
-        raise RuntimeError("canary: postgresql://user:password@host")
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-
 async def test_a_fault_of_ours_is_a_500_that_tells_nothing(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -106,30 +94,6 @@ POST = b"POST /api/estimate HTTP/1.1\r\n"
 ASK = b'{"request":"a"}'
 HIDDEN = GET + HOST + CLOSE + b"\r\n"  # what a smuggler would like to have answered too
 MANY = b"".join(b"X-%d: 1\r\n" % number for number in range(10_000))
-
-
-async def said(house: Instance, *sent: bytes) -> bytes:
-    """Return all that is answered to these bytes, up to the end of the connection."""
-    address = urlsplit(house.url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    try:
-        async with asyncio.timeout(5):
-            for part in sent:
-                writer.write(part)
-                await writer.drain()
-            return await reader.read()
-    finally:
-        writer.close()
-
-
-def judged(answer: bytes) -> int:
-    """Return the status of one answer; hold it to the envelope where it came from a route."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status, *lines = head.decode("ascii").split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    assert len(body) == int(headers["content-length"]), "there is something behind the answer"
-    assert not body or set(json.loads(body)) >= {"error", "requestId"} or status[9:12] == "200"
-    return int(status[9:12])
 
 
 # name → (bytes, the statuses that are right for them)

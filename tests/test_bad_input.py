@@ -15,7 +15,7 @@ from pytest import Subtests
 from db import ledger
 from tests.contract import CONTRACT, refused
 from tests.house_fixtures import Instance
-from tests.test_bolt11 import make, taken_apart, with_checksum
+from tests.invoices import make, taken_apart, with_checksum
 
 JSON = {"Content-Type": "application/json"}
 DEEP = 130_000

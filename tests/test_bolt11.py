@@ -1,13 +1,12 @@
 """An invoice is decoded and checked before anything is paid (row 9 of the fault catalogue)."""
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import bolt11 as lightning
 import pytest
-from bech32 import CHARSET, bech32_decode, bech32_encode, convertbits
+from bech32 import CHARSET, convertbits
 from coincurve import PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,11 +20,7 @@ from payments.bolt11 import (
     fee_limit_msat,
 )
 from pricing.money import Msat, sats_to_msat
-
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-KEY = "11" * 32
-PREIMAGE = b"\x07" * 32
-HASH = hashlib.sha256(PREIMAGE).hexdigest()
+from tests.invoices import HASH, KEY, NOW, make, taken_apart, with_checksum
 
 # The first example with an amount of BOLT #11 itself: 2500 µBTC for coffee, expiring in a minute.
 COFFEE = (
@@ -33,36 +28,6 @@ COFFEE = (
     "qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77nj30yxdy8j9vdx8"
     "5fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh"
 )
-
-
-def make(
-    amount_msat: int | None = 21_000,
-    network: str = "bcrt",
-    expiry_s: int | None = 600,
-    at: datetime = NOW,
-    memo: str = "a refund",
-) -> str:
-    """Return a signed invoice."""
-    tags = lightning.Tags()
-    tags.add(lightning.TagChar.payment_hash, HASH)
-    tags.add(lightning.TagChar.payment_secret, "22" * 32)
-    tags.add(lightning.TagChar.description, memo)
-    if expiry_s is not None:
-        tags.add(lightning.TagChar.expire_time, expiry_s)
-    amount = None if amount_msat is None else lightning.MilliSatoshi(amount_msat)
-    return lightning.encode(lightning.Bolt11(network, int(at.timestamp()), tags, amount), KEY)
-
-
-def with_checksum(hrp: str, data: list[int]) -> str:
-    """Return a BOLT11 text whose checksum holds, whatever is in it."""
-    return str(bech32_encode(hrp, data))
-
-
-def taken_apart(text: str) -> tuple[str, list[int]]:
-    """Return the readable part and the data of an invoice."""
-    hrp, data = bech32_decode(text)
-    assert hrp is not None and data is not None
-    return hrp, data
 
 
 def test_says_what_the_invoice_says() -> None:

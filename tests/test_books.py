@@ -16,13 +16,12 @@ from payments.lnbits import LnbitsRail
 from payments.rail import Opened
 from payments.stub import StubRail
 from pricing.money import sats_to_msat
+from tests.clock import Clock
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
-from tests.rail_fixtures import wall_clock
+from tests.rail_fixtures import buy, wall_clock
 from tests.scripted_agent import ScriptedAgent
-from tests.test_lnbits_job import buy
-from tests.test_time import Clock
 from tests.town import build, refund, refund_is, tamper
 
 

@@ -16,10 +16,10 @@ from db.embedded import running_url
 from db.engine import Database
 from statemachine.entries import REVENUE_WORK, Account, Asset, Entry, Kind, Posting, of_job
 from statemachine.public_id import public_id
+from tests.command import run
 from tests.messages_server import CLIENT_KEY, MessagesServer
 from tests.server_process import COMMAND, ServerProcess
 from tests.terminal_process import Terminal, Terminals
-from tests.test_commands import run
 
 
 @dataclass

@@ -1,29 +1,12 @@
 """The commands, run as a person runs them, on embedded parts."""
 
 import asyncio
-import os
 import socket
-import subprocess
 from pathlib import Path
 
 from db.embedded import running_url
+from tests.command import run
 from tests.server_process import COMMAND, ServerProcess
-
-ROOT = Path(__file__).parents[1]
-BARE = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
-NO_SOURCES = {"BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd"}
-
-
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [str(word) for word in words],
-        env=BARE | NO_SOURCES | environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=ROOT,
-    )
 
 
 async def test_the_demo_buys_one_job_and_shows_all_of_it(open_folder: Path) -> None:

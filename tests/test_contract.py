@@ -21,12 +21,10 @@ from payments import lnurl
 from payments.faults import Call, Fault
 from payments.pasted import LONGEST
 from statemachine.job import JobState
-from tests.contract import CONTRACT
+from tests.contract import CONTRACT, DOCUMENT, SCHEMAS, kind
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 
-DOCUMENT = CONTRACT.document
-SCHEMAS = DOCUMENT["components"]["schemas"]
 SURFACE = [*ROUTES, Route("/metrics", metrics)]
 ID = "0" * 32
 HEADERS = {"x-request-id": "0123456789abcdef", "content-type": "application/json"}
@@ -113,15 +111,6 @@ SEED_ENUMS = {
     ],
     "RefundState": ["not_applicable", "pending", "paid"],
 }
-
-
-def kind(schema: dict[str, Any]) -> str:
-    """Return a property's type in a word or three."""
-    schema = CONTRACT.resolve(schema)
-    names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    own = schema.get("format") if schema.get("format") == "date-time" else None
-    words = [str(own or name) if name == "string" else name for name in names]
-    return " or ".join(words)
 
 
 def answers() -> Iterator[tuple[str, str, str, dict[str, Any]]]:

@@ -22,10 +22,10 @@ from db.engine import Database
 from db.migrate import migrate, newest, version
 from payments.lnbits import LnbitsRail
 from pricing.rates import LAST_DAYS, PUBLISHED
+from tests.command import run
 from tests.house_fixtures import Instance, instance_of, settings_for
 from tests.lnbits_server import LnbitsServer
 from tests.server_process import COMMAND, ServerProcess
-from tests.test_commands import run
 
 PUBLIC = "93.184.215.14"  # an address of the public net; nobody asks it anything
 NO_SOURCES = {"BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd"}

@@ -13,10 +13,8 @@ import pytest
 from db.embedded import EmbeddedPostgres
 from db.embedded_watch import EmbeddedWatch
 from tests.messages_server import MessagesServer
+from tests.served import bought, start, until_ready_is, with_claude
 from tests.server_process import COMMAND, ServerProcess
-from tests.test_killed import start, with_claude
-from tests.test_log_stream import until_ready_is
-from tests.test_logs import bought
 
 
 def postmaster(folder: Path) -> int | None:

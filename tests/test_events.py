@@ -10,30 +10,13 @@ import httpx2
 import psycopg
 import pytest
 
-from app.agents.agent import Broke, Progress, Result, unwatched
 from app.promises.progress import Words
 from db.job_events import tell_progress
-from pricing.rates import Usage
 from tests.contract import CONTRACT, refused
-from tests.event_reader import Event, watching
+from tests.event_reader import SCHEMAS, STORY, Event, checked, watching
 from tests.house_fixtures import Instance, instance_of
-from tests.scripted_agent import ScriptedAgent
+from tests.scripted_agent import ScriptedAgent, Writing
 from tests.session_fixtures import held
-
-STORY = [
-    "created", "eval_invoice_opened", "eval_paid", "accepted", "work_invoice_opened", "work_paid",
-    "finished",
-]  # fmt: skip
-SCHEMAS = CONTRACT.document["components"]["schemas"]
-
-
-def checked(events: list[Event], first: int = 1) -> list[Event]:
-    """Return stored events, which have every id once, in order, and are as the contract says."""
-    assert [event.id for event in events] == [str(first + i) for i in range(len(events))]
-    for event in events:
-        assert event.data["version"] == int(event.id or 0)
-        assert CONTRACT.problems(SCHEMAS["JobEvent"], event.data) == []
-    return events
 
 
 async def replayed(instance: Instance, job_id: str, last_id: str | None = None) -> list[Event]:
@@ -264,29 +247,6 @@ async def test_who_does_not_read_is_dropped(
     assert told[-1].name == "end"
     starts = [event.data["start"] for event in told[:-1]]
     assert starts == [7_000 * i for i in range(len(starts))] and start - starts[-1] < 70_000
-
-
-class Writing(ScriptedAgent):
-    """Writes a word when it is told to, and ends when there are no more."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: asyncio.Queue[str] = asyncio.Queue()
-        self.tries = 0
-
-    async def work(
-        self, request: str, max_output_tokens: int, progress: Progress = unwatched
-    ) -> Result | Broke:
-        """Tell each word as it is written; `BREAK` breaks the try."""
-        self.tries += 1
-        self.begun.set()
-        written = ""
-        while word := await self.words.get():
-            if word == "BREAK":
-                return Broke("the agent was busy", retryable=True)
-            written += word
-            progress(word, Usage(50, len(written)))
-        return Result(written, Usage(50, len(written)))
 
 
 async def test_what_an_agent_writes_is_told_as_it_writes(database_url: str, tmp_path: Path) -> None:

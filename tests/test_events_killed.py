@@ -9,11 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.event_reader import Event, watching
+from tests.event_reader import STORY, Event, checked, watching
 from tests.messages_server import WORK, MessagesServer, Reply
+from tests.served import start, with_claude
 from tests.server_process import ServerProcess
-from tests.test_events import STORY, checked
-from tests.test_killed import start, with_claude
 
 KILLED_AFTER = ("2", "4", "6")  # the ids of events: an invoice opened, accepted, work paid
 

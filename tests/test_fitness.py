@@ -3,10 +3,8 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 import sqlalchemy
 
@@ -17,24 +15,13 @@ from db.engine import Database
 from db.fitness import look
 from db.migrate import migrate, newest, version
 from db.reach import Unfit, reached
+from tests.command import run
+from tests.database_fixtures import at, execute
 from tests.house_fixtures import settings_for
 from tests.pooler import pooled
 from tests.server_process import COMMAND, ServerProcess
-from tests.test_commands import run
 
 _numbers = itertools.count(1)
-
-
-def at(url: str, **parts: Any) -> str:
-    """Return a URL with some of its parts changed."""
-    return sqlalchemy.make_url(url).set(**parts).render_as_string(hide_password=False)
-
-
-def execute(url: str, *statements: str) -> None:
-    """Run statements, each by itself."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
 
 
 def refused(command: str, url: str, folder: Path) -> str:
@@ -52,22 +39,6 @@ async def found_by_doctor(url: str, folder: Path) -> str:
     findings = await doctor.examine_parts(given, url, None)
     [wrong] = [x for x in findings if x.part in ("database", "tables") and x.level is Level.WRONG]
     return f"{wrong.said}: {wrong.mend}."
-
-
-@pytest.fixture
-def make_role(database_url: str) -> Iterator[Callable[[], str]]:
-    """Makes a role that may log in, and nothing else; returns its URL."""
-    made = []
-
-    def make() -> str:
-        name = f"role_{next(_numbers)}"
-        execute(database_url, f"CREATE ROLE {name} LOGIN PASSWORD 'planted'")
-        made.append(name)
-        return at(database_url, username=name, password="planted")
-
-    yield make
-    for name in made:
-        execute(database_url, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")
 
 
 @pytest.fixture

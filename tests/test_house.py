@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
 CODE = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
-TESTS = sorted((ROOT / "tests").glob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 EMPTY_NAMES = {
     "utils", "util", "helpers", "helper", "common", "misc", "manager",
     "service", "base", "core", "handler", "handlers",
@@ -64,6 +64,16 @@ def test_a_test_is_a_sentence_of_the_specification(path: Path) -> None:
     for function in functions(path):
         if function.name.startswith("test_"):
             assert ast.get_docstring(function), function.name
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name)
+def test_no_file_takes_from_a_test(path: Path) -> None:
+    """What two files of tests need stands in a file of its own, which is no file of tests."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        taken = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            taken += [alias.name for alias in node.names]
+        assert not any(each.split(".")[-1].startswith("test_") for each in taken), taken
 
 
 @pytest.mark.parametrize("path", CODE, ids=name)

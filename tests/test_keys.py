@@ -28,12 +28,11 @@ from payments.macaroon import Invalid
 from payments.seal import BadSecret, Seal
 from payments.session_macaroon import Verified
 from pricing.money import Msat
+from tests.command import run
 from tests.house_fixtures import Instance
-from tests.macaroon_fixtures import NONCE, SESSION, narrowed
+from tests.macaroon_fixtures import HASH, NONCE, PREIMAGE, SESSION, narrowed
 from tests.server_process import COMMAND, ServerProcess
 from tests.terminal_process import Terminal, Terminals
-from tests.test_commands import run
-from tests.test_l402 import HASH, PREIMAGE
 
 OLD, NEW = "an old secret of 32 characters or more", "a new secret of 32 characters or more"
 OFFER = Offer("ask", HASH, "lnbc1", Msat(1000), utc_now(), "")

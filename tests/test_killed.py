@@ -10,26 +10,11 @@ import pytest
 from app.buyer.client import Client, Refused
 from db.embedded import running_url
 from tests.messages_server import CLIENT_KEY, JUDGE, WORK, MessagesServer, Reply
+from tests.served import start, with_claude
 from tests.server_process import COMMAND, ServerProcess
 
 WHOLE_STORY = ["settled", "eval_earned", "settled", "charged"]
 KEY = "5f3a9c0b7e21d48866aa01fe93bc27d4"  # an Idempotency-Key that nobody guesses
-
-
-def with_claude(server: ServerProcess, messages_server: MessagesServer) -> ServerProcess:
-    """Have the server ask the stand-in for a model's API."""
-    server.environment |= {
-        "ANTHROPIC_API_KEY": CLIENT_KEY,
-        "ANTHROPIC_BASE_URL": messages_server.url,
-        "EVAL_MODEL": "claude-haiku-4-5",
-        "WORK_MODEL": "claude-haiku-4-5",
-    }
-    return server
-
-
-async def start(server: ServerProcess) -> str:
-    """Start the server without holding up the stand-in, which lives in this process."""
-    return await asyncio.to_thread(server.start)
 
 
 async def until(client: Client, job_id: str, state: str, field: str | None = None) -> Any:

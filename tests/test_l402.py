@@ -1,8 +1,6 @@
 """L402: the header in the shape that every client reads, and what it takes to have paid."""
 
 import base64
-import hashlib
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,28 +10,30 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from payments.challenge import BadProof, Challenge, Offer, Proof
+from payments.challenge import BadProof, Offer, Proof
 from payments.key_ring import KeyRing
 from payments.l402 import L402, LOCATION
 from payments.macaroon import Invalid, chain, mint, narrow, read, standard
 from payments.session_macaroon import verify
 from pricing.money import Msat
-from tests.macaroon_fixtures import NOW, RING, WHOLE, raw, ring_of, shown, text_of, written
+from tests.macaroon_fixtures import (
+    CHALLENGE,
+    HASH,
+    NOW,
+    OFFER,
+    PREIMAGE,
+    RING,
+    WHOLE,
+    accept,
+    raw,
+    ring_of,
+    shown,
+    text_of,
+    token_of,
+    written,
+)
 
-PREIMAGE = bytes(range(100, 132))
-HASH = hashlib.sha256(PREIMAGE).hexdigest()
-OFFER = Offer("ask", HASH, "lnbc210n1pjexample", Msat(21_000), NOW, "One job")
-L402_ = L402(RING, lambda: NOW, chance=lambda count: b"\7" * count)
-CHALLENGE: Challenge = L402_
 SECONDS = int(NOW.timestamp())
-
-
-def token_of(offer: Offer = OFFER) -> str:
-    """Return the macaroon of an offer."""
-    [(_, line)] = CHALLENGE.offer(offer)
-    found = re.search(r'macaroon="([^"]+)"', line)
-    assert found is not None
-    return found[1]
 
 
 def with_caveats(caveats: Sequence[str]) -> str:
@@ -41,11 +41,6 @@ def with_caveats(caveats: Sequence[str]) -> str:
     smaller = narrow(token_of(), caveats)
     assert isinstance(smaller, str)
     return smaller
-
-
-def accept(token: str, preimage: str = PREIMAGE.hex(), scheme: str = "L402") -> object:
-    """Return what a credential proves."""
-    return CHALLENGE.accept({"authorization": f"{scheme} {token}:{preimage}"})
 
 
 def refused(found: object) -> str:

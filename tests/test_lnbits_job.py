@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from statemachine.entries import Asset
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
+from tests.rail_fixtures import buy
 
 
 def utc_now() -> datetime:
@@ -49,15 +49,6 @@ async def until_told(rail: LnbitsRail) -> None:
         if rail.push_is_up:
             return
         await asyncio.sleep(0.05)
-
-
-async def buy(instance: Instance, lnbits: LnbitsServer, request: str) -> dict[str, Any]:
-    """Buy a job, the buyer's wallet paying through LNbits' own API."""
-    made = await instance.create(request)
-    await lnbits.pay(lnbits.buyer, made["evalInvoice"]["paymentRequest"])
-    job = await instance.until(made["jobId"], "awaiting_work_payment", field="workInvoice")
-    await lnbits.pay(lnbits.buyer, job["workInvoice"]["paymentRequest"])
-    return await instance.until(made["jobId"], "complete", "failed")
 
 
 async def test_a_job_through_lnbits_ends_with_both_balances_right(

@@ -13,9 +13,8 @@ import pytest
 from app.telemetry.log_stream import LogStream
 from db.embedded import EmbeddedPostgres
 from tests.messages_server import MessagesServer
+from tests.served import bought, start, until_ready_is, with_claude
 from tests.server_process import COMMAND, ServerProcess, copy_of
-from tests.test_killed import start, with_claude
-from tests.test_logs import bought
 
 
 @contextmanager
@@ -110,12 +109,3 @@ async def _outlives(server: ServerProcess, broken: Broken) -> None:
     finally:
         await asyncio.to_thread(server.stop)
         await asyncio.to_thread(postgres.stop)
-
-
-async def until_ready_is(http: httpx2.AsyncClient, status: int) -> None:
-    """Look at the readiness page until it has this status."""
-    for _ in range(600):
-        if (await http.get("/api/readyz")).status_code == status:
-            return
-        await asyncio.sleep(0.1)  # the page has no way to tell by itself
-    raise AssertionError(f"readiness was never {status}")

@@ -4,7 +4,6 @@ and the answers to whoever does it wrong."""
 import asyncio
 import json
 import re
-from typing import Any
 
 import httpx2
 import pytest
@@ -13,8 +12,8 @@ from app.telemetry.logs import conceal
 from statemachine.public_id import public_id, shown
 from tests.lnbits_server import free_port
 from tests.messages_server import CLIENT_KEY, WORK, MessagesServer, Reply
+from tests.served import bought, start, with_claude
 from tests.server_process import ServerProcess
-from tests.test_killed import start, with_claude
 from tests.trace_collector import collecting
 
 SECRET = "canary-of-the-operator-0123456789abcdef"
@@ -45,22 +44,6 @@ async def everything_bad(http: httpx2.AsyncClient, job_id: str, canary: str) -> 
         await http.post(f"/api/jobs/{job_id}/refund", json={"invoice": canary}),
     ]
     return [answer.content for answer in answers]
-
-
-async def bought(http: httpx2.AsyncClient, words: str) -> dict[str, Any]:
-    """Buy a job to its end, and return it with both preimages."""
-    made = (await http.post("/api/jobs", json={"request": words})).json()
-    job_id, preimages, invoice = made["jobId"], [], made["evalInvoice"]
-    job: dict[str, Any] = {}
-    while invoice:
-        paid = await http.post(f"/api/dev/stub/pay/{invoice['paymentHash']}")
-        preimages.append(paid.json()["preimage"])
-        invoice = None
-        while job.get("state") not in ("complete", "failed") and not invoice:
-            job = (await http.get(f"/api/jobs/{job_id}", params={"wait": "20"})).json()
-            invoice = job.get("workInvoice") if len(preimages) == 1 else None
-    assert job["state"] == "complete", job
-    return job | {"preimages": preimages, "invoices": [made["evalInvoice"]["paymentRequest"]]}
 
 
 async def prepaid(http: httpx2.AsyncClient, words: str) -> tuple[str, str, str]:

@@ -7,11 +7,20 @@ import time
 import pytest
 
 from payments.session_macaroon import LOCATION, link_of
-from tests.macaroon_fixtures import SESSION, WHOLE, field, holds, narrowed, raw, text_of
+from tests.command import BARE
+from tests.macaroon_fixtures import (
+    HASH,
+    SESSION,
+    WHOLE,
+    field,
+    holds,
+    narrowed,
+    raw,
+    text_of,
+    token_of,
+)
 from tests.server_process import COMMAND
 from tests.terminal_process import Terminal, Terminals
-from tests.test_commands import BARE
-from tests.test_l402 import HASH, token_of
 
 
 @pytest.fixture(scope="module")

@@ -1,41 +1,21 @@
 """Every cell of every machine: the legal ones by what they decide, the others by raising."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import pytest
 
-from pricing.money import BtcPrice, MicroUsd
-from pricing.quote import Quote, make_quote
-from pricing.rates import PUBLISHED, RateCard, Usage
+from pricing.rates import Usage
 from statemachine import invoice, job, payout
-from statemachine.decision import Decision
 from statemachine.entries import Kind, of_job
 from statemachine.invoice import INVOICE, InvoiceFacts, InvoiceState
 from statemachine.job import JOB, JobFacts, JobState
 from statemachine.machine import IllegalTransition, Machine
 from statemachine.payout import PAYOUT, PayoutFacts, PayoutState
 from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Work, pause_s
+from tests.law_facts import JOB_EVENTS, QUOTE, held
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-PRICE = BtcPrice(MicroUsd(100_000 * 1_000_000), NOW, ("test",))
-CARD = RateCard(PUBLISHED, 2_000, 20)
-QUOTE: Quote = make_quote(CARD, "smollm2-135m-instruct", 100, 1000, PRICE, NOW, 3600)
-
-JOB_EVENTS: dict[StrEnum, job.Event] = {
-    job.JobEvent.EVAL_PAID: job.EvalPaid(),
-    job.JobEvent.ACCEPTED: job.Accepted(QUOTE),
-    job.JobEvent.BEGUN: job.Begun(),
-    job.JobEvent.DECLINED: job.Declined("no"),
-    job.JobEvent.WORK_PAID: job.WorkPaid(),
-    job.JobEvent.FINISHED: job.Finished("text", Usage(10, 20)),
-    job.JobEvent.BROKE: job.Broke("broken"),
-    job.JobEvent.LAPSED: job.Lapsed("late"),
-    job.JobEvent.CANCELLED: job.Cancelled(),
-    job.JobEvent.RECOVERED: job.Recovered(),
-}
 INVOICE_EVENTS: dict[StrEnum, invoice.Event] = {
     invoice.InvoiceEvent.OPENED: invoice.Opened("h" * 64),
     invoice.InvoiceEvent.PAID: invoice.Paid(5_000, awaited=True),
@@ -73,16 +53,6 @@ CELLS: list[tuple[Machine[Any, Any], Any, Any, Any]] = [
     *[(PAYOUT, payout.decide, payout_in(s), e) for s in PayoutState
       for e in PAYOUT_EVENTS.values()],
 ]  # fmt: skip
-
-
-def held(decision: Decision[Any], account: str) -> int:
-    """Return how a decision's entries change an account, in its natural sign."""
-    return sum(
-        posting.amount * posting.account.kind.sign
-        for entry in decision.entries
-        for posting in entry.postings
-        if posting.account.name == account
-    )
 
 
 @pytest.mark.parametrize(

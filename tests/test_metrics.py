@@ -25,9 +25,9 @@ from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import free_port
 from tests.messages_server import MessagesServer
 from tests.scripted_agent import ScriptedAgent
+from tests.served import start, with_claude
 from tests.server_process import ServerProcess
 from tests.session_fixtures import held
-from tests.test_killed import start, with_claude
 
 DASHBOARD = Path(__file__).parents[1] / "docs" / "grafana.json"
 OURS = re.compile(r"\b(?:boltwork|process)_[a-z0-9_]+")

@@ -13,32 +13,10 @@ from pathlib import Path
 import httpx2
 import yaml
 
-from db.embedded import packaged_binaries
 from tests.confined import confined
 from tests.environments import BARE, Built, copied, tracked, with_packages
+from tests.operating_page import DOCKERFILE, ROOT, follow
 from tests.server_process import COMMAND, ServerProcess
-
-ROOT = Path(__file__).parents[1]
-OPERATING = (ROOT / "docs" / "operating.md").read_text()
-DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-
-
-def steps(heading: str) -> str:
-    """Return the commands below a heading of the page."""
-    section = OPERATING.split(f"## {heading}\n")[1].split("\n## ")[0]
-    return "\n".join(re.findall(r"(?m)^    (.*)$", section))
-
-
-def follow(heading: str, server: ServerProcess, backup: Path) -> str:
-    """Do what the page says below a heading, and return what was printed."""
-    path = f"{COMMAND.parent}:{packaged_binaries()}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", steps(heading)],
-        env=server.environment | {"PATH": path, "BACKUP": str(backup)},
-        capture_output=True, text=True, cwd="/", timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_a_backup_is_made_and_restored_as_the_page_says(open_folder: Path) -> None:

@@ -16,7 +16,7 @@ from app.ports import Destinations
 from app.serving.run import listening
 from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
-from tests.test_bad_http import BrokenDestinations, judged, said
+from tests.raw_http import BrokenDestinations, judged, said
 
 ORIGIN = {"Origin": "https://shop.example"}
 NO_INVOICE = {"call": "create_invoice", "fault": "5xx", "times": 100}

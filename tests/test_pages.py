@@ -13,7 +13,7 @@ from pricing.money import Msat
 from statemachine.public_id import public_id
 from tests.house_fixtures import Instance
 from tests.lnbits_server import LnbitsServer
-from tests.page_fixtures import Visitor
+from tests.page_fixtures import Visitor, order
 from tests.refund_fixtures import until_refund
 from tests.scripted_agent import ScriptedAgent
 
@@ -24,15 +24,6 @@ def invoice_in(code: str) -> str:
     """Return the invoice or LNURL that a wallet makes of a QR code."""
     assert code.startswith("LIGHTNING:") and code.isupper()
     return code.removeprefix("LIGHTNING:").lower()
-
-
-async def order(visitor: Visitor, request: str) -> str:
-    """Write a request on the first page, and return the id of the job that it becomes."""
-    await visitor.page.goto("/")
-    await visitor.page.fill("#request", request)
-    await visitor.page.click("text=Get an invoice")
-    await visitor.headline("Pay the evaluation fee")
-    return visitor.page.url.rpartition("/")[2]
 
 
 async def test_a_job_is_bought_with_a_wallet_that_scans_codes(

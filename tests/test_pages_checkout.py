@@ -9,9 +9,7 @@ from playwright.async_api import FloatRect
 from app.web.fiat import Rate
 from pricing.money import BtcPrice, MicroUsd, Msat
 from tests.house_fixtures import Instance
-from tests.page_fixtures import NARROW, WIDE, Visitor
-from tests.test_pages import order
-from tests.test_pages_session import opened
+from tests.page_fixtures import NARROW, WIDE, Visitor, opened, order
 
 Come = Callable[..., Awaitable[Visitor]]
 FOLD = 780  # of a phone that is 360 px wide

@@ -11,9 +11,9 @@ from app.agents.local import LocalAgent
 from app.main import utc_now
 from app.web.words import time_until
 from pricing.oracle import Oracle
+from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
-from tests.test_time import Clock
 
 Come = Callable[..., Awaitable[Visitor]]
 

@@ -7,12 +7,10 @@ import pytest
 
 from app.web.words import for_people
 from pricing.rates import Usage
+from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
-from tests.page_fixtures import NARROW, Visitor
+from tests.page_fixtures import NARROW, Visitor, opened, order
 from tests.scripted_agent import ScriptedAgent
-from tests.test_pages import order
-from tests.test_pages_session import opened
-from tests.test_time import Clock
 
 Come = Callable[..., Awaitable[Visitor]]
 SAID = "[role=status][data-say]"

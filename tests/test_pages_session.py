@@ -7,22 +7,9 @@ import httpx2
 from db.audit import audit
 from pricing.money import Msat
 from tests.house_fixtures import Instance
-from tests.page_fixtures import Visitor
+from tests.page_fixtures import Visitor, opened
 
 Come = Callable[..., Awaitable[Visitor]]
-
-
-async def opened(visitor: Visitor) -> str:
-    """Open a session on the first page and pay for it; return its id."""
-    page = visitor.page
-    await page.goto("/")
-    await page.fill("#amount", "1,000")
-    await page.click("text=Open a session")
-    await visitor.headline("Pay the deposit")
-    assert "LIGHTNING:LN" in await visitor.code()
-    await page.click("[data-stub-pay]")
-    await visitor.reloaded_until("Your balance")
-    return page.url.rpartition("/")[2]
 
 
 async def test_a_session_is_spent_topped_up_and_closed(instance: Instance, visit: Come) -> None:

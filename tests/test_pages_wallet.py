@@ -9,9 +9,8 @@ from playwright.async_api import Page
 from db.audit import audit
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
-from tests.page_fixtures import Visitor
-from tests.test_events import Writing
-from tests.test_pages import order
+from tests.page_fixtures import Visitor, order
+from tests.scripted_agent import Writing
 
 Come = Callable[..., Awaitable[Visitor]]
 # An extension brings `window.webln`: an object whose every call goes to the wallet behind it.

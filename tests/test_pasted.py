@@ -11,7 +11,7 @@ from payments.lnurl import BadDestination, Destination, parse
 from payments.pasted import read
 from tests.contract import refused
 from tests.house_fixtures import Instance
-from tests.test_bolt11 import make
+from tests.invoices import make
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 INVOICE = make()  # of 21 sats

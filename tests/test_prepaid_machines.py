@@ -14,7 +14,7 @@ from statemachine.job import JOB, Funding, JobFacts, JobState
 from statemachine.machine import IllegalTransition, Machine
 from statemachine.promises import CreateInvoice, Judge, Work
 from statemachine.session import SESSION, SessionFacts, SessionState
-from tests.test_machines import JOB_EVENTS, QUOTE, held
+from tests.law_facts import JOB_EVENTS, QUOTE, held
 
 SESSION_EVENTS: dict[StrEnum, session.Event] = {
     session.SessionEvent.DEPOSITED: session.Deposited(),

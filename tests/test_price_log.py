@@ -4,9 +4,9 @@ from structlog.testing import capture_logs
 
 from app.telemetry.price_log import LoggedPrices
 from pricing.oracle import PriceUnavailable
-from tests.test_oracle import GONE, Clock, Exchanges, oracle, ticker
-from tests.test_oracle import clock as clock
-from tests.test_oracle import exchanges as exchanges
+from tests.exchanges import GONE, Clock, Exchanges, oracle, ticker
+from tests.exchanges import clock as clock
+from tests.exchanges import exchanges as exchanges
 
 
 async def test_a_silent_source_is_told_of_once(exchanges: Exchanges, clock: Clock) -> None:

@@ -1,29 +1,10 @@
 """/api/readyz says whether money moves: of what the loops saw last, and nobody is asked for it."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 from app.agents.agent import Broke
-from tests.house_fixtures import Instance, instance_of
+from tests.house_fixtures import Instance, instance_of, readiness_of, until_ready_is
 from tests.scripted_agent import ScriptedAgent
-
-
-async def readiness_of(instance: Instance) -> tuple[int, dict[str, Any]]:
-    """Return the status and the body of a look at the readiness page."""
-    answer = await instance.http.get("/api/readyz")
-    return answer.status_code, dict(answer.json())
-
-
-async def until_ready_is(instance: Instance, status: int, part: str) -> dict[str, Any]:
-    """Look until the page has this status, and return what it says of a part."""
-    body: dict[str, Any] = {}
-    for _ in range(300):
-        code, body = await readiness_of(instance)
-        if code == status and (body[part]["status"] == "ok") == (status == 200):
-            return dict(body[part])
-        await asyncio.sleep(0.1)  # the page has no way to tell by itself
-    raise AssertionError(f"never {status} for {part}: {body}")
 
 
 class CountedAgent(ScriptedAgent):

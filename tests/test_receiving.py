@@ -20,12 +20,12 @@ from payments.rail import Settled, Unavailable, Unknown
 from payments.seal import BadSecret, Seal
 from pricing.money import Msat
 from statemachine.entries import Asset
+from tests.command import run
 from tests.house_fixtures import Instance
 from tests.lnbits_server import Wallet
 from tests.rail_fixtures import wall_clock
 from tests.receiving_fixtures import OPENING, OPENS, PAYMENTS, Stage, until_row
 from tests.server_process import COMMAND
-from tests.test_commands import run
 
 
 async def wallets(instance: Instance) -> list[dict[str, Any]]:

@@ -12,12 +12,12 @@ from db import payouts
 from payments.stub import StubRail
 from pricing.money import Msat, sats_to_msat
 from statemachine.routing import Means, change_msat, share
+from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.pay_server import PayServer
 from tests.refund_fixtures import wallet_of
 from tests.session_fixtures import Holder, balance_sats, books_are_right, held, take_back
-from tests.test_time import Clock
 
 HOP_SATS = 100  # what the last hop takes: 1 % of the dearest session
 

@@ -15,12 +15,10 @@ import sqlalchemy
 
 from db.engine import Database, DatabaseAway, Tx
 from tests.contract import refused
+from tests.database_fixtures import at, execute
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 from tests.session_fixtures import books_are_right
-from tests.test_fitness import at, execute, make_role
-
-__all__ = ["make_role"]
 
 SECRET = "what a buyer wrote"
 KEY = {"Idempotency-Key": "0123456789abcdef0123456789abcdef"}

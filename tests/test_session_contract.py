@@ -9,8 +9,7 @@ from app.http.fields import DEFAULT_HOLD_S, LONGEST_WAIT_S
 from payments import lnurl
 from statemachine.job import JOB, JobState
 from statemachine.session import SessionState
-from tests.contract import CONTRACT
-from tests.test_contract import DOCUMENT, SCHEMAS, kind
+from tests.contract import CONTRACT, DOCUMENT, SCHEMAS, kind
 
 OPERATIONS = {
     "createSession": ("POST", "/api/sessions", {"201", "400", "500"}),

@@ -11,6 +11,7 @@ from app.trade.sessions import caller_of
 from payments import session_macaroon
 from payments.key_ring import KeyRing
 from payments.session_macaroon import Verified
+from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance
 from tests.macaroon_fixtures import raw, text_of
@@ -25,7 +26,6 @@ from tests.session_fixtures import (
     take_back,
     where,
 )
-from tests.test_time import Clock
 
 # ------------------------------------------------------------------------- who sees it
 

@@ -18,7 +18,7 @@ from statemachine.invoice import InvoiceFacts, InvoiceState
 from statemachine.job import JobFacts
 from statemachine.machine import IllegalTransition
 from statemachine.session import SESSION, SessionFacts, SessionState
-from tests.test_machines import CARD, NOW, PRICE
+from tests.law_facts import CARD, NOW, PRICE
 
 
 class World:

@@ -8,6 +8,7 @@ import pytest
 from app.loops.turns import Loops
 from app.promises.keeping import Keeper
 from payments.stub import StubRail
+from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
@@ -20,7 +21,6 @@ from tests.session_fixtures import (
     told,
     where,
 )
-from tests.test_time import Clock
 
 # ---------------------------------------------------------------------------------- deposits
 

@@ -14,6 +14,7 @@ from payments.lnbits import LnbitsRail
 from payments.lnurl import Destination, parse
 from payments.stub import StubRail
 from pricing.money import Msat
+from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
@@ -31,7 +32,6 @@ from tests.session_fixtures import (
     take_back,
     where,
 )
-from tests.test_time import Clock
 
 # ----------------------------------------------------------------------------- closing
 

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from app.http.fields import moment
+from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
-from tests.session_fixtures import books_are_right, ceiling_sats, held, opened
-from tests.test_time import Clock
-
-__all__ = ["opened"]
+from tests.session_fixtures import books_are_right, ceiling_sats, held
 
 # --------------------------------------------------------------------------------- requests
 

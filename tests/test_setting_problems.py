@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from app.commands.surroundings import troubles
 from app.settings import Settings
 from app.settings.problems import of_settings, strangers
+from tests.command import run
 from tests.server_process import COMMAND
-from tests.test_commands import run
 
 PLANTED = "planted-0123456789abcdef"
 LIBRARIES = re.compile(r"Traceback|Value error|Input should|String should|Unable to|pydantic|Errno")

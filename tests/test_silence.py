@@ -19,10 +19,9 @@ from db.engine import Database, DatabaseAway, Tx
 from db.jobs import CHANNEL
 from db.signals import Signals
 from statemachine.promises import Judge
-from tests.house_fixtures import instance_of
+from tests.house_fixtures import instance_of, until_ready_is
 from tests.scripted_agent import ScriptedAgent
 from tests.silent_proxy import SilentProxy
-from tests.test_readiness import until_ready_is
 
 
 @asynccontextmanager

@@ -13,10 +13,10 @@ from db.audit import audit
 from payments.lnbits import LnbitsRail
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
+from tests.npm import npm
 from tests.rail_fixtures import wall_clock
 from tests.scripted_agent import ScriptedAgent
-from tests.test_npm_macaroon import npm
-from tests.test_sessions import opened
+from tests.session_fixtures import opened
 
 ROOT = Path(__file__).parents[1]
 RUNNERS = Path(__file__).parent / "stock_clients"

@@ -1,7 +1,7 @@
 """What time does to a job: invoices lapse, late money comes back, lost promises are made again."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,23 +10,9 @@ from app.loops.turns import Loops
 from app.promises.keeping import Keeper
 from db import ledger
 from payments.stub import StubRail
+from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 6, 1, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        """Return the time it stands at."""
-        return self.now
-
-    def forward(self, **by: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(**by)
 
 
 @pytest.fixture

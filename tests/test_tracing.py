@@ -13,9 +13,8 @@ from app.telemetry import tracing
 from app.telemetry.logs import about
 from statemachine.public_id import shown
 from tests.messages_server import MessagesServer
+from tests.served import bought, start, with_claude
 from tests.server_process import COMMAND, ServerProcess
-from tests.test_killed import start, with_claude
-from tests.test_logs import bought
 from tests.trace_collector import Collector, Span, collecting
 
 

@@ -14,8 +14,8 @@ import pytest
 from db.borrowed_name import borrowed_name
 from db.refuge import NoRefuge
 from tests.confined import confined
+from tests.operating_page import DOCKERFILE, ROOT
 from tests.server_process import ServerProcess
-from tests.test_operating import DOCKERFILE, ROOT
 
 NOBODY_KNOWS = 54321
 

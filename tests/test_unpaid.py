@@ -11,13 +11,13 @@ from app.promises.keeping import Keeper
 from db import payouts
 from db.audit import audit
 from payments.stub import StubRail
+from tests.asking import OFFER, ask
+from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.pay_server import PayServer
 from tests.refund_fixtures import wallet_of
 from tests.session_fixtures import Holder, books_are_right, held, made
-from tests.test_ask import OFFER, ask
-from tests.test_time import Clock
 
 TEXT = "€" * 20_000  # 60 kB
 # What is counted by the hour or is of the process, and grows with nothing that a caller sends.

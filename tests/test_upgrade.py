@@ -14,8 +14,8 @@ import pytest
 
 from db.embedded import EmbeddedPostgres, packaged_binaries, running_url
 from db.migrate import migrate, newest, version
+from tests.operating_page import follow
 from tests.server_process import COMMAND, ServerProcess
-from tests.test_operating import follow
 
 OLD = Path(__file__).parent / "versions"
 TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"

@@ -21,13 +21,13 @@ from app.buyer.wallets.nwc import BadConnection, NwcWallet
 from app.buyer.wallets.wallet import Wallet
 from payments.bolt11 import Invoice, decode
 from payments.lnbits import LnbitsRail
-from payments.rail import Absent, Failed, Outcome, Pending, Settled, Unavailable, Unknown, Unsent
+from payments.rail import Absent, Outcome, Pending, Settled, Unavailable, Unknown, Unsent
 from payments.stub import StubRail
 from pricing.money import sats_to_msat
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
-from tests.nwc_service import RESPONSE, Declined, local_relay, nwc_service
+from tests.nwc_service import RESPONSE, Declined, local_relay, nwc_service, purse_of
 from tests.rail_fixtures import wall_clock
 
 WANTED = Wanted("a job", Purpose.WORK, 1_000)
@@ -38,26 +38,6 @@ async def relay() -> AsyncIterator[str]:
     """A Nostr relay of our own."""
     async with local_relay() as url:
         yield url
-
-
-def purse_of(rail: StubRail) -> Any:
-    """Return what a wallet service pays with: the buyer's side of the stub."""
-
-    async def purse(method: str, params: dict[str, Any]) -> dict[str, Any]:
-        if method == "make_invoice":
-            made = await rail.buyer_invoice(params["amount"], params["description"], 600)
-            return {"type": "incoming", "invoice": made.bolt11, "amount": params["amount"]}
-        if method == "pay_invoice":
-            paid = await rail.receive(decode(params["invoice"]).payment_hash)
-            if isinstance(paid, Failed):
-                raise Declined("PAYMENT_FAILED")
-            return {"preimage": paid.preimage, "fees_paid": 0}
-        found = await rail.look_up_invoice(params["payment_hash"])
-        if not isinstance(found, Settled):
-            raise Declined("NOT_FOUND")
-        return {"payment_hash": found.payment_hash, "preimage": found.preimage, "amount": 1}
-
-    return purse
 
 
 @pytest.fixture

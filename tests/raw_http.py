@@ -1,0 +1,43 @@
+"""HTTP as bytes, and what the answers are worth."""
+
+import asyncio
+import json
+from urllib.parse import urlsplit
+
+from payments.lnurl import BadDestination, Destination
+from tests.house_fixtures import Instance
+
+
+class BrokenDestinations:
+    """Destinations with a fault of ours in them."""
+
+    def parse(self, text: str) -> Destination | BadDestination:
+        """Break."""
+        raise RuntimeError("canary: postgresql://user:password@host")
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+async def said(house: Instance, *sent: bytes) -> bytes:
+    """Return all that is answered to these bytes, up to the end of the connection."""
+    address = urlsplit(house.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        async with asyncio.timeout(5):
+            for part in sent:
+                writer.write(part)
+                await writer.drain()
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def judged(answer: bytes) -> int:
+    """Return the status of one answer; hold it to the envelope where it came from a route."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode("ascii").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    assert len(body) == int(headers["content-length"]), "there is something behind the answer"
+    assert not body or set(json.loads(body)) >= {"error", "requestId"} or status[9:12] == "200"
+    return int(status[9:12])
