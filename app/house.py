@@ -11,7 +11,7 @@ from app.loops.readiness import Readiness
 from app.loops.turns import Loops
 from app.parts import Parts
 from app.promises.keeping import Keeper
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why, unavailable
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from db import failures, jobs, sessions
@@ -24,7 +24,11 @@ from statemachine.job import JOB, JobState
 from statemachine.session import SessionState
 
 TO_PAY = {"eval": JobState.AWAITING_EVAL_PAYMENT, "work": JobState.AWAITING_WORK_PAYMENT}
-UNDOABLE_S = 15  # when to come back while nothing is sold
+NEEDED = (
+    ("agents", Why.NO_AGENT, "No agent is available"),
+    ("price", Why.NO_PRICE, "There is no bitcoin price"),
+)  # parts without which nothing can be done that is paid for
+UNDOABLE_S = 15  # when to come back at the earliest, while nothing is sold
 FAILURES_A_FREE_ONE = 10  # failures of one payer on a day, for each that is free, before he waits
 LOOK_UP_PATIENCE_S = 1.0  # how long a poll waits for the rail, before it answers what is known
 
@@ -50,18 +54,21 @@ class House:
         price = await self.parts.oracle.price()
         if isinstance(price, PriceUnavailable):
             raise unavailable(
-                "No bitcoin price can be had just now, so nothing can be priced.",
+                Why.NO_PRICE,
+                "There is no bitcoin price just now, so nothing can be priced.",
                 price.retry_after_s,
             )
         return price
 
     def check_can_be_done(self) -> None:
         """Refuse with 503 while what is bought could not be done: nobody shall pay for it."""
-        for part, what in (("agents", "agent can be asked"), ("price", "bitcoin price can be had")):
+        for part, why, what in NEEDED:
             seen = self.readiness.last_seen(part)
             if seen is not None and seen.trouble is not None:
                 raise unavailable(
-                    f"No {what} just now, so nothing is sold. Nothing was charged.", UNDOABLE_S
+                    why,
+                    f"{what} just now, so nothing can be bought. Nothing was charged.",
+                    self.readiness.retry_after_s(part, least_s=UNDOABLE_S),
                 )
 
     async def check_welcome(self, payer: str | None) -> None:
@@ -74,7 +81,7 @@ class House:
             return
         tomorrow = datetime.combine(now.date() + timedelta(days=1), time(), now.tzinfo)
         raise Refusal(
-            429,
+            Why.TOO_MANY_FAILURES,
             f"Of your requests {failed} have failed today. Nothing was charged for this one.",
             "Come back tomorrow (UTC).",
             {"Retry-After": str(max(1, int((tomorrow - now).total_seconds())))},
@@ -103,18 +110,28 @@ class House:
 
         No text of this size can have more tokens, so an agent that takes it keeps this price.
         """
-        parts = self.parts
         fee_msat = await self.eval_fee_msat(request)
-        quote = make_quote(
+        return fee_msat, await self._work_quote(token_ceiling(request))
+
+    async def least_work_msat(self) -> Msat:
+        """Return the least that any work is quoted at: as if it had nothing to read.
+
+        What a request makes the agent read is measured when it is judged; how much the agent may
+        write for anybody is known before.
+        """
+        return (await self._work_quote(0)).total_msat
+
+    async def _work_quote(self, input_tokens: int) -> Quote:
+        parts = self.parts
+        return make_quote(
             parts.card,
             parts.agent.work_model,
-            token_ceiling(request),
+            input_tokens,
             parts.agent.max_output_tokens,
             await self.price(),
             parts.clock(),
             parts.settings.invoice_expiry_s,
         )
-        return fee_msat, quote
 
     async def finish(self, work: Coroutine[Any, Any, object]) -> None:
         """Do this to its end, even if whoever waits for it is cancelled meanwhile."""

@@ -33,7 +33,7 @@ from app.loops.turns import Loops, always
 from app.parts import Parts
 from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.keeping import Keeper
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.settings import Environment, Settings
 from app.telemetry.calls import observed
 from app.telemetry.price_log import LoggedPrices
@@ -307,7 +307,7 @@ async def metrics(request: Request) -> Response:
         raise HTTPException(404)
     if settings.env is Environment.PRODUCTION and not admitted(request):
         raise Refusal(
-            401,
+            Why.CREDENTIAL_NEEDED,
             "This takes the operator’s token.",
             "Send it as Authorization: Bearer, or read them at METRICS_PORT.",
             headers={"WWW-Authenticate": 'Bearer realm="boltwork"'},

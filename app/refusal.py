@@ -1,7 +1,67 @@
-"""Why a request is not served: a clear sentence for its sender, and what to do next."""
+"""Why a request is not served: a reason of the house, a clear sentence, and what to do next.
+
+No reason is a status or a code: each surface has a dialect, which says them in its own words.
+"""
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
+
+
+class Why(Enum):
+    """Every reason for which a request is not served."""
+
+    BAD_INPUT = "what was sent can't be read as what it should be"
+    TOO_SLOW = "the body did not arrive in time"
+    TOO_LARGE = "the body is too large"
+    UNKNOWN = "there is no such thing, or it belongs to another caller"
+    NO_SUCH_ADDRESS = "there is nothing at this address"
+    NO_SUCH_METHOD = "this address does not answer this method"
+    CREDENTIAL_NEEDED = "a credential is needed, and none was sent"
+    CREDENTIAL_INVALID = "the credential isn't valid"
+    CREDENTIAL_EXPIRED = "the credential has expired"
+    PROOF_INVALID = "the proof of payment isn't valid"
+    NOT_ALLOWED = "the credential does not allow this"
+    FORM_NOT_OURS = "the form was sent from a page of another site, or is too old"
+    PRICED = "this has a price, and is not paid for"
+    BALANCE_TOO_LOW = "the session's balance is too low"
+    BUDGET_TOO_LOW = "the macaroon's budget is too low"
+    OVER_MACAROON_LIMIT = "it may cost more than the macaroon allows for one request"
+    OVER_MAX_SATS = "it may cost more than the buyer's own limit"
+    KEY_REUSED = "the Idempotency-Key was used for something else"
+    NO_ANSWER_KEPT = "this was sent before, and has no answer to send again"
+    PAID_ALREADY = "what the Idempotency-Key names is paid for"
+    OFFER_EXPIRED = "the offer that the Idempotency-Key names has expired"
+    NOT_CANCELLABLE = "the job is paid for, or has ended"
+    NOT_FINISHED = "the job has not ended yet"
+    NOT_PAID = "the session's deposit is not paid yet"
+    PAUSED = "the session is paused"
+    CLOSED = "the session is closed"
+    CLOSED_FOR_TOP_UP = "a closed session takes no top-up"
+    TOP_UP_PENDING = "the session waits for another top-up"
+    NOT_READY = "it changed at the same moment"
+    NOTHING_OWED = "no refund is owed"
+    REFUND_IN_FLIGHT = "the refund is on its way"
+    REFUND_PAID = "the refund was paid"
+    REFUND_FAILED = "the refund could not be sent, and is still owed"
+    PAYMENT_FAILED = "the payment failed"
+    NOT_POSSIBLE_NOW = "its state does not allow this"
+    FULL = "there is room for no more"
+    DECLINED = "the model declines it"
+    TOO_MANY = "too many requests"
+    TOO_MANY_FAILURES = "too many of the payer's requests have failed today"
+    FREE_SPENT = "what is given away in one day is used up"
+    NOTHING_FREE = "nothing is given away here"
+    NOT_SELLING = "the operator has stopped selling"
+    BUSY = "there is no room for more just now"
+    RESTARTING = "the server is being restarted"
+    UNCONFIRMED = "the payment is not confirmed yet"
+    NO_PRICE = "there is no bitcoin price"
+    NO_AGENT = "no agent can be asked"
+    NO_INVOICE = "the Lightning wallet makes no invoice"
+    NOT_WELL = "a part of the server does not work"
+    DATABASE_AWAY = "the database can't be reached"
+    FAULT = "something broke on our side"
 
 
 class Refusal(Exception):
@@ -9,21 +69,21 @@ class Refusal(Exception):
 
     def __init__(
         self,
-        status: int,
+        why: Why,
         sentence: str,
         next_step: str | None = None,
         headers: Mapping[str, str] | None = None,
-        **more: Any,
+        **facts: Any,
     ) -> None:
         super().__init__(sentence)
-        self.status, self.sentence, self.next_step = status, sentence, next_step
-        self.headers, self.more = dict(headers or {}), more
+        self.why, self.sentence, self.next_step = why, sentence, next_step
+        self.headers, self.facts = dict(headers or {}), facts
 
 
-def unavailable(sentence: str, retry_after_s: int) -> Refusal:
-    """Return a 503 that says when to come back."""
+def unavailable(why: Why, sentence: str, retry_after_s: int) -> Refusal:
+    """Return a refusal that says when to come back."""
     return Refusal(
-        503,
+        why,
         sentence,
         f"Send the same request again in {retry_after_s} seconds.",
         {"Retry-After": str(retry_after_s)},

@@ -21,11 +21,7 @@ _LINE_ENDS = re.compile(b"|".join(_ESCAPED))
 
 
 class BadInput(ValueError):
-    """A body that is not read; the message is for its sender."""
-
-    def __init__(self, sentence: str, status: int = 400) -> None:
-        super().__init__(sentence)
-        self.status = status
+    """What can't be read as what it should be; the message is for its sender."""
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ limit, or from the operator's own fixed price and then says so. Anything else is
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ from pricing.loopback import is_here
 from pricing.money import BtcPrice, MicroUsd, halfway, usd_to_microusd
 
 DEFAULT_MINIMUM_SOURCES: Final = 3
-FAILURE_TTL_S: Final = 5  # how long a failure is remembered before the sources are asked again
+FAILURE_TTL_S: Final = 5  # how long a first failure is remembered before sources are asked again
+LONGEST_FAILURE_TTL_S: Final = 60  # each failure after it is remembered twice as long, up to this
 MAX_BODY_BYTES: Final = 64 * 1024
 LOWEST_USD: Final = Decimal(1_000)
 HIGHEST_USD: Final = Decimal(100_000_000)
@@ -244,6 +246,7 @@ class Oracle:
         )
         self._live: BtcPrice | None = None
         self._failed_at: datetime | None = None
+        self._failures = 0  # one after another
         self._why = "the price has not been asked for yet"
         self._all_silent = False
         self._refreshing: asyncio.Task[None] | None = None
@@ -253,7 +256,7 @@ class Oracle:
         """Return a price no older than its age limit, or say why there is none."""
         if self._live is not None and self._younger(self._live.at, self._ttl_s):
             return self._live
-        if self._failed_at is None or not self._younger(self._failed_at, FAILURE_TTL_S):
+        if self._failed_at is None or not self._younger(self._failed_at, self._pause_s):
             await self._refresh_once()
         if self._live is not None and self._younger(self._live.at, self._max_age_s):
             return self._live
@@ -296,8 +299,21 @@ class Oracle:
                 "An example price of the development environment: no price source was reached.",
             )
         return PriceUnavailable(
-            f"The bitcoin price is not known: {self._why}.", retry_after_s=FAILURE_TTL_S
+            f"The bitcoin price is not known: {self._why}.", retry_after_s=self._left_s()
         )
+
+    @property
+    def _pause_s(self) -> int:
+        """How long the sources are left alone after the last failure."""
+        doublings = min(self._failures, 10) - 1
+        return min(FAILURE_TTL_S << max(0, doublings), LONGEST_FAILURE_TTL_S)
+
+    def _left_s(self) -> int:
+        """Return after how many whole seconds the sources are asked again, at the earliest."""
+        if self._failed_at is None or not self._younger(self._failed_at, self._pause_s):
+            return 1
+        left = self._failed_at + timedelta(seconds=self._pause_s) - self._clock()
+        return max(1, math.ceil(left.total_seconds()))
 
     async def _refresh_once(self) -> None:
         """Wait for the refresh under way, or for a new one. A caller that leaves stops nothing."""
@@ -328,9 +344,9 @@ class Oracle:
         if agreed is not None:
             value, names = agreed
             self._live = BtcPrice(MicroUsd(value), asked_at, names)
-            self._failed_at = None
+            self._failed_at, self._failures = None, 0
             return
-        self._failed_at = self._clock()
+        self._failed_at, self._failures = self._clock(), self._failures + 1
         self._all_silent = all(isinstance(a, Mute) and not a.reached for a in said)
         self._why = (
             f"{len(answers)} of {len(self._sources)} sources answered, {self._minimum} are needed"

@@ -153,7 +153,8 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
     """Hold a refusal to the envelope: a sentence for a person, an id, nothing of our insides."""
     assert answer.status_code == status, answer.text
     envelope = answer.json()
-    assert {"error", "requestId"} <= set(envelope) <= {"error", "next", "requestId"}
+    must = {"error", "code", "requestId"}
+    assert must <= set(envelope) <= must | {"next", "leastSats"}
     sentence = envelope["error"]
     assert sentence[0].isupper() and sentence.endswith(".") and says in sentence, sentence
     assert envelope["requestId"] == answer.headers["x-request-id"]

@@ -30,6 +30,7 @@ class ScriptedAgent:
         self.go.set()
         self.begun = asyncio.Event()
         self.usage = Usage(50, 100)
+        self.reads = 50  # what a request is measured as
 
     async def judge(self, request: str) -> Accepted | Rejected | Broke:
         """Decide by the words in the request."""
@@ -40,7 +41,7 @@ class ScriptedAgent:
             return Broke("the agent is out of order", retryable=False)
         if "FLAKY" in request and self.calls["judge", request] == 1:
             return Broke("the agent was busy", retryable=True)
-        return Accepted(50, self.max_output_tokens, Usage(10, 5))
+        return Accepted(self.reads, self.max_output_tokens, Usage(10, 5))
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched

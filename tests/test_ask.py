@@ -85,7 +85,7 @@ async def test_a_proof_that_can_not_be_read_is_never_asked_to_pay_again(instance
     ):
         for scheme in ("L402", "lsat", "LSAT\t"):
             answer = await ask(instance, "hello", Authorization=f"{scheme} {broken}".strip())
-            refused(answer, 401, "The proof of payment is not taken.")
+            refused(answer, 401, "This proof of payment isn't valid.")
             assert answer.json()["next"].startswith("Do not pay again.")
     assert [before] == await instance.parts.db.read_all("SELECT count(*) AS n FROM invoice")
     assert (await ask(instance, "hello", **proof)).status_code == 200
@@ -109,7 +109,7 @@ async def test_a_proof_is_found_beside_what_a_proxy_wants(instance: Instance) ->
     both = await instance.http.get(
         "/api/ask?request=hello", headers=[(line, value), (line, "Bearer x")]
     )
-    refused(both, 401, "There are two credentials in the request, and they differ.")
+    refused(both, 401, "There are two different credentials")
 
 
 async def test_what_is_rejected_or_fails_is_told_and_owed_back(instance: Instance) -> None:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from app.http.body import MOST_BYTES, read_body
 from app.ports import Destinations
-from app.strict_json import BadInput
+from app.refusal import Refusal, Why
 from tests.contract import CONTRACT, refused
 from tests.house_fixtures import Instance, instance_of
 from tests.raw_http import BrokenDestinations, judged, said
@@ -61,7 +61,7 @@ async def test_a_wrong_method_is_told_the_right_ones(instance: Instance) -> None
         offered = CONTRACT.methods(path)
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "X"} - offered:
             answer = await instance.http.request(method, address)
-            refused(answer, 405, "The Allow header names those it does")
+            refused(answer, 405, "The Allow header lists those it supports")
             assert {m.strip() for m in answer.headers["allow"].split(",")} == offered
 
 
@@ -69,7 +69,7 @@ async def test_an_unknown_address_names_the_contract(instance: Instance) -> None
     """Where there is nothing, the answer says where to read what there is."""
     for path in ("/api", "/api/job", "/API/jobs", "/api//healthz", "/..%2f..%2fetc/passwd"):
         for method in ("GET", "POST"):
-            refused(await instance.http.request(method, path), 404, "The contract is at")
+            refused(await instance.http.request(method, path), 404, "See /docs")
 
 
 async def test_a_fault_of_ours_is_a_500_that_tells_nothing(
@@ -205,6 +205,6 @@ async def test_a_body_that_drips_is_given_up() -> None:
         return {"type": "http.request", "body": b" ", "more_body": True}
 
     request = Request({"type": "http", "method": "POST", "headers": []}, drip)
-    with pytest.raises(BadInput, match=r"did not arrive in time\. Send the request again") as slow:
+    with pytest.raises(Refusal, match=r"did not arrive in time\. Send the request again") as slow:
         await read_body(request, longest_s=0.1)
-    assert slow.value.status == 408
+    assert slow.value.why is Why.TOO_SLOW

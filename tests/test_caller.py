@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from app.http.caller import bearer, holder, macaroon, presented
+from app.http.dialect import AGENT_JOBS
 from app.keys.credentials import Credentials
 from app.main import utc_now
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from db.engine import Database
 from payments.key_ring import KeyRing
 from payments.seal import Seal
@@ -62,7 +63,7 @@ def test_schemes_are_told_apart() -> None:
     for wrong in (asks("Bearer"), asks("Bearer  "), asks("Bearer a", "Bearer b")):
         with pytest.raises(Refusal) as caught:
             bearer(wrong)
-        assert caught.value.status == 401
+        assert caught.value.why is Why.CREDENTIAL_INVALID
 
 
 async def test_a_credential_opens_its_session_and_no_other(db: Database) -> None:
@@ -79,10 +80,10 @@ async def test_a_credential_opens_its_session_and_no_other(db: Database) -> None
     assert (found.session_id, found.nonce) == (SESSION, NONCE) and asked == [found]
     again = await checks.session_macaroon(SESSION, "ab" * 16)
     revoked = await refused(asks(f"Bearer {again}", credentials=checks), standing=standing)
-    assert (revoked.status, revoked.sentence) == (401, "The macaroon was revoked.")
+    assert (revoked.why, revoked.sentence) == (Why.CREDENTIAL_INVALID, "The macaroon was revoked.")
     other = await checks.session_macaroon("ab" * 16, NONCE)
     strange = await refused(asks(f"Bearer {other}", credentials=checks), standing=standing)
-    assert strange.status == 401 and "another session" in strange.sentence
+    assert strange.why is Why.CREDENTIAL_INVALID and "another session" in strange.sentence
     assert len(asked) == 2
 
 
@@ -96,12 +97,12 @@ async def test_what_was_narrowed_away_is_forbidden(db: Database) -> None:
         (["max_sats=5", "endpoints=refund"], "refund"),
     ):
         request = asks(f"Bearer {narrowed(caveats, text)}", credentials=checks)
-        assert (await refused(request, endpoint)).status == 403
+        assert (await refused(request, endpoint)).why is Why.NOT_ALLOWED
         allowed = await holder(request, SESSION, "topup", well) if "=s" in caveats[0] else None
         assert allowed is None or allowed.session_id == SESSION
     timed = f"Bearer {narrowed([f'expires_at={SECONDS}'], text)}"
     over = await refused(asks(timed, credentials=checks))
-    assert over.status == 401 and "over" in over.sentence
+    assert over.why is Why.CREDENTIAL_EXPIRED and "has expired" in over.sentence
     before = datetime.fromtimestamp(SECONDS - 1, NOW.tzinfo)
     request = asks(timed, credentials=checks, now=before)
     assert await macaroon(request, "request") == await holder(request, SESSION, "request", well)
@@ -112,7 +113,9 @@ async def test_without_a_credential_it_is_401_with_a_challenge(db: Database) -> 
     checks = checks_with(db)
     for values in ((), ("L402 a:b",), ("Basic abc",), ("Bearer junk",), ("Bearer ",)):
         refusal = await refused(asks(*values, credentials=checks))
-        assert refusal.status == 401
+        nothing = values in ((), ("L402 a:b",), ("Basic abc",))
+        wanted = Why.CREDENTIAL_NEEDED if nothing else Why.CREDENTIAL_INVALID
+        assert refusal.why is wanted
         assert refusal.headers == {"WWW-Authenticate": 'Bearer realm="boltwork"'}
     assert await macaroon(asks("L402 a:b", credentials=checks), "ask") is None
 
@@ -128,4 +131,4 @@ async def test_junk_is_a_clean_401(junk: str) -> None:
 
     checks = checks_with(Empty("postgresql://nobody@127.0.0.1:9/nothing"))
     for value in (junk, f"Bearer {junk}", f"Bearer {narrowed([])}{junk}x"):
-        assert (await refused(asks(value, credentials=checks))).status == 401
+        assert AGENT_JOBS.status((await refused(asks(value, credentials=checks))).why) == 401

@@ -8,11 +8,13 @@ import pytest
 from starlette.types import Message
 
 from app.http.event_stream import EventStream
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from db.engine import DatabaseAway
 
 Making = AsyncGenerator[dict[str, Any], None]
 SCOPE: Any = {"type": "http", "method": "POST", "path": "/", "headers": [], "state": {}}
+
+NOT_READY = Refusal(Why.NOT_READY, "No.")
 
 
 class Reader:
@@ -80,7 +82,11 @@ async def test_each_event_is_a_line_of_json() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(Refusal(409, "No."), 409), (DatabaseAway("gone"), 503), (ValueError("secret"), 500)],
+    [
+        (NOT_READY, 409),
+        (DatabaseAway("gone"), 503),
+        (ValueError("secret"), 500),
+    ],
 )
 async def test_what_goes_wrong_first_is_an_ordinary_answer(error: Exception, status: int) -> None:
     """Before the first event there is still a status to say it with."""
@@ -89,7 +95,7 @@ async def test_what_goes_wrong_first_is_an_ordinary_answer(error: Exception, sta
     assert reader.status == status and b'"error"' in reader.body and b"secret" not in reader.body
 
 
-@pytest.mark.parametrize("error", [Refusal(409, "No."), DatabaseAway("x"), ValueError("secret")])
+@pytest.mark.parametrize("error", [NOT_READY, DatabaseAway("x"), ValueError("secret")])
 async def test_what_goes_wrong_later_is_the_last_event(error: Exception) -> None:
     """Afterwards it is told in the stream, which comes to its end."""
     reader = Reader()

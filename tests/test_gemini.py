@@ -208,7 +208,7 @@ async def test_a_model_that_breaks_in_the_middle_says_so(
     mine = await visitor.begin()
     gemini_server.script(STREAM, reply)
     piece, error = await visitor.say(mine, "hello")
-    assert piece == {"content": "one "} and list(error) == ["error"]
+    assert piece == {"content": "one "} and list(error) == ["error", "code"]
     assert error["error"].endswith(".")
     assert (await visitor.said(mine))[1:] == [("assistant", "one ")]
     assert await audit(chatty.parts.db) == []

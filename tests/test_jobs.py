@@ -102,9 +102,28 @@ async def test_fifty_polls_at_once_see_one_payment_once(
     assert [row["purpose"] for row in invoices] == ["eval", "work"]
 
 
-async def test_the_buyers_limit_is_law(instance: Instance) -> None:
+async def test_a_limit_below_the_least_price_costs_nothing(instance: Instance) -> None:
+    """What is certain to be declined for its price is refused before anything can be paid: 409
+    with the least price, and that much is taken."""
+    body = {"request": "too dear", "maxSats": 1}
+    answer = await instance.post("/api/jobs", body)
+    said = answer.json()
+    assert (answer.status_code, said["code"]) == (409, "over_max_sats")
+    least = said["leastSats"]
+    assert least > 1 and f"at least {least} sats" in said["error"]
+    assert await instance.parts.db.read_all("SELECT id FROM job") == []
+    under = await instance.post("/api/jobs", body | {"maxSats": least - 1})
+    assert under.status_code == 409
+    assert (await instance.post("/api/jobs", body | {"maxSats": least})).status_code == 201
+    estimate = (await instance.post("/api/estimate", {"request": "too dear"})).json()
+    assert least <= estimate["workSats"]
+
+
+async def test_the_buyers_limit_is_law(instance: Instance, scripted_agent: ScriptedAgent) -> None:
     """A job whose work would cost more than maxSats is rejected before its invoice exists."""
-    made = await instance.create("too dear", maxSats=1)
+    refused = await instance.post("/api/jobs", {"request": "too dear", "maxSats": 1})
+    scripted_agent.reads = 1_000_000
+    made = await instance.create("too dear", maxSats=refused.json()["leastSats"])
     await instance.pay(made["evalInvoice"])
     job = await instance.until(made["jobId"], "rejected")
     assert "maxSats" in job["reason"]

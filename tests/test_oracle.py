@@ -198,6 +198,20 @@ async def test_a_failure_is_remembered_for_some_seconds(exchanges: Exchanges, cl
         assert isinstance(await asked.price(), BtcPrice)
 
 
+async def test_a_failure_that_lasts_is_asked_about_less_often(
+    exchanges: Exchanges, clock: Clock
+) -> None:
+    """Each is remembered twice as long, up to a minute: what is said of when to come back."""
+    async with oracle(exchanges.sources(GONE, GONE, GONE), clock) as asked:
+        for wait_s in (5, 10, 20, 40, 60, 60):
+            for left_s in (wait_s, wait_s - 2):
+                refused = await asked.price()
+                assert isinstance(refused, PriceUnavailable) and refused.retry_after_s == left_s
+                clock.passes(2 if left_s == wait_s else left_s)
+        exchanges.sources(90_000, 90_000, 90_000)
+        assert isinstance(await asked.price(), BtcPrice)
+
+
 async def test_many_callers_share_one_refresh(exchanges: Exchanges, clock: Clock) -> None:
     """Two hundred callers at once ask each source once, and get one price."""
     async with oracle(exchanges.sources(90_000, 90_000, 90_000), clock) as asked:

@@ -48,7 +48,7 @@ async def test_closing_owes_the_rest_back(instance: Instance) -> None:
     assert (refund["reason"], refund["amountSats"]) == ("unspent", 2_000)
     assert refund["destination"] == "needed" and refund["lnurlWithdraw"].startswith("LNURL1")
     assert (await holder.post("close")).json() == said
-    refused(await holder.ask(), 410, "over")
+    refused(await holder.ask(), 410, "closed")
     await books_are_right(instance)
 
 
@@ -205,7 +205,7 @@ async def test_an_idle_session_ends_with_its_money_back_in_the_wallet_that_was_n
         "unspent",
         300 - spent,
     )
-    refused(await holder.ask(), 410, "over")
+    refused(await holder.ask(), 410, "closed")
     await nothing_is_lost(timed, refunded_sats=300 - spent)
     await books_are_right(timed)
 

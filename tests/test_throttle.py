@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from app.http.throttle import PostgresStorage, Rule, Throttle, caller_address
 from app.loops.turns import Loops
 from app.promises.keeping import Keeper
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.settings import Settings
 from db.engine import Database, DatabaseAway
 from payments.lnurl import decode
@@ -300,7 +300,7 @@ async def test_while_nobody_can_count_nobody_is_let_through(tmp_path: Path) -> N
         request.scope["state"].clear()
         with pytest.raises(Refusal) as raised:
             await asking(request, Rule.DEMO)
-        assert raised.value.status == 503 and "canary" not in str(raised.value)
+        assert raised.value.why is Why.DATABASE_AWAY and "canary" not in str(raised.value)
         assert raised.value.headers["Retry-After"] == "5"
         assert request.scope["state"]["rate_limit"]["x-ratelimit-remaining"] == 0
 

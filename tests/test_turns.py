@@ -10,7 +10,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 
 from app.http.throttle import PostgresStorage, Rule, Throttle
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from db.engine import Database, DatabaseAway
 from tests.house_fixtures import asked_of, settings_for
 from tests.rail_fixtures import RailClock
@@ -34,10 +34,15 @@ async def test_what_failed_on_our_side_is_given_back(
                 raise why
         return int(request.scope["state"]["rate_limit"]["x-ratelimit-remaining"])
 
-    assert await fail(Refusal(422, "The model declines.")) == most - 1
+    assert await fail(Refusal(Why.DECLINED, "The model declines.")) == most - 1
     assert await fail(asyncio.CancelledError()) == most - 2
     assert await fail(RuntimeError("ours")) == most - 2
-    for ours in (Refusal(503, "Away."), DatabaseAway("away"), ValueError("ours"), KeyError("ours")):
+    for ours in (
+        Refusal(Why.NOT_WELL, "Away."),
+        DatabaseAway("away"),
+        ValueError("ours"),
+        KeyError("ours"),
+    ):
         assert await fail(ours) == most - 2
     assert [await fail(RuntimeError("ours")) for _ in range(3)] == [2, 1, 0]
     with pytest.raises(Refusal, match="more than"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.agents.agent import Broke
+from app.loops.readiness import patience_s
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
@@ -46,10 +47,22 @@ async def test_nothing_is_sold_that_can_not_be_done(
 ) -> None:
     """503 before there is an invoice, without a word of what only an operator can mend."""
     answer = await absent.post(path, body)
-    refused(answer, 503, "nothing is sold")
+    refused(answer, 503, "nothing can be bought")
     assert int(answer.headers["retry-after"]) > 0 and MEND not in answer.text
     row = await absent.parts.db.read_one("SELECT count(*) AS n FROM invoice")
     assert row == {"n": 0}
+
+
+def test_what_stays_away_is_asked_for_less_often() -> None:
+    """Retry-After grows with how long the trouble has lasted, from seconds to five minutes."""
+    assert [patience_s(lasted_s) for lasted_s in (0, 4.2, 61, 299.5, 90_000)] == [
+        5,
+        5,
+        61,
+        300,
+        300,
+    ]
+    assert patience_s(0, least_s=15) == 15
 
 
 class FadingAgent(ScriptedAgent):
@@ -76,4 +89,4 @@ async def test_nothing_is_paid_in_that_can_not_be_spent(database_url: str, tmp_p
             if is_there:
                 assert answer.status_code == 200, answer.text
             else:
-                refused(answer, 503, "nothing is sold")
+                refused(answer, 503, "nothing can be bought")

@@ -300,4 +300,4 @@ async def test_all_callers_together_have_a_limit_too(weighed: Instance) -> None:
         ours = {"X-Forwarded-For": f"198.51.100.{number}"}
         assert (await weighed.post("/api/jobs", body, headers=ours)).status_code == 201
     others = {"X-Forwarded-For": "203.0.113.9"}
-    refused(await weighed.post("/api/jobs", body, headers=others), 503, "too much")
+    refused(await weighed.post("/api/jobs", body, headers=others), 503, "Too many unpaid")

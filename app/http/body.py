@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput, dumped, parse_object
 
 MOST_BYTES = 256 * 1024
@@ -39,14 +40,15 @@ async def read_body(request: Request, longest_s: float = LONGEST_S) -> bytes:
                     raise _too_large()
                 chunks.append(chunk)
     except TimeoutError as slow:
-        raise BadInput("The body did not arrive in time. Send the request again.", 408) from slow
+        sentence = "The body did not arrive in time. Send the request again."
+        raise Refusal(Why.TOO_SLOW, sentence) from slow
     except ClientDisconnect as gone:
         raise BadInput("The request broke off before its end. Send it again.") from gone
     return b"".join(chunks)
 
 
-def _too_large() -> BadInput:
-    return BadInput(f"The body is over {MOST_BYTES // 1024} KiB. Send a shorter one.", 413)
+def _too_large() -> Refusal:
+    return Refusal(Why.TOO_LARGE, f"The body is over {MOST_BYTES // 1024} KiB. Send a shorter one.")
 
 
 def parse(body: bytes, shape: type[M]) -> M:

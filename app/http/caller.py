@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 
 from app.house import House
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from payments.challenge import HEADERS, Shown, shown_in
 from payments.l402 import SCHEMES
 from payments.macaroon import Invalid
@@ -23,9 +23,9 @@ BEARER = {"WWW-Authenticate": 'Bearer realm="boltwork"'}
 Standing = Callable[[Verified], Awaitable[str | None]]
 
 
-def unknown(sentence: str, next_step: str | None = None) -> Refusal:
+def unknown(why: Why, sentence: str, next_step: str | None = None) -> Refusal:
     """Return a 401: nobody that we know has sent this."""
-    return Refusal(401, sentence, next_step, BEARER)
+    return Refusal(why, sentence, next_step, BEARER)
 
 
 def presented(request: Request) -> Shown | None:
@@ -40,7 +40,10 @@ def presented(request: Request) -> Shown | None:
     shown = shown_in((name.decode(), value.decode("latin-1")) for name, value in lines)
     ours = {each.scheme.replace("lsat", "l402"): each for each in shown if each.scheme in OURS}
     if len(ours) > 1 or sum(each.scheme == "bearer" for each in shown) > 1:
-        raise unknown("There are two credentials in the request, and they differ. Send one.")
+        raise unknown(
+            Why.CREDENTIAL_INVALID,
+            "There are two different credentials in the request. Send one.",
+        )
     return next(iter(ours.values()), shown[0] if shown else None)
 
 
@@ -50,7 +53,10 @@ def bearer(request: Request) -> str | None:
     if shown is None or shown.scheme != "bearer":
         return None
     if not shown.credential:
-        raise unknown("There is nothing behind Bearer. Send `Authorization: Bearer MACAROON`.")
+        raise unknown(
+            Why.CREDENTIAL_INVALID,
+            "There is nothing after Bearer. Send `Authorization: Bearer MACAROON`.",
+        )
     return shown.credential
 
 
@@ -65,12 +71,12 @@ async def macaroon(request: Request, endpoint: str) -> Verified | None:
     house: House = request.app.state.house
     found = await house.parts.credentials.verify(text)
     if isinstance(found, Invalid):
-        raise unknown(f"The macaroon is not taken. {found.reason}")
+        raise unknown(Why.CREDENTIAL_INVALID, f"This macaroon isn't valid. {found.reason}")
     if found.grant.expired(house.parts.clock()):
-        raise unknown("The macaroon is over: it had a time, and that has passed.")
+        raise unknown(Why.CREDENTIAL_EXPIRED, "This macaroon has expired.")
     if not found.grant.allows_endpoint(endpoint):
         raise Refusal(
-            403,
+            Why.NOT_ALLOWED,
             f"This macaroon was narrowed, and does not allow {endpoint!r}.",
             "Use the macaroon that it was made from, or ask its holder.",
         )
@@ -85,12 +91,13 @@ async def holder(request: Request, session_id: str, endpoint: str, standing: Sta
     found = await macaroon(request, endpoint)
     if found is None:
         raise unknown(
+            Why.CREDENTIAL_NEEDED,
             "This needs the session's macaroon.",
             "Send it as `Authorization: Bearer MACAROON`.",
         )
     if found.session_id != session_id:
-        raise unknown("The macaroon is that of another session.")
+        raise unknown(Why.CREDENTIAL_INVALID, "This macaroon belongs to another session.")
     against = await standing(found)
     if against is not None:
-        raise unknown(against)
+        raise unknown(Why.CREDENTIAL_INVALID, against)
     return found

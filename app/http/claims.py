@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.house import House
 from app.http.body import json_response
 from app.http.fields import Body
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.trade.refunds import Claimed, Directed, claim_refund, name_destination
 from payments.bolt11 import whole_sats
 from pricing.money import msat_to_sats
@@ -64,7 +64,7 @@ def _claimed(paid: Claimed) -> Response:
         )
         return json_response({"ok": False, **body, "message": message}, 202, {"Retry-After": "5"})
     raise Refusal(
-        500,
+        Why.REFUND_FAILED,
         paid.note or "The payment failed.",
         "The sats are still yours: send another invoice for the same amount.",
     )

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from app.http import origins
-from app.http.envelopes import on_fault, on_refusal
-from app.refusal import Refusal
+from app.http.envelopes import on_error
+from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.telemetry.tracing import span
 
@@ -34,7 +34,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 _SUBJECT = re.compile(r"(?:/api)?/(jobs|sessions)/([0-9a-f]{32})(?![^/])")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FRAMED_TWICE = Refusal(
-    400,
+    Why.BAD_INPUT,
     "The request has both Content-Length and Transfer-Encoding. Send one of them.",
     headers={"Connection": "close"},
 )
@@ -112,7 +112,7 @@ class Edge:
             if started:
                 raise
             # Here, and not further out, so that this answer too has its id and its headers.
-            broken = await on_fault(Request(scope), fault)
+            broken = await on_error(Request(scope), fault)
             await broken(scope, receive, answer)
         finally:
             took_s = perf_counter() - began
@@ -132,7 +132,7 @@ class Edge:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _is_framed_twice(scope):
-            refused = await on_refusal(Request(scope), _FRAMED_TWICE)
+            refused = await on_error(Request(scope), _FRAMED_TWICE)
             await refused(scope, receive, send)
             return
         if origins.is_open(scope) and origins.is_preflight(scope):

@@ -15,10 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.http.envelopes import on_database_away, on_fault, on_refusal
-from app.refusal import Refusal
+from app.http.envelopes import on_error
 from app.strict_json import dumped
-from db.engine import DatabaseAway
 
 BEAT_S = 15.0  # silence after which a comment is sent: proxies close what is idle
 _BEAT = b": still here\n\n"
@@ -56,13 +54,14 @@ class EventStream(Response):
         except _Left:
             pass
         except Exception as error:
-            answer = await _answer_to(Request(scope), error)
+            answer = await on_error(Request(scope), error)
             if not begun:
                 await answer(scope, receive, send)
                 return
-            told = {"error": orjson.loads(answer.body)["error"]}
+            body = orjson.loads(answer.body)
+            said = {name: body[name] for name in ("error", "code")}
             with suppress(_Left):
-                await _write(send, b"data: %b\n\n" % dumped(told))
+                await _write(send, b"data: %b\n\n" % dumped(said))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             left.cancel()
@@ -101,13 +100,6 @@ class EventStream(Response):
 
 class _Left(Exception):
     """Nobody reads any more."""
-
-
-async def _answer_to(request: Request, error: Exception) -> Response:
-    if isinstance(error, Refusal):
-        return await on_refusal(request, error)
-    tell = on_database_away if isinstance(error, DatabaseAway) else on_fault
-    return await tell(request, error)
 
 
 async def _left(receive: Receive) -> None:

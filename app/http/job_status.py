@@ -7,7 +7,7 @@ from app.house import House
 from app.http.fields import moment, stored_breakdown
 from app.http.links import withdraw_code
 from app.promises.sending import PAUSED, least_msat
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from db.engine import Row
 from db.switches import Name
 from pricing.money import msat_to_sats, sats_down, usd_number
@@ -21,7 +21,7 @@ from statemachine.routing import PASSING
 def unknown_job() -> Refusal:
     """Return what is said of a job that is not there."""
     return Refusal(
-        404, "There is no job with this id. Check it, or create one with POST /api/jobs."
+        Why.UNKNOWN, "There is no job with this id. Check it, or create one with POST /api/jobs."
     )
 
 

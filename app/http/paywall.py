@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from app.house import LOOK_UP_PATIENCE_S, House
 from app.http.body import json_response
+from app.http.dialect import AGENT_JOBS
 from app.http.fields import moment
 from app.http.links import base_url
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why, unavailable
 from db import invoices, lapsed
 from db.engine import Row
 from payments.challenge import BadProof, Offer, Proof
@@ -42,7 +43,9 @@ async def bought(house: House, proof: Proof) -> Row | None:
         await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
         row = await invoices.by_hash(house.parts.db, proof.payment_hash)
     if row is None or row["state"] != InvoiceState.SETTLED:
-        raise unavailable("The payment is not confirmed yet. Do not pay again.", UNCONFIRMED_S)
+        raise unavailable(
+            Why.UNCONFIRMED, "The payment is not confirmed yet. Do not pay again.", UNCONFIRMED_S
+        )
     return row
 
 
@@ -66,6 +69,7 @@ async def payment_required(
         "status": 402,
         "detail": sentence,
         "error": sentence,
+        "code": AGENT_JOBS.word(Why.PRICED),
         "next": f"Pay the invoice of {sats} sats, then send the same request again with"
         " `Authorization: L402 MACAROON:PREIMAGE`.",
         "amountSats": sats,
@@ -88,4 +92,4 @@ async def payment_required(
 def refuse_head(request: Request) -> None:
     """Refuse a HEAD: it asks what a GET would say, and an offer would be made for nobody."""
     if request.method == "HEAD":
-        raise Refusal(402, "This is paid for: a GET tells its price.")
+        raise Refusal(Why.PRICED, "This is paid for: a GET tells its price.")

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from app.house import House
 from app.http.caller import holder, macaroon, unknown
+from app.refusal import Why
 from app.strict_json import BadInput
 from app.trade.sessions import kept_as, standing
 from db import sessions
@@ -60,6 +61,7 @@ async def of_caller(request: Request, row: Row) -> Rights:
         return NONE
     if len(claims) > 1 or not _is_claim(row, claims[0]):
         raise unknown(
+            Why.CREDENTIAL_INVALID,
             "This claim isn't valid for this session.",
             "Send its macaroon, or the preimage of its deposit as X-Payment-Preimage.",
         )

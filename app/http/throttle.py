@@ -20,7 +20,8 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 from starlette.requests import Request
 
-from app.refusal import Refusal, unavailable
+from app.http.dialect import AGENT_JOBS, why_of
+from app.refusal import Refusal, Why, unavailable
 from app.settings import Settings
 from app.strict_json import BadInput
 from db import rate_limits
@@ -58,6 +59,7 @@ SAYS = {
     Rule.DESTINATION: "claims on refunds",
     Rule.LOGIN: "logins",
 }
+UNCOUNTED = "The limits can't be looked up just now."
 NEXT = {
     Rule.DEMO: "Try again in {wait_s} seconds, or buy the job with POST /api/jobs.",
 }
@@ -70,7 +72,7 @@ class Spent(Refusal):
 def is_ours(failed: Exception) -> bool:
     """Say whether our side is to blame for what a caller is not given."""
     if isinstance(failed, Refusal | BadInput):
-        return failed.status >= 500 and not isinstance(failed, Spent)
+        return AGENT_JOBS.status(why_of(failed)) >= 500 and not isinstance(failed, Spent)
     return True
 
 
@@ -243,7 +245,7 @@ class Throttle:
         try:
             await self.count(request, rule)
         except Refusal as refused:
-            if item is not None and refused.status == 429:
+            if item is not None and refused.why is Why.TOO_MANY:
                 await self._uncount(request, rule, item)  # else a turn given back would not show
             raise
         try:
@@ -276,9 +278,13 @@ class Throttle:
             if await sells():
                 return
         except DatabaseAway:
-            raise unavailable("The server can't reach its database just now.", AWAY_S) from None
+            raise unavailable(
+                Why.DATABASE_AWAY, "The server can't reach its database just now.", AWAY_S
+            ) from None
         raise unavailable(
-            "The operator has stopped selling for now. What is paid for goes on.", CLOSED_S
+            Why.NOT_SELLING,
+            "The operator has stopped selling for now. What is paid for goes on.",
+            CLOSED_S,
         )
 
     async def weigh(self, request: Request, size: int) -> None:
@@ -293,12 +299,12 @@ class Throttle:
                 allowed = await self._limiter.hit(item, rule, caller, cost=kb)
                 reset_s, _ = await self._limiter.get_window_stats(item, rule, caller)
             except StorageError:
-                raise unavailable("The limits can't be looked up just now.", AWAY_S) from None
+                raise unavailable(Why.DATABASE_AWAY, UNCOUNTED, AWAY_S) from None
             if not allowed:
                 left_s = math.ceil(reset_s - self._clock().timestamp())
                 wait_s = min(item.get_expiry(), max(1, left_s))
                 if rule is Rule.ALL_BYTES:
-                    raise unavailable("Callers have sent too much that is not paid yet.", wait_s)
+                    raise unavailable(Why.BUSY, "Too many unpaid requests just now.", wait_s)
                 _tell(request, item.amount, 0, reset_s)
                 raise _too_many(rule, item, wait_s)
 
@@ -317,7 +323,7 @@ class Throttle:
             allowed = not counts or await self._limiter.hit(item, rule, caller)
             reset_s, left = await self._limiter.get_window_stats(item, rule, caller)
         except StorageError:
-            raise unavailable("The limits can't be looked up just now.", AWAY_S) from None
+            raise unavailable(Why.DATABASE_AWAY, UNCOUNTED, AWAY_S) from None
         _tell(request, item.amount, left, reset_s)
         if not allowed:
             wait_s = min(item.get_expiry(), max(1, math.ceil(reset_s - now_s)))
@@ -336,7 +342,7 @@ def _tell(request: Request, most: int, left: int, reset_s: float) -> None:
 
 def _too_many(rule: Rule, item: RateLimitItem, wait_s: int) -> Refusal:
     return Refusal(
-        429,
+        Why.TOO_MANY,
         f"That is more than {item.amount} {SAYS[rule]} in one {item.GRANULARITY.name} from your"
         " address.",
         NEXT.get(rule, "Send the same request again in {wait_s} seconds.").format(wait_s=wait_s),

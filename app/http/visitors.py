@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from app.house import House
 from app.http.caller import macaroon, presented, unknown
+from app.refusal import Why
 from app.trade.sessions import standing
 from payments.seal import BadSecret
 from payments.session_macaroon import Verified
@@ -40,12 +41,15 @@ async def owner_of(request: Request) -> Owner | None:
     """Return who asks; None for a visitor who was never here. Refuses with 401 or 403."""
     shown = presented(request)
     if shown is not None and shown.scheme != "bearer":
-        raise unknown("This takes a session's macaroon, as `Authorization: Bearer MACAROON`.")
+        raise unknown(
+            Why.CREDENTIAL_INVALID,
+            "This takes a session's macaroon, as `Authorization: Bearer MACAROON`.",
+        )
     credential = await macaroon(request, ENDPOINT)
     if credential is not None:
         against = await standing(request.app.state.house, credential)
         if against is not None:
-            raise unknown(against)
+            raise unknown(Why.CREDENTIAL_INVALID, against)
         return Owner(f"session:{credential.session_id}", credential)
     return _visitor(request)
 

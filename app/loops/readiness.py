@@ -6,6 +6,7 @@ was last said of it.
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ TURN_S = 60.0  # how long a turn of a loop may take before its beat is missed
 LISTENS_S = 45.0  # how long the listener may be without a word from Postgres
 WORKS_S = 30.0  # how long a worker may be without one, beyond when others call it dead
 
+LEAST_RETRY_S, LONGEST_RETRY_S = 5, 300  # when a buyer is asked to come back
+
 PARTS = ("database", "rail", "price", "agents", "chat")
 NOBODY_KEEPS = "No worker keeps promises: run `boltwork worker`, or serve without --no-worker"
 
@@ -40,6 +43,7 @@ class Seen:
 
     trouble: str | None
     at_s: float
+    since_s: float | None = None  # when the trouble was first seen
 
 
 @dataclass(slots=True)
@@ -58,6 +62,14 @@ class Beat:
     def came(self) -> None:
         """A turn was finished."""
         self.last_s, self.trouble = monotonic(), ""
+
+
+def patience_s(lasted_s: float, least_s: int = LEAST_RETRY_S) -> int:
+    """Return when to come back to what has been ill for so long: after as long again, or nearly.
+
+    So a trouble that lasts is asked about ever less often.
+    """
+    return max(least_s, min(math.ceil(lasted_s), LONGEST_RETRY_S))
 
 
 class Readiness:
@@ -96,6 +108,13 @@ class Readiness:
             return f"Nothing was heard of it for {age_s:.0f} s"
         return seen.trouble
 
+    def retry_after_s(self, *parts: str, least_s: int = LEAST_RETRY_S) -> int:
+        """Return when to come back to what needs these parts."""
+        seen = [self._seen.get(part) for part in parts]
+        begun_s = [each.since_s for each in seen if each and each.since_s is not None]
+        lasted_s = monotonic() - min(begun_s) if begun_s else 0
+        return patience_s(lasted_s, least_s)
+
     async def first_look(self) -> None:
         """Wait until every part was looked at once, for a while."""
         try:
@@ -114,7 +133,9 @@ class Readiness:
             trouble = f"It did not answer within {ANSWER_S:.0f} s"
         except Exception as error:  # named only: it may quote what it was told
             trouble = f"It could not be asked ({type(error).__name__})"
-        self._seen[part] = Seen(trouble, monotonic())
+        before, now_s = self._seen.get(part), monotonic()
+        since_s = before.since_s if before and before.since_s is not None else now_s
+        self._seen[part] = Seen(trouble, now_s, since_s if trouble is not None else None)
         if len(self._seen) == len(PARTS):
             self._looked.set()
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from app import advance
 from app.advance import Act
 from app.house import House
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why
 from app.telemetry.logs import about
-from app.trade.orders import Name, claimed_id, known_id
+from app.trade.orders import Name, claimed_id, known_id, no_invoice
 from db import invoices
 from db.engine import Row
-from pricing.money import Msat, sats_down
+from pricing.money import Msat, sats_down, sats_up
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
 
@@ -41,11 +41,7 @@ async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
         return row
     if name is None:  # nobody was told of this job
         await parts.shell.do(advance.jobs.cancel, job_id)
-    raise unavailable(
-        "No invoice can be made just now, because the Lightning wallet does not answer."
-        " Nothing was charged.",
-        trouble.retry_after_s if trouble else 5,
-    )
+    raise no_invoice(house, trouble.retry_after_s if trouble else 0)
 
 
 async def _begun(house: House, asked: Ask, name: Name | None) -> str:
@@ -71,19 +67,23 @@ def _check_open(invoice: Row) -> None:
     """Refuse to offer again, under the same name, what can't be paid any more."""
     if invoice["state"] == InvoiceState.SETTLED:
         raise Refusal(
-            409,
+            Why.PAID_ALREADY,
             "What this Idempotency-Key names is paid for.",
             "Send the same request with its proof, or with a new key to buy it again.",
         )
     if invoice["state"] != InvoiceState.OPEN:
-        raise Refusal(409, "The offer that this Idempotency-Key names is over. Use a new key.")
+        raise Refusal(
+            Why.OFFER_EXPIRED,
+            "The offer that this Idempotency-Key names has expired. Use a new key.",
+        )
 
 
 def _check_limit(asked: Ask, price_msat: int) -> None:
     if asked.max_msat is not None and price_msat > asked.max_msat:
         raise Refusal(
-            409,
+            Why.OVER_MAX_SATS,
             f"This costs up to {sats_down(price_msat)} sats, more than your maxSats of"
             f" {sats_down(asked.max_msat)}.",
             "Ask again with a higher limit, or a shorter request.",
+            leastSats=sats_up(price_msat),
         )

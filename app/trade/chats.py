@@ -17,7 +17,7 @@ from app.agents.agent import Broke
 from app.agents.chat import Declined, Done, Drawn, Said, Turn, written_tokens
 from app.house import House
 from app.http.visitors import Owner
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why, unavailable
 from app.trade import holds as holding
 from app.trade.holds import Held
 from app.trade.orders import Name
@@ -63,7 +63,11 @@ def _set_aside(house: House, owner: Owner, ceiling_msat: Msat) -> AbstractAsyncC
     """Set a ceiling aside from who pays: the session, or for a visitor the house."""
     if owner.credential is None:
         if not house.parts.settings.free_sats_per_day:
-            raise unavailable("Nothing is given away on this server. Use a session.", MEND_S)
+            raise unavailable(
+                Why.NOTHING_FREE,
+                "Messages are not free here. Use a session.",
+                MEND_S,
+            )
         return holding.free(house, PURPOSE, ceiling_msat)
     grant, session_id = owner.credential.grant, owner.credential.session_id
     return holding.from_session(house, session_id, grant, PURPOSE, ceiling_msat)
@@ -113,7 +117,7 @@ class Exchange:
         except conversations.Full:
             most = conversations.MOST_MESSAGES
             raise Refusal(
-                409, f"This conversation has {most} messages. Begin another one."
+                Why.FULL, f"This conversation has {most} messages. Begin another one."
             ) from None
         if message_id is None:
             raise unknown_conversation()
@@ -198,7 +202,7 @@ async def draw(house: House, owner: Owner, prompt: str) -> Drawn:
 def unknown_conversation() -> Refusal:
     """Return what is said of a conversation that is not there, or is another's."""
     return Refusal(
-        404,
+        Why.UNKNOWN,
         "You have no conversation with this id.",
         "List yours with GET /api/gemini/conversations, or begin one there with POST.",
     )
@@ -207,7 +211,7 @@ def unknown_conversation() -> Refusal:
 def unanswered() -> Refusal:
     """Return what is said of a message that was sent before, and has no answer to send again."""
     return Refusal(
-        409,
+        Why.NO_ANSWER_KEPT,
         "This message was sent before, and has no answer: it is being written, or broke off.",
         "Look at the conversation, or send the message under another Idempotency-Key.",
     )
@@ -215,13 +219,13 @@ def unanswered() -> Refusal:
 
 def declined(reason: str) -> Refusal:
     """Return what is said when a model will not answer."""
-    return Refusal(422, reason, "Ask for something else. What the model has read was charged.")
+    return Refusal(Why.DECLINED, reason, "Ask for something else. What the model read was charged.")
 
 
 def broken(broke: Broke) -> Refusal:
     """Return what is said when a model can't answer."""
     wait_s = RETRY_S if broke.retryable else MEND_S
-    return unavailable(f"{broke.reason} Nothing was charged.", wait_s)
+    return unavailable(Why.NO_AGENT, f"{broke.reason} Nothing was charged.", wait_s)
 
 
 def done_event(message_id: int | None, usage: dict[str, Any]) -> dict[str, Any]:

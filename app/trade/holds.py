@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from app import advance
 from app.advance import Act, Applied, Outcome, Purse, Short, Spending
 from app.house import House
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why, unavailable
 from db import sessions
 from payments.grant import Grant
 from pricing.money import Msat, sats_down, sats_up
@@ -95,7 +95,7 @@ def check_most(grant: Grant, ceiling_msat: int) -> None:
     """Refuse with 403 what is more than a credential allows for one request."""
     if grant.max_msat is not None and ceiling_msat > grant.max_msat:
         raise Refusal(
-            403,
+            Why.OVER_MACAROON_LIMIT,
             f"This may cost up to {sats_up(ceiling_msat)} sats, and the macaroon allows"
             f" {sats_up(grant.max_msat)} a request.",
             "Send a shorter request, or use the macaroon that this one was made from.",
@@ -108,9 +108,11 @@ async def refused(house: House, session_id: str, told: Outcome | Short) -> Refus
         needed, left = sats_up(told.needed_msat), sats_down(told.left_msat)
         if told.purse is Purse.BUDGET:
             sentence = f"This may cost up to {needed} sats, and the macaroon's budget has {left}."
-            return Refusal(402, sentence, "Use the macaroon that this one was made from.")
+            return Refusal(
+                Why.BUDGET_TOO_LOW, sentence, "Use the macaroon that this one was made from."
+            )
         return Refusal(
-            402,
+            Why.BALANCE_TOO_LOW,
             f"This may cost up to {needed} sats, and the session's balance is {left}.",
             f"Top it up with POST /api/sessions/{session_id}/topup. What a request does not"
             " need goes back to the balance when it is done.",
@@ -126,26 +128,28 @@ async def not_active(house: House, session_id: str) -> Refusal:
     match SessionState(row["state"]) if row else SessionState.EXPIRED:
         case SessionState.EXPIRED:
             return Refusal(
-                410,
-                "This session is over.",
+                Why.CLOSED,
+                "This session is closed.",
                 "Open another with POST /api/sessions. What was left of this one is owed back:"
                 f" see GET /api/sessions/{session_id}.",
             )
         case SessionState.PAUSED:
             return Refusal(
-                409,
+                Why.PAUSED,
                 "This session is paused: its balance is below the minimum.",
                 f"Top it up with POST /api/sessions/{session_id}/topup.",
             )
         case SessionState.AWAITING_PAYMENT:
-            return Refusal(409, "This session's deposit is not paid yet.", "Pay its invoice.")
+            return Refusal(
+                Why.NOT_PAID, "This session's deposit is not paid yet.", "Pay its invoice."
+            )
         case SessionState.ACTIVE:
-            return Refusal(409, "This session was not ready.", "Send the same request again.")
+            return Refusal(Why.NOT_READY, "This session was not ready.", "Send the request again.")
 
 
 def _nothing_free(sats_a_day: int, now: datetime) -> Refusal:
     if not sats_a_day:
-        return unavailable("Nothing is given away here: the operator has closed the demo.", 3600)
+        return unavailable(Why.NOTHING_FREE, "Free requests are closed on this server.", 3600)
     tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     left_s = int((tomorrow - now).total_seconds()) + 1
-    return unavailable("What is given away in one day is used up.", left_s)
+    return unavailable(Why.FREE_SPENT, "Today's free requests are used up.", left_s)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from app import advance
 from app.advance import Act
 from app.house import House
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why, unavailable
 from app.telemetry.logs import about
 from db import idempotency, invoices
 from db.engine import Row
-from pricing.money import Msat
+from pricing.money import Msat, msat_to_sats
 from statemachine import job as law
 
 
@@ -52,7 +52,7 @@ async def known_id(house: House, name: Name | None) -> str | None:
         case idempotency.Replayed(before):
             return before
         case idempotency.Clashed():
-            raise Refusal(409, CLASHED)
+            raise Refusal(Why.KEY_REUSED, CLASHED)
         case None:
             return None
 
@@ -72,7 +72,7 @@ async def claimed_id(act: Act, name: Name | None, made: str) -> str:
         case idempotency.Replayed(before):
             return before
         case idempotency.Clashed():
-            raise Refusal(409, CLASHED)
+            raise Refusal(Why.KEY_REUSED, CLASHED)
 
 
 async def place(house: House, order: Order, name: Name | None) -> Row:
@@ -85,7 +85,7 @@ async def place(house: House, order: Order, name: Name | None) -> Row:
     await _make_invoice(house, job_id, named=name is not None)
     row = await invoices.get(house.parts.db, law.eval_invoice_id(job_id))
     if row is None or row["bolt11"] is None:
-        raise unavailable("The invoice could not be made. Nothing was charged.", 5)
+        raise no_invoice(house)
     return row
 
 
@@ -93,6 +93,7 @@ async def _begun(house: House, order: Order, name: Name | None) -> str:
     house.check_can_be_done()
     await house.check_welcome(order.payer)
     fee_msat = await house.eval_fee_msat(order.request)
+    _check_limit(order, await house.least_work_msat())
     job_id = house.parts.new_id()
 
     async def begin(act: Act) -> str:
@@ -107,6 +108,18 @@ async def _begun(house: House, order: Order, name: Name | None) -> str:
     return await house.parts.shell.do(begin)
 
 
+def _check_limit(order: Order, least_msat: Msat) -> None:
+    """Refuse what is certain to be declined for its price: its evaluation would cost in vain."""
+    if order.max_msat is not None and least_msat > order.max_msat:
+        least, limit = msat_to_sats(least_msat), msat_to_sats(order.max_msat)
+        raise Refusal(
+            Why.OVER_MAX_SATS,
+            f"The work costs at least {least} sats, more than your maxSats of {limit}.",
+            f"Send it again with a maxSats of {least} or more.",
+            leastSats=least,
+        )
+
+
 async def _make_invoice(house: House, job_id: str, named: bool) -> None:
     trouble = await house.keeper.create_invoice(law.eval_invoice_id(job_id))
     if trouble is None:
@@ -114,8 +127,13 @@ async def _make_invoice(house: House, job_id: str, named: bool) -> None:
     if not named:
         # Nobody was told of this job; with a name, the next try finds it again.
         await house.parts.shell.do(advance.jobs.cancel, job_id)
-    raise unavailable(
-        "No invoice can be made just now, because the Lightning wallet does not answer."
-        " Nothing was charged.",
-        trouble.retry_after_s,
+    raise no_invoice(house, trouble.retry_after_s)
+
+
+def no_invoice(house: House, asked_s: int = 0) -> Refusal:
+    """Return why nothing can be paid just now, and when the rail may be asked again."""
+    return unavailable(
+        Why.NO_INVOICE,
+        "The Lightning wallet can't make an invoice just now. Nothing was charged.",
+        max(asked_s, house.readiness.retry_after_s("rail")),
     )

@@ -8,7 +8,7 @@ from app import advance
 from app.advance import Applied
 from app.house import House
 from app.promises.sending import Unpayable, least_msat, send
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from db import payouts
 from db.engine import Row
@@ -123,17 +123,17 @@ def destination_of(house: House, text: str) -> Destination:
 def _owed(rows: list[Row]) -> list[Row]:
     waiting = [row for row in rows if row["state"] == PayoutState.OWED]
     if not rows:
-        raise Refusal(409, "No refund is owed: nothing was overpaid, or the work goes on.")
+        raise Refusal(Why.NOTHING_OWED, "No refund is owed: nothing is left, or the work goes on.")
     if not waiting and any(row["state"] == PayoutState.IN_FLIGHT for row in rows):
         raise _on_its_way()
     if not waiting:
-        raise Refusal(409, "This refund was paid already.")
+        raise Refusal(Why.REFUND_PAID, "This refund was paid already.")
     return waiting
 
 
 def _on_its_way() -> Refusal:
     return Refusal(
-        409,
+        Why.REFUND_IN_FLIGHT,
         "This refund is on its way to another invoice, and is not sent twice.",
         "Its refundState tells when it has arrived, or that it is owed again.",
     )

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from app import advance
 from app.advance import Act, Applied, Missing, Outcome, Short
 from app.house import House
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.trade.holds import check_most, not_active, refused, spending_of
-from app.trade.orders import Name, claimed_id, known_id
+from app.trade.orders import Name, claimed_id, known_id, no_invoice
 from db import invoices, sessions
 from db.engine import Duplicate, Row
 from payments.session_macaroon import Verified
@@ -31,7 +31,8 @@ class _NotSpent(Exception):
 def unknown_session() -> Refusal:
     """Return what is said of a session that is not there."""
     return Refusal(
-        404, "There is no session with this id. Check it, or open one with POST /api/sessions."
+        Why.UNKNOWN,
+        "There is no session with this id. Check it, or open one with POST /api/sessions.",
     )
 
 
@@ -69,7 +70,7 @@ async def open_session(
     if made is None:
         if name is None:  # nobody was told of this session
             await parts.shell.do(advance.sessions.close, session_id)
-        raise unavailable("No invoice can be made just now. Nothing was charged.", 5)
+        raise no_invoice(house)
     return Opening(session_id, made, claim if session_id == fresh_id else None)
 
 
@@ -110,7 +111,7 @@ async def top_up(house: House, session_id: str, amount_msat: Msat, name: Name | 
     if made is None:
         if name is None:
             await house.parts.shell.do(advance.invoices.drop, told)
-        raise unavailable("No invoice can be made just now. Nothing was charged.", 5)
+        raise no_invoice(house)
     return made
 
 
@@ -118,12 +119,13 @@ async def _no_topup(house: House, session_id: str) -> Refusal:
     row = await sessions.get(house.parts.db, session_id)
     if row is not None and row["state"] in (law.SessionState.ACTIVE, law.SessionState.PAUSED):
         return Refusal(
-            409,
+            Why.TOP_UP_PENDING,
             "A top-up of this session is pending already.",
             f"Pay it: GET /api/sessions/{session_id} shows it as pendingTopup.",
         )
     refusal = await not_active(house, session_id)
-    return Refusal(409, refusal.sentence, refusal.next_step)
+    why = Why.CLOSED_FOR_TOP_UP if refusal.why is Why.CLOSED else refusal.why
+    return Refusal(why, refusal.sentence, refusal.next_step)
 
 
 async def _made_invoice(house: House, invoice_id: str) -> Row | None:
@@ -181,10 +183,11 @@ def _check(holder: Verified, request: Request, ceiling_msat: int) -> None:
     check_most(holder.grant, ceiling_msat)
     if request.max_msat is not None and ceiling_msat > request.max_msat:
         raise Refusal(
-            409,
+            Why.OVER_MAX_SATS,
             f"This may cost up to {sats_up(ceiling_msat)} sats, more than your maxSats"
             f" of {sats_down(request.max_msat)}.",
             "Send it again with a higher limit, or a shorter request.",
+            leastSats=sats_up(ceiling_msat),
         )
 
 

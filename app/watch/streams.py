@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from app.promises.progress import Words
-from app.refusal import Refusal, unavailable
+from app.refusal import Refusal, Why, unavailable
 from app.strict_json import dumped
 from app.telemetry.metrics import STREAM_ENDS, STREAM_EVENTS, STREAMS_OPEN
 from db import job_events, jobs
@@ -188,14 +188,14 @@ class Streams:
     def admit(self, caller: str) -> None:
         """Refuse one watcher too many: 429 for this caller, 503 for all."""
         if self._signals.released:
-            raise unavailable("This server is being restarted.", 1)
+            raise unavailable(Why.RESTARTING, "This server is being restarted.", 1)
         if self._count >= self._most:
             STREAM_ENDS.labels("refused").inc()
-            raise unavailable("Too many streams are open just now.", FULL_S)
+            raise unavailable(Why.BUSY, "Too many streams are open just now.", FULL_S)
         if self._most_each and self._callers[caller] >= self._most_each:
             STREAM_ENDS.labels("refused").inc()
             raise Refusal(
-                429,
+                Why.TOO_MANY,
                 f"Your address has {self._most_each} streams open already.",
                 "Close one first, or poll the job.",
                 {"Retry-After": str(FULL_S)},

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.web.files import ASSETS, Asset
 from app.web.page import page
 
@@ -16,7 +16,7 @@ async def static(request: Request) -> Response:
     """GET /static/{name}."""
     asset = ASSETS.get(request.path_params["name"])
     if asset is None:
-        raise Refusal(404, "There is no such file.")
+        raise Refusal(Why.UNKNOWN, "There is no such file.")
     return _answer(request, asset)
 
 

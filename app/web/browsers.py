@@ -10,15 +10,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.envelopes import on_http
-from app.refusal import Refusal
+from app.http.envelopes import on_error, refusal_of
+from app.refusal import Refusal, Why
 from app.web.page import refused, see
 
 _NOTHING = re.compile(r"q\s*=\s*0(\.0*)?")  # a weight by which it is not accepted
 HTML = ("text/html", "application/xhtml+xml")
 SENTENCES = {
-    404: ("There is no page at this address.", "Check the address for mistakes."),
-    405: ("This address is for programs.", "The API documentation says how to call it."),
+    Why.NO_SUCH_ADDRESS: ("There is no page at this address.", "Check the address for mistakes."),
+    Why.NO_SUCH_METHOD: (
+        "This address is for programs.",
+        "The API documentation says how to call it.",
+    ),
 }
 
 
@@ -30,7 +33,7 @@ def with_pages(handlers: dict[Any, Any]) -> dict[Any, Any]:
 async def on_unknown(request: Request, error: Exception) -> Response:
     """Answer what the router refuses, to a browser as to a program."""
     assert isinstance(error, HTTPException)
-    answer = await on_http(request, error)
+    answer = await on_error(request, error)
     if accepts_html(request.headers.get("accept", "")):
         answer = _page(request, error)
     answer.headers["Vary"] = "Accept"
@@ -51,5 +54,6 @@ def _page(request: Request, error: HTTPException) -> Response:
     if error.status_code == 405 and request.method == "GET" and not path.startswith("/api/"):
         # It takes a form, and was asked for by its address: on to the page that the form is on.
         return see(path.rpartition("/")[0] or "/")
-    sentence, advice = SENTENCES.get(error.status_code, ("This request can’t be served.", ""))
-    return refused(request, Refusal(error.status_code, sentence, advice, error.headers))
+    why = refusal_of(error).why
+    sentence, advice = SENTENCES.get(why, ("This request can’t be served.", ""))
+    return refused(request, Refusal(why, sentence, advice, error.headers))

@@ -9,7 +9,7 @@ import hmac
 from starlette.requests import Request
 
 from app.house import House
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from payments.seal import BadSecret
 
 LONGEST = 600
@@ -49,7 +49,10 @@ def check_token(request: Request, name: str, given: dict[str, str]) -> None:
     """Refuse (403) a form that does not carry the token of its sender's cookie."""
     wanted = token_of(request, name)
     if not wanted or not hmac.compare_digest(wanted.encode(), given.get("csrf", "").encode()):
-        raise Refusal(403, "This form is too old, or not ours. Open the page again, and send it.")
+        raise Refusal(
+            Why.FORM_NOT_OURS,
+            "This form is too old, or not ours. Open the page again, and send it.",
+        )
 
 
 def _closed_as(name: str) -> str:

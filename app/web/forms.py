@@ -9,7 +9,7 @@ from starlette.requests import Request
 from app.house import House
 from app.http.body import read_body
 from app.http.throttle import address
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.orders import Name
 
@@ -56,7 +56,9 @@ def check_origin(request: Request) -> None:
         origin = request.headers.get("origin", "null")
         ours = origin == "null" or origin in _origins(request)
     if not ours:
-        raise Refusal(403, "This was sent from a page of another site, so it was not done.")
+        raise Refusal(
+            Why.FORM_NOT_OURS, "This was sent from a page of another site, so it was not done."
+        )
 
 
 def _origins(request: Request) -> tuple[str, ...]:

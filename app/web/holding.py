@@ -10,7 +10,7 @@ from app.house import House
 from app.http.caller import unknown
 from app.http.fields import path_id
 from app.http.session_rights import has_paid
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.trade.sessions import standing, unknown_session
 from app.web import cookies
 from app.web.forms import read_form
@@ -73,7 +73,7 @@ async def holder_form(request: Request) -> tuple[Row, Verified, dict[str, str]]:
     given = await read_form(request)
     row = await found(request)
     if not holds(request, row):
-        raise unknown(_SHUT)
+        raise unknown(Why.CREDENTIAL_NEEDED, _SHUT)
     cookies.check_token(request, COOKIE, given)
     return row, await _credential(request, row), given
 
@@ -91,14 +91,16 @@ async def proven(request: Request, row: Row, text: str) -> None:
     sender paid the deposit."""
     house: House = request.app.state.house
     if not text:
-        raise unknown("Give the session’s macaroon, or the preimage of its deposit.")
+        raise unknown(
+            Why.CREDENTIAL_NEEDED, "Give the session’s macaroon, or its deposit’s preimage."
+        )
     if await has_paid(house, row["id"], text):
         return
     verified = await house.parts.credentials.verify(text)
     if isinstance(verified, Invalid) or verified.session_id != row["id"]:
-        raise unknown("This is not a macaroon of this session.")
+        raise unknown(Why.CREDENTIAL_INVALID, "This is not a macaroon of this session.")
     if len(verified.grant.links) > 1:
-        raise Refusal(403, "This macaroon was narrowed: only the whole one opens this page.")
+        raise Refusal(Why.NOT_ALLOWED, "Only the session’s whole macaroon opens this page.")
     against = await standing(house, verified)
     if against is not None:
-        raise unknown(against)
+        raise unknown(Why.CREDENTIAL_INVALID, against)

@@ -16,7 +16,7 @@ from app.http.fields import path_id
 from app.http.job_status import unknown_job
 from app.http.throttle import Rule
 from app.ports import Playground
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.refunds import claim_refund, name_destination
 from app.web import job_view
@@ -48,12 +48,12 @@ async def pay(request: Request) -> Response:
     await read_form(request)
     row = await _found(request)
     if house.parts.stub is None:
-        raise Refusal(404, "There is nothing at this address.")
+        raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
     for purpose in ("eval", "work"):
         if row[f"{purpose}_hash"] is not None:
             paid = await house.parts.stub.receive(row[f"{purpose}_hash"])
             if isinstance(paid, Failed):
-                refused = Refusal(409, f"Not paid: {paid.reason}.")
+                refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
                 return await _shown(request, row, trouble_of(refused, "page"))
             await house.loops.settle(paid)
     return see(f"/jobs/{row['id']}")
@@ -67,7 +67,9 @@ async def cancel(request: Request) -> Response:
     row = await _found(request)
     outcome = await house.parts.shell.do(advance.jobs.cancel, row["id"])
     if not isinstance(outcome, Applied) and not JOB.final(JobState(row["state"])):
-        refused = Refusal(409, "This job is paid for and under way, so it can’t be cancelled.")
+        refused = Refusal(
+            Why.NOT_CANCELLABLE, "This job is paid for and under way, so it can’t be cancelled."
+        )
         return await _shown(request, await _found(request), trouble_of(refused, "page"))
     return see(f"/jobs/{row['id']}")
 

@@ -13,7 +13,7 @@ from app.advance import Applied
 from app.house import House
 from app.operator.switching import turn
 from app.parts import Parts
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.web.cookies import token_of
 from app.web.forms import check_origin
@@ -104,7 +104,7 @@ async def _act(house: House, given: dict[str, str]) -> None:
     found = await public_ids.payout_id(parts.db, payout_id) if payout_id.isprintable() else None
     row = await payouts.get(parts.db, found) if found else None
     if row is None:
-        raise Refusal(404, "There is no such payout.")
+        raise Refusal(Why.UNKNOWN, "There is no such payout.")
     match given.get("act"):
         case "ask" if row["state"] == PayoutState.IN_FLIGHT:
             await _ask(house, row)
@@ -113,7 +113,9 @@ async def _act(house: House, given: dict[str, str]) -> None:
         case "redirect":
             await _redirect(parts, row, given.get("to", ""))
         case _:
-            raise Refusal(409, "This can’t be done with this payout in its present state.")
+            raise Refusal(
+                Why.NOT_POSSIBLE_NOW, "This can’t be done with this payout in its present state."
+            )
 
 
 async def _ask(house: House, row: Row) -> None:
@@ -121,9 +123,9 @@ async def _ask(house: House, row: Row) -> None:
     try:
         asked = await house.keeper.ask(row["id"], row["attempts"])
     except TryAgain as not_yet:
-        raise Refusal(409, NOT_HANDED_OVER) from not_yet
+        raise Refusal(Why.NOT_POSSIBLE_NOW, NOT_HANDED_OVER) from not_yet
     if not asked:
-        raise Refusal(409, NOT_HANDED_OVER)
+        raise Refusal(Why.NOT_POSSIBLE_NOW, NOT_HANDED_OVER)
 
 
 async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
@@ -132,7 +134,9 @@ async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
         raise WrongField(f"to-{concealed(row['id'])}", destination.sentence)
     outcome = await parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
     if not isinstance(outcome, Applied):
-        raise Refusal(409, "This payout is on its way or has arrived, and is not sent twice.")
+        raise Refusal(
+            Why.REFUND_IN_FLIGHT, "This payout is on its way or has arrived, and is not sent twice."
+        )
 
 
 async def _shown(request: Request, wrong: Trouble | None = None) -> Response:

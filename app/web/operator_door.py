@@ -13,7 +13,7 @@ from starlette.responses import Response
 from app.house import House
 from app.http.caller import presented
 from app.http.throttle import Rule
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.web import cookies
 from app.web.forms import read_form
 from app.web.page import page, render, see
@@ -58,7 +58,9 @@ async def operator_form(request: Request) -> dict[str, str]:
     """
     given = await read_form(request)
     if not admitted(request):
-        raise Refusal(401, "This needs the operator token.", "Open /operator and sign in.")
+        raise Refusal(
+            Why.CREDENTIAL_NEEDED, "This needs the operator token.", "Open /operator and sign in."
+        )
     if presented(request) is None:
         cookies.check_token(request, COOKIE, given)
     return given

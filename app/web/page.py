@@ -8,20 +8,17 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.house import House
-from app.http.envelopes import on_bad_secret, on_database_away, on_fault
+from app.http.envelopes import refusal_of
 from app.refusal import Refusal
-from app.strict_json import BadInput
 from app.web import words
+from app.web.dialect import PAGES
 from app.web.files import address
 from app.web.troubles import Trouble, advice_of
-from db.engine import DatabaseAway
-from payments.seal import BadSecret
 
 POLICY = "; ".join(
     (
@@ -41,18 +38,6 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-}
-TITLES = {
-    400: "That didn’t work",
-    401: "Sign in first",
-    402: "Not enough balance",
-    403: "Not allowed",
-    404: "Page not found",
-    409: "Not possible right now",
-    410: "This has ended",
-    429: "Too many requests",
-    405: "Page not found",
-    503: "Try again later",
 }
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -101,11 +86,12 @@ def answer(body: bytes, status: int = 200) -> Response:
 
 def refused(request: Request, refusal: Refusal) -> Response:
     """Return the page that says why a request is not served."""
+    status, title = PAGES.answers[refusal.why]
     answered = render(
         request,
         "refused.html",
-        refusal.status,
-        title=TITLES.get(refusal.status, "Something went wrong"),
+        status,
+        title=title,
         sentence=refusal.sentence,
         next_step=advice_of(refusal),
         request_id=request.scope.get("state", {}).get("request_id"),
@@ -122,28 +108,9 @@ def page(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Exception as error:
-            return refused(request, await _refusal(request, error))
+            return refused(request, refusal_of(error))
 
     return shown
-
-
-async def _refusal(request: Request, error: Exception) -> Refusal:
-    """Return what is said of an error; what is no refusal is logged, as anywhere."""
-    match error:
-        case Refusal():
-            return error
-        case BadInput():
-            return Refusal(error.status, str(error))
-        case DatabaseAway():
-            answered = await on_database_away(request, error)
-        case BadSecret():
-            answered = await on_bad_secret(request, error)
-        case _:
-            answered = await on_fault(request, error)
-    said = orjson.loads(answered.body)
-    after_s = answered.headers.get("retry-after")
-    after = {"Retry-After": after_s} if after_s else {}
-    return Refusal(answered.status_code, said["error"], said.get("next"), after)
 
 
 def see(path: str) -> Response:

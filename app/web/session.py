@@ -16,7 +16,7 @@ from app.api.jobs.sessions import OpenSession, TopUp
 from app.house import House
 from app.http.body import parse
 from app.http.throttle import Rule
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade import sessions as prepaid
 from app.trade.orders import Name
@@ -77,7 +77,7 @@ async def pay(request: Request) -> Response:
     await read_form(request)
     row = await holding.found(request)
     if house.parts.stub is None:
-        raise Refusal(404, "There is nothing at this address.")
+        raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
     for invoice in await sessions.open_invoices(house.parts.db, row["id"]):
         if invoice["state"] == InvoiceState.OPEN:
             paid = await house.parts.stub.receive(invoice["payment_hash"])
@@ -129,7 +129,7 @@ async def ask(request: Request) -> Response:
     try:
         against = await prepaid.standing(house, holder)
         if against is not None:
-            raise Refusal(401, against)
+            raise Refusal(Why.CREDENTIAL_INVALID, against)
         asked = _asked_of(given)
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
         wanted = prepaid.Request(asked.request, max_msat)

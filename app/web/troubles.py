@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from app.http.dialect import why_of
 from app.refusal import Refusal
 from app.strict_json import BadInput
+from app.web.dialect import PAGES
 from app.web.words import time_until
 
 
 class WrongField(BadInput):
     """What one field of a form holds can't be used."""
 
-    def __init__(self, place: str, sentence: str, status: int = 400) -> None:
-        super().__init__(sentence, status)
+    def __init__(self, place: str, sentence: str) -> None:
+        super().__init__(sentence)
         self.place = place
 
 
@@ -53,13 +55,14 @@ def at(place: str, sentence: str = "") -> Iterator[None]:
     except WrongField:
         raise
     except BadInput as wrong:
-        raise WrongField(place, sentence or str(wrong), wrong.status) from wrong
+        raise WrongField(place, sentence or str(wrong)) from wrong
 
 
 def trouble_of(refused: BadInput | Refusal, form: str) -> Trouble:
     """Return what is said of a refused form, and where."""
     if isinstance(refused, WrongField):
-        return Trouble(refused.place, str(refused), is_field=True, status=refused.status)
+        return Trouble(refused.place, str(refused), is_field=True)
     advice = advice_of(refused)
     headers = getattr(refused, "headers", {})
-    return Trouble(form, str(refused), advice, status=refused.status, headers=headers)
+    status = PAGES.status(why_of(refused))
+    return Trouble(form, str(refused), advice, status=status, headers=headers)

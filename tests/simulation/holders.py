@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from app import advance
 from app.http.job_status import refund_shape
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.trade import holds as holding
 from app.trade import sessions as prepaid
 from app.trade.orders import Name
@@ -185,8 +185,8 @@ class Holders(Crowd[Holder]):
         try:
             yield
         except Refusal as refusal:
-            holder.is_short |= refusal.status == 402
-            self._weather.counts[f"buyer: a request is refused with {refusal.status}"] += 1
+            holder.is_short |= refusal.why in (Why.BALANCE_TOO_LOW, Why.BUDGET_TOO_LOW)
+            self._weather.counts[f"buyer: a request is refused: {refusal.why.name}"] += 1
             raise
 
     async def stream(self, holder: Holder, process: Process) -> None:
@@ -220,7 +220,7 @@ class Holders(Crowd[Holder]):
                 raise HungUp
         if self._weather.strikes("agent: broke for good"):
             held.charge(0)
-            raise Refusal(503, "The model broke.")
+            raise Refusal(Why.NO_AGENT, "The model broke.")
 
     async def topup(self, holder: Holder, process: Process) -> None:
         """POST /api/sessions/{id}/topup, now and then a second time under the same name."""

@@ -20,7 +20,7 @@ from app.http.job_status import firm_cost, refund_shape
 from app.http.links import base_url
 from app.http.query import parse_query
 from app.http.throttle import Rule, address, payer_of
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.trade import sessions as prepaid
 from app.trade.asks import Ask, place_asked
 from app.trade.refunds import destination_of
@@ -85,7 +85,9 @@ async def ask(request: Request) -> Response:
         sentence = "This proof of payment is for something else."
     elif isinstance(proof, BadProof):
         # Whoever shows a proof has paid: a new invoice might be paid as well.
-        raise unknown(f"The proof of payment is not taken. {proof.reason}", PROOF)
+        raise unknown(
+            Why.PROOF_INVALID, f"This proof of payment isn't valid. {proof.reason}", PROOF
+        )
     await house.parts.throttle.count(request, Rule.CREATE)
     await house.parts.throttle.weigh(request, len(body))
     name = name_of(request, f"peer:{address(request)}", body, is_known=False)
@@ -126,12 +128,12 @@ async def _from_session(
     """Have a session pay, whose macaroon was shown in place of a proof."""
     against = await standing(house, shown)
     if against is not None:
-        raise unknown(against)
+        raise unknown(Why.CREDENTIAL_INVALID, against)
     if not shown.grant.allows_tool(TOOL):
-        raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
+        raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {TOOL!r}.")
     if asked.refund_to:
         raise Refusal(
-            400,
+            Why.BAD_INPUT,
             "The field 'refundTo' has no meaning here: what is not needed stays in the session.",
         )
     # As long as one of who shows no macaroon: the contract says one thing of this address.

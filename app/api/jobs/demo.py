@@ -16,7 +16,7 @@ from app.http.body import json_response
 from app.http.fields import Body, RequestText
 from app.http.query import parse_query
 from app.http.throttle import Rule, Spent
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.trade import holds as holding
 from pricing.money import Msat
 from pricing.quote import Quote, make_charge, make_quote, token_ceiling
@@ -52,7 +52,9 @@ async def demo(request: Request) -> Response:
 
 def closed() -> Refusal:
     """Return the refusal of a house that gives nothing away."""
-    return Refusal(503, "The demo is closed on this server.", BUY, {"Retry-After": str(CLOSED_S)})
+    return Refusal(
+        Why.NOTHING_FREE, "The demo is closed on this server.", BUY, {"Retry-After": str(CLOSED_S)}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _broken(broke: Broke, held: holding.Held, quote: Quote) -> Refusal:
 def _refusal(broke: Broke, kind: type[Refusal]) -> Refusal:
     reason = broke.reason.rstrip(".")
     return kind(
-        503,
+        Why.NO_AGENT,
         f"{reason[:1].upper()}{reason[1:]}.",
         f"Try again in {BROKE_S} seconds. {BUY}",
         {"Retry-After": str(BROKE_S)},

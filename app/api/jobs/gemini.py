@@ -18,7 +18,7 @@ from app.http.event_stream import Events, EventStream
 from app.http.fields import Body, RequestText, moment, name_of
 from app.http.throttle import Rule
 from app.http.visitors import Owner, cookie_for, new_visitor, owner_of
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade import chats
 from app.trade.orders import Name, known_id
@@ -95,7 +95,7 @@ async def _begin(house: House, owner: Owner, title: str, name: Name | None) -> i
         return made
     except conversations.Full:
         most = conversations.MOST_OF_AN_OWNER
-        raise Refusal(409, f"You have {most} conversations. Delete one first.") from None
+        raise Refusal(Why.FULL, f"You have {most} conversations. Delete one first.") from None
 
 
 class _Claimed(Exception):

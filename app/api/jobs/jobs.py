@@ -15,7 +15,7 @@ from app.http.fields import Body, RequestText, moment, name_of, path_id, wait_of
 from app.http.job_status import invoice_shape, status_of, unknown_job
 from app.http.links import base_url
 from app.http.throttle import Rule, address, payer_of
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import dumped
 from app.trade.orders import Order, place
 from app.trade.refunds import destination_of
@@ -120,7 +120,7 @@ async def cancel(request: Request) -> Response:
     if not isinstance(told, Applied) and not again:
         ended = JOB.final(JobState(row["state"]))
         raise Refusal(
-            409,
+            Why.NOT_CANCELLABLE,
             "This job has come to its end, so it can't be cancelled."
             if ended
             else "This job is paid for and under way, so it can't be cancelled any more.",

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from app.house import House
 from app.http.body import json_response
 from app.keys import signing
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.trade.receipts import payload
 from db import receipts, signing_keys
 from db.signing_keys import Key
@@ -23,11 +23,12 @@ async def receipt(request: Request) -> Response:
     facts = await receipts.facts(house.parts.db, job_id) if plain else None
     if facts is None:
         raise Refusal(
-            404, "There is no job with this id. Check it, or create one with POST /api/jobs."
+            Why.UNKNOWN,
+            "There is no job with this id. Check it, or create one with POST /api/jobs.",
         )
     if not JOB.final(JobState(facts["state"])):
         raise Refusal(
-            409,
+            Why.NOT_FINISHED,
             f"This job is {facts['state']}, and a receipt is for one that has come to its end.",
             "Poll the job until it is complete, rejected or failed.",
         )

@@ -15,7 +15,7 @@ from app.http.body import json_response, parse, read_body
 from app.http.caller import holder
 from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, path_id, wait_of
 from app.http.job_status import firm_cost
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import dumped
 from app.trade import sessions as prepaid
 from app.trade.sessions import Look, caller_of, standing, unknown_session
@@ -40,7 +40,7 @@ async def submit(request: Request) -> Response:
     session_id = path_id(request, unknown_session)
     shown = await holder(request, session_id, "request", partial(standing, house))
     if not shown.grant.allows_tool(TOOL):
-        raise Refusal(403, f"This macaroon was narrowed, and does not allow the tool {TOOL!r}.")
+        raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {TOOL!r}.")
     heard = _prefers_async(request)
     wait_s = 0 if heard else wait_of(request, DEFAULT_HOLD_S)
     body = await read_body(request)
@@ -91,7 +91,7 @@ def _ended_name(request_id: str) -> str:
 
 
 def _unknown_request() -> Refusal:
-    return Refusal(404, "There is no request with this id on this session.")
+    return Refusal(Why.UNKNOWN, "There is no request with this id on this session.")
 
 
 def _prefers_async(request: Request) -> bool:

@@ -20,7 +20,7 @@ from app.http.job_status import invoice_shape, refund_shape
 from app.http.links import base_url
 from app.http.session_rights import Rights
 from app.http.throttle import Rule, address
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade import sessions as prepaid
 from app.trade.refunds import destination_of, name_destination
@@ -163,7 +163,7 @@ async def revoke(request: Request) -> Response:
     if not isinstance(child, Verified) or not ours or child.nonce != shown.nonce:
         raise BadInput("The field 'macaroon' must hold one of this session.")
     if shown.grant.links[-1] not in child.grant.links:
-        raise Refusal(403, "A macaroon revokes itself and those made from it, and no other.")
+        raise Refusal(Why.NOT_ALLOWED, "A macaroon can revoke only itself and its children.")
     if len(child.grant.links) == 1:
         return await _revoke_all(house, shown)  # it is itself that it revokes
     link = child.grant.links[-1]
@@ -173,7 +173,7 @@ async def revoke(request: Request) -> Response:
 
 async def _revoke_all(house: House, shown: Verified) -> Response:
     if len(shown.grant.links) > 1:
-        raise Refusal(403, "Only the whole macaroon of the session revokes all of them.")
+        raise Refusal(Why.NOT_ALLOWED, "Only the session's whole macaroon can revoke them all.")
     parts, nonce = house.parts, house.parts.new_id()
     renewing = partial(_renew, shown.session_id, nonce, parts.clock())
     await parts.db.run("renew_credential", renewing)

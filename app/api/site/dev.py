@@ -13,7 +13,7 @@ from app.house import House
 from app.http.body import json_response, parse, read_body
 from app.http.fields import Body, moment
 from app.ports import Playground
-from app.refusal import Refusal
+from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from payments.faults import Call
 from payments.faults import Fault as FaultKind
@@ -63,7 +63,7 @@ async def pay(request: Request) -> Response:
         late=asked.late,
     )
     if isinstance(paid, Failed):
-        raise Refusal(404, f"The stub wallet can't pay this: {paid.reason}.")
+        raise Refusal(Why.PAYMENT_FAILED, f"The stub wallet can't pay this: {paid.reason}.")
     return json_response(
         {
             "ok": True,

@@ -10,9 +10,13 @@ from starlette.responses import Response
 
 from app.house import House
 from app.http.body import json_response
+from app.http.dialect import AGENT_JOBS
 from app.http.fields import moment
 from app.loops.readiness import Readiness
 from app.operator.books import Review
+from app.refusal import Why
+
+NOT_WELL = AGENT_JOBS.word(Why.NOT_WELL)
 
 
 async def healthz(request: Request) -> Response:
@@ -41,8 +45,8 @@ async def readyz(request: Request) -> Response:
     if ready:
         return json_response(body)
     ill = ", ".join(name for name, check in checks.items() if check["status"] != "ok")
-    body = {"error": f"Not everything works here just now: {ill}.", **body}
-    return json_response(body, 503, {"Retry-After": "5"})
+    body = {"error": f"Some parts don't work just now: {ill}.", "code": NOT_WELL, **body}
+    return json_response(body, 503, {"Retry-After": str(readiness.retry_after_s(*checks))})
 
 
 def _checks(house: House, readiness: Readiness) -> dict[str, dict[str, Any]]:

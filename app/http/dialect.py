@@ -1,0 +1,90 @@
+"""How a surface says why it refuses: a table with a status and a word for every reason.
+
+A dialect is data. What a refusal means is decided once, where it is raised.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.refusal import Refusal, Why
+from app.strict_json import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One surface's status and word for each reason."""
+
+    name: str
+    answers: Mapping[Why, tuple[int, str]]
+
+    def status(self, why: Why) -> int:
+        """Return the HTTP status of a reason."""
+        return self.answers[why][0]
+
+    def word(self, why: Why) -> str:
+        """Return the surface's word for a reason: a code for programs, a title for people."""
+        return self.answers[why][1]
+
+
+def why_of(error: Refusal | BadInput) -> Why:
+    """Return the reason for which a request is not served."""
+    return error.why if isinstance(error, Refusal) else Why.BAD_INPUT
+
+
+# The codes are a contract: openapi.yaml lists them, and none changes its meaning.
+AGENT_JOBS = Dialect(
+    "agent jobs API",
+    {
+        Why.BAD_INPUT: (400, "bad_request"),
+        Why.TOO_SLOW: (408, "request_timeout"),
+        Why.TOO_LARGE: (413, "body_too_large"),
+        Why.UNKNOWN: (404, "not_found"),
+        Why.NO_SUCH_ADDRESS: (404, "no_such_address"),
+        Why.NO_SUCH_METHOD: (405, "method_not_allowed"),
+        Why.CREDENTIAL_NEEDED: (401, "credential_required"),
+        Why.CREDENTIAL_INVALID: (401, "credential_invalid"),
+        Why.CREDENTIAL_EXPIRED: (401, "credential_expired"),
+        Why.PROOF_INVALID: (401, "payment_proof_invalid"),
+        Why.NOT_ALLOWED: (403, "not_allowed"),
+        Why.FORM_NOT_OURS: (403, "not_allowed"),
+        Why.PRICED: (402, "payment_required"),
+        Why.BALANCE_TOO_LOW: (402, "insufficient_balance"),
+        Why.BUDGET_TOO_LOW: (402, "insufficient_budget"),
+        Why.OVER_MACAROON_LIMIT: (403, "over_macaroon_limit"),
+        Why.OVER_MAX_SATS: (409, "over_max_sats"),
+        Why.KEY_REUSED: (409, "idempotency_key_reused"),
+        Why.NO_ANSWER_KEPT: (409, "no_answer_kept"),
+        Why.PAID_ALREADY: (409, "already_paid"),
+        Why.OFFER_EXPIRED: (409, "offer_expired"),
+        Why.NOT_CANCELLABLE: (409, "not_cancellable"),
+        Why.NOT_FINISHED: (409, "not_finished"),
+        Why.NOT_PAID: (409, "session_not_paid"),
+        Why.PAUSED: (409, "session_paused"),
+        Why.CLOSED: (410, "session_closed"),
+        Why.CLOSED_FOR_TOP_UP: (409, "session_closed"),
+        Why.TOP_UP_PENDING: (409, "topup_pending"),
+        Why.NOT_READY: (409, "not_ready"),
+        Why.NOTHING_OWED: (409, "nothing_owed"),
+        Why.REFUND_IN_FLIGHT: (409, "refund_in_flight"),
+        Why.REFUND_PAID: (409, "refund_paid"),
+        Why.REFUND_FAILED: (500, "refund_failed"),
+        Why.PAYMENT_FAILED: (404, "payment_failed"),
+        Why.NOT_POSSIBLE_NOW: (409, "not_possible_now"),
+        Why.FULL: (409, "limit_reached"),
+        Why.DECLINED: (422, "declined"),
+        Why.TOO_MANY: (429, "rate_limited"),
+        Why.TOO_MANY_FAILURES: (429, "too_many_failures"),
+        Why.FREE_SPENT: (503, "free_budget_spent"),
+        Why.NOTHING_FREE: (503, "demo_closed"),
+        Why.NOT_SELLING: (503, "sales_paused"),
+        Why.BUSY: (503, "busy"),
+        Why.RESTARTING: (503, "restarting"),
+        Why.UNCONFIRMED: (503, "payment_unconfirmed"),
+        Why.NO_PRICE: (503, "price_unavailable"),
+        Why.NO_AGENT: (503, "agent_unavailable"),
+        Why.NO_INVOICE: (503, "lightning_unavailable"),
+        Why.NOT_WELL: (503, "unavailable"),
+        Why.DATABASE_AWAY: (503, "database_unavailable"),
+        Why.FAULT: (500, "internal_error"),
+    },
+)
