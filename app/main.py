@@ -35,17 +35,9 @@ from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why
 from app.settings import Environment, Settings
-from app.telemetry.calls import observed
+from app.telemetry.calls import keeping
+from app.telemetry.observer import crash_at, observed
 from app.telemetry.price_log import LoggedPrices
-from app.telemetry.probes import (
-    ProbedAgent,
-    ProbedChat,
-    ProbedDestinations,
-    ProbedOracle,
-    ProbedRail,
-    ProbedWallets,
-    crash_at,
-)
 from app.watch.streams import Streams
 from app.web import PAGES
 from app.web.browsers import with_pages
@@ -59,7 +51,7 @@ from payments.l402 import L402
 from payments.lnbits import LnbitsRail
 from payments.lnurl import LnurlPay
 from payments.public_http import PublicHttp
-from payments.rail import Rail, Unavailable
+from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
 from payments.stub import StubRail
 from pricing.money import MICROUSD_PER_USD, sats_to_msat
@@ -231,11 +223,11 @@ def make_parts(
         outbox=outbox,
         signals=Signals(db),
         shell=Shell(db, outbox, terms, clock),
-        rail=ProbedRail(rail, passing),
-        agent=ProbedAgent(agent, passing),
-        chat=ProbedChat(chat, passing),
-        oracle=ProbedOracle(LoggedPrices(oracle), passing),
-        destinations=ProbedDestinations(destinations, passing),
+        rail=observed(rail, Rail, "rail", passing),
+        agent=observed(agent, Agent, "agent", passing),
+        chat=observed(chat, Chat, "chat", passing),
+        oracle=observed(LoggedPrices(oracle), Prices, "oracle", passing),
+        destinations=observed(destinations, Destinations, "lnurl", passing),
         card=make_card(settings),
         throttle=Throttle(
             make_storage(settings, db, clock),
@@ -246,7 +238,7 @@ def make_parts(
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,
-        wallets=wallets and ProbedWallets(wallets, passing),
+        wallets=wallets and observed(wallets, Wallets, "rail", passing),
         stub=stub,
     )
 
@@ -275,7 +267,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
         asyncio.create_task(always("streams", partial(streams.run, partial(event_of, house)))),
     ]
     if worker:
-        keep = observed(keeper.keep, parts.outbox)
+        keep = keeping(keeper.keep, parts.outbox)
         for lane, concurrency in most.items():
             dead_after_s = settings.worker_dead_after_s
             pace = WorkerPace(concurrency, dead_after_s / 5, dead_after_s)

@@ -7,28 +7,26 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from app import main
+from app.agents.agent import Agent
+from app.agents.chat import Chat
+from app.ports import Destinations, Prices
+from app.telemetry.observer import places_of
+from payments.rail import Rail, Wallets
 from statemachine.promises import KINDS
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
 CODE = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-PROBES = ROOT / "app" / "telemetry" / "probes.py"
+OBSERVER = ROOT / "app" / "telemetry" / "observer.py"
 MAIN = ROOT / "app" / "main.py"
 
 # What gives a commit its name, and opens the transaction.
 OPENERS = (ROOT / "db" / "engine.py", ROOT / "app" / "advance" / "shell.py")
 
 BEFORE_AND_AFTER = ("before", "after")
-# The seams: Protocol or class of what calls the outside, and what stands before it in probes.py.
-SEAMS = {
-    "Rail": (ROOT / "payments" / "rail.py", "ProbedRail"),
-    "Wallets": (ROOT / "payments" / "rail.py", "ProbedWallets"),
-    "Agent": (ROOT / "app" / "agents" / "agent.py", "ProbedAgent"),
-    "Chat": (ROOT / "app" / "agents" / "chat.py", "ProbedChat"),
-    "Destinations": (ROOT / "app" / "ports.py", "ProbedDestinations"),
-    "Oracle": (ROOT / "pricing" / "oracle.py", "ProbedOracle"),
-}
-CALLS_NOBODY = {"close", "status"}
+# The ports: what calls the outside is a part that keeps one of them, and is observed in app.main.
+PORTS: tuple[type, ...] = (Rail, Wallets, Agent, Chat, Destinations, Prices)
 
 
 def names() -> dict[str, tuple[str, ...]]:
@@ -39,12 +37,14 @@ def names() -> dict[str, tuple[str, ...]]:
         for name in _committed(path, tree):
             found[f"commit {name}"] = BEFORE_AND_AFTER
         for call in _calls(tree):
-            if _callee(call) == "_named" and path == PROBES:
-                found[_constant(call.args[1])] = BEFORE_AND_AFTER
-            elif _callee(call) in ("passing", "_passing") and path.parent.name != "tests":
+            if path == OBSERVER:
+                continue  # its names are made of those of the parts, below
+            if _callee(call) in ("passing", "_passing") and path.parent.name != "tests":
                 for place in _told(call):
                     name, _, moment = place.partition(": ")
                     found[name] = tuple(dict.fromkeys((*found.get(name, ()), moment)))
+    for port, name in _observed():
+        found.update(places_of(port, name))
     return dict(sorted((name, at) for name, at in found.items() if name))
 
 
@@ -55,7 +55,7 @@ def places() -> list[str]:
 
 def nameless() -> list[str]:
     """Return what commits or calls the outside and has no name, as sentences."""
-    return [*(one for path in CODE for one in nameless_in(path, path.read_text())), *_unprobed()]
+    return [*(one for path in CODE for one in nameless_in(path, path.read_text())), *_unobserved()]
 
 
 def nameless_in(path: Path, source: str) -> Iterator[str]:
@@ -163,34 +163,16 @@ def _writes_by_reading(where: str, call: ast.Call) -> Iterator[str]:
         yield f"{where}:{call.lineno} reads by something that is no SELECT"
 
 
-def _unprobed() -> Iterator[str]:
-    probes = ast.parse(PROBES.read_text())
-    stands = {node.name: node for node in probes.body if isinstance(node, ast.ClassDef)}
-    main = MAIN.read_text()
-    for seam, (path, probe) in SEAMS.items():
-        if probe not in stands or f"{probe}(" not in main:
-            yield f"nothing in app/telemetry/probes.py names the calls of a {seam}"
-            continue
-        told = {
-            method.name
-            for method in _methods(stands[probe])
-            if any(_callee(call) in ("_named", "_passing") for call in _calls(method))
-        }
-        for method in _methods(_class(path, seam)):
-            outward = isinstance(method, ast.AsyncFunctionDef) or method.name in (
-                "pushes",
-                "answer",
-            )
-            if method.name.startswith("_") or method.name in told | CALLS_NOBODY:
-                continue
-            if outward:
-                yield f"{probe}.{method.name} calls the outside and has no name"
+def _observed() -> Iterator[tuple[type, str]]:
+    """Yield each port whose part is observed, and under which name."""
+    for call in _calls(ast.parse(MAIN.read_text())):
+        if _callee(call) == "observed":
+            _, port, name, _ = call.args
+            yield getattr(main, ast.unparse(port)), _constant(name)
 
 
-def _class(path: Path, name: str) -> ast.ClassDef:
-    body = ast.parse(path.read_text()).body
-    return next(node for node in body if isinstance(node, ast.ClassDef) and node.name == name)
-
-
-def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+def _unobserved() -> Iterator[str]:
+    stands = {port for port, _ in _observed()}
+    for port in PORTS:
+        if port not in stands:
+            yield f"nothing in app/main.py observes the calls of a {port.__name__}"

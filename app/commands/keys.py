@@ -9,7 +9,7 @@ from app.keys.secret import operator_secrets
 from app.main import utc_now
 from app.operator.key_rotation import Rotated, rotate
 from app.settings import Settings
-from app.telemetry.probes import crash_at
+from app.telemetry.observer import crash_at
 from db.engine import Database, nowhere
 from payments.seal import Seal
 

@@ -55,7 +55,7 @@ def calling(name: str) -> Iterator[Call]:
                 span.set_attribute("boltwork.outcome", call.outcome)
 
 
-def observed(keep: Keep, outbox: Outbox) -> Keep:
+def keeping(keep: Keep, outbox: Outbox) -> Keep:
     """Return a keeper of promises that is observed."""
 
     async def kept(promise: Promise, tries: int) -> None:
