@@ -8,7 +8,7 @@ from sqlmodel import Field, SQLModel
 
 from db.columns import enum_column, time_column
 from statemachine.hold import HoldState
-from statemachine.session import SessionState
+from statemachine.session import SessionEnd, SessionState
 
 
 class Session(SQLModel, table=True):
@@ -29,9 +29,11 @@ class Session(SQLModel, table=True):
     created_at: datetime = Field(sa_column=time_column())
     updated_at: datetime = Field(sa_column=time_column())
     expires_at: datetime = Field(sa_column=time_column())
+    ended: SessionEnd | None = Field(default=None, sa_column=Column(Text))
 
     __table_args__ = (
         CheckConstraint("reserved_msat >= 0", name="reserved_not_negative"),
+        CheckConstraint("ended IN ('closed', 'inactive', 'unpaid')", name="ended"),
         Index(
             "ix_session_idle",
             "expires_at",

@@ -77,12 +77,13 @@ async def facts_of(tx: Tx, row: Session) -> SessionFacts:
         reserved_msat=row.reserved_msat,
         topups=row.topups,
         rests=row.rests,
+        ended=row.ended,
     )
 
 
 _MOVE = """
 UPDATE session SET state = %(state)s, reserved_msat = %(reserved_msat)s, topups = %(topups)s,
-       rests = %(rests)s, expires_at = %(expires_at)s, version = version + 1,
+       rests = %(rests)s, ended = %(ended)s, expires_at = %(expires_at)s, version = version + 1,
        updated_at = %(updated_at)s WHERE id = %(id)s
 """
 _TELL = "SELECT pg_notify(%(channel)s, %(id)s)"
@@ -104,7 +105,7 @@ async def move(
     is_another = row.state != after.state
     row.state, row.reserved_msat = after.state, after.reserved_msat
     row.topups, row.rests, row.expires_at = after.topups, after.rests, expires_at
-    row.updated_at = now
+    row.updated_at, row.ended = now, after.ended
     await tx.execute(_MOVE, **dict(row))
     if is_another:
         await tx.execute(_TELL, channel=CHANNEL, id=row.id)

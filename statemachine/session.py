@@ -21,6 +21,14 @@ class SessionState(StrEnum):
     EXPIRED = auto()  # final: closed, left alone for too long, or never paid
 
 
+class SessionEnd(StrEnum):
+    """Why a session is expired."""
+
+    CLOSED = auto()  # its holder closed it
+    INACTIVE = auto()  # it was not used for too long
+    UNPAID = auto()  # its deposit was not paid in time
+
+
 class SessionEvent(StrEnum):
     """What can happen to a session."""
 
@@ -59,6 +67,13 @@ SESSION = Machine(
 )
 
 
+ENDS = {
+    SessionEvent.CLOSED: SessionEnd.CLOSED,
+    SessionEvent.IDLED: SessionEnd.INACTIVE,
+    SessionEvent.LAPSED: SessionEnd.UNPAID,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
     """What the law needs to know of a session. Amounts are msat."""
@@ -70,6 +85,7 @@ class SessionFacts:
     reserved_msat: int = 0  # set aside for requests that run
     topups: int = 0  # how many were asked for
     rests: int = 0  # how many payouts it has left behind
+    ended: SessionEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +188,8 @@ def decide(facts: SessionFacts, event: Event) -> Decision[SessionFacts]:
     The facts' balance is the one before the event, but for Deposited and ToppedUp, whose money
     the invoice's own entry has brought; reserving and releasing are entries of the request.
     """
-    after = replace(facts, state=SESSION.step(facts.state, event.kind))
+    state, ended = SESSION.step(facts.state, event.kind), facts.ended or ENDS.get(event.kind)
+    after = replace(facts, state=state, ended=ended)
     match event:
         case Reserved(amount_msat):
             if facts.balance_msat < amount_msat:

@@ -79,7 +79,7 @@ async def test_an_evaluation_that_breaks_gives_its_fee_back(
     wallet_of(lenient, stranger)
     made = await lenient.create("BREAK-JUDGE", refundTo=stranger.url)
     await lenient.pay(made["evalInvoice"])
-    await until_refund(lenient, made["jobId"], refundState="paid", reason="not evaluated")
+    await until_refund(lenient, made["jobId"], refundState="paid", reason="not_evaluated")
     await nothing_is_lost(lenient, refunded_sats=made["evalInvoice"]["amountSats"])
 
 

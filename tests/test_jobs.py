@@ -1,6 +1,7 @@
 """A job over HTTP, from the first invoice to the refund (seed 004, and surfaces.md)."""
 
 import asyncio
+import re
 
 from db import ledger
 from statemachine.entries import Asset
@@ -208,3 +209,18 @@ async def test_an_answer_from_memory_is_never_stale(instance: Instance) -> None:
     async with instance.parts.db.reads.connection() as connection:
         await connection.execute("UPDATE job SET version = version + 1, error = 'changed'")
     assert (await instance.http.get(path)).json()["errorMessage"] == "changed"
+
+
+async def test_a_job_says_its_fee_and_what_it_costs_in_all(instance: Instance) -> None:
+    """`evalFeeSats` from the first; `totalSats` is the most it can cost once the work is quoted,
+    and what it did cost when it is complete. Reasons of refunds are single words."""
+    made = await instance.create("hello")
+    fee = made["evalInvoice"]["amountSats"]
+    first = (await instance.http.get(f"/api/jobs/{made['jobId']}")).json()
+    assert first["evalFeeSats"] == fee and "totalSats" not in first
+    await instance.pay(made["evalInvoice"])
+    quoted = await instance.until(made["jobId"], "awaiting_work_payment")
+    assert quoted["totalSats"] == fee + quoted["pricingBreakdown"]["totalSats"]
+    done = await instance.to_end("hello again")
+    assert done["totalSats"] == fee + done["costLedger"]["actualAmountSats"]
+    assert all(re.fullmatch("[a-z_]+", refund["reason"]) for refund in done["refunds"])

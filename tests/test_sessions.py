@@ -5,6 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from app.http.fields import moment
+from statemachine.session import (
+    Closed,
+    Idled,
+    Lapsed,
+    Released,
+    SessionEnd,
+    SessionFacts,
+    SessionState,
+    decide,
+)
 from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
@@ -135,7 +145,7 @@ BAD_AMOUNTS: list[tuple[Any, str]] = [
     ({"amount_sats": True}, "'amount_sats'"),
     ({"amount_sats": None}, "'amount_sats'"),
     ({"amount_sats": [100]}, "'amount_sats'"),
-    ({"amountSats": 100}, "'amount"),
+    ({"amount_sats": 100, "amountSats": 100}, "'amountSats'"),
     ({}, "'amount_sats' is missing"),
     ({"amount_sats": 100, "odd": 1}, "'odd' is not known"),
     ([100], "no object"),
@@ -152,6 +162,39 @@ async def test_a_wrong_amount_is_told(instance: Instance) -> None:
     for body, says in BAD_AMOUNTS:
         refused(await holder.post("topup", body), 400, says)
     assert "pendingTopup" not in await holder.status()
+
+
+async def test_the_amount_is_read_in_both_spellings(instance: Instance) -> None:
+    """`amountSats`, spelled like all other fields, means what `amount_sats` does."""
+    opened = await instance.post("/api/sessions", {"amountSats": 150})
+    assert opened.status_code == 201 and opened.json()["invoice"]["amountSats"] == 150
+    holder = await held(instance, 100)
+    topped = await holder.post("topup", {"amountSats": 125})
+    assert topped.status_code == 200 and topped.json()["topup"]["amountSats"] == 125
+
+
+async def test_an_expired_session_says_why(instance: Instance) -> None:
+    """`expired` is its state however it ended; `expiredBecause` is closed, inactive or unpaid."""
+    holder = await held(instance, 100)
+    assert "expiredBecause" not in await holder.status()
+    assert (await holder.post("close")).json()["expiredBecause"] == "closed"
+    status = await holder.status()
+    assert (status["state"], status["expiredBecause"]) == ("expired", "closed")
+
+
+def test_each_end_of_a_session_has_its_reason() -> None:
+    """What ends a session first is why it is expired, whatever comes back to it afterwards."""
+    open_ = SessionFacts("s", SessionState.ACTIVE, 5_000, 1_000, reserved_msat=1_000)
+    unpaid = SessionFacts("s", SessionState.AWAITING_PAYMENT, 0, 1_000)
+    for facts, event, reason in (
+        (open_, Closed(), SessionEnd.CLOSED),
+        (open_, Idled(), SessionEnd.INACTIVE),
+        (unpaid, Lapsed(), SessionEnd.UNPAID),
+        (unpaid, Closed(), SessionEnd.CLOSED),
+    ):
+        assert facts.ended is None and decide(facts, event).facts.ended is reason
+    closed = decide(open_, Closed()).facts
+    assert decide(closed, Released(1_000, 500)).facts.ended is SessionEnd.CLOSED
 
 
 async def test_a_wrong_destination_opens_no_session(instance: Instance) -> None:

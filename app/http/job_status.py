@@ -8,6 +8,7 @@ from app.http.fields import moment, stored_breakdown
 from app.http.links import withdraw_code
 from app.promises.sending import PAUSED, least_msat
 from app.refusal import Refusal, Why
+from app.trade.refunds import refund_reason
 from db.engine import Row
 from db.switches import Name
 from pricing.money import msat_to_sats, sats_down, usd_number
@@ -57,8 +58,12 @@ def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]
     if state is JobState.AWAITING_WORK_PAYMENT and row["work_state"] == InvoiceState.OPEN:
         shape["workInvoice"] = invoice_shape(house, row, "work_")
     quote = row["quote"]
+    shape["evalFeeSats"] = msat_to_sats(row["eval_msat"])
     if quote is not None:
         shape["pricingBreakdown"] = stored_breakdown(quote)
+        # The price, until it is known what it was in the end.
+        work_msat = row["charge"]["total_msat"] if row["charge"] else quote["total_msat"]
+        shape["totalSats"] = msat_to_sats(row["eval_msat"] + work_msat)
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:
             shape[name] = row[field]
@@ -130,7 +135,7 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
         failures=payout["failures"],
     )
     shape: dict[str, Any] = {
-        "reason": payout["reason"],
+        "reason": refund_reason(payout["reason"]),
         "amountSats": sats_down(payout["amount_msat"]),
         "refundState": refund_state([payout]),
         "attempts": payout["attempts"],

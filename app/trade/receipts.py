@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from app.http.fields import moment
+from app.trade.refunds import refund_reason
 from pricing.quote import Quote
 from statemachine.job import Funding, JobState
 from statemachine.public_id import public_id
@@ -114,7 +115,7 @@ def _payment(payment: dict[str, Any]) -> dict[str, Any]:
 
 def _refund(refund: dict[str, Any]) -> dict[str, Any]:
     said = {
-        "reason": refund["reason"],
+        "reason": refund_reason(refund["reason"]),
         "amountMsat": refund["amount_msat"],
         "state": refund["state"],
     }

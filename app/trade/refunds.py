@@ -112,6 +112,11 @@ async def name_destination(house: House, job_id: str, text: str) -> Directed:
     return Directed(paid, sum(row["sent_msat"] for row in rows), note)
 
 
+def refund_reason(reason: str) -> str:
+    """Return why something is owed back, as one word that programs compare."""
+    return reason.replace(" ", "_")
+
+
 def destination_of(house: House, text: str) -> Destination:
     """Return what a text means as a destination, or raise BadInput with what is wrong with it."""
     destination = house.parts.destinations.parse(text)

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,19 +33,21 @@ from statemachine.invoice import InvoiceState
 from statemachine.session import SessionState
 
 Sats = Annotated[int, Field(ge=100, le=10_000)]
+# All other fields are in camelCase, so this one is read in it too.
+AMOUNT = Field(validation_alias=AliasChoices("amount_sats", "amountSats"))
 
 
 class OpenSession(Body):
     """POST /api/sessions."""
 
-    amount_sats: Sats
+    amount_sats: Sats = AMOUNT
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
 
 
 class TopUp(Body):
     """POST /api/sessions/{id}/topup."""
 
-    amount_sats: Sats
+    amount_sats: Sats = AMOUNT
 
 
 class CloseSession(Body):
@@ -217,6 +219,8 @@ async def _status(
         "minimumBalanceSats": sats_down(row["minimum_msat"]),
         "expiresAt": moment(row["expires_at"]),
     }
+    if row["ended"] is not None:
+        shape["expiredBecause"] = row["ended"]
     if (
         rights.macaroon and state is not SessionState.AWAITING_PAYMENT
     ):  # once over, it claims the rest
