@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 
 from db.engine import Database
 from db.standing import STUCK_AFTER
+from statemachine.entries import REVENUE_FREE
 
 MOST_LISTED = 50
 
@@ -46,14 +47,19 @@ class Sheet:
     on_its_way_msat: int  # payouts that the rail was told to make
 
     @property
+    def given_msat(self) -> int:
+        """What the models cost where nobody paid: booked as spent, and as paid by ourselves."""
+        return self.earned.get(REVENUE_FREE.name, 0)
+
+    @property
     def earned_msat(self) -> int:
-        """All revenue."""
-        return sum(self.earned.values())
+        """What customers have paid for."""
+        return sum(self.earned.values()) - self.given_msat
 
     @property
     def spent_msat(self) -> int:
-        """All expenses."""
-        return sum(self.spent.values())
+        """What has left the wallet to get money where it belongs."""
+        return sum(self.spent.values()) - self.given_msat
 
     @property
     def owed_msat(self) -> int:

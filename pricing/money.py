@@ -94,6 +94,12 @@ def msat_to_sats(amount_msat: int) -> int:
     return sats
 
 
+def sats_text(amount_msat: int) -> str:
+    """Return an amount in sats as people read it, with what is left of a sat behind the point."""
+    whole, rest = split_sats(abs(amount_msat))
+    return f"{'-' if amount_msat < 0 else ''}{whole:,}" + (f".{rest:03d}" if rest else "")
+
+
 @dataclass(frozen=True, slots=True)
 class BtcPrice:
     """What one bitcoin costs, and where that was learnt. Locked on a quote.

@@ -33,7 +33,7 @@ async def test_the_rail_is_held_against_the_books_to_the_msat(
     own = await rail.create_invoice("the operator's own", sats_to_msat(50), "own", 600)
     assert isinstance(own, Opened) and stub is not None
     await stub.receive(own.payment_hash)
-    assert "with 50000 msat beyond the books" in (await books.compare()).said
+    assert "with 50 sats beyond the books" in (await books.compare()).said
     await build(instance)
     await instance.http.request("DELETE", "/api/dev/stub/faults")
     while True:  # the payment that hung has settled, and the sweep will hear of it
@@ -43,7 +43,7 @@ async def test_the_rail_is_held_against_the_books_to_the_msat(
             break
         await asyncio.sleep(0.2)
     store = sqlite3.connect(tmp_path / "stub.sqlite3", isolation_level=None)
-    for change, which in ((-1, "1 msat less"), (3000, "2999 msat more")):
+    for change, which in ((-1, "0.001 sats less"), (3000, "2.999 sats more")):
         store.execute("UPDATE receipts SET amount_msat = amount_msat + ? WHERE seq = 1", [change])
         review = await books.review()
         [finding] = review.findings
@@ -98,12 +98,12 @@ async def test_what_came_in_and_is_not_booked_is_never_the_operators_own(
         assert not seen.is_done and "does not say" in seen.said
         await deaf.clear_faults()
         seen = await books.compare()
-        assert not seen.is_done and "5000 msat came in that are not booked yet" in seen.said
+        assert not seen.is_done and "5 sats came in that are not booked yet" in seen.said
         await loops.look_up(first)
-        assert "with 0 msat beyond the books" in (await books.compare()).said
+        assert "with 0 sats beyond the books" in (await books.compare()).said
         second = await paid()
         await deaf.script_fault("look_up_invoice", "5xx", times=1_000)
-        for said in ("does not say", "5000 msat came in"):
+        for said in ("does not say", "5 sats came in"):
             accepted = await books.accept("it is what it is")
             assert not accepted.is_done and said in accepted.said
             await deaf.clear_faults()
@@ -130,7 +130,7 @@ async def test_money_for_what_was_purged_is_not_a_finding(
         await loops.unpaid.turn()
         await deaf.receive(made["evalInvoice"]["paymentHash"], late=True)
         compared = await books.compare()
-        assert compared.finding is None and "5000 msat came in" in compared.said
+        assert compared.finding is None and "5 sats came in" in compared.said
         await loops.look_up(made["evalInvoice"]["paymentHash"])
         review = await books.review()
         assert review.findings == () and "to the msat" in review.rail.said
@@ -186,7 +186,7 @@ async def test_the_books_agree_with_a_real_lnbits(
     await lnbits.pay(lnbits.us, await lnbits.create_invoice(lnbits.buyer, 7))
     [finding] = (await books.review()).findings
     assert (finding.invariant, finding.who) == (3, "rail lnbits")
-    assert "7000 msat less" in finding.what
+    assert "7 sats less" in finding.what
 
 
 async def test_a_rail_that_does_not_answer_is_not_a_finding(

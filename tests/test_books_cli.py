@@ -87,15 +87,20 @@ async def test_the_ledger_shows_accounts_and_the_entries_of_a_job(desk: Desk) ->
     """Plain lines and JSON, amounts in msat; a job that nothing was paid for is said so."""
     owed_msat = desk.job["costLedger"]["refundAmountSats"] * 1000
     accounts = await desk.says("ledger")
-    assert f"refund:{desk.owed}" in accounts and f" {owed_msat} msat" in accounts
+    assert f"refund:{desk.owed}" in accounts and f" {owed_msat:,} msat" in accounts
     told = json.loads(await desk.says("ledger", "--json"))
     balances = {each["account"]: each["balanceMsat"] for each in told["accounts"]}
     assert balances[f"refund:{desk.owed}"] == owed_msat
     assert balances["rail:lightning"] == owed_msat + sum(
         balances[name] for name in ("revenue:eval", "revenue:work")
     )
+    lines = [" ".join(line.split()) for line in accounts.splitlines()]
+    earned_msat = balances["revenue:eval"] + balances["revenue:work"]
+    assert f"asset all together {earned_msat + owed_msat:,} msat" in lines
+    assert f"liability all together {owed_msat:,} msat" in lines
+    assert f"income all together {earned_msat:,} msat" in lines
     entries = await desk.says("ledger", desk.name)
-    assert f"job:{desk.name}:charged" in entries and f"-{owed_msat}" in entries
+    assert f"job:{desk.name}:charged" in entries and f"-{owed_msat:,} msat" in entries
     told = json.loads(await desk.says("ledger", desk.name, "--json"))
     assert len(told["entries"]) == 4
     for name in (desk.job["jobId"], desk.name[:12]):  # as its buyer knows it, and as the log does
@@ -117,14 +122,14 @@ async def test_the_ledger_names_the_asset_of_every_amount(desk: Desk) -> None:
     await db.run("sold", lambda tx: ledger.post(tx, sold, datetime.now(UTC)))
     await db.close()
     lines = [" ".join(line.split()) for line in (await desk.says("ledger")).splitlines()]
-    assert "asset rail:x402 2500000 microusdc" in lines
+    assert "asset rail:x402 2,500,000 microusdc" in lines
     of_work = [line for line in lines if "revenue:work" in line]
     assert [line.split()[-1] for line in of_work] == ["microusdc", "msat"]
     told = json.loads(await desk.says("ledger", "--json"))["accounts"]
     [held] = [each for each in told if each["account"] == "rail:x402"]
     assert held == {"account": "rail:x402", "kind": "asset", "balanceMicrousdc": 2_500_000}
     entries = await desk.says("ledger", desk.name)
-    assert "-2500000 microusdc" in entries and " msat " in entries
+    assert "-2,500,000 microusdc" in entries and " msat " in entries
     assert "invariants 1 to 8 hold" in await desk.says("reconcile")
 
 
@@ -165,7 +170,7 @@ async def test_a_rail_that_differs_can_be_explained(desk: Desk) -> None:
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE receipts SET amount_msat = amount_msat - 2000 WHERE seq = 1")
     connection.close()
-    assert "invariant 3: rail stub: it holds 2000 msat less" in await desk.says("reconcile", code=1)
+    assert "invariant 3: rail stub: it holds 2 sats less" in await desk.says("reconcile", code=1)
     assert "to the msat" in await desk.says("reconcile", "--accept", "taken out by its owner")
     with psycopg.connect(desk.database_url) as database:
         rows = database.execute("SELECT beyond_msat, reason FROM rail_baseline ORDER BY number")

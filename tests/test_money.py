@@ -18,7 +18,11 @@ from pricing.money import (
     ceil_div,
     halfway,
     msat_to_sats,
+<<<<<<< HEAD
     sats_down,
+=======
+    sats_text,
+>>>>>>> 26d37ab (operator: failed jobs are red, both columns are used, what is given away is not earned, amounts have thousands and totals)
     sats_to_msat,
     sats_up,
     split_sats,
@@ -145,3 +149,12 @@ def test_an_example_by_hand() -> None:
     assert price(100_000 * MICROUSD_PER_USD).to_msat(12_000) == 12_000
     assert price(100_000 * MICROUSD_PER_USD).to_msat(0) == 1_000
     assert usd_number(12_346) == 0.012346
+
+
+@pytest.mark.parametrize(
+    ("amount_msat", "text"),
+    [(0, "0"), (1, "0.001"), (1_000_000_000, "1,000,000"), (-2_999, "-2.999"), (1_500, "1.500")],
+)
+def test_sats_are_written_as_people_read_them(amount_msat: int, text: str) -> None:
+    """Thousands apart, and what is left of a sat behind the point."""
+    assert sats_text(amount_msat) == text

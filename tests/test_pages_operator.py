@@ -26,6 +26,7 @@ from tests.scripted_agent import ScriptedAgent
 
 Come = Callable[..., Awaitable[Visitor]]
 TOKEN = "the token of an operator"
+ENDS_SHOWN = ("failed", "complete")
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ async def test_the_token_opens_it(house: Instance, visit: Come) -> None:
     [cookie] = await visitor.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert cookie["path"] == "/operator" and TOKEN not in cookie["value"]
-    await visitor.page.click("text=Leave")
+    await visitor.page.click("text=Sign out")
     await visitor.page.locator("#token").wait_for()
     async with httpx2.AsyncClient(base_url=house.url) as http:
         for shown, status in ((TOKEN, 200), ("x" * 24, 401), ("ü", 401)):
@@ -128,7 +129,7 @@ async def test_it_tells_what_happened_and_what_is_owed(house: Instance, visit: C
     visitor = await visit(house.url)
     await entered(visitor)
     page = visitor.page
-    await page.click("text=The same as a table")
+    await page.click("text=Show as a table")
     counts = (
         await page.locator("#jobs-title ~ details tbody tr").last.locator("td").all_inner_texts()
     )
@@ -168,7 +169,7 @@ async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     assert public_id(job_id)[:8] in await row.inner_text()
     assert job_id not in await page.content()  # its id opens the buyer's page
     await row.locator("text=Try again").click()
-    await page.locator("text=None is on its way").wait_for()
+    await page.locator("text=no payout is on its way").wait_for()
     await refused(still, payout_id)
     await page.goto("/operator")
     await row.locator("input[name=to]").fill("nonsense")
@@ -178,11 +179,11 @@ async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     stranger.make = partial(invoice_of, still)
     await row.locator("input[name=to]").fill(stranger.url)
     await row.locator("text=Redirect").click()
-    await page.locator("text=None is on its way").wait_for()
+    await page.locator("text=no payout is on its way").wait_for()
     await keep(still, FetchInvoice(payout_id, 0))
     await page.goto("/operator")
     assert "in flight, 1 sent" in await row.inner_text()
-    await row.locator("text=Ask the rail").click()
+    await row.locator("text=Ask the wallet").click()
     told = page.locator("[role=alert]")
     await told.wait_for()
     assert "waits for its turn" in await told.inner_text()
@@ -191,7 +192,7 @@ async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     await stub.script_fault("pay", "pending")
     await keep(still, PayInvoice(payout_id, 1))
     await stub.clear_faults()
-    await row.locator("text=Ask the rail").click()
+    await row.locator("text=Ask the wallet").click()
     await until_refund(still, job_id, refundState="paid")
 
 
@@ -245,4 +246,74 @@ async def test_what_failed_work_has_cost_is_shown(
         await house.until(made["jobId"], "failed")
         visitor = await visit(house.url)
         await entered(visitor)
-        assert "Models, for work that failed" in await visitor.page.inner_text("main")
+        assert "Work that failed" in await visitor.page.inner_text("main")
+
+
+async def test_what_is_given_away_is_not_earned(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent, visit: Come
+) -> None:
+    """Earned is what customers paid; free answers and failed work stand apart, with a total."""
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, OPERATOR_TOKEN=TOKEN
+    ) as house:
+        await house.to_end("hello")
+        await house.http.get("/api/demo", params={"request": "hello"})
+        sheet = await overview.sheet(house.parts.db)
+        paid = sheet.earned["revenue:eval"] + sheet.earned["revenue:work"]
+        assert sheet.earned_msat == paid and sheet.given_msat == sheet.earned["revenue:free"] > 0
+        assert sheet.rail_msat == sheet.earned_msat - sheet.spent_msat + sheet.owed_msat
+        visitor = await visit(house.url)
+        await entered(visitor)
+        [tile] = await visitor.page.locator(".tiles div", has_text="Earned").all_inner_texts()
+        given = f"{sheet.given_msat // 1000:,} given away"
+        assert tile.split()[1] == f"{paid // 1000:,}" and given in tile
+        said = await visitor.page.inner_text("#earned-title + dl + h3 + dl")
+        assert "Free answers" in said and said.count("sats") == 2
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of `rgb(r, g, b)`, as WCAG has it."""
+    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+async def test_failed_jobs_are_seen_in_both_schemes(house: Instance, visit: Come) -> None:
+    """They stand out from the page and, by brightness too, from those that were done; in red."""
+    await house.to_end("hello")
+    await house.to_end("BREAK-WORK")
+    visitor = await visit(house.url)
+    await entered(visitor)
+    colour = "(name) => getComputedStyle(document.querySelector(`.plot ${name}`)).fill"
+    for scheme in ("light", "dark"):
+        await visitor.page.emulate_media(color_scheme=scheme)
+        failed, done = [await visitor.page.evaluate(colour, f".{end}") for end in ENDS_SHOWN]
+        paper = await visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert contrast(failed, paper) >= 3 and contrast(done, paper) >= 3, scheme
+        assert contrast(failed, done) >= 1.8, scheme
+        red, green, blue = (int(p) for p in failed.removeprefix("rgb(").rstrip(")").split(","))
+        assert red > green + 50 and red > blue + 50, scheme
+
+
+async def test_both_columns_are_used(house: Instance, visit: Come) -> None:
+    """Whether refunds wait or not, no half of the page stays empty on a wide screen."""
+    visitor = await visit(house.url)
+    for _ in range(2):
+        await entered(visitor)
+        ends = [0.0, 0.0]
+        for section in await visitor.page.locator(".halves section").all():
+            box = await section.bounding_box()
+            assert box is not None
+            side = int(box["x"] > 600)
+            ends[side] = max(ends[side], box["y"] + box["height"])
+        assert min(ends) > 0 and abs(ends[0] - ends[1]) < 420
+        await visitor.page.click("text=Sign out")
+        await house.to_end("hello")

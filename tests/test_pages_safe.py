@@ -106,7 +106,7 @@ async def every_page(house: Instance, visitor: Visitor) -> AsyncIterator[str]:
     await page.fill("#token", TOKEN)
     await page.click("main button")
     await page.locator(".tiles").wait_for()
-    await page.click("text=The same as a table")
+    await page.click("text=Show as a table")
     yield "operator"
     await page.click("text=Trial balance")
     await visitor.headline("Trial balance")

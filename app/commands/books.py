@@ -24,6 +24,7 @@ from db import payouts as payout_rows
 from db import public_ids, standing, switches
 from db.engine import Row
 from payments.lnurl import BadDestination
+from statemachine.entries import Kind
 from statemachine.payout import PayoutState
 from statemachine.public_id import concealed, public_id
 
@@ -72,7 +73,7 @@ def ledger(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every account that holds something, or the entries of one job.
+    """Show every account that holds something, with totals, or the entries of one job.
 
     Amounts are msat, or millionths of a USDC where it says so.
     """
@@ -111,7 +112,11 @@ def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
     width = max([len(line.account) for line in held], default=0)
     for line in held:
         account = concealed(line.account)
-        print(f"{line.kind:9}  {account:{width}}  {line.kept:>15} {line.asset}")
+        print(f"{line.kind:9}  {account:{width}}  {line.kept:>18,} {line.asset}")
+    for asset in dict.fromkeys(line.asset for line in held):
+        for kind in Kind:
+            total = sum(x.kept for x in held if (x.asset, x.kind) == (asset, kind))
+            print(f"{kind:9}  {'all together':{width}}  {total:>18,} {asset}")
     if not held:
         print("The books are empty.")
 
@@ -130,7 +135,7 @@ def _show_entries(rows: list[Row], as_json: bool) -> None:
         print(f"{entry['at']}  {key}")
         for leg in entry["postings"]:
             account, amount = leg.values()
-            print(f"    {amount:>+15} {assets[key]}  {account}")
+            print(f"    {amount:>+18,} {assets[key]}  {account}")
 
 
 # --------------------------------------------------------------- reconcile

@@ -19,6 +19,7 @@ from db.baselines import Baseline
 from db.connection import patient
 from db.standing import MOST_UNPAID, RailSheet
 from payments.rail import Absent, GivenUp, Settled, Unknown
+from pricing.money import sats_text
 from statemachine.entries import EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING, Asset
 from statemachine.job import JobState
 from statemachine.promises import KINDS
@@ -184,8 +185,8 @@ class Books:
         new = Baseline(seen.beyond_msat, FIRST_SEEN, self._parts.clock())
         await self._parts.db.run("rail_baseline", lambda tx: baselines.first(tx, identity, new))
         return Comparison(
-            f"The rail is seen for the first time, with {seen.beyond_msat} msat beyond the books."
-            " From now on it is compared with that.",
+            f"The rail is seen for the first time, with {sats_text(seen.beyond_msat)} sats beyond"
+            " the books. From now on it is compared with that.",
             True,
             beyond_msat=seen.beyond_msat,
         )
@@ -197,30 +198,31 @@ class Books:
             return "Payouts are on their way."
         arrived_msat, untold = await self._arrived(sheet)
         if arrived_msat:
-            return f"{arrived_msat} msat came in that are not booked yet."
+            return f"{sats_text(arrived_msat)} sats came in that are not booked yet."
         return "The rail does not say whether each open invoice was paid." if untold else None
 
     async def _judge(self, seen: _Seen, baseline: Baseline) -> Comparison:
         sheet, held_msat, beyond_msat = seen.sheet, seen.held_msat, seen.beyond_msat
         difference_msat = beyond_msat - baseline.beyond_msat
+        apart = f"{sats_text(abs(difference_msat))} sats"
         if difference_msat == 0:
-            said = f"The rail holds {held_msat} msat, as the books say, to the msat."
+            said = f"The rail holds {sats_text(held_msat)} sats, as the books say, to the msat."
             return Comparison(said, True, beyond_msat=beyond_msat)
         arrived_msat, untold = await self._arrived(sheet) if difference_msat > 0 else (0, False)
         moves = (
-            f"payouts on their way may have taken up to {sheet.moving_msat} msat, and"
-            f" {arrived_msat} msat came in that are not booked yet"
+            f"payouts on their way may have taken up to {sats_text(sheet.moving_msat)} sats, and"
+            f" {sats_text(arrived_msat)} sats came in that are not booked yet"
         )
         if -sheet.moving_msat <= difference_msat <= arrived_msat:
-            said = f"The rail differs from the books by {difference_msat} msat: {moves}."
+            said = f"The rail differs from the books by {apart}: {moves}."
             return Comparison(said, True, beyond_msat=beyond_msat)
         if difference_msat > 0 and (untold or len(sheet.unpaid) >= MOST_UNPAID):
             # Any of many open invoices may have been paid just now, or one that the rail does not
             # speak of; the sweep asks about them all.
-            said = f"The rail holds {difference_msat} msat more than the books, perhaps not booked."
+            said = f"The rail holds {apart} more than the books, perhaps not booked."
             return Comparison(said, False, beyond_msat=beyond_msat)
         which = "less" if difference_msat < 0 else "more"
-        said = f"it holds {abs(difference_msat)} msat {which} than the books say; {moves}"
+        said = f"it holds {apart} {which} than the books say; {moves}"
         finding = Finding(3, said, f"rail {self._parts.rail.name}")
         return Comparison(f"The rail is wrong: {said}.", True, finding, beyond_msat)
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from pricing.money import split_sats, split_usd
+from pricing.money import sats_text, split_usd
 from statemachine.entries import Asset
 from statemachine.session import SessionState
 
@@ -44,9 +44,7 @@ _CALL = re.compile(r"(?:GET|POST) /api/")
 
 def sats(amount_msat: int) -> str:
     """Return an amount in sats, with what is left of a sat behind the point."""
-    whole, rest = split_sats(abs(amount_msat))
-    sign = "−" if amount_msat < 0 else ""
-    return f"{sign}{whole:,}" + (f".{rest:03d}" if rest else "")
+    return sats_text(amount_msat).replace("-", "−")
 
 
 def usdc(amount_microusdc: int) -> str:
@@ -56,7 +54,7 @@ def usdc(amount_microusdc: int) -> str:
 
 
 def in_asset(amount: int, asset: Asset) -> str:
-    """Return an amount of the books as it is told in its own asset."""
+    """Return an amount of the books in the unit of its asset."""
     return sats(amount) if asset is Asset.MSAT else usdc(amount)
 
 
