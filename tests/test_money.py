@@ -18,11 +18,8 @@ from pricing.money import (
     ceil_div,
     halfway,
     msat_to_sats,
-<<<<<<< HEAD
     sats_down,
-=======
     sats_text,
->>>>>>> 26d37ab (operator: failed jobs are red, both columns are used, what is given away is not earned, amounts have thousands and totals)
     sats_to_msat,
     sats_up,
     split_sats,
