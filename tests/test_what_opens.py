@@ -114,6 +114,7 @@ TABLE: dict[str, dict[str, str]] = {
     | {WHOLE: "cookie", PREIMAGE: "cookie", COOKIE: "balance code"},
     "POST /sessions/{id}/lock": {},
     "POST /sessions/{id}/macaroon": {COOKIE: "balance code macaroon"},
+    "POST /sessions/{id}/estimate": {COOKIE: "balance code"},
     "POST /sessions/{id}/ask": {COOKIE: "spend"},
     "POST /sessions/{id}/topup": {COOKIE: "topup"},
     "POST /sessions/{id}/close": {COOKIE: "close refund"},
