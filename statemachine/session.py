@@ -55,8 +55,8 @@ SESSION = Machine(
         (SessionEvent.RESERVED, SessionState.ACTIVE, SessionState.ACTIVE),
         (SessionEvent.RELEASED, SessionState.ACTIVE, SessionState.ACTIVE),
         (SessionEvent.RELEASED, SessionState.PAUSED, SessionState.ACTIVE),
+        # Told by nobody: what a release comes to where too little is left.
         (SessionEvent.RUN_LOW, SessionState.ACTIVE, SessionState.PAUSED),
-        (SessionEvent.RUN_LOW, SessionState.PAUSED, SessionState.PAUSED),
         # What a request gives back after the end of its session is owed back, like the rest.
         (SessionEvent.RELEASED, SessionState.EXPIRED, SessionState.EXPIRED),
         (SessionEvent.LAPSED, SessionState.AWAITING_PAYMENT, SessionState.EXPIRED),

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from app.agents.agent import Broke, Progress, Result, storable, unwatched
 from app.promises.progress import MOST_TOLD_BYTES, Telling, Words
 from db.engine import Database
-from db.job_events import MOST_BYTES, PROGRESS
+from db.job_events import MOST_BYTES, PROGRESS, tell_progress
 from pricing.money import BtcPrice, MicroUsd
 from pricing.quote import Quote, make_quote
 from pricing.rates import PUBLISHED, RateCard, Usage
 from tests.agent_fixtures import Embedded
 from tests.house_fixtures import instance_of
 from tests.scripted_agent import ScriptedAgent
+from tests.silent_proxy import SilentProxy
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 NOBODY = "postgresql://nobody@127.0.0.1:9/nothing"
@@ -67,17 +70,49 @@ async def test_every_text_is_told_in_small_pieces(
 
 
 async def test_a_database_that_is_away_does_not_hold_up_the_work() -> None:
-    """What can't be told is not told, and the work goes on."""
-    async with Telling(Database(NOBODY), "f" * 32, quoted()) as progress:
-        progress("hello", Usage(1, 1))
-        await asyncio.sleep(0)
+    """What can't be told is said to be lost in the log, and the work goes on to its end."""
+    with capture_logs() as logged:
+        async with Telling(Database(NOBODY), "f" * 32, quoted()) as progress:
+            progress("hello", Usage(1, 1))
+            async with asyncio.timeout(30):
+                while not logged:
+                    await asyncio.sleep(0)
+            progress(" again", Usage(1, 2))
+    assert {line["event"] for line in logged} == {"progress_not_told"}
 
 
-async def test_nothing_is_told_after_the_work_is_done(db: Database) -> None:
-    """A piece that comes after the end is left out."""
-    async with Telling(db, "f" * 32, quoted()) as progress:
-        pass
-    progress("late", Usage(1, 1))
+async def test_a_database_that_does_not_answer_is_not_waited_for(database_url: str) -> None:
+    """The work comes to its end while a notice is on its way to nowhere: it is given up."""
+    url = sqlalchemy.make_url(database_url)
+    async with SilentProxy.before(str(url.host), int(url.port or 5432)) as proxy:
+        through = url.set(port=proxy.port).render_as_string(hide_password=False)
+        database = Database(through)
+        await database.open()
+        assert proxy.freeze() > 0
+        with capture_logs() as logged:
+            async with Telling(database, "f" * 32, quoted()) as progress:
+                before = asyncio.all_tasks()
+                progress("hello", Usage(1, 1))
+                (telling,) = asyncio.all_tasks() - before
+            assert telling.cancelling() and logged == []
+    await asyncio.wait({telling})
+    await database.close()
+
+
+async def test_nothing_is_told_after_the_work_is_done(database_url: str, db: Database) -> None:
+    """A piece that comes after the end is left out: the next notice is somebody else's."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as listener:
+        await listener.execute(f"LISTEN {PROGRESS}")
+        notices = listener.notifies()
+        async with Telling(db, "f" * 32, quoted(), pace_s=0) as progress:
+            progress("early", Usage(1, 1))
+            early = Words.unpacked((await anext(notices)).payload)
+        before = asyncio.all_tasks()
+        progress("late", Usage(1, 2))
+        await asyncio.gather(*(asyncio.all_tasks() - before))
+        await tell_progress(db, "of somebody else")
+        assert early is not None and early.text == "early"
+        assert (await anext(notices)).payload == "of somebody else"
 
 
 @given(st.text())

@@ -1,0 +1,19 @@
+"""All stories, by the machine that they are told of: its name is its file's name in the law."""
+
+from tests.stories import firm, hold, invoice, job, payout, session
+from tests.stories.telling import Law, Story
+
+LAWS: dict[str, Law] = {
+    "job": job.LAW,
+    "invoice": invoice.LAW,
+    "payout": payout.LAW,
+    "session": session.LAW,
+    "hold": hold.LAW,
+}
+STORIES: dict[str, tuple[Story, ...]] = {
+    "job": job.STORIES + firm.STORIES,
+    "invoice": invoice.STORIES,
+    "payout": payout.STORIES,
+    "session": session.STORIES,
+    "hold": hold.STORIES,
+}
