@@ -12,6 +12,7 @@ from statemachine.session import (
     Lapsed,
     Released,
     Reserved,
+    SessionEnd,
     SessionEvent,
     SessionFacts,
     SessionState,
@@ -90,7 +91,7 @@ STORIES: tuple[Story, ...] = (
     .given(replace(ACTIVE, reserved_msat=4_000, topups=2))
     .hears(Closed())
     .becomes(SessionState.EXPIRED)
-    .has(balance_msat=0, rests=1)
+    .has(ended=SessionEnd.CLOSED, balance_msat=0, rests=1)
     .moves(9_000, "session:s", "refund:s:rest1", "payout:s:rest1:owed")
     .owes("unspent", 9_000, "s:rest1")
     .drops("s:topup2")
@@ -110,37 +111,40 @@ STORIES: tuple[Story, ...] = (
     .given(PAUSED)
     .hears(Closed())
     .becomes(SessionState.EXPIRED)
-    .has(balance_msat=0, rests=1)
+    .has(ended=SessionEnd.CLOSED, balance_msat=0, rests=1)
     .moves(1_000, "session:s", "refund:s:rest1", "payout:s:rest1:owed")
     .owes("unspent", 1_000, "s:rest1"),
     story("A session that is left alone for too long owes its balance back", LAW)
     .given(ACTIVE)
     .hears(Idled())
     .becomes(SessionState.EXPIRED)
-    .has(balance_msat=0, rests=1)
+    .has(ended=SessionEnd.INACTIVE, balance_msat=0, rests=1)
     .moves(9_000, "session:s", "refund:s:rest1", "payout:s:rest1:owed")
     .owes("unspent", 9_000, "s:rest1"),
     story("So does a paused one, whose pending top-up is dropped", LAW)
     .given(replace(PAUSED, topups=1))
     .hears(Idled())
     .becomes(SessionState.EXPIRED)
-    .has(balance_msat=0, rests=1)
+    .has(ended=SessionEnd.INACTIVE, balance_msat=0, rests=1)
     .moves(1_000, "session:s", "refund:s:rest1", "payout:s:rest1:owed")
     .owes("unspent", 1_000, "s:rest1")
     .drops("s:topup1"),
     story("A session that has spent all owes nothing when it is closed", LAW)
     .given(replace(PAUSED, balance_msat=0))
     .hears(Closed())
-    .becomes(SessionState.EXPIRED),
+    .becomes(SessionState.EXPIRED)
+    .has(ended=SessionEnd.CLOSED),
     story("A session that is closed before its deposit drops the invoice", LAW)
     .given(NEW)
     .hears(Closed())
     .becomes(SessionState.EXPIRED)
+    .has(ended=SessionEnd.CLOSED)
     .drops("s:deposit")
     .refuses(Deposited()),
     story("A deposit that nobody pays in time leaves nothing behind", LAW)
     .given(NEW)
     .hears(Lapsed())
     .becomes(SessionState.EXPIRED)
+    .has(ended=SessionEnd.UNPAID)
     .refuses(Deposited()),
 )
