@@ -1,13 +1,17 @@
-"""The contract for people: every operation and every shape of openapi.yaml, each with an address.
+"""The contract for people: guides first, then every operation with a curl command, every shape.
 
 It is drawn here, once, from the same file that machines read, and kept as bytes.
 """
 
 import asyncio
 import json
+import re
+import shlex
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import quote_plus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +23,13 @@ from app.web.prose import rendered
 
 METHODS = ("get", "post", "put", "patch", "delete")
 DEPTH = 4  # of $refs that are followed for what a body looks like
+
+GUIDES = Path(__file__).parent / "templates" / "guides.md"
+SHOWN = {  # what a command shows of the caller, by the name of what secures an operation
+    "sessionMacaroon": '-H "Authorization: Bearer $MACAROON"',
+    "l402": '-H "Authorization: L402 $MACAROON:$PREIMAGE"',
+    "visitorCookie": "-b cookies -c cookies",
+}
 
 _DRAWING = Lock()
 
@@ -57,6 +68,7 @@ def _read() -> Node:
     schemas = document["components"]["schemas"]
     return {
         "info": document["info"],
+        "guides": rendered(GUIDES.read_text(), 1),
         "intro": rendered(document["info"].get("description", ""), 2),
         "groups": [group for group in groups if group["operations"]],
         "schemas": [reader.schema(name, schemas[name]) for name in sorted(schemas)],
@@ -85,12 +97,39 @@ class _Reader:
             "path": path,
             "summary": operation.get("summary", ""),
             "html": rendered(operation.get("description", ""), 3),
+            "curl": self._curl(path, method, operation),
             "parameters": [self._parameter(each) for each in operation.get("parameters", ())],
             "body": self._body(body) if body else None,
             "answers": [
                 self._answer(status, each) for status, each in operation["responses"].items()
             ],
         }
+
+    def _curl(self, path: str, method: str, operation: Node) -> str:
+        """Return a command that sends this, with the contract's own example."""
+        needed = [self._resolved(each) for each in operation.get("parameters", ())]
+        query = "&".join(
+            f"{each['name']}={quote_plus(str(each.get('example', each['name'].upper())))}"
+            for each in needed
+            if each["in"] == "query" and each.get("required")
+        )
+        where = re.sub(r"\{(\w+)\}", lambda name: f"${_shouted(name[1])}", path)
+        lines = [f'curl -s "$BOLTWORK{where}{"?" + query if query else ""}"']
+        if method == "delete":
+            lines[0] = lines[0].replace("curl -s", "curl -s -X DELETE")
+        schemes = [name for each in operation.get("security", ()) for name in each]
+        if "visitorCookie" in schemes:
+            lines.append(SHOWN["visitorCookie"])
+        elif schemes and {} not in operation["security"]:
+            lines.append(SHOWN[schemes[0]])
+        body = self._resolved(operation.get("requestBody", {}))
+        if body:
+            _, first = _first(body.get("content", {}))
+            example = json.dumps(_example_of(first) or {}, ensure_ascii=False)
+            lines += ['-H "Content-Type: application/json"', f"-d {shlex.quote(example)}"]
+        elif method == "post":
+            lines[0] = lines[0].replace("curl -s", "curl -s -X POST")
+        return " \\\n  ".join(lines)
 
     def _parameter(self, node: Node) -> Node:
         given = self._resolved(node)
@@ -186,6 +225,11 @@ class _Reader:
         return node
 
 
+def _shouted(name: str) -> str:
+    """Return a name as variables of a shell are written: requestId is REQUEST_ID."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+
+
 def _first(content: Node) -> tuple[str, Node]:
     return next(iter(content.items())) if content else ("", {})
 
@@ -209,11 +253,15 @@ def _limits(node: Node) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
+def _example_of(media: Node) -> Any:
+    if "example" in media:
+        return media["example"]
+    _, named = _first(media.get("examples", {}))
+    return named.get("value")
+
+
 def _example(media: Node) -> str:
-    example = media.get("example")
-    if example is None:
-        _, named = _first(media.get("examples", {}))
-        example = named.get("value")
+    example = _example_of(media)
     if example is None:
         return ""
     if isinstance(example, str):
