@@ -1,4 +1,4 @@
-"""What handlers do together: price an evaluation, wait for a change, bring a job forward."""
+"""What handlers do together: look whether work can be sold, wait for a change."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -12,13 +12,11 @@ from app.loops.turns import Loops
 from app.parts import Parts
 from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why, unavailable
+from app.till import Till
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from db import failures, jobs, sessions
 from db.engine import Row
-from pricing.money import BtcPrice, Msat, sats_to_msat
-from pricing.oracle import PriceUnavailable
-from pricing.quote import Quote, make_quote, token_ceiling
 from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, JobState
 from statemachine.session import SessionState
@@ -45,20 +43,14 @@ class House:
     unfinished: set[asyncio.Task[object]] = field(default_factory=set)
 
     @property
+    def till(self) -> Till:
+        """What everything costs."""
+        return self.parts.till
+
+    @property
     def readiness(self) -> Readiness:
         """What this process has seen lately of its parts."""
         return self.loops.readiness
-
-    async def price(self) -> BtcPrice:
-        """Return the bitcoin price, or refuse with 503: there is no guess."""
-        price = await self.parts.oracle.price()
-        if isinstance(price, PriceUnavailable):
-            raise unavailable(
-                Why.NO_PRICE,
-                "There is no bitcoin price just now, so nothing can be priced.",
-                price.retry_after_s,
-            )
-        return price
 
     def check_can_be_done(self) -> None:
         """Refuse with 503 while what is bought could not be done: nobody shall pay for it."""
@@ -85,52 +77,6 @@ class House:
             f"Of your requests {failed} have failed today. Nothing was charged for this one.",
             "Come back tomorrow (UTC).",
             {"Retry-After": str(max(1, int((tomorrow - now).total_seconds())))},
-        )
-
-    async def eval_quote(self, request: str) -> Quote:
-        """Return the cost ceiling of judging a request."""
-        parts = self.parts
-        return make_quote(
-            parts.card,
-            parts.agent.eval_model,
-            token_ceiling(request),
-            parts.agent.max_eval_output_tokens,
-            await self.price(),
-            parts.clock(),
-            parts.settings.invoice_expiry_s,
-        )
-
-    async def eval_fee_msat(self, request: str) -> Msat:
-        """Return the fee of an evaluation: its cost ceiling, or the operator's least fee."""
-        least = sats_to_msat(self.parts.settings.eval_fee_min_sats)
-        return max(least, (await self.eval_quote(request)).total_msat)
-
-    async def firm_price(self, request: str) -> tuple[Msat, Quote]:
-        """Return the evaluation's fee and the work's ceiling: what a request costs at most.
-
-        No text of this size can have more tokens, so an agent that takes it keeps this price.
-        """
-        fee_msat = await self.eval_fee_msat(request)
-        return fee_msat, await self._work_quote(token_ceiling(request))
-
-    async def least_work_msat(self) -> Msat:
-        """Return the least that any work is quoted at: as if it had nothing to read.
-
-        What a request makes the agent read is measured when it is judged; how much the agent may
-        write for anybody is known before.
-        """
-        return (await self._work_quote(0)).total_msat
-
-    async def _work_quote(self, input_tokens: int) -> Quote:
-        parts = self.parts
-        return make_quote(
-            parts.card,
-            parts.agent.work_model,
-            input_tokens,
-            parts.agent.max_output_tokens,
-            await self.price(),
-            parts.clock(),
-            parts.settings.invoice_expiry_s,
         )
 
     async def finish(self, work: Coroutine[Any, Any, object]) -> None:

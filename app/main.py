@@ -38,6 +38,7 @@ from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
 from app.telemetry.observer import crash_at, observed
 from app.telemetry.price_log import LoggedPrices
+from app.till import Limits, Till
 from app.watch.streams import Streams
 from app.web import PAGES
 from app.web.browsers import with_pages
@@ -174,6 +175,15 @@ def make_card(settings: Settings) -> RateCard:
     return RateCard(models, settings.infra_microusd, settings.margin_pct)
 
 
+def make_limits(settings: Settings) -> Limits:
+    """Return what the operator has set for prices."""
+    return Limits(
+        least_fee_msat=sats_to_msat(settings.eval_fee_min_sats),
+        quote_s=settings.invoice_expiry_s,
+        demo_tokens=settings.demo_max_output_tokens,
+    )
+
+
 def make_credentials(settings: Settings, db: Database, clock: Clock) -> Credentials:
     """Return what makes and checks credentials, with the challenges of a 402 in their order."""
     ring = KeyRing()
@@ -216,6 +226,8 @@ def make_parts(
     oracle = oracle or make_oracle(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
     passing = passing or nowhere
+    priced = observed(LoggedPrices(oracle), Prices, "oracle", passing)
+    till = Till(make_card(settings), priced, agent, clock, make_limits(settings))
     wallets = rail if isinstance(rail, LnbitsRail) else None
     return Parts(
         settings=settings,
@@ -226,9 +238,9 @@ def make_parts(
         rail=observed(rail, Rail, "rail", passing),
         agent=observed(agent, Agent, "agent", passing),
         chat=observed(chat, Chat, "chat", passing),
-        oracle=observed(LoggedPrices(oracle), Prices, "oracle", passing),
+        oracle=priced,
         destinations=observed(destinations, Destinations, "lnurl", passing),
-        card=make_card(settings),
+        till=till,
         throttle=Throttle(
             make_storage(settings, db, clock),
             make_rules(settings),

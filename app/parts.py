@@ -10,11 +10,11 @@ from app.http.throttle import Throttle
 from app.keys.credentials import Credentials
 from app.ports import Clock, Destinations, Playground, Prices
 from app.settings import Settings
+from app.till import Till
 from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
 from payments.rail import Rail, Wallets
-from pricing.rates import RateCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Parts:
     chat: Chat
     oracle: Prices
     destinations: Destinations
-    card: RateCard
+    till: Till
     throttle: Throttle
     credentials: Credentials
     clock: Clock

@@ -148,6 +148,11 @@ def make_charge(quote: Quote, usage: Usage, paid_msat: int) -> Charge:
     return Charge(usage, cost, charge_microusd, Msat(total), Msat(paid_msat - total))
 
 
+def used_msat(quote: Quote, usage: Usage) -> Msat:
+    """Return what a call costs whose whole ceiling was set aside."""
+    return make_charge(quote, usage, quote.total_msat).total_msat
+
+
 def _token_cost(input_tokens: int, output_tokens: int, paid_in: int, paid_out: int) -> MicroUsd:
     return MicroUsd(ceil_div(input_tokens * paid_in + output_tokens * paid_out, TOKENS_PER_MTOK))
 

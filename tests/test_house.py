@@ -216,6 +216,12 @@ def test_all_that_is_python_is_typed() -> None:
             assert any(each == one or each.startswith(f"{one}/") for one in read), each
 
 
+def test_what_something_costs_is_asked_of_one_till() -> None:
+    """Nothing in the door makes a quote by itself."""
+    app = [path for path in CODE if path.is_relative_to(ROOT / "app")]
+    assert [name(path) for path in app if "make_quote" in path.read_text()] == ["app/till.py"]
+
+
 def test_the_top_of_the_house_is_as_it_was_drawn() -> None:
     """Five rooms, the contract, the tests and the scripts, and nothing else."""
     tracked = subprocess.run(
@@ -231,4 +237,4 @@ def test_every_file_of_the_door_has_a_room() -> None:
     """What lies beside the rooms is what puts them together, and what all of them stand on."""
     beside = {path.stem for path in (ROOT / "app").glob("*.py")}
     ground = {"ports", "refusal", "strict_json", "plain_text"}
-    assert beside == {"__init__", "main", "house", "parts", *ground}
+    assert beside == {"__init__", "main", "house", "parts", "till", *ground}

@@ -4,7 +4,6 @@ A call is counted before it is made, whatever becomes of it: so no error, forese
 same answer more often than AGENT_TRIES. A model that does not take a call is waited for instead.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -16,10 +15,8 @@ from app.promises.progress import Telling
 from db import jobs
 from db.engine import Row
 from db.promises import TryAgain
-from pricing.money import BtcPrice
 from pricing.oracle import PriceUnavailable
-from pricing.quote import Quote, make_charge, make_quote
-from pricing.rates import Usage
+from pricing.quote import Quote
 from statemachine import job as law
 from statemachine.job import JobState
 
@@ -51,16 +48,16 @@ class Labour:
         if not await self._may_call(job_id, JobState.EVALUATING):
             return
         verdict = await self._parts.agent.judge(row["request"])
-        model = self._parts.agent.eval_model
+        model, till = self._parts.agent.eval_model, self._parts.till
         match verdict:
             case agents.Accepted(input_tokens, max_output_tokens, usage):
-                quote = self._quote(input_tokens, max_output_tokens, price)
-                await self._accept(job_id, quote, self._cost_msat(model, usage, price))
+                quote = till.work(input_tokens, max_output_tokens, price)
+                await self._accept(job_id, quote, till.cost_msat(model, usage, price))
             case agents.Rejected(reason, usage):
-                cost_msat = self._cost_msat(model, usage, price)
+                cost_msat = till.cost_msat(model, usage, price)
                 await self._tell(job_id, law.Declined(agents.storable(reason)), cost_msat)
             case agents.Broke(usage=used):
-                await self._broke(row, verdict, self._cost_msat(model, used, price), tries)
+                await self._broke(row, verdict, till.cost_msat(model, used, price), tries)
 
     async def work(self, job_id: str, tries: int) -> None:
         """Have the work done."""
@@ -72,7 +69,7 @@ class Labour:
             return
         async with Telling(self._parts.db, job_id, quote) as progress:
             done = await self._parts.agent.work(row["request"], quote.max_output_tokens, progress)
-        cost_msat = self._cost_msat(quote.model, done.usage, quote.price)
+        cost_msat = self._parts.till.cost_msat(quote.model, done.usage, quote.price)
         match done:
             case agents.Result(text, usage, cut):
                 text = agents.storable(text)
@@ -113,29 +110,6 @@ class Labour:
         )
         pause_s = min(LONGEST_PAUSE_S, float(2 ** min(tries, 10)))
         raise TryAgain(broke.reason, max(broke.retry_after_s, pause_s))
-
-    def _quote(self, input_tokens: int, max_output_tokens: int, price: BtcPrice) -> Quote:
-        parts = self._parts
-        return make_quote(
-            parts.card,
-            parts.agent.work_model,
-            input_tokens,
-            max_output_tokens,
-            price,
-            parts.clock(),
-            parts.settings.invoice_expiry_s,
-        )
-
-    def _cost_msat(self, model: str, used: Usage | None, price: BtcPrice) -> int:
-        """Return what the house pays for a call, without a margin: it earns nothing from itself."""
-        if used is None:
-            return 0
-        parts = self._parts
-        card = replace(parts.card, margin_pct=0)
-        quote = make_quote(
-            card, model, used.input_tokens, used.output_tokens, price, parts.clock(), 0
-        )
-        return make_charge(quote, used, quote.total_msat).total_msat
 
     async def _accept(self, job_id: str, quote: Quote, cost_msat: int) -> None:
         await self._parts.shell.do(advance.jobs.accept, job_id, quote, cost_msat)

@@ -16,7 +16,7 @@ from app.agents.agent import storable
 from db.engine import Database
 from db.job_events import MOST_BYTES, tell_progress
 from pricing.money import sats_down
-from pricing.quote import Quote, make_charge
+from pricing.quote import Quote, used_msat
 from pricing.rates import Usage
 
 PACE_S = 0.3  # between two notices of one job
@@ -107,8 +107,7 @@ class Telling:
         return words
 
     def _words(self, text: str) -> Words:
-        charge = make_charge(self._quote, self._usage, self._quote.total_msat)
-        cost_sats = sats_down(charge.total_msat)
+        cost_sats = sats_down(used_msat(self._quote, self._usage))
         return Words(self._job_id, self._told, text, self._usage.output_tokens, cost_sats)
 
 

@@ -47,7 +47,7 @@ async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
 async def _begun(house: House, asked: Ask, name: Name | None) -> str:
     house.check_can_be_done()
     await house.check_welcome(asked.payer)
-    eval_msat, quote = await house.firm_price(asked.request)
+    eval_msat, quote = await house.till.firm(asked.request)
     price_msat = eval_msat + quote.total_msat
     job_id = house.parts.new_id()
 

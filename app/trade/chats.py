@@ -6,7 +6,7 @@ Whoever leaves in the middle pays for what was used until then; a model that bre
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,11 @@ from app.trade.orders import Name
 from db import conversations, idempotency
 from db.engine import Row, Tx
 from pricing.money import Msat, msat_to_sats
-from pricing.quote import Quote, make_charge, make_quote, token_ceiling
+from pricing.quote import Quote, token_ceiling, used_msat
 from pricing.rates import Usage
 
 PURPOSE = "gemini"
 MOST_TURNS = 100  # of a conversation that a model is given
-QUOTE_S = 900
 RETRY_S = 10  # when to come back to a model that broke
 MEND_S = 300  # when to come back to one that an operator must mend
 
@@ -51,14 +50,6 @@ def given_turns(newest_first: Sequence[Row], content: str, most_bytes: int) -> l
     return turns[::-1]
 
 
-async def _quote(house: House, owner: Owner, model: str, read: int, written: int) -> Quote:
-    """Return the ceiling of a call's price. The house earns nothing from itself."""
-    parts = house.parts
-    card = replace(parts.card, margin_pct=0) if owner.is_visitor else parts.card
-    price, now = await house.price(), parts.clock()
-    return make_quote(card, model, read, written, price, now, QUOTE_S)
-
-
 def _set_aside(house: House, owner: Owner, ceiling_msat: Msat) -> AbstractAsyncContextManager[Held]:
     """Set a ceiling aside from who pays: the session, or for a visitor the house."""
     if owner.credential is None:
@@ -71,10 +62,6 @@ def _set_aside(house: House, owner: Owner, ceiling_msat: Msat) -> AbstractAsyncC
         return holding.free(house, PURPOSE, ceiling_msat)
     grant, session_id = owner.credential.grant, owner.credential.session_id
     return holding.from_session(house, session_id, grant, PURPOSE, ceiling_msat)
-
-
-def _cost_msat(quote: Quote, used: Usage) -> Msat:
-    return make_charge(quote, used, quote.total_msat).total_msat
 
 
 @dataclass(slots=True)
@@ -97,7 +84,9 @@ class Exchange:
         before = await conversations.newest(db, self.conversation_id, MOST_TURNS)
         turns = given_turns(before, self.content, chat.most_history_bytes)
         read = sum(token_ceiling(turn.text) for turn in turns)
-        quote = await _quote(self.house, self.owner, self.model, read, chat.max_output_tokens)
+        quote = await self.house.till.call(
+            self.model, read, chat.max_output_tokens, is_given=self.owner.is_visitor
+        )
         async with _set_aside(self.house, self.owner, quote.total_msat) as held:
             message_id = await db.run("begin_exchange", self._begin)
             answering = self._answer(turns, quote, held, message_id)
@@ -154,7 +143,7 @@ class Exchange:
                         case Broke():
                             end, self._refusal = "broken", broken(piece)
         finally:
-            cost_msat = 0 if end == "broken" else _cost_msat(quote, used)
+            cost_msat = 0 if end == "broken" else used_msat(quote, used)
             held.charge(cost_msat)
             log.info("exchanged", model=self.model, end=end, sats=msat_to_sats(cost_msat))
             usage = _usage(self.model, used, cost_msat, end)
@@ -187,11 +176,13 @@ async def draw(house: House, owner: Owner, prompt: str) -> Drawn:
         drawn = await chat.draw(prompt)
     else:
         read = token_ceiling(prompt)
-        quote = await _quote(house, owner, chat.image_model, read, chat.max_image_tokens)
+        quote = await house.till.call(
+            chat.image_model, read, chat.max_image_tokens, is_given=owner.is_visitor
+        )
         async with _set_aside(house, owner, quote.total_msat) as held:
             drawn = await chat.draw(prompt)
             if not isinstance(drawn, Broke):
-                held.charge(_cost_msat(quote, drawn.usage))
+                held.charge(used_msat(quote, drawn.usage))
     if isinstance(drawn, Declined):
         raise declined(drawn.reason)
     if isinstance(drawn, Broke):

@@ -92,8 +92,8 @@ async def place(house: House, order: Order, name: Name | None) -> Row:
 async def _begun(house: House, order: Order, name: Name | None) -> str:
     house.check_can_be_done()
     await house.check_welcome(order.payer)
-    fee_msat = await house.eval_fee_msat(order.request)
-    _check_limit(order, await house.least_work_msat())
+    fee_msat = await house.till.fee_msat(order.request)
+    _check_limit(order, await house.till.least_work_msat())
     job_id = house.parts.new_id()
 
     async def begin(act: Act) -> str:

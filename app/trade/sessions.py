@@ -157,7 +157,7 @@ async def submit(house: House, holder: Verified, request: Request, name: Name | 
     about(job=job_id)
     house.check_can_be_done()
     await house.check_welcome(f"session:{holder.session_id}")
-    eval_msat, quote = await house.firm_price(request.text)
+    eval_msat, quote = await house.till.firm(request.text)
     ceiling_msat = eval_msat + quote.total_msat
 
     async def begin_reserved(act: Act) -> str:

@@ -30,7 +30,7 @@ async def show(request: Request) -> Response:
             return render(request, "demo.html", asked=asked.request, answer=None, demo_model=model)
         if not house.parts.settings.free_sats_per_day:
             raise api.closed()
-        bill = await api.bill_of(house, asked.request)
+        bill = await house.till.demo(asked.request)
         async with house.parts.throttle.turn(request, Rule.DEMO):
             said = await api.run(house, asked.request, bill)
     except (BadInput, Refusal) as refused:

@@ -42,7 +42,7 @@ async def estimate(request: Request) -> Response:
     try:
         await house.parts.throttle.count(request, Rule.ESTIMATE)
         asked = asked_of(given)
-        fee_msat, quote = await house.firm_price(asked.request)
+        fee_msat, quote = await house.till.firm(asked.request)
     except (BadInput, Refusal) as refused:
         return await shown(request, given, trouble_of(refused, "buy"))
     return await shown(request, given, estimated=(fee_msat, quote.total_msat))
@@ -121,7 +121,7 @@ async def prices(house: House) -> dict[str, Any] | None:
     try:
         lines = []
         for name, characters in SIZES:
-            fee_msat, quote = await house.firm_price("x" * characters)
+            fee_msat, quote = await house.till.firm("x" * characters)
             lines.append((name, characters, fee_msat, quote.total_msat))
     except Refusal:
         return None

@@ -148,7 +148,7 @@ async def estimate(request: Request) -> Response:
     row, _, given = await holding.holder_form(request)
     try:
         await house.parts.throttle.count(request, Rule.ESTIMATE)
-        fee_msat, quote = await house.firm_price(_asked_of(given).request)
+        fee_msat, quote = await house.till.firm(_asked_of(given).request)
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "ask"), given)
     return await _shown(request, row, given=given, estimated=(fee_msat, quote.total_msat))

@@ -20,8 +20,10 @@ from app.advance import Terms
 from app.agents.chat import WorkerChat
 from app.http.throttle import Throttle
 from app.keys.credentials import Credentials
+from app.main import make_limits
 from app.parts import Parts
 from app.settings import Settings
+from app.till import Till
 from db.promises import Outbox
 from payments.key_ring import KeyRing
 from payments.rail import Settled
@@ -358,15 +360,18 @@ class World:
         self.schedule.start(name, process.life, work)
 
     def _born(self, name: str) -> Process:
-        settings = {"BOLTWORK_DATA": Path("nowhere"), "INVOICE_EXPIRY_S": INVOICE_S}
+        given = Settings.model_validate(
+            {"BOLTWORK_DATA": Path("nowhere"), "INVOICE_EXPIRY_S": INVOICE_S}
+        )
         terms = Terms(
             eval_invoice_s=INVOICE_S,
             session_minimum_msat=MINIMUM_MSAT,
             free_msat_a_day=FREE_MSAT_A_DAY,
         )
+        card = RateCard(PUBLISHED, 2_000, 20)
         shell = self.make.shell(self.db, self.outbox, terms, self.clock)
         parts = Parts(
-            settings=Settings.model_validate(settings),
+            settings=given,
             db=self.db,
             outbox=self.outbox,
             signals=PatientSignals(self.db, self.gate),
@@ -376,7 +381,7 @@ class World:
             chat=WorkerChat(self.agent, 1_000),  # holders here hear their answers elsewhere
             oracle=self.oracle,
             destinations=self.destinations,
-            card=RateCard(PUBLISHED, 2_000, 20),
+            till=Till(card, self.oracle, self.agent, self.clock, make_limits(given)),
             credentials=Credentials(self.db, Seal(("simulated",)), KeyRing(), (), self.clock),
             throttle=Throttle(MemoryStorage(), {}, self.clock),  # buyers here have no address
             clock=self.clock,

@@ -4,7 +4,6 @@ The house pays its cost, up to what the operator gives away on one day.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -17,9 +16,9 @@ from app.http.fields import Body, RequestText
 from app.http.query import parse_query
 from app.http.throttle import Rule, Spent
 from app.refusal import Refusal, Why
+from app.till import Bill
 from app.trade import holds as holding
-from pricing.money import Msat
-from pricing.quote import Quote, make_charge, make_quote, token_ceiling
+from pricing.quote import Quote, used_msat
 from pricing.rates import Usage
 
 BROKE_S = 30  # when to come back after the agent has failed
@@ -44,7 +43,7 @@ async def demo(request: Request) -> Response:
         return json_response({})
     if not house.parts.settings.free_sats_per_day:
         raise closed()
-    bill = await bill_of(house, asked.request)
+    bill = await house.till.demo(asked.request)
     async with throttle.turn(request, Rule.DEMO):
         said = await run(house, asked.request, bill)
     return json_response(said)
@@ -54,28 +53,6 @@ def closed() -> Refusal:
     """Return the refusal of a house that gives nothing away."""
     return Refusal(
         Why.NOTHING_FREE, "The demo is closed on this server.", BUY, {"Retry-After": str(CLOSED_S)}
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What each call of a demo may cost the house at most."""
-
-    judging: Quote
-    working: Quote
-
-    @property
-    def ceiling_msat(self) -> Msat:
-        """The most that both may cost."""
-        return Msat(self.judging.total_msat + self.working.total_msat)
-
-
-async def bill_of(house: House, text: str) -> Bill:
-    """Return the bill of a demo that has not begun. Refuses with 503 without a bitcoin price."""
-    agent = house.parts.agent
-    return Bill(
-        await _at_cost(house, agent.eval_model, text, agent.max_eval_output_tokens),
-        await _at_cost(house, agent.work_model, text, _most_tokens(house)),
     )
 
 
@@ -97,7 +74,7 @@ async def _ask(house: House, text: str, bill: Bill, held: holding.Held) -> dict[
     _charge(held, bill.judging, verdict.usage)
     if isinstance(verdict, Rejected):
         return {"result": verdict.reason, "state": "rejected"}
-    work = await agent.work(text, min(_most_tokens(house), verdict.max_output_tokens))
+    work = await agent.work(text, min(house.till.demo_tokens, verdict.max_output_tokens))
     if isinstance(work, Broke):
         raise _broken(work, held, bill.working)
     _charge(held, bill.working, work.usage)
@@ -108,20 +85,7 @@ async def _ask(house: House, text: str, bill: Bill, held: holding.Held) -> dict[
 
 
 def _charge(held: holding.Held, quote: Quote, usage: Usage) -> None:
-    held.charge(held.cost_msat + make_charge(quote, usage, quote.total_msat).total_msat)
-
-
-def _most_tokens(house: House) -> int:
-    return min(house.parts.settings.demo_max_output_tokens, house.parts.agent.max_output_tokens)
-
-
-async def _at_cost(house: House, model: str, text: str, most_tokens: int) -> Quote:
-    """Return a call's ceiling without a margin: the house earns nothing from itself."""
-    parts = house.parts
-    card = replace(parts.card, margin_pct=0)
-    tokens, ttl_s = token_ceiling(text), parts.settings.invoice_expiry_s
-    price = await house.price()
-    return make_quote(card, model, tokens, most_tokens, price, parts.clock(), ttl_s)
+    held.charge(held.cost_msat + used_msat(quote, usage))
 
 
 def _broken(broke: Broke, held: holding.Held, quote: Quote) -> Refusal:

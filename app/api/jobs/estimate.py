@@ -21,7 +21,7 @@ async def estimate(request: Request) -> Response:
     house: House = request.app.state.house
     await house.parts.throttle.count(request, Rule.ESTIMATE)
     asked = parse(await read_body(request), Estimate)
-    fee_msat, quote = await house.firm_price(asked.request)
+    fee_msat, quote = await house.till.firm(asked.request)
     return json_response(
         {
             "evalSats": msat_to_sats(fee_msat),

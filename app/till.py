@@ -1,0 +1,118 @@
+"""The till: what everything costs here, asked for in one place.
+
+A price is refused while there is no bitcoin price: there is no guess. What the house gives away is
+priced at cost, without its margin, for it earns nothing from itself.
+"""
+
+from dataclasses import dataclass, replace
+
+from app.agents.agent import Agent
+from app.ports import Clock, Prices
+from app.refusal import Why, unavailable
+from pricing.money import BtcPrice, Msat
+from pricing.oracle import PriceUnavailable
+from pricing.quote import Quote, make_quote, token_ceiling, used_msat
+from pricing.rates import RateCard, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator has set for prices."""
+
+    least_fee_msat: Msat  # of an evaluation
+    quote_s: int  # how long a price holds
+    demo_tokens: int  # the most that a demo writes
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What each call of a demo may cost the house at most."""
+
+    judging: Quote
+    working: Quote
+
+    @property
+    def ceiling_msat(self) -> Msat:
+        """The most that both may cost."""
+        return Msat(self.judging.total_msat + self.working.total_msat)
+
+
+class Till:
+    """Prices what is sold, what is given, and what it costs the house."""
+
+    def __init__(
+        self, card: RateCard, oracle: Prices, agent: Agent, clock: Clock, limits: Limits
+    ) -> None:
+        self._card, self._oracle, self._agent = card, oracle, agent
+        self._clock, self._limits = clock, limits
+        self._at_cost = replace(card, margin_pct=0)
+
+    async def price(self) -> BtcPrice:
+        """Return the bitcoin price, or refuse with 503."""
+        price = await self._oracle.price()
+        if isinstance(price, PriceUnavailable):
+            raise unavailable(
+                Why.NO_PRICE,
+                "There is no bitcoin price just now, so nothing can be priced.",
+                price.retry_after_s,
+            )
+        return price
+
+    async def fee_msat(self, request: str) -> Msat:
+        """Return the fee of an evaluation: its cost ceiling, or the operator's least fee."""
+        agent, price = self._agent, await self.price()
+        tokens = token_ceiling(request), agent.max_eval_output_tokens
+        quote = self._quote(self._card, agent.eval_model, *tokens, price)
+        return max(self._limits.least_fee_msat, quote.total_msat)
+
+    async def firm(self, request: str) -> tuple[Msat, Quote]:
+        """Return the evaluation's fee and the work's ceiling: what a request costs at most.
+
+        No text of this size can have more tokens, so an agent that takes it keeps this price.
+        """
+        fee_msat = await self.fee_msat(request)
+        most = self._agent.max_output_tokens
+        return fee_msat, self.work(token_ceiling(request), most, await self.price())
+
+    async def least_work_msat(self) -> Msat:
+        """Return the least that any work is quoted at: as if it had nothing to read.
+
+        What a request makes the agent read is measured when it is judged; how much the agent may
+        write for anybody is known before.
+        """
+        return self.work(0, self._agent.max_output_tokens, await self.price()).total_msat
+
+    def work(self, input_tokens: int, max_output_tokens: int, price: BtcPrice) -> Quote:
+        """Return the price of work that an agent has measured."""
+        model = self._agent.work_model
+        return self._quote(self._card, model, input_tokens, max_output_tokens, price)
+
+    async def demo(self, text: str) -> Bill:
+        """Return what a demo may cost the house."""
+        agent, read, price = self._agent, token_ceiling(text), await self.price()
+        judged, written = agent.max_eval_output_tokens, self.demo_tokens
+        return Bill(
+            self._quote(self._at_cost, agent.eval_model, read, judged, price),
+            self._quote(self._at_cost, agent.work_model, read, written, price),
+        )
+
+    @property
+    def demo_tokens(self) -> int:
+        """The most that a demo writes."""
+        return min(self._limits.demo_tokens, self._agent.max_output_tokens)
+
+    async def call(self, model: str, read: int, written: int, *, is_given: bool) -> Quote:
+        """Return the ceiling of one call of a conversation; `is_given`: the house pays for it."""
+        card = self._at_cost if is_given else self._card
+        return self._quote(card, model, read, written, await self.price())
+
+    def cost_msat(self, model: str, used: Usage | None, price: BtcPrice) -> Msat:
+        """Return what the house itself pays for a call that has used this."""
+        if used is None:
+            return Msat(0)
+        tokens = used.input_tokens, used.output_tokens
+        return used_msat(self._quote(self._at_cost, model, *tokens, price), used)
+
+    def _quote(self, card: RateCard, model: str, read: int, written: int, price: BtcPrice) -> Quote:
+        now, lasts_s = self._clock(), self._limits.quote_s
+        return make_quote(card, model, read, written, price, now, lasts_s)
