@@ -19,9 +19,13 @@ from db import failures, jobs, sessions
 from db.engine import Row
 from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, JobState
+from statemachine.owner import Purpose
 from statemachine.session import SessionState
 
-TO_PAY = {"eval": JobState.AWAITING_EVAL_PAYMENT, "work": JobState.AWAITING_WORK_PAYMENT}
+TO_PAY = {
+    Purpose.EVAL: JobState.AWAITING_EVAL_PAYMENT,
+    Purpose.WORK: JobState.AWAITING_WORK_PAYMENT,
+}
 NEEDED = (
     ("agents", Why.NO_AGENT, "No agent is available"),
     ("price", Why.NO_PRICE, "There is no bitcoin price"),
@@ -109,7 +113,7 @@ class House:
 
     async def nudged(self, row: Row) -> Row:
         """Return the job's view after asking the rail, where the rail can't tell by itself."""
-        for purpose in ("eval", "work"):
+        for purpose in (Purpose.EVAL, Purpose.WORK):
             if row[f"{purpose}_state"] == InvoiceState.OPEN and not self.parts.rail.push_is_up:
                 asking = asyncio.ensure_future(self.loops.nudge(row[f"{purpose}_hash"]))
                 await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)

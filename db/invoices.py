@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from psycopg.rows import DictRow
 
 from db.engine import Database, Tx
+from db.owners import columns_of, owner_of
 from db.tables import Invoice
 from statemachine.decision import InvoiceWanted
-from statemachine.entries import Account, of_job, of_session
 from statemachine.invoice import InvoiceFacts, InvoiceState
+from statemachine.owner import Owner
 
 _INSERT = """
 INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, created_at, expires_at,
@@ -21,8 +22,7 @@ VALUES (%(id)s, %(job_id)s, %(session_id)s, %(purpose)s, %(state)s, %(amount_msa
 
 async def insert(
     tx: Tx,
-    job_id: str | None,
-    session_id: str | None,
+    owner: Owner,
     wanted: InvoiceWanted,
     now: datetime,
     made_by: datetime | None,
@@ -32,8 +32,7 @@ async def insert(
     await tx.execute(
         _INSERT,
         id=wanted.id,
-        job_id=job_id,
-        session_id=session_id,
+        **columns_of(owner),
         purpose=wanted.purpose,
         state=state,
         amount_msat=wanted.amount_msat,
@@ -52,17 +51,11 @@ def facts_of(invoice: Invoice) -> InvoiceFacts:
     """Return the law's view of a row."""
     return InvoiceFacts(
         id=invoice.id,
-        account=_account(invoice),
+        account=owner_of(invoice).account,
         state=invoice.state,
         amount_msat=invoice.amount_msat,
         payment_hash=invoice.payment_hash or "",
     )
-
-
-def _account(invoice: Invoice) -> Account:
-    if invoice.job_id is not None:
-        return of_job(invoice.job_id)
-    return of_session(invoice.session_id or "")
 
 
 _MOVE = """

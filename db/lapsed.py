@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from db.engine import Database, Row, Tx
 from db.lapsed_tables import LapsedInvoice
+from statemachine.owner import Purpose
 
 # Written as the index of it: what is purged leaves it, and what is paid late never was in it.
 _UNPAID = """
@@ -53,15 +54,15 @@ _FORGET_INVOICES = f"DELETE FROM invoice WHERE id = ANY(%(ids)s) AND {_UNPAID}"
 async def purge(tx: Tx, rows: list[Row]) -> int:
     """Purge these with all that belongs to them; return of how many nothing is left but a line."""
     jobs = await _locked(tx, _JOBS, [row["job_id"] for row in rows])
-    never = [row["session_id"] for row in rows if row["purpose"] == "deposit"]
+    never = [row["session_id"] for row in rows if row["purpose"] == Purpose.DEPOSIT]
     sessions = await _locked(tx, _SESSIONS, never)
-    others = [row["session_id"] for row in rows if row["purpose"] == "topup"]
+    others = [row["session_id"] for row in rows if row["purpose"] == Purpose.TOPUP]
     topped_up = await _locked(tx, _OPEN_SESSIONS, others)
     gone = [
         row["id"]
         for row in rows
         if row["job_id"] in jobs
-        or row["session_id"] in (topped_up if row["purpose"] == "topup" else sessions)
+        or row["session_id"] in (topped_up if row["purpose"] == Purpose.TOPUP else sessions)
     ]
     await tx.execute(_KEEP, ids=gone)
     await tx.execute(_FORGET_INVOICES, ids=gone)

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from db.columns import time_column
+from statemachine.owner import Purpose
 
 
 class LapsedInvoice(SQLModel, table=True):
@@ -17,7 +18,7 @@ class LapsedInvoice(SQLModel, table=True):
 
     payment_hash: str = Field(sa_column=Column(Text, primary_key=True))
     invoice_id: str = Field(sa_column=Column(Text, nullable=False))  # names its owner and purpose
-    purpose: str = Field(sa_column=Column(Text, nullable=False))
+    purpose: Purpose = Field(sa_column=Column(Text, nullable=False))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     wallet: str | None = Field(default=None, sa_column=Column(Text))
     refund_to: str | None = Field(default=None, sa_column=Column(Text))

@@ -5,7 +5,9 @@ from datetime import datetime
 from psycopg.rows import DictRow
 
 from db.engine import Database, Tx
+from db.owners import columns_of
 from db.tables import Payout, PayoutAttempt
+from statemachine.owner import Owner, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 
 _INSERT = """
@@ -16,20 +18,12 @@ VALUES (%(id)s, %(job_id)s, %(session_id)s, %(reason)s, %(state)s, %(amount_msat
 """
 
 
-async def insert(
-    tx: Tx,
-    facts: PayoutFacts,
-    job_id: str | None,
-    session_id: str | None,
-    reason: str,
-    now: datetime,
-) -> None:
-    """Write a payout that a job or a session owes from now on."""
+async def insert(tx: Tx, facts: PayoutFacts, owner: Owner, reason: Reason, now: datetime) -> None:
+    """Write a payout that is owed to this owner from now on."""
     await tx.execute(
         _INSERT,
         id=facts.id,
-        job_id=job_id,
-        session_id=session_id,
+        **columns_of(owner),
         reason=reason,
         state=facts.state,
         amount_msat=facts.amount_msat,

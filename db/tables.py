@@ -30,6 +30,7 @@ from db.tally_tables import FailureDay, JobTally
 from statemachine.entries import Asset, Kind
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
+from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
@@ -138,7 +139,7 @@ class Invoice(SQLModel, table=True):
     session_id: str | None = Field(
         default=None, sa_column=Column(ForeignKey("session.id"), index=True)
     )
-    purpose: str = Field(sa_column=Column(Text, nullable=False))
+    purpose: Purpose = Field(sa_column=Column(Text, nullable=False))
     state: InvoiceState = Field(sa_column=enum_column(InvoiceState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     bolt11: str | None = Field(default=None, sa_column=Column(Text))
@@ -199,7 +200,7 @@ class Payout(SQLModel, table=True):
     session_id: str | None = Field(
         default=None, sa_column=Column(ForeignKey("session.id"), index=True)
     )
-    reason: str = Field(sa_column=Column(Text, nullable=False))
+    reason: Reason = Field(sa_column=Column(Text, nullable=False))
     state: PayoutState = Field(sa_column=enum_column(PayoutState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     attempts: int = Field(sa_column=Column(BigInteger, nullable=False))

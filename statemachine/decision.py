@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from statemachine.entries import Entry
+from statemachine.owner import Purpose, Reason
 from statemachine.promises import Promise
 
 F_co = TypeVar("F_co", covariant=True)
@@ -14,7 +15,7 @@ class InvoiceWanted:
     """An invoice that must come to exist; `id` is "<job>:eval", "<session>:deposit" and so on."""
 
     id: str
-    purpose: str
+    purpose: Purpose
     amount_msat: int
 
 
@@ -23,7 +24,7 @@ class Owed:
     """A payout that must come to exist: money that is somebody's, with the reason why."""
 
     id: str
-    reason: str
+    reason: Reason
     amount_msat: int
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum, auto
 from statemachine import entries
 from statemachine.decision import Decision, Owed
 from statemachine.machine import Machine
+from statemachine.owner import Reason
 
 
 class InvoiceState(StrEnum):
@@ -103,9 +104,9 @@ def _paid(after: InvoiceFacts, event: Paid) -> Decision[InvoiceFacts]:
     if event.received_msat < after.amount_msat:
         raise ValueError(f"invoice {after.id} settled below its amount")  # Lightning forbids it
     if event.awaited:
-        kept, reason = after.amount_msat, "overpaid"
+        kept, reason = after.amount_msat, Reason.OVERPAID
     else:
-        kept, reason = 0, "unawaited"
+        kept, reason = 0, Reason.UNAWAITED
     credits = [(after.account, kept)]
     owed: tuple[Owed, ...] = ()
     if event.received_msat > kept:

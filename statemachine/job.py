@@ -12,6 +12,7 @@ from pricing.rates import Usage
 from statemachine import entries
 from statemachine.decision import Decision, InvoiceWanted, Owed
 from statemachine.machine import Machine
+from statemachine.owner import Purpose, Reason
 from statemachine.promises import CreateInvoice, Judge, Promise, Work
 
 
@@ -209,7 +210,7 @@ def ask_invoice_id(job_id: str) -> str:
 
 def begin(job_id: str, eval_msat: int, max_msat: int | None) -> Decision[JobFacts]:
     """Return how a job comes to be: unpaid, and wanting its evaluation invoice."""
-    invoice = InvoiceWanted(eval_invoice_id(job_id), "eval", eval_msat)
+    invoice = InvoiceWanted(eval_invoice_id(job_id), Purpose.EVAL, eval_msat)
     facts = JobFacts(job_id, JobState.AWAITING_EVAL_PAYMENT, eval_msat, max_msat)
     return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
 
@@ -223,7 +224,7 @@ def begin_asked(job_id: str, eval_msat: int, quote: Quote) -> Decision[JobFacts]
         quote=quote,
         funding=Funding.INVOICE,
     )
-    invoice = InvoiceWanted(ask_invoice_id(job_id), "ask", facts.prepaid_msat)
+    invoice = InvoiceWanted(ask_invoice_id(job_id), Purpose.ASK, facts.prepaid_msat)
     return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
 
 
@@ -259,10 +260,15 @@ def verdict(facts: JobFacts, quote: Quote) -> Accepted | Begun | Declined:
     )
 
 
-def awaits(state: JobState, purpose: str) -> JobEvent | None:
+def awaits(state: JobState, purpose: Purpose) -> EvalPaid | WorkPaid | None:
     """Return the event that a settled invoice of this purpose is to a job, None if unawaited."""
-    event = JobEvent.WORK_PAID if purpose == "work" else JobEvent.EVAL_PAID
-    return event if JOB.allows(state, event) else None
+    event = WorkPaid() if purpose is Purpose.WORK else EvalPaid()
+    return event if JOB.allows(state, event.kind) else None
+
+
+def lapses(purpose: Purpose) -> Lapsed:
+    """Return the event that it is to a job when this invoice was not paid in time."""
+    return Lapsed(purpose.lapsed)
 
 
 def given_back_msat(after: JobFacts) -> int:
@@ -308,20 +314,20 @@ def _decide_firm(after: JobFacts, event: Event) -> Decision[JobFacts] | None:
     """Return how a job with a firm price ends: one entry parts what was paid for all of it."""
     match event:
         case Declined(reason):
-            return _ended(replace(after, reason=reason), "not needed")
+            return _ended(replace(after, reason=reason), Reason.NOT_NEEDED)
         case Finished(text, usage, cut):
             quote = _quoted(after)
             charge = make_charge(quote, usage, quote.total_msat)
             after = replace(after, result=text, charge=charge, truncated=cut)
-            return _ended(after, "surplus")
+            return _ended(after, Reason.SURPLUS)
         case Broke(reason):
-            return _ended(replace(after, error=reason), "not done")
+            return _ended(replace(after, error=reason), Reason.NOT_DONE)
         case _:
             return None
 
 
 def _accepted(after: JobFacts, quote: Quote) -> Decision[JobFacts]:
-    invoice = InvoiceWanted(work_invoice_id(after.id), "work", quote.total_msat)
+    invoice = InvoiceWanted(work_invoice_id(after.id), Purpose.WORK, quote.total_msat)
     return Decision(
         after,
         (entries.eval_earned(after.id, after.eval_msat),),
@@ -333,13 +339,13 @@ def _accepted(after: JobFacts, quote: Quote) -> Decision[JobFacts]:
 def _finished(after: JobFacts, usage: Usage) -> Decision[JobFacts]:
     quote = _quoted(after)
     charge = make_charge(quote, usage, quote.total_msat)
-    back = Owed(f"{after.id}:surplus", "surplus", charge.surplus_msat)
+    back = Owed(f"{after.id}:surplus", Reason.SURPLUS, charge.surplus_msat)
     entry = entries.work_charged(after.id, charge.total_msat, back.amount_msat, back.id)
     owed = (back,) if back.amount_msat else ()
     return Decision(replace(after, charge=charge), (entry,), owed=owed)
 
 
-def _ended(after: JobFacts, reason: str) -> Decision[JobFacts]:
+def _ended(after: JobFacts, reason: Reason) -> Decision[JobFacts]:
     back = Owed(f"{after.id}:back", reason, given_back_msat(after))
     back_to, owed = entries.of_refund(back.id), (back,) if back.amount_msat else ()
     if after.session_id is not None:
@@ -360,16 +366,16 @@ def _given_away(after: JobFacts) -> tuple[entries.Entry, ...]:
 def _declined(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
     if before.state is JobState.EVALUATING:
         return Decision(after, (entries.eval_earned(after.id, after.eval_msat),))
-    back = Owed(f"{after.id}:undone", "not done", _quoted(before).total_msat)
+    back = Owed(f"{after.id}:undone", Reason.NOT_DONE, _quoted(before).total_msat)
     entry = entries.owed_back(entries.of_job(after.id), back.amount_msat, back.id)
     return Decision(after, (entry,), owed=(back,))
 
 
 def _broke(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
     if before.state is JobState.EVALUATING:
-        back = Owed(f"{after.id}:unjudged", "not evaluated", before.eval_msat)
+        back = Owed(f"{after.id}:unjudged", Reason.NOT_EVALUATED, before.eval_msat)
     else:
-        back = Owed(f"{after.id}:undone", "not done", _quoted(before).total_msat)
+        back = Owed(f"{after.id}:undone", Reason.NOT_DONE, _quoted(before).total_msat)
     entry = entries.owed_back(entries.of_job(after.id), back.amount_msat, back.id)
     return Decision(after, (entry, *_given_away(after)), owed=(back,))
 

@@ -10,6 +10,7 @@ from enum import StrEnum, auto
 from statemachine import entries, routing
 from statemachine.decision import Decision, Owed
 from statemachine.machine import Machine
+from statemachine.owner import Reason
 from statemachine.promises import FetchInvoice, PayInvoice, Promise
 
 MOST_FAILURES = 3
@@ -142,7 +143,7 @@ def _settled(after: PayoutFacts, event: Settled) -> Decision[PayoutFacts]:
     entry = entries.payout_settled(
         after.id, after.amount_msat, event.fee_msat, event.withheld_msat, change_msat
     )
-    change = Owed(entries.change_id(after.id), routing.CHANGE, change_msat)
+    change = Owed(entries.change_id(after.id), Reason.CHANGE, change_msat)
     return Decision(after, (entry,), owed=(change,) if change_msat else ())
 
 

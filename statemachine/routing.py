@@ -8,10 +8,7 @@ hop could have the house pay him for money that he sends in a circle.
 from dataclasses import dataclass, replace
 
 from pricing.money import whole_sats_down, whole_sats_up
-
-CHANGE = "change"  # what was withheld for routing, and was not needed
-PASSING = frozenset({"overpaid", "unawaited", "unspent", CHANGE})
-
+from statemachine.owner import Reason
 
 ALARM_PCT = 80  # of what is given on a day
 
@@ -65,9 +62,9 @@ class Share:
         return replace(self, earned_msat=earned_msat, free_msat=borne_msat - earned_msat)
 
 
-def share(reason: str, amount_msat: int, limit_msat: int, means: Means | None) -> Share:
+def share(reason: Reason, amount_msat: int, limit_msat: int, means: Means | None) -> Share:
     """Return who bears what; `means` are those of the payer, where the money passed through."""
-    if reason not in PASSING or means is None:
+    if not reason.only_passed or means is None:
         return Share(amount_msat, limit_msat, limit_msat, 0, is_passing=False)
     earned_msat = min(limit_msat, means.earned_msat)
     return Share(

@@ -9,6 +9,7 @@ from enum import StrEnum, auto
 from statemachine import entries
 from statemachine.decision import Decision, InvoiceWanted, Owed
 from statemachine.machine import Machine
+from statemachine.owner import Purpose, Reason
 from statemachine.promises import CreateInvoice
 
 
@@ -157,29 +158,29 @@ def topup_invoice_id(session_id: str, number: int) -> str:
     return f"{session_id}:topup{number}"
 
 
-def owns(name: str) -> bool:
-    """Say whether an invoice or a payout of this name is a session's, and not a job's."""
-    return name.partition(":")[2].startswith(("deposit", "topup", "rest"))
-
-
 def begin(session_id: str, deposit_msat: int, minimum_msat: int) -> Decision[SessionFacts]:
     """Return how a session comes to be: empty, and wanting its deposit."""
     facts = SessionFacts(session_id, SessionState.AWAITING_PAYMENT, 0, minimum_msat)
-    invoice = InvoiceWanted(deposit_invoice_id(session_id), "deposit", deposit_msat)
+    invoice = InvoiceWanted(deposit_invoice_id(session_id), Purpose.DEPOSIT, deposit_msat)
     return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
 
 
 def ask_topup(facts: SessionFacts, amount_msat: int) -> Decision[SessionFacts]:
     """Return what asking for a top-up means. Nothing is on the balance until it is paid."""
     after = replace(facts, topups=facts.topups + 1)
-    invoice = InvoiceWanted(topup_invoice_id(facts.id, after.topups), "topup", amount_msat)
+    invoice = InvoiceWanted(topup_invoice_id(facts.id, after.topups), Purpose.TOPUP, amount_msat)
     return Decision(after, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
 
 
-def awaits(state: SessionState, purpose: str) -> SessionEvent | None:
+def awaits(state: SessionState, purpose: Purpose) -> Deposited | ToppedUp | None:
     """Return the event that a settled invoice is to a session, None if it is unawaited."""
-    event = SessionEvent.DEPOSITED if purpose == "deposit" else SessionEvent.TOPPED_UP
-    return event if SESSION.allows(state, event) else None
+    event = Deposited() if purpose is Purpose.DEPOSIT else ToppedUp()
+    return event if SESSION.allows(state, event.kind) else None
+
+
+def lapses(purpose: Purpose) -> Lapsed | None:
+    """Return the event that an unpaid invoice is to a session: none, where it was a top-up."""
+    return Lapsed() if purpose is Purpose.DEPOSIT else None
 
 
 def decide(facts: SessionFacts, event: Event) -> Decision[SessionFacts]:
@@ -233,6 +234,6 @@ def _over(after: SessionFacts) -> Decision[SessionFacts]:
     if not after.balance_msat:
         return Decision(after)
     after = replace(after, rests=after.rests + 1)
-    back = Owed(f"{after.id}:rest{after.rests}", "unspent", after.balance_msat)
+    back = Owed(f"{after.id}:rest{after.rests}", Reason.UNSPENT, after.balance_msat)
     entry = entries.owed_back(entries.of_session(after.id), back.amount_msat, back.id)
     return Decision(replace(after, balance_msat=0), (entry,), owed=(back,))

@@ -10,6 +10,7 @@ from pricing.rates import Usage
 from statemachine import hold, job, session
 from statemachine.hold import HOLD, HoldFacts, HoldState
 from statemachine.job import Funding, JobFacts, JobState
+from statemachine.owner import Owner, OwnerKind, named
 from statemachine.session import SESSION, SessionFacts, SessionState
 from tests.law_facts import QUOTE, held
 
@@ -69,9 +70,11 @@ def test_a_session_pauses_below_its_minimum(
 def test_names_tell_sessions_from_jobs() -> None:
     """An invoice or a payout of a session is known by what stands behind its id."""
     for name in ("s:deposit", "s:topup3", "s:rest1", "s:deposit:overpaid", "s:topup1:unawaited"):
-        assert session.owns(name)
+        assert named(name).owner == Owner(OwnerKind.SESSION, "s")
     for name in ("j:eval", "j:work", "j:ask", "j:surplus", "j:back", "j:eval:overpaid"):
-        assert not session.owns(name)
+        assert named(name).owner == Owner(OwnerKind.JOB, "j")
+    with pytest.raises(ValueError, match="names nothing"):
+        named("x:unheard")
 
 
 # --------------------------------------------------------------------------- holds, firm prices

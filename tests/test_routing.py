@@ -11,6 +11,7 @@ from app.promises.sending import share_of
 from db import payouts
 from payments.stub import StubRail
 from pricing.money import Msat, sats_to_msat
+from statemachine.owner import Reason
 from statemachine.routing import Means, change_msat, share
 from tests.clock import Clock
 from tests.contract import refused
@@ -208,7 +209,7 @@ def test_what_was_earned_is_spent_before_what_is_given(
     means: Means, sendable: int, earned: int, free: int
 ) -> None:
     """And the payee bears only what both of them do not cover, in whole sats."""
-    bears = share("unspent", 10_000_000, 100_000, means)
+    bears = share(Reason.UNSPENT, 10_000_000, 100_000, means)
     assert bears.sendable_msat == sendable * 1_000
     assert (bears.earned_msat, bears.free_msat) == (earned, free)
     assert bears.least_msat == 9_900_000

@@ -17,6 +17,7 @@ from statemachine.hold import HoldFacts
 from statemachine.invoice import InvoiceFacts, InvoiceState
 from statemachine.job import JobFacts
 from statemachine.machine import IllegalTransition
+from statemachine.owner import Purpose, named
 from statemachine.session import SESSION, SessionFacts, SessionState
 from tests.law_facts import CARD, NOW, PRICE
 
@@ -67,15 +68,14 @@ class World:
     def pay(self, n: int, amount: int) -> None:
         """Pay one of its invoices, whatever has become of it; some pay more than is asked."""
         name = sorted(self.invoices)[n % len(self.invoices)]
-        facts, purpose = self.invoices[name], name.partition(":")[2].rstrip("0123456789")
-        meaning = session.awaits(self.session.state, purpose)
+        facts, what = self.invoices[name], named(name).what.rstrip("0123456789")
+        meaning = session.awaits(self.session.state, Purpose(what))
         received = facts.amount_msat + amount % 5_000
         decision = invoice.decide(facts, invoice.Paid(received, awaited=meaning is not None))
         self.invoices[name], self.paid = decision.facts, self.paid + received
         self.post(decision)
         if meaning is not None:
-            topped = meaning is session.SessionEvent.TOPPED_UP
-            self.tell(session.ToppedUp() if topped else session.Deposited())
+            self.tell(meaning)
 
     def top_up(self, n: int, amount: int) -> None:
         """Ask for a top-up."""

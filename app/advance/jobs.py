@@ -5,8 +5,9 @@ import structlog
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
-from app.advance.writing import owner_of, perform
+from app.advance.writing import Payee, perform
 from db import failures, jobs, sessions
+from db.lapsed_tables import LapsedInvoice
 from db.promises import Outbox
 from db.tables import Job
 from pricing.quote import Quote
@@ -14,10 +15,12 @@ from statemachine import job as law
 from statemachine.decision import Decision
 from statemachine.job import Funding
 from statemachine.machine import IllegalTransition
+from statemachine.owner import Owner, OwnerKind
 from statemachine.promises import Judge, Work
 
 log = structlog.get_logger("boltwork.jobs")
 
+PURGED = "The invoice was not paid in time, and the request was deleted a day later."
 CHARGED = (
     "The evaluation was charged all the same: more than {most} requests of yours have failed today,"
     " each at the cost of this house."
@@ -38,7 +41,7 @@ async def begin(
     row = await jobs.insert(
         act.tx, decision.facts, request, refund_to, "created", act.now, payer=payer
     )
-    await perform(act, owner_of(row), decision)
+    await perform(act, payee_of(row), decision)
 
 
 async def begin_asked(
@@ -55,7 +58,7 @@ async def begin_asked(
     row = await jobs.insert(
         act.tx, decision.facts, request, refund_to, "created", act.now, payer=payer
     )
-    await perform(act, owner_of(row), decision)
+    await perform(act, payee_of(row), decision)
 
 
 async def begin_reserved(
@@ -83,7 +86,7 @@ async def begin_reserved(
         budgets=[link for link, _ in spending.budgets],
         payer=f"session:{session_id}",
     )
-    await perform(act, owner_of(row), decision)
+    await perform(act, payee_of(row), decision)
     return told
 
 
@@ -147,6 +150,29 @@ async def _tell(act: Act, job_id: str, event: law.Event) -> Outcome:
     return Missing() if job is None else await step(act, job, event)
 
 
+def payee_of(job: Job) -> Payee:
+    """Return who is paid what is owed by a job."""
+    return Payee(Owner(OwnerKind.JOB, job.id), job.refund_to)
+
+
+async def touch(act: Act, job: Job, event: str) -> None:
+    """Count a change of a locked job that others can see, and tell whoever waits for one."""
+    await jobs.touch(act.tx, job, event, act.now)
+
+
+async def restore(act: Act, job_id: str, kept: LapsedInvoice) -> None:
+    """Have a job there again that was purged: it failed, as nobody had paid."""
+    eval_msat = int(kept.eval_msat or 0)
+    if kept.quote is not None:
+        begun = law.begin_asked(job_id, eval_msat, Quote.from_json(kept.quote))
+    else:
+        begun = law.begin(job_id, eval_msat, None)
+    row = await jobs.insert(act.tx, begun.facts, "", kept.refund_to, "created", act.now)
+    event = law.Lapsed(PURGED)
+    after = law.decide(begun.facts, event).facts
+    await jobs.move(act.tx, row, after, event.kind.value, act.now)
+
+
 async def step(act: Act, job: Job, event: law.Event) -> Outcome:
     """Tell a locked job what happened."""
     try:
@@ -157,7 +183,7 @@ async def step(act: Act, job: Job, event: law.Event) -> Outcome:
         await _end(act, job, job.session_id, decision, event)
         return Applied()
     await jobs.move(act.tx, job, decision.facts, event.kind.value, act.now)
-    await perform(act, owner_of(job), decision, anew=isinstance(event, law.Recovered))
+    await perform(act, payee_of(job), decision, anew=isinstance(event, law.Recovered))
     return Applied()
 
 
@@ -171,5 +197,5 @@ async def _end(
     rest = await releasing(act, session, decision.facts.prepaid_msat, back_msat)
     job.balance_msat = rest.facts.balance_msat
     await jobs.move(act.tx, job, decision.facts, event.kind.value, act.now)
-    await perform(act, owner_of(job), decision)
+    await perform(act, payee_of(job), decision)
     await released(act, session, rest, job.budgets, back_msat)

@@ -5,21 +5,22 @@ from datetime import datetime, timedelta
 
 from app.advance.act import Act
 from app.advance.outcome import Applied, Dear, Missing, Outcome, Replayed, Terms
-from app.advance.writing import lock_payout, owner_of, perform, touch
+from app.advance.owners import Locked, lock_payout
+from app.advance.writing import perform
 from db import payouts, routing
 from db.routing import Ask
-from db.tables import Job, Payout, PayoutAttempt, Session
+from db.tables import Payout, PayoutAttempt
 from payments import rail
 from payments.bolt11 import Invoice as Bolt11
 from pricing.money import margin_in
 from statemachine import payout as law
 from statemachine.machine import IllegalTransition
-from statemachine.routing import PASSING, Means, Share, share
+from statemachine.routing import Means, Share, share
 
 
 async def share_of(ask: Ask, terms: Terms, payout: Payout, limit_msat: int, now: datetime) -> Share:
     """Return who would bear the routing of a payout now, where that may cost so much."""
-    if payout.reason not in PASSING:
+    if not payout.reason.only_passed:
         return share(payout.reason, payout.amount_msat, limit_msat, None)
     account = await routing.account_of(ask, payout.job_id, payout.session_id, now.date())
     earned_msat = margin_in(account.charged_msat, terms.margin_pct)
@@ -47,7 +48,7 @@ async def send(
     found = await lock_payout(act, payout_id)
     if found is None:
         return Missing()
-    row, payout = found
+    owner, payout = found
     if asked_of is not None and payout.refund_to != asked_of:
         return Replayed()
     try:
@@ -80,8 +81,8 @@ async def send(
         ),
     )
     await payouts.move(tx, payout, decision.facts, "The payment is on its way.", now)
-    await perform(act, owner_of(row), decision)
-    await touch(act, row, "refund_sent")
+    await perform(act, owner.payee, decision)
+    await owner.touch(act, "refund_sent")
     return Applied()
 
 
@@ -134,10 +135,10 @@ async def refuse(act: Act, payout_id: str, failures: int, asked_of: str, reason:
     found = await lock_payout(act, payout_id)
     if found is None:
         return Missing()
-    row, payout = found
+    owner, payout = found
     if payout.refund_to != asked_of or payout.failures != failures:
         return Replayed()
-    return await _turn(act, row, payout, law.Refused(), reason)
+    return await _turn(act, owner, payout, law.Refused(), reason)
 
 
 async def redirect(act: Act, payout_id: str, refund_to: str) -> Outcome:
@@ -149,16 +150,14 @@ async def redirect(act: Act, payout_id: str, refund_to: str) -> Outcome:
     return await _turn(act, *found, law.Redirected(refund_to), note)
 
 
-async def _turn(
-    act: Act, row: Job | Session, payout: Payout, event: law.Event, note: str
-) -> Outcome:
+async def _turn(act: Act, owner: Locked, payout: Payout, event: law.Event, note: str) -> Outcome:
     try:
         decision = law.decide(payouts.facts_of(payout), event)
     except IllegalTransition:
         return Replayed()
     await payouts.move(act.tx, payout, decision.facts, note, act.now)
-    await perform(act, owner_of(row), decision, anew=True)
-    await touch(act, row, f"refund_{event.kind.value}")
+    await perform(act, owner.payee, decision, anew=True)
+    await owner.touch(act, f"refund_{event.kind.value}")
     return Applied()
 
 
@@ -169,7 +168,7 @@ async def _end_attempt(
     attempt = await payouts.attempt(act.tx, payout_id, number)
     if found is None or attempt is None or attempt.outcome != "live":
         return None
-    row, payout = found
+    owner, payout = found
     event: law.Event = law.Returned()
     if settled is not None:
         withheld_msat = payout.amount_msat - attempt.sent_msat
@@ -177,7 +176,7 @@ async def _end_attempt(
     decision = law.decide(payouts.facts_of(payout), event)
     attempt.check_at = None
     await payouts.move(act.tx, payout, decision.facts, note, act.now)
-    owner = replace(owner_of(row), refund_to=payout.refund_to)  # its change goes there too
-    await perform(act, owner, decision, anew=True)
-    await touch(act, row, f"refund_{event.kind.value}")
+    payee = replace(owner.payee, refund_to=payout.refund_to)  # its change goes there too
+    await perform(act, payee, decision, anew=True)
+    await owner.touch(act, f"refund_{event.kind.value}")
     return attempt

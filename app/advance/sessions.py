@@ -1,15 +1,18 @@
 """Sessions: prepaid balances that pay for requests. A request's ceiling is set aside first."""
 
+import secrets
 from datetime import timedelta
 
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
-from app.advance.writing import invoice_until, owner_of, perform
+from app.advance.writing import Payee, invoice_until, perform
 from db import sessions
+from db.lapsed_tables import LapsedInvoice
 from db.tables import Session
 from statemachine import session as law
 from statemachine.decision import Decision
 from statemachine.machine import IllegalTransition
+from statemachine.owner import Owner, OwnerKind, Purpose
 
 
 async def begin(
@@ -26,7 +29,7 @@ async def begin(
     row = await sessions.insert(
         act.tx, decision.facts, refund_to, nonce, claim_sha256, until, act.now
     )
-    await perform(act, owner_of(row), decision)
+    await perform(act, payee_of(row), decision)
 
 
 async def ask_topup(act: Act, session_id: str, amount_msat: int) -> str | Outcome:
@@ -44,7 +47,7 @@ async def ask_topup(act: Act, session_id: str, amount_msat: int) -> str | Outcom
         return Replayed()
     decision = law.ask_topup(facts, amount_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)
-    await perform(act, owner_of(row), decision)
+    await perform(act, payee_of(row), decision)
     return decision.wanted[0].id
 
 
@@ -64,6 +67,28 @@ async def idle(act: Act, session_id: str) -> Outcome:
     return await step(act, row, law.Idled())
 
 
+def payee_of(row: Session) -> Payee:
+    """Return who is paid what is owed by a session."""
+    return Payee(Owner(OwnerKind.SESSION, row.id), row.refund_to)
+
+
+async def touch(act: Act, row: Session, _: str) -> None:
+    """Count a change of a locked session that others can see, and tell whoever waits for one."""
+    await sessions.touch(act.tx, row, act.now)
+
+
+async def restore(act: Act, session_id: str, kept: LapsedInvoice) -> None:
+    """Have a session there again that was purged, as its deposit was not paid."""
+    if kept.purpose is not Purpose.DEPOSIT:
+        return  # its top-up was purged, and nothing else
+    begun = law.begin(session_id, kept.amount_msat, act.terms.session_minimum_msat)
+    # Nobody ever held its credential, so another one is as good: who paid is shown it.
+    nonce, now = secrets.token_hex(16), act.now
+    row = await sessions.insert(act.tx, begun.facts, kept.refund_to, nonce, None, now, now)
+    after = law.decide(begun.facts, law.Lapsed())
+    await sessions.move(act.tx, row, after.facts, row.expires_at, now)
+
+
 async def step(act: Act, row: Session, event: law.Event) -> Outcome:
     """Tell a locked session what happened."""
     try:
@@ -74,7 +99,7 @@ async def step(act: Act, row: Session, event: law.Event) -> Outcome:
     if isinstance(event, law.Deposited | law.ToppedUp):
         expires_at = act.now + timedelta(seconds=act.terms.session_idle_s)
     await sessions.move(act.tx, row, decision.facts, expires_at, act.now)
-    await perform(act, owner_of(row), decision)
+    await perform(act, payee_of(row), decision)
     return Applied()
 
 
@@ -124,4 +149,4 @@ async def released(
     if budgets and back_msat:
         await sessions.unspend(act.tx, budgets, back_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)
-    await perform(act, owner_of(row), decision)
+    await perform(act, payee_of(row), decision)

@@ -14,9 +14,9 @@ from db.switches import Name
 from pricing.money import msat_to_sats, sats_down, usd_number
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
+from statemachine.owner import Reason
 from statemachine.payout import PayoutFacts, PayoutState
 from statemachine.public_id import public_id
-from statemachine.routing import PASSING
 
 
 def unknown_job() -> Refusal:
@@ -97,7 +97,7 @@ def event_of(house: House, row: Row, line: Row, base: str | None = None) -> dict
 def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what a complete job's work cost, in the seed's words."""
     quote, charge = row["quote"], row["charge"]
-    surplus = [payout for payout in payouts if payout["reason"] == "surplus"]
+    surplus = [payout for payout in payouts if payout["reason"] == Reason.SURPLUS]
     return {
         "actualInputTokens": charge["input_tokens"],
         "actualOutputTokens": charge["output_tokens"],
@@ -143,7 +143,7 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
     }
     if facts.state is PayoutState.OWED and base is not None:
         shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
-    if facts.state is PayoutState.OWED and payout["reason"] in PASSING:
+    if facts.state is PayoutState.OWED and Reason(payout["reason"]).only_passed:
         shape["leastSats"] = sats_down(least_msat(house.parts, payout))
     if facts.state is PayoutState.OWED and not house.loops.switches[Name.PAYING_OUT]:
         shape["lastOutcome"] = PAUSED

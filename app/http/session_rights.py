@@ -21,6 +21,7 @@ from db import sessions
 from db.engine import Row
 from payments.session_macaroon import Verified
 from statemachine.invoice import InvoiceState
+from statemachine.owner import Purpose
 
 _PREIMAGE = re.compile("[0-9a-fA-F]{64}")
 
@@ -74,7 +75,7 @@ async def has_paid(house: House, session_id: str, preimage: str) -> bool:
         return False
     hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
     rows = await sessions.open_invoices(house.parts.db, session_id)
-    deposit = next((row for row in rows if row["purpose"] == "deposit"), None)
+    deposit = next((row for row in rows if row["purpose"] == Purpose.DEPOSIT), None)
     if deposit is None or deposit["state"] != InvoiceState.SETTLED:
         return False
     return hmac.compare_digest(hashed, deposit["payment_hash"])

@@ -20,6 +20,7 @@ from db.promises import TryAgain
 from payments import rail
 from pricing.money import Msat
 from statemachine.invoice import InvoiceState
+from statemachine.owner import Purpose, named
 from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Promise, Work
 from statemachine.public_id import public_id
 
@@ -64,7 +65,7 @@ class Keeper:
         opened = await parts.rail.create_invoice(
             key=invoice_id,
             amount_msat=Msat(row["amount_msat"]),
-            memo=_memo(invoice_id, row["purpose"]),
+            memo=_memo(invoice_id, Purpose(row["purpose"])),
             expiry_s=parts.settings.invoice_expiry_s,
         )
         if isinstance(opened, rail.Unavailable):
@@ -148,18 +149,9 @@ class Keeper:
             log.info("payout_in_flight", payout=payout_id, outcome=type(outcome).__name__)
 
 
-_MEMOS = {
-    "eval": "evaluation of job",
-    "work": "work on job",
-    "ask": "job",
-    "deposit": "deposit of session",
-    "topup": "top-up of session",
-}
-
-
-def _memo(invoice_id: str, purpose: str) -> str:
+def _memo(invoice_id: str, purpose: Purpose) -> str:
     # Payers see it, and whoever keeps their wallet: a name that opens nothing.
-    return f"Boltwork: {_MEMOS[purpose]} {public_id(invoice_id.partition(':')[0])[:8]}"
+    return f"Boltwork: {purpose.memo} {public_id(named(invoice_id).owner.id)[:8]}"
 
 
 def _pause_s(tries: int, least_s: float) -> float:

@@ -14,7 +14,7 @@ from db.tables import Payout
 from payments import bolt11
 from payments.rail import Settled
 from pricing.money import Msat, sats_to_msat
-from statemachine import session
+from statemachine.owner import Reason, named
 from statemachine.public_id import public_id
 from statemachine.routing import Means, Share, share
 
@@ -111,7 +111,7 @@ def least_msat(parts: Parts, payout: Row) -> int:
         parts.rail.least_fee_limit_msat,
     )
     nothing = Means(0, 0)
-    return share(payout["reason"], payout["amount_msat"], limit_msat, nothing).least_msat
+    return share(Reason(payout["reason"]), payout["amount_msat"], limit_msat, nothing).least_msat
 
 
 async def refuse(parts: Parts, payout: Row, asked_of: str, reason: str) -> Outcome:
@@ -152,5 +152,5 @@ async def _wrong(parts: Parts, invoice: bolt11.Invoice, bears: Share) -> Unpayab
 
 def refund_title(payout_id: str) -> str:
     """Return what a wallet shows of a payout."""
-    what, owner_id = "session" if session.owns(payout_id) else "job", payout_id.partition(":")[0]
-    return f"Boltwork: refund of {what} {public_id(owner_id)[:8]}"
+    owner = named(payout_id).owner
+    return f"Boltwork: refund of {owner.kind} {public_id(owner.id)[:8]}"

@@ -17,9 +17,9 @@ from app.telemetry.metrics import (
     PROMISES,
 )
 from db.promises import Keep, Outbox, TryAgain
+from statemachine.owner import named
 from statemachine.promises import Promise
 from statemachine.public_id import shown
-from statemachine.session import owns
 
 
 class Call:
@@ -59,14 +59,13 @@ def keeping(keep: Keep, outbox: Outbox) -> Keep:
     """Return a keeper of promises that is observed."""
 
     async def kept(promise: Promise, tries: int) -> None:
-        kind, owner_id = type(promise).__name__, promise.key.partition(":")[0]
-        owner = "session" if owns(promise.key) else "job"
-        about = {owner: owner_id, "promise": kind}
+        kind, owner = type(promise).__name__, named(promise.key).owner
+        about = {owner.kind.value: owner.id, "promise": kind}
         outcome, began = "broke", perf_counter()
-        told: dict[str, str | int] = {owner: shown(owner_id), "tries": tries}
+        told: dict[str, str | int] = {owner.kind.value: shown(owner.id), "tries": tries}
         with (
             bound_contextvars(**about),
-            tracing.span_of(owner_id, f"promise {kind}", **told) as span,
+            tracing.span_of(owner.id, f"promise {kind}", **told) as span,
         ):
             try:
                 await keep(promise, tries)

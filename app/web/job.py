@@ -28,6 +28,7 @@ from db.engine import Row
 from payments import pasted
 from payments.rail import Failed
 from statemachine.job import JOB, JobState
+from statemachine.owner import Purpose
 from statemachine.payout import PayoutState
 
 MOST_DESTINATION = pasted.LONGEST  # characters of an invoice or an address
@@ -49,7 +50,7 @@ async def pay(request: Request) -> Response:
     row = await _found(request)
     if house.parts.stub is None:
         raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    for purpose in ("eval", "work"):
+    for purpose in (Purpose.EVAL, Purpose.WORK):
         if row[f"{purpose}_hash"] is not None:
             paid = await house.parts.stub.receive(row[f"{purpose}_hash"])
             if isinstance(paid, Failed):

@@ -17,6 +17,7 @@ from db.engine import Row
 from pricing.quote import Quote
 from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, Funding, JobState
+from statemachine.owner import Purpose, Reason, named
 from statemachine.payout import MOST_FAILURES, PayoutState
 from statemachine.public_id import public_id
 
@@ -95,7 +96,9 @@ def _steps(row: Row, state: JobState, funding: Funding) -> list[tuple[str, str]]
     behind = BEHIND[funding].get(state)
     if behind is None:  # it failed: how far it came shows in what is there
         owed = {payout["reason"] for payout in row["payouts"] or []}
-        behind = len(names) - 1 if "not done" in owed else 1 if "not evaluated" in owed else 0
+        behind = (
+            len(names) - 1 if Reason.NOT_DONE in owed else 1 if Reason.NOT_EVALUATED in owed else 0
+        )
         if not owed and row["quote"] and funding is Funding.INVOICES:
             behind = 2
     stopped = state in (JobState.FAILED, JobState.REJECTED)
@@ -107,7 +110,7 @@ def _steps(row: Row, state: JobState, funding: Funding) -> list[tuple[str, str]]
 
 async def _invoice(row: Row) -> dict[str, Any] | None:
     """Return the invoice that a job waits for, if it does."""
-    for purpose in ("eval", "work"):
+    for purpose in (Purpose.EVAL, Purpose.WORK):
         if row[f"{purpose}_state"] == InvoiceState.OPEN:
             return await invoice(
                 row[f"{purpose}_bolt11"],
@@ -142,7 +145,7 @@ async def refunds(
         failed = payout["failures"] >= MOST_FAILURES
         shown.append(
             {
-                "which": payout["id"].partition(":")[2].replace(":", "-"),
+                "which": named(payout["id"]).what.replace(":", "-"),
                 "amount_msat": payout["amount_msat"],
                 "reason": payout["reason"],
                 "state": state.value,

@@ -6,6 +6,7 @@ from app.web.words import sats
 from db.engine import Row
 from pricing.quote import Quote
 from statemachine.job import JOB, Funding, JobState
+from statemachine.owner import Reason
 
 HEADLINES = {
     JobState.AWAITING_EVAL_PAYMENT: (
@@ -25,7 +26,8 @@ HEADLINES = {
     JobState.COMPLETE: ("Done", "Here is your result."),
 }
 FIRM = ("Pay for the job", "One invoice pays for the evaluation and the work.")
-BROKEN = {"not done", "not evaluated", "not needed"}  # why money goes back when work has failed
+# Why money goes back when work has failed.
+BROKEN = {Reason.NOT_DONE, Reason.NOT_EVALUATED, Reason.NOT_NEEDED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,12 @@ from db.engine import Row
 from payments.rail import Failed
 from pricing.money import Msat, sats_to_msat
 from statemachine.invoice import InvoiceState
+from statemachine.owner import Purpose
 from statemachine.payout import PayoutState
 from statemachine.public_id import public_id
 from statemachine.session import SessionState
 
 MOST_SPENT = 50
-DEPOSIT = "deposit"
 RANGE = "Enter a whole number of sats, from 100 to 10,000."
 
 
@@ -298,7 +298,7 @@ def _head_of(row: Row, invoices: list[Row], owed: list[Row], is_holder: bool) ->
         if row["reserved_msat"]:
             sentence = words.STILL_RUNS
         elif not all(
-            i["state"] == InvoiceState.SETTLED for i in invoices if i["purpose"] == DEPOSIT
+            i["state"] == InvoiceState.SETTLED for i in invoices if i["purpose"] == Purpose.DEPOSIT
         ):
             sentence = words.NEVER_OPENED
         elif owed:

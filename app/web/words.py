@@ -5,18 +5,9 @@ from datetime import UTC, datetime
 
 from pricing.money import sats_text, split_usd
 from statemachine.entries import Asset
+from statemachine.owner import Reason, named
 from statemachine.session import SessionState
 
-REASONS = {
-    "surplus": "unused part of the payment",
-    "not needed": "unused part of the payment",
-    "not evaluated": "evaluation fee, as the evaluation failed",
-    "not done": "payment for work that wasn’t done",
-    "overpaid": "paid in excess of the invoice",
-    "unawaited": "paid when nothing was due",
-    "change": "unused routing fees",
-    "unspent": "rest of the session’s balance",
-}
 SESSION_HEADS = {
     SessionState.AWAITING_PAYMENT: "Pay the deposit",
     SessionState.ACTIVE: "Balance",
@@ -109,7 +100,12 @@ def time_until(seconds: int) -> str:
 
 def reason(name: str) -> str:
     """Return why something is owed."""
-    return REASONS.get(name, name)
+    return Reason(name).sentence
+
+
+def what(name: str) -> str:
+    """Return what of its owner's an invoice or a payout is."""
+    return named(name).what
 
 
 def for_people(said: str) -> str:
@@ -139,6 +135,7 @@ FILTERS = {
     "iso": iso,
     "ago": ago,
     "reason": reason,
+    "what": what,
     "plain": plain,
     "model": model,
     "for_people": for_people,

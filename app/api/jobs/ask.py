@@ -31,6 +31,7 @@ from payments.challenge import BadProof, Proof
 from payments.session_macaroon import Verified
 from pricing.money import msat_to_sats, sats_to_msat
 from statemachine.job import JOB, JobState
+from statemachine.owner import Purpose
 
 RESOURCE = "ask"
 TOOL = "agent"
@@ -115,7 +116,7 @@ async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
     if not proof.is_for(RESOURCE):
         return None
     invoice = await paywall.bought(house, proof)
-    if invoice is None or invoice["purpose"] != "ask":
+    if invoice is None or invoice["purpose"] != Purpose.ASK:
         return None
     row = await jobs.get(house.parts.db, invoice["job_id"])
     # Of one that was purged unpaid, and paid since, nobody knows the request any more.

@@ -30,6 +30,7 @@ from db.engine import Row, Tx
 from payments.session_macaroon import Verified
 from pricing.money import sats_down, sats_to_msat
 from statemachine.invoice import InvoiceState
+from statemachine.owner import Purpose
 from statemachine.session import SessionState
 
 Sats = Annotated[int, Field(ge=100, le=10_000)]
@@ -227,7 +228,7 @@ async def _status(
         shape["macaroon"] = await house.parts.credentials.session_macaroon(session_id, row["nonce"])
     for invoice in pending:
         if invoice["state"] == InvoiceState.OPEN:
-            what = "invoice" if invoice["purpose"] == "deposit" else "pendingTopup"
+            what = "invoice" if invoice["purpose"] == Purpose.DEPOSIT else "pendingTopup"
             shape[what] = invoice_shape(house, invoice)
     owed = await payouts.of_owner(house.parts.db, session_id) if rights.refunds else []
     if owed:
