@@ -67,7 +67,8 @@ async def test_a_job_is_one_trace_from_promise_to_promise(
 def test_nothing_is_imported_that_nobody_asked_for() -> None:
     """Without a collector the packages for traces are not loaded: a start is no slower."""
     check = (
-        "import sys, app.main, app.serving.run; from app.telemetry import tracing; tracing.configure(None);"
+        "import sys, app.main, app.serving.run; from app.telemetry import tracing;"
+        "tracing.configure(None);"
         "assert not any(name.startswith('opentelemetry.sdk') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
