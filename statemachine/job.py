@@ -266,11 +266,6 @@ def awaits(state: JobState, purpose: Purpose) -> EvalPaid | WorkPaid | None:
     return event if JOB.allows(state, event.kind) else None
 
 
-def lapses(purpose: Purpose) -> Lapsed:
-    """Return the event that it is to a job when this invoice was not paid in time."""
-    return Lapsed(purpose.lapsed)
-
-
 def given_back_msat(after: JobFacts) -> int:
     """Return what a job with a firm price did not need, once it has come to its end."""
     match after.state:
