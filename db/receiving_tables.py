@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Text, UniqueC
 from sqlmodel import Field, SQLModel
 
 from db.columns import time_column
+from statemachine.transfer import TransferState
 
 
 class ReceivingWallet(SQLModel, table=True):
@@ -50,7 +51,7 @@ class WalletTransfer(SQLModel, table=True):
     to_wallet: str = Field(sa_column=Column(Text, nullable=False))  # identity
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     fee_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
-    outcome: str = Field(sa_column=Column(Text, nullable=False))  # live, settled, failed
+    outcome: TransferState = Field(sa_column=Column(Text, nullable=False))
     expires_at: datetime = Field(sa_column=time_column())
     began_at: datetime = Field(sa_column=time_column())
     ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))

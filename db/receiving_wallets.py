@@ -5,6 +5,7 @@ from datetime import datetime
 
 from db.engine import Database, Row, Tx
 from db.receiving_tables import WalletTransfer
+from statemachine.transfer import TransferFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +188,21 @@ async def live_transfers(db: Database, rail: str) -> list[WalletTransfer]:
     return [WalletTransfer.model_validate(row) for row in rows]
 
 
-async def end_transfer(
-    tx: Tx, payment_hash: str, outcome: str, fee_msat: int | None, now: datetime
-) -> bool:
-    """Write what became of a transfer: settled or failed. False: it was known."""
-    ended = await tx.execute(
+async def lock_transfer(tx: Tx, payment_hash: str) -> WalletTransfer | None:
+    """Return a transfer's row, locked."""
+    row = await tx.one(
+        "SELECT * FROM wallet_transfer WHERE payment_hash = %(h)s FOR UPDATE", h=payment_hash
+    )
+    return WalletTransfer.model_validate(row) if row else None
+
+
+async def move_transfer(tx: Tx, after: TransferFacts, now: datetime) -> None:
+    """Write what became of a transfer."""
+    await tx.execute(
         "UPDATE wallet_transfer SET outcome = %(outcome)s, fee_msat = %(fee_msat)s,"
-        " ended_at = %(now)s WHERE payment_hash = %(payment_hash)s AND outcome = 'live'",
-        payment_hash=payment_hash,
-        outcome=outcome,
-        fee_msat=fee_msat,
+        " ended_at = %(now)s WHERE payment_hash = %(payment_hash)s",
+        payment_hash=after.payment_hash,
+        outcome=after.state,
+        fee_msat=after.fee_msat,
         now=now,
     )
-    return ended == 1

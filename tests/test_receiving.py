@@ -20,6 +20,7 @@ from payments.rail import Settled, Unavailable, Unknown
 from payments.seal import BadSecret, Seal
 from pricing.money import Msat
 from statemachine.entries import Asset
+from statemachine.transfer import TransferState
 from tests.command import run
 from tests.house_fixtures import Instance
 from tests.lnbits_server import Wallet
@@ -323,7 +324,8 @@ async def test_what_a_transfer_costs_is_an_expense(stage: Stage) -> None:
         await stage.buys(instance)
         transfer = WalletTransfer(
             payment_hash="ab" * 32, bolt11="lnbc", rail=parts.rail.identity, from_wallet="a",
-            to_wallet="b", amount_msat=5_000, outcome="live", expires_at=now, began_at=now,
+            to_wallet="b", amount_msat=5_000, outcome=TransferState.LIVE, expires_at=now,
+            began_at=now,
         )  # fmt: skip
         assert await parts.db.run("t", lambda tx: receiving_wallets.begin_transfer(tx, transfer))
         held = await ledger.balance(parts.db, "rail:lightning", Asset.MSAT)

@@ -1,7 +1,10 @@
 """The law, held to its stories: each is played, together they are the whole of every table."""
 
+import ast
 import importlib
+import inspect
 import pkgutil
+import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from enum import StrEnum
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 import statemachine
+from statemachine import entries
 from statemachine.decision import Decision
 from statemachine.entries import Entry, Kind
 from statemachine.machine import IllegalTransition, Machine
@@ -127,6 +131,19 @@ def test_every_machine_of_the_law_has_its_stories() -> None:
 def test_titles_are_told_once() -> None:
     """A story has a title of its own: it is how people speak of it."""
     assert max(Counter(map(titled, TOLD)).values()) == 1
+
+
+def test_every_entry_of_the_books_is_in_a_story() -> None:
+    """Each kind of entry is posted in one at least, under the name that is told."""
+    shapes = set()
+    for node in ast.walk(ast.parse(inspect.getsource(entries))):
+        called = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_entry"
+        if called and isinstance(node, ast.Call):
+            name = ast.unparse(node.args[0])
+            shapes.add(re.sub(r"\{[^}]*\}", "[^ ]+", name.removeprefix("f").strip("'\"")))
+    names = {move.under for step in STEPS for move in step.moves}
+    assert len(shapes) > 10
+    assert {shape for shape in shapes if not any(re.fullmatch(shape, n) for n in names)} == set()
 
 
 def test_every_promise_is_in_a_story() -> None:

@@ -1,24 +1,31 @@
 """Transfers: money of ours that goes from one wallet of the rail to another."""
 
 from app.advance.act import Act
-from app.advance.outcome import Applied, Outcome, Replayed
+from app.advance.outcome import Applied, Missing, Outcome, Replayed
 from db import ledger, receiving_wallets
 from payments import rail
-from statemachine import entries
+from statemachine import transfer as law
+from statemachine.machine import IllegalTransition
 
 
 async def settle(act: Act, settled: rail.Settled) -> Outcome:
-    """Tell a transfer that it arrived. What it cost is our expense; most cost nothing."""
-    name, fee_msat = settled.payment_hash, settled.fee_msat
-    if not await receiving_wallets.end_transfer(act.tx, name, "settled", fee_msat, act.now):
-        return Replayed()
-    if fee_msat:
-        await ledger.post(act.tx, [entries.transfer_settled(name, fee_msat)], act.now)
-    return Applied()
+    """Tell a transfer that it arrived."""
+    return await _tell(act, settled.payment_hash, law.Arrived(settled.fee_msat))
 
 
 async def fail(act: Act, payment_hash: str) -> Outcome:
     """Tell a transfer that it did not happen, for good: the money is where it was."""
-    if not await receiving_wallets.end_transfer(act.tx, payment_hash, "failed", None, act.now):
+    return await _tell(act, payment_hash, law.FellThrough())
+
+
+async def _tell(act: Act, payment_hash: str, event: law.Event) -> Outcome:
+    row = await receiving_wallets.lock_transfer(act.tx, payment_hash)
+    if row is None:
+        return Missing()
+    try:
+        decision = law.decide(law.TransferFacts(payment_hash, row.outcome, row.fee_msat), event)
+    except IllegalTransition:
         return Replayed()
+    await receiving_wallets.move_transfer(act.tx, decision.facts, act.now)
+    await ledger.post(act.tx, decision.entries, act.now)
     return Applied()

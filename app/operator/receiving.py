@@ -21,6 +21,7 @@ from db.receiving_wallets import OpenedWallet
 from payments import rail
 from payments.rail import KnownWallet, Unavailable, Unknown
 from pricing.money import MSAT_PER_SAT, Msat, sats_to_msat, whole_sats_down
+from statemachine.transfer import TransferState
 
 log = structlog.get_logger("boltwork.receiving")
 
@@ -197,7 +198,7 @@ class Receiving:
             from_wallet=wallet.identity,
             to_wallet=opened.wallet or into,
             amount_msat=amount_msat,
-            outcome="live",
+            outcome=TransferState.LIVE,
             expires_at=opened.expires_at,
             began_at=now,
         )
