@@ -8,11 +8,11 @@ pytest_plugins = [
     "tests.environments",
     "tests.agent_fixtures",
     "tests.gemini_server",
+    "tests.session_fixtures",
     "tests.chat_fixtures",
     "tests.rail_fixtures",
     "tests.pay_server",
     "tests.receiving_fixtures",
     "tests.refund_fixtures",
     "tests.page_fixtures",
-    "tests.session_fixtures",
 ]
