@@ -40,7 +40,7 @@ class Seal:
         except (InvalidToken, ValueError):
             raise BadSecret(
                 f"BOLTWORK_SECRET does not open the {name}: it was closed with another secret."
-                " Put that one behind yours, parted by a comma."
+                " Put that one behind yours, separated by a comma."
             ) from None
 
     def _fernet(self, name: str) -> MultiFernet:

@@ -103,7 +103,7 @@ class StubRail:
     async def look_up_payment(self, payment_hash: str, wallet: str | None = None) -> Outcome:
         """Say what became of a payment of ours."""
         if wallet not in (None, self.identity):
-            return Unknown("another wallet was told to pay it")
+            return Unknown("another wallet was asked to pay it")
 
         def work(fault: Scripted) -> Outcome:
             if fault.name == "failed":

@@ -100,7 +100,7 @@ class WrongAnswer(ValueError):
 
 
 def parse_sources(text: str) -> tuple[Source, ...]:
-    """Read sources parted by commas: built-in names, or `name=url#json.path`.
+    """Read sources separated by commas: built-in names, or `name=url#json.path`.
 
     `kraken,coinbase,mine=https://example.org/ticker#result.0.last`. Numbers in a path index
     lists; a comma inside a URL is written %2C. Nothing at all means every built-in source.
@@ -133,7 +133,7 @@ def _parse_source(item: str) -> Source:
     if not _NAME.fullmatch(name):
         problem = "its name must be lower-case letters, digits, '_', '.' or '-'"
     elif not all(steps):
-        problem = "after the URL comes '#' and the path to the price, parted by dots"
+        problem = "after the URL comes '#' and the path to the price, separated by dots"
     else:
         try:
             address = httpx2.URL(url)
@@ -289,7 +289,7 @@ class Oracle:
                 MicroUsd(self._fallback_microusd),
                 self._clock(),
                 ("operator",),
-                "The operator's fixed bitcoin price was used, because no live price is available.",
+                "The operator's fixed bitcoin price was used: no live price can be had now.",
             )
         if self._development_microusd is not None and self._all_silent:
             return BtcPrice(

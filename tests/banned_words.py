@@ -3,7 +3,10 @@
 One list for the pages' sentences and for the API's.
 """
 
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 BANNED = (
     "is over",
@@ -20,3 +23,17 @@ _ANY = re.compile(r"\b(?:" + "|".join(p.replace(" ", r"\s+") for p in BANNED) + 
 def banned_in(text: str) -> list[str]:
     """Return the banned phrases that a text holds, each with some words around it."""
     return [text[max(0, m.start() - 30) : m.end() + 30] for m in _ANY.finditer(text)]
+
+
+def strings_of(path: Path) -> Iterator[str]:
+    """Yield the text constants of a module, without its docstrings."""
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value

@@ -26,8 +26,8 @@ async def test_a_job_is_cancelled_once(instance: Instance) -> None:
 @pytest.mark.parametrize(
     ("request_", "state", "says"),
     [
-        ("hello", "complete", "come to its end"),
-        ("BREAK-WORK", "failed", "come to its end"),
+        ("hello", "complete", "has ended"),
+        ("BREAK-WORK", "failed", "has ended"),
     ],
 )
 async def test_a_job_that_has_ended_can_not_be_cancelled(

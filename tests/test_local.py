@@ -61,7 +61,7 @@ def test_the_policy_is_not_afraid_of_words(request_text: str) -> None:
 @pytest.mark.parametrize("request_text", ["", " \n", "?!…", "🙂", "\x00"])
 def test_nothing_is_not_a_job(request_text: str) -> None:
     """A request without a letter or a digit is rejected."""
-    assert policy(request_text, 9, 9) == "The request asks for nothing."
+    assert policy(request_text, 9, 9) == "There is no task in the request."
 
 
 def test_request_and_answer_must_fit_the_context() -> None:

@@ -1,29 +1,13 @@
 """The pages' sentences are plain English, in the words of wallets and shops."""
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.banned_words import banned_in
+from tests.banned_words import banned_in, strings_of
 
 WEB = Path(__file__).parents[1] / "app" / "web"
-
-
-def strings_of(path: Path) -> Iterator[str]:
-    """Yield the text constants of a module, without its docstrings."""
-    tree = ast.parse(path.read_text())
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docs = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
-            yield node.value
 
 
 def said_by(path: Path) -> str:

@@ -114,7 +114,7 @@ async def test_only_a_job_that_has_ended_has_a_receipt(instance: Instance) -> No
     made = await instance.create("REJECT")
     path = f"/api/jobs/{made['jobId']}/receipt"
     early = await instance.http.get(path)
-    assert early.status_code == 409 and "come to its end" in early.json()["error"]
+    assert early.status_code == 409 and "once it has ended" in early.json()["error"]
     for unknown in ("0" * 32, "no-id", "%00", "%ff"):
         assert (await instance.http.get(f"/api/jobs/{unknown}/receipt")).status_code == 404
     await instance.pay(made["evalInvoice"])

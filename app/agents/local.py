@@ -295,7 +295,7 @@ def policy(request: str, input_tokens: int, max_output_tokens: int) -> str:
     if input_tokens + max_output_tokens > CONTEXT_TOKENS:
         return _too_long(max_output_tokens)
     if not any(character.isalnum() for character in request):
-        return "The request asks for nothing."
+        return "There is no task in the request."
     if any(pattern.search(request) for pattern in HARMFUL):
         return "The request asks for something harmful."
     return ""

@@ -214,7 +214,7 @@ class Purchase:
             async with asyncio.timeout_at(until):
                 yield
         except TimeoutError:
-            raise Stop(Exit.FAILED, f"It goes on: boltwork watch {self.job_id}") from None
+            raise Stop(Exit.FAILED, f"To continue: boltwork watch {self.job_id}") from None
 
     async def _pay(self, name: str, invoice: Mapping[str, Any]) -> str | None:
         """Pay an invoice once; return its preimage where the wallet has told it. Raises Stop."""

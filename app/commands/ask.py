@@ -71,7 +71,7 @@ Budget = Annotated[
         help="most that is spent on one day (UTC), by all runs, in sats",
     ),
 ]
-Wait = Annotated[int | None, typer.Option(min=0, help="seconds after which it is left to itself")]
+Wait = Annotated[int | None, typer.Option(min=0, help="seconds after which to stop waiting")]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def ask(
         str | None,
         typer.Option(
             help="a Lightning address or LNURL for what is owed back; not with --session, which"
-            " was told when it was opened"
+            " keeps the one it was opened with"
         ),
     ] = None,
     session: Annotated[

@@ -30,7 +30,7 @@ def rotate_keys(
     forget_old: Annotated[
         bool,
         typer.Option(
-            "--forget-old", help="delete older root keys: what they made is taken no more"
+            "--forget-old", help="delete older root keys: what they made is no longer valid"
         ),
     ] = False,
 ) -> None:
@@ -46,7 +46,7 @@ def rotate_keys(
     if done.kept:
         print(f"Older root keys that still check: {done.kept}, closed with the first secret.")
     if done.forgotten:
-        print(f"Forgotten: {done.forgotten}. Credentials made with them are taken no more.")
+        print(f"Forgotten: {done.forgotten}. Credentials made with them are no longer valid.")
     print(f"New receipts are signed with {done.kid}.")
 
 

@@ -77,9 +77,9 @@ def narrow_command(
     budget_sats: Annotated[
         int | None, typer.Option(help="most that it and all made of it may spend together")
     ] = None,
-    tools: Annotated[str | None, typer.Option(help="names, parted by commas")] = None,
+    tools: Annotated[str | None, typer.Option(help="names, separated by commas")] = None,
     endpoints: Annotated[
-        str | None, typer.Option(help="names, parted by commas: request,topup,status …")
+        str | None, typer.Option(help="names, separated by commas: request,topup,status …")
     ] = None,
 ) -> None:
     """Print a smaller macaroon, to be handed to somebody else. It can't be made larger again."""
@@ -96,7 +96,7 @@ def narrow_command(
     except ValueError as wrong:
         fail(str(wrong), 2)
     if not caveats:
-        fail("say what it shall be narrowed to: boltwork macaroon narrow --help", 2)
+        fail("say what to narrow it to: boltwork macaroon narrow --help", 2)
     macaroon = read(text := _text(token))
     if isinstance(macaroon, Invalid):
         fail(macaroon.reason, 2)

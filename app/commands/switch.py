@@ -23,7 +23,7 @@ class Position(StrEnum):
     OFF = "off"
 
 
-To = Annotated[Position | None, typer.Argument(help="where it shall stand; else it is shown")]
+To = Annotated[Position | None, typer.Argument(help="on or off; left out, it is shown")]
 
 
 @app.command()

@@ -48,7 +48,9 @@ async def read_body(request: Request, longest_s: float = LONGEST_S) -> bytes:
 
 
 def _too_large() -> Refusal:
-    return Refusal(Why.TOO_LARGE, f"The body is over {MOST_BYTES // 1024} KiB. Send a shorter one.")
+    return Refusal(
+        Why.TOO_LARGE, f"The body is larger than {MOST_BYTES // 1024} KiB. Send a shorter one."
+    )
 
 
 def parse(body: bytes, shape: type[M]) -> M:

@@ -1,4 +1,4 @@
-"""What more than one file of the 004 surface reads from a request, and says in an answer."""
+"""What more than one file of the agent jobs API reads from a request, and says in an answer."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""A job as others see it: only what belongs to its state, in the words of the 004 surface."""
+"""A job as others see it: only what belongs to its state, in the words of the agent jobs API."""
 
 from datetime import datetime
 from typing import Any
@@ -39,7 +39,7 @@ def invoice_shape(house: House, row: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]:
-    """Return a job in the seed's words: only what belongs to its state.
+    """Return a job in the API's words: only what belongs to its state.
 
     `base` is where wallets reach this server; None when nobody knows.
     """
@@ -95,7 +95,7 @@ def event_of(house: House, row: Row, line: Row, base: str | None = None) -> dict
 
 
 def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a complete job's work cost, in the seed's words."""
+    """Return what a complete job's work cost, in the API's words."""
     quote, charge = row["quote"], row["charge"]
     surplus = [payout for payout in payouts if payout["reason"] == Reason.SURPLUS]
     return {
@@ -115,7 +115,7 @@ def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def refund_state(payouts: list[dict[str, Any]]) -> str:
-    """Return the seed's word for what became of what is owed back."""
+    """Return the API's word for what became of what is owed back."""
     if not payouts:
         return "not_applicable"
     paid = all(payout["state"] == PayoutState.PAID for payout in payouts)

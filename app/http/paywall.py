@@ -92,4 +92,4 @@ async def payment_required(
 def refuse_head(request: Request) -> None:
     """Refuse a HEAD: it asks what a GET would say, and an offer would be made for nobody."""
     if request.method == "HEAD":
-        raise Refusal(Why.PRICED, "This is paid for: a GET tells its price.")
+        raise Refusal(Why.PRICED, "This has a price: a GET shows it.")

@@ -43,6 +43,6 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
             max_num_fields=MOST_PARAMETERS,
         )
     except UnicodeDecodeError:
-        raise BadInput("The query is not UTF-8 in percent-encoding. Encode it so.") from None
+        raise BadInput("The query is not UTF-8 in percent-encoding. Encode it that way.") from None
     except ValueError:
         raise BadInput(f"The query has over {MOST_PARAMETERS} parameters. Send fewer.") from None

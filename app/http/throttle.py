@@ -283,7 +283,7 @@ class Throttle:
             ) from None
         raise unavailable(
             Why.NOT_SELLING,
-            "The operator has stopped selling for now. What is paid for goes on.",
+            "The operator has stopped selling for now. Work that is paid for continues.",
             CLOSED_S,
         )
 

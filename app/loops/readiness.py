@@ -168,7 +168,7 @@ class Readiness:
     def listener_trouble(self) -> str | None:
         """Say so when whoever waits for a change would hear of none."""
         age_s = self.listener_age_s
-        return f"Postgres has told it nothing for {age_s:.0f} s" if age_s > LISTENS_S else None
+        return f"Postgres has sent it nothing for {age_s:.0f} s" if age_s > LISTENS_S else None
 
     @property
     def listener_age_s(self) -> float:

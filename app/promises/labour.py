@@ -24,7 +24,8 @@ log = structlog.get_logger("boltwork.labour")
 
 PRICE_PATIENCE = timedelta(hours=1)  # how long a paid evaluation waits for a bitcoin price
 LONGEST_PAUSE_S = 60.0
-UNDONE = "Something broke here each time that the agent had answered."
+UNPRICED = "There was no bitcoin price to quote the work with."
+UNDONE = "Something broke on our side each time the agent had answered."
 
 
 class Labour:
@@ -43,7 +44,9 @@ class Labour:
             # Paid for and waiting: without a price nobody can say what the work will cost.
             if self._parts.clock() - row["updated_at"] < PRICE_PATIENCE:
                 raise TryAgain(price.reason, price.retry_after_s)
-            await self._tell(job_id, law.Broke("No bitcoin price could be had for the work."), 0)
+            await self._tell(
+                job_id, law.Broke("There was no bitcoin price to quote the work with."), 0
+            )
             return
         if not await self._may_call(job_id, JobState.EVALUATING):
             return

@@ -55,8 +55,8 @@ class Settings(AgentSettings, LimitSettings):
     secret: SecretStr | None = Field(
         None,
         validation_alias="BOLTWORK_SECRET",
-        description="closes the keys in the database; several, parted by commas: the first closes,"
-        " all open",
+        description="closes the keys in the database; several, separated by commas: the first"
+        " closes, all open",
     )
 
     operator_token: Annotated[SecretStr, Field(min_length=16)] | None = Field(

@@ -73,7 +73,7 @@ class AgentSettings(BaseSettings):
     model_prices: str = Field(
         "",
         validation_alias="MODEL_PRICES",
-        description="`model=input/output[@since]` in USD a million tokens, parted by commas",
+        description="`model=input/output[@since]` in USD a million tokens, separated by commas",
     )
     infra_microusd: int = Field(
         2_000,
@@ -92,7 +92,7 @@ class AgentSettings(BaseSettings):
     btc_price_sources: str = Field(
         "coingecko,coinbase,kraken,bitstamp,mempool",
         validation_alias="BTC_PRICE_SOURCES",
-        description="names of built-in sources, or `name=url#json.path`, parted by commas",
+        description="names of built-in sources, or `name=url#json.path`, separated by commas",
     )
     btc_price_usd_fallback: Positive | None = Field(
         None,
@@ -111,7 +111,7 @@ class AgentSettings(BaseSettings):
         except ValueError:
             raise ValueError(
                 "must be model=input/output in dollars a million tokens, like"
-                " claude-haiku-4-5=1.00/5.00; several are parted by commas"
+                " claude-haiku-4-5=1.00/5.00; several are separated by commas"
             ) from None
         return given
 
@@ -126,7 +126,7 @@ class AgentSettings(BaseSettings):
             names = ", ".join(source.name for source in BUILT_IN)
             raise ValueError(
                 f"must be names of {names}, or name=https://host/path#json.path; several are"
-                " parted by commas, each of a name of its own"
+                " separated by commas, each of a name of its own"
             ) from None
         return given
 

@@ -203,7 +203,7 @@ def unanswered() -> Refusal:
     """Return what is said of a message that was sent before, and has no answer to send again."""
     return Refusal(
         Why.NO_ANSWER_KEPT,
-        "This message was sent before, and has no answer: it is being written, or broke off.",
+        "This message was sent before, and has no answer yet: it is being written, or it failed.",
         "Look at the conversation, or send the message under another Idempotency-Key.",
     )
 

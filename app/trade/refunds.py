@@ -140,7 +140,7 @@ def _on_its_way() -> Refusal:
     return Refusal(
         Why.REFUND_IN_FLIGHT,
         "This refund is on its way to another invoice, and is not sent twice.",
-        "Its refundState tells when it has arrived, or that it is owed again.",
+        "Its refundState shows when it has arrived, or that it is owed again.",
     )
 
 

@@ -221,9 +221,9 @@ class Look:
         db, session_id = self._house.parts.db, holder.session_id
         row = await sessions.standing(db, session_id, holder.grant.links, self._request_id)
         if row is None:
-            return "The macaroon's session is not there."
+            return "This macaroon's session does not exist."
         if row["nonce"] != holder.nonce or row["is_revoked"]:
-            return "The macaroon was revoked."
+            return "This macaroon was revoked."
         if row["is_new"]:
             now = self._house.parts.clock()
             await db.run("credential_used", lambda tx: sessions.mark_used(tx, session_id, now))

@@ -135,7 +135,7 @@ async def _from_session(
     if asked.refund_to:
         raise Refusal(
             Why.BAD_INPUT,
-            "The field 'refundTo' has no meaning here: what is not needed stays in the session.",
+            "The field 'refundTo' has no use here: what isn't used stays in the session.",
         )
     # As long as one of who shows no macaroon: the contract says one thing of this address.
     name = name_of(request, prepaid.caller_of(shown), body, is_known=False)
@@ -153,7 +153,7 @@ async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> R
         running = {
             "jobId": job_id,
             "state": state.value,
-            "next": f"GET {where}?wait=30 tells when it is done; so does this request again.",
+            "next": f"GET {where}?wait=30 answers when it is done; so does this request again.",
         }
         return json_response(running, 202, {"Location": where, "Retry-After": "1"})
     return json_response(_ended(request, row), 200, {"Location": where})
@@ -175,5 +175,5 @@ def _ended(request: Request, row: Row) -> dict[str, Any]:
         house: House = request.app.state.house
         base = base_url(request)
         shape["refunds"] = [refund_shape(house, payout, base) for payout in row["payouts"]]
-        shape["next"] = f"POST /api/jobs/{row['id']}/refund takes back what was not needed."
+        shape["next"] = f"POST /api/jobs/{row['id']}/refund takes back what was not used."
     return shape

@@ -28,7 +28,7 @@ async def events(request: Request) -> Response:
     if row is None:
         raise unknown_job()
     if after > row["version"]:
-        raise BadInput("The last event id names an event that this job has not had.")
+        raise BadInput("The last event id is not that of an event of this job.")
     if after == row["version"] and JOB.final(JobState(row["state"])):
         return Response(status_code=204)  # a browser comes back after anything else
     if request.method == "HEAD":

@@ -1,4 +1,4 @@
-"""Conversations with a model, and images: a session's, or free for a visitor (the 004 surface).
+"""Conversations with a model, and images: a session's, or free for a visitor (the agent jobs API).
 
 Another owner's conversation is not there. An answer is sent as it is written.
 """

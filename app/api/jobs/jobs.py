@@ -1,4 +1,4 @@
-"""Agent jobs: ask, look, wait, and take back what was overpaid (the 004 surface)."""
+"""Agent jobs: ask, look, wait, and take back what was overpaid (the agent jobs API)."""
 
 from typing import Annotated
 
@@ -121,7 +121,7 @@ async def cancel(request: Request) -> Response:
         ended = JOB.final(JobState(row["state"]))
         raise Refusal(
             Why.NOT_CANCELLABLE,
-            "This job has come to its end, so it can't be cancelled."
+            "This job has ended, so it can't be cancelled."
             if ended
             else "This job is paid for and under way, so it can't be cancelled any more.",
         )

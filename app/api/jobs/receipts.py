@@ -29,7 +29,7 @@ async def receipt(request: Request) -> Response:
     if not JOB.final(JobState(facts["state"])):
         raise Refusal(
             Why.NOT_FINISHED,
-            f"This job is {facts['state']}, and a receipt is for one that has come to its end.",
+            f"This job is {facts['state']}: there is a receipt once it has ended.",
             "Poll the job until it is complete, rejected or failed.",
         )
     said = payload(facts, house.parts.clock())

@@ -1,4 +1,4 @@
-"""Requests on a session: one ask, paid from the balance (the 004 surface).
+"""Requests on a session: one ask, paid from the balance (the agent jobs API).
 
 It waits for the result, unless its sender prefers not to; what takes longer is fetched later.
 """
@@ -112,7 +112,7 @@ async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -
         "requestId": request_id,
         "state": row["state"],
         "reservedSats": sats_down(_prepaid_msat(row)),
-        "next": f"GET {where}?wait=30 tells when it is done.",
+        "next": f"GET {where}?wait=30 answers when it is done.",
     }
     return json_response(shape, 202, {"Location": where, "Retry-After": "1"})
 
@@ -123,7 +123,7 @@ def _prepaid_msat(row: Row) -> int:
 
 
 def _ended(row: Row) -> dict[str, Any]:
-    """Return a request that is over, in the seed's words. It never changes."""
+    """Return a request that has ended, in the API's words. It never changes."""
     cost = firm_cost(row)
     shape: dict[str, Any] = {
         "requestId": row["id"],

@@ -1,4 +1,4 @@
-"""Sessions: pay once, run many (the 004 surface). Whoever holds the macaroon spends."""
+"""Sessions: pay once, run many (the agent jobs API). Whoever holds the macaroon spends."""
 
 from contextlib import suppress
 from datetime import datetime
