@@ -115,7 +115,7 @@ class House:
         """Return the job's view after asking the rail, where the rail can't tell by itself."""
         for purpose in (Purpose.EVAL, Purpose.WORK):
             if row[f"{purpose}_state"] == InvoiceState.OPEN and not self.parts.rail.push_is_up:
-                asking = asyncio.ensure_future(self.loops.nudge(row[f"{purpose}_hash"]))
+                asking = asyncio.ensure_future(self.loops.booking.nudge(row[f"{purpose}_hash"]))
                 await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
                 return await jobs.view(self.parts.db, row["id"]) or row
         return row
@@ -124,7 +124,7 @@ class House:
         """Ask about these invoices, where the rail can't tell of their payment by itself."""
         for row in rows:
             if row["state"] == InvoiceState.OPEN and not self.parts.rail.push_is_up:
-                asking = asyncio.ensure_future(self.loops.nudge(row["payment_hash"]))
+                asking = asyncio.ensure_future(self.loops.booking.nudge(row["payment_hash"]))
                 await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
 
     async def wait_while_unpaid(self, session_id: str, wait_s: float) -> Row | None:

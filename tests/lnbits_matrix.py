@@ -177,7 +177,7 @@ async def _look_up_incoming(stage: Stage, job: dict[str, Any]) -> str:
     assert told["state"] == "awaiting_eval_payment" and "evalInvoice" in told
     if stage.fault != "previous answer":
         stage.clock.forward(PAST_EXPIRY_S)  # its time is over, and nobody says it is unpaid
-        await stage.loops.expire()
+        await stage.loops.expiry.turn()
         told = await stage.instance.job(job["jobId"])
         stage.clock.forward(-PAST_EXPIRY_S)
     return "kept open" if told["state"] == "awaiting_eval_payment" else str(told["state"])
@@ -188,13 +188,13 @@ async def _create_by_promise(stage: Stage, job: dict[str, Any]) -> str:
     await stage.begin("create")
     if stage.fault == "refused":  # or nobody could tell that the evaluation is paid
         await stage.proxy.listen()
-        await stage.loops.ask_invoices()
-        settled = await stage.loops.look_up(await _hash(stage, job))
+        await stage.loops.sweep.turn()
+        settled = await stage.loops.booking.look_up(await _hash(stage, job))
         assert not settled
         await stage.proxy.refuse()
     elif stage.fault in stage.rails:
         stage.switch.now = stage.switch.good
-        await stage.loops.look_up(await _hash(stage, job))
+        await stage.loops.booking.look_up(await _hash(stage, job))
         stage.switch.now = stage.rails[stage.fault]
     await stage.instance.until(job["jobId"], "awaiting_work_payment")
     again = await stage.tried("CreateInvoice", f"{job['jobId']}:work")
@@ -238,13 +238,13 @@ async def _pay(stage: Stage, job: dict[str, Any], other: str) -> str:
             await asyncio.sleep(0.05)
         return "sent later"
     stage.clock.forward(10)
-    await stage.loops.ask_payouts()
+    await stage.loops.payouts.turn()
     if await stage.payout(job) == "paid":
         await claim
         assert stage.pay_calls(bolt11) == 1
         return "found"
     stage.clock.forward(LONG)
-    await stage.loops.ask_payouts()
+    await stage.loops.payouts.turn()
     assert await stage.payout(job) == "owed" and stage.pay_calls(bolt11) == 1
     await claim
     bolt11 = await stage.buyers_invoice(job["refunds"][0]["amountSats"])
@@ -261,15 +261,15 @@ async def _look_up_outgoing(stage: Stage, job: dict[str, Any], bolt11: str) -> s
     assert not await stage.tried("PayInvoice", job["jobId"])
     await stage.begin("look up outgoing")
     stage.clock.forward(10)
-    await stage.loops.ask_payouts()
+    await stage.loops.payouts.turn()
     state = await stage.payout(job)
     if stage.fault not in ("previous answer", "says failed"):
         stage.clock.forward(LONG)  # even when it could not arrive any more: it has arrived
-        await stage.loops.ask_payouts()
+        await stage.loops.payouts.turn()
         state = await stage.payout(job)
     await stage.end()
     stage.clock.forward(400)
-    await stage.loops.ask_payouts()
+    await stage.loops.payouts.turn()
     await claim
     assert await stage.payout(job) == "paid" and stage.pay_calls(bolt11) == 1
     return "in flight" if state == "in_flight" else state

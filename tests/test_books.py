@@ -99,7 +99,7 @@ async def test_what_came_in_and_is_not_booked_is_never_the_operators_own(
         await deaf.clear_faults()
         seen = await books.compare()
         assert not seen.is_done and "5 sats came in that are not booked yet" in seen.said
-        await loops.look_up(first)
+        await loops.booking.look_up(first)
         assert "with 0 sats beyond the books" in (await books.compare()).said
         second = await paid()
         await deaf.script_fault("look_up_invoice", "5xx", times=1_000)
@@ -107,7 +107,7 @@ async def test_what_came_in_and_is_not_booked_is_never_the_operators_own(
             accepted = await books.accept("it is what it is")
             assert not accepted.is_done and said in accepted.said
             await deaf.clear_faults()
-        await loops.look_up(second)
+        await loops.booking.look_up(second)
         review = await books.review()
         assert review.findings == () and "to the msat" in review.rail.said
         assert "to the msat" in (await books.accept("it is what it is")).said
@@ -126,12 +126,12 @@ async def test_money_for_what_was_purged_is_not_a_finding(
         await books.compare()
         made = await instance.create("never paid, as it seems")
         clock.forward(hours=26)
-        await loops.expire()
+        await loops.expiry.turn()
         await loops.unpaid.turn()
         await deaf.receive(made["evalInvoice"]["paymentHash"], late=True)
         compared = await books.compare()
         assert compared.finding is None and "5 sats came in" in compared.said
-        await loops.look_up(made["evalInvoice"]["paymentHash"])
+        await loops.booking.look_up(made["evalInvoice"]["paymentHash"])
         review = await books.review()
         assert review.findings == () and "to the msat" in review.rail.said
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psycopg
 
-from app.loops.turns import HEARS
+from app.loops.hearing import HEARS
 from tests.house_fixtures import instance_of
 
 

@@ -128,7 +128,7 @@ async def test_a_deposit_that_came_late_is_taken_back(timed: Instance, clock: Cl
     """Its session never began, and its macaroon still claims what was paid."""
     session = await made(timed, 150)
     clock.forward(hours=2)
-    await Loops(timed.parts, Keeper(timed.parts)).expire()
+    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
     await timed.pay(session["invoice"], late=True)
     shown = (await timed.http.get(where(session))).json()
     holder = Holder(timed, session["sessionId"], shown["macaroon"])
@@ -196,7 +196,7 @@ async def test_an_idle_session_ends_with_its_money_back_in_the_wallet_that_was_n
     holder = await held(timed, 300, refundTo=stranger.url)
     spent = (await holder.asked())["debitedSats"]
     clock.forward(hours=23, minutes=59)
-    await Loops(timed.parts, Keeper(timed.parts)).expire()
+    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
     assert (await holder.status())["state"] == "active"
     clock.forward(minutes=1)
     status = await holder.until(state="expired", refundStates=["paid"])
@@ -291,7 +291,7 @@ async def test_two_closes_and_an_idle_sweep_at_once_owe_one_rest(
         loops = [Loops(instance.parts, Keeper(instance.parts)) for _ in range(3)]
         clock.forward(hours=25)
         await asyncio.gather(
-            *(holder.post("close") for _ in range(5)), *(each.expire() for each in loops)
+            *(holder.post("close") for _ in range(5)), *(each.expiry.turn() for each in loops)
         )
         rows = await instance.parts.db.read_all("SELECT amount_msat, reason FROM payout")
         assert [(row["amount_msat"], row["reason"]) for row in rows] == [(Msat(500_000), "unspent")]

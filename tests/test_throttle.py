@@ -262,7 +262,7 @@ async def test_closed_windows_are_forgotten(limited: Instance, clock: RailClock)
     await limited.post("/api/jobs", ASK)
     assert len(await limited.parts.db.read_all(query)) == 2
     clock.advance(30)
-    await Loops(limited.parts, Keeper(limited.parts)).recover()
+    await Loops(limited.parts, Keeper(limited.parts)).recovery.turn()
     [kept] = await limited.parts.db.read_all(query)
     assert "create" in kept["key"]
 

@@ -87,7 +87,7 @@ async def test_a_job_ends_though_the_rail_does_not_say(timed: Instance, clock: C
     assert timed.parts.stub is not None
     await timed.parts.stub.script_fault("look_up_invoice", "5xx", times=1_000_000)
     clock.forward(minutes=90)
-    await Loops(timed.parts, Keeper(timed.parts)).expire()
+    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
     assert (await timed.job(made["jobId"]))["state"] == "awaiting_eval_payment"
     clock.forward(minutes=45)
     job = await timed.until(made["jobId"], "failed")

@@ -60,7 +60,7 @@ async def _rows(instance: Instance) -> dict[str, int]:
 async def _purged(instance: Instance) -> None:
     """Have the loops look at what lapsed, and purge what is to be purged."""
     loops = Loops(instance.parts, Keeper(instance.parts))
-    for turn in (loops.expire, loops.recover, loops.unpaid.turn):
+    for turn in (loops.expiry.turn, loops.recovery.turn, loops.unpaid.turn):
         await turn()
 
 
@@ -169,7 +169,7 @@ async def _taken_in(instance: Instance) -> None:
         row = await instance.parts.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
         if row is not None and not row["n"]:
             return
-        await Loops(instance.parts, Keeper(instance.parts)).ask_invoices()
+        await Loops(instance.parts, Keeper(instance.parts)).sweep.turn()
     raise AssertionError("the late payment is not taken in")
 
 

@@ -145,7 +145,7 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
         shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
     if facts.state is PayoutState.OWED and Reason(payout["reason"]).only_passed:
         shape["leastSats"] = sats_down(least_msat(house.parts, payout))
-    if facts.state is PayoutState.OWED and not house.loops.switches[Name.PAYING_OUT]:
+    if facts.state is PayoutState.OWED and not house.loops.switchboard.seen[Name.PAYING_OUT]:
         shape["lastOutcome"] = PAUSED
     elif payout["note"]:
         shape["lastOutcome"] = payout["note"]

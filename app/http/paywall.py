@@ -39,7 +39,7 @@ async def bought(house: House, proof: Proof) -> Row | None:
     if row is None and await lapsed.find(house.parts.db, proof.payment_hash) is None:
         return None
     if row is None or row["state"] != InvoiceState.SETTLED:
-        asking = asyncio.ensure_future(house.loops.look_up(proof.payment_hash))
+        asking = asyncio.ensure_future(house.loops.booking.look_up(proof.payment_hash))
         await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
         row = await invoices.by_hash(house.parts.db, proof.payment_hash)
     if row is None or row["state"] != InvoiceState.SETTLED:

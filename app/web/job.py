@@ -56,7 +56,7 @@ async def pay(request: Request) -> Response:
             if isinstance(paid, Failed):
                 refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
                 return await _shown(request, row, trouble_of(refused, "page"))
-            await house.loops.settle(paid)
+            await house.loops.booking.settle(paid)
     return see(f"/jobs/{row['id']}")
 
 

@@ -82,7 +82,7 @@ async def pay(request: Request) -> Response:
         if invoice["state"] == InvoiceState.OPEN:
             paid = await house.parts.stub.receive(invoice["payment_hash"])
             if not isinstance(paid, Failed):
-                await house.loops.settle(paid)
+                await house.loops.booking.settle(paid)
     return see(holding.path_of(row["id"]))
 
 

@@ -78,7 +78,7 @@ class Buyers(Crowd[Buyer]):
         assert row is not None, f"job {buyer.owner_id} is gone"
         for purpose in ("eval", "work"):
             if row[f"{purpose}_state"] == "open" and not house.parts.rail.push_is_up:
-                await house.loops.look_up(row[f"{purpose}_hash"])
+                await house.loops.booking.look_up(row[f"{purpose}_hash"])
                 row = await jobs.view(house.parts.db, buyer.owner_id)
                 assert row is not None
         buyer.status = status_of(house, row)

@@ -11,7 +11,7 @@ from tests.simulation.rows import FINAL
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-TURNS = ("expire", "ask_invoices", "ask_payouts", "recover")
+TURNS = ("expiry", "sweep", "payouts", "recovery")  # loops, by their names
 REVIEW = "review"
 LAST_REVIEW = "the last review"
 PAUSES_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # a payout in flight may need a day and more
@@ -53,7 +53,7 @@ class Calm:
         """Let a process do all it has to do now."""
         world = self._world
         for _, push in world.pushes:
-            world.start(process, "push", partial(process.loops.heard, push))
+            world.start(process, "push", partial(process.loops.hearing.heard, push))
         world.pushes.clear()
         for turn in TURNS:
             world.start(process, turn, partial(world.turn, process, turn))

@@ -132,7 +132,7 @@ class Holders(Crowd[Holder]):
         open_invoices = await sessions.open_invoices(house.parts.db, session_id)
         for invoice in open_invoices:
             if invoice["state"] == "open" and not house.parts.rail.push_is_up:
-                await house.loops.look_up(invoice["payment_hash"])
+                await house.loops.booking.look_up(invoice["payment_hash"])
         row = await sessions.get(house.parts.db, session_id)
         assert row is not None, f"session {session_id} is gone"
         owed = await payouts.of_owner(house.parts.db, session_id)

@@ -288,7 +288,7 @@ class World:
             due = [push for push in self.pushes if push[0] <= self.steps]
             if due and self.dice.random() < 0.5:
                 self.pushes.remove(due[0])
-                self.start(process, "push", partial(process.loops.heard, due[0][1]))
+                self.start(process, "push", partial(process.loops.hearing.heard, due[0][1]))
             elif self.dice.random() < 0.45:
                 self._server(process)
             else:
@@ -310,7 +310,7 @@ class World:
     async def turn(self, process: Process, turn: str) -> None:
         """Let a loop of a process have its turn."""
         if turn not in (REVIEW, LAST_REVIEW):
-            await getattr(process.loops, turn)()
+            await getattr(process.loops, turn).turn()
             return
         review = await process.loops.books.review()
         for finding in review.findings:

@@ -33,7 +33,7 @@ class _Gauges(Collector):
         switches = GaugeMetricFamily(
             "boltwork_switch_on", "1 while the operator has not switched it off", labels=["switch"]
         )
-        for name, on in self._house.loops.switches.items():
+        for name, on in self._house.loops.switchboard.seen.items():
             switches.add_metric([name.value], int(on))
         yield switches
         push = "boltwork_rail_push_up", "1 while the rail tells of payments by itself"

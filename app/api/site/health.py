@@ -34,7 +34,7 @@ async def readyz(request: Request) -> Response:
     status = "ok" if ready else "unavailable"
     # Jobs can be bought without anybody who converses, so that part makes nothing unready.
     chat = _said(readiness.trouble("chat"), name=house.parts.chat.name)
-    stands = {name.value: on for name, on in house.loops.switches.items()}
+    stands = {name.value: on for name, on in house.loops.switchboard.seen.items()}
     body = {
         "status": status,
         **checks,
