@@ -139,7 +139,7 @@ async def test_the_operators_page_shows_who_was_given_routing(
         assert (await take_back(holder, 2_000)).status_code == 200
         ours = {"Authorization": f"Bearer {token}"}
         shown = (await pages.get("/operator", headers=ours)).text
-        assert "Nearly all of today’s free routing is used." in shown
+        assert "Nearly all of today’s free routing allowance is used." in shown
         assert f"{public_id(holder.session_id)[:8]}" in shown
         assert holder.session_id not in shown
         today = utc_now().date()
