@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -32,11 +34,17 @@ def distributions(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=~! ;]", each)[0] for each in requirements}
 
 
+@cache
+def owners_of_modules() -> Mapping[str, list[str]]:
+    """Return which distributions bring a module: read from all that is installed, once."""
+    return metadata.packages_distributions()
+
+
 def modules_of(distribution: str) -> set[str]:
     """Return the top-level modules that an installed distribution brings."""
     return {
         module
-        for module, owners in metadata.packages_distributions().items()
+        for module, owners in owners_of_modules().items()
         if distribution.lower() in {owner.lower().replace("_", "-") for owner in owners}
     }
 
