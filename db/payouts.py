@@ -7,6 +7,7 @@ from psycopg.rows import DictRow
 from db.engine import Database, Tx
 from db.owners import columns_of
 from db.tables import Payout, PayoutAttempt
+from statemachine.attempt import AttemptFacts
 from statemachine.owner import Owner, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 
@@ -92,15 +93,32 @@ async def attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
     return PayoutAttempt.model_validate(row) if row else None
 
 
+def attempt_facts(row: PayoutAttempt) -> AttemptFacts:
+    """Return the law's view of an attempt's row."""
+    return AttemptFacts(
+        id=row.payment_hash,
+        state=row.outcome,
+        borne_msat=row.borne_msat,
+        free_msat=row.free_msat,
+        fee_msat=row.fee_msat,
+    )
+
+
 _END = """
 UPDATE payout_attempt SET outcome = %(outcome)s, preimage = %(preimage)s,
-       fee_msat = %(fee_msat)s, check_at = %(check_at)s WHERE payment_hash = %(payment_hash)s
+       fee_msat = %(fee_msat)s, check_at = NULL WHERE payment_hash = %(payment_hash)s
 """
 
 
-async def write_attempt(tx: Tx, attempt: PayoutAttempt) -> None:
-    """Write what became of an attempt."""
-    await tx.execute(_END, **dict(attempt))
+async def end_attempt(tx: Tx, after: AttemptFacts, preimage: str | None) -> None:
+    """Write what became of an attempt: nobody is asked about it any more."""
+    await tx.execute(
+        _END,
+        payment_hash=after.id,
+        outcome=after.state,
+        fee_msat=after.fee_msat,
+        preimage=preimage,
+    )
 
 
 async def of_owner(db: Database, owner_id: str) -> list[DictRow]:

@@ -27,6 +27,7 @@ from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
 from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
+from statemachine.attempt import AttemptState
 from statemachine.entries import Asset, Kind
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
@@ -247,7 +248,7 @@ class PayoutAttempt(SQLModel, table=True):
     called_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     # The wallet that was called: another one that knows nothing of the payment proves nothing.
     called_by: str | None = Field(default=None, sa_column=Column(Text))
-    outcome: str = Field(sa_column=Column(Text, nullable=False))  # live, settled, returned
+    outcome: AttemptState = Field(sa_column=Column(Text, nullable=False))
     fee_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
     preimage: str | None = Field(default=None, sa_column=Column(Text))
     check_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))

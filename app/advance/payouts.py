@@ -13,7 +13,9 @@ from db.tables import Payout, PayoutAttempt
 from payments import rail
 from payments.bolt11 import Invoice as Bolt11
 from pricing.money import margin_in
+from statemachine import attempt as attempts
 from statemachine import payout as law
+from statemachine.attempt import AttemptState
 from statemachine.machine import IllegalTransition
 from statemachine.routing import Means, Share, share
 
@@ -76,7 +78,7 @@ async def send(
             free_msat=bears.free_msat,
             free_day=day if bears.free_msat else None,
             expires_at=to.expires_at,
-            outcome="live",
+            outcome=AttemptState.LIVE,
             check_at=now + timedelta(seconds=terms.payout_check_s),
         ),
     )
@@ -88,15 +90,7 @@ async def send(
 
 async def settle(act: Act, payout_id: str, number: int, settled: rail.Settled) -> Outcome:
     """Tell a payout that its payee has the money."""
-    attempt = await _end_attempt(act, payout_id, number, settled, "Paid.")
-    if attempt is None:
-        return Replayed()
-    attempt.outcome, attempt.preimage = "settled", settled.preimage
-    attempt.fee_msat = settled.fee_msat
-    await payouts.write_attempt(act.tx, attempt)
-    borne_msat = min(attempt.borne_msat, settled.fee_msat)
-    await _give_back(act, attempt, attempt.borne_msat - borne_msat)
-    return Applied()
+    return await _end_attempt(act, payout_id, number, settled, "Paid.")
 
 
 async def record(
@@ -111,20 +105,7 @@ async def record(
 
 async def take_back(act: Act, payout_id: str, number: int, reason: str) -> Outcome:
     """Tell a payout that an attempt, for good, did not happen: it is owed again."""
-    attempt = await _end_attempt(act, payout_id, number, None, reason)
-    if attempt is None:
-        return Replayed()
-    attempt.outcome = "returned"
-    await payouts.write_attempt(act.tx, attempt)
-    await _give_back(act, attempt, attempt.borne_msat)
-    return Applied()
-
-
-async def _give_back(act: Act, attempt: PayoutAttempt, unused_msat: int) -> None:
-    """Have a day's free money back that routing did not need: it is what is used last."""
-    back_msat = min(attempt.free_msat, unused_msat)
-    if attempt.free_day is not None and back_msat:
-        await routing.take_back(act.tx, attempt.free_day, back_msat)
+    return await _end_attempt(act, payout_id, number, None, reason)
 
 
 async def refuse(act: Act, payout_id: str, failures: int, asked_of: str, reason: str) -> Outcome:
@@ -163,20 +144,28 @@ async def _turn(act: Act, owner: Locked, payout: Payout, event: law.Event, note:
 
 async def _end_attempt(
     act: Act, payout_id: str, number: int, settled: rail.Settled | None, note: str
-) -> PayoutAttempt | None:
+) -> Outcome:
     found = await lock_payout(act, payout_id)
     attempt = await payouts.attempt(act.tx, payout_id, number)
-    if found is None or attempt is None or attempt.outcome != "live":
-        return None
+    if found is None or attempt is None:
+        return Replayed()
     owner, payout = found
+    became: attempts.Event = attempts.FellThrough()
     event: law.Event = law.Returned()
     if settled is not None:
         withheld_msat = payout.amount_msat - attempt.sent_msat
+        became = attempts.Arrived(settled.fee_msat)
         event = law.Settled(settled.fee_msat, withheld_msat, attempt.borne_msat)
+    try:
+        ended = attempts.decide(payouts.attempt_facts(attempt), became).facts
+    except IllegalTransition:
+        return Replayed()
     decision = law.decide(payouts.facts_of(payout), event)
-    attempt.check_at = None
     await payouts.move(act.tx, payout, decision.facts, note, act.now)
     payee = replace(owner.payee, refund_to=payout.refund_to)  # its change goes there too
     await perform(act, payee, decision, anew=True)
     await owner.touch(act, f"refund_{event.kind.value}")
-    return attempt
+    await payouts.end_attempt(act.tx, ended, settled.preimage if settled else None)
+    if attempt.free_day is not None and ended.given_back_msat:
+        await routing.take_back(act.tx, attempt.free_day, ended.given_back_msat)
+    return Applied()

@@ -1,6 +1,6 @@
 """All stories, by the machine that they are told of: its name is its file's name in the law."""
 
-from tests.stories import firm, hold, invoice, job, payout, session, transfer
+from tests.stories import attempt, firm, hold, invoice, job, payout, session, transfer
 from tests.stories.telling import Law, Story
 
 LAWS: dict[str, Law] = {
@@ -9,6 +9,7 @@ LAWS: dict[str, Law] = {
     "payout": payout.LAW,
     "session": session.LAW,
     "hold": hold.LAW,
+    "attempt": attempt.LAW,
     "transfer": transfer.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
@@ -17,5 +18,6 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "payout": payout.STORIES,
     "session": session.STORIES,
     "hold": hold.STORIES,
+    "attempt": attempt.STORIES,
     "transfer": transfer.STORIES,
 }
