@@ -4,7 +4,10 @@ import asyncio
 import json
 from urllib.parse import urlsplit
 
+from payments.bolt11 import Invoice
 from payments.lnurl import BadDestination, Destination
+from payments.public_http import Away, Refused
+from pricing.money import Msat
 from tests.house_fixtures import Instance
 
 
@@ -14,6 +17,12 @@ class BrokenDestinations:
     def parse(self, text: str) -> Destination | BadDestination:
         """Break."""
         raise RuntimeError("canary: postgresql://user:password@host")
+
+    async def fetch_invoice(
+        self, destination: Destination, amount_msat: Msat, comment: str = ""
+    ) -> Invoice | Refused | Away:
+        """Break: nothing comes so far."""
+        raise RuntimeError("no destination was read")
 
     async def close(self) -> None:
         """Nothing to let go of."""
