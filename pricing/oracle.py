@@ -289,7 +289,7 @@ class Oracle:
                 MicroUsd(self._fallback_microusd),
                 self._clock(),
                 ("operator",),
-                "The operator's fixed bitcoin price was used: no live price can be had now.",
+                "The operator's fixed bitcoin price was used, because no live price is available.",
             )
         if self._development_microusd is not None and self._all_silent:
             return BtcPrice(

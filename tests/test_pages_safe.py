@@ -61,7 +61,7 @@ class Finds(HTMLParser):
                 self.wrong.append(f"{tag} {name}={value}")
 
 
-async def every_page(house: Instance, visitor: Visitor) -> AsyncIterator[str]:
+async def every_page(visitor: Visitor) -> AsyncIterator[str]:
     """Bring a visitor to every kind of page, one after another; yield its name."""
     page = visitor.page
     await page.goto("/")
@@ -89,10 +89,28 @@ async def every_page(house: Instance, visitor: Visitor) -> AsyncIterator[str]:
     await visitor.headline("Done")
     await page.click("#refunds summary")
     yield "result"
+    await page.fill("#to", "nobody")
+    await page.click("#refunds .row .button >> nth=0")
+    await page.locator("#to:focus").wait_for()
+    yield "refused refund"
+    await page.click("[data-stub-refund]")
+    await page.locator("#refunds .ok").wait_for()
+    yield "refunded"
     await page.goto("/demo?request=hi")
     yield "demo"
     await page.goto("/jobs/nothing")
     yield "refused"
+    await page.goto("/nowhere")
+    yield "unknown"
+    async for name in session_pages(visitor):
+        yield name
+    async for name in operator_pages(visitor):
+        yield name
+
+
+async def session_pages(visitor: Visitor) -> AsyncIterator[str]:
+    """The same for the pages of a session."""
+    page = visitor.page
     await page.goto("/#session")
     await page.click("text=Open a session")
     await visitor.headline("Pay the deposit")
@@ -101,6 +119,24 @@ async def every_page(house: Instance, visitor: Visitor) -> AsyncIterator[str]:
     await visitor.headline("Your balance")
     await page.click("text=Show the macaroon")
     yield "session"
+    await page.fill("#request", "hello")
+    await page.click("text=What would it cost?")
+    await page.locator(".estimate").wait_for()
+    await page.fill("#amount", "7")
+    await page.click("text=Top up >> nth=-1")
+    await page.locator("#problem").wait_for()
+    yield "refused top-up"
+    await page.click("#close .button")
+    await page.locator("[data-sure]").wait_for()
+    yield "closing"
+    await page.click("[data-sure]")
+    await visitor.headline("Session closed")
+    yield "closed"
+
+
+async def operator_pages(visitor: Visitor) -> AsyncIterator[str]:
+    """The same for the pages of an operator."""
+    page = visitor.page
     await page.goto("/operator")
     yield "door"
     await page.fill("#token", TOKEN)
@@ -118,7 +154,7 @@ async def test_every_page_can_be_used_by_everybody(house: Instance, visit: Come,
     a style or an address of another host.
     """
     visitor = await visit(house.url)
-    async for name in every_page(house, visitor):
+    async for name in every_page(visitor):
         await visitor.judged(axe, name)
         finds = Finds()
         finds.feed(await visitor.page.evaluate("document.documentElement.outerHTML"))

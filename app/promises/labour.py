@@ -44,9 +44,7 @@ class Labour:
             # Paid for and waiting: without a price nobody can say what the work will cost.
             if self._parts.clock() - row["updated_at"] < PRICE_PATIENCE:
                 raise TryAgain(price.reason, price.retry_after_s)
-            await self._tell(
-                job_id, law.Broke("There was no bitcoin price to quote the work with."), 0
-            )
+            await self._tell(job_id, law.Broke(UNPRICED), 0)
             return
         if not await self._may_call(job_id, JobState.EVALUATING):
             return
