@@ -25,8 +25,8 @@ STREAM_SCHEMA = "SSE event violates schema"
 BEYOND_FORM = (
     "X-Payment-Preimage",
     "a model that is not offered",
-    "has no meaning here",
-    "an event that this job has not had",
+    "has no use here",
+    "is not that of an event of this job",
 )
 
 _NOTHING_WRONG = re.compile(

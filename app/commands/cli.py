@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "ledger": Place(
         "books",
-        "Show every account that holds something, or the entries of one job. Amounts are msat.",
+        "Show every account that holds something, with totals, or the entries of one job.",
     ),
     "reconcile": Place(
         "books",
