@@ -192,14 +192,15 @@ class Buyer:
         return list((await self.show()).get("refunds", ()))
 
     async def _claim(self, refund: Json, least: bool) -> None:
-        sats = refund["amountSats"]
+        sats: int | None = refund["amountSats"]
         if least and refund["reason"] != "change":
-            sats = refund.get("leastSats", sats)  # of one that is on its way nothing can be asked
-        invoice = await self._invoice(sats * 1000)
-        answer = await self.post("refund", {"invoice": invoice})
-        if answer.status_code == 200:
-            return
-        assert answer.status_code in (202, 409), answer.text
+            sats = refund.get("leastSats")
+        if sats is not None:  # of one that is on its way it is not said: nothing can be asked yet
+            invoice = await self._invoice(sats * 1000)
+            answer = await self.post("refund", {"invoice": invoice})
+            if answer.status_code == 200:
+                return
+            assert answer.status_code in (202, 409), answer.text
         if await self._is_paid(refund["reason"], PATIENCE_S):
             return
         # What was handed to the rail and never arrived comes back when it can't arrive any more.
