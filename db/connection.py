@@ -100,11 +100,13 @@ class Line(psycopg.AsyncConnection[DictRow]):
         self.opened_s = self.answered_s = monotonic()
         self.asked_s: float | None = None  # since when it waits for what it is told
         self.is_suspect = False
+        self.pid = 0  # of the other end, as Postgres counts its processes
 
     @classmethod
     async def connect(cls, *arguments: Any, **options: Any) -> Self:
         """See AsyncConnection. The session ends by itself when it is left alone."""
         connection = await super().connect(*arguments, **options)
+        connection.pid = connection.info.backend_pid
         try:
             await connection.set_autocommit(True)
             await connection.execute(SESSION)
@@ -146,12 +148,20 @@ class Line(psycopg.AsyncConnection[DictRow]):
         if self.lost is not None:
             self.lost(self, why)
 
-    def suspect(self) -> None:
-        """Wait no longer than a moment for any answer, that which is waited for now included."""
+    def suspect(self) -> bool:
+        """Wait no longer than a moment for any answer, that which is waited for now included.
+
+        Says whether it has waited that long already: then whoever waits is told so at once.
+        """
         self.is_suspect = True
-        if self.asked_s is not None:
-            left_s = self.asked_s + SUSPECT_S - monotonic()
-            asyncio.get_running_loop().call_later(left_s, self._cut_what_waits_since, self.asked_s)
+        if self.asked_s is None:
+            return False
+        left_s = self.asked_s + SUSPECT_S - monotonic()
+        if left_s <= 0:
+            self.cut()
+            return True
+        asyncio.get_running_loop().call_later(left_s, self._cut_what_waits_since, self.asked_s)
+        return False
 
     def _cut_what_waits_since(self, asked_s: float) -> None:
         if self.asked_s == asked_s:

@@ -33,9 +33,7 @@ Probe = Callable[[str], None]  # told of each place that commits or calls the ou
 TRY_AGAIN = ("40001", "40P01", "25P03", "25006")
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
-# How long a transaction of ours may be open with nothing done in it. What it has locked when its
-# connection falls silent (an account of the house, say) holds everybody up for so long.
-IDLE_S = 2
+IDLE_S = 5  # how long a transaction of ours may be open with nothing done in it
 
 
 def nowhere(_: str) -> None:
@@ -114,6 +112,7 @@ class Database:
         # The worker's connections and its listener's are among these.
         self.reads = pool_of(url, pool_size + 5, self._for_reading, patience_s)
         self._lines = WeakSet[Line]()  # of both pools
+        self._silent_pids = set[int]()  # their other ends, which have heard nothing of it
         self.given_up = 0  # connections that were found to be of no use
 
     async def open(self) -> None:
@@ -218,6 +217,7 @@ class Database:
         """Hear that a connection was of no use: those opened before may well be as it is."""
         self.given_up += 1
         log.warning("database_connection_given_up", why=why)
+        self._silent_pids.add(connection.pid)
         if any(connection.opened_s > pool.distrusts_s for pool in (self.reads, self._writes)):
             self._distrust(monotonic())
 
@@ -229,13 +229,30 @@ class Database:
         self.given_up += 1
         log.warning("database_connection_given_up", why="overtaken")
         self._distrust(asked_s)
+        self._silent_pids.add(connection.pid)
         for line in self._lines:
-            if line.opened_s <= asked_s:
-                line.suspect()
+            if line.opened_s <= asked_s and line.suspect():
+                self._silent_pids.add(line.pid)
+
+    async def end_silent(self, newer: Line) -> None:
+        """Have Postgres end, over a newer connection, what it holds of those that are silent.
+
+        It would keep what a transaction has locked (an account of the house, say) for IDLE_S yet,
+        and everybody who needs that would wait.
+        """
+        pids, self._silent_pids = list(self._silent_pids), set()
+        await newer.execute(_END, {"pids": pids})
 
     def _distrust(self, opened_before_s: float) -> None:
         for pool in (self.reads, self._writes):
             pool.distrusts_s = max(pool.distrusts_s, opened_before_s)
+
+
+# A pooler between us and Postgres names its own: what is no session of ours is left alone.
+_END = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE pid = ANY(%(pids)s) AND usename = current_user AND application_name LIKE 'boltwork%%'
+"""
 
 
 def _usage(pool: Lines) -> tuple[int, int, int]:

@@ -139,6 +139,7 @@ class Signals:
                 newer = await self._connect()
                 if not asking.done():
                     self._db.fell_silent(connection, asked_s)
+                    await self._db.end_silent(newer)
                     return newer
                 await newer.close()
             await asking

@@ -214,7 +214,8 @@ async def _listened_to(url: str) -> AsyncIterator[Database]:
 async def test_who_waits_on_a_silent_connection_is_told_when_a_newer_one_was_answered(
     database_url: str,
 ) -> None:
-    """However long it may wait: what listens finds out within seconds that no answer will come."""
+    """However long it may wait: what listens finds out within seconds that no answer will come,
+    and has Postgres let go of what was locked."""
     async with silenced(database_url) as (proxy, url), _listened_to(url) as db:
         with patient(3600):
             asking = asyncio.create_task(db.run("sleep", _sleep))
@@ -225,6 +226,10 @@ async def test_who_waits_on_a_silent_connection_is_told_when_a_newer_one_was_ans
             with pytest.raises(DatabaseAway):
                 await asking
         assert await db.run("one", one) == 1
+        # Postgres has not heard of it: what is locked there would be for an hour.
+        async with asyncio.timeout(60):
+            while await db.read_one("SELECT 1 AS one FROM pg_locks WHERE objid = 7"):
+                await asyncio.sleep(0.05)
 
 
 async def _sleep(tx: Tx) -> None:
