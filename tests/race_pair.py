@@ -35,6 +35,10 @@ class Pair:
         """The clock that all of them read."""
         return self.servers[0].clock
 
+    async def state(self) -> list[tuple[int | None, str]]:
+        """Return how each server ended, if it has, and what it said last: for who must find out."""
+        return [(await server.exit_code(0), server.log[-2000:]) for server in self.servers]
+
     @asynccontextmanager
     async def buyer(self, at: int = 0) -> AsyncIterator[Buyer]:
         """Give a new buyer, who speaks to one of the two."""

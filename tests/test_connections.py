@@ -5,6 +5,9 @@ else up, and those that wait for something are left to wait.
 import asyncio
 import contextlib
 import os
+import select
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -191,6 +194,52 @@ async def test_a_head_has_a_time_however_steadily_it_drips() -> None:
                             async with asyncio.timeout(0.05):
                                 await reader.read(1)
         assert await silent.read() == b""
+
+
+async def test_a_request_that_comes_as_its_time_ends_is_answered() -> None:
+    """It was sent in time, to a server that was too busy to look."""
+    async with place_of(Patience(head_s=0.2, idle_s=0.2)) as place:
+        streams = await place.connect(GET)
+        for _ in range(2):
+            assert await answered(streams) == b"HTTP/1.1 200 "
+            streams[1].write(GET)
+            time.sleep(0.3)  # noqa: ASYNC251 (this process is the server too: it is not to look)
+        assert await answered(streams) == b"HTTP/1.1 200 "
+
+
+async def test_as_many_may_knock_at_once_as_a_caller_may_have() -> None:
+    """Who comes while the server does something else is let in after that, and not passed over."""
+    async with place_of() as place:
+        await answered(await place.connect(GET))
+        knocking = [socket.create_connection(("127.0.0.1", place.port), 1) for _ in range(400)]
+        for each in knocking:
+            each.sendall(GET)
+        await until(lambda: all(select.select([each], (), (), 0)[0] for each in knocking))
+        for each in knocking:
+            assert each.recv(13) == b"HTTP/1.1 200 "
+            each.close()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize(
+    "head", [b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n", b"GET /\x00\r\n\r\n"]
+)
+async def test_an_answer_before_the_end_of_its_request_is_read(head: bytes, ends: bool) -> None:
+    """What still comes of a refused request is taken for a while: closed at once, the connection
+    would be reset, and the answer lost with it (RFC 9112, section 9.6).
+    """
+    async with place_of(Patience(linger_s=60 if ends else 0.3)) as place:
+        before = files()
+        reader, writer = await place.connect(head)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 405" if head.startswith(b"POST") else b"HTTP/1.1 400")
+        rest: socket.socket = writer.get_extra_info("socket").dup()
+        for _ in range(2):  # the first of them would bring the reset about
+            rest.send(bytes(10))
+        if ends:
+            writer.transport.abort()
+        rest.close()
+        await until(lambda: files() <= before + (not ends))
 
 
 async def test_who_waits_for_an_answer_may_be_silent() -> None:

@@ -5,10 +5,12 @@ head, few bytes that wait for whoever does not read them, and the file given bac
 """
 
 import asyncio
+import contextlib
 import select
 from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import h11
 from hypercorn.asyncio.task_group import TaskGroup
@@ -31,6 +33,7 @@ class Patience:
     idle_s: float = 15.0  # for a next request
     take_s: float = 60.0  # for a slice of an answer to be taken
     gone_s: float = 5.0  # for the answer to a caller who says no more, and may have gone
+    linger_s: float = 2.0  # for the rest of a request that was answered before its end
 
 
 # A proxy keeps its connections for minutes, and is to be the one who closes them.
@@ -66,16 +69,42 @@ class Wire(StreamReaderProtocol):
 
     ended: Callable[[], None] | None = None  # the other end says no more
     lost: Callable[[], None] | None = None  # its file is given back
+    _passed_over: asyncio.Event | None = None  # set when nothing comes any more
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.arrived = 0  # bytes, in all
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._resume = cast(asyncio.Transport, transport).resume_reading  # of uvloop's it is none
+        super().connection_made(transport)
+
+    async def pass_over(self) -> None:
+        """Throw away what still comes, until the other end says no more."""
+        self._passed_over = asyncio.Event()
+        self._resume()  # it may have had to wait for us
+        await self._passed_over.wait()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self.arrived += len(data)
+        if self._passed_over is None:
+            super().data_received(data)
 
     def eof_received(self) -> bool | None:
         """See asyncio.Protocol."""
         if self.ended is not None:
             self.ended()
+        if self._passed_over is not None:
+            self._passed_over.set()
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         super().connection_lost(exc)
+        if self._passed_over is not None:
+            self._passed_over.set()
         if self.lost is not None:
             self.lost()
 
@@ -107,6 +136,7 @@ class Connection:
         self._in_head = True  # the first request is waited for like its head
         self._gone = False  # the other end says no more
         self._closed = False
+        self._taken = 0  # bytes, of what arrived
 
     @property
     def peer(self) -> str:
@@ -114,16 +144,24 @@ class Connection:
         address = self._writer.get_extra_info("peername")
         return str(address[0]) if address else ""
 
+    @property
+    def _wire(self) -> Wire:
+        wire = self._writer.transport.get_protocol()
+        assert isinstance(wire, Wire)
+        return wire
+
     async def serve(self) -> None:
         """Serve it to its end."""
         socket = self._writer.get_extra_info("socket")
-        wire = self._writer.transport.get_protocol()
-        assert isinstance(wire, Wire)
-        wire.ended, wire.lost = self._ended, self._lost
+        self._wire.ended, self._wire.lost = self._ended, self._lost
         self._writer.transport.set_write_buffer_limits(high=SLICE_BYTES)
         try:
             client = parse_socket_addr(socket.family, socket.getpeername())
             server = parse_socket_addr(socket.family, socket.getsockname())
+        except OSError:  # gone already
+            self._writer.transport.abort()
+            return
+        try:
             async with TaskGroup(self._loop) as group:
                 self._protocol = Http11(
                     self._site.app,
@@ -152,6 +190,8 @@ class Connection:
 
     def _is_spoken_to(self) -> bool:
         """Say whether a request is arriving that nobody has read yet."""
+        if self._wire.arrived > self._taken:
+            return True
         socket = self._writer.get_extra_info("socket")
         ear = select.poll()
         ear.register(socket.fileno(), select.POLLIN)
@@ -163,6 +203,7 @@ class Connection:
                 data = await self._reader.read(READ_BYTES)
             except OSError:
                 break
+            self._taken += len(data)
             if self._idle and not self._in_head:
                 self._in_head = True
                 self._rest(self._site.patience.head_s)
@@ -248,6 +289,7 @@ class Connection:
         try:
             if self._writer.can_write_eof():
                 self._writer.write_eof()
+            await self._linger()
             self._writer.close()
             async with asyncio.timeout(self._site.patience.take_s):
                 await self._writer.wait_closed()
@@ -255,6 +297,19 @@ class Connection:
             pass
         finally:
             transport.abort()
+
+    async def _linger(self) -> None:
+        """Let who is still sending a request read the answer to it.
+
+        Bytes that come to a closed connection are answered with a reset, which destroys what the
+        other end has not read yet (RFC 9112, section 9.6).
+        """
+        their_state = getattr(self._protocol.connection, "their_state", None)
+        if self._gone or their_state not in (h11.SEND_BODY, h11.ERROR):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._site.patience.linger_s):
+                await self._wire.pass_over()
 
     def _lost(self) -> None:
         self._at(None)

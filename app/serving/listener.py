@@ -3,6 +3,7 @@
 import errno
 import socket
 
+BACKLOG = 1024  # callers who wait to be let in; whoever comes then is passed over, and tries again
 GONE_MS = 60_000
 
 
@@ -26,7 +27,9 @@ def open_listener(host: str, port: int, variable: str = "PORT") -> socket.socket
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
         both = host == "::" and socket.has_dualstack_ipv6()
-        listener = socket.create_server(address, family=family, backlog=1024, dualstack_ipv6=both)
+        listener = socket.create_server(
+            address, family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
     except (OSError, UnicodeError) as error:
         # Python adds the address, which is said already.
         reason = (getattr(error, "strerror", None) or "it is no name of a host").split(" (while")[0]

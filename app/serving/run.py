@@ -18,7 +18,7 @@ from app.parts import Parts
 from app.serving import banner, connections
 from app.serving.connection import OF_PROXIES, Patience
 from app.serving.connections import Places, places_for
-from app.serving.listener import open_listener, written
+from app.serving.listener import BACKLOG, open_listener, written
 from app.settings import Settings
 from app.settings.problems import strangers
 from app.telemetry import library_log, tracing
@@ -45,6 +45,7 @@ async def listening(
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
+    config.backlog = BACKLOG  # it is set anew when the socket is served
     config.h11_max_incomplete_size = 32 * 1024
     config.graceful_timeout = DRAIN_S
     config.shutdown_timeout = DRAIN_S + 10
