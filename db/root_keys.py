@@ -29,7 +29,7 @@ async def offer_first(tx: Tx, sealed: str, now: datetime) -> None:
     """Make this root key number 1, unless there is one: of two who make the first, one wins."""
     await tx.execute(
         "INSERT INTO root_key (number, sealed, created_at) SELECT 1, %(sealed)s, %(now)s"
-        " WHERE NOT EXISTS (SELECT FROM root_key) ON CONFLICT (number) DO NOTHING",
+        " WHERE NOT EXISTS (SELECT FROM root_key) ON CONFLICT DO NOTHING",
         sealed=sealed,
         now=now,
     )

@@ -119,6 +119,8 @@ async def tour(browser: Browser, url: str) -> None:
     await page.locator("h1", has_text="Done").wait_for()
     await page.click("text=Back to the session")
     await picture(page, "session")
+    await page.goto("/docs")
+    await picture(page, "docs", whole=False)  # nobody looks at all of it at once
     await page.goto("/operator")
     await page.fill("#token", TOKEN)
     await page.click("main button")

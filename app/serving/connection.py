@@ -22,6 +22,7 @@ from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 READ_BYTES = 64 * 1024
+LINGER_BYTES = 1024 * 1024  # taken and thrown away, of a request that was answered already
 SLICE_BYTES = 64 * 1024  # handed over at once: the rest waits for its reader, and is not copied
 
 
@@ -81,7 +82,8 @@ class Wire(StreamReaderProtocol):
         super().connection_made(transport)
 
     async def pass_over(self) -> None:
-        """Throw away what still comes, until the other end says no more."""
+        """Throw away what still comes, until the other end says no more, or too much."""
+        self._last = self.arrived + LINGER_BYTES
         self._passed_over = asyncio.Event()
         self._resume()  # it may have had to wait for us
         await self._passed_over.wait()
@@ -91,6 +93,8 @@ class Wire(StreamReaderProtocol):
         self.arrived += len(data)
         if self._passed_over is None:
             super().data_received(data)
+        elif self.arrived > self._last:
+            self._passed_over.set()
 
     def eof_received(self) -> bool | None:
         """See asyncio.Protocol."""
