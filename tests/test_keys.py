@@ -70,21 +70,6 @@ async def test_the_first_who_needs_a_key_makes_it_and_all_find_that_one(database
         await db.close()
 
 
-async def test_however_close_the_first_keys_come_none_of_those_who_made_one_fails(
-    db: Database,
-) -> None:
-    """Eight at once, a hundred times over: two indexes are asked, and either may be first to say
-    that somebody was there before.
-    """
-    now = utc_now()
-    for _ in range(100):
-        await db.run("forget", lambda tx: tx.execute("DELETE FROM root_key"))
-        await asyncio.gather(
-            *(db.run("offer", lambda tx: root_keys.offer_first(tx, "", now)) for _ in range(8))
-        )
-        assert len(await rows(db)) == 1
-
-
 async def test_a_rotation_lets_what_is_out_go_on(db: Database) -> None:
     """New macaroons are made with the new key, in every process; older ones still hold."""
     one, other = credentials(db), credentials(db)

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Awaitable, Callable
 from html import unescape
+from importlib.metadata import version
 from typing import Any
 
 import httpx2
@@ -18,8 +19,11 @@ MOST_HIGH_PX = 30_000
 
 
 def test_a_contract_has_somebody_to_ask_and_nothing_unused() -> None:
-    """It names a contact and a license, and every schema is what some operation sends or reads."""
+    """It names a contact, a license and the installed version, and every schema is what some
+    operation sends or reads.
+    """
     assert DOCUMENT["info"]["contact"]["name"] and DOCUMENT["info"]["license"]["name"]
+    assert DOCUMENT["info"]["version"] == version("boltwork")
     used: set[str] = set()
 
     def look(node: Any) -> None:
