@@ -3,17 +3,13 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from app.advance import Shell, Terms
@@ -21,7 +17,6 @@ from app.agents.agent import Agent
 from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.api import DEV_ROUTES, ROUTES
-from app.api.site.gauges import gauges_of
 from app.house import House
 from app.http.edge import Edge
 from app.http.envelopes import HANDLERS
@@ -33,16 +28,25 @@ from app.loops.turns import Loops, always
 from app.parts import Parts
 from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.keeping import Keeper
-from app.refusal import Refusal, Why
+from app.promises.sending import least_msat, send
 from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
 from app.telemetry.observer import crash_at, observed
 from app.telemetry.price_log import LoggedPrices
 from app.till import Limits, Till
+from app.trade.asks import Asks
+from app.trade.chats import Chats
+from app.trade.demos import Demos
+from app.trade.holds import Holds
+from app.trade.orders import Orders
+from app.trade.refunds import Refunds
+from app.trade.selling import Selling
+from app.trade.sessions import Sessions
 from app.watch.streams import Streams
+from app.watch.waiting import Waiting
 from app.web import PAGES
 from app.web.browsers import with_pages
-from app.web.operator_door import admitted
+from app.web.metrics import metrics
 from db import switches
 from db.engine import Database, Probe, nowhere
 from db.promises import Lane, Outbox, WorkerPace
@@ -255,28 +259,59 @@ def make_parts(
     )
 
 
+def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
+    """Return the desks over these parts, as the doors see them."""
+    settings, db, shell, clock = parts.settings, parts.db, parts.shell, parts.clock
+    till, new_id = parts.till, parts.new_id
+    selling = Selling(db, loops.readiness, clock, settings.free_failures_per_day)
+    holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
+    streams = Streams(
+        db, parts.signals, settings.stream_beat_s, settings.streams_most, settings.streams_each
+    )
+    refunds = Refunds(
+        db,
+        shell,
+        parts.outbox,
+        parts.signals,
+        keeper,
+        parts.destinations,
+        partial(send, parts),
+        partial(least_msat, parts),
+    )
+    return House(
+        parts=parts,
+        keeper=keeper,
+        loops=loops,
+        orders=Orders(db, shell, keeper, till, selling, new_id),
+        asks=Asks(db, shell, keeper, till, selling, new_id),
+        sessions=Sessions(db, shell, keeper, till, selling, clock, new_id),
+        holds=holds,
+        chats=Chats(db, parts.chat, till, holds, clock),
+        demos=Demos(parts.agent, till, holds, settings.agent_timeout_s),
+        refunds=refunds,
+        till=till,
+        waiting=Waiting(db, parts.signals, parts.rail, loops.booking.nudge),
+        streams=streams,
+    )
+
+
 @contextlib.asynccontextmanager
 async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     """Open the parts, run the loops and (unless told not to) a worker; close all at the end."""
     keeper = Keeper(parts)
-    settings = parts.settings
-    streams = Streams(
-        parts.db,
-        parts.signals,
-        settings.stream_beat_s,
-        settings.streams_most,
-        settings.streams_each,
-    )
-    house = House(parts, keeper, Loops(parts, keeper), streams)
+    settings, loops = parts.settings, Loops(parts, keeper)
+    house = furnish(parts, keeper, loops)
     most = {Lane.PROMISES: settings.worker_concurrency, Lane.PAYOUTS: settings.payouts_at_once}
     await parts.db.open()
     await parts.outbox.open()
-    await house.loops.receiving.refresh()
-    house.readiness.works = worker
+    await loops.receiving.refresh()
+    loops.readiness.works = worker
     tasks = [
         asyncio.create_task(always("listener", parts.signals.listen)),
-        asyncio.create_task(always("loops", house.loops.run)),
-        asyncio.create_task(always("streams", partial(streams.run, partial(event_of, house)))),
+        asyncio.create_task(always("loops", loops.run)),
+        asyncio.create_task(
+            always("streams", partial(house.streams.run, partial(event_of, house)))
+        ),
     ]
     if worker:
         keep = keeping(keeper.keep, parts.outbox)
@@ -290,7 +325,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *house.unfinished, return_exceptions=True)
+        await asyncio.gather(*tasks, *house.holds.unfinished, return_exceptions=True)
         await parts.rail.close()
         await parts.chat.close()
         await parts.agent.close()
@@ -298,43 +333,6 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
         await parts.destinations.close()
         await parts.outbox.close()
         await parts.db.close()
-
-
-async def metrics(request: Request) -> Response:
-    """GET /metrics, in Prometheus's text format: in production to the operator's token alone.
-
-    They tell what is earned. Where METRICS_PORT is set they are answered there, and not here.
-    """
-    house: House = request.app.state.house
-    settings = house.parts.settings
-    if settings.metrics_port is not None:
-        raise HTTPException(404)
-    if settings.env is Environment.PRODUCTION and not admitted(request):
-        raise Refusal(
-            Why.CREDENTIAL_NEEDED,
-            "This takes the operator’s token.",
-            "Send it as Authorization: Bearer, or read them at METRICS_PORT.",
-            headers={"WWW-Authenticate": 'Bearer realm="boltwork"'},
-        )
-    return _measured(house)
-
-
-def _measured(house: House) -> Response:
-    said = generate_latest() + generate_latest(gauges_of(house))
-    return Response(said, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def build_metrics(find: Callable[[], House | None]) -> Starlette:
-    """Return an application that answers metrics and nothing else, at a port of its own.
-
-    `find` returns the house once it runs.
-    """
-
-    async def told(_: Request) -> Response:
-        house = find()
-        return Response(status_code=503) if house is None else _measured(house)
-
-    return Starlette(routes=[Route("/metrics", told)], exception_handlers=HANDLERS)
 
 
 def build(parts: Parts, *, worker: bool = True) -> Starlette:

@@ -80,6 +80,10 @@ class Refusal(Exception):
         self.headers, self.facts = dict(headers or {}), facts
 
 
+class Spent(Refusal):
+    """A failure that its request may have brought about: a model has answered, and was paid."""
+
+
 def unavailable(why: Why, sentence: str, retry_after_s: int) -> Refusal:
     """Return a refusal that says when to come back."""
     return Refusal(

@@ -5,6 +5,7 @@ Refused input never reaches a handler, and every refusal names what is wrong wit
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -86,3 +87,8 @@ def dumped(body: Any) -> bytes:
     U+2028, U+2029 and U+0085 end no line of an event stream, but many a library takes them to.
     """
     return _LINE_ENDS.sub(lambda found: _ESCAPED[found[0]], orjson.dumps(body))
+
+
+def moment(at: datetime) -> str:
+    """Return a time as the wire writes it (RFC 3339, UTC, milliseconds)."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.http.fields import moment
+from app.strict_json import moment
 from db import ledger
 from db.audit import audit
 from payments.macaroon import narrow

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from app.api import DEV_ROUTES, ROUTES
 from app.http.body import LONGEST_S, MOST_BYTES
 from app.http.fields import LONGEST_WAIT_S, MOST_CHARACTERS
-from app.main import metrics
 from app.strict_json import MOST_DEPTH
+from app.web.metrics import metrics
 from payments import lnurl
 from payments.faults import Call, Fault
 from payments.pasted import LONGEST

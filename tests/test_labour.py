@@ -12,10 +12,10 @@ import pytest
 from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
 from app.commands.doctor_expenses import of_expenses
 from app.commands.findings import Level
-from app.house import FAILURES_A_FREE_ONE
 from app.main import utc_now
 from app.operator.books import Books
 from app.promises.keeping import Keeper
+from app.trade.selling import FAILURES_A_FREE_ONE
 from db import ledger
 from db.audit import audit
 from db.promises import TryAgain

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from app.http.fields import moment
+from app.strict_json import moment
 from statemachine.session import (
     Closed,
     Idled,

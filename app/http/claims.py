@@ -9,7 +9,7 @@ from app.house import House
 from app.http.body import json_response
 from app.http.fields import Body
 from app.refusal import Refusal, Why
-from app.trade.refunds import Claimed, Directed, claim_refund, name_destination
+from app.trade.refunds import Claimed, Directed
 from payments.bolt11 import whole_sats
 from pricing.money import msat_to_sats
 from statemachine.payout import PayoutState
@@ -35,8 +35,8 @@ class ClaimRefund(Body):
 async def answer_claim(house: House, owner_id: str, asked: ClaimRefund) -> Response:
     """Pay what a job or a session owes, and wait a moment for it."""
     if asked.refund_to:
-        return _directed(await name_destination(house, owner_id, asked.refund_to))
-    return _claimed(await claim_refund(house, owner_id, asked.invoice))
+        return _directed(await house.refunds.direct(owner_id, asked.refund_to))
+    return _claimed(await house.refunds.claim(owner_id, asked.invoice))
 
 
 def _directed(sent: Directed) -> Response:

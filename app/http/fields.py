@@ -3,15 +3,15 @@
 import hashlib
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from starlette.requests import Request
 
 from app.refusal import Refusal
-from app.strict_json import BadInput
-from app.trade.orders import Name
+from app.strict_json import BadInput, moment
+from app.trade.once import Name
 from pricing.money import msat_to_sats, usd_number
 from pricing.quote import Quote
 
@@ -93,11 +93,6 @@ def name_of(request: Request, caller: str, body: bytes, *, is_known: bool = True
         )
     place = f"{request.method} {request.url.path}\n".encode()
     return Name(caller, key, hashlib.sha256(place + body).hexdigest())
-
-
-def moment(at: datetime) -> str:
-    """Return a time as the wire writes it (RFC 3339, UTC, milliseconds)."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def pricing_breakdown(quote: Quote) -> dict[str, Any]:

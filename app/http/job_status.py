@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from app.house import House
-from app.http.fields import moment, stored_breakdown
+from app.http.fields import stored_breakdown
 from app.http.links import withdraw_code
 from app.promises.sending import PAUSED, least_msat
 from app.refusal import Refusal, Why
+from app.strict_json import moment
 from app.trade.refunds import refund_reason
 from db.engine import Row
 from db.switches import Name

@@ -3,17 +3,16 @@
 What a proof bought is for whoever asked for it: here it is only read, and its payment looked up.
 """
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import LOOK_UP_PATIENCE_S, House
+from app.house import House
 from app.http.body import json_response
 from app.http.dialect import AGENT_JOBS
-from app.http.fields import moment
 from app.http.links import base_url
 from app.refusal import Refusal, Why, unavailable
+from app.strict_json import moment
+from app.watch.waiting import with_patience
 from db import invoices, lapsed
 from db.engine import Row
 from payments.challenge import BadProof, Offer, Proof
@@ -39,8 +38,7 @@ async def bought(house: House, proof: Proof) -> Row | None:
     if row is None and await lapsed.find(house.parts.db, proof.payment_hash) is None:
         return None
     if row is None or row["state"] != InvoiceState.SETTLED:
-        asking = asyncio.ensure_future(house.loops.booking.look_up(proof.payment_hash))
-        await asyncio.wait({asking}, timeout=LOOK_UP_PATIENCE_S)
+        await with_patience(house.loops.booking.look_up(proof.payment_hash))
         row = await invoices.by_hash(house.parts.db, proof.payment_hash)
     if row is None or row["state"] != InvoiceState.SETTLED:
         raise unavailable(

@@ -4,11 +4,8 @@ claim that opening the session answered. The session's id alone shows its state 
 A claim is for who opened it and has no macaroon yet, so it is good until a macaroon was used.
 """
 
-import hashlib
 import hmac
-import re
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.requests import Request
 
@@ -16,14 +13,9 @@ from app.house import House
 from app.http.caller import holder, macaroon, unknown
 from app.refusal import Why
 from app.strict_json import BadInput
-from app.trade.sessions import kept_as, standing
-from db import sessions
+from app.trade.sessions import PREIMAGE, kept_as
 from db.engine import Row
 from payments.session_macaroon import Verified
-from statemachine.invoice import InvoiceState
-from statemachine.owner import Purpose
-
-_PREIMAGE = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +42,12 @@ async def of_caller(request: Request, row: Row) -> Rights:
     house: House = request.app.state.house
     preimage = request.headers.get("x-payment-preimage")
     if preimage is not None:
-        if not _PREIMAGE.fullmatch(preimage):
+        if not PREIMAGE.fullmatch(preimage):
             raise BadInput("The header X-Payment-Preimage must be 64 hex digits.")
-        if await has_paid(house, row["id"], preimage):
+        if await house.sessions.is_paid_by(row["id"], preimage):
             return ALL
     if await macaroon(request, "status") is not None:
-        held = await holder(request, row["id"], "status", partial(standing, house))
+        held = await holder(request, row["id"], "status", house.sessions.standing)
         return of_credential(held)
     claims = request.query_params.getlist("claim")
     if not claims:
@@ -67,18 +59,6 @@ async def of_caller(request: Request, row: Row) -> Rights:
             "Send its macaroon, or the preimage of its deposit as X-Payment-Preimage.",
         )
     return ALL if row["credential_used_at"] is None else NONE
-
-
-async def has_paid(house: House, session_id: str, preimage: str) -> bool:
-    """Say whether this is the preimage of a session's deposit, and that was paid."""
-    if not _PREIMAGE.fullmatch(preimage):
-        return False
-    hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
-    rows = await sessions.open_invoices(house.parts.db, session_id)
-    deposit = next((row for row in rows if row["purpose"] == Purpose.DEPOSIT), None)
-    if deposit is None or deposit["state"] != InvoiceState.SETTLED:
-        return False
-    return hmac.compare_digest(hashed, deposit["payment_hash"])
 
 
 def _is_claim(row: Row, claim: str) -> bool:

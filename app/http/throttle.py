@@ -21,7 +21,7 @@ from limits.storage import storage_from_string
 from starlette.requests import Request
 
 from app.http.dialect import AGENT_JOBS, why_of
-from app.refusal import Refusal, Why, unavailable
+from app.refusal import Refusal, Spent, Why, unavailable
 from app.settings import Settings
 from app.strict_json import BadInput
 from db import rate_limits
@@ -63,10 +63,6 @@ UNCOUNTED = "The limits can't be looked up just now."
 NEXT = {
     Rule.DEMO: "Try again in {wait_s} seconds, or buy the job with POST /api/jobs.",
 }
-
-
-class Spent(Refusal):
-    """A failure that its request may have brought about: a model has answered, and was paid."""
 
 
 def is_ours(failed: Exception) -> bool:

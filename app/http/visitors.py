@@ -5,16 +5,14 @@ One that does not open is as if it were not there.
 """
 
 import secrets
-from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from app.house import House
 from app.http.caller import macaroon, presented, unknown
 from app.refusal import Why
-from app.trade.sessions import standing
+from app.trade.chats import Owner
 from payments.seal import BadSecret
-from payments.session_macaroon import Verified
 
 COOKIE = "boltwork_visitor"
 PATH = "/api/gemini"
@@ -22,19 +20,6 @@ KEPT_S = 365 * 24 * 3600
 ENDPOINT = "gemini"  # what a macaroon must allow
 _SEALED_AS = "visitor cookie"
 _LONGEST = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who asks: `name` is what conversations are found by."""
-
-    name: str
-    credential: Verified | None = None  # a visitor has none
-
-    @property
-    def is_visitor(self) -> bool:
-        """Say whether the house pays."""
-        return self.credential is None
 
 
 async def owner_of(request: Request) -> Owner | None:
@@ -47,7 +32,7 @@ async def owner_of(request: Request) -> Owner | None:
         )
     credential = await macaroon(request, ENDPOINT)
     if credential is not None:
-        against = await standing(request.app.state.house, credential)
+        against = await request.app.state.house.sessions.standing(credential)
         if against is not None:
             raise unknown(Why.CREDENTIAL_INVALID, against)
         return Owner(f"session:{credential.session_id}", credential)

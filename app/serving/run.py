@@ -12,7 +12,7 @@ from hypercorn.config import Config
 from starlette.applications import Starlette
 
 from app.house import House
-from app.main import build, build_metrics, make_parts, running
+from app.main import build, make_parts, running
 from app.operator.key_rotation import check_secret
 from app.parts import Parts
 from app.serving import banner, connections
@@ -22,6 +22,7 @@ from app.serving.listener import BACKLOG, open_listener, written
 from app.settings import Settings
 from app.settings.problems import strangers
 from app.telemetry import library_log, tracing
+from app.web.metrics import build_metrics
 from db.engine import Database
 
 DRAIN_S = 20.0

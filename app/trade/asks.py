@@ -1,15 +1,18 @@
 """Jobs at a firm price: evaluation and work by one invoice, offered and paid by the call."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app import advance
-from app.advance import Act
-from app.house import House
+from app.advance import Act, Shell
+from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
-from app.trade.orders import Name, claimed_id, known_id, no_invoice
+from app.till import Till
+from app.trade.once import Name, claimed_id, known_id
+from app.trade.selling import Selling
 from db import invoices
-from db.engine import Row
+from db.engine import Database, Row
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
@@ -25,42 +28,51 @@ class Ask:
     payer: str | None = None  # who asks, as far as is known
 
 
-async def place_asked(house: House, asked: Ask, name: Name | None) -> Row:
-    """Return the open invoice of a new job, or of the one that this name was given to.
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The desk of agent jobs that one invoice pays for, evaluation and work."""
 
-    Raises Refusal: 409 when it would cost more than the caller's limit or the name was used for
-    another body, 503 when no invoice can be made.
-    """
-    parts = house.parts
-    job_id = await known_id(house, name) or await _begun(house, asked, name)
-    about(job=job_id)
-    trouble = await house.keeper.create_invoice(law.ask_invoice_id(job_id))
-    row = await invoices.get(parts.db, law.ask_invoice_id(job_id))
-    if row is not None and row["bolt11"] is not None:
-        _check_open(row)
-        return row
-    if name is None:  # nobody was told of this job
-        await parts.shell.do(advance.jobs.cancel, job_id)
-    raise no_invoice(house, trouble.retry_after_s if trouble else 0)
+    db: Database
+    shell: Shell
+    keeper: Keeper
+    till: Till
+    selling: Selling
+    new_id: Callable[[], str]
 
+    async def place(self, asked: Ask, name: Name | None) -> Row:
+        """Return the open invoice of a new job, or of the one that this name was given to.
 
-async def _begun(house: House, asked: Ask, name: Name | None) -> str:
-    house.check_can_be_done()
-    await house.check_welcome(asked.payer)
-    eval_msat, quote = await house.till.firm(asked.request)
-    price_msat = eval_msat + quote.total_msat
-    job_id = house.parts.new_id()
+        Raises Refusal: 409 when it would cost more than the caller's limit or the name was used
+        for another body, 503 when no invoice can be made.
+        """
+        job_id = await known_id(self.db, name) or await self._begun(asked, name)
+        about(job=job_id)
+        trouble = await self.keeper.create_invoice(law.ask_invoice_id(job_id))
+        row = await invoices.get(self.db, law.ask_invoice_id(job_id))
+        if row is not None and row["bolt11"] is not None:
+            _check_open(row)
+            return row
+        if name is None:  # nobody was told of this job
+            await self.shell.do(advance.jobs.cancel, job_id)
+        raise self.selling.no_invoice(trouble.retry_after_s if trouble else 0)
 
-    async def begin(act: Act) -> str:
-        claimed = await claimed_id(act, name, job_id)
-        if claimed == job_id:
-            _check_limit(asked, price_msat)
-            await advance.jobs.begin_asked(
-                act, job_id, asked.request, eval_msat, quote, asked.refund_to, asked.payer
-            )
-        return claimed
+    async def _begun(self, asked: Ask, name: Name | None) -> str:
+        self.selling.check_can_be_done()
+        await self.selling.check_welcome(asked.payer)
+        eval_msat, quote = await self.till.firm(asked.request)
+        price_msat = eval_msat + quote.total_msat
+        job_id = self.new_id()
 
-    return await house.parts.shell.do(begin)
+        async def begin(act: Act) -> str:
+            claimed = await claimed_id(act, name, job_id)
+            if claimed == job_id:
+                _check_limit(asked, price_msat)
+                await advance.jobs.begin_asked(
+                    act, job_id, asked.request, eval_msat, quote, asked.refund_to, asked.payer
+                )
+            return claimed
+
+        return await self.shell.do(begin)
 
 
 def _check_open(invoice: Row) -> None:

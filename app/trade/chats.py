@@ -14,15 +14,15 @@ import structlog
 
 from app.advance import Act
 from app.agents.agent import Broke
-from app.agents.chat import Declined, Done, Drawn, Said, Turn, written_tokens
-from app.house import House
-from app.http.visitors import Owner
+from app.agents.chat import Chat, Declined, Done, Drawn, Said, Turn, written_tokens
+from app.ports import Clock
 from app.refusal import Refusal, Why, unavailable
-from app.trade import holds as holding
-from app.trade.holds import Held
-from app.trade.orders import Name
+from app.till import Till
+from app.trade.holds import Held, Holds
+from app.trade.once import Name
 from db import conversations, idempotency
-from db.engine import Row, Tx
+from db.engine import Database, Row, Tx
+from payments.session_macaroon import Verified
 from pricing.money import Msat, msat_to_sats
 from pricing.quote import Quote, token_ceiling, used_msat
 from pricing.rates import Usage
@@ -50,25 +50,82 @@ def given_turns(newest_first: Sequence[Row], content: str, most_bytes: int) -> l
     return turns[::-1]
 
 
-def _set_aside(house: House, owner: Owner, ceiling_msat: Msat) -> AbstractAsyncContextManager[Held]:
-    """Set a ceiling aside from who pays: the session, or for a visitor the house."""
-    if owner.credential is None:
-        if not house.parts.settings.free_sats_per_day:
-            raise unavailable(
-                Why.NOTHING_FREE,
-                "Messages are not free here. Use a session.",
-                MEND_S,
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a conversation is: `name` is what it is found by."""
+
+    name: str
+    credential: Verified | None = None  # a visitor has none
+
+    @property
+    def is_visitor(self) -> bool:
+        """Say whether the house pays."""
+        return self.credential is None
+
+
+@dataclass(frozen=True, slots=True)
+class Chats:
+    """The desk of conversations with a model, and of the images that it draws."""
+
+    db: Database
+    chat: Chat
+    till: Till
+    holds: Holds
+    clock: Clock
+
+    def exchange(
+        self, owner: Owner, conversation_id: int, content: str, model: str, name: Name | None
+    ) -> "Exchange":
+        """Return what answers a message, once it is asked for its events."""
+        return Exchange(self, owner, conversation_id, content, model, name)
+
+    async def again(self, message_id: int) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield an answer that was given before. Nobody is charged for it twice."""
+        row = await conversations.answer_to(self.db, message_id)
+        if row is None:
+            raise unanswered()
+        yield {"content": row["content"]}
+        yield done_event(row["id"], row["usage"])
+
+    async def draw(self, owner: Owner, prompt: str) -> Drawn:
+        """Return an image, charged. Refuses when there is none."""
+        chat = self.chat
+        if not chat.max_image_tokens:  # it draws nothing: no need to set anything aside
+            drawn = await chat.draw(prompt)
+        else:
+            read = token_ceiling(prompt)
+            quote = await self.till.call(
+                chat.image_model, read, chat.max_image_tokens, is_given=owner.is_visitor
             )
-        return holding.free(house, PURPOSE, ceiling_msat)
-    grant, session_id = owner.credential.grant, owner.credential.session_id
-    return holding.from_session(house, session_id, grant, PURPOSE, ceiling_msat)
+            async with self.set_aside(owner, quote.total_msat) as held:
+                drawn = await chat.draw(prompt)
+                if not isinstance(drawn, Broke):
+                    held.charge(used_msat(quote, drawn.usage))
+        if isinstance(drawn, Declined):
+            raise declined(drawn.reason)
+        if isinstance(drawn, Broke):
+            raise broken(drawn)
+        return drawn
+
+    def set_aside(self, owner: Owner, ceiling_msat: Msat) -> AbstractAsyncContextManager[Held]:
+        """Set a ceiling aside from who pays: the session, or for a visitor the house."""
+        if owner.credential is None:
+            if not self.holds.free_sats_per_day:
+                raise unavailable(
+                    Why.NOTHING_FREE,
+                    "Messages are not free here. Use a session.",
+                    MEND_S,
+                )
+            return self.holds.free(PURPOSE, ceiling_msat)
+        grant, session_id = owner.credential.grant, owner.credential.session_id
+        return self.holds.from_session(session_id, grant, PURPOSE, ceiling_msat)
 
 
 @dataclass(slots=True)
 class Exchange:
     """A message, and the answer that it gets."""
 
-    house: House
+    desk: Chats
     owner: Owner
     conversation_id: int
     content: str
@@ -80,14 +137,14 @@ class Exchange:
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the answer as it is shown. Refuses when it does not come to its end."""
-        chat, db = self.house.parts.chat, self.house.parts.db
+        chat, db = self.desk.chat, self.desk.db
         before = await conversations.newest(db, self.conversation_id, MOST_TURNS)
         turns = given_turns(before, self.content, chat.most_history_bytes)
         read = sum(token_ceiling(turn.text) for turn in turns)
-        quote = await self.house.till.call(
+        quote = await self.desk.till.call(
             self.model, read, chat.max_output_tokens, is_given=self.owner.is_visitor
         )
-        async with _set_aside(self.house, self.owner, quote.total_msat) as held:
+        async with self.desk.set_aside(self.owner, quote.total_msat) as held:
             message_id = await db.run("begin_exchange", self._begin)
             answering = self._answer(turns, quote, held, message_id)
             async with aclosing(answering):
@@ -100,7 +157,7 @@ class Exchange:
 
     async def _begin(self, tx: Tx) -> int:
         """Store what was asked, under its caller's name for it."""
-        now = self.house.parts.clock()
+        now = self.desk.clock()
         try:
             message_id = await conversations.ask(tx, self.conversation_id, self.content, now)
         except conversations.Full:
@@ -126,7 +183,7 @@ class Exchange:
         # Until the model has counted: it was given all this to read.
         used = Usage(sum(written_tokens(len(turn.text.encode())) for turn in turns), 0)
         end = "left"
-        pieces = self.house.parts.chat.answer(self.model, turns, quote.max_output_tokens)
+        pieces = self.desk.chat.answer(self.model, turns, quote.max_output_tokens)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
@@ -158,36 +215,6 @@ class Exchange:
                 act.tx, self.conversation_id, message_id, text, usage, act.now
             )
         self._last = done_event(stored, usage)
-
-
-async def again(house: House, message_id: int) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield an answer that was given before. Nobody is charged for it twice."""
-    row = await conversations.answer_to(house.parts.db, message_id)
-    if row is None:
-        raise unanswered()
-    yield {"content": row["content"]}
-    yield done_event(row["id"], row["usage"])
-
-
-async def draw(house: House, owner: Owner, prompt: str) -> Drawn:
-    """Return an image, charged. Refuses when there is none."""
-    chat = house.parts.chat
-    if not chat.max_image_tokens:  # it draws nothing: no need to set anything aside
-        drawn = await chat.draw(prompt)
-    else:
-        read = token_ceiling(prompt)
-        quote = await house.till.call(
-            chat.image_model, read, chat.max_image_tokens, is_given=owner.is_visitor
-        )
-        async with _set_aside(house, owner, quote.total_msat) as held:
-            drawn = await chat.draw(prompt)
-            if not isinstance(drawn, Broke):
-                held.charge(used_msat(quote, drawn.usage))
-    if isinstance(drawn, Declined):
-        raise declined(drawn.reason)
-    if isinstance(drawn, Broke):
-        raise broken(drawn)
-    return drawn
 
 
 def unknown_conversation() -> Refusal:

@@ -4,16 +4,19 @@ The ceiling is set aside before the model is asked, and the true cost is charged
 When this process dies in between, the sweep lets go of the hold and nothing is charged.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from app import advance
-from app.advance import Act, Applied, Outcome, Purse, Short, Spending
-from app.house import House
+from app.advance import Act, Applied, Outcome, Purse, Shell, Short, Spending
+from app.ports import Clock
 from app.refusal import Refusal, Why, unavailable
 from db import sessions
+from db.engine import Database
 from payments.grant import Grant
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import hold as law
@@ -40,55 +43,71 @@ def spending_of(grant: Grant) -> Spending:
     return Spending(grant.links, budgets)
 
 
-@contextlib.asynccontextmanager
-async def from_session(
-    house: House, session_id: str, grant: Grant, purpose: str, ceiling_msat: Msat
-) -> AsyncIterator[Held]:
-    """Set a call's ceiling aside from a session's balance.
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """The desk that sets money aside, and sees that each hold is ended."""
 
-    Raises Refusal: 402 when the balance or a budget is too low for it, 403 when it is more than
-    the credential allows for one request, 409 and 410 when the session is not active.
-    """
-    check_most(grant, ceiling_msat)
-    shell, held = house.parts.shell, Held(house.parts.new_id(), ceiling_msat)
-    told = await shell.do(
-        advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending_of(grant)
-    )
-    if not isinstance(told, Applied):
-        raise await refused(house, session_id, told)
-    async with _ending(house, held):
-        yield held
+    db: Database
+    shell: Shell
+    clock: Clock
+    new_id: Callable[[], str]
+    free_sats_per_day: int
+    unfinished: set[asyncio.Task[object]] = field(default_factory=set)  # waited for at the end
 
+    @contextlib.asynccontextmanager
+    async def from_session(
+        self, session_id: str, grant: Grant, purpose: str, ceiling_msat: Msat
+    ) -> AsyncIterator[Held]:
+        """Set a call's ceiling aside from a session's balance.
 
-@contextlib.asynccontextmanager
-async def free(house: House, purpose: str, ceiling_msat: Msat) -> AsyncIterator[Held]:
-    """Set a call's ceiling aside from what the house gives away today.
+        Raises Refusal: 402 when the balance or a budget is too low for it, 403 when it is more than
+        the credential allows for one request, 409 and 410 when the session is not active.
+        """
+        check_most(grant, ceiling_msat)
+        held = Held(self.new_id(), ceiling_msat)
+        told = await self.shell.do(
+            advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending_of(grant)
+        )
+        if not isinstance(told, Applied):
+            raise await refused(self.db, session_id, told)
+        async with self._ending(held):
+            yield held
 
-    Raises Refusal: 503 when today's share is used up, or there is none.
-    """
-    parts, held = house.parts, Held(house.parts.new_id(), ceiling_msat)
-    told = await parts.shell.do(advance.holds.begin_free, held.id, purpose, ceiling_msat)
-    if isinstance(told, Short):
-        raise _nothing_free(parts.settings.free_sats_per_day, parts.clock())
-    async with _ending(house, held):
-        yield held
+    @contextlib.asynccontextmanager
+    async def free(self, purpose: str, ceiling_msat: Msat) -> AsyncIterator[Held]:
+        """Set a call's ceiling aside from what the house gives away today.
 
+        Raises Refusal: 503 when today's share is used up, or there is none.
+        """
+        held = Held(self.new_id(), ceiling_msat)
+        told = await self.shell.do(advance.holds.begin_free, held.id, purpose, ceiling_msat)
+        if isinstance(told, Short):
+            raise _nothing_free(self.free_sats_per_day, self.clock())
+        async with self._ending(held):
+            yield held
 
-@contextlib.asynccontextmanager
-async def _ending(house: House, held: Held) -> AsyncIterator[None]:
-    """End the hold whatever happens: charged with what was said, or let go of."""
-    try:
-        yield
-    finally:
-        event: law.Event = law.Used(held.cost_msat) if held.cost_msat else law.LetGo()
+    @contextlib.asynccontextmanager
+    async def _ending(self, held: Held) -> AsyncIterator[None]:
+        """End the hold whatever happens: charged with what was said, or let go of."""
+        try:
+            yield
+        finally:
+            event: law.Event = law.Used(held.cost_msat) if held.cost_msat else law.LetGo()
 
-        async def end(act: Act) -> None:
-            await advance.holds.end(act, held.id, event)
-            if held.beside is not None:
-                await held.beside(act)
+            async def end(act: Act) -> None:
+                await advance.holds.end(act, held.id, event)
+                if held.beside is not None:
+                    await held.beside(act)
 
-        # The caller may be gone, and its coroutine cancelled: the hold is ended all the same.
-        await house.finish(house.parts.shell.do(end))
+            # The caller may be gone, and its coroutine cancelled: the hold is ended all the same.
+            await self._finish(self.shell.do(end))
+
+    async def _finish(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do this to its end, even if whoever waits for it is cancelled meanwhile."""
+        task = asyncio.create_task(work)
+        self.unfinished.add(task)
+        task.add_done_callback(self.unfinished.discard)
+        await asyncio.shield(task)
 
 
 def check_most(grant: Grant, ceiling_msat: int) -> None:
@@ -102,7 +121,7 @@ def check_most(grant: Grant, ceiling_msat: int) -> None:
         )
 
 
-async def refused(house: House, session_id: str, told: Outcome | Short) -> Refusal:
+async def refused(db: Database, session_id: str, told: Outcome | Short) -> Refusal:
     """Return why a session does not pay for a request."""
     if isinstance(told, Short):
         needed, left = sats_up(told.needed_msat), sats_down(told.left_msat)
@@ -119,12 +138,12 @@ async def refused(house: House, session_id: str, told: Outcome | Short) -> Refus
             balanceSats=left,
             neededSats=needed,
         )
-    return await not_active(house, session_id)
+    return await not_active(db, session_id)
 
 
-async def not_active(house: House, session_id: str) -> Refusal:
+async def not_active(db: Database, session_id: str) -> Refusal:
     """Return why a session takes no request just now."""
-    row = await sessions.get(house.parts.db, session_id)
+    row = await sessions.get(db, session_id)
     match SessionState(row["state"]) if row else SessionState.EXPIRED:
         case SessionState.EXPIRED:
             return Refusal(

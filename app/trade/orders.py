@@ -3,15 +3,19 @@
 What was not answered for is canceled, or found again under the same name.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app import advance
-from app.advance import Act
-from app.house import House
-from app.refusal import Refusal, Why, unavailable
+from app.advance import Act, Outcome, Shell
+from app.promises.keeping import Keeper
+from app.refusal import Refusal, Why
 from app.telemetry.logs import about
-from db import idempotency, invoices
-from db.engine import Row
+from app.till import Till
+from app.trade.once import Name, claimed_id, known_id
+from app.trade.selling import Selling
+from db import invoices
+from db.engine import Database, Row
 from pricing.money import Msat, msat_to_sats
 from statemachine import job as law
 
@@ -27,85 +31,60 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
-    """An Idempotency-Key: whose it is, and for which body."""
+class Orders:
+    """The desk of agent jobs that are paid in two steps."""
 
-    caller: str
-    key: str
-    body_sha256: str
+    db: Database
+    shell: Shell
+    keeper: Keeper
+    till: Till
+    selling: Selling
+    new_id: Callable[[], str]
 
+    async def place(self, order: Order, name: Name | None) -> Row:
+        """Return the evaluation invoice of a new job, or of the one that this name was given to.
 
-CLASHED = "This Idempotency-Key was used for another request. Use a new one."
+        Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
+        made.
+        """
+        job_id = await known_id(self.db, name) or await self._begun(order, name)
+        about(job=job_id)
+        await self._make_invoice(job_id, named=name is not None)
+        row = await invoices.get(self.db, law.eval_invoice_id(job_id))
+        if row is None or row["bolt11"] is None:
+            raise self.selling.no_invoice()
+        return row
 
+    async def _begun(self, order: Order, name: Name | None) -> str:
+        self.selling.check_can_be_done()
+        await self.selling.check_welcome(order.payer)
+        fee_msat = await self.till.fee_msat(order.request)
+        _check_limit(order, await self.till.least_work_msat())
+        job_id = self.new_id()
 
-async def known_id(house: House, name: Name | None) -> str | None:
-    """Return the id of what this name was given to before; None when it is new, or there is none.
+        async def begin(act: Act) -> str:
+            claimed = await claimed_id(act, name, job_id)
+            if claimed == job_id:
+                most_msat, refund_to = order.max_msat, order.refund_to
+                await advance.jobs.begin(
+                    act, job_id, order.request, fee_msat, most_msat, refund_to, order.payer
+                )
+            return claimed
 
-    A replay is told what it was told before: it needs no price, and is refused nothing.
+        return await self.shell.do(begin)
 
-    Raises Refusal (409) when it was used for another body.
-    """
-    if name is None:
-        return None
-    db = house.parts.db
-    match await idempotency.find(db, name.caller, name.key, name.body_sha256):
-        case idempotency.Replayed(before):
-            return before
-        case idempotency.Clashed():
-            raise Refusal(Why.KEY_REUSED, CLASHED)
-        case None:
-            return None
+    async def _make_invoice(self, job_id: str, named: bool) -> None:
+        trouble = await self.keeper.create_invoice(law.eval_invoice_id(job_id))
+        if trouble is None:
+            return
+        if not named:
+            # Nobody was told of this job; with a name, the next try finds it again.
+            await self.shell.do(advance.jobs.cancel, job_id)
+        raise self.selling.no_invoice(trouble.retry_after_s)
 
-
-async def claimed_id(act: Act, name: Name | None, made: str) -> str:
-    """Return the id of what this name was given to: `made`, unless it was used before.
-
-    Raises Refusal (409) when it was used for another body.
-    """
-    if name is None:
-        return made
-    tx, now = act.tx, act.now
-    claimed = await idempotency.claim(tx, name.caller, name.key, name.body_sha256, made, now)
-    match claimed:
-        case idempotency.Fresh():
-            return made
-        case idempotency.Replayed(before):
-            return before
-        case idempotency.Clashed():
-            raise Refusal(Why.KEY_REUSED, CLASHED)
-
-
-async def place(house: House, order: Order, name: Name | None) -> Row:
-    """Return the evaluation invoice of a new job, or of the one that this name was given to.
-
-    Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be made.
-    """
-    job_id = await known_id(house, name) or await _begun(house, order, name)
-    about(job=job_id)
-    await _make_invoice(house, job_id, named=name is not None)
-    row = await invoices.get(house.parts.db, law.eval_invoice_id(job_id))
-    if row is None or row["bolt11"] is None:
-        raise no_invoice(house)
-    return row
-
-
-async def _begun(house: House, order: Order, name: Name | None) -> str:
-    house.check_can_be_done()
-    await house.check_welcome(order.payer)
-    fee_msat = await house.till.fee_msat(order.request)
-    _check_limit(order, await house.till.least_work_msat())
-    job_id = house.parts.new_id()
-
-    async def begin(act: Act) -> str:
-        claimed = await claimed_id(act, name, job_id)
-        if claimed == job_id:
-            most_msat, refund_to = order.max_msat, order.refund_to
-            await advance.jobs.begin(
-                act, job_id, order.request, fee_msat, most_msat, refund_to, order.payer
-            )
-        return claimed
-
-    return await house.parts.shell.do(begin)
+    async def cancel(self, job_id: str) -> Outcome:
+        """Cancel a job whose work is not paid for; anything but Applied changed nothing."""
+        return await self.shell.do(advance.jobs.cancel, job_id)
 
 
 def _check_limit(order: Order, least_msat: Msat) -> None:
@@ -118,22 +97,3 @@ def _check_limit(order: Order, least_msat: Msat) -> None:
             f"Send it again with a maxSats of {least} or more.",
             leastSats=least,
         )
-
-
-async def _make_invoice(house: House, job_id: str, named: bool) -> None:
-    trouble = await house.keeper.create_invoice(law.eval_invoice_id(job_id))
-    if trouble is None:
-        return
-    if not named:
-        # Nobody was told of this job; with a name, the next try finds it again.
-        await house.parts.shell.do(advance.jobs.cancel, job_id)
-    raise no_invoice(house, trouble.retry_after_s)
-
-
-def no_invoice(house: House, asked_s: int = 0) -> Refusal:
-    """Return why nothing can be paid just now, and when the rail may be asked again."""
-    return unavailable(
-        Why.NO_INVOICE,
-        "The Lightning wallet can't make an invoice just now. Nothing was charged.",
-        max(asked_s, house.readiness.retry_after_s("rail")),
-    )

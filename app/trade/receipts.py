@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from app.http.fields import moment
+from app.strict_json import moment
 from app.trade.refunds import refund_reason
 from pricing.quote import Quote
 from statemachine.job import Funding, JobState

@@ -1,18 +1,21 @@
 """A claim on a refund: by an invoice, or by naming where the money should go by itself."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
 from app import advance
-from app.advance import Applied
-from app.house import House
-from app.promises.sending import Unpayable, least_msat, send
+from app.advance import Applied, Outcome, Shell
+from app.ports import Destinations
+from app.promises.keeping import Keeper
+from app.promises.sending import Unpayable
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from db import payouts
-from db.engine import Row
-from db.promises import TryAgain
+from db.engine import Database, Row
+from db.promises import Outbox, TryAgain
+from db.signals import Signals
 from payments import bolt11
 from payments.lnurl import BadDestination, Destination
 from statemachine.payout import MOST_FAILURES, PayoutState
@@ -31,54 +34,6 @@ class Claimed:
     note: str | None
 
 
-async def claim_refund(house: House, job_id: str, text: str) -> Claimed:
-    """Pay what a job owes back to an invoice of exactly that amount, and wait a moment for it.
-
-    Raises BadInput for an invoice that can't be paid, and Refusal (409) when nothing is owed, or
-    all of it is paid or on its way.
-    """
-    payout_id, payment_hash = await start_refund(house, job_id, text)
-    row = (await _settled(house, job_id, {payout_id}))[0]
-    return Claimed(PayoutState(row["state"]), row["sent_msat"], payment_hash, row["note"])
-
-
-async def start_refund(
-    house: House, job_id: str, text: str, payout_id: str | None = None
-) -> tuple[str, str]:
-    """Send what a job owes back to an invoice; return the payout's id and the payment_hash.
-
-    With `payout_id` it is that one, else the one whose amount the invoice asks for. The same
-    invoice again, while it is on its way, is a replay. Raises as `claim_refund` does.
-    """
-    rows = await payouts.of_owner(house.parts.db, job_id)
-    if payout_id is not None:
-        rows = [row for row in rows if row["id"] == payout_id]
-    try:
-        invoice = bolt11.decode(text)
-    except bolt11.BadInvoice as bad:
-        raise BadInput(str(bad)) from bad
-    again = next((row for row in rows if row["payment_hash"] == invoice.payment_hash), None)
-    if again is not None and again["state"] == PayoutState.IN_FLIGHT:
-        return again["id"], invoice.payment_hash
-    waiting = _owed(rows)
-    owed = _asked_for(house, waiting, invoice.amount_msat or 0)
-    sent = await send(house.parts, owed, invoice)
-    if isinstance(sent, Unpayable):
-        raise BadInput(sent.sentence)
-    if not isinstance(sent, Applied):
-        raise _on_its_way()
-    return owed["id"], invoice.payment_hash
-
-
-def _asked_for(house: House, waiting: list[Row], amount_msat: int) -> Row:
-    """Return the payout that an invoice of this amount is for; the first, where it is for none."""
-    exact = [row for row in waiting if row["amount_msat"] == amount_msat]
-    near = [
-        row for row in waiting if least_msat(house.parts, row) <= amount_msat <= row["amount_msat"]
-    ]
-    return (exact or near or waiting)[0]
-
-
 @dataclass(frozen=True, slots=True)
 class Directed:
     """What naming a destination has come to, so far."""
@@ -88,41 +43,112 @@ class Directed:
     note: str | None  # why it is not, where the destination has said so
 
 
-async def name_destination(house: House, job_id: str, text: str) -> Directed:
-    """Send everything that a job owes to a destination, now and after each failure.
+@dataclass(frozen=True, slots=True)
+class Refunds:
+    """The desk where what is owed back is claimed."""
 
-    Raises BadInput for what is none, and Refusal (409) as `claim_refund` does.
-    """
-    parts = house.parts
-    destination = destination_of(house, text)
-    owed = _owed(await payouts.of_owner(parts.db, job_id))
-    for row in owed:
-        if row["refund_to"] == destination.text and row["failures"] < MOST_FAILURES:
-            continue  # it goes there already
-        promise = FetchInvoice(row["id"], 0)
-        blocked = await parts.outbox.is_staged(promise.key)
-        await parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
-        if blocked:
-            # The promise to ask the old destination pauses, and would hold up the new one's.
-            with suppress(TryAgain):
-                await house.keeper.keep(promise, 0)
-    rows = await _settled(house, job_id, {row["id"] for row in owed})
-    paid = all(row["state"] == PayoutState.PAID for row in rows)
-    note = next((row["note"] for row in rows if row["failures"]), None)
-    return Directed(paid, sum(row["sent_msat"] for row in rows), note)
+    db: Database
+    shell: Shell
+    outbox: Outbox
+    signals: Signals
+    keeper: Keeper
+    destinations: Destinations
+    send: Callable[[Row, bolt11.Invoice], Awaitable[Outcome | Unpayable]]
+    least_msat: Callable[[Row], int]  # of an invoice for a payout
+
+    async def claim(self, job_id: str, text: str) -> Claimed:
+        """Pay what a job owes back to an invoice of exactly that amount, and wait a moment for it.
+
+        Raises BadInput for an invoice that can't be paid, and Refusal (409) when nothing is owed,
+        or all of it is paid or on its way.
+        """
+        payout_id, payment_hash = await self.start(job_id, text)
+        row = (await self._settled(job_id, {payout_id}))[0]
+        return Claimed(PayoutState(row["state"]), row["sent_msat"], payment_hash, row["note"])
+
+    async def start(self, job_id: str, text: str, payout_id: str | None = None) -> tuple[str, str]:
+        """Send what a job owes back to an invoice; return the payout's id and the payment_hash.
+
+        With `payout_id` it is that one, else the one whose amount the invoice asks for. The same
+        invoice again, while it is on its way, is a replay. Raises as `claim` does.
+        """
+        rows = await payouts.of_owner(self.db, job_id)
+        if payout_id is not None:
+            rows = [row for row in rows if row["id"] == payout_id]
+        try:
+            invoice = bolt11.decode(text)
+        except bolt11.BadInvoice as bad:
+            raise BadInput(str(bad)) from bad
+        again = next((row for row in rows if row["payment_hash"] == invoice.payment_hash), None)
+        if again is not None and again["state"] == PayoutState.IN_FLIGHT:
+            return again["id"], invoice.payment_hash
+        waiting = _owed(rows)
+        owed = self._asked_for(waiting, invoice.amount_msat or 0)
+        sent = await self.send(owed, invoice)
+        if isinstance(sent, Unpayable):
+            raise BadInput(sent.sentence)
+        if not isinstance(sent, Applied):
+            raise _on_its_way()
+        return owed["id"], invoice.payment_hash
+
+    def _asked_for(self, waiting: list[Row], amount_msat: int) -> Row:
+        """Return the payout that an invoice of this amount is for, or else the first."""
+        exact = [row for row in waiting if row["amount_msat"] == amount_msat]
+        near = [row for row in waiting if self.least_msat(row) <= amount_msat <= row["amount_msat"]]
+        return (exact or near or waiting)[0]
+
+    async def direct(self, job_id: str, text: str) -> Directed:
+        """Send everything that a job owes to a destination, now and after each failure.
+
+        Raises BadInput for what is none, and Refusal (409) as `claim` does.
+        """
+        destination = self.destination_of(text)
+        owed = _owed(await payouts.of_owner(self.db, job_id))
+        for row in owed:
+            if row["refund_to"] == destination.text and row["failures"] < MOST_FAILURES:
+                continue  # it goes there already
+            promise = FetchInvoice(row["id"], 0)
+            blocked = await self.outbox.is_staged(promise.key)
+            await self.shell.do(advance.payouts.redirect, row["id"], destination.text)
+            if blocked:
+                # The promise to ask the old destination pauses, and would hold up the new one's.
+                with suppress(TryAgain):
+                    await self.keeper.keep(promise, 0)
+        rows = await self._settled(job_id, {row["id"] for row in owed})
+        paid = all(row["state"] == PayoutState.PAID for row in rows)
+        note = next((row["note"] for row in rows if row["failures"]), None)
+        return Directed(paid, sum(row["sent_msat"] for row in rows), note)
+
+    def destination_of(self, text: str) -> Destination:
+        """Return what a text means as a destination, or raise BadInput: what is wrong with it."""
+        destination = self.destinations.parse(text)
+        if isinstance(destination, BadDestination):
+            raise BadInput(destination.sentence)
+        return destination
+
+    async def _settled(self, job_id: str, payout_ids: set[str]) -> list[Row]:
+        """Wait a moment until these are paid, or wait for their owner again; return their rows.
+
+        They go on whether anybody waits or not.
+        """
+        until = monotonic() + PATIENCE_S
+        changed, stop = self.signals.watch(job_id)
+        try:
+            while True:
+                changed.clear()
+                rows = await payouts.of_owner(self.db, job_id)
+                rows = [row for row in rows if row["id"] in payout_ids]
+                left_s = until - monotonic()
+                if left_s <= 0 or not any(_is_moving(row) for row in rows):
+                    return rows
+                await self.signals.wait(changed, left_s)
+        finally:
+            stop()
 
 
 def refund_reason(reason: str) -> str:
     """Return why something is owed back, as one word that programs compare."""
     return reason.replace(" ", "_")
-
-
-def destination_of(house: House, text: str) -> Destination:
-    """Return what a text means as a destination, or raise BadInput with what is wrong with it."""
-    destination = house.parts.destinations.parse(text)
-    if isinstance(destination, BadDestination):
-        raise BadInput(destination.sentence)
-    return destination
 
 
 def _owed(rows: list[Row]) -> list[Row]:
@@ -142,26 +168,6 @@ def _on_its_way() -> Refusal:
         "This refund is on its way to another invoice, and is not sent twice.",
         "Its refundState shows when it has arrived, or that it is owed again.",
     )
-
-
-async def _settled(house: House, job_id: str, payout_ids: set[str]) -> list[Row]:
-    """Wait a moment until these are paid, or wait for their owner again; return their rows.
-
-    They go on whether anybody waits or not.
-    """
-    until = monotonic() + PATIENCE_S
-    changed, stop = house.parts.signals.watch(job_id)
-    try:
-        while True:
-            changed.clear()
-            rows = await payouts.of_owner(house.parts.db, job_id)
-            rows = [row for row in rows if row["id"] in payout_ids]
-            left_s = until - monotonic()
-            if left_s <= 0 or not any(_is_moving(row) for row in rows):
-                return rows
-            await house.parts.signals.wait(changed, left_s)
-    finally:
-        stop()
 
 
 def _is_moving(row: Row) -> bool:

@@ -4,20 +4,30 @@ Whatever creates or spends is done once for each name that its caller gave it.
 """
 
 import hashlib
+import hmac
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app import advance
-from app.advance import Act, Applied, Missing, Outcome, Short
-from app.house import House
+from app.advance import Act, Applied, Missing, Outcome, Shell, Short
+from app.ports import Clock
+from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
+from app.till import Till
 from app.trade.holds import check_most, not_active, refused, spending_of
-from app.trade.orders import Name, claimed_id, known_id, no_invoice
+from app.trade.once import Name, claimed_id, known_id
+from app.trade.selling import Selling
 from db import invoices, sessions
-from db.engine import Duplicate, Row
+from db.engine import Database, Duplicate, Row
 from payments.session_macaroon import Verified
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import session as law
+from statemachine.invoice import InvoiceState
+from statemachine.owner import Purpose
+
+PREIMAGE = re.compile("[0-9a-fA-F]{64}")
 
 
 class _NotSpent(Exception):
@@ -45,96 +55,6 @@ class Opening:
     claim: str | None  # shows its macaroon, and is told this once: None to who asks again
 
 
-async def open_session(
-    house: House, deposit_msat: Msat, refund_to: str | None, name: Name | None
-) -> Opening:
-    """Return a new session, or the one that this name was given to.
-
-    Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be made.
-    """
-    if await known_id(house, name) is None:
-        house.check_can_be_done()
-    parts = house.parts
-    fresh_id, nonce, claim = parts.new_id(), parts.new_id(), parts.new_id()
-
-    async def begin(act: Act) -> str:
-        claimed = await claimed_id(act, name, fresh_id)
-        if claimed == fresh_id:
-            await advance.sessions.begin(
-                act, fresh_id, deposit_msat, refund_to, nonce, kept_as(claim)
-            )
-        return claimed
-
-    session_id = await parts.shell.do(begin)
-    made = await _made_invoice(house, law.deposit_invoice_id(session_id))
-    if made is None:
-        if name is None:  # nobody was told of this session
-            await parts.shell.do(advance.sessions.close, session_id)
-        raise no_invoice(house)
-    return Opening(session_id, made, claim if session_id == fresh_id else None)
-
-
-def kept_as(claim: str) -> str:
-    """Return what a session's row keeps of its claim: enough to know it again."""
-    return hashlib.sha256(claim.encode()).hexdigest()
-
-
-async def top_up(house: House, session_id: str, amount_msat: Msat, name: Name | None) -> Row:
-    """Return the invoice of a top-up.
-
-    Raises Refusal: 409 while another one is pending, 503 when no invoice can be made.
-    """
-    if await known_id(house, name) is None:
-        house.check_can_be_done()
-
-    async def ask_topup(act: Act) -> str | Outcome:
-        # The lock first: two with one name must not both find that nothing is pending.
-        row = await sessions.lock(act.tx, session_id)
-        if row is None:
-            return Missing()
-        invoice_id = law.topup_invoice_id(session_id, row.topups + 1)
-        claimed = await claimed_id(act, name, invoice_id)
-        if claimed != invoice_id:
-            return claimed
-        told = await advance.sessions.ask_topup(act, session_id, amount_msat)
-        if not isinstance(told, str):
-            raise _NotSpent(told)
-        return told
-
-    try:
-        told = await house.parts.shell.do(ask_topup)
-    except (_NotSpent, Duplicate):
-        raise await _no_topup(house, session_id) from None
-    if not isinstance(told, str):
-        raise unknown_session()
-    made = await _made_invoice(house, told)
-    if made is None:
-        if name is None:
-            await house.parts.shell.do(advance.invoices.drop, told)
-        raise no_invoice(house)
-    return made
-
-
-async def _no_topup(house: House, session_id: str) -> Refusal:
-    row = await sessions.get(house.parts.db, session_id)
-    if row is not None and row["state"] in (law.SessionState.ACTIVE, law.SessionState.PAUSED):
-        return Refusal(
-            Why.TOP_UP_PENDING,
-            "A top-up of this session is pending already.",
-            f"Pay it: GET /api/sessions/{session_id} shows it as pendingTopup.",
-        )
-    refusal = await not_active(house, session_id)
-    why = Why.CLOSED_FOR_TOP_UP if refusal.why is Why.CLOSED else refusal.why
-    return Refusal(why, refusal.sentence, refusal.next_step)
-
-
-async def _made_invoice(house: House, invoice_id: str) -> Row | None:
-    """Have the rail make an invoice now, and return it; None when it can't."""
-    await house.keeper.create_invoice(invoice_id)
-    row = await invoices.get(house.parts.db, invoice_id)
-    return row if row is not None and row["bolt11"] is not None else None
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """One ask on a session."""
@@ -143,40 +63,162 @@ class Request:
     max_msat: Msat | None = None  # the most that it may cost, evaluation included
 
 
-async def submit(house: House, holder: Verified, request: Request, name: Name | None) -> str:
-    """Set a request's ceiling aside and have it done; return its id, or that of this name's.
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The desk of prepaid balances."""
 
-    Raises Refusal: 402 when the balance or a budget is too low, 403 when it is more than the
-    credential allows for one request, 409 when it may cost more than its own limit or the session
-    is not ready, 410 when it is over.
-    """
-    before = await known_id(house, name)
-    if before is not None:
-        return before
-    parts, job_id = house.parts, house.parts.new_id()
-    about(job=job_id)
-    house.check_can_be_done()
-    await house.check_welcome(f"session:{holder.session_id}")
-    eval_msat, quote = await house.till.firm(request.text)
-    ceiling_msat = eval_msat + quote.total_msat
+    db: Database
+    shell: Shell
+    keeper: Keeper
+    till: Till
+    selling: Selling
+    clock: Clock
+    new_id: Callable[[], str]
 
-    async def begin_reserved(act: Act) -> str:
-        claimed = await claimed_id(act, name, job_id)
-        if claimed != job_id:
+    async def open(self, deposit_msat: Msat, refund_to: str | None, name: Name | None) -> Opening:
+        """Return a new session, or the one that this name was given to.
+
+        Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
+        made.
+        """
+        if await known_id(self.db, name) is None:
+            self.selling.check_can_be_done()
+        fresh_id, nonce, claim = self.new_id(), self.new_id(), self.new_id()
+
+        async def begin(act: Act) -> str:
+            claimed = await claimed_id(act, name, fresh_id)
+            if claimed == fresh_id:
+                await advance.sessions.begin(
+                    act, fresh_id, deposit_msat, refund_to, nonce, kept_as(claim)
+                )
             return claimed
-        _check(holder, request, ceiling_msat)
-        spending = spending_of(holder.grant)
-        told = await advance.jobs.begin_reserved(
-            act, job_id, request.text, holder.session_id, spending, eval_msat, quote
-        )
-        if not isinstance(told, Applied):
-            raise _NotSpent(told)
-        return job_id
 
-    try:
-        return await parts.shell.do(begin_reserved)
-    except _NotSpent as not_spent:
-        raise await refused(house, holder.session_id, not_spent.told) from None
+        session_id = await self.shell.do(begin)
+        made = await self._made_invoice(law.deposit_invoice_id(session_id))
+        if made is None:
+            if name is None:  # nobody was told of this session
+                await self.shell.do(advance.sessions.close, session_id)
+            raise self.selling.no_invoice()
+        return Opening(session_id, made, claim if session_id == fresh_id else None)
+
+    async def top_up(self, session_id: str, amount_msat: Msat, name: Name | None) -> Row:
+        """Return the invoice of a top-up.
+
+        Raises Refusal: 409 while another one is pending, 503 when no invoice can be made.
+        """
+        if await known_id(self.db, name) is None:
+            self.selling.check_can_be_done()
+
+        async def ask_topup(act: Act) -> str | Outcome:
+            # The lock first: two with one name must not both find that nothing is pending.
+            row = await sessions.lock(act.tx, session_id)
+            if row is None:
+                return Missing()
+            invoice_id = law.topup_invoice_id(session_id, row.topups + 1)
+            claimed = await claimed_id(act, name, invoice_id)
+            if claimed != invoice_id:
+                return claimed
+            told = await advance.sessions.ask_topup(act, session_id, amount_msat)
+            if not isinstance(told, str):
+                raise _NotSpent(told)
+            return told
+
+        try:
+            told = await self.shell.do(ask_topup)
+        except (_NotSpent, Duplicate):
+            raise await self._no_topup(session_id) from None
+        if not isinstance(told, str):
+            raise unknown_session()
+        made = await self._made_invoice(told)
+        if made is None:
+            if name is None:
+                await self.shell.do(advance.invoices.drop, told)
+            raise self.selling.no_invoice()
+        return made
+
+    async def _no_topup(self, session_id: str) -> Refusal:
+        row = await sessions.get(self.db, session_id)
+        if row is not None and row["state"] in (law.SessionState.ACTIVE, law.SessionState.PAUSED):
+            return Refusal(
+                Why.TOP_UP_PENDING,
+                "A top-up of this session is pending already.",
+                f"Pay it: GET /api/sessions/{session_id} shows it as pendingTopup.",
+            )
+        refusal = await not_active(self.db, session_id)
+        why = Why.CLOSED_FOR_TOP_UP if refusal.why is Why.CLOSED else refusal.why
+        return Refusal(why, refusal.sentence, refusal.next_step)
+
+    async def _made_invoice(self, invoice_id: str) -> Row | None:
+        """Have the rail make an invoice now, and return it; None when it can't."""
+        await self.keeper.create_invoice(invoice_id)
+        row = await invoices.get(self.db, invoice_id)
+        return row if row is not None and row["bolt11"] is not None else None
+
+    async def submit(self, holder: Verified, request: Request, name: Name | None) -> str:
+        """Set a request's ceiling aside and have it done; return its id, or that of this name's.
+
+        Raises Refusal: 402 when the balance or a budget is too low, 403 when it is more than the
+        credential allows for one request, 409 when it may cost more than its own limit or the
+        session is not ready, 410 when it is over.
+        """
+        before = await known_id(self.db, name)
+        if before is not None:
+            return before
+        job_id = self.new_id()
+        about(job=job_id)
+        self.selling.check_can_be_done()
+        await self.selling.check_welcome(f"session:{holder.session_id}")
+        eval_msat, quote = await self.till.firm(request.text)
+        ceiling_msat = eval_msat + quote.total_msat
+
+        async def begin_reserved(act: Act) -> str:
+            claimed = await claimed_id(act, name, job_id)
+            if claimed != job_id:
+                return claimed
+            _check(holder, request, ceiling_msat)
+            spending = spending_of(holder.grant)
+            told = await advance.jobs.begin_reserved(
+                act, job_id, request.text, holder.session_id, spending, eval_msat, quote
+            )
+            if not isinstance(told, Applied):
+                raise _NotSpent(told)
+            return job_id
+
+        try:
+            return await self.shell.do(begin_reserved)
+        except _NotSpent as not_spent:
+            raise await refused(self.db, holder.session_id, not_spent.told) from None
+
+    async def close(self, session_id: str, refund_to: str | None = None) -> None:
+        """Take no more requests; what is left is owed back at once."""
+        await self.shell.do(advance.sessions.close, session_id, refund_to)
+
+    async def standing(self, holder: Verified) -> str | None:
+        """Return what its session has against a credential; None when it is taken.
+
+        The first use of one is written down: from then on it is shown to its holder alone.
+        """
+        return await self.look("")(holder)
+
+    def look(self, request_id: str) -> "Look":
+        """Return the same question, which also reads where one request of the session stands."""
+        return Look(self.db, self.clock, request_id)
+
+    async def is_paid_by(self, session_id: str, preimage: str) -> bool:
+        """Say whether this is the preimage of a session's deposit, and that was paid."""
+        if not PREIMAGE.fullmatch(preimage):
+            return False
+        hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
+        rows = await sessions.open_invoices(self.db, session_id)
+        deposit = next((row for row in rows if row["purpose"] == Purpose.DEPOSIT), None)
+        if deposit is None or deposit["state"] != InvoiceState.SETTLED:
+            return False
+        return hmac.compare_digest(hashed, deposit["payment_hash"])
+
+
+def kept_as(claim: str) -> str:
+    """Return what a session's row keeps of its claim: enough to know it again."""
+    return hashlib.sha256(claim.encode()).hexdigest()
 
 
 def _check(holder: Verified, request: Request, ceiling_msat: int) -> None:
@@ -201,31 +243,27 @@ def caller_of(holder: Verified) -> str:
     return f"session:{holder.session_id}{of}"
 
 
-async def standing(house: House, holder: Verified) -> str | None:
-    """Return what its session has against a credential; None when it is taken.
-
-    The first use of one is written down: from then on it is shown to its holder alone.
-    """
-    return await Look(house, "")(holder)
-
-
 class Look:
-    """The same, and where one request of the session stands, in one SELECT: what a poll reads."""
+    """What a session has against a credential, and where one of its requests stands, in one SELECT:
+    what a poll reads.
+    """
 
-    def __init__(self, house: House, request_id: str) -> None:
-        self._house, self._request_id = house, request_id
+    def __init__(self, db: Database, clock: Clock, request_id: str) -> None:
+        self._db, self._clock, self._request_id = db, clock, request_id
         self.row: Row = {}  # its version and whether this is its asker: None where there is none
 
     async def __call__(self, holder: Verified) -> str | None:
         """Return what its session has against a credential; None when it is taken."""
-        db, session_id = self._house.parts.db, holder.session_id
-        row = await sessions.standing(db, session_id, holder.grant.links, self._request_id)
+        session_id = holder.session_id
+        row = await sessions.standing(self._db, session_id, holder.grant.links, self._request_id)
         if row is None:
             return "This macaroon's session does not exist."
         if row["nonce"] != holder.nonce or row["is_revoked"]:
             return "This macaroon was revoked."
         if row["is_new"]:
-            now = self._house.parts.clock()
-            await db.run("credential_used", lambda tx: sessions.mark_used(tx, session_id, now))
+            now = self._clock()
+            await self._db.run(
+                "credential_used", lambda tx: sessions.mark_used(tx, session_id, now)
+            )
         self.row = row
         return None

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.jobs import demo as api
+from app.api.jobs.demo import Demo
 from app.house import House
 from app.http.query import parse_query
 from app.http.throttle import Rule
@@ -25,14 +25,12 @@ async def show(request: Request) -> Response:
     model = house.parts.agent.work_model
     try:
         with at("demo-request"):
-            asked = parse_query(request, api.Demo)
+            asked = parse_query(request, Demo)
         if request.method == "HEAD":  # asks what a GET would say, and must cost nothing
             return render(request, "demo.html", asked=asked.request, answer=None, demo_model=model)
-        if not house.parts.settings.free_sats_per_day:
-            raise api.closed()
-        bill = await house.till.demo(asked.request)
+        bill = await house.demos.bill(asked.request)
         async with house.parts.throttle.turn(request, Rule.DEMO):
-            said = await api.run(house, asked.request, bill)
+            said = await house.demos.answer(asked.request, bill)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, trouble_of(refused, "demo-request"))
     answer = {

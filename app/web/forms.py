@@ -11,7 +11,7 @@ from app.http.body import read_body
 from app.http.throttle import address
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
-from app.trade.orders import Name
+from app.trade.once import Name
 
 MOST_FIELDS = 20
 _OURS = ("same-origin", "none")  # none: typed, or from a bookmark

@@ -9,9 +9,8 @@ from starlette.requests import Request
 from app.house import House
 from app.http.caller import unknown
 from app.http.fields import path_id
-from app.http.session_rights import has_paid
 from app.refusal import Refusal, Why
-from app.trade.sessions import standing, unknown_session
+from app.trade.sessions import unknown_session
 from app.web import cookies
 from app.web.forms import read_form
 from db import sessions
@@ -53,7 +52,7 @@ async def found(request: Request) -> Row:
     """Return the session of the address, after asking about its open invoices."""
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
-    await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
+    await house.waiting.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
     row = await sessions.get(house.parts.db, session_id)
     if row is None:
         raise unknown_session()
@@ -94,13 +93,13 @@ async def proven(request: Request, row: Row, text: str) -> None:
         raise unknown(
             Why.CREDENTIAL_NEEDED, "Give the session’s macaroon, or its deposit’s preimage."
         )
-    if await has_paid(house, row["id"], text):
+    if await house.sessions.is_paid_by(row["id"], text):
         return
     verified = await house.parts.credentials.verify(text)
     if isinstance(verified, Invalid) or verified.session_id != row["id"]:
         raise unknown(Why.CREDENTIAL_INVALID, "This is not a macaroon of this session.")
     if len(verified.grant.links) > 1:
         raise Refusal(Why.NOT_ALLOWED, "Only the session’s whole macaroon opens this page.")
-    against = await standing(house, verified)
+    against = await house.sessions.standing(verified)
     if against is not None:
         raise unknown(Why.CREDENTIAL_INVALID, against)

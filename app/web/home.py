@@ -14,8 +14,7 @@ from app.http.links import base_url
 from app.http.throttle import Rule, payer_of
 from app.refusal import Refusal
 from app.strict_json import BadInput
-from app.trade.orders import Order, place
-from app.trade.refunds import destination_of
+from app.trade.orders import Order
 from app.web.fiat import rate_now
 from app.web.forms import name_in, read_form
 from app.web.page import page, render, see
@@ -59,9 +58,13 @@ async def buy(request: Request) -> Response:
         await house.parts.throttle.weigh(request, len(asked.request.encode()))
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
         with at("refundTo"):
-            refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+            refund_to = (
+                house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+            )
         name = name_in(request, given)
-        row = await place(house, Order(asked.request, max_msat, refund_to, payer_of(request)), name)
+        row = await house.orders.place(
+            Order(asked.request, max_msat, refund_to, payer_of(request)), name
+        )
     except (BadInput, Refusal) as refused:
         return await shown(request, given, trouble_of(refused, "buy"))
     return see(f"/jobs/{row['job_id']}")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import advance
 from app.advance import Applied
 from app.house import House
 from app.http.claims import ClaimRefund
@@ -18,7 +17,6 @@ from app.http.throttle import Rule
 from app.ports import Playground
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
-from app.trade.refunds import claim_refund, name_destination
 from app.web import job_view
 from app.web.forms import read_form
 from app.web.page import page, render, see
@@ -66,7 +64,7 @@ async def cancel(request: Request) -> Response:
     house: House = request.app.state.house
     await read_form(request)
     row = await _found(request)
-    outcome = await house.parts.shell.do(advance.jobs.cancel, row["id"])
+    outcome = await house.orders.cancel(row["id"])
     if not isinstance(outcome, Applied) and not JOB.final(JobState(row["state"])):
         refused = Refusal(
             Why.NOT_CANCELLABLE, "This job is paid for and under way, so it can’t be cancelled."
@@ -103,9 +101,9 @@ async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
     asked = ClaimRefund(invoice=given) if is_invoice else ClaimRefund(refundTo=text)
     with at("to"):
         if asked.refund_to:
-            await name_destination(house, owner_id, asked.refund_to)
+            await house.refunds.direct(owner_id, asked.refund_to)
         else:
-            await claim_refund(house, owner_id, asked.invoice)
+            await house.refunds.claim(owner_id, asked.invoice)
 
 
 async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None:
@@ -113,7 +111,7 @@ async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None
     for row in await payouts.of_owner(house.parts.db, owner_id):
         if row["state"] == PayoutState.OWED:
             wanted = await stub.buyer_invoice(row["amount_msat"], "Refund", STUB_INVOICE_S)
-            await claim_refund(house, owner_id, wanted.bolt11)
+            await house.refunds.claim(owner_id, wanted.bolt11)
 
 
 async def _found(request: Request) -> Row:
@@ -121,7 +119,7 @@ async def _found(request: Request) -> Row:
     row = await jobs.view(house.parts.db, path_id(request, unknown_job))
     if row is None:
         raise unknown_job()
-    return await house.nudged(row)
+    return await house.waiting.nudged(row)
 
 
 async def _shown(

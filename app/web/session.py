@@ -10,7 +10,6 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import advance
 from app.api.jobs.requests import SessionRequest
 from app.api.jobs.sessions import OpenSession, TopUp
 from app.house import House
@@ -19,8 +18,7 @@ from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade import sessions as prepaid
-from app.trade.orders import Name
-from app.trade.refunds import destination_of, name_destination
+from app.trade.once import Name
 from app.trade.sessions import caller_of
 from app.web import holding, home, job_view, words
 from app.web.cookies import token_of
@@ -52,7 +50,7 @@ async def begin(request: Request) -> Response:
         await house.parts.throttle.count(request, Rule.CREATE)
         amount_msat = _paid_in(given, OpenSession)
         name = name_in(request, given)
-        opening = await prepaid.open_session(house, amount_msat, None, name)
+        opening = await house.sessions.open(amount_msat, None, name)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, trouble_of(refused, "amount"))
     session_id = opening.session_id
@@ -127,13 +125,13 @@ async def ask(request: Request) -> Response:
     house: House = request.app.state.house
     row, holder, given = await holding.holder_form(request)
     try:
-        against = await prepaid.standing(house, holder)
+        against = await house.sessions.standing(holder)
         if against is not None:
             raise Refusal(Why.CREDENTIAL_INVALID, against)
         asked = _asked_of(given)
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
         wanted = prepaid.Request(asked.request, max_msat)
-        job_id = await prepaid.submit(house, holder, wanted, _named(request, holder, given))
+        job_id = await house.sessions.submit(holder, wanted, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "ask"), given)
     answer = see(f"/jobs/{job_id}")
@@ -171,7 +169,7 @@ async def topup(request: Request) -> Response:
     try:
         await house.parts.throttle.count(request, Rule.CREATE)
         amount_msat = _paid_in(given, TopUp)
-        await prepaid.top_up(house, row["id"], amount_msat, _named(request, holder, given))
+        await house.sessions.top_up(row["id"], amount_msat, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "amount"), given)
     return see(holding.path_of(row["id"]))
@@ -188,15 +186,15 @@ async def close(request: Request) -> Response:
     to = given.get("to", "")
     try:
         with at("close-to"):
-            refund_to = destination_of(house, to).text if to else None
+            refund_to = house.refunds.destination_of(to).text if to else None
     except WrongField as refused:
         return await _shown(request, row, trouble_of(refused, "close-to"), given)
     if given.get("sure") != "yes":
         return await _shown(request, row, given=given, closing=True)
-    await house.parts.shell.do(advance.sessions.close, row["id"], refund_to)
+    await house.sessions.close(row["id"], refund_to)
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
-            await name_destination(house, row["id"], refund_to)
+            await house.refunds.direct(row["id"], refund_to)
     return see(holding.path_of(row["id"]))
 
 

@@ -9,7 +9,6 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,6 @@ from app.parts import Parts
 from app.serving.run import listening
 from app.settings import Settings
 from app.telemetry import logs
-from app.trade.holds import from_session
-from app.trade.sessions import standing
 from payments.rail import Settled
 from payments.stub import StubRail
 from pricing.money import Msat
@@ -111,9 +108,9 @@ async def debit(request: Request) -> Response:
     """
     house: House = request.app.state.house
     session_id: str = request.path_params["id"]
-    shown = await holder(request, session_id, "gemini", partial(standing, house))
+    shown = await holder(request, session_id, "gemini", house.sessions.standing)
     held_msat = Msat(HELD_MSAT)
-    async with from_session(house, session_id, shown.grant, "bench", held_msat) as held:
+    async with house.holds.from_session(session_id, shown.grant, "bench", held_msat) as held:
         held.charge(CHARGED_MSAT)
     return json_response({"charged": True})
 

@@ -3,10 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 
-from app import advance
 from app.http.job_status import status_of
-from app.trade.asks import Ask, place_asked
-from app.trade.orders import Name, Order, place
+from app.trade.asks import Ask
+from app.trade.once import Name
+from app.trade.orders import Order
 from db import jobs
 from pricing.money import Msat
 from tests.simulation.payers import KEY_LIFE, Crowd, Payer
@@ -64,9 +64,10 @@ class Buyers(Crowd[Buyer]):
             name = Name("peer:simulation", buyer.key, sha)
         if buyer.is_firm:
             ask = Ask(buyer.request, max_msat, buyer.refund_to)
-            row = await place_asked(process.house, ask, name)
+            row = await process.house.asks.place(ask, name)
         else:
-            row = await place(process.house, Order(buyer.request, max_msat, buyer.refund_to), name)
+            order = Order(buyer.request, max_msat, buyer.refund_to)
+            row = await process.house.orders.place(order, name)
         assert buyer.owner_id in ("", row["job_id"]), "one key gave two jobs"
         buyer.owner_id = row["job_id"]
         self.show(buyer, row["purpose"], row["bolt11"])
@@ -93,4 +94,4 @@ class Buyers(Crowd[Buyer]):
     async def cancel(self, buyer: Buyer, process: Process) -> None:
         """POST /api/jobs/{id}/cancel."""
         self._weather.counts["buyer: cancels"] += 1
-        await process.parts.shell.do(advance.jobs.cancel, buyer.owner_id)
+        await process.house.orders.cancel(buyer.owner_id)

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app import advance
 from app.http.job_status import refund_shape
 from app.refusal import Refusal, Why
 from app.trade import holds as holding
 from app.trade import sessions as prepaid
-from app.trade.orders import Name
-from app.trade.refunds import name_destination
+from app.trade.once import Name
 from db import payouts, sessions
 from payments.grant import Budget, Grant
 from payments.session_macaroon import Verified
@@ -120,7 +118,7 @@ class Holders(Crowd[Holder]):
         """POST /api/sessions."""
         name = None if holder.key is None else _name("peer:simulation", holder.key, holder.name)
         deposit_msat = Msat(holder.deposit_sats * 1_000)
-        opening = await prepaid.open_session(process.house, deposit_msat, holder.refund_to, name)
+        opening = await process.house.sessions.open(deposit_msat, holder.refund_to, name)
         session_id, invoice = opening.session_id, opening.invoice
         assert holder.owner_id in ("", session_id), "one key gave two sessions"
         holder.owner_id = session_id
@@ -177,7 +175,7 @@ class Holders(Crowd[Holder]):
     ) -> str:
         request = prepaid.Request(asked.text, asked.max_msat)
         with self._short(holder):
-            return await prepaid.submit(process.house, asked.holder, request, name)
+            return await process.house.sessions.submit(asked.holder, request, name)
 
     @contextmanager
     def _short(self, holder: Holder) -> Iterator[None]:
@@ -194,8 +192,8 @@ class Holders(Crowd[Holder]):
         ceiling = Msat(self._dice.choice(CEILINGS_SATS) * 1_000)
         grant = self._credential(holder).grant
         with self._short(holder):
-            setting_aside = holding.from_session(
-                process.house, holder.owner_id, grant, "gemini", ceiling
+            setting_aside = process.house.holds.from_session(
+                holder.owner_id, grant, "gemini", ceiling
             )
             async with setting_aside as held:
                 await self._answered(held)
@@ -204,7 +202,7 @@ class Holders(Crowd[Holder]):
         """GET /api/demo: on the house."""
         ceiling = Msat(self._dice.choice(FREE_SATS) * 1_000)
         with self._short(holder):
-            async with holding.free(process.house, "demo", ceiling) as held:
+            async with process.house.holds.free("demo", ceiling) as held:
                 await self._answered(held)
 
     async def _answered(self, held: holding.Held) -> None:
@@ -237,7 +235,7 @@ class Holders(Crowd[Holder]):
             key = None
         name = _name(f"session:{holder.owner_id}", key, f"topup {sats}") if key else None
         self._weather.counts["buyer: asks for a top-up"] += 1
-        invoice = await prepaid.top_up(process.house, holder.owner_id, Msat(sats * 1_000), name)
+        invoice = await process.house.sessions.top_up(holder.owner_id, Msat(sats * 1_000), name)
         assert invoice["amount_msat"] == sats * 1_000, "it is another's top-up"
         holder.is_short = False
         self.show(holder, invoice["id"].partition(":")[2], invoice["bolt11"])
@@ -247,9 +245,9 @@ class Holders(Crowd[Holder]):
         session_id = holder.owner_id
         self._weather.counts["buyer: closes a session"] += 1
         self.wishes.closed.add(session_id)
-        await process.parts.shell.do(advance.sessions.close, session_id)
+        await process.house.sessions.close(session_id)
         if self._dice.random() < 0.3:
-            await name_destination(process.house, session_id, f"{holder.name}@wallet.example.org")
+            await process.house.refunds.direct(session_id, f"{holder.name}@wallet.example.org")
 
 
 def _name(caller: str, key: str, body: str) -> Name:

@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 from app.promises.sending import share_of
 from app.refusal import Refusal
 from app.strict_json import BadInput
-from app.trade.refunds import claim_refund, name_destination, start_refund
 from db import payouts
 from tests.simulation.clock import DAWN, Clock
 from tests.simulation.node import Node, Ours
@@ -152,7 +151,7 @@ class Crowd(Generic[P]):
         self._weather.counts["buyer: names another destination"] += 1
         to = f"{payer.name}.{self._dice.randrange(9)}@wallet.example.org"
         try:
-            await name_destination(process.house, payer.owner_id, to)
+            await process.house.refunds.direct(payer.owner_id, to)
         except Refusal:
             self._refused(payer)
 
@@ -167,7 +166,7 @@ class Crowd(Generic[P]):
         sent_msat = (await share_of(process.parts, row)).sendable_msat
         theirs = self._wallets.make(sent_msat or row["amount_msat"], 600, self._clock.true)
         try:
-            await start_refund(process.house, payer.owner_id, theirs.bolt11, row["id"])
+            await process.house.refunds.start(payer.owner_id, theirs.bolt11, row["id"])
         except (BadInput, Refusal):
             self._refused(payer)
 
@@ -177,7 +176,7 @@ class Crowd(Generic[P]):
             return
         text = self._invoice_for(payer)
         try:
-            await claim_refund(process.house, payer.owner_id, text)
+            await process.house.refunds.claim(payer.owner_id, text)
         except (BadInput, Refusal):
             self._refused(payer)
         await self.poll(payer, process)

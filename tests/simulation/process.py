@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from procrastinate.exceptions import ConnectorException
 
 from app.advance import Shell, Terms
-from app.house import House
 from app.loops.turns import Loops
+from app.main import furnish
 from app.parts import Parts
 from app.ports import Clock
 from app.promises.keeping import Keeper
 from app.refusal import Refusal
 from app.strict_json import BadInput
-from app.watch.streams import Streams
 from db.engine import Database, DatabaseAway
 from db.promises import Hand, Outbox, TryAgain
 from db.signals import Signals
@@ -61,8 +60,7 @@ class Process:
         self.parts = parts
         self.keeper = make.keeper(parts)
         self.loops = Loops(parts, self.keeper)
-        streams = Streams(parts.db, parts.signals)
-        self.house = House(parts, self.keeper, self.loops, streams)
+        self.house = furnish(parts, self.keeper, self.loops)
         self._gate = gate
         self._hand: Hand = parts.outbox.hand()
         self.begun = self.idle = False

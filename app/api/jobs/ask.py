@@ -22,9 +22,7 @@ from app.http.query import parse_query
 from app.http.throttle import Rule, address, payer_of
 from app.refusal import Refusal, Why
 from app.trade import sessions as prepaid
-from app.trade.asks import Ask, place_asked
-from app.trade.refunds import destination_of
-from app.trade.sessions import standing
+from app.trade.asks import Ask
 from db import jobs
 from db.engine import Row
 from payments.challenge import BadProof, Proof
@@ -92,7 +90,7 @@ async def ask(request: Request) -> Response:
     await house.parts.throttle.count(request, Rule.CREATE)
     await house.parts.throttle.weigh(request, len(body))
     name = name_of(request, f"peer:{address(request)}", body, is_known=False)
-    invoice = await place_asked(house, asked, name)
+    invoice = await house.asks.place(asked, name)
     description = "One agent job: the evaluation of the request, and the work on it."
     return await paywall.payment_required(request, invoice, RESOURCE, description, sentence)
 
@@ -106,7 +104,7 @@ async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
         body = orjson.dumps([asked.request, asked.max_sats, asked.refund_to])
     refund_to = None
     if asked.refund_to is not None:
-        refund_to = destination_of(house, asked.refund_to).text
+        refund_to = house.refunds.destination_of(asked.refund_to).text
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
     return Ask(asked.request, max_msat, refund_to, payer_of(request)), body
 
@@ -127,7 +125,7 @@ async def _from_session(
     request: Request, house: House, shown: Verified, asked: Ask, body: bytes
 ) -> Response:
     """Have a session pay, whose macaroon was shown in place of a proof."""
-    against = await standing(house, shown)
+    against = await house.sessions.standing(shown)
     if against is not None:
         raise unknown(Why.CREDENTIAL_INVALID, against)
     if not shown.grant.allows_tool(TOOL):
@@ -140,12 +138,12 @@ async def _from_session(
     # As long as one of who shows no macaroon: the contract says one thing of this address.
     name = name_of(request, prepaid.caller_of(shown), body, is_known=False)
     wanted = prepaid.Request(asked.request, asked.max_msat)
-    job_id = await prepaid.submit(house, shown, wanted, name)
+    job_id = await house.sessions.submit(shown, wanted, name)
     return await _answer(request, house, job_id, wait_of(request, DEFAULT_HOLD_S))
 
 
 async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> Response:
-    row = await house.wait_for_end(job_id, wait_s)
+    row = await house.waiting.for_end(job_id, wait_s)
     assert row is not None, "a job outlives the proof that bought it"
     state = JobState(row["state"])
     where = f"/api/jobs/{job_id}"

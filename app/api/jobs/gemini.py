@@ -15,13 +15,14 @@ from starlette.responses import Response
 from app.house import House
 from app.http.body import json_response, parse, read_body
 from app.http.event_stream import Events, EventStream
-from app.http.fields import Body, RequestText, moment, name_of
+from app.http.fields import Body, RequestText, name_of
 from app.http.throttle import Rule
-from app.http.visitors import Owner, cookie_for, new_visitor, owner_of
+from app.http.visitors import cookie_for, new_visitor, owner_of
 from app.refusal import Refusal, Why
-from app.strict_json import BadInput
+from app.strict_json import BadInput, moment
 from app.trade import chats
-from app.trade.orders import Name, known_id
+from app.trade.chats import Owner
+from app.trade.once import Name, known_id
 from db import conversations, idempotency
 from db.engine import Row, Tx
 
@@ -131,7 +132,7 @@ async def generate_image(request: Request) -> Response:
     asked = parse(await read_body(request), GenerateImage)
     owner = await owner_of(request) or new_visitor()
     async with _turn(request, owner):
-        drawn = await chats.draw(house, owner, asked.prompt)
+        drawn = await house.chats.draw(owner, asked.prompt)
     b64 = base64.b64encode(drawn.content).decode()
     return json_response({"b64_json": b64, "mimeType": drawn.media_type})
 
@@ -150,8 +151,8 @@ async def _send(request: Request, house: House) -> Response:
     name = name_of(request, owner.name, body)
     made = await _made(house, name)
     if made is not None:
-        return EventStream(chats.again(house, made))
-    exchange = chats.Exchange(house, owner, conversation_id, asked.content, model, name)
+        return EventStream(house.chats.again(made))
+    exchange = house.chats.exchange(owner, conversation_id, asked.content, model, name)
     return EventStream(_in_turn(request, exchange))
 
 
@@ -169,7 +170,7 @@ async def _in_turn(request: Request, exchange: chats.Exchange) -> Events:
 
 async def _made(house: House, name: Name | None) -> int | None:
     """Return what was made under this name before. Refuses a name of another request."""
-    made = await known_id(house, name)
+    made = await known_id(house.parts.db, name)
     return None if made is None else int(made)
 
 

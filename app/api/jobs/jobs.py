@@ -6,19 +6,17 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import advance
 from app.advance import Applied
 from app.house import House
 from app.http.body import json_response, parse, read_body
 from app.http.claims import ClaimRefund, answer_claim
-from app.http.fields import Body, RequestText, moment, name_of, path_id, wait_of
+from app.http.fields import Body, RequestText, name_of, path_id, wait_of
 from app.http.job_status import invoice_shape, status_of, unknown_job
 from app.http.links import base_url
 from app.http.throttle import Rule, address, payer_of
 from app.refusal import Refusal, Why
-from app.strict_json import dumped
-from app.trade.orders import Order, place
-from app.trade.refunds import destination_of
+from app.strict_json import dumped, moment
+from app.trade.orders import Order
 from app.watch.remembered import Answer
 from db import jobs
 from db.engine import Row
@@ -52,8 +50,10 @@ async def create(request: Request) -> Response:
     asked = parse(body, CreateJob)
     name = name_of(request, f"peer:{address(request)}", body, is_known=False)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
-    row = await place(house, Order(asked.request, max_msat, refund_to, payer_of(request)), name)
+    refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+    row = await house.orders.place(
+        Order(asked.request, max_msat, refund_to, payer_of(request)), name
+    )
     made = {
         "jobId": row["job_id"],
         "createdAt": moment(row["created_at"]),
@@ -75,11 +75,11 @@ async def show(request: Request) -> Response:
     current = asked is None or _names(asked, row["version"])
     if wait_s and not JOB.final(JobState(row["state"])) and current:
         if asked is None:
-            row = await house.wait_for_turn(row, wait_s)
+            row = await house.waiting.for_turn(row, wait_s)
         else:  # who knows a version wants to see the next one
-            row = await house.wait_for_change(job_id, row["version"], wait_s) or row
+            row = await house.waiting.for_change(job_id, row["version"], wait_s) or row
     else:
-        row = await house.nudged(row)
+        row = await house.waiting.nudged(row)
     base = _base(request, row)
     body = dumped(status_of(house, row, base))
     answer = Answer(row["version"], body, RETRY_AFTER_S.get(JobState(row["state"])))
@@ -114,7 +114,7 @@ async def cancel(request: Request) -> Response:
     house: House = request.app.state.house
     job_id = path_id(request, unknown_job)
     await _view(house, job_id)
-    told = await house.parts.shell.do(advance.jobs.cancel, job_id)
+    told = await house.orders.cancel(job_id)
     row = await _view(house, job_id)
     again = await jobs.happened(house.parts.db, job_id, law.JobEvent.CANCELLED.value)
     if not isinstance(told, Applied) and not again:

@@ -3,7 +3,6 @@
 It waits for the result, unless its sender prefers not to; what takes longer is fetched later.
 """
 
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -18,7 +17,7 @@ from app.http.job_status import firm_cost
 from app.refusal import Refusal, Why
 from app.strict_json import dumped
 from app.trade import sessions as prepaid
-from app.trade.sessions import Look, caller_of, standing, unknown_session
+from app.trade.sessions import caller_of, unknown_session
 from app.watch.remembered import Answer
 from db.engine import Row
 from pricing.money import sats_down, sats_to_msat
@@ -38,7 +37,7 @@ async def submit(request: Request) -> Response:
     """POST /api/sessions/{id}/request: 200 with the result, or 202 when it takes longer."""
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
-    shown = await holder(request, session_id, "request", partial(standing, house))
+    shown = await holder(request, session_id, "request", house.sessions.standing)
     if not shown.grant.allows_tool(TOOL):
         raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {TOOL!r}.")
     heard = _prefers_async(request)
@@ -46,8 +45,7 @@ async def submit(request: Request) -> Response:
     body = await read_body(request)
     asked = parse(body, SessionRequest)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-    request_id = await prepaid.submit(
-        house,
+    request_id = await house.sessions.submit(
         shown,
         prepaid.Request(asked.request, max_msat),
         name_of(request, caller_of(shown), body),
@@ -63,7 +61,7 @@ async def show(request: Request) -> Response:
     house: House = request.app.state.house
     session_id = path_id(request, unknown_session)
     request_id = _asked_for(request)
-    look = Look(house, request_id)
+    look = house.sessions.look(request_id)
     shown = await holder(request, session_id, "request", look)
     # The whole credential reads all, also what was asked with another that it has taken the place
     # of; any other one what was asked with it, or with one that was made from it.
@@ -101,7 +99,7 @@ def _prefers_async(request: Request) -> bool:
 
 
 async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -> Response:
-    row = await house.wait_for_end(request_id, wait_s)
+    row = await house.waiting.for_end(request_id, wait_s)
     assert row is not None, "a request outlives its answer"
     if JOB.final(JobState(row["state"])):
         body = dumped(_ended(row))

@@ -9,22 +9,20 @@ from pydantic import AliasChoices, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import advance
 from app.house import House
 from app.http import session_rights
 from app.http.body import json_response, parse, read_body
 from app.http.caller import holder
 from app.http.claims import ClaimRefund, answer_claim
-from app.http.fields import Body, moment, name_of, path_id, wait_of
+from app.http.fields import Body, name_of, path_id, wait_of
 from app.http.job_status import invoice_shape, refund_shape
 from app.http.links import base_url
 from app.http.session_rights import Rights
 from app.http.throttle import Rule, address
 from app.refusal import Refusal, Why
-from app.strict_json import BadInput
+from app.strict_json import BadInput, moment
 from app.trade import sessions as prepaid
-from app.trade.refunds import destination_of, name_destination
-from app.trade.sessions import standing, unknown_session
+from app.trade.sessions import unknown_session
 from db import payouts, sessions
 from db.engine import Row, Tx
 from payments.session_macaroon import Verified
@@ -70,9 +68,9 @@ async def create(request: Request) -> Response:
     body = await read_body(request)
     await house.parts.throttle.weigh(request, len(body))
     asked = parse(body, OpenSession)
-    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
+    refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
     name = name_of(request, f"peer:{address(request)}", body, is_known=False)
-    opening = await prepaid.open_session(house, sats_to_msat(asked.amount_sats), refund_to, name)
+    opening = await house.sessions.open(sats_to_msat(asked.amount_sats), refund_to, name)
     where = f"/api/sessions/{opening.session_id}"
     made = {
         "sessionId": opening.session_id,
@@ -98,9 +96,9 @@ async def show(request: Request) -> Response:
     wait_s = wait_of(request)
     row = await _found(house, session_id)
     if wait_s and row["state"] == SessionState.AWAITING_PAYMENT:
-        await house.wait_while_unpaid(session_id, wait_s)
+        await house.waiting.while_unpaid(session_id, wait_s)
     else:
-        await house.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
+        await house.waiting.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
     pending, row = await _standing(house, session_id)
     # After them: what was paid meanwhile is not told without its macaroon.
     rights = await session_rights.of_caller(request, row)
@@ -115,8 +113,7 @@ async def topup(request: Request) -> Response:
     await house.parts.throttle.count(request, Rule.CREATE)
     body = await read_body(request)
     asked = parse(body, TopUp)
-    invoice = await prepaid.top_up(
-        house,
+    invoice = await house.sessions.top_up(
         session_id,
         sats_to_msat(asked.amount_sats),
         name_of(request, prepaid.caller_of(shown), body),
@@ -132,11 +129,11 @@ async def close(request: Request) -> Response:
     body = await read_body(request)
     asked = parse(body, CloseSession) if body.strip() else CloseSession()
     # Refused before anything is closed.
-    refund_to = destination_of(house, asked.refund_to).text if asked.refund_to else None
-    await house.parts.shell.do(advance.sessions.close, session_id, refund_to)
+    refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+    await house.sessions.close(session_id, refund_to)
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
-            await name_destination(house, session_id, refund_to)
+            await house.refunds.direct(session_id, refund_to)
     rights = session_rights.of_credential(shown)
     return json_response(await _status(request, house, *await _standing(house, session_id), rights))
 
@@ -192,7 +189,7 @@ async def _renew(session_id: str, nonce: str, now: datetime, tx: Tx) -> None:
 
 async def _holder(request: Request, session_id: str, endpoint: str) -> Verified:
     house: House = request.app.state.house
-    return await holder(request, session_id, endpoint, partial(standing, house))
+    return await holder(request, session_id, endpoint, house.sessions.standing)
 
 
 async def _found(house: House, session_id: str) -> Row:

@@ -22,7 +22,6 @@ from app.promises.sending import refund_title, share_of
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.telemetry.logs import about
-from app.trade.refunds import start_refund
 from db import payouts
 from db.engine import Row
 from statemachine.payout import PayoutState
@@ -76,7 +75,7 @@ async def accept(request: Request) -> Response:
     try:
         await house.parts.throttle.count(request, Rule.DESTINATION)
         owner_id = payout["job_id"] or payout["session_id"]
-        await start_refund(house, owner_id, invoice[0], payout["id"])
+        await house.refunds.start(owner_id, invoice[0], payout["id"])
     except (BadInput, Refusal) as refused:
         return _error(str(refused))
     return _answer({"status": "OK"})

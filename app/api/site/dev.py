@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from app.house import House
 from app.http.body import json_response, parse, read_body
-from app.http.fields import Body, moment
+from app.http.fields import Body
 from app.ports import Playground
 from app.refusal import Refusal, Why
-from app.strict_json import BadInput
+from app.strict_json import BadInput, moment
 from payments.faults import Call
 from payments.faults import Fault as FaultKind
 from payments.rail import Failed

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from app.house import House
 from app.http.body import json_response
 from app.http.dialect import AGENT_JOBS
-from app.http.fields import moment
 from app.loops.readiness import Readiness
 from app.operator.books import Review
 from app.refusal import Why
+from app.strict_json import moment
 
 NOT_WELL = AGENT_JOBS.word(Why.NOT_WELL)
 
