@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from db.engine import Database, Row, Tx
-from db.receiving_tables import WalletTransfer
+from db.receiving_tables import ReceivingWallet, WalletTransfer
 from statemachine.transfer import TransferFacts
+from statemachine.wallet import WalletFacts, WalletState
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +16,42 @@ class OpenedWallet:
     number: int
     identity: str
     sealed: str | None = field(repr=False)
+    wanted_at: datetime
     opened_at: datetime
     retired_at: datetime | None
     closed_at: datetime | None
     left_msat: int | None  # when it is closed
     deleted_at: datetime | None
 
+    @property
+    def state(self) -> WalletState:
+        """Where it stands."""
+        return state_of(self)
+
+    @property
+    def since(self) -> datetime:
+        """Since when it stands there."""
+        since: datetime = getattr(self, _MOMENTS[self.state])
+        return since
+
+
+# A wallet is in the last of these states, in their order, whose moment has come.
+_MOMENTS = {
+    WalletState.WANTED: "wanted_at",
+    WalletState.IN_USE: "opened_at",
+    WalletState.RETIRED: "retired_at",
+    WalletState.CLOSED: "closed_at",
+    WalletState.DELETED: "deleted_at",
+}
+
+
+def state_of(row: OpenedWallet | ReceivingWallet) -> WalletState:
+    """Return where a wallet stands: its state is written as the moment since when it is in it."""
+    return [state for state in WalletState if getattr(row, _MOMENTS[state]) is not None][-1]
+
 
 _OPENED = """
-SELECT number, identity, sealed, opened_at, retired_at, closed_at, left_msat, deleted_at
+SELECT number, identity, sealed, wanted_at, opened_at, retired_at, closed_at, left_msat, deleted_at
   FROM receiving_wallet
  WHERE rail = %(rail)s AND identity IS NOT NULL ORDER BY number
 """
@@ -34,95 +62,69 @@ async def opened(db: Database, rail: str) -> list[OpenedWallet]:
     return [OpenedWallet(**row) for row in await db.read_all(_OPENED, rail=rail)]
 
 
-async def offer_first(tx: Tx, rail: str, now: datetime) -> None:
-    """Write down the wallet that the settings name, unless it is there."""
-    await tx.execute(
-        "INSERT INTO receiving_wallet (rail, number, identity, wanted_at, opened_at)"
-        " VALUES (%(rail)s, 1, %(rail)s, %(now)s, %(now)s) ON CONFLICT DO NOTHING",
-        rail=rail,
-        now=now,
-    )
-
-
-async def want(tx: Tx, rail: str, number: int, now: datetime, lost_before: datetime) -> bool:
-    """Say that this caller opens the wallet of this number. False: another one is about to.
-
-    Whoever set out before `lost_before`, and has not opened it, is not waited for.
-    """
+async def insert(
+    tx: Tx, rail: str, facts: WalletFacts, now: datetime, identity: str | None = None
+) -> bool:
+    """Write a wallet as it comes to be. False: there is one of this number."""
     made = await tx.execute(
-        "INSERT INTO receiving_wallet AS w (rail, number, wanted_at)"
-        " VALUES (%(rail)s, %(number)s, %(now)s) ON CONFLICT (rail, number)"
-        " DO UPDATE SET wanted_at = %(now)s"
-        " WHERE w.identity IS NULL AND w.wanted_at < %(lost_before)s",
+        "INSERT INTO receiving_wallet (rail, number, identity, wanted_at, opened_at)"
+        " VALUES (%(rail)s, %(number)s, %(identity)s, %(now)s, %(opened_at)s)"
+        " ON CONFLICT DO NOTHING",
         rail=rail,
-        number=number,
+        number=facts.number,
+        identity=identity,
         now=now,
-        lost_before=lost_before,
+        opened_at=now if facts.state is WalletState.IN_USE else None,
     )
     return made == 1
 
 
-async def open_next(
-    tx: Tx, rail: str, number: int, identity: str, sealed: str, now: datetime
-) -> bool:
-    """Write down a wallet that exists now, and retire the one before it. False: there was one."""
-    opened_ = await tx.execute(
-        "UPDATE receiving_wallet SET identity = %(identity)s, sealed = %(sealed)s,"
-        " opened_at = %(now)s"
-        " WHERE rail = %(rail)s AND number = %(number)s AND identity IS NULL",
+async def lock(tx: Tx, rail: str) -> list[ReceivingWallet]:
+    """Return the rows of all wallets of a rail, the oldest first, locked."""
+    found = await tx.all(
+        "SELECT * FROM receiving_wallet WHERE rail = %(rail)s ORDER BY number FOR UPDATE",
         rail=rail,
-        number=number,
-        identity=identity,
-        sealed=sealed,
-        now=now,
     )
-    if opened_ == 1:
-        await tx.execute(
-            "UPDATE receiving_wallet SET retired_at = %(now)s"
-            " WHERE rail = %(rail)s AND number < %(number)s AND retired_at IS NULL",
-            rail=rail,
-            number=number,
-            now=now,
-        )
-    return opened_ == 1
+    return [ReceivingWallet.model_validate(row) for row in found]
 
 
-_CLOSE = """
-UPDATE receiving_wallet SET closed_at = %(now)s, left_msat = %(left_msat)s
- WHERE rail = %(rail)s AND identity = %(identity)s AND retired_at IS NOT NULL AND closed_at IS NULL
-   AND NOT EXISTS (SELECT FROM wallet_transfer
-                    WHERE outcome = 'live' AND %(identity)s IN (from_wallet, to_wallet))
-   AND NOT EXISTS (SELECT FROM payout_attempt
-                    WHERE outcome = 'live' AND called_by = %(identity)s)
-   AND NOT EXISTS (SELECT FROM invoice WHERE wallet = %(identity)s AND state = 'open')
+async def move(tx: Tx, row: ReceivingWallet, after: WalletFacts, now: datetime) -> None:
+    """Write the state after an event, by its moment, with what is known of the wallet now."""
+    await tx.execute(
+        "UPDATE receiving_wallet SET identity = %(identity)s, sealed = %(sealed)s,"
+        f" left_msat = %(left_msat)s, {_MOMENTS[after.state]} = %(now)s"
+        " WHERE rail = %(rail)s AND number = %(number)s",
+        identity=row.identity,
+        sealed=row.sealed,
+        left_msat=after.left_msat,
+        now=now,
+        rail=row.rail,
+        number=row.number,
+    )
+
+
+_AWAITED = """
+SELECT EXISTS (SELECT FROM wallet_transfer
+                WHERE outcome = 'live' AND %(identity)s IN (from_wallet, to_wallet))
+    OR EXISTS (SELECT FROM payout_attempt WHERE outcome = 'live' AND called_by = %(identity)s)
+    OR EXISTS (SELECT FROM invoice WHERE wallet = %(identity)s AND state = 'open') AS is_awaited
 """
 
 
-async def close(tx: Tx, rail: str, identity: str, left_msat: int, now: datetime) -> bool:
-    """Close a retired wallet that nothing can come to or leave any more; False: something may.
-
-    Nobody is asked about its invoices after that.
-    """
-    closed = await tx.execute(_CLOSE, rail=rail, identity=identity, left_msat=left_msat, now=now)
-    if closed == 1:
-        for table in ("invoice", "lapsed_invoice"):
-            await tx.execute(
-                f"UPDATE {table} SET check_at = NULL"
-                " WHERE wallet = %(identity)s AND check_at IS NOT NULL",
-                identity=identity,
-            )
-    return closed == 1
+async def is_awaited(tx: Tx, identity: str) -> bool:
+    """Say whether a transfer, a payout or an invoice of a wallet has not come to its end."""
+    row = await tx.one(_AWAITED, identity=identity)
+    return bool(row and row["is_awaited"])
 
 
-async def note_deleted(tx: Tx, rail: str, identity: str, now: datetime) -> None:
-    """Write down that a closed wallet is there no more."""
-    await tx.execute(
-        "UPDATE receiving_wallet SET deleted_at = %(now)s"
-        " WHERE rail = %(rail)s AND identity = %(identity)s AND closed_at IS NOT NULL",
-        rail=rail,
-        identity=identity,
-        now=now,
-    )
+async def watch_no_more(tx: Tx, identity: str) -> None:
+    """Have nobody ask the rail about the invoices of a wallet any more."""
+    for table in ("invoice", "lapsed_invoice"):
+        await tx.execute(
+            f"UPDATE {table} SET check_at = NULL"
+            " WHERE wallet = %(identity)s AND check_at IS NOT NULL",
+            identity=identity,
+        )
 
 
 async def invoices_made(db: Database, identity: str, most: int) -> int:

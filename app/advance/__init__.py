@@ -5,7 +5,7 @@ replay, and a named outcome: nothing changed, and nothing is wrong. A file a nou
 takes an Act, and `Shell.do` gives it one.
 """
 
-from app.advance import holds, invoices, jobs, payouts, purging, sessions, transfers
+from app.advance import holds, invoices, jobs, payouts, purging, sessions, transfers, wallets
 from app.advance.act import Act
 from app.advance.outcome import (
     Applied,
@@ -39,4 +39,5 @@ __all__ = [
     "purging",
     "sessions",
     "transfers",
+    "wallets",
 ]

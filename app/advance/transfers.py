@@ -3,9 +3,15 @@
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed
 from db import ledger, receiving_wallets
+from db.receiving_tables import WalletTransfer
 from payments import rail
 from statemachine import transfer as law
 from statemachine.machine import IllegalTransition
+
+
+async def begin(act: Act, transfer: WalletTransfer) -> bool:
+    """Write that a wallet is about to be asked to pay. False: it has one on its way."""
+    return await receiving_wallets.begin_transfer(act.tx, transfer)
 
 
 async def settle(act: Act, settled: rail.Settled) -> Outcome:

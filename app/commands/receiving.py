@@ -11,6 +11,7 @@ from app.operator.receiving import Receiving
 from app.parts import Parts
 from db.receiving_wallets import OpenedWallet, invoices_made
 from payments.rail import Unavailable, Unknown
+from statemachine.wallet import WalletState
 
 receiving_app = typer.Typer(
     help="The LNbits wallets that invoices are made on, one after the other."
@@ -20,6 +21,13 @@ app.add_typer(receiving_app, name="receiving")
 
 SINGLE = "the rail has one wallet for ever: this is for LNbits (LNBITS_URL, LNBITS_API_KEY)"
 MOST_COUNTED = 1_000_000
+WORDS = {
+    WalletState.WANTED: "wanted",
+    WalletState.IN_USE: "in use",
+    WalletState.RETIRED: "retired",
+    WalletState.CLOSED: "closed",
+    WalletState.DELETED: "deleted",
+}
 
 
 @receiving_app.callback(invoke_without_command=True)
@@ -52,17 +60,10 @@ async def _wallet(parts: Parts, wallet: OpenedWallet) -> dict[str, Any]:
     held_msat: int | Unknown | None = wallet.left_msat
     if held_msat is None:
         held_msat = await parts.wallets.balance_of(wallet.identity)
-    state, since = "in use", wallet.opened_at
-    if wallet.retired_at is not None:
-        state, since = "retired", wallet.retired_at
-    if wallet.closed_at is not None:
-        state, since = "closed", wallet.closed_at
-    if wallet.deleted_at is not None:
-        state, since = "deleted", wallet.deleted_at
     return {
         "number": wallet.number,
-        "state": state,
-        "since": since.isoformat(),
+        "state": WORDS[wallet.state],
+        "since": wallet.since.isoformat(),
         "invoices": await invoices_made(parts.db, wallet.identity, MOST_COUNTED),
         "balanceMsat": None if isinstance(held_msat, Unknown) else held_msat,
     }

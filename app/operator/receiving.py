@@ -22,6 +22,7 @@ from payments import rail
 from payments.rail import KnownWallet, Unavailable, Unknown
 from pricing.money import MSAT_PER_SAT, Msat, sats_to_msat, whole_sats_down
 from statemachine.transfer import TransferState
+from statemachine.wallet import FIRST, WALLET, WalletState
 
 log = structlog.get_logger("boltwork.receiving")
 
@@ -29,7 +30,6 @@ LOST_AFTER = timedelta(minutes=1)  # whoever set out to open a wallet, and has n
 HEARD_FOR = timedelta(hours=1)  # after the invoices of a retired wallet have expired
 CLOSED_AFTER = timedelta(days=1)  # after that: nodes take no payment for an invoice that expired
 PAUSE = timedelta(minutes=5)  # between two looks into a wallet that may still be paid
-FIRST = 1  # number of the wallet whose key is in the settings
 TRANSFER_S = 3600  # how long the invoice of a transfer can be paid
 MOST_SATS = 5_000_000  # in one transfer: LNbits by itself takes no payment of over ten million
 
@@ -54,9 +54,9 @@ class Receiving:
             return []
         known = await rows.opened(parts.db, self._rail)
         if not known:
-            await parts.db.run("first_wallet", lambda tx: rows.offer_first(tx, self._rail, now))
+            await parts.shell.do(advance.wallets.offer_first, self._rail)
             known = await rows.opened(parts.db, self._rail)
-        there = [self._known(wallet, now) for wallet in known if wallet.deleted_at is None]
+        there = [self._known(wallet, now) for wallet in known if not WALLET.final(wallet.state)]
         parts.wallets.use(there, Msat(sum(wallet.left_msat or 0 for wallet in known)))
         return known
 
@@ -102,19 +102,15 @@ class Receiving:
         """Open the next wallet and return them all; None when another process is about to."""
         parts, now, number = self._parts, self._parts.clock(), known[-1].number + 1
         assert parts.wallets is not None
-        if not await parts.db.run(
-            "want_wallet", lambda tx: rows.want(tx, self._rail, number, now, now - LOST_AFTER)
-        ):
+        wanted = await parts.shell.do(advance.wallets.want, self._rail, number, now - LOST_AFTER)
+        if not isinstance(wanted, advance.Applied):
             return None
         made = await parts.wallets.open_wallet(f"Boltwork {number}")
         if isinstance(made, Unavailable):
             return made
         identity = made.identity
         sealed = parts.credentials.seal.close(sealed_as(identity), made.key.encode())
-        await parts.db.run(
-            "open_wallet",
-            lambda tx: rows.open_next(tx, self._rail, number, identity, sealed, parts.clock()),
-        )
+        await parts.shell.do(advance.wallets.open_next, self._rail, number, identity, sealed)
         log.info("wallet_opened", number=number)
         return await self.refresh()
 
@@ -124,7 +120,7 @@ class Receiving:
             key = self._parts.credentials.seal.open(
                 sealed_as(wallet.identity), wallet.sealed
             ).decode()
-        is_heard, is_counted = not self._is_past(wallet, now), wallet.closed_at is None
+        is_heard, is_counted = not self._is_past(wallet, now), wallet.left_msat is None
         return KnownWallet(wallet.identity, key, is_heard, is_counted)
 
     def _is_past(self, wallet: OpenedWallet, now: datetime) -> bool:
@@ -143,18 +139,16 @@ class Receiving:
             waits = looked is not None and timedelta(0) <= now - looked < PAUSE
             if waits or wallet.identity in busy:
                 continue
-            if wallet.retired_at is not None and wallet.closed_at is None:
+            if wallet.state is WalletState.RETIRED:
                 self._looked[wallet.identity] = now
                 await self._empty(wallet, known[-1].identity, now)
-            elif wallet.closed_at is not None and wallet.deleted_at is None:
+            elif wallet.state is WalletState.CLOSED and wallet.number != FIRST:
                 self._looked[wallet.identity] = now
                 await self._delete(wallet, now)
 
     async def _delete(self, wallet: OpenedWallet, now: datetime) -> None:
         parts, identity = self._parts, wallet.identity
         assert parts.wallets is not None
-        if wallet.number == FIRST:
-            return
         held_msat = await parts.wallets.balance_of(identity)  # Unknown: it may be gone already
         if not isinstance(held_msat, Unknown) and held_msat != wallet.left_msat:
             log.warning("closed_wallet_was_paid", number=wallet.number, held_msat=held_msat)
@@ -163,9 +157,7 @@ class Receiving:
         if trouble is not None:
             log.warning("wallet_not_deleted", number=wallet.number, reason=trouble.reason)
             return
-        await parts.db.run(
-            "delete_wallet", lambda tx: rows.note_deleted(tx, self._rail, identity, now)
-        )
+        await parts.shell.do(advance.wallets.note_deleted, self._rail, identity)
 
     async def _empty(self, wallet: OpenedWallet, into: str, now: datetime) -> None:
         """Move the whole sats that a wallet holds to the one that is used, or close it."""
@@ -177,11 +169,10 @@ class Receiving:
             return
         if held_msat < MSAT_PER_SAT:
             if self._is_past(wallet, now - CLOSED_AFTER):
-                closed = await parts.db.run(
-                    "close_wallet",
-                    lambda tx: rows.close(tx, self._rail, wallet.identity, held_msat, now),
+                closed = await parts.shell.do(
+                    advance.wallets.close, self._rail, wallet.identity, held_msat
                 )
-                if closed:
+                if isinstance(closed, advance.Applied):
                     self.paid(wallet.identity)  # the next turn looks at it again, and deletes it
             return
         amount_msat = min(whole_sats_down(held_msat), sats_to_msat(self._most_sats))
@@ -203,7 +194,7 @@ class Receiving:
             began_at=now,
         )
         # Committed before the rail is told to pay: after a crash it is asked what became of it.
-        if await parts.db.run("begin_transfer", lambda tx: rows.begin_transfer(tx, transfer)):
+        if await parts.shell.do(advance.transfers.begin, transfer):
             await self._conclude(transfer, await self._pay(transfer))
 
     async def _pay(self, transfer: WalletTransfer) -> rail.Outcome:

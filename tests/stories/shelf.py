@@ -1,6 +1,6 @@
 """All stories, by the machine that they are told of: its name is its file's name in the law."""
 
-from tests.stories import attempt, firm, hold, invoice, job, payout, session, transfer
+from tests.stories import attempt, firm, hold, invoice, job, payout, session, transfer, wallet
 from tests.stories.telling import Law, Story
 
 LAWS: dict[str, Law] = {
@@ -11,6 +11,7 @@ LAWS: dict[str, Law] = {
     "hold": hold.LAW,
     "attempt": attempt.LAW,
     "transfer": transfer.LAW,
+    "wallet": wallet.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
     "job": job.STORIES + firm.STORIES,
@@ -20,4 +21,5 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "hold": hold.STORIES,
     "attempt": attempt.STORIES,
     "transfer": transfer.STORIES,
+    "wallet": wallet.STORIES,
 }
