@@ -26,9 +26,9 @@ from app.keys.credentials import Credentials
 from app.keys.secret import operator_secrets
 from app.loops.turns import Loops, always
 from app.parts import Parts
+from app.plant import keeper_of, loops_of, sending_of
 from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.keeping import Keeper
-from app.promises.sending import least_msat, send
 from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
 from app.telemetry.observer import crash_at, observed
@@ -275,8 +275,7 @@ def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
         parts.signals,
         keeper,
         parts.destinations,
-        partial(send, parts),
-        partial(least_msat, parts),
+        sending_of(parts),
     )
     return House(
         parts=parts,
@@ -298,8 +297,8 @@ def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
 @contextlib.asynccontextmanager
 async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     """Open the parts, run the loops and (unless told not to) a worker; close all at the end."""
-    keeper = Keeper(parts)
-    settings, loops = parts.settings, Loops(parts, keeper)
+    keeper = keeper_of(parts)
+    settings, loops = parts.settings, loops_of(parts, keeper)
     house = furnish(parts, keeper, loops)
     most = {Lane.PROMISES: settings.worker_concurrency, Lane.PAYOUTS: settings.payouts_at_once}
     await parts.db.open()

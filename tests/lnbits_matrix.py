@@ -12,9 +12,7 @@ from typing import Any
 
 import httpx2
 
-from app.loops.turns import Loops
-from app.operator.books import Books as Review
-from app.promises.keeping import Keeper
+from app.plant import books_of, loops_of
 from payments.lnbits import LnbitsRail
 from payments.rail import Settled
 from tests.crash_buyer import LONG
@@ -65,7 +63,7 @@ class Stage:
         self.proxy, self.fault = side.proxy, fault
         assert isinstance(instance.parts.clock, MovableClock)
         self.clock = instance.parts.clock
-        self.loops = Loops(instance.parts, Keeper(instance.parts))
+        self.loops = loops_of(instance.parts)
         self.rails: dict[str, LnbitsRail] = {}  # others than the good one, by the fault they have
 
     async def begin(self, call: str) -> None:
@@ -296,9 +294,9 @@ async def _health(stage: Stage) -> str:
 async def _balance(stage: Stage) -> str:
     await stage.switch.good.look_up_invoice("ab" * 32)  # the answer to the previous call
     await stage.begin("balance")
-    in_trouble = await Review(stage.instance.parts).review()
+    in_trouble = await books_of(stage.instance.parts).review()
     await stage.end()
-    well = await Review(stage.instance.parts).review()
+    well = await books_of(stage.instance.parts).review()
     assert well.rail.is_done and not well.findings and not in_trouble.findings
     return NONE if in_trouble.rail.is_done else "not compared"
 

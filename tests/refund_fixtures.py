@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.promises.keeping import Keeper
+from app.plant import keeper_of
 from db import ledger
 from payments.lnbits import LnbitsRail
 from pricing.money import Msat
@@ -99,7 +99,7 @@ async def owed(idle: Instance, refund_to: str) -> tuple[str, str]:
 
 async def keep(idle: Instance, promise: Promise, tries: int = 0) -> None:
     """Keep a promise now, as a worker would."""
-    await Keeper(idle.parts).keep(promise, tries)
+    await keeper_of(idle.parts).keep(promise, tries)
 
 
 async def bought(house: Instance, lnbits: LnbitsServer, **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from app.operator.books import Books
+from app.plant import books_of
 from db.audit import audit
 from db.migrate import migrate
 from payments.stub import StubRail
@@ -256,7 +256,7 @@ async def test_a_late_payment_is_in_the_books(
             while "refunds" not in await instance.job(job_id):  # the push is on its way
                 await asyncio.sleep(0.05)
         assert await audit(instance.parts.db) == []
-        review = await Books(instance.parts).review()
+        review = await books_of(instance.parts).review()
         assert review.findings == () and review.rail.is_done
 
 

@@ -14,9 +14,9 @@ import sqlalchemy
 
 from app.advance import Applied, Replayed
 from app.operator.switching import turn
+from app.plant import keeper_of, sending_of
 from app.promises.courier import PAUSED_S
-from app.promises.keeping import Keeper
-from app.promises.sending import Unpayable, record, send
+from app.promises.sending import Unpayable
 from db import backup, payouts, switches
 from db.backup import BackupFailed
 from db.embedded import EmbeddedPostgres, EmbeddedPostgresError, packaged_binaries
@@ -75,20 +75,22 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
     once."""
     file = tmp_path / "backup"
     async with instance_of(database_url, tmp_path, worker=False) as house:
-        rail = house.parts.rail
+        rail, sending = house.parts.rail, sending_of(house.parts)
         first, first_job = await owed(house)
         second, second_job = await owed(house)
         way = await invoice_of(house, 5)
         row = await payouts.get(house.parts.db, first)
-        assert row is not None and isinstance(await send(house.parts, row, way), Applied)
+        assert row is not None and isinstance(await sending.send(row, way), Applied)
         await asyncio.to_thread(backup.dump, database_url, file, TOOLS)
         held_msat = await rail.balance_msat()
         assert isinstance(held_msat, int)
-        await Keeper(house.parts).pay(first, 1)
+        await keeper_of(house.parts).pay(first, 1)
         later = await invoice_of(house, 5)
         row = await payouts.get(house.parts.db, second)
-        assert row is not None and isinstance(await send(house.parts, row, later), Applied)
-        await Keeper(house.parts).pay(second, 1)
+        assert row is not None and isinstance(
+            await sending_of(house.parts).send(row, later), Applied
+        )
+        await keeper_of(house.parts).pay(second, 1)
         for job in (first_job, second_job):
             await until_refund(house, job, refundState="paid")
         assert await paid_out_msat(rail, 10, held_msat)
@@ -97,7 +99,7 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
     # A day later: the invoice on its way has expired, and could be taken for one never sent.
     late = lambda: wall_clock() + timedelta(days=1)  # noqa: E731
     async with instance_of(another_database, tmp_path, worker=False, clock=late) as house:
-        rail, keeper = house.parts.rail, Keeper(house.parts)
+        rail, keeper = house.parts.rail, keeper_of(house.parts)
         for payout in (first, second):
             assert (await payouts.get(house.parts.db, payout) or {})["state"] != "paid"
         with pytest.raises(TryAgain) as held:
@@ -105,11 +107,11 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
         assert held.value.after_s == PAUSED_S
         row = await payouts.get(house.parts.db, second)
         assert row is not None
-        wrong = await record(house.parts, row, "00" * 32)
+        wrong = await sending_of(house.parts).record(row, "00" * 32)
         assert isinstance(wrong, Unpayable) and "knows of no payment" in wrong.sentence
-        assert isinstance(await record(house.parts, row, later.payment_hash), Applied)
-        assert isinstance(await record(house.parts, row, later.payment_hash), Replayed)
-        await turn(house.parts, switches.Name.PAYING_OUT, True)
+        assert isinstance(await sending_of(house.parts).record(row, later.payment_hash), Applied)
+        assert isinstance(await sending_of(house.parts).record(row, later.payment_hash), Replayed)
+        await turn(house.parts.db, house.parts.clock, switches.Name.PAYING_OUT, True)
         await keeper.keep(PayInvoice(first, 1), 0)
         for job in (first_job, second_job):
             await until_refund(house, job, refundState="paid")

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.loops.turns import Loops
-from app.operator.books import Books
-from app.promises.keeping import Keeper
+from app.plant import books_of, loops_of
 from payments.lnbits import LnbitsRail
 from payments.rail import Opened
 from payments.stub import StubRail
@@ -29,7 +27,7 @@ async def test_the_rail_is_held_against_the_books_to_the_msat(
     instance: Instance, tmp_path: Path
 ) -> None:
     """What the operator had is set aside; a sat that goes missing is found, or more than one."""
-    rail, stub, books = instance.parts.rail, instance.parts.stub, Books(instance.parts)
+    rail, stub, books = instance.parts.rail, instance.parts.stub, books_of(instance.parts)
     own = await rail.create_invoice("the operator's own", sats_to_msat(50), "own", 600)
     assert isinstance(own, Opened) and stub is not None
     await stub.receive(own.payment_hash)
@@ -60,7 +58,7 @@ async def test_a_payment_that_is_not_booked_yet_is_not_a_finding(
     """Between a payment and its entry the rail holds more; it says so, and is asked about it."""
     slow: dict[str, Any] = {"SWEEP_S": 3600}
     async with instance_of(database_url, tmp_path, agent=scripted_agent, **slow) as instance:
-        books = Books(instance.parts)
+        books = books_of(instance.parts)
         await books.compare()
         made = await instance.create("paid and not heard")
     # Nothing runs any more that could hear of the payment.
@@ -71,7 +69,7 @@ async def test_a_payment_that_is_not_booked_yet_is_not_a_finding(
     async with instance_of(
         database_url, tmp_path, agent=scripted_agent, rail=deaf, **slow
     ) as instance:
-        compared = await Books(instance.parts).compare()
+        compared = await books_of(instance.parts).compare()
         assert compared.finding is None and "not booked yet" in compared.said
 
 
@@ -85,7 +83,7 @@ async def test_what_came_in_and_is_not_booked_is_never_the_operators_own(
     async with instance_of(
         database_url, tmp_path, agent=scripted_agent, rail=deaf, SWEEP_S=3600
     ) as instance:
-        books, loops = Books(instance.parts), Loops(instance.parts, Keeper(instance.parts))
+        books, loops = books_of(instance.parts), loops_of(instance.parts)
 
         async def paid() -> str:
             made = await instance.create("paid and not heard")
@@ -122,7 +120,7 @@ async def test_money_for_what_was_purged_is_not_a_finding(
     async with instance_of(
         database_url, tmp_path, agent=scripted_agent, rail=deaf, clock=clock, SWEEP_S=3600
     ) as instance:
-        books, loops = Books(instance.parts), Loops(instance.parts, Keeper(instance.parts))
+        books, loops = books_of(instance.parts), loops_of(instance.parts)
         await books.compare()
         made = await instance.create("never paid, as it seems")
         clock.forward(hours=26)
@@ -162,7 +160,7 @@ async def test_the_books_agree_with_a_real_lnbits(
     on_lnbits: Instance, lnbits: LnbitsServer, fault_proxy: FaultProxy
 ) -> None:
     """After whole jobs and a refund whose answer was lost: to the msat; 7 sats gone are named."""
-    books = Books(on_lnbits.parts)
+    books = books_of(on_lnbits.parts)
     assert "first time" in (await books.compare()).said
     done = await buy(on_lnbits, lnbits, "done")
     await buy(on_lnbits, lnbits, "BREAK-WORK")
@@ -194,7 +192,7 @@ async def test_a_rail_that_does_not_answer_is_not_a_finding(
 ) -> None:
     """What could not be compared is said, and is neither right nor wrong."""
     fault_proxy.inject("503", times=1)
-    review = await Books(on_lnbits.parts).review()
+    review = await books_of(on_lnbits.parts).review()
     assert review.findings == () and not review.rail.is_done
     assert "did not tell" in review.rail.said
 
@@ -236,7 +234,7 @@ async def test_the_review_runs_by_itself_and_is_shown(database_url: str, tmp_pat
 
 async def test_reviews_in_the_middle_of_traffic_find_nothing(instance: Instance) -> None:
     """One snapshot: however many jobs, payments and refunds are under way, no half of one shows."""
-    books, reviews = Books(instance.parts), 0
+    books, reviews = books_of(instance.parts), 0
     await books.compare()
 
     async def traffic(number: int) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from app import advance
 from app.main import utc_now
+from app.plant import keeper_of
 from app.promises.courier import AWAY_PATIENCE
-from app.promises.keeping import Keeper
 from db import ledger
 from db.promises import TryAgain
 from statemachine.entries import Asset
@@ -206,7 +206,7 @@ async def test_a_destination_that_is_away_is_waited_for(
     refund = (await idle.job(job_id))["refunds"][0]
     assert "lastOutcome" not in refund and refund["destination"] == "known"
     late = replace(idle.parts, clock=lambda: utc_now() + AWAY_PATIENCE)
-    await Keeper(late).keep(promise, 0)  # however few of its tries have asked anybody
+    await keeper_of(late).keep(promise, 0)  # however few of its tries have asked anybody
     refund = (await idle.job(job_id))["refunds"][0]
     assert "answered HTTP 503" in refund["lastOutcome"]
     assert "tried again" in refund["lastOutcome"]

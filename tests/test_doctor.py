@@ -258,7 +258,7 @@ async def test_a_server_through_which_no_money_moves_is_told(
     """Of the server that runs here it says what that sees of itself, and what was switched off."""
     async with instance_of(database_url, tmp_path, worker=False) as house:
         parts = house.parts
-        await turn(parts, switches.Name.PAYING_OUT, False)
+        await turn(parts.db, parts.clock, switches.Name.PAYING_OUT, False)
         while (await house.http.get("/api/readyz")).json()["switches"]["paying-out"]:
             await asyncio.sleep(0.05)
         found = by_part(await of_running(house.url))

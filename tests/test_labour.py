@@ -13,8 +13,7 @@ from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatc
 from app.commands.doctor_expenses import of_expenses
 from app.commands.findings import Level
 from app.main import utc_now
-from app.operator.books import Books
-from app.promises.keeping import Keeper
+from app.plant import books_of, keeper_of
 from app.trade.selling import FAILURES_A_FREE_ONE
 from db import ledger
 from db.audit import audit
@@ -80,7 +79,7 @@ async def executing(still: Instance) -> str:
     """Return a job that waits to be done."""
     job_id = await paid(still)
     await keep(still, Judge(job_id))
-    await Keeper(still.parts).create_invoice(f"{job_id}:work")
+    await keeper_of(still.parts).create_invoice(f"{job_id}:work")
     job = await still.job(job_id)
     await still.pay(job["workInvoice"])
     await still.until(job_id, "executing")
@@ -90,7 +89,7 @@ async def executing(still: Instance) -> str:
 async def keep(still: Instance, promise: Promise, tries: int = 0, later_s: int = 0) -> None:
     """Keep a promise, as a worker would after so many tries, and so much later."""
     parts = replace(still.parts, clock=lambda: utc_now() + timedelta(seconds=later_s))
-    await Keeper(parts).keep(promise, tries)
+    await keeper_of(parts).keep(promise, tries)
 
 
 async def balance(still: Instance, account: str) -> int:
@@ -199,7 +198,7 @@ async def test_what_failures_cost_is_booked_and_bounded(still: Instance, moody: 
         assert job["state"] == "failed" and job["errorMessage"] == NONSENSE.reason
     spent_msat = await balance(still, "expense:failed")
     assert spent_msat > 0 and await balance(still, "revenue:free") == spent_msat
-    await Books(still.parts).turn()
+    await books_of(still.parts).turn()
     told = (await still.http.get("/metrics")).text
     [shown] = [line for line in told.splitlines() if 'expense_msat{account="failed"}' in line]
     assert float(shown.split()[1]) == spent_msat

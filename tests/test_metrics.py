@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.main import utc_now
-from app.operator.books import Books
+from app.plant import books_of
 from app.serving.run import listening
 from pricing.oracle import Oracle, parse_sources
 from statemachine.job import JobState
@@ -111,7 +111,7 @@ async def test_every_state_has_a_number(instance: Instance) -> None:
     """After a review of the books: jobs, sessions and promises by state, zeroes too, and money."""
     await held(instance, 2_000)
     await instance.create("hello")
-    await Books(instance.parts).turn()
+    await books_of(instance.parts).turn()
     told = await numbers(instance)
     assert {labels[0] for labels in told.samples["boltwork_jobs"]} == {*JobState}
     assert {labels[0] for labels in told.samples["boltwork_sessions"]} == {*SessionState}
@@ -153,7 +153,7 @@ async def test_the_dashboard_asks_for_what_is_told(instance: Instance) -> None:
     holder = await held(instance)
     await holder.asked("hello")
     await instance.to_end("hello")
-    await Books(instance.parts).turn()
+    await books_of(instance.parts).turn()
     told = await numbers(instance)
     names = told.families | set(told.samples)
     panels = json.loads(DASHBOARD.read_text())["panels"]

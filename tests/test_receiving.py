@@ -8,9 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from app import advance
-from app.operator.books import Books
 from app.operator.key_rotation import check_secret, rotate
-from app.operator.receiving import Receiving
+from app.plant import books_of, receiving_of
 from app.settings import Settings
 from db import ledger, receiving_wallets
 from db.engine import Database
@@ -60,13 +59,13 @@ async def test_a_full_wallet_has_a_successor_and_what_it_held_is_moved(stage: St
 async def test_the_books_are_compared_across_all_wallets(stage: Stage) -> None:
     """The review knows every wallet, in a process that has opened none of them."""
     async with stage.running() as instance:
-        other = Books(instance.parts)
+        other = books_of(instance.parts)
         assert "first time" in (await other.compare()).said
         await stage.buys(instance)
         await until_row(instance, MOVED)
         await stage.buys(instance, "more")
     async with stage.running(most=1_000) as later:
-        compared = await Books(later.parts).compare()
+        compared = await books_of(later.parts).compare()
         assert compared.finding is None and "to the msat" in compared.said, compared
 
 
@@ -95,7 +94,7 @@ async def test_of_two_processes_one_opens_the_next_wallet_and_both_use_it(stage:
     async with stage.running(most=1, SWEEP_S=60) as one, stage.running(most=1, SWEEP_S=60) as two:
         await one.create("hello")
         before = len(await stage.server.wallets_of(stage.account))
-        each = [Receiving(one.parts), Receiving(two.parts)]
+        each = [receiving_of(one.parts), receiving_of(two.parts)]
         await asyncio.gather(*(each[n % 2].turn() for n in range(10)))
         await asyncio.gather(*(receiving.refresh() for receiving in each))
         assert len(await stage.server.wallets_of(stage.account)) == before + 1
@@ -110,7 +109,7 @@ async def test_an_opening_whose_answer_is_lost_is_tried_again(stage: Stage) -> N
     stage.proxy.inject("answer lost", *OPENS)
     async with stage.running(most=1, SWEEP_S=60) as instance:
         await instance.create("hello")
-        receiving = Receiving(instance.parts)
+        receiving = receiving_of(instance.parts)
         await receiving.turn()
         assert isinstance(await receiving.open_next(), Unavailable)  # it may yet be opened
         await instance.create("still")
@@ -127,7 +126,7 @@ async def test_while_none_can_be_opened_the_old_one_serves(stage: Stage, fault: 
     stage.proxy.inject(fault, *OPENS, times=100)
     async with stage.running(most=1, SWEEP_S=60) as instance:
         await instance.create("hello")
-        await Receiving(instance.parts).turn()
+        await receiving_of(instance.parts).turn()
         await instance.create("still")
         assert len(await wallets(instance)) == 2 and not await instance.parts.db.read_one(SECOND)
         assert stage.opened() == 1
@@ -137,10 +136,10 @@ async def test_a_transfer_whose_answer_is_lost_is_not_made_twice(stage: Stage) -
     """It is asked about, and the money is there once; until then nothing is compared."""
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
-        books = Books(instance.parts)
+        books = books_of(instance.parts)
         await books.compare()
         stage.proxy.inject("answer lost", "POST", PAYMENTS, holding=b'"out":true')
-        receiving = Receiving(instance.parts)
+        receiving = receiving_of(instance.parts)
         assert await receiving.open_next() is None
         [live] = await instance.parts.db.read_all("SELECT * FROM wallet_transfer")
         assert live["outcome"] == "live"
@@ -160,7 +159,7 @@ async def test_a_large_sum_is_moved_in_parts(stage: Stage) -> None:
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
         held = await stage.server.balance_msat(stage.account.first)
-        receiving = Receiving(instance.parts, most_sats=10)
+        receiving = receiving_of(instance.parts, most_sats=10)
         assert await receiving.open_next() is None
         assert await stage.server.balance_msat(stage.account.first) == held - 10_000
         stage.ahead = timedelta(minutes=6)
@@ -174,7 +173,7 @@ async def test_a_transfer_that_nobody_sent_is_sent(stage: Stage) -> None:
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
         stage.proxy.inject("reset", "POST", PAYMENTS, holding=b'"out":true')
-        receiving = Receiving(instance.parts)
+        receiving = receiving_of(instance.parts)
         assert await receiving.open_next() is None
         assert await instance.parts.db.read_one("SELECT 1 AS n FROM wallet_transfer") is not None
         for _ in range(2):  # told twice, it pays once
@@ -198,7 +197,7 @@ async def test_a_payout_is_asked_about_where_it_was_sent(stage: Stage) -> None:
             instance.post(f"/api/jobs/{job['jobId']}/refund", {"invoice": invoice})
         )
         await until_row(instance, "SELECT 1 AS n FROM payout_attempt WHERE called_at IS NOT NULL")
-        assert await Receiving(instance.parts).open_next() is None
+        assert await receiving_of(instance.parts).open_next() is None
         await claim
         await until_row(instance, "SELECT 1 AS n FROM payout WHERE state = 'paid'")
         assert await stage.server.balance_msat(stage.server.buyer) == theirs + sats * 1000
@@ -211,7 +210,7 @@ async def test_a_wallet_that_nobody_can_pay_any_more_is_closed(stage: Stage) -> 
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
         await instance.create("not paid")
-        receiving = Receiving(instance.parts)
+        receiving = receiving_of(instance.parts)
         assert await receiving.open_next() is None
         stage.ahead = timedelta(hours=25)  # its last invoice expired, and was heard for, 23 h ago
         await receiving.turn()
@@ -231,7 +230,7 @@ async def test_a_wallet_that_nobody_can_pay_any_more_is_closed(stage: Stage) -> 
 async def test_a_closed_wallet_is_deleted_in_lnbits_but_for_the_first(stage: Stage) -> None:
     """Deleted once; when the answer is lost or LNbits is away, again; and nobody misses it."""
     async with stage.running(most=10, SWEEP_S=60) as instance:
-        receiving = Receiving(instance.parts)
+        receiving = receiving_of(instance.parts)
         for _ in range(2):
             await stage.buys(instance)
             assert await receiving.open_next() is None
@@ -265,7 +264,7 @@ async def test_a_closed_wallet_that_was_paid_after_all_is_not_deleted(
 ) -> None:
     """Somebody pays into it by hand: it stays where its operator finds it, and that is said."""
     async with stage.running(most=10, SWEEP_S=60) as instance:
-        receiving = Receiving(instance.parts)
+        receiving = receiving_of(instance.parts)
         for _ in range(2):
             assert await receiving.open_next() is None
         stage.ahead = timedelta(hours=27)
@@ -290,7 +289,7 @@ async def test_keys_of_wallets_are_closed_and_rotate_with_the_secret(stage: Stag
     """No key lies open in a row; the secret can be changed, and another one opens nothing."""
     old, new = "an old secret of 32 characters or more", "a new secret of 32 characters or more"
     async with stage.running(most=10, SWEEP_S=60, BOLTWORK_SECRET=old) as instance:
-        assert await Receiving(instance.parts).open_next() is None
+        assert await receiving_of(instance.parts).open_next() is None
         [_, second] = await wallets(instance)
         [key] = [
             wallet["adminkey"]

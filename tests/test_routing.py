@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.promises.sending import share_of
+from app.plant import sending_of
 from db import payouts
 from payments.stub import StubRail
 from pricing.money import Msat, sats_to_msat
@@ -93,7 +93,7 @@ async def test_what_the_house_earned_from_a_payer_pays_for_his_routing(
     margin_msat = spent * 1_000 * 20 // 120
     await holder.post("close")
     [row] = await payouts.of_owner(dear.parts.db, holder.session_id)
-    bears = await share_of(dear.parts, row)
+    bears = await sending_of(dear.parts).share_of(row)
     assert bears.earned_msat == min(margin_msat, bears.limit_msat) > 0
     assert (
         bears.sendable_msat
@@ -142,7 +142,7 @@ async def test_a_scanned_code_offers_what_can_be_sent(dear: Instance) -> None:
     holder = await held(dear, 10_000)
     await holder.post("close")
     [row] = await payouts.of_owner(dear.parts.db, holder.session_id)
-    assert (await share_of(dear.parts, row)).sendable_msat == sats_to_msat(9_920)
+    assert (await sending_of(dear.parts).share_of(row)).sendable_msat == sats_to_msat(9_920)
 
 
 async def test_an_invoice_below_what_is_surely_sent_is_refused(dear: Instance) -> None:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from app.commands import doctor
-from app.operator.books import Books
+from app.plant import books_of
 from db import ledger, overview, standing
 from db.audit import audit
 from db.engine import Unwritten
@@ -108,7 +108,7 @@ async def test_the_review_finds_nothing_wrong_with_a_second_asset(
 ) -> None:
     """The audit, the comparison with the rail, and the doctor are as right as without it."""
     instance, jobs = town
-    books = Books(instance.parts)
+    books = books_of(instance.parts)
     await instance.http.request("DELETE", "/api/dev/stub/faults")
     while not (await books.compare()).is_done:  # the payment that hung has settled
         await asyncio.sleep(0.1)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.loops.turns import Loops
-from app.promises.keeping import Keeper
+from app.plant import loops_of
 from payments.stub import StubRail
 from tests.clock import Clock
 from tests.contract import refused
@@ -43,7 +42,7 @@ async def test_a_deposit_that_is_not_paid_lapses(timed: Instance, clock: Clock) 
     session = await made(timed, 150)
     path = f"/api/sessions/{session['sessionId']}"
     clock.forward(hours=2)
-    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+    await loops_of(timed.parts).expiry.turn()
     shown = (await timed.http.get(path)).json()
     assert shown["state"] == "expired" and "invoice" not in shown and "refunds" not in shown
     late = {"late": True}
@@ -149,7 +148,7 @@ async def test_a_topup_that_is_not_paid_lapses(timed: Instance, clock: Clock) ->
     holder = await held(timed, 100)
     first = await holder.top_up(200)
     clock.forward(hours=2)
-    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+    await loops_of(timed.parts).expiry.turn()
     assert "pendingTopup" not in await holder.status()
     second = await holder.top_up(300)
     await timed.pay(first, late=True)
@@ -197,10 +196,10 @@ async def test_a_session_lives_by_being_used(timed: Instance, clock: Clock) -> N
     await timed.pay(await holder.top_up(100))
     await holder.until(pendingTopup=None, state="active")
     clock.forward(hours=23)
-    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+    await loops_of(timed.parts).expiry.turn()
     assert (await holder.status())["state"] == "active" and (clock.now - begun).days == 2
     clock.forward(hours=2)
-    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+    await loops_of(timed.parts).expiry.turn()
     assert (await holder.until(state="expired"))["balanceSats"] == 0
     await books_are_right(timed)
 
@@ -217,7 +216,7 @@ async def test_a_session_is_not_idle_while_a_request_runs(
         scripted_agent.go.clear()
         request_id = await holder.begun("slow")
         clock.forward(hours=25)
-        await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+        await loops_of(timed.parts).expiry.turn()
         assert (await holder.status())["state"] == "active"
         scripted_agent.go.set()
         assert (await holder.ended(request_id))["state"] == "complete"

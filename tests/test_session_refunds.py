@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.loops.turns import Loops
-from app.promises.keeping import Keeper
+from app.plant import loops_of
 from db.audit import audit
 from payments.lnbits import LnbitsRail
 from payments.lnurl import Destination, parse
@@ -128,7 +127,7 @@ async def test_a_deposit_that_came_late_is_taken_back(timed: Instance, clock: Cl
     """Its session never began, and its macaroon still claims what was paid."""
     session = await made(timed, 150)
     clock.forward(hours=2)
-    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+    await loops_of(timed.parts).expiry.turn()
     await timed.pay(session["invoice"], late=True)
     shown = (await timed.http.get(where(session))).json()
     holder = Holder(timed, session["sessionId"], shown["macaroon"])
@@ -196,7 +195,7 @@ async def test_an_idle_session_ends_with_its_money_back_in_the_wallet_that_was_n
     holder = await held(timed, 300, refundTo=stranger.url)
     spent = (await holder.asked())["debitedSats"]
     clock.forward(hours=23, minutes=59)
-    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+    await loops_of(timed.parts).expiry.turn()
     assert (await holder.status())["state"] == "active"
     clock.forward(minutes=1)
     status = await holder.until(state="expired", refundStates=["paid"])
@@ -288,7 +287,7 @@ async def test_two_closes_and_an_idle_sweep_at_once_owe_one_rest(
     rail = StubRail(tmp_path / "stub.sqlite3", clock)
     async with instance_of(database_url, tmp_path, rail=rail, clock=clock) as instance:
         holder = await held(instance, 500)
-        loops = [Loops(instance.parts, Keeper(instance.parts)) for _ in range(3)]
+        loops = [loops_of(instance.parts) for _ in range(3)]
         clock.forward(hours=25)
         await asyncio.gather(
             *(holder.post("close") for _ in range(5)), *(each.expiry.turn() for each in loops)

@@ -10,9 +10,8 @@ import pytest
 
 from app.commands.doctor_expenses import of_expenses
 from app.commands.findings import Level
-from app.loops.turns import Loops
 from app.main import utc_now
-from app.promises.keeping import Keeper
+from app.plant import loops_of
 from db import switches
 from db.switches import Name
 from payments.stub import StubRail
@@ -148,5 +147,5 @@ async def test_the_operators_page_shows_who_was_given_routing(
         tomorrow = today + timedelta(days=1)
         routing, _ = await of_expenses(instance.parts.settings, instance.parts.db, tomorrow)
         assert routing.level is Level.OK and "0 of 20 sats are given today" in routing.said
-        await Loops(instance.parts, Keeper(instance.parts)).books.turn()
+        await loops_of(instance.parts).books.turn()
         assert "boltwork_routing_given_msat 20000.0" in (await instance.http.get("/metrics")).text

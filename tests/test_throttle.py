@@ -17,8 +17,7 @@ from limits.aio.storage import Storage
 from pydantic import ValidationError
 
 from app.http.throttle import PostgresStorage, Rule, Throttle, caller_address
-from app.loops.turns import Loops
-from app.promises.keeping import Keeper
+from app.plant import loops_of
 from app.refusal import Refusal, Why
 from app.settings import Settings
 from db.engine import Database, DatabaseAway
@@ -262,7 +261,7 @@ async def test_closed_windows_are_forgotten(limited: Instance, clock: RailClock)
     await limited.post("/api/jobs", ASK)
     assert len(await limited.parts.db.read_all(query)) == 2
     clock.advance(30)
-    await Loops(limited.parts, Keeper(limited.parts)).recovery.turn()
+    await loops_of(limited.parts).recovery.turn()
     [kept] = await limited.parts.db.read_all(query)
     assert "create" in kept["key"]
 

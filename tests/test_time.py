@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.loops.turns import Loops
-from app.promises.keeping import Keeper
+from app.plant import loops_of
 from db import ledger
 from payments.stub import StubRail
 from tests.clock import Clock
@@ -87,7 +86,7 @@ async def test_a_job_ends_though_the_rail_does_not_say(timed: Instance, clock: C
     assert timed.parts.stub is not None
     await timed.parts.stub.script_fault("look_up_invoice", "5xx", times=1_000_000)
     clock.forward(minutes=90)
-    await Loops(timed.parts, Keeper(timed.parts)).expiry.turn()
+    await loops_of(timed.parts).expiry.turn()
     assert (await timed.job(made["jobId"]))["state"] == "awaiting_eval_payment"
     clock.forward(minutes=45)
     job = await timed.until(made["jobId"], "failed")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.loops.turns import Loops
-from app.promises.keeping import Keeper
+from app.plant import loops_of
 from db import payouts
 from db.audit import audit
 from payments.stub import StubRail
@@ -59,7 +58,7 @@ async def _rows(instance: Instance) -> dict[str, int]:
 
 async def _purged(instance: Instance) -> None:
     """Have the loops look at what lapsed, and purge what is to be purged."""
-    loops = Loops(instance.parts, Keeper(instance.parts))
+    loops = loops_of(instance.parts)
     for turn in (loops.expiry.turn, loops.recovery.turn, loops.unpaid.turn):
         await turn()
 
@@ -169,7 +168,7 @@ async def _taken_in(instance: Instance) -> None:
         row = await instance.parts.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
         if row is not None and not row["n"]:
             return
-        await Loops(instance.parts, Keeper(instance.parts)).sweep.turn()
+        await loops_of(instance.parts).sweep.turn()
     raise AssertionError("the late payment is not taken in")
 
 

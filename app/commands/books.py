@@ -11,18 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from app import advance
-from app.advance import Applied
+from app.advance import Applied, Shell
 from app.commands.terminal import database, fail, read_settings, run
 from app.main import make_parts
-from app.operator.books import Books, Review
+from app.operator.books import Review
 from app.parts import Parts
-from app.promises.sending import Unpayable, record
+from app.plant import books_of, sending_of
+from app.ports import Destinations
+from app.promises.sending import Unpayable
 from app.settings import Settings
 from app.telemetry import logs
 from db import ledger as books
 from db import payouts as payout_rows
 from db import public_ids, standing, switches
-from db.engine import Row
+from db.engine import Database, Row
 from payments.lnurl import BadDestination
 from statemachine.entries import Kind
 from statemachine.payout import PayoutState
@@ -157,7 +159,7 @@ def reconcile(
     """
 
     async def review(parts: Parts) -> Review:
-        reviewed = Books(parts)
+        reviewed = books_of(parts)
         if accept is not None:
             await reviewed.accept(accept)
         return await reviewed.review()
@@ -239,10 +241,10 @@ def retry(payout_id: PayoutId) -> None:
     """Try a payout again at the destination that it has."""
 
     async def again(parts: Parts) -> None:
-        row = await _owed(parts, payout_id)
+        row = await _owed(parts.db, payout_id)
         if row["refund_to"] is None:
             fail(f"no destination was named yet: boltwork payouts redirect {payout_id} …")
-        await _redirect(parts, row, row["refund_to"])
+        await _redirect(parts.shell, parts.destinations, row, row["refund_to"])
 
     at_the_books(again)
     print("It is tried again.")
@@ -256,7 +258,9 @@ def redirect(
     """Send a payout somewhere else. One that is in flight must first come back."""
 
     async def elsewhere(parts: Parts) -> None:
-        await _redirect(parts, await _owed(parts, payout_id), destination)
+        await _redirect(
+            parts.shell, parts.destinations, await _owed(parts.db, payout_id), destination
+        )
 
     at_the_books(elsewhere)
     print(f"It goes to {destination}.")
@@ -273,7 +277,9 @@ def paid(
     """
 
     async def written(parts: Parts) -> None:
-        told = await record(parts, await _found(parts, payout_id), payment_hash.strip().lower())
+        told = await sending_of(parts).record(
+            await _found(parts.db, payout_id), payment_hash.strip().lower()
+        )
         if isinstance(told, Unpayable):
             fail(told.sentence)
 
@@ -281,9 +287,9 @@ def paid(
     print("It is paid.")
 
 
-async def _found(parts: Parts, payout_id: str) -> Row:
-    found = await public_ids.payout_id(parts.db, payout_id)
-    row = await payout_rows.get(parts.db, found) if found else None
+async def _found(db: Database, payout_id: str) -> Row:
+    found = await public_ids.payout_id(db, payout_id)
+    row = await payout_rows.get(db, found) if found else None
     if row is None:
         fail(f"there is no payout {payout_id}")
     if row["state"] == PayoutState.IN_FLIGHT:
@@ -291,17 +297,17 @@ async def _found(parts: Parts, payout_id: str) -> Row:
     return row
 
 
-async def _owed(parts: Parts, payout_id: str) -> Row:
-    row = await _found(parts, payout_id)
+async def _owed(db: Database, payout_id: str) -> Row:
+    row = await _found(db, payout_id)
     if row["state"] == PayoutState.PAID:
         fail("it is paid")
     return row
 
 
-async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
-    destination = parts.destinations.parse(refund_to)
+async def _redirect(shell: Shell, destinations: Destinations, row: Row, refund_to: str) -> None:
+    destination = destinations.parse(refund_to)
     if isinstance(destination, BadDestination):
         fail(destination.sentence)
-    told = await parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
+    told = await shell.do(advance.payouts.redirect, row["id"], destination.text)
     if not isinstance(told, Applied):
         fail("it was sent at this moment, and is not sent twice")

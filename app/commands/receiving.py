@@ -7,10 +7,11 @@ import typer
 
 from app.commands.books import AsJson, at_the_books
 from app.commands.terminal import fail
-from app.operator.receiving import Receiving
 from app.parts import Parts
+from app.plant import receiving_of
+from db.engine import Database
 from db.receiving_wallets import OpenedWallet, invoices_made
-from payments.rail import Unavailable, Unknown
+from payments.rail import Unavailable, Unknown, Wallets
 from statemachine.wallet import WalletState
 
 receiving_app = typer.Typer(
@@ -49,22 +50,21 @@ def receiving(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 async def _shown(parts: Parts) -> list[dict[str, Any]]:
-    known = await Receiving(parts).refresh()
-    if not known:
+    known = await receiving_of(parts).refresh()
+    if parts.wallets is None or not known:
         fail(SINGLE)
-    return [await _wallet(parts, wallet) for wallet in known]
+    return [await _wallet(parts.db, parts.wallets, wallet) for wallet in known]
 
 
-async def _wallet(parts: Parts, wallet: OpenedWallet) -> dict[str, Any]:
-    assert parts.wallets is not None
+async def _wallet(db: Database, wallets: Wallets, wallet: OpenedWallet) -> dict[str, Any]:
     held_msat: int | Unknown | None = wallet.left_msat
     if held_msat is None:
-        held_msat = await parts.wallets.balance_of(wallet.identity)
+        held_msat = await wallets.balance_of(wallet.identity)
     return {
         "number": wallet.number,
         "state": WORDS[wallet.state],
         "since": wallet.since.isoformat(),
-        "invoices": await invoices_made(parts.db, wallet.identity, MOST_COUNTED),
+        "invoices": await invoices_made(db, wallet.identity, MOST_COUNTED),
         "balanceMsat": None if isinstance(held_msat, Unknown) else held_msat,
     }
 
@@ -81,9 +81,10 @@ def open_next() -> None:
             fail(SINGLE)
         if parts.settings.lnbits_token is None:
             fail("set LNBITS_TOKEN to an API token of LNbits that may write /api/v1/wallet")
-        trouble = await Receiving(parts).open_next()
+        receiving = receiving_of(parts)
+        trouble = await receiving.open_next()
         if isinstance(trouble, Unavailable):
             fail(f"no wallet was opened: {trouble.reason}")
-        return len(await Receiving(parts).refresh())
+        return len(await receiving.refresh())
 
     print(f"Wallet {at_the_books(opened)} receives from now on.")

@@ -41,7 +41,7 @@ def paying_out(to: To = None) -> None:
 def _switch(name: switches.Name, to: Position | None) -> None:
     async def work(parts: Parts) -> bool:
         if to is not None:
-            await turn(parts, name, to is Position.ON)
+            await turn(parts.db, parts.clock, name, to is Position.ON)
         return await switches.is_on(parts.db, name)
 
     print(f"{name.value} is {'on' if at_the_books(work) else 'off'}")

@@ -6,7 +6,7 @@ from typing import Any
 from app.house import House
 from app.http.fields import stored_breakdown
 from app.http.links import withdraw_code
-from app.promises.sending import PAUSED, least_msat
+from app.promises.sending import PAUSED
 from app.refusal import Refusal, Why
 from app.strict_json import moment
 from app.trade.refunds import refund_reason
@@ -145,7 +145,7 @@ def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict
     if facts.state is PayoutState.OWED and base is not None:
         shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
     if facts.state is PayoutState.OWED and Reason(payout["reason"]).only_passed:
-        shape["leastSats"] = sats_down(least_msat(house.parts, payout))
+        shape["leastSats"] = sats_down(house.refunds.sending.least_msat(payout))
     if facts.state is PayoutState.OWED and not house.loops.switchboard.seen[Name.PAYING_OUT]:
         shape["lastOutcome"] = PAUSED
     elif payout["note"]:

@@ -5,10 +5,11 @@ poll. The rail is asked about one invoice at a time.
 import asyncio
 
 from app import advance
+from app.advance import Shell
 from app.operator.receiving import Receiving
-from app.parts import Parts
 from db import invoices, lapsed
-from payments.rail import Settled, Unknown
+from db.engine import Database
+from payments.rail import Rail, Settled, Unknown
 
 NUDGE_PAUSE_S = 2.0
 MOST_NUDGED = 10_000
@@ -17,8 +18,8 @@ MOST_NUDGED = 10_000
 class Booking:
     """Asks the rail about invoices, and tells the shell of what was paid."""
 
-    def __init__(self, parts: Parts, receiving: Receiving) -> None:
-        self._parts, self._receiving = parts, receiving
+    def __init__(self, db: Database, shell: Shell, rail: Rail, receiving: Receiving) -> None:
+        self._db, self._shell, self._rail, self._receiving = db, shell, rail, receiving
         self._nudged: dict[str, float] = {}
 
     async def settle(self, settled: Settled) -> None:
@@ -27,29 +28,29 @@ class Booking:
 
     async def book(self, settled: Settled, waits: bool) -> bool:
         """Do that. Where another is booking it just now, wait for the end of that or say False."""
-        row = await invoices.by_hash(self._parts.db, settled.payment_hash)
+        row = await invoices.by_hash(self._db, settled.payment_hash)
         if row is None:
             await self._book_purged(settled)
             return True
         if row["settled_at"] is not None:
             return True
-        if not await self._parts.shell.do(advance.invoices.book, row["id"], settled, waits):
+        if not await self._shell.do(advance.invoices.book, row["id"], settled, waits):
             return False
         self._receiving.paid(row["wallet"])
         return True
 
     async def _book_purged(self, settled: Settled) -> None:
-        kept = await lapsed.find(self._parts.db, settled.payment_hash)
+        kept = await lapsed.find(self._db, settled.payment_hash)
         if kept is not None:
-            await self._parts.shell.do(advance.purging.settle, kept.payment_hash, settled)
+            await self._shell.do(advance.purging.settle, kept.payment_hash, settled)
             self._receiving.paid(kept.wallet)
 
     async def look_up(self, payment_hash: str) -> bool:
         """Ask the rail about one invoice of ours; True when it answered that nobody has paid."""
-        row = await invoices.by_hash(self._parts.db, payment_hash)
-        kept = await lapsed.find(self._parts.db, payment_hash) if row is None else None
+        row = await invoices.by_hash(self._db, payment_hash)
+        kept = await lapsed.find(self._db, payment_hash) if row is None else None
         wallet = row["wallet"] if row is not None else kept.wallet if kept is not None else None
-        outcome = await self._parts.rail.look_up_invoice(payment_hash, wallet)
+        outcome = await self._rail.look_up_invoice(payment_hash, wallet)
         if isinstance(outcome, Settled):
             await self.settle(outcome)
             return False
@@ -59,7 +60,7 @@ class Booking:
         """Ask about an invoice that somebody polls for, while the rail can't tell by itself."""
         loop_s = asyncio.get_running_loop().time()
         asked_s = self._nudged.get(payment_hash, -NUDGE_PAUSE_S)
-        if self._parts.rail.push_is_up or loop_s - asked_s < NUDGE_PAUSE_S:
+        if self._rail.push_is_up or loop_s - asked_s < NUDGE_PAUSE_S:
             return
         if len(self._nudged) > MOST_NUDGED:
             self._nudged.clear()

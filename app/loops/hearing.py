@@ -7,11 +7,11 @@ import asyncio
 import structlog
 
 from app.loops.booking import Booking
-from app.parts import Parts
+from app.ports import Clock
 from db import invoices
-from db.engine import DatabaseAway
+from db.engine import Database, DatabaseAway
 from db.going import goes_on
-from payments.rail import Settled
+from payments.rail import Rail, Settled
 
 HEARS = 4  # payments that are booked at once, as the rail tells of them
 
@@ -21,8 +21,8 @@ log = structlog.get_logger("boltwork.loops")
 class Hearing:
     """Books payments as the rail tells of them."""
 
-    def __init__(self, parts: Parts, booking: Booking) -> None:
-        self._parts, self._booking = parts, booking
+    def __init__(self, db: Database, rail: Rail, booking: Booking, clock: Clock) -> None:
+        self._db, self._rail, self._booking, self._clock = db, rail, booking, clock
         # Told by the rail while the database was away: a payment by its hash, "" for a gap.
         self._unbooked: dict[str, Settled | None] = {}
 
@@ -32,7 +32,7 @@ class Hearing:
         while goes_on():
             try:
                 async with asyncio.TaskGroup() as group:
-                    async for push in self._parts.rail.pushes():
+                    async for push in self._rail.pushes():
                         await room.acquire()
                         booking = group.create_task(self._heard_or_kept(push))
                         booking.add_done_callback(lambda _: room.release())
@@ -69,5 +69,5 @@ class Hearing:
 
     async def _ask_all(self) -> None:
         """Ask about every open invoice soon: the channel was away, and replays nothing."""
-        now = self._parts.clock()
-        await self._parts.db.run("ask_all", lambda tx: invoices.ask_all(tx, now))
+        now = self._clock()
+        await self._db.run("ask_all", lambda tx: invoices.ask_all(tx, now))

@@ -2,9 +2,10 @@
 
 from contextlib import suppress
 
-from app.parts import Parts
+from app.ports import Clock
 from app.promises.keeping import Keeper
 from db import payouts
+from db.engine import Database
 from db.promises import TryAgain
 
 BATCH = 100
@@ -14,15 +15,16 @@ PAUSE_S = 300  # longest pause between two questions about one
 class Payouts:
     """Asks about what was sent."""
 
-    def __init__(self, parts: Parts, keeper: Keeper) -> None:
-        self._parts, self._keeper = parts, keeper
+    def __init__(self, db: Database, keeper: Keeper, clock: Clock, sweep_s: int) -> None:
+        self._db, self._keeper, self._clock = db, keeper, clock
+        self._pause_s = min(5, sweep_s)  # the shortest one
 
     async def turn(self) -> None:
         """Ask about those whose turn it is."""
-        now, sweep_s = self._parts.clock(), self._parts.settings.sweep_s
-        due = await self._parts.db.run(
+        now = self._clock()
+        due = await self._db.run(
             "due_payouts",
-            lambda tx: payouts.take_due(tx, now, min(5, sweep_s), PAUSE_S, BATCH),
+            lambda tx: payouts.take_due(tx, now, self._pause_s, PAUSE_S, BATCH),
         )
         for payout_id, number in due:
             with suppress(TryAgain):  # nothing was sent: its turn comes again

@@ -14,10 +14,14 @@ from functools import partial
 from time import monotonic
 from typing import Protocol
 
-from app.parts import Parts
+from app.agents.agent import Agent
+from app.agents.chat import Chat
+from app.ports import Clock, Prices
 from db import heartbeats
-from db.engine import DatabaseAway, Unwritten
-from db.promises import Pulse
+from db.engine import Database, DatabaseAway, Unwritten
+from db.promises import Outbox, Pulse
+from db.signals import Signals
+from payments.rail import Rail
 
 ANSWER_S = 12.0  # longest wait for one answer; the rail and the agents have deadlines of their own
 LATE_S = 15.0  # how much older than its pace what was seen may be: an answer may take its time
@@ -64,6 +68,16 @@ class Beat:
         self.last_s, self.trouble = monotonic(), ""
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Who is asked whether all is well with them."""
+
+    rail: Rail
+    oracle: Prices
+    agent: Agent
+    chat: Chat
+
+
 def patience_s(lasted_s: float, least_s: int = LEAST_RETRY_S) -> int:
     """Return when to come back to what has been ill for so long: after as long again, or nearly.
 
@@ -75,8 +89,19 @@ def patience_s(lasted_s: float, least_s: int = LEAST_RETRY_S) -> int:
 class Readiness:
     """Looks at the parts, and keeps the beats of the loops."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        signals: Signals,
+        outside: Outside,
+        clock: Clock,
+        *,
+        health_s: int,
+        dead_after_s: int,
+    ) -> None:
+        self._db, self._outbox, self._signals, self._clock = db, outbox, signals, clock
+        self._health_s, self._dead_after_s = health_s, dead_after_s
         self._process = secrets.token_hex(8)
         self._began_s = monotonic()
         self._seen: dict[str, Seen] = {}
@@ -86,10 +111,10 @@ class Readiness:
         self.works = False  # this process has a worker of its own
         self._questions: dict[str, Callable[[], Awaitable[str | None]]] = {
             "database": self._ask_database,
-            "rail": partial(_reason, parts.rail.healthy),
-            "price": partial(_reason, parts.oracle.healthy),
-            "agents": partial(_reason, parts.agent.healthy),
-            "chat": partial(_reason, parts.chat.healthy),
+            "rail": partial(_reason, outside.rail.healthy),
+            "price": partial(_reason, outside.oracle.healthy),
+            "agents": partial(_reason, outside.agent.healthy),
+            "chat": partial(_reason, outside.chat.healthy),
         }
 
     # ------------------------------------------------------------------ what was seen
@@ -104,7 +129,7 @@ class Readiness:
         if seen is None:
             return None
         age_s = monotonic() - seen.at_s
-        if age_s > self._parts.settings.health_s + LATE_S:
+        if age_s > self._health_s + LATE_S:
             return f"Nothing was heard of it for {age_s:.0f} s"
         return seen.trouble
 
@@ -140,10 +165,10 @@ class Readiness:
             self._looked.set()
 
     async def _ask_database(self) -> str | None:
-        parts, now = self._parts, self._parts.clock()
+        now = self._clock()
         try:
-            await parts.db.run("beat", lambda tx: heartbeats.beat(tx, self._process, now))
-            self.pulse = await parts.outbox.pulse()
+            await self._db.run("beat", lambda tx: heartbeats.beat(tx, self._process, now))
+            self.pulse = await self._outbox.pulse()
         except (DatabaseAway, Unwritten) as away:
             return str(away)
         return None
@@ -173,16 +198,16 @@ class Readiness:
     @property
     def listener_age_s(self) -> float:
         """Return how long ago Postgres last answered on the connection that listens."""
-        return monotonic() - max(self._parts.signals.answered_s, self._began_s)
+        return monotonic() - max(self._signals.answered_s, self._began_s)
 
     @property
     def worker_age_s(self) -> float:
         """Return how long ago a worker of this process took a promise, or saw that none waits."""
-        return monotonic() - max(self._parts.outbox.took_s, self._began_s)
+        return monotonic() - max(self._outbox.took_s, self._began_s)
 
     def keeper_trouble(self) -> str | None:
         """Say so when nobody keeps promises: no worker here, and none anywhere that lives."""
-        most_s = self._parts.settings.worker_dead_after_s + WORKS_S
+        most_s = self._dead_after_s + WORKS_S
         if self.works and self.worker_age_s <= most_s:
             return None
         if self.pulse is None or (self.pulse.beat_s is not None and self.pulse.beat_s <= most_s):

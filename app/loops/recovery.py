@@ -6,9 +6,11 @@ from functools import partial
 import structlog
 
 from app import advance
-from app.parts import Parts
+from app.advance import Shell
+from app.ports import Clock
 from db import conversations, failures, idempotency, jobs, rate_limits
-from db.engine import Tx
+from db.engine import Database, Tx
+from db.promises import Outbox
 
 BATCH = 100
 AFTER = timedelta(minutes=2)  # a promise that is neither waiting nor being kept is lost
@@ -19,20 +21,22 @@ log = structlog.get_logger("boltwork.loops")
 class Recovery:
     """Brings forward what nobody would any more."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self, db: Database, outbox: Outbox, shell: Shell, clock: Clock, dead_after_s: int
+    ) -> None:
+        self._db, self._outbox, self._shell, self._clock = db, outbox, shell, clock
+        self._dead_after_s = dead_after_s  # without a sign of life from a worker
 
     async def turn(self) -> None:
         """Take over what dead workers left, and promise again what was lost altogether."""
-        parts = self._parts
-        rescued = await parts.outbox.rescue(parts.settings.worker_dead_after_s)
+        rescued = await self._outbox.rescue(self._dead_after_s)
         if rescued:
             log.warning("promises_rescued", count=rescued)
-        now = parts.clock()
-        for job_id in await jobs.idle(parts.db, now - AFTER, BATCH):
-            if not await advance.jobs.is_promised(parts.outbox, job_id):
-                await parts.shell.do(advance.jobs.recover, job_id)
-        await parts.db.run("purge_keys", partial(_purge, now))
+        now = self._clock()
+        for job_id in await jobs.idle(self._db, now - AFTER, BATCH):
+            if not await advance.jobs.is_promised(self._outbox, job_id):
+                await self._shell.do(advance.jobs.recover, job_id)
+        await self._db.run("purge_keys", partial(_purge, now))
 
 
 async def _purge(now: datetime, tx: Tx) -> None:

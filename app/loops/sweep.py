@@ -5,9 +5,10 @@ from datetime import timedelta
 from app.loops.booking import Booking
 from app.loops.hearing import Hearing
 from app.loops.unpaid import Unpaid
-from app.parts import Parts
+from app.ports import Clock
 from db import invoices
-from db.engine import DatabaseAway
+from db.engine import Database, DatabaseAway
+from payments.rail import Rail
 
 BATCH = 100
 OPEN_WATCH_S = 600  # longest pause while it can be paid and the rail tells by itself
@@ -18,28 +19,36 @@ FORGET = timedelta(days=7)
 class Sweep:
     """Asks the rail about invoices that are due."""
 
-    def __init__(self, parts: Parts, booking: Booking, hearing: Hearing, unpaid: Unpaid) -> None:
-        self._parts, self._booking = parts, booking
+    def __init__(
+        self,
+        db: Database,
+        rail: Rail,
+        booking: Booking,
+        hearing: Hearing,
+        unpaid: Unpaid,
+        clock: Clock,
+        sweep_s: int,
+    ) -> None:
+        self._db, self._rail, self._booking = db, rail, booking
         self._hearing, self._unpaid = hearing, unpaid
+        self._clock, self._sweep_s = clock, sweep_s
         self._due: dict[str, None] = {}  # invoices whose turn has come, and was not had yet
 
     @property
     def pause_s(self) -> float:
         """The pause between two looks for invoices that are due."""
-        return min(1.0, self._parts.settings.sweep_s / 4)
+        return min(1.0, self._sweep_s / 4)
 
     async def turn(self) -> None:
         """Ask the rail about invoices whose turn it is, and book what it told of before."""
         await self._hearing.book_kept()
-        now, sweep_s = self._parts.clock(), self._parts.settings.sweep_s
+        now, sweep_s = self._clock(), self._sweep_s
         # While the rail tells of payments by itself, asking is only the net below it.
-        most_open_s = OPEN_WATCH_S if self._parts.rail.push_is_up else sweep_s
+        most_open_s = OPEN_WATCH_S if self._rail.push_is_up else sweep_s
         # No later than `sweep_s` after it was asked about last, wherever this turn falls.
         ahead = timedelta(seconds=self.pause_s)
         pace = invoices.Pace(sweep_s, max(sweep_s, most_open_s), LATE_WATCH_S, FORGET, ahead)
-        due = await self._parts.db.run(
-            "due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH)
-        )
+        due = await self._db.run("due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH))
         # Their next turn may be minutes away: who does not have this one now has it soon.
         self._due |= dict.fromkeys(due)
         self._due |= dict.fromkeys(await self._unpaid.due())

@@ -5,6 +5,7 @@ Each turn of a loop survives whatever it meets: what could not be done is done a
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -20,8 +21,6 @@ from app.loops.switchboard import Switchboard
 from app.loops.unpaid import Unpaid
 from app.operator.books import Books
 from app.operator.receiving import Receiving
-from app.parts import Parts
-from app.promises.keeping import Keeper
 from db.going import goes_on
 
 log = structlog.get_logger("boltwork.loops")
@@ -29,26 +28,35 @@ log = structlog.get_logger("boltwork.loops")
 REVIEW_S = 600.0  # how long a review of the books may take
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often they turn, by the settings; a review every 0 s is none."""
+
+    sweep_s: float
+    health_s: float
+    review_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Loops:
     """All loops of a process, and what each has seen."""
 
-    def __init__(self, parts: Parts, keeper: Keeper) -> None:
-        self._settings = parts.settings
-        self.receiving = Receiving(parts)
-        self.booking = Booking(parts, self.receiving)
-        self.hearing = Hearing(parts, self.booking)
-        self.unpaid = Unpaid(parts)
-        self.sweep = Sweep(parts, self.booking, self.hearing, self.unpaid)
-        self.payouts = Payouts(parts, keeper)
-        self.expiry = Expiry(parts, self.booking)
-        self.recovery = Recovery(parts)
-        self.switchboard = Switchboard(parts.db)
-        self.books = Books(parts, self.receiving)
-        self.readiness = Readiness(parts)
+    receiving: Receiving
+    booking: Booking
+    hearing: Hearing
+    unpaid: Unpaid
+    sweep: Sweep
+    payouts: Payouts
+    expiry: Expiry
+    recovery: Recovery
+    switchboard: Switchboard
+    books: Books
+    readiness: Readiness
+    pace: Pace
 
     async def run(self) -> None:
         """Run every loop until cancelled."""
-        sweep_s, health_s = float(self._settings.sweep_s), float(self._settings.health_s)
+        sweep_s, health_s, review_s = self.pace.sweep_s, self.pace.health_s, self.pace.review_s
         async with asyncio.TaskGroup() as group:
             group.create_task(self.hearing.run())
             for name, pause_s, turn in (
@@ -64,9 +72,8 @@ class Loops:
             for part in PARTS:
                 look = partial(self.readiness.look, part)
                 group.create_task(self._every(f"look at {part}", health_s, look))
-            if self._settings.reconcile_s:
-                pause_s = float(self._settings.reconcile_s)
-                turns = self._every("reconcile", pause_s, self.books.turn, REVIEW_S)
+            if review_s:
+                turns = self._every("reconcile", review_s, self.books.turn, REVIEW_S)
                 group.create_task(turns)
 
     async def _every(

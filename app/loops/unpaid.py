@@ -9,8 +9,10 @@ from functools import partial
 import structlog
 
 from app import advance
-from app.parts import Parts
+from app.advance import Shell
+from app.ports import Clock
 from db import lapsed
+from db.engine import Database
 
 log = structlog.get_logger("boltwork.unpaid")
 
@@ -24,24 +26,24 @@ FORGET = timedelta(days=7)  # after its expiry nobody asks any more
 class Unpaid:
     """Purges, and remembers what a late payment needs."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, db: Database, shell: Shell, clock: Clock) -> None:
+        self._db, self._shell, self._clock = db, shell, clock
 
     async def turn(self) -> None:
         """Purge what has lain unpaid for a day, and forget what nobody will pay any more."""
-        parts, now = self._parts, self._parts.clock()
+        now = self._clock()
         purged = 0
         for _ in range(MOST_BATCHES):
-            rows = await lapsed.due(parts.db, now - KEPT, BATCH)
+            rows = await lapsed.due(self._db, now - KEPT, BATCH)
             if not rows:
                 break
-            gone = await parts.shell.do(advance.purging.purge, rows)
+            gone = await self._shell.do(advance.purging.purge, rows)
             purged += gone
             if not gone:
                 break
         for _ in range(MOST_BATCHES):
             if (
-                await parts.db.run(
+                await self._db.run(
                     "forget_unpaid", partial(lapsed.forget, before=now - FORGET, limit=BATCH)
                 )
                 < BATCH
@@ -52,7 +54,7 @@ class Unpaid:
 
     async def due(self) -> list[str]:
         """Return payment hashes of what was purged that the rail should be asked about now."""
-        now = self._parts.clock()
-        return await self._parts.db.run(
+        now = self._clock()
+        return await self._db.run(
             "due_purged", lambda tx: lapsed.take_due(tx, now, LATE_PAUSE, BATCH)
         )

@@ -12,13 +12,15 @@ import structlog
 from prometheus_client import Gauge
 
 from app.operator.receiving import Receiving
-from app.parts import Parts
+from app.ports import Clock
 from db import baselines, ledger, routing, standing
 from db.audit import Finding, audit
 from db.baselines import Baseline
 from db.connection import patient
+from db.engine import Database
+from db.promises import Outbox
 from db.standing import MOST_UNPAID, RailSheet
-from payments.rail import Absent, GivenUp, Settled, Unknown
+from payments.rail import Absent, GivenUp, Rail, Settled, Unknown
 from pricing.money import sats_text
 from statemachine.entries import EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING, Asset
 from statemachine.job import JobState
@@ -93,18 +95,21 @@ class _Seen:
 class Books:
     """Reviews the books of an instance, and remembers the last review."""
 
-    def __init__(self, parts: Parts, receiving: Receiving | None = None) -> None:
-        self._parts, self._receiving = parts, receiving or Receiving(parts)
+    def __init__(
+        self, db: Database, outbox: Outbox, rail: Rail, receiving: Receiving, clock: Clock
+    ) -> None:
+        self._db, self._outbox, self._rail, self._clock = db, outbox, rail, clock
+        self._receiving = receiving
         self.latest: Review | None = None
 
     async def review(self) -> Review:
         """Look for all that breaks an invariant."""
         with patient(AUDIT_S):
-            findings = await audit(self._parts.db)
+            findings = await audit(self._db)
         rail = await self.compare()
         if rail.finding is not None:
             findings = sorted([*findings, rail.finding], key=lambda finding: finding.invariant)
-        self.latest = Review(self._parts.clock(), tuple(findings), rail)
+        self.latest = Review(self._clock(), tuple(findings), rail)
         return self.latest
 
     async def turn(self) -> None:
@@ -120,7 +125,7 @@ class Books:
             log.error("books_are_wrong", findings=dict(sorted(counts.items())))
 
     async def _count(self) -> None:
-        db, now = self._parts.db, self._parts.clock()
+        db, now = self._db, self._clock()
         ROUTING_GIVEN.set(await routing.given_msat(db, now.date()))
         for spent in (EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING):
             spent_msat = await ledger.balance(db, spent.name, Asset.MSAT)
@@ -135,13 +140,13 @@ class Books:
         for session in SessionState:
             SESSIONS.labels(session.value).set(sessions.get(session.value, 0))
         SESSIONS_MSAT.set(await standing.prepaid_msat(db))
-        waiting = await self._parts.outbox.waiting()
+        waiting = await self._outbox.waiting()
         for kind in KINDS:
             PROMISES.labels(kind.__name__).set(waiting.get(kind.__name__, 0))
 
     async def compare(self) -> Comparison:
         """Hold the rail's balance against the books. Writes a baseline for a wallet new to us."""
-        baseline = await baselines.newest(self._parts.db, self._parts.rail.identity)
+        baseline = await baselines.newest(self._db, self._rail.identity)
         seen = await self._see(None if baseline is None else MOST_UNPAID)
         if isinstance(seen, Comparison):
             return seen
@@ -151,9 +156,9 @@ class Books:
 
     async def _see(self, most_unpaid: int | None) -> _Seen | Comparison:
         """Ask the rail what it holds, while the books stand still; or say why that can't be."""
-        rail = self._parts.rail
+        rail = self._rail
         for _ in range(TRIES):
-            sheet = await standing.rail_sheet(self._parts.db, rail.identity, most_unpaid)
+            sheet = await standing.rail_sheet(self._db, rail.identity, most_unpaid)
             if sheet.transfers:
                 said = "Money is on its way between two wallets of the rail. Compare when it rests."
                 return Comparison(said, False)
@@ -161,7 +166,7 @@ class Books:
             held_msat = await rail.balance_msat()
             if isinstance(held_msat, Unknown):
                 return Comparison(f"The rail did not tell what it holds: {held_msat.reason}", False)
-            if sheet == await standing.rail_sheet(self._parts.db, rail.identity, most_unpaid):
+            if sheet == await standing.rail_sheet(self._db, rail.identity, most_unpaid):
                 return _Seen(sheet, held_msat)
         return Comparison("The books did not stand still while the rail was asked.", False)
 
@@ -172,18 +177,18 @@ class Books:
             return seen
         if moves := await self._moves(seen.sheet):
             return Comparison(f"{moves} A difference can be accepted once that rests.", False)
-        identity = self._parts.rail.identity
-        new = Baseline(seen.beyond_msat, reason, self._parts.clock())
-        await self._parts.db.run("rail_baseline", lambda tx: baselines.add(tx, identity, new))
+        identity = self._rail.identity
+        new = Baseline(seen.beyond_msat, reason, self._clock())
+        await self._db.run("rail_baseline", lambda tx: baselines.add(tx, identity, new))
         return await self.compare()
 
     async def _first_seen(self, seen: _Seen) -> Comparison:
         if moves := await self._moves(seen.sheet):
             said = f"The rail was not seen before. {moves} It is compared once that rests."
             return Comparison(said, False)
-        identity = self._parts.rail.identity
-        new = Baseline(seen.beyond_msat, FIRST_SEEN, self._parts.clock())
-        await self._parts.db.run("rail_baseline", lambda tx: baselines.first(tx, identity, new))
+        identity = self._rail.identity
+        new = Baseline(seen.beyond_msat, FIRST_SEEN, self._clock())
+        await self._db.run("rail_baseline", lambda tx: baselines.first(tx, identity, new))
         return Comparison(
             f"The rail is seen for the first time, with {sats_text(seen.beyond_msat)} sats beyond"
             " the books. From now on it is compared with that.",
@@ -223,7 +228,7 @@ class Books:
             return Comparison(said, False, beyond_msat=beyond_msat)
         which = "less" if difference_msat < 0 else "more"
         said = f"it holds {apart} {which} than the books say; {moves}"
-        finding = Finding(3, said, f"rail {self._parts.rail.name}")
+        finding = Finding(3, said, f"rail {self._rail.name}")
         return Comparison(f"The rail is wrong: {said}.", True, finding, beyond_msat)
 
     async def _arrived(self, sheet: RailSheet) -> tuple[int, bool]:
@@ -233,7 +238,7 @@ class Books:
         """
         arrived_msat, untold = 0, False
         for payment_hash, wallet in sheet.unpaid:
-            outcome = await self._parts.rail.look_up_invoice(payment_hash, wallet)
+            outcome = await self._rail.look_up_invoice(payment_hash, wallet)
             if isinstance(outcome, Settled):
                 arrived_msat += outcome.amount_msat
             # What it gave up or never made is in no balance of its own.

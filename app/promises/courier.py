@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from app.parts import Parts
+from app.ports import Clock, Destinations
 from app.promises.payees import Payees
-from app.promises.sending import PAUSED, Unpayable, pays_out, refund_title, refuse, send, share_of
+from app.promises.sending import PAUSED, Sending, Unpayable, refund_title
 from db import payouts
-from db.engine import Row
+from db.engine import Database, Row
 from db.promises import TryAgain
 from payments.bolt11 import Invoice
 from payments.lnurl import BadDestination
@@ -33,15 +33,23 @@ LONGEST_PAUSE_S = 300.0
 class Courier:
     """Keeps the promise FetchInvoice. May do it twice: the law takes one invoice of two."""
 
-    def __init__(self, parts: Parts, payees: Payees) -> None:
-        self._parts, self._payees = parts, payees
+    def __init__(
+        self,
+        db: Database,
+        sending: Sending,
+        destinations: Destinations,
+        payees: Payees,
+        clock: Clock,
+    ) -> None:
+        self._db, self._sending, self._destinations = db, sending, destinations
+        self._payees, self._clock = payees, clock
 
     async def fetch(self, payout_id: str, failures: int, tries: int) -> None:
         """Ask the payout's destination for an invoice and send to it; TryAgain while it is away."""
-        row = await payouts.get(self._parts.db, payout_id)
+        row = await payouts.get(self._db, payout_id)
         if row is None or row["state"] != PayoutState.OWED or row["failures"] != failures:
             return
-        if not await pays_out(self._parts):
+        if not await self._sending.pays_out():
             raise TryAgain("payouts are paused by the operator", PAUSED_S)
         refund_to: str | None = row["refund_to"]
         if refund_to is None:
@@ -51,32 +59,32 @@ class Courier:
             log.info("destination_away", payout=payout_id, tries=tries + 1)
             raise TryAgain(answer.reason, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10)))
         if isinstance(answer, Invoice):
-            sent = await send(self._parts, row, answer, asked_of=refund_to)
+            sent = await self._sending.send(row, answer, asked_of=refund_to)
             if not isinstance(sent, Unpayable):
                 return
             if sent.sentence == PAUSED:  # at this moment: nothing is wrong with the destination
                 raise TryAgain("payouts are paused by the operator", PAUSED_S)
             answer = Refused(f"The destination gave a wrong invoice. {sent.sentence}")
         log.info("destination_refused", payout=payout_id, failures=failures + 1)
-        await refuse(self._parts, row, refund_to, _told(answer.reason, failures + 1))
+        await self._sending.refuse(row, refund_to, _told(answer.reason, failures + 1))
 
     async def _ask(self, row: Row, refund_to: str) -> Invoice | Refused | Away:
-        destination = self._parts.destinations.parse(refund_to)
+        destination = self._destinations.parse(refund_to)
         if isinstance(destination, BadDestination):  # it was a good one under other settings
             return Refused(destination.sentence)
-        bears = await share_of(self._parts, row)
+        bears = await self._sending.share_of(row)
         if not bears.sendable_msat:
             return Away("It is less than sending it may cost.")
         # Destinations are strangers, and a slow one must not hold up the refunds of everybody.
         with self._payees.one_more(urlsplit(destination.url).netloc):
-            return await self._parts.destinations.fetch_invoice(
+            return await self._destinations.fetch_invoice(
                 destination, Msat(bears.sendable_msat), refund_title(row["id"])
             )
 
     def _is_patient(self, row: Row) -> bool:
         """Say whether a destination may stay away for longer. Not by tries: some asked nobody."""
         due_at = row["updated_at"] + timedelta(seconds=pause_s(FetchInvoice("", row["failures"])))
-        return bool(self._parts.clock() - due_at < AWAY_PATIENCE)
+        return bool(self._clock() - due_at < AWAY_PATIENCE)
 
 
 def _told(reason: str, failures: int) -> str:

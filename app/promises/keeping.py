@@ -9,15 +9,17 @@ from datetime import timedelta
 import structlog
 
 from app import advance
-from app.parts import Parts
+from app.advance import Shell
+from app.ports import Clock
 from app.promises.courier import PAUSED_S, Courier
 from app.promises.labour import Labour
 from app.promises.payees import Payees, payee_of
-from app.promises.sending import pays_out
+from app.promises.sending import Sending
 from db import invoices, payouts
-from db.engine import Row
-from db.promises import TryAgain
+from db.engine import Database, Row
+from db.promises import Outbox, TryAgain
 from payments import rail
+from payments.rail import Rail
 from pricing.money import Msat
 from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose, named
@@ -34,11 +36,25 @@ SETTLE_MARGIN = timedelta(minutes=75)
 class Keeper:
     """Keeps what the shell has promised."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._labour = Labour(parts)
-        self._payees = Payees(parts.settings.payouts_each)
-        self._courier = Courier(parts, self._payees)
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        shell: Shell,
+        rail: Rail,
+        clock: Clock,
+        *,
+        labour: Labour,
+        courier: Courier,
+        payees: Payees,
+        sending: Sending,
+        invoice_expiry_s: int,
+    ) -> None:
+        self._db, self._outbox, self._shell = db, outbox, shell
+        self._rail, self._clock = rail, clock
+        self._labour, self._courier, self._payees = labour, courier, payees
+        self._sending = sending
+        self._invoice_expiry_s = invoice_expiry_s
 
     async def keep(self, promise: Promise, tries: int) -> None:
         """Keep one promise; TryAgain when it can't be kept now."""
@@ -58,59 +74,58 @@ class Keeper:
 
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
         """Have the rail make an invoice that is wanted; None when it is there."""
-        parts = self._parts
-        row = await invoices.get(parts.db, invoice_id)
+        row = await invoices.get(self._db, invoice_id)
         if row is None or row["state"] != InvoiceState.WANTED:
             return None
-        opened = await parts.rail.create_invoice(
+        opened = await self._rail.create_invoice(
             key=invoice_id,
             amount_msat=Msat(row["amount_msat"]),
             memo=_memo(invoice_id, Purpose(row["purpose"])),
-            expiry_s=parts.settings.invoice_expiry_s,
+            expiry_s=self._invoice_expiry_s,
         )
         if isinstance(opened, rail.Unavailable):
             log.warning("rail_unavailable", call="create_invoice", reason=opened.reason)
             return opened
-        await parts.shell.do(advance.invoices.open, invoice_id, opened)
+        await self._shell.do(advance.invoices.open, invoice_id, opened)
         return None
 
     async def pay(self, payout_id: str, number: int, tries: int = 0) -> None:
         """Hand an attempt to the rail, once; what it does not know is asked later by the sweep."""
-        attempt = await payouts.live_attempt(self._parts.db, payout_id, number)
+        attempt = await payouts.live_attempt(self._db, payout_id, number)
         if attempt is None:
             return
         if attempt["called_at"] is not None:
             await self.ask(payout_id, number)
             return
-        if not await pays_out(self._parts):
+        if not await self._sending.pays_out():
             raise TryAgain("payouts are paused by the operator", PAUSED_S)
         with self._payees.one_more(payee_of(attempt["bolt11"])):
             await self._hand_over(attempt, tries)
 
     async def _hand_over(self, attempt: Row, tries: int) -> None:
-        parts, now = self._parts, self._parts.clock()
+        now = self._clock()
         payout_id, number = attempt["payout_id"], attempt["number"]
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
-        payer = parts.rail.wallet
-        if not await parts.db.run(
+        payer = self._rail.wallet
+        if not await self._db.run(
             "call_payout", lambda tx: payouts.mark_called(tx, payout_id, number, payer, now)
         ):
             return
         # Claimed first all the same: only then is it sure that nobody else is calling just now.
         if now >= attempt["expires_at"]:
             # After a restore it may have been called all the same, and the books forgot.
-            outcome = await parts.rail.look_up_payment(attempt["payment_hash"], payer)
+            outcome = await self._rail.look_up_payment(attempt["payment_hash"], payer)
             if not isinstance(outcome, rail.Absent):
                 late = now >= attempt["expires_at"] + SETTLE_MARGIN
                 await self._conclude(payout_id, number, outcome, believe_failed=late)
                 return
             reason = "The invoice expired before it could be paid. Give another one."
-            await parts.shell.do(advance.payouts.take_back, payout_id, number, reason)
+            await self._shell.do(advance.payouts.take_back, payout_id, number, reason)
             return
         limit_msat = Msat(attempt["fee_limit_msat"])
-        outcome = await parts.rail.pay(attempt["bolt11"], limit_msat, payer)
+        outcome = await self._rail.pay(attempt["bolt11"], limit_msat, payer)
         if isinstance(outcome, rail.Unsent):
-            await parts.db.run(
+            await self._db.run(
                 "uncall_payout", lambda tx: payouts.unmark_called(tx, payout_id, number)
             )
             raise TryAgain(outcome.reason, _pause_s(tries, 5))
@@ -118,19 +133,18 @@ class Keeper:
 
     async def ask(self, payout_id: str, number: int) -> bool:
         """Ask the rail what became of an attempt; False where that waits to be handed to it."""
-        parts = self._parts
-        attempt = await payouts.live_attempt(parts.db, payout_id, number)
+        attempt = await payouts.live_attempt(self._db, payout_id, number)
         if attempt is None:
             return True
         if attempt["called_at"] is None:
             # In its own lane, unless its promise was lost with its keeper.
-            if await parts.outbox.is_staged(PayInvoice(payout_id, number).key):
+            if await self._outbox.is_staged(PayInvoice(payout_id, number).key):
                 return False
             await self.pay(payout_id, number)
             return True
         # Before it is asked: an answer may be read long after it was given.
-        late = parts.clock() >= attempt["expires_at"] + SETTLE_MARGIN
-        outcome = await parts.rail.look_up_payment(attempt["payment_hash"], attempt["called_by"])
+        late = self._clock() >= attempt["expires_at"] + SETTLE_MARGIN
+        outcome = await self._rail.look_up_payment(attempt["payment_hash"], attempt["called_by"])
         if isinstance(outcome, rail.Absent) and late:
             outcome = rail.Failed("it was never sent")
         await self._conclude(payout_id, number, outcome, believe_failed=late)
@@ -139,12 +153,11 @@ class Keeper:
     async def _conclude(
         self, payout_id: str, number: int, outcome: rail.Outcome, believe_failed: bool
     ) -> None:
-        parts = self._parts
         if isinstance(outcome, rail.Settled):
-            await parts.shell.do(advance.payouts.settle, payout_id, number, outcome)
+            await self._shell.do(advance.payouts.settle, payout_id, number, outcome)
         elif isinstance(outcome, rail.Failed) and believe_failed:
             reason = f"The payment failed: {outcome.reason}. Give another invoice."
-            await parts.shell.do(advance.payouts.take_back, payout_id, number, reason)
+            await self._shell.do(advance.payouts.take_back, payout_id, number, reason)
         else:
             log.info("payout_in_flight", payout=payout_id, outcome=type(outcome).__name__)
 

@@ -4,16 +4,19 @@ A call is counted before it is made, whatever becomes of it: so no error, forese
 same answer more often than AGENT_TRIES. A model that does not take a call is waited for instead.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
 from app import advance
+from app.advance import Shell
 from app.agents import agent as agents
-from app.parts import Parts
+from app.ports import Clock, Prices
 from app.promises.progress import Telling
+from app.till import Till
 from db import jobs
-from db.engine import Row
+from db.engine import Database, Row
 from db.promises import TryAgain
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote
@@ -28,28 +31,49 @@ UNPRICED = "There was no bitcoin price to quote the work with."
 UNDONE = "Something broke on our side each time the agent had answered."
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a model is asked for one job, how long a busy one is waited for, and how many
+    failures of one payer on a day are free.
+    """
+
+    most: int
+    patience: timedelta
+    free_a_day: int
+
+
 class Labour:
     """What is done by agents."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        db: Database,
+        shell: Shell,
+        agent: agents.Agent,
+        oracle: Prices,
+        till: Till,
+        clock: Clock,
+        tries: Tries,
+    ) -> None:
+        self._db, self._shell, self._clock = db, shell, clock
+        self._agent, self._oracle, self._till, self._tries = agent, oracle, till, tries
 
     async def judge(self, job_id: str, tries: int) -> None:
         """Have the request evaluated, and its work priced."""
-        row = await jobs.get(self._parts.db, job_id)
+        row = await jobs.get(self._db, job_id)
         if row is None or row["state"] != JobState.EVALUATING:
             return
-        price = await self._parts.oracle.price()
+        price = await self._oracle.price()
         if isinstance(price, PriceUnavailable):
             # Paid for and waiting: without a price nobody can say what the work will cost.
-            if self._parts.clock() - row["updated_at"] < PRICE_PATIENCE:
+            if self._clock() - row["updated_at"] < PRICE_PATIENCE:
                 raise TryAgain(price.reason, price.retry_after_s)
             await self._tell(job_id, law.Broke(UNPRICED), 0)
             return
         if not await self._may_call(job_id, JobState.EVALUATING):
             return
-        verdict = await self._parts.agent.judge(row["request"])
-        model, till = self._parts.agent.eval_model, self._parts.till
+        verdict = await self._agent.judge(row["request"])
+        model, till = self._agent.eval_model, self._till
         match verdict:
             case agents.Accepted(input_tokens, max_output_tokens, usage):
                 quote = till.work(input_tokens, max_output_tokens, price)
@@ -62,15 +86,15 @@ class Labour:
 
     async def work(self, job_id: str, tries: int) -> None:
         """Have the work done."""
-        row = await jobs.get(self._parts.db, job_id)
+        row = await jobs.get(self._db, job_id)
         if row is None or row["state"] != JobState.EXECUTING:
             return
         quote = Quote.from_json(row["quote"])
         if not await self._may_call(job_id, JobState.EXECUTING):
             return
-        async with Telling(self._parts.db, job_id, quote) as progress:
-            done = await self._parts.agent.work(row["request"], quote.max_output_tokens, progress)
-        cost_msat = self._parts.till.cost_msat(quote.model, done.usage, quote.price)
+        async with Telling(self._db, job_id, quote) as progress:
+            done = await self._agent.work(row["request"], quote.max_output_tokens, progress)
+        cost_msat = self._till.cost_msat(quote.model, done.usage, quote.price)
         match done:
             case agents.Result(text, usage, cut):
                 text = agents.storable(text)
@@ -82,30 +106,29 @@ class Labour:
 
     async def _may_call(self, job_id: str, state: JobState) -> bool:
         """Count a call to a model that is about to be made; False when there were enough."""
-        parts = self._parts
-        number = await parts.db.run("begin_call", lambda tx: jobs.begin_call(tx, job_id, state))
+        number = await self._db.run("begin_call", lambda tx: jobs.begin_call(tx, job_id, state))
         if number is None:
             return False
-        if number > parts.settings.agent_tries:
+        if number > self._tries.most:
             await self._tell(job_id, law.Broke(UNDONE), 0)
             return False
         return True
 
     async def _broke(self, row: Row, broke: agents.Broke, cost_msat: int, tries: int) -> None:
         """Try again where that may help; else tell the job."""
-        parts, job_id = self._parts, row["id"]
+        job_id = row["id"]
         if broke.mend:
             log.error("agent_needs_an_operator", mend=broke.mend)
-        waited = parts.clock() - row["updated_at"]
+        waited = self._clock() - row["updated_at"]
         if broke.busy:
-            again = waited < timedelta(seconds=parts.settings.agent_patience_s)
+            again = waited < self._tries.patience
         else:
-            again = broke.retryable and row["calls"] + 1 < parts.settings.agent_tries
+            again = broke.retryable and row["calls"] + 1 < self._tries.most
         if not again:
             await self._tell(job_id, law.Broke(broke.reason), cost_msat)
             return
         was_taken = not broke.busy
-        await parts.db.run(
+        await self._db.run(
             "end_call",
             lambda tx: jobs.end_call(tx, job_id, was_taken=was_taken, cost_msat=cost_msat),
         )
@@ -113,8 +136,8 @@ class Labour:
         raise TryAgain(broke.reason, max(broke.retry_after_s, pause_s))
 
     async def _accept(self, job_id: str, quote: Quote, cost_msat: int) -> None:
-        await self._parts.shell.do(advance.jobs.accept, job_id, quote, cost_msat)
+        await self._shell.do(advance.jobs.accept, job_id, quote, cost_msat)
 
     async def _tell(self, job_id: str, event: law.Event, cost_msat: int) -> None:
-        most = self._parts.settings.free_failures_per_day
-        await self._parts.shell.do(advance.jobs.answer, job_id, event, cost_msat, most)
+        free = self._tries.free_a_day
+        await self._shell.do(advance.jobs.answer, job_id, event, cost_msat, free)

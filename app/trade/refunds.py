@@ -1,15 +1,14 @@
 """A claim on a refund: by an invoice, or by naming where the money should go by itself."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
 from app import advance
-from app.advance import Applied, Outcome, Shell
+from app.advance import Applied, Shell
 from app.ports import Destinations
 from app.promises.keeping import Keeper
-from app.promises.sending import Unpayable
+from app.promises.sending import Sending, Unpayable
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from db import payouts
@@ -53,8 +52,7 @@ class Refunds:
     signals: Signals
     keeper: Keeper
     destinations: Destinations
-    send: Callable[[Row, bolt11.Invoice], Awaitable[Outcome | Unpayable]]
-    least_msat: Callable[[Row], int]  # of an invoice for a payout
+    sending: Sending
 
     async def claim(self, job_id: str, text: str) -> Claimed:
         """Pay what a job owes back to an invoice of exactly that amount, and wait a moment for it.
@@ -84,7 +82,7 @@ class Refunds:
             return again["id"], invoice.payment_hash
         waiting = _owed(rows)
         owed = self._asked_for(waiting, invoice.amount_msat or 0)
-        sent = await self.send(owed, invoice)
+        sent = await self.sending.send(owed, invoice)
         if isinstance(sent, Unpayable):
             raise BadInput(sent.sentence)
         if not isinstance(sent, Applied):
@@ -94,7 +92,8 @@ class Refunds:
     def _asked_for(self, waiting: list[Row], amount_msat: int) -> Row:
         """Return the payout that an invoice of this amount is for, or else the first."""
         exact = [row for row in waiting if row["amount_msat"] == amount_msat]
-        near = [row for row in waiting if self.least_msat(row) <= amount_msat <= row["amount_msat"]]
+        least_msat = self.sending.least_msat
+        near = [row for row in waiting if least_msat(row) <= amount_msat <= row["amount_msat"]]
         return (exact or near or waiting)[0]
 
     async def direct(self, job_id: str, text: str) -> Directed:

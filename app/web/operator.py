@@ -12,7 +12,6 @@ from app import advance
 from app.advance import Applied
 from app.house import House
 from app.operator.switching import turn
-from app.parts import Parts
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.web.cookies import token_of
@@ -95,7 +94,7 @@ async def switch(request: Request) -> Response:
         return await _shown(request, Trouble("page", "There is no such switch.", status=404))
     if to not in ("on", "off"):
         return await _shown(request, Trouble("page", "A switch is turned on or off.", status=409))
-    await turn(parts, name, to == "on")
+    await turn(parts.db, parts.clock, name, to == "on")
     return see(PATH)
 
 
@@ -109,9 +108,9 @@ async def _act(house: House, given: dict[str, str]) -> None:
         case "ask" if row["state"] == PayoutState.IN_FLIGHT:
             await _ask(house, row)
         case "retry" if row["refund_to"]:
-            await _redirect(parts, row, row["refund_to"])
+            await _redirect(house, row, row["refund_to"])
         case "redirect":
-            await _redirect(parts, row, given.get("to", ""))
+            await _redirect(house, row, given.get("to", ""))
         case _:
             raise Refusal(
                 Why.NOT_POSSIBLE_NOW, "This can’t be done with this payout in its present state."
@@ -128,11 +127,11 @@ async def _ask(house: House, row: Row) -> None:
         raise Refusal(Why.NOT_POSSIBLE_NOW, NOT_HANDED_OVER)
 
 
-async def _redirect(parts: Parts, row: Row, refund_to: str) -> None:
-    destination = parts.destinations.parse(refund_to)
+async def _redirect(house: House, row: Row, refund_to: str) -> None:
+    destination = house.parts.destinations.parse(refund_to)
     if isinstance(destination, BadDestination):
         raise WrongField(f"to-{concealed(row['id'])}", destination.sentence)
-    outcome = await parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
+    outcome = await house.parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
     if not isinstance(outcome, Applied):
         raise Refusal(
             Why.REFUND_IN_FLIGHT, "This payout is on its way or has arrived, and is not sent twice."
@@ -162,7 +161,7 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",
         sources=parts.oracle.status(),
-        ending=_ending(parts, now.date()),
+        ending=_ending(_asked(house), now.date()),
         review=house.loops.books.latest,
         switches=[(name.value, on) for name, on in (await switches.all_of(parts.db)).items()],
         routing_msat=given_msat,
@@ -178,10 +177,14 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
     )
 
 
-def _ending(parts: Parts, today: date) -> dict[str, date]:
+def _asked(house: House) -> set[str]:
+    """Return the models that are asked here."""
+    agent, chat = house.parts.agent, house.parts.chat
+    return {agent.eval_model, agent.work_model, chat.chat_model, chat.image_model}
+
+
+def _ending(asked: set[str], today: date) -> dict[str, date]:
     """Return the models that end soon, and those that are asked here though they have ended."""
-    agent, chat = parts.agent, parts.chat
-    asked = {agent.eval_model, agent.work_model, chat.chat_model, chat.image_model}
     return {name: last for name, last in ending(today).items() if name in asked or last >= today}
 
 

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from app.promises.sending import share_of
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from db import payouts
@@ -163,7 +162,7 @@ class Crowd(Generic[P]):
             return
         row = self._dice.choice(owed)
         self._weather.counts["buyer: withdraws by LNURL"] += 1
-        sent_msat = (await share_of(process.parts, row)).sendable_msat
+        sent_msat = (await process.house.refunds.sending.share_of(row)).sendable_msat
         theirs = self._wallets.make(sent_msat or row["amount_msat"], 600, self._clock.true)
         try:
             await process.house.refunds.start(payer.owner_id, theirs.bolt11, row["id"])

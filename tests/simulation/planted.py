@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from app.advance import Act, Shell
-from app.parts import Parts
+from app.plant import keeper_of
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour
 from db.engine import Row, Tx
@@ -97,15 +97,7 @@ class HandyLabour(Labour):
             await super()._tell(job_id, event, cost_msat)
             return
         values = {"id": job_id, "said": event.text}
-        await self._parts.db.run("finished", lambda tx: tx.execute(_COMPLETE, **values))
-
-
-class HandyKeeper(Keeper):
-    """Has its work done so."""
-
-    def __init__(self, parts: Parts) -> None:
-        super().__init__(parts)
-        self._labour = HandyLabour(parts)
+        await self._db.run("finished", lambda tx: tx.execute(_COMPLETE, **values))
 
 
 PLANTED = {
@@ -113,6 +105,6 @@ PLANTED = {
     "a request that lets go of nothing": Make(shell=partial(BuggyShell, bug=clings)),
     "a rest that is kept": Make(shell=partial(BuggyShell, bug=keeps)),
     "a budget that nobody looks at": Make(shell=partial(BuggyShell, bug=overlooks)),
-    "a refund retried on Unknown": Make(keeper=HastyKeeper),
-    "a state written outside advance": Make(keeper=HandyKeeper),
+    "a refund retried on Unknown": Make(keeper=partial(keeper_of, kind=HastyKeeper)),
+    "a state written outside advance": Make(keeper=partial(keeper_of, kind_of_labour=HandyLabour)),
 }

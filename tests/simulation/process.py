@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from procrastinate.exceptions import ConnectorException
 
 from app.advance import Shell, Terms
-from app.loops.turns import Loops
 from app.main import furnish
 from app.parts import Parts
+from app.plant import keeper_of, loops_of
 from app.ports import Clock
 from app.promises.keeping import Keeper
 from app.refusal import Refusal
@@ -49,7 +49,7 @@ class Make:
     """What a process is made of: the real parts, unless a bug is planted."""
 
     shell: Callable[[Database, Outbox, Terms, Clock], Shell] = Shell
-    keeper: Callable[[Parts], Keeper] = Keeper
+    keeper: Callable[[Parts], Keeper] = keeper_of
 
 
 class Process:
@@ -59,7 +59,7 @@ class Process:
         self.life = Life(name)
         self.parts = parts
         self.keeper = make.keeper(parts)
-        self.loops = Loops(parts, self.keeper)
+        self.loops = loops_of(parts, self.keeper)
         self.house = furnish(parts, self.keeper, self.loops)
         self._gate = gate
         self._hand: Hand = parts.outbox.hand()

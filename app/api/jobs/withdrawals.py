@@ -18,7 +18,7 @@ from app.house import House
 from app.http.body import json_response
 from app.http.links import base_url, withdraw_path
 from app.http.throttle import Rule
-from app.promises.sending import refund_title, share_of
+from app.promises.sending import refund_title
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.telemetry.logs import about
@@ -43,7 +43,7 @@ async def offer(request: Request) -> Response:
     state = PayoutState(payout["state"])
     if state is not PayoutState.OWED:
         return _error(SAYS[state])
-    sendable_msat = (await share_of(request.app.state.house.parts, payout)).sendable_msat
+    sendable_msat = (await request.app.state.house.refunds.sending.share_of(payout)).sendable_msat
     if not sendable_msat:
         return _error("It is less than sending it may cost. Try again tomorrow.")
     return _answer(
