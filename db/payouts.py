@@ -7,7 +7,7 @@ from psycopg.rows import DictRow
 from db.engine import Database, Tx
 from db.owners import columns_of
 from db.tables import Payout, PayoutAttempt
-from statemachine.attempt import AttemptFacts
+from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.owner import Owner, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 
@@ -83,10 +83,10 @@ async def insert_attempt(tx: Tx, attempt: PayoutAttempt) -> None:
     await tx.execute(_ATTEMPT, **dict(attempt))
 
 
-async def attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
-    """Return one attempt's row."""
+async def lock_attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
+    """Return one attempt's row, locked; who needs its payout's lock too takes that one first."""
     row = await tx.one(
-        "SELECT * FROM payout_attempt WHERE payout_id = %(id)s AND number = %(n)s",
+        "SELECT * FROM payout_attempt WHERE payout_id = %(id)s AND number = %(n)s FOR UPDATE",
         id=payout_id,
         n=number,
     )
@@ -94,24 +94,36 @@ async def attempt(tx: Tx, payout_id: str, number: int) -> PayoutAttempt | None:
 
 
 def attempt_facts(row: PayoutAttempt) -> AttemptFacts:
-    """Return the law's view of an attempt's row."""
+    """Return the law's view of an attempt's row: one is called from the moment of the call on."""
+    called = row.outcome is AttemptState.LIVE and row.called_at is not None
     return AttemptFacts(
         id=row.payment_hash,
-        state=row.outcome,
+        state=AttemptState.CALLED if called else row.outcome,
         borne_msat=row.borne_msat,
         free_msat=row.free_msat,
+        called_by=row.called_by,
         fee_msat=row.fee_msat,
     )
 
 
+_CALL = """
+UPDATE payout_attempt SET called_at = %(now)s, called_by = %(called_by)s
+ WHERE payment_hash = %(payment_hash)s
+"""
 _END = """
 UPDATE payout_attempt SET outcome = %(outcome)s, preimage = %(preimage)s,
        fee_msat = %(fee_msat)s, check_at = NULL WHERE payment_hash = %(payment_hash)s
 """
 
 
-async def end_attempt(tx: Tx, after: AttemptFacts, preimage: str | None) -> None:
-    """Write what became of an attempt: nobody is asked about it any more."""
+async def move_attempt(
+    tx: Tx, after: AttemptFacts, now: datetime, preimage: str | None = None
+) -> None:
+    """Write an attempt's state: whose call it is; or what became of it, and nobody asks again."""
+    if after.state in (AttemptState.LIVE, AttemptState.CALLED):
+        at = now if after.state is AttemptState.CALLED else None
+        await tx.execute(_CALL, payment_hash=after.id, now=at, called_by=after.called_by)
+        return
     await tx.execute(
         _END,
         payment_hash=after.id,
@@ -174,28 +186,6 @@ async def hash_is_known(db: Database, payment_hash: str) -> str | None:
         h=payment_hash,
     )
     return str(row["known"]) if row else None
-
-
-_CALL = """
-UPDATE payout_attempt SET called_at = %(now)s, called_by = %(by)s
- WHERE payout_id = %(id)s AND number = %(n)s AND outcome = 'live' AND called_at IS NULL
-"""
-
-
-async def mark_called(tx: Tx, payout_id: str, number: int, by: str, now: datetime) -> bool:
-    """Claim the one pay call of an attempt; False when somebody has claimed it already."""
-    return bool(await tx.execute(_CALL, now=now, by=by, id=payout_id, n=number))
-
-
-_UNCALL = """
-UPDATE payout_attempt SET called_at = NULL, called_by = NULL
- WHERE payout_id = %(id)s AND number = %(n)s AND outcome = 'live'
-"""
-
-
-async def unmark_called(tx: Tx, payout_id: str, number: int) -> None:
-    """Give the pay call back: it is certain that nothing was sent."""
-    await tx.execute(_UNCALL, id=payout_id, n=number)
 
 
 _DUE = """

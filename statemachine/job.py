@@ -11,7 +11,7 @@ from pricing.quote import Charge, Quote, make_charge
 from pricing.rates import Usage
 from statemachine import entries
 from statemachine.decision import Decision, InvoiceWanted, Owed
-from statemachine.machine import Machine
+from statemachine.machine import IllegalTransition, Machine
 from statemachine.owner import Purpose, Reason
 from statemachine.promises import CreateInvoice, Judge, Promise, Work
 
@@ -180,17 +180,9 @@ class Recovered:
 
 
 Event = (
-    EvalPaid
-    | Accepted
-    | Begun
-    | Declined
-    | WorkPaid
-    | Finished
-    | Broke
-    | Lapsed
-    | Cancelled
+    EvalPaid | Accepted | Begun | Declined | WorkPaid | Finished | Broke | Lapsed | Cancelled
     | Recovered
-)
+)  # fmt: skip
 
 
 def eval_invoice_id(job_id: str) -> str:
@@ -218,11 +210,7 @@ def begin(job_id: str, eval_msat: int, max_msat: int | None) -> Decision[JobFact
 def begin_asked(job_id: str, eval_msat: int, quote: Quote) -> Decision[JobFacts]:
     """Return how a job at a firm price comes to be: unpaid, and wanting its one invoice."""
     facts = JobFacts(
-        job_id,
-        JobState.AWAITING_EVAL_PAYMENT,
-        eval_msat,
-        quote=quote,
-        funding=Funding.INVOICE,
+        job_id, JobState.AWAITING_EVAL_PAYMENT, eval_msat, quote=quote, funding=Funding.INVOICE
     )
     invoice = InvoiceWanted(ask_invoice_id(job_id), Purpose.ASK, facts.prepaid_msat)
     return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
@@ -279,7 +267,7 @@ def given_back_msat(after: JobFacts) -> int:
 
 def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
     """Return what the event means in facts, money and promises. Raises IllegalTransition."""
-    before, after = facts, replace(facts, state=JOB.step(facts.state, event.kind))
+    before, after = facts, replace(facts, state=_step(facts, event))
     if facts.funding is not Funding.INVOICES:
         ended = _decide_firm(after, event)
         if ended is not None:
@@ -303,6 +291,19 @@ def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
                 _given_away(after),
                 dropped=(_open_invoice(before),),
             )
+
+
+def _step(facts: JobFacts, event: Event) -> JobState:
+    """Return the state after an event: work that is taken is paid for, or asked to be, first."""
+    funded, at_once = True, facts.funding is not Funding.INVOICES
+    match event:
+        case Begun():
+            funded = at_once and facts.quote is not None
+        case Accepted(quote):
+            funded = not at_once and (facts.max_msat is None or quote.total_msat <= facts.max_msat)
+    if not funded:
+        raise IllegalTransition(facts.state, event.kind)
+    return JOB.step(facts.state, event.kind)
 
 
 def _decide_firm(after: JobFacts, event: Event) -> Decision[JobFacts] | None:

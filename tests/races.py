@@ -34,11 +34,11 @@ STANDS = (
     "agent judge: before", "agent judge: after", "commit jobs.accept: before",
     "keep CreateInvoice: before", "rail create_invoice: after", "agent work: before",
     "agent work: after", "commit jobs.answer: before", "keep Work: after",
-    "commit call_payout: before", "commit call_payout: after", "rail pay: before",
+    "commit payouts.call: before", "commit payouts.call: after", "rail pay: before",
     "rail pay: after", "commit payouts.settle: before", "keep PayInvoice: after",
 )  # fmt: skip
 
-UNSENT = ("commit call_payout: after", "rail pay: before")
+UNSENT = ("commit payouts.call: after", "rail pay: before")
 
 # Every promise is staged twice, under two names, so that two workers keep it at once.
 TWINS = """

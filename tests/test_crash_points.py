@@ -14,13 +14,14 @@ from tests.lnbits_server import LnbitsServer
 
 ON_LNBITS = (
     "rail create_invoice: after", "rail push: before", "commit invoices.book: before",
-    "commit call_payout: after", "rail pay: before", "rail pay: after",
+    "commit payouts.call: after", "rail pay: before", "rail pay: after",
     "rail look_up_payment: after", "commit payouts.settle: before",
-    "commit open_wallet: before", "commit begin_transfer: after", "commit transfers.settle: before",
+    "commit wallets.open_next: before", "commit transfers.begin: after",
+    "commit transfers.settle: before",
 )  # fmt: skip
 ON_STUB = (
     "commit orders.begin", "commit invoices.open", "commit invoices.book", "commit jobs.accept",
-    "commit jobs.answer", "commit payouts.send", "commit call_payout", "commit payouts.settle",
+    "commit jobs.answer", "commit payouts.send", "commit payouts.call", "commit payouts.settle",
     "rail pay", "agent work", "keep PayInvoice",
     # Of sessions and firm prices, one side of each.
     "commit sessions.begin: after", "commit sessions.begin_reserved: after",
@@ -30,6 +31,8 @@ ON_STUB = (
 )  # fmt: skip
 STUB = [case for case in cases("stub", thorough=False) if case.place.startswith(ON_STUB)]
 LNBITS = [case for case in cases("lnbits", thorough=False) if case.place in ON_LNBITS]
+
+PLACES = {place.partition(":")[0] for place in (*ON_LNBITS, *ON_STUB)}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,7 @@ def test_every_name_is_passed_by_a_scenario() -> None:
     found = set(crash_places.names())
     assert found - set(CROSSED) == set(), "add a crossing to tests/crash_crossings.py"
     assert set(CROSSED) - found == set(), "these places are not in the code any more"
+    assert PLACES - set(CROSSED) == set(), "these are chosen here, and are no places"
     assert {one.scenario for crossings in CROSSED.values() for one in crossings} <= set(SCENARIOS)
 
 

@@ -24,6 +24,7 @@ from db import (
 )
 from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
+from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.entries import Asset, Entry, Posting, of_job, of_session
 from tests.plan_fixtures import ROWS, ExplainingDatabase, Plan, analyse, fill
 
@@ -102,8 +103,10 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "lock a payout": lambda tx: payouts.lock(tx, PAYOUT),
     "lock a hold": lambda tx: holds.lock(tx, named(f"hold{PLACE}")),
     "whose hold": lambda tx: sessions.lock_payer(tx, named(f"hold{PLACE}")),
-    "an attempt": lambda tx: payouts.attempt(tx, PAYOUT, 1),
-    "claim an attempt's call": lambda tx: payouts.mark_called(tx, PAYOUT, 1, "stub", NOW),
+    "lock an attempt": lambda tx: payouts.lock_attempt(tx, PAYOUT, 1),
+    "claim an attempt's call": lambda tx: payouts.move_attempt(
+        tx, AttemptFacts(HASH, AttemptState.CALLED, 0, called_by="stub"), NOW
+    ),
     "due invoices": lambda tx: invoices.take_due(tx, NOW, PACE, 100),
     "due payouts": lambda tx: payouts.take_due(tx, NOW, 5, 300, 100),
     "every open invoice": lambda tx: invoices.ask_all(tx, NOW),

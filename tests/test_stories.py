@@ -17,6 +17,7 @@ from statemachine import entries
 from statemachine.decision import Decision
 from statemachine.entries import Entry, Kind
 from statemachine.machine import IllegalTransition, Machine
+from statemachine.owner import Purpose, Reason
 from statemachine.promises import KINDS
 from tests.stories.shelf import LAWS, STORIES
 from tests.stories.telling import Law, Move, Step, Story
@@ -165,3 +166,13 @@ def test_accounts_are_of_their_kinds() -> None:
     for account in seen:
         assert account.kind is kinds.get(account.name.partition(":")[0], Kind.LIABILITY)
     assert {account.kind for account in seen} == set(Kind)
+
+
+def test_every_reason_to_owe_is_told() -> None:
+    """For each reason there is a story in which money is owed for it, and for no other."""
+    assert {reason for step in STEPS for _, reason, _ in step.owes} == {*Reason}
+
+
+def test_every_purpose_of_an_invoice_is_told() -> None:
+    """For each purpose there is a story that wants an invoice for it."""
+    assert {purpose for step in STEPS for _, purpose, _ in step.wants} == {*Purpose}

@@ -88,18 +88,44 @@ async def send(
     return Applied()
 
 
+async def call(act: Act, payout_id: str, number: int, by: str) -> Outcome:
+    """Claim the one call that has this wallet of the rail pay an attempt.
+
+    After this commit nobody but the rail can say that nothing was sent. Replayed: it is claimed.
+    """
+    return await _turn_attempt(act, payout_id, number, attempts.Called(by))
+
+
+async def uncall(act: Act, payout_id: str, number: int) -> Outcome:
+    """Give the call of an attempt back: it is certain that nothing was sent."""
+    return await _turn_attempt(act, payout_id, number, attempts.Unsent())
+
+
+async def _turn_attempt(act: Act, payout_id: str, number: int, event: attempts.Event) -> Outcome:
+    attempt = await payouts.lock_attempt(act.tx, payout_id, number)
+    if attempt is None:
+        return Missing()
+    try:
+        decision = attempts.decide(payouts.attempt_facts(attempt), event)
+    except IllegalTransition:
+        return Replayed()
+    await payouts.move_attempt(act.tx, decision.facts, act.now)
+    return Applied()
+
+
 async def settle(act: Act, payout_id: str, number: int, settled: rail.Settled) -> Outcome:
     """Tell a payout that its payee has the money."""
     return await _end_attempt(act, payout_id, number, settled, "Paid.")
 
 
 async def record(
-    act: Act, payout_id: str, to: Bolt11, number: int, settled: rail.Settled
+    act: Act, payout_id: str, to: Bolt11, number: int, by: str, settled: rail.Settled
 ) -> Outcome | Dear:
-    """Write down an attempt that the rail says has settled, and that the books forgot."""
+    """Write an attempt that the rail says has settled, and that is missing in the books."""
     sent = await send(act, payout_id, to, settled.fee_msat)
     if not isinstance(sent, Applied):
         return sent
+    await call(act, payout_id, number, by)
     return await settle(act, payout_id, number, settled)
 
 
@@ -146,7 +172,7 @@ async def _end_attempt(
     act: Act, payout_id: str, number: int, settled: rail.Settled | None, note: str
 ) -> Outcome:
     found = await lock_payout(act, payout_id)
-    attempt = await payouts.attempt(act.tx, payout_id, number)
+    attempt = await payouts.lock_attempt(act.tx, payout_id, number)
     if found is None or attempt is None:
         return Replayed()
     owner, payout = found
@@ -165,7 +191,8 @@ async def _end_attempt(
     payee = replace(owner.payee, refund_to=payout.refund_to)  # its change goes there too
     await perform(act, payee, decision, anew=True)
     await owner.touch(act, f"refund_{event.kind.value}")
-    await payouts.end_attempt(act.tx, ended, settled.preimage if settled else None)
+    preimage = settled.preimage if settled else None
+    await payouts.move_attempt(act.tx, ended, act.now, preimage)
     if attempt.free_day is not None and ended.given_back_msat:
         await routing.take_back(act.tx, attempt.free_day, ended.given_back_msat)
     return Applied()

@@ -107,9 +107,8 @@ class Keeper:
         payout_id, number = attempt["payout_id"], attempt["number"]
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
         payer = self._rail.wallet
-        if not await self._db.run(
-            "call_payout", lambda tx: payouts.mark_called(tx, payout_id, number, payer, now)
-        ):
+        called = await self._shell.do(advance.payouts.call, payout_id, number, payer)
+        if not isinstance(called, advance.Applied):
             return
         # Claimed first all the same: only then is it sure that nobody else is calling just now.
         if now >= attempt["expires_at"]:
@@ -125,9 +124,7 @@ class Keeper:
         limit_msat = Msat(attempt["fee_limit_msat"])
         outcome = await self._rail.pay(attempt["bolt11"], limit_msat, payer)
         if isinstance(outcome, rail.Unsent):
-            await self._db.run(
-                "uncall_payout", lambda tx: payouts.unmark_called(tx, payout_id, number)
-            )
+            await self._shell.do(advance.payouts.uncall, payout_id, number)
             raise TryAgain(outcome.reason, _pause_s(tries, 5))
         await self._conclude(payout_id, number, outcome, believe_failed=True)
 

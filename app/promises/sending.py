@@ -83,7 +83,10 @@ class Sending:
             "", payment_hash, told.amount_msat, now, self.rail.network, "", "paid before a restore"
         )
         try:
-            written = await self.shell.do(advance.payouts.record, payout["id"], paid, number, told)
+            payer = self.rail.wallet
+            written = await self.shell.do(
+                advance.payouts.record, payout["id"], paid, number, payer, told
+            )
         except Duplicate:
             return Unpayable("that payment is in the books already, for another payout")
         if isinstance(written, Applied):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from statemachine import job
 from statemachine.job import (
+    Accepted,
     Begun,
     Broke,
     Cancelled,
@@ -50,6 +51,15 @@ STORIES: tuple[Story, ...] = (
     .moves(2_000, "job:j", "revenue:work", "job:j:ended")
     .moves(3_000, "job:j", "refund:j:back", "job:j:ended")
     .owes("surplus", 3_000, "j:back"),
+    story("A job that is paid for already is begun, and no second price is asked for it", LAW)
+    .given(PAID)
+    .refuses(Accepted(QUOTE)),
+    story("A job of a session is begun, and no second price is asked for it", LAW)
+    .given(OF_SESSION)
+    .refuses(Accepted(QUOTE)),
+    story("A job is not begun while it has no price that was paid or set aside", LAW)
+    .given(replace(PAID, quote=None))
+    .refuses(Begun()),
     story("A firm price that the work needs whole owes nothing back", LAW)
     .given(AT_WORK)
     .hears(Finished("text", WHOLE, cut=True))

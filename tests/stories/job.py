@@ -10,6 +10,7 @@ from pricing.rates import Usage
 from statemachine import job
 from statemachine.job import (
     Accepted,
+    Begun,
     Broke,
     Cancelled,
     Declined,
@@ -72,6 +73,20 @@ STORIES: tuple[Story, ...] = (
     .moves(3_000, "job:j", "refund:j:surplus", "job:j:charged")
     .owes("surplus", 3_000, "j:surplus")
     .refuses(Broke("too late")),
+    story("A job whose work is not paid for yet is not begun, only accepted", LAW)
+    .given(JUDGED)
+    .refuses(Begun()),
+    story("A job is not accepted at a price above its buyer's limit", LAW)
+    .given(replace(JUDGED, max_msat=4_999))
+    .refuses(Accepted(QUOTE)),
+    story("A price of just the buyer's limit is accepted", LAW)
+    .given(replace(JUDGED, max_msat=5_000))
+    .hears(Accepted(QUOTE))
+    .becomes(JobState.AWAITING_WORK_PAYMENT)
+    .has(quote=QUOTE)
+    .moves(2_000, "job:j", "revenue:eval", "job:j:eval_earned")
+    .wants("work", 5_000, "j:work")
+    .promises(CreateInvoice("j:work")),
     story("Work that needed all of its quote owes nothing back", LAW)
     .given(AT_WORK)
     .hears(Finished("text", WHOLE))
