@@ -5,10 +5,12 @@ may stand in `Payment-Authorization`, where `Authorization` is taken by a proxy'
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from app.house import House
+from app.keys.credentials import Credentials
+from app.ports import Clock
 from app.refusal import Refusal, Why
 from payments.challenge import HEADERS, Shown, shown_in
 from payments.l402 import SCHEMES
@@ -60,44 +62,51 @@ def bearer(request: Request) -> str | None:
     return shown.credential
 
 
-async def macaroon(request: Request, endpoint: str) -> Verified | None:
-    """Return the session credential that a request shows, None if it shows none.
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Knows the holders of sessions by their macaroons."""
 
-    Refuses with 401 what does not hold or is over, with 403 what its caveats do not allow here.
-    """
-    text = bearer(request)
-    if text is None:
-        return None
-    house: House = request.app.state.house
-    found = await house.parts.credentials.verify(text)
-    if isinstance(found, Invalid):
-        raise unknown(Why.CREDENTIAL_INVALID, f"This macaroon isn't valid. {found.reason}")
-    if found.grant.expired(house.parts.clock()):
-        raise unknown(Why.CREDENTIAL_EXPIRED, "This macaroon has expired.")
-    if not found.grant.allows_endpoint(endpoint):
-        raise Refusal(
-            Why.NOT_ALLOWED,
-            f"This macaroon was narrowed, and does not allow {endpoint!r}.",
-            "Use the macaroon that it was made from, or ask its holder.",
-        )
-    return found
+    credentials: Credentials
+    clock: Clock
 
+    async def macaroon(self, request: Request, endpoint: str) -> Verified | None:
+        """Return the session credential that a request shows, None if it shows none.
 
-async def holder(request: Request, session_id: str, endpoint: str, standing: Standing) -> Verified:
-    """Return the credential with which a request may use an endpoint of this session.
+        Refuses with 401 what does not hold or is over, with 403 what its caveats do not allow here.
+        """
+        text = bearer(request)
+        if text is None:
+            return None
+        found = await self.credentials.verify(text)
+        if isinstance(found, Invalid):
+            raise unknown(Why.CREDENTIAL_INVALID, f"This macaroon isn't valid. {found.reason}")
+        if found.grant.expired(self.clock()):
+            raise unknown(Why.CREDENTIAL_EXPIRED, "This macaroon has expired.")
+        if not found.grant.allows_endpoint(endpoint):
+            raise Refusal(
+                Why.NOT_ALLOWED,
+                f"This macaroon was narrowed, and does not allow {endpoint!r}.",
+                "Use the macaroon that it was made from, or ask its holder.",
+            )
+        return found
 
-    `standing` looks at the row: its nonce, and whether a link was revoked.
-    """
-    found = await macaroon(request, endpoint)
-    if found is None:
-        raise unknown(
-            Why.CREDENTIAL_NEEDED,
-            "This needs the session's macaroon.",
-            "Send it as `Authorization: Bearer MACAROON`.",
-        )
-    if found.session_id != session_id:
-        raise unknown(Why.CREDENTIAL_INVALID, "This macaroon belongs to another session.")
-    against = await standing(found)
-    if against is not None:
-        raise unknown(Why.CREDENTIAL_INVALID, against)
-    return found
+    async def holder(
+        self, request: Request, session_id: str, endpoint: str, standing: Standing
+    ) -> Verified:
+        """Return the credential with which a request may use an endpoint of this session.
+
+        `standing` looks at the row: its nonce, and whether a link was revoked.
+        """
+        found = await self.macaroon(request, endpoint)
+        if found is None:
+            raise unknown(
+                Why.CREDENTIAL_NEEDED,
+                "This needs the session's macaroon.",
+                "Send it as `Authorization: Bearer MACAROON`.",
+            )
+        if found.session_id != session_id:
+            raise unknown(Why.CREDENTIAL_INVALID, "This macaroon belongs to another session.")
+        against = await standing(found)
+        if against is not None:
+            raise unknown(Why.CREDENTIAL_INVALID, against)
+        return found

@@ -5,11 +5,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
-from app.house import House
 from app.http.body import json_response
 from app.http.fields import Body
 from app.refusal import Refusal, Why
-from app.trade.refunds import Claimed, Directed
+from app.trade.refunds import Claimed, Directed, Refunds
 from payments.bolt11 import whole_sats
 from pricing.money import msat_to_sats
 from statemachine.payout import PayoutState
@@ -32,11 +31,11 @@ class ClaimRefund(Body):
         return self
 
 
-async def answer_claim(house: House, owner_id: str, asked: ClaimRefund) -> Response:
+async def answer_claim(refunds: Refunds, owner_id: str, asked: ClaimRefund) -> Response:
     """Pay what a job or a session owes, and wait a moment for it."""
     if asked.refund_to:
-        return _directed(await house.refunds.direct(owner_id, asked.refund_to))
-    return _claimed(await house.refunds.claim(owner_id, asked.invoice))
+        return _directed(await refunds.direct(owner_id, asked.refund_to))
+    return _claimed(await refunds.claim(owner_id, asked.invoice))
 
 
 def _directed(sent: Directed) -> Response:

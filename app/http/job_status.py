@@ -1,11 +1,13 @@
 """A job as others see it: only what belongs to its state, in the words of the agent jobs API."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.house import House
 from app.http.fields import stored_breakdown
 from app.http.links import withdraw_code
+from app.loops.switchboard import Switchboard
 from app.promises.sending import PAUSED
 from app.refusal import Refusal, Why
 from app.strict_json import moment
@@ -27,72 +29,107 @@ def unknown_job() -> Refusal:
     )
 
 
-def invoice_shape(house: House, row: Any, prefix: str = "") -> dict[str, Any]:
-    """Return an invoice of ours as others see it; on the stub, with the hash to pay it by."""
-    shape = {
-        "paymentRequest": row[f"{prefix}bolt11"],
-        "amountSats": msat_to_sats(row[f"{prefix}amount_msat"]),
-        "expiresAt": moment(row[f"{prefix}expires_at"]),
-    }
-    if house.parts.stub is not None:
-        shape["paymentHash"] = row[f"{prefix}{'hash' if prefix else 'payment_hash'}"]
-    return shape
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Shows jobs, and what belongs to them."""
 
+    is_stub: bool
+    switchboard: Switchboard
+    least_msat: Callable[[dict[str, Any]], int]  # that an invoice for a payout may ask for
 
-def status_of(house: House, row: Row, base: str | None = None) -> dict[str, Any]:
-    """Return a job in the API's words: only what belongs to its state.
+    def invoice(self, row: Any, prefix: str = "") -> dict[str, Any]:
+        """Return an invoice of ours as others see it; on the stub, with the hash to pay it by."""
+        shape = {
+            "paymentRequest": row[f"{prefix}bolt11"],
+            "amountSats": msat_to_sats(row[f"{prefix}amount_msat"]),
+            "expiresAt": moment(row[f"{prefix}expires_at"]),
+        }
+        if self.is_stub:
+            shape["paymentHash"] = row[f"{prefix}{'hash' if prefix else 'payment_hash'}"]
+        return shape
 
-    `base` is where wallets reach this server; None when nobody knows.
-    """
-    state = JobState(row["state"])
-    completed: datetime | None = row["completed_at"]
-    shape: dict[str, Any] = {
-        "jobId": row["id"],
-        "publicId": public_id(row["id"]),
-        "state": state.value,
-        "createdAt": moment(row["created_at"]),
-        "completedAt": moment(completed) if completed else None,
-    }
-    if state is JobState.AWAITING_EVAL_PAYMENT and row["eval_state"] == InvoiceState.OPEN:
-        firm = row["funding"] == Funding.INVOICE
-        shape["invoice" if firm else "evalInvoice"] = invoice_shape(house, row, "eval_")
-    if state is JobState.AWAITING_WORK_PAYMENT and row["work_state"] == InvoiceState.OPEN:
-        shape["workInvoice"] = invoice_shape(house, row, "work_")
-    quote = row["quote"]
-    shape["evalFeeSats"] = msat_to_sats(row["eval_msat"])
-    if quote is not None:
-        shape["pricingBreakdown"] = stored_breakdown(quote)
-        # The price, until it is known what it was in the end.
-        work_msat = row["charge"]["total_msat"] if row["charge"] else quote["total_msat"]
-        shape["totalSats"] = msat_to_sats(row["eval_msat"] + work_msat)
-    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
-        if row[field] is not None:
-            shape[name] = row[field]
-    if row["truncated"]:
-        shape["truncated"] = True
-    payouts = row["payouts"] or []
-    if quote is not None and row["charge"]:
-        shape["costLedger"] = cost_ledger(row, payouts)
-    if payouts:
-        shape["refunds"] = [refund_shape(house, payout, base) for payout in payouts]
-    return shape
+    def status(self, row: Row, base: str | None = None) -> dict[str, Any]:
+        """Return a job in the API's words: only what belongs to its state.
 
+        `base` is where wallets reach this server; None when nobody knows.
+        """
+        state = JobState(row["state"])
+        completed: datetime | None = row["completed_at"]
+        shape: dict[str, Any] = {
+            "jobId": row["id"],
+            "publicId": public_id(row["id"]),
+            "state": state.value,
+            "createdAt": moment(row["created_at"]),
+            "completedAt": moment(completed) if completed else None,
+        }
+        if state is JobState.AWAITING_EVAL_PAYMENT and row["eval_state"] == InvoiceState.OPEN:
+            firm = row["funding"] == Funding.INVOICE
+            shape["invoice" if firm else "evalInvoice"] = self.invoice(row, "eval_")
+        if state is JobState.AWAITING_WORK_PAYMENT and row["work_state"] == InvoiceState.OPEN:
+            shape["workInvoice"] = self.invoice(row, "work_")
+        quote = row["quote"]
+        shape["evalFeeSats"] = msat_to_sats(row["eval_msat"])
+        if quote is not None:
+            shape["pricingBreakdown"] = stored_breakdown(quote)
+            # The price, until it is known what it was in the end.
+            work_msat = row["charge"]["total_msat"] if row["charge"] else quote["total_msat"]
+            shape["totalSats"] = msat_to_sats(row["eval_msat"] + work_msat)
+        for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
+            if row[field] is not None:
+                shape[name] = row[field]
+        if row["truncated"]:
+            shape["truncated"] = True
+        payouts = row["payouts"] or []
+        if quote is not None and row["charge"]:
+            shape["costLedger"] = cost_ledger(row, payouts)
+        if payouts:
+            shape["refunds"] = [self.refund(payout, base) for payout in payouts]
+        return shape
 
-def event_of(house: House, row: Row, line: Row, base: str | None = None) -> dict[str, Any]:
-    """Return what happened to a job, as its stream tells it; the newest with the job as it is now.
+    def event(self, row: Row, line: Row, base: str | None = None) -> dict[str, Any]:
+        """Return what happened to a job, as its stream tells it; the newest with the job as it is now.
 
-    Of what came before it, nobody knows any more how the job looked then.
-    """
-    shape = {
-        "jobId": row["id"],
-        "version": line["version"],
-        "event": line["event"],
-        "state": line["state"],
-        "at": moment(line["at"]),
-    }
-    if line["version"] == row["version"]:
-        shape["job"] = status_of(house, row, base)
-    return shape
+        Of what came before it, nobody knows any more how the job looked then.
+        """
+        shape = {
+            "jobId": row["id"],
+            "version": line["version"],
+            "event": line["event"],
+            "state": line["state"],
+            "at": moment(line["at"]),
+        }
+        if line["version"] == row["version"]:
+            shape["job"] = self.status(row, base)
+        return shape
+
+    def refund(self, payout: dict[str, Any], base: str | None) -> dict[str, Any]:
+        """Return what is owed back, and how it is fetched where wallets reach this server.
+
+        Without `base` for whoever may not take it: the code alone is enough to.
+        """
+        facts = PayoutFacts(
+            id=payout["id"],
+            state=PayoutState(payout["state"]),
+            amount_msat=payout["amount_msat"],
+            refund_to=payout["refund_to"],
+            failures=payout["failures"],
+        )
+        shape: dict[str, Any] = {
+            "reason": refund_reason(payout["reason"]),
+            "amountSats": sats_down(payout["amount_msat"]),
+            "refundState": refund_state([payout]),
+            "attempts": payout["attempts"],
+            "destination": "needed" if facts.needs_destination else "known",
+        }
+        if facts.state is PayoutState.OWED and base is not None:
+            shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
+        if facts.state is PayoutState.OWED and Reason(payout["reason"]).only_passed:
+            shape["leastSats"] = sats_down(self.least_msat(payout))
+        if facts.state is PayoutState.OWED and not self.switchboard.seen[Name.PAYING_OUT]:
+            shape["lastOutcome"] = PAUSED
+        elif payout["note"]:
+            shape["lastOutcome"] = payout["note"]
+        return shape
 
 
 def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -121,36 +158,6 @@ def refund_state(payouts: list[dict[str, Any]]) -> str:
         return "not_applicable"
     paid = all(payout["state"] == PayoutState.PAID for payout in payouts)
     return "paid" if paid else "pending"
-
-
-def refund_shape(house: House, payout: dict[str, Any], base: str | None) -> dict[str, Any]:
-    """Return what is owed back, and how it is fetched where wallets reach this server.
-
-    Without `base` for whoever may not take it: the code alone is enough to.
-    """
-    facts = PayoutFacts(
-        id=payout["id"],
-        state=PayoutState(payout["state"]),
-        amount_msat=payout["amount_msat"],
-        refund_to=payout["refund_to"],
-        failures=payout["failures"],
-    )
-    shape: dict[str, Any] = {
-        "reason": refund_reason(payout["reason"]),
-        "amountSats": sats_down(payout["amount_msat"]),
-        "refundState": refund_state([payout]),
-        "attempts": payout["attempts"],
-        "destination": "needed" if facts.needs_destination else "known",
-    }
-    if facts.state is PayoutState.OWED and base is not None:
-        shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
-    if facts.state is PayoutState.OWED and Reason(payout["reason"]).only_passed:
-        shape["leastSats"] = sats_down(house.refunds.sending.least_msat(payout))
-    if facts.state is PayoutState.OWED and not house.loops.switchboard.seen[Name.PAYING_OUT]:
-        shape["lastOutcome"] = PAUSED
-    elif payout["note"]:
-        shape["lastOutcome"] = payout["note"]
-    return shape
 
 
 def firm_cost(row: Row) -> dict[str, Any]:

@@ -4,21 +4,19 @@ import re
 
 from starlette.requests import Request
 
-from app.house import House
 from payments import lnurl
 
 _HOST = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?", re.IGNORECASE)
 _PLAIN = re.compile(r"(localhost|127\.[0-9.]+|\[::1\]|[a-z0-9.-]+\.onion)(:[0-9]+)?", re.IGNORECASE)
 
 
-def base_url(request: Request) -> str | None:
-    """Return the public base URL, without a slash at its end; None when nobody has told.
+def base_url(request: Request, public_url: str | None) -> str | None:
+    """Return the operator's base URL or this request's, without a slash at its end; None for none.
 
     A Host header in a request is the caller's word, so it only ever comes back to that caller.
     """
-    house: House = request.app.state.house
-    if house.parts.settings.public_url is not None:
-        return house.parts.settings.public_url
+    if public_url is not None:
+        return public_url
     host = request.headers.get("host", "")
     if not _HOST.fullmatch(host):
         return None

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from app.house import House
-from app.http.caller import holder, macaroon, unknown
+from app.http.caller import Callers, unknown
 from app.refusal import Why
 from app.strict_json import BadInput
-from app.trade.sessions import PREIMAGE, kept_as
+from app.trade.sessions import PREIMAGE, Sessions, kept_as
 from db.engine import Row
 from payments.session_macaroon import Verified
 
@@ -37,28 +36,34 @@ def of_credential(shown: Verified) -> Rights:
     return Rights(True, may_refund, len(shown.grant.links) == 1)
 
 
-async def of_caller(request: Request, row: Row) -> Rights:
-    """Return what a request's sender may see of this session. Refuses (401) what does not hold."""
-    house: House = request.app.state.house
-    preimage = request.headers.get("x-payment-preimage")
-    if preimage is not None:
-        if not PREIMAGE.fullmatch(preimage):
-            raise BadInput("The header X-Payment-Preimage must be 64 hex digits.")
-        if await house.sessions.is_paid_by(row["id"], preimage):
-            return ALL
-    if await macaroon(request, "status") is not None:
-        held = await holder(request, row["id"], "status", house.sessions.standing)
-        return of_credential(held)
-    claims = request.query_params.getlist("claim")
-    if not claims:
-        return NONE
-    if len(claims) > 1 or not _is_claim(row, claims[0]):
-        raise unknown(
-            Why.CREDENTIAL_INVALID,
-            "This claim isn't valid for this session.",
-            "Send its macaroon, or the preimage of its deposit as X-Payment-Preimage.",
-        )
-    return ALL if row["credential_used_at"] is None else NONE
+@dataclass(frozen=True, slots=True)
+class Doorkeeper:
+    """Says what a caller may see of a session."""
+
+    callers: Callers
+    sessions: Sessions
+
+    async def of_caller(self, request: Request, row: Row) -> Rights:
+        """Return what a request's sender may see of this session. Refuses (401) what does not hold."""
+        preimage = request.headers.get("x-payment-preimage")
+        if preimage is not None:
+            if not PREIMAGE.fullmatch(preimage):
+                raise BadInput("The header X-Payment-Preimage must be 64 hex digits.")
+            if await self.sessions.is_paid_by(row["id"], preimage):
+                return ALL
+        if await self.callers.macaroon(request, "status") is not None:
+            held = await self.callers.holder(request, row["id"], "status", self.sessions.standing)
+            return of_credential(held)
+        claims = request.query_params.getlist("claim")
+        if not claims:
+            return NONE
+        if len(claims) > 1 or not _is_claim(row, claims[0]):
+            raise unknown(
+                Why.CREDENTIAL_INVALID,
+                "This claim isn't valid for this session.",
+                "Send its macaroon, or the preimage of its deposit as X-Payment-Preimage.",
+            )
+        return ALL if row["credential_used_at"] is None else NONE
 
 
 def _is_claim(row: Row, claim: str) -> bool:

@@ -72,18 +72,6 @@ def is_ours(failed: Exception) -> bool:
     return True
 
 
-def address(request: Request) -> str:
-    """Return who asks: an IPv4 address, or the /64 of an IPv6 one."""
-    trusted: int = request.app.state.house.parts.settings.trusted_proxies
-    peer = request.client.host if request.client else ""
-    return caller_address(peer, request.headers.getlist("x-forwarded-for"), trusted)
-
-
-def payer_of(request: Request) -> str:
-    """Return who is to blame for what a caller without a session asks for."""
-    return f"address:{address(request)}"
-
-
 def caller_address(peer: str, forwarded: Sequence[str], trusted_proxies: int) -> str:
     """Return the caller of a request that came by so many proxies of the operator's.
 
@@ -217,9 +205,21 @@ class Throttle:
         rules: Mapping[Rule, RateLimitItem],
         clock: Callable[[], datetime],
         sells: Callable[[], Awaitable[bool]] | None = None,
+        trusted_proxies: int = 0,
     ) -> None:
         self._storage, self._limiter = storage, FixedWindowRateLimiter(storage)
         self._rules, self._clock, self._sells = rules, clock, sells
+        self._trusted_proxies = trusted_proxies
+
+    def address(self, request: Request) -> str:
+        """Return who asks: an IPv4 address, or the /64 of an IPv6 one."""
+        peer = request.client.host if request.client else ""
+        forwarded = request.headers.getlist("x-forwarded-for")
+        return caller_address(peer, forwarded, self._trusted_proxies)
+
+    def payer(self, request: Request) -> str:
+        """Return who is to blame for what a caller without a session asks for."""
+        return f"address:{self.address(request)}"
 
     async def count(self, request: Request, rule: Rule) -> None:
         """Count this request, or refuse it with 429 (503 while nobody can count).
@@ -253,7 +253,7 @@ class Throttle:
             raise
 
     async def _give_back(self, request: Request, rule: Rule, item: RateLimitItem) -> None:
-        caller = address(request)
+        caller = self.address(request)
         window = await self._limiter.get_window_stats(item, rule, caller)
         if window.reset_time <= self._clock().timestamp():
             return  # it was counted in a window that is closed
@@ -264,7 +264,7 @@ class Throttle:
         _tell(request, item.amount, left, reset_s)
 
     async def _uncount(self, request: Request, rule: Rule, item: RateLimitItem) -> None:
-        key, length_s = item.key_for(rule, address(request)), item.get_expiry()
+        key, length_s = item.key_for(rule, self.address(request)), item.get_expiry()
         if await self._storage.incr(key, length_s, amount=-1) < 0:
             await self._storage.incr(key, length_s)  # it closed just now: nothing was in the next
 
@@ -287,7 +287,7 @@ class Throttle:
         """Count the bytes of a request that is not paid yet, or refuse it: 429, or 503 where all
         callers together have sent too much."""
         kb = max(1, math.ceil(size / 1_000))
-        for rule, caller in ((Rule.BYTES, address(request)), (Rule.ALL_BYTES, "all")):
+        for rule, caller in ((Rule.BYTES, self.address(request)), (Rule.ALL_BYTES, "all")):
             item = self._rules.get(rule)
             if item is None:
                 continue
@@ -314,7 +314,7 @@ class Throttle:
             return True
         now_s = self._clock().timestamp()
         _tell(request, item.amount, 0, now_s + AWAY_S)  # until it is known
-        caller = address(request)
+        caller = self.address(request)
         try:
             allowed = not counts or await self._limiter.hit(item, rule, caller)
             reset_s, left = await self._limiter.get_window_stats(item, rule, caller)

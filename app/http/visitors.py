@@ -5,14 +5,14 @@ One that does not open is as if it were not there.
 """
 
 import secrets
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from app.house import House
-from app.http.caller import macaroon, presented, unknown
+from app.http.caller import Callers, Standing, presented, unknown
 from app.refusal import Why
 from app.trade.chats import Owner
-from payments.seal import BadSecret
+from payments.seal import BadSecret, Seal
 
 COOKIE = "boltwork_visitor"
 PATH = "/api/gemini"
@@ -22,44 +22,50 @@ _SEALED_AS = "visitor cookie"
 _LONGEST = 300
 
 
-async def owner_of(request: Request) -> Owner | None:
-    """Return who asks; None for a visitor who was never here. Refuses with 401 or 403."""
-    shown = presented(request)
-    if shown is not None and shown.scheme != "bearer":
-        raise unknown(
-            Why.CREDENTIAL_INVALID,
-            "This takes a session's macaroon, as `Authorization: Bearer MACAROON`.",
-        )
-    credential = await macaroon(request, ENDPOINT)
-    if credential is not None:
-        against = await request.app.state.house.sessions.standing(credential)
-        if against is not None:
-            raise unknown(Why.CREDENTIAL_INVALID, against)
-        return Owner(f"session:{credential.session_id}", credential)
-    return _visitor(request)
-
-
 def new_visitor() -> Owner:
     """Return somebody who was never here."""
     return Owner(f"visitor:{secrets.token_hex(16)}")
 
 
-def cookie_for(house: House, owner: Owner) -> str:
-    """Return the Set-Cookie line by which a visitor is known again."""
-    _, _, visitor_id = owner.name.partition(":")
-    sealed = house.parts.credentials.seal.close(_SEALED_AS, visitor_id.encode())
-    public_url = house.parts.settings.public_url or ""
-    secure = "; Secure" if public_url.startswith("https://") else ""
-    return f"{COOKIE}={sealed}; Max-Age={KEPT_S}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """Knows whose a conversation is."""
 
+    callers: Callers
+    standing: Standing
+    seal: Seal
+    public_url: str | None
 
-def _visitor(request: Request) -> Owner | None:
-    house: House = request.app.state.house
-    sealed = request.cookies.get(COOKIE, "")
-    if not sealed or len(sealed) > _LONGEST or not sealed.isascii():
-        return None
-    try:
-        visitor_id = house.parts.credentials.seal.open(_SEALED_AS, sealed).decode()
-    except BadSecret:
-        return None
-    return Owner(f"visitor:{visitor_id}")
+    async def owner_of(self, request: Request) -> Owner | None:
+        """Return who asks; None for a visitor who was never here. Refuses with 401 or 403."""
+        shown = presented(request)
+        if shown is not None and shown.scheme != "bearer":
+            raise unknown(
+                Why.CREDENTIAL_INVALID,
+                "This takes a session's macaroon, as `Authorization: Bearer MACAROON`.",
+            )
+        credential = await self.callers.macaroon(request, ENDPOINT)
+        if credential is not None:
+            against = await self.standing(credential)
+            if against is not None:
+                raise unknown(Why.CREDENTIAL_INVALID, against)
+            return Owner(f"session:{credential.session_id}", credential)
+        return self._visitor(request)
+
+    def cookie_for(self, owner: Owner) -> str:
+        """Return the Set-Cookie line by which a visitor is known again."""
+        _, _, visitor_id = owner.name.partition(":")
+        sealed = self.seal.close(_SEALED_AS, visitor_id.encode())
+        public_url = self.public_url or ""
+        secure = "; Secure" if public_url.startswith("https://") else ""
+        return f"{COOKIE}={sealed}; Max-Age={KEPT_S}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
+
+    def _visitor(self, request: Request) -> Owner | None:
+        sealed = request.cookies.get(COOKIE, "")
+        if not sealed or len(sealed) > _LONGEST or not sealed.isascii():
+            return None
+        try:
+            visitor_id = self.seal.open(_SEALED_AS, sealed).decode()
+        except BadSecret:
+            return None
+        return Owner(f"visitor:{visitor_id}")
