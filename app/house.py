@@ -1,31 +1,50 @@
-"""The desks and what stands beside them, as the doors see them: put together in app/main.py."""
+"""The desks and what stands beside them, as the doors see them: put together in app/main.py.
 
-from dataclasses import dataclass, field
+Only doors import it. They read rows by themselves; whatever writes is a desk's.
+"""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from app.agents.agent import Agent
+from app.agents.chat import Chat
+from app.http.caller import Callers
+from app.http.job_status import Shapes
+from app.http.paywall import Paywall
+from app.http.session_rights import Doorkeeper
+from app.http.throttle import Throttle
+from app.http.visitors import Visitors
+from app.keys.credentials import Credentials
+from app.loops.booking import Booking
 from app.loops.readiness import Readiness
-from app.loops.turns import Loops
-from app.parts import Parts
-from app.promises.keeping import Keeper
+from app.loops.switchboard import Switchboard
+from app.operator.books import Books
+from app.ports import Clock, Playground, Prices
+from app.settings import Settings
 from app.till import Till
 from app.trade.asks import Asks
 from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
 from app.trade.orders import Orders
+from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.sessions import Sessions
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from app.watch.waiting import Waiting
+from db.engine import Database
+from db.promises import Outbox
+from payments.rail import Rail
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class House:
     """What a door is given."""
 
-    parts: Parts
-    keeper: Keeper
-    loops: Loops
+    # the desks
     orders: Orders
     asks: Asks
     sessions: Sessions
@@ -33,12 +52,38 @@ class House:
     chats: Chats
     demos: Demos
     refunds: Refunds
+    receipts: Receipts
     till: Till
+    # who asks, how often, and how they are answered
+    throttle: Throttle
+    callers: Callers
+    visitors: Visitors
+    doorkeeper: Doorkeeper
+    paywall: Paywall
+    shapes: Shapes
+    # who waits, and what they wait for
     waiting: Waiting
     streams: Streams
-    remembered: Remembered = field(default_factory=Remembered)
+    remembered: Remembered
+    booking: Booking
+    # what is looked at, and shown
+    db: Database
+    outbox: Outbox
+    readiness: Readiness
+    switchboard: Switchboard
+    books: Books
+    credentials: Credentials
+    rail: Rail
+    agent: Agent
+    chat: Chat
+    oracle: Prices
+    settings: Settings
+    clock: Clock
+    new_id: Callable[[], str]
+    stub: Playground | None  # the stub rail's own doors, when there is one to play with
 
-    @property
-    def readiness(self) -> Readiness:
-        """What this process has seen lately of its parts."""
-        return self.loops.readiness
+
+def house_of(request: Request) -> House:
+    """Return the house that a request came to."""
+    house: House = request.app.state.house
+    return house

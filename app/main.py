@@ -18,10 +18,14 @@ from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.api import DEV_ROUTES, ROUTES
 from app.house import House
+from app.http.caller import Callers
 from app.http.edge import Edge
 from app.http.envelopes import HANDLERS
-from app.http.job_status import event_of
+from app.http.job_status import Shapes
+from app.http.paywall import Paywall
+from app.http.session_rights import Doorkeeper
 from app.http.throttle import Throttle, make_rules, make_storage
+from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
 from app.keys.secret import operator_secrets
 from app.loops.turns import Loops, always
@@ -39,9 +43,11 @@ from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
 from app.trade.orders import Orders
+from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.selling import Selling
 from app.trade.sessions import Sessions
+from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from app.watch.waiting import Waiting
 from app.web import PAGES
@@ -245,12 +251,6 @@ def make_parts(
         oracle=priced,
         destinations=observed(destinations, Destinations, "lnurl", passing),
         till=till,
-        throttle=Throttle(
-            make_storage(settings, db, clock),
-            make_rules(settings),
-            clock,
-            partial(switches.is_on, db, switches.Name.SELLING),
-        ),
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,
@@ -262,35 +262,62 @@ def make_parts(
 def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
     """Return the desks over these parts, as the doors see them."""
     settings, db, shell, clock = parts.settings, parts.db, parts.shell, parts.clock
-    till, new_id = parts.till, parts.new_id
+    till, new_id, signals, credentials = parts.till, parts.new_id, parts.signals, parts.credentials
     selling = Selling(db, loops.readiness, clock, settings.free_failures_per_day)
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
-    streams = Streams(
-        db, parts.signals, settings.stream_beat_s, settings.streams_most, settings.streams_each
-    )
+    sessions = Sessions(db, shell, keeper, till, selling, clock, new_id)
+    callers, is_stub = Callers(credentials, clock), parts.stub is not None
     refunds = Refunds(
         db,
         shell,
         parts.outbox,
-        parts.signals,
+        signals,
         keeper,
         parts.destinations,
         sending_of(parts),
     )
     return House(
-        parts=parts,
-        keeper=keeper,
-        loops=loops,
         orders=Orders(db, shell, keeper, till, selling, new_id),
         asks=Asks(db, shell, keeper, till, selling, new_id),
-        sessions=Sessions(db, shell, keeper, till, selling, clock, new_id),
+        sessions=sessions,
         holds=holds,
         chats=Chats(db, parts.chat, till, holds, clock),
         demos=Demos(parts.agent, till, holds, settings.agent_timeout_s),
         refunds=refunds,
+        receipts=Receipts(db, credentials.seal, clock),
         till=till,
-        waiting=Waiting(db, parts.signals, parts.rail, loops.booking.nudge),
-        streams=streams,
+        throttle=Throttle(
+            make_storage(settings, db, clock),
+            make_rules(settings),
+            clock,
+            partial(switches.is_on, db, switches.Name.SELLING),
+            settings.trusted_proxies,
+        ),
+        callers=callers,
+        visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
+        doorkeeper=Doorkeeper(callers, sessions),
+        paywall=Paywall(db, credentials, loops.booking.look_up, settings.public_url, is_stub),
+        shapes=Shapes(is_stub, loops.switchboard, refunds.sending.least_msat),
+        waiting=Waiting(db, signals, parts.rail, loops.booking.nudge),
+        streams=Streams(
+            db, signals, settings.stream_beat_s, settings.streams_most, settings.streams_each
+        ),
+        remembered=Remembered(),
+        booking=loops.booking,
+        db=db,
+        outbox=parts.outbox,
+        readiness=loops.readiness,
+        switchboard=loops.switchboard,
+        books=loops.books,
+        credentials=credentials,
+        rail=parts.rail,
+        agent=parts.agent,
+        chat=parts.chat,
+        oracle=parts.oracle,
+        settings=settings,
+        clock=clock,
+        new_id=new_id,
+        stub=parts.stub,
     )
 
 
@@ -308,9 +335,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
     tasks = [
         asyncio.create_task(always("listener", parts.signals.listen)),
         asyncio.create_task(always("loops", loops.run)),
-        asyncio.create_task(
-            always("streams", partial(house.streams.run, partial(event_of, house)))
-        ),
+        asyncio.create_task(always("streams", partial(house.streams.run, house.shapes.event))),
     ]
     if worker:
         keep = keeping(keeper.keep, parts.outbox)

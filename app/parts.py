@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from app.advance import Shell
 from app.agents.agent import Agent
 from app.agents.chat import Chat
-from app.http.throttle import Throttle
 from app.keys.credentials import Credentials
 from app.ports import Clock, Destinations, Playground, Prices
 from app.settings import Settings
@@ -32,7 +31,6 @@ class Parts:
     oracle: Prices
     destinations: Destinations
     till: Till
-    throttle: Throttle
     credentials: Credentials
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it

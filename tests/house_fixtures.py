@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 
 from app.agents.agent import Agent
@@ -164,18 +163,9 @@ async def instance(
         scripted_agent.go.set()  # whoever stops waits for work that was begun
 
 
-def asked_of(settings: Settings) -> Request:
-    """Return a request to an application with these settings."""
-
-    class Holder:
-        pass
-
-    app = Starlette()
-    app.state.house = Holder()
-    app.state.house.parts = Holder()
-    app.state.house.parts.settings = settings
-    scope = {"type": "http", "app": app, "headers": [], "client": (PEER, 1), "state": {}}
-    return Request(scope)
+def a_request() -> Request:
+    """Return a request of somebody's."""
+    return Request({"type": "http", "headers": [], "client": (PEER, 1), "state": {}})
 
 
 async def readiness_of(instance: Instance) -> tuple[int, dict[str, Any]]:

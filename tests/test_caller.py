@@ -1,7 +1,6 @@
 """Who asks: the Authorization header is read by its scheme, and junk is a clean 401."""
 
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from app.http.caller import bearer, holder, macaroon, presented
+from app.http.caller import Callers, bearer, presented
 from app.http.dialect import AGENT_JOBS
 from app.keys.credentials import Credentials
 from app.main import utc_now
@@ -23,13 +22,10 @@ from tests.macaroon_fixtures import NONCE, NOW, SESSION, narrowed, shown
 SECONDS = int(NOW.timestamp())
 
 
-def asks(*values: str, credentials: Credentials | None = None, now: datetime = NOW) -> Request:
-    """Return a request with these Authorization headers, at a house with these credentials."""
-    parts = SimpleNamespace(credentials=credentials, clock=lambda: now)
-    house = SimpleNamespace(parts=parts)
+def asks(*values: str) -> Request:
+    """Return a request with these Authorization headers."""
     headers = [(b"authorization", value.encode("latin-1")) for value in values]
-    scope: dict[str, Any] = {"type": "http", "method": "GET", "headers": headers}
-    return Request(scope | {"app": SimpleNamespace(state=SimpleNamespace(house=house))})
+    return Request({"type": "http", "method": "GET", "headers": headers})
 
 
 def checks_with(db: Database) -> Credentials:
@@ -37,14 +33,21 @@ def checks_with(db: Database) -> Credentials:
     return Credentials(db, Seal(("s" * 32,)), KeyRing(), (), utc_now)
 
 
+def callers_of(checks: Credentials, now: datetime = NOW) -> Callers:
+    """Return what knows holders by these credentials, at this time."""
+    return Callers(checks, lambda: now)
+
+
 async def well(_: Verified) -> None:
     """A row that has nothing against any credential."""
 
 
-async def refused(request: Request, endpoint: str = "request", standing: Any = well) -> Refusal:
+async def refused(
+    checks: Credentials, request: Request, endpoint: str = "request", standing: Any = well
+) -> Refusal:
     """Return how a request is refused."""
     with pytest.raises(Refusal) as caught:
-        await holder(request, SESSION, endpoint, standing)
+        await callers_of(checks).holder(request, SESSION, endpoint, standing)
     return caught.value
 
 
@@ -76,13 +79,13 @@ async def test_a_credential_opens_its_session_and_no_other(db: Database) -> None
         asked.append(found)
         return None if found.nonce == NONCE else "The macaroon was revoked."
 
-    found = await holder(asks(f"Bearer {text}", credentials=checks), SESSION, "close", standing)
+    found = await callers_of(checks).holder(asks(f"Bearer {text}"), SESSION, "close", standing)
     assert (found.session_id, found.nonce) == (SESSION, NONCE) and asked == [found]
     again = await checks.session_macaroon(SESSION, "ab" * 16)
-    revoked = await refused(asks(f"Bearer {again}", credentials=checks), standing=standing)
+    revoked = await refused(checks, asks(f"Bearer {again}"), standing=standing)
     assert (revoked.why, revoked.sentence) == (Why.CREDENTIAL_INVALID, "The macaroon was revoked.")
     other = await checks.session_macaroon("ab" * 16, NONCE)
-    strange = await refused(asks(f"Bearer {other}", credentials=checks), standing=standing)
+    strange = await refused(checks, asks(f"Bearer {other}"), standing=standing)
     assert strange.why is Why.CREDENTIAL_INVALID and "another session" in strange.sentence
     assert len(asked) == 2
 
@@ -96,28 +99,33 @@ async def test_what_was_narrowed_away_is_forbidden(db: Database) -> None:
         (["budget_sats=5"], "close"),
         (["max_sats=5", "endpoints=refund"], "refund"),
     ):
-        request = asks(f"Bearer {narrowed(caveats, text)}", credentials=checks)
-        assert (await refused(request, endpoint)).why is Why.NOT_ALLOWED
-        allowed = await holder(request, SESSION, "topup", well) if "=s" in caveats[0] else None
+        request = asks(f"Bearer {narrowed(caveats, text)}")
+        assert (await refused(checks, request, endpoint)).why is Why.NOT_ALLOWED
+        allowed = (
+            await callers_of(checks).holder(request, SESSION, "topup", well)
+            if "=s" in caveats[0]
+            else None
+        )
         assert allowed is None or allowed.session_id == SESSION
     timed = f"Bearer {narrowed([f'expires_at={SECONDS}'], text)}"
-    over = await refused(asks(timed, credentials=checks))
+    over = await refused(checks, asks(timed))
     assert over.why is Why.CREDENTIAL_EXPIRED and "has expired" in over.sentence
     before = datetime.fromtimestamp(SECONDS - 1, NOW.tzinfo)
-    request = asks(timed, credentials=checks, now=before)
-    assert await macaroon(request, "request") == await holder(request, SESSION, "request", well)
+    request, callers = asks(timed), callers_of(checks, before)
+    held = await callers.holder(request, SESSION, "request", well)
+    assert await callers.macaroon(request, "request") == held
 
 
 async def test_without_a_credential_it_is_401_with_a_challenge(db: Database) -> None:
     """And the answer says which scheme is wanted, as RFC 9110 has it."""
     checks = checks_with(db)
     for values in ((), ("L402 a:b",), ("Basic abc",), ("Bearer junk",), ("Bearer ",)):
-        refusal = await refused(asks(*values, credentials=checks))
+        refusal = await refused(checks, asks(*values))
         nothing = values in ((), ("L402 a:b",), ("Basic abc",))
         wanted = Why.CREDENTIAL_NEEDED if nothing else Why.CREDENTIAL_INVALID
         assert refusal.why is wanted
         assert refusal.headers == {"WWW-Authenticate": 'Bearer realm="boltwork"'}
-    assert await macaroon(asks("L402 a:b", credentials=checks), "ask") is None
+    assert await callers_of(checks).macaroon(asks("L402 a:b"), "ask") is None
 
 
 @shown(150)
@@ -131,4 +139,4 @@ async def test_junk_is_a_clean_401(junk: str) -> None:
 
     checks = checks_with(Empty("postgresql://nobody@127.0.0.1:9/nothing"))
     for value in (junk, f"Bearer {junk}", f"Bearer {narrowed([])}{junk}x"):
-        assert AGENT_JOBS.status((await refused(asks(value, credentials=checks))).why) == 401
+        assert AGENT_JOBS.status((await refused(checks, asks(value))).why) == 401

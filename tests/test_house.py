@@ -218,6 +218,19 @@ def test_all_that_is_python_is_typed() -> None:
             assert any(each == one or each.startswith(f"{one}/") for one in read), each
 
 
+DOORS = [path for path in CODE if path.is_relative_to(ROOT / "app" / "api")]
+DOORS += [path for path in CODE if path.is_relative_to(ROOT / "app" / "web")]
+
+
+@pytest.mark.parametrize("path", DOORS, ids=name)
+def test_a_door_reads_and_a_desk_writes(path: Path) -> None:
+    """No door opens a transaction, and none reaches through the house into another's parts."""
+    text = path.read_text()
+    assert not re.search(r"\.(run|do)\(", text)
+    assert not re.search(r"\bhouse\.\w+\.(shell|keeper|outbox|signals|db)\b", text)
+    assert "app.state" not in text
+
+
 def test_what_something_costs_is_asked_of_one_till() -> None:
     """Nothing in the door makes a quote by itself."""
     app = [path for path in CODE if path.is_relative_to(ROOT / "app")]

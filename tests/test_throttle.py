@@ -23,7 +23,7 @@ from app.settings import Settings
 from db.engine import Database, DatabaseAway
 from payments.lnurl import decode
 from tests.contract import refused
-from tests.house_fixtures import PEER, Instance, asked_of, instance_of, settings_for
+from tests.house_fixtures import PEER, Instance, a_request, instance_of
 from tests.rail_fixtures import RailClock
 
 HOUR_S = 3600
@@ -292,7 +292,7 @@ class BrokenStorage(Storage):
 
 async def test_while_nobody_can_count_nobody_is_let_through(tmp_path: Path) -> None:
     """A storage that is away is a 503, with the limit's headers, and without a word of why."""
-    request = asked_of(settings_for(tmp_path))
+    request = a_request()
     rules = {Rule.DEMO: RateLimitItemPerMinute(5)}
     throttle = Throttle(BrokenStorage(), rules, lambda: datetime(2026, 11, 22, tzinfo=UTC))
     for asking in (throttle.count, throttle.look):
@@ -309,7 +309,7 @@ async def test_postgres_away_lets_nobody_through(tmp_path: Path) -> None:
     nowhere = PostgresStorage(Database("postgresql://nobody@127.0.0.1:9/none"), RailClock())
     throttle = Throttle(nowhere, {Rule.DEMO: RateLimitItemPerMinute(5)}, RailClock())
     with pytest.raises(DatabaseAway):
-        await throttle.count(asked_of(settings_for(tmp_path)), Rule.DEMO)
+        await throttle.count(a_request(), Rule.DEMO)
     assert await nowhere.check() is False
 
 

@@ -12,7 +12,7 @@ from limits.aio.storage import MemoryStorage, Storage
 from app.http.throttle import PostgresStorage, Rule, Throttle
 from app.refusal import Refusal, Why
 from db.engine import Database, DatabaseAway
-from tests.house_fixtures import asked_of, settings_for
+from tests.house_fixtures import a_request
 from tests.rail_fixtures import RailClock
 
 
@@ -23,7 +23,7 @@ async def test_what_failed_on_our_side_is_given_back(
     """Wherever counts lie: of many at once that fail, so many are given back as may be asked in a
     window; a refusal of the request itself is not, and neither is one whose caller has left.
     """
-    most, request = 5, asked_of(settings_for(tmp_path))
+    most, request = 5, a_request()
     clock = functools.partial(datetime.now, UTC)  # the library's store goes by no other
     storage: Storage = PostgresStorage(db, clock) if in_postgres else MemoryStorage()
     throttle = Throttle(storage, {Rule.DEMO: RateLimitItemPerMinute(most)}, clock)
@@ -51,7 +51,7 @@ async def test_what_failed_on_our_side_is_given_back(
 
 async def test_what_was_refused_meanwhile_takes_no_turn(db: Database, tmp_path: Path) -> None:
     """Who asks on while all turns are under way has what is given back of them afterwards."""
-    clock, request = RailClock(), asked_of(settings_for(tmp_path))
+    clock, request = RailClock(), a_request()
     throttle = Throttle(PostgresStorage(db, clock), {Rule.DEMO: RateLimitItemPerMinute(1)}, clock)
 
     async def refused_now() -> None:
@@ -69,7 +69,7 @@ async def test_what_was_refused_meanwhile_takes_no_turn(db: Database, tmp_path: 
 
 async def test_a_window_that_has_closed_is_given_nothing_back(db: Database, tmp_path: Path) -> None:
     """What fails after its window closed is not taken from the next one's count."""
-    clock, request = RailClock(), asked_of(settings_for(tmp_path))
+    clock, request = RailClock(), a_request()
     throttle = Throttle(PostgresStorage(db, clock), {Rule.DEMO: RateLimitItemPerMinute(2)}, clock)
     with pytest.raises(RuntimeError):
         async with throttle.turn(request, Rule.DEMO):

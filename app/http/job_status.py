@@ -87,7 +87,7 @@ class Shapes:
         return shape
 
     def event(self, row: Row, line: Row, base: str | None = None) -> dict[str, Any]:
-        """Return what happened to a job, as its stream tells it; the newest with the job as it is now.
+        """Return what happened to a job, as its stream tells it; the newest with the job itself.
 
         Of what came before it, nobody knows any more how the job looked then.
         """

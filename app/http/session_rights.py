@@ -44,7 +44,7 @@ class Doorkeeper:
     sessions: Sessions
 
     async def of_caller(self, request: Request, row: Row) -> Rights:
-        """Return what a request's sender may see of this session. Refuses (401) what does not hold."""
+        """Return what a request's sender may see of it. Refuses (401) what does not hold."""
         preimage = request.headers.get("x-payment-preimage")
         if preimage is not None:
             if not PREIMAGE.fullmatch(preimage):

@@ -6,12 +6,11 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from app.house import House
 from app.main import build, make_parts, running
 from app.operator.key_rotation import check_secret
 from app.parts import Parts
@@ -80,7 +79,7 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     await _open_keys(parts)
     app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
     async with contextlib.AsyncExitStack() as stack:
-        await _metrics(settings, stack, lambda: getattr(app.state, "house", None))
+        await _metrics(settings, stack, build_metrics(lambda: getattr(app.state, "house", None)))
         url = await stack.enter_async_context(
             listening(app, settings.host, settings.port, behind_proxies=proxied)
         )
@@ -95,13 +94,11 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
 
 
 async def _metrics(
-    settings: Settings, stack: contextlib.AsyncExitStack, find: Callable[[], House | None]
+    settings: Settings, stack: contextlib.AsyncExitStack, metrics: Starlette
 ) -> None:
     """Answer metrics at a port of their own, where there is one, until the stack is closed."""
     if settings.metrics_port is not None:
-        told = listening(
-            build_metrics(find), settings.host, settings.metrics_port, variable="METRICS_PORT"
-        )
+        told = listening(metrics, settings.host, settings.metrics_port, variable="METRICS_PORT")
         say(f"Metrics are at {await stack.enter_async_context(told)}/metrics")
 
 
@@ -118,7 +115,7 @@ async def work(settings: Settings, database_url: str) -> None:
     await _open_keys(parts)
     async with contextlib.AsyncExitStack() as stack:
         house = await stack.enter_async_context(running(parts))
-        await _metrics(settings, stack, lambda: house)
+        await _metrics(settings, stack, build_metrics(lambda: house))
         say("A Boltwork worker keeps promises.")
         await stop.wait()
     await asyncio.to_thread(tracing.close)

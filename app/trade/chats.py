@@ -19,7 +19,7 @@ from app.ports import Clock
 from app.refusal import Refusal, Why, unavailable
 from app.till import Till
 from app.trade.holds import Held, Holds
-from app.trade.once import Name
+from app.trade.once import Name, known_id
 from db import conversations, idempotency
 from db.engine import Database, Row, Tx
 from payments.session_macaroon import Verified
@@ -63,6 +63,10 @@ class Owner:
         return self.credential is None
 
 
+class _Claimed(Exception):
+    """The name was given before. Raised, so that what was made for it now is undone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chats:
     """The desk of conversations with a model, and of the images that it draws."""
@@ -72,6 +76,54 @@ class Chats:
     till: Till
     holds: Holds
     clock: Clock
+
+    async def begin(self, owner: Owner, title: str, name: Name | None) -> int:
+        """Return the id of a new conversation, or of the one that this name was given to.
+
+        Raises Refusal (409) when there is room for no more, or the name is another request's.
+        """
+        now = self.clock()
+
+        async def begin(tx: Tx) -> int:
+            made = await conversations.create(tx, owner.name, title, now)
+            if name is not None:
+                claimed = await idempotency.claim(
+                    tx, name.caller, name.key, name.body_sha256, str(made), now
+                )
+                if not isinstance(claimed, idempotency.Fresh):
+                    raise _Claimed
+            return made
+
+        try:
+            return await self.db.run("begin_conversation", begin)
+        except _Claimed:
+            before = await self.made(name)
+            assert before is not None, "somebody has claimed it"
+            return before
+        except conversations.Full:
+            most = conversations.MOST_OF_AN_OWNER
+            raise Refusal(Why.FULL, f"You have {most} conversations. Delete one first.") from None
+
+    async def made(self, name: Name | None) -> int | None:
+        """Return what was made under this name before. Refuses a name of another request."""
+        made = await known_id(self.db, name)
+        return None if made is None else int(made)
+
+    async def get(self, owner: Owner | None, conversation_id: int) -> Row:
+        """Return a conversation of this owner's. Another's is not there."""
+        row = await conversations.get(self.db, conversation_id, owner.name) if owner else None
+        if row is None:
+            raise unknown_conversation()
+        return row
+
+    async def delete(self, owner: Owner | None, conversation_id: int) -> None:
+        """Delete a conversation of this owner's. Another's is not there."""
+        name = owner.name if owner else ""
+        deleted = await self.db.run(
+            "delete_conversation", lambda tx: conversations.delete(tx, conversation_id, name)
+        )
+        if not deleted:
+            raise unknown_conversation()
 
     def exchange(
         self, owner: Owner, conversation_id: int, content: str, model: str, name: Name | None

@@ -6,16 +6,49 @@ sha256 only, and the job by its public id, so that a receipt can be shown to oth
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.keys import signing
+from app.ports import Clock
 from app.strict_json import moment
 from app.trade.refunds import refund_reason
+from db import receipts, signing_keys
+from db.engine import Database, Row
+from db.signing_keys import Key, PublicKey
+from payments.seal import Seal
 from pricing.quote import Quote
 from statemachine.job import Funding, JobState
 from statemachine.public_id import public_id
 
 VERSION = 2  # the first one named the job by its id, which opens it
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """The desk that signs receipts."""
+
+    db: Database
+    seal: Seal
+    clock: Clock
+
+    async def facts(self, job_id: str) -> Row | None:
+        """Return what is known of a job; None for no job of ours."""
+        return await receipts.facts(self.db, job_id)
+
+    async def signed(self, facts: Row) -> tuple[str, dict[str, Any]]:
+        """Return the receipt of a job in a final state as a signed text, and what it says."""
+        said = payload(facts, self.clock())
+        return signing.sign(said, await self._key()), said
+
+    async def public_keys(self) -> list[PublicKey]:
+        """Return every key that a receipt may be checked with; the first is made if need be."""
+        await self._key()
+        return await signing_keys.public(self.db)
+
+    async def _key(self) -> Key:
+        return await signing.active_key(self.db, self.seal, self.clock)
 
 
 def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:

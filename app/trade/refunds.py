@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from app import advance
-from app.advance import Applied, Shell
+from app.advance import Applied, Outcome, Shell
 from app.ports import Destinations
 from app.promises.keeping import Keeper
 from app.promises.sending import Sending, Unpayable
@@ -117,6 +117,21 @@ class Refunds:
         paid = all(row["state"] == PayoutState.PAID for row in rows)
         note = next((row["note"] for row in rows if row["failures"]), None)
         return Directed(paid, sum(row["sent_msat"] for row in rows), note)
+
+    async def sendable_msat(self, payout: Row) -> int:
+        """Return what an invoice for a payout may ask for now; 0 where it costs more to send."""
+        return (await self.sending.share_of(payout)).sendable_msat
+
+    async def redirect(self, payout_id: str, destination: Destination) -> Outcome:
+        """Send one payout to this destination from now on; anything but Applied changed nothing."""
+        return await self.shell.do(advance.payouts.redirect, payout_id, destination.text)
+
+    async def ask(self, payout: Row) -> bool:
+        """Ask the rail what became of a payout; False where that waits to be handed to it.
+
+        Raises TryAgain where it can't be handed over now.
+        """
+        return await self.keeper.ask(payout["id"], payout["attempts"])
 
     def destination_of(self, text: str) -> Destination:
         """Return what a text means as a destination, or raise BadInput: what is wrong with it."""

@@ -20,7 +20,7 @@ from app.trade.holds import check_most, not_active, refused, spending_of
 from app.trade.once import Name, claimed_id, known_id
 from app.trade.selling import Selling
 from db import invoices, sessions
-from db.engine import Database, Duplicate, Row
+from db.engine import Database, Duplicate, Row, Tx
 from payments.session_macaroon import Verified
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import session as law
@@ -192,6 +192,23 @@ class Sessions:
     async def close(self, session_id: str, refund_to: str | None = None) -> None:
         """Take no more requests; what is left is owed back at once."""
         await self.shell.do(advance.sessions.close, session_id, refund_to)
+
+    async def revoke(self, session_id: str, link: str) -> None:
+        """Take a credential no more, nor its children."""
+        now = self.clock()
+        await self.db.run("revoke", lambda tx: sessions.revoke(tx, session_id, link, now))
+
+    async def renew(self, session_id: str) -> str:
+        """Take no credential any more that was made until now; return the nonce of the next."""
+        nonce, now = self.new_id(), self.clock()
+
+        async def renew(tx: Tx) -> None:
+            row = await sessions.lock(tx, session_id)
+            if row is not None:
+                await sessions.renew(tx, row, nonce, now)
+
+        await self.db.run("renew_credential", renew)
+        return nonce
 
     async def standing(self, holder: Verified) -> str | None:
         """Return what its session has against a credential; None when it is taken.

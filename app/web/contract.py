@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.site.contract import document as contract
-from app.house import House
+from app.house import house_of
 from app.web.page import answer, drawn, page
 from app.web.prose import rendered
 
@@ -39,8 +39,8 @@ Node = dict[str, Any]
 @page
 async def show(request: Request) -> Response:
     """GET /docs."""
-    house: House = request.app.state.house
-    return answer(await asyncio.to_thread(_drawn, house.parts.stub is not None))
+    house = house_of(request)
+    return answer(await asyncio.to_thread(_drawn, house.stub is not None))
 
 
 def _drawn(is_stub: bool) -> bytes:

@@ -8,7 +8,7 @@ import hmac
 
 from starlette.requests import Request
 
-from app.house import House
+from app.house import House, house_of
 from app.refusal import Refusal, Why
 from payments.seal import BadSecret
 
@@ -17,19 +17,19 @@ LONGEST = 600
 
 def opened(request: Request, name: str) -> str | None:
     """Return what a cookie of ours holds; None where there is none, or one that does not open."""
-    house: House = request.app.state.house
+    house = house_of(request)
     sealed = request.cookies.get(name, "")
     if not sealed or len(sealed) > LONGEST or not sealed.isascii():
         return None
     try:
-        return house.parts.credentials.seal.open(_closed_as(name), sealed).decode()
+        return house.credentials.seal.open(_closed_as(name), sealed).decode()
     except BadSecret:
         return None
 
 
 def line(house: House, name: str, content: str, path: str, kept_s: int | None = None) -> str:
     """Return the Set-Cookie line of a new cookie; without `kept_s` it ends with the browser."""
-    sealed = house.parts.credentials.seal.close(_closed_as(name), content.encode())
+    sealed = house.credentials.seal.close(_closed_as(name), content.encode())
     kept = f"; Max-Age={kept_s}" if kept_s is not None else ""
     return f"{name}={sealed}; Path={path}; HttpOnly; SameSite=Strict{kept}{_secure(house)}"
 
@@ -60,5 +60,5 @@ def _closed_as(name: str) -> str:
 
 
 def _secure(house: House) -> str:
-    public_url = house.parts.settings.public_url or ""
+    public_url = house.settings.public_url or ""
     return "; Secure" if public_url.startswith("https://") else ""

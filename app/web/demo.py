@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.jobs.demo import Demo
-from app.house import House
+from app.house import house_of
 from app.http.query import parse_query
 from app.http.throttle import Rule
 from app.refusal import Refusal
@@ -19,17 +19,17 @@ from app.web.troubles import at, trouble_of
 @page
 async def show(request: Request) -> Response:
     """GET /demo?request=…: what the agent makes of it, or why it declines."""
-    house: House = request.app.state.house
+    house = house_of(request)
     check_origin(request)  # a picture on another site must not use up its visitors' demos
     given = {"demo": request.query_params.get("request", "")}
-    model = house.parts.agent.work_model
+    model = house.agent.work_model
     try:
         with at("demo-request"):
             asked = parse_query(request, Demo)
         if request.method == "HEAD":  # asks what a GET would say, and must cost nothing
             return render(request, "demo.html", asked=asked.request, answer=None, demo_model=model)
         bill = await house.demos.bill(asked.request)
-        async with house.parts.throttle.turn(request, Rule.DEMO):
+        async with house.throttle.turn(request, Rule.DEMO):
             said = await house.demos.answer(asked.request, bill)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, trouble_of(refused, "demo-request"))

@@ -43,5 +43,5 @@ class Rate:
 
 async def rate_now(house: House) -> Rate | None:
     """Return the rate of this moment; None while there is none."""
-    price = await house.parts.oracle.price()
-    return None if isinstance(price, PriceUnavailable) else Rate(price, house.parts.clock())
+    price = await house.oracle.price()
+    return None if isinstance(price, PriceUnavailable) else Rate(price, house.clock())

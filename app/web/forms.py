@@ -6,9 +6,8 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from app.house import House
+from app.house import house_of
 from app.http.body import read_body
-from app.http.throttle import address
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.once import Name
@@ -62,9 +61,9 @@ def check_origin(request: Request) -> None:
 
 
 def _origins(request: Request) -> tuple[str, ...]:
-    house: House = request.app.state.house
+    house = house_of(request)
     host = request.headers.get("host", "")
-    named = house.parts.settings.public_url
+    named = house.settings.public_url
     return (f"http://{host}", f"https://{host}", *([named] if named else []))
 
 
@@ -75,4 +74,5 @@ def name_in(request: Request, given: dict[str, str]) -> Name | None:
         return None
     fields = sorted((name, value) for name, value in given.items() if name != "key")
     said = hashlib.sha256(repr((request.url.path, fields)).encode()).hexdigest()
-    return Name(f"page:{address(request)}", f"{key}:{said[:32]}", said)
+    caller = house_of(request).throttle.address(request)
+    return Name(f"page:{caller}", f"{key}:{said[:32]}", said)

@@ -6,7 +6,7 @@ the credential ends it too. The macaroon itself is in no cookie, no address and 
 
 from starlette.requests import Request
 
-from app.house import House
+from app.house import House, house_of
 from app.http.caller import unknown
 from app.http.fields import path_id
 from app.refusal import Refusal, Why
@@ -50,10 +50,10 @@ def asked_from(request: Request) -> str | None:
 
 async def found(request: Request) -> Row:
     """Return the session of the address, after asking about its open invoices."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
-    await house.waiting.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
-    row = await sessions.get(house.parts.db, session_id)
+    await house.waiting.nudge_invoices(await sessions.open_invoices(house.db, session_id))
+    row = await sessions.get(house.db, session_id)
     if row is None:
         raise unknown_session()
     return row
@@ -78,9 +78,9 @@ async def holder_form(request: Request) -> tuple[Row, Verified, dict[str, str]]:
 
 
 async def _credential(request: Request, row: Row) -> Verified:
-    house: House = request.app.state.house
-    text = await house.parts.credentials.session_macaroon(row["id"], row["nonce"])
-    verified = await house.parts.credentials.verify(text)
+    house = house_of(request)
+    text = await house.credentials.session_macaroon(row["id"], row["nonce"])
+    verified = await house.credentials.verify(text)
     assert isinstance(verified, Verified), "it was made just now"
     return verified
 
@@ -88,14 +88,14 @@ async def _credential(request: Request, row: Row) -> Verified:
 async def proven(request: Request, row: Row, text: str) -> None:
     """Refuse (401, 403) unless a text is the whole macaroon of this session, or shows that its
     sender paid the deposit."""
-    house: House = request.app.state.house
+    house = house_of(request)
     if not text:
         raise unknown(
             Why.CREDENTIAL_NEEDED, "Give the session’s macaroon, or its deposit’s preimage."
         )
     if await house.sessions.is_paid_by(row["id"], text):
         return
-    verified = await house.parts.credentials.verify(text)
+    verified = await house.credentials.verify(text)
     if isinstance(verified, Invalid) or verified.session_id != row["id"]:
         raise unknown(Why.CREDENTIAL_INVALID, "This is not a macaroon of this session.")
     if len(verified.grant.links) > 1:

@@ -8,10 +8,10 @@ from starlette.responses import Response
 
 from app.agents.agent import EASY_QUESTION
 from app.api.jobs.jobs import CreateJob
-from app.house import House
+from app.house import House, house_of
 from app.http.body import parse
 from app.http.links import base_url
-from app.http.throttle import Rule, payer_of
+from app.http.throttle import Rule
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.trade.orders import Order
@@ -36,10 +36,10 @@ async def show(request: Request) -> Response:
 @page
 async def estimate(request: Request) -> Response:
     """POST /estimate: the same page, with what the request would cost."""
-    house: House = request.app.state.house
+    house = house_of(request)
     given = await read_form(request)
     try:
-        await house.parts.throttle.count(request, Rule.ESTIMATE)
+        await house.throttle.count(request, Rule.ESTIMATE)
         asked = asked_of(given)
         fee_msat, quote = await house.till.firm(asked.request)
     except (BadInput, Refusal) as refused:
@@ -50,12 +50,12 @@ async def estimate(request: Request) -> Response:
 @page
 async def buy(request: Request) -> Response:
     """POST /jobs: a new job, and on to its page. The same form sent twice is one job."""
-    house: House = request.app.state.house
+    house = house_of(request)
     given = await read_form(request)
     try:
-        await house.parts.throttle.count(request, Rule.CREATE)
+        await house.throttle.count(request, Rule.CREATE)
         asked = asked_of(given)
-        await house.parts.throttle.weigh(request, len(asked.request.encode()))
+        await house.throttle.weigh(request, len(asked.request.encode()))
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
         with at("refundTo"):
             refund_to = (
@@ -63,7 +63,7 @@ async def buy(request: Request) -> Response:
             )
         name = name_in(request, given)
         row = await house.orders.place(
-            Order(asked.request, max_msat, refund_to, payer_of(request)), name
+            Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
         )
     except (BadInput, Refusal) as refused:
         return await shown(request, given, trouble_of(refused, "buy"))
@@ -101,21 +101,21 @@ async def shown(
     estimated: tuple[int, int] | None = None,
 ) -> Response:
     """Return the page, with what was filled in already and what is wrong with it."""
-    house: House = request.app.state.house
-    settings = house.parts.settings
+    house = house_of(request)
+    settings = house.settings
     return render(
         request,
         "home.html",
         given={field: given.get(field, "") for field in FIELDS},
-        key=house.parts.new_id(),
+        key=house.new_id(),
         wrong=wrong,
         estimated=estimated,
         prices=await prices(house),
         rate=await rate_now(house),
         demos=settings.demo_per_hour if settings.free_sats_per_day else 0,
         demo_question=EASY_QUESTION,
-        demo_model=house.parts.agent.work_model,
-        base=base_url(request) or "https://…",
+        demo_model=house.agent.work_model,
+        base=base_url(request, house.settings.public_url) or "https://…",
     )
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance import Applied
-from app.house import House
+from app.house import House, house_of
 from app.http.claims import ClaimRefund
 from app.http.fields import path_id
 from app.http.job_status import unknown_job
@@ -43,25 +43,25 @@ async def show(request: Request) -> Response:
 @page
 async def pay(request: Request) -> Response:
     """POST /jobs/{id}/pay: the stub's own wallet pays the open invoice. Development only."""
-    house: House = request.app.state.house
+    house = house_of(request)
     await read_form(request)
     row = await _found(request)
-    if house.parts.stub is None:
+    if house.stub is None:
         raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
     for purpose in (Purpose.EVAL, Purpose.WORK):
         if row[f"{purpose}_hash"] is not None:
-            paid = await house.parts.stub.receive(row[f"{purpose}_hash"])
+            paid = await house.stub.receive(row[f"{purpose}_hash"])
             if isinstance(paid, Failed):
                 refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
                 return await _shown(request, row, trouble_of(refused, "page"))
-            await house.loops.booking.settle(paid)
+            await house.booking.settle(paid)
     return see(f"/jobs/{row['id']}")
 
 
 @page
 async def cancel(request: Request) -> Response:
     """POST /jobs/{id}/cancel: the buyer wants it no more, and has not paid for the work."""
-    house: House = request.app.state.house
+    house = house_of(request)
     await read_form(request)
     row = await _found(request)
     outcome = await house.orders.cancel(row["id"])
@@ -76,11 +76,11 @@ async def cancel(request: Request) -> Response:
 @page
 async def refund(request: Request) -> Response:
     """POST /jobs/{id}/refund: what is owed goes to an address, or to an invoice of that amount."""
-    house: House = request.app.state.house
+    house = house_of(request)
     given = await read_form(request)
     row = await _found(request)
     try:
-        await house.parts.throttle.count(request, Rule.DESTINATION)
+        await house.throttle.count(request, Rule.DESTINATION)
         await claim(house, row["id"], given)
     except (BadInput, Refusal) as refused:
         wrong = trouble_of(refused, "to")
@@ -90,8 +90,8 @@ async def refund(request: Request) -> Response:
 
 async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
     """Send what a job or a session owes where a form says. Raises WrongField and Refusal."""
-    if form.get("wallet") == "demo" and house.parts.stub is not None:
-        await _claim_for_stub(house, house.parts.stub, owner_id)
+    if form.get("wallet") == "demo" and house.stub is not None:
+        await _claim_for_stub(house, house.stub, owner_id)
         return
     given = form.get("to", "")
     text = pasted.read(given).text
@@ -108,15 +108,15 @@ async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
 
 async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None:
     """Have the stub's own wallet take all that is owed. Development only."""
-    for row in await payouts.of_owner(house.parts.db, owner_id):
+    for row in await payouts.of_owner(house.db, owner_id):
         if row["state"] == PayoutState.OWED:
             wanted = await stub.buyer_invoice(row["amount_msat"], "Refund", STUB_INVOICE_S)
             await house.refunds.claim(owner_id, wanted.bolt11)
 
 
 async def _found(request: Request) -> Row:
-    house: House = request.app.state.house
-    row = await jobs.view(house.parts.db, path_id(request, unknown_job))
+    house = house_of(request)
+    row = await jobs.view(house.db, path_id(request, unknown_job))
     if row is None:
         raise unknown_job()
     return await house.waiting.nudged(row)

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from app.house import House
+from app.house import house_of
 from app.http.links import base_url, withdraw_code
 from app.web import words
 from app.web.codes import code
@@ -52,13 +52,13 @@ RELOAD_SLOWLY_S = 15
 
 async def values(request: Request, row: Row) -> dict[str, Any]:
     """Return what the template needs."""
-    house: House = request.app.state.house
+    house = house_of(request)
     state, funding = JobState(row["state"]), Funding(row["funding"])
     headline, sentence = head_of(row)
-    written = await jobs.get(house.parts.db, row["id"])
+    written = await jobs.get(house.db, row["id"])
     ended = JOB.final(state)
     quote = Quote.from_json(row["quote"]) if row["quote"] else None
-    now = house.parts.clock()
+    now = house.clock()
     return {
         "job_id": row["id"],
         "public_id": public_id(row["id"]),
@@ -136,7 +136,8 @@ async def refunds(
 ) -> list[dict[str, Any]]:
     """Return what is owed back, with a code to scan where a wallet can fetch it."""
     owed = any(payout["state"] == PayoutState.OWED for payout in payouts)
-    base = base_url(request) if owed and may_fetch else None
+    public_url = house_of(request).settings.public_url
+    base = base_url(request, public_url) if owed and may_fetch else None
     shown = []
     for payout in payouts:
         state = PayoutState(payout["state"])

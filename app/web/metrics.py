@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.api.site.gauges import gauges_of
-from app.house import House
+from app.house import House, house_of
 from app.http.envelopes import HANDLERS
 from app.refusal import Refusal, Why
 from app.settings import Environment
@@ -22,8 +22,8 @@ async def metrics(request: Request) -> Response:
 
     They tell what is earned. Where METRICS_PORT is set they are answered there, and not here.
     """
-    house: House = request.app.state.house
-    settings = house.parts.settings
+    house = house_of(request)
+    settings = house.settings
     if settings.metrics_port is not None:
         raise HTTPException(404)
     if settings.env is Environment.PRODUCTION and not admitted(request):

@@ -8,9 +8,8 @@ from datetime import date
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import advance
 from app.advance import Applied
-from app.house import House
+from app.house import House, house_of
 from app.operator.switching import turn
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
@@ -23,7 +22,6 @@ from app.web.troubles import Trouble, WrongField, trouble_of
 from db import overview, payouts, public_ids, routing, switches
 from db.engine import Row
 from db.promises import TryAgain
-from payments.lnurl import BadDestination
 from pricing.money import sats_to_msat
 from pricing.oracle import PriceUnavailable
 from pricing.rates import ending
@@ -53,8 +51,8 @@ async def books(request: Request) -> Response:
     """GET /operator/books: the trial balance, recomputed from every posting just now."""
     if not admitted(request):
         return closed(request)
-    house: House = request.app.state.house
-    groups = await overview.trial_groups(house.parts.db)
+    house = house_of(request)
+    groups = await overview.trial_groups(house.db)
     sums = {
         asset: sum(Kind(line["kind"]).sign * line["recomputed"] for line in lines)
         for asset, lines in _by_asset(groups).items()
@@ -65,7 +63,7 @@ async def books(request: Request) -> Response:
         books=_by_asset(groups),
         sums=sums,
         mismatched=sum(line["wrong"] for line in groups),
-        review=house.loops.books.latest,
+        review=house.books.latest,
         csrf=token_of(request, COOKIE),
     )
 
@@ -76,7 +74,7 @@ async def act(request: Request) -> Response:
     check_origin(request)
     given = await operator_form(request)
     try:
-        await _act(request.app.state.house, given)
+        await _act(house_of(request), given)
     except (BadInput, Refusal) as refused:
         return await _shown(request, trouble_of(refused, "payouts"))
     return see(f"{PATH}#payouts")
@@ -87,21 +85,21 @@ async def switch(request: Request) -> Response:
     """POST /operator/switches: stop or resume selling, or paying out."""
     check_origin(request)
     given = await operator_form(request)
-    parts, to = request.app.state.house.parts, given.get("to")
+    house, to = house_of(request), given.get("to")
     try:
         name = switches.Name(given.get("switch", ""))
     except ValueError:
         return await _shown(request, Trouble("page", "There is no such switch.", status=404))
     if to not in ("on", "off"):
         return await _shown(request, Trouble("page", "A switch is turned on or off.", status=409))
-    await turn(parts.db, parts.clock, name, to == "on")
+    await turn(house.db, house.clock, name, to == "on")
     return see(PATH)
 
 
 async def _act(house: House, given: dict[str, str]) -> None:
-    parts, payout_id = house.parts, given.get("payout", "")
-    found = await public_ids.payout_id(parts.db, payout_id) if payout_id.isprintable() else None
-    row = await payouts.get(parts.db, found) if found else None
+    payout_id = given.get("payout", "")
+    found = await public_ids.payout_id(house.db, payout_id) if payout_id.isprintable() else None
+    row = await payouts.get(house.db, found) if found else None
     if row is None:
         raise Refusal(Why.UNKNOWN, "There is no such payout.")
     match given.get("act"):
@@ -120,7 +118,7 @@ async def _act(house: House, given: dict[str, str]) -> None:
 async def _ask(house: House, row: Row) -> None:
     """Ask the rail about what it was handed. What waits for its turn is left in its lane."""
     try:
-        asked = await house.keeper.ask(row["id"], row["attempts"])
+        asked = await house.refunds.ask(row)
     except TryAgain as not_yet:
         raise Refusal(Why.NOT_POSSIBLE_NOW, NOT_HANDED_OVER) from not_yet
     if not asked:
@@ -128,24 +126,24 @@ async def _ask(house: House, row: Row) -> None:
 
 
 async def _redirect(house: House, row: Row, refund_to: str) -> None:
-    destination = house.parts.destinations.parse(refund_to)
-    if isinstance(destination, BadDestination):
-        raise WrongField(f"to-{concealed(row['id'])}", destination.sentence)
-    outcome = await house.parts.shell.do(advance.payouts.redirect, row["id"], destination.text)
-    if not isinstance(outcome, Applied):
+    try:
+        destination = house.refunds.destination_of(refund_to)
+    except BadInput as bad:
+        raise WrongField(f"to-{concealed(row['id'])}", str(bad)) from bad
+    if not isinstance(await house.refunds.redirect(row["id"], destination), Applied):
         raise Refusal(
             Why.REFUND_IN_FLIGHT, "This payout is on its way or has arrived, and is not sent twice."
         )
 
 
 async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
-    house: House = request.app.state.house
-    parts, now = house.parts, house.parts.clock()
+    house = house_of(request)
+    now = house.clock()
     first = overview.first_hour(now, HOURS)
-    hours = hours_of(await overview.tallies(parts.db, first), first, HOURS)
-    price = await parts.oracle.price()
-    given_msat = await routing.given_msat(parts.db, now.date())
-    most_msat = sats_to_msat(parts.settings.routing_free_sats_per_day)
+    hours = hours_of(await overview.tallies(house.db, first), first, HOURS)
+    price = await house.oracle.price()
+    given_msat = await routing.given_msat(house.db, now.date())
+    most_msat = sats_to_msat(house.settings.routing_free_sats_per_day)
     return render(
         request,
         "operator.html",
@@ -153,38 +151,34 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         hours=hours,
         ends=ENDS,
         plot=plot(hours),
-        open_jobs=await overview.open_jobs(parts.db),
-        sheet=await overview.sheet(parts.db),
-        watched=_named(await overview.watched_payouts(parts.db, now)),
-        waiting=_named(await overview.waiting_payouts(parts.db, LISTED)),
-        promises=await parts.outbox.waiting(),
+        open_jobs=await overview.open_jobs(house.db),
+        sheet=await overview.sheet(house.db),
+        watched=_named(await overview.watched_payouts(house.db, now)),
+        waiting=_named(await overview.waiting_payouts(house.db, LISTED)),
+        promises=await house.outbox.waiting(),
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",
-        sources=parts.oracle.status(),
-        ending=_ending(_asked(house), now.date()),
-        review=house.loops.books.latest,
-        switches=[(name.value, on) for name, on in (await switches.all_of(parts.db)).items()],
+        sources=house.oracle.status(),
+        ending=_ending(house, now.date()),
+        review=house.books.latest,
+        switches=[(name.value, on) for name, on in (await switches.all_of(house.db)).items()],
         routing_msat=given_msat,
         routing_most_msat=most_msat,
         routing_alarm=is_nearly_given(given_msat, most_msat),
         routing_payers=[
             row | {"payer": concealed(row["payer"])}
-            for row in await routing.payers(parts.db, now.date(), LISTED)
+            for row in await routing.payers(house.db, now.date(), LISTED)
         ],
-        rail=parts.rail.name,
-        push_is_up=parts.rail.push_is_up,
+        rail=house.rail.name,
+        push_is_up=house.rail.push_is_up,
         csrf=token_of(request, COOKIE),
     )
 
 
-def _asked(house: House) -> set[str]:
-    """Return the models that are asked here."""
-    agent, chat = house.parts.agent, house.parts.chat
-    return {agent.eval_model, agent.work_model, chat.chat_model, chat.image_model}
-
-
-def _ending(asked: set[str], today: date) -> dict[str, date]:
+def _ending(house: House, today: date) -> dict[str, date]:
     """Return the models that end soon, and those that are asked here though they have ended."""
+    agent, chat = house.agent, house.chat
+    asked = {agent.eval_model, agent.work_model, chat.chat_model, chat.image_model}
     return {name: last for name, last in ending(today).items() if name in asked or last >= today}
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import House, house_of
 from app.http.caller import presented
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
@@ -26,8 +26,8 @@ KEPT_S = 12 * 3600
 
 def admitted(request: Request) -> bool:
     """Say whether this is the operator."""
-    house: House = request.app.state.house
-    token = house.parts.settings.operator_token
+    house = house_of(request)
+    token = house.settings.operator_token
     if token is None:
         return False
     shown = presented(request)
@@ -38,14 +38,14 @@ def admitted(request: Request) -> bool:
     if kept is None:
         return False
     mark, _, until_s = kept.partition(":")
-    young = house.parts.clock().timestamp() < int(until_s)
+    young = house.clock().timestamp() < int(until_s)
     return young and hmac.compare_digest(mark, _mark(house))
 
 
 def closed(request: Request, problem: str = "") -> Response:
     """Return the door: how to set the token, or a form to give it."""
-    house: House = request.app.state.house
-    is_set = house.parts.settings.operator_token is not None
+    house = house_of(request)
+    is_set = house.settings.operator_token is not None
     status = 401 if is_set else 503
     wrong = Trouble("token", problem, is_field=True, status=status) if problem else None
     return render(request, "operator_door.html", status, is_set=is_set, wrong=wrong)
@@ -69,15 +69,15 @@ async def operator_form(request: Request) -> dict[str, str]:
 @page
 async def login(request: Request) -> Response:
     """POST /operator/login: the token, once; then a cookie."""
-    house: House = request.app.state.house
+    house = house_of(request)
     given = await read_form(request)
-    token = house.parts.settings.operator_token
+    token = house.settings.operator_token
     if token is None:
         return closed(request)
-    await house.parts.throttle.count(request, Rule.LOGIN)
+    await house.throttle.count(request, Rule.LOGIN)
     if not hmac.compare_digest(given.get("token", "").encode(), token.get_secret_value().encode()):
         return closed(request, "This isn’t the operator token.")
-    until = house.parts.clock() + timedelta(seconds=KEPT_S)
+    until = house.clock() + timedelta(seconds=KEPT_S)
     answer = see(PATH)
     content = f"{_mark(house)}:{int(until.timestamp())}"
     answer.headers.append("Set-Cookie", cookies.line(house, COOKIE, content, PATH, KEPT_S))
@@ -87,7 +87,7 @@ async def login(request: Request) -> Response:
 @page
 async def logout(request: Request) -> Response:
     """POST /operator/logout."""
-    house: House = request.app.state.house
+    house = house_of(request)
     await operator_form(request)
     answer = see(PATH)
     answer.headers.append("Set-Cookie", cookies.forgotten(house, COOKIE, PATH))
@@ -95,6 +95,6 @@ async def logout(request: Request) -> Response:
 
 
 def _mark(house: House) -> str:
-    token = house.parts.settings.operator_token
+    token = house.settings.operator_token
     assert token is not None
     return hashlib.sha256(token.get_secret_value().encode()).hexdigest()[:32]

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import house_of
 from app.http.envelopes import refusal_of
 from app.refusal import Refusal
 from app.web import words
@@ -61,11 +61,11 @@ def render(
     **values: Any,
 ) -> Response:
     """Return a page; with what is wrong said in it, and by its status."""
-    house: House = request.app.state.house
+    house = house_of(request)
     shared = {
         "path": request.url.path,
-        "is_stub": house.parts.stub is not None,
-        "now": house.parts.clock(),
+        "is_stub": house.stub is not None,
+        "now": house.clock(),
     }
     if wrong is None:
         return answer(drawn(template, wrong=None, **shared | values), status)

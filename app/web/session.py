@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.api.jobs.requests import SessionRequest
 from app.api.jobs.sessions import OpenSession, TopUp
-from app.house import House
+from app.house import House, house_of
 from app.http.body import parse
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
@@ -44,17 +44,17 @@ RANGE = "Enter a whole number of sats, from 100 to 10,000."
 @page
 async def begin(request: Request) -> Response:
     """POST /sessions: a new session, whose holder is this browser."""
-    house: House = request.app.state.house
+    house = house_of(request)
     given = await read_form(request)
     try:
-        await house.parts.throttle.count(request, Rule.CREATE)
+        await house.throttle.count(request, Rule.CREATE)
         amount_msat = _paid_in(given, OpenSession)
         name = name_in(request, given)
         opening = await house.sessions.open(amount_msat, None, name)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, trouble_of(refused, "amount"))
     session_id = opening.session_id
-    row = await sessions.get(house.parts.db, session_id)
+    row = await sessions.get(house.db, session_id)
     answer = see(holding.path_of(session_id))
     # Also when the form was sent twice: its key is one that only this browser was given.
     if row is not None and row["credential_used_at"] is None:
@@ -71,16 +71,16 @@ async def show(request: Request) -> Response:
 @page
 async def pay(request: Request) -> Response:
     """POST /sessions/{id}/pay: the stub's own wallet pays what is open. Development only."""
-    house: House = request.app.state.house
+    house = house_of(request)
     await read_form(request)
     row = await holding.found(request)
-    if house.parts.stub is None:
+    if house.stub is None:
         raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    for invoice in await sessions.open_invoices(house.parts.db, row["id"]):
+    for invoice in await sessions.open_invoices(house.db, row["id"]):
         if invoice["state"] == InvoiceState.OPEN:
-            paid = await house.parts.stub.receive(invoice["payment_hash"])
+            paid = await house.stub.receive(invoice["payment_hash"])
             if not isinstance(paid, Failed):
-                await house.loops.booking.settle(paid)
+                await house.booking.settle(paid)
     return see(holding.path_of(row["id"]))
 
 
@@ -88,7 +88,7 @@ async def pay(request: Request) -> Response:
 async def unlock(request: Request) -> Response:
     """POST /sessions/{id}/unlock: this browser shows the macaroon, or the preimage of the deposit,
     and is a holder from now on."""
-    house: House = request.app.state.house
+    house = house_of(request)
     given = await read_form(request)
     row = await holding.found(request)
     try:
@@ -103,7 +103,7 @@ async def unlock(request: Request) -> Response:
 @page
 async def lock(request: Request) -> Response:
     """POST /sessions/{id}/lock: this browser is no holder any more."""
-    house: House = request.app.state.house
+    house = house_of(request)
     row, _, _ = await holding.holder_form(request)
     answer = see(holding.path_of(row["id"]))
     answer.headers.append("Set-Cookie", holding.forget(house, row["id"]))
@@ -113,16 +113,16 @@ async def lock(request: Request) -> Response:
 @page
 async def macaroon(request: Request) -> Response:
     """POST /sessions/{id}/macaroon: shown because its holder asked, on this answer only."""
-    house: House = request.app.state.house
+    house = house_of(request)
     row, _, _ = await holding.holder_form(request)
-    whole = await house.parts.credentials.session_macaroon(row["id"], row["nonce"])
+    whole = await house.credentials.session_macaroon(row["id"], row["nonce"])
     return await _shown(request, row, macaroon=whole)
 
 
 @page
 async def ask(request: Request) -> Response:
     """POST /sessions/{id}/ask: a request that the balance pays for, and on to its page."""
-    house: House = request.app.state.house
+    house = house_of(request)
     row, holder, given = await holding.holder_form(request)
     try:
         against = await house.sessions.standing(holder)
@@ -142,10 +142,10 @@ async def ask(request: Request) -> Response:
 @page
 async def estimate(request: Request) -> Response:
     """POST /sessions/{id}/estimate: the same page, with what the request would cost."""
-    house: House = request.app.state.house
+    house = house_of(request)
     row, _, given = await holding.holder_form(request)
     try:
-        await house.parts.throttle.count(request, Rule.ESTIMATE)
+        await house.throttle.count(request, Rule.ESTIMATE)
         fee_msat, quote = await house.till.firm(_asked_of(given).request)
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "ask"), given)
@@ -164,10 +164,10 @@ def _asked_of(given: dict[str, str]) -> SessionRequest:
 @page
 async def topup(request: Request) -> Response:
     """POST /sessions/{id}/topup: an invoice, which the page then shows."""
-    house: House = request.app.state.house
+    house = house_of(request)
     row, holder, given = await holding.holder_form(request)
     try:
-        await house.parts.throttle.count(request, Rule.CREATE)
+        await house.throttle.count(request, Rule.CREATE)
         amount_msat = _paid_in(given, TopUp)
         await house.sessions.top_up(row["id"], amount_msat, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
@@ -181,7 +181,7 @@ async def close(request: Request) -> Response:
 
     It can't be undone, so it is done when its holder has said so twice.
     """
-    house: House = request.app.state.house
+    house = house_of(request)
     row, _, given = await holding.holder_form(request)
     to = given.get("to", "")
     try:
@@ -201,10 +201,10 @@ async def close(request: Request) -> Response:
 @page
 async def refund(request: Request) -> Response:
     """POST /sessions/{id}/refund: what is left goes to an address, or to an invoice."""
-    house: House = request.app.state.house
+    house = house_of(request)
     row, _, given = await holding.holder_form(request)
     try:
-        await house.parts.throttle.count(request, Rule.DESTINATION)
+        await house.throttle.count(request, Rule.DESTINATION)
         await claim(house, row["id"], given)
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "to"), given)
@@ -234,8 +234,8 @@ async def _shown(
     estimated: tuple[int, int] | None = None,
     closing: bool = False,
 ) -> Response:
-    house: House = request.app.state.house
-    db, session_id, is_holder = house.parts.db, row["id"], holding.holds(request, row)
+    house = house_of(request)
+    db, session_id, is_holder = house.db, row["id"], holding.holds(request, row)
     asked_for = await sessions.open_invoices(db, session_id)
     row = await sessions.get(db, session_id) or row  # after them: what was paid is on the balance
     state = SessionState(row["state"])
@@ -272,7 +272,7 @@ async def _shown(
         refunds=await job_view.refunds(request, owed, may_fetch=is_holder),
         macaroon=macaroon,
         given=given or {},
-        key=house.parts.new_id(),
+        key=house.new_id(),
         csrf=token_of(request, holding.COOKIE),
     )
 

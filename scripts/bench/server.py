@@ -19,9 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.agents.agent import Accepted, Progress, Result, unwatched
-from app.house import House
+from app.house import house_of
 from app.http.body import json_response
-from app.http.caller import holder
 from app.main import build, make_parts, running, utc_now
 from app.parts import Parts
 from app.serving.run import listening
@@ -106,9 +105,9 @@ async def debit(request: Request) -> Response:
     """Check a macaroon, set money of its session aside, and charge a part of it: what a call that
     streams does before and after it, in two transactions.
     """
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id: str = request.path_params["id"]
-    shown = await holder(request, session_id, "gemini", house.sessions.standing)
+    shown = await house.callers.holder(request, session_id, "gemini", house.sessions.standing)
     held_msat = Msat(HELD_MSAT)
     async with house.holds.from_session(session_id, shown.grant, "bench", held_msat) as held:
         held.charge(CHARGED_MSAT)

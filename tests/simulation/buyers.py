@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 
-from app.http.job_status import status_of
 from app.trade.asks import Ask
 from app.trade.once import Name
 from app.trade.orders import Order
@@ -75,14 +74,14 @@ class Buyers(Crowd[Buyer]):
     async def poll(self, buyer: Buyer, process: Process) -> None:
         """GET /api/jobs/{id}, which asks the rail while its channel is down."""
         house = process.house
-        row = await jobs.view(house.parts.db, buyer.owner_id)
+        row = await jobs.view(house.db, buyer.owner_id)
         assert row is not None, f"job {buyer.owner_id} is gone"
         for purpose in ("eval", "work"):
-            if row[f"{purpose}_state"] == "open" and not house.parts.rail.push_is_up:
-                await house.loops.booking.look_up(row[f"{purpose}_hash"])
-                row = await jobs.view(house.parts.db, buyer.owner_id)
+            if row[f"{purpose}_state"] == "open" and not house.rail.push_is_up:
+                await house.booking.look_up(row[f"{purpose}_hash"])
+                row = await jobs.view(house.db, buyer.owner_id)
                 assert row is not None
-        buyer.status = status_of(house, row)
+        buyer.status = house.shapes.status(row)
         for purpose, field in (
             ("eval", "evalInvoice"),
             ("work", "workInvoice"),

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.http.job_status import refund_shape
 from app.refusal import Refusal, Why
 from app.trade import holds as holding
 from app.trade import sessions as prepaid
@@ -127,15 +126,15 @@ class Holders(Crowd[Holder]):
     async def poll(self, holder: Holder, process: Process) -> None:
         """GET /api/sessions/{id}, which asks the rail while its channel is down."""
         house, session_id = process.house, holder.owner_id
-        open_invoices = await sessions.open_invoices(house.parts.db, session_id)
+        open_invoices = await sessions.open_invoices(house.db, session_id)
         for invoice in open_invoices:
-            if invoice["state"] == "open" and not house.parts.rail.push_is_up:
-                await house.loops.booking.look_up(invoice["payment_hash"])
-        row = await sessions.get(house.parts.db, session_id)
+            if invoice["state"] == "open" and not house.rail.push_is_up:
+                await house.booking.look_up(invoice["payment_hash"])
+        row = await sessions.get(house.db, session_id)
         assert row is not None, f"session {session_id} is gone"
-        owed = await payouts.of_owner(house.parts.db, session_id)
+        owed = await payouts.of_owner(house.db, session_id)
         holder.status = {"state": row["state"]}
-        holder.status["refunds"] = [refund_shape(process.house, payout, None) for payout in owed]
+        holder.status["refunds"] = [process.house.shapes.refund(payout, None) for payout in owed]
         for invoice in open_invoices:
             if invoice["state"] == "open":
                 self.show(holder, invoice["id"].partition(":")[2], invoice["bolt11"])

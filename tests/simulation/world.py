@@ -14,11 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
-from limits.aio.storage import MemoryStorage
-
 from app.advance import Terms
 from app.agents.chat import WorkerChat
-from app.http.throttle import Throttle
 from app.keys.credentials import Credentials
 from app.main import make_limits
 from app.parts import Parts
@@ -383,7 +380,6 @@ class World:
             destinations=self.destinations,
             till=Till(card, self.oracle, self.agent, self.clock, make_limits(given)),
             credentials=Credentials(self.db, Seal(("simulated",)), KeyRing(), (), self.clock),
-            throttle=Throttle(MemoryStorage(), {}, self.clock),  # buyers here have no address
             clock=self.clock,
             new_id=lambda: f"{self.dice.getrandbits(128):032x}",
             wallets=None,

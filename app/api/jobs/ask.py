@@ -11,15 +11,15 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import House, house_of
 from app.http import paywall
 from app.http.body import json_response, parse, read_body
-from app.http.caller import macaroon, unknown
+from app.http.caller import unknown
 from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, wait_of
-from app.http.job_status import firm_cost, refund_shape
+from app.http.job_status import firm_cost
 from app.http.links import base_url
 from app.http.query import parse_query
-from app.http.throttle import Rule, address, payer_of
+from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.trade import sessions as prepaid
 from app.trade.asks import Ask
@@ -68,14 +68,14 @@ class AskQuery(Body):
 
 async def ask(request: Request) -> Response:
     """GET and POST /api/ask: 402 with the price, or 200 with what was bought for it."""
-    house: House = request.app.state.house
+    house = house_of(request)
     wait_s = wait_of(request, PAID_WAIT_S)
     asked, body = await _asked(request, house)
     paywall.refuse_head(request)
-    shown = await macaroon(request, "ask")
+    shown = await house.callers.macaroon(request, "ask")
     if shown is not None:
         return await _from_session(request, house, shown, asked, body)
-    proof = await paywall.proof_of(request)
+    proof = await house.paywall.proof_of(request)
     sentence = "This is paid for by the call."
     if isinstance(proof, Proof):
         row = await _bought(house, proof, asked)
@@ -87,12 +87,12 @@ async def ask(request: Request) -> Response:
         raise unknown(
             Why.PROOF_INVALID, f"This proof of payment isn't valid. {proof.reason}", PROOF
         )
-    await house.parts.throttle.count(request, Rule.CREATE)
-    await house.parts.throttle.weigh(request, len(body))
-    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
+    await house.throttle.count(request, Rule.CREATE)
+    await house.throttle.weigh(request, len(body))
+    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
     invoice = await house.asks.place(asked, name)
     description = "One agent job: the evaluation of the request, and the work on it."
-    return await paywall.payment_required(request, invoice, RESOURCE, description, sentence)
+    return await house.paywall.payment_required(request, invoice, RESOURCE, description, sentence)
 
 
 async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
@@ -106,17 +106,17 @@ async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
     if asked.refund_to is not None:
         refund_to = house.refunds.destination_of(asked.refund_to).text
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-    return Ask(asked.request, max_msat, refund_to, payer_of(request)), body
+    return Ask(asked.request, max_msat, refund_to, house.throttle.payer(request)), body
 
 
 async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
     """Return the job that this proof bought, if it is for this very request."""
     if not proof.is_for(RESOURCE):
         return None
-    invoice = await paywall.bought(house, proof)
+    invoice = await house.paywall.bought(proof)
     if invoice is None or invoice["purpose"] != Purpose.ASK:
         return None
-    row = await jobs.get(house.parts.db, invoice["job_id"])
+    row = await jobs.get(house.db, invoice["job_id"])
     # Of one that was purged unpaid, and paid since, nobody knows the request any more.
     return row if row is not None and row["request"] in (asked.request, "") else None
 
@@ -170,8 +170,8 @@ def _ended(request: Request, row: Row) -> dict[str, Any]:
     if row["truncated"]:
         shape["truncated"] = True
     if row["payouts"]:
-        house: House = request.app.state.house
-        base = base_url(request)
-        shape["refunds"] = [refund_shape(house, payout, base) for payout in row["payouts"]]
+        house = house_of(request)
+        base = base_url(request, house.settings.public_url)
+        shape["refunds"] = [house.shapes.refund(payout, base) for payout in row["payouts"]]
         shape["next"] = f"POST /api/jobs/{row['id']}/refund takes back what was not used."
     return shape

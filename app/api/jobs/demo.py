@@ -6,7 +6,7 @@ The house pays its cost, up to what the operator gives away on one day.
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import house_of
 from app.http.body import json_response
 from app.http.fields import Body, RequestText
 from app.http.query import parse_query
@@ -21,8 +21,8 @@ class Demo(Body):
 
 async def demo(request: Request) -> Response:
     """GET /api/demo: what the agent makes of a request, or why it declines it."""
-    house: House = request.app.state.house
-    throttle = house.parts.throttle
+    house = house_of(request)
+    throttle = house.throttle
     await throttle.look(request, Rule.DEMO)  # told with every answer, also with those that are free
     asked = parse_query(request, Demo)
     if request.method == "HEAD":  # asks what a GET would say, and must cost nothing

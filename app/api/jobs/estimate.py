@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import house_of
 from app.http.body import json_response, parse, read_body
 from app.http.fields import Body, RequestText, pricing_breakdown
 from app.http.throttle import Rule
@@ -18,8 +18,8 @@ class Estimate(Body):
 
 async def estimate(request: Request) -> Response:
     """POST /api/estimate: the evaluation's fee, and the ceiling of the work's price."""
-    house: House = request.app.state.house
-    await house.parts.throttle.count(request, Rule.ESTIMATE)
+    house = house_of(request)
+    await house.throttle.count(request, Rule.ESTIMATE)
     asked = parse(await read_body(request), Estimate)
     fee_msat, quote = await house.till.firm(asked.request)
     return json_response(

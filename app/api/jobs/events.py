@@ -6,11 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.house import House
+from app.house import House, house_of
 from app.http.fields import path_id
 from app.http.job_status import unknown_job
 from app.http.links import base_url
-from app.http.throttle import address
 from app.strict_json import BadInput
 from app.watch.streams import Watcher
 from db import job_events
@@ -21,10 +20,10 @@ MOST_DIGITS = 18
 
 async def events(request: Request) -> Response:
     """GET /api/jobs/{id}/events: 200 and all that happens; 204 when all was told already."""
-    house: House = request.app.state.house
+    house = house_of(request)
     job_id = path_id(request, unknown_job)
     after = _told(request)
-    row = await job_events.standing(house.parts.db, job_id)
+    row = await job_events.standing(house.db, job_id)
     if row is None:
         raise unknown_job()
     if after > row["version"]:
@@ -33,9 +32,9 @@ async def events(request: Request) -> Response:
         return Response(status_code=204)  # a browser comes back after anything else
     if request.method == "HEAD":
         return Response(headers=_headers(request.scope), media_type=_MEDIA_TYPE)
-    caller = address(request)
+    caller, base = house.throttle.address(request), base_url(request, house.settings.public_url)
     house.streams.admit(caller)
-    return _Stream(house, Watcher(job_id, after, caller, base_url(request)))
+    return _Stream(house, Watcher(job_id, after, caller, base))
 
 
 def _told(request: Request) -> int:

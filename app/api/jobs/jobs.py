@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance import Applied
-from app.house import House
+from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.claims import ClaimRefund, answer_claim
 from app.http.fields import Body, RequestText, name_of, path_id, wait_of
-from app.http.job_status import invoice_shape, status_of, unknown_job
+from app.http.job_status import unknown_job
 from app.http.links import base_url
-from app.http.throttle import Rule, address, payer_of
+from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import dumped, moment
 from app.trade.orders import Order
@@ -43,28 +43,28 @@ class CreateJob(Body):
 
 async def create(request: Request) -> Response:
     """POST /api/jobs: 201 with the evaluation invoice."""
-    house: House = request.app.state.house
-    await house.parts.throttle.count(request, Rule.CREATE)
+    house = house_of(request)
+    await house.throttle.count(request, Rule.CREATE)
     body = await read_body(request)
-    await house.parts.throttle.weigh(request, len(body))
+    await house.throttle.weigh(request, len(body))
     asked = parse(body, CreateJob)
-    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
+    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
     refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
     row = await house.orders.place(
-        Order(asked.request, max_msat, refund_to, payer_of(request)), name
+        Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
     )
     made = {
         "jobId": row["job_id"],
         "createdAt": moment(row["created_at"]),
-        "evalInvoice": invoice_shape(house, row, ""),
+        "evalInvoice": house.shapes.invoice(row, ""),
     }
     return json_response(made, 201, {"Location": f"/api/jobs/{row['job_id']}"})
 
 
 async def show(request: Request) -> Response:
     """GET /api/jobs/{id}: where it stands. Also brings it forward when its invoice was paid."""
-    house: House = request.app.state.house
+    house = house_of(request)
     job_id = path_id(request, unknown_job)
     wait_s = wait_of(request)
     asked = request.headers.get("if-none-match")
@@ -81,7 +81,7 @@ async def show(request: Request) -> Response:
     else:
         row = await house.waiting.nudged(row)
     base = _base(request, row)
-    body = dumped(status_of(house, row, base))
+    body = dumped(house.shapes.status(row, base))
     answer = Answer(row["version"], body, RETRY_AFTER_S.get(JobState(row["state"])))
     if base is None:  # a link to fetch money by is its caller's own
         house.remembered.keep(job_id, answer)
@@ -94,9 +94,9 @@ async def _unchanged(house: House, job_id: str, waits: bool) -> Answer | None:
     if kept is None:
         return None
     goes_on = kept.retry_after_s is not None
-    if goes_on and (waits or not house.parts.rail.push_is_up):
+    if goes_on and (waits or not house.rail.push_is_up):
         return None  # hold the poll, or bring the job forward by asking the rail
-    same = kept.version == await jobs.version(house.parts.db, job_id)
+    same = kept.version == await jobs.version(house.db, job_id)
     return kept if same else None
 
 
@@ -111,12 +111,12 @@ def _answer(answer: Answer, asked: str | None) -> Response:
 
 async def cancel(request: Request) -> Response:
     """POST /api/jobs/{id}/cancel: the buyer wants it no more, and has not paid for the work."""
-    house: House = request.app.state.house
+    house = house_of(request)
     job_id = path_id(request, unknown_job)
     await _view(house, job_id)
     told = await house.orders.cancel(job_id)
     row = await _view(house, job_id)
-    again = await jobs.happened(house.parts.db, job_id, law.JobEvent.CANCELLED.value)
+    again = await jobs.happened(house.db, job_id, law.JobEvent.CANCELLED.value)
     if not isinstance(told, Applied) and not again:
         ended = JOB.final(JobState(row["state"]))
         raise Refusal(
@@ -126,22 +126,22 @@ async def cancel(request: Request) -> Response:
             else "This job is paid for and under way, so it can't be cancelled any more.",
         )
     return json_response(
-        status_of(house, row, _base(request, row)), 200, {"ETag": _etag(row["version"])}
+        house.shapes.status(row, _base(request, row)), 200, {"ETag": _etag(row["version"])}
     )
 
 
 async def refund(request: Request) -> Response:
     """POST /api/jobs/{id}/refund: pay what is owed back to an invoice, or to a destination."""
-    house: House = request.app.state.house
+    house = house_of(request)
     job_id = path_id(request, unknown_job)
-    await house.parts.throttle.count(request, Rule.DESTINATION)
+    await house.throttle.count(request, Rule.DESTINATION)
     asked = parse(await read_body(request), ClaimRefund)
     await _view(house, job_id)
-    return await answer_claim(house, job_id, asked)
+    return await answer_claim(house.refunds, job_id, asked)
 
 
 async def _view(house: House, job_id: str) -> Row:
-    row = await jobs.view(house.parts.db, job_id)
+    row = await jobs.view(house.db, job_id)
     if row is None:
         raise unknown_job()
     return row
@@ -151,7 +151,7 @@ def _base(request: Request, row: Row) -> str | None:
     """Return where wallets reach this server, when there is something to fetch."""
     payouts = row["payouts"] or ()
     owed = any(payout["state"] == PayoutState.OWED for payout in payouts)
-    return base_url(request) if owed else None
+    return base_url(request, house_of(request).settings.public_url) if owed else None
 
 
 def _etag(version: int) -> str:

@@ -3,13 +3,10 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import house_of
 from app.http.body import json_response
 from app.keys import signing
 from app.refusal import Refusal, Why
-from app.trade.receipts import payload
-from db import receipts, signing_keys
-from db.signing_keys import Key
 from statemachine.job import JOB, JobState
 
 KEYS_KEPT_S = 300  # how long a reader may keep the keys; one that misses a key asks again
@@ -17,10 +14,10 @@ KEYS_KEPT_S = 300  # how long a reader may keep the keys; one that misses a key 
 
 async def receipt(request: Request) -> Response:
     """GET /api/jobs/{id}/receipt: what was paid for what, signed."""
-    house: House = request.app.state.house
+    house = house_of(request)
     job_id: str = request.path_params["id"]
     plain = job_id.isascii() and job_id.isalnum()
-    facts = await receipts.facts(house.parts.db, job_id) if plain else None
+    facts = await house.receipts.facts(job_id) if plain else None
     if facts is None:
         raise Refusal(
             Why.UNKNOWN,
@@ -32,21 +29,14 @@ async def receipt(request: Request) -> Response:
             f"This job is {facts['state']}: there is a receipt once it has ended.",
             "Poll the job until it is complete, rejected or failed.",
         )
-    said = payload(facts, house.parts.clock())
-    key = await _signing_key(house)
-    return json_response({"receipt": signing.sign(said, key), "payload": said})
+    signed, said = await house.receipts.signed(facts)
+    return json_response({"receipt": signed, "payload": said})
 
 
 async def jwks(request: Request) -> Response:
     """GET /.well-known/jwks.json: every public key, also those that sign no more."""
-    house: House = request.app.state.house
-    await _signing_key(house)
-    keys = await signing_keys.public(house.parts.db)
+    house = house_of(request)
+    keys = await house.receipts.public_keys()
     return json_response(
         signing.jwk_set(keys), 200, {"Cache-Control": f"public, max-age={KEYS_KEPT_S}"}
     )
-
-
-async def _signing_key(house: House) -> Key:
-    parts = house.parts
-    return await signing.active_key(parts.db, parts.credentials.seal, parts.clock)

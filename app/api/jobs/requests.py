@@ -9,9 +9,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
-from app.http.caller import holder
 from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, path_id, wait_of
 from app.http.job_status import firm_cost
 from app.refusal import Refusal, Why
@@ -35,9 +34,9 @@ class SessionRequest(Body):
 
 async def submit(request: Request) -> Response:
     """POST /api/sessions/{id}/request: 200 with the result, or 202 when it takes longer."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
-    shown = await holder(request, session_id, "request", house.sessions.standing)
+    shown = await house.callers.holder(request, session_id, "request", house.sessions.standing)
     if not shown.grant.allows_tool(TOOL):
         raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {TOOL!r}.")
     heard = _prefers_async(request)
@@ -58,11 +57,11 @@ async def submit(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """GET /api/sessions/{id}/requests/{requestId}: where a request stands."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
     request_id = _asked_for(request)
     look = house.sessions.look(request_id)
-    shown = await holder(request, session_id, "request", look)
+    shown = await house.callers.holder(request, session_id, "request", look)
     # The whole credential reads all, also what was asked with another that it has taken the place
     # of; any other one what was asked with it, or with one that was made from it.
     is_whole = len(shown.grant.links) == 1

@@ -1,30 +1,26 @@
 """Sessions: pay once, run many (the agent jobs API). Whoever holds the macaroon spends."""
 
 from contextlib import suppress
-from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import House, house_of
 from app.http import session_rights
 from app.http.body import json_response, parse, read_body
-from app.http.caller import holder
 from app.http.claims import ClaimRefund, answer_claim
 from app.http.fields import Body, name_of, path_id, wait_of
-from app.http.job_status import invoice_shape, refund_shape
 from app.http.links import base_url
 from app.http.session_rights import Rights
-from app.http.throttle import Rule, address
+from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput, moment
 from app.trade import sessions as prepaid
 from app.trade.sessions import unknown_session
 from db import payouts, sessions
-from db.engine import Row, Tx
+from db.engine import Row
 from payments.session_macaroon import Verified
 from pricing.money import sats_down, sats_to_msat
 from statemachine.invoice import InvoiceState
@@ -63,19 +59,19 @@ class Revoke(Body):
 
 async def create(request: Request) -> Response:
     """POST /api/sessions: 201 with the deposit's invoice."""
-    house: House = request.app.state.house
-    await house.parts.throttle.count(request, Rule.CREATE)
+    house = house_of(request)
+    await house.throttle.count(request, Rule.CREATE)
     body = await read_body(request)
-    await house.parts.throttle.weigh(request, len(body))
+    await house.throttle.weigh(request, len(body))
     asked = parse(body, OpenSession)
     refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
-    name = name_of(request, f"peer:{address(request)}", body, is_known=False)
+    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
     opening = await house.sessions.open(sats_to_msat(asked.amount_sats), refund_to, name)
     where = f"/api/sessions/{opening.session_id}"
     made = {
         "sessionId": opening.session_id,
         "state": SessionState.AWAITING_PAYMENT.value,  # the same answer to the same name, for ever
-        "invoice": invoice_shape(house, opening.invoice),
+        "invoice": house.shapes.invoice(opening.invoice),
     }
     if opening.claim is not None:
         made["claim"] = opening.claim
@@ -91,26 +87,26 @@ async def create(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """GET /api/sessions/{id}: where it stands. Also takes its payments in."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
     wait_s = wait_of(request)
     row = await _found(house, session_id)
     if wait_s and row["state"] == SessionState.AWAITING_PAYMENT:
         await house.waiting.while_unpaid(session_id, wait_s)
     else:
-        await house.waiting.nudge_invoices(await sessions.open_invoices(house.parts.db, session_id))
+        await house.waiting.nudge_invoices(await sessions.open_invoices(house.db, session_id))
     pending, row = await _standing(house, session_id)
     # After them: what was paid meanwhile is not told without its macaroon.
-    rights = await session_rights.of_caller(request, row)
+    rights = await house.doorkeeper.of_caller(request, row)
     return json_response(await _status(request, house, pending, row, rights))
 
 
 async def topup(request: Request) -> Response:
     """POST /api/sessions/{id}/topup: 200 with an invoice; paid, it resumes a paused session."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
     shown = await _holder(request, session_id, "topup")
-    await house.parts.throttle.count(request, Rule.CREATE)
+    await house.throttle.count(request, Rule.CREATE)
     body = await read_body(request)
     asked = parse(body, TopUp)
     invoice = await house.sessions.top_up(
@@ -118,12 +114,12 @@ async def topup(request: Request) -> Response:
         sats_to_msat(asked.amount_sats),
         name_of(request, prepaid.caller_of(shown), body),
     )
-    return json_response({"sessionId": session_id, "topup": invoice_shape(house, invoice)})
+    return json_response({"sessionId": session_id, "topup": house.shapes.invoice(invoice)})
 
 
 async def close(request: Request) -> Response:
     """POST /api/sessions/{id}/close: no more requests; what is left is owed back at once."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
     shown = await _holder(request, session_id, "close")
     body = await read_body(request)
@@ -140,25 +136,24 @@ async def close(request: Request) -> Response:
 
 async def refund(request: Request) -> Response:
     """POST /api/sessions/{id}/refund: pay what is owed back to an invoice, or to a destination."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
     await _holder(request, session_id, "refund")
-    await house.parts.throttle.count(request, Rule.DESTINATION)
+    await house.throttle.count(request, Rule.DESTINATION)
     asked = parse(await read_body(request), ClaimRefund)
-    return await answer_claim(house, session_id, asked)
+    return await answer_claim(house.refunds, session_id, asked)
 
 
 async def revoke(request: Request) -> Response:
     """POST /api/sessions/{id}/revoke: take a credential no more, or all of them but a new one."""
-    house: House = request.app.state.house
+    house = house_of(request)
     session_id = path_id(request, unknown_session)
     shown = await _holder(request, session_id, "revoke")
     body = await read_body(request)
     asked = parse(body, Revoke) if body.strip() else Revoke()
-    parts, now = house.parts, house.parts.clock()
     if asked.macaroon is None:
         return await _revoke_all(house, shown)
-    child = await parts.credentials.verify(asked.macaroon)
+    child = await house.credentials.verify(asked.macaroon)
     ours = isinstance(child, Verified) and child.session_id == session_id
     if not isinstance(child, Verified) or not ours or child.nonce != shown.nonce:
         raise BadInput("The field 'macaroon' must hold one of this session.")
@@ -167,33 +162,25 @@ async def revoke(request: Request) -> Response:
     if len(child.grant.links) == 1:
         return await _revoke_all(house, shown)  # it is itself that it revokes
     link = child.grant.links[-1]
-    await parts.db.run("revoke", lambda tx: sessions.revoke(tx, session_id, link, now))
+    await house.sessions.revoke(session_id, link)
     return json_response({"revoked": link})
 
 
 async def _revoke_all(house: House, shown: Verified) -> Response:
     if len(shown.grant.links) > 1:
         raise Refusal(Why.NOT_ALLOWED, "Only the session's whole macaroon can revoke them all.")
-    parts, nonce = house.parts, house.parts.new_id()
-    renewing = partial(_renew, shown.session_id, nonce, parts.clock())
-    await parts.db.run("renew_credential", renewing)
-    whole = await parts.credentials.session_macaroon(shown.session_id, nonce)
+    nonce = await house.sessions.renew(shown.session_id)
+    whole = await house.credentials.session_macaroon(shown.session_id, nonce)
     return json_response({"revoked": "all", "macaroon": whole})
 
 
-async def _renew(session_id: str, nonce: str, now: datetime, tx: Tx) -> None:
-    row = await sessions.lock(tx, session_id)
-    if row is not None:
-        await sessions.renew(tx, row, nonce, now)
-
-
 async def _holder(request: Request, session_id: str, endpoint: str) -> Verified:
-    house: House = request.app.state.house
-    return await holder(request, session_id, endpoint, house.sessions.standing)
+    house = house_of(request)
+    return await house.callers.holder(request, session_id, endpoint, house.sessions.standing)
 
 
 async def _found(house: House, session_id: str) -> Row:
-    row = await sessions.get(house.parts.db, session_id)
+    row = await sessions.get(house.db, session_id)
     if row is None:
         raise unknown_session()
     return row
@@ -201,7 +188,7 @@ async def _found(house: House, session_id: str) -> Row:
 
 async def _standing(house: House, session_id: str) -> tuple[list[Row], Row]:
     """Return its invoices, and then itself: what was paid is on the balance."""
-    pending = await sessions.open_invoices(house.parts.db, session_id)
+    pending = await sessions.open_invoices(house.db, session_id)
     return pending, await _found(house, session_id)
 
 
@@ -222,13 +209,13 @@ async def _status(
     if (
         rights.macaroon and state is not SessionState.AWAITING_PAYMENT
     ):  # once over, it claims the rest
-        shape["macaroon"] = await house.parts.credentials.session_macaroon(session_id, row["nonce"])
+        shape["macaroon"] = await house.credentials.session_macaroon(session_id, row["nonce"])
     for invoice in pending:
         if invoice["state"] == InvoiceState.OPEN:
             what = "invoice" if invoice["purpose"] == Purpose.DEPOSIT else "pendingTopup"
-            shape[what] = invoice_shape(house, invoice)
-    owed = await payouts.of_owner(house.parts.db, session_id) if rights.refunds else []
+            shape[what] = house.shapes.invoice(invoice)
+    owed = await payouts.of_owner(house.db, session_id) if rights.refunds else []
     if owed:
-        base = base_url(request) if rights.codes else None
-        shape["refunds"] = [refund_shape(house, payout, base) for payout in owed]
+        base = base_url(request, house.settings.public_url) if rights.codes else None
+        shape["refunds"] = [house.shapes.refund(payout, base) for payout in owed]
     return shape

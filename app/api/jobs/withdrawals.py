@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import house_of
 from app.http.body import json_response
 from app.http.links import base_url, withdraw_path
 from app.http.throttle import Rule
@@ -37,13 +37,14 @@ _SECRET = re.compile("[0-9a-f]{32}")
 
 async def offer(request: Request) -> Response:
     """GET /api/lnurl/withdraw/{secret}: what a wallet may ask for."""
-    payout, base = await _payout(request), base_url(request)
+    house, payout = house_of(request), await _payout(request)
+    base = base_url(request, house.settings.public_url)
     if payout is None or base is None:
         return _error(NONE_HERE)
     state = PayoutState(payout["state"])
     if state is not PayoutState.OWED:
         return _error(SAYS[state])
-    sendable_msat = (await request.app.state.house.refunds.sending.share_of(payout)).sendable_msat
+    sendable_msat = await house.refunds.sendable_msat(payout)
     if not sendable_msat:
         return _error("It is less than sending it may cost. Try again tomorrow.")
     return _answer(
@@ -61,7 +62,7 @@ async def offer(request: Request) -> Response:
 
 async def accept(request: Request) -> Response:
     """GET …/callback?k1&pr: begin to pay the wallet's invoice. It arrives a moment later."""
-    house: House = request.app.state.house
+    house = house_of(request)
     payout = await _payout(request)
     k1, invoice = (request.query_params.getlist(name) for name in ("k1", "pr"))
     if payout is None:
@@ -73,7 +74,7 @@ async def accept(request: Request) -> Response:
     if request.method == "HEAD":  # asks what a GET would say, and must change nothing
         return _error("Nothing was done: HEAD pays nothing.")
     try:
-        await house.parts.throttle.count(request, Rule.DESTINATION)
+        await house.throttle.count(request, Rule.DESTINATION)
         owner_id = payout["job_id"] or payout["session_id"]
         await house.refunds.start(owner_id, invoice[0], payout["id"])
     except (BadInput, Refusal) as refused:
@@ -87,9 +88,9 @@ async def gone(request: Request) -> Response:
 
 
 async def _payout(request: Request) -> Row | None:
-    house: House = request.app.state.house
+    house = house_of(request)
     secret: str = request.path_params["secret"]
-    payout = await payouts.by_secret(house.parts.db, secret) if _SECRET.fullmatch(secret) else None
+    payout = await payouts.by_secret(house.db, secret) if _SECRET.fullmatch(secret) else None
     if payout is not None:
         owner = "session" if payout["session_id"] else "job"
         about(**{owner: payout[f"{owner}_id"]})

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import house_of
 from app.http.body import json_response, parse, read_body
 from app.http.fields import Body
 from app.ports import Playground
@@ -47,9 +47,9 @@ class Fault(Body):
 
 
 def _stub(request: Request) -> Playground:
-    house: House = request.app.state.house
-    assert house.parts.stub is not None, "the route table offers these only with a stub"
-    return house.parts.stub
+    house = house_of(request)
+    assert house.stub is not None, "the route table offers these only with a stub"
+    return house.stub
 
 
 async def pay(request: Request) -> Response:

@@ -33,11 +33,11 @@ class _Gauges(Collector):
         switches = GaugeMetricFamily(
             "boltwork_switch_on", "1 while the operator has not switched it off", labels=["switch"]
         )
-        for name, on in self._house.loops.switchboard.seen.items():
+        for name, on in self._house.switchboard.seen.items():
             switches.add_metric([name.value], int(on))
         yield switches
         push = "boltwork_rail_push_up", "1 while the rail tells of payments by itself"
-        yield GaugeMetricFamily(*push, value=int(self._house.parts.rail.push_is_up))
+        yield GaugeMetricFamily(*push, value=int(self._house.rail.push_is_up))
 
     def _beats(self) -> Iterator[Metric]:
         readiness = self._house.readiness
@@ -60,7 +60,7 @@ class _Gauges(Collector):
         yield GaugeMetricFamily(*oldest, value=readiness.pulse.waited_s if readiness.pulse else 0)
 
     def _prices(self) -> Iterator[Metric]:
-        status, now = self._house.parts.oracle.status(), self._house.parts.clock()
+        status, now = self._house.oracle.status(), self._house.clock()
         price = GaugeMetricFamily("boltwork_btc_price_usd", "The last price agreed on")
         age = GaugeMetricFamily("boltwork_btc_price_age_seconds", "How old that price is")
         if status.price is not None:
@@ -92,12 +92,12 @@ class _Gauges(Collector):
         used = GaugeMetricFamily(
             "boltwork_database_connections_used", "Of these, used just now", labels=["pool"]
         )
-        for pool, counts in self._house.parts.db.pools().items():
+        for pool, counts in self._house.db.pools().items():
             for family, count in zip((most, opened, used), counts, strict=True):
                 family.add_metric([pool], count)
         given_up = CounterMetricFamily(
             "boltwork_database_connections_given_up",
             "Connections closed for being silent or of no more use",
-            value=self._house.parts.db.given_up,
+            value=self._house.db.given_up,
         )
         yield from (most, opened, used, given_up)

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House
+from app.house import House, house_of
 from app.http.body import json_response
 from app.http.dialect import AGENT_JOBS
 from app.loops.readiness import Readiness
@@ -26,21 +26,21 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """GET /api/readyz: each part with its state; 503 when a job could not be bought now."""
-    house: House = request.app.state.house
+    house = house_of(request)
     readiness = house.readiness
     await readiness.first_look()
     checks = _checks(house, readiness)
     ready = all(check["status"] == "ok" for check in checks.values())
     status = "ok" if ready else "unavailable"
     # Jobs can be bought without anybody who converses, so that part makes nothing unready.
-    chat = _said(readiness.trouble("chat"), name=house.parts.chat.name)
-    stands = {name.value: on for name, on in house.loops.switchboard.seen.items()}
+    chat = _said(readiness.trouble("chat"), name=house.chat.name)
+    stands = {name.value: on for name, on in house.switchboard.seen.items()}
     body = {
         "status": status,
         **checks,
         "chat": chat,
         "switches": stands,
-        "books": _books(house.loops.books.latest),
+        "books": _books(house.books.latest),
     }
     if ready:
         return json_response(body)
@@ -50,14 +50,14 @@ async def readyz(request: Request) -> Response:
 
 
 def _checks(house: House, readiness: Readiness) -> dict[str, dict[str, Any]]:
-    parts, pulse = house.parts, readiness.pulse
+    pulse = readiness.pulse
     waiting = {} if pulse is None else {"oldestWaitsS": round(pulse.waited_s, 1)}
     turns = {name: round(beat.age_s, 1) for name, beat in sorted(readiness.beats.items())}
     return {
         "database": _said(readiness.trouble("database")),
-        "rail": _said(readiness.trouble("rail"), name=parts.rail.name),
+        "rail": _said(readiness.trouble("rail"), name=house.rail.name),
         "price": _said(readiness.trouble("price")),
-        "agents": _said(readiness.trouble("agents"), name=parts.agent.name),
+        "agents": _said(readiness.trouble("agents"), name=house.agent.name),
         "promises": _said(readiness.keeper_trouble()) | waiting,
         "listener": _said(readiness.listener_trouble()),
         "loops": _said(readiness.stopped_loops()) | {"turnedS": turns},
