@@ -12,7 +12,9 @@ from app.refusal import Why, unavailable
 from pricing.money import BtcPrice, Msat
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote, make_quote, token_ceiling, used_msat
-from pricing.rates import RateCard, Usage
+from pricing.rates import EndedModel, RateCard, Usage
+
+ENDED_S = 3600  # when to come back after the last day of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Till:
     async def fee_msat(self, request: str) -> Msat:
         """Return the fee of an evaluation: its cost ceiling, or the operator's least fee."""
         agent, price = self._agent, await self.price()
+        self.check_sold(agent.work_model)  # nobody shall pay to hear that no work can be done
         tokens = token_ceiling(request), agent.max_eval_output_tokens
         quote = self._quote(self._card, agent.eval_model, *tokens, price)
         return max(self._limits.least_fee_msat, quote.total_msat)
@@ -111,8 +114,22 @@ class Till:
         if used is None:
             return Msat(0)
         tokens = used.input_tokens, used.output_tokens
-        return used_msat(self._quote(self._at_cost, model, *tokens, price), used)
+        quote = self._quote_of(self._at_cost, model, *tokens, price)
+        return used_msat(quote, used)
+
+    def check_sold(self, model: str) -> None:
+        """Refuse with 503 what is asked of a model after its last day."""
+        try:
+            self._card.check_sold(model, self._clock().date())
+        except EndedModel as ended:
+            raise unavailable(Why.NO_AGENT, str(ended), ENDED_S) from ended
 
     def _quote(self, card: RateCard, model: str, read: int, written: int, price: BtcPrice) -> Quote:
+        self.check_sold(model)
+        return self._quote_of(card, model, read, written, price)
+
+    def _quote_of(
+        self, card: RateCard, model: str, read: int, written: int, price: BtcPrice
+    ) -> Quote:
         now, lasts_s = self._clock(), self._limits.quote_s
         return make_quote(card, model, read, written, price, now, lasts_s)

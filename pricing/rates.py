@@ -43,15 +43,22 @@ class ModelRate:
     since: date
     input_microusd_per_mtok: int
     output_microusd_per_mtok: int
+    until: date | None = None  # the last day that its maker has named for it
 
 
 class UnknownModel(LookupError):
     """No price has begun for this model: it cannot be sold."""
 
 
+class EndedModel(LookupError):
+    """The last day of this model is past: its maker does not answer for it any more."""
+
+
 # Read on 2026-11-29 in platform.claude.com/docs (the overviews of the models) and in
 # ai.google.dev/gemini-api/docs (pricing). The embedded model runs on the operator's own processor;
-# its price is that of a small hosted one.
+# its price is that of a small hosted one. The last days are those of "Model deprecations" and of
+# ai.google.dev/gemini-api/docs/deprecations: from then on Google answers for gemini-2.5-flash with
+# gemini-3.5-flash-lite, at that one's price.
 PUBLISHED: tuple[ModelRate, ...] = (
     ModelRate("claude-haiku-5-5", date(2026, 10, 7), 100_000, 500_000),  # up to 100,000 read
     ModelRate("claude-sonnet-5-5", date(2026, 9, 28), 2_000_000, 10_000_000),
@@ -59,27 +66,20 @@ PUBLISHED: tuple[ModelRate, ...] = (
     ModelRate("claude-opus-5", date(2026, 7, 24), 5_000_000, 25_000_000),
     ModelRate("claude-sonnet-5", date(2026, 6, 30), 2_000_000, 10_000_000),
     ModelRate("claude-haiku-4-5", date(2025, 10, 15), 1_000_000, 5_000_000),
-    ModelRate("claude-sonnet-4-5", date(2025, 9, 29), 3_000_000, 15_000_000),
+    ModelRate("claude-sonnet-4-5", date(2025, 9, 29), 3_000_000, 15_000_000, date(2026, 11, 30)),
     ModelRate("claude-opus-4-5", date(2025, 11, 24), 5_000_000, 25_000_000),
     ModelRate("gemini-3.8-flash", date(2026, 9, 2), 750_000, 3_750_000),
     ModelRate("gemini-3.8-flash", date(2027, 1, 1), 1_500_000, 7_500_000),
     ModelRate("gemini-3-flash-preview", date(2025, 12, 17), 500_000, 3_000_000),
-    ModelRate("gemini-2.5-flash", date(2025, 6, 17), 300_000, 2_500_000),
+    ModelRate("gemini-2.5-flash", date(2025, 6, 17), 300_000, 2_500_000, date(2026, 11, 30)),
     # All that these write is priced as tokens of images, which are nearly all of it.
     ModelRate("gemini-3.1-flash-image", date(2026, 2, 26), 500_000, 60_000_000),
-    ModelRate("gemini-2.5-flash-image", date(2025, 10, 2), 300_000, 30_000_000),
+    ModelRate("gemini-2.5-flash-image", date(2025, 10, 2), 300_000, 30_000_000, date(2026, 10, 1)),
     ModelRate("smollm2-135m-instruct", date(2025, 2, 1), 1_000_000, 10_000_000),
 )
 
 
-# The last days that their makers have named for models of this table (platform.claude.com/docs,
-# "Model deprecations"; ai.google.dev/gemini-api/docs/deprecations). From then on Google answers for
-# gemini-2.5-flash with gemini-3.5-flash-lite, at that one's price.
-LAST_DAYS: dict[str, date] = {
-    "claude-sonnet-4-5": date(2026, 11, 30),
-    "gemini-2.5-flash": date(2026, 11, 30),
-    "gemini-2.5-flash-image": date(2026, 10, 1),
-}
+LAST_DAYS = {rate.model: rate.until for rate in PUBLISHED if rate.until is not None}
 NOTICE = timedelta(days=31)
 
 
@@ -101,14 +101,23 @@ class RateCard:
             raise ValueError("infra and margin cannot be negative")
 
     def rate(self, model: str, on: date) -> ModelRate:
-        """Return the newest row of a model that has begun on that day, or raise UnknownModel.
+        """Return the newest row of a model that has begun on that day, whether or not it has ended.
 
         A dated alias of a published name (`claude-haiku-4-5-20251001`) has that name's price.
+        Raises UnknownModel.
         """
         begun = [r for r in self.models if r.since <= on and _names(r.model, model)]
         if not begun:
             raise UnknownModel(f"no price is known for the model {model!r} on {on}")
         return max(begun, key=lambda r: (len(r.model), r.since))
+
+    def check_sold(self, model: str, on: date) -> None:
+        """See that a model can be sold on that day. Raises UnknownModel, or EndedModel."""
+        until = self.rate(model, on).until
+        if until is not None and on > until:
+            raise EndedModel(
+                f"The model {model} was available until {until}, and can't be used any more."
+            )
 
 
 def _names(row: str, model: str) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pricing.rates import (
     PUBLISHED,
+    EndedModel,
     ModelRate,
     RateCard,
     UnknownModel,
@@ -62,6 +63,35 @@ def test_an_announced_price_holds_from_its_day_on() -> None:
     prices = [card(*PUBLISHED).rate("gemini-3.8-flash", day) for day in (last, first)]
     assert [row.input_microusd_per_mtok for row in prices] == [750_000, 1_500_000]
     assert [row.output_microusd_per_mtok for row in prices] == [3_750_000, 7_500_000]
+
+
+ENDING = [row for row in PUBLISHED if row.until is not None]
+
+
+@pytest.mark.parametrize("row", ENDING, ids=lambda row: row.model)
+@pytest.mark.parametrize("name", ["{}", "{}-20250929"])
+def test_a_model_is_sold_until_its_last_day_and_has_its_price_after_it(
+    row: ModelRate, name: str
+) -> None:
+    """On its last day it is sold; on the next it is not, but what it has cost can be booked."""
+    assert row.until is not None
+    model, after = name.format(row.model), row.until + timedelta(days=1)
+    card(*PUBLISHED).check_sold(model, row.until)
+    with pytest.raises(EndedModel, match=f"was available until {row.until}"):
+        card(*PUBLISHED).check_sold(model, after)
+    assert card(*PUBLISHED).rate(model, after) is row
+
+
+def test_a_model_that_an_operator_prices_himself_is_sold_for_as_long_as_he_does() -> None:
+    """Where a maker still offers it to him, its price in MODEL_PRICES says so."""
+    [row] = parse_overrides("claude-sonnet-4-5=3/15")
+    card(*with_overrides(PUBLISHED, (row,))).check_sold(row.model, date(2035, 1, 1))
+
+
+def test_what_has_no_price_is_not_sold() -> None:
+    """A model without a row is no model that has ended."""
+    with pytest.raises(UnknownModel):
+        card(*PUBLISHED).check_sold("gpt-unknown", TODAY)
 
 
 def test_a_row_of_the_dated_name_goes_before_its_model() -> None:

@@ -94,6 +94,14 @@ def test_names_of_others_lead_to_ours() -> None:
     assert (given.lightning_network, given.log_level) == ("bcrt", "warning")
 
 
+def test_a_model_that_its_maker_has_ended_is_refused() -> None:
+    """Before anything is sold with it: nothing of it could be done. A price of one's own heals."""
+    ended = {**REAL, "GEMINI_API_KEY": "x", "GEMINI_IMAGE_MODEL": "gemini-2.5-flash-image"}
+    [sentence] = sentences(**ended)
+    assert sentence.startswith("GEMINI_IMAGE_MODEL names a model that its maker has ended")
+    assert not sentences(**ended, MODEL_PRICES="gemini-2.5-flash-image=0.3/30")
+
+
 @pytest.mark.parametrize("name", ["EVAL_MODEL", "WORK_MODEL", "GEMINI_MODEL", "GEMINI_IMAGE_MODEL"])
 def test_a_model_without_a_price_is_refused(name: str) -> None:
     """Nothing could be sold of it, and every job would fail; with a price it is taken."""

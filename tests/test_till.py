@@ -1,7 +1,7 @@
 """The till: one place says what everything costs, and what it costs the house."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from app.till import Limits, Till
 from pricing.money import BtcPrice, MicroUsd, Msat, sats_to_msat
 from pricing.oracle import OracleStatus, PriceUnavailable
 from pricing.quote import make_charge, make_quote, token_ceiling
-from pricing.rates import PUBLISHED, RateCard, Usage
+from pricing.rates import LAST_DAYS, PUBLISHED, RateCard, Usage
 from tests.scripted_agent import ScriptedAgent
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -106,3 +106,23 @@ async def test_without_a_bitcoin_price_nothing_is_priced() -> None:
             await asked
         assert refused.value.why is Why.NO_PRICE
         assert refused.value.headers["Retry-After"] == "30"
+
+
+@pytest.mark.parametrize("ends", ["eval_model", "work_model"])
+async def test_after_the_last_day_of_a_model_nothing_is_sold_that_it_would_do(ends: str) -> None:
+    """A sentence with the day, and nobody pays a fee for work that could not follow; what a call
+    that began before has cost is booked all the same."""
+    agent, name = ScriptedAgent(), "claude-sonnet-4-5"
+    setattr(agent, ends, name)
+    last = datetime.combine(LAST_DAYS[name], NOW.time(), UTC)
+    now = [last]
+    counter = Till(CARD, Told(PRICE), agent, lambda: now[0], LIMITS)
+    assert await counter.fee_msat("hello")
+    now[0] = last + timedelta(days=1)
+    for asked in (counter.fee_msat("hello"), counter.firm("hello"), counter.demo("hello")):
+        with pytest.raises(Refusal, match="claude-sonnet-4-5 was available until") as refused:
+            await asked
+        assert refused.value.why is Why.NO_AGENT
+    with pytest.raises(Refusal):
+        await counter.call(name, 1, 1, is_given=False)
+    assert counter.cost_msat(name, Usage(1_000, 1_000), PRICE) > 0

@@ -14,6 +14,7 @@ from app.advance import Shell
 from app.agents import agent as agents
 from app.ports import Clock, Prices
 from app.promises.progress import Telling
+from app.refusal import Refusal
 from app.till import Till
 from db import jobs
 from db.engine import Database, Row
@@ -76,8 +77,13 @@ class Labour:
         model, till = self._agent.eval_model, self._till
         match verdict:
             case agents.Accepted(input_tokens, max_output_tokens, usage):
-                quote = till.work(input_tokens, max_output_tokens, price)
-                await self._accept(job_id, quote, till.cost_msat(model, usage, price))
+                cost_msat = till.cost_msat(model, usage, price)
+                try:
+                    quote = till.work(input_tokens, max_output_tokens, price)
+                except Refusal as refused:  # the last day of its model has just passed
+                    await self._tell(job_id, law.Broke(refused.sentence), cost_msat)
+                else:
+                    await self._accept(job_id, quote, cost_msat)
             case agents.Rejected(reason, usage):
                 cost_msat = till.cost_msat(model, usage, price)
                 await self._tell(job_id, law.Declined(agents.storable(reason)), cost_msat)

@@ -14,7 +14,14 @@ from app.settings.agents import AgentSettings
 from app.settings.forms import HttpAddress, Key, LogLevel, Network, Origin, Positive, PostgresUrl
 from app.settings.limits import LimitSettings
 from app.telemetry import tracing
-from pricing.rates import PUBLISHED, RateCard, UnknownModel, parse_overrides, with_overrides
+from pricing.rates import (
+    PUBLISHED,
+    EndedModel,
+    RateCard,
+    UnknownModel,
+    parse_overrides,
+    with_overrides,
+)
 
 LEAST_SECRET = 32  # characters
 
@@ -269,12 +276,17 @@ class Settings(AgentSettings, LimitSettings):
         asked = (sold if self.asks_claude else {}) | (google if self.asks_gemini else {})
         for name, model in asked.items():
             try:
-                card.rate(model, today)
+                card.check_sold(model, today)
             except UnknownModel:
                 raise ValueError(
                     f"{name} names a model without a price: correct it, or give its price in"
                     " MODEL_PRICES"
                 ) from None
+            except EndedModel as ended:
+                raise ValueError(
+                    f"{name} names a model that its maker has ended: name another one, or, where it"
+                    " is still offered to you, give its price in MODEL_PRICES"
+                ) from ended
 
 
 def _parted(secrets: SecretStr) -> tuple[str, ...]:
