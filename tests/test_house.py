@@ -231,6 +231,12 @@ def test_a_door_reads_and_a_desk_writes(path: Path) -> None:
     assert "app.state" not in text
 
 
+def test_what_a_name_was_given_to_is_asked_of_one_file() -> None:
+    """An Idempotency-Key is looked up and claimed in app/trade/once.py; a loop forgets old ones."""
+    asks = [path for path in CODE if re.search(r"\bidempotency\.(find|claim)\(", path.read_text())]
+    assert [name(path) for path in asks] == ["app/trade/once.py"]
+
+
 def test_what_something_costs_is_asked_of_one_till() -> None:
     """Nothing in the door makes a quote by itself."""
     app = [path for path in CODE if path.is_relative_to(ROOT / "app")]

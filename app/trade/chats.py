@@ -19,8 +19,8 @@ from app.ports import Clock
 from app.refusal import Refusal, Why, unavailable
 from app.till import Till
 from app.trade.holds import Held, Holds
-from app.trade.once import Name, known_id
-from db import conversations, idempotency
+from app.trade.once import Name, claimed, known_id
+from db import conversations
 from db.engine import Database, Row, Tx
 from payments.session_macaroon import Verified
 from pricing.money import Msat, msat_to_sats
@@ -66,6 +66,10 @@ class Owner:
 class _Claimed(Exception):
     """The name was given before. Raised, so that what was made for it now is undone."""
 
+    def __init__(self, conversation_id: int) -> None:
+        super().__init__()
+        self.conversation_id = conversation_id
+
 
 @dataclass(frozen=True, slots=True)
 class Chats:
@@ -86,20 +90,15 @@ class Chats:
 
         async def begin(tx: Tx) -> int:
             made = await conversations.create(tx, owner.name, title, now)
-            if name is not None:
-                claimed = await idempotency.claim(
-                    tx, name.caller, name.key, name.body_sha256, str(made), now
-                )
-                if not isinstance(claimed, idempotency.Fresh):
-                    raise _Claimed
+            before = await claimed(tx, now, name, str(made))
+            if before != str(made):
+                raise _Claimed(int(before))
             return made
 
         try:
             return await self.db.run("begin_conversation", begin)
-        except _Claimed:
-            before = await self.made(name)
-            assert before is not None, "somebody has claimed it"
-            return before
+        except _Claimed as before:
+            return before.conversation_id
         except conversations.Full:
             most = conversations.MOST_OF_AN_OWNER
             raise Refusal(Why.FULL, f"You have {most} conversations. Delete one first.") from None
@@ -219,13 +218,8 @@ class Exchange:
             ) from None
         if message_id is None:
             raise unknown_conversation()
-        if self.name is not None:
-            name, made = self.name, str(message_id)
-            claimed = await idempotency.claim(
-                tx, name.caller, name.key, name.body_sha256, made, now
-            )
-            if not isinstance(claimed, idempotency.Fresh):
-                raise unanswered()  # by the same request, at the same moment
+        if await claimed(tx, now, self.name, str(message_id)) != str(message_id):
+            raise unanswered()  # by the same request, at the same moment
         return message_id
 
     async def _answer(

@@ -4,11 +4,12 @@ A replay is told what was told before: it needs no price, and is refused nothing
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.advance import Act
 from app.refusal import Refusal, Why
 from db import idempotency
-from db.engine import Database
+from db.engine import Database, Tx
 
 CLASHED = "This Idempotency-Key was used for another request. Use a new one."
 
@@ -43,11 +44,14 @@ async def claimed_id(act: Act, name: Name | None, made: str) -> str:
 
     Raises Refusal (409) when it was used for another body.
     """
+    return await claimed(act.tx, act.now, name, made)
+
+
+async def claimed(tx: Tx, now: datetime, name: Name | None, made: str) -> str:
+    """Do the same in a transaction that tells the law nothing."""
     if name is None:
         return made
-    tx, now = act.tx, act.now
-    claimed = await idempotency.claim(tx, name.caller, name.key, name.body_sha256, made, now)
-    match claimed:
+    match await idempotency.claim(tx, name.caller, name.key, name.body_sha256, made, now):
         case idempotency.Fresh():
             return made
         case idempotency.Replayed(before):
