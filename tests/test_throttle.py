@@ -22,6 +22,7 @@ from app.refusal import Refusal, Why
 from app.settings import Settings
 from db.engine import Database, DatabaseAway
 from payments.lnurl import decode
+from pricing.oracle import Oracle
 from tests.contract import refused
 from tests.house_fixtures import PEER, Instance, a_request, instance_of
 from tests.rail_fixtures import RailClock
@@ -200,6 +201,31 @@ async def test_beyond_the_limit_is_a_429(
     clock.advance(42)
     again = await limited.post(path, body)
     assert again.status_code == status and left(again) == (2, 1, resets_at + 60)
+
+
+FAILING: list[tuple[str, Any]] = [
+    ("/api/estimate", ASK),
+    ("/api/jobs", ASK),
+    ("/api/ask", ASK),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), FAILING)
+async def test_what_fails_on_our_side_is_given_back(
+    database_url: str, tmp_path: Path, clock: RailClock, path: str, body: Any
+) -> None:
+    """While there is no price nobody is counted for asking, as often as may be asked in a minute;
+    after that it counts, for failures have an end too."""
+    few: dict[str, Any] = {"ESTIMATES_PER_MINUTE": "2", "CREATES_PER_MINUTE": "2"}
+    nobody = Oracle((), clock=clock, fallback_microusd=None, development_microusd=None)
+    async with instance_of(database_url, tmp_path, clock=clock, oracle=nobody, **few) as instance:
+        told = []
+        for _ in range(4):
+            answer = await instance.post(path, body)
+            assert answer.status_code == 503
+            told.append(left(answer)[1])
+        assert told == [2, 2, 1, 0]
+        refused(await instance.post(path, body), 429, "more than 2")
 
 
 async def test_each_rule_and_each_caller_is_counted_alone(limited: Instance) -> None:

@@ -39,9 +39,9 @@ async def estimate(request: Request) -> Response:
     house = house_of(request)
     given = await read_form(request)
     try:
-        await house.throttle.count(request, Rule.ESTIMATE)
-        asked = asked_of(given)
-        fee_msat, quote = await house.till.firm(asked.request)
+        async with house.throttle.turn(request, Rule.ESTIMATE):
+            asked = asked_of(given)
+            fee_msat, quote = await house.till.firm(asked.request)
     except (BadInput, Refusal) as refused:
         return await shown(request, given, trouble_of(refused, "buy"))
     return await shown(request, given, estimated=(fee_msat, quote.total_msat))
@@ -53,18 +53,18 @@ async def buy(request: Request) -> Response:
     house = house_of(request)
     given = await read_form(request)
     try:
-        await house.throttle.count(request, Rule.CREATE)
-        asked = asked_of(given)
-        await house.throttle.weigh(request, len(asked.request.encode()))
-        max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-        with at("refundTo"):
-            refund_to = (
-                house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+        async with house.throttle.turn(request, Rule.CREATE):
+            asked = asked_of(given)
+            await house.throttle.weigh(request, len(asked.request.encode()))
+            max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+            with at("refundTo"):
+                refund_to = (
+                    house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+                )
+            name = name_in(request, given)
+            row = await house.orders.place(
+                Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
             )
-        name = name_in(request, given)
-        row = await house.orders.place(
-            Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
-        )
     except (BadInput, Refusal) as refused:
         return await shown(request, given, trouble_of(refused, "buy"))
     return see(f"/jobs/{row['job_id']}")

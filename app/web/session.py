@@ -47,10 +47,10 @@ async def begin(request: Request) -> Response:
     house = house_of(request)
     given = await read_form(request)
     try:
-        await house.throttle.count(request, Rule.CREATE)
-        amount_msat = _paid_in(given, OpenSession)
-        name = name_in(request, given)
-        opening = await house.sessions.open(amount_msat, None, name)
+        async with house.throttle.turn(request, Rule.CREATE):
+            amount_msat = _paid_in(given, OpenSession)
+            name = name_in(request, given)
+            opening = await house.sessions.open(amount_msat, None, name)
     except (BadInput, Refusal) as refused:
         return await home.shown(request, given, trouble_of(refused, "amount"))
     session_id = opening.session_id
@@ -145,8 +145,8 @@ async def estimate(request: Request) -> Response:
     house = house_of(request)
     row, _, given = await holding.holder_form(request)
     try:
-        await house.throttle.count(request, Rule.ESTIMATE)
-        fee_msat, quote = await house.till.firm(_asked_of(given).request)
+        async with house.throttle.turn(request, Rule.ESTIMATE):
+            fee_msat, quote = await house.till.firm(_asked_of(given).request)
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "ask"), given)
     return await _shown(request, row, given=given, estimated=(fee_msat, quote.total_msat))
@@ -167,9 +167,9 @@ async def topup(request: Request) -> Response:
     house = house_of(request)
     row, holder, given = await holding.holder_form(request)
     try:
-        await house.throttle.count(request, Rule.CREATE)
-        amount_msat = _paid_in(given, TopUp)
-        await house.sessions.top_up(row["id"], amount_msat, _named(request, holder, given))
+        async with house.throttle.turn(request, Rule.CREATE):
+            amount_msat = _paid_in(given, TopUp)
+            await house.sessions.top_up(row["id"], amount_msat, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "amount"), given)
     return see(holding.path_of(row["id"]))

@@ -87,10 +87,10 @@ async def ask(request: Request) -> Response:
         raise unknown(
             Why.PROOF_INVALID, f"This proof of payment isn't valid. {proof.reason}", PROOF
         )
-    await house.throttle.count(request, Rule.CREATE)
-    await house.throttle.weigh(request, len(body))
-    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
-    invoice = await house.asks.place(asked, name)
+    async with house.throttle.turn(request, Rule.CREATE):
+        await house.throttle.weigh(request, len(body))
+        name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
+        invoice = await house.asks.place(asked, name)
     description = "One agent job: the evaluation of the request, and the work on it."
     return await house.paywall.payment_required(request, invoice, RESOURCE, description, sentence)
 

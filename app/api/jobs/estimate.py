@@ -19,9 +19,9 @@ class Estimate(Body):
 async def estimate(request: Request) -> Response:
     """POST /api/estimate: the evaluation's fee, and the ceiling of the work's price."""
     house = house_of(request)
-    await house.throttle.count(request, Rule.ESTIMATE)
-    asked = parse(await read_body(request), Estimate)
-    fee_msat, quote = await house.till.firm(asked.request)
+    async with house.throttle.turn(request, Rule.ESTIMATE):
+        asked = parse(await read_body(request), Estimate)
+        fee_msat, quote = await house.till.firm(asked.request)
     return json_response(
         {
             "evalSats": msat_to_sats(fee_msat),

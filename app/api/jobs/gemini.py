@@ -62,10 +62,10 @@ async def _create(request: Request, house: House) -> Response:
     body = await read_body(request)
     asked, known = parse(body, CreateConversation), await house.visitors.owner_of(request)
     owner = known or new_visitor()
-    if owner.is_visitor:
-        await house.throttle.count(request, Rule.CREATE)
-        await house.throttle.weigh(request, len(body))
-    made = await house.chats.begin(owner, asked.title, name_of(request, owner.name, body))
+    async with _turn(request, owner, Rule.CREATE):
+        if owner.is_visitor:
+            await house.throttle.weigh(request, len(body))
+        made = await house.chats.begin(owner, asked.title, name_of(request, owner.name, body))
     row = await house.chats.get(owner, made)
     headers = {"Location": f"/api/gemini/conversations/{made}"}
     if known is None:
@@ -126,10 +126,12 @@ async def _send(request: Request, house: House) -> Response:
     return EventStream(_in_turn(request, exchange))
 
 
-def _turn(request: Request, owner: Owner) -> AbstractAsyncContextManager[None]:
-    """Count what is a visitor's as a demo; what a session pays for is not counted."""
+def _turn(
+    request: Request, owner: Owner, rule: Rule = Rule.DEMO
+) -> AbstractAsyncContextManager[None]:
+    """Count what a visitor asks for; what a session pays for is not counted."""
     house = house_of(request)
-    return house.throttle.turn(request, Rule.DEMO) if owner.is_visitor else nullcontext()
+    return house.throttle.turn(request, rule) if owner.is_visitor else nullcontext()
 
 
 async def _in_turn(request: Request, exchange: chats.Exchange) -> Events:

@@ -44,16 +44,16 @@ class CreateJob(Body):
 async def create(request: Request) -> Response:
     """POST /api/jobs: 201 with the evaluation invoice."""
     house = house_of(request)
-    await house.throttle.count(request, Rule.CREATE)
-    body = await read_body(request)
-    await house.throttle.weigh(request, len(body))
-    asked = parse(body, CreateJob)
-    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
-    max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
-    refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
-    row = await house.orders.place(
-        Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
-    )
+    async with house.throttle.turn(request, Rule.CREATE):
+        body = await read_body(request)
+        await house.throttle.weigh(request, len(body))
+        asked = parse(body, CreateJob)
+        name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
+        max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
+        refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+        row = await house.orders.place(
+            Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
+        )
     made = {
         "jobId": row["job_id"],
         "createdAt": moment(row["created_at"]),

@@ -60,13 +60,13 @@ class Revoke(Body):
 async def create(request: Request) -> Response:
     """POST /api/sessions: 201 with the deposit's invoice."""
     house = house_of(request)
-    await house.throttle.count(request, Rule.CREATE)
-    body = await read_body(request)
-    await house.throttle.weigh(request, len(body))
-    asked = parse(body, OpenSession)
-    refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
-    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
-    opening = await house.sessions.open(sats_to_msat(asked.amount_sats), refund_to, name)
+    async with house.throttle.turn(request, Rule.CREATE):
+        body = await read_body(request)
+        await house.throttle.weigh(request, len(body))
+        asked = parse(body, OpenSession)
+        refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+        name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
+        opening = await house.sessions.open(sats_to_msat(asked.amount_sats), refund_to, name)
     where = f"/api/sessions/{opening.session_id}"
     made = {
         "sessionId": opening.session_id,
@@ -106,14 +106,14 @@ async def topup(request: Request) -> Response:
     house = house_of(request)
     session_id = path_id(request, unknown_session)
     shown = await _holder(request, session_id, "topup")
-    await house.throttle.count(request, Rule.CREATE)
-    body = await read_body(request)
-    asked = parse(body, TopUp)
-    invoice = await house.sessions.top_up(
-        session_id,
-        sats_to_msat(asked.amount_sats),
-        name_of(request, prepaid.caller_of(shown), body),
-    )
+    async with house.throttle.turn(request, Rule.CREATE):
+        body = await read_body(request)
+        asked = parse(body, TopUp)
+        invoice = await house.sessions.top_up(
+            session_id,
+            sats_to_msat(asked.amount_sats),
+            name_of(request, prepaid.caller_of(shown), body),
+        )
     return json_response({"sessionId": session_id, "topup": house.shapes.invoice(invoice)})
 
 
