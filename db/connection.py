@@ -57,9 +57,11 @@ SELECT set_config(name, wanted.value, false) FROM pg_settings JOIN (VALUES
 """
 
 # States of the server, whoever asks and whatever for. A connection that was told of one of the
-# second kind is of no more use: after a failover, another server answers on new ones.
+# second kind is of no more use: after a failover, another server answers on new ones. Of no more
+# use is also one whose statements were prepared for tables that are others by now.
 NOT_OURS = ("25006", "25P04", "53", "57P", "58", "F0", "XX")
-USELESS = ("25006", "25P04", "57P", "58", "XX")
+OUTDATED = "0A000"  # feature_not_supported: "cached plan must not change result type"
+USELESS = (OUTDATED, "25006", "25P04", "57P", "58", "XX")
 
 _patience_s: ContextVar[float] = ContextVar("patience_s", default=ANSWER_S)
 

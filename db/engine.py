@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, TypeVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import orjson
 import psycopg
@@ -17,7 +17,7 @@ from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import JsonbDumper, set_json_loads
 from psycopg.types.numeric import Int8Dumper
 
-from db.connection import STATEMENT_S, Line, Lines, is_not_ours, pool_of
+from db.connection import OUTDATED, STATEMENT_S, Line, Lines, is_not_ours, pool_of
 
 log = structlog.get_logger("boltwork.database")
 
@@ -29,8 +29,8 @@ Probe = Callable[[str], None]  # told of each place that commits or calls the ou
 
 # serialization_failure, deadlock_detected, idle_in_transaction_session_timeout,
 # read_only_sql_transaction: nothing was written. The last is a connection to a server that was
-# written to before; another one may lead to its successor.
-TRY_AGAIN = ("40001", "40P01", "25P03", "25006")
+# written to before; another one may lead to its successor. One that is outdated leads there again.
+TRY_AGAIN = ("40001", "40P01", "25P03", "25006", OUTDATED)
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
 IDLE_S = 5  # how long a transaction of ours may be open with nothing done in it
@@ -53,20 +53,23 @@ class Duplicate(Exception):
 
 
 class Columns:
-    """What the columns of each statement are called: asked of libpq once, and not for each row."""
+    """What the columns of each statement are called: asked of libpq once, and not for each row.
+
+    Once for each connection, which prepares it: elsewhere it may be prepared for other tables.
+    """
 
     def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
+        self._names = WeakKeyDictionary[Connection, dict[str, list[str]]]()
 
     async def rows(self, connection: Connection, query: str, values: dict[str, Any]) -> list[Row]:
         """Run one statement and return its rows."""
         cursor = connection.cursor(row_factory=tuple_row)
         await cursor.execute(query.encode(), values)
         found = await cursor.fetchall()
-        names = self._names.get(query)
-        if names is None:
-            names = [column.name for column in cursor.description or ()]
-            self._names[query] = names
+        known = self._names.setdefault(connection, {})
+        names = known.get(query)
+        if names is None or (found and len(found[0]) != len(names)):  # prepared anew
+            names = known[query] = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found]
 
 
@@ -171,15 +174,21 @@ class Database:
     async def read_all(self, query: str, **values: Any) -> list[DictRow]:
         """Return the rows of one SELECT, in its own snapshot. Raises DatabaseAway."""
         try:
-            connection = await self.reads.getconn()
             try:
-                return await self._columns.rows(connection, query, values)
-            finally:
-                await self.reads.putconn(connection)
+                return await self._read(query, values)
+            except psycopg.errors.FeatureNotSupported:  # outdated: those left are not
+                return await self._read(query, values)
         except psycopg.Error as error:
             if is_away(error):
                 raise DatabaseAway("Postgres does not answer") from error
             raise
+
+    async def _read(self, query: str, values: dict[str, Any]) -> list[DictRow]:
+        connection = await self.reads.getconn()
+        try:
+            return await self._columns.rows(connection, query, values)
+        finally:
+            await self.reads.putconn(connection)
 
     async def read_one(self, query: str, **values: Any) -> DictRow | None:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""

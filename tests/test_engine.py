@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from db.embedded import EmbeddedPostgres
@@ -96,3 +97,32 @@ async def test_a_server_that_comes_back_is_used_again(ground: Path) -> None:
     finally:
         await db.close()
         await asyncio.to_thread(server.stop)
+
+
+async def test_a_server_answers_on_while_its_tables_are_changed(db: Database) -> None:
+    """What was prepared for the tables of before is prepared anew, unseen by who asks: neither an
+    error nor the columns of before are answered, on connections of then or of now.
+    """
+
+    async def write(tx: Tx) -> set[str]:
+        return set(*await tx.all("INSERT INTO note VALUES (0) RETURNING *"))
+
+    async def read() -> set[str]:
+        return set(*await db.read_all("SELECT * FROM note LIMIT 1"))
+
+    def change(statement: str) -> None:
+        with psycopg.connect(db.url, autocommit=True) as another:
+            another.execute(statement.encode())
+
+    change("CREATE TABLE note (number int)")
+    for statement, has in (
+        ("ALTER TABLE note ADD COLUMN second text", {"number", "second"}),
+        ("ALTER TABLE note RENAME COLUMN second TO other", {"number", "other"}),
+        ("ALTER TABLE note ALTER COLUMN other TYPE bytea USING NULL", {"number", "other"}),
+    ):
+        await asyncio.gather(*(db.run("write", write) for _ in range(20)))
+        await asyncio.gather(*(read() for _ in range(20)))
+        await asyncio.to_thread(change, statement)
+        told = await asyncio.gather(*(db.run("write", write) for _ in range(20)))
+        told += await asyncio.gather(*(read() for _ in range(20)))
+        assert all(names == has for names in told)
