@@ -3,9 +3,12 @@
 No reason is a status or a code: each surface has a dialect, which says them in its own words.
 """
 
+import math
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
+
+LEAST_RETRY_S, LONGEST_RETRY_S = 5, 300  # when a buyer is asked to come back
 
 
 class Why(Enum):
@@ -82,6 +85,14 @@ class Refusal(Exception):
 
 class Spent(Refusal):
     """A failure that its request may have brought about: a model has answered, and was paid."""
+
+
+def patience_s(lasted_s: float, least_s: int = LEAST_RETRY_S) -> int:
+    """Return when to come back to what has been ill for so long: after as long again, or nearly.
+
+    So a trouble that lasts is asked about ever less often.
+    """
+    return max(least_s, min(math.ceil(lasted_s), LONGEST_RETRY_S))
 
 
 def unavailable(why: Why, sentence: str, retry_after_s: int) -> Refusal:

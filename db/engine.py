@@ -43,6 +43,10 @@ def nowhere(_: str) -> None:
 class DatabaseAway(Exception):
     """Postgres can't be reached, or the connection broke: the outcome may be unknown."""
 
+    def __init__(self, why: str, lasted_s: float = 0) -> None:
+        super().__init__(why)
+        self.lasted_s = lasted_s  # how long ago that was seen first, with no success since
+
 
 class Unwritten(Exception):
     """Postgres refused a statement, and nothing was written. It names the rule, and no value."""
@@ -117,6 +121,7 @@ class Database:
         self._lines = WeakSet[Line]()  # of both pools
         self._silent_pids = set[int]()  # their other ends, which have heard nothing of it
         self.given_up = 0  # connections that were found to be of no use
+        self._away_since_s: float | None = None
 
     async def open(self) -> None:
         """Connect. Raises DatabaseAway when nothing answers."""
@@ -124,7 +129,7 @@ class Database:
             await self.reads.open(wait=True, timeout=15)
             await self._writes.open()
         except psycopg.Error as error:
-            raise DatabaseAway("Postgres does not answer") from error
+            raise self._away("Postgres does not answer") from error
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -158,6 +163,7 @@ class Database:
                 self.passing(f"commit {name}: before")
                 async with self.transaction() as tx:
                     done = await work(tx)
+                self._away_since_s = None
                 self.passing(f"commit {name}: after")
                 return done
             except psycopg.Error as error:
@@ -166,7 +172,7 @@ class Database:
                 if error.sqlstate == UNIQUE_VIOLATION:
                     raise Duplicate("that row is there already") from None
                 if is_away(error):
-                    raise DatabaseAway("the connection to Postgres broke") from error
+                    raise self._away("the connection to Postgres broke") from error
                 # Postgres quotes the whole row: what a buyer wrote is for no log.
                 raise Unwritten(_rule_of(error)) from None
         raise AssertionError("unreachable")
@@ -180,15 +186,23 @@ class Database:
                 return await self._read(query, values)
         except psycopg.Error as error:
             if is_away(error):
-                raise DatabaseAway("Postgres does not answer") from error
+                raise self._away("Postgres does not answer") from error
             raise
 
     async def _read(self, query: str, values: dict[str, Any]) -> list[DictRow]:
         connection = await self.reads.getconn()
         try:
-            return await self._columns.rows(connection, query, values)
+            rows = await self._columns.rows(connection, query, values)
+            self._away_since_s = None
+            return rows
         finally:
             await self.reads.putconn(connection)
+
+    def _away(self, why: str) -> DatabaseAway:
+        now_s = monotonic()
+        if self._away_since_s is None:
+            self._away_since_s = now_s
+        return DatabaseAway(why, now_s - self._away_since_s)
 
     async def read_one(self, query: str, **values: Any) -> DictRow | None:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -72,8 +72,16 @@ async def test_every_size_of_integer_is_one_statement(db: Database) -> None:
     assert await db.run("amounts", amounts) == 1
 
 
+async def how_long(asking: Awaitable[object]) -> float:
+    """Ask a database that is away, and return how long it has been, as is told."""
+    with pytest.raises(DatabaseAway) as away:
+        await asking
+    return away.value.lasted_s
+
+
 async def test_a_server_that_comes_back_is_used_again(ground: Path) -> None:
-    """While it is away that is said; afterwards no connection from before is in the way."""
+    """While it is away that is said, and how long it has been; afterwards no connection from before
+    is in the way."""
     server = EmbeddedPostgres(ground / "data", refuge=ground / "refuge", fast_for_tests=True)
     db = Database(await asyncio.to_thread(server.start), pool_size=4, patience_s=5)
     try:
@@ -90,10 +98,15 @@ async def test_a_server_that_comes_back_is_used_again(ground: Path) -> None:
             assert await db.run("one", one) == 1
             assert await db.read_one("SELECT 1 AS one") == {"one": 1}
         await asyncio.to_thread(server.stop)
-        with pytest.raises(DatabaseAway):
-            await db.run("one", one)
+        lasted_s = (
+            await how_long(db.read_one("SELECT 1 AS one")),
+            await how_long(db.run("one", one)),
+        )
+        assert lasted_s[0] == 0 < lasted_s[1]
         await asyncio.to_thread(server.start)
         assert await db.run("one", one) == 1
+        await asyncio.to_thread(server.stop)
+        assert await how_long(db.run("one", one)) == 0  # this time
     finally:
         await db.close()
         await asyncio.to_thread(server.stop)

@@ -317,16 +317,18 @@ class BrokenStorage(Storage):
 
 
 async def test_while_nobody_can_count_nobody_is_let_through(tmp_path: Path) -> None:
-    """A storage that is away is a 503, with the limit's headers, and without a word of why."""
-    request = a_request()
+    """A storage that is away is a 503, with the limit's headers, and without a word of why; the
+    longer it is away, the later one is to come back."""
+    request, now = a_request(), datetime(2026, 11, 22, tzinfo=UTC)
     rules = {Rule.DEMO: RateLimitItemPerMinute(5)}
-    throttle = Throttle(BrokenStorage(), rules, lambda: datetime(2026, 11, 22, tzinfo=UTC))
-    for asking in (throttle.count, throttle.look):
+    throttle = Throttle(BrokenStorage(), rules, lambda: now)
+    for asking, after_s in ((throttle.count, "5"), (throttle.look, "77"), (throttle.count, "154")):
         request.scope["state"].clear()
         with pytest.raises(Refusal) as raised:
             await asking(request, Rule.DEMO)
         assert raised.value.why is Why.DATABASE_AWAY and "canary" not in str(raised.value)
-        assert raised.value.headers["Retry-After"] == "5"
+        assert raised.value.headers["Retry-After"] == after_s
+        now += timedelta(seconds=77)
         assert request.scope["state"]["rate_limit"]["x-ratelimit-remaining"] == 0
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from app.agents.agent import Broke
-from app.loops.readiness import patience_s
+from app.http.envelopes import refusal_of
+from app.refusal import patience_s
+from db.engine import DatabaseAway
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
@@ -63,6 +65,7 @@ def test_what_stays_away_is_asked_for_less_often() -> None:
         300,
     ]
     assert patience_s(0, least_s=15) == 15
+    assert refusal_of(DatabaseAway("gone", 61)).headers["Retry-After"] == "61"
 
 
 class FadingAgent(ScriptedAgent):

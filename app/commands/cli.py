@@ -8,8 +8,11 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
-from typer._completion_classes import completion_init
-from typer.completion import install_callback, show_callback
+from typer.completion import (
+    get_completion_inspect_parameters,
+    install_callback,
+    show_callback,
+)
 from typer.core import TyperGroup
 
 OURS = ("app", "db", "payments", "pricing", "statemachine")
@@ -110,7 +113,7 @@ def loaded(name: str) -> Any:
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
 )
-completion_init()
+get_completion_inspect_parameters()  # these two options, and the shells that complete
 Shell = Literal["bash", "zsh", "fish", "powershell", "pwsh"]
 
 

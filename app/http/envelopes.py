@@ -13,12 +13,11 @@ from starlette.responses import Response
 
 from app.http.body import json_response
 from app.http.dialect import AGENT_JOBS
-from app.refusal import Refusal, Why, unavailable
+from app.refusal import Refusal, Why, patience_s, unavailable
 from app.strict_json import BadInput
 from db.engine import DatabaseAway
 from payments.seal import BadSecret
 
-AWAY_S = 5
 SEALED_S = 60
 ROUTER = {
     404: (Why.NO_SUCH_ADDRESS, "There is nothing at this address. See /docs or /openapi.yaml."),
@@ -47,7 +46,7 @@ def refusal_of(error: Exception) -> Refusal:
         case DatabaseAway():  # nothing that was committed is lost
             log.error("database_away")
             sentence = "The database can't be reached just now."
-            return unavailable(Why.DATABASE_AWAY, sentence, AWAY_S)
+            return unavailable(Why.DATABASE_AWAY, sentence, patience_s(error.lasted_s))
         case BadSecret():
             log.error("bad_secret", error=str(error))
             sentence = "A key that this needs can't be opened just now."

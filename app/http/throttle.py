@@ -21,7 +21,7 @@ from limits.storage import storage_from_string
 from starlette.requests import Request
 
 from app.http.dialect import AGENT_JOBS, why_of
-from app.refusal import Refusal, Spent, Why, unavailable
+from app.refusal import LEAST_RETRY_S, Refusal, Spent, Why, patience_s, unavailable
 from app.settings import Settings
 from app.strict_json import BadInput
 from db import rate_limits
@@ -31,7 +31,6 @@ NAMESPACE = "boltwork"
 REDIS_PATIENCE_S = 2
 LOGINS_PER_MINUTE = 10
 CLOSED_S = 60  # when to come back while nothing is sold
-AWAY_S = 5  # when to come back while nobody can count
 GIVEN_BACK = "given back"  # what is counted beside a rule, so that failures too have an end
 SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber is given at least
 
@@ -210,6 +209,7 @@ class Throttle:
         self._storage, self._limiter = storage, FixedWindowRateLimiter(storage)
         self._rules, self._clock, self._sells = rules, clock, sells
         self._trusted_proxies = trusted_proxies
+        self._mute_since: datetime | None = None  # since when nobody can count
 
     def address(self, request: Request) -> str:
         """Return who asks: an IPv4 address, or the /64 of an IPv6 one."""
@@ -273,9 +273,11 @@ class Throttle:
         try:
             if await sells():
                 return
-        except DatabaseAway:
+        except DatabaseAway as away:
             raise unavailable(
-                Why.DATABASE_AWAY, "The server can't reach its database just now.", AWAY_S
+                Why.DATABASE_AWAY,
+                "The server can't reach its database just now.",
+                patience_s(away.lasted_s),
             ) from None
         raise unavailable(
             Why.NOT_SELLING,
@@ -295,7 +297,8 @@ class Throttle:
                 allowed = await self._limiter.hit(item, rule, caller, cost=kb)
                 reset_s, _ = await self._limiter.get_window_stats(item, rule, caller)
             except StorageError:
-                raise unavailable(Why.DATABASE_AWAY, UNCOUNTED, AWAY_S) from None
+                raise self._uncounted() from None
+            self._mute_since = None
             if not allowed:
                 left_s = math.ceil(reset_s - self._clock().timestamp())
                 wait_s = min(item.get_expiry(), max(1, left_s))
@@ -313,18 +316,25 @@ class Throttle:
         if item is None:
             return True
         now_s = self._clock().timestamp()
-        _tell(request, item.amount, 0, now_s + AWAY_S)  # until it is known
+        _tell(request, item.amount, 0, now_s + LEAST_RETRY_S)  # until it is known
         caller = self.address(request)
         try:
             allowed = not counts or await self._limiter.hit(item, rule, caller)
             reset_s, left = await self._limiter.get_window_stats(item, rule, caller)
         except StorageError:
-            raise unavailable(Why.DATABASE_AWAY, UNCOUNTED, AWAY_S) from None
+            raise self._uncounted() from None
+        self._mute_since = None
         _tell(request, item.amount, left, reset_s)
         if not allowed:
             wait_s = min(item.get_expiry(), max(1, math.ceil(reset_s - now_s)))
             raise _too_many(rule, item, wait_s)
         return left > 0
+
+    def _uncounted(self) -> Refusal:
+        now = self._clock()
+        self._mute_since = self._mute_since or now
+        lasted_s = (now - self._mute_since).total_seconds()
+        return unavailable(Why.DATABASE_AWAY, UNCOUNTED, patience_s(lasted_s))
 
 
 def _tell(request: Request, most: int, left: int, reset_s: float) -> None:

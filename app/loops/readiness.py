@@ -6,7 +6,6 @@ was last said of it.
 """
 
 import asyncio
-import math
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Protocol
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.ports import Clock, Prices
+from app.refusal import LEAST_RETRY_S, patience_s
 from db import heartbeats
 from db.engine import Database, DatabaseAway, Unwritten
 from db.promises import Outbox, Pulse
@@ -29,8 +29,6 @@ FIRST_LOOK_S = 15.0  # how long whoever asks waits for the first look of a proce
 TURN_S = 60.0  # how long a turn of a loop may take before its beat is missed
 LISTENS_S = 45.0  # how long the listener may be without a word from Postgres
 WORKS_S = 30.0  # how long a worker may be without one, beyond when others call it dead
-
-LEAST_RETRY_S, LONGEST_RETRY_S = 5, 300  # when a buyer is asked to come back
 
 PARTS = ("database", "rail", "price", "agents", "chat")
 NOBODY_KEEPS = "No worker keeps promises: run `boltwork worker`, or serve without --no-worker"
@@ -76,14 +74,6 @@ class Outside:
     oracle: Prices
     agent: Agent
     chat: Chat
-
-
-def patience_s(lasted_s: float, least_s: int = LEAST_RETRY_S) -> int:
-    """Return when to come back to what has been ill for so long: after as long again, or nearly.
-
-    So a trouble that lasts is asked about ever less often.
-    """
-    return max(least_s, min(math.ceil(lasted_s), LONGEST_RETRY_S))
 
 
 class Readiness:
