@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from app.operator.books import ASKED_AT_ONCE
 from app.plant import books_of, loops_of
 from payments.lnbits import LnbitsRail
-from payments.rail import Opened
+from payments.rail import Opened, Outcome
 from payments.stub import StubRail
 from pricing.money import sats_to_msat
 from tests.clock import Clock
@@ -144,6 +145,41 @@ class _Deaf(StubRail):
         """Tell of nothing, for ever."""
         await asyncio.Event().wait()
         yield None
+
+
+class _Slow(_Deaf):
+    """The stub rail, which answers about an invoice once so many are asked about at once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.going = self.most = 0
+        self.enough = asyncio.Event()
+
+    async def look_up_invoice(self, payment_hash: str, wallet: str | None = None) -> Outcome:
+        """See Rail."""
+        self.going += 1
+        self.most = max(self.most, self.going)
+        if self.going == ASKED_AT_ONCE:
+            self.enough.set()
+        await self.enough.wait()
+        self.going -= 1
+        return await super().look_up_invoice(payment_hash, wallet)
+
+
+async def test_open_invoices_are_asked_about_a_few_at_once(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> None:
+    """Whoever accepts what a rail holds waits for a few answers at a time, and not for one after
+    the other; nor is the rail asked about all of them at once."""
+    slow = _Slow(tmp_path / "stub.sqlite3")
+    async with instance_of(
+        database_url, tmp_path, agent=scripted_agent, rail=slow, SWEEP_S=3600
+    ) as instance:
+        for number in range(ASKED_AT_ONCE + 3):
+            await instance.create(f"open {number}")
+        async with asyncio.timeout(30):
+            accepted = await books_of(instance.parts).accept("it is what it is")
+        assert accepted.is_done and slow.most == ASKED_AT_ONCE
 
 
 @pytest.fixture

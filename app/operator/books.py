@@ -4,6 +4,7 @@ The rail must hold what the books say, and what it held beyond them when it was 
 msat when nothing moves, and between two bounds that are told while something does.
 """
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ from db.connection import patient
 from db.engine import Database
 from db.promises import Outbox
 from db.standing import MOST_UNPAID, RailSheet
-from payments.rail import Absent, GivenUp, Rail, Settled, Unknown
+from payments.rail import Absent, GivenUp, Outcome, Rail, Settled, Unknown
 from pricing.money import sats_text
 from statemachine.entries import EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING, Asset
 from statemachine.job import JobState
@@ -31,6 +32,7 @@ log = structlog.get_logger("boltwork.books")
 
 INVARIANTS = range(1, 9)  # as they are numbered in the README
 AUDIT_S = 300.0  # all rows are read at once, which is slow where there are many
+ASKED_AT_ONCE = 8  # open invoices that the rail is asked about
 TRIES = 5  # the books move while the rail is asked: how often it is asked again
 FIRST_SEEN = "first seen"
 
@@ -236,9 +238,14 @@ class Books:
 
         And whether there may be more: it did not say of each of them.
         """
+        room = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def asked(payment_hash: str, wallet: str | None) -> Outcome:
+            async with room:
+                return await self._rail.look_up_invoice(payment_hash, wallet)
+
         arrived_msat, untold = 0, False
-        for payment_hash, wallet in sheet.unpaid:
-            outcome = await self._rail.look_up_invoice(payment_hash, wallet)
+        for outcome in await asyncio.gather(*(asked(*invoice) for invoice in sheet.unpaid)):
             if isinstance(outcome, Settled):
                 arrived_msat += outcome.amount_msat
             # What it gave up or never made is in no balance of its own.
