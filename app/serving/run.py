@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from app.main import build, make_parts, running
 from app.operator.key_rotation import check_secret
-from app.parts import Parts
+from app.ports import Prices
 from app.serving import banner, connections
 from app.serving.connection import OF_PROXIES, Patience
 from app.serving.connections import Places, places_for
@@ -23,6 +23,7 @@ from app.settings.problems import strangers
 from app.telemetry import library_log, tracing
 from app.web.metrics import build_metrics
 from db.engine import Database
+from payments.seal import Seal
 
 DRAIN_S = 20.0
 
@@ -76,7 +77,7 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     stop = _stop_signal()
     tracing.configure(settings.otel_exporter_otlp_endpoint)
     parts = make_parts(settings, database_url)
-    await _open_keys(parts)
+    await _open_keys(database_url, parts.credentials.seal)
     app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
     async with contextlib.AsyncExitStack() as stack:
         await _metrics(settings, stack, build_metrics(lambda: getattr(app.state, "house", None)))
@@ -85,7 +86,7 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
         )
         lines = (*banner.notes(settings), *strangers(os.environ))
         say(f"Boltwork listens on {url}", *(f"  {line}" for line in lines))
-        asking = asyncio.create_task(_say_price(parts))
+        asking = asyncio.create_task(_say_price(parts.oracle))
         await stop.wait()
         asking.cancel()
         say("Draining: what is under way is finished first.")
@@ -102,8 +103,8 @@ async def _metrics(
         say(f"Metrics are at {await stack.enter_async_context(told)}/metrics")
 
 
-async def _say_price(parts: Parts) -> None:
-    async for line in banner.of_price(parts.oracle):
+async def _say_price(oracle: Prices) -> None:
+    async for line in banner.of_price(oracle):
         say(f"  {line}")
 
 
@@ -112,7 +113,7 @@ async def work(settings: Settings, database_url: str) -> None:
     stop = _stop_signal()
     tracing.configure(settings.otel_exporter_otlp_endpoint)
     parts = make_parts(settings, database_url)
-    await _open_keys(parts)
+    await _open_keys(database_url, parts.credentials.seal)
     async with contextlib.AsyncExitStack() as stack:
         house = await stack.enter_async_context(running(parts))
         await _metrics(settings, stack, build_metrics(lambda: house))
@@ -121,12 +122,12 @@ async def work(settings: Settings, database_url: str) -> None:
     await asyncio.to_thread(tracing.close)
 
 
-async def _open_keys(parts: Parts) -> None:
+async def _open_keys(database_url: str, seal: Seal) -> None:
     """See that the operator's secret opens what is kept, before anybody is served."""
-    db = Database(parts.db.url, 1)
+    db = Database(database_url, 1)
     try:
         await db.open()
-        await check_secret(db, parts.credentials.seal)
+        await check_secret(db, seal)
     finally:
         await db.close()
 
