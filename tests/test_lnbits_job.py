@@ -1,6 +1,7 @@
 """The same job, bought through a real LNbits: its invoices, its payments, its refund."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from db import ledger
+from payments.bolt11 import decode
 from payments.lnbits import LnbitsRail
+from payments.lnbits_wallet import shown_key
 from statemachine.entries import Asset
+from statemachine.public_id import public_id
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
@@ -78,6 +82,25 @@ async def test_a_job_through_lnbits_ends_with_both_balances_right(
     )
     told = await swept_seldom.job(job["jobId"])
     assert told["costLedger"]["refundState"] == "paid"
+
+
+async def test_lnbits_is_shown_no_id_that_opens_anything(
+    swept_seldom: Instance, lnbits: LnbitsServer
+) -> None:
+    """Neither the memo nor what lies beside an invoice holds the id of its job: whoever keeps the
+    wallet sees public names."""
+    made = await swept_seldom.create("haiku")
+    payment_hash = decode(made["evalInvoice"]["paymentRequest"]).payment_hash
+    shown = json.dumps(await lnbits.payment(lnbits.us, payment_hash))
+    assert '"key"' in shown and made["jobId"] not in shown
+    assert public_id(made["jobId"])[:8] in shown
+
+
+@pytest.mark.parametrize("key", [f"{'a' * 32}:eval", "transfer:7"])
+def test_a_name_that_lnbits_is_shown_is_the_same_for_a_retry(key: str) -> None:
+    """And another for another invoice; nothing of ours stands in it."""
+    assert shown_key(key) == shown_key(key) != shown_key(f"{key}2")
+    assert len(shown_key(key)) == 32 and not set(key.split(":")) & {shown_key(key)}
 
 
 @pytest.mark.parametrize("trouble", ["down", "503", "200 with HTML", "truncated JSON"])
