@@ -247,6 +247,37 @@ def test_a_door_reads_and_a_desk_writes(path: Path) -> None:
     assert "app.state" not in text
 
 
+def needs_of(path: Path) -> dict[str, list[str]]:
+    """Return what each frozen dataclass of a file is made of."""
+    found = {}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef) and any(
+            "frozen" in ast.unparse(d) for d in node.decorator_list
+        ):
+            found[node.name] = [
+                str(ast.unparse(one.target)) for one in node.body if isinstance(one, ast.AnnAssign)
+            ]
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in CODE if p.parent.name == "trade"], ids=name)
+def test_a_desk_uses_each_of_its_needs(path: Path) -> None:
+    """What a desk is made of, its methods ask for by name; else it needs less."""
+    text = path.read_text()
+    for desk, needs in needs_of(path).items():
+        if re.search(rf"class {desk}:\n    \"\"\"The desk", text):
+            assert [need for need in needs if f".{need}" not in text] == []
+
+
+def test_the_house_holds_what_doors_ask_for() -> None:
+    """Each field of the House is asked for by a door, or by what runs the house."""
+    said = "".join(path.read_text() for path in [*DOORS, ROOT / "app" / "main.py"])
+    fields = needs_of(ROOT / "app" / "house.py")["House"]
+    assert len(fields) > 20
+    asked = r"\b(house|_house|house_of\(request\))\.{}\b"
+    assert [each for each in fields if not re.search(asked.format(each), said)] == []
+
+
 def test_what_a_name_was_given_to_is_asked_of_one_file() -> None:
     """An Idempotency-Key is looked up and claimed in app/trade/once.py; a loop forgets old ones."""
     asks = [path for path in CODE if re.search(r"\bidempotency\.(find|claim)\(", path.read_text())]
