@@ -26,8 +26,8 @@ STEPS = {
     Funding.INVOICE: ("Payment", "Evaluation", "Work"),
     Funding.SESSION: ("Reserved", "Evaluation", "Work"),
 }
-# How many steps are behind a job in each state.
-BEHIND = {
+# How many steps are behind a job in each state; None: how far it came shows in what is there.
+BEHIND: dict[Funding, dict[JobState, int | None]] = {
     Funding.INVOICES: {
         JobState.AWAITING_EVAL_PAYMENT: 0,
         JobState.EVALUATING: 1,
@@ -35,13 +35,16 @@ BEHIND = {
         JobState.AWAITING_WORK_PAYMENT: 2,
         JobState.EXECUTING: 3,
         JobState.COMPLETE: 4,
+        JobState.FAILED: None,
     },
     Funding.INVOICE: {
         JobState.AWAITING_EVAL_PAYMENT: 0,
         JobState.EVALUATING: 1,
         JobState.REJECTED: 1,
+        JobState.AWAITING_WORK_PAYMENT: 1,  # at a firm price the law leads nothing here
         JobState.EXECUTING: 2,
         JobState.COMPLETE: 3,
+        JobState.FAILED: None,
     },
 }
 BEHIND[Funding.SESSION] = BEHIND[Funding.INVOICE]
@@ -93,8 +96,8 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
 def _steps(row: Row, state: JobState, funding: Funding) -> list[tuple[str, str]]:
     """Return the way of a job as (step, where it stands): done, now, stopped or next."""
     names = STEPS[funding]
-    behind = BEHIND[funding].get(state)
-    if behind is None:  # it failed: how far it came shows in what is there
+    behind = BEHIND[funding][state]
+    if behind is None:
         owed = {payout["reason"] for payout in row["payouts"] or []}
         behind = (
             len(names) - 1 if Reason.NOT_DONE in owed else 1 if Reason.NOT_EVALUATED in owed else 0

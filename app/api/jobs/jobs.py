@@ -30,6 +30,10 @@ RETRY_AFTER_S = {
     JobState.EVALUATING: 1,
     JobState.AWAITING_WORK_PAYMENT: 2,
     JobState.EXECUTING: 1,
+    # Nothing more comes of these.
+    JobState.REJECTED: None,
+    JobState.COMPLETE: None,
+    JobState.FAILED: None,
 }
 
 
@@ -82,7 +86,7 @@ async def show(request: Request) -> Response:
         row = await house.waiting.nudged(row)
     base = _base(request, row)
     body = dumped(house.shapes.status(row, base))
-    answer = Answer(row["version"], body, RETRY_AFTER_S.get(JobState(row["state"])))
+    answer = Answer(row["version"], body, RETRY_AFTER_S[JobState(row["state"])])
     if base is None:  # a link to fetch money by is its caller's own
         house.remembered.keep(job_id, answer)
     return _answer(answer, asked)

@@ -1,0 +1,60 @@
+"""Every surface has a word for every state of the law: one that is new there fails here."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import pytest
+
+from app.api.jobs import jobs, withdrawals
+from app.buyer import display, purchase
+from app.buyer.payer import Exit
+from app.commands import receiving
+from app.web import job_view, words
+from app.web.job_words import head_of
+from statemachine.job import JOB, Funding, JobState
+from statemachine.payout import PayoutState
+from statemachine.session import SessionState
+from statemachine.wallet import WalletState
+
+TOTAL: dict[str, tuple[Mapping[Any, object], type[StrEnum]]] = {
+    "when to ask for a job again": (jobs.RETRY_AFTER_S, JobState),
+    "steps of a job": (job_view.STEPS, Funding),
+    "how far a job has come": (job_view.BEHIND, Funding),
+    "headlines of a session": (words.SESSION_HEADS, SessionState),
+    "sentences of a session": (words.SESSION_WORDS, SessionState),
+    "receiving wallets": (receiving.WORDS, WalletState),
+}
+for one in Funding:
+    TOTAL[f"steps behind, {one}"] = job_view.BEHIND[one], JobState
+
+
+@pytest.mark.parametrize("what", TOTAL)
+def test_a_surface_has_a_word_for_every_state(what: str) -> None:
+    """No state is shown by a guess, and none that is gone keeps its word."""
+    said, states = TOTAL[what]
+    assert set(said) == set(states)
+
+
+def test_a_wallet_hears_why_it_takes_no_refund() -> None:
+    """Of a refund in every state but the one in which it can be taken."""
+    assert set(withdrawals.SAYS) == set(PayoutState) - {PayoutState.OWED}
+
+
+@pytest.mark.parametrize("funding", Funding)
+@pytest.mark.parametrize("state", JobState)
+def test_a_page_has_a_headline_for_every_state(state: JobState, funding: Funding) -> None:
+    """With a sentence that says what happens, or what to do."""
+    row = {"state": state, "funding": funding, "eval_msat": 5_000, "quote": None, "payouts": []}
+    headline, sentence = head_of(row)
+    assert headline and sentence.endswith(".")
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_the_command_says_every_state(state: JobState) -> None:
+    """While a job goes on it says what is waited for; at its end its exit code does. It knows no
+    law, and so shows a state of a newer server by its name."""
+    if JOB.final(state):
+        assert purchase.code_of(state) is Exit[state.name]
+    else:
+        assert display.SAYS[state]
