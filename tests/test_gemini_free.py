@@ -72,6 +72,27 @@ async def test_what_visitors_cost_is_the_houses_expense(
     assert await audit(chatty.parts.db) == []
 
 
+async def test_what_an_answer_that_broke_had_cost_is_the_houses_expense_too(
+    chatty: Instance, visitor: Talker, gemini_server: GeminiServer
+) -> None:
+    """In the middle the model had read it all and written some: that is of what a day gives, at
+    least as far as it is known, and kept as an estimate. Broken at once it has cost nothing."""
+    mine = await visitor.begin()
+    counted = {"promptTokenCount": 10_000, "candidatesTokenCount": 1}
+    cut = Reply(text="one two", cut_after=1, usage=counted)
+    gemini_server.script(STREAM, Reply(status=500), cut)
+    await visitor.refused(mine, "hello")
+    day = "SELECT used_msat FROM free_day"
+    assert (await chatty.parts.db.read_all(day)) in ([], [{"used_msat": 0}])
+    assert "error" in (await visitor.say(mine, "hello"))[-1]
+    row = await chatty.parts.db.read_one(day)
+    # 10,000 × 0.75 + 2 × 3.75 USD a million + 2,000 micro-USD, up to the next sat
+    assert row is not None and row["used_msat"] == 10_000
+    [kept] = await chatty.parts.db.read_all("SELECT usage FROM message WHERE usage IS NOT NULL")
+    assert kept["usage"]["estimated"] is True
+    assert await audit(chatty.parts.db) == []
+
+
 async def test_nothing_is_given_away_where_the_house_gives_nothing(
     database_url: str, tmp_path: Path, gemini_server: GeminiServer
 ) -> None:

@@ -246,7 +246,10 @@ class Exchange:
                         case Broke():
                             end, self._refusal = "broken", broken(piece)
         finally:
-            cost_msat = 0 if end == "broken" else used_msat(quote, used)
+            # Nobody pays for an answer that broke. What it had cost until then the house has given,
+            # where it gives: as far as is known, for the model has not counted to the end.
+            wasted = end == "broken" and not (self._said and self.owner.is_visitor)
+            cost_msat = 0 if wasted else used_msat(quote, used)
             held.charge(cost_msat)
             log.info("exchanged", model=self.model, end=end, sats=msat_to_sats(cost_msat))
             usage = _usage(self.model, used, cost_msat, end)
@@ -312,6 +315,7 @@ def _usage(model: str, used: Usage, charge_msat: int, end: str) -> dict[str, Any
         "output_tokens": used.output_tokens,
         "charge_msat": charge_msat,
         "end": end,
+        "estimated": end in ("left", "broken"),  # the model has not counted to the end
     }
 
 
