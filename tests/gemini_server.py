@@ -111,6 +111,7 @@ class GeminiServer:
             ]
         )
         self._serving = asyncio.create_task(
+            # Two spellings of ASGI, and wait() answers True.
             serve(app, config, shutdown_trigger=self._stopping.wait)  # type: ignore[arg-type]
         )
 

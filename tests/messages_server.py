@@ -149,7 +149,7 @@ class MessagesServer:
         config.accesslog = config.errorlog = None
         self._serving = asyncio.create_task(
             serve(
-                self._app(),  # type: ignore[arg-type]
+                self._app(),  # type: ignore[arg-type]  # two spellings of ASGI
                 config,
                 shutdown_trigger=self._stopping.wait,
             )

@@ -41,7 +41,7 @@ def pooled(url: str, mode: str) -> Iterator[str]:
             [PROGRAM, str(folder / "pgbouncer.ini")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **account,  # type: ignore[call-overload]
+            **account,  # type: ignore[call-overload]  # any of its parameters
         )
         try:
             through = to.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)

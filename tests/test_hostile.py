@@ -287,8 +287,8 @@ async def test_a_deposit_is_what_was_asked_for(
     liar: Liar, client: Client, purse: Purse, sats: int, told_sats: int
 ) -> None:
     """A session of 500 sats is opened with 500 sats, or not at all."""
-    made = {"sessionId": OTHER, "state": "awaiting_payment"}
-    made["invoice"] = await liar.invoice(sats, told_sats)  # type: ignore[assignment]
+    made: dict[str, Any] = {"sessionId": OTHER, "state": "awaiting_payment"}
+    made["invoice"] = await liar.invoice(sats, told_sats)
     liar.on("POST /api/sessions", Says(made, 201))
     with pytest.raises(NotPaid, match=OTHER):
         await open_session(client, 500, purse)

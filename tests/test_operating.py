@@ -125,7 +125,7 @@ def test_the_unit_is_a_unit(tmp_path: Path) -> None:
     )
     assert (read.returncode, read.stdout, read.stderr) == (0, "", "")
     unit = configparser.ConfigParser(strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as its manual has it
     unit.read(path)
     service = unit["Service"]
     assert service["NoNewPrivileges"] == service["DynamicUser"] == "yes"

@@ -203,6 +203,15 @@ async def test_beyond_the_limit_is_a_429(
     assert again.status_code == status and left(again) == (2, 1, resets_at + 60)
 
 
+async def test_a_limit_of_one_is_one(database_url: str, tmp_path: Path, clock: RailClock) -> None:
+    """The sentence has the singular of what it counts."""
+    one = instance_of(database_url, tmp_path, clock=clock, ESTIMATES_PER_MINUTE="1")
+    async with one as instance:
+        await instance.post("/api/estimate", ASK)
+        over = await instance.post("/api/estimate", ASK)
+        refused(over, 429, "more than 1 estimate in one minute")
+
+
 FAILING: list[tuple[str, Any]] = [
     ("/api/estimate", ASK),
     ("/api/jobs", ASK),
@@ -313,7 +322,7 @@ class BrokenStorage(Storage):
         """Break."""
         raise ConnectionError("canary: redis://user:password@host")
 
-    get_expiry = check = reset = clear = get  # type: ignore[assignment]
+    get_expiry = check = reset = clear = get  # type: ignore[assignment]  # all break alike
 
 
 async def test_while_nobody_can_count_nobody_is_let_through(tmp_path: Path) -> None:

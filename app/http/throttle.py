@@ -50,13 +50,13 @@ class Rule(StrEnum):
 
 
 SAYS = {
-    Rule.DEMO: "demos",
-    Rule.ESTIMATE: "estimates",
-    Rule.CREATE: "requests for an invoice",
-    Rule.BYTES: "kB of requests",
-    Rule.ALL_BYTES: "kB of requests",
-    Rule.DESTINATION: "claims on refunds",
-    Rule.LOGIN: "logins",
+    Rule.DEMO: ("demo", "demos"),
+    Rule.ESTIMATE: ("estimate", "estimates"),
+    Rule.CREATE: ("request for an invoice", "requests for an invoice"),
+    Rule.BYTES: ("kB of requests", "kB of requests"),
+    Rule.ALL_BYTES: ("kB of requests", "kB of requests"),
+    Rule.DESTINATION: ("claim on a refund", "claims on refunds"),
+    Rule.LOGIN: ("login", "logins"),
 }
 UNCOUNTED = "The limits can't be looked up just now."
 NEXT = {
@@ -347,10 +347,11 @@ def _tell(request: Request, most: int, left: int, reset_s: float) -> None:
 
 
 def _too_many(rule: Rule, item: RateLimitItem, wait_s: int) -> Refusal:
+    one, many = SAYS[rule]
+    allowed = f"{item.amount} {one if item.amount == 1 else many}"
     return Refusal(
         Why.TOO_MANY,
-        f"That is more than {item.amount} {SAYS[rule]} in one {item.GRANULARITY.name} from your"
-        " address.",
+        f"That is more than {allowed} in one {item.GRANULARITY.name} from your address.",
         NEXT.get(rule, "Send the same request again in {wait_s} seconds.").format(wait_s=wait_s),
         {"Retry-After": str(wait_s)},
     )

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from app.agents.agent import Accepted, Broke, Progress, Rejected, Result, unwatched
-from pricing.oracle import Oracle, Source, WrongAnswer
+from pricing.money import BtcPrice
+from pricing.oracle import Oracle, PriceUnavailable, Source, WrongAnswer
 from pricing.rates import Usage
 from tests.simulation.clock import Clock
 from tests.simulation.weather import Weather
@@ -110,7 +111,7 @@ class SimulatedOracle(Oracle):
         self._dark = False
         self.lowest, self.highest = 10**18, 0  # of all that honest sources named, micro-USD
 
-    async def price(self):  # type: ignore[no-untyped-def]
+    async def price(self) -> BtcPrice | PriceUnavailable:
         """See Oracle."""
         await self._gate("oracle price: before")
         return await super().price()
