@@ -42,6 +42,7 @@ from app.trade.asks import Asks
 from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
+from app.trade.invoicing import Invoicing
 from app.trade.orders import Orders
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
@@ -264,8 +265,9 @@ def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
     settings, db, shell, clock = parts.settings, parts.db, parts.shell, parts.clock
     till, new_id, signals, credentials = parts.till, parts.new_id, parts.signals, parts.credentials
     selling = Selling(db, loops.readiness, clock, settings.free_failures_per_day)
+    invoicing = Invoicing(db, keeper, loops.readiness)
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
-    sessions = Sessions(db, shell, keeper, till, selling, clock, new_id)
+    sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
     callers, is_stub = Callers(credentials, clock), parts.stub is not None
     refunds = Refunds(
         db,
@@ -277,8 +279,8 @@ def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
         sending_of(parts),
     )
     return House(
-        orders=Orders(db, shell, keeper, till, selling, new_id),
-        asks=Asks(db, shell, keeper, till, selling, new_id),
+        orders=Orders(db, shell, invoicing, till, selling, new_id),
+        asks=Asks(db, shell, invoicing, till, selling, new_id),
         sessions=sessions,
         holds=holds,
         chats=Chats(db, parts.chat, till, holds, clock),

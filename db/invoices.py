@@ -6,39 +6,21 @@ from datetime import datetime, timedelta
 from psycopg.rows import DictRow
 
 from db.engine import Database, Tx
-from db.owners import columns_of, owner_of
+from db.owners import owner_of
 from db.tables import Invoice
-from statemachine.decision import InvoiceWanted
-from statemachine.invoice import InvoiceFacts, InvoiceState
-from statemachine.owner import Owner
+from statemachine.invoice import InvoiceFacts
 
 _INSERT = """
-INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, created_at, expires_at,
-                     checks)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(purpose)s, %(state)s, %(amount_msat)s, %(now)s,
-        %(made_by)s, 0)
+INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, bolt11, payment_hash,
+                     wallet, created_at, expires_at, check_at, checks)
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(purpose)s, %(state)s, %(amount_msat)s, %(bolt11)s,
+        %(payment_hash)s, %(wallet)s, %(created_at)s, %(expires_at)s, %(check_at)s, 0)
 """
 
 
-async def insert(
-    tx: Tx,
-    owner: Owner,
-    wanted: InvoiceWanted,
-    now: datetime,
-    made_by: datetime | None,
-    state: InvoiceState = InvoiceState.WANTED,
-) -> None:
-    """Write an invoice that the rail has yet to make; it lapses if it is not made in time."""
-    await tx.execute(
-        _INSERT,
-        id=wanted.id,
-        **columns_of(owner),
-        purpose=wanted.purpose,
-        state=state,
-        amount_msat=wanted.amount_msat,
-        now=now,
-        made_by=made_by,
-    )
+async def insert(tx: Tx, invoice: Invoice) -> None:
+    """Write a new invoice."""
+    await tx.execute(_INSERT, **dict(invoice))
 
 
 async def lock(tx: Tx, invoice_id: str) -> Invoice | None:

@@ -1,11 +1,11 @@
 """Sessions: insert, lock, move, look, and what their credentials may still spend."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from psycopg.rows import DictRow
 
-from db.engine import Database, Tx
+from db.engine import Database, Row, Tx
 from db.tables import Session
 from statemachine.entries import of_session
 from statemachine.session import SessionFacts
@@ -176,9 +176,9 @@ SELECT id FROM invoice WHERE session_id = %(id)s AND purpose = 'topup'
 """
 
 
-async def pending_topup(tx: Tx, session_id: str) -> str | None:
+async def pending_topup(ask: Callable[..., Awaitable[Row | None]], session_id: str) -> str | None:
     """Return the name of the top-up that is not paid yet, if there is one."""
-    row = await tx.one(_TOPUP, id=session_id)
+    row = await ask(_TOPUP, id=session_id)
     return str(row["id"]) if row else None
 
 

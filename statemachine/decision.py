@@ -12,7 +12,10 @@ F_co = TypeVar("F_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class InvoiceWanted:
-    """An invoice that must come to exist; `id` is "<job>:eval", "<session>:deposit" and so on."""
+    """An invoice that must come to exist; `id` is "<job>:eval", "<session>:deposit" and so on.
+
+    With a promise to make it beside it, it is made later; else the rail has made it before.
+    """
 
     id: str
     purpose: Purpose

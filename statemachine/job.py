@@ -70,7 +70,6 @@ JOB = Machine(
         (JobEvent.CANCELLED, JobState.AWAITING_EVAL_PAYMENT, JobState.FAILED),
         (JobEvent.CANCELLED, JobState.AWAITING_WORK_PAYMENT, JobState.FAILED),
         # The process that kept the promise of this state died, and the promise with it.
-        (JobEvent.RECOVERED, JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_EVAL_PAYMENT),
         (JobEvent.RECOVERED, JobState.EVALUATING, JobState.EVALUATING),
         (JobEvent.RECOVERED, JobState.AWAITING_WORK_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
         (JobEvent.RECOVERED, JobState.EXECUTING, JobState.EXECUTING),
@@ -201,19 +200,19 @@ def ask_invoice_id(job_id: str) -> str:
 
 
 def begin(job_id: str, eval_msat: int, max_msat: int | None) -> Decision[JobFacts]:
-    """Return how a job comes to be: unpaid, and wanting its evaluation invoice."""
+    """Return how a job comes to be: unpaid, with its evaluation invoice."""
     invoice = InvoiceWanted(eval_invoice_id(job_id), Purpose.EVAL, eval_msat)
     facts = JobFacts(job_id, JobState.AWAITING_EVAL_PAYMENT, eval_msat, max_msat)
-    return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+    return Decision(facts, wanted=(invoice,))
 
 
 def begin_asked(job_id: str, eval_msat: int, quote: Quote) -> Decision[JobFacts]:
-    """Return how a job at a firm price comes to be: unpaid, and wanting its one invoice."""
+    """Return how a job at a firm price comes to be: unpaid, with its one invoice."""
     facts = JobFacts(
         job_id, JobState.AWAITING_EVAL_PAYMENT, eval_msat, quote=quote, funding=Funding.INVOICE
     )
     invoice = InvoiceWanted(ask_invoice_id(job_id), Purpose.ASK, facts.prepaid_msat)
-    return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+    return Decision(facts, wanted=(invoice,))
 
 
 def begin_reserved(
@@ -391,7 +390,7 @@ def _promise_of(facts: JobFacts) -> Promise:
         case JobState.EXECUTING:
             return Work(facts.id)
         case _:
-            return CreateInvoice(_open_invoice(facts))
+            return CreateInvoice(work_invoice_id(facts.id))
 
 
 def _quoted(facts: JobFacts) -> Quote:

@@ -56,11 +56,6 @@ class Purpose(StrEnum):
         """What is said when nobody has paid in time."""
         return _USES[self].lapsed
 
-    @property
-    def is_asked_for(self) -> bool:
-        """Whether who asked for it waits while it is made: else its owner went on to need it."""
-        return self is not Purpose.WORK
-
 
 @dataclass(frozen=True, slots=True)
 class _Use:

@@ -10,7 +10,6 @@ from statemachine import entries
 from statemachine.decision import Decision, InvoiceWanted, Owed
 from statemachine.machine import Machine
 from statemachine.owner import Purpose, Reason
-from statemachine.promises import CreateInvoice
 
 
 class SessionState(StrEnum):
@@ -159,17 +158,17 @@ def topup_invoice_id(session_id: str, number: int) -> str:
 
 
 def begin(session_id: str, deposit_msat: int, minimum_msat: int) -> Decision[SessionFacts]:
-    """Return how a session comes to be: empty, and wanting its deposit."""
+    """Return how a session comes to be: empty, with its deposit's invoice."""
     facts = SessionFacts(session_id, SessionState.AWAITING_PAYMENT, 0, minimum_msat)
     invoice = InvoiceWanted(deposit_invoice_id(session_id), Purpose.DEPOSIT, deposit_msat)
-    return Decision(facts, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+    return Decision(facts, wanted=(invoice,))
 
 
 def ask_topup(facts: SessionFacts, amount_msat: int) -> Decision[SessionFacts]:
     """Return what asking for a top-up means. Nothing is on the balance until it is paid."""
     after = replace(facts, topups=facts.topups + 1)
     invoice = InvoiceWanted(topup_invoice_id(facts.id, after.topups), Purpose.TOPUP, amount_msat)
-    return Decision(after, promises=(CreateInvoice(invoice.id),), wanted=(invoice,))
+    return Decision(after, wanted=(invoice,))
 
 
 def awaits(state: SessionState, purpose: Purpose) -> Deposited | ToppedUp | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from payments.bolt11 import decode
 from tests import crash_holder as holder
-from tests.crash_buyer import FINAL, KNOWN_S, LONG, Buyer
+from tests.crash_buyer import KNOWN_S, LONG, Buyer
 from tests.crash_server import ROTATES
 from tests.pay_server import said
 
@@ -99,22 +99,6 @@ async def stopped(buyer: Buyer) -> None:
         answer = await buyer.call("POST", "/operator/switches", data=form, headers=headers)
         assert answer.status_code == 303, answer.text
     await bought("hello")(buyer)
-
-
-async def turned_away(buyer: Buyer) -> None:
-    """Somebody asks while the rail is away, gets 503, and never comes back."""
-    if "asked" not in buyer.done:
-        buyer.done.add("asked")
-        await buyer.side.trouble("create")
-        answer = await buyer.call("POST", "/api/jobs", json={"request": "hello"})
-        assert answer.status_code == 503, answer.text
-    buyer.clock.forward(LONG)
-    for _ in range(100):
-        if not await buyer.books.ask(f"SELECT 1 FROM job WHERE state NOT IN {FINAL}"):
-            return
-        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
-    raise AssertionError("the job that nobody knows has not ended")
 
 
 async def sent_when_the_rail_is_back(buyer: Buyer) -> None:
@@ -261,33 +245,6 @@ async def left_session(buyer: Buyer) -> None:
     await buyer.receive_refunds()
 
 
-async def unmade_topup(buyer: Buyer) -> None:
-    """A top-up that the rail does not make, and whose asker does not come back for it."""
-    await holder.opened(buyer)
-    if "asked" not in buyer.done:
-        buyer.done.add("asked")
-        await buyer.side.trouble("create")
-        answer = await buyer.post("topup", {"amount_sats": 100})
-        assert answer.status_code == 503, answer.text
-    await holder.closed(buyer)
-
-
-async def unmade_session(buyer: Buyer) -> None:
-    """A session that the rail makes no invoice for, and whose asker does not come back."""
-    if "asked" not in buyer.done:
-        buyer.done.add("asked")
-        await buyer.side.trouble("create")
-        answer = await buyer.call("POST", "/api/sessions", json={"amount_sats": 100})
-        assert answer.status_code == 503, answer.text
-    buyer.clock.forward(LONG)
-    for _ in range(100):
-        if not await buyer.books.ask("SELECT 1 FROM session WHERE state <> 'expired'"):
-            return
-        assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
-    raise AssertionError("the session that nobody knows has not ended")
-
-
 async def talked(buyer: Buyer) -> None:
     """A session that pays for a conversation and an image."""
     await holder.opened(buyer)
@@ -346,7 +303,6 @@ SCENARIOS = {
     "paid late": Scenario(paid_late),
     "paid when purged": Scenario(paid_when_purged),
     "stopped": Scenario(stopped, environment={"OPERATOR_TOKEN": TOKEN}),
-    "turned away": Scenario(turned_away),
     "rail away": Scenario(sent_when_the_rail_is_back),
     "push missed": Scenario(bought("hello"), "commit invoices.book: before", later),
     "worker died": Scenario(bought("hello"), "agent judge: before"),
@@ -371,8 +327,6 @@ SCENARIOS = {
     ),
     "session": Scenario(held_session),
     "left alone": Scenario(left_session),
-    "no top-up": Scenario(unmade_topup),
-    "no session": Scenario(unmade_session),
     "talk": Scenario(talked),
     "answer broken off": Scenario(talked, "chat piece: before", too_long),
     "withheld": Scenario(holder.withheld, environment=DEAR),

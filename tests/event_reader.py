@@ -94,8 +94,7 @@ async def watching(
 
 
 STORY = [
-    "created", "eval_invoice_opened", "eval_paid", "accepted", "work_invoice_opened", "work_paid",
-    "finished",
+    "created", "eval_paid", "accepted", "work_invoice_opened", "work_paid", "finished",
 ]  # fmt: skip
 SCHEMAS = CONTRACT.document["components"]["schemas"]
 

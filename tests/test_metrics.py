@@ -61,7 +61,10 @@ async def numbers(instance: Instance) -> Numbers:
 
 
 async def test_a_jobs_promises_and_calls_are_counted(instance: Instance) -> None:
-    """A job is three promises kept, two invoices, one verdict and one work; each was timed."""
+    """A job is three promises kept, two invoices, one verdict and one work; each was timed.
+
+    The first invoice is no promise: it is made before the job is there.
+    """
     before = await numbers(instance)
     await instance.to_end("hello")
     after = await numbers(instance)

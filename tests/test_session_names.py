@@ -246,7 +246,8 @@ async def test_killed_in_the_middle_of_a_request(
 async def test_killed_while_an_invoice_is_made(
     mortal: ForkedServer, db: Database, what: str, place: str
 ) -> None:
-    """A session that was being opened, or a top-up, is found again under its name."""
+    """A session that was being opened, or a top-up, is found again under its name, or is made
+    anew where it was not written down yet: the invoice that was made for it nobody has seen."""
     path, body, invoices = "/api/sessions", {"amount_sats": 5_000}, 1
     headers: dict[str, str] = {}
     await mortal.start()
@@ -260,7 +261,10 @@ async def test_killed_while_an_invoice_is_made(
     assert await killed(mortal, path, body, **headers) is None
     async with at(mortal) as http:
         found = await done(http, path, body, **headers)
-        assert await done(http, path, body, **headers) == found
+        again = await done(http, path, body, **headers)
+        told_once = ("claim", "next")  # who asks again is not told what shows the macaroon
+        for name in found.keys() - told_once:
+            assert again[name] == found[name]
     assert len(await db.read_all("SELECT id FROM session")) == 1
     assert len(await db.read_all("SELECT id FROM invoice")) == invoices
     assert await audit(db) == []

@@ -1,11 +1,9 @@
 """Invoices: what the rail says of them, and what that means to whose they are."""
 
-from datetime import timedelta
-
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed
-from app.advance.owners import lock, lock_invoice
-from app.advance.writing import drop_invoice, perform
+from app.advance.owners import lock_invoice
+from app.advance.writing import made_by, perform
 from db import invoices
 from payments import rail
 from statemachine import invoice as law
@@ -19,13 +17,10 @@ async def open(act: Act, invoice_id: str, opened: rail.Opened) -> Outcome:
         return Missing()
     owner, invoice = found
     try:
-        decision = law.decide(invoices.facts_of(invoice), law.Opened(opened.payment_hash))
+        after = made_by(act, invoice, opened)
     except IllegalTransition:
         return Replayed()
-    invoice.bolt11, invoice.payment_hash = opened.bolt11, opened.payment_hash
-    invoice.expires_at, invoice.wallet = opened.expires_at, opened.wallet
-    invoice.check_at = act.now + timedelta(seconds=act.terms.sweep_s)
-    await invoices.move(act.tx, invoice, decision.facts)
+    await invoices.move(act.tx, invoice, after)
     await owner.touch(act, f"{invoice.purpose}_invoice_opened")
     return Applied()
 
@@ -81,9 +76,3 @@ async def lapse(act: Act, invoice_id: str) -> Outcome:
         return await owner.step(act, event)
     await owner.touch(act, f"{invoice.purpose}_lapsed")
     return Applied()
-
-
-async def drop(act: Act, invoice_id: str) -> None:
-    """Tell an invoice that nobody needs it any more; a payment all the same is owed back."""
-    await lock(act, invoice_id)
-    await drop_invoice(act, invoice_id)

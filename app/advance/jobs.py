@@ -5,11 +5,13 @@ import structlog
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
-from app.advance.writing import Payee, perform
+from app.advance.writing import Payee, perform, write_first
 from db import failures, jobs, sessions
+from db.engine import Row
 from db.lapsed_tables import LapsedInvoice
 from db.promises import Outbox
 from db.tables import Job
+from payments import rail
 from pricing.quote import Quote
 from statemachine import job as law
 from statemachine.decision import Decision
@@ -29,36 +31,17 @@ CHARGED = (
 
 async def begin(
     act: Act,
-    job_id: str,
+    begun: Decision[law.JobFacts],
+    opened: rail.Opened,
     request: str,
-    eval_msat: int,
-    max_msat: int | None,
     refund_to: str | None,
     payer: str | None = None,
-) -> None:
-    """Create a job that wants its evaluation invoice."""
-    decision = law.begin(job_id, eval_msat, max_msat)
+) -> Row:
+    """Create a job with its first invoice, which the rail has made before, and return that one."""
     row = await jobs.insert(
-        act.tx, decision.facts, request, refund_to, "created", act.now, payer=payer
+        act.tx, begun.facts, request, refund_to, "created", act.now, payer=payer
     )
-    await perform(act, payee_of(row), decision)
-
-
-async def begin_asked(
-    act: Act,
-    job_id: str,
-    request: str,
-    eval_msat: int,
-    quote: Quote,
-    refund_to: str | None,
-    payer: str | None = None,
-) -> None:
-    """Create a job at a firm price, that wants its one invoice."""
-    decision = law.begin_asked(job_id, eval_msat, quote)
-    row = await jobs.insert(
-        act.tx, decision.facts, request, refund_to, "created", act.now, payer=payer
-    )
-    await perform(act, payee_of(row), decision)
+    return await write_first(act, payee_of(row).owner, begun, opened)
 
 
 async def begin_reserved(

@@ -61,7 +61,6 @@ class Terms:
     eval_invoice_s: int = 3600
     sweep_s: int = 30  # when the rail is first asked about an invoice that it did not tell of
     payout_check_s: int = 5  # when the rail is first asked about a payout it did not answer for
-    grace_s: int = 15  # how long whoever staged a first invoice has to make it himself
     session_idle_s: int = 24 * 3600
     session_minimum_msat: int = 50_000
     hold_s: int = 900  # how long a call that is answered while it runs may take at most

@@ -4,6 +4,7 @@ from app.advance.act import Act
 from app.advance.invoices import settle as settle_invoice
 from app.advance.outcome import Missing, Outcome
 from app.advance.owners import OWNERS
+from app.advance.writing import wanted_by
 from db import invoices, lapsed
 from db.engine import Row
 from payments import rail
@@ -28,9 +29,8 @@ async def settle(act: Act, payment_hash: str, settled: rail.Settled) -> Outcome:
     owner = named(kept.invoice_id).owner
     await OWNERS[owner.kind].restore(act, owner.id, kept)
     wanted = InvoiceWanted(kept.invoice_id, kept.purpose, kept.amount_msat)
-    await invoices.insert(act.tx, owner, wanted, act.now, kept.expires_at, InvoiceState.EXPIRED)
-    row = await invoices.lock(act.tx, kept.invoice_id)
-    assert row is not None, "it was written just now"
+    row = wanted_by(act, owner, wanted)
+    row.state, row.expires_at = InvoiceState.EXPIRED, kept.expires_at
     row.payment_hash, row.wallet = payment_hash, kept.wallet
-    await invoices.move(act.tx, row, invoices.facts_of(row))
+    await invoices.insert(act.tx, row)
     return await settle_invoice(act, kept.invoice_id, settled)

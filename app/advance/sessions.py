@@ -5,10 +5,12 @@ from datetime import timedelta
 
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
-from app.advance.writing import Payee, invoice_until, perform
+from app.advance.writing import Payee, invoice_until, perform, write_first
 from db import sessions
+from db.engine import Row
 from db.lapsed_tables import LapsedInvoice
 from db.tables import Session
+from payments import rail
 from statemachine import session as law
 from statemachine.decision import Decision
 from statemachine.machine import IllegalTransition
@@ -18,22 +20,23 @@ from statemachine.owner import Owner, OwnerKind, Purpose
 async def begin(
     act: Act,
     session_id: str,
-    deposit_msat: int,
+    opened: rail.Opened,
     refund_to: str | None,
     nonce: str,
     claim_sha256: str,
-) -> None:
-    """Create a session that wants its deposit's invoice."""
-    decision = law.begin(session_id, deposit_msat, act.terms.session_minimum_msat)
+) -> Row:
+    """Create a session with its deposit's invoice, made by the rail before, and return that."""
+    minimum_msat = act.terms.session_minimum_msat
+    decision = law.begin(session_id, opened.amount_msat, minimum_msat)
     until = invoice_until(act)
     row = await sessions.insert(
         act.tx, decision.facts, refund_to, nonce, claim_sha256, until, act.now
     )
-    await perform(act, payee_of(row), decision)
+    return await write_first(act, payee_of(row).owner, decision, opened)
 
 
-async def ask_topup(act: Act, session_id: str, amount_msat: int) -> str | Outcome:
-    """Have a session want a top-up's invoice, and return its name.
+async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> Row | Outcome:
+    """Give a session a top-up's invoice, made by the rail before, and return that.
 
     Replayed when it is not open for one, or one is pending.
     """
@@ -43,12 +46,13 @@ async def ask_topup(act: Act, session_id: str, amount_msat: int) -> str | Outcom
     facts = await sessions.facts_of(act.tx, row)
     if not law.SESSION.allows(facts.state, law.SessionEvent.TOPPED_UP):
         return Replayed()
-    if await sessions.pending_topup(act.tx, session_id) is not None:
+    if await sessions.pending_topup(act.tx.one, session_id) is not None:
         return Replayed()
-    decision = law.ask_topup(facts, amount_msat)
+    decision = law.ask_topup(facts, opened.amount_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)
-    await perform(act, payee_of(row), decision)
-    return decision.wanted[0].id
+    invoice = await write_first(act, payee_of(row).owner, decision, opened)
+    await touch(act, row, "topup_invoice_opened")
+    return invoice
 
 
 async def close(act: Act, session_id: str, refund_to: str | None = None) -> Outcome:

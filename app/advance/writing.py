@@ -6,16 +6,21 @@ each other.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.advance.act import Act
 from db import invoices, ledger, payouts
+from db.engine import Row
+from db.owners import columns_of
+from db.tables import Invoice
+from payments import rail
 from statemachine import invoice as invoice_law
 from statemachine import payout as payout_law
-from statemachine.decision import Decision
+from statemachine.decision import Decision, InvoiceWanted
 from statemachine.machine import IllegalTransition
 from statemachine.owner import Owner
 from statemachine.payout import PayoutState
-from statemachine.promises import Promise, pause_s
+from statemachine.promises import pause_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +46,55 @@ async def perform(
         await payouts.insert(act.tx, facts, payee.owner, owed.reason, act.now)
         promises += payout_law.begin(facts).promises
     for wanted in decision.wanted:
-        # A first invoice that is not made in time was shown to nobody; work was asked for.
-        made_by = invoice_until(act) if wanted.purpose.is_asked_for else None
-        await invoices.insert(act.tx, payee.owner, wanted, act.now, made_by)
+        await invoices.insert(act.tx, wanted_by(act, payee.owner, wanted))
     for invoice_id in decision.dropped:
         await drop_invoice(act, invoice_id)
     if decision.entries:
         await ledger.post(act.tx, decision.entries, act.now)
     for promise in promises:
-        await _stage(act, promise, decision, anew)
+        wait_s = pause_s(promise)
+        at = act.now + timedelta(seconds=wait_s) if wait_s else None
+        await act.outbox.stage(act.tx, promise, at, anew=anew)
 
 
-async def _stage(act: Act, promise: Promise, decision: Decision[object], anew: bool) -> None:
-    wait_s = pause_s(promise)
-    if any(wanted.purpose.is_asked_for for wanted in decision.wanted):
-        wait_s = act.terms.grace_s
-    at = act.now + timedelta(seconds=wait_s) if wait_s else None
-    await act.outbox.stage(act.tx, promise, at, anew=anew)
+def wanted_by(act: Act, owner: Owner, wanted: InvoiceWanted) -> Invoice:
+    """Return the row of an invoice that the rail has yet to make."""
+    whose: dict[str, Any] = dict(columns_of(owner))
+    return Invoice(
+        id=wanted.id,
+        **whose,
+        purpose=wanted.purpose,
+        state=invoice_law.InvoiceState.WANTED,
+        amount_msat=wanted.amount_msat,
+        created_at=act.now,
+    )
+
+
+def made_by(act: Act, invoice: Invoice, opened: rail.Opened) -> invoice_law.InvoiceFacts:
+    """Write on a row what the rail has made for it; return what the law says that it is then."""
+    if opened.amount_msat != invoice.amount_msat:
+        raise ValueError(f"the rail made {invoice.id} for another amount than it has")
+    decision = invoice_law.decide(
+        invoices.facts_of(invoice), invoice_law.Opened(opened.payment_hash)
+    )
+    invoice.bolt11, invoice.payment_hash = opened.bolt11, opened.payment_hash
+    invoice.expires_at, invoice.wallet = opened.expires_at, opened.wallet
+    invoice.check_at = act.now + timedelta(seconds=act.terms.sweep_s)
+    return decision.facts
+
+
+async def write_first(
+    act: Act, owner: Owner, decision: Decision[object], opened: rail.Opened
+) -> Row:
+    """Write the invoice that goes with this decision, which the rail has made before.
+
+    Nobody has seen it: had this transaction not come to be, it would lapse, and nothing else.
+    """
+    [wanted] = decision.wanted
+    invoice = wanted_by(act, owner, wanted)
+    invoice.state = made_by(act, invoice, opened).state
+    await invoices.insert(act.tx, invoice)
+    return dict(invoice)
 
 
 def invoice_until(act: Act) -> datetime:

@@ -77,17 +77,28 @@ class Keeper:
         row = await invoices.get(self._db, invoice_id)
         if row is None or row["state"] != InvoiceState.WANTED:
             return None
+        opened = await self.new_invoice(invoice_id, Purpose(row["purpose"]), row["amount_msat"])
+        if isinstance(opened, rail.Unavailable):
+            return opened
+        await self._shell.do(advance.invoices.open, invoice_id, opened)
+        return None
+
+    async def new_invoice(
+        self, key: str, purpose: Purpose, amount_msat: int
+    ) -> rail.Opened | rail.Unavailable:
+        """Have the rail make an invoice. Until it is written down nobody sees it, or can pay it.
+
+        `key` is the invoice's name, or begins as that does.
+        """
         opened = await self._rail.create_invoice(
-            key=invoice_id,
-            amount_msat=Msat(row["amount_msat"]),
-            memo=_memo(invoice_id, Purpose(row["purpose"])),
+            key=key,
+            amount_msat=Msat(amount_msat),
+            memo=_memo(key, purpose),
             expiry_s=self._invoice_expiry_s,
         )
         if isinstance(opened, rail.Unavailable):
             log.warning("rail_unavailable", call="create_invoice", reason=opened.reason)
-            return opened
-        await self._shell.do(advance.invoices.open, invoice_id, opened)
-        return None
+        return opened
 
     async def pay(self, payout_id: str, number: int, tries: int = 0) -> None:
         """Hand an attempt to the rail, once; what it does not know is asked later by the sweep."""

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from app import advance
 from app.advance import Act, Shell
-from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.till import Till
+from app.trade.invoicing import Invoicing
 from app.trade.once import Name, claimed_id, known_id
 from app.trade.selling import Selling
-from db import invoices
 from db.engine import Database, Row
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
+from statemachine.owner import Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Asks:
 
     db: Database
     shell: Shell
-    keeper: Keeper
+    invoicing: Invoicing
     till: Till
     selling: Selling
     new_id: Callable[[], str]
@@ -45,32 +45,33 @@ class Asks:
         Raises Refusal: 409 when it would cost more than the caller's limit or the name was used
         for another body, 503 when no invoice can be made.
         """
-        job_id = await known_id(self.db, name) or await self._begun(asked, name)
-        about(job=job_id)
-        trouble = await self.keeper.create_invoice(law.ask_invoice_id(job_id))
-        row = await invoices.get(self.db, law.ask_invoice_id(job_id))
-        if row is not None and row["bolt11"] is not None:
-            _check_open(row)
-            return row
-        if name is None:  # nobody was told of this job
-            await self.shell.do(advance.jobs.cancel, job_id)
-        raise self.selling.no_invoice(trouble.retry_after_s if trouble else 0)
+        before = await known_id(self.db, name)
+        made = before or await self._begun(asked, name)
+        if isinstance(made, str):
+            about(job=made)
+            made = await self.invoicing.made_before(law.ask_invoice_id(made))
+            _check_open(made)
+        return made
 
-    async def _begun(self, asked: Ask, name: Name | None) -> str:
+    async def _begun(self, asked: Ask, name: Name | None) -> Row | str:
+        """Return the invoice of a new job, or the id of the one that has this name by now."""
         self.selling.check_can_be_done()
         await self.selling.check_welcome(asked.payer)
         eval_msat, quote = await self.till.firm(asked.request)
         price_msat = eval_msat + quote.total_msat
+        _check_limit(asked, price_msat)
         job_id = self.new_id()
+        about(job=job_id)
+        opened = await self.invoicing.new(law.ask_invoice_id(job_id), Purpose.ASK, price_msat)
+        begun = law.begin_asked(job_id, eval_msat, quote)
 
-        async def begin(act: Act) -> str:
+        async def begin(act: Act) -> Row | str:
             claimed = await claimed_id(act, name, job_id)
-            if claimed == job_id:
-                _check_limit(asked, price_msat)
-                await advance.jobs.begin_asked(
-                    act, job_id, asked.request, eval_msat, quote, asked.refund_to, asked.payer
-                )
-            return claimed
+            if claimed != job_id:
+                return claimed
+            return await advance.jobs.begin(
+                act, begun, opened, asked.request, asked.refund_to, asked.payer
+            )
 
         return await self.shell.do(begin)
 

@@ -1,6 +1,6 @@
 """An order: a job comes to be with its evaluation invoice, once for each name its caller gave it.
 
-What was not answered for is canceled, or found again under the same name.
+The rail makes the invoice before anything is written: without one there is no job.
 """
 
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from app import advance
 from app.advance import Act, Outcome, Shell
-from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.till import Till
+from app.trade.invoicing import Invoicing
 from app.trade.once import Name, claimed_id, known_id
 from app.trade.selling import Selling
-from db import invoices
 from db.engine import Database, Row
 from pricing.money import Msat, msat_to_sats
 from statemachine import job as law
+from statemachine.owner import Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Orders:
 
     db: Database
     shell: Shell
-    keeper: Keeper
+    invoicing: Invoicing
     till: Till
     selling: Selling
     new_id: Callable[[], str]
@@ -47,40 +47,33 @@ class Orders:
         Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
         made.
         """
-        job_id = await known_id(self.db, name) or await self._begun(order, name)
-        about(job=job_id)
-        await self._make_invoice(job_id, named=name is not None)
-        row = await invoices.get(self.db, law.eval_invoice_id(job_id))
-        if row is None or row["bolt11"] is None:
-            raise self.selling.no_invoice()
-        return row
+        before = await known_id(self.db, name)
+        made = before or await self._begun(order, name)
+        if isinstance(made, str):
+            about(job=made)
+            return await self.invoicing.made_before(law.eval_invoice_id(made))
+        return made
 
-    async def _begun(self, order: Order, name: Name | None) -> str:
+    async def _begun(self, order: Order, name: Name | None) -> Row | str:
+        """Return the invoice of a new job, or the id of the one that has this name by now."""
         self.selling.check_can_be_done()
         await self.selling.check_welcome(order.payer)
         fee_msat = await self.till.fee_msat(order.request)
         _check_limit(order, await self.till.least_work_msat())
         job_id = self.new_id()
+        about(job=job_id)
+        opened = await self.invoicing.new(law.eval_invoice_id(job_id), Purpose.EVAL, fee_msat)
+        begun = law.begin(job_id, fee_msat, order.max_msat)
 
-        async def begin(act: Act) -> str:
+        async def begin(act: Act) -> Row | str:
             claimed = await claimed_id(act, name, job_id)
-            if claimed == job_id:
-                most_msat, refund_to = order.max_msat, order.refund_to
-                await advance.jobs.begin(
-                    act, job_id, order.request, fee_msat, most_msat, refund_to, order.payer
-                )
-            return claimed
+            if claimed != job_id:
+                return claimed
+            return await advance.jobs.begin(
+                act, begun, opened, order.request, order.refund_to, order.payer
+            )
 
         return await self.shell.do(begin)
-
-    async def _make_invoice(self, job_id: str, named: bool) -> None:
-        trouble = await self.keeper.create_invoice(law.eval_invoice_id(job_id))
-        if trouble is None:
-            return
-        if not named:
-            # Nobody was told of this job; with a name, the next try finds it again.
-            await self.shell.do(advance.jobs.cancel, job_id)
-        raise self.selling.no_invoice(trouble.retry_after_s)
 
     async def cancel(self, job_id: str) -> Outcome:
         """Cancel a job whose work is not paid for; anything but Applied changed nothing."""

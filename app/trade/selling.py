@@ -52,11 +52,3 @@ class Selling:
             "Come back tomorrow (UTC).",
             {"Retry-After": str(max(1, int((tomorrow - now).total_seconds())))},
         )
-
-    def no_invoice(self, asked_s: int = 0) -> Refusal:
-        """Return why nothing can be paid just now, and when the rail may be asked again."""
-        return unavailable(
-            Why.NO_INVOICE,
-            "The Lightning wallet can't make an invoice just now. Nothing was charged.",
-            max(asked_s, self.readiness.retry_after_s("rail")),
-        )

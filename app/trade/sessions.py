@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from app import advance
 from app.advance import Act, Applied, Missing, Outcome, Shell, Short
 from app.ports import Clock
-from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.till import Till
 from app.trade.holds import check_most, not_active, refused, spending_of
+from app.trade.invoicing import Invoicing
 from app.trade.once import Name, claimed_id, known_id
 from app.trade.selling import Selling
-from db import invoices, sessions
+from db import sessions
 from db.engine import Database, Duplicate, Row, Tx
 from payments.session_macaroon import Verified
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import session as law
 from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose
+from statemachine.session import SessionState
 
 PREIMAGE = re.compile("[0-9a-fA-F]{64}")
 
@@ -69,7 +70,7 @@ class Sessions:
 
     db: Database
     shell: Shell
-    keeper: Keeper
+    invoicing: Invoicing
     till: Till
     selling: Selling
     clock: Clock
@@ -81,35 +82,46 @@ class Sessions:
         Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
         made.
         """
-        if await known_id(self.db, name) is None:
-            self.selling.check_can_be_done()
-        fresh_id, nonce, claim = self.new_id(), self.new_id(), self.new_id()
+        before = await known_id(self.db, name)
+        if before is not None:
+            return await self._opened_before(before)
+        self.selling.check_can_be_done()
+        session_id, nonce, claim = self.new_id(), self.new_id(), self.new_id()
+        invoice_id = law.deposit_invoice_id(session_id)
+        opened = await self.invoicing.new(invoice_id, Purpose.DEPOSIT, deposit_msat)
 
-        async def begin(act: Act) -> str:
-            claimed = await claimed_id(act, name, fresh_id)
-            if claimed == fresh_id:
-                await advance.sessions.begin(
-                    act, fresh_id, deposit_msat, refund_to, nonce, kept_as(claim)
-                )
-            return claimed
+        async def begin(act: Act) -> Row | str:
+            claimed = await claimed_id(act, name, session_id)
+            if claimed != session_id:
+                return claimed
+            return await advance.sessions.begin(
+                act, session_id, opened, refund_to, nonce, kept_as(claim)
+            )
 
-        session_id = await self.shell.do(begin)
-        made = await self._made_invoice(law.deposit_invoice_id(session_id))
-        if made is None:
-            if name is None:  # nobody was told of this session
-                await self.shell.do(advance.sessions.close, session_id)
-            raise self.selling.no_invoice()
-        return Opening(session_id, made, claim if session_id == fresh_id else None)
+        made = await self.shell.do(begin)
+        if isinstance(made, str):  # another one has this name by now
+            return await self._opened_before(made)
+        return Opening(session_id, made, claim)
+
+    async def _opened_before(self, session_id: str) -> Opening:
+        row = await self.invoicing.made_before(law.deposit_invoice_id(session_id))
+        return Opening(session_id, row, None)
 
     async def top_up(self, session_id: str, amount_msat: Msat, name: Name | None) -> Row:
         """Return the invoice of a top-up.
 
         Raises Refusal: 409 while another one is pending, 503 when no invoice can be made.
         """
-        if await known_id(self.db, name) is None:
-            self.selling.check_can_be_done()
+        before = await known_id(self.db, name)
+        if before is not None:
+            return await self.invoicing.made_before(before)
+        self.selling.check_can_be_done()
+        await self._check_takes_topup(session_id)
+        # Which of its top-ups it will be is known under the session's lock alone.
+        key = f"{law.topup_invoice_id(session_id, 0)}:{self.new_id()}"
+        opened = await self.invoicing.new(key, Purpose.TOPUP, amount_msat)
 
-        async def ask_topup(act: Act) -> str | Outcome:
+        async def ask_topup(act: Act) -> Row | str | Outcome:
             # The lock first: two with one name must not both find that nothing is pending.
             row = await sessions.lock(act.tx, session_id)
             if row is None:
@@ -118,8 +130,8 @@ class Sessions:
             claimed = await claimed_id(act, name, invoice_id)
             if claimed != invoice_id:
                 return claimed
-            told = await advance.sessions.ask_topup(act, session_id, amount_msat)
-            if not isinstance(told, str):
+            told = await advance.sessions.ask_topup(act, session_id, opened)
+            if not isinstance(told, dict):
                 raise _NotSpent(told)
             return told
 
@@ -127,18 +139,24 @@ class Sessions:
             told = await self.shell.do(ask_topup)
         except (_NotSpent, Duplicate):
             raise await self._no_topup(session_id) from None
-        if not isinstance(told, str):
+        if isinstance(told, str):
+            return await self.invoicing.made_before(told)
+        if not isinstance(told, dict):
             raise unknown_session()
-        made = await self._made_invoice(told)
-        if made is None:
-            if name is None:
-                await self.shell.do(advance.invoices.drop, told)
-            raise self.selling.no_invoice()
-        return made
+        return told
+
+    async def _check_takes_topup(self, session_id: str) -> None:
+        """Refuse what the shell would refuse, before the rail is asked for anything."""
+        row = await sessions.get(self.db, session_id)
+        if row is None:
+            raise unknown_session()
+        takes_one = law.SESSION.allows(SessionState(row["state"]), law.SessionEvent.TOPPED_UP)
+        if not takes_one or await sessions.pending_topup(self.db.read_one, session_id):
+            raise await self._no_topup(session_id)
 
     async def _no_topup(self, session_id: str) -> Refusal:
         row = await sessions.get(self.db, session_id)
-        if row is not None and row["state"] in (law.SessionState.ACTIVE, law.SessionState.PAUSED):
+        if row is not None and row["state"] in (SessionState.ACTIVE, SessionState.PAUSED):
             return Refusal(
                 Why.TOP_UP_PENDING,
                 "A top-up of this session is pending already.",
@@ -147,12 +165,6 @@ class Sessions:
         refusal = await not_active(self.db, session_id)
         why = Why.CLOSED_FOR_TOP_UP if refusal.why is Why.CLOSED else refusal.why
         return Refusal(why, refusal.sentence, refusal.next_step)
-
-    async def _made_invoice(self, invoice_id: str) -> Row | None:
-        """Have the rail make an invoice now, and return it; None when it can't."""
-        await self.keeper.create_invoice(invoice_id)
-        row = await invoices.get(self.db, invoice_id)
-        return row if row is not None and row["bolt11"] is not None else None
 
     async def submit(self, holder: Verified, request: Request, name: Name | None) -> str:
         """Set a request's ceiling aside and have it done; return its id, or that of this name's.

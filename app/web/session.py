@@ -246,8 +246,7 @@ async def _shown(
         for invoice in asked_for
         if invoice["state"] == InvoiceState.OPEN
     ]
-    is_made = any(invoice["state"] == InvoiceState.WANTED for invoice in asked_for)
-    waits = is_made or any(payout["state"] != PayoutState.PAID for payout in owed)
+    waits = any(payout["state"] != PayoutState.PAID for payout in owed)
     headline, sentence = _head_of(row, asked_for, owed, is_holder)
     return render(
         request,
@@ -261,7 +260,6 @@ async def _shown(
         is_holder=is_holder,
         is_open=state in (SessionState.ACTIVE, SessionState.PAUSED),
         is_moving=bool(waits or invoices or row["reserved_msat"]),
-        is_made=is_made,
         invoices=invoices,
         rate=await rate_now(house),
         spent=spent,

@@ -17,7 +17,7 @@ from statemachine.job import (
     Lapsed,
     Recovered,
 )
-from statemachine.promises import CreateInvoice, Judge, Work
+from statemachine.promises import Judge, Work
 from tests.stories.job import LAW, QUARTER, QUOTE, WHOLE, charged
 from tests.stories.telling import Story, story
 
@@ -35,9 +35,7 @@ STORIES: tuple[Story, ...] = (
     .begins(JobState.AWAITING_EVAL_PAYMENT, job.begin_asked("j", 2_000, QUOTE))
     .has(quote=QUOTE, funding=Funding.INVOICE)
     .wants("ask", 7_000, "j:ask")
-    .promises(CreateInvoice("j:ask"))
-    .hears(Recovered())
-    .promises(CreateInvoice("j:ask"))
+    .refuses(Recovered())
     .hears(EvalPaid())
     .becomes(JobState.EVALUATING)
     .promises(Judge("j"))

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import get_args
 
 from statemachine import session
-from statemachine.promises import CreateInvoice
 from statemachine.session import (
     Closed,
     Deposited,
@@ -31,7 +30,6 @@ STORIES: tuple[Story, ...] = (
     .begins(SessionState.AWAITING_PAYMENT, session.begin("s", 100_000, 5_000))
     .has(balance_msat=0, minimum_msat=5_000)
     .wants("deposit", 100_000, "s:deposit")
-    .promises(CreateInvoice("s:deposit"))
     .refuses(Reserved(1))
     .hears(Deposited())
     .becomes(SessionState.ACTIVE)
@@ -60,7 +58,6 @@ STORIES: tuple[Story, ...] = (
     .does("asks for a top-up of 7,000 msat", lambda facts: session.ask_topup(facts, 7_000))
     .has(topups=1)
     .wants("topup", 7_000, "s:topup1")
-    .promises(CreateInvoice("s:topup1"))
     .hears(ToppedUp())
     .becomes(SessionState.ACTIVE),
     story("A session at its minimum goes on, and what is set aside counts", LAW)
@@ -81,11 +78,9 @@ STORIES: tuple[Story, ...] = (
     .does("asks for a top-up of 7,000 msat", lambda facts: session.ask_topup(facts, 7_000))
     .has(topups=1)
     .wants("topup", 7_000, "s:topup1")
-    .promises(CreateInvoice("s:topup1"))
     .does("asks for a top-up of 8,000 msat", lambda facts: session.ask_topup(facts, 8_000))
     .has(topups=2)
     .wants("topup", 8_000, "s:topup2")
-    .promises(CreateInvoice("s:topup2"))
     .hears(ToppedUp()),
     story("A session that is closed owes its balance back, and what still runs later", LAW)
     .given(replace(ACTIVE, reserved_msat=4_000, topups=2))

@@ -1,0 +1,45 @@
+"""The first invoice of whatever is bought: the rail makes it before anything is written.
+
+One that is not written down afterwards was seen by nobody: it lapses, and nothing else.
+"""
+
+from dataclasses import dataclass
+
+from app.loops.readiness import Readiness
+from app.promises.keeping import Keeper
+from app.refusal import Refusal, Why, unavailable
+from db import invoices
+from db.engine import Database, Row
+from payments import rail
+from statemachine.owner import Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Invoicing:
+    """What a desk asks for when there is something to pay."""
+
+    db: Database
+    keeper: Keeper
+    readiness: Readiness
+
+    async def new(self, key: str, purpose: Purpose, amount_msat: int) -> rail.Opened:
+        """Have the rail make an invoice. Raises Refusal (503) where it makes none."""
+        opened = await self.keeper.new_invoice(key, purpose, amount_msat)
+        if isinstance(opened, rail.Unavailable):
+            raise self._no_invoice(opened.retry_after_s)
+        return opened
+
+    async def made_before(self, invoice_id: str) -> Row:
+        """Return the invoice that an earlier request was answered with. Raises Refusal (503)."""
+        row = await invoices.get(self.db, invoice_id)
+        if row is None or row["bolt11"] is None:
+            raise self._no_invoice(0)
+        return row
+
+    def _no_invoice(self, asked_s: int) -> Refusal:
+        """Return why nothing can be paid just now, and when the rail may be asked again."""
+        return unavailable(
+            Why.NO_INVOICE,
+            "The Lightning wallet can't make an invoice just now. Nothing was charged.",
+            max(asked_s, self.readiness.retry_after_s("rail")),
+        )
