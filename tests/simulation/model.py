@@ -18,6 +18,7 @@ from tests.simulation.prepaid import Prepaid
 from tests.simulation.rows import (
     ARCS,
     FINAL,
+    FIRST_STATES,
     INVOICE_ARCS,
     PAYOUT_ARCS,
     Deal,
@@ -144,11 +145,13 @@ class Model:
         if before == now["state"]:
             return
         name = f"invoice {now['id']}: {before} → {now['state']}"
-        hold((before, now["state"]) in INVOICE_ARCS, 6, name)
+        begins = before is None and now["state"] == FIRST_STATES[now["purpose"]]
+        hold(begins or (before, now["state"]) in INVOICE_ARCS, 6, name)
         if now["state"] == "settled":
             truth = self._node.invoices.get(now["payment_hash"])
-            hold(truth and truth.key == now["id"], 4, f"{name}, and the node knows no such invoice")
+            hold(truth, 4, f"{name}, and the node knows no such invoice")
             assert truth is not None
+            hold(is_for(truth.key, now), 4, f"{name}, and the node made it for {truth.key}")
             hold(
                 truth.received_msat == now["received_msat"],
                 5,
@@ -376,3 +379,12 @@ class Model:
 
 def _waits(task: Row | None) -> bool:
     return task is not None and task["status"] == "todo" and task["attempts"] == 0
+
+
+def is_for(key: str, invoice: Row) -> bool:
+    """Say whether the rail was given this key for an invoice: which of a session's top-ups it would
+    be was not known then.
+    """
+    if invoice["purpose"] == "topup":
+        return key.startswith(f"{invoice['session_id']}:topup0:")
+    return bool(key == invoice["id"])

@@ -33,8 +33,9 @@ REQUEST_ARCS = {arc for arc in FIRM_ARCS if "awaiting_eval_payment" not in arc} 
     (None, "evaluating")
 }
 ARCS = {"invoices": JOB_ARCS, "invoice": FIRM_ARCS, "session": REQUEST_ARCS}
+# The rail makes the first invoice of anything before its row is there, and that of work after.
+FIRST_STATES = {"eval": "open", "ask": "open", "deposit": "open", "topup": "open", "work": "wanted"}
 INVOICE_ARCS = {
-    (None, "wanted"),
     ("wanted", "open"),
     ("wanted", "expired"),
     ("wanted", "canceled"),
