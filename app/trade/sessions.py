@@ -112,11 +112,14 @@ class Sessions:
 
         Raises Refusal: 409 while another one is pending, 503 when no invoice can be made.
         """
+        # Before the name: who gave it at the same moment has made it known with what is pending.
+        refusal = await self._topup_refusal(session_id)
         before = await known_id(self.db, name)
         if before is not None:
             return await self.invoicing.made_before(before)
         self.selling.check_can_be_done()
-        await self._check_takes_topup(session_id)
+        if refusal is not None:
+            raise refusal
         # Which of its top-ups it will be is known under the session's lock alone.
         key = f"{law.topup_invoice_id(session_id, 0)}:{self.new_id()}"
         opened = await self.invoicing.new(key, Purpose.TOPUP, amount_msat)
@@ -145,14 +148,15 @@ class Sessions:
             raise unknown_session()
         return told
 
-    async def _check_takes_topup(self, session_id: str) -> None:
-        """Refuse what the shell would refuse, before the rail is asked for anything."""
+    async def _topup_refusal(self, session_id: str) -> Refusal | None:
+        """Return what the shell would refuse a top-up for, before the rail is asked for one."""
         row = await sessions.get(self.db, session_id)
         if row is None:
-            raise unknown_session()
+            return unknown_session()
         takes_one = law.SESSION.allows(SessionState(row["state"]), law.SessionEvent.TOPPED_UP)
         if not takes_one or await sessions.pending_topup(self.db.read_one, session_id):
-            raise await self._no_topup(session_id)
+            return await self._no_topup(session_id)
+        return None
 
     async def _no_topup(self, session_id: str) -> Refusal:
         row = await sessions.get(self.db, session_id)
