@@ -67,7 +67,7 @@ _patience_s: ContextVar[float] = ContextVar("patience_s", default=ANSWER_S)
 
 
 class Silent(psycopg.OperationalError):
-    """Postgres did not answer in time. Whether it did what it was told is not known."""
+    """Postgres did not answer in time. Whether it ran the statement is not known."""
 
 
 @contextmanager

@@ -49,7 +49,7 @@ UPDATE invoice SET state = %(state)s, bolt11 = %(bolt11)s, payment_hash = %(paym
 
 
 async def move(tx: Tx, invoice: Invoice, after: InvoiceFacts) -> None:
-    """Write the state after an event, and what the row was told of it."""
+    """Write the state after an event, and what the row holds of it."""
     invoice.state = after.state
     await tx.execute(_MOVE, **dict(invoice))
 

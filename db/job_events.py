@@ -1,4 +1,4 @@
-"""What a stream replays of a job, and the words that are told while its agent writes.
+"""What a stream replays of a job, and the words that are sent while its agent writes.
 
 Stored lines are numbered by the job's version, without a gap. Words of progress are stored nowhere:
 they are told by NOTIFY to whoever listens just then, in whichever process.
@@ -29,5 +29,5 @@ async def between(db: Database, job_id: str, after: int, until: int) -> list[Dic
 
 
 async def tell_progress(db: Database, words: str) -> None:
-    """Tell every process what an agent has written. Nothing is stored, so nothing is lost."""
+    """Send every process what an agent has written. Nothing is stored, so nothing is lost."""
     await db.read_all("SELECT pg_notify(%(channel)s, %(words)s)", channel=PROGRESS, words=words)

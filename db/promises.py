@@ -335,7 +335,7 @@ class Outbox:
         return min((self._tasks_of_engine.took_s.get(lane, 0.0) for lane in Lane), default=0.0)
 
     def hand(self) -> "Hand":
-        """Return a worker that does one thing at a time, when it is told to."""
+        """Return a worker that does one thing at a time, when it is asked to."""
         return Hand(self._tasks_of_engine)
 
 

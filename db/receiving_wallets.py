@@ -176,7 +176,7 @@ VALUES (%(payment_hash)s, %(bolt11)s, %(rail)s, %(from_wallet)s, %(to_wallet)s, 
 
 
 async def begin_transfer(tx: Tx, transfer: WalletTransfer) -> bool:
-    """Write down that a wallet is about to be told to pay. False: it has one on its way."""
+    """Write that a wallet is about to be asked to pay. False: it has one on its way."""
     return await tx.execute(_BEGIN, **dict(transfer)) == 1
 
 

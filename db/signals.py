@@ -31,11 +31,11 @@ class Listener(Protocol):
         ...
 
     def progressed(self, words: str) -> None:
-        """Hear what an agent has written, as its keeper has told it."""
+        """Hear what an agent has written, as its keeper has sent it."""
         ...
 
     def missed(self) -> None:
-        """Hear that nobody knows what was told in the meantime."""
+        """Hear that signals may have been missed."""
         ...
 
     def released(self) -> None:
@@ -151,7 +151,7 @@ class Signals:
                 await asyncio.gather(asking, return_exceptions=True)
 
     async def _hear(self, connection: Line) -> None:
-        """Take what is told, until nothing has been for a while."""
+        """Take signals until none has come for a while."""
         async for notice in connection.notifies(timeout=self._asks_after_s):
             self.answered_s = time.monotonic()
             if notice.channel == CHANNEL:

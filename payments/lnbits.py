@@ -115,7 +115,7 @@ class LnbitsRail:
         return Msat(held_msat)
 
     async def pushes(self) -> AsyncIterator[Settled | None]:
-        """See Rail, and LnbitsWallet: what is told on the channels of all that may be paid."""
+        """See Rail, and LnbitsWallet: what the channels of all wallets that may be paid push."""
         unread: asyncio.Queue[_Told] = asyncio.Queue(MOST_UNREAD)
         ears: dict[str, asyncio.Task[None]] = {}
         self._readers.add(unread)

@@ -160,7 +160,7 @@ class Rail(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownWallet:
-    """A wallet that was opened before, as the rail is told of it."""
+    """A wallet that was opened before, as the rail is given it."""
 
     identity: str
     key: str = field(repr=False)  # "" for the first, whose key the rail has

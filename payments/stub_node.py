@@ -42,7 +42,7 @@ _SCHEMA = (
 
 
 class Scripted(NamedTuple):
-    """A fault that a call was told to have; no name means none."""
+    """A fault that a call was set to have; no name means none."""
 
     name: str = ""
     delay_s: float = 0

@@ -69,7 +69,7 @@ def whole_sats_down(amount_msat: int) -> Msat:
 
 
 def split_sats(amount_msat: int) -> tuple[int, int]:
-    """Return whole sats, and the msat that are left. Exact: for an amount that is only told."""
+    """Return whole sats, and the msat that are left. Exact: for an amount that is only shown."""
     return divmod(amount_msat, MSAT_PER_SAT)
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum, auto
 
 
 class Kind(StrEnum):
-    """What an account is; decides the sign in which its balance is told."""
+    """What an account is; decides the sign in which its balance is shown."""
 
     ASSET = auto()
     LIABILITY = auto()

@@ -38,7 +38,7 @@ async def begin_free(act: Act, hold_id: str, purpose: str, amount_msat: int) -> 
 
 
 async def end(act: Act, hold_id: str, event: law.Event) -> Outcome:
-    """Tell a hold that its call is over, or that nobody is left to say."""
+    """End a hold: its call has ended, or its process is gone."""
     tx, now = act.tx, act.now
     session = await sessions.lock_payer(tx, hold_id)
     row = await holds.lock(tx, hold_id)
@@ -64,7 +64,7 @@ async def end(act: Act, hold_id: str, event: law.Event) -> Outcome:
 
 
 async def let_go(act: Act, hold_id: str) -> Outcome:
-    """Tell a hold whose time is over that nobody has said what its call cost."""
+    """Release a hold that has timed out without a cost."""
     return await end(act, hold_id, law.LetGo())
 
 

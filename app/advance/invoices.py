@@ -11,7 +11,7 @@ from statemachine.machine import IllegalTransition
 
 
 async def open(act: Act, invoice_id: str, opened: rail.Opened) -> Outcome:
-    """Tell an invoice that the rail has made it."""
+    """Open an invoice that the rail has made."""
     found = await lock_invoice(act, invoice_id)
     if found is None:
         return Missing()
@@ -26,7 +26,7 @@ async def open(act: Act, invoice_id: str, opened: rail.Opened) -> Outcome:
 
 
 async def settle(act: Act, invoice_id: str, settled: rail.Settled) -> Outcome:
-    """Tell an invoice that the rail holds its money, and whom it pays what that means."""
+    """Settle an invoice whose money has arrived, and apply that to its owner."""
     found = await lock_invoice(act, invoice_id)
     if found is None:
         return Missing()
@@ -58,7 +58,7 @@ async def book(act: Act, invoice_id: str, settled: rail.Settled, waits: bool) ->
 
 
 async def lapse(act: Act, invoice_id: str) -> Outcome:
-    """Tell an invoice and whom it pays that nobody paid in time.
+    """Expire an invoice that was not paid in time, and apply that to its owner.
 
     The rail is still asked about it afterwards: a late payment is taken in and owed back.
     """

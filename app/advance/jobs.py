@@ -74,12 +74,12 @@ async def begin_reserved(
 
 
 async def cancel(act: Act, job_id: str) -> Outcome:
-    """Tell a job that its buyer wants it no more, or was never told of it."""
+    """Cancel a job: its buyer does not want it, or never heard of it."""
     return await _tell(act, job_id, law.Cancelled())
 
 
 async def accept(act: Act, job_id: str, quote: Quote, cost_msat: int) -> Outcome:
-    """Tell a job that an agent takes it, and what its work costs at most."""
+    """Accept a job for an agent, at the most that its work may cost."""
     row = await jobs.lock(act.tx, job_id)
     if row is None:
         return Missing()
@@ -91,7 +91,7 @@ async def accept(act: Act, job_id: str, quote: Quote, cost_msat: int) -> Outcome
 async def answer(
     act: Act, job_id: str, event: law.Event, cost_msat: int, most_failures: int
 ) -> Outcome:
-    """Tell a job what came of asking an agent, which has cost the house so much.
+    """Apply an agent's answer to a job, with what asking it has cost the house.
 
     A failure is at the cost of the house; of one payer, `most_failures` times on a day.
     """
@@ -157,7 +157,7 @@ async def restore(act: Act, job_id: str, kept: LapsedInvoice) -> None:
 
 
 async def step(act: Act, job: Job, event: law.Event) -> Outcome:
-    """Tell a locked job what happened."""
+    """Apply an event to a locked job."""
     try:
         decision = law.decide(jobs.facts_of(job), event)
     except IllegalTransition:

@@ -11,7 +11,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The event was told before, or comes too late to mean anything: nothing changed."""
+    """The event was applied before, or comes too late to mean anything: nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Locked:
         return OWNERS[self.owner.kind].lapsed(purpose)
 
     async def step(self, act: Act, event: object) -> Outcome:
-        """Tell him what happened."""
+        """Apply an event to the owner."""
         return await OWNERS[self.owner.kind].step(act, self.row, event)
 
     async def touch(self, act: Act, event: str) -> None:

@@ -114,7 +114,7 @@ async def _turn_attempt(act: Act, payout_id: str, number: int, event: attempts.E
 
 
 async def settle(act: Act, payout_id: str, number: int, settled: rail.Settled) -> Outcome:
-    """Tell a payout that its payee has the money."""
+    """Mark an attempt as arrived, and its payout as paid."""
     return await _end_attempt(act, payout_id, number, settled, "Paid.")
 
 
@@ -130,14 +130,14 @@ async def record(
 
 
 async def take_back(act: Act, payout_id: str, number: int, reason: str) -> Outcome:
-    """Tell a payout that an attempt, for good, did not happen: it is owed again."""
+    """Mark an attempt as failed, for good: its payout is owed again."""
     return await _end_attempt(act, payout_id, number, None, reason)
 
 
 async def refuse(act: Act, payout_id: str, failures: int, asked_of: str, reason: str) -> Outcome:
-    """Tell a payout that the destination that was asked gave no invoice; `failures` names the try.
+    """Count a failure of a payout's destination, which gave no invoice; `failures` names the try.
 
-    Replayed when that was told before, or another destination was named since.
+    Replayed when that was counted before, or another destination was named since.
     """
     found = await lock_payout(act, payout_id)
     if found is None:
@@ -149,7 +149,7 @@ async def refuse(act: Act, payout_id: str, failures: int, asked_of: str, reason:
 
 
 async def redirect(act: Act, payout_id: str, refund_to: str) -> Outcome:
-    """Tell a payout that it has another destination."""
+    """Give a payout another destination."""
     found = await lock_payout(act, payout_id)
     if found is None:
         return Missing()

@@ -64,7 +64,7 @@ async def close(act: Act, session_id: str, refund_to: str | None = None) -> Outc
 
 
 async def idle(act: Act, session_id: str) -> Outcome:
-    """Tell a session that nobody has used it for too long, if that is so."""
+    """Close a session that was not used for too long, if that is so."""
     row = await sessions.lock(act.tx, session_id)
     if row is None or row.expires_at > act.now or row.reserved_msat:
         return Replayed()  # somebody has, at the last moment
@@ -94,7 +94,7 @@ async def restore(act: Act, session_id: str, kept: LapsedInvoice) -> None:
 
 
 async def step(act: Act, row: Session, event: law.Event) -> Outcome:
-    """Tell a locked session what happened."""
+    """Apply an event to a locked session."""
     try:
         decision = law.decide(await sessions.facts_of(act.tx, row), event)
     except IllegalTransition:

@@ -15,12 +15,12 @@ async def begin(act: Act, transfer: WalletTransfer) -> bool:
 
 
 async def settle(act: Act, settled: rail.Settled) -> Outcome:
-    """Tell a transfer that it arrived."""
+    """Settle a transfer that has arrived."""
     return await _tell(act, settled.payment_hash, law.Arrived(settled.fee_msat))
 
 
 async def fail(act: Act, payment_hash: str) -> Outcome:
-    """Tell a transfer that it did not happen, for good: the money is where it was."""
+    """Mark a transfer as failed, for good: the money is where it was."""
     return await _tell(act, payment_hash, law.FellThrough())
 
 

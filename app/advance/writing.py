@@ -103,7 +103,7 @@ def invoice_until(act: Act) -> datetime:
 
 
 async def drop_invoice(act: Act, invoice_id: str) -> None:
-    """Tell an invoice, whose owner is locked, that nobody needs it any more."""
+    """Drop an invoice that its owner, who is locked, does not need any more."""
     invoice = await invoices.lock(act.tx, invoice_id)
     if invoice is None:
         return

@@ -22,7 +22,7 @@ class Unreadable(ValueError):
 
 
 class Invoice(TypedDict, total=False):
-    """An invoice of the server's. Its hash is told on the stub rail only."""
+    """An invoice of the server's. Its hash is shown on the stub rail only."""
 
     paymentRequest: Required[str]
     amountSats: Required[int]

@@ -169,7 +169,7 @@ class Client:
         raise Refused(answer.status, body, answer.headers)
 
     def strictly(self, reader: Callable[..., T], *told: Any) -> T:
-        """Return what a reader of app.buyer.answers makes of what was told. Raises Strange."""
+        """Return an answer as a reader of app.buyer.answers parses it. Raises Strange."""
         try:
             return reader(*told)
         except Unreadable as wrong:

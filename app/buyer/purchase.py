@@ -217,7 +217,7 @@ class Purchase:
             raise Stop(Exit.FAILED, f"To continue: boltwork watch {self.job_id}") from None
 
     async def _pay(self, name: str, invoice: Mapping[str, Any]) -> str | None:
-        """Pay an invoice once; return its preimage where the wallet has told it. Raises Stop."""
+        """Pay an invoice once; return its preimage where the wallet reports one. Raises Stop."""
         if invoice["paymentRequest"] in self._asked:
             return None
         self._asked.add(invoice["paymentRequest"])

@@ -143,7 +143,7 @@ def boltwork(
 
 
 def main() -> None:
-    """Run the command. Without the extra `server`, what serves is told to be missing."""
+    """Run the command. Without the extra `server`, serving commands say that it is missing."""
     try:
         app()
     except ModuleNotFoundError as missing:

@@ -31,7 +31,7 @@ log = structlog.get_logger("boltwork.errors")
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Return what a request's sender is told of an error, on whichever surface; log what is ours.
+    """Return the answer to a request that failed, on whichever surface; log what is ours.
 
     Of a fault they are told nothing but that there was one.
     """

@@ -308,7 +308,7 @@ class Throttle:
                 raise _too_many(rule, item, wait_s)
 
     async def look(self, request: Request, rule: Rule) -> bool:
-        """Tell the caller how much is left, and count nothing. Return whether there is any."""
+        """Show the caller how much is left, and count nothing. Return whether there is any."""
         return await self._ask(request, rule, counts=False)
 
     async def _ask(self, request: Request, rule: Rule, *, counts: bool) -> bool:

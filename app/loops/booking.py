@@ -23,7 +23,7 @@ class Booking:
         self._nudged: dict[str, float] = {}
 
     async def settle(self, settled: Settled) -> None:
-        """Tell the shell of a payment to an invoice of ours; anything else is not ours to book."""
+        """Book a payment to an invoice of ours; any other payment is ignored."""
         await self.book(settled, waits=True)
 
     async def book(self, settled: Settled, waits: bool) -> bool:

@@ -51,7 +51,7 @@ class Hearing:
         return await self._booking.book(push, waits=False)
 
     async def book_kept(self) -> None:
-        """Book what was told of before, and could not be booked then."""
+        """Book the payments that were reported before, and could not be booked then."""
         unbooked, self._unbooked = self._unbooked, {}
         for push in unbooked.values():
             await self._heard_or_kept(push)

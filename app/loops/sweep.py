@@ -40,7 +40,7 @@ class Sweep:
         return min(1.0, self._sweep_s / 4)
 
     async def turn(self) -> None:
-        """Ask the rail about invoices whose turn it is, and book what it told of before."""
+        """Ask the rail about invoices that are due, and book what it reported before."""
         await self._hearing.book_kept()
         now, sweep_s = self._clock(), self._sweep_s
         # While the rail tells of payments by itself, asking is only the net below it.

@@ -69,7 +69,7 @@ class Receiving:
         self._looked: dict[str, datetime] = {}  # when a retired wallet was last looked into
 
     async def refresh(self) -> list[OpenedWallet]:
-        """Tell the rail which wallets there are: another process may have opened one."""
+        """Give the rail the list of wallets: another process may have opened one."""
         now = self._clock()
         if self._wallets is None:
             return []

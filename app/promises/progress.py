@@ -37,7 +37,7 @@ class Words:
     cost_sats: int
 
     def packed(self) -> str:
-        """Return it as it is told between processes."""
+        """Return it as it is sent between processes."""
         said = [self.job_id, self.start, self.text, self.output_tokens, self.cost_sats]
         return orjson.dumps(said).decode()
 
@@ -85,7 +85,7 @@ class Telling:
             task.cancel()
 
     async def _tell(self) -> None:
-        """Tell what is waiting, then rest, until nothing is."""
+        """Send what is waiting, then rest, until nothing is."""
         try:
             while self._waiting and not self._over.is_set():
                 await tell_progress(self._db, self._next().packed())

@@ -84,7 +84,7 @@ def keeping(keep: Keep, outbox: Outbox) -> Keep:
 
 
 async def _waited(kind: str, key: str, outbox: Outbox) -> None:
-    """Tell how long a promise had waited. Asked when it is kept: nobody waits for the answer."""
+    """Record how long a promise had waited. Asked when it is kept: nobody waits for the answer."""
     waited_s = None
     with suppress(Exception):  # it is kept, whatever happens here
         waited_s = await outbox.waited_s(key)

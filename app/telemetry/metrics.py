@@ -1,4 +1,4 @@
-"""What Prometheus is told of: counts, times and states, and nothing of what was asked or paid for.
+"""What Prometheus scrapes: counts, times and states, and nothing of what was asked or paid for.
 
 Labels are names of ours: a stranger makes no new one. What is asked of the parts themselves, each
 time that somebody looks, is in app/api/site/gauges.py; the books tell of theirs at each review.

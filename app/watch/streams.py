@@ -75,7 +75,7 @@ class Draft:
 
 
 class Watcher:
-    """One open stream: what it was told, and what is on its way."""
+    """One open stream: what was sent on it, and what is waiting to be."""
 
     __slots__ = (
         "_bytes", "_leaving", "_send", "_sending", "_stuck", "_waiting",
@@ -95,7 +95,7 @@ class Watcher:
         self._send: Send | None = None
 
     async def stay(self, receive: Receive, send: Send) -> bool:
-        """Return when the watcher has gone or was told all; False when it was dropped."""
+        """Return when the watcher has gone or everything was sent; False when it was dropped."""
         self._send = send
         self._go_on()
         try:
@@ -202,7 +202,7 @@ class Streams:
             )
 
     async def serve(self, watcher: Watcher, receive: Receive, send: Send) -> None:
-        """Tell a watcher of its job until it goes away, or the job has come to its end."""
+        """Send a watcher its job's events until it goes away, or the job has ended."""
         self._add(watcher)
         how = "left"
         try:
@@ -277,7 +277,7 @@ class Streams:
     # --------------------------------------------------------------------- what is told of it
 
     async def run(self, shape: Shape) -> None:
-        """Tell watchers what happens, until cancelled."""
+        """Send watchers what happens, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat())
             while True:
@@ -311,7 +311,7 @@ class Streams:
             self._reading.discard(job_id)
 
     async def _tell_news(self, job_id: str, shape: Shape) -> None:
-        """Tell all who watch a job what each of them has not been told."""
+        """Send each watcher of a job the events that it does not have yet."""
         watchers = list(self._watchers.get(job_id, ()))
         if not watchers:
             return
@@ -335,7 +335,7 @@ class Streams:
 
 
 class _News:
-    """What happened to a job, each line made once for all who are told of it."""
+    """What happened to a job, each line made once for all its watchers."""
 
     def __init__(self, row: Row, lines: list[Row], shape: Shape) -> None:
         self._row, self._lines, self._shape = row, lines, shape
@@ -360,7 +360,7 @@ class _News:
 
 
 def _show(draft: Draft, watchers: Iterable[Watcher]) -> None:
-    """Tell watchers what each has not read of a draft."""
+    """Send watchers the part of a draft that each does not have yet."""
     made: dict[int, bytes] = {}
     for watcher in watchers:
         if watcher.draft is not draft:

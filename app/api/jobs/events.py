@@ -1,4 +1,4 @@
-"""A job as it goes on, as server-sent events: what is stored has an id, and is never told twice."""
+"""A job as it goes on, as server-sent events: what is stored has an id, and is never sent twice."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ MOST_DIGITS = 18
 
 
 async def events(request: Request) -> Response:
-    """GET /api/jobs/{id}/events: 200 and all that happens; 204 when all was told already."""
+    """GET /api/jobs/{id}/events: 200 and all that happens; 204 when all was sent already."""
     house = house_of(request)
     job_id = path_id(request, unknown_job)
     after = _told(request)
