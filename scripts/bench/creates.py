@@ -45,7 +45,7 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
     creating = closed(ours, post("/api/jobs", "", REQUEST), status=201, connections=1)
     key = f"X-Api-Key: {told['key']}\r\n"
     alone = closed(peer, post("/api/v1/payments", key, INVOICE), status=201, connections=1)
-    wants = (Want("p50", most=1.15), Want("p99"))
+    wants = (Want("p50", most=1.4), Want("p99"))
     pair = Pair("create a job on LNbits", creating, alone, wants, ("Boltwork", "LNbits alone"))
     row = compare(pair, stand, pace)
     asyncio.run(_whole_job(lnbits, counted[1]))

@@ -52,7 +52,7 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
             f"debit, {count} sessions",
             each,
             twice,
-            (Want("rate", least=0.7), Want("cpu")),
+            (Want("rate", least=0.5), Want("cpu")),
             ("Boltwork", "peer, 2 transactions"),
         ),
         Pair(
