@@ -29,8 +29,7 @@ from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
 from app.keys.secret import operator_secrets
 from app.loops.turns import Loops, always
-from app.parts import Parts
-from app.plant import keeper_of, loops_of, sending_of
+from app.plant import Built, keeper_of, loops_of, sending_of
 from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.keeping import Keeper
 from app.settings import Environment, Settings
@@ -213,7 +212,7 @@ def make_parts(
     destinations: Destinations | None = None,
     clock: Clock = utc_now,
     passing: Probe | None = None,
-) -> Parts:
+) -> Built:
     """Put the parts together; whatever is not given is made as the settings say."""
     if passing is None and settings.crash_at:
         passing = crash_at(settings.crash_at)
@@ -240,7 +239,7 @@ def make_parts(
     priced = observed(LoggedPrices(oracle), Prices, "oracle", passing)
     till = Till(make_card(settings), priced, agent, clock, make_limits(settings))
     wallets = rail if isinstance(rail, LnbitsRail) else None
-    return Parts(
+    return Built(
         settings=settings,
         db=db,
         outbox=outbox,
@@ -260,7 +259,7 @@ def make_parts(
     )
 
 
-def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
+def furnish(parts: Built, keeper: Keeper, loops: Loops) -> House:
     """Return the desks over these parts, as the doors see them."""
     settings, db, shell, clock = parts.settings, parts.db, parts.shell, parts.clock
     till, new_id, signals, credentials = parts.till, parts.new_id, parts.signals, parts.credentials
@@ -324,7 +323,7 @@ def furnish(parts: Parts, keeper: Keeper, loops: Loops) -> House:
 
 
 @contextlib.asynccontextmanager
-async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
+async def running(parts: Built, *, worker: bool = True) -> AsyncIterator[House]:
     """Open the parts, run the loops and (unless told not to) a worker; close all at the end."""
     keeper = keeper_of(parts)
     settings, loops = parts.settings, loops_of(parts, keeper)
@@ -361,7 +360,7 @@ async def running(parts: Parts, *, worker: bool = True) -> AsyncIterator[House]:
         await parts.db.close()
 
 
-def build(parts: Parts, *, worker: bool = True) -> Starlette:
+def build(parts: Built, *, worker: bool = True) -> Starlette:
     """Return the application over these parts. Its lifespan opens and closes them."""
 
     @contextlib.asynccontextmanager

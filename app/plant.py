@@ -1,10 +1,17 @@
 """The background's side, put together: who keeps promises, the loops, the operator's tools.
 
-Each names its own few needs. Only this file and app/main.py know them all.
+Each names its own few needs. All of what was built is known here, to app/main.py, and to a command
+that builds it; what they build is told no more than it names.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
+from app.advance import Shell
+from app.agents.agent import Agent
+from app.agents.chat import Chat
+from app.keys.credentials import Credentials
 from app.loops.booking import Booking
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
@@ -17,27 +24,55 @@ from app.loops.turns import Loops, Pace
 from app.loops.unpaid import Unpaid
 from app.operator.books import Books
 from app.operator.receiving import MOST_SATS, Receiving
-from app.parts import Parts
+from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.courier import Courier
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour, Tries
 from app.promises.payees import Payees
 from app.promises.sending import Sending
+from app.settings import Settings
+from app.till import Till
+from db.engine import Database
+from db.promises import Outbox
+from db.signals import Signals
+from payments.rail import Rail, Wallets
 from pricing.money import sats_to_msat
 
 
-def sending_of(parts: Parts) -> Sending:
+@dataclass(frozen=True, slots=True)
+class Built:
+    """All that was put together for a process, as Protocols: nobody below sees all of it."""
+
+    settings: Settings
+    db: Database
+    outbox: Outbox
+    signals: Signals
+    shell: Shell
+    rail: Rail
+    agent: Agent
+    chat: Chat
+    oracle: Prices
+    destinations: Destinations
+    till: Till
+    credentials: Credentials
+    clock: Clock
+    new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
+    wallets: Wallets | None  # the rail's own doors to open one after the other, where it can
+    stub: Playground | None  # the stub rail's own doors, when there is one to play with
+
+
+def sending_of(built: Built) -> Sending:
     """Return what lets payouts go."""
-    fee_cap_msat = sats_to_msat(parts.settings.fee_cap_sats)
-    return Sending(parts.db, parts.shell, parts.rail, parts.clock, fee_cap_msat)
+    fee_cap_msat = sats_to_msat(built.settings.fee_cap_sats)
+    return Sending(built.db, built.shell, built.rail, built.clock, fee_cap_msat)
 
 
 def keeper_of(
-    parts: Parts, kind: type[Keeper] = Keeper, kind_of_labour: type[Labour] = Labour
+    built: Built, kind: type[Keeper] = Keeper, kind_of_labour: type[Labour] = Labour
 ) -> Keeper:
     """Return what keeps the promises of a process."""
-    settings, db, shell, clock = parts.settings, parts.db, parts.shell, parts.clock
-    sending, payees = sending_of(parts), Payees(settings.payouts_each)
+    settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
+    sending, payees = sending_of(built), Payees(settings.payouts_each)
     tries = Tries(
         settings.agent_tries,
         timedelta(seconds=settings.agent_patience_s),
@@ -45,64 +80,64 @@ def keeper_of(
     )
     return kind(
         db,
-        parts.outbox,
+        built.outbox,
         shell,
-        parts.rail,
+        built.rail,
         clock,
-        labour=kind_of_labour(db, shell, parts.agent, parts.oracle, parts.till, clock, tries),
-        courier=Courier(db, sending, parts.destinations, payees, clock),
+        labour=kind_of_labour(db, shell, built.agent, built.oracle, built.till, clock, tries),
+        courier=Courier(db, sending, built.destinations, payees, clock),
         payees=payees,
         sending=sending,
         invoice_expiry_s=settings.invoice_expiry_s,
     )
 
 
-def receiving_of(parts: Parts, most_sats: int = MOST_SATS) -> Receiving:
+def receiving_of(built: Built, most_sats: int = MOST_SATS) -> Receiving:
     """Return what opens and empties the receiving wallets."""
-    settings = parts.settings
+    settings = built.settings
     return Receiving(
-        parts.db,
-        parts.shell,
-        parts.rail,
-        parts.wallets,
-        parts.credentials.seal,
-        parts.clock,
-        parts.new_id,
+        built.db,
+        built.shell,
+        built.rail,
+        built.wallets,
+        built.credentials.seal,
+        built.clock,
+        built.new_id,
         invoice_expiry_s=settings.invoice_expiry_s,
         most_invoices=settings.lnbits_wallet_invoices if settings.lnbits_token else None,
         most_sats=most_sats,
     )
 
 
-def books_of(parts: Parts, receiving: Receiving | None = None) -> Books:
+def books_of(built: Built, receiving: Receiving | None = None) -> Books:
     """Return what reviews the books."""
-    wallets = receiving or receiving_of(parts)
-    return Books(parts.db, parts.outbox, parts.rail, wallets, parts.clock)
+    wallets = receiving or receiving_of(built)
+    return Books(built.db, built.outbox, built.rail, wallets, built.clock)
 
 
-def loops_of(parts: Parts, keeper: Keeper | None = None) -> Loops:
+def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
     """Return every loop of a process."""
-    settings, db, shell, clock = parts.settings, parts.db, parts.shell, parts.clock
-    receiving = receiving_of(parts)
-    booking = Booking(db, shell, parts.rail, receiving)
-    hearing, unpaid = Hearing(db, parts.rail, booking, clock), Unpaid(db, shell, clock)
+    settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
+    receiving = receiving_of(built)
+    booking = Booking(db, shell, built.rail, receiving)
+    hearing, unpaid = Hearing(db, built.rail, booking, clock), Unpaid(db, shell, clock)
     sweep_s, dead_after_s = settings.sweep_s, settings.worker_dead_after_s
     return Loops(
         receiving=receiving,
         booking=booking,
         hearing=hearing,
         unpaid=unpaid,
-        sweep=Sweep(db, parts.rail, booking, hearing, unpaid, clock, sweep_s),
-        payouts=Payouts(db, keeper or keeper_of(parts), clock, sweep_s),
+        sweep=Sweep(db, built.rail, booking, hearing, unpaid, clock, sweep_s),
+        payouts=Payouts(db, keeper or keeper_of(built), clock, sweep_s),
         expiry=Expiry(db, shell, booking, clock),
-        recovery=Recovery(db, parts.outbox, shell, clock, dead_after_s),
+        recovery=Recovery(db, built.outbox, shell, clock, dead_after_s),
         switchboard=Switchboard(db),
-        books=books_of(parts, receiving),
+        books=books_of(built, receiving),
         readiness=Readiness(
             db,
-            parts.outbox,
-            parts.signals,
-            Outside(parts.rail, parts.oracle, parts.agent, parts.chat),
+            built.outbox,
+            built.signals,
+            Outside(built.rail, built.oracle, built.agent, built.chat),
             clock,
             health_s=settings.health_s,
             dead_after_s=dead_after_s,

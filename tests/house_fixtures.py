@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from app.agents.agent import Agent
 from app.main import build, make_parts, utc_now
-from app.parts import Parts
+from app.plant import Built
 from app.ports import Clock, Destinations
 from app.serving.run import listening
 from app.settings import Settings
@@ -41,7 +41,7 @@ class Instance:
     """A running instance, and what a test does with it."""
 
     url: str
-    parts: Parts
+    parts: Built
     http: httpx2.AsyncClient
 
     async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:

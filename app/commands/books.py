@@ -15,8 +15,7 @@ from app.advance import Applied, Shell
 from app.commands.terminal import database, fail, read_settings, run
 from app.main import make_parts
 from app.operator.books import Review
-from app.parts import Parts
-from app.plant import books_of, sending_of
+from app.plant import Built, books_of, sending_of
 from app.ports import Destinations
 from app.promises.sending import Unpayable
 from app.settings import Settings
@@ -39,7 +38,7 @@ PayoutId = Annotated[str, typer.Argument(metavar="ID", help="as `boltwork payout
 
 
 @contextlib.asynccontextmanager
-async def _opened(settings: Settings, url: str) -> AsyncIterator[Parts]:
+async def _opened(settings: Settings, url: str) -> AsyncIterator[Built]:
     """Open the parts for one command: no loop runs and no promise is kept here."""
     parts = make_parts(settings, url)
     try:
@@ -84,7 +83,7 @@ def ledger(
         return
     name = job
 
-    async def entries(parts: Parts) -> list[Row]:
+    async def entries(parts: Built) -> list[Row]:
         job_id = await public_ids.owner_id(parts.db, name)
         if job_id is None:
             return []
@@ -158,7 +157,7 @@ def reconcile(
     Exit code 0: all is right. 1: something is wrong, and named. 2: not all could be checked.
     """
 
-    async def review(parts: Parts) -> Review:
+    async def review(parts: Built) -> Review:
         reviewed = books_of(parts)
         if accept is not None:
             await reviewed.accept(accept)
@@ -194,7 +193,7 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
 
-    async def look(parts: Parts) -> tuple[list[Row], bool]:
+    async def look(parts: Built) -> tuple[list[Row], bool]:
         rows = await standing.unpaid_payouts(parts.db, parts.clock())
         return rows, not await switches.is_on(parts.db, switches.Name.PAYING_OUT)
 
@@ -240,7 +239,7 @@ def _payout(row: Row) -> dict[str, Any]:
 def retry(payout_id: PayoutId) -> None:
     """Try a payout again at the destination that it has."""
 
-    async def again(parts: Parts) -> None:
+    async def again(parts: Built) -> None:
         row = await _owed(parts.db, payout_id)
         if row["refund_to"] is None:
             fail(f"no destination was named yet: boltwork payouts redirect {payout_id} …")
@@ -257,7 +256,7 @@ def redirect(
 ) -> None:
     """Send a payout somewhere else. One that is in flight must first come back."""
 
-    async def elsewhere(parts: Parts) -> None:
+    async def elsewhere(parts: Built) -> None:
         await _redirect(
             parts.shell, parts.destinations, await _owed(parts.db, payout_id), destination
         )
@@ -276,7 +275,7 @@ def paid(
     Repeated, it says the same.
     """
 
-    async def written(parts: Parts) -> None:
+    async def written(parts: Built) -> None:
         told = await sending_of(parts).record(
             await _found(parts.db, payout_id), payment_hash.strip().lower()
         )

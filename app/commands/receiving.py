@@ -7,8 +7,7 @@ import typer
 
 from app.commands.books import AsJson, at_the_books
 from app.commands.terminal import fail
-from app.parts import Parts
-from app.plant import receiving_of
+from app.plant import Built, receiving_of
 from db.engine import Database
 from db.receiving_wallets import OpenedWallet, invoices_made
 from payments.rail import Unavailable, Unknown, Wallets
@@ -49,7 +48,7 @@ def receiving(context: typer.Context, as_json: AsJson = False) -> None:
         )
 
 
-async def _shown(parts: Parts) -> list[dict[str, Any]]:
+async def _shown(parts: Built) -> list[dict[str, Any]]:
     known = await receiving_of(parts).refresh()
     if parts.wallets is None or not known:
         fail(SINGLE)
@@ -76,7 +75,7 @@ def open_next() -> None:
     A running server makes its invoices there within SWEEP_S.
     """
 
-    async def opened(parts: Parts) -> int:
+    async def opened(parts: Built) -> int:
         if parts.wallets is None:
             fail(SINGLE)
         if parts.settings.lnbits_token is None:

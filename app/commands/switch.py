@@ -10,7 +10,7 @@ import typer
 
 from app.commands.books import at_the_books
 from app.operator.switching import turn
-from app.parts import Parts
+from app.plant import Built
 from db import switches
 
 app = typer.Typer()
@@ -39,7 +39,7 @@ def paying_out(to: To = None) -> None:
 
 
 def _switch(name: switches.Name, to: Position | None) -> None:
-    async def work(parts: Parts) -> bool:
+    async def work(parts: Built) -> bool:
         if to is not None:
             await turn(parts.db, parts.clock, name, to is Position.ON)
         return await switches.is_on(parts.db, name)

@@ -22,7 +22,7 @@ from app.agents.agent import Accepted, Progress, Result, unwatched
 from app.house import house_of
 from app.http.body import json_response
 from app.main import build, make_parts, running, utc_now
-from app.parts import Parts
+from app.plant import Built
 from app.serving.run import listening
 from app.settings import Settings
 from app.telemetry import logs
@@ -73,7 +73,7 @@ class SilentRail(StubRail):
         yield None
 
 
-def _parts(order: dict[str, Any]) -> Parts:
+def _parts(order: dict[str, Any]) -> Built:
     """Return Boltwork's parts: an agent that takes no time, and every default but for these."""
     settings = Settings.model_validate(
         {

@@ -7,8 +7,7 @@ from procrastinate.exceptions import ConnectorException
 
 from app.advance import Shell, Terms
 from app.main import furnish
-from app.parts import Parts
-from app.plant import keeper_of, loops_of
+from app.plant import Built, keeper_of, loops_of
 from app.ports import Clock
 from app.promises.keeping import Keeper
 from app.refusal import Refusal
@@ -49,13 +48,13 @@ class Make:
     """What a process is made of: the real parts, unless a bug is planted."""
 
     shell: Callable[[Database, Outbox, Terms, Clock], Shell] = Shell
-    keeper: Callable[[Parts], Keeper] = keeper_of
+    keeper: Callable[[Built], Keeper] = keeper_of
 
 
 class Process:
     """A server and its worker. After a crash another one is made on the same database."""
 
-    def __init__(self, name: str, parts: Parts, make: Make, gate: Gate) -> None:
+    def __init__(self, name: str, parts: Built, make: Make, gate: Gate) -> None:
         self.life = Life(name)
         self.parts = parts
         self.keeper = make.keeper(parts)

@@ -18,7 +18,7 @@ from app.advance import Terms
 from app.agents.chat import WorkerChat
 from app.keys.credentials import Credentials
 from app.main import make_limits
-from app.parts import Parts
+from app.plant import Built
 from app.settings import Settings
 from app.till import Till
 from db.promises import Outbox
@@ -367,7 +367,7 @@ class World:
         )
         card = RateCard(PUBLISHED, 2_000, 20)
         shell = self.make.shell(self.db, self.outbox, terms, self.clock)
-        parts = Parts(
+        parts = Built(
             settings=given,
             db=self.db,
             outbox=self.outbox,
