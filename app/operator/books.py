@@ -102,6 +102,7 @@ class Books:
     ) -> None:
         self._db, self._outbox, self._rail, self._clock = db, outbox, rail, clock
         self._receiving = receiving
+        self.at_once = ASKED_AT_ONCE
         self.latest: Review | None = None
 
     async def review(self) -> Review:
@@ -238,7 +239,7 @@ class Books:
 
         And whether there may be more: it did not say of each of them.
         """
-        room = asyncio.Semaphore(ASKED_AT_ONCE)
+        room = asyncio.Semaphore(self.at_once)
 
         async def asked(payment_hash: str, wallet: str | None) -> Outcome:
             async with room:

@@ -59,6 +59,7 @@ class Process:
         self.parts = parts
         self.keeper = make.keeper(parts)
         self.loops = loops_of(parts, self.keeper)
+        self.loops.books.at_once = 1  # whoever is under way stands at one gate at a time
         self.house = furnish(parts, self.keeper, self.loops)
         self._gate = gate
         self._hand: Hand = parts.outbox.hand()
