@@ -1,6 +1,7 @@
 """What every test may ask for: real parts, one Postgres for all, one empty database each."""
 
 pytest_plugins = [
+    "tests.longest_first",
     "tests.database_fixtures",
     "tests.house_fixtures",
     "tests.server_process",

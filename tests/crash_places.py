@@ -5,6 +5,7 @@ A place has a name; what commits or calls without one is told by `nameless`.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from app import main
@@ -29,6 +30,7 @@ BEFORE_AND_AFTER = ("before", "after")
 PORTS: tuple[type, ...] = (Rail, Wallets, Agent, Chat, Destinations, Prices)
 
 
+@cache  # the code stays as it is while it runs
 def names() -> dict[str, tuple[str, ...]]:
     """Return every name, with the moments at which a process can be ended there."""
     found: dict[str, tuple[str, ...]] = {}
@@ -96,6 +98,7 @@ def _name_of(call: ast.Call, path: Path, tree: ast.Module) -> str | None:
     return None
 
 
+@cache
 def _functions(path: Path) -> set[str]:
     body = ast.parse(path.read_text()).body if path.exists() else []
     return {node.name for node in body if isinstance(node, ast.AsyncFunctionDef)}

@@ -20,6 +20,12 @@ from tests.in_memory import memory
 _numbers = itertools.count(1)
 
 
+def pytest_collection_finish() -> None:
+    """Set aside what stays until the end: each test below would have it looked through again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The libpq URL of a throw-away cluster, whose template database is migrated."""

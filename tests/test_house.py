@@ -4,9 +4,13 @@ import ast
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.longest_first import FILES
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
@@ -24,22 +28,47 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def read(path: Path) -> str:
+    """Return a file of the house, read once for all its rules."""
+    return path.read_text()
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return what Python reads in a file, whose tree no rule changes."""
+    return ast.parse(read(path))
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return all that is in a file."""
+    return tuple(ast.walk(parsed(path)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """What was read is let go afterwards: a million small objects would slow what comes next."""
+    yield
+    for kept in (read, parsed, nodes):
+        kept.cache_clear()
+
+
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Return every function in a file."""
-    tree = ast.parse(path.read_text())
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [node for node in nodes(path) if isinstance(node, kinds)]
 
 
 @pytest.mark.parametrize("path", CODE + SCRIPTS + TESTS, ids=name)
 def test_a_file_is_short_and_says_its_law(path: Path) -> None:
     """At most 400 lines, 70 a function, 100 characters a line, and a law in the first lines."""
-    text = path.read_text()
+    text = read(path)
     lines = text.splitlines()
     assert len(lines) <= 400
     assert all(len(line) <= 100 for line in lines)
     assert path.stem not in EMPTY_NAMES
-    assert ast.get_docstring(ast.parse(text))
+    assert ast.get_docstring(parsed(path))
     for function in functions(path):
         drawn = path.parent.name == "versions"  # a migration is a list of tables, as it came
         assert drawn or (function.end_lineno or 0) - function.lineno < 70, function.name
@@ -48,7 +77,7 @@ def test_a_file_is_short_and_says_its_law(path: Path) -> None:
 @pytest.mark.parametrize("path", CODE, ids=name)
 def test_public_things_say_what_they_do(path: Path) -> None:
     """Every public class and function has a docstring."""
-    reached: list[ast.stmt] = list(ast.parse(path.read_text()).body)
+    reached: list[ast.stmt] = list(parsed(path).body)
     for node in reached:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if node.name.startswith("_"):
@@ -69,7 +98,7 @@ def test_a_test_is_a_sentence_of_the_specification(path: Path) -> None:
 @pytest.mark.parametrize("path", TESTS, ids=name)
 def test_no_file_takes_from_a_test(path: Path) -> None:
     """What two files of tests need stands in a file of its own, which is no file of tests."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         taken = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         if isinstance(node, ast.Import | ast.ImportFrom):
             taken += [alias.name for alias in node.names]
@@ -80,7 +109,7 @@ def test_no_file_takes_from_a_test(path: Path) -> None:
 def test_no_float_touches_money(path: Path) -> None:
     """No float literal and no float() meets a name that ends in a money unit."""
     money = re.compile(r"_(msat|microusd|sats?)$")
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.BinOp):
             names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
             names |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
@@ -132,7 +161,7 @@ def rounds_money(node: ast.AST) -> bool:
 def test_no_money_is_rounded_outside_the_file_of_money(path: Path) -> None:
     """What rounds money has a name that says which way, and stands in pricing/money.py."""
     if path != ROOT / "pricing" / "money.py":
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             assert not rounds_money(node), f"{name(path)}: {ast.unparse(node)}"
 
 
@@ -158,7 +187,7 @@ def test_a_state_column_changes_through_one_door(path: Path) -> None:
     """Only app/advance calls what writes a state."""
     if path.parent.name == "advance":
         return
-    text = path.read_text()
+    text = read(path)
     assert not re.search(r"\b(jobs|invoices|payouts|sessions|holds)\.(move|insert)\(", text)
     if path.parent.name != "db":  # its nouns have rows, too, that are no noun of their own
         assert not re.search(r"\.(move|(insert|move)_attempt|\w+_transfer)\(", text)
@@ -170,7 +199,7 @@ def test_a_state_column_changes_through_one_door(path: Path) -> None:
 def test_nothing_commits_outside_the_engine(path: Path) -> None:
     """A transaction ends where it began, in db/engine.py (migrations have their own)."""
     if name(path) not in ("db/engine.py", "db/migrate.py"):
-        text = path.read_text()
+        text = read(path)
         assert ".commit()" not in text and ".begin()" not in text
 
 
@@ -182,7 +211,7 @@ def test_the_core_knows_no_clock_and_no_dice(path: Path) -> None:
     )  # fmt: skip
     if not pure:
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         modules = []
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -199,7 +228,7 @@ def test_nothing_is_left_for_later(path: Path) -> None:
     """No note of things undone, no skipped test, no monkeypatch."""
     if path == Path(__file__):
         return
-    text = path.read_text()
+    text = read(path)
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
     assert "monkeypatch" not in text
     assert not re.search(r"pytest\.(mark\.)?(skip|xfail)", text)
@@ -212,7 +241,7 @@ def test_what_a_library_calls_private_is_left_to_it(path: Path) -> None:
     """
     names = [
         part
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in (getattr(node, "module", None) or "", *(each.name for each in node.names))
         for part in name.split(".")
@@ -226,12 +255,12 @@ def test_all_that_is_python_is_typed() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    read = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
+    typed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
     for each in tracked:
         path = ROOT / each
         started = path.parent == ROOT / "scripts" and b"python" in path.read_bytes().split(b"\n")[0]
         if path.suffix == ".py" or started:
-            assert any(each == one or each.startswith(f"{one}/") for one in read), each
+            assert any(each == one or each.startswith(f"{one}/") for one in typed), each
 
 
 DOORS = [path for path in CODE if path.is_relative_to(ROOT / "app" / "api")]
@@ -241,7 +270,7 @@ DOORS += [path for path in CODE if path.is_relative_to(ROOT / "app" / "web")]
 @pytest.mark.parametrize("path", DOORS, ids=name)
 def test_a_door_reads_and_a_desk_writes(path: Path) -> None:
     """No door opens a transaction, and none reaches through the house into another's parts."""
-    text = path.read_text()
+    text = read(path)
     assert not re.search(r"\.(run|do)\(", text)
     assert not re.search(r"\bhouse\.\w+\.(shell|keeper|outbox|signals|db)\b", text)
     assert "app.state" not in text
@@ -250,7 +279,7 @@ def test_a_door_reads_and_a_desk_writes(path: Path) -> None:
 def needs_of(path: Path) -> dict[str, list[str]]:
     """Return what each frozen dataclass of a file is made of."""
     found = {}
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.ClassDef) and any(
             "frozen" in ast.unparse(d) for d in node.decorator_list
         ):
@@ -263,7 +292,7 @@ def needs_of(path: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("path", [p for p in CODE if p.parent.name == "trade"], ids=name)
 def test_a_desk_uses_each_of_its_needs(path: Path) -> None:
     """What a desk is made of, its methods ask for by name; else it needs less."""
-    text = path.read_text()
+    text = read(path)
     for desk, needs in needs_of(path).items():
         if re.search(rf"class {desk}:\n    \"\"\"The desk", text):
             assert [need for need in needs if f".{need}" not in text] == []
@@ -271,7 +300,7 @@ def test_a_desk_uses_each_of_its_needs(path: Path) -> None:
 
 def test_the_house_holds_what_doors_ask_for() -> None:
     """Each field of the House is asked for by a door, or by what runs the house."""
-    said = "".join(path.read_text() for path in [*DOORS, ROOT / "app" / "main.py"])
+    said = "".join(read(path) for path in [*DOORS, ROOT / "app" / "main.py"])
     fields = needs_of(ROOT / "app" / "house.py")["House"]
     assert len(fields) > 20
     asked = r"\b(house|_house|house_of\(request\))\.{}\b"
@@ -280,14 +309,14 @@ def test_the_house_holds_what_doors_ask_for() -> None:
 
 def test_what_a_name_was_given_to_is_asked_of_one_file() -> None:
     """An Idempotency-Key is looked up and claimed in app/trade/once.py; a loop forgets old ones."""
-    asks = [path for path in CODE if re.search(r"\bidempotency\.(find|claim)\(", path.read_text())]
+    asks = [path for path in CODE if re.search(r"\bidempotency\.(find|claim)\(", read(path))]
     assert [name(path) for path in asks] == ["app/trade/once.py"]
 
 
 def test_what_something_costs_is_asked_of_one_till() -> None:
     """Nothing in the door makes a quote by itself."""
     app = [path for path in CODE if path.is_relative_to(ROOT / "app")]
-    assert [name(path) for path in app if "make_quote" in path.read_text()] == ["app/till.py"]
+    assert [name(path) for path in app if "make_quote" in read(path)] == ["app/till.py"]
 
 
 def test_the_top_of_the_house_is_as_it_was_drawn() -> None:
@@ -306,3 +335,8 @@ def test_every_file_of_the_door_has_a_room() -> None:
     beside = {path.stem for path in (ROOT / "app").glob("*.py")}
     ground = {"ports", "refusal", "strict_json", "plain_text"}
     assert beside == {"__init__", "main", "plant", "house", "till", *ground}
+
+
+def test_the_longest_files_are_still_there() -> None:
+    """What is told to begin first, so that no process is alone at the end, is a file of tests."""
+    assert set(FILES) <= set(TESTS)
