@@ -1,9 +1,10 @@
 """Conversations and what was said in them. Whoever asks for another owner's finds nothing."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from db.engine import Database, Row, Tx
+from db.engine import Database, Tx
+from db.rows import columns
 
 MOST_OF_AN_OWNER = 200
 MOST_MESSAGES = 1_000  # of one conversation
@@ -76,47 +77,76 @@ async def answer(
     return int(row["id"]) if row else None
 
 
-async def of_owner(db: Database, owner: str) -> list[Row]:
+class Conversation(NamedTuple):
+    """A conversation, without what was said in it."""
+
+    id: int
+    title: str
+    created_at: datetime
+
+
+class Message(NamedTuple):
+    """What was said in a conversation."""
+
+    id: int
+    conversation_id: int
+    role: str
+    content: str
+    created_at: datetime
+
+
+class Said(NamedTuple):
+    """Who said what."""
+
+    role: str
+    content: str
+
+
+class Answered(NamedTuple):
+    """The answer to a message, and what it took."""
+
+    id: int
+    content: str
+    usage: dict[str, Any]
+
+
+_OF = f"SELECT {columns(Conversation)} FROM conversation WHERE owner = %(owner)s"
+
+
+async def of_owner(db: Database, owner: str) -> list[Conversation]:
     """Return an owner's conversations, the newest first."""
-    return await db.read_all(
-        "SELECT id, title, created_at FROM conversation WHERE owner = %(owner)s ORDER BY id DESC",
-        owner=owner,
-    )
+    return await db.rows(Conversation, f"{_OF} ORDER BY id DESC", owner=owner)
 
 
-async def get(db: Database, conversation_id: int, owner: str) -> Row | None:
+async def get(db: Database, conversation_id: int, owner: str) -> Conversation | None:
     """Return a conversation of this owner; None when there is none."""
-    return await db.read_one(
-        "SELECT id, title, created_at FROM conversation WHERE id = %(id)s AND owner = %(owner)s",
-        id=conversation_id,
-        owner=owner,
-    )
+    return await db.row(Conversation, f"{_OF} AND id = %(id)s", id=conversation_id, owner=owner)
 
 
-async def messages(db: Database, conversation_id: int) -> list[Row]:
+async def messages(db: Database, conversation_id: int) -> list[Message]:
     """Return what was said in a conversation, in order."""
-    return await db.read_all(
-        "SELECT id, conversation_id, role, content, created_at FROM message"
-        " WHERE conversation_id = %(id)s ORDER BY id",
+    return await db.rows(
+        Message,
+        f"SELECT {columns(Message)} FROM message WHERE conversation_id = %(id)s ORDER BY id",
         id=conversation_id,
     )
 
 
-async def newest(db: Database, conversation_id: int, count: int) -> list[Row]:
+async def newest(db: Database, conversation_id: int, count: int) -> list[Said]:
     """Return the last messages of a conversation, the newest first."""
-    return await db.read_all(
-        "SELECT role, content FROM message WHERE conversation_id = %(id)s"
+    return await db.rows(
+        Said,
+        f"SELECT {columns(Said)} FROM message WHERE conversation_id = %(id)s"
         " ORDER BY id DESC LIMIT %(count)s",
         id=conversation_id,
         count=count,
     )
 
 
-async def answer_to(db: Database, message_id: int) -> Row | None:
+async def answer_to(db: Database, message_id: int) -> Answered | None:
     """Return the answer to a message; None when there is none (yet)."""
-    return await db.read_one(
-        "SELECT id, content, usage FROM message WHERE answers = %(id)s", id=message_id
-    )
+    query = f"SELECT {columns(Answered)} FROM message WHERE answers = %(id)s"
+    return await db.row(Answered, query, id=message_id)
 
 
 _PURGE = """

@@ -4,7 +4,7 @@ Nothing commits outside `transaction`. Races are settled by Postgres; what it as
 again (a deadlock, a serialization failure) is tried again by `Database.run`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from psycopg.types.json import JsonbDumper, set_json_loads
 from psycopg.types.numeric import Int8Dumper
 
 from db.connection import OUTDATED, STATEMENT_S, Line, Lines, is_not_ours, pool_of
+from db.rows import R, maker
 
 log = structlog.get_logger("boltwork.database")
 
@@ -57,24 +58,48 @@ class Duplicate(Exception):
 
 
 class Columns:
-    """What the columns of each statement are called: asked of libpq once, and not for each row.
+    """What the rows of each statement are made by: asked of libpq once, and not for each row.
 
-    Once for each connection, which prepares it: elsewhere it may be prepared for other tables.
+    Names once for each connection, which prepares it: elsewhere it may be prepared for other
+    tables. A statement for a type names its columns itself, whatever the tables are.
     """
 
     def __init__(self) -> None:
         self._names = WeakKeyDictionary[Connection, dict[str, list[str]]]()
+        self._makers: dict[tuple[type, str], Callable[[Sequence[Any]], Any]] = {}
 
-    async def rows(self, connection: Connection, query: str, values: dict[str, Any]) -> list[Row]:
-        """Run one statement and return its rows."""
-        cursor = connection.cursor(row_factory=tuple_row)
-        await cursor.execute(query.encode(), values)
+    async def keyed(self, connection: Connection, query: str, values: dict[str, Any]) -> list[Row]:
+        """Run one statement and return its rows by their columns' names."""
+        cursor = await _run(connection, query, values)
         found = await cursor.fetchall()
         known = self._names.setdefault(connection, {})
         names = known.get(query)
         if names is None or (found and len(found[0]) != len(names)):  # prepared anew
-            names = known[query] = [column.name for column in cursor.description or ()]
+            names = known[query] = _names_of(cursor)
         return [dict(zip(names, row, strict=True)) for row in found]
+
+    async def typed(
+        self, connection: Connection, cls: type[R], query: str, values: dict[str, Any]
+    ) -> list[R]:
+        """Run one statement and return its rows. Raises Drifted where it has other columns."""
+        cursor = await _run(connection, query, values)
+        make = self._makers.get((cls, query))
+        if make is None:
+            make = self._makers[cls, query] = maker(cls, _names_of(cursor))
+        return [make(row) for row in await cursor.fetchall()]
+
+
+Found = psycopg.AsyncCursor[tuple[Any, ...]]
+
+
+async def _run(connection: Connection, query: str, values: dict[str, Any]) -> Found:
+    cursor = connection.cursor(row_factory=tuple_row)
+    await cursor.execute(query.encode(), values)
+    return cursor
+
+
+def _names_of(cursor: Found) -> list[str]:
+    return [column.name for column in cursor.description or ()]
 
 
 class Tx:
@@ -94,12 +119,21 @@ class Tx:
         return cursor.rowcount
 
     async def all(self, query: str, **values: Any) -> list[Row]:
-        """Run one statement and return its rows."""
-        return await self.columns.rows(self.connection, query, values)
+        """Run one statement and return its rows by their columns' names."""
+        return await self.columns.keyed(self.connection, query, values)
 
     async def one(self, query: str, **values: Any) -> Row | None:
-        """Run one statement and return its first row, or None."""
+        """Run one statement and return its first row by its columns' names, or None."""
         rows = await self.all(query, **values)
+        return rows[0] if rows else None
+
+    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
+        """Run one statement and return its rows, whose columns are the fields of this type."""
+        return await self.columns.typed(self.connection, cls, query, values)
+
+    async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
+        """Run one statement and return its first row, or None."""
+        rows = await self.rows(cls, query, **values)
         return rows[0] if rows else None
 
 
@@ -177,22 +211,40 @@ class Database:
                 raise Unwritten(_rule_of(error)) from None
         raise AssertionError("unreachable")
 
-    async def read_all(self, query: str, **values: Any) -> list[DictRow]:
-        """Return the rows of one SELECT, in its own snapshot. Raises DatabaseAway."""
+    async def read_all(self, query: str, **values: Any) -> list[Row]:
+        """Return the rows of one SELECT by their columns' names. Raises DatabaseAway."""
+        return await self._read(lambda line: self._columns.keyed(line, query, values))
+
+    async def read_one(self, query: str, **values: Any) -> Row | None:
+        """Return the first row of one SELECT, or None. Raises DatabaseAway."""
+        rows = await self.read_all(query, **values)
+        return rows[0] if rows else None
+
+    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
+        """Return the rows of one SELECT, whose columns are the fields of this type, in its own
+        snapshot. Raises DatabaseAway."""
+        return await self._read(lambda line: self._columns.typed(line, cls, query, values))
+
+    async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
+        """Return the first row of one SELECT, or None. Raises DatabaseAway."""
+        rows = await self.rows(cls, query, **values)
+        return rows[0] if rows else None
+
+    async def _read(self, reading: Callable[[Line], Awaitable[T]]) -> T:
         try:
             try:
-                return await self._read(query, values)
+                return await self._once(reading)
             except psycopg.errors.FeatureNotSupported:  # outdated: those left are not
-                return await self._read(query, values)
+                return await self._once(reading)
         except psycopg.Error as error:
             if is_away(error):
                 raise self._away("Postgres does not answer") from error
             raise
 
-    async def _read(self, query: str, values: dict[str, Any]) -> list[DictRow]:
+    async def _once(self, reading: Callable[[Line], Awaitable[T]]) -> T:
         connection = await self.reads.getconn()
         try:
-            rows = await self._columns.rows(connection, query, values)
+            rows = await reading(connection)
             self._away_since_s = None
             return rows
         finally:
@@ -203,11 +255,6 @@ class Database:
         if self._away_since_s is None:
             self._away_since_s = now_s
         return DatabaseAway(why, now_s - self._away_since_s)
-
-    async def read_one(self, query: str, **values: Any) -> DictRow | None:
-        """Return the first row of one SELECT, or None. Raises DatabaseAway."""
-        rows = await self.read_all(query, **values)
-        return rows[0] if rows else None
 
     async def _for_reading(self, connection: Line) -> None:
         # Not among the arguments of connect: the task engine opens its listener with those and

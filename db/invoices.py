@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from psycopg.rows import DictRow
+from typing import NamedTuple
 
 from db.engine import Database, Tx
 from db.owners import owner_of
+from db.rows import columns
 from db.tables import Invoice
-from statemachine.invoice import InvoiceFacts
+from statemachine.invoice import InvoiceFacts, InvoiceState
+from statemachine.owner import Purpose
 
 _INSERT = """
 INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, bolt11, payment_hash,
@@ -54,14 +55,33 @@ async def move(tx: Tx, invoice: Invoice, after: InvoiceFacts) -> None:
     await tx.execute(_MOVE, **dict(invoice))
 
 
-async def get(db: Database, invoice_id: str) -> DictRow | None:
+class InvoiceRow(NamedTuple):
+    """An invoice as it is now."""
+
+    id: str
+    job_id: str | None
+    session_id: str | None
+    purpose: Purpose
+    state: InvoiceState
+    amount_msat: int
+    bolt11: str | None
+    payment_hash: str | None
+    wallet: str | None
+    expires_at: datetime | None
+    settled_at: datetime | None
+
+
+SELECT = f"SELECT {columns(InvoiceRow)} FROM invoice"
+
+
+async def get(db: Database, invoice_id: str) -> InvoiceRow | None:
     """Return an invoice as it is now."""
-    return await db.read_one("SELECT * FROM invoice WHERE id = %(id)s", id=invoice_id)
+    return await db.row(InvoiceRow, f"{SELECT} WHERE id = %(id)s", id=invoice_id)
 
 
-async def by_hash(db: Database, payment_hash: str) -> DictRow | None:
+async def by_hash(db: Database, payment_hash: str) -> InvoiceRow | None:
     """Return the invoice of ours with this payment_hash."""
-    return await db.read_one("SELECT * FROM invoice WHERE payment_hash = %(h)s", h=payment_hash)
+    return await db.row(InvoiceRow, f"{SELECT} WHERE payment_hash = %(h)s", h=payment_hash)
 
 
 async def take_to_settle(tx: Tx, payment_hash: str) -> bool:
@@ -121,10 +141,19 @@ async def ask_all(tx: Tx, now: datetime) -> None:
     )
 
 
-async def lapsed(db: Database, now: datetime, skipped: list[str], limit: int) -> list[DictRow]:
+class Lapsed(NamedTuple):
+    """An invoice whose time is over."""
+
+    id: str
+    payment_hash: str | None
+    expires_at: datetime
+
+
+async def lapsed(db: Database, now: datetime, skipped: list[str], limit: int) -> list[Lapsed]:
     """Return invoices whose time is over and that are still open, or were never made."""
-    return await db.read_all(
-        "SELECT id, job_id, state, payment_hash, expires_at FROM invoice"
+    return await db.rows(
+        Lapsed,
+        f"SELECT {columns(Lapsed)} FROM invoice"
         " WHERE state IN ('open', 'wanted') AND expires_at <= %(now)s AND id <> ALL(%(skipped)s)"
         " ORDER BY expires_at LIMIT %(limit)s",
         now=now,

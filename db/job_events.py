@@ -4,23 +4,43 @@ Stored lines are numbered by the job's version, without a gap. Words of progress
 they are told by NOTIFY to whoever listens just then, in whichever process.
 """
 
-from psycopg.rows import DictRow
+from datetime import datetime
+from typing import NamedTuple
 
 from db.engine import Database
+from db.rows import columns
+from statemachine.job import JobState
 
 PROGRESS = "boltwork_progress"  # NOTIFY carries a few words of an agent that writes
 MOST_BYTES = 7_900  # Postgres takes less than 8,000 in one notice
 
 
-async def standing(db: Database, job_id: str) -> DictRow | None:
-    """Return where a job stands: its version and its state. None when there is no such job."""
-    return await db.read_one("SELECT version, state FROM job WHERE id = %(id)s", id=job_id)
+class Stands(NamedTuple):
+    """Where a job stands."""
+
+    version: int
+    state: JobState
 
 
-async def between(db: Database, job_id: str, after: int, until: int) -> list[DictRow]:
+class Line(NamedTuple):
+    """A line of a job's history."""
+
+    version: int
+    event: str
+    state: JobState
+    at: datetime
+
+
+async def standing(db: Database, job_id: str) -> Stands | None:
+    """Return where a job stands; None when there is no such job."""
+    return await db.row(Stands, "SELECT version, state FROM job WHERE id = %(id)s", id=job_id)
+
+
+async def between(db: Database, job_id: str, after: int, until: int) -> list[Line]:
     """Return what happened to a job after one version, until another, in order."""
-    return await db.read_all(
-        "SELECT version, event, state, at FROM job_history WHERE job_id = %(id)s"
+    return await db.rows(
+        Line,
+        f"SELECT {columns(Line)} FROM job_history WHERE job_id = %(id)s"
         " AND version > %(after)s AND version <= %(until)s ORDER BY version",
         id=job_id,
         after=after,

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-
-from psycopg.rows import DictRow
+from typing import Any, NamedTuple
 
 from db.engine import Database, Tx
+from db.payouts import PayoutView
+from db.rows import columns
 from db.tables import Job
 from pricing.money import MicroUsd, Msat
 from pricing.quote import Charge, Quote
 from pricing.rates import Usage
-from statemachine.job import JOB, JobFacts, JobState
+from statemachine.job import JOB, Funding, JobFacts, JobState
+from statemachine.owner import Purpose
 
 CHANNEL = "boltwork_job"  # NOTIFY carries the id of a job that changed
 
@@ -72,13 +73,20 @@ async def lock(tx: Tx, job_id: str) -> Job | None:
     return Job.model_validate(row) if row else None
 
 
-async def get(db: Database, job_id: str) -> DictRow | None:
+class ToDo(NamedTuple):
+    """What the keepers of promises need of a job."""
+
+    id: str
+    state: JobState
+    request: str
+    quote: dict[str, Any] | None
+    calls: int
+    updated_at: datetime
+
+
+async def get(db: Database, job_id: str) -> ToDo | None:
     """Return what the keepers of promises need of a job, as it is now."""
-    return await db.read_one(
-        "SELECT id, state, request, eval_msat, max_msat, quote, calls, updated_at, created_at"
-        " FROM job WHERE id = %(id)s",
-        id=job_id,
-    )
+    return await db.row(ToDo, f"SELECT {columns(ToDo)} FROM job WHERE id = %(id)s", id=job_id)
 
 
 async def begin_call(tx: Tx, job_id: str, state: JobState) -> int | None:
@@ -197,19 +205,71 @@ def charge_from_json(stored: dict[str, Any]) -> Charge:
     )
 
 
+class ToPay(NamedTuple):
+    """An invoice of a job that can be paid now."""
+
+    purpose: Purpose
+    bolt11: str
+    payment_hash: str
+    amount_msat: int
+    expires_at: datetime
+
+
+class JobView(NamedTuple):
+    """All that a buyer may see of a job, with the invoice that it waits for where that is open."""
+
+    id: str
+    state: JobState
+    version: int
+    funding: Funding
+    session_id: str | None
+    credential: list[str] | None
+    balance_msat: int | None
+    eval_msat: int
+    quote: dict[str, Any] | None
+    charge: dict[str, Any] | None
+    reason: str | None
+    result: str | None
+    truncated: bool
+    error: str | None
+    created_at: datetime
+    completed_at: datetime | None
+    pays_for: Purpose | None
+    bolt11: str
+    payment_hash: str
+    invoice_msat: int
+    expires_at: datetime
+    payouts: list[PayoutView]
+
+    @property
+    def to_pay(self) -> ToPay | None:
+        """Return the invoice that the buyer may pay now; None while there is none."""
+        if self.pays_for is None:
+            return None
+        told = (self.bolt11, self.payment_hash, self.invoice_msat, self.expires_at)
+        return ToPay(self.pays_for, *told)
+
+    @property
+    def is_final(self) -> bool:
+        """Say whether the job has come to its end."""
+        return JOB.final(self.state)
+
+    @property
+    def firm_msat(self) -> int:
+        """Return what was paid ahead for all of it, where its price was firm."""
+        return self.eval_msat + (self.quote["total_msat"] if self.quote else 0)
+
+
 _VIEW = """
 SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balance_msat,
        j.eval_msat, j.quote, j.charge, j.reason, j.result, j.truncated, j.error,
        j.created_at, j.completed_at,
-       e.state AS eval_state, e.bolt11 AS eval_bolt11, e.payment_hash AS eval_hash,
-       e.amount_msat AS eval_amount_msat, e.expires_at AS eval_expires_at,
-       w.state AS work_state, w.bolt11 AS work_bolt11, w.payment_hash AS work_hash,
-       w.amount_msat AS work_amount_msat, w.expires_at AS work_expires_at,
+       i.purpose AS pays_for, i.bolt11, i.payment_hash, i.amount_msat AS invoice_msat, i.expires_at,
        p.payouts
   FROM job j
-  LEFT JOIN invoice e ON e.id = j.id || CASE j.funding WHEN 'invoice' THEN ':ask' ELSE ':eval' END
-   AND j.state = 'awaiting_eval_payment'
-  LEFT JOIN invoice w ON w.id = j.id || ':work' AND j.state = 'awaiting_work_payment'
+  LEFT JOIN invoice i ON i.state = 'open' AND i.id = j.id || CASE j.state
+       WHEN 'awaiting_eval_payment' THEN CASE j.funding WHEN 'invoice' THEN ':ask' ELSE ':eval' END
+       WHEN 'awaiting_work_payment' THEN ':work' END
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', o.id, 'secret', o.secret, 'reason', o.reason,
               'state', o.state, 'amount_msat', o.amount_msat, 'attempts', o.attempts,
@@ -220,10 +280,9 @@ SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balanc
 """
 
 
-async def view(db: Database, job_id: str) -> DictRow | None:
-    """Return all that a buyer may see of a job, in one SELECT: with the invoice that it awaits,
-    where it awaits one, and with its payouts."""
-    return await db.read_one(_VIEW, id=job_id)
+async def view(db: Database, job_id: str) -> JobView | None:
+    """Return all that a buyer may see of a job, in one SELECT."""
+    return await db.row(JobView, _VIEW, id=job_id)
 
 
 async def version(db: Database, job_id: str) -> int | None:

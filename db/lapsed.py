@@ -4,8 +4,9 @@ By the slim row a late payment is recognised, for as long as the rail is asked a
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from db.engine import Database, Row, Tx
+from db.engine import Database, Tx
 from db.lapsed_tables import LapsedInvoice
 from statemachine.owner import Purpose
 
@@ -19,9 +20,18 @@ SELECT id, job_id, session_id, purpose FROM invoice
 """
 
 
-async def due(db: Database, before: datetime, limit: int) -> list[Row]:
+class Unpaid(NamedTuple):
+    """An invoice that nobody has paid, and whose it is."""
+
+    id: str
+    job_id: str | None
+    session_id: str | None
+    purpose: Purpose
+
+
+async def due(db: Database, before: datetime, limit: int) -> list[Unpaid]:
     """Return invoices that lapsed, or were given up, before then, the oldest first."""
-    return await db.read_all(_DUE, before=before, limit=limit)
+    return await db.rows(Unpaid, _DUE, before=before, limit=limit)
 
 
 # Locked in the order of every other change: the owner, then its invoice. Who is busy comes later.
@@ -51,18 +61,18 @@ SELECT i.payment_hash, i.id, i.purpose, i.amount_msat, i.wallet,
 _FORGET_INVOICES = f"DELETE FROM invoice WHERE id = ANY(%(ids)s) AND {_UNPAID}"
 
 
-async def purge(tx: Tx, rows: list[Row]) -> int:
+async def purge(tx: Tx, rows: list[Unpaid]) -> int:
     """Purge these with all that belongs to them; return of how many nothing is left but a line."""
-    jobs = await _locked(tx, _JOBS, [row["job_id"] for row in rows])
-    never = [row["session_id"] for row in rows if row["purpose"] == Purpose.DEPOSIT]
+    jobs = await _locked(tx, _JOBS, [row.job_id for row in rows])
+    never = [row.session_id for row in rows if row.purpose == Purpose.DEPOSIT]
     sessions = await _locked(tx, _SESSIONS, never)
-    others = [row["session_id"] for row in rows if row["purpose"] == Purpose.TOPUP]
+    others = [row.session_id for row in rows if row.purpose == Purpose.TOPUP]
     topped_up = await _locked(tx, _OPEN_SESSIONS, others)
     gone = [
-        row["id"]
+        row.id
         for row in rows
-        if row["job_id"] in jobs
-        or row["session_id"] in (topped_up if row["purpose"] == Purpose.TOPUP else sessions)
+        if row.job_id in jobs
+        or row.session_id in (topped_up if row.purpose == Purpose.TOPUP else sessions)
     ]
     await tx.execute(_KEEP, ids=gone)
     await tx.execute(_FORGET_INVOICES, ids=gone)

@@ -7,6 +7,7 @@ is nothing without its asset: an account holds each of them apart, and no sum is
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from db.engine import Database, Row, Tx
 from statemachine.entries import Asset, Entry, Kind
@@ -86,9 +87,20 @@ async def balance(db: Database, account: str, asset: Asset) -> int:
     return int(row["balance"]) if row else 0
 
 
-async def entries_of(db: Database, accounts: Sequence[str]) -> list[Row]:
+class Leg(NamedTuple):
+    """One posting, with the entry that it is of."""
+
+    key: str
+    asset: Asset
+    at: datetime
+    account: str
+    amount: int
+
+
+async def entries_of(db: Database, accounts: Sequence[str]) -> list[Leg]:
     """Return every leg of the entries that touch one of these accounts, in the order of time."""
-    return await db.read_all(
+    return await db.rows(
+        Leg,
         "SELECT e.key, e.asset, e.at, p.account, p.amount"
         " FROM entry e JOIN posting p ON p.entry_id = e.id WHERE e.id IN"
         " (SELECT entry_id FROM posting WHERE account = ANY(%(accounts)s))"

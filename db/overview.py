@@ -4,19 +4,29 @@ none of them grows with how much is done.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from psycopg.rows import DictRow
+from typing import NamedTuple
 
 from db.engine import Database
 from db.standing import STUCK_AFTER
-from statemachine.entries import REVENUE_FREE
+from statemachine.entries import REVENUE_FREE, Asset, Kind
+from statemachine.owner import Reason
+from statemachine.payout import PayoutState
 
 MOST_LISTED = 50
 
 
-async def tallies(db: Database, since: datetime) -> list[DictRow]:
-    """Return how many jobs began, and ended in which way, in each hour: (hour, what, n)."""
-    return await db.read_all(
+class Tally(NamedTuple):
+    """How many jobs began, or ended in one way, in an hour."""
+
+    hour: datetime
+    what: str
+    n: int
+
+
+async def tallies(db: Database, since: datetime) -> list[Tally]:
+    """Return how many jobs began, and ended in which way, in each hour."""
+    return await db.rows(
+        Tally,
         "SELECT hour, what, sum(n)::bigint AS n FROM job_tally WHERE hour >= %(since)s"
         " GROUP BY hour, what ORDER BY hour, what",
         since=since,
@@ -112,12 +122,30 @@ SELECT id, job_id, session_id, reason, state, amount_msat, attempts, failures, r
 """
 
 
-async def watched_payouts(db: Database, now: datetime) -> list[DictRow]:
+class Watched(NamedTuple):
+    """A payout that may need a person."""
+
+    id: str
+    job_id: str | None
+    session_id: str | None
+    reason: Reason
+    state: PayoutState
+    amount_msat: int
+    attempts: int
+    failures: int
+    refund_to: str | None
+    note: str | None
+    created_at: datetime
+    updated_at: datetime
+    is_stuck: bool
+
+
+async def watched_payouts(db: Database, now: datetime) -> list[Watched]:
     """Return payouts on their way, and those whose destination has failed, the oldest first.
 
     `is_stuck`: it needs a person. `app/web` and `boltwork payouts` can act on it.
     """
-    return await db.read_all(_WATCHED, before=now - STUCK_AFTER, most=MOST_LISTED)
+    return await db.rows(Watched, _WATCHED, before=now - STUCK_AFTER, most=MOST_LISTED)
 
 
 _WAITING = """
@@ -127,9 +155,23 @@ SELECT id, job_id, session_id, reason, amount_msat, refund_to, failures, note, c
 """
 
 
-async def waiting_payouts(db: Database, most: int) -> list[DictRow]:
+class Waits(NamedTuple):
+    """A payout that waits for its owner, or to be sent."""
+
+    id: str
+    job_id: str | None
+    session_id: str | None
+    reason: Reason
+    amount_msat: int
+    refund_to: str | None
+    failures: int
+    note: str | None
+    created_at: datetime
+
+
+async def waiting_payouts(db: Database, most: int) -> list[Waits]:
     """Return what is owed back and was asked for by nobody yet, the newest first."""
-    return await db.read_all(_WAITING, most=most)
+    return await db.rows(Waits, _WAITING, most=most)
 
 
 _GROUPS = """
@@ -147,12 +189,24 @@ SELECT asset, kind, CASE kind WHEN 'liability' THEN split_part(name, ':', 1) ELS
 """
 
 
-async def trial_groups(db: Database) -> list[DictRow]:
+class Group(NamedTuple):
+    """Accounts of one kind and asset, as one line of the trial balance."""
+
+    asset: Asset
+    kind: Kind
+    name: str
+    held: int
+    kept: int
+    recomputed: int
+    wrong: int
+
+
+async def trial_groups(db: Database) -> list[Group]:
     """Recompute the trial balance from every posting: accounts of one kind and asset are a line.
 
     This one reads everything: it is for when it is asked for.
     """
-    return await db.read_all(_GROUPS)
+    return await db.rows(Group, _GROUPS)
 
 
 def first_hour(now: datetime, hours: int) -> datetime:

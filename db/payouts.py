@@ -1,11 +1,11 @@
 """Payouts and their attempts: insert, lock, move, and which the rail should be asked about."""
 
 from datetime import datetime
-
-from psycopg.rows import DictRow
+from typing import NamedTuple
 
 from db.engine import Database, Tx
 from db.owners import columns_of
+from db.rows import columns
 from db.tables import Payout, PayoutAttempt
 from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.owner import Owner, Reason
@@ -133,27 +133,62 @@ async def move_attempt(
     )
 
 
-async def of_owner(db: Database, owner_id: str) -> list[DictRow]:
-    """Return what a job or a session owes, oldest first, each with its live attempt's hash and
-    what that sends."""
-    return await db.read_all(
-        "SELECT p.*, (SELECT a.payment_hash FROM payout_attempt a WHERE a.payout_id = p.id"
-        " AND a.outcome IN ('live', 'settled')) AS payment_hash, coalesce((SELECT a.sent_msat"
-        " FROM payout_attempt a WHERE a.payout_id = p.id AND a.outcome IN ('live', 'settled')),"
-        " p.amount_msat) AS sent_msat FROM payout p"
-        " WHERE p.job_id = %(id)s OR p.session_id = %(id)s ORDER BY p.created_at, p.id",
-        id=owner_id,
-    )
+class PayoutView(NamedTuple):
+    """What a job's view tells of a payout."""
+
+    id: str
+    secret: str
+    reason: Reason
+    state: PayoutState
+    amount_msat: int
+    attempts: int
+    note: str | None
+    refund_to: str | None
+    failures: int
 
 
-async def get(db: Database, payout_id: str) -> DictRow | None:
+class PayoutRow(NamedTuple):
+    """A payout as it is now, with its live attempt's hash and what that sends."""
+
+    id: str
+    secret: str
+    job_id: str | None
+    session_id: str | None
+    reason: Reason
+    state: PayoutState
+    amount_msat: int
+    attempts: int
+    note: str | None
+    refund_to: str | None
+    failures: int
+    updated_at: datetime
+    payment_hash: str | None
+    sent_msat: int
+
+
+_ROWS = """
+SELECT p.id, p.secret, p.job_id, p.session_id, p.reason, p.state, p.amount_msat, p.attempts, p.note,
+       p.refund_to, p.failures, p.updated_at, a.payment_hash,
+       coalesce(a.sent_msat, p.amount_msat) AS sent_msat
+  FROM payout p LEFT JOIN payout_attempt a
+    ON a.payout_id = p.id AND a.outcome IN ('live', 'settled')
+"""
+_OF_OWNER = f"{_ROWS} WHERE p.job_id = %(id)s OR p.session_id = %(id)s ORDER BY p.created_at, p.id"
+
+
+async def of_owner(db: Database, owner_id: str) -> list[PayoutRow]:
+    """Return what a job or a session owes, oldest first."""
+    return await db.rows(PayoutRow, _OF_OWNER, id=owner_id)
+
+
+async def get(db: Database, payout_id: str) -> PayoutRow | None:
     """Return one payout, as it is now."""
-    return await db.read_one("SELECT * FROM payout WHERE id = %(id)s", id=payout_id)
+    return await db.row(PayoutRow, f"{_ROWS} WHERE p.id = %(id)s", id=payout_id)
 
 
-async def by_secret(db: Database, secret: str) -> DictRow | None:
+async def by_secret(db: Database, secret: str) -> PayoutRow | None:
     """Return the payout that a withdrawal's secret was made for."""
-    return await db.read_one("SELECT * FROM payout WHERE secret = %(secret)s", secret=secret)
+    return await db.row(PayoutRow, f"{_ROWS} WHERE p.secret = %(secret)s", secret=secret)
 
 
 async def was_paid_by(db: Database, payout_id: str, payment_hash: str) -> bool:
@@ -167,11 +202,25 @@ async def was_paid_by(db: Database, payout_id: str, payment_hash: str) -> bool:
     return row is not None
 
 
-async def live_attempt(db: Database, payout_id: str, number: int) -> DictRow | None:
+class LiveAttempt(NamedTuple):
+    """An attempt whose outcome is not known yet."""
+
+    payout_id: str
+    number: int
+    payment_hash: str
+    bolt11: str
+    fee_limit_msat: int
+    expires_at: datetime
+    called_at: datetime | None
+    called_by: str | None
+
+
+async def live_attempt(db: Database, payout_id: str, number: int) -> LiveAttempt | None:
     """Return an attempt whose outcome is not known yet."""
-    return await db.read_one(
-        "SELECT * FROM payout_attempt WHERE payout_id = %(id)s AND number = %(n)s"
-        " AND outcome = 'live'",
+    return await db.row(
+        LiveAttempt,
+        f"SELECT {columns(LiveAttempt)} FROM payout_attempt WHERE payout_id = %(id)s"
+        " AND number = %(n)s AND outcome = 'live'",
         id=payout_id,
         n=number,
     )

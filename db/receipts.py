@@ -1,6 +1,54 @@
 """What a receipt tells of a job, in one SELECT and so in one snapshot."""
 
-from db.engine import Database, Row
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from db.engine import Database
+from statemachine.job import Funding, JobState
+from statemachine.owner import Purpose, Reason
+from statemachine.payout import PayoutState
+
+
+class Payment(NamedTuple):
+    """A settled payment of a job; `settled_at` as Postgres writes it in JSON."""
+
+    purpose: Purpose
+    payment_hash: str
+    amount_msat: int
+    received_msat: int
+    settled_at: str
+
+
+class Refund(NamedTuple):
+    """A payout of a job; `paid_at` as Postgres writes it in JSON."""
+
+    reason: Reason
+    state: PayoutState
+    amount_msat: int
+    paid_at: str | None
+    payment_hash: str | None
+
+
+class Facts(NamedTuple):
+    """What a receipt tells of a job."""
+
+    id: str
+    state: JobState
+    funding: Funding
+    request: str
+    result: str | None
+    truncated: bool
+    reason: str | None
+    error: str | None
+    eval_msat: int
+    max_msat: int | None
+    quote: dict[str, Any] | None
+    charge: dict[str, int] | None
+    created_at: datetime
+    completed_at: datetime | None
+    payments: list[Payment]
+    refunds: list[Refund]
+
 
 _FACTS = """
 SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.error, j.eval_msat,
@@ -22,6 +70,6 @@ SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.e
 """
 
 
-async def facts(db: Database, job_id: str) -> Row | None:
+async def facts(db: Database, job_id: str) -> Facts | None:
     """Return a job with its settled payments and its refunds; None when there is no such job."""
-    return await db.read_one(_FACTS, id=job_id)
+    return await db.row(Facts, _FACTS, id=job_id)

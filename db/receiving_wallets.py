@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
-from db.engine import Database, Row, Tx
+from db.engine import Database, Tx
 from db.receiving_tables import ReceivingWallet, WalletTransfer
 from statemachine.transfer import TransferFacts
 from statemachine.wallet import WalletFacts, WalletState
@@ -145,15 +146,24 @@ SELECT rail, number, identity, sealed FROM receiving_wallet WHERE sealed IS NOT 
 """
 
 
-async def sealed_keys(db: Database) -> list[Row]:
+class Sealed(NamedTuple):
+    """The closed key of a wallet."""
+
+    rail: str
+    number: int
+    identity: str
+    sealed: str
+
+
+async def sealed_keys(db: Database) -> list[Sealed]:
     """Return the closed keys of the wallets of all rails."""
-    return await db.read_all(_SEALED)
+    return await db.rows(Sealed, _SEALED)
 
 
-async def take_sealed(tx: Tx) -> list[Row]:
+async def take_sealed(tx: Tx) -> list[Sealed]:
     """Return the same. Until this transaction ends nobody adds one."""
     await tx.execute("LOCK TABLE receiving_wallet IN SHARE ROW EXCLUSIVE MODE")
-    return await tx.all(_SEALED)
+    return await tx.rows(Sealed, _SEALED)
 
 
 async def reseal(tx: Tx, rail: str, number: int, sealed: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from db.engine import Database, Row, Tx
 
@@ -85,6 +86,16 @@ SELECT coalesce(p.session_id, p.job_id) AS payer, p.session_id IS NOT NULL AS is
 """
 
 
-async def payers(db: Database, day: date, most: int) -> list[Row]:
+class Payer(NamedTuple):
+    """For whom the house gave routing on a day, beside what was paid for work."""
+
+    payer: str
+    is_session: bool
+    borne_msat: int
+    given_msat: int
+    charged_msat: int
+
+
+async def payers(db: Database, day: date, most: int) -> list[Payer]:
     """Return for whom the house gave routing on one day, beside what they paid for work."""
-    return await db.read_all(_PAYERS, day=day, most=most)
+    return await db.rows(Payer, _PAYERS, day=day, most=most)

@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from psycopg.rows import DictRow
-
+from db import invoices
 from db.engine import Database, Row, Tx
+from db.invoices import InvoiceRow
 from db.tables import Session
 from statemachine.entries import of_session
-from statemachine.session import SessionFacts
+from statemachine.session import SessionEnd, SessionFacts, SessionState
 
 CHANNEL = "boltwork_job"  # a session's id is told where a job's is: whoever waits, waits for an id
 
@@ -116,16 +117,49 @@ async def touch(tx: Tx, row: Session, now: datetime) -> None:
     await tx.execute(_TOUCH, id=row.id, now=now, channel=CHANNEL)
 
 
-async def get(db: Database, session_id: str, links: Sequence[str] = ()) -> DictRow | None:
+class SessionView(NamedTuple):
+    """A session with its balance."""
+
+    id: str
+    state: SessionState
+    version: int
+    minimum_msat: int
+    reserved_msat: int
+    topups: int
+    refund_to: str | None
+    nonce: str
+    claim_sha256: str | None
+    credential_used_at: datetime | None
+    created_at: datetime
+    expires_at: datetime
+    ended: SessionEnd | None
+    balance_msat: int
+    is_revoked: bool  # one of the links that were shown
+
+
+_GET = """
+SELECT s.id, s.state, s.version, s.minimum_msat, s.reserved_msat, s.topups, s.refund_to, s.nonce,
+       s.claim_sha256, s.credential_used_at, s.created_at, s.expires_at, s.ended,
+       coalesce(a.balance, 0) AS balance_msat, EXISTS (SELECT 1 FROM revocation r
+       WHERE r.session_id = s.id AND r.link = ANY(%(links)s)) AS is_revoked
+  FROM session s LEFT JOIN account a ON a.name = 'session:' || s.id AND a.asset = 'msat'
+ WHERE s.id = %(id)s
+"""
+
+
+async def get(db: Database, session_id: str, links: Sequence[str] = ()) -> SessionView | None:
     """Return a session with its balance, and whether one of these links was revoked."""
-    return await db.read_one(
-        "SELECT s.*, coalesce(a.balance, 0) AS balance_msat, EXISTS (SELECT 1 FROM revocation r"
-        " WHERE r.session_id = s.id AND r.link = ANY(%(links)s)) AS is_revoked FROM session s"
-        " LEFT JOIN account a ON a.name = 'session:' || s.id AND a.asset = 'msat'"
-        " WHERE s.id = %(id)s",
-        id=session_id,
-        links=list(links),
-    )
+    return await db.row(SessionView, _GET, id=session_id, links=list(links))
+
+
+class Standing(NamedTuple):
+    """Whether a credential is taken, and a request of its session."""
+
+    nonce: str
+    is_new: bool
+    is_revoked: bool
+    version: int | None
+    is_its_asker: bool | None
 
 
 # One text for all the links: to write an array for psycopg costs more than to read this.
@@ -140,23 +174,24 @@ SELECT s.nonce, s.credential_used_at IS NULL AS is_new, EXISTS (SELECT 1 FROM re
 
 async def standing(
     db: Database, session_id: str, links: Sequence[str], request_id: str
-) -> DictRow | None:
+) -> Standing | None:
     """Return whether a credential is taken (its session's nonce, and whether one of these links was
     revoked) and was used before; and the version of a request of that session, None where there is
     none, and whether the last of these links, or one made from it, has asked for it.
     """
     values = {"id": session_id, "links": " ".join(links), "request_id": request_id}
-    return await db.read_one(_STANDING, **values)
+    return await db.row(Standing, _STANDING, **values)
 
 
-async def open_invoices(db: Database, session_id: str) -> list[DictRow]:
+_OPEN_INVOICES = (
+    f"{invoices.SELECT} WHERE session_id = %(id)s AND (purpose = 'deposit'"
+    " OR state IN ('wanted', 'open')) ORDER BY created_at"
+)
+
+
+async def open_invoices(db: Database, session_id: str) -> list[InvoiceRow]:
     """Return its deposit, and its top-up where one is pending."""
-    return await db.read_all(
-        "SELECT id, purpose, state, amount_msat, bolt11, payment_hash, preimage, expires_at"
-        " FROM invoice WHERE session_id = %(id)s AND (purpose = 'deposit'"
-        " OR state IN ('wanted', 'open')) ORDER BY created_at",
-        id=session_id,
-    )
+    return await db.rows(InvoiceRow, _OPEN_INVOICES, id=session_id)
 
 
 async def idle(db: Database, now: datetime, limit: int) -> list[str]:

@@ -1,8 +1,20 @@
 """What a session was spent on: requests and calls, the newest first."""
 
-from psycopg.rows import DictRow
+from datetime import datetime
+from typing import NamedTuple
 
 from db.engine import Database
+
+
+class Spent(NamedTuple):
+    """What was asked on a session, and what it has cost; `job_id` where it is a request."""
+
+    job_id: str | None
+    what: str
+    state: str  # a job's, or a hold's
+    amount_msat: int
+    created_at: datetime
+
 
 # A request that failed costs nothing, one that was declined has been read.
 _SPENT = """
@@ -19,6 +31,6 @@ SELECT * FROM (
 """
 
 
-async def of_session(db: Database, session_id: str, most: int) -> list[DictRow]:
-    """Return what was asked on a session, and what each has cost: (what, state, amount_msat)."""
-    return await db.read_all(_SPENT, id=session_id, most=most)
+async def of_session(db: Database, session_id: str, most: int) -> list[Spent]:
+    """Return what was asked on a session, and what each has cost."""
+    return await db.rows(Spent, _SPENT, id=session_id, most=most)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from db.engine import Database, Row
-from statemachine.payout import MOST_FAILURES
+from db.engine import Database
+from statemachine.owner import Reason
+from statemachine.payout import MOST_FAILURES, PayoutState
 
 STUCK_AFTER = timedelta(hours=1)  # in flight for so long: the rail should have told by now
 MOST_UNPAID = 50  # how many unpaid invoices are told at once
@@ -79,12 +81,30 @@ def _now(now: datetime) -> dict[str, object]:
     return {"before": now - STUCK_AFTER, "most_failures": MOST_FAILURES}
 
 
-async def unpaid_payouts(db: Database, now: datetime) -> list[Row]:
-    """Return payouts that are not paid, oldest first. `standing`: owed, in_flight or stuck.
+class Unpaid(NamedTuple):
+    """A payout that is not paid. `standing`: owed, in_flight or stuck."""
+
+    id: str
+    job_id: str | None
+    session_id: str | None
+    reason: Reason
+    state: PayoutState
+    amount_msat: int
+    attempts: int
+    failures: int
+    refund_to: str | None
+    note: str | None
+    created_at: datetime
+    updated_at: datetime
+    standing: str
+
+
+async def unpaid_payouts(db: Database, now: datetime) -> list[Unpaid]:
+    """Return payouts that are not paid, oldest first.
 
     Stuck is what needs a person: in flight for an hour, or owed to a destination that failed.
     """
-    return await db.read_all(f"{_PAYOUTS} ORDER BY created_at, id", **_now(now))
+    return await db.rows(Unpaid, f"{_PAYOUTS} ORDER BY created_at, id", **_now(now))
 
 
 async def payouts_by_standing(db: Database, now: datetime) -> dict[str, tuple[int, int]]:

@@ -88,7 +88,7 @@ def ledger(
         if job_id is None:
             return []
         owed = await payout_rows.of_owner(parts.db, job_id)
-        names = [f"{kind}:{row['id']}" for row in owed for kind in ("refund", "sending")]
+        names = [f"{kind}:{row.id}" for row in owed for kind in ("refund", "sending")]
         return await books.entries_of(parts.db, [f"job:{job_id}", *names])
 
     rows = at_the_books(entries)
@@ -124,10 +124,10 @@ def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
 
 def _show_entries(rows: list[Row], as_json: bool) -> None:
     entries: dict[str, dict[str, Any]] = {}
-    assets = {concealed(row["key"]): row["asset"] for row in rows}
+    assets = {concealed(row.key): row.asset for row in rows}
     for row in rows:
-        entry = {"key": concealed(row["key"]), "at": row["at"].isoformat(), "postings": []}
-        leg = {"account": concealed(row["account"]), f"amount{row['asset'].title()}": row["amount"]}
+        entry = {"key": concealed(row.key), "at": row.at.isoformat(), "postings": []}
+        leg = {"account": concealed(row.account), f"amount{row.asset.title()}": row.amount}
         entries.setdefault(entry["key"], entry)["postings"].append(leg)
     if as_json:
         print(json.dumps({"entries": list(entries.values())}))
@@ -204,34 +204,34 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     if held:
         print("Payouts stand still until `boltwork paying-out on`.")
     for row in rows:
-        to = f"to {row['refund_to']}" if row["refund_to"] else "no destination was named yet"
-        name, amount_msat = concealed(row["id"]), row["amount_msat"]
-        print(f"{row['standing']:9}  {name}  {amount_msat} msat ({row['reason']})")
+        to = f"to {row.refund_to}" if row.refund_to else "no destination was named yet"
+        name, amount_msat = concealed(row.id), row.amount_msat
+        print(f"{row.standing:9}  {name}  {amount_msat} msat ({row.reason})")
         print(
-            f"           {to}; {row['attempts']} sent, {row['failures']} failed;"
-            f" since {row['created_at']:%Y-%m-%d %H:%M}"
+            f"           {to}; {row.attempts} sent, {row.failures} failed;"
+            f" since {row.created_at:%Y-%m-%d %H:%M}"
         )
-        if row["note"]:
-            print(f"           {row['note']}")
+        if row.note:
+            print(f"           {row.note}")
     if not rows:
         print("Every payout is paid.")
 
 
 def _payout(row: Row) -> dict[str, Any]:
     return {
-        "id": concealed(row["id"]),
-        "job": public_id(row["job_id"]) if row["job_id"] else None,
-        "session": public_id(row["session_id"]) if row["session_id"] else None,
-        "standing": row["standing"],
-        "state": row["state"],
-        "reason": row["reason"],
-        "amountMsat": row["amount_msat"],
-        "attempts": row["attempts"],
-        "failures": row["failures"],
-        "refundTo": row["refund_to"],
-        "note": row["note"],
-        "createdAt": row["created_at"].isoformat(),
-        "updatedAt": row["updated_at"].isoformat(),
+        "id": concealed(row.id),
+        "job": public_id(row.job_id) if row.job_id else None,
+        "session": public_id(row.session_id) if row.session_id else None,
+        "standing": row.standing,
+        "state": row.state,
+        "reason": row.reason,
+        "amountMsat": row.amount_msat,
+        "attempts": row.attempts,
+        "failures": row.failures,
+        "refundTo": row.refund_to,
+        "note": row.note,
+        "createdAt": row.created_at.isoformat(),
+        "updatedAt": row.updated_at.isoformat(),
     }
 
 
@@ -241,9 +241,9 @@ def retry(payout_id: PayoutId) -> None:
 
     async def again(parts: Built) -> None:
         row = await _owed(parts.db, payout_id)
-        if row["refund_to"] is None:
+        if row.refund_to is None:
             fail(f"no destination was named yet: boltwork payouts redirect {payout_id} …")
-        await _redirect(parts.shell, parts.destinations, row, row["refund_to"])
+        await _redirect(parts.shell, parts.destinations, row, row.refund_to)
 
     at_the_books(again)
     print("It is tried again.")
@@ -291,14 +291,14 @@ async def _found(db: Database, payout_id: str) -> Row:
     row = await payout_rows.get(db, found) if found else None
     if row is None:
         fail(f"there is no payout {payout_id}")
-    if row["state"] == PayoutState.IN_FLIGHT:
+    if row.state == PayoutState.IN_FLIGHT:
         fail("it is in flight: the rail is asked what became of it, and it is never sent twice")
     return row
 
 
 async def _owed(db: Database, payout_id: str) -> Row:
     row = await _found(db, payout_id)
-    if row["state"] == PayoutState.PAID:
+    if row.state == PayoutState.PAID:
         fail("it is paid")
     return row
 
@@ -307,6 +307,6 @@ async def _redirect(shell: Shell, destinations: Destinations, row: Row, refund_t
     destination = destinations.parse(refund_to)
     if isinstance(destination, BadDestination):
         fail(destination.sentence)
-    told = await shell.do(advance.payouts.redirect, row["id"], destination.text)
+    told = await shell.do(advance.payouts.redirect, row.id, destination.text)
     if not isinstance(told, Applied):
         fail("it was sent at this moment, and is not sent twice")

@@ -53,34 +53,34 @@ class Shapes:
 
         `base` is where wallets reach this server; None when nobody knows.
         """
-        state = JobState(row["state"])
-        completed: datetime | None = row["completed_at"]
+        state = row.state
+        completed: datetime | None = row.completed_at
         shape: dict[str, Any] = {
-            "jobId": row["id"],
-            "publicId": public_id(row["id"]),
+            "jobId": row.id,
+            "publicId": public_id(row.id),
             "state": state.value,
-            "createdAt": moment(row["created_at"]),
+            "createdAt": moment(row.created_at),
             "completedAt": moment(completed) if completed else None,
         }
-        if state is JobState.AWAITING_EVAL_PAYMENT and row["eval_state"] == InvoiceState.OPEN:
-            firm = row["funding"] == Funding.INVOICE
+        if state is JobState.AWAITING_EVAL_PAYMENT and row.eval_state == InvoiceState.OPEN:
+            firm = row.funding == Funding.INVOICE
             shape["invoice" if firm else "evalInvoice"] = self.invoice(row, "eval_")
-        if state is JobState.AWAITING_WORK_PAYMENT and row["work_state"] == InvoiceState.OPEN:
+        if state is JobState.AWAITING_WORK_PAYMENT and row.work_state == InvoiceState.OPEN:
             shape["workInvoice"] = self.invoice(row, "work_")
-        quote = row["quote"]
-        shape["evalFeeSats"] = msat_to_sats(row["eval_msat"])
+        quote = row.quote
+        shape["evalFeeSats"] = msat_to_sats(row.eval_msat)
         if quote is not None:
             shape["pricingBreakdown"] = stored_breakdown(quote)
             # The price, until it is known what it was in the end.
-            work_msat = row["charge"]["total_msat"] if row["charge"] else quote["total_msat"]
-            shape["totalSats"] = msat_to_sats(row["eval_msat"] + work_msat)
+            work_msat = row.charge["total_msat"] if row.charge else quote["total_msat"]
+            shape["totalSats"] = msat_to_sats(row.eval_msat + work_msat)
         for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
             if row[field] is not None:
                 shape[name] = row[field]
-        if row["truncated"]:
+        if row.truncated:
             shape["truncated"] = True
-        payouts = row["payouts"] or []
-        if quote is not None and row["charge"]:
+        payouts = row.payouts or []
+        if quote is not None and row.charge:
             shape["costLedger"] = cost_ledger(row, payouts)
         if payouts:
             shape["refunds"] = [self.refund(payout, base) for payout in payouts]
@@ -92,13 +92,13 @@ class Shapes:
         Of what came before it, nobody knows any more how the job looked then.
         """
         shape = {
-            "jobId": row["id"],
-            "version": line["version"],
-            "event": line["event"],
-            "state": line["state"],
-            "at": moment(line["at"]),
+            "jobId": row.id,
+            "version": line.version,
+            "event": line.event,
+            "state": line.state,
+            "at": moment(line.at),
         }
-        if line["version"] == row["version"]:
+        if line.version == row.version:
             shape["job"] = self.status(row, base)
         return shape
 
@@ -108,34 +108,34 @@ class Shapes:
         Without `base` for whoever may not take it: the code alone is enough to.
         """
         facts = PayoutFacts(
-            id=payout["id"],
-            state=PayoutState(payout["state"]),
-            amount_msat=payout["amount_msat"],
-            refund_to=payout["refund_to"],
-            failures=payout["failures"],
+            id=payout.id,
+            state=payout.state,
+            amount_msat=payout.amount_msat,
+            refund_to=payout.refund_to,
+            failures=payout.failures,
         )
         shape: dict[str, Any] = {
-            "reason": refund_reason(payout["reason"]),
-            "amountSats": sats_down(payout["amount_msat"]),
+            "reason": refund_reason(payout.reason),
+            "amountSats": sats_down(payout.amount_msat),
             "refundState": refund_state([payout]),
-            "attempts": payout["attempts"],
+            "attempts": payout.attempts,
             "destination": "needed" if facts.needs_destination else "known",
         }
         if facts.state is PayoutState.OWED and base is not None:
-            shape["lnurlWithdraw"] = withdraw_code(base, payout["secret"])
-        if facts.state is PayoutState.OWED and Reason(payout["reason"]).only_passed:
+            shape["lnurlWithdraw"] = withdraw_code(base, payout.secret)
+        if facts.state is PayoutState.OWED and payout.reason.only_passed:
             shape["leastSats"] = sats_down(self.least_msat(payout))
         if facts.state is PayoutState.OWED and not self.switchboard.seen[Name.PAYING_OUT]:
             shape["lastOutcome"] = PAUSED
-        elif payout["note"]:
-            shape["lastOutcome"] = payout["note"]
+        elif payout.note:
+            shape["lastOutcome"] = payout.note
         return shape
 
 
 def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what a complete job's work cost, in the API's words."""
-    quote, charge = row["quote"], row["charge"]
-    surplus = [payout for payout in payouts if payout["reason"] == Reason.SURPLUS]
+    quote, charge = row.quote, row.charge
+    surplus = [payout for payout in payouts if payout.reason == Reason.SURPLUS]
     return {
         "actualInputTokens": charge["input_tokens"],
         "actualOutputTokens": charge["output_tokens"],
@@ -156,18 +156,18 @@ def refund_state(payouts: list[dict[str, Any]]) -> str:
     """Return the API's word for what became of what is owed back."""
     if not payouts:
         return "not_applicable"
-    paid = all(payout["state"] == PayoutState.PAID for payout in payouts)
+    paid = all(payout.state == PayoutState.PAID for payout in payouts)
     return "paid" if paid else "pending"
 
 
 def firm_cost(row: Row) -> dict[str, Any]:
     """Return what a job at a firm price has cost in the end: nothing, when it failed."""
-    charge = row["charge"]
-    eval_msat = 0 if row["state"] == JobState.FAILED else row["eval_msat"]
+    charge = row.charge
+    eval_msat = 0 if row.state == JobState.FAILED else row.eval_msat
     work_msat = charge["total_msat"] if charge else 0
     return {
         "evalSats": msat_to_sats(eval_msat),
         "workSats": msat_to_sats(work_msat),
         "totalSats": msat_to_sats(eval_msat + work_msat),
-        "btcPriceUsd": usd_number(row["quote"]["price"]["microusd_per_btc"]),
+        "btcPriceUsd": usd_number(row.quote["price"]["microusd_per_btc"]),
     }

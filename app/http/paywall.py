@@ -48,10 +48,10 @@ class Paywall:
         row = await invoices.by_hash(self.db, proof.payment_hash)
         if row is None and await lapsed.find(self.db, proof.payment_hash) is None:
             return None
-        if row is None or row["state"] != InvoiceState.SETTLED:
+        if row is None or row.state != InvoiceState.SETTLED:
             await with_patience(self.look_up(proof.payment_hash))
             row = await invoices.by_hash(self.db, proof.payment_hash)
-        if row is None or row["state"] != InvoiceState.SETTLED:
+        if row is None or row.state != InvoiceState.SETTLED:
             raise unavailable(
                 Why.UNCONFIRMED,
                 "The payment is not confirmed yet. Do not pay again.",
@@ -65,13 +65,13 @@ class Paywall:
         """Answer 402: what it costs, and every way to pay for it (RFC 9457 in the body)."""
         offer = Offer(
             resource=resource,
-            payment_hash=invoice["payment_hash"],
-            bolt11=invoice["bolt11"],
-            amount_msat=Msat(invoice["amount_msat"]),
-            expires_at=invoice["expires_at"],
+            payment_hash=invoice.payment_hash,
+            bolt11=invoice.bolt11,
+            amount_msat=Msat(invoice.amount_msat),
+            expires_at=invoice.expires_at,
             description=description,
         )
-        sats = msat_to_sats(invoice["amount_msat"])
+        sats = msat_to_sats(invoice.amount_msat)
         body = {
             "type": "about:blank",
             "title": "Payment Required",
@@ -82,15 +82,15 @@ class Paywall:
             "next": f"Pay the invoice of {sats} sats, then send the same request again with"
             " `Authorization: L402 MACAROON:PREIMAGE`.",
             "amountSats": sats,
-            "paymentRequest": invoice["bolt11"],
-            "expiresAt": moment(invoice["expires_at"]),
+            "paymentRequest": invoice.bolt11,
+            "expiresAt": moment(invoice.expires_at),
             "requestId": request.scope["state"]["request_id"],
         }
         base = base_url(request, self.public_url)
         if base is not None:
-            body["instance"] = f"{base}/api/jobs/{invoice['job_id']}"
+            body["instance"] = f"{base}/api/jobs/{invoice.job_id}"
         if self.is_stub:
-            body["paymentHash"] = invoice["payment_hash"]
+            body["paymentHash"] = invoice.payment_hash
         answer = json_response(body, 402)
         answer.headers["content-type"] = "application/problem+json"
         for name, value in await self.credentials.offers(offer):

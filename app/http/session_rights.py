@@ -49,10 +49,10 @@ class Doorkeeper:
         if preimage is not None:
             if not PREIMAGE.fullmatch(preimage):
                 raise BadInput("The header X-Payment-Preimage must be 64 hex digits.")
-            if await self.sessions.is_paid_by(row["id"], preimage):
+            if await self.sessions.is_paid_by(row.id, preimage):
                 return ALL
         if await self.callers.macaroon(request, "status") is not None:
-            held = await self.callers.holder(request, row["id"], "status", self.sessions.standing)
+            held = await self.callers.holder(request, row.id, "status", self.sessions.standing)
             return of_credential(held)
         claims = request.query_params.getlist("claim")
         if not claims:
@@ -63,10 +63,8 @@ class Doorkeeper:
                 "This claim isn't valid for this session.",
                 "Send its macaroon, or the preimage of its deposit as X-Payment-Preimage.",
             )
-        return ALL if row["credential_used_at"] is None else NONE
+        return ALL if row.credential_used_at is None else NONE
 
 
 def _is_claim(row: Row, claim: str) -> bool:
-    return row["claim_sha256"] is not None and hmac.compare_digest(
-        kept_as(claim), row["claim_sha256"]
-    )
+    return row.claim_sha256 is not None and hmac.compare_digest(kept_as(claim), row.claim_sha256)

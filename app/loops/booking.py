@@ -32,11 +32,11 @@ class Booking:
         if row is None:
             await self._book_purged(settled)
             return True
-        if row["settled_at"] is not None:
+        if row.settled_at is not None:
             return True
-        if not await self._shell.do(advance.invoices.book, row["id"], settled, waits):
+        if not await self._shell.do(advance.invoices.book, row.id, settled, waits):
             return False
-        self._receiving.paid(row["wallet"])
+        self._receiving.paid(row.wallet)
         return True
 
     async def _book_purged(self, settled: Settled) -> None:
@@ -49,7 +49,7 @@ class Booking:
         """Ask the rail about one invoice of ours; True when it answered that nobody has paid."""
         row = await invoices.by_hash(self._db, payment_hash)
         kept = await lapsed.find(self._db, payment_hash) if row is None else None
-        wallet = row["wallet"] if row is not None else kept.wallet if kept is not None else None
+        wallet = row.wallet if row is not None else kept.wallet if kept is not None else None
         outcome = await self._rail.look_up_invoice(payment_hash, wallet)
         if isinstance(outcome, Settled):
             await self.settle(outcome)

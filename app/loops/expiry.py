@@ -46,9 +46,9 @@ class Expiry:
         }
         skipped = list(self._untold)
         for row in await invoices.lapsed(self._db, now - GRACE, skipped, BATCH):
-            payment_hash = row["payment_hash"]
+            payment_hash = row.payment_hash
             unpaid = not payment_hash or await self._booking.look_up(payment_hash)
-            if not unpaid and now < row["expires_at"] + UNTOLD_PATIENCE:
-                self._untold[row["id"]] = now  # paid after all, or the rail does not say
+            if not unpaid and now < row.expires_at + UNTOLD_PATIENCE:
+                self._untold[row.id] = now  # paid after all, or the rail does not say
                 continue
-            await self._shell.do(advance.invoices.lapse, row["id"])
+            await self._shell.do(advance.invoices.lapse, row.id)

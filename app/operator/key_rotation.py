@@ -42,8 +42,8 @@ async def rotate(db: Database, seal: Seal, now: datetime, *, forget: bool = Fals
             name = name_of(row.number)
             await root_keys.reseal(tx, row.number, seal.close(name, seal.open(name, row.sealed)))
         for wallet in await receiving_wallets.take_sealed(tx):
-            name, at = sealed_as(wallet["identity"]), (wallet["rail"], wallet["number"])
-            closed = seal.close(name, seal.open(name, wallet["sealed"]))
+            name, at = sealed_as(wallet.identity), (wallet.rail, wallet.number)
+            closed = seal.close(name, seal.open(name, wallet.sealed))
             await receiving_wallets.reseal(tx, *at, closed)
         await signing_keys.retire(tx, receipt_check.ALGORITHM, now)
         await signing_keys.offer(tx, signing.closed(made, seal), now)
@@ -59,7 +59,7 @@ async def check_secret(db: Database, seal: Seal) -> int:
         seal.open(name_of(row.number), row.sealed)
     wallets = await receiving_wallets.sealed_keys(db)
     for wallet in wallets:
-        seal.open(sealed_as(wallet["identity"]), wallet["sealed"])
+        seal.open(sealed_as(wallet.identity), wallet.sealed)
     signer = await signing_keys.active(db, receipt_check.ALGORITHM)
     if signer is not None:
         signing.opened(signer, seal)

@@ -47,11 +47,11 @@ class Courier:
     async def fetch(self, payout_id: str, failures: int, tries: int) -> None:
         """Ask the payout's destination for an invoice and send to it; TryAgain while it is away."""
         row = await payouts.get(self._db, payout_id)
-        if row is None or row["state"] != PayoutState.OWED or row["failures"] != failures:
+        if row is None or row.state != PayoutState.OWED or row.failures != failures:
             return
         if not await self._sending.pays_out():
             raise TryAgain("payouts are paused by the operator", PAUSED_S)
-        refund_to: str | None = row["refund_to"]
+        refund_to: str | None = row.refund_to
         if refund_to is None:
             return
         answer = await self._ask(row, refund_to)
@@ -78,12 +78,12 @@ class Courier:
         # Destinations are strangers, and a slow one must not hold up the refunds of everybody.
         with self._payees.one_more(urlsplit(destination.url).netloc):
             return await self._destinations.fetch_invoice(
-                destination, Msat(bears.sendable_msat), refund_title(row["id"])
+                destination, Msat(bears.sendable_msat), refund_title(row.id)
             )
 
     def _is_patient(self, row: Row) -> bool:
         """Say whether a destination may stay away for longer. Not by tries: some asked nobody."""
-        due_at = row["updated_at"] + timedelta(seconds=pause_s(FetchInvoice("", row["failures"])))
+        due_at = row.updated_at + timedelta(seconds=pause_s(FetchInvoice("", row.failures)))
         return bool(self._clock() - due_at < AWAY_PATIENCE)
 
 

@@ -75,9 +75,9 @@ class Keeper:
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
         """Have the rail make an invoice that is wanted; None when it is there."""
         row = await invoices.get(self._db, invoice_id)
-        if row is None or row["state"] != InvoiceState.WANTED:
+        if row is None or row.state != InvoiceState.WANTED:
             return None
-        opened = await self.new_invoice(invoice_id, Purpose(row["purpose"]), row["amount_msat"])
+        opened = await self.new_invoice(invoice_id, row.purpose, row.amount_msat)
         if isinstance(opened, rail.Unavailable):
             return opened
         await self._shell.do(advance.invoices.open, invoice_id, opened)
@@ -105,35 +105,35 @@ class Keeper:
         attempt = await payouts.live_attempt(self._db, payout_id, number)
         if attempt is None:
             return
-        if attempt["called_at"] is not None:
+        if attempt.called_at is not None:
             await self.ask(payout_id, number)
             return
         if not await self._sending.pays_out():
             raise TryAgain("payouts are paused by the operator", PAUSED_S)
-        with self._payees.one_more(payee_of(attempt["bolt11"])):
+        with self._payees.one_more(payee_of(attempt.bolt11)):
             await self._hand_over(attempt, tries)
 
     async def _hand_over(self, attempt: Row, tries: int) -> None:
         now = self._clock()
-        payout_id, number = attempt["payout_id"], attempt["number"]
+        payout_id, number = attempt.payout_id, attempt.number
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.
         payer = self._rail.wallet
         called = await self._shell.do(advance.payouts.call, payout_id, number, payer)
         if not isinstance(called, advance.Applied):
             return
         # Claimed first all the same: only then is it sure that nobody else is calling just now.
-        if now >= attempt["expires_at"]:
+        if now >= attempt.expires_at:
             # After a restore it may have been called all the same, and the books forgot.
-            outcome = await self._rail.look_up_payment(attempt["payment_hash"], payer)
+            outcome = await self._rail.look_up_payment(attempt.payment_hash, payer)
             if not isinstance(outcome, rail.Absent):
-                late = now >= attempt["expires_at"] + SETTLE_MARGIN
+                late = now >= attempt.expires_at + SETTLE_MARGIN
                 await self._conclude(payout_id, number, outcome, believe_failed=late)
                 return
             reason = "The invoice expired before it could be paid. Give another one."
             await self._shell.do(advance.payouts.take_back, payout_id, number, reason)
             return
-        limit_msat = Msat(attempt["fee_limit_msat"])
-        outcome = await self._rail.pay(attempt["bolt11"], limit_msat, payer)
+        limit_msat = Msat(attempt.fee_limit_msat)
+        outcome = await self._rail.pay(attempt.bolt11, limit_msat, payer)
         if isinstance(outcome, rail.Unsent):
             await self._shell.do(advance.payouts.uncall, payout_id, number)
             raise TryAgain(outcome.reason, _pause_s(tries, 5))
@@ -144,15 +144,15 @@ class Keeper:
         attempt = await payouts.live_attempt(self._db, payout_id, number)
         if attempt is None:
             return True
-        if attempt["called_at"] is None:
+        if attempt.called_at is None:
             # In its own lane, unless its promise was lost with its keeper.
             if await self._outbox.is_staged(PayInvoice(payout_id, number).key):
                 return False
             await self.pay(payout_id, number)
             return True
         # Before it is asked: an answer may be read long after it was given.
-        late = self._clock() >= attempt["expires_at"] + SETTLE_MARGIN
-        outcome = await self._rail.look_up_payment(attempt["payment_hash"], attempt["called_by"])
+        late = self._clock() >= attempt.expires_at + SETTLE_MARGIN
+        outcome = await self._rail.look_up_payment(attempt.payment_hash, attempt.called_by)
         if isinstance(outcome, rail.Absent) and late:
             outcome = rail.Failed("it was never sent")
         await self._conclude(payout_id, number, outcome, believe_failed=late)

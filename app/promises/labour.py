@@ -62,18 +62,18 @@ class Labour:
     async def judge(self, job_id: str, tries: int) -> None:
         """Have the request evaluated, and its work priced."""
         row = await jobs.get(self._db, job_id)
-        if row is None or row["state"] != JobState.EVALUATING:
+        if row is None or row.state != JobState.EVALUATING:
             return
         price = await self._oracle.price()
         if isinstance(price, PriceUnavailable):
             # Paid for and waiting: without a price nobody can say what the work will cost.
-            if self._clock() - row["updated_at"] < PRICE_PATIENCE:
+            if self._clock() - row.updated_at < PRICE_PATIENCE:
                 raise TryAgain(price.reason, price.retry_after_s)
             await self._tell(job_id, law.Broke(UNPRICED), 0)
             return
         if not await self._may_call(job_id, JobState.EVALUATING):
             return
-        verdict = await self._agent.judge(row["request"])
+        verdict = await self._agent.judge(row.request)
         model, till = self._agent.eval_model, self._till
         match verdict:
             case agents.Accepted(input_tokens, max_output_tokens, usage):
@@ -93,13 +93,13 @@ class Labour:
     async def work(self, job_id: str, tries: int) -> None:
         """Have the work done."""
         row = await jobs.get(self._db, job_id)
-        if row is None or row["state"] != JobState.EXECUTING:
+        if row is None or row.state != JobState.EXECUTING:
             return
-        quote = Quote.from_json(row["quote"])
+        quote = Quote.from_json(row.quote)
         if not await self._may_call(job_id, JobState.EXECUTING):
             return
         async with Telling(self._db, job_id, quote) as progress:
-            done = await self._agent.work(row["request"], quote.max_output_tokens, progress)
+            done = await self._agent.work(row.request, quote.max_output_tokens, progress)
         cost_msat = self._till.cost_msat(quote.model, done.usage, quote.price)
         match done:
             case agents.Result(text, usage, cut):
@@ -122,14 +122,14 @@ class Labour:
 
     async def _broke(self, row: Row, broke: agents.Broke, cost_msat: int, tries: int) -> None:
         """Try again where that may help; else tell the job."""
-        job_id = row["id"]
+        job_id = row.id
         if broke.mend:
             log.error("agent_needs_an_operator", mend=broke.mend)
-        waited = self._clock() - row["updated_at"]
+        waited = self._clock() - row.updated_at
         if broke.busy:
             again = waited < self._tries.patience
         else:
-            again = broke.retryable and row["calls"] + 1 < self._tries.most
+            again = broke.retryable and row.calls + 1 < self._tries.most
         if not again:
             await self._tell(job_id, law.Broke(broke.reason), cost_msat)
             return

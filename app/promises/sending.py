@@ -58,7 +58,7 @@ class Sending:
         limit_msat = bears.limit_msat
         try:
             told = await self.shell.do(
-                advance.payouts.send, payout["id"], invoice, limit_msat, asked_of
+                advance.payouts.send, payout.id, invoice, limit_msat, asked_of
             )
         except Duplicate:
             return Unpayable(USED)
@@ -71,21 +71,21 @@ class Sending:
 
         Replayed: that was written down before.
         """
-        if await payouts.was_paid_by(self.db, payout["id"], payment_hash):
+        if await payouts.was_paid_by(self.db, payout.id, payment_hash):
             return Replayed()
         told = await self.rail.look_up_payment(payment_hash)
         if not isinstance(told, Settled):
             return Unpayable(f"the rail knows of no payment of ours {payment_hash} that is settled")
-        if not 0 <= payout["amount_msat"] - told.amount_msat <= told.fee_msat:
+        if not 0 <= payout.amount_msat - told.amount_msat <= told.fee_msat:
             return Unpayable(f"that payment was one of {told.amount_msat} msat, and another one's")
-        now, number = self.clock(), payout["attempts"] + 1
+        now, number = self.clock(), payout.attempts + 1
         paid = bolt11.Invoice(
             "", payment_hash, told.amount_msat, now, self.rail.network, "", "paid before a restore"
         )
         try:
             payer = self.rail.wallet
             written = await self.shell.do(
-                advance.payouts.record, payout["id"], paid, number, payer, told
+                advance.payouts.record, payout.id, paid, number, payer, told
             )
         except Duplicate:
             return Unpayable("that payment is in the books already, for another payout")
@@ -93,7 +93,7 @@ class Sending:
             return written
         if isinstance(written, Dear):
             return Unpayable("its routing cost more than this payout may")
-        if await payouts.was_paid_by(self.db, payout["id"], payment_hash):
+        if await payouts.was_paid_by(self.db, payout.id, payment_hash):
             return Replayed()  # by somebody at the same moment
         return Unpayable("it is paid, or on its way, by another payment")
 
@@ -110,9 +110,9 @@ class Sending:
 
     def least_msat(self, payout: Row) -> int:
         """Return the least that an invoice for a payout may ask for, whoever bears its routing."""
-        amount_msat, nothing = payout["amount_msat"], Means(0, 0)
+        amount_msat, nothing = payout.amount_msat, Means(0, 0)
         limit_msat = self._limit_msat(amount_msat)
-        return share(Reason(payout["reason"]), amount_msat, limit_msat, nothing).least_msat
+        return share(payout.reason, amount_msat, limit_msat, nothing).least_msat
 
     def _limit_msat(self, amount_msat: int) -> int:
         least_msat = self.rail.least_fee_limit_msat
@@ -120,8 +120,8 @@ class Sending:
 
     async def refuse(self, payout: Row, asked_of: str, reason: str) -> Outcome:
         """Count a failure of the destination that was asked, unless another was named since."""
-        failures = payout["failures"]
-        return await self.shell.do(advance.payouts.refuse, payout["id"], failures, asked_of, reason)
+        failures = payout.failures
+        return await self.shell.do(advance.payouts.refuse, payout.id, failures, asked_of, reason)
 
     async def _wrong(self, invoice: bolt11.Invoice, bears: Share) -> Unpayable | None:
         try:

@@ -78,13 +78,13 @@ class Asks:
 
 def _check_open(invoice: Row) -> None:
     """Refuse to offer again, under the same name, what can't be paid any more."""
-    if invoice["state"] == InvoiceState.SETTLED:
+    if invoice.state == InvoiceState.SETTLED:
         raise Refusal(
             Why.PAID_ALREADY,
             "What this Idempotency-Key names is paid for.",
             "Send the same request with its proof, or with a new key to buy it again.",
         )
-    if invoice["state"] != InvoiceState.OPEN:
+    if invoice.state != InvoiceState.OPEN:
         raise Refusal(
             Why.OFFER_EXPIRED,
             "The offer that this Idempotency-Key names has expired. Use a new key.",

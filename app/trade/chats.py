@@ -40,10 +40,10 @@ def given_turns(newest_first: Sequence[Row], content: str, most_bytes: int) -> l
     turns = [Turn("user", content)]
     left_bytes = most_bytes - len(content.encode())
     for row in newest_first:
-        left_bytes -= len(row["content"].encode())
+        left_bytes -= len(row.content.encode())
         if left_bytes < 0:
             break
-        turns.append(Turn(row["role"], row["content"]))
+        turns.append(Turn(row.role, row.content))
     # Models want to hear a person first: an answer without its question is left out.
     while turns[-1].role != "user":
         turns.pop()
@@ -135,8 +135,8 @@ class Chats:
         row = await conversations.answer_to(self.db, message_id)
         if row is None:
             raise unanswered()
-        yield {"content": row["content"]}
-        yield done_event(row["id"], row["usage"])
+        yield {"content": row.content}
+        yield done_event(row.id, row.usage)
 
     async def draw(self, owner: Owner, prompt: str) -> Drawn:
         """Return an image, charged. Refuses when there is none."""

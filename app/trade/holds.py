@@ -144,7 +144,7 @@ async def refused(db: Database, session_id: str, told: Outcome | Short) -> Refus
 async def not_active(db: Database, session_id: str) -> Refusal:
     """Return why a session takes no request just now."""
     row = await sessions.get(db, session_id)
-    match SessionState(row["state"]) if row else SessionState.EXPIRED:
+    match row.state if row else SessionState.EXPIRED:
         case SessionState.EXPIRED:
             return Refusal(
                 Why.CLOSED,

@@ -32,7 +32,7 @@ class Invoicing:
     async def made_before(self, invoice_id: str) -> Row:
         """Return the invoice that an earlier request was answered with. Raises Refusal (503)."""
         row = await invoices.get(self.db, invoice_id)
-        if row is None or row["bolt11"] is None:
+        if row is None or row.bolt11 is None:
             raise self._no_invoice(0)
         return row
 

@@ -53,24 +53,24 @@ class Receipts:
 
 def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Return what a receipt says of a job in a final state."""
-    quote = Quote.from_json(facts["quote"]) if facts["quote"] else None
-    charge: dict[str, int] | None = facts["charge"]
-    payments, refunds = facts["payments"] or [], facts["refunds"] or []
-    paid_msat = sum(payment["received_msat"] for payment in payments)
-    back_msat = sum(refund["amount_msat"] for refund in refunds)
-    from_session = facts["funding"] == Funding.SESSION
+    quote = Quote.from_json(facts.quote) if facts.quote else None
+    charge: dict[str, int] | None = facts.charge
+    payments, refunds = facts.payments or [], facts.refunds or []
+    paid_msat = sum(payment.received_msat for payment in payments)
+    back_msat = sum(refund.amount_msat for refund in refunds)
+    from_session = facts.funding == Funding.SESSION
     if from_session and quote is not None:  # what was set aside, and let go of at the end
-        paid_msat = facts["eval_msat"] + quote.total_msat
+        paid_msat = facts.eval_msat + quote.total_msat
         back_msat = paid_msat - _kept_msat(facts)
     said: dict[str, Any] = {
         "receiptVersion": VERSION,
         "issuedAt": moment(now),
-        "publicId": public_id(facts["id"]),
-        "state": facts["state"],
-        "createdAt": moment(facts["created_at"]),
-        "completedAt": moment(facts["completed_at"]),
-        "requestSha256": _sha256(facts["request"]),
-        "evalFeeMsat": facts["eval_msat"],
+        "publicId": public_id(facts.id),
+        "state": facts.state,
+        "createdAt": moment(facts.created_at),
+        "completedAt": moment(facts.completed_at),
+        "requestSha256": _sha256(facts.request),
+        "evalFeeMsat": facts.eval_msat,
         "paidMsat": paid_msat,
         "chargedMsat": paid_msat - back_msat,
         "refundedMsat": back_msat,
@@ -79,11 +79,11 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     }
     if from_session:
         said["paidFrom"] = "session"
-    if facts["max_msat"] is not None:
-        said["maxMsat"] = facts["max_msat"]
-    if facts["result"] is not None:
-        said["resultSha256"] = _sha256(facts["result"])
-    if facts["truncated"]:
+    if facts.max_msat is not None:
+        said["maxMsat"] = facts.max_msat
+    if facts.result is not None:
+        said["resultSha256"] = _sha256(facts.result)
+    if facts.truncated:
         said["truncated"] = True
     if quote is not None:
         said["quote"] = _quote(quote)
@@ -103,10 +103,10 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 def _kept_msat(facts: Mapping[str, Any]) -> int:
     """Return what a session was charged: nothing for what failed."""
-    if facts["state"] == JobState.FAILED:
+    if facts.state == JobState.FAILED:
         return 0
-    charged_msat: int = facts["charge"]["total_msat"] if facts["charge"] else 0
-    return int(facts["eval_msat"]) + charged_msat
+    charged_msat: int = facts.charge["total_msat"] if facts.charge else 0
+    return int(facts.eval_msat) + charged_msat
 
 
 def _sha256(text: str) -> str:
@@ -138,22 +138,22 @@ def _quote(quote: Quote) -> dict[str, Any]:
 
 def _payment(payment: dict[str, Any]) -> dict[str, Any]:
     return {
-        "for": payment["purpose"],
-        "paymentHash": payment["payment_hash"],
-        "invoiceMsat": payment["amount_msat"],
-        "receivedMsat": payment["received_msat"],
-        "settledAt": moment(datetime.fromisoformat(payment["settled_at"])),
+        "for": payment.purpose,
+        "paymentHash": payment.payment_hash,
+        "invoiceMsat": payment.amount_msat,
+        "receivedMsat": payment.received_msat,
+        "settledAt": moment(datetime.fromisoformat(payment.settled_at)),
     }
 
 
 def _refund(refund: dict[str, Any]) -> dict[str, Any]:
     said = {
-        "reason": refund_reason(refund["reason"]),
-        "amountMsat": refund["amount_msat"],
-        "state": refund["state"],
+        "reason": refund_reason(refund.reason),
+        "amountMsat": refund.amount_msat,
+        "state": refund.state,
     }
-    if refund["payment_hash"] is not None:
-        said["paymentHash"] = refund["payment_hash"]
-    if refund["paid_at"] is not None:
-        said["paidAt"] = moment(datetime.fromisoformat(refund["paid_at"]))
+    if refund.payment_hash is not None:
+        said["paymentHash"] = refund.payment_hash
+    if refund.paid_at is not None:
+        said["paidAt"] = moment(datetime.fromisoformat(refund.paid_at))
     return said

@@ -62,7 +62,7 @@ class Refunds:
         """
         payout_id, payment_hash = await self.start(job_id, text)
         row = (await self._settled(job_id, {payout_id}))[0]
-        return Claimed(PayoutState(row["state"]), row["sent_msat"], payment_hash, row["note"])
+        return Claimed(row.state, row.sent_msat, payment_hash, row.note)
 
     async def start(self, job_id: str, text: str, payout_id: str | None = None) -> tuple[str, str]:
         """Send what a job owes back to an invoice; return the payout's id and the payment_hash.
@@ -72,14 +72,14 @@ class Refunds:
         """
         rows = await payouts.of_owner(self.db, job_id)
         if payout_id is not None:
-            rows = [row for row in rows if row["id"] == payout_id]
+            rows = [row for row in rows if row.id == payout_id]
         try:
             invoice = bolt11.decode(text)
         except bolt11.BadInvoice as bad:
             raise BadInput(str(bad)) from bad
-        again = next((row for row in rows if row["payment_hash"] == invoice.payment_hash), None)
-        if again is not None and again["state"] == PayoutState.IN_FLIGHT:
-            return again["id"], invoice.payment_hash
+        again = next((row for row in rows if row.payment_hash == invoice.payment_hash), None)
+        if again is not None and again.state == PayoutState.IN_FLIGHT:
+            return again.id, invoice.payment_hash
         waiting = _owed(rows)
         owed = self._asked_for(waiting, invoice.amount_msat or 0)
         sent = await self.sending.send(owed, invoice)
@@ -87,13 +87,13 @@ class Refunds:
             raise BadInput(sent.sentence)
         if not isinstance(sent, Applied):
             raise _on_its_way()
-        return owed["id"], invoice.payment_hash
+        return owed.id, invoice.payment_hash
 
     def _asked_for(self, waiting: list[Row], amount_msat: int) -> Row:
         """Return the payout that an invoice of this amount is for, or else the first."""
-        exact = [row for row in waiting if row["amount_msat"] == amount_msat]
+        exact = [row for row in waiting if row.amount_msat == amount_msat]
         least_msat = self.sending.least_msat
-        near = [row for row in waiting if least_msat(row) <= amount_msat <= row["amount_msat"]]
+        near = [row for row in waiting if least_msat(row) <= amount_msat <= row.amount_msat]
         return (exact or near or waiting)[0]
 
     async def direct(self, job_id: str, text: str) -> Directed:
@@ -104,19 +104,19 @@ class Refunds:
         destination = self.destination_of(text)
         owed = _owed(await payouts.of_owner(self.db, job_id))
         for row in owed:
-            if row["refund_to"] == destination.text and row["failures"] < MOST_FAILURES:
+            if row.refund_to == destination.text and row.failures < MOST_FAILURES:
                 continue  # it goes there already
-            promise = FetchInvoice(row["id"], 0)
+            promise = FetchInvoice(row.id, 0)
             blocked = await self.outbox.is_staged(promise.key)
-            await self.shell.do(advance.payouts.redirect, row["id"], destination.text)
+            await self.shell.do(advance.payouts.redirect, row.id, destination.text)
             if blocked:
                 # The promise to ask the old destination pauses, and would hold up the new one's.
                 with suppress(TryAgain):
                     await self.keeper.keep(promise, 0)
-        rows = await self._settled(job_id, {row["id"] for row in owed})
-        paid = all(row["state"] == PayoutState.PAID for row in rows)
-        note = next((row["note"] for row in rows if row["failures"]), None)
-        return Directed(paid, sum(row["sent_msat"] for row in rows), note)
+        rows = await self._settled(job_id, {row.id for row in owed})
+        paid = all(row.state == PayoutState.PAID for row in rows)
+        note = next((row.note for row in rows if row.failures), None)
+        return Directed(paid, sum(row.sent_msat for row in rows), note)
 
     async def sendable_msat(self, payout: Row) -> int:
         """Return what an invoice for a payout may ask for now; 0 where it costs more to send."""
@@ -131,7 +131,7 @@ class Refunds:
 
         Raises TryAgain where it can't be handed over now.
         """
-        return await self.keeper.ask(payout["id"], payout["attempts"])
+        return await self.keeper.ask(payout.id, payout.attempts)
 
     def destination_of(self, text: str) -> Destination:
         """Return what a text means as a destination, or raise BadInput: what is wrong with it."""
@@ -151,7 +151,7 @@ class Refunds:
             while True:
                 changed.clear()
                 rows = await payouts.of_owner(self.db, job_id)
-                rows = [row for row in rows if row["id"] in payout_ids]
+                rows = [row for row in rows if row.id in payout_ids]
                 left_s = until - monotonic()
                 if left_s <= 0 or not any(_is_moving(row) for row in rows):
                     return rows
@@ -166,10 +166,10 @@ def refund_reason(reason: str) -> str:
 
 
 def _owed(rows: list[Row]) -> list[Row]:
-    waiting = [row for row in rows if row["state"] == PayoutState.OWED]
+    waiting = [row for row in rows if row.state == PayoutState.OWED]
     if not rows:
         raise Refusal(Why.NOTHING_OWED, "No refund is owed: nothing is left, or the work goes on.")
-    if not waiting and any(row["state"] == PayoutState.IN_FLIGHT for row in rows):
+    if not waiting and any(row.state == PayoutState.IN_FLIGHT for row in rows):
         raise _on_its_way()
     if not waiting:
         raise Refusal(Why.REFUND_PAID, "This refund was paid already.")
@@ -186,6 +186,6 @@ def _on_its_way() -> Refusal:
 
 def _is_moving(row: Row) -> bool:
     """Say whether a payout is on its way, or on its first try to be."""
-    if row["state"] == PayoutState.OWED:
-        return row["refund_to"] is not None and row["failures"] == 0
-    return bool(row["state"] == PayoutState.IN_FLIGHT)
+    if row.state == PayoutState.OWED:
+        return row.refund_to is not None and row.failures == 0
+    return bool(row.state == PayoutState.IN_FLIGHT)

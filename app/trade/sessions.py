@@ -153,14 +153,14 @@ class Sessions:
         row = await sessions.get(self.db, session_id)
         if row is None:
             return unknown_session()
-        takes_one = law.SESSION.allows(SessionState(row["state"]), law.SessionEvent.TOPPED_UP)
+        takes_one = law.SESSION.allows(row.state, law.SessionEvent.TOPPED_UP)
         if not takes_one or await sessions.pending_topup(self.db.read_one, session_id):
             return await self._no_topup(session_id)
         return None
 
     async def _no_topup(self, session_id: str) -> Refusal:
         row = await sessions.get(self.db, session_id)
-        if row is not None and row["state"] in (SessionState.ACTIVE, SessionState.PAUSED):
+        if row is not None and row.state in (SessionState.ACTIVE, SessionState.PAUSED):
             return Refusal(
                 Why.TOP_UP_PENDING,
                 "A top-up of this session is pending already.",
@@ -243,10 +243,10 @@ class Sessions:
             return False
         hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
         rows = await sessions.open_invoices(self.db, session_id)
-        deposit = next((row for row in rows if row["purpose"] == Purpose.DEPOSIT), None)
-        if deposit is None or deposit["state"] != InvoiceState.SETTLED:
+        deposit = next((row for row in rows if row.purpose == Purpose.DEPOSIT), None)
+        if deposit is None or deposit.state != InvoiceState.SETTLED:
             return False
-        return hmac.compare_digest(hashed, deposit["payment_hash"])
+        return hmac.compare_digest(hashed, deposit.payment_hash)
 
 
 def kept_as(claim: str) -> str:
@@ -291,9 +291,9 @@ class Look:
         row = await sessions.standing(self._db, session_id, holder.grant.links, self._request_id)
         if row is None:
             return "This macaroon's session does not exist."
-        if row["nonce"] != holder.nonce or row["is_revoked"]:
+        if row.nonce != holder.nonce or row.is_revoked:
             return "This macaroon was revoked."
-        if row["is_new"]:
+        if row.is_new:
             now = self._clock()
             await self._db.run(
                 "credential_used", lambda tx: sessions.mark_used(tx, session_id, now)

@@ -319,15 +319,15 @@ class Streams:
         row = await jobs.view(self._db, job_id)
         if row is None:
             return
-        lines = await job_events.between(self._db, job_id, after, row["version"])
+        lines = await job_events.between(self._db, job_id, after, row.version)
         news = _News(row, lines, shape)
         for watcher in watchers:
-            if watcher.told < row["version"]:
+            if watcher.told < row.version:
                 watcher.give(news.since(watcher.told, watcher.base))
-                watcher.told = row["version"]
+                watcher.told = row.version
             if news.final:
                 watcher.end()
-        if row["state"] == JobState.EXECUTING:
+        if row.state == JobState.EXECUTING:
             if job_id in self._drafts:
                 _show(self._drafts[job_id], watchers)
         elif job_id not in self._changed:  # else it may be executing by now
@@ -339,23 +339,23 @@ class _News:
 
     def __init__(self, row: Row, lines: list[Row], shape: Shape) -> None:
         self._row, self._lines, self._shape = row, lines, shape
-        self._owes = any(one["state"] == PayoutState.OWED for one in row["payouts"] or ())
+        self._owes = any(one.state == PayoutState.OWED for one in row.payouts or ())
         self._made: dict[tuple[int, str | None], bytes] = {}
-        self.final = JOB.final(JobState(row["state"]))
+        self.final = JOB.final(row.state)
 
     def since(self, told: int, base: str | None) -> bytes:
         """Return the events after a version, for a watcher that reaches us at `base`."""
         base = base if self._owes else None  # only links to fetch money by are its caller's own
         if (told, base) not in self._made:
-            events = [self._event(line, base) for line in self._lines if line["version"] > told]
+            events = [self._event(line, base) for line in self._lines if line.version > told]
             STREAM_EVENTS.inc(len(events))
             self._made[told, base] = b"".join(events)
         return self._made[told, base]
 
     def _event(self, line: Row, base: str | None) -> bytes:
-        ends = self.final and line["version"] == self._row["version"]
+        ends = self.final and line.version == self._row.version
         said = dumped(self._shape(self._row, line, base))
-        told = (line["version"], b"end" if ends else b"state", said)
+        told = (line.version, b"end" if ends else b"state", said)
         return b"id: %d\nevent: %b\ndata: %b\n\n" % told
 
 

@@ -49,11 +49,11 @@ class Waiting:
 
     async def _until(self, row: Row, wait_s: float, holds: Callable[[Row], bool]) -> Row:
         until = monotonic() + wait_s
-        while not (JOB.final(JobState(row["state"])) or holds(row)):
+        while not (JOB.final(row.state) or holds(row)):
             left_s = until - monotonic()
             if left_s <= 0 or self.signals.released:
                 break
-            row = await self.for_change(row["id"], row["version"], left_s) or row
+            row = await self.for_change(row.id, row.version, left_s) or row
         return row
 
     async def nudged(self, row: Row) -> Row:
@@ -61,14 +61,14 @@ class Waiting:
         for purpose in (Purpose.EVAL, Purpose.WORK):
             if row[f"{purpose}_state"] == InvoiceState.OPEN and not self.rail.push_is_up:
                 await with_patience(self.nudge(row[f"{purpose}_hash"]))
-                return await jobs.view(self.db, row["id"]) or row
+                return await jobs.view(self.db, row.id) or row
         return row
 
     async def nudge_invoices(self, rows: list[Row]) -> None:
         """Ask about these invoices, where the rail can't tell of their payment by itself."""
         for row in rows:
-            if row["state"] == InvoiceState.OPEN and not self.rail.push_is_up:
-                await with_patience(self.nudge(row["payment_hash"]))
+            if row.state == InvoiceState.OPEN and not self.rail.push_is_up:
+                await with_patience(self.nudge(row.payment_hash))
 
     async def while_unpaid(self, session_id: str, wait_s: float) -> Row | None:
         """Return a session as soon as its deposit is paid, or when time is over."""
@@ -80,7 +80,7 @@ class Waiting:
                 await self.nudge_invoices(await sessions.open_invoices(self.db, session_id))
                 row = await sessions.get(self.db, session_id)
                 left_s = until - monotonic()
-                waits = row is not None and row["state"] == SessionState.AWAITING_PAYMENT
+                waits = row is not None and row.state == SessionState.AWAITING_PAYMENT
                 if not waits or left_s <= 0 or self.signals.released:
                     return row
                 await self.signals.wait(changed, self._pause_s(left_s))
@@ -95,11 +95,11 @@ class Waiting:
             while True:
                 changed.clear()
                 row = await jobs.view(self.db, job_id)
-                if row is None or row["version"] != version:
+                if row is None or row.version != version:
                     return row
                 row = await self.nudged(row)
                 left_s = until - monotonic()
-                if left_s <= 0 or row["version"] != version or self.signals.released:
+                if left_s <= 0 or row.version != version or self.signals.released:
                     return row
                 await self.signals.wait(changed, self._pause_s(left_s))
         finally:
@@ -113,6 +113,6 @@ class Waiting:
 def _to_pay(row: Row) -> str | None:
     """Return which invoice a job's buyer may pay now; None while there is none."""
     for purpose, state in TO_PAY.items():
-        if row["state"] == state and row[f"{purpose}_state"] == InvoiceState.OPEN:
+        if row.state == state and row[f"{purpose}_state"] == InvoiceState.OPEN:
             return purpose
     return None

@@ -61,7 +61,7 @@ async def found(request: Request) -> Row:
 
 def holds(request: Request, row: Row) -> bool:
     """Say whether this browser is the session's holder."""
-    return cookies.opened(request, COOKIE) == f"{row['id']}:{row['nonce']}"
+    return cookies.opened(request, COOKIE) == f"{row.id}:{row.nonce}"
 
 
 async def holder_form(request: Request) -> tuple[Row, Verified, dict[str, str]]:
@@ -79,7 +79,7 @@ async def holder_form(request: Request) -> tuple[Row, Verified, dict[str, str]]:
 
 async def _credential(request: Request, row: Row) -> Verified:
     house = house_of(request)
-    text = await house.credentials.session_macaroon(row["id"], row["nonce"])
+    text = await house.credentials.session_macaroon(row.id, row.nonce)
     verified = await house.credentials.verify(text)
     assert isinstance(verified, Verified), "it was made just now"
     return verified
@@ -93,10 +93,10 @@ async def proven(request: Request, row: Row, text: str) -> None:
         raise unknown(
             Why.CREDENTIAL_NEEDED, "Give the session’s macaroon, or its deposit’s preimage."
         )
-    if await house.sessions.is_paid_by(row["id"], text):
+    if await house.sessions.is_paid_by(row.id, text):
         return
     verified = await house.credentials.verify(text)
-    if isinstance(verified, Invalid) or verified.session_id != row["id"]:
+    if isinstance(verified, Invalid) or verified.session_id != row.id:
         raise unknown(Why.CREDENTIAL_INVALID, "This is not a macaroon of this session.")
     if len(verified.grant.links) > 1:
         raise Refusal(Why.NOT_ALLOWED, "Only the session’s whole macaroon opens this page.")

@@ -55,7 +55,7 @@ async def pay(request: Request) -> Response:
                 refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
                 return await _shown(request, row, trouble_of(refused, "page"))
             await house.booking.settle(paid)
-    return see(f"/jobs/{row['id']}")
+    return see(f"/jobs/{row.id}")
 
 
 @page
@@ -64,13 +64,13 @@ async def cancel(request: Request) -> Response:
     house = house_of(request)
     await read_form(request)
     row = await _found(request)
-    outcome = await house.orders.cancel(row["id"])
-    if not isinstance(outcome, Applied) and not JOB.final(JobState(row["state"])):
+    outcome = await house.orders.cancel(row.id)
+    if not isinstance(outcome, Applied) and not JOB.final(row.state):
         refused = Refusal(
             Why.NOT_CANCELLABLE, "This job is paid for and under way, so it can’t be cancelled."
         )
         return await _shown(request, await _found(request), trouble_of(refused, "page"))
-    return see(f"/jobs/{row['id']}")
+    return see(f"/jobs/{row.id}")
 
 
 @page
@@ -81,11 +81,11 @@ async def refund(request: Request) -> Response:
     row = await _found(request)
     try:
         await house.throttle.count(request, Rule.DESTINATION)
-        await claim(house, row["id"], given)
+        await claim(house, row.id, given)
     except (BadInput, Refusal) as refused:
         wrong = trouble_of(refused, "to")
         return await _shown(request, await _found(request), wrong, given.get("to", ""))
-    return see(f"/jobs/{row['id']}#refunds")
+    return see(f"/jobs/{row.id}#refunds")
 
 
 async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
@@ -109,8 +109,8 @@ async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
 async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None:
     """Have the stub's own wallet take all that is owed. Development only."""
     for row in await payouts.of_owner(house.db, owner_id):
-        if row["state"] == PayoutState.OWED:
-            wanted = await stub.buyer_invoice(row["amount_msat"], "Refund", STUB_INVOICE_S)
+        if row.state == PayoutState.OWED:
+            wanted = await stub.buyer_invoice(row.amount_msat, "Refund", STUB_INVOICE_S)
             await house.refunds.claim(owner_id, wanted.bolt11)
 
 
@@ -127,5 +127,5 @@ async def _shown(
 ) -> Response:
     values = await job_view.values(request, row)
     answer = render(request, "job.html", wrong=wrong, given=given, **values)
-    answer.headers["ETag"] = f'"{row["version"]}"'
+    answer.headers["ETag"] = f'"{row.version}"'
     return answer

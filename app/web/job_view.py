@@ -56,39 +56,39 @@ RELOAD_SLOWLY_S = 15
 async def values(request: Request, row: Row) -> dict[str, Any]:
     """Return what the template needs."""
     house = house_of(request)
-    state, funding = JobState(row["state"]), Funding(row["funding"])
+    state, funding = row.state, row.funding
     headline, sentence = head_of(row)
-    written = await jobs.get(house.db, row["id"])
+    written = await jobs.get(house.db, row.id)
     ended = JOB.final(state)
-    quote = Quote.from_json(row["quote"]) if row["quote"] else None
+    quote = Quote.from_json(row.quote) if row.quote else None
     now = house.clock()
     return {
-        "job_id": row["id"],
-        "public_id": public_id(row["id"]),
-        "version": row["version"],
+        "job_id": row.id,
+        "public_id": public_id(row.id),
+        "version": row.version,
         "state": state.value,
         "ended": ended,
         "headline": headline,
         "sentence": sentence,
         "reload_s": 0 if ended else RELOAD_S if state in WORKS else RELOAD_SLOWLY_S,
         "request_text": written["request"] if written else "",
-        "created_at": row["created_at"],
-        "completed_at": row["completed_at"],
+        "created_at": row.created_at,
+        "completed_at": row.completed_at,
         "steps": _steps(row, state, funding),
         "invoice": await _invoice(row),
         "quote": quote,
         "rate": Rate(quote.price, now) if quote else await rate_now(house),
-        "charge": row["charge"],
+        "charge": row.charge,
         "bill": bill_of(row, quote),
         "is_firm": funding is not Funding.INVOICES,
         "session_id": asked_from(request),
-        "result": await prose(row["result"]) if row["result"] else None,
-        "result_text": row["result"] or "",
-        "truncated": row["truncated"],
-        "reason": row["reason"],
-        "error": row["error"],
-        "refunds": await refunds(request, row["payouts"] or []),
-        "may_ask_again": ended and not row["session_id"],
+        "result": await prose(row.result) if row.result else None,
+        "result_text": row.result or "",
+        "truncated": row.truncated,
+        "reason": row.reason,
+        "error": row.error,
+        "refunds": await refunds(request, row.payouts or []),
+        "may_ask_again": ended and not row.session_id,
         "may_cancel": state in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
     }
 
@@ -98,11 +98,11 @@ def _steps(row: Row, state: JobState, funding: Funding) -> list[tuple[str, str]]
     names = STEPS[funding]
     behind = BEHIND[funding][state]
     if behind is None:
-        owed = {payout["reason"] for payout in row["payouts"] or []}
+        owed = {payout.reason for payout in row.payouts or []}
         behind = (
             len(names) - 1 if Reason.NOT_DONE in owed else 1 if Reason.NOT_EVALUATED in owed else 0
         )
-        if not owed and row["quote"] and funding is Funding.INVOICES:
+        if not owed and row.quote and funding is Funding.INVOICES:
             behind = 2
     stopped = state in (JobState.FAILED, JobState.REJECTED)
     return [
@@ -138,24 +138,24 @@ async def refunds(
     request: Request, payouts: list[Any], *, may_fetch: bool = True
 ) -> list[dict[str, Any]]:
     """Return what is owed back, with a code to scan where a wallet can fetch it."""
-    owed = any(payout["state"] == PayoutState.OWED for payout in payouts)
+    owed = any(payout.state == PayoutState.OWED for payout in payouts)
     public_url = house_of(request).settings.public_url
     base = base_url(request, public_url) if owed and may_fetch else None
     shown = []
     for payout in payouts:
-        state = PayoutState(payout["state"])
-        link = withdraw_code(base, payout["secret"]) if base and state is PayoutState.OWED else None
-        label = f"QR code to withdraw {words.sats(payout['amount_msat'])} sats"
-        failed = payout["failures"] >= MOST_FAILURES
+        state = payout.state
+        link = withdraw_code(base, payout.secret) if base and state is PayoutState.OWED else None
+        label = f"QR code to withdraw {words.sats(payout.amount_msat)} sats"
+        failed = payout.failures >= MOST_FAILURES
         shown.append(
             {
-                "which": named(payout["id"]).what.replace(":", "-"),
-                "amount_msat": payout["amount_msat"],
-                "reason": payout["reason"],
+                "which": named(payout.id).what.replace(":", "-"),
+                "amount_msat": payout.amount_msat,
+                "reason": payout.reason,
                 "state": state.value,
-                "to": payout["refund_to"],
-                "goes": payout["refund_to"] is not None and not failed,
-                "note": payout["note"] if state is PayoutState.OWED else None,
+                "to": payout.refund_to,
+                "goes": payout.refund_to is not None and not failed,
+                "note": payout.note if state is PayoutState.OWED else None,
                 "lnurl": link,
                 "code": await code(link, label) if link else None,
             }

@@ -41,26 +41,26 @@ class Line:
 
 def is_cancelled(row: Row) -> bool:
     """Say whether a failed job was cancelled, or not paid in time: nothing of it broke."""
-    if row["state"] != JobState.FAILED or row["funding"] == Funding.SESSION:
+    if row.state != JobState.FAILED or row.funding == Funding.SESSION:
         return False
-    return not any(payout["reason"] in BROKEN for payout in row["payouts"] or [])
+    return not any(payout.reason in BROKEN for payout in row.payouts or [])
 
 
 def kept_msat(row: Row) -> int:
     """Return what an ended job has cost its buyer."""
-    match JobState(row["state"]):
+    match row.state:
         case JobState.FAILED:
-            evaluated = row["funding"] == Funding.INVOICES and row["quote"]
-            return int(row["eval_msat"]) if evaluated else 0
+            evaluated = row.funding == Funding.INVOICES and row.quote
+            return int(row.eval_msat) if evaluated else 0
         case _:
-            worked_msat = row["charge"]["total_msat"] if row["charge"] else 0
-            return int(row["eval_msat"] + worked_msat)
+            worked_msat = row.charge["total_msat"] if row.charge else 0
+            return int(row.eval_msat + worked_msat)
 
 
 def head_of(row: Row) -> tuple[str, str]:
     """Return the headline and the sentence below it."""
-    state, funding = JobState(row["state"]), Funding(row["funding"])
-    fee = f"The evaluation fee of {sats(row['eval_msat'])} sats is kept"
+    state, funding = row.state, row.funding
+    fee = f"The evaluation fee of {sats(row.eval_msat)} sats is kept"
     match state:
         case JobState.REJECTED:
             rest = {
@@ -86,8 +86,8 @@ def head_of(row: Row) -> tuple[str, str]:
 
 def bill_of(row: Row, quote: Quote | None) -> list[Line]:
     """Return what a job costs, line by line; the evaluation is a part of the total."""
-    ended, charge = JOB.final(JobState(row["state"])), row["charge"]
-    lines = [Line("Evaluation", row["eval_msat"])]
+    ended, charge = JOB.final(row.state), row.charge
+    lines = [Line("Evaluation", row.eval_msat)]
     if quote:
         lines.append(Line("Work, at most", quote.total_msat))
     if charge:
@@ -95,7 +95,7 @@ def bill_of(row: Row, quote: Quote | None) -> list[Line]:
     if ended:
         lines.append(Line("Total", kept_msat(row), is_total=True))
     elif quote:
-        lines.append(Line("Total, at most", row["eval_msat"] + quote.total_msat, is_total=True))
+        lines.append(Line("Total, at most", row.eval_msat + quote.total_msat, is_total=True))
     if charge:
         lines.append(Line("Refund", charge["surplus_msat"]))
     return lines

@@ -54,7 +54,7 @@ async def books(request: Request) -> Response:
     house = house_of(request)
     groups = await overview.trial_groups(house.db)
     sums = {
-        asset: sum(Kind(line["kind"]).sign * line["recomputed"] for line in lines)
+        asset: sum(line.kind.sign * line.recomputed for line in lines)
         for asset, lines in _by_asset(groups).items()
     }
     return render(
@@ -62,7 +62,7 @@ async def books(request: Request) -> Response:
         "operator_books.html",
         books=_by_asset(groups),
         sums=sums,
-        mismatched=sum(line["wrong"] for line in groups),
+        mismatched=sum(line.wrong for line in groups),
         review=house.books.latest,
         csrf=token_of(request, COOKIE),
     )
@@ -103,10 +103,10 @@ async def _act(house: House, given: dict[str, str]) -> None:
     if row is None:
         raise Refusal(Why.UNKNOWN, "There is no such payout.")
     match given.get("act"):
-        case "ask" if row["state"] == PayoutState.IN_FLIGHT:
+        case "ask" if row.state == PayoutState.IN_FLIGHT:
             await _ask(house, row)
-        case "retry" if row["refund_to"]:
-            await _redirect(house, row, row["refund_to"])
+        case "retry" if row.refund_to:
+            await _redirect(house, row, row.refund_to)
         case "redirect":
             await _redirect(house, row, given.get("to", ""))
         case _:
@@ -129,8 +129,8 @@ async def _redirect(house: House, row: Row, refund_to: str) -> None:
     try:
         destination = house.refunds.destination_of(refund_to)
     except BadInput as bad:
-        raise WrongField(f"to-{concealed(row['id'])}", str(bad)) from bad
-    if not isinstance(await house.refunds.redirect(row["id"], destination), Applied):
+        raise WrongField(f"to-{concealed(row.id)}", str(bad)) from bad
+    if not isinstance(await house.refunds.redirect(row.id, destination), Applied):
         raise Refusal(
             Why.REFUND_IN_FLIGHT, "This payout is on its way or has arrived, and is not sent twice."
         )
@@ -166,7 +166,7 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         routing_most_msat=most_msat,
         routing_alarm=is_nearly_given(given_msat, most_msat),
         routing_payers=[
-            row | {"payer": concealed(row["payer"])}
+            row | {"payer": concealed(row.payer)}
             for row in await routing.payers(house.db, now.date(), LISTED)
         ],
         rail=house.rail.name,
@@ -184,10 +184,10 @@ def _ending(house: House, today: date) -> dict[str, date]:
 
 def _named(rows: list[Row]) -> list[Row]:
     """Return payouts under the names that may be shown."""
-    return [row | {"id": concealed(row["id"])} for row in rows]
+    return [row | {"id": concealed(row.id)} for row in rows]
 
 
 def _by_asset(groups: list[Row]) -> dict[Asset, list[Row]]:
     """Return the lines of the books in each asset: msat always, another where there is one."""
-    kept = {Asset(line["asset"]) for line in groups} | {Asset.MSAT}
-    return {a: [line for line in groups if line["asset"] == a] for a in Asset if a in kept}
+    kept = {line.asset for line in groups} | {Asset.MSAT}
+    return {a: [line for line in groups if line.asset == a] for a in Asset if a in kept}

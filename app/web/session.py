@@ -57,8 +57,8 @@ async def begin(request: Request) -> Response:
     row = await sessions.get(house.db, session_id)
     answer = see(holding.path_of(session_id))
     # Also when the form was sent twice: its key is one that only this browser was given.
-    if row is not None and row["credential_used_at"] is None:
-        answer.headers.append("Set-Cookie", holding.cookie_for(house, session_id, row["nonce"]))
+    if row is not None and row.credential_used_at is None:
+        answer.headers.append("Set-Cookie", holding.cookie_for(house, session_id, row.nonce))
     return answer
 
 
@@ -76,12 +76,12 @@ async def pay(request: Request) -> Response:
     row = await holding.found(request)
     if house.stub is None:
         raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    for invoice in await sessions.open_invoices(house.db, row["id"]):
-        if invoice["state"] == InvoiceState.OPEN:
-            paid = await house.stub.receive(invoice["payment_hash"])
+    for invoice in await sessions.open_invoices(house.db, row.id):
+        if invoice.state == InvoiceState.OPEN:
+            paid = await house.stub.receive(invoice.payment_hash)
             if not isinstance(paid, Failed):
                 await house.booking.settle(paid)
-    return see(holding.path_of(row["id"]))
+    return see(holding.path_of(row.id))
 
 
 @page
@@ -95,8 +95,8 @@ async def unlock(request: Request) -> Response:
         await holding.proven(request, row, given.get("macaroon", ""))
     except Refusal as refused:
         return await _shown(request, row, trouble_of(refused, "macaroon"))
-    answer = see(holding.path_of(row["id"]))
-    answer.headers.append("Set-Cookie", holding.cookie_for(house, row["id"], row["nonce"]))
+    answer = see(holding.path_of(row.id))
+    answer.headers.append("Set-Cookie", holding.cookie_for(house, row.id, row.nonce))
     return answer
 
 
@@ -105,8 +105,8 @@ async def lock(request: Request) -> Response:
     """POST /sessions/{id}/lock: this browser is no holder any more."""
     house = house_of(request)
     row, _, _ = await holding.holder_form(request)
-    answer = see(holding.path_of(row["id"]))
-    answer.headers.append("Set-Cookie", holding.forget(house, row["id"]))
+    answer = see(holding.path_of(row.id))
+    answer.headers.append("Set-Cookie", holding.forget(house, row.id))
     return answer
 
 
@@ -115,7 +115,7 @@ async def macaroon(request: Request) -> Response:
     """POST /sessions/{id}/macaroon: shown because its holder asked, on this answer only."""
     house = house_of(request)
     row, _, _ = await holding.holder_form(request)
-    whole = await house.credentials.session_macaroon(row["id"], row["nonce"])
+    whole = await house.credentials.session_macaroon(row.id, row.nonce)
     return await _shown(request, row, macaroon=whole)
 
 
@@ -135,7 +135,7 @@ async def ask(request: Request) -> Response:
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "ask"), given)
     answer = see(f"/jobs/{job_id}")
-    answer.headers.append("Set-Cookie", holding.asked_here(house, row["id"], job_id))
+    answer.headers.append("Set-Cookie", holding.asked_here(house, row.id, job_id))
     return answer
 
 
@@ -169,10 +169,10 @@ async def topup(request: Request) -> Response:
     try:
         async with house.throttle.turn(request, Rule.CREATE):
             amount_msat = _paid_in(given, TopUp)
-            await house.sessions.top_up(row["id"], amount_msat, _named(request, holder, given))
+            await house.sessions.top_up(row.id, amount_msat, _named(request, holder, given))
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "amount"), given)
-    return see(holding.path_of(row["id"]))
+    return see(holding.path_of(row.id))
 
 
 @page
@@ -191,11 +191,11 @@ async def close(request: Request) -> Response:
         return await _shown(request, row, trouble_of(refused, "close-to"), given)
     if given.get("sure") != "yes":
         return await _shown(request, row, given=given, closing=True)
-    await house.sessions.close(row["id"], refund_to)
+    await house.sessions.close(row.id, refund_to)
     if refund_to:
         with suppress(Refusal):  # nothing was left, or it is on its way already
-            await house.refunds.direct(row["id"], refund_to)
-    return see(holding.path_of(row["id"]))
+            await house.refunds.direct(row.id, refund_to)
+    return see(holding.path_of(row.id))
 
 
 @page
@@ -205,10 +205,10 @@ async def refund(request: Request) -> Response:
     row, _, given = await holding.holder_form(request)
     try:
         await house.throttle.count(request, Rule.DESTINATION)
-        await claim(house, row["id"], given)
+        await claim(house, row.id, given)
     except (BadInput, Refusal) as refused:
         return await _shown(request, row, trouble_of(refused, "to"), given)
-    return see(f"{holding.path_of(row['id'])}#refunds")
+    return see(f"{holding.path_of(row.id)}#refunds")
 
 
 def _paid_in(given: dict[str, str], shape: type[OpenSession] | type[TopUp]) -> Msat:
@@ -235,18 +235,18 @@ async def _shown(
     closing: bool = False,
 ) -> Response:
     house = house_of(request)
-    db, session_id, is_holder = house.db, row["id"], holding.holds(request, row)
+    db, session_id, is_holder = house.db, row.id, holding.holds(request, row)
     asked_for = await sessions.open_invoices(db, session_id)
     row = await sessions.get(db, session_id) or row  # after them: what was paid is on the balance
-    state = SessionState(row["state"])
+    state = row.state
     owed = await payouts.of_owner(db, session_id)
     spent = await spending.of_session(db, session_id, MOST_SPENT) if is_holder else []
     invoices = [
-        (invoice["purpose"], await _invoice(invoice))
+        (invoice.purpose, await _invoice(invoice))
         for invoice in asked_for
-        if invoice["state"] == InvoiceState.OPEN
+        if invoice.state == InvoiceState.OPEN
     ]
-    waits = any(payout["state"] != PayoutState.PAID for payout in owed)
+    waits = any(payout.state != PayoutState.PAID for payout in owed)
     headline, sentence = _head_of(row, asked_for, owed, is_holder)
     return render(
         request,
@@ -259,7 +259,7 @@ async def _shown(
         sentence=sentence,
         is_holder=is_holder,
         is_open=state in (SessionState.ACTIVE, SessionState.PAUSED),
-        is_moving=bool(waits or invoices or row["reserved_msat"]),
+        is_moving=bool(waits or invoices or row.reserved_msat),
         invoices=invoices,
         rate=await rate_now(house),
         spent=spent,
@@ -286,21 +286,21 @@ async def _typical(house: House) -> dict[str, Any] | None:
 
 def _head_of(row: Row, invoices: list[Row], owed: list[Row], is_holder: bool) -> tuple[str, str]:
     """Return a session's headline and the sentence below it: a closed one may never have opened."""
-    state = SessionState(row["state"])
+    state = row.state
     headline, sentence = words.SESSION_HEADS[state], words.SESSION_WORDS[state]
     if state is SessionState.ACTIVE and is_holder:
         headline = "Your balance"
     if state is SessionState.EXPIRED:
-        if row["reserved_msat"]:
+        if row.reserved_msat:
             sentence = words.STILL_RUNS
         elif not all(
-            i["state"] == InvoiceState.SETTLED for i in invoices if i["purpose"] == Purpose.DEPOSIT
+            i.state == InvoiceState.SETTLED for i in invoices if i.purpose == Purpose.DEPOSIT
         ):
             sentence = words.NEVER_OPENED
         elif owed:
-            sentence = words.LEFT[all(payout["state"] == PayoutState.PAID for payout in owed)]
+            sentence = words.LEFT[all(payout.state == PayoutState.PAID for payout in owed)]
     return headline, sentence
 
 
 async def _invoice(row: Row) -> dict[str, Any]:
-    return await job_view.invoice(row["bolt11"], row["amount_msat"], row["expires_at"])
+    return await job_view.invoice(row.bolt11, row.amount_msat, row.expires_at)

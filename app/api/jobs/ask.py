@@ -80,7 +80,7 @@ async def ask(request: Request) -> Response:
     if isinstance(proof, Proof):
         row = await _bought(house, proof, asked)
         if row is not None:
-            return await _answer(request, house, row["id"], wait_s)
+            return await _answer(request, house, row.id, wait_s)
         sentence = "This proof of payment is for something else."
     elif isinstance(proof, BadProof):
         # Whoever shows a proof has paid: a new invoice might be paid as well.
@@ -114,11 +114,11 @@ async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
     if not proof.is_for(RESOURCE):
         return None
     invoice = await house.paywall.bought(proof)
-    if invoice is None or invoice["purpose"] != Purpose.ASK:
+    if invoice is None or invoice.purpose != Purpose.ASK:
         return None
-    row = await jobs.get(house.db, invoice["job_id"])
+    row = await jobs.get(house.db, invoice.job_id)
     # Of one that was purged unpaid, and paid since, nobody knows the request any more.
-    return row if row is not None and row["request"] in (asked.request, "") else None
+    return row if row is not None and row.request in (asked.request, "") else None
 
 
 async def _from_session(
@@ -145,7 +145,7 @@ async def _from_session(
 async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> Response:
     row = await house.waiting.for_end(job_id, wait_s)
     assert row is not None, "a job outlives the proof that bought it"
-    state = JobState(row["state"])
+    state = row.state
     where = f"/api/jobs/{job_id}"
     if not JOB.final(state):
         running = {
@@ -159,19 +159,19 @@ async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> R
 
 def _ended(request: Request, row: Row) -> dict[str, Any]:
     shape: dict[str, Any] = {
-        "jobId": row["id"],
-        "state": row["state"],
+        "jobId": row.id,
+        "state": row.state,
         "cost": firm_cost(row),
-        "priceSats": msat_to_sats(row["eval_msat"] + row["quote"]["total_msat"]),
+        "priceSats": msat_to_sats(row.eval_msat + row.quote["total_msat"]),
     }
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:
             shape[name] = row[field]
-    if row["truncated"]:
+    if row.truncated:
         shape["truncated"] = True
-    if row["payouts"]:
+    if row.payouts:
         house = house_of(request)
         base = base_url(request, house.settings.public_url)
-        shape["refunds"] = [house.shapes.refund(payout, base) for payout in row["payouts"]]
-        shape["next"] = f"POST /api/jobs/{row['id']}/refund takes back what was not used."
+        shape["refunds"] = [house.shapes.refund(payout, base) for payout in row.payouts]
+        shape["next"] = f"POST /api/jobs/{row.id}/refund takes back what was not used."
     return shape

@@ -26,9 +26,9 @@ async def events(request: Request) -> Response:
     row = await job_events.standing(house.db, job_id)
     if row is None:
         raise unknown_job()
-    if after > row["version"]:
+    if after > row.version:
         raise BadInput("The last event id is not that of an event of this job.")
-    if after == row["version"] and JOB.final(JobState(row["state"])):
+    if after == row.version and JOB.final(row.state):
         return Response(status_code=204)  # a browser comes back after anything else
     if request.method == "HEAD":
         return Response(headers=_headers(request.scope), media_type=_MEDIA_TYPE)

@@ -148,14 +148,14 @@ def _id_of(request: Request) -> int:
 
 
 def _conversation(row: Row) -> dict[str, Any]:
-    return {"id": row["id"], "title": row["title"], "createdAt": moment(row["created_at"])}
+    return {"id": row.id, "title": row.title, "createdAt": moment(row.created_at)}
 
 
 def _message(row: Row) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "conversationId": row["conversation_id"],
-        "role": row["role"],
-        "content": row["content"],
-        "createdAt": moment(row["created_at"]),
+        "id": row.id,
+        "conversationId": row.conversation_id,
+        "role": row.role,
+        "content": row.content,
+        "createdAt": moment(row.created_at),
     }

@@ -59,11 +59,11 @@ async def create(request: Request) -> Response:
             Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
         )
     made = {
-        "jobId": row["job_id"],
-        "createdAt": moment(row["created_at"]),
+        "jobId": row.job_id,
+        "createdAt": moment(row.created_at),
         "evalInvoice": house.shapes.invoice(row, ""),
     }
-    return json_response(made, 201, {"Location": f"/api/jobs/{row['job_id']}"})
+    return json_response(made, 201, {"Location": f"/api/jobs/{row.job_id}"})
 
 
 async def show(request: Request) -> Response:
@@ -76,17 +76,17 @@ async def show(request: Request) -> Response:
     if kept is not None:
         return _answer(kept, asked)
     row = await _view(house, job_id)
-    current = asked is None or _names(asked, row["version"])
-    if wait_s and not JOB.final(JobState(row["state"])) and current:
+    current = asked is None or _names(asked, row.version)
+    if wait_s and not JOB.final(row.state) and current:
         if asked is None:
             row = await house.waiting.for_turn(row, wait_s)
         else:  # who knows a version wants to see the next one
-            row = await house.waiting.for_change(job_id, row["version"], wait_s) or row
+            row = await house.waiting.for_change(job_id, row.version, wait_s) or row
     else:
         row = await house.waiting.nudged(row)
     base = _base(request, row)
     body = dumped(house.shapes.status(row, base))
-    answer = Answer(row["version"], body, RETRY_AFTER_S[JobState(row["state"])])
+    answer = Answer(row.version, body, RETRY_AFTER_S[row.state])
     if base is None:  # a link to fetch money by is its caller's own
         house.remembered.keep(job_id, answer)
     return _answer(answer, asked)
@@ -122,7 +122,7 @@ async def cancel(request: Request) -> Response:
     row = await _view(house, job_id)
     again = await jobs.happened(house.db, job_id, law.JobEvent.CANCELLED.value)
     if not isinstance(told, Applied) and not again:
-        ended = JOB.final(JobState(row["state"]))
+        ended = JOB.final(row.state)
         raise Refusal(
             Why.NOT_CANCELLABLE,
             "This job has ended, so it can't be cancelled."
@@ -130,7 +130,7 @@ async def cancel(request: Request) -> Response:
             else "This job is paid for and under way, so it can't be cancelled any more.",
         )
     return json_response(
-        house.shapes.status(row, _base(request, row)), 200, {"ETag": _etag(row["version"])}
+        house.shapes.status(row, _base(request, row)), 200, {"ETag": _etag(row.version)}
     )
 
 
@@ -153,8 +153,8 @@ async def _view(house: House, job_id: str) -> Row:
 
 def _base(request: Request, row: Row) -> str | None:
     """Return where wallets reach this server, when there is something to fetch."""
-    payouts = row["payouts"] or ()
-    owed = any(payout["state"] == PayoutState.OWED for payout in payouts)
+    payouts = row.payouts or ()
+    owed = any(payout.state == PayoutState.OWED for payout in payouts)
     return base_url(request, house_of(request).settings.public_url) if owed else None
 
 

@@ -23,10 +23,10 @@ async def receipt(request: Request) -> Response:
             Why.UNKNOWN,
             "There is no job with this id. Check it, or create one with POST /api/jobs.",
         )
-    if not JOB.final(JobState(facts["state"])):
+    if not JOB.final(facts.state):
         raise Refusal(
             Why.NOT_FINISHED,
-            f"This job is {facts['state']}: there is a receipt once it has ended.",
+            f"This job is {facts.state}: there is a receipt once it has ended.",
             "Poll the job until it is complete, rejected or failed.",
         )
     signed, said = await house.receipts.signed(facts)

@@ -100,14 +100,14 @@ def _prefers_async(request: Request) -> bool:
 async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -> Response:
     row = await house.waiting.for_end(request_id, wait_s)
     assert row is not None, "a request outlives its answer"
-    if JOB.final(JobState(row["state"])):
+    if JOB.final(row.state):
         body = dumped(_ended(row))
-        house.remembered.keep(_ended_name(request_id), Answer(row["version"], body))
+        house.remembered.keep(_ended_name(request_id), Answer(row.version, body))
         return Response(body, 200, None, "application/json")
     where = f"/api/sessions/{session_id}/requests/{request_id}"
     shape = {
         "requestId": request_id,
-        "state": row["state"],
+        "state": row.state,
         "reservedSats": sats_down(_prepaid_msat(row)),
         "next": f"GET {where}?wait=30 answers when it is done.",
     }
@@ -115,7 +115,7 @@ async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -
 
 
 def _prepaid_msat(row: Row) -> int:
-    total_msat: int = row["eval_msat"] + row["quote"]["total_msat"]
+    total_msat: int = row.eval_msat + row.quote["total_msat"]
     return total_msat
 
 
@@ -123,15 +123,15 @@ def _ended(row: Row) -> dict[str, Any]:
     """Return a request that has ended, in the API's words. It never changes."""
     cost = firm_cost(row)
     shape: dict[str, Any] = {
-        "requestId": row["id"],
-        "state": row["state"],
+        "requestId": row.id,
+        "state": row.state,
         "debitedSats": cost["totalSats"],
-        "balanceRemaining": sats_down(row["balance_msat"]),
+        "balanceRemaining": sats_down(row.balance_msat),
         "cost": cost,
     }
     for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
         if row[field] is not None:
             shape[name] = row[field]
-    if row["truncated"]:
+    if row.truncated:
         shape["truncated"] = True
     return shape

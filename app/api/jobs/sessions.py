@@ -74,11 +74,11 @@ async def create(request: Request) -> Response:
         "invoice": house.shapes.invoice(opening.invoice),
     }
     if opening.claim is not None:
-        made["claim"] = opening.claim
+        made.claim = opening.claim
         where += f"?claim={opening.claim}"
-        made["next"] = f"Pay the invoice, then GET {where} shows the macaroon."
+        made.next = f"Pay the invoice, then GET {where} shows the macaroon."
     else:
-        made["next"] = (
+        made.next = (
             f"Pay the invoice, then GET {where} with its preimage as X-Payment-Preimage shows the"
             " macaroon. The claim was answered once, to who opened the session."
         )
@@ -91,7 +91,7 @@ async def show(request: Request) -> Response:
     session_id = path_id(request, unknown_session)
     wait_s = wait_of(request)
     row = await _found(house, session_id)
-    if wait_s and row["state"] == SessionState.AWAITING_PAYMENT:
+    if wait_s and row.state == SessionState.AWAITING_PAYMENT:
         await house.waiting.while_unpaid(session_id, wait_s)
     else:
         await house.waiting.nudge_invoices(await sessions.open_invoices(house.db, session_id))
@@ -195,24 +195,24 @@ async def _standing(house: House, session_id: str) -> tuple[list[Row], Row]:
 async def _status(
     request: Request, house: House, pending: list[Row], row: Row, rights: Rights
 ) -> dict[str, Any]:
-    session_id, state = row["id"], SessionState(row["state"])
+    session_id, state = row.id, row.state
     shape: dict[str, Any] = {
         "sessionId": session_id,
         "state": state.value,
-        "balanceSats": sats_down(row["balance_msat"]),
-        "reservedSats": sats_down(row["reserved_msat"]),
-        "minimumBalanceSats": sats_down(row["minimum_msat"]),
-        "expiresAt": moment(row["expires_at"]),
+        "balanceSats": sats_down(row.balance_msat),
+        "reservedSats": sats_down(row.reserved_msat),
+        "minimumBalanceSats": sats_down(row.minimum_msat),
+        "expiresAt": moment(row.expires_at),
     }
-    if row["ended"] is not None:
-        shape["expiredBecause"] = row["ended"]
+    if row.ended is not None:
+        shape["expiredBecause"] = row.ended
     if (
         rights.macaroon and state is not SessionState.AWAITING_PAYMENT
     ):  # once over, it claims the rest
-        shape["macaroon"] = await house.credentials.session_macaroon(session_id, row["nonce"])
+        shape["macaroon"] = await house.credentials.session_macaroon(session_id, row.nonce)
     for invoice in pending:
-        if invoice["state"] == InvoiceState.OPEN:
-            what = "invoice" if invoice["purpose"] == Purpose.DEPOSIT else "pendingTopup"
+        if invoice.state == InvoiceState.OPEN:
+            what = "invoice" if invoice.purpose == Purpose.DEPOSIT else "pendingTopup"
             shape[what] = house.shapes.invoice(invoice)
     owed = await payouts.of_owner(house.db, session_id) if rights.refunds else []
     if owed:

@@ -41,7 +41,7 @@ async def offer(request: Request) -> Response:
     base = base_url(request, house.settings.public_url)
     if payout is None or base is None:
         return _error(NONE_HERE)
-    state = PayoutState(payout["state"])
+    state = payout.state
     if state is not PayoutState.OWED:
         return _error(SAYS[state])
     sendable_msat = await house.refunds.sendable_msat(payout)
@@ -51,9 +51,9 @@ async def offer(request: Request) -> Response:
         {
             "tag": "withdrawRequest",
             # The state is in the path: clients are known to replace the query they are given.
-            "callback": f"{base}{withdraw_path(payout['secret'])}/callback",
+            "callback": f"{base}{withdraw_path(payout.secret)}/callback",
             "k1": _k1(payout),
-            "defaultDescription": refund_title(payout["id"]),
+            "defaultDescription": refund_title(payout.id),
             "minWithdrawable": sendable_msat,
             "maxWithdrawable": sendable_msat,
         }
@@ -75,8 +75,8 @@ async def accept(request: Request) -> Response:
         return _error("Nothing was done: HEAD pays nothing.")
     try:
         await house.throttle.count(request, Rule.DESTINATION)
-        owner_id = payout["job_id"] or payout["session_id"]
-        await house.refunds.start(owner_id, invoice[0], payout["id"])
+        owner_id = payout.job_id or payout.session_id
+        await house.refunds.start(owner_id, invoice[0], payout.id)
     except (BadInput, Refusal) as refused:
         return _error(str(refused))
     return _answer({"status": "OK"})
@@ -92,14 +92,14 @@ async def _payout(request: Request) -> Row | None:
     secret: str = request.path_params["secret"]
     payout = await payouts.by_secret(house.db, secret) if _SECRET.fullmatch(secret) else None
     if payout is not None:
-        owner = "session" if payout["session_id"] else "job"
+        owner = "session" if payout.session_id else "job"
         about(**{owner: payout[f"{owner}_id"]})
     return payout
 
 
 def _k1(payout: Row) -> str:
     """Return the challenge of a withdrawal, which only its own secret gives."""
-    return hashlib.sha256(f"boltwork:withdraw:{payout['secret']}".encode()).hexdigest()
+    return hashlib.sha256(f"boltwork:withdraw:{payout.secret}".encode()).hexdigest()
 
 
 def _answer(body: dict[str, Any]) -> Response:
