@@ -1,7 +1,7 @@
 """Conversations and what was said in them. Whoever asks for another owner's finds nothing."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from db.engine import Database, Tx
 from db.rows import columns
@@ -98,7 +98,7 @@ class Message(NamedTuple):
 class Said(NamedTuple):
     """Who said what."""
 
-    role: str
+    role: Literal["user", "assistant"]
     content: str
 
 

@@ -55,6 +55,20 @@ async def move(tx: Tx, invoice: Invoice, after: InvoiceFacts) -> None:
     await tx.execute(_MOVE, **dict(invoice))
 
 
+class MadeInvoice(NamedTuple):
+    """An invoice that the rail has made: it can be shown."""
+
+    id: str
+    owner_id: str
+    purpose: Purpose
+    state: InvoiceState
+    amount_msat: int
+    bolt11: str
+    payment_hash: str
+    created_at: datetime
+    expires_at: datetime
+
+
 class InvoiceRow(NamedTuple):
     """An invoice as it is now."""
 
@@ -67,8 +81,23 @@ class InvoiceRow(NamedTuple):
     bolt11: str | None
     payment_hash: str | None
     wallet: str | None
+    created_at: datetime
     expires_at: datetime | None
     settled_at: datetime | None
+
+    @property
+    def made(self) -> MadeInvoice | None:
+        """Return what the rail has made; None while it has not."""
+        owner_id, bolt11, until = self.job_id or self.session_id, self.bolt11, self.expires_at
+        if not (owner_id and bolt11 and self.payment_hash and until):
+            return None
+        told = (self.purpose, self.state, self.amount_msat, bolt11, self.payment_hash)
+        return MadeInvoice(self.id, owner_id, *told, self.created_at, until)
+
+    @property
+    def to_pay(self) -> MadeInvoice | None:
+        """Return the invoice where it can be paid now."""
+        return self.made if self.state is InvoiceState.OPEN else None
 
 
 SELECT = f"SELECT {columns(InvoiceRow)} FROM invoice"

@@ -10,8 +10,13 @@ COLUMNS = {OwnerKind.JOB: "job_id", OwnerKind.SESSION: "session_id"}
 class Owned(Protocol):
     """A row that is somebody's."""
 
-    job_id: str | None
-    session_id: str | None
+    @property
+    def job_id(self) -> str | None:
+        """The job that it is of, if it is."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it is of, if it is."""
 
 
 def owner_of(row: Owned) -> Owner:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from db.engine import Database, Tx
-from db.owners import columns_of
+from db.owners import columns_of, owner_of
 from db.rows import columns
 from db.tables import Payout, PayoutAttempt
 from statemachine.attempt import AttemptFacts, AttemptState
@@ -164,6 +164,11 @@ class PayoutRow(NamedTuple):
     updated_at: datetime
     payment_hash: str | None
     sent_msat: int
+
+    @property
+    def owner(self) -> Owner:
+        """Return whose it is."""
+        return owner_of(self)
 
 
 _ROWS = """

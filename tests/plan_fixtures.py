@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import DictRow
 
 from db.engine import Columns, Database, Tx
+from db.rows import R
 
 ROWS = 20_000
 OPEN_ROWS = 5
@@ -151,6 +152,11 @@ class ExplainedTx(Tx):
         await self._explain(query, values)
         return await super().all(query, **values)
 
+    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
+        """See Tx."""
+        await self._explain(query, values)
+        return await super().rows(cls, query, **values)
+
     async def _explain(self, query: str, values: dict[str, Any]) -> None:
         await super().execute("SAVEPOINT explained")
         [told] = await super().all(EXPLAIN + query, **values)
@@ -168,9 +174,17 @@ class ExplainingDatabase(Database):
 
     async def read_all(self, query: str, **values: Any) -> list[DictRow]:
         """Explain one SELECT, and return its rows."""
+        await self._explain(query, values)
+        return await super().read_all(query, **values)
+
+    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
+        """Explain one SELECT, and return its rows."""
+        await self._explain(query, values)
+        return await super().rows(cls, query, **values)
+
+    async def _explain(self, query: str, values: dict[str, Any]) -> None:
         [told] = await super().read_all(EXPLAIN + query, **values)
         self.plans.append(Plan(query, told["QUERY PLAN"]))
-        return await super().read_all(query, **values)
 
     def taken(self) -> list[Plan]:
         """Return the plans of all since this was last asked."""

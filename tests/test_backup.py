@@ -101,7 +101,8 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
     async with instance_of(another_database, tmp_path, worker=False, clock=late) as house:
         rail, keeper = house.parts.rail, keeper_of(house.parts)
         for payout in (first, second):
-            assert (await payouts.get(house.parts.db, payout) or {})["state"] != "paid"
+            kept = await payouts.get(house.parts.db, payout)
+            assert kept is not None and kept.state != "paid"
         with pytest.raises(TryAgain) as held:
             await keeper.keep(PayInvoice(first, 1), 0)
         assert held.value.after_s == PAUSED_S

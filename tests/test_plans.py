@@ -26,6 +26,7 @@ from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
 from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.entries import Asset, Entry, Posting, of_job, of_session
+from statemachine.owner import Purpose
 from tests.plan_fixtures import ROWS, ExplainingDatabase, Plan, analyse, fill
 
 MOST_BLOCKS = 150  # of a statement; each table has many hundreds
@@ -44,7 +45,7 @@ ATTEMPT = named(f"paid{PLACE}") + SESSION
 LINKS = (SESSION, named(f"link{PLACE}"))
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-UNPAID = {"id": f"{JOB}:eval", "job_id": JOB, "session_id": None, "purpose": "eval"}
+UNPAID = lapsed.Unpaid(f"{JOB}:eval", JOB, None, Purpose.EVAL)
 PACE = invoices.Pace(30, 600, 3600, timedelta(days=7))
 BUDGETS = ((LINKS[1], 100_000),)
 

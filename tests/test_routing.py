@@ -97,7 +97,7 @@ async def test_what_the_house_earned_from_a_payer_pays_for_his_routing(
     assert bears.earned_msat == min(margin_msat, bears.limit_msat) > 0
     assert (
         bears.sendable_msat
-        == row["amount_msat"] - -(-(bears.limit_msat - margin_msat - 20_000) // 1_000) * 1_000
+        == row.amount_msat - -(-(bears.limit_msat - margin_msat - 20_000) // 1_000) * 1_000
     )
 
 

@@ -76,7 +76,7 @@ async def told_in_msat(instance: Instance) -> list[Any]:
         await standing.prepaid_msat(db),
         await overview.sheet(db),
         [line for line in await ledger.trial_balance(db) if line.asset is Asset.MSAT],
-        [line for line in await overview.trial_groups(db) if line["asset"] == "msat"],
+        [line for line in await overview.trial_groups(db) if line.asset == "msat"],
         [await ledger.balance(db, a.name, Asset.MSAT) for a in (RAIL, REVENUE_WORK)],
     ]
 
@@ -94,9 +94,9 @@ async def test_what_is_told_in_msat_is_not_moved_by_another_asset(
     assert await ledger.balance(db, USDC_RAIL.name, Asset.MICROUSDC) == 5_000_000
     assert await ledger.balance(db, REVENUE_WORK.name, Asset.MICROUSDC) == 1_500_000
     groups = {
-        line["name"]: (line["kept"], line["recomputed"])
+        line.name: (line.kept, line.recomputed)
         for line in await overview.trial_groups(db)
-        if line["asset"] == "microusdc"
+        if line.asset == "microusdc"
     }
     assert groups["user"] == (5_000_000 - 2_500_000 - 1_700,) * 2
     assert groups["revenue:work"] == (1_500_000,) * 2

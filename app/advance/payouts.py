@@ -8,6 +8,7 @@ from app.advance.outcome import Applied, Dear, Missing, Outcome, Replayed, Terms
 from app.advance.owners import Locked, lock_payout
 from app.advance.writing import perform
 from db import payouts, routing
+from db.payouts import PayoutRow
 from db.routing import Ask
 from db.tables import Payout, PayoutAttempt
 from payments import rail
@@ -20,7 +21,9 @@ from statemachine.machine import IllegalTransition
 from statemachine.routing import Means, Share, share
 
 
-async def share_of(ask: Ask, terms: Terms, payout: Payout, limit_msat: int, now: datetime) -> Share:
+async def share_of(
+    ask: Ask, terms: Terms, payout: Payout | PayoutRow, limit_msat: int, now: datetime
+) -> Share:
     """Return who would bear the routing of a payout now, where that may cost so much."""
     if not payout.reason.only_passed:
         return share(payout.reason, payout.amount_msat, limit_msat, None)

@@ -6,14 +6,14 @@ from app.advance.outcome import Missing, Outcome
 from app.advance.owners import OWNERS
 from app.advance.writing import wanted_by
 from db import invoices, lapsed
-from db.engine import Row
+from db.lapsed import Unpaid
 from payments import rail
 from statemachine.decision import InvoiceWanted
 from statemachine.invoice import InvoiceState
 from statemachine.owner import named
 
 
-async def purge(act: Act, rows: list[Row]) -> int:
+async def purge(act: Act, rows: list[Unpaid]) -> int:
     """Purge what these lapsed invoices were for; return how many are gone."""
     return await lapsed.purge(act.tx, rows)
 

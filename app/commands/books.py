@@ -23,7 +23,10 @@ from app.telemetry import logs
 from db import ledger as books
 from db import payouts as payout_rows
 from db import public_ids, standing, switches
-from db.engine import Database, Row
+from db.engine import Database
+from db.ledger import Leg
+from db.payouts import PayoutRow
+from db.standing import Unpaid
 from payments.lnurl import BadDestination
 from statemachine.entries import Kind
 from statemachine.payout import PayoutState
@@ -83,7 +86,7 @@ def ledger(
         return
     name = job
 
-    async def entries(parts: Built) -> list[Row]:
+    async def entries(parts: Built) -> list[Leg]:
         job_id = await public_ids.owner_id(parts.db, name)
         if job_id is None:
             return []
@@ -122,20 +125,21 @@ def _show_accounts(lines_: list[books.Balance], as_json: bool) -> None:
         print("The books are empty.")
 
 
-def _show_entries(rows: list[Row], as_json: bool) -> None:
+def _show_entries(rows: list[Leg], as_json: bool) -> None:
     entries: dict[str, dict[str, Any]] = {}
     assets = {concealed(row.key): row.asset for row in rows}
     for row in rows:
-        entry = {"key": concealed(row.key), "at": row.at.isoformat(), "postings": []}
+        key = concealed(row.key)
+        fresh = {"key": key, "at": row.at.isoformat(), "postings": []}
         leg = {"account": concealed(row.account), f"amount{row.asset.title()}": row.amount}
-        entries.setdefault(entry["key"], entry)["postings"].append(leg)
+        entries.setdefault(key, fresh)["postings"].append(leg)
     if as_json:
         print(json.dumps({"entries": list(entries.values())}))
         return
     for key, entry in entries.items():
         print(f"{entry['at']}  {key}")
-        for leg in entry["postings"]:
-            account, amount = leg.values()
+        for posting in entry["postings"]:
+            account, amount = posting.values()
             print(f"    {amount:>+18,} {assets[key]}  {account}")
 
 
@@ -193,7 +197,7 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
 
-    async def look(parts: Built) -> tuple[list[Row], bool]:
+    async def look(parts: Built) -> tuple[list[Unpaid], bool]:
         rows = await standing.unpaid_payouts(parts.db, parts.clock())
         return rows, not await switches.is_on(parts.db, switches.Name.PAYING_OUT)
 
@@ -217,7 +221,7 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
         print("Every payout is paid.")
 
 
-def _payout(row: Row) -> dict[str, Any]:
+def _payout(row: Unpaid) -> dict[str, Any]:
     return {
         "id": concealed(row.id),
         "job": public_id(row.job_id) if row.job_id else None,
@@ -286,7 +290,7 @@ def paid(
     print("It is paid.")
 
 
-async def _found(db: Database, payout_id: str) -> Row:
+async def _found(db: Database, payout_id: str) -> PayoutRow:
     found = await public_ids.payout_id(db, payout_id)
     row = await payout_rows.get(db, found) if found else None
     if row is None:
@@ -296,14 +300,16 @@ async def _found(db: Database, payout_id: str) -> Row:
     return row
 
 
-async def _owed(db: Database, payout_id: str) -> Row:
+async def _owed(db: Database, payout_id: str) -> PayoutRow:
     row = await _found(db, payout_id)
     if row.state == PayoutState.PAID:
         fail("it is paid")
     return row
 
 
-async def _redirect(shell: Shell, destinations: Destinations, row: Row, refund_to: str) -> None:
+async def _redirect(
+    shell: Shell, destinations: Destinations, row: PayoutRow, refund_to: str
+) -> None:
     destination = destinations.parse(refund_to)
     if isinstance(destination, BadDestination):
         fail(destination.sentence)

@@ -1,8 +1,7 @@
 """A job as others see it: only what belongs to its state, in the words of the agent jobs API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from app.http.fields import stored_breakdown
@@ -12,14 +11,23 @@ from app.promises.sending import PAUSED
 from app.refusal import Refusal, Why
 from app.strict_json import moment
 from app.trade.refunds import refund_reason
-from db.engine import Row
+from db.invoices import MadeInvoice
+from db.job_events import Line
+from db.jobs import JobView, ToPay
+from db.payouts import PayoutRow, PayoutView
 from db.switches import Name
 from pricing.money import msat_to_sats, sats_down, usd_number
-from statemachine.invoice import InvoiceState
-from statemachine.job import Funding, JobState
-from statemachine.owner import Reason
+from statemachine.job import JobState
+from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 from statemachine.public_id import public_id
+
+# What the invoice that a job waits for is called.
+INVOICE_FIELDS = {
+    Purpose.EVAL: "evalInvoice",
+    Purpose.ASK: "invoice",
+    Purpose.WORK: "workInvoice",
+}
 
 
 def unknown_job() -> Refusal:
@@ -35,38 +43,33 @@ class Shapes:
 
     is_stub: bool
     switchboard: Switchboard
-    least_msat: Callable[[dict[str, Any]], int]  # that an invoice for a payout may ask for
+    least_msat: Callable[[PayoutRow | PayoutView], int]  # that an invoice for a payout may ask for
 
-    def invoice(self, row: Any, prefix: str = "") -> dict[str, Any]:
+    def invoice(self, row: MadeInvoice | ToPay) -> dict[str, Any]:
         """Return an invoice of ours as others see it; on the stub, with the hash to pay it by."""
         shape = {
-            "paymentRequest": row[f"{prefix}bolt11"],
-            "amountSats": msat_to_sats(row[f"{prefix}amount_msat"]),
-            "expiresAt": moment(row[f"{prefix}expires_at"]),
+            "paymentRequest": row.bolt11,
+            "amountSats": msat_to_sats(row.amount_msat),
+            "expiresAt": moment(row.expires_at),
         }
         if self.is_stub:
-            shape["paymentHash"] = row[f"{prefix}{'hash' if prefix else 'payment_hash'}"]
+            shape["paymentHash"] = row.payment_hash
         return shape
 
-    def status(self, row: Row, base: str | None = None) -> dict[str, Any]:
+    def status(self, row: JobView, base: str | None = None) -> dict[str, Any]:
         """Return a job in the API's words: only what belongs to its state.
 
         `base` is where wallets reach this server; None when nobody knows.
         """
-        state = row.state
-        completed: datetime | None = row.completed_at
         shape: dict[str, Any] = {
             "jobId": row.id,
             "publicId": public_id(row.id),
-            "state": state.value,
+            "state": row.state.value,
             "createdAt": moment(row.created_at),
-            "completedAt": moment(completed) if completed else None,
+            "completedAt": moment(row.completed_at) if row.completed_at else None,
         }
-        if state is JobState.AWAITING_EVAL_PAYMENT and row.eval_state == InvoiceState.OPEN:
-            firm = row.funding == Funding.INVOICE
-            shape["invoice" if firm else "evalInvoice"] = self.invoice(row, "eval_")
-        if state is JobState.AWAITING_WORK_PAYMENT and row.work_state == InvoiceState.OPEN:
-            shape["workInvoice"] = self.invoice(row, "work_")
+        if (to_pay := row.to_pay) is not None:
+            shape[INVOICE_FIELDS[to_pay.purpose]] = self.invoice(to_pay)
         quote = row.quote
         shape["evalFeeSats"] = msat_to_sats(row.eval_msat)
         if quote is not None:
@@ -74,19 +77,14 @@ class Shapes:
             # The price, until it is known what it was in the end.
             work_msat = row.charge["total_msat"] if row.charge else quote["total_msat"]
             shape["totalSats"] = msat_to_sats(row.eval_msat + work_msat)
-        for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
-            if row[field] is not None:
-                shape[name] = row[field]
-        if row.truncated:
-            shape["truncated"] = True
-        payouts = row.payouts or []
+        shape |= ended_as(row)
         if quote is not None and row.charge:
-            shape["costLedger"] = cost_ledger(row, payouts)
-        if payouts:
-            shape["refunds"] = [self.refund(payout, base) for payout in payouts]
+            shape["costLedger"] = cost_ledger(quote, row.charge, row.payouts)
+        if row.payouts:
+            shape["refunds"] = [self.refund(payout, base) for payout in row.payouts]
         return shape
 
-    def event(self, row: Row, line: Row, base: str | None = None) -> dict[str, Any]:
+    def event(self, row: JobView, line: Line, base: str | None = None) -> dict[str, Any]:
         """Return what happened to a job, as its stream tells it; the newest with the job itself.
 
         Of what came before it, nobody knows any more how the job looked then.
@@ -102,7 +100,7 @@ class Shapes:
             shape["job"] = self.status(row, base)
         return shape
 
-    def refund(self, payout: dict[str, Any], base: str | None) -> dict[str, Any]:
+    def refund(self, payout: PayoutRow | PayoutView, base: str | None) -> dict[str, Any]:
         """Return what is owed back, and how it is fetched where wallets reach this server.
 
         Without `base` for whoever may not take it: the code alone is enough to.
@@ -132,9 +130,19 @@ class Shapes:
         return shape
 
 
-def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
+def ended_as(row: JobView) -> dict[str, Any]:
+    """Return what a job has come to: what it was declined for, made, or failed with."""
+    told = {"reason": row.reason, "result": row.result, "errorMessage": row.error}
+    shape: dict[str, Any] = {name: said for name, said in told.items() if said is not None}
+    if row.truncated:
+        shape["truncated"] = True
+    return shape
+
+
+def cost_ledger(
+    quote: dict[str, Any], charge: dict[str, Any], payouts: list[PayoutView]
+) -> dict[str, Any]:
     """Return what a complete job's work cost, in the API's words."""
-    quote, charge = row.quote, row.charge
     surplus = [payout for payout in payouts if payout.reason == Reason.SURPLUS]
     return {
         "actualInputTokens": charge["input_tokens"],
@@ -152,7 +160,7 @@ def cost_ledger(row: Row, payouts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def refund_state(payouts: list[dict[str, Any]]) -> str:
+def refund_state(payouts: Sequence[PayoutRow | PayoutView]) -> str:
     """Return the API's word for what became of what is owed back."""
     if not payouts:
         return "not_applicable"
@@ -160,14 +168,15 @@ def refund_state(payouts: list[dict[str, Any]]) -> str:
     return "paid" if paid else "pending"
 
 
-def firm_cost(row: Row) -> dict[str, Any]:
+def firm_cost(row: JobView) -> dict[str, Any]:
     """Return what a job at a firm price has cost in the end: nothing, when it failed."""
-    charge = row.charge
+    quote, charge = row.quote, row.charge
+    assert quote is not None, "a firm price has a quote"
     eval_msat = 0 if row.state == JobState.FAILED else row.eval_msat
     work_msat = charge["total_msat"] if charge else 0
     return {
         "evalSats": msat_to_sats(eval_msat),
         "workSats": msat_to_sats(work_msat),
         "totalSats": msat_to_sats(eval_msat + work_msat),
-        "btcPriceUsd": usd_number(row.quote["price"]["microusd_per_btc"]),
+        "btcPriceUsd": usd_number(quote["price"]["microusd_per_btc"]),
     }

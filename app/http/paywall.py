@@ -17,7 +17,8 @@ from app.refusal import Refusal, Why, unavailable
 from app.strict_json import moment
 from app.watch.waiting import with_patience
 from db import invoices, lapsed
-from db.engine import Database, Row
+from db.engine import Database
+from db.invoices import InvoiceRow, MadeInvoice
 from payments.challenge import BadProof, Offer, Proof
 from pricing.money import Msat, msat_to_sats
 from statemachine.invoice import InvoiceState
@@ -39,7 +40,7 @@ class Paywall:
         """Return what a request proves; None when it shows no proof of a payment."""
         return await self.credentials.accept(request.headers)
 
-    async def bought(self, proof: Proof) -> Row | None:
+    async def bought(self, proof: Proof) -> InvoiceRow | None:
         """Return the settled invoice that a proof is for; None when we know no such invoice.
 
         Raises Refusal (503) while the rail does not confirm the payment: its sender holds the
@@ -60,7 +61,7 @@ class Paywall:
         return row
 
     async def payment_required(
-        self, request: Request, invoice: Row, resource: str, description: str, sentence: str
+        self, request: Request, invoice: MadeInvoice, resource: str, description: str, sentence: str
     ) -> Response:
         """Answer 402: what it costs, and every way to pay for it (RFC 9457 in the body)."""
         offer = Offer(
@@ -88,7 +89,7 @@ class Paywall:
         }
         base = base_url(request, self.public_url)
         if base is not None:
-            body["instance"] = f"{base}/api/jobs/{invoice.job_id}"
+            body["instance"] = f"{base}/api/jobs/{invoice.owner_id}"
         if self.is_stub:
             body["paymentHash"] = invoice.payment_hash
         answer = json_response(body, 402)

@@ -13,7 +13,7 @@ from app.http.caller import Callers, unknown
 from app.refusal import Why
 from app.strict_json import BadInput
 from app.trade.sessions import PREIMAGE, Sessions, kept_as
-from db.engine import Row
+from db.sessions import SessionView
 from payments.session_macaroon import Verified
 
 
@@ -43,7 +43,7 @@ class Doorkeeper:
     callers: Callers
     sessions: Sessions
 
-    async def of_caller(self, request: Request, row: Row) -> Rights:
+    async def of_caller(self, request: Request, row: SessionView) -> Rights:
         """Return what a request's sender may see of it. Refuses (401) what does not hold."""
         preimage = request.headers.get("x-payment-preimage")
         if preimage is not None:
@@ -66,5 +66,5 @@ class Doorkeeper:
         return ALL if row.credential_used_at is None else NONE
 
 
-def _is_claim(row: Row, claim: str) -> bool:
+def _is_claim(row: SessionView, claim: str) -> bool:
     return row.claim_sha256 is not None and hmac.compare_digest(kept_as(claim), row.claim_sha256)

@@ -13,7 +13,8 @@ from app.ports import Clock, Destinations
 from app.promises.payees import Payees
 from app.promises.sending import PAUSED, Sending, Unpayable, refund_title
 from db import payouts
-from db.engine import Database, Row
+from db.engine import Database
+from db.payouts import PayoutRow
 from db.promises import TryAgain
 from payments.bolt11 import Invoice
 from payments.lnurl import BadDestination
@@ -68,7 +69,7 @@ class Courier:
         log.info("destination_refused", payout=payout_id, failures=failures + 1)
         await self._sending.refuse(row, refund_to, _told(answer.reason, failures + 1))
 
-    async def _ask(self, row: Row, refund_to: str) -> Invoice | Refused | Away:
+    async def _ask(self, row: PayoutRow, refund_to: str) -> Invoice | Refused | Away:
         destination = self._destinations.parse(refund_to)
         if isinstance(destination, BadDestination):  # it was a good one under other settings
             return Refused(destination.sentence)
@@ -81,7 +82,7 @@ class Courier:
                 destination, Msat(bears.sendable_msat), refund_title(row.id)
             )
 
-    def _is_patient(self, row: Row) -> bool:
+    def _is_patient(self, row: PayoutRow) -> bool:
         """Say whether a destination may stay away for longer. Not by tries: some asked nobody."""
         due_at = row.updated_at + timedelta(seconds=pause_s(FetchInvoice("", row.failures)))
         return bool(self._clock() - due_at < AWAY_PATIENCE)

@@ -16,7 +16,8 @@ from app.promises.labour import Labour
 from app.promises.payees import Payees, payee_of
 from app.promises.sending import Sending
 from db import invoices, payouts
-from db.engine import Database, Row
+from db.engine import Database
+from db.payouts import LiveAttempt
 from db.promises import Outbox, TryAgain
 from payments import rail
 from payments.rail import Rail
@@ -113,7 +114,7 @@ class Keeper:
         with self._payees.one_more(payee_of(attempt.bolt11)):
             await self._hand_over(attempt, tries)
 
-    async def _hand_over(self, attempt: Row, tries: int) -> None:
+    async def _hand_over(self, attempt: LiveAttempt, tries: int) -> None:
         now = self._clock()
         payout_id, number = attempt.payout_id, attempt.number
         # Claimed in a commit of its own: after this nobody can say that nothing was sent.

@@ -17,7 +17,8 @@ from app.promises.progress import Telling
 from app.refusal import Refusal
 from app.till import Till
 from db import jobs
-from db.engine import Database, Row
+from db.engine import Database
+from db.jobs import ToDo
 from db.promises import TryAgain
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote
@@ -95,6 +96,7 @@ class Labour:
         row = await jobs.get(self._db, job_id)
         if row is None or row.state != JobState.EXECUTING:
             return
+        assert row.quote is not None, "work has a price"
         quote = Quote.from_json(row.quote)
         if not await self._may_call(job_id, JobState.EXECUTING):
             return
@@ -120,7 +122,7 @@ class Labour:
             return False
         return True
 
-    async def _broke(self, row: Row, broke: agents.Broke, cost_msat: int, tries: int) -> None:
+    async def _broke(self, row: ToDo, broke: agents.Broke, cost_msat: int, tries: int) -> None:
         """Try again where that may help; else tell the job."""
         job_id = row.id
         if broke.mend:

@@ -9,12 +9,12 @@ from app import advance
 from app.advance import Applied, Dear, Outcome, Replayed, Shell
 from app.ports import Clock
 from db import payouts, switches
-from db.engine import Database, Duplicate, Row
-from db.tables import Payout
+from db.engine import Database, Duplicate
+from db.payouts import PayoutRow, PayoutView
 from payments import bolt11
 from payments.rail import Rail, Settled
 from pricing.money import Msat
-from statemachine.owner import Reason, named
+from statemachine.owner import named
 from statemachine.public_id import public_id
 from statemachine.routing import Means, Share, share
 
@@ -42,7 +42,7 @@ class Sending:
     fee_cap_msat: Msat  # the most that the routing of one may cost
 
     async def send(
-        self, payout: Row, invoice: bolt11.Invoice, asked_of: str | None = None
+        self, payout: PayoutRow, invoice: bolt11.Invoice, asked_of: str | None = None
     ) -> Outcome | Unpayable:
         """Begin an attempt to pay a payout to this invoice, or say why not.
 
@@ -66,7 +66,7 @@ class Sending:
             return Unpayable(_dear(invoice.amount_msat or 0, bears.amount_msat, told.sendable_msat))
         return told
 
-    async def record(self, payout: Row, payment_hash: str) -> Applied | Replayed | Unpayable:
+    async def record(self, payout: PayoutRow, payment_hash: str) -> Applied | Replayed | Unpayable:
         """Write down that a payout was paid, as the rail says, by a payment that the books forgot.
 
         Replayed: that was written down before.
@@ -101,14 +101,13 @@ class Sending:
         """Say whether the operator lets payouts go."""
         return await switches.is_on(self.db, switches.Name.PAYING_OUT)
 
-    async def share_of(self, payout: Row) -> Share:
+    async def share_of(self, payout: PayoutRow) -> Share:
         """Return who would bear the routing of a payout now, and so what an invoice may ask for."""
-        row = Payout.model_validate(payout)
-        limit_msat = self._limit_msat(row.amount_msat)
+        limit_msat = self._limit_msat(payout.amount_msat)
         ask, terms = self.db.read_one, self.shell.terms
-        return await advance.payouts.share_of(ask, terms, row, limit_msat, self.clock())
+        return await advance.payouts.share_of(ask, terms, payout, limit_msat, self.clock())
 
-    def least_msat(self, payout: Row) -> int:
+    def least_msat(self, payout: PayoutRow | PayoutView) -> int:
         """Return the least that an invoice for a payout may ask for, whoever bears its routing."""
         amount_msat, nothing = payout.amount_msat, Means(0, 0)
         limit_msat = self._limit_msat(amount_msat)
@@ -118,7 +117,7 @@ class Sending:
         least_msat = self.rail.least_fee_limit_msat
         return bolt11.fee_limit_msat(Msat(amount_msat), self.fee_cap_msat, least_msat)
 
-    async def refuse(self, payout: Row, asked_of: str, reason: str) -> Outcome:
+    async def refuse(self, payout: PayoutRow, asked_of: str, reason: str) -> Outcome:
         """Count a failure of the destination that was asked, unless another was named since."""
         failures = payout.failures
         return await self.shell.do(advance.payouts.refuse, payout.id, failures, asked_of, reason)

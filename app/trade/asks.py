@@ -11,7 +11,8 @@ from app.till import Till
 from app.trade.invoicing import Invoicing
 from app.trade.once import Name, claimed_id, known_id
 from app.trade.selling import Selling
-from db.engine import Database, Row
+from db.engine import Database
+from db.invoices import MadeInvoice
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import job as law
 from statemachine.invoice import InvoiceState
@@ -39,7 +40,7 @@ class Asks:
     selling: Selling
     new_id: Callable[[], str]
 
-    async def place(self, asked: Ask, name: Name | None) -> Row:
+    async def place(self, asked: Ask, name: Name | None) -> MadeInvoice:
         """Return the open invoice of a new job, or of the one that this name was given to.
 
         Raises Refusal: 409 when it would cost more than the caller's limit or the name was used
@@ -76,7 +77,7 @@ class Asks:
         return await self.shell.do(begin)
 
 
-def _check_open(invoice: Row) -> None:
+def _check_open(invoice: MadeInvoice) -> None:
     """Refuse to offer again, under the same name, what can't be paid any more."""
     if invoice.state == InvoiceState.SETTLED:
         raise Refusal(

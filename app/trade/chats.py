@@ -21,7 +21,7 @@ from app.till import Till
 from app.trade.holds import Held, Holds
 from app.trade.once import Name, claimed, known_id
 from db import conversations
-from db.engine import Database, Row, Tx
+from db.engine import Database, Tx
 from payments.session_macaroon import Verified
 from pricing.money import Msat, msat_to_sats
 from pricing.quote import Quote, token_ceiling, used_msat
@@ -35,7 +35,9 @@ MEND_S = 300  # when to come back to one that an operator must mend
 log = structlog.get_logger("boltwork.chats")
 
 
-def given_turns(newest_first: Sequence[Row], content: str, most_bytes: int) -> list[Turn]:
+def given_turns(
+    newest_first: Sequence[conversations.Said], content: str, most_bytes: int
+) -> list[Turn]:
     """Return what a model is given: the newest message, and of those before what fits."""
     turns = [Turn("user", content)]
     left_bytes = most_bytes - len(content.encode())
@@ -108,7 +110,7 @@ class Chats:
         made = await known_id(self.db, name)
         return None if made is None else int(made)
 
-    async def get(self, owner: Owner | None, conversation_id: int) -> Row:
+    async def get(self, owner: Owner | None, conversation_id: int) -> conversations.Conversation:
         """Return a conversation of this owner's. Another's is not there."""
         row = await conversations.get(self.db, conversation_id, owner.name) if owner else None
         if row is None:

@@ -14,7 +14,8 @@ from app.till import Till
 from app.trade.invoicing import Invoicing
 from app.trade.once import Name, claimed_id, known_id
 from app.trade.selling import Selling
-from db.engine import Database, Row
+from db.engine import Database
+from db.invoices import MadeInvoice
 from pricing.money import Msat, msat_to_sats
 from statemachine import job as law
 from statemachine.owner import Purpose
@@ -41,7 +42,7 @@ class Orders:
     selling: Selling
     new_id: Callable[[], str]
 
-    async def place(self, order: Order, name: Name | None) -> Row:
+    async def place(self, order: Order, name: Name | None) -> MadeInvoice:
         """Return the evaluation invoice of a new job, or of the one that this name was given to.
 
         Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be

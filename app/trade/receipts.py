@@ -5,7 +5,6 @@ sha256 only, and the job by its public id, so that a receipt can be shown to oth
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,8 @@ from app.ports import Clock
 from app.strict_json import moment
 from app.trade.refunds import refund_reason
 from db import receipts, signing_keys
-from db.engine import Database, Row
+from db.engine import Database
+from db.receipts import Facts, Payment, Refund
 from db.signing_keys import Key, PublicKey
 from payments.seal import Seal
 from pricing.quote import Quote
@@ -33,11 +33,11 @@ class Receipts:
     seal: Seal
     clock: Clock
 
-    async def facts(self, job_id: str) -> Row | None:
+    async def facts(self, job_id: str) -> Facts | None:
         """Return what is known of a job; None for no job of ours."""
         return await receipts.facts(self.db, job_id)
 
-    async def signed(self, facts: Row) -> tuple[str, dict[str, Any]]:
+    async def signed(self, facts: Facts) -> tuple[str, dict[str, Any]]:
         """Return the receipt of a job in a final state as a signed text, and what it says."""
         said = payload(facts, self.clock())
         return signing.sign(said, await self._key()), said
@@ -51,11 +51,11 @@ class Receipts:
         return await signing.active_key(self.db, self.seal, self.clock)
 
 
-def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def payload(facts: Facts, now: datetime) -> dict[str, Any]:
     """Return what a receipt says of a job in a final state."""
     quote = Quote.from_json(facts.quote) if facts.quote else None
     charge: dict[str, int] | None = facts.charge
-    payments, refunds = facts.payments or [], facts.refunds or []
+    payments, refunds = facts.payments, facts.refunds
     paid_msat = sum(payment.received_msat for payment in payments)
     back_msat = sum(refund.amount_msat for refund in refunds)
     from_session = facts.funding == Funding.SESSION
@@ -68,7 +68,7 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "publicId": public_id(facts.id),
         "state": facts.state,
         "createdAt": moment(facts.created_at),
-        "completedAt": moment(facts.completed_at),
+        "completedAt": moment(facts.completed_at or now),
         "requestSha256": _sha256(facts.request),
         "evalFeeMsat": facts.eval_msat,
         "paidMsat": paid_msat,
@@ -101,7 +101,7 @@ def payload(facts: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return said
 
 
-def _kept_msat(facts: Mapping[str, Any]) -> int:
+def _kept_msat(facts: Facts) -> int:
     """Return what a session was charged: nothing for what failed."""
     if facts.state == JobState.FAILED:
         return 0
@@ -136,7 +136,7 @@ def _quote(quote: Quote) -> dict[str, Any]:
     }
 
 
-def _payment(payment: dict[str, Any]) -> dict[str, Any]:
+def _payment(payment: Payment) -> dict[str, Any]:
     return {
         "for": payment.purpose,
         "paymentHash": payment.payment_hash,
@@ -146,7 +146,7 @@ def _payment(payment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refund(refund: dict[str, Any]) -> dict[str, Any]:
+def _refund(refund: Refund) -> dict[str, Any]:
     said = {
         "reason": refund_reason(refund.reason),
         "amountMsat": refund.amount_msat,

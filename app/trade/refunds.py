@@ -12,7 +12,8 @@ from app.promises.sending import Sending, Unpayable
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from db import payouts
-from db.engine import Database, Row
+from db.engine import Database
+from db.payouts import PayoutRow
 from db.promises import Outbox, TryAgain
 from db.signals import Signals
 from payments import bolt11
@@ -89,7 +90,7 @@ class Refunds:
             raise _on_its_way()
         return owed.id, invoice.payment_hash
 
-    def _asked_for(self, waiting: list[Row], amount_msat: int) -> Row:
+    def _asked_for(self, waiting: list[PayoutRow], amount_msat: int) -> PayoutRow:
         """Return the payout that an invoice of this amount is for, or else the first."""
         exact = [row for row in waiting if row.amount_msat == amount_msat]
         least_msat = self.sending.least_msat
@@ -118,7 +119,7 @@ class Refunds:
         note = next((row.note for row in rows if row.failures), None)
         return Directed(paid, sum(row.sent_msat for row in rows), note)
 
-    async def sendable_msat(self, payout: Row) -> int:
+    async def sendable_msat(self, payout: PayoutRow) -> int:
         """Return what an invoice for a payout may ask for now; 0 where it costs more to send."""
         return (await self.sending.share_of(payout)).sendable_msat
 
@@ -126,7 +127,7 @@ class Refunds:
         """Send one payout to this destination from now on; anything but Applied changed nothing."""
         return await self.shell.do(advance.payouts.redirect, payout_id, destination.text)
 
-    async def ask(self, payout: Row) -> bool:
+    async def ask(self, payout: PayoutRow) -> bool:
         """Ask the rail what became of a payout; False where that waits to be handed to it.
 
         Raises TryAgain where it can't be handed over now.
@@ -140,7 +141,7 @@ class Refunds:
             raise BadInput(destination.sentence)
         return destination
 
-    async def _settled(self, job_id: str, payout_ids: set[str]) -> list[Row]:
+    async def _settled(self, job_id: str, payout_ids: set[str]) -> list[PayoutRow]:
         """Wait a moment until these are paid, or wait for their owner again; return their rows.
 
         They go on whether anybody waits or not.
@@ -165,7 +166,7 @@ def refund_reason(reason: str) -> str:
     return reason.replace(" ", "_")
 
 
-def _owed(rows: list[Row]) -> list[Row]:
+def _owed(rows: list[PayoutRow]) -> list[PayoutRow]:
     waiting = [row for row in rows if row.state == PayoutState.OWED]
     if not rows:
         raise Refusal(Why.NOTHING_OWED, "No refund is owed: nothing is left, or the work goes on.")
@@ -184,7 +185,7 @@ def _on_its_way() -> Refusal:
     )
 
 
-def _is_moving(row: Row) -> bool:
+def _is_moving(row: PayoutRow) -> bool:
     """Say whether a payout is on its way, or on its first try to be."""
     if row.state == PayoutState.OWED:
         return row.refund_to is not None and row.failures == 0

@@ -20,7 +20,9 @@ from app.trade.invoicing import Invoicing
 from app.trade.once import Name, claimed_id, known_id
 from app.trade.selling import Selling
 from db import sessions
-from db.engine import Database, Duplicate, Row, Tx
+from db.engine import Database, Duplicate, Tx
+from db.invoices import MadeInvoice
+from db.sessions import Standing
 from payments.session_macaroon import Verified
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import session as law
@@ -52,7 +54,7 @@ class Opening:
     """A session that awaits its deposit."""
 
     session_id: str
-    invoice: Row
+    invoice: MadeInvoice
     claim: str | None  # shows its macaroon, and is told this once: None to who asks again
 
 
@@ -107,7 +109,7 @@ class Sessions:
         row = await self.invoicing.made_before(law.deposit_invoice_id(session_id))
         return Opening(session_id, row, None)
 
-    async def top_up(self, session_id: str, amount_msat: Msat, name: Name | None) -> Row:
+    async def top_up(self, session_id: str, amount_msat: Msat, name: Name | None) -> MadeInvoice:
         """Return the invoice of a top-up.
 
         Raises Refusal: 409 while another one is pending, 503 when no invoice can be made.
@@ -246,7 +248,7 @@ class Sessions:
         deposit = next((row for row in rows if row.purpose == Purpose.DEPOSIT), None)
         if deposit is None or deposit.state != InvoiceState.SETTLED:
             return False
-        return hmac.compare_digest(hashed, deposit.payment_hash)
+        return hmac.compare_digest(hashed, deposit.payment_hash or "")
 
 
 def kept_as(claim: str) -> str:
@@ -283,7 +285,7 @@ class Look:
 
     def __init__(self, db: Database, clock: Clock, request_id: str) -> None:
         self._db, self._clock, self._request_id = db, clock, request_id
-        self.row: Row = {}  # its version and whether this is its asker: None where there is none
+        self.row: Standing | None = None  # after a call that has nothing against the credential
 
     async def __call__(self, holder: Verified) -> str | None:
         """Return what its session has against a credential; None when it is taken."""

@@ -18,9 +18,11 @@ from app.refusal import Refusal, Why, unavailable
 from app.strict_json import dumped
 from app.telemetry.metrics import STREAM_ENDS, STREAM_EVENTS, STREAMS_OPEN
 from db import job_events, jobs
-from db.engine import Database, DatabaseAway, Row
+from db.engine import Database, DatabaseAway
+from db.job_events import Line
+from db.jobs import JobView
 from db.signals import Signals
-from statemachine.job import JOB, JobState
+from statemachine.job import JobState
 from statemachine.payout import PayoutState
 
 MOST_WAITING_BYTES = 256 * 1024  # sent to a watcher that has not taken what came before
@@ -34,7 +36,7 @@ MOST_DRAFTS, MOST_DRAFT = 256, 64 * 1024
 
 BEAT = b": still here\n\n"
 # A job, a line of its history, and where its watcher reaches us, as an event shows them.
-Shape = Callable[[Row, Row, str | None], dict[str, Any]]
+Shape = Callable[[JobView, Line, str | None], dict[str, Any]]
 Message = MutableMapping[str, Any]  # of ASGI
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -337,11 +339,11 @@ class Streams:
 class _News:
     """What happened to a job, each line made once for all its watchers."""
 
-    def __init__(self, row: Row, lines: list[Row], shape: Shape) -> None:
+    def __init__(self, row: JobView, lines: list[Line], shape: Shape) -> None:
         self._row, self._lines, self._shape = row, lines, shape
-        self._owes = any(one.state == PayoutState.OWED for one in row.payouts or ())
+        self._owes = any(one.state == PayoutState.OWED for one in row.payouts)
         self._made: dict[tuple[int, str | None], bytes] = {}
-        self.final = JOB.final(row.state)
+        self.final = row.is_final
 
     def since(self, told: int, base: str | None) -> bytes:
         """Return the events after a version, for a watcher that reaches us at `base`."""
@@ -352,7 +354,7 @@ class _News:
             self._made[told, base] = b"".join(events)
         return self._made[told, base]
 
-    def _event(self, line: Row, base: str | None) -> bytes:
+    def _event(self, line: Line, base: str | None) -> bytes:
         ends = self.final and line.version == self._row.version
         said = dumped(self._shape(self._row, line, base))
         told = (line.version, b"end" if ends else b"state", said)

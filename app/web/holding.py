@@ -14,7 +14,7 @@ from app.trade.sessions import unknown_session
 from app.web import cookies
 from app.web.forms import read_form
 from db import sessions
-from db.engine import Row
+from db.sessions import SessionView
 from payments.macaroon import Invalid
 from payments.session_macaroon import Verified
 
@@ -48,7 +48,7 @@ def asked_from(request: Request) -> str | None:
     return cookies.opened(request, ASKED)
 
 
-async def found(request: Request) -> Row:
+async def found(request: Request) -> SessionView:
     """Return the session of the address, after asking about its open invoices."""
     house = house_of(request)
     session_id = path_id(request, unknown_session)
@@ -59,12 +59,12 @@ async def found(request: Request) -> Row:
     return row
 
 
-def holds(request: Request, row: Row) -> bool:
+def holds(request: Request, row: SessionView) -> bool:
     """Say whether this browser is the session's holder."""
     return cookies.opened(request, COOKIE) == f"{row.id}:{row.nonce}"
 
 
-async def holder_form(request: Request) -> tuple[Row, Verified, dict[str, str]]:
+async def holder_form(request: Request) -> tuple[SessionView, Verified, dict[str, str]]:
     """Return the session, its whole credential and the fields of a form of its holder.
 
     Refuses with 401 who is not, with 403 a form that is not ours.
@@ -77,7 +77,7 @@ async def holder_form(request: Request) -> tuple[Row, Verified, dict[str, str]]:
     return row, await _credential(request, row), given
 
 
-async def _credential(request: Request, row: Row) -> Verified:
+async def _credential(request: Request, row: SessionView) -> Verified:
     house = house_of(request)
     text = await house.credentials.session_macaroon(row.id, row.nonce)
     verified = await house.credentials.verify(text)
@@ -85,7 +85,7 @@ async def _credential(request: Request, row: Row) -> Verified:
     return verified
 
 
-async def proven(request: Request, row: Row, text: str) -> None:
+async def proven(request: Request, row: SessionView, text: str) -> None:
     """Refuse (401, 403) unless a text is the whole macaroon of this session, or shows that its
     sender paid the deposit."""
     house = house_of(request)

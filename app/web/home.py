@@ -67,7 +67,7 @@ async def buy(request: Request) -> Response:
             )
     except (BadInput, Refusal) as refused:
         return await shown(request, given, trouble_of(refused, "buy"))
-    return see(f"/jobs/{row['job_id']}")
+    return see(f"/jobs/{row.owner_id}")
 
 
 def asked_of(given: dict[str, str]) -> CreateJob:

@@ -22,11 +22,11 @@ from app.web.forms import read_form
 from app.web.page import page, render, see
 from app.web.troubles import Trouble, WrongField, at, trouble_of
 from db import jobs, payouts
-from db.engine import Row
+from db.jobs import JobView
 from payments import pasted
 from payments.rail import Failed
-from statemachine.job import JOB, JobState
-from statemachine.owner import Purpose
+from pricing.money import Msat
+from statemachine.job import JOB
 from statemachine.payout import PayoutState
 
 MOST_DESTINATION = pasted.LONGEST  # characters of an invoice or an address
@@ -48,13 +48,12 @@ async def pay(request: Request) -> Response:
     row = await _found(request)
     if house.stub is None:
         raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    for purpose in (Purpose.EVAL, Purpose.WORK):
-        if row[f"{purpose}_hash"] is not None:
-            paid = await house.stub.receive(row[f"{purpose}_hash"])
-            if isinstance(paid, Failed):
-                refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
-                return await _shown(request, row, trouble_of(refused, "page"))
-            await house.booking.settle(paid)
+    if row.to_pay is not None:
+        paid = await house.stub.receive(row.to_pay.payment_hash)
+        if isinstance(paid, Failed):
+            refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
+            return await _shown(request, row, trouble_of(refused, "page"))
+        await house.booking.settle(paid)
     return see(f"/jobs/{row.id}")
 
 
@@ -110,11 +109,11 @@ async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None
     """Have the stub's own wallet take all that is owed. Development only."""
     for row in await payouts.of_owner(house.db, owner_id):
         if row.state == PayoutState.OWED:
-            wanted = await stub.buyer_invoice(row.amount_msat, "Refund", STUB_INVOICE_S)
+            wanted = await stub.buyer_invoice(Msat(row.amount_msat), "Refund", STUB_INVOICE_S)
             await house.refunds.claim(owner_id, wanted.bolt11)
 
 
-async def _found(request: Request) -> Row:
+async def _found(request: Request) -> JobView:
     house = house_of(request)
     row = await jobs.view(house.db, path_id(request, unknown_job))
     if row is None:
@@ -123,7 +122,7 @@ async def _found(request: Request) -> Row:
 
 
 async def _shown(
-    request: Request, row: Row, wrong: Trouble | None = None, given: str = ""
+    request: Request, row: JobView, wrong: Trouble | None = None, given: str = ""
 ) -> Response:
     values = await job_view.values(request, row)
     answer = render(request, "job.html", wrong=wrong, given=given, **values)

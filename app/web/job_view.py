@@ -1,5 +1,6 @@
 """What a job's page shows of a row, in the words of a person: prices, steps, and what is owed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -13,11 +14,11 @@ from app.web.holding import asked_from
 from app.web.job_words import bill_of, head_of
 from app.web.prose import prose
 from db import jobs
-from db.engine import Row
+from db.jobs import JobView
+from db.payouts import PayoutRow, PayoutView
 from pricing.quote import Quote
-from statemachine.invoice import InvoiceState
 from statemachine.job import JOB, Funding, JobState
-from statemachine.owner import Purpose, Reason, named
+from statemachine.owner import Reason, named
 from statemachine.payout import MOST_FAILURES, PayoutState
 from statemachine.public_id import public_id
 
@@ -53,7 +54,7 @@ RELOAD_S = 4
 RELOAD_SLOWLY_S = 15
 
 
-async def values(request: Request, row: Row) -> dict[str, Any]:
+async def values(request: Request, row: JobView) -> dict[str, Any]:
     """Return what the template needs."""
     house = house_of(request)
     state, funding = row.state, row.funding
@@ -71,7 +72,7 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
         "headline": headline,
         "sentence": sentence,
         "reload_s": 0 if ended else RELOAD_S if state in WORKS else RELOAD_SLOWLY_S,
-        "request_text": written["request"] if written else "",
+        "request_text": written.request if written else "",
         "created_at": row.created_at,
         "completed_at": row.completed_at,
         "steps": _steps(row, state, funding),
@@ -87,18 +88,18 @@ async def values(request: Request, row: Row) -> dict[str, Any]:
         "truncated": row.truncated,
         "reason": row.reason,
         "error": row.error,
-        "refunds": await refunds(request, row.payouts or []),
+        "refunds": await refunds(request, row.payouts),
         "may_ask_again": ended and not row.session_id,
         "may_cancel": state in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
     }
 
 
-def _steps(row: Row, state: JobState, funding: Funding) -> list[tuple[str, str]]:
+def _steps(row: JobView, state: JobState, funding: Funding) -> list[tuple[str, str]]:
     """Return the way of a job as (step, where it stands): done, now, stopped or next."""
     names = STEPS[funding]
     behind = BEHIND[funding][state]
     if behind is None:
-        owed = {payout.reason for payout in row.payouts or []}
+        owed = {payout.reason for payout in row.payouts}
         behind = (
             len(names) - 1 if Reason.NOT_DONE in owed else 1 if Reason.NOT_EVALUATED in owed else 0
         )
@@ -111,16 +112,10 @@ def _steps(row: Row, state: JobState, funding: Funding) -> list[tuple[str, str]]
     ]
 
 
-async def _invoice(row: Row) -> dict[str, Any] | None:
+async def _invoice(row: JobView) -> dict[str, Any] | None:
     """Return the invoice that a job waits for, if it does."""
-    for purpose in (Purpose.EVAL, Purpose.WORK):
-        if row[f"{purpose}_state"] == InvoiceState.OPEN:
-            return await invoice(
-                row[f"{purpose}_bolt11"],
-                row[f"{purpose}_amount_msat"],
-                row[f"{purpose}_expires_at"],
-            )
-    return None
+    owed = row.to_pay
+    return await invoice(owed.bolt11, owed.amount_msat, owed.expires_at) if owed else None
 
 
 async def invoice(bolt11: str, amount_msat: int, expires_at: Any) -> dict[str, Any]:
@@ -135,7 +130,7 @@ async def invoice(bolt11: str, amount_msat: int, expires_at: Any) -> dict[str, A
 
 
 async def refunds(
-    request: Request, payouts: list[Any], *, may_fetch: bool = True
+    request: Request, payouts: Sequence[PayoutRow | PayoutView], *, may_fetch: bool = True
 ) -> list[dict[str, Any]]:
     """Return what is owed back, with a code to scan where a wallet can fetch it."""
     owed = any(payout.state == PayoutState.OWED for payout in payouts)

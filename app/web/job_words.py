@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.web.words import sats
-from db.engine import Row
+from db.jobs import JobView
 from pricing.quote import Quote
 from statemachine.job import JOB, Funding, JobState
 from statemachine.owner import Reason
@@ -39,14 +39,14 @@ class Line:
     is_total: bool = False
 
 
-def is_cancelled(row: Row) -> bool:
+def is_cancelled(row: JobView) -> bool:
     """Say whether a failed job was cancelled, or not paid in time: nothing of it broke."""
     if row.state != JobState.FAILED or row.funding == Funding.SESSION:
         return False
-    return not any(payout.reason in BROKEN for payout in row.payouts or [])
+    return not any(payout.reason in BROKEN for payout in row.payouts)
 
 
-def kept_msat(row: Row) -> int:
+def kept_msat(row: JobView) -> int:
     """Return what an ended job has cost its buyer."""
     match row.state:
         case JobState.FAILED:
@@ -57,7 +57,7 @@ def kept_msat(row: Row) -> int:
             return int(row.eval_msat + worked_msat)
 
 
-def head_of(row: Row) -> tuple[str, str]:
+def head_of(row: JobView) -> tuple[str, str]:
     """Return the headline and the sentence below it."""
     state, funding = row.state, row.funding
     fee = f"The evaluation fee of {sats(row.eval_msat)} sats is kept"
@@ -84,7 +84,7 @@ def head_of(row: Row) -> tuple[str, str]:
             return HEADLINES[state]
 
 
-def bill_of(row: Row, quote: Quote | None) -> list[Line]:
+def bill_of(row: JobView, quote: Quote | None) -> list[Line]:
     """Return what a job costs, line by line; the evaluation is a part of the total."""
     ended, charge = JOB.final(row.state), row.charge
     lines = [Line("Evaluation", row.eval_msat)]

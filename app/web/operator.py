@@ -4,6 +4,7 @@ They name jobs by their public ids: the others would open the buyer's page.
 """
 
 from datetime import date
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,12 +21,13 @@ from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
 from app.web.troubles import Trouble, WrongField, trouble_of
 from db import overview, payouts, public_ids, routing, switches
-from db.engine import Row
+from db.overview import Group, Waits, Watched
+from db.payouts import PayoutRow
 from db.promises import TryAgain
 from pricing.money import sats_to_msat
 from pricing.oracle import PriceUnavailable
 from pricing.rates import ending
-from statemachine.entries import Asset, Kind
+from statemachine.entries import Asset
 from statemachine.payout import PayoutState
 from statemachine.public_id import concealed
 from statemachine.routing import is_nearly_given
@@ -36,6 +38,7 @@ NOT_HANDED_OVER = (
     "This payout hasn’t been handed to the wallet yet: it waits for its turn, and is sent"
     " automatically when payouts go on."
 )
+Shown = TypeVar("Shown", Watched, Waits)  # a payout on the page
 
 
 @page
@@ -115,7 +118,7 @@ async def _act(house: House, given: dict[str, str]) -> None:
             )
 
 
-async def _ask(house: House, row: Row) -> None:
+async def _ask(house: House, row: PayoutRow) -> None:
     """Ask the rail about what it was handed. What waits for its turn is left in its lane."""
     try:
         asked = await house.refunds.ask(row)
@@ -125,7 +128,7 @@ async def _ask(house: House, row: Row) -> None:
         raise Refusal(Why.NOT_POSSIBLE_NOW, NOT_HANDED_OVER)
 
 
-async def _redirect(house: House, row: Row, refund_to: str) -> None:
+async def _redirect(house: House, row: PayoutRow, refund_to: str) -> None:
     try:
         destination = house.refunds.destination_of(refund_to)
     except BadInput as bad:
@@ -166,7 +169,7 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         routing_most_msat=most_msat,
         routing_alarm=is_nearly_given(given_msat, most_msat),
         routing_payers=[
-            row | {"payer": concealed(row.payer)}
+            row._replace(payer=concealed(row.payer))
             for row in await routing.payers(house.db, now.date(), LISTED)
         ],
         rail=house.rail.name,
@@ -182,12 +185,12 @@ def _ending(house: House, today: date) -> dict[str, date]:
     return {name: last for name, last in ending(today).items() if name in asked or last >= today}
 
 
-def _named(rows: list[Row]) -> list[Row]:
+def _named(rows: list[Shown]) -> list[Shown]:
     """Return payouts under the names that may be shown."""
-    return [row | {"id": concealed(row.id)} for row in rows]
+    return [row._replace(id=concealed(row.id)) for row in rows]
 
 
-def _by_asset(groups: list[Row]) -> dict[Asset, list[Row]]:
+def _by_asset(groups: list[Group]) -> dict[Asset, list[Group]]:
     """Return the lines of the books in each asset: msat always, another where there is one."""
     kept = {line.asset for line in groups} | {Asset.MSAT}
     return {a: [line for line in groups if line.asset == a] for a in Asset if a in kept}

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
 
+from db.overview import Tally
+
 WIDTH, HEIGHT = 960, 260
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 12, 28
 ENDS = ("complete", "rejected", "failed", "unpaid")
@@ -28,13 +30,11 @@ class Hour:
         return sum(self.counts.get(end, 0) for end in ENDS)
 
 
-def hours_of(rows: Sequence[dict[str, object]], first: datetime, hours: int) -> list[Hour]:
+def hours_of(rows: Sequence[Tally], first: datetime, hours: int) -> list[Hour]:
     """Return every hour, also those in which nothing happened."""
     counted: dict[datetime, dict[str, int]] = {}
     for row in rows:
-        at, what, n = row["hour"], row["what"], row["n"]
-        assert isinstance(at, datetime) and isinstance(n, int)
-        counted.setdefault(at, {})[str(what)] = n
+        counted.setdefault(row.hour, {})[row.what] = row.n
     every = [first + timedelta(hours=number) for number in range(hours)]
     return [Hour(at, counted.get(at, {})) for at in every]
 

@@ -28,7 +28,9 @@ from app.web.job import claim
 from app.web.page import page, render, see
 from app.web.troubles import Trouble, WrongField, at, trouble_of
 from db import payouts, sessions, spending
-from db.engine import Row
+from db.invoices import InvoiceRow
+from db.payouts import PayoutRow
+from db.sessions import SessionView
 from payments.rail import Failed
 from pricing.money import Msat, sats_to_msat
 from statemachine.invoice import InvoiceState
@@ -77,8 +79,8 @@ async def pay(request: Request) -> Response:
     if house.stub is None:
         raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
     for invoice in await sessions.open_invoices(house.db, row.id):
-        if invoice.state == InvoiceState.OPEN:
-            paid = await house.stub.receive(invoice.payment_hash)
+        if invoice.to_pay is not None:
+            paid = await house.stub.receive(invoice.to_pay.payment_hash)
             if not isinstance(paid, Failed):
                 await house.booking.settle(paid)
     return see(holding.path_of(row.id))
@@ -227,7 +229,7 @@ def _named(request: Request, holder: Any, given: dict[str, str]) -> Name | None:
 
 async def _shown(
     request: Request,
-    row: Row,
+    row: SessionView,
     wrong: Trouble | None = None,
     given: dict[str, str] | None = None,
     macaroon: str = "",
@@ -242,9 +244,9 @@ async def _shown(
     owed = await payouts.of_owner(db, session_id)
     spent = await spending.of_session(db, session_id, MOST_SPENT) if is_holder else []
     invoices = [
-        (invoice.purpose, await _invoice(invoice))
-        for invoice in asked_for
-        if invoice.state == InvoiceState.OPEN
+        (one.purpose, await job_view.invoice(one.bolt11, one.amount_msat, one.expires_at))
+        for one in (invoice.to_pay for invoice in asked_for)
+        if one is not None
     ]
     waits = any(payout.state != PayoutState.PAID for payout in owed)
     headline, sentence = _head_of(row, asked_for, owed, is_holder)
@@ -284,7 +286,9 @@ async def _typical(house: House) -> dict[str, Any] | None:
     return {"name": name, "total_msat": fee_msat + work_msat}
 
 
-def _head_of(row: Row, invoices: list[Row], owed: list[Row], is_holder: bool) -> tuple[str, str]:
+def _head_of(
+    row: SessionView, invoices: list[InvoiceRow], owed: list[PayoutRow], is_holder: bool
+) -> tuple[str, str]:
     """Return a session's headline and the sentence below it: a closed one may never have opened."""
     state = row.state
     headline, sentence = words.SESSION_HEADS[state], words.SESSION_WORDS[state]
@@ -300,7 +304,3 @@ def _head_of(row: Row, invoices: list[Row], owed: list[Row], is_holder: bool) ->
         elif owed:
             sentence = words.LEFT[all(payout.state == PayoutState.PAID for payout in owed)]
     return headline, sentence
-
-
-async def _invoice(row: Row) -> dict[str, Any]:
-    return await job_view.invoice(row.bolt11, row.amount_msat, row.expires_at)

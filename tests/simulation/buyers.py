@@ -67,20 +67,19 @@ class Buyers(Crowd[Buyer]):
         else:
             order = Order(buyer.request, max_msat, buyer.refund_to)
             row = await process.house.orders.place(order, name)
-        assert buyer.owner_id in ("", row["job_id"]), "one key gave two jobs"
-        buyer.owner_id = row["job_id"]
-        self.show(buyer, row["purpose"], row["bolt11"])
+        assert buyer.owner_id in ("", row.owner_id), "one key gave two jobs"
+        buyer.owner_id = row.owner_id
+        self.show(buyer, row.purpose, row.bolt11)
 
     async def poll(self, buyer: Buyer, process: Process) -> None:
         """GET /api/jobs/{id}, which asks the rail while its channel is down."""
         house = process.house
         row = await jobs.view(house.db, buyer.owner_id)
         assert row is not None, f"job {buyer.owner_id} is gone"
-        for purpose in ("eval", "work"):
-            if row[f"{purpose}_state"] == "open" and not house.rail.push_is_up:
-                await house.booking.look_up(row[f"{purpose}_hash"])
-                row = await jobs.view(house.db, buyer.owner_id)
-                assert row is not None
+        if row.to_pay is not None and not house.rail.push_is_up:
+            await house.booking.look_up(row.to_pay.payment_hash)
+            row = await jobs.view(house.db, buyer.owner_id)
+            assert row is not None
         buyer.status = house.shapes.status(row)
         for purpose, field in (
             ("eval", "evalInvoice"),

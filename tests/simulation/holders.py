@@ -121,23 +121,23 @@ class Holders(Crowd[Holder]):
         session_id, invoice = opening.session_id, opening.invoice
         assert holder.owner_id in ("", session_id), "one key gave two sessions"
         holder.owner_id = session_id
-        self.show(holder, "deposit", invoice["bolt11"])
+        self.show(holder, "deposit", invoice.bolt11)
 
     async def poll(self, holder: Holder, process: Process) -> None:
         """GET /api/sessions/{id}, which asks the rail while its channel is down."""
         house, session_id = process.house, holder.owner_id
         open_invoices = await sessions.open_invoices(house.db, session_id)
         for invoice in open_invoices:
-            if invoice["state"] == "open" and not house.rail.push_is_up:
-                await house.booking.look_up(invoice["payment_hash"])
+            if invoice.to_pay is not None and not house.rail.push_is_up:
+                await house.booking.look_up(invoice.to_pay.payment_hash)
         row = await sessions.get(house.db, session_id)
         assert row is not None, f"session {session_id} is gone"
         owed = await payouts.of_owner(house.db, session_id)
-        holder.status = {"state": row["state"]}
+        holder.status = {"state": row.state}
         holder.status["refunds"] = [process.house.shapes.refund(payout, None) for payout in owed]
         for invoice in open_invoices:
-            if invoice["state"] == "open":
-                self.show(holder, invoice["id"].partition(":")[2], invoice["bolt11"])
+            if invoice.to_pay is not None:
+                self.show(holder, invoice.id.partition(":")[2], invoice.to_pay.bolt11)
 
     async def ask(self, holder: Holder, process: Process) -> None:
         """POST /api/sessions/{id}/request, now and then a second time under the same name."""
@@ -235,9 +235,9 @@ class Holders(Crowd[Holder]):
         name = _name(f"session:{holder.owner_id}", key, f"topup {sats}") if key else None
         self._weather.counts["buyer: asks for a top-up"] += 1
         invoice = await process.house.sessions.top_up(holder.owner_id, Msat(sats * 1_000), name)
-        assert invoice["amount_msat"] == sats * 1_000, "it is another's top-up"
+        assert invoice.amount_msat == sats * 1_000, "it is another's top-up"
         holder.is_short = False
-        self.show(holder, invoice["id"].partition(":")[2], invoice["bolt11"])
+        self.show(holder, invoice.id.partition(":")[2], invoice.bolt11)
 
     async def close(self, holder: Holder, process: Process) -> None:
         """POST /api/sessions/{id}/close, with or without a destination for the rest."""

@@ -157,15 +157,15 @@ class Crowd(Generic[P]):
     async def withdraw(self, payer: P, process: Process) -> None:
         """GET /api/lnurl/withdraw/…/callback: a wallet takes one payout with an invoice."""
         rows = await payouts.of_owner(process.parts.db, payer.owner_id)
-        owed = [row for row in rows if row["state"] == "owed"]
+        owed = [row for row in rows if row.state == "owed"]
         if not owed:
             return
         row = self._dice.choice(owed)
         self._weather.counts["buyer: withdraws by LNURL"] += 1
         sent_msat = (await process.house.refunds.sending.share_of(row)).sendable_msat
-        theirs = self._wallets.make(sent_msat or row["amount_msat"], 600, self._clock.true)
+        theirs = self._wallets.make(sent_msat or row.amount_msat, 600, self._clock.true)
         try:
-            await process.house.refunds.start(payer.owner_id, theirs.bolt11, row["id"])
+            await process.house.refunds.start(payer.owner_id, theirs.bolt11, row.id)
         except (BadInput, Refusal):
             self._refused(payer)
 

@@ -16,7 +16,7 @@ from app.http import paywall
 from app.http.body import json_response, parse, read_body
 from app.http.caller import unknown
 from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, wait_of
-from app.http.job_status import firm_cost
+from app.http.job_status import ended_as, firm_cost
 from app.http.links import base_url
 from app.http.query import parse_query
 from app.http.throttle import Rule
@@ -24,11 +24,11 @@ from app.refusal import Refusal, Why
 from app.trade import sessions as prepaid
 from app.trade.asks import Ask
 from db import jobs
-from db.engine import Row
+from db.jobs import JobView, ToDo
 from payments.challenge import BadProof, Proof
 from payments.session_macaroon import Verified
 from pricing.money import msat_to_sats, sats_to_msat
-from statemachine.job import JOB, JobState
+from statemachine.job import JOB
 from statemachine.owner import Purpose
 
 RESOURCE = "ask"
@@ -109,12 +109,12 @@ async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
     return Ask(asked.request, max_msat, refund_to, house.throttle.payer(request)), body
 
 
-async def _bought(house: House, proof: Proof, asked: Ask) -> Row | None:
+async def _bought(house: House, proof: Proof, asked: Ask) -> ToDo | None:
     """Return the job that this proof bought, if it is for this very request."""
     if not proof.is_for(RESOURCE):
         return None
     invoice = await house.paywall.bought(proof)
-    if invoice is None or invoice.purpose != Purpose.ASK:
+    if invoice is None or invoice.purpose is not Purpose.ASK or invoice.job_id is None:
         return None
     row = await jobs.get(house.db, invoice.job_id)
     # Of one that was purged unpaid, and paid since, nobody knows the request any more.
@@ -157,18 +157,14 @@ async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> R
     return json_response(_ended(request, row), 200, {"Location": where})
 
 
-def _ended(request: Request, row: Row) -> dict[str, Any]:
+def _ended(request: Request, row: JobView) -> dict[str, Any]:
     shape: dict[str, Any] = {
         "jobId": row.id,
         "state": row.state,
         "cost": firm_cost(row),
-        "priceSats": msat_to_sats(row.eval_msat + row.quote["total_msat"]),
+        "priceSats": msat_to_sats(row.firm_msat),
     }
-    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
-        if row[field] is not None:
-            shape[name] = row[field]
-    if row.truncated:
-        shape["truncated"] = True
+    shape |= ended_as(row)
     if row.payouts:
         house = house_of(request)
         base = base_url(request, house.settings.public_url)

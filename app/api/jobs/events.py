@@ -13,7 +13,7 @@ from app.http.links import base_url
 from app.strict_json import BadInput
 from app.watch.streams import Watcher
 from db import job_events
-from statemachine.job import JOB, JobState
+from statemachine.job import JOB
 
 MOST_DIGITS = 18
 

@@ -22,7 +22,7 @@ from app.strict_json import BadInput, moment
 from app.trade import chats
 from app.trade.chats import Owner
 from db import conversations
-from db.engine import Row
+from db.conversations import Conversation, Message
 
 _ID = re.compile("[1-9][0-9]{0,17}")
 MOST_TITLE = 200
@@ -147,11 +147,11 @@ def _id_of(request: Request) -> int:
     return int(text)
 
 
-def _conversation(row: Row) -> dict[str, Any]:
+def _conversation(row: Conversation) -> dict[str, Any]:
     return {"id": row.id, "title": row.title, "createdAt": moment(row.created_at)}
 
 
-def _message(row: Row) -> dict[str, Any]:
+def _message(row: Message) -> dict[str, Any]:
     return {
         "id": row.id,
         "conversationId": row.conversation_id,

@@ -19,10 +19,10 @@ from app.strict_json import dumped, moment
 from app.trade.orders import Order
 from app.watch.remembered import Answer
 from db import jobs
-from db.engine import Row
+from db.jobs import JobView
 from pricing.money import sats_to_msat
 from statemachine import job as law
-from statemachine.job import JOB, JobState
+from statemachine.job import JobState
 from statemachine.payout import PayoutState
 
 RETRY_AFTER_S = {
@@ -59,11 +59,11 @@ async def create(request: Request) -> Response:
             Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
         )
     made = {
-        "jobId": row.job_id,
+        "jobId": row.owner_id,
         "createdAt": moment(row.created_at),
-        "evalInvoice": house.shapes.invoice(row, ""),
+        "evalInvoice": house.shapes.invoice(row),
     }
-    return json_response(made, 201, {"Location": f"/api/jobs/{row.job_id}"})
+    return json_response(made, 201, {"Location": f"/api/jobs/{row.owner_id}"})
 
 
 async def show(request: Request) -> Response:
@@ -77,7 +77,7 @@ async def show(request: Request) -> Response:
         return _answer(kept, asked)
     row = await _view(house, job_id)
     current = asked is None or _names(asked, row.version)
-    if wait_s and not JOB.final(row.state) and current:
+    if wait_s and not row.is_final and current:
         if asked is None:
             row = await house.waiting.for_turn(row, wait_s)
         else:  # who knows a version wants to see the next one
@@ -122,7 +122,7 @@ async def cancel(request: Request) -> Response:
     row = await _view(house, job_id)
     again = await jobs.happened(house.db, job_id, law.JobEvent.CANCELLED.value)
     if not isinstance(told, Applied) and not again:
-        ended = JOB.final(row.state)
+        ended = row.is_final
         raise Refusal(
             Why.NOT_CANCELLABLE,
             "This job has ended, so it can't be cancelled."
@@ -144,17 +144,16 @@ async def refund(request: Request) -> Response:
     return await answer_claim(house.refunds, job_id, asked)
 
 
-async def _view(house: House, job_id: str) -> Row:
+async def _view(house: House, job_id: str) -> JobView:
     row = await jobs.view(house.db, job_id)
     if row is None:
         raise unknown_job()
     return row
 
 
-def _base(request: Request, row: Row) -> str | None:
+def _base(request: Request, row: JobView) -> str | None:
     """Return where wallets reach this server, when there is something to fetch."""
-    payouts = row.payouts or ()
-    owed = any(payout.state == PayoutState.OWED for payout in payouts)
+    owed = any(payout.state == PayoutState.OWED for payout in row.payouts)
     return base_url(request, house_of(request).settings.public_url) if owed else None
 
 

@@ -7,7 +7,7 @@ from app.house import house_of
 from app.http.body import json_response
 from app.keys import signing
 from app.refusal import Refusal, Why
-from statemachine.job import JOB, JobState
+from statemachine.job import JOB
 
 KEYS_KEPT_S = 300  # how long a reader may keep the keys; one that misses a key asks again
 

@@ -12,15 +12,15 @@ from starlette.responses import Response
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, path_id, wait_of
-from app.http.job_status import firm_cost
+from app.http.job_status import ended_as, firm_cost
 from app.refusal import Refusal, Why
 from app.strict_json import dumped
 from app.trade import sessions as prepaid
 from app.trade.sessions import caller_of, unknown_session
 from app.watch.remembered import Answer
-from db.engine import Row
+from db.jobs import JobView
 from pricing.money import sats_down, sats_to_msat
-from statemachine.job import JOB, JobState
+from statemachine.job import JOB
 
 TOOL = "agent"  # what a request uses, for macaroons that are narrowed to some tools
 
@@ -65,11 +65,12 @@ async def show(request: Request) -> Response:
     # The whole credential reads all, also what was asked with another that it has taken the place
     # of; any other one what was asked with it, or with one that was made from it.
     is_whole = len(shown.grant.links) == 1
-    if look.row["version"] is None or not (is_whole or look.row["is_its_asker"]):
+    asked = look.row
+    if asked is None or asked.version is None or not (is_whole or asked.is_its_asker):
         raise _unknown_request()
     wait_s = wait_of(request)
     kept = house.remembered.find(_ended_name(request_id))
-    if kept is not None and kept.version == look.row["version"]:
+    if kept is not None and kept.version == asked.version:
         return Response(kept.body, 200, None, "application/json")
     return await _answer(house, session_id, request_id, wait_s)
 
@@ -114,24 +115,19 @@ async def _answer(house: House, session_id: str, request_id: str, wait_s: int) -
     return json_response(shape, 202, {"Location": where, "Retry-After": "1"})
 
 
-def _prepaid_msat(row: Row) -> int:
-    total_msat: int = row.eval_msat + row.quote["total_msat"]
-    return total_msat
+def _prepaid_msat(row: JobView) -> int:
+    return row.firm_msat
 
 
-def _ended(row: Row) -> dict[str, Any]:
+def _ended(row: JobView) -> dict[str, Any]:
     """Return a request that has ended, in the API's words. It never changes."""
     cost = firm_cost(row)
     shape: dict[str, Any] = {
         "requestId": row.id,
         "state": row.state,
         "debitedSats": cost["totalSats"],
-        "balanceRemaining": sats_down(row.balance_msat),
+        "balanceRemaining": sats_down(row.balance_msat or 0),
         "cost": cost,
     }
-    for name, field in (("reason", "reason"), ("result", "result"), ("errorMessage", "error")):
-        if row[field] is not None:
-            shape[name] = row[field]
-    if row.truncated:
-        shape["truncated"] = True
+    shape |= ended_as(row)
     return shape

@@ -20,10 +20,10 @@ from app.strict_json import BadInput, moment
 from app.trade import sessions as prepaid
 from app.trade.sessions import unknown_session
 from db import payouts, sessions
-from db.engine import Row
+from db.invoices import InvoiceRow
+from db.sessions import SessionView
 from payments.session_macaroon import Verified
 from pricing.money import sats_down, sats_to_msat
-from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose
 from statemachine.session import SessionState
 
@@ -179,21 +179,21 @@ async def _holder(request: Request, session_id: str, endpoint: str) -> Verified:
     return await house.callers.holder(request, session_id, endpoint, house.sessions.standing)
 
 
-async def _found(house: House, session_id: str) -> Row:
+async def _found(house: House, session_id: str) -> SessionView:
     row = await sessions.get(house.db, session_id)
     if row is None:
         raise unknown_session()
     return row
 
 
-async def _standing(house: House, session_id: str) -> tuple[list[Row], Row]:
+async def _standing(house: House, session_id: str) -> tuple[list[InvoiceRow], SessionView]:
     """Return its invoices, and then itself: what was paid is on the balance."""
     pending = await sessions.open_invoices(house.db, session_id)
     return pending, await _found(house, session_id)
 
 
 async def _status(
-    request: Request, house: House, pending: list[Row], row: Row, rights: Rights
+    request: Request, house: House, pending: list[InvoiceRow], row: SessionView, rights: Rights
 ) -> dict[str, Any]:
     session_id, state = row.id, row.state
     shape: dict[str, Any] = {
@@ -211,9 +211,9 @@ async def _status(
     ):  # once over, it claims the rest
         shape["macaroon"] = await house.credentials.session_macaroon(session_id, row.nonce)
     for invoice in pending:
-        if invoice.state == InvoiceState.OPEN:
-            what = "invoice" if invoice.purpose == Purpose.DEPOSIT else "pendingTopup"
-            shape[what] = house.shapes.invoice(invoice)
+        if (to_pay := invoice.to_pay) is not None:
+            what = "invoice" if to_pay.purpose is Purpose.DEPOSIT else "pendingTopup"
+            shape[what] = house.shapes.invoice(to_pay)
     owed = await payouts.of_owner(house.db, session_id) if rights.refunds else []
     if owed:
         base = base_url(request, house.settings.public_url) if rights.codes else None

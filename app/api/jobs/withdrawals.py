@@ -23,7 +23,7 @@ from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.telemetry.logs import about
 from db import payouts
-from db.engine import Row
+from db.payouts import PayoutRow
 from statemachine.payout import PayoutState
 
 SAYS = {
@@ -75,8 +75,7 @@ async def accept(request: Request) -> Response:
         return _error("Nothing was done: HEAD pays nothing.")
     try:
         await house.throttle.count(request, Rule.DESTINATION)
-        owner_id = payout.job_id or payout.session_id
-        await house.refunds.start(owner_id, invoice[0], payout.id)
+        await house.refunds.start(payout.owner.id, invoice[0], payout.id)
     except (BadInput, Refusal) as refused:
         return _error(str(refused))
     return _answer({"status": "OK"})
@@ -87,17 +86,16 @@ async def gone(request: Request) -> Response:
     return _error(GONE)
 
 
-async def _payout(request: Request) -> Row | None:
+async def _payout(request: Request) -> PayoutRow | None:
     house = house_of(request)
     secret: str = request.path_params["secret"]
     payout = await payouts.by_secret(house.db, secret) if _SECRET.fullmatch(secret) else None
     if payout is not None:
-        owner = "session" if payout.session_id else "job"
-        about(**{owner: payout[f"{owner}_id"]})
+        about(**{payout.owner.kind: payout.owner.id})
     return payout
 
 
-def _k1(payout: Row) -> str:
+def _k1(payout: PayoutRow) -> str:
     """Return the challenge of a withdrawal, which only its own secret gives."""
     return hashlib.sha256(f"boltwork:withdraw:{payout.secret}".encode()).hexdigest()
 
