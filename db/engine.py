@@ -6,6 +6,7 @@ again (a deadlock, a serialization failure) is tried again by `Database.run`.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -229,6 +230,12 @@ class Database:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""
         rows = await self.rows(cls, query, **values)
         return rows[0] if rows else None
+
+    async def clock(self) -> datetime:
+        """Return what time it is there. Raises DatabaseAway."""
+        [told] = await self.read_all("SELECT clock_timestamp() AS now")
+        now: datetime = told["now"]
+        return now
 
     async def _read(self, reading: Callable[[Line], Awaitable[T]]) -> T:
         try:

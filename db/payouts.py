@@ -175,8 +175,9 @@ _ROWS = """
 SELECT p.id, p.secret, p.job_id, p.session_id, p.reason, p.state, p.amount_msat, p.attempts, p.note,
        p.refund_to, p.failures, p.updated_at, a.payment_hash,
        coalesce(a.sent_msat, p.amount_msat) AS sent_msat
-  FROM payout p LEFT JOIN payout_attempt a
-    ON a.payout_id = p.id AND a.outcome IN ('live', 'settled')
+  FROM payout p
+  LEFT JOIN LATERAL (SELECT payment_hash, sent_msat FROM payout_attempt
+       WHERE payout_id = p.id AND outcome IN ('live', 'settled') LIMIT 1) a ON true
 """
 _OF_OWNER = f"{_ROWS} WHERE p.job_id = %(id)s OR p.session_id = %(id)s ORDER BY p.created_at, p.id"
 

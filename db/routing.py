@@ -1,13 +1,21 @@
 """What routing cost, and whom: what the house may spend on one payer's, and what it gave."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from db.engine import Database, Row, Tx
+from db.engine import Database, Tx
 
-Ask = Callable[..., Awaitable[Row | None]]  # Tx.one or Database.read_one
+
+class Account(NamedTuple):
+    """What there is to know of one payer's routing, and of the day. Amounts are msat."""
+
+    charged_msat: int  # what he has paid for work
+    borne_msat: int  # what the house has borne for him, or has promised to
+    given_msat: int  # what it gave away on that day, to all
+
+
+Ask = Callable[..., Awaitable[Account | None]]  # Tx.row or Database.row
 
 # Of an attempt that is on its way, all that the house has promised to bear counts.
 _BORNE = """
@@ -34,20 +42,11 @@ SELECT {_CHARGED.format(job="session_id = %(session)s OR id = %(job)s", session=
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What there is to know of one payer's routing, and of the day. Amounts are msat."""
-
-    charged_msat: int  # what he has paid for work
-    borne_msat: int  # what the house has borne for him, or has promised to
-    given_msat: int  # what it gave away on that day, to all
-
-
 async def account_of(ask: Ask, job_id: str | None, session_id: str | None, day: date) -> Account:
     """Return how a job or a session stands with the house."""
-    row = await ask(_ACCOUNT, job=job_id, session=session_id, day=day)
-    assert row is not None
-    return Account(row["charged_msat"], row["borne_msat"], row["given_msat"])
+    found = await ask(Account, _ACCOUNT, job=job_id, session=session_id, day=day)
+    assert found is not None
+    return found
 
 
 _OPEN_DAY = "INSERT INTO free_day (day, used_msat) VALUES (%(day)s, 0) ON CONFLICT DO NOTHING"

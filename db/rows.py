@@ -18,9 +18,9 @@ class Drifted(Exception):
     """The columns of a statement are not the fields of its type."""
 
 
-def columns(cls: type[NamedTuple], of: str = "") -> str:
-    """Return the fields of a type as a SELECT names them; `of` is their table's short name."""
-    return ", ".join(f"{of}.{name}" if of else name for name in cls._fields)
+def columns(cls: type[NamedTuple]) -> str:
+    """Return the fields of a type as a SELECT names them."""
+    return ", ".join(cls._fields)
 
 
 def maker(cls: type[R], names: Sequence[str]) -> Callable[[Sequence[Any]], R]:

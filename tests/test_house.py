@@ -195,6 +195,54 @@ def test_a_state_column_changes_through_one_door(path: Path) -> None:
         assert ".state =" not in text
 
 
+def keyed_reads(tree: ast.AST) -> list[str]:
+    """Return what in a file names a keyed row, or asks Postgres for some."""
+    asks = {"read_all", "read_one"}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("db.", "psycopg")):
+            found += [alias.name for alias in node.names if alias.name in ("Row", "DictRow")]
+        if isinstance(node, ast.Attribute):
+            of_tx = isinstance(node.value, ast.Name | ast.Attribute) and (
+                ast.unparse(node.value).split(".")[-1] == "tx"
+            )
+            if node.attr in asks or (of_tx and node.attr in ("all", "one")):
+                found.append(node.attr)
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if path.parts[-2] != "db"], ids=name)
+def test_no_keyed_row_leaves_the_database(path: Path) -> None:
+    """Beyond db/ a row is a NamedTuple of its statement: a column that is not there is seen by the
+    type checker, and not by a buyer."""
+    assert not keyed_reads(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "db").glob("*.py")), ids=name)
+def test_no_noun_of_the_database_returns_keyed_rows(path: Path) -> None:
+    """What db/ gives to others has fields; only the readers of its engine return keys."""
+    for function in functions(path):
+        is_ours = function.name.startswith("_") or path.stem in ("engine", "connection")
+        told = ast.unparse(function.returns) if function.returns else ""
+        assert is_ours or not re.search(r"\b(Row|DictRow)\b", told), function.name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from db.engine import Database, Row",
+        "from psycopg.rows import DictRow",
+        "rows = await self.db.read_all('SELECT 1')",
+        "ask = db.read_one",
+        "row = await act.tx.one('SELECT 1')",
+        "rows = await tx.all('SELECT 1')",
+    ],
+)
+def test_a_keyed_row_is_seen(line: str) -> None:
+    """By the name of its type, or by the call that asks for it."""
+    assert keyed_reads(ast.parse(line))
+
+
 @pytest.mark.parametrize("path", CODE, ids=name)
 def test_nothing_commits_outside_the_engine(path: Path) -> None:
     """A transaction ends where it began, in db/engine.py (migrations have their own)."""

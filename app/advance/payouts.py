@@ -61,7 +61,7 @@ async def send(
     except IllegalTransition:
         return Replayed()
     sent_msat, day = int(to.amount_msat or 0), now.date()
-    bears = await share_of(tx.one, terms, payout, fee_limit_msat, now)
+    bears = await share_of(tx.row, terms, payout, fee_limit_msat, now)
     if sent_msat > bears.sendable_msat:
         return Dear(bears.sendable_msat)
     bears = bears.of(sent_msat)

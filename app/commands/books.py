@@ -295,14 +295,14 @@ async def _found(db: Database, payout_id: str) -> PayoutRow:
     row = await payout_rows.get(db, found) if found else None
     if row is None:
         fail(f"there is no payout {payout_id}")
-    if row.state == PayoutState.IN_FLIGHT:
+    if row.state is PayoutState.IN_FLIGHT:
         fail("it is in flight: the rail is asked what became of it, and it is never sent twice")
     return row
 
 
 async def _owed(db: Database, payout_id: str) -> PayoutRow:
     row = await _found(db, payout_id)
-    if row.state == PayoutState.PAID:
+    if row.state is PayoutState.PAID:
         fail("it is paid")
     return row
 

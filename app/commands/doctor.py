@@ -165,10 +165,8 @@ def about_tables(at: str | None) -> Finding:
 
 async def _clock(db: Database) -> Finding:
     before = utc_now()
-    row = await db.read_one("SELECT clock_timestamp() AS now")
-    after = utc_now()
-    assert row is not None
-    return about_clock(before, row["now"], after)
+    theirs = await db.clock()
+    return about_clock(before, theirs, utc_now())
 
 
 def about_clock(before: datetime, theirs: datetime, after: datetime) -> Finding:

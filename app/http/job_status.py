@@ -164,7 +164,7 @@ def refund_state(payouts: Sequence[PayoutRow | PayoutView]) -> str:
     """Return the API's word for what became of what is owed back."""
     if not payouts:
         return "not_applicable"
-    paid = all(payout.state == PayoutState.PAID for payout in payouts)
+    paid = all(payout.state is PayoutState.PAID for payout in payouts)
     return "paid" if paid else "pending"
 
 
@@ -172,7 +172,7 @@ def firm_cost(row: JobView) -> dict[str, Any]:
     """Return what a job at a firm price has cost in the end: nothing, when it failed."""
     quote, charge = row.quote, row.charge
     assert quote is not None, "a firm price has a quote"
-    eval_msat = 0 if row.state == JobState.FAILED else row.eval_msat
+    eval_msat = 0 if row.state is JobState.FAILED else row.eval_msat
     work_msat = charge["total_msat"] if charge else 0
     return {
         "evalSats": msat_to_sats(eval_msat),

@@ -49,10 +49,10 @@ class Paywall:
         row = await invoices.by_hash(self.db, proof.payment_hash)
         if row is None and await lapsed.find(self.db, proof.payment_hash) is None:
             return None
-        if row is None or row.state != InvoiceState.SETTLED:
+        if row is None or row.state is not InvoiceState.SETTLED:
             await with_patience(self.look_up(proof.payment_hash))
             row = await invoices.by_hash(self.db, proof.payment_hash)
-        if row is None or row.state != InvoiceState.SETTLED:
+        if row is None or row.state is not InvoiceState.SETTLED:
             raise unavailable(
                 Why.UNCONFIRMED,
                 "The payment is not confirmed yet. Do not pay again.",

@@ -48,7 +48,7 @@ class Courier:
     async def fetch(self, payout_id: str, failures: int, tries: int) -> None:
         """Ask the payout's destination for an invoice and send to it; TryAgain while it is away."""
         row = await payouts.get(self._db, payout_id)
-        if row is None or row.state != PayoutState.OWED or row.failures != failures:
+        if row is None or row.state is not PayoutState.OWED or row.failures != failures:
             return
         if not await self._sending.pays_out():
             raise TryAgain("payouts are paused by the operator", PAUSED_S)

@@ -76,7 +76,7 @@ class Keeper:
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
         """Have the rail make an invoice that is wanted; None when it is there."""
         row = await invoices.get(self._db, invoice_id)
-        if row is None or row.state != InvoiceState.WANTED:
+        if row is None or row.state is not InvoiceState.WANTED:
             return None
         opened = await self.new_invoice(invoice_id, row.purpose, row.amount_msat)
         if isinstance(opened, rail.Unavailable):

@@ -63,7 +63,7 @@ class Labour:
     async def judge(self, job_id: str, tries: int) -> None:
         """Have the request evaluated, and its work priced."""
         row = await jobs.get(self._db, job_id)
-        if row is None or row.state != JobState.EVALUATING:
+        if row is None or row.state is not JobState.EVALUATING:
             return
         price = await self._oracle.price()
         if isinstance(price, PriceUnavailable):
@@ -94,7 +94,7 @@ class Labour:
     async def work(self, job_id: str, tries: int) -> None:
         """Have the work done."""
         row = await jobs.get(self._db, job_id)
-        if row is None or row.state != JobState.EXECUTING:
+        if row is None or row.state is not JobState.EXECUTING:
             return
         assert row.quote is not None, "work has a price"
         quote = Quote.from_json(row.quote)

@@ -104,7 +104,7 @@ class Sending:
     async def share_of(self, payout: PayoutRow) -> Share:
         """Return who would bear the routing of a payout now, and so what an invoice may ask for."""
         limit_msat = self._limit_msat(payout.amount_msat)
-        ask, terms = self.db.read_one, self.shell.terms
+        ask, terms = self.db.row, self.shell.terms
         return await advance.payouts.share_of(ask, terms, payout, limit_msat, self.clock())
 
     def least_msat(self, payout: PayoutRow | PayoutView) -> int:

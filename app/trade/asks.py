@@ -54,7 +54,7 @@ class Asks:
             _check_open(made)
         return made
 
-    async def _begun(self, asked: Ask, name: Name | None) -> Row | str:
+    async def _begun(self, asked: Ask, name: Name | None) -> MadeInvoice | str:
         """Return the invoice of a new job, or the id of the one that has this name by now."""
         self.selling.check_can_be_done()
         await self.selling.check_welcome(asked.payer)
@@ -66,7 +66,7 @@ class Asks:
         opened = await self.invoicing.new(law.ask_invoice_id(job_id), Purpose.ASK, price_msat)
         begun = law.begin_asked(job_id, eval_msat, quote)
 
-        async def begin(act: Act) -> Row | str:
+        async def begin(act: Act) -> MadeInvoice | str:
             claimed = await claimed_id(act, name, job_id)
             if claimed != job_id:
                 return claimed
@@ -79,13 +79,13 @@ class Asks:
 
 def _check_open(invoice: MadeInvoice) -> None:
     """Refuse to offer again, under the same name, what can't be paid any more."""
-    if invoice.state == InvoiceState.SETTLED:
+    if invoice.state is InvoiceState.SETTLED:
         raise Refusal(
             Why.PAID_ALREADY,
             "What this Idempotency-Key names is paid for.",
             "Send the same request with its proof, or with a new key to buy it again.",
         )
-    if invoice.state != InvoiceState.OPEN:
+    if invoice.state is not InvoiceState.OPEN:
         raise Refusal(
             Why.OFFER_EXPIRED,
             "The offer that this Idempotency-Key names has expired. Use a new key.",

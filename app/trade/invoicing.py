@@ -9,7 +9,8 @@ from app.loops.readiness import Readiness
 from app.promises.keeping import Keeper
 from app.refusal import Refusal, Why, unavailable
 from db import invoices
-from db.engine import Database, Row
+from db.engine import Database
+from db.invoices import MadeInvoice
 from payments import rail
 from statemachine.owner import Purpose
 
@@ -29,12 +30,13 @@ class Invoicing:
             raise self._no_invoice(opened.retry_after_s)
         return opened
 
-    async def made_before(self, invoice_id: str) -> Row:
+    async def made_before(self, invoice_id: str) -> MadeInvoice:
         """Return the invoice that an earlier request was answered with. Raises Refusal (503)."""
         row = await invoices.get(self.db, invoice_id)
-        if row is None or row.bolt11 is None:
+        made = row.made if row is not None else None
+        if made is None:
             raise self._no_invoice(0)
-        return row
+        return made
 
     def _no_invoice(self, asked_s: int) -> Refusal:
         """Return why nothing can be paid just now, and when the rail may be asked again."""

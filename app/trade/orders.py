@@ -55,7 +55,7 @@ class Orders:
             return await self.invoicing.made_before(law.eval_invoice_id(made))
         return made
 
-    async def _begun(self, order: Order, name: Name | None) -> Row | str:
+    async def _begun(self, order: Order, name: Name | None) -> MadeInvoice | str:
         """Return the invoice of a new job, or the id of the one that has this name by now."""
         self.selling.check_can_be_done()
         await self.selling.check_welcome(order.payer)
@@ -66,7 +66,7 @@ class Orders:
         opened = await self.invoicing.new(law.eval_invoice_id(job_id), Purpose.EVAL, fee_msat)
         begun = law.begin(job_id, fee_msat, order.max_msat)
 
-        async def begin(act: Act) -> Row | str:
+        async def begin(act: Act) -> MadeInvoice | str:
             claimed = await claimed_id(act, name, job_id)
             if claimed != job_id:
                 return claimed

@@ -103,7 +103,7 @@ def payload(facts: Facts, now: datetime) -> dict[str, Any]:
 
 def _kept_msat(facts: Facts) -> int:
     """Return what a session was charged: nothing for what failed."""
-    if facts.state == JobState.FAILED:
+    if facts.state is JobState.FAILED:
         return 0
     charged_msat: int = facts.charge["total_msat"] if facts.charge else 0
     return int(facts.eval_msat) + charged_msat

@@ -79,7 +79,7 @@ class Refunds:
         except bolt11.BadInvoice as bad:
             raise BadInput(str(bad)) from bad
         again = next((row for row in rows if row.payment_hash == invoice.payment_hash), None)
-        if again is not None and again.state == PayoutState.IN_FLIGHT:
+        if again is not None and again.state is PayoutState.IN_FLIGHT:
             return again.id, invoice.payment_hash
         waiting = _owed(rows)
         owed = self._asked_for(waiting, invoice.amount_msat or 0)
@@ -115,7 +115,7 @@ class Refunds:
                 with suppress(TryAgain):
                     await self.keeper.keep(promise, 0)
         rows = await self._settled(job_id, {row.id for row in owed})
-        paid = all(row.state == PayoutState.PAID for row in rows)
+        paid = all(row.state is PayoutState.PAID for row in rows)
         note = next((row.note for row in rows if row.failures), None)
         return Directed(paid, sum(row.sent_msat for row in rows), note)
 
@@ -167,10 +167,10 @@ def refund_reason(reason: str) -> str:
 
 
 def _owed(rows: list[PayoutRow]) -> list[PayoutRow]:
-    waiting = [row for row in rows if row.state == PayoutState.OWED]
+    waiting = [row for row in rows if row.state is PayoutState.OWED]
     if not rows:
         raise Refusal(Why.NOTHING_OWED, "No refund is owed: nothing is left, or the work goes on.")
-    if not waiting and any(row.state == PayoutState.IN_FLIGHT for row in rows):
+    if not waiting and any(row.state is PayoutState.IN_FLIGHT for row in rows):
         raise _on_its_way()
     if not waiting:
         raise Refusal(Why.REFUND_PAID, "This refund was paid already.")
@@ -187,6 +187,6 @@ def _on_its_way() -> Refusal:
 
 def _is_moving(row: PayoutRow) -> bool:
     """Say whether a payout is on its way, or on its first try to be."""
-    if row.state == PayoutState.OWED:
+    if row.state is PayoutState.OWED:
         return row.refund_to is not None and row.failures == 0
-    return bool(row.state == PayoutState.IN_FLIGHT)
+    return bool(row.state is PayoutState.IN_FLIGHT)

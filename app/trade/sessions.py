@@ -92,7 +92,7 @@ class Sessions:
         invoice_id = law.deposit_invoice_id(session_id)
         opened = await self.invoicing.new(invoice_id, Purpose.DEPOSIT, deposit_msat)
 
-        async def begin(act: Act) -> Row | str:
+        async def begin(act: Act) -> MadeInvoice | str:
             claimed = await claimed_id(act, name, session_id)
             if claimed != session_id:
                 return claimed
@@ -126,7 +126,7 @@ class Sessions:
         key = f"{law.topup_invoice_id(session_id, 0)}:{self.new_id()}"
         opened = await self.invoicing.new(key, Purpose.TOPUP, amount_msat)
 
-        async def ask_topup(act: Act) -> Row | str | Outcome:
+        async def ask_topup(act: Act) -> MadeInvoice | str | Outcome:
             # The lock first: two with one name must not both find that nothing is pending.
             row = await sessions.lock(act.tx, session_id)
             if row is None:
@@ -246,7 +246,7 @@ class Sessions:
         hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
         rows = await sessions.open_invoices(self.db, session_id)
         deposit = next((row for row in rows if row.purpose == Purpose.DEPOSIT), None)
-        if deposit is None or deposit.state != InvoiceState.SETTLED:
+        if deposit is None or deposit.state is not InvoiceState.SETTLED:
             return False
         return hmac.compare_digest(hashed, deposit.payment_hash or "")
 

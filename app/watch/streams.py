@@ -329,7 +329,7 @@ class Streams:
                 watcher.told = row.version
             if news.final:
                 watcher.end()
-        if row.state == JobState.EXECUTING:
+        if row.state is JobState.EXECUTING:
             if job_id in self._drafts:
                 _show(self._drafts[job_id], watchers)
         elif job_id not in self._changed:  # else it may be executing by now
@@ -341,7 +341,7 @@ class _News:
 
     def __init__(self, row: JobView, lines: list[Line], shape: Shape) -> None:
         self._row, self._lines, self._shape = row, lines, shape
-        self._owes = any(one.state == PayoutState.OWED for one in row.payouts)
+        self._owes = any(one.state is PayoutState.OWED for one in row.payouts)
         self._made: dict[tuple[int, str | None], bytes] = {}
         self.final = row.is_final
 

@@ -77,7 +77,7 @@ class Waiting:
                 await self.nudge_invoices(await sessions.open_invoices(self.db, session_id))
                 row = await sessions.get(self.db, session_id)
                 left_s = until - monotonic()
-                waits = row is not None and row.state == SessionState.AWAITING_PAYMENT
+                waits = row is not None and row.state is SessionState.AWAITING_PAYMENT
                 if not waits or left_s <= 0 or self.signals.released:
                     return row
                 await self.signals.wait(changed, self._pause_s(left_s))

@@ -108,7 +108,7 @@ async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
 async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None:
     """Have the stub's own wallet take all that is owed. Development only."""
     for row in await payouts.of_owner(house.db, owner_id):
-        if row.state == PayoutState.OWED:
+        if row.state is PayoutState.OWED:
             wanted = await stub.buyer_invoice(Msat(row.amount_msat), "Refund", STUB_INVOICE_S)
             await house.refunds.claim(owner_id, wanted.bolt11)
 

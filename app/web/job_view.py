@@ -133,7 +133,7 @@ async def refunds(
     request: Request, payouts: Sequence[PayoutRow | PayoutView], *, may_fetch: bool = True
 ) -> list[dict[str, Any]]:
     """Return what is owed back, with a code to scan where a wallet can fetch it."""
-    owed = any(payout.state == PayoutState.OWED for payout in payouts)
+    owed = any(payout.state is PayoutState.OWED for payout in payouts)
     public_url = house_of(request).settings.public_url
     base = base_url(request, public_url) if owed and may_fetch else None
     shown = []

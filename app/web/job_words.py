@@ -41,7 +41,7 @@ class Line:
 
 def is_cancelled(row: JobView) -> bool:
     """Say whether a failed job was cancelled, or not paid in time: nothing of it broke."""
-    if row.state != JobState.FAILED or row.funding == Funding.SESSION:
+    if row.state is not JobState.FAILED or row.funding == Funding.SESSION:
         return False
     return not any(payout.reason in BROKEN for payout in row.payouts)
 

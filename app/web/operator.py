@@ -106,7 +106,7 @@ async def _act(house: House, given: dict[str, str]) -> None:
     if row is None:
         raise Refusal(Why.UNKNOWN, "There is no such payout.")
     match given.get("act"):
-        case "ask" if row.state == PayoutState.IN_FLIGHT:
+        case "ask" if row.state is PayoutState.IN_FLIGHT:
             await _ask(house, row)
         case "retry" if row.refund_to:
             await _redirect(house, row, row.refund_to)

@@ -248,7 +248,7 @@ async def _shown(
         for one in (invoice.to_pay for invoice in asked_for)
         if one is not None
     ]
-    waits = any(payout.state != PayoutState.PAID for payout in owed)
+    waits = any(payout.state is not PayoutState.PAID for payout in owed)
     headline, sentence = _head_of(row, asked_for, owed, is_holder)
     return render(
         request,
@@ -298,9 +298,9 @@ def _head_of(
         if row.reserved_msat:
             sentence = words.STILL_RUNS
         elif not all(
-            i.state == InvoiceState.SETTLED for i in invoices if i.purpose == Purpose.DEPOSIT
+            i.state is InvoiceState.SETTLED for i in invoices if i.purpose == Purpose.DEPOSIT
         ):
             sentence = words.NEVER_OPENED
         elif owed:
-            sentence = words.LEFT[all(payout.state == PayoutState.PAID for payout in owed)]
+            sentence = words.LEFT[all(payout.state is PayoutState.PAID for payout in owed)]
     return headline, sentence

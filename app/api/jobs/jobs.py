@@ -153,7 +153,7 @@ async def _view(house: House, job_id: str) -> JobView:
 
 def _base(request: Request, row: JobView) -> str | None:
     """Return where wallets reach this server, when there is something to fetch."""
-    owed = any(payout.state == PayoutState.OWED for payout in row.payouts)
+    owed = any(payout.state is PayoutState.OWED for payout in row.payouts)
     return base_url(request, house_of(request).settings.public_url) if owed else None
 
 

@@ -91,7 +91,7 @@ async def show(request: Request) -> Response:
     session_id = path_id(request, unknown_session)
     wait_s = wait_of(request)
     row = await _found(house, session_id)
-    if wait_s and row.state == SessionState.AWAITING_PAYMENT:
+    if wait_s and row.state is SessionState.AWAITING_PAYMENT:
         await house.waiting.while_unpaid(session_id, wait_s)
     else:
         await house.waiting.nudge_invoices(await sessions.open_invoices(house.db, session_id))
