@@ -88,16 +88,21 @@ class InvoiceRow(NamedTuple):
     @property
     def made(self) -> MadeInvoice | None:
         """Return what the rail has made; None while it has not."""
-        owner_id, bolt11, until = self.job_id or self.session_id, self.bolt11, self.expires_at
-        if not (owner_id and bolt11 and self.payment_hash and until):
-            return None
-        told = (self.purpose, self.state, self.amount_msat, bolt11, self.payment_hash)
-        return MadeInvoice(self.id, owner_id, *told, self.created_at, until)
+        return made_of(self)
 
     @property
     def to_pay(self) -> MadeInvoice | None:
         """Return the invoice where it can be paid now."""
         return self.made if self.state is InvoiceState.OPEN else None
+
+
+def made_of(row: InvoiceRow | Invoice) -> MadeInvoice | None:
+    """Return what the rail has made of an invoice; None while it has not."""
+    bolt11, payment_hash, until = row.bolt11, row.payment_hash, row.expires_at
+    if bolt11 is None or payment_hash is None or until is None:
+        return None
+    told = (row.purpose, row.state, row.amount_msat, bolt11, payment_hash)
+    return MadeInvoice(row.id, owner_of(row).id, *told, row.created_at, until)
 
 
 SELECT = f"SELECT {columns(InvoiceRow)} FROM invoice"

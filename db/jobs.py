@@ -235,19 +235,22 @@ class JobView(NamedTuple):
     created_at: datetime
     completed_at: datetime | None
     pays_for: Purpose | None
-    bolt11: str
-    payment_hash: str
-    invoice_msat: int
-    expires_at: datetime
+    bolt11: str | None
+    payment_hash: str | None
+    invoice_msat: int | None
+    expires_at: datetime | None
     payouts: list[PayoutView]
 
     @property
     def to_pay(self) -> ToPay | None:
         """Return the invoice that the buyer may pay now; None while there is none."""
-        if self.pays_for is None:
+        if not (self.pays_for and self.bolt11 and self.payment_hash):
             return None
-        told = (self.bolt11, self.payment_hash, self.invoice_msat, self.expires_at)
-        return ToPay(self.pays_for, *told)
+        if not (self.invoice_msat and self.expires_at):
+            return None
+        return ToPay(
+            self.pays_for, self.bolt11, self.payment_hash, self.invoice_msat, self.expires_at
+        )
 
     @property
     def is_final(self) -> bool:

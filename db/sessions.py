@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from db import invoices
-from db.engine import Database, Row, Tx
+from db.engine import Database, Tx
 from db.invoices import InvoiceRow
 from db.tables import Session
 from statemachine.entries import of_session
@@ -211,10 +211,19 @@ SELECT id FROM invoice WHERE session_id = %(id)s AND purpose = 'topup'
 """
 
 
-async def pending_topup(ask: Callable[..., Awaitable[Row | None]], session_id: str) -> str | None:
+class Named(NamedTuple):
+    """The name of an invoice."""
+
+    id: str
+
+
+Ask = Callable[..., Awaitable[Named | None]]  # Tx.row or Database.row
+
+
+async def pending_topup(ask: Ask, session_id: str) -> str | None:
     """Return the name of the top-up that is not paid yet, if there is one."""
-    row = await ask(_TOPUP, id=session_id)
-    return str(row["id"]) if row else None
+    found = await ask(Named, _TOPUP, id=session_id)
+    return found.id if found else None
 
 
 _LEFT = """

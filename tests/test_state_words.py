@@ -1,6 +1,7 @@
 """Every surface has a word for every state of the law: one that is new there fails here."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.buyer.payer import Exit
 from app.commands import receiving
 from app.web import job_view, words
 from app.web.job_words import head_of
+from db.jobs import JobView
 from statemachine.job import JOB, Funding, JobState
 from statemachine.payout import PayoutState
 from statemachine.session import SessionState
@@ -45,7 +47,13 @@ def test_a_wallet_hears_why_it_takes_no_refund() -> None:
 @pytest.mark.parametrize("state", JobState)
 def test_a_page_has_a_headline_for_every_state(state: JobState, funding: Funding) -> None:
     """With a sentence that says what happens, or what to do."""
-    row = {"state": state, "funding": funding, "eval_msat": 5_000, "quote": None, "payouts": []}
+    now = datetime.now(UTC)
+    row = JobView(
+        id="a job", state=state, version=1, funding=funding, session_id=None, credential=None,
+        balance_msat=None, eval_msat=5_000, quote=None, charge=None, reason=None, result=None,
+        truncated=False, error=None, created_at=now, completed_at=None, pays_for=None,
+        bolt11=None, payment_hash=None, invoice_msat=None, expires_at=None, payouts=[],
+    )  # fmt: skip
     headline, sentence = head_of(row)
     assert headline and sentence.endswith(".")
 

@@ -7,7 +7,7 @@ from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spen
 from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
 from db import failures, jobs, sessions
-from db.engine import Row
+from db.invoices import MadeInvoice
 from db.lapsed_tables import LapsedInvoice
 from db.promises import Outbox
 from db.tables import Job
@@ -36,7 +36,7 @@ async def begin(
     request: str,
     refund_to: str | None,
     payer: str | None = None,
-) -> Row:
+) -> MadeInvoice:
     """Create a job with its first invoice, which the rail has made before, and return that one."""
     row = await jobs.insert(
         act.tx, begun.facts, request, refund_to, "created", act.now, payer=payer

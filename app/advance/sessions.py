@@ -7,7 +7,7 @@ from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
 from app.advance.writing import Payee, invoice_until, perform, write_first
 from db import sessions
-from db.engine import Row
+from db.invoices import MadeInvoice
 from db.lapsed_tables import LapsedInvoice
 from db.tables import Session
 from payments import rail
@@ -24,7 +24,7 @@ async def begin(
     refund_to: str | None,
     nonce: str,
     claim_sha256: str,
-) -> Row:
+) -> MadeInvoice:
     """Create a session with its deposit's invoice, made by the rail before, and return that."""
     minimum_msat = act.terms.session_minimum_msat
     decision = law.begin(session_id, opened.amount_msat, minimum_msat)
@@ -35,7 +35,7 @@ async def begin(
     return await write_first(act, payee_of(row).owner, decision, opened)
 
 
-async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> Row | Outcome:
+async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> MadeInvoice | Outcome:
     """Give a session a top-up's invoice, made by the rail before, and return that.
 
     Replayed when it is not open for one, or one is pending.
@@ -46,7 +46,7 @@ async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> Row | Out
     facts = await sessions.facts_of(act.tx, row)
     if not law.SESSION.allows(facts.state, law.SessionEvent.TOPPED_UP):
         return Replayed()
-    if await sessions.pending_topup(act.tx.one, session_id) is not None:
+    if await sessions.pending_topup(act.tx.row, session_id) is not None:
         return Replayed()
     decision = law.ask_topup(facts, opened.amount_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)

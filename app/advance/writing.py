@@ -10,7 +10,7 @@ from typing import Any
 
 from app.advance.act import Act
 from db import invoices, ledger, payouts
-from db.engine import Row
+from db.invoices import MadeInvoice
 from db.owners import columns_of
 from db.tables import Invoice
 from payments import rail
@@ -85,7 +85,7 @@ def made_by(act: Act, invoice: Invoice, opened: rail.Opened) -> invoice_law.Invo
 
 async def write_first(
     act: Act, owner: Owner, decision: Decision[object], opened: rail.Opened
-) -> Row:
+) -> MadeInvoice:
     """Write the invoice that goes with this decision, which the rail has made before.
 
     Nobody has seen it: had this transaction not come to be, it would lapse, and nothing else.
@@ -94,7 +94,9 @@ async def write_first(
     invoice = wanted_by(act, owner, wanted)
     invoice.state = made_by(act, invoice, opened).state
     await invoices.insert(act.tx, invoice)
-    return dict(invoice)
+    made = invoices.made_of(invoice)
+    assert made is not None, "it was made by the rail"
+    return made
 
 
 def invoice_until(act: Act) -> datetime:

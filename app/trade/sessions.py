@@ -136,7 +136,7 @@ class Sessions:
             if claimed != invoice_id:
                 return claimed
             told = await advance.sessions.ask_topup(act, session_id, opened)
-            if not isinstance(told, dict):
+            if not isinstance(told, MadeInvoice):
                 raise _NotSpent(told)
             return told
 
@@ -146,7 +146,7 @@ class Sessions:
             raise await self._no_topup(session_id) from None
         if isinstance(told, str):
             return await self.invoicing.made_before(told)
-        if not isinstance(told, dict):
+        if not isinstance(told, MadeInvoice):
             raise unknown_session()
         return told
 
@@ -156,7 +156,7 @@ class Sessions:
         if row is None:
             return unknown_session()
         takes_one = law.SESSION.allows(row.state, law.SessionEvent.TOPPED_UP)
-        if not takes_one or await sessions.pending_topup(self.db.read_one, session_id):
+        if not takes_one or await sessions.pending_topup(self.db.row, session_id):
             return await self._no_topup(session_id)
         return None
 

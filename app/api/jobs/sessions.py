@@ -74,11 +74,11 @@ async def create(request: Request) -> Response:
         "invoice": house.shapes.invoice(opening.invoice),
     }
     if opening.claim is not None:
-        made.claim = opening.claim
+        made["claim"] = opening.claim
         where += f"?claim={opening.claim}"
-        made.next = f"Pay the invoice, then GET {where} shows the macaroon."
+        made["next"] = f"Pay the invoice, then GET {where} shows the macaroon."
     else:
-        made.next = (
+        made["next"] = (
             f"Pay the invoice, then GET {where} with its preimage as X-Payment-Preimage shows the"
             " macaroon. The claim was answered once, to who opened the session."
         )
