@@ -86,7 +86,7 @@ async def test_what_could_not_be_written_is_written_later(
     taken, and what Postgres quotes is in no answer and no log."""
     async with instance_of(database_url, tmp_path, agent=ScriptedAgent()) as instance:
         body = {"request": SECRET}
-        for table, at_commit in (("job", False), ("job", True), ("procrastinate_jobs", False)):
+        for table, at_commit in (("job", False), ("job", True), ("invoice", False)):
             with broken(database_url, table, state, at_commit=at_commit):
                 told_to_come_again(await instance.post("/api/jobs", body, headers=KEY))
         made = await instance.post("/api/jobs", body, headers=KEY)

@@ -106,24 +106,28 @@ class Books:
         self.latest: Review | None = None
 
     async def review(self) -> Review:
-        """Look for all that breaks an invariant."""
+        """Look for all that breaks an invariant, and remember it."""
+        self.latest = await self._reviewed()
+        return self.latest
+
+    async def _reviewed(self) -> Review:
         with patient(AUDIT_S):
             findings = await audit(self._db)
         rail = await self.compare()
         if rail.finding is not None:
             findings = sorted([*findings, rail.finding], key=lambda finding: finding.invariant)
-        self.latest = Review(self._clock(), tuple(findings), rail)
-        return self.latest
+        return Review(self._clock(), tuple(findings), rail)
 
     async def turn(self) -> None:
         """Review, and show what was found as metrics; a job's id never reaches the log."""
-        review = await self.review()
+        review = await self._reviewed()
         counts = Counter(finding.invariant for finding in review.findings)
         for invariant in INVARIANTS:
             FINDINGS.labels(invariant).set(counts[invariant])
         REVIEWED.set(int(review.at.timestamp()))
         COMPARED.set(int(review.rail.is_done))
         await self._count()
+        self.latest = review  # who sees that there was a review sees what it counted
         if review.findings:
             log.error("books_are_wrong", findings=dict(sorted(counts.items())))
 
