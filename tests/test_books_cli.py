@@ -60,6 +60,22 @@ class Desk:
             assert connection.execute(statement.encode()).rowcount > 0
 
 
+async def _reviewed(server: ServerProcess) -> None:
+    """Wait until the server's first review knows what the rail holds, as nothing moves yet.
+
+    What is bought in that moment keeps it from seeing the books stand still; then it is a later
+    review, or the operator's, that sees the rail for the first time.
+    """
+    url = running_url(server.folder)
+    assert url is not None
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while True:
+            seen = await connection.execute("SELECT 1 FROM rail_baseline")
+            if await seen.fetchone():
+                return
+            await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 async def desk(
     server: ServerProcess, messages_server: MessagesServer, terminals: Terminals
@@ -72,6 +88,7 @@ async def desk(
         "WORK_MODEL": "claude-haiku-4-5",
     }
     await asyncio.to_thread(server.start)
+    await _reviewed(server)
     async with Client(server.url) as client:
         made = await client.create("hello")
         await client.stub_pay(made["evalInvoice"]["paymentHash"])
