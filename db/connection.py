@@ -51,9 +51,10 @@ LASTING: dict[str, Any] = {
 # Postgres does not hear either that we have left a link that passes nothing on: it would keep the
 # session, and one of its few places, for hours. What is ours and alive says something more often.
 SESSION = b"""
-SELECT set_config(name, wanted.value, false) FROM pg_settings JOIN (VALUES
+SELECT set_config(name, value, false) FROM (VALUES
  ('idle_session_timeout', '30s'), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
- ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '30000')) AS wanted(name, value) USING (name)
+ ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '30000')) AS wanted(name, value)
+ WHERE current_setting(name, true) IS NOT NULL
 """
 
 # States of the server, whoever asks and whatever for. A connection that was told of one of the

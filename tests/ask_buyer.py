@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
-from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.server_process import COMMAND, INHERITED
+from tests.command import ROOT
+from tests.forked import Forked
+from tests.server_process import INHERITED
 
 
 @dataclass
@@ -24,6 +25,47 @@ class Ended:
         return dict(json.loads(self.out))
 
 
+async def heard(end: int) -> asyncio.StreamReader:
+    """Take up what is written to a pipe."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(end, "rb")
+    )
+    return reader
+
+
+@dataclass
+class Running:
+    """A command that runs, and the other ends of its standard files."""
+
+    process: Forked
+    keyboard: int
+    out: asyncio.StreamReader
+    err: asyncio.StreamReader
+
+    @classmethod
+    async def of(cls, words: tuple[str, ...], environment: dict[str, str]) -> "Running":
+        """Start it."""
+        (typed, keyboard), (out, printed), (err, told) = (os.pipe() for _ in range(3))
+        process = Forked(words, ROOT, environment, stdin=typed, stdout=printed, stderr=told)
+        for theirs in (typed, printed, told):
+            os.close(theirs)
+        return cls(process, keyboard, await heard(out), await heard(err))
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    async def ended(self, typed: str = "") -> Ended:
+        """Type all of its input, and wait for its end."""
+        with os.fdopen(self.keyboard, "w", encoding="utf8") as keyboard:
+            keyboard.write(typed)  # less than a pipe holds
+        async with asyncio.timeout(60):
+            out, err = await asyncio.gather(self.out.read(), self.err.read())
+            code = await asyncio.to_thread(self.process.wait, 60)
+        return Ended(code, out.decode(), err.decode())
+
+
 @dataclass
 class Buyer:
     """Somebody at a terminal, with a home of their own."""
@@ -32,19 +74,14 @@ class Buyer:
     home: Path
     environment: dict[str, str]
 
-    async def begin(self, *words: str, **more: str) -> asyncio.subprocess.Process:
+    async def begin(self, *words: str, **more: str) -> Running:
         """Start a command."""
         kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
         mine = {"BOLTWORK_URL": self.url, "XDG_STATE_HOME": str(self.home)}
-        return await asyncio.create_subprocess_exec(
-            str(COMMAND), *words, stdin=PIPE, stdout=PIPE, stderr=PIPE,
-            env=kept | mine | self.environment | more,
-        )  # fmt: skip
+        return await Running.of(words, kept | mine | self.environment | more)
 
     async def run(self, *words: str, typed: str = "", **more: str) -> Ended:
         """Run a command to its end."""
-        process = await self.begin(*words, **more)
-        out, err = await asyncio.wait_for(process.communicate(typed.encode()), 60)
-        assert process.returncode is not None
-        assert "Traceback" not in out.decode() + err.decode(), err.decode()
-        return Ended(process.returncode, out.decode(), err.decode())
+        ended = await (await self.begin(*words, **more)).ended(typed)
+        assert "Traceback" not in ended.out + ended.err, ended.err
+        return ended

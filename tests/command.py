@@ -1,21 +1,36 @@
-"""A command, run to its end in a process of its own."""
+"""A command, run to its end: a program of its own, or forked where all of it is imported."""
 
 import os
 import subprocess
 from pathlib import Path
 
+from tests.forked import Forked
+
 ROOT = Path(__file__).parents[1]
 BARE = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
 NO_SOURCES = {"BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd"}
+WITHIN_S = 100
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a program to its end."""
     return subprocess.run(
         [str(word) for word in words],
         env=BARE | NO_SOURCES | environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=WITHIN_S,
         cwd=ROOT,
     )
+
+
+def boltwork(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `boltwork WORDS` to its end, without the second that its imports take."""
+    with open(os.memfd_create("out"), "w+") as out, open(os.memfd_create("err"), "w+") as err:
+        process = Forked(
+            words, ROOT, BARE | NO_SOURCES | environment, stdout=out.fileno(), stderr=err.fileno()
+        )
+        code = process.wait(WITHIN_S)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())

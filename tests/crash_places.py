@@ -124,7 +124,7 @@ def _is_run(call: ast.Call) -> bool:
 
 def _opens(node: ast.AST) -> bool:
     """Say whether this is what opens a transaction: Database.run, or Shell.do."""
-    if not isinstance(node, ast.Attribute):
+    if not isinstance(node, ast.Attribute) or node.attr not in ("run", "do"):
         return False
     of = ast.unparse(node.value).rpartition(".")[2]
     return (node.attr == "run" and of in ("db", "_db", "database")) or (
@@ -137,7 +137,11 @@ def _calls(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def _callee(call: ast.Call) -> str:
-    return ast.unparse(call.func).rpartition(".")[2]
+    """Return the last name of what is called; nothing where that has none."""
+    called = call.func
+    if isinstance(called, ast.Attribute):
+        return called.attr
+    return called.id if isinstance(called, ast.Name) else ""
 
 
 def _constant(node: ast.expr) -> str:
@@ -154,8 +158,7 @@ def _misused(where: str, path: Path, node: ast.Attribute, tree: ast.Module) -> I
         yield f"{at} opens a transaction beside Database.run"
     if node.attr == "reads" and path.parent != ROOT / "db":
         yield f"{at} takes a connection of its own"
-    passed_on = all(call.func is not node for call in _calls(tree))
-    if _opens(node) and passed_on:
+    if _opens(node) and all(call.func is not node for call in _calls(tree)):
         what = {"run": "Database.run", "do": "Shell.do"}[node.attr]
         yield f"{at} passes {what} on, and its name is lost"
 

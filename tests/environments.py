@@ -83,12 +83,10 @@ def build(what: str, source: Path, to: Path) -> Path:
 
 
 def with_packages(folder: Path, *locks: str) -> Environment:
-    """Make an environment with what these locks hold."""
-    venv.create(folder, with_pip=True)
+    """Make an environment with what these locks hold, and the pip that is here."""
+    venv.create(folder)  # its own way to a pip takes seconds
     there = next(folder.glob("lib/*/site-packages"))
-    for bundled in (*there.glob("setuptools*"), there / "pkg_resources", there / "_distutils_hack"):
-        shutil.rmtree(bundled, ignore_errors=True)  # which one there is, a lock says
-    (there / "distutils-precedence.pth").unlink(missing_ok=True)
+    _link(metadata.distribution("pip"), there)
     for lock in locks:
         for name in re.findall(r"(?m)^([A-Za-z0-9._-]+)==", (LOCKS / f"{lock}.txt").read_text()):
             _link(metadata.distribution(name), there)
@@ -112,15 +110,18 @@ def environment_of(folder: Path, wheel: Path, *locks: str) -> Environment:
 
 
 def _link(found: metadata.Distribution, there: Path) -> None:
+    folders = set[str]()
     for file in found.files or ():
-        source = Path(str(found.locate_file(file)))
-        if ".." in file.parts or not source.exists():
+        if ".." in file.parts:
             continue
-        target = there.joinpath(*file.parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        source, target = str(found.locate_file(file)), os.path.join(there, file)
+        folder = os.path.dirname(target)
+        if folder not in folders:
+            os.makedirs(folder, exist_ok=True)
+            folders.add(folder)
         try:
-            target.hardlink_to(source)
-        except FileExistsError:
+            os.link(source, target)
+        except (FileExistsError, FileNotFoundError):
             continue  # a package of several distributions has one `__init__.py`
         except OSError:
             shutil.copy2(source, target)

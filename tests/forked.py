@@ -1,7 +1,7 @@
 """The command `boltwork` in a process that is forked from one which has imported everything.
 
-A start costs a fork and not a second of imports. What it is called with, its environment, where it
-writes and how it ends are its own, as of any command.
+A start costs a fork and not a second of imports. What it is called with, its environment, what it
+reads, where it writes and how it ends are its own, as of any command.
 """
 
 import ctypes
@@ -17,31 +17,44 @@ from pathlib import Path
 from typing import TextIO
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["app.commands.cli", "app.commands.serve", "app.serving.run", "tests.crash_server"]
-)
+CONTEXT.set_forkserver_preload(["tests.forked_ground"])
 
 _PR_SET_PDEATHSIG = 1
 _one_at_a_time = threading.Lock()  # whoever starts or asks one, asks all of them how they ended
 
 
 class Forked:
-    """`boltwork WORDS`, as far as a subprocess.Popen of it would be used."""
+    """`boltwork WORDS`, as far as a subprocess.Popen of it would be used.
+
+    It reads nothing unless it is given a `stdin`; without a `stdout` it writes to a pipe of ours.
+    """
 
     def __init__(
-        self, words: Sequence[str], cwd: Path, env: Mapping[str, str], stderr: int
+        self,
+        words: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        *,
+        stderr: int,
+        stdin: int | None = None,
+        stdout: int | None = None,
     ) -> None:
-        reader, writer = os.pipe()
-        self.stdout: TextIO = os.fdopen(reader, encoding="utf8")
-        out = Connection(writer, readable=False)
-        err = Connection(os.dup(stderr), readable=False)
+        self.stdout: TextIO | None = None
+        if stdout is None:
+            reader, writer = os.pipe()
+            self.stdout = os.fdopen(reader, encoding="utf8")
+        theirs = [
+            Connection(os.open(os.devnull, os.O_RDWR) if stdin is None else os.dup(stdin)),
+            Connection(writer if stdout is None else os.dup(stdout), readable=False),
+            Connection(os.dup(stderr), readable=False),
+        ]
         self._process = CONTEXT.Process(
-            target=_command, args=(list(words), str(cwd), dict(env), out, err), daemon=True
+            target=_command, args=(list(words), str(cwd), dict(env), theirs), daemon=True
         )
         with _one_at_a_time:
             self._process.start()
-        out.close()
-        err.close()
+        for each in theirs:
+            each.close()
 
     @property
     def pid(self) -> int:
@@ -69,13 +82,14 @@ class Forked:
 
 
 def _command(
-    words: list[str], cwd: str, environment: dict[str, str], out: Connection, err: Connection
+    words: list[str], cwd: str, environment: dict[str, str], ours: list[Connection]
 ) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for ours, number in ((out, 1), (err, 2)):
-        os.dup2(ours.fileno(), number)
-        ours.close()
+    for number, each in enumerate(ours):
+        os.dup2(each.fileno(), number)
+        each.close()
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # multiprocessing has closed the other
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

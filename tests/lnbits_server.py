@@ -6,9 +6,11 @@ the tests. It brings no node: payments between its wallets are real to it, and n
 """
 
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -19,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,12 @@ from tests.in_memory import memory
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "scripts" / "lock" / "lnbits.txt"
 VENV = ROOT / ".cache" / "lnbits-venv"
+MADE = ROOT / ".cache" / "lnbits-made"  # data of servers that were funded, and have ended
 FUNDS_SAT = 100_000
 READY_WITHIN_S = 90
 _PASSWORDS = {"password": "a password of the tests", "password_repeat": "a password of the tests"}
+_OPERATOR = {"username": "operator", **_PASSWORDS}
+_KNOWN = "made.json"  # who is in the data of one that was made
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -75,6 +80,11 @@ def installed_python() -> Path:
     return VENV / "bin" / "python"
 
 
+def _made_of() -> str:
+    """Return what names the data that this file makes of that LNbits: another would make other."""
+    return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
@@ -108,8 +118,12 @@ class LnbitsServer:
         with tempfile.TemporaryDirectory(prefix="lnbits-", dir=memory()) as folder:
             server = cls(Path(folder), python)
             try:
+                made = MADE / _made_of()
+                if not made.exists():
+                    await server._make(made)
+                await asyncio.to_thread(shutil.copytree, made, server.folder, dirs_exist_ok=True)
                 await server.start()
-                await server._bootstrap()
+                await server._enter()
                 yield server
             finally:
                 await server.stop()
@@ -232,15 +246,44 @@ class LnbitsServer:
         except httpx2.TransportError:
             return False
 
+    async def _make(self, made: Path) -> None:
+        """Keep the data of a server with two funded users: its tables and they are made once."""
+        MADE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=MADE) as drafts:
+            draft = Path(drafts) / "draft"
+            draft.mkdir()
+            first = type(self)(draft, self._python)
+            try:
+                await first.start()
+                await first._bootstrap()
+            finally:
+                await first.stop()
+                await first._http.aclose()
+                await first._operator.aclose()
+            first.log.unlink()
+            with contextlib.suppress(OSError):  # another run has made it meanwhile
+                draft.rename(made)
+
     async def _bootstrap(self) -> None:
-        names = {"username": "operator", **_PASSWORDS}
-        answer = await self._http.put("/api/v1/auth/first_install", json=names)
+        answer = await self._http.put("/api/v1/auth/first_install", json=_OPERATOR)
         answer.raise_for_status()
         # A client of its own: an access token would win over the key of a wallet.
         self._operator.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         self._http.cookies.clear()
-        self.us = await self._funded_wallet("boltwork")
-        self.buyer = await self._funded_wallet("buyer")
+        us, our_user = await self._funded_wallet("boltwork")
+        buyer, _ = await self._funded_wallet("buyer")
+        known = {"our_user": our_user, "us": asdict(us), "buyer": asdict(buyer)}
+        (self.folder / _KNOWN).write_text(json.dumps(known))
+
+    async def _enter(self) -> None:
+        """Log in as the operator, and know again who was made."""
+        answer = await self._operator.post("/api/v1/auth", json=_OPERATOR)
+        answer.raise_for_status()
+        self._operator.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._operator.cookies.clear()
+        known = json.loads((self.folder / _KNOWN).read_text())
+        self._our_user = known["our_user"]
+        self.us, self.buyer = Wallet(**known["us"]), Wallet(**known["buyer"])
         self.buyer_address = f"buyer@127.0.0.1:{self.port}"
         self.buyer_lnurl = encode(f"{self.url}/.well-known/lnurlp/buyer")
 
@@ -253,16 +296,16 @@ class LnbitsServer:
         made.raise_for_status()
         return Wallet(*(made.json()[field] for field in ("id", "adminkey", "inkey")))
 
-    async def _funded_wallet(self, username: str) -> Wallet:
+    async def _funded_wallet(self, username: str) -> tuple[Wallet, str]:
+        """Return a wallet with money in it and an address, and the user whose it is."""
         user_id = await self._new_user(username)
         wallet = await self._new_wallet_of(user_id)
-        self._our_user = self._our_user or user_id
         funds = {"id": wallet.id, "amount": FUNDS_SAT}
         (await self._operator.put("/users/api/v1/balance", json=funds)).raise_for_status()
         path = f"/users/api/v1/user/{user_id}/wallet/{wallet.id}/lightning-address"
         named = await self._operator.put(path, json={"lightning_address": username})
         named.raise_for_status()
-        return wallet
+        return wallet, user_id
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         # From the main thread: the kernel ends the child when the thread that made it ends.

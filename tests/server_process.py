@@ -50,7 +50,7 @@ class ServerProcess:
         with (self.folder / "server.log").open("a") as log:
             stderr = log.fileno() if self.stderr is None else self.stderr
             if self.command is None:
-                self._process = Forked(words, self.folder, environment, stderr)
+                self._process = Forked(words, self.folder, environment, stderr=stderr)
             else:
                 self._process = subprocess.Popen(
                     [str(self.command), *words],

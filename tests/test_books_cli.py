@@ -16,9 +16,9 @@ from db.embedded import running_url
 from db.engine import Database
 from statemachine.entries import REVENUE_WORK, Account, Asset, Entry, Kind, Posting, of_job
 from statemachine.public_id import public_id
-from tests.command import run
+from tests.command import boltwork
 from tests.messages_server import CLIENT_KEY, MessagesServer
-from tests.server_process import COMMAND, ServerProcess
+from tests.server_process import ServerProcess
 from tests.terminal_process import Terminal, Terminals
 
 
@@ -264,6 +264,6 @@ async def test_the_books_can_be_looked_at_while_nothing_runs(desk: Desk) -> None
     """After the server has stopped, the commands start its database for themselves."""
     await asyncio.to_thread(desk.server.stop)
     here = {"BOLTWORK_DATA": str(desk.server.folder)}
-    done = await asyncio.to_thread(run, str(COMMAND), "reconcile", **here)
+    done = await asyncio.to_thread(boltwork, "reconcile", **here)
     assert done.returncode == 0 and "invariants 1 to 8 hold" in done.stdout, done.stderr
     assert f"refund:{desk.owed}" in await desk.says("ledger")

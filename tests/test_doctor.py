@@ -22,10 +22,10 @@ from db.engine import Database
 from db.migrate import migrate, newest, version
 from payments.lnbits import LnbitsRail
 from pricing.rates import LAST_DAYS, PUBLISHED
-from tests.command import run
+from tests.command import boltwork
 from tests.house_fixtures import Instance, instance_of, settings_for
 from tests.lnbits_server import LnbitsServer
-from tests.server_process import COMMAND, ServerProcess
+from tests.server_process import ServerProcess
 
 PUBLIC = "93.184.215.14"  # an address of the public net; nobody asks it anything
 NO_SOURCES = {"BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd"}
@@ -53,7 +53,7 @@ def taken_port() -> Iterator[int]:
 def test_a_new_installation_is_well(open_folder: Path) -> None:
     """On embedded parts nothing is wrong, in lines or as JSON; each warning has a next step."""
     data = {"BOLTWORK_DATA": str(open_folder)}
-    well = run(str(COMMAND), "doctor", "--json", **data)
+    well = boltwork("doctor", "--json", **data)
     assert well.returncode == 0, well.stdout + well.stderr
     told = json.loads(well.stdout)
     assert told["ok"] is True
@@ -64,14 +64,14 @@ def test_a_new_installation_is_well(open_folder: Path) -> None:
     }  # fmt: skip
     assert all("next" in part for part in parts.values() if part["level"] != "ok")
     broken = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "planted"}
-    ill = run(str(COMMAND), "doctor", **data, **broken)
+    ill = boltwork("doctor", **data, **broken)
     assert ill.returncode == 1 and "wrong rail: " in ill.stdout and "LNBITS_URL" in ill.stdout
     assert "planted" not in ill.stdout + ill.stderr and ill.stdout.endswith("1 wrong.\n")
 
 
 def test_settings_that_cannot_be_read_are_named(open_folder: Path) -> None:
     """Each wrong one has a line, and no value is quoted."""
-    ill = run(str(COMMAND), "doctor", PORT="planted", BOLTWORK_ENV="production")
+    ill = boltwork("doctor", PORT="planted", BOLTWORK_ENV="production")
     assert ill.returncode == 1 and "wrong settings: PORT " in ill.stdout
     assert "planted" not in ill.stdout
 
@@ -79,7 +79,7 @@ def test_settings_that_cannot_be_read_are_named(open_folder: Path) -> None:
 def test_a_database_that_is_not_there_is_named(open_folder: Path) -> None:
     """The other parts are examined all the same."""
     url = "postgresql://somebody:planted@127.0.0.1:9/none"
-    ill = run(str(COMMAND), "doctor", BOLTWORK_DATA=str(open_folder), DATABASE_URL=url)
+    ill = boltwork("doctor", BOLTWORK_DATA=str(open_folder), DATABASE_URL=url)
     assert ill.returncode == 1 and "wrong database: " in ill.stdout and "agents: " in ill.stdout
     assert "planted" not in ill.stdout + ill.stderr
 
@@ -87,7 +87,7 @@ def test_a_database_that_is_not_there_is_named(open_folder: Path) -> None:
 def test_a_server_says_so_as_well(open_folder: Path) -> None:
     """A start on a database that is not there ends with a sentence, not with a trace."""
     url = "postgresql://somebody@127.0.0.1:9/none"
-    ill = run(str(COMMAND), "serve", BOLTWORK_DATA=str(open_folder), DATABASE_URL=url)
+    ill = boltwork("serve", BOLTWORK_DATA=str(open_folder), DATABASE_URL=url)
     assert ill.returncode == 1 and ill.stderr.startswith("boltwork: Postgres")
 
 
@@ -95,7 +95,7 @@ def test_beside_a_running_server_all_is_well(server: ServerProcess) -> None:
     """It uses that server's Postgres, and knows whose the port is."""
     url = server.start()
     port = {"PORT": url.rsplit(":")[-1], "PUBLIC_URL": url}
-    well = run(str(COMMAND), "doctor", BOLTWORK_DATA=str(server.folder), **port)
+    well = boltwork("doctor", BOLTWORK_DATA=str(server.folder), **port)
     assert well.returncode == 0 and "a Boltwork listens on" in well.stdout
     assert "money moves" in well.stdout
     assert f"Boltwork answers at {url}" in well.stdout

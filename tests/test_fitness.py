@@ -15,18 +15,18 @@ from db.engine import Database
 from db.fitness import look
 from db.migrate import migrate, newest, version
 from db.reach import Unfit, reached
-from tests.command import run
+from tests.command import boltwork
 from tests.database_fixtures import at, execute
 from tests.house_fixtures import settings_for
 from tests.pooler import pooled
-from tests.server_process import COMMAND, ServerProcess
+from tests.server_process import ServerProcess
 
 _numbers = itertools.count(1)
 
 
 def refused(command: str, url: str, folder: Path) -> str:
     """Run a command that must refuse, and return its one sentence."""
-    done = run(str(COMMAND), command, BOLTWORK_DATA=str(folder), DATABASE_URL=url, PORT="0")
+    done = boltwork(command, BOLTWORK_DATA=str(folder), DATABASE_URL=url, PORT="0")
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("boltwork: ")
@@ -220,9 +220,9 @@ def test_newer_tables_of_the_embedded_postgres_are_refused(server: ServerProcess
     """An older Boltwork on a data folder of a newer one says so, and so does a worker beside."""
     server.start()
     execute(running_url(server.folder) or "", "UPDATE alembic_version SET version_num = '9999'")
-    beside = run(str(COMMAND), "worker", BOLTWORK_DATA=str(server.folder))
+    beside = boltwork("worker", BOLTWORK_DATA=str(server.folder))
     assert server.stop() == 0
-    alone = run(str(COMMAND), "serve", BOLTWORK_DATA=str(server.folder), PORT="0")
+    alone = boltwork("serve", BOLTWORK_DATA=str(server.folder), PORT="0")
     for done in (beside, alone):
         assert done.returncode == 1 and "run the newer Boltwork" in done.stderr, done.stderr
         assert done.stderr.count("\n") == 1

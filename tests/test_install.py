@@ -2,15 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import venv
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from tests.environments import with_packages
 from tests.lnbits_server import installed_python
 from tests.tiny_registry import BREAKS, TinyRegistry
 
@@ -78,16 +77,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> TinyRegistry:
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
     """An environment with pip, and the setuptools of our lock."""
-    made = tmp_path / "venv"
-    venv.create(made, with_pip=True)
-    there = next(made.glob("lib/*/site-packages"))
-    for stale in (*there.glob("setuptools*"), *there.glob("_distutils_hack*")):
-        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-    parts = {file.parts[0] for file in metadata.files("setuptools") or ()} - {".."}
-    for part in parts:
-        here = Path(str(metadata.distribution("setuptools").locate_file(part)))
-        shutil.copytree(here, there / part) if here.is_dir() else shutil.copy(here, there / part)
-    return made / "bin" / "python"
+    return with_packages(tmp_path / "venv", "build").python
 
 
 def ask(registry: TinyRegistry, *words: Path | str) -> subprocess.CompletedProcess[str]:

@@ -28,10 +28,10 @@ from payments.macaroon import Invalid
 from payments.seal import BadSecret, Seal
 from payments.session_macaroon import Verified
 from pricing.money import Msat
-from tests.command import run
+from tests.command import boltwork
 from tests.house_fixtures import Instance
 from tests.macaroon_fixtures import HASH, NONCE, PREIMAGE, SESSION, narrowed
-from tests.server_process import COMMAND, ServerProcess
+from tests.server_process import ServerProcess
 from tests.terminal_process import Terminal, Terminals
 
 OLD, NEW = "an old secret of 32 characters or more", "a new secret of 32 characters or more"
@@ -345,7 +345,7 @@ async def test_a_rotation_that_is_killed_is_done_or_not_at_all(
     db = Database(database_url, 1)
     await db.open()
     text = await credentials(db).session_macaroon(SESSION, NONCE)
-    done = await asyncio.to_thread(run, str(COMMAND), "keys", "rotate", **here | killed)
+    done = await asyncio.to_thread(boltwork, "keys", "rotate", **here | killed)
     assert done.returncode == 137, done.stderr
     kept = await rows(db)
     assert [row["number"] for row in kept if row["retired_at"] is None] == [newest]

@@ -20,12 +20,11 @@ from payments.seal import BadSecret, Seal
 from pricing.money import Msat
 from statemachine.entries import Asset
 from statemachine.transfer import TransferState
-from tests.command import run
+from tests.command import boltwork
 from tests.house_fixtures import Instance
 from tests.lnbits_server import Wallet
 from tests.rail_fixtures import wall_clock
 from tests.receiving_fixtures import OPENING, OPENS, PAYMENTS, Stage, until_row
-from tests.server_process import COMMAND
 
 
 async def wallets(instance: Instance) -> list[dict[str, Any]]:
@@ -346,17 +345,17 @@ async def test_the_command_shows_the_wallets_and_opens_the_next(stage: Stage) ->
             "DATABASE_URL": stage.database_url, "BOLTWORK_DATA": str(stage.folder),
             "LNBITS_URL": stage.proxy.url, "LNBITS_API_KEY": stage.account.first.adminkey,
         }  # fmt: skip
-        refused = await asyncio.to_thread(run, str(COMMAND), "receiving", "next", **there)
+        refused = await asyncio.to_thread(boltwork, "receiving", "next", **there)
         assert refused.returncode == 1 and "LNBITS_TOKEN" in refused.stderr
         there["LNBITS_TOKEN"] = stage.account.token
-        done = await asyncio.to_thread(run, str(COMMAND), "receiving", "next", **there)
+        done = await asyncio.to_thread(boltwork, "receiving", "next", **there)
         assert done.returncode == 0 and "Wallet 2 receives" in done.stdout, done.stderr
-        shown = await asyncio.to_thread(run, str(COMMAND), "receiving", **there)
+        shown = await asyncio.to_thread(boltwork, "receiving", **there)
         lines = shown.stdout.splitlines()
         assert len(lines) == 2 and "retired" in lines[0] and "1 invoices" in lines[0]
         assert "in use" in lines[1] and stage.account.first.adminkey not in shown.stdout
     stub = {"DATABASE_URL": stage.database_url, "BOLTWORK_DATA": str(stage.folder)}
-    single = await asyncio.to_thread(run, str(COMMAND), "receiving", **stub)
+    single = await asyncio.to_thread(boltwork, "receiving", **stub)
     assert single.returncode == 1 and "one wallet" in single.stderr
 
 

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from app.commands.surroundings import troubles
 from app.settings import Settings
 from app.settings.problems import of_settings, strangers
-from tests.command import run
-from tests.server_process import COMMAND
+from tests.command import boltwork
 
 PLANTED = "planted-0123456789abcdef"
 LIBRARIES = re.compile(r"Traceback|Value error|Input should|String should|Unable to|pydantic|Errno")
@@ -188,7 +187,7 @@ def taken_port() -> Iterator[str]:
 
 def refused(command: str, code: int, **environment: str) -> str:
     """Run a command that must refuse with one sentence, and return that."""
-    done = run(str(COMMAND), command, **environment)
+    done = boltwork(command, **environment)
     assert done.returncode == code, done.stdout + done.stderr
     assert done.stderr.startswith("boltwork: ") and done.stderr.count("\n") == 1, done.stderr
     assert not LIBRARIES.search(done.stderr) and "planted" not in done.stderr
@@ -205,7 +204,7 @@ def test_every_command_refuses_alike(command: str) -> None:
 @pytest.mark.parametrize("words", [("ask", "hi"), ("watch", "0" * 32)])
 def test_a_buyer_is_refused_alike(words: tuple[str, ...]) -> None:
     """What no HTTP client could use stops a purchase too, before anything is asked or paid."""
-    done = run(str(COMMAND), *words, ALL_PROXY="socks5://127.0.0.1:1")
+    done = boltwork(*words, ALL_PROXY="socks5://127.0.0.1:1")
     assert done.returncode == 2 and "pip install socksio" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -213,7 +212,7 @@ def test_a_buyer_is_refused_alike(words: tuple[str, ...]) -> None:
 def test_a_certificate_file_of_nothing_stops_the_start(no_certificate: Path) -> None:
     """It is said before the first connection would fail of it, and so by doctor."""
     assert "SSL_CERT_FILE" in refused("serve", 2, SSL_CERT_FILE=str(no_certificate))
-    ill = run(str(COMMAND), "doctor", SSL_CERT_FILE=str(no_certificate))
+    ill = boltwork("doctor", SSL_CERT_FILE=str(no_certificate))
     assert ill.returncode == 1 and "wrong settings: SSL_CERT_FILE" in ill.stdout
 
 
@@ -225,7 +224,7 @@ def test_a_folder_that_is_none_stops_the_start(database_url: str, tmp_path: Path
     for more in ({}, {"DATABASE_URL": database_url}, closed):
         said = refused("serve", 1, **at | more)
         assert "choose another folder with BOLTWORK_DATA" in said
-    ill = run(str(COMMAND), "doctor", **at)
+    ill = boltwork("doctor", **at)
     assert ill.returncode == 1 and "wrong disk: Nothing can be kept in" in ill.stdout
     assert "Traceback" not in ill.stdout + ill.stderr
 
