@@ -34,3 +34,15 @@ def boltwork(*words: str, **environment: str) -> subprocess.CompletedProcess[str
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+class Terminal:
+    """Commands of `boltwork`, one after the other, in an environment."""
+
+    def __init__(self, **environment: str) -> None:
+        self._environment = environment
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """Run a command; return its exit code, and what it printed."""
+        done = boltwork(*words, **self._environment)
+        return done.returncode, done.stdout + done.stderr

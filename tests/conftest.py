@@ -1,11 +1,14 @@
 """What every test may ask for: real parts, one Postgres for all, one empty database each."""
 
+import gc
+
+gc.disable()  # until all is imported and collected (tests/database_fixtures.py): all of it stays
+
 pytest_plugins = [
     "tests.longest_first",
     "tests.database_fixtures",
     "tests.house_fixtures",
     "tests.server_process",
-    "tests.terminal_process",
     "tests.environments",
     "tests.agent_fixtures",
     "tests.gemini_server",

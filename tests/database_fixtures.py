@@ -24,6 +24,7 @@ def pytest_collection_finish() -> None:
     """Set aside what stays until the end: each test below would have it looked through again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,19 @@ from importlib import import_module
 
 from app.commands.cli import COMMANDS
 
+# What these import when they are first used is of the same second.
 NEEDED = (
     "app.serving.run", "app.commands.doctor", "app.commands.demonstration", "app.buyer.client",
-    "app.buyer.display", "app.buyer.purchase", "app.buyer.session", "tests.crash_server",
+    "app.buyer.display", "app.buyer.purchase", "app.buyer.session", "app.buyer.wallets.hand",
+    "app.buyer.wallets.stub", "app.buyer.wallets.lnbits", "app.agents.anthropic",
+    "app.agents.gemini", "app.agents.local", "procrastinate.builtin_tasks", "procrastinate.worker",
+    "httpcore2", "truststore", "anyio._backends._asyncio", "typer._adapters", "rich.rule",
+    "encodings.idna", "tests.crash_server",
 )  # fmt: skip
 
+gc.disable()
 for module in (*(f"app.commands.{place.module}" for place in COMMANDS.values()), *NEEDED):
     import_module(module)
 gc.collect()
 gc.freeze()
+gc.enable()

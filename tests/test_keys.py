@@ -28,11 +28,10 @@ from payments.macaroon import Invalid
 from payments.seal import BadSecret, Seal
 from payments.session_macaroon import Verified
 from pricing.money import Msat
-from tests.command import boltwork
+from tests.command import Terminal, boltwork
 from tests.house_fixtures import Instance
 from tests.macaroon_fixtures import HASH, NONCE, PREIMAGE, SESSION, narrowed
 from tests.server_process import ServerProcess
-from tests.terminal_process import Terminal, Terminals
 
 OLD, NEW = "an old secret of 32 characters or more", "a new secret of 32 characters or more"
 OFFER = Offer("ask", HASH, "lnbc1", Msat(1000), utc_now(), "")
@@ -318,18 +317,18 @@ async def started(server: ServerProcess) -> AsyncIterator[ServerProcess]:
     yield server
 
 
-async def test_rotate_runs_beside_a_server(started: ServerProcess, terminals: Terminals) -> None:
+async def test_rotate_runs_beside_a_server(started: ServerProcess) -> None:
     """It says what it did, closes all with the first secret, and shows no key."""
     here = {"BOLTWORK_DATA": str(started.folder)}
 
     def rotating() -> None:
-        terminal = Terminal(terminals, **here, BOLTWORK_SECRET=f"{NEW},{OLD}")
+        terminal = Terminal(**here, BOLTWORK_SECRET=f"{NEW},{OLD}")
         code, told = terminal.run("keys", "rotate")
         assert code == 0 and "root key 2" in told and "still check: 1" in told, told
         code, told = terminal.run("keys", "rotate", "--forget-old")
         assert code == 0 and "root key 3" in told and "Forgotten: 2" in told, told
         assert "ok    secret: opens all 2 keys" in terminal.run("doctor")[1]
-        code, told = Terminal(terminals, **here, BOLTWORK_SECRET=OLD).run("keys", "rotate")
+        code, told = Terminal(**here, BOLTWORK_SECRET=OLD).run("keys", "rotate")
         assert code == 1 and told.startswith("boltwork: BOLTWORK_SECRET does not open"), told
 
     await asyncio.to_thread(rotating)
@@ -354,9 +353,7 @@ async def test_a_rotation_that_is_killed_is_done_or_not_at_all(
     await db.close()
 
 
-async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(
-    started: ServerProcess, terminals: Terminals
-) -> None:
+async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(started: ServerProcess) -> None:
     """Server and worker, exit code 1, no trace; the doctor has a line for it."""
     here = {
         "BOLTWORK_DATA": str(started.folder),
@@ -366,7 +363,7 @@ async def test_a_start_with_a_wrong_secret_ends_with_a_sentence(
     }
 
     def starting() -> None:
-        terminal = Terminal(terminals, **here)
+        terminal = Terminal(**here)
         for command in ("serve", "worker"):
             code, told = terminal.run(command)
             assert code == 1

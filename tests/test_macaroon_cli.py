@@ -7,7 +7,7 @@ import time
 import pytest
 
 from payments.session_macaroon import LOCATION, link_of
-from tests.command import BARE
+from tests.command import BARE, Terminal
 from tests.macaroon_fixtures import (
     HASH,
     SESSION,
@@ -20,13 +20,12 @@ from tests.macaroon_fixtures import (
     token_of,
 )
 from tests.server_process import COMMAND
-from tests.terminal_process import Terminal, Terminals
 
 
 @pytest.fixture(scope="module")
-def terminal(terminals: Terminals) -> Terminal:
+def terminal() -> Terminal:
     """The holder's terminal."""
-    return Terminal(terminals)
+    return Terminal()
 
 
 def narrow(terminal: Terminal, *words: str, token: str = WHOLE) -> str:
