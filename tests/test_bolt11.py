@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import bolt11 as lightning
 import pytest
-from bech32 import CHARSET, convertbits
-from coincurve import PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +18,18 @@ from payments.bolt11 import (
     fee_limit_msat,
 )
 from pricing.money import Msat, sats_to_msat
-from tests.invoices import HASH, KEY, NOW, make, taken_apart, with_checksum
+from tests.invoices import (
+    DATE,
+    HASH,
+    NOW,
+    field,
+    make,
+    number,
+    signed,
+    taken_apart,
+    with_checksum,
+    words_of,
+)
 
 # The first example with an amount of BOLT #11 itself: 2500 µBTC for coffee, expiring in a minute.
 COFFEE = (
@@ -114,8 +123,8 @@ def test_an_explicit_zero_expiry_is_never_payable() -> None:
     hrp, data = taken_apart(make(expiry_s=None))
     body, signature = data[:-104], data[-104:]
     x = 6  # the tag "x"
-    for field in ([x, 0, 0], [x, 0, 1, 0]):
-        text = with_checksum(hrp, body + field + signature)
+    for expiry in ([x, 0, 0], [x, 0, 1, 0]):
+        text = with_checksum(hrp, body + expiry + signature)
         with pytest.raises(BadInvoice):
             check_payable(
                 decode(text), amount_msat=Msat(21_000), network="bcrt", now=NOW, margin_s=0
@@ -215,38 +224,6 @@ def test_two_invoices_are_never_mistaken_for_each_other() -> None:
 # --------------------------------------------------------------- why it can't be paid
 
 
-def signed(hrp: str, words: list[int]) -> str:
-    """Return an invoice of these words (a date, then its fields), signed by a node."""
-    bits = "".join(f"{word:05b}" for word in words)
-    octets = bytes(int(bits[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(bits), 8))
-    signature = PrivateKey(bytes.fromhex(KEY)).sign_recoverable(hrp.encode() + octets)
-    packed = convertbits(signature, 8, 5)
-    assert packed is not None
-    return with_checksum(hrp, words + packed)
-
-
-def field(letter: str, words: list[int]) -> list[int]:
-    """Return one tagged field."""
-    return [CHARSET.index(letter), *divmod(len(words), 32), *words]
-
-
-def words_of(octets: bytes) -> list[int]:
-    """Return octets in words of five bits."""
-    packed = convertbits(octets, 8, 5)
-    assert packed is not None
-    return list(packed)
-
-
-def number(value: int) -> list[int]:
-    """Return a number in as few words as it takes."""
-    words: list[int] = []
-    while value:
-        value, word = divmod(value, 32)
-        words.insert(0, word)
-    return words
-
-
-DATE = [int(f"{int(NOW.timestamp()):035b}"[i : i + 5], 2) for i in range(0, 35, 5)]
 P = field("p", words_of(bytes.fromhex(HASH)))
 S = field("s", words_of(b"\x22" * 32))
 D = field("d", words_of(b"a refund"))
