@@ -45,6 +45,10 @@ LEGS = """
            (':ended', from_.account, charge_msat - amount_msat, state <> 'held'))
          AS leg(key, account, amount, is_due)
    WHERE leg.is_due
+  UNION ALL SELECT 'hold:' || id || ':failed', leg.account, leg.amount
+    FROM hold, LATERAL (VALUES (%(failed)s, spent_msat), (%(given)s, -spent_msat))
+         AS leg(account, amount)
+   WHERE state = 'dropped' AND spent_msat > 0
 """
 
 CHECKS = [

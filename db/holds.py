@@ -52,18 +52,20 @@ def facts_of(row: Hold) -> HoldFacts:
         amount_msat=row.amount_msat,
         session_id=row.session_id,
         charge_msat=row.charge_msat,
+        spent_msat=row.spent_msat,
     )
 
 
 _MOVE = """
-UPDATE hold SET state = %(state)s, charge_msat = %(charge_msat)s, ended_at = %(ended_at)s
+UPDATE hold SET state = %(state)s, charge_msat = %(charge_msat)s, spent_msat = %(spent_msat)s,
+       ended_at = %(ended_at)s
  WHERE id = %(id)s
 """
 
 
 async def move(tx: Tx, row: Hold, after: HoldFacts, now: datetime) -> None:
     """Write the facts after an event."""
-    row.state, row.charge_msat = after.state, after.charge_msat
+    row.state, row.charge_msat, row.spent_msat = after.state, after.charge_msat, after.spent_msat
     if HOLD.final(after.state):
         row.ended_at = now
     await tx.execute(_MOVE, **dict(row))

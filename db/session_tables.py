@@ -74,6 +74,9 @@ class Hold(SQLModel, table=True):
     purpose: str = Field(sa_column=Column(Text, nullable=False))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
     charge_msat: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    spent_msat: int = Field(  # what a call that broke has cost the house
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
+    )
     created_at: datetime = Field(sa_column=time_column())
     expires_at: datetime = Field(sa_column=time_column())
     ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
@@ -81,6 +84,7 @@ class Hold(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("amount_msat > 0", name="amount_positive"),
         CheckConstraint("charge_msat BETWEEN 0 AND amount_msat", name="charge_within_amount"),
+        CheckConstraint("spent_msat >= 0", name="spent_not_negative"),
         CheckConstraint("num_nonnulls(session_id, day) = 1", name="one_payer"),
         Index("ix_hold_due", "expires_at", postgresql_where=text("state = 'held'")),
         Index("ix_hold_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),

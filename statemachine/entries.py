@@ -154,8 +154,8 @@ def prepaid_ended(
 
 
 def work_failed(job_id: str, cost_msat: int) -> Entry:
-    """A job failed, and is given back whole: what its models cost was for nothing."""
-    return _entry(f"job:{job_id}:failed", (EXPENSE_FAILED, cost_msat), (REVENUE_FREE, -cost_msat))
+    """A job failed, and is given back whole: what its models cost is the house's expense."""
+    return _failed(f"job:{job_id}", cost_msat)
 
 
 def held(hold_id: str, source: Account, amount_msat: int) -> Entry:
@@ -172,6 +172,15 @@ def hold_ended(hold_id: str, source: Account, charge_msat: int, back_msat: int) 
         (income, -charge_msat),
         (source, -back_msat),
     )
+
+
+def call_failed(hold_id: str, cost_msat: int) -> Entry:
+    """A call broke, and its session isn't charged: what its model cost is the house's expense."""
+    return _failed(f"hold:{hold_id}", cost_msat)
+
+
+def _failed(what: str, cost_msat: int) -> Entry:
+    return _entry(f"{what}:failed", (EXPENSE_FAILED, cost_msat), (REVENUE_FREE, -cost_msat))
 
 
 def owed_back(source: Account, amount_msat: int, payout_id: str) -> Entry:

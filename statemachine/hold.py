@@ -23,6 +23,7 @@ class HoldEvent(StrEnum):
     """What can happen to a hold."""
 
     USED = auto()
+    BROKE = auto()
     LET_GO = auto()
 
 
@@ -32,6 +33,7 @@ HOLD = Machine(
     HoldEvent,
     [
         (HoldEvent.USED, HoldState.HELD, HoldState.CHARGED),
+        (HoldEvent.BROKE, HoldState.HELD, HoldState.DROPPED),
         (HoldEvent.LET_GO, HoldState.HELD, HoldState.DROPPED),
     ],
 )
@@ -46,6 +48,7 @@ class HoldFacts:
     amount_msat: int
     session_id: str | None = None  # whose balance pays; None: the house does
     charge_msat: int = 0
+    spent_msat: int = 0  # what a call that broke has cost the house
 
     @property
     def source(self) -> entries.Account:
@@ -64,13 +67,21 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
+class Broke:
+    """The call failed, and had cost the house this much: its session pays nothing for it."""
+
+    cost_msat: int
+    kind = HoldEvent.BROKE
+
+
+@dataclass(frozen=True, slots=True)
 class LetGo:
     """The call was not answered, or nobody is left to say."""
 
     kind = HoldEvent.LET_GO
 
 
-Event = Used | LetGo
+Event = Used | Broke | LetGo
 
 
 def begin(hold_id: str, amount_msat: int, session_id: str | None) -> Decision[HoldFacts]:
@@ -82,7 +93,12 @@ def begin(hold_id: str, amount_msat: int, session_id: str | None) -> Decision[Ho
 def decide(facts: HoldFacts, event: Event) -> Decision[HoldFacts]:
     """Return what the event means in money. Raises IllegalTransition."""
     after = replace(facts, state=HOLD.step(facts.state, event.kind))
-    charge_msat = min(event.cost_msat, facts.amount_msat) if isinstance(event, Used) else 0
-    after = replace(after, charge_msat=charge_msat)
-    entry = entries.hold_ended(after.id, after.source, charge_msat, after.amount_msat - charge_msat)
-    return Decision(after, (entry,))
+    match event:
+        case Used(cost_msat):
+            after = replace(after, charge_msat=min(cost_msat, facts.amount_msat))
+        case Broke(cost_msat):
+            after = replace(after, spent_msat=cost_msat)
+    back_msat = after.amount_msat - after.charge_msat
+    ended = entries.hold_ended(after.id, after.source, after.charge_msat, back_msat)
+    failed = (entries.call_failed(after.id, after.spent_msat),) if after.spent_msat else ()
+    return Decision(after, (ended, *failed))

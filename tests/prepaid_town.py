@@ -8,6 +8,7 @@ from tests.house_fixtures import Instance
 from tests.session_fixtures import Holder, ceiling_sats, held, made
 
 EARLY, LATE = "0" * 31 + "1", "0" * 31 + "2"  # ids of the holds; free ones begin with an f
+BROKEN = "0" * 31 + "3"
 
 
 async def build(instance: Instance) -> dict[str, str]:
@@ -58,6 +59,7 @@ async def build_under_way(instance: Instance) -> dict[str, str]:
         "holding": holding.session_id,
         "early": EARLY,
         "late": LATE,
+        "broken": BROKEN,
         "free_early": f"f{EARLY[1:]}",
         "free_late": f"f{LATE[1:]}",
         "day": row["day"],
@@ -99,3 +101,5 @@ async def _holds(instance: Instance, holder: Holder) -> None:
         await shell.do(advance.holds.begin_free, f"f{name[1:]}", "town", 9_000)
     for name in (LATE, f"f{LATE[1:]}"):
         await shell.do(advance.holds.end, name, law.Used(4_000))
+    await shell.do(advance.holds.begin, BROKEN, "town", 9_000, of, spending)
+    await shell.do(advance.holds.end, BROKEN, law.Broke(4_000))

@@ -93,11 +93,13 @@ USAGES: dict[str, Any] = {
 async def test_a_usage_that_is_no_usage_breaks_the_call(
     kind: str, anthropic_agent: AnthropicAgent, messages_server: MessagesServer
 ) -> None:
-    """Without the tokens truly counted there is nothing to charge by: ask again."""
+    """Without the tokens truly counted there is nothing to charge by: ask again. What was written
+    until then has cost the house all the same, as far as anybody knows."""
     messages_server.script(JUDGE, Reply(usage=USAGES[kind]))
     messages_server.script(WORK, Reply(text="done", usage=USAGES[kind]))
     for outcome in (await anthropic_agent.judge(POEM), await anthropic_agent.work(POEM, 9)):
         assert isinstance(outcome, Broke) and outcome.retryable
+    assert outcome.usage is not None and outcome.usage.output_tokens == 1  # four bytes
 
 
 async def test_usage_is_what_the_api_counted(

@@ -180,6 +180,14 @@ BROKEN: dict[str, tuple[list[str], list[tuple[int, str]]]] = {
         ["UPDATE hold SET charge_msat = charge_msat + 1 WHERE id = '{late}'"],
         [(5, "hold:{late}:ended")],
     ),
+    "what a call that broke has cost forgotten": (
+        ["UPDATE hold SET spent_msat = 0 WHERE id = '{broken}'"],
+        [(5, "hold:{broken}:failed")],
+    ),
+    "what a call that broke has cost made up": (
+        ["UPDATE hold SET state = 'dropped', spent_msat = 1 WHERE id = '{late}'"],
+        [(5, "hold:{late}:failed")],
+    ),
     "a free hold that a session is made to pay": (
         ["UPDATE hold SET day = NULL, session_id = '{holding}' WHERE id = '{free_late}'"],
         [(5, "hold:{free_late}:held"), (5, "hold:{free_late}:ended"), (2, "{day}")],

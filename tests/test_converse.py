@@ -49,6 +49,8 @@ async def test_the_adapter_converses(
         (Reply(text=""), Declined),
         (Reply(text="one two", cut_after=3), Broke),
         (Reply(text="x" * 4_000), Broke),
+        (Reply(text="one", usage={"input_tokens": -1, "output_tokens": 3}), Broke),
+        (Reply(text="one", usage={"input_tokens": 3, "output_tokens": "many"}), Broke),
         (Reply(status=429), Broke),
         (Reply(raw=b"{"), Broke),
     ],
@@ -61,6 +63,23 @@ async def test_an_answer_ends_as_a_value(
     messages_server.script(WORK, reply)
     assert isinstance((await answer(anthropic_agent))[-1], end)
     assert isinstance((await answer(anthropic_agent))[-1], Done)
+
+
+async def test_an_answer_that_breaks_tells_what_it_used(
+    anthropic_agent: AnthropicAgent, messages_server: MessagesServer
+) -> None:
+    """As the API counted it at the end, or until then where it writes without one."""
+    counted = {"input_tokens": 30, "output_tokens": 5, "cache_read_input_tokens": 7}
+    messages_server.script(
+        WORK,
+        Reply(text="one", stop_reason="pause_turn", usage=counted),
+        Reply(text="x" * 4_000, usage=counted),
+    )
+    used = [(await answer(anthropic_agent))[-1] for _ in range(2)]
+    assert [end.usage for end in used if isinstance(end, Broke)] == [
+        Usage(37, 5),
+        Usage(30, 1_000),
+    ]
 
 
 async def test_the_adapter_has_a_deadline(messages_server: MessagesServer) -> None:

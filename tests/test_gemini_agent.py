@@ -267,13 +267,14 @@ async def test_an_image_is_drawn(gemini: GeminiChat, gemini_server: GeminiServer
         (Reply(image=None, finish="IMAGE_SAFETY"), Declined),
         (Reply(media_type="text/html"), Broke),
         (Reply(media_type="image/svg+xml"), Broke),
+        (Reply(image=None, finish="OTHER"), Broke),
         (Reply(image=b"\0" * (16 * 1024 * 1024 + 1)), Broke),
         (Reply(usage=ABSENT), Broke),
         (Reply(raw=b"{"), Broke),
         (Reply(raw=b""), Broke),
         (Reply(raw=b'{"candidates": [{"content": {"parts": [{"inlineData": {}}]}}]}'), Broke),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 async def test_what_is_no_image_is_none(
     gemini: GeminiChat, gemini_server: GeminiServer, reply: Reply, kind: type
@@ -281,6 +282,23 @@ async def test_what_is_no_image_is_none(
     """Only a bounded image of a kind that browsers show, with its usage, is believed."""
     gemini_server.script(WHOLE, reply)
     assert isinstance(await gemini.draw("a cat"), kind)
+
+
+async def test_what_broke_tells_what_it_used(
+    gemini: GeminiChat, gemini_server: GeminiServer
+) -> None:
+    """As far as the API has counted: an answer that failed, and an image that nobody can show."""
+    counted = {"promptTokenCount": 30, "candidatesTokenCount": 5}
+    gemini_server.script(STREAM, Reply(text="one two", finish="OTHER", usage=counted))
+    gemini_server.script(
+        WHOLE,
+        Reply(media_type="text/html", usage=counted),
+        Reply(image=None, finish="NO_IMAGE", usage=counted),
+        Reply(status=500),
+    )
+    ends = [(await answer(gemini))[-1], *[await gemini.draw("a cat") for _ in range(3)]]
+    used = [end.usage for end in ends if isinstance(end, Broke)]
+    assert used == [Usage(30, 5), Usage(30, 5), Usage(30, 5), None]
 
 
 async def test_an_image_has_a_deadline(gemini_server: GeminiServer) -> None:

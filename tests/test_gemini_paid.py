@@ -6,10 +6,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from db import ledger
 from db.audit import audit
+from statemachine.entries import Asset
 from tests.chat_fixtures import HOME, Talker, paying, talker
 from tests.contract import refused
-from tests.gemini_server import CHAT_MODEL, STREAM, WHOLE, GeminiServer, Reply
+from tests.gemini_server import ABSENT, CHAT_MODEL, STREAM, WHOLE, GeminiServer, Reply
 from tests.house_fixtures import Instance
 
 DRAW = "/api/gemini/generate-image"
@@ -47,7 +49,20 @@ async def test_an_image_is_charged_to_the_session(
         assert statuses == [200, 503, 422]
         # (1,120 × 60 USD a million + 2,000 micro-USD) × 1.2
         assert await holder.balance_sats() == 2_000 - 84 - INFRA_SATS
-    assert await audit(chatty.parts.db) == []
+    assert await lost_msat(chatty) == 0
+
+
+async def test_an_image_that_nobody_can_show_is_the_houses_expense(
+    chatty: Instance, gemini_server: GeminiServer
+) -> None:
+    """The model has drawn, and was paid: the session is not charged, and the books say so."""
+    gemini_server.script(WHOLE, Reply(media_type="text/html"))
+    async with paying(chatty) as holder:
+        answer = await holder.http.post(DRAW, json={"prompt": "a cat"})
+        assert answer.status_code == 503
+        assert await holder.balance_sats() == 2_000
+    # 1,120 × 60 USD a million + 2,000 micro-USD
+    assert await lost_msat(chatty) == 70 * 1_000
 
 
 async def test_a_session_is_not_held_to_the_visitors_limit(
@@ -88,15 +103,28 @@ async def test_who_leaves_pays_for_what_was_used(
     assert await audit(chatty.parts.db) == []
 
 
+COUNTED = {"promptTokenCount": 10_000, "candidatesTokenCount": 2_000, "thoughtsTokenCount": 500}
+
+
 @pytest.mark.parametrize(
-    "reply",
-    [Reply(status=500), Reply(text="one two", cut_after=1), Reply(text="one two", finish="OTHER")],
-    ids=["at once", "cut", "failed"],
+    ("reply", "lost_sats"),
+    [
+        (Reply(status=500), 0),
+        (Reply(raw=b"<html>"), 0),
+        # 10,000 × 0.75 + 2,500 × 3.75 USD a million + 2,000 micro-USD, without the margin
+        (Reply(text="one two", cut_after=1, usage=COUNTED), 19),
+        (Reply(text="one two", finish="OTHER", usage=COUNTED), 19),
+        # No count at all: what the few words are about, and the infrastructure.
+        (Reply(text="one two", usage={"promptTokenCount": -1, "candidatesTokenCount": 2}), 3),
+        (Reply(text="one two", usage=ABSENT), 3),
+    ],
+    ids=["at once", "unreadable", "cut", "failed", "no usage", "uncounted"],
 )
-async def test_a_model_that_breaks_costs_nothing(
-    chatty: Instance, gemini_server: GeminiServer, reply: Reply
+async def test_a_model_that_breaks_costs_the_session_nothing(
+    chatty: Instance, gemini_server: GeminiServer, reply: Reply, lost_sats: int
 ) -> None:
-    """Neither before its first word nor after it."""
+    """Neither before its first word nor after it: what it had cost until then is the house's, which
+    books it, and whose balance and books stay whole."""
     gemini_server.script(STREAM, reply)
     async with paying(chatty) as holder:
         mine = await holder.begin()
@@ -104,7 +132,13 @@ async def test_a_model_that_breaks_costs_nothing(
         answer = await holder.http.post(path, json={"content": "hello"})
         assert answer.status_code == 503 or '"error"' in answer.text
         assert await holder.balance_sats() == 2_000
+    assert await lost_msat(chatty) == lost_sats * 1_000
+
+
+async def lost_msat(chatty: Instance) -> int:
+    """Return what calls that broke have cost the house, in books that are whole."""
     assert await audit(chatty.parts.db) == []
+    return int(await ledger.balance(chatty.parts.db, "expense:failed", Asset.MSAT))
 
 
 async def test_what_is_declined_costs_what_was_read(

@@ -106,7 +106,7 @@ class World:
         name = running[n % len(running)]
         ended: Decision[Any]
         if name in self.holds:
-            event = hold.Used(amount) if n % 3 else hold.LetGo()
+            event = (hold.LetGo(), hold.Used(amount), hold.Broke(amount))[n % 3]
             before = self.holds.pop(name)
             ended = hold.decide(before, event)
             ceiling, back = before.amount_msat, before.amount_msat - ended.facts.charge_msat

@@ -7,7 +7,7 @@ exactly the answer that was forced. Whatever else comes back is Broke, never an 
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import anthropic
@@ -260,8 +260,9 @@ class AnthropicAgent:
                 progress(piece, used_so_far(stream.current_message_snapshot, written_bytes))
             message: Message = await stream.get_final_message()
         usage = usage_of(message)
-        if isinstance(usage, Broke):
-            return usage
+        if isinstance(usage, Broke):  # what it wrote was paid for all the same
+            so_far = used_so_far(message, written_bytes) if written_bytes else None
+            return replace(usage, usage=so_far)
         if message.stop_reason == "refusal":
             return Rejected("The agent declines to do this work.", usage)
         text = "".join(block.text for block in message.content if block.type == "text")

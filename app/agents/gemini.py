@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Final
 
 import httpx2
@@ -192,7 +193,7 @@ class GeminiChat:
             text = _text(chunk)
             written, written_bytes = written + len(text), written_bytes + len(text.encode())
             if written > MAX_CHARS_PER_TOKEN * max_output_tokens:
-                yield Broke("The model wrote without end.", retryable=False)
+                yield Broke("The model wrote without end.", retryable=False, usage=counted)
                 return
             if text:
                 yield Said(text, _until_now(counted, written_bytes))
@@ -200,7 +201,7 @@ class GeminiChat:
             if end is not None:
                 yield end
                 return
-        yield Broke("The model's answer was cut off.", retryable=True)
+        yield Broke("The model's answer was cut off.", retryable=True, usage=counted)
 
 
 async def _remember(response: httpx2.Response) -> None:
@@ -246,7 +247,7 @@ def _end(answer: types.GenerateContentResponse, counted: Usage | None, said: boo
     if reason in _UNFINISHED:
         return None
     if reason in _FAILED:
-        return Broke("The model's answer was cut off.", retryable=True)
+        return Broke("The model's answer was cut off.", retryable=True, usage=counted)
     if reason not in (_STOPPED, _CUT):
         return Declined(_DECLINES, counted or _NOTHING_USED)
     if counted is None:
@@ -263,12 +264,12 @@ def _drawn(answer: types.GenerateContentResponse) -> Drawn | Declined | Broke:
         if blob is None or not blob.data:
             continue
         if blob.mime_type not in IMAGE_TYPES or len(blob.data) > MAX_IMAGE_BYTES:
-            return _UNREADABLE
+            return replace(_UNREADABLE, usage=counted)
         return Drawn(blob.data, blob.mime_type, counted) if counted else _UNCOUNTED
     end = _end(answer, counted, said=False)
     if isinstance(end, Declined | Broke):
         return end
-    return Broke("The model drew nothing.", retryable=True)
+    return Broke("The model drew nothing.", retryable=True, usage=counted)
 
 
 def _usage(answer: types.GenerateContentResponse) -> Usage | None:

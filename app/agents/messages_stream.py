@@ -8,8 +8,8 @@ import anthropic
 from anthropic.types import AssistantMessageParam, MessageParam, UserMessageParam
 
 from app.agents.agent import Broke, storable
-from app.agents.chat import Declined, Done, Piece, Said, Turn, written_tokens
-from pricing.rates import Usage
+from app.agents.chat import Declined, Done, Piece, Said, Turn
+from app.agents.messages_answer import usage_of, used_so_far
 
 MOST_CHARS_PER_TOKEN: Final = 200  # beyond it a stream lies
 FINISHED: Final = ("end_turn", "stop_sequence")
@@ -67,16 +67,18 @@ async def _pieces(
             text = storable(text)
             written_bytes += len(text.encode())
             if written_bytes > MOST_CHARS_PER_TOKEN * max_output_tokens:
-                yield Broke("The agent wrote without end.", retryable=False)
+                so_far = used_so_far(stream.current_message_snapshot, written_bytes)
+                yield Broke("The agent wrote without end.", retryable=False, usage=so_far)
                 return
-            read = stream.current_message_snapshot.usage.input_tokens
-            yield Said(text, Usage(read, written_tokens(written_bytes)))
+            yield Said(text, used_so_far(stream.current_message_snapshot, written_bytes))
         message = await stream.get_final_message()
-    used = Usage(message.usage.input_tokens, message.usage.output_tokens)
-    if message.stop_reason == "refusal":
+    used = usage_of(message)
+    if isinstance(used, Broke):
+        yield used
+    elif message.stop_reason == "refusal":
         yield Declined("The agent declines to answer this.", used)
     elif message.stop_reason not in (*FINISHED, *CUT):
-        yield Broke("The agent's answer was cut off.", retryable=True)
+        yield Broke("The agent's answer was cut off.", retryable=True, usage=used)
     elif not written_bytes:
         yield Declined("The agent has nothing to say to this.", used)
     else:

@@ -1,7 +1,8 @@
 """One exchange with a model: money is set aside and what was asked is stored before the model is
 asked; what it said is stored and charged after, however that ends.
 
-Whoever leaves in the middle pays for what was used until then; a model that breaks costs nothing.
+A caller that leaves in the middle pays for what was used until then. When the model breaks, the
+house pays for that.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -152,7 +153,9 @@ class Chats:
             )
             async with self.set_aside(owner, quote.total_msat) as held:
                 drawn = await chat.draw(prompt)
-                if not isinstance(drawn, Broke):
+                if isinstance(drawn, Broke):
+                    held.lose(self.till.cost_msat(chat.image_model, drawn.usage, quote.price))
+                else:
                     held.charge(used_msat(quote, drawn.usage))
         if isinstance(drawn, Declined):
             raise declined(drawn.reason)
@@ -230,7 +233,7 @@ class Exchange:
         """Yield what the model says. However that ends, say what it cost, and store it."""
         # Until the model has counted: it was given all this to read.
         used = Usage(sum(written_tokens(len(turn.text.encode())) for turn in turns), 0)
-        end = "left"
+        end, has_cost = "left", True
         pieces = self.desk.chat.answer(self.model, turns, quote.max_output_tokens)
         try:
             async with aclosing(pieces):
@@ -245,16 +248,20 @@ class Exchange:
                             end = "cut" if cut else "whole"
                         case Declined(reason, used):
                             end, self._refusal = "declined", declined(reason)
-                        case Broke():
+                        case Broke(usage=counted):
                             end, self._refusal = "broken", broken(piece)
+                            used = _most(used, counted) if counted else used
+                            has_cost = bool(counted or self._said)
         finally:
-            # Nobody pays for an answer that broke. What it had cost until then the house has given,
-            # where it gives: as far as is known, for the model has not counted to the end.
-            wasted = end == "broken" and not (self._said and self.owner.is_visitor)
-            cost_msat = 0 if wasted else used_msat(quote, used)
-            held.charge(cost_msat)
-            log.info("exchanged", model=self.model, end=end, sats=msat_to_sats(cost_msat))
-            usage = _usage(self.model, used, cost_msat, end)
+            if end == "broken":
+                # As far as is known: mostly the model has not counted to the end.
+                known = used if has_cost else None
+                held.lose(self.desk.till.cost_msat(self.model, known, quote.price))
+            else:
+                held.charge(used_msat(quote, used))
+            sats = msat_to_sats(held.charge_msat)
+            log.info("exchanged", model=self.model, end=end, sats=sats)
+            usage = _usage(self.model, used, held.charge_msat, end)
             held.beside = partial(self._store, message_id, usage)
 
     async def _store(self, message_id: int, usage: dict[str, Any], act: Act) -> None:

@@ -68,7 +68,7 @@ class Demos:
 
 
 def _charge(held: Held, quote: Quote, usage: Usage) -> None:
-    held.charge(held.cost_msat + used_msat(quote, usage))
+    held.charge(held.charge_msat + used_msat(quote, usage))
 
 
 def _broken(broke: Broke, held: Held, quote: Quote) -> Refusal:

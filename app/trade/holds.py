@@ -29,12 +29,31 @@ class Held:
 
     id: str
     ceiling_msat: Msat
-    cost_msat: int = 0  # nothing is charged unless it is said
+    is_given: bool  # by the house; else a session pays
+    charge_msat: int = 0  # nothing is charged unless it is said
+    spent_msat: int = 0  # by the house, on a call that broke and that nobody pays for
     beside: Callable[[Act], Awaitable[None]] | None = None  # written when it ends, or neither is
 
-    def charge(self, cost_msat: int) -> None:
+    def charge(self, charge_msat: int) -> None:
         """Say what the call has cost so far; more than the ceiling is never charged."""
-        self.cost_msat = cost_msat
+        self.charge_msat = charge_msat
+
+    def lose(self, cost_msat: int) -> None:
+        """Say that the call broke, and what it had cost: a session isn't charged for it.
+
+        For a call that is free the house pays in any case, as much of it as it gives away.
+        """
+        if self.is_given:
+            self.charge(min(cost_msat, self.ceiling_msat))
+        else:
+            self.charge_msat, self.spent_msat = 0, cost_msat
+
+    @property
+    def end(self) -> law.Event:
+        """How it ends, as things stand."""
+        if self.charge_msat:
+            return law.Used(self.charge_msat)
+        return law.Broke(self.spent_msat) if self.spent_msat else law.LetGo()
 
 
 def spending_of(grant: Grant) -> Spending:
@@ -64,7 +83,7 @@ class Holds:
         the credential allows for one request, 409 and 410 when the session is not active.
         """
         check_most(grant, ceiling_msat)
-        held = Held(self.new_id(), ceiling_msat)
+        held = Held(self.new_id(), ceiling_msat, is_given=False)
         told = await self.shell.do(
             advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending_of(grant)
         )
@@ -79,7 +98,7 @@ class Holds:
 
         Raises Refusal: 503 when today's share is used up, or there is none.
         """
-        held = Held(self.new_id(), ceiling_msat)
+        held = Held(self.new_id(), ceiling_msat, is_given=True)
         told = await self.shell.do(advance.holds.begin_free, held.id, purpose, ceiling_msat)
         if isinstance(told, Short):
             raise _nothing_free(self.free_sats_per_day, self.clock())
@@ -92,7 +111,7 @@ class Holds:
         try:
             yield
         finally:
-            event: law.Event = law.Used(held.cost_msat) if held.cost_msat else law.LetGo()
+            event = held.end
 
             async def end(act: Act) -> None:
                 await advance.holds.end(act, held.id, event)

@@ -216,7 +216,7 @@ class Holders(Crowd[Holder]):
                 self._weather.counts["buyer: leaves in the middle of an answer"] += 1
                 raise HungUp
         if self._weather.strikes("agent: broke for good"):
-            held.charge(0)
+            held.lose(min(cost_msat, held.ceiling_msat))
             raise Refusal(Why.NO_AGENT, "The model broke.")
 
     async def topup(self, holder: Holder, process: Process) -> None:

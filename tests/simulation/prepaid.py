@@ -25,7 +25,7 @@ class Prepaid:
     def __init__(self, ledger: Ledger, wishes: Wishes, clock: Clock) -> None:
         self._ledger, self._wishes, self._clock = ledger, wishes, clock
         self.purses: dict[str, Purse] = {}
-        self.failed_msat = 0  # what jobs that failed have cost the house
+        self.failed_msat = 0  # what jobs that failed and calls that broke have cost the house
         self.free_holds: dict[str, Row] = {}
         self.free_days: dict[str, Row] = {}
         self.seen: Counter[str] = Counter()  # what has become of sessions, for a report
@@ -79,6 +79,9 @@ class Prepaid:
         hold(charge_msat <= now["amount_msat"], 2, f"{name} for {charge_msat}, over its ceiling")
         hold(charge_msat == 0 or charge_msat in said, 6, f"{name} for {charge_msat}, not {said}")
         hold((now["state"] == "charged") == (charge_msat > 0), 6, f"{name} for {charge_msat}")
+        lost_msat = now["spent_msat"]
+        broke = now["state"] == "dropped" and now["session_id"] is not None and lost_msat in said
+        hold(lost_msat == 0 or broke, 6, f"{name}, and the house has lost {lost_msat}, not {said}")
         if now["session_id"] is None:
             self.free_holds[now["id"]] = now
             more = in_use_msat(now) - (in_use_msat(was) if was else 0)
@@ -88,6 +91,7 @@ class Prepaid:
         else:
             self.purses[now["session_id"]].holds[now["id"]] = now
             self.income_msat += charge_msat
+            self.failed_msat += lost_msat
         self.seen[f"hold {now['state']}"] += 1
         self._changed.append(now)
         session_id: str | None = now["session_id"]

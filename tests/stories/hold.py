@@ -3,7 +3,7 @@
 from typing import get_args
 
 from statemachine import hold
-from statemachine.hold import HoldFacts, HoldState, LetGo, Used
+from statemachine.hold import Broke, HoldFacts, HoldState, LetGo, Used
 from tests.stories.telling import Law, Story, story
 
 LAW = Law(hold.HOLD, hold.decide, get_args(hold.Event))
@@ -38,6 +38,19 @@ STORIES: tuple[Story, ...] = (
     .becomes(HoldState.DROPPED)
     .moves(3_000, "hold:h", "session:s", "hold:h:ended")
     .refuses(Used(1)),
+    story("A call that broke gives all of it back, and what it had cost is the house's", LAW)
+    .given(OF_SESSION)
+    .hears(Broke(4_000))
+    .becomes(HoldState.DROPPED)
+    .has(spent_msat=4_000)
+    .moves(3_000, "hold:h", "session:s", "hold:h:ended")
+    .moves(4_000, "expense:failed", "revenue:free", "hold:h:failed")
+    .refuses(LetGo()),
+    story("A call that broke and had cost nothing gives all of it back", LAW)
+    .given(OF_SESSION)
+    .hears(Broke(0))
+    .becomes(HoldState.DROPPED)
+    .moves(3_000, "hold:h", "session:s", "hold:h:ended"),
     story("What a free call costs, the house pays itself", LAW)
     .begins(HoldState.HELD, hold.begin("h", 3_000, None))
     .moves(3_000, "expense:free", "hold:h", "hold:h:held")
