@@ -7,12 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from db.engine import Database
-from db.standing import STUCK_AFTER
 from statemachine.entries import REVENUE_FREE, Asset, Kind
-from statemachine.owner import Reason
-from statemachine.payout import PayoutState
-
-MOST_LISTED = 50
 
 
 class Tally(NamedTuple):
@@ -112,66 +107,6 @@ async def sheet(db: Database) -> Sheet:
         in_sessions_msat=row["in_sessions"],
         on_its_way_msat=row["on_its_way"],
     )
-
-
-_WATCHED = """
-SELECT id, job_id, session_id, reason, state, amount_msat, attempts, failures, refund_to, note,
-       created_at, updated_at, state = 'owed' OR updated_at < %(before)s AS is_stuck
-  FROM payout WHERE state = 'in_flight' OR (state = 'owed' AND failures >= 3)
- ORDER BY updated_at, id LIMIT %(most)s
-"""
-
-
-class Watched(NamedTuple):
-    """A payout that may need a person."""
-
-    id: str
-    job_id: str | None
-    session_id: str | None
-    reason: Reason
-    state: PayoutState
-    amount_msat: int
-    attempts: int
-    failures: int
-    refund_to: str | None
-    note: str | None
-    created_at: datetime
-    updated_at: datetime
-    is_stuck: bool
-
-
-async def watched_payouts(db: Database, now: datetime) -> list[Watched]:
-    """Return payouts on their way, and those whose destination has failed, the oldest first.
-
-    `is_stuck`: it needs a person. `app/web` and `boltwork payouts` can act on it.
-    """
-    return await db.rows(Watched, _WATCHED, before=now - STUCK_AFTER, most=MOST_LISTED)
-
-
-_WAITING = """
-SELECT id, job_id, session_id, reason, amount_msat, refund_to, failures, note, created_at
-  FROM payout WHERE state <> 'paid' AND state = 'owed' AND failures < 3
- ORDER BY created_at DESC LIMIT %(most)s
-"""
-
-
-class Waits(NamedTuple):
-    """A payout that waits for its owner, or to be sent."""
-
-    id: str
-    job_id: str | None
-    session_id: str | None
-    reason: Reason
-    amount_msat: int
-    refund_to: str | None
-    failures: int
-    note: str | None
-    created_at: datetime
-
-
-async def waiting_payouts(db: Database, most: int) -> list[Waits]:
-    """Return what is owed back and was asked for by nobody yet, the newest first."""
-    return await db.rows(Waits, _WAITING, most=most)
 
 
 _GROUPS = """

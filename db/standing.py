@@ -66,22 +66,25 @@ async def rail_sheet(db: Database, rail: str, most_unpaid: int | None) -> RailSh
     return RailSheet(row["due_msat"], moving, unpaid, *still)
 
 
-_PAYOUTS = """
+# Stuck is what needs a person: in flight for an hour, or owed to a destination that failed.
+_UNPAID = f"""
 SELECT id, job_id, session_id, reason, state, amount_msat, attempts, failures, refund_to, note,
-       created_at,
-       updated_at, CASE
-         WHEN state = 'in_flight' AND updated_at < %(before)s THEN 'stuck'
-         WHEN state = 'owed' AND failures >= %(most_failures)s THEN 'stuck'
-         ELSE state END AS standing
+       created_at, updated_at,
+       CASE WHEN state = 'in_flight' AND updated_at < %(before)s THEN 'stuck'
+            WHEN state = 'owed' AND failures >= {MOST_FAILURES} THEN 'stuck'
+            ELSE state END AS standing
   FROM payout WHERE state <> 'paid'
+"""
+_WATCHED = f"""{_UNPAID}
+   AND (state = 'in_flight' OR (state = 'owed' AND failures >= {MOST_FAILURES}))
+ ORDER BY updated_at, id LIMIT %(most)s
+"""
+_WAITING = f"""{_UNPAID} AND state = 'owed' AND failures < {MOST_FAILURES}
+ ORDER BY created_at DESC LIMIT %(most)s
 """
 
 
-def _now(now: datetime) -> dict[str, object]:
-    return {"before": now - STUCK_AFTER, "most_failures": MOST_FAILURES}
-
-
-class Unpaid(NamedTuple):
+class UnpaidPayout(NamedTuple):
     """A payout that is not paid. `standing`: owed, in_flight or stuck."""
 
     id: str
@@ -99,20 +102,28 @@ class Unpaid(NamedTuple):
     standing: str
 
 
-async def unpaid_payouts(db: Database, now: datetime) -> list[Unpaid]:
-    """Return payouts that are not paid, oldest first.
+async def unpaid_payouts(db: Database, now: datetime) -> list[UnpaidPayout]:
+    """Return payouts that are not paid, oldest first."""
+    query = f"{_UNPAID} ORDER BY created_at, id"
+    return await db.rows(UnpaidPayout, query, before=now - STUCK_AFTER)
 
-    Stuck is what needs a person: in flight for an hour, or owed to a destination that failed.
-    """
-    return await db.rows(Unpaid, f"{_PAYOUTS} ORDER BY created_at, id", **_now(now))
+
+async def watched_payouts(db: Database, now: datetime, most: int) -> list[UnpaidPayout]:
+    """Return payouts on their way, and those whose destination has failed, the oldest first."""
+    return await db.rows(UnpaidPayout, _WATCHED, before=now - STUCK_AFTER, most=most)
+
+
+async def waiting_payouts(db: Database, now: datetime, most: int) -> list[UnpaidPayout]:
+    """Return what is owed back and waits for its owner, or to be sent, the newest first."""
+    return await db.rows(UnpaidPayout, _WAITING, before=now - STUCK_AFTER, most=most)
 
 
 async def payouts_by_standing(db: Database, now: datetime) -> dict[str, tuple[int, int]]:
     """Return how many payouts are owed, in flight and stuck, and their msat; each counts once."""
     rows = await db.read_all(
         "SELECT standing, count(*) AS n, sum(amount_msat)::bigint AS msat"
-        f" FROM ({_PAYOUTS}) AS unpaid GROUP BY standing",
-        **_now(now),
+        f" FROM ({_UNPAID}) AS unpaid GROUP BY standing",
+        before=now - STUCK_AFTER,
     )
     found = {row["standing"]: (row["n"], row["msat"]) for row in rows}
     return {name: found.get(name, (0, 0)) for name in ("owed", "in_flight", "stuck")}

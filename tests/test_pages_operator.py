@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from app.agents.agent import Accepted, Broke, Rejected
-from db import overview
+from db import overview, standing
 from db.promises import TryAgain
 from pricing.money import Msat
 from pricing.rates import Usage
@@ -214,8 +214,8 @@ async def test_no_question_of_the_page_reads_every_job(house: Instance) -> None:
     """What it asks is answered from indexes over what is open, however many jobs are done."""
     plans = [
         ("ix_job_open", overview._OPEN),
-        ("ix_payout_watched", overview._WATCHED),
-        ("ix_payout_unpaid", overview._WAITING),
+        ("ix_payout_watched", standing._WATCHED),
+        ("ix_payout_unpaid", standing._WAITING),
     ]
     async with house.parts.db.reads.connection() as connection:
         await connection.execute("SET enable_seqscan = off")

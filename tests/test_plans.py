@@ -21,6 +21,7 @@ from db import (
     routing,
     sessions,
     spending,
+    standing,
 )
 from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
@@ -93,8 +94,8 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "operator, hours": lambda db: overview.tallies(db, NOW),
     "operator, open jobs": overview.open_jobs,
     "operator, the sheet": overview.sheet,
-    "operator, watched payouts": lambda db: overview.watched_payouts(db, NOW),
-    "operator, waiting payouts": lambda db: overview.waiting_payouts(db, 50),
+    "operator, watched payouts": lambda db: standing.watched_payouts(db, NOW, 50),
+    "operator, waiting payouts": lambda db: standing.waiting_payouts(db, NOW, 50),
 }
 
 WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {

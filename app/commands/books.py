@@ -26,7 +26,7 @@ from db import public_ids, standing, switches
 from db.engine import Database
 from db.ledger import Leg
 from db.payouts import PayoutRow
-from db.standing import Unpaid
+from db.standing import UnpaidPayout
 from payments.lnurl import BadDestination
 from statemachine.entries import Kind
 from statemachine.payout import PayoutState
@@ -197,7 +197,7 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
 
-    async def look(parts: Built) -> tuple[list[Unpaid], bool]:
+    async def look(parts: Built) -> tuple[list[UnpaidPayout], bool]:
         rows = await standing.unpaid_payouts(parts.db, parts.clock())
         return rows, not await switches.is_on(parts.db, switches.Name.PAYING_OUT)
 
@@ -221,7 +221,7 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
         print("Every payout is paid.")
 
 
-def _payout(row: Unpaid) -> dict[str, Any]:
+def _payout(row: UnpaidPayout) -> dict[str, Any]:
     return {
         "id": concealed(row.id),
         "job": public_id(row.job_id) if row.job_id else None,

@@ -4,7 +4,6 @@ They name jobs by their public ids: the others would open the buyer's page.
 """
 
 from datetime import date
-from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,10 +19,11 @@ from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
 from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
 from app.web.troubles import Trouble, WrongField, trouble_of
-from db import overview, payouts, public_ids, routing, switches
-from db.overview import Group, Waits, Watched
+from db import overview, payouts, public_ids, routing, standing, switches
+from db.overview import Group
 from db.payouts import PayoutRow
 from db.promises import TryAgain
+from db.standing import UnpaidPayout
 from pricing.money import sats_to_msat
 from pricing.oracle import PriceUnavailable
 from pricing.rates import ending
@@ -33,12 +33,11 @@ from statemachine.public_id import concealed
 from statemachine.routing import is_nearly_given
 
 HOURS = 48
-LISTED = 12
+LISTED, WATCHED = 12, 50
 NOT_HANDED_OVER = (
     "This payout hasn’t been handed to the wallet yet: it waits for its turn, and is sent"
     " automatically when payouts go on."
 )
-Shown = TypeVar("Shown", Watched, Waits)  # a payout on the page
 
 
 @page
@@ -156,8 +155,8 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         plot=plot(hours),
         open_jobs=await overview.open_jobs(house.db),
         sheet=await overview.sheet(house.db),
-        watched=_named(await overview.watched_payouts(house.db, now)),
-        waiting=_named(await overview.waiting_payouts(house.db, LISTED)),
+        watched=_named(await standing.watched_payouts(house.db, now, WATCHED)),
+        waiting=_named(await standing.waiting_payouts(house.db, now, LISTED)),
         promises=await house.outbox.waiting(),
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",
@@ -185,7 +184,7 @@ def _ending(house: House, today: date) -> dict[str, date]:
     return {name: last for name, last in ending(today).items() if name in asked or last >= today}
 
 
-def _named(rows: list[Shown]) -> list[Shown]:
+def _named(rows: list[UnpaidPayout]) -> list[UnpaidPayout]:
     """Return payouts under the names that may be shown."""
     return [row._replace(id=concealed(row.id)) for row in rows]
 
