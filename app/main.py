@@ -278,8 +278,8 @@ def furnish(parts: Built, keeper: Keeper, loops: Loops) -> House:
         sending_of(parts),
     )
     return House(
-        orders=Orders(db, shell, invoicing, till, selling, new_id),
-        asks=Asks(db, shell, invoicing, till, selling, new_id),
+        orders=Orders(shell, invoicing, till, selling, new_id),
+        asks=Asks(shell, invoicing, till, selling, new_id),
         sessions=sessions,
         holds=holds,
         chats=Chats(db, parts.chat, till, holds, clock),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from app import advance
 from app.advance import Act, Shell
@@ -9,9 +10,8 @@ from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.till import Till
 from app.trade.invoicing import Invoicing
-from app.trade.once import Name, claimed_id, known_id
+from app.trade.once import Before, Beginning, Name, once
 from app.trade.selling import Selling
-from db.engine import Database
 from db.invoices import MadeInvoice
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import job as law
@@ -33,7 +33,6 @@ class Ask:
 class Asks:
     """The desk of agent jobs that one invoice pays for, evaluation and work."""
 
-    db: Database
     shell: Shell
     invoicing: Invoicing
     till: Till
@@ -46,16 +45,15 @@ class Asks:
         Raises Refusal: 409 when it would cost more than the caller's limit or the name was used
         for another body, 503 when no invoice can be made.
         """
-        before = await known_id(self.db, name)
-        made = before or await self._begun(asked, name)
-        if isinstance(made, str):
-            about(job=made)
-            made = await self.invoicing.made_before(law.ask_invoice_id(made))
+        made = await once(self.shell, name, partial(self._prepare, asked))
+        if isinstance(made, Before):
+            about(job=made.id)
+            made = await self.invoicing.made_before(law.ask_invoice_id(made.id))
             _check_open(made)
         return made
 
-    async def _begun(self, asked: Ask, name: Name | None) -> MadeInvoice | str:
-        """Return the invoice of a new job, or the id of the one that has this name by now."""
+    async def _prepare(self, asked: Ask) -> Beginning[MadeInvoice]:
+        """Return a new job at its price, with the invoice that the rail has made for it."""
         self.selling.check_can_be_done()
         await self.selling.check_welcome(asked.payer)
         eval_msat, quote = await self.till.firm(asked.request)
@@ -66,15 +64,12 @@ class Asks:
         opened = await self.invoicing.new(law.ask_invoice_id(job_id), Purpose.ASK, price_msat)
         begun = law.begin_asked(job_id, eval_msat, quote)
 
-        async def begin(act: Act) -> MadeInvoice | str:
-            claimed = await claimed_id(act, name, job_id)
-            if claimed != job_id:
-                return claimed
+        async def begin(act: Act) -> MadeInvoice:
             return await advance.jobs.begin(
                 act, begun, opened, asked.request, asked.refund_to, asked.payer
             )
 
-        return await self.shell.do(begin)
+        return Beginning(job_id, begin)
 
 
 def _check_open(invoice: MadeInvoice) -> None:

@@ -5,6 +5,7 @@ The rail makes the invoice before anything is written: without one there is no j
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from app import advance
 from app.advance import Act, Outcome, Shell
@@ -12,9 +13,8 @@ from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.till import Till
 from app.trade.invoicing import Invoicing
-from app.trade.once import Name, claimed_id, known_id
+from app.trade.once import Before, Beginning, Name, once
 from app.trade.selling import Selling
-from db.engine import Database
 from db.invoices import MadeInvoice
 from pricing.money import Msat, msat_to_sats
 from statemachine import job as law
@@ -35,7 +35,6 @@ class Order:
 class Orders:
     """The desk of agent jobs that are paid in two steps."""
 
-    db: Database
     shell: Shell
     invoicing: Invoicing
     till: Till
@@ -48,15 +47,14 @@ class Orders:
         Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
         made.
         """
-        before = await known_id(self.db, name)
-        made = before or await self._begun(order, name)
-        if isinstance(made, str):
-            about(job=made)
-            return await self.invoicing.made_before(law.eval_invoice_id(made))
+        made = await once(self.shell, name, partial(self._prepare, order))
+        if isinstance(made, Before):
+            about(job=made.id)
+            return await self.invoicing.made_before(law.eval_invoice_id(made.id))
         return made
 
-    async def _begun(self, order: Order, name: Name | None) -> MadeInvoice | str:
-        """Return the invoice of a new job, or the id of the one that has this name by now."""
+    async def _prepare(self, order: Order) -> Beginning[MadeInvoice]:
+        """Return a new job, with the evaluation invoice that the rail has made for it."""
         self.selling.check_can_be_done()
         await self.selling.check_welcome(order.payer)
         fee_msat = await self.till.fee_msat(order.request)
@@ -66,15 +64,12 @@ class Orders:
         opened = await self.invoicing.new(law.eval_invoice_id(job_id), Purpose.EVAL, fee_msat)
         begun = law.begin(job_id, fee_msat, order.max_msat)
 
-        async def begin(act: Act) -> MadeInvoice | str:
-            claimed = await claimed_id(act, name, job_id)
-            if claimed != job_id:
-                return claimed
+        async def begin(act: Act) -> MadeInvoice:
             return await advance.jobs.begin(
                 act, begun, opened, order.request, order.refund_to, order.payer
             )
 
-        return await self.shell.do(begin)
+        return Beginning(job_id, begin)
 
     async def cancel(self, job_id: str) -> Outcome:
         """Cancel a job whose work is not paid for; anything but Applied changed nothing."""

@@ -8,16 +8,17 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from app import advance
-from app.advance import Act, Applied, Missing, Outcome, Shell, Short
+from app.advance import Act, Applied, Outcome, Shell, Short
 from app.ports import Clock
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.till import Till
 from app.trade.holds import check_most, not_active, refused, spending_of
 from app.trade.invoicing import Invoicing
-from app.trade.once import Name, claimed_id, known_id
+from app.trade.once import Before, Beginning, Name, once
 from app.trade.selling import Selling
 from db import sessions
 from db.engine import Database, Duplicate, Tx
@@ -84,30 +85,26 @@ class Sessions:
         Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
         made.
         """
-        before = await known_id(self.db, name)
-        if before is not None:
-            return await self._opened_before(before)
+        made = await once(self.shell, name, partial(self._prepare, deposit_msat, refund_to))
+        if isinstance(made, Before):
+            row = await self.invoicing.made_before(law.deposit_invoice_id(made.id))
+            return Opening(made.id, row, None)
+        return made
+
+    async def _prepare(self, deposit_msat: Msat, refund_to: str | None) -> Beginning[Opening]:
+        """Return a new session, with the invoice that the rail has made for its deposit."""
         self.selling.check_can_be_done()
         session_id, nonce, claim = self.new_id(), self.new_id(), self.new_id()
         invoice_id = law.deposit_invoice_id(session_id)
         opened = await self.invoicing.new(invoice_id, Purpose.DEPOSIT, deposit_msat)
 
-        async def begin(act: Act) -> MadeInvoice | str:
-            claimed = await claimed_id(act, name, session_id)
-            if claimed != session_id:
-                return claimed
-            return await advance.sessions.begin(
+        async def begin(act: Act) -> Opening:
+            made = await advance.sessions.begin(
                 act, session_id, opened, refund_to, nonce, kept_as(claim)
             )
+            return Opening(session_id, made, claim)
 
-        made = await self.shell.do(begin)
-        if isinstance(made, str):  # another one has this name by now
-            return await self._opened_before(made)
-        return Opening(session_id, made, claim)
-
-    async def _opened_before(self, session_id: str) -> Opening:
-        row = await self.invoicing.made_before(law.deposit_invoice_id(session_id))
-        return Opening(session_id, row, None)
+        return Beginning(session_id, begin)
 
     async def top_up(self, session_id: str, amount_msat: Msat, name: Name | None) -> MadeInvoice:
         """Return the invoice of a top-up.
@@ -116,9 +113,17 @@ class Sessions:
         """
         # Before the name: who gave it at the same moment has made it known with what is pending.
         refusal = await self._topup_refusal(session_id)
-        before = await known_id(self.db, name)
-        if before is not None:
-            return await self.invoicing.made_before(before)
+        prepare = partial(self._prepare_topup, session_id, amount_msat, refusal)
+        try:
+            made = await once(self.shell, name, prepare)
+        except (_NotSpent, Duplicate):
+            raise await self._no_topup(session_id) from None
+        return await self.invoicing.made_before(made.id) if isinstance(made, Before) else made
+
+    async def _prepare_topup(
+        self, session_id: str, amount_msat: Msat, refusal: Refusal | None
+    ) -> Beginning[MadeInvoice]:
+        """Return a new top-up, with the invoice that the rail has made for it."""
         self.selling.check_can_be_done()
         if refusal is not None:
             raise refusal
@@ -126,29 +131,20 @@ class Sessions:
         key = f"{law.topup_invoice_id(session_id, 0)}:{self.new_id()}"
         opened = await self.invoicing.new(key, Purpose.TOPUP, amount_msat)
 
-        async def ask_topup(act: Act) -> MadeInvoice | str | Outcome:
+        async def invoice_id(act: Act) -> str:
             # The lock first: two with one name must not both find that nothing is pending.
             row = await sessions.lock(act.tx, session_id)
             if row is None:
-                return Missing()
-            invoice_id = law.topup_invoice_id(session_id, row.topups + 1)
-            claimed = await claimed_id(act, name, invoice_id)
-            if claimed != invoice_id:
-                return claimed
-            told = await advance.sessions.ask_topup(act, session_id, opened)
-            if not isinstance(told, MadeInvoice):
-                raise _NotSpent(told)
-            return told
+                raise unknown_session()
+            return law.topup_invoice_id(session_id, row.topups + 1)
 
-        try:
-            told = await self.shell.do(ask_topup)
-        except (_NotSpent, Duplicate):
-            raise await self._no_topup(session_id) from None
-        if isinstance(told, str):
-            return await self.invoicing.made_before(told)
-        if not isinstance(told, MadeInvoice):
-            raise unknown_session()
-        return told
+        async def ask_topup(act: Act) -> MadeInvoice:
+            made = await advance.sessions.ask_topup(act, session_id, opened)
+            if not isinstance(made, MadeInvoice):
+                raise _NotSpent(made)
+            return made
+
+        return Beginning(invoice_id, ask_topup)
 
     async def _topup_refusal(self, session_id: str) -> Refusal | None:
         """Return what the shell would refuse a top-up for, before the rail is asked for one."""
@@ -179,9 +175,14 @@ class Sessions:
         credential allows for one request, 409 when it may cost more than its own limit or the
         session is not ready, 410 when it is over.
         """
-        before = await known_id(self.db, name)
-        if before is not None:
-            return before
+        try:
+            made = await once(self.shell, name, partial(self._prepare_request, holder, request))
+        except _NotSpent as not_spent:
+            raise await refused(self.db, holder.session_id, not_spent.told) from None
+        return made.id if isinstance(made, Before) else made
+
+    async def _prepare_request(self, holder: Verified, request: Request) -> Beginning[str]:
+        """Return a new request, at the most that it may cost."""
         job_id = self.new_id()
         about(job=job_id)
         self.selling.check_can_be_done()
@@ -190,9 +191,6 @@ class Sessions:
         ceiling_msat = eval_msat + quote.total_msat
 
         async def begin_reserved(act: Act) -> str:
-            claimed = await claimed_id(act, name, job_id)
-            if claimed != job_id:
-                return claimed
             _check(holder, request, ceiling_msat)
             spending = spending_of(holder.grant)
             told = await advance.jobs.begin_reserved(
@@ -202,10 +200,7 @@ class Sessions:
                 raise _NotSpent(told)
             return job_id
 
-        try:
-            return await self.shell.do(begin_reserved)
-        except _NotSpent as not_spent:
-            raise await refused(self.db, holder.session_id, not_spent.told) from None
+        return Beginning(job_id, begin_reserved)
 
     async def close(self, session_id: str, refund_to: str | None = None) -> None:
         """Take no more requests; what is left is owed back at once."""
