@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from db.engine import Database, Row, Tx
+from db.engine import Tx
+from db.rows import Reads
 
 LIFE = timedelta(hours=24)
 
@@ -14,6 +16,13 @@ VALUES (%(caller)s, %(key)s, %(sha)s, %(made)s, %(now)s) ON CONFLICT (caller, ke
 _OLD = """
 SELECT body_sha256, made FROM idempotency_key WHERE caller = %(caller)s AND key = %(key)s
 """
+
+
+class Kept(NamedTuple):
+    """What a key was used for."""
+
+    body_sha256: str
+    made: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +51,17 @@ async def claim(
     """
     if await tx.execute(_CLAIM, caller=caller, key=key, sha=body_sha256, made=made, now=now):
         return Fresh()
-    old = await tx.one(_OLD, caller=caller, key=key)
+    old = await find(tx, caller, key, body_sha256)
     assert old is not None, "keys are forgotten by the day, and this one was there just now"
-    return _meaning(old, body_sha256)
+    return old
 
 
-async def find(db: Database, caller: str, key: str, body_sha256: str) -> Replayed | Clashed | None:
+async def find(reads: Reads, caller: str, key: str, body_sha256: str) -> Replayed | Clashed | None:
     """Return what a key was used for; None while it is free."""
-    old = await db.read_one(_OLD, caller=caller, key=key)
-    return None if old is None else _meaning(old, body_sha256)
-
-
-def _meaning(old: Row, body_sha256: str) -> Replayed | Clashed:
-    return Replayed(old["made"]) if old["body_sha256"] == body_sha256 else Clashed()
+    old = await reads.row(Kept, _OLD, caller=caller, key=key)
+    if old is None:
+        return None
+    return Replayed(old.made) if old.body_sha256 == body_sha256 else Clashed()
 
 
 async def purge(tx: Tx, now: datetime) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from db.engine import Database, Tx
 from db.receiving_tables import ReceivingWallet, WalletTransfer
+from db.rows import Reads
 from statemachine.transfer import TransferFacts
 from statemachine.wallet import WalletFacts, WalletState
 
@@ -155,15 +156,15 @@ class Sealed(NamedTuple):
     sealed: str
 
 
-async def sealed_keys(db: Database) -> list[Sealed]:
+async def sealed_keys(reads: Reads) -> list[Sealed]:
     """Return the closed keys of the wallets of all rails."""
-    return await db.rows(Sealed, _SEALED)
+    return await reads.rows(Sealed, _SEALED)
 
 
 async def take_sealed(tx: Tx) -> list[Sealed]:
     """Return the same. Until this transaction ends nobody adds one."""
     await tx.execute("LOCK TABLE receiving_wallet IN SHARE ROW EXCLUSIVE MODE")
-    return await tx.rows(Sealed, _SEALED)
+    return await sealed_keys(tx)
 
 
 async def reseal(tx: Tx, rail: str, number: int, sealed: str) -> None:

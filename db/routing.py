@@ -1,10 +1,10 @@
 """What routing cost, and whom: what the house may spend on one payer's, and what it gave."""
 
-from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import NamedTuple
 
 from db.engine import Database, Tx
+from db.rows import Reads
 
 
 class Account(NamedTuple):
@@ -14,8 +14,6 @@ class Account(NamedTuple):
     borne_msat: int  # what the house has borne for him, or has promised to
     given_msat: int  # what it gave away on that day, to all
 
-
-Ask = Callable[..., Awaitable[Account | None]]  # Tx.row or Database.row
 
 # Of an attempt that is on its way, all that the house has promised to bear counts.
 _BORNE = """
@@ -42,9 +40,11 @@ SELECT {_CHARGED.format(job="session_id = %(session)s OR id = %(job)s", session=
 """
 
 
-async def account_of(ask: Ask, job_id: str | None, session_id: str | None, day: date) -> Account:
+async def account_of(
+    reads: Reads, job_id: str | None, session_id: str | None, day: date
+) -> Account:
     """Return how a job or a session stands with the house."""
-    found = await ask(Account, _ACCOUNT, job=job_id, session=session_id, day=day)
+    found = await reads.row(Account, _ACCOUNT, job=job_id, session=session_id, day=day)
     assert found is not None
     return found
 

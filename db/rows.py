@@ -9,13 +9,25 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cache
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 R = TypeVar("R", bound=NamedTuple)
 
 
 class Drifted(Exception):
     """The columns of a statement are not the fields of its type."""
+
+
+class Reads(Protocol):
+    """Where a SELECT can be run: a transaction, which sees its own writes, or the database."""
+
+    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
+        """Return the rows of one SELECT, whose columns are the fields of this type."""
+        ...
+
+    async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
+        """Return the first row of one SELECT, or None."""
+        ...
 
 
 def columns(cls: type[NamedTuple]) -> str:

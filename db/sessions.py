@@ -1,12 +1,13 @@
 """Sessions: insert, lock, move, look, and what their credentials may still spend."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from db import invoices
 from db.engine import Database, Tx
 from db.invoices import InvoiceRow
+from db.rows import Reads
 from db.tables import Session
 from statemachine.entries import of_session
 from statemachine.session import SessionEnd, SessionFacts, SessionState
@@ -217,12 +218,9 @@ class Named(NamedTuple):
     id: str
 
 
-Ask = Callable[..., Awaitable[Named | None]]  # Tx.row or Database.row
-
-
-async def pending_topup(ask: Ask, session_id: str) -> str | None:
+async def pending_topup(reads: Reads, session_id: str) -> str | None:
     """Return the name of the top-up that is not paid yet, if there is one."""
-    found = await ask(Named, _TOPUP, id=session_id)
+    found = await reads.row(Named, _TOPUP, id=session_id)
     return found.id if found else None
 
 

@@ -122,7 +122,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "what a budget has left": lambda tx: sessions.least_left(tx, BUDGETS),
     "spend a budget": lambda tx: sessions.spend(tx, SESSION, BUDGETS, 1000),
     "give back to a budget": lambda tx: sessions.unspend(tx, LINKS[1:], 1000),
-    "a pending top-up": lambda tx: sessions.pending_topup(tx.row, SESSION),
+    "a pending top-up": lambda tx: sessions.pending_topup(tx, SESSION),
     "a credential's first use": lambda tx: sessions.mark_used(tx, SESSION, NOW),
     "revoke": lambda tx: sessions.revoke(tx, SESSION, "some link", NOW),
     "post an entry": lambda tx: ledger.post(tx, [entry()], NOW),

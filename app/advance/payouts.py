@@ -9,7 +9,7 @@ from app.advance.owners import Locked, lock_payout
 from app.advance.writing import perform
 from db import payouts, routing
 from db.payouts import PayoutRow
-from db.routing import Ask
+from db.rows import Reads
 from db.tables import Payout, PayoutAttempt
 from payments import rail
 from payments.bolt11 import Invoice as Bolt11
@@ -22,12 +22,12 @@ from statemachine.routing import Means, Share, share
 
 
 async def share_of(
-    ask: Ask, terms: Terms, payout: Payout | PayoutRow, limit_msat: int, now: datetime
+    reads: Reads, terms: Terms, payout: Payout | PayoutRow, limit_msat: int, now: datetime
 ) -> Share:
     """Return who would bear the routing of a payout now, where that may cost so much."""
     if not payout.reason.only_passed:
         return share(payout.reason, payout.amount_msat, limit_msat, None)
-    account = await routing.account_of(ask, payout.job_id, payout.session_id, now.date())
+    account = await routing.account_of(reads, payout.job_id, payout.session_id, now.date())
     earned_msat = margin_in(account.charged_msat, terms.margin_pct)
     given_msat = max(0, account.borne_msat - earned_msat)
     free_msat = min(
@@ -61,7 +61,7 @@ async def send(
     except IllegalTransition:
         return Replayed()
     sent_msat, day = int(to.amount_msat or 0), now.date()
-    bears = await share_of(tx.row, terms, payout, fee_limit_msat, now)
+    bears = await share_of(tx, terms, payout, fee_limit_msat, now)
     if sent_msat > bears.sendable_msat:
         return Dear(bears.sendable_msat)
     bears = bears.of(sent_msat)

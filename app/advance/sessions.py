@@ -46,7 +46,7 @@ async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> MadeInvoi
     facts = await sessions.facts_of(act.tx, row)
     if not law.SESSION.allows(facts.state, law.SessionEvent.TOPPED_UP):
         return Replayed()
-    if await sessions.pending_topup(act.tx.row, session_id) is not None:
+    if await sessions.pending_topup(act.tx, session_id) is not None:
         return Replayed()
     decision = law.ask_topup(facts, opened.amount_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)

@@ -104,8 +104,8 @@ class Sending:
     async def share_of(self, payout: PayoutRow) -> Share:
         """Return who would bear the routing of a payout now, and so what an invoice may ask for."""
         limit_msat = self._limit_msat(payout.amount_msat)
-        ask, terms = self.db.row, self.shell.terms
-        return await advance.payouts.share_of(ask, terms, payout, limit_msat, self.clock())
+        terms, now = self.shell.terms, self.clock()
+        return await advance.payouts.share_of(self.db, terms, payout, limit_msat, now)
 
     def least_msat(self, payout: PayoutRow | PayoutView) -> int:
         """Return the least that an invoice for a payout may ask for, whoever bears its routing."""

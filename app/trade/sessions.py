@@ -152,7 +152,7 @@ class Sessions:
         if row is None:
             return unknown_session()
         takes_one = law.SESSION.allows(row.state, law.SessionEvent.TOPPED_UP)
-        if not takes_one or await sessions.pending_topup(self.db.row, session_id):
+        if not takes_one or await sessions.pending_topup(self.db, session_id):
             return await self._no_topup(session_id)
         return None
 
