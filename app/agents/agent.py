@@ -9,13 +9,13 @@ from typing import Protocol
 
 from pricing.rates import Usage
 
-# Offered to whoever tries this out: the smallest of the agents answers it well too.
+# The example that is offered for a first try: the smallest of the agents answers it well too.
 EASY_QUESTION = "What is the capital of France?"
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The work can be done: what it will read, and the most it may write, in tokens."""
+    """The request is accepted: what the work will read, and may write at most, in tokens."""
 
     input_tokens: int  # measured for the work call, instructions included
     max_output_tokens: int  # the ceiling the work call will be held to
@@ -24,7 +24,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The work will not be done; `reason` is a sentence for the buyer."""
+    """The request is rejected; `reason` is a sentence for the buyer."""
 
     reason: str
     usage: Usage
@@ -43,8 +43,8 @@ class Result:
 class Broke:
     """The agent could not answer. `reason` is for the buyer and names no secret.
 
-    `busy`: it was not taken at all, which may pass and has cost nothing; else `usage` is what was
-    used for nothing, where that is known.
+    `busy`: the call was turned away, which may pass and has cost nothing; else `usage` is what it
+    used, where that is known.
     """
 
     reason: str
@@ -52,7 +52,7 @@ class Broke:
     usage: Usage | None = None
     busy: bool = False
     retry_after_s: float = 0  # what the other side has asked for
-    mend: str = ""  # what an operator can do; no buyer is told
+    mend: str = ""  # what an operator can do; not for buyers
 
 
 def storable(text: str) -> str:
@@ -64,15 +64,15 @@ def storable(text: str) -> str:
 
 
 class Progress(Protocol):
-    """Who is told what an agent writes, while it writes. It never waits, and never raises."""
+    """Called with what an agent writes, while it writes. It never waits, and never raises."""
 
     def __call__(self, piece: str, usage: Usage) -> None:
-        """Hear a piece of the work, and about what was used until now."""
+        """Take in a piece of the work, and about what was used until now."""
         ...
 
 
 def unwatched(piece: str, usage: Usage) -> None:
-    """Hear nothing: nobody watches this work."""
+    """Ignore the pieces: this work isn't watched."""
 
 
 class Agent(Protocol):
@@ -85,13 +85,13 @@ class Agent(Protocol):
     max_eval_output_tokens: int
 
     async def judge(self, request: str) -> Accepted | Rejected | Broke:
-        """Decide whether to take the request."""
+        """Decide whether to accept the request."""
         ...
 
     async def work(
         self, request: str, max_output_tokens: int, progress: Progress = unwatched
     ) -> Result | Rejected | Broke:
-        """Do the work, writing at most `max_output_tokens`; tell of it where it streams."""
+        """Do the work, writing at most `max_output_tokens`; report progress where it streams."""
         ...
 
     async def healthy(self) -> Broke | None:
@@ -99,5 +99,5 @@ class Agent(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections and models."""
+        """Close connections and unload models."""
         ...

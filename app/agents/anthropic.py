@@ -1,7 +1,7 @@
 """An agent behind any server that speaks the Anthropic Messages API.
 
 The request is untrusted: it never enters the instructions, and a verdict counts only when it is
-exactly the answer that was forced. Whatever else comes back is Broke, never an acceptance.
+exactly the answer that was forced. Any other answer is Broke, never an acceptance.
 """
 
 import asyncio
@@ -199,7 +199,7 @@ class AnthropicAgent:
         return await _bounded("healthy", CONNECT_TIMEOUT_S, ask)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._client.close()
 
     async def _judge(self, request: str) -> Accepted | Rejected | Broke:

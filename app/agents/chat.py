@@ -1,7 +1,7 @@
 """What an agent that converses can do: answer a conversation piece by piece, and draw an image.
 
-Outcomes are values; it never raises. Each piece tells what was used until then, so that whoever
-stops in the middle knows what to pay. Closing the stream stops the model.
+Outcomes are values; it never raises. Each piece has the usage until then, which is what a caller
+that stops in the middle pays for. Closing the stream stops the model.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -19,7 +19,7 @@ Role = Literal["user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side said."""
+    """One message of a conversation."""
 
     role: Role
     text: str
@@ -43,7 +43,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The model was asked and will not answer this; `reason` is a sentence for who asked."""
+    """The model declines to answer; `reason` is a sentence for the caller."""
 
     reason: str
     usage: Usage
@@ -90,7 +90,7 @@ class Chat(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...
 
 
@@ -142,9 +142,9 @@ class WorkerChat:
         return await self._agent.healthy()
 
     async def close(self) -> None:
-        """See Chat. The agent is closed by whoever opened it."""
+        """See Chat. The agent isn't closed: main.py does that."""
 
 
 def written_tokens(text_bytes: int) -> int:
-    """Return about how many tokens so many bytes of an answer are, until somebody counts them."""
+    """Return about how many tokens an answer of so many bytes has, until the API counts them."""
     return ceil_div(text_bytes, BYTES_PER_WRITTEN_TOKEN)

@@ -1,7 +1,7 @@
 """An agent behind any server that speaks the Gemini API, asked through Google's own client.
 
-What comes back is believed only where it is what was asked for: text and counts in bounds, an
-image of a kind that a browser shows as one. Whatever else comes back is Broke.
+An answer is accepted only if it is what was asked for: text and counts within bounds, or an image
+of a type that browsers show. Any other answer is Broke.
 """
 
 import asyncio
@@ -164,7 +164,7 @@ class GeminiChat:
         return None
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     def _config(self, max_output_tokens: int, **more: Any) -> types.GenerateContentConfig:

@@ -31,7 +31,7 @@ STOP_DEADLINE_S: Final = 3
 NOTICE_S: Final = 0.2
 NICE: Final = 5
 
-# Clear wishes for harm, as a person would type them. A short list, told to the buyer as such;
+# Clear wishes for harm, as a person would type them. A short list, and called that to the buyer;
 # what it misses meets a model too small to help.
 HARMFUL: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -256,7 +256,7 @@ class LocalAgent:
                 await process.stdin.drain()
                 url = json.loads(await process.stdout.readline() or b"{}").get("url", "")
         except (TimeoutError, OSError, ValueError):
-            pass  # it is told below, like a server that came up without an address
+            pass  # reported below, like a server that came up without an address
         finally:
             if not url:
                 await _end(process)

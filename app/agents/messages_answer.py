@@ -1,6 +1,6 @@
 """What an answer of the Anthropic Messages API says, and what an error of its client means.
 
-A verdict counts only when it is exactly the answer that was forced; a number only when it is one.
+A verdict counts only if it is exactly the answer that was forced; a count only if it is a number.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""What a server answers, as the client knows it, and read strictly before anybody uses it.
+"""The answers of a server as the client knows them, checked strictly before they are used.
 
 An amount is a whole number of sats, zero or more: no text, no fraction, no truth value. An id has
-the form of an id before it is part of a path or of a line to copy. What is not so is Unreadable.
+the form of an id before it is part of a path or of a line to copy. Anything else is Unreadable.
 """
 
 import math
@@ -18,7 +18,7 @@ _WORD = re.compile("[a-z_]{1,40}")
 
 
 class Unreadable(ValueError):
-    """An answer that is not as it must be. The message names the field, and quotes nothing."""
+    """An answer with a wrong field. The message names the field, and quotes nothing."""
 
 
 class Invoice(TypedDict, total=False):
@@ -31,7 +31,7 @@ class Invoice(TypedDict, total=False):
 
 
 class Owed(TypedDict, total=False):
-    """One thing that is owed back."""
+    """One refund that is owed."""
 
     reason: str
     amountSats: Required[int]
@@ -78,7 +78,7 @@ class Estimate(TypedDict):
 
 
 class Answered(TypedDict, total=False):
-    """What was bought by the call or on a session. It has no result while it goes on."""
+    """What was bought by the call or on a session. It has no result until it has ended."""
 
     state: Required[str]
     jobId: str
@@ -103,81 +103,81 @@ def parsed(body: bytes) -> dict[str, Any]:
         raise Unreadable("what it answers with is no JSON object") from broken
 
 
-def estimate(told: Mapping[str, Any]) -> Estimate:
+def estimate(parsed: Mapping[str, Any]) -> Estimate:
     """Return what a request would cost at most. The total is the sum of its parts."""
-    _read("the estimate", told, _ESTIMATE)
-    if told["evalSats"] + told["workSats"] != told["totalSats"]:
+    _read("the estimate", parsed, _ESTIMATE)
+    if parsed["evalSats"] + parsed["workSats"] != parsed["totalSats"]:
         raise Unreadable("its estimate does not add up")
-    return cast(Estimate, told)
+    return cast(Estimate, parsed)
 
 
-def created(told: Mapping[str, Any]) -> Created:
+def created(parsed: Mapping[str, Any]) -> Created:
     """Return a job that was just made."""
-    _read("the new job", told, {"jobId": _id, "evalInvoice": _invoice})
-    return cast(Created, told)
+    _read("the new job", parsed, {"jobId": _id, "evalInvoice": _invoice})
+    return cast(Created, parsed)
 
 
-def job(told: Any, job_id: str) -> Job:
+def job(parsed: Any, job_id: str) -> Job:
     """Return a job as it stands, which is the one that was asked for."""
-    _read("the job", told, _JOB, _JOB_MAY)
-    if told["jobId"] != job_id:
+    _read("the job", parsed, _JOB, _JOB_MAY)
+    if parsed["jobId"] != job_id:
         raise Unreadable("it answers with another job than the one it was asked for")
-    work = told.get("workInvoice")
+    work = parsed.get("workInvoice")
     if work is not None:
-        _read("the job", told, {"pricingBreakdown": _breakdown})
-        if work["amountSats"] != told["pricingBreakdown"]["totalSats"]:
+        _read("the job", parsed, {"pricingBreakdown": _breakdown})
+        if work["amountSats"] != parsed["pricingBreakdown"]["totalSats"]:
             raise Unreadable("the invoice of the work is not what it says the work costs")
-    return cast(Job, told)
+    return cast(Job, parsed)
 
 
-def answered(told: Mapping[str, Any]) -> Answered:
+def answered(parsed: Mapping[str, Any]) -> Answered:
     """Return what was bought by the call."""
-    _read("the answer", told, {"state": _word}, {**_JOB_MAY, **_ANSWERED_MAY})
-    return cast(Answered, told)
+    _read("the answer", parsed, {"state": _word}, {**_JOB_MAY, **_ANSWERED_MAY})
+    return cast(Answered, parsed)
 
 
-def answered_on_session(told: Mapping[str, Any]) -> Answered:
+def answered_on_session(parsed: Mapping[str, Any]) -> Answered:
     """Return a request on a session as it stands."""
-    _read("the answer", told, {"requestId": _id})
-    if "debitedSats" in told:
-        _read("the answer", told, {"balanceRemaining": _whole})
-    return answered(told)
+    _read("the answer", parsed, {"requestId": _id})
+    if "debitedSats" in parsed:
+        _read("the answer", parsed, {"balanceRemaining": _whole})
+    return answered(parsed)
 
 
-def session(told: Mapping[str, Any]) -> dict[str, Any]:
+def session(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """Return a session's status."""
-    _read("the session", told, {"sessionId": _id, "state": _word}, _SESSION_MAY)
-    return dict(told)
+    _read("the session", parsed, {"sessionId": _id, "state": _word}, _SESSION_MAY)
+    return dict(parsed)
 
 
-def opened(told: Mapping[str, Any]) -> tuple[str, Invoice]:
+def opened(parsed: Mapping[str, Any]) -> tuple[str, Invoice]:
     """Return the id of a session that was just opened, and the invoice of its deposit."""
-    _read("the session", told, {"sessionId": _id, "invoice": _invoice})
-    return told["sessionId"], cast(Invoice, told["invoice"])
+    _read("the session", parsed, {"sessionId": _id, "invoice": _invoice})
+    return parsed["sessionId"], cast(Invoice, parsed["invoice"])
 
 
-def topped_up(told: Mapping[str, Any]) -> Invoice:
+def topped_up(parsed: Mapping[str, Any]) -> Invoice:
     """Return the invoice of a top-up."""
-    _read("the answer", told, {"topup": _invoice})
-    return cast(Invoice, told["topup"])
+    _read("the answer", parsed, {"topup": _invoice})
+    return cast(Invoice, parsed["topup"])
 
 
-def offered(told: Mapping[str, Any]) -> int:
+def offered(parsed: Mapping[str, Any]) -> int:
     """Return what a 402 asks for, in sats."""
-    _read("the offer", told, {"amountSats": _whole})
-    return int(told["amountSats"])
+    _read("the offer", parsed, {"amountSats": _whole})
+    return int(parsed["amountSats"])
 
 
-def refunded(told: Mapping[str, Any]) -> dict[str, Any]:
+def refunded(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what became of a claim on a refund."""
-    _read("the answer", told, {}, {"message": _text})
-    return dict(told)
+    _read("the answer", parsed, {}, {"message": _text})
+    return dict(parsed)
 
 
-def progress(told: Mapping[str, Any]) -> dict[str, Any]:
+def progress(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """Return a piece of what an agent writes, with what it has cost so far."""
-    _read("the progress", told, {}, {"outputTokens": _whole, "costSats": _whole})
-    return dict(told)
+    _read("the progress", parsed, {}, {"outputTokens": _whole, "costSats": _whole})
+    return dict(parsed)
 
 
 def is_id(value: object) -> bool:
@@ -192,20 +192,20 @@ _Check = Callable[[str, Any], None]
 
 def _read(
     what: str,
-    told: Any,
+    parsed: Any,
     needed: Mapping[str, _Check],
     allowed: Mapping[str, _Check] | None = None,
 ) -> None:
-    """Check the fields that must be there, and those that may; others are nobody's business."""
-    if not isinstance(told, Mapping):
+    """Check the required fields and the optional ones; others are ignored."""
+    if not isinstance(parsed, Mapping):
         _refuse(what, "is no object")
     for name, check in needed.items():
-        if name not in told:
+        if name not in parsed:
             _refuse(what, f"has no field {name!r}")
-        check(name, told[name])
+        check(name, parsed[name])
     for name, check in (allowed or {}).items():
-        if name in told:
-            check(name, told[name])
+        if name in parsed:
+            check(name, parsed[name])
 
 
 def _refuse(name: str, wrong: str) -> NoReturn:

@@ -40,7 +40,7 @@ FINAL = ("complete", "rejected", "failed")
 LONG_POLL_S = 30
 FIRST_WORD_S = 3.0  # of a stream; later than that it is held back
 SILENCE_S = 50  # in which a stream that lives has said something
-LONGEST_PAUSE_S = 30  # for one Retry-After; whoever would have to wait longer is told so
+LONGEST_PAUSE_S = 30  # for one Retry-After; a longer one is reported, not waited for
 _BUSY = (429, 502, 503, 504)
 _L402 = re.compile(r'\bL402\s+macaroon="([^"\s]+)",\s*invoice="([^"\s]+)"')
 _TAG = re.compile("[\x21-\x7e]{1,255}")
@@ -52,7 +52,7 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):
-    """The server refused; `body` is its envelope."""
+    """The server refused the request; `body` is its error envelope."""
 
     def __init__(self, status: int, body: dict[str, Any], headers: Any = None) -> None:
         super().__init__(one_line(str(body.get("error", f"HTTP {status}"))))
@@ -66,14 +66,14 @@ class Refused(ClientError):
 
 
 class Away(ClientError):
-    """There is no answer, or none that can be read. Whether it arrived is not known."""
+    """There is no answer, or none that can be read. The request may have arrived."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{shown(url)} can't be reached: {reason}")
 
 
 class Strange(Away):
-    """What answers there is no Boltwork, or not as one does: a proxy, another site, a liar."""
+    """The answer isn't one of a Boltwork server: a proxy, another site, or a hostile server."""
 
     def __init__(self, url: str, reason: str) -> None:
         ClientError.__init__(self, f"{shown(url)} does not answer as a Boltwork does: {reason}")
@@ -85,11 +85,11 @@ class _NoStream(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a 402 offers: one job at a firm price, for whoever shows the preimage."""
+    """What a 402 offers: one job at a firm price, to the holder of the preimage."""
 
     invoice: Invoice
     macaroon: str = field(repr=False)
-    job_id: str  # empty where the server does not tell
+    job_id: str  # empty where the server names none
     request: str = field(repr=False)
 
 
@@ -123,10 +123,10 @@ class Client:
     async def call(
         self, method: str, path: str, *, repeatable: bool | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Return the JSON object that is answered. Raises Refused unless it is a 2xx, or Away.
+        """Return the JSON object of the answer. Raises Refused unless it is a 2xx, or Away.
 
-        Repeated when no answer came are GETs, what has an Idempotency-Key, and what is said to be
-        `repeatable`. Anything is repeated after a Retry-After: nothing was done yet.
+        A GET, a call with an Idempotency-Key and a `repeatable` call are repeated when no answer
+        came. Any call is repeated after a Retry-After: nothing was done yet.
         """
         if repeatable is None:
             repeatable = method == "GET" or "Idempotency-Key" in options.get("headers", {})
@@ -135,7 +135,7 @@ class Client:
     async def _answer(
         self, method: str, path: str, repeatable: bool, options: dict[str, Any]
     ) -> Answer:
-        """Ask until there is an answer that is not to be asked for again. Raises Away."""
+        """Repeat the call until its answer is final. Raises Away."""
         for attempt in range(1, self._tries + 1):
             last = attempt == self._tries
             try:
@@ -154,7 +154,7 @@ class Client:
         raise AssertionError("unreachable")
 
     def _read(self, answer: Answer) -> dict[str, Any]:
-        """Return the object that is answered. What is no success, and not ours, is Strange."""
+        """Return the object of the answer. An error without our envelope is Strange."""
         try:
             body = answers.parsed(answer.body)
         except Unreadable as wrong:
@@ -168,10 +168,10 @@ class Client:
             raise Strange(self.url, f"HTTP {answer.status}{elsewhere}")
         raise Refused(answer.status, body, answer.headers)
 
-    def strictly(self, reader: Callable[..., T], *told: Any) -> T:
+    def strictly(self, reader: Callable[..., T], *parsed: Any) -> T:
         """Return an answer as a reader of app.buyer.answers parses it. Raises Strange."""
         try:
-            return reader(*told)
+            return reader(*parsed)
         except Unreadable as wrong:
             raise Strange(self.url, str(wrong)) from wrong
 
@@ -180,8 +180,8 @@ class Client:
     async def estimate(self, request: str) -> Estimate:
         """Return what a request would cost at most. Free, and nothing is written down."""
         asked = {"request": request}
-        told = await self.call("POST", "/api/estimate", json=asked, repeatable=True)
-        return self.strictly(answers.estimate, told)
+        parsed = await self.call("POST", "/api/estimate", json=asked, repeatable=True)
+        return self.strictly(answers.estimate, parsed)
 
     async def create(
         self,
@@ -193,24 +193,24 @@ class Client:
         """Post a job; return it with its evaluation invoice. `max_sats` is for the work alone."""
         body = without_none(request=request, maxSats=max_sats, refundTo=refund_to)
         headers = {"Idempotency-Key": key or new_key()}
-        told = await self.call("POST", "/api/jobs", json=body, headers=headers)
-        return self.strictly(answers.created, told)
+        parsed = await self.call("POST", "/api/jobs", json=body, headers=headers)
+        return self.strictly(answers.created, parsed)
 
     async def show(self, job_id: str) -> Job:
         """Return a job as it stands."""
         return self._job(await self.call("GET", _at(job_id)), job_id)
 
-    def _job(self, told: Mapping[str, Any], job_id: str) -> Job:
-        return self.strictly(answers.job, told, job_id)
+    def _job(self, parsed: Mapping[str, Any], job_id: str) -> Job:
+        return self.strictly(answers.job, parsed, job_id)
 
     async def watch(
         self, job_id: str, progress: Callable[[dict[str, Any]], None] | None = None
     ) -> AsyncIterator[Job]:
         """Yield the job each time it changes, and end when it can change no more.
 
-        `progress` is told what the agent has written, where it tells. Without a stream of events
-        (an older server, a proxy that holds it back), and when one ends without telling the end,
-        polls tell the same. An event that can't be read counts as read.
+        `progress` is called with what the agent has written so far, where the server streams it.
+        Without a stream of events (an older server, a proxy that holds it back), and when one ends
+        before the job does, the job is polled. An event that can't be read is skipped.
         """
         last, cuts = "", 0
         while True:
@@ -226,7 +226,7 @@ class Client:
                             if job is not None and job["state"] in FINAL:
                                 return
                             raise _NoStream  # how it ended is asked for
-                reason = "it hung up"  # a restart, perhaps: what was missed is told again
+                reason = "it hung up"  # a restart, perhaps: what was missed is sent again
             except _NoStream:
                 break
             except Lost as lost:
@@ -239,7 +239,7 @@ class Client:
             yield job
 
     async def _events(self, job_id: str, last: str) -> AsyncGenerator[Event, None]:
-        """Yield what a stream tells. Raises _NoStream, Lost, Strange."""
+        """Yield the events of a stream. Raises _NoStream, Lost, Strange."""
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
         try:
             async with contextlib.AsyncExitStack() as stack:
@@ -247,7 +247,7 @@ class Client:
                     async with asyncio.timeout(FIRST_WORD_S):
                         asking = self._exchange.stream(f"{_at(job_id)}/events", headers, SILENCE_S)
                         answer = await stack.enter_async_context(asking)
-                        if answer.status == 204:  # it has ended, and all was told
+                        if answer.status == 204:  # it has ended, and every event was sent
                             yield Event("end", last, {})
                             return
                         if answer.status != 200 or not answer.kind.startswith("text/event-stream"):
@@ -264,7 +264,7 @@ class Client:
     async def _polled(self, job_id: str) -> AsyncIterator[Job]:
         """Yield the job each time that a held poll says that it changed. Raises Refused, Away.
 
-        Nothing was seen of it at first: then it is not held.
+        The first poll is answered at once: nothing of the job is known yet.
         """
         etag = ""
         while True:
@@ -284,14 +284,14 @@ class Client:
             etag = tag if _TAG.fullmatch(tag) else ""
 
     async def cancel(self, job_id: str) -> Job:
-        """End a job whose open invoice was not paid."""
-        told = await self.call("POST", f"{_at(job_id)}/cancel", repeatable=True)
-        return self._job(told, job_id)
+        """Cancel a job whose open invoice was not paid."""
+        parsed = await self.call("POST", f"{_at(job_id)}/cancel", repeatable=True)
+        return self._job(parsed, job_id)
 
     async def refund(self, job_id: str, bolt11: str) -> dict[str, Any]:
         """Claim what is owed back, with an invoice of just that amount."""
-        told = await self.call("POST", f"{_at(job_id)}/refund", json={"invoice": bolt11})
-        return self.strictly(answers.refunded, told)
+        parsed = await self.call("POST", f"{_at(job_id)}/refund", json={"invoice": bolt11})
+        return self.strictly(answers.refunded, parsed)
 
     # --------------------------------------------------------- asks by the call
 
@@ -316,13 +316,13 @@ class Client:
         raise Strange(self.url, "it gives away what should be paid for")
 
     async def redeem(self, offer: Offer, preimage: str, wait_s: int = LONG_POLL_S) -> Answered:
-        """Return what an offer has bought, for the preimage that paying it gave. Good again.
+        """Return what an offer has bought, for the preimage of its payment; as often as needed.
 
         It waits for the end, asking again as long as that takes. `wait_s` is for one call; with 0
         what it answers at once is returned.
         """
         while True:
-            told = await self.call(
+            parsed = await self.call(
                 "POST",
                 "/api/ask",
                 params={"wait": str(wait_s)},
@@ -330,7 +330,7 @@ class Client:
                 headers={"Authorization": f"L402 {offer.macaroon}:{preimage}"},
                 repeatable=True,  # the proof names the one job that it buys
             )
-            bought = self.strictly(answers.answered, told)
+            bought = self.strictly(answers.answered, parsed)
             if not wait_s or bought["state"] in FINAL:
                 return bought
             await self.pause(1.0)
@@ -365,7 +365,7 @@ def _at(job_id: str) -> str:
 
 
 def _tell(event: Event, progress: Callable[[dict[str, Any]], None] | None) -> None:
-    """Tell of what the agent has written, where an event tells that and can be read."""
+    """Pass on what the agent has written, where an event has that and can be read."""
     if event.kind == "progress" and progress is not None:
         with contextlib.suppress(Unreadable):
             progress(answers.progress(event.data))
@@ -386,7 +386,7 @@ async def _with_first(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str
 
 
 def _wait_s(answer: Answer, attempt: int, repeatable: bool) -> float | None:
-    """Return how long to wait before the same call is made again; None when it is not to be."""
+    """Return how long to wait before the call is repeated; None when it is not repeated."""
     if answer.status not in _BUSY:
         return None
     said = answer.headers.get("retry-after", "")

@@ -62,7 +62,7 @@ class Display:
         self._console.print(Text(f"  {one_line(sentence)}"), soft_wrap=True)
 
     def begun(self, what: str, name: str, how_to_go_on: str) -> None:
-        """Show what it is called, before anything is paid: it is not lost if this ends here."""
+        """Show its id before anything is paid, so that it isn't lost if this ends here."""
         self._console.print(Text.assemble((what, "bold"), f" {one_line(name)}"), soft_wrap=True)
         if how_to_go_on:
             self.say(f"if this is interrupted: {how_to_go_on}")
@@ -76,12 +76,12 @@ class Display:
             self._console.print(Text.assemble("  ", (_said(state), "cyan")))
         self._update()
 
-    def progress(self, told: Mapping[str, Any]) -> None:
+    def progress(self, event: Mapping[str, Any]) -> None:
         """Show what the work has cost so far and what is written of it, where something moves."""
-        tokens, cost_sats = told.get("outputTokens", 0), told.get("costSats", 0)
+        tokens, cost_sats = event.get("outputTokens", 0), event.get("costSats", 0)
         self._cost = f"{_tokens(tokens)}, {whole_sats(cost_sats)} so far"
         if self._draft is not None:
-            self._draft.add(told)
+            self._draft.add(event)
         self._update()
 
     def paid(self, amount_sats: int, what: str) -> None:
@@ -90,10 +90,10 @@ class Display:
         self._console.print(f"  paid {whole_sats(amount_sats)} for the {what}")
         self._update()
 
-    def estimate(self, told: Mapping[str, Any]) -> None:
+    def estimate(self, estimate: Mapping[str, Any]) -> None:
         """Show what it may cost."""
-        self._price_sats = told["totalSats"]
-        self._console.print(f"  {estimate_in_words(told)}")
+        self._price_sats = estimate["totalSats"]
+        self._console.print(f"  {estimate_in_words(estimate)}")
 
     def invoice(self, invoice: Invoice) -> None:
         """Show an invoice to a person who pays it."""
@@ -101,7 +101,7 @@ class Display:
         self._code(invoice.bolt11)
 
     def owed(self, amount_sats: int, code: str, by_hand: str) -> None:
-        """Show what is owed back, as a code that a wallet takes it with where there is one."""
+        """Show the refund, as a code for a wallet to scan where there is one."""
         amount, be = whole_sats(amount_sats), "is" if amount_sats == 1 else "are"
         if not _LNURL.fullmatch(code):  # an invoice, say, which would be paid, not received
             self.say(f"{amount} {be} owed back to you: {by_hand}")
@@ -140,25 +140,25 @@ class Display:
                 table.add_row(name, Text(one_line(value)))
         self._console.print(table)
 
-    def end(self, told: Mapping[str, Any], paid: Mapping[str, int] | None = None) -> None:
-        """Show what came of it, and what it cost: `paid` for each purpose."""
+    def end(self, job: Mapping[str, Any], paid: Mapping[str, int] | None = None) -> None:
+        """Show the result and what it cost: `paid` for each purpose."""
         for name, said in NAMES.items():
-            if name in told:
-                text = Text.assemble(f"  {said}: ", harmless(told[name]))
+            if name in job:
+                text = Text.assemble(f"  {said}: ", harmless(job[name]))
                 self._console.print(text, soft_wrap=True)
-        if "result" in told:
+        if "result" in job:
             self._console.rule("result", align="left")
-            self._result(told["result"])
+            self._result(job["result"])
             self._console.rule()
-            if told.get("truncated"):
+            if job.get("truncated"):
                 self.say("the result was cut off: it is as long as an answer may be here")
-        if "debitedSats" in told:
+        if "debitedSats" in job:
             self.say(
-                f"the session paid {whole_sats(told['debitedSats'])}, and has"
-                f" {whole_sats(told['balanceRemaining'])} left"
+                f"the session paid {whole_sats(job['debitedSats'])}, and has"
+                f" {whole_sats(job['balanceRemaining'])} left"
             )
-        elif told["state"] in ("complete", "rejected", "failed"):
-            for sentence in _sums(told, paid or {}):
+        elif job["state"] in ("complete", "rejected", "failed"):
+            for sentence in _sums(job, paid or {}):
                 self.say(sentence)
 
     def _result(self, text: str) -> None:
@@ -181,21 +181,21 @@ class Display:
         self._status.update(line if draft is None else Group(line, draft))
 
 
-def estimate_in_words(told: Mapping[str, Any]) -> str:
+def estimate_in_words(estimate: Mapping[str, Any]) -> str:
     """Return what a request may cost, as a person reads it."""
     return (
-        f"it costs at most {whole_sats(told['totalSats'])}: {told['evalSats']} for the evaluation,"
-        f" {told['workSats']} for the work"
+        f"it costs at most {whole_sats(estimate['totalSats'])}: {estimate['evalSats']} for the"
+        f" evaluation, {estimate['workSats']} for the work"
     )
 
 
-def _sums(told: Mapping[str, Any], paid: Mapping[str, int]) -> Iterator[str]:
+def _sums(job: Mapping[str, Any], paid: Mapping[str, int]) -> Iterator[str]:
     """Yield what was paid in all, what of it comes back, and so what it has cost."""
-    ledger = told.get("costLedger")
+    ledger = job.get("costLedger")
     if ledger:
         yield f"used {_tokens(ledger['totalTokens'])}"
     paid_sats = sum(paid.values())
-    owed_sats = sum(owed["amountSats"] for owed in told.get("refunds", ()))
+    owed_sats = sum(owed["amountSats"] for owed in job.get("refunds", ()))
     all_is_known = not ledger or paid_sats >= ledger["workAmountSats"]
     if paid and all_is_known:
         parts = " and ".join(f"{sats} for the {what}" for what, sats in paid.items())

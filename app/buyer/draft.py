@@ -1,4 +1,4 @@
-"""What an agent has written so far, as a stream tells it: piece by piece, perhaps again from its
+"""What an agent has written so far, as a stream sends it: piece by piece, perhaps again from its
 beginning. It is drawn on a terminal while it grows; the result is what counts.
 """
 
@@ -20,9 +20,9 @@ class Draft:
     def __init__(self) -> None:
         self._start, self.text = 0, ""  # where it begins in all that was written, in characters
 
-    def add(self, told: Mapping[str, Any]) -> None:
+    def add(self, event: Mapping[str, Any]) -> None:
         """Take in one progress event; one that can't be read is left out."""
-        start, text = told.get("start"), told.get("text")
+        start, text = event.get("start"), event.get("text")
         if type(start) is not int or not isinstance(text, str):
             return
         if self._start <= start <= self._start + len(self.text):

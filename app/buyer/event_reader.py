@@ -1,5 +1,6 @@
-"""Reads server-sent events, as the HTML standard writes them (9.2.6): from bytes, whoever brings
-those. A line ends at CR, LF or CRLF, and at nothing else: U+2028 is a character like any other.
+"""Reads server-sent events, as the HTML standard writes them (9.2.6), from bytes of any source.
+
+A line ends at CR, LF or CRLF, and at nothing else: U+2028 is a character like any other.
 """
 
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Overlong(Exception):
-    """More than anybody reads. The message says of what."""
+    """More than is read here. The message says of what."""
 
 
 @dataclass(frozen=True, slots=True)

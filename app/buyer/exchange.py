@@ -1,4 +1,4 @@
-"""One exchange over HTTP with a server that nobody trusts: bounded in bytes and in time.
+"""One exchange over HTTP with an untrusted server: bounded in bytes and in time.
 
 Nothing is followed elsewhere, nothing is unpacked, no cookie is kept. A server on this machine is
 asked without a proxy: what goes there may be money in plain text.
@@ -21,7 +21,7 @@ PLAIN = {"Accept-Encoding": "identity"}  # what is packed could unpack into anyt
 
 
 class Lost(Exception):
-    """There is no answer. `may_pass`: it may be there when the same is asked again."""
+    """There is no answer. `may_pass`: the same call may get one later."""
 
     def __init__(self, reason: str, *, may_pass: bool = True) -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class Lost(Exception):
 
 
 class BadAddress(ValueError):
-    """This server can't be asked at all, as things are set here. The message says why."""
+    """This server can't be reached with the settings here. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ class Exit(IntEnum):
 
     COMPLETE = 0
     FAILED = 1  # the job failed, or something else went wrong
-    REFUSED = 2  # over a limit or a budget, or asked for wrongly: not paid
-    REJECTED = 3  # the agent does not take the request
-    UNPAID = 4  # a payment could not be made, or nobody knows whether it was
-    AWAY = 5  # the server can't be reached, or is no Boltwork
+    REFUSED = 2  # over a limit or a budget, or wrong usage: not paid
+    REJECTED = 3  # the agent rejected the request
+    UNPAID = 4  # a payment could not be made, or its outcome is unknown
+    AWAY = 5  # the server can't be reached, or isn't a Boltwork server
 
 
 class Stop(Exception):
@@ -48,14 +48,14 @@ class Stop(Exception):
 
 
 class NotPaid(Stop):
-    """A payment was not made, or nobody knows whether it was."""
+    """A payment was not made, or its outcome is unknown."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(Exit.UNPAID, sentence)
 
 
 async def never() -> bool:
-    """Say that the server has not seen a payment: nobody asks it."""
+    """Return that the server has not seen a payment: it isn't asked."""
     return False
 
 
@@ -85,16 +85,16 @@ class Payer:
 
     async def pay(
         self,
-        told: Mapping[str, Any],
+        shown: Mapping[str, Any],
         wanted: Wanted,
         arrived: Callable[[], Awaitable[bool]] = never,
     ) -> Settled | None:
-        """Pay an invoice that the server told of; raise Stop unless that is certain.
+        """Pay an invoice of the server's; raise Stop unless it is certain that it was paid.
 
-        `arrived` asks the server whether it has the payment. None is returned when that knew it
-        first, or when a person pays: the job tells.
+        `arrived` asks the server whether it has the payment. None is returned when the server
+        reported it first, or when a person pays: the job's state shows it then.
         """
-        invoice = self._checked(told)
+        invoice = self._checked(shown)
         before = await self._begin(invoice.payment_hash, sats_of(invoice), wanted)
         self._network = invoice.network
         outcome = await self._sent(invoice, before)
@@ -111,10 +111,10 @@ class Payer:
             await self._count_fee(invoice, paid)
         return paid
 
-    def _checked(self, told: Mapping[str, Any]) -> Invoice:
-        """Return the invoice that was told of, if it asks for just that, where the wallet is."""
+    def _checked(self, shown: Mapping[str, Any]) -> Invoice:
+        """Return the invoice, if it asks for the stated amount on the wallet's network."""
         try:
-            invoice = due(told)
+            invoice = due(shown)
         except Overcharged as wrong:
             raise NotPaid(f"{wrong} It was not paid.") from wrong
         if invoice.network != (self._network or invoice.network):
@@ -141,7 +141,7 @@ class Payer:
     async def _cleared_up(
         self, invoice: Invoice, outcome: Outcome, arrived: Callable[[], Awaitable[bool]]
     ) -> Settled | None:
-        """Look a payment up until its outcome is known. Raises Stop when it does not get known."""
+        """Look a payment up until its outcome is known. Raises Stop when it stays unknown."""
         waited_s, pause_s = 0.0, FIRST_PAUSE_S
         while True:
             if await arrived():
@@ -185,7 +185,7 @@ class Payer:
         await self._kept(self.spending.correct, name, amount_sats)
 
     async def _begin(self, name: str, amount_sats: int, wanted: Wanted) -> Before | None:
-        """Have a payment decided on, and written down; say whether it was begun before."""
+        """Decide on a payment and record it; return it if an earlier run began it."""
         verdict = await self._kept(self.spending.begin, name, amount_sats, wanted)
         if isinstance(verdict, Over | Beyond | Again):
             raise _stop(verdict)
@@ -201,7 +201,7 @@ class Payer:
             await self._kept(self.spending.correct, invoice.payment_hash, spent_sats)
 
     async def _kept(self, keep: Callable[..., T], *given: Any) -> T:
-        """Ask what is written down, or write it, in a thread: it may be a file with a lock."""
+        """Read or write the record in a thread: it may be a file with a lock."""
         try:
             return await asyncio.to_thread(keep, *given)
         except Unkept as unkept:

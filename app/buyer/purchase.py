@@ -1,7 +1,7 @@
 """One purchase, from the price to the refund: a job, an ask by the call, or one of a session.
 
-Its name is told before anything is paid, so whoever is interrupted goes on with it. The whole price
-is asked for first; whether an invoice is paid then is decided right before it is, by the payer.
+The job's id is shown before anything is paid, so that an interrupted purchase can be resumed. The
+whole price is asked for first; the payer decides about each invoice right before it is paid.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ _DUE = {
 class Purchase:
     """Buys from one instance with one wallet, and shows it.
 
-    `job_id` is what is being bought, once that has a name: whatever happens then, it can be
-    followed. `changed` is told each job as it changes.
+    `job_id` is the id of the job that is being bought, once the server has given it one: from then
+    on the purchase can be resumed. `changed` is called with the job each time it changes.
     """
 
     def __init__(
@@ -56,26 +56,26 @@ class Purchase:
         self.job_id = ""
 
     async def price(self, request: str) -> Estimate:
-        """Return what it may cost; raise Stop when that is more than the buyer allows."""
-        told = await self._client.estimate(request)
-        self._shows.estimate(told)
-        self._check(told["totalSats"])
-        await self._payer.check(told["totalSats"])
-        return told
+        """Return the estimate; raise Stop when it is more than the buyer allows."""
+        estimate = await self._client.estimate(request)
+        self._shows.estimate(estimate)
+        self._check(estimate["totalSats"])
+        await self._payer.check(estimate["totalSats"])
+        return estimate
 
     async def buy(self, request: str, refund_to: str | None = None) -> Job:
-        """Buy a job; return it as it ended, with what is owed back taken where that can be."""
-        told = await self.price(request)
-        work_sats = self._max_sats - told["evalSats"]
+        """Buy a job; return it as it ended, its refund collected where the wallet can do that."""
+        estimate = await self.price(request)
+        work_sats = self._max_sats - estimate["evalSats"]
         made = await self._client.create(request, max(work_sats, 1), refund_to=refund_to)
         self._begun(made["jobId"])
         self._shows.state("awaiting_eval_payment")
-        self._check(made["evalInvoice"]["amountSats"] + told["workSats"])
+        self._check(made["evalInvoice"]["amountSats"] + estimate["workSats"])
         await self._pay("evalInvoice", made["evalInvoice"])
         return await self._follow()
 
     async def go_on(self, job_id: str) -> Job:
-        """Follow a job that there is, pay what it still asks for, and take what is owed back."""
+        """Resume a job: pay its open invoice, wait for its end, and collect the refund."""
         if not is_id(job_id):
             raise Stop(Exit.REFUSED, "A job's id is 32 hex digits, as `boltwork ask` shows it.")
         self.job_id = job_id
@@ -97,7 +97,7 @@ class Purchase:
         return await self._follow()
 
     async def _unproven(self, preimage: str | None, job_id: str) -> Job:
-        """Go on without a proof: whoever pays by hand has it, and the job's name opens it too."""
+        """Go on without a proof: the buyer's own wallet has it, and the job's id opens it too."""
         if not job_id:
             shown = "" if preimage is None else f" The payment's proof (preimage): {preimage}."
             raise Stop(
@@ -109,11 +109,11 @@ class Purchase:
 
     async def buy_on_session(self, session: Session, request: str) -> Answered:
         """Have a session pay for one request. What it may cost is counted until it is known."""
-        told = await self.price(request)
+        estimate = await self.price(request)
         key = new_key()
         name = f"session:{key}"
         wanted = Wanted(name, Purpose.REQUEST, self._max_sats)
-        await self._payer.set_aside(name, told["totalSats"], wanted)
+        await self._payer.set_aside(name, estimate["totalSats"], wanted)
         try:
             answer = await session.submit(request, self._max_sats, key)
         except Refused as refused:
@@ -147,7 +147,7 @@ class Purchase:
             self._shows.begun("job", job_id, f"boltwork watch {job_id}{with_it}")
 
     def _check(self, total_sats: int) -> None:
-        """Raise Stop before anything is paid for what would cost too much. A courtesy: see _pay."""
+        """Raise Stop before anything is paid, when it would cost too much. `_pay` decides."""
         if total_sats > self._max_sats:
             raise Stop(
                 Exit.REFUSED,
@@ -155,10 +155,10 @@ class Purchase:
                 " (--max-sats). Nothing was paid.",
             )
 
-    def _tell(self, told: Mapping[str, Any]) -> None:
-        self._shows.state(told["state"])
+    def _show(self, job: Mapping[str, Any]) -> None:
+        self._shows.state(job["state"])
         if self._changed is not None:
-            self._changed(told)
+            self._changed(job)
 
     async def _follow(self) -> Job:
         priced = False
@@ -168,25 +168,25 @@ class Purchase:
             while True:
                 async with self._patience(until):  # never while something is paid
                     job = await anext(watched)
-                self._tell(job)
+                self._show(job)
                 if "workInvoice" in job and not priced:
                     priced = True
                     self._shows.price(job["pricingBreakdown"])
-                told = cast(Mapping[str, Any], job)
+                fields = cast(Mapping[str, Any], job)
                 for name, (state, _) in _DUE.items():
-                    if name in told and job["state"] == state:
-                        await self._pay(name, told[name])
+                    if name in fields and job["state"] == state:
+                        await self._pay(name, fields[name])
                 if job["state"] in FINAL:
                     break
         self._shows.end(job, await self._payer.paid_for(self.job_id))
         if await self._take_back(job):
             job = await self._client.show(self.job_id)
-            self._tell(job)
+            self._show(job)
         return job
 
     @contextlib.asynccontextmanager
     async def _drawn(self) -> AsyncIterator[None]:
-        """Draw meanwhile what the job's own stream tells. It is a courtesy: nothing hangs on it."""
+        """Draw what the job's stream sends in the meantime. Nothing depends on it."""
         if not self._shows.draws:
             yield
             return
@@ -200,11 +200,11 @@ class Purchase:
     async def _draw(self) -> None:
         with contextlib.suppress(ClientError):
             async for job in self._client.watch(self.job_id, self._shows.progress):
-                if job["state"] not in FINAL:  # the end is told with what it has cost
+                if job["state"] not in FINAL:  # the end is shown together with its cost
                     self._shows.state(job["state"])
 
     def _until(self) -> float | None:
-        """Return when the buyer waits no more, by the clock of the event loop."""
+        """Return until when the buyer waits, by the clock of the event loop."""
         now_s = asyncio.get_running_loop().time()
         return None if self._wait_s is None else now_s + self._wait_s
 
@@ -229,7 +229,7 @@ class Purchase:
         return paid.preimage if paid is not None else None
 
     async def _has_arrived(self, name: str) -> bool:
-        """Say whether the server asks for this payment no more."""
+        """Return whether the server has stopped asking for this payment."""
         if not self.job_id:
             return False
         try:
@@ -240,7 +240,7 @@ class Purchase:
         return job["state"] != state and job["state"] not in FINAL
 
     async def _take_back(self, job: Job) -> bool:
-        """Take what is owed back; say whether something changed."""
+        """Collect what is owed back; return whether something changed."""
         changed = False
         for owed in job.get("refunds", ()):
             if owed["refundState"] != "pending":
@@ -268,11 +268,11 @@ class Purchase:
 
 
 def code_of(state: str) -> Exit:
-    """Return the exit code that tells of a job's end."""
+    """Return the exit code for a job that has ended."""
     return {"complete": Exit.COMPLETE, "rejected": Exit.REJECTED}.get(state, Exit.FAILED)
 
 
 def code_of_refusal(refused: Refused) -> Exit:
-    """Return the exit code of what the server refused: can whoever asked mend it?"""
+    """Return the exit code of a refusal: can the buyer do something about it?"""
     mendable = refused.status in _OURS_TO_MEND and refused.status != 404
     return Exit.REFUSED if mendable else Exit.FAILED

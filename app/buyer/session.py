@@ -17,7 +17,7 @@
 
     asyncio.run(main())
 
-Whoever holds the macaroon spends: it is in no text form of anything here. A deposit and a top-up
+The holder of the macaroon can spend: it is in no text form of anything here. A deposit and a top-up
 are paid for exactly what was asked for, or not at all.
 """
 
@@ -39,11 +39,11 @@ ARRIVES_AFTER = 12  # looks at the most: 13 s, after which it is on its way
 
 
 class BadMacaroon(ValueError):
-    """That is not the macaroon of a session, or it can't be narrowed so."""
+    """This isn't a session's macaroon, or it can't be narrowed like this."""
 
 
 class Session:
-    """One session, seen by whoever holds this macaroon of it."""
+    """One session, as the holder of this macaroon sees it."""
 
     def __init__(self, client: Client, macaroon: str) -> None:
         held = read(macaroon)
@@ -69,20 +69,20 @@ class Session:
         self, text: str, max_sats: int | None = None, key: str | None = None
     ) -> Answered:
         """Have one request begun; return it as it stands right then."""
-        told = await self._call(
+        parsed = await self._call(
             "POST",
             "/request",
             json=without_none(request=text, maxSats=max_sats),
             headers={"Idempotency-Key": key or new_key(), "Prefer": "respond-async"},
         )
-        return self._client.strictly(answers.answered_on_session, told)
+        return self._client.strictly(answers.answered_on_session, parsed)
 
     async def follow(self, request_id: str, wait_s: int = 30) -> Answered:
         """Wait for a request; return it as it stands then."""
         if not answers.is_id(request_id):
             raise ValueError("the id of a request is 32 hex digits")
-        told = await self._call("GET", f"/requests/{request_id}", params={"wait": str(wait_s)})
-        return self._client.strictly(answers.answered_on_session, told)
+        parsed = await self._call("GET", f"/requests/{request_id}", params={"wait": str(wait_s)})
+        return self._client.strictly(answers.answered_on_session, parsed)
 
     async def status(self) -> dict[str, Any]:
         """Return the balance, and what belongs to the session's state."""
@@ -91,13 +91,13 @@ class Session:
     async def top_up(
         self, amount_sats: int, wallet: Wallet | Payer, key: str | None = None
     ) -> dict[str, Any]:
-        """Pay more in; return the status once it is there. Raises Stop."""
+        """Top the session up; return its status once the payment has arrived. Raises Stop."""
         key = key or new_key()
         headers = {"Idempotency-Key": key}
-        told = await self._call(
+        parsed = await self._call(
             "POST", "/topup", json={"amount_sats": amount_sats}, headers=headers
         )
-        invoice = self._client.strictly(answers.topped_up, told)
+        invoice = self._client.strictly(answers.topped_up, parsed)
         wanted = Wanted(f"{self.id}:{key}", Purpose.TOP_UP, amount_sats)
         await _pay(Payer.of(wallet), invoice, wanted)
         for attempt in range(ARRIVES_AFTER):
@@ -108,12 +108,12 @@ class Session:
         return status
 
     async def close(self, refund_to: str | None = None) -> dict[str, Any]:
-        """End it. What is left is owed back, and goes to `refund_to` where that is given."""
+        """Close it. What is left is owed back, and goes to `refund_to` where that is given."""
         body = without_none(refundTo=refund_to)
         return await self._call("POST", "/close", json=body, repeatable=True)
 
     async def refund(self, bolt11: str) -> dict[str, Any]:
-        """Take what is owed back with an invoice of just that amount."""
+        """Collect what is owed back with an invoice of exactly that amount."""
         return await self._call("POST", "/refund", json={"invoice": bolt11})
 
     def narrowed(
@@ -125,7 +125,7 @@ class Session:
         tools: Iterable[str] | None = None,
         endpoints: Iterable[str] | None = None,
     ) -> "Session":
-        """Return the session as a smaller macaroon opens it, to be handed on. Nobody is asked."""
+        """Return the session under a smaller macaroon, to be handed on. No server is asked."""
         try:
             caveats = caveats_for(
                 expires_at=expires_at,
@@ -169,10 +169,10 @@ async def open_session(
         raise stop.of(f"The session is {session_id}.") from stop
     proof = {"X-Payment-Preimage": preimage}
     while True:
-        told = await client.call(
+        parsed = await client.call(
             "GET", f"/api/sessions/{session_id}", params={"wait": "30"}, headers=proof
         )
-        shown = client.strictly(answers.session, told)
+        shown = client.strictly(answers.session, parsed)
         if "macaroon" in shown:
             return _session_of(client, session_id, shown["macaroon"])
         if shown["state"] != "awaiting_payment":

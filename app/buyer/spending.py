@@ -24,7 +24,7 @@ MOST_SATS = 10_000  # for one purchase, unless the buyer says otherwise
 
 
 class Unkept(Exception):
-    """The file can't be kept, or read: nobody knows what was spent. Names the mend."""
+    """The file can't be written or read, so what was spent is unknown. Says how to fix it."""
 
 
 class Purpose(StrEnum):
@@ -38,7 +38,7 @@ class Purpose(StrEnum):
     REQUEST = "request"  # of a session, which pays it from its balance
 
     def covers(self, other: "Purpose") -> bool:
-        """Say whether what is paid for this is not to be paid for the other."""
+        """Return whether a payment for this also pays for the other."""
         parts = (Purpose.EVALUATION, Purpose.WORK, Purpose.BOTH)
         return self is other or (Purpose.BOTH in (self, other) and {self, other} <= set(parts))
 
@@ -212,7 +212,7 @@ class Payments:
                 payments[name] = replace(payments[name], spent_sats=spent_sats)
 
     def forget(self, name: str) -> None:
-        """Count a payment no more: it is certain that nothing was sent."""
+        """Take a payment off the budget: it is certain that nothing was sent."""
         with self._opened() as payments:
             payments.pop(name, None)
 
@@ -231,7 +231,7 @@ class Payments:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[dict[str, Paid]]:
-        """Yield the payments, while nobody else sees them."""
+        """Yield the payments, while no other run can change them."""
         with self._one_at_a_time:
             yield self._kept
 

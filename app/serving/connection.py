@@ -1,7 +1,7 @@
-"""One connection: HTTP/1.1 and nothing else, and an end to whoever is silent, slow or gone.
+"""One connection: HTTP/1.1 only, closed when its client is silent, slow or gone.
 
 Hypercorn reads and writes the protocol. Here is what it leaves open: a time for a whole request
-head, few bytes that wait for whoever does not read them, and the file given back at once.
+head, few bytes kept for a client that doesn't read them, and the file closed at once.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ SLICE_BYTES = 64 * 1024  # handed over at once: the rest waits for its reader, a
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long is waited for whom, in seconds."""
+    """How long each part of an exchange may take, in seconds."""
 
     head_s: float = 10.0  # for a request's head, from its first byte, or from the connection's
     idle_s: float = 15.0  # for a next request
     take_s: float = 60.0  # for a slice of an answer to be taken
-    gone_s: float = 5.0  # for the answer to a caller who says no more, and may have gone
+    gone_s: float = 5.0  # for the answer to a client that sends no more, and may be gone
     linger_s: float = 2.0  # for the rest of a request that was answered before its end
 
 
@@ -66,7 +66,7 @@ class Http11(H11Protocol):
 
 
 class Wire(StreamReaderProtocol):
-    """The streams of a connection, and word of its end even while nobody reads."""
+    """The streams of a connection, and news of its end even while nothing reads it."""
 
     ended: Callable[[], None] | None = None  # the other end says no more
     lost: Callable[[], None] | None = None  # its file is given back
@@ -82,7 +82,7 @@ class Wire(StreamReaderProtocol):
         super().connection_made(transport)
 
     async def pass_over(self) -> None:
-        """Throw away what still comes, until the other end says no more, or too much."""
+        """Discard what still arrives, until the client stops, or sends too much."""
         self._last = self.arrived + LINGER_BYTES
         self._passed_over = asyncio.Event()
         self._resume()  # it may have had to wait for us
@@ -122,7 +122,7 @@ class Site:
     context: WorkerContext
     state: LifespanState
     patience: Patience
-    # Told of a connection that waits for a request, of one that has one, and of one that is over.
+    # Called when a connection begins to wait for a request, has one, and has ended.
     rests: Callable[["Connection"], None]
     works: Callable[["Connection"], None]
     leaves: Callable[["Connection"], None]
@@ -186,14 +186,14 @@ class Connection:
             await self._close()
 
     def drop(self) -> bool:
-        """Close it at once, unless something is still on its way. Say whether it was closed."""
+        """Close it at once, unless an answer is still being sent. Return whether it was closed."""
         if self._writer.transport.get_write_buffer_size() or self._is_spoken_to():
             return False
         self._writer.transport.abort()
         return True
 
     def _is_spoken_to(self) -> bool:
-        """Say whether a request is arriving that nobody has read yet."""
+        """Return whether a request is arriving that is not read yet."""
         if self._wire.arrived > self._taken:
             return True
         socket = self._writer.get_extra_info("socket")
@@ -237,7 +237,7 @@ class Connection:
                 self._work()
 
     async def _write(self, data: bytes) -> bool:
-        """Hand over what is to be sent, as fast as it is taken. Say whether it was."""
+        """Send data as fast as the client takes it. Return whether it took all of it."""
         transport = self._writer.transport
         try:
             for piece in _slices(data):
@@ -279,7 +279,7 @@ class Connection:
             self._at(self._site.patience.take_s, self._writer.transport.abort)
 
     def _ended(self) -> None:
-        """Take notice that the other end says no more: nobody can tell whether it still listens."""
+        """Note that the client sends no more: it may still be reading, or be gone."""
         self._gone = True
         if not self._idle:
             self._at(self._site.patience.gone_s, self._writer.transport.abort)
@@ -303,7 +303,7 @@ class Connection:
             transport.abort()
 
     async def _linger(self) -> None:
-        """Let who is still sending a request read the answer to it.
+        """Let a client that is still sending its request read the answer.
 
         Bytes that come to a closed connection are answered with a reset, which destroys what the
         other end has not read yet (RFC 9112, section 9.6).

@@ -1,7 +1,7 @@
 """All connections of a process: how many there may be, whose they are, and a clean end of them.
 
-Who waits for nothing costs a file each. A caller has few such, and loses the oldest of them for a
-new one; when all places are taken, so does everybody. Requests under way are never cut off.
+An idle connection costs a file. Each caller may have a few, and loses the oldest for a new one;
+when all places are taken, the oldest of all is closed. Requests under way are never cut off.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from starlette.applications import Starlette
 from app.http.throttle import caller_address
 from app.serving.connection import Connection, Patience, Site, Wire
 
-# Connections of one caller that wait for a request. A busy agent opens hundreds at once; who says
-# nothing on them loses them within seconds, and one caller never has more than half of all places.
+# Connections of one caller that wait for a request. A busy agent opens hundreds at once; those
+# that stay silent are closed within seconds, and one caller never has more than half of all places.
 IDLE_EACH = 512
 MOST_FILES = 65_536
 OTHER_FILES = 128  # that the process opens beside them: Postgres, wallets, models, logs
@@ -29,7 +29,7 @@ LEAST_PLACES = 64
 
 
 class Places:
-    """Who is connected. `most` of all together, and half of these for one caller."""
+    """The open connections: at most `most` in all, and half of that for one caller."""
 
     def __init__(self, most: int, idle_each: int, *, behind_proxies: bool = False) -> None:
         self._most, self._idle_each = most, idle_each
@@ -43,7 +43,7 @@ class Places:
         self._all_idle: dict[Connection, None] = {}
 
     def enters(self, connection: Connection) -> bool:
-        """Give a new connection a place, or say that there is none."""
+        """Give a new connection a place; return whether there was one."""
         caller = caller_address(connection.peer, (), 0)
         if self._held[caller] >= self._most_each and not self._drop_first(self._idle.get(caller)):
             return False
@@ -54,7 +54,7 @@ class Places:
         return True
 
     def rests(self, connection: Connection) -> None:
-        """Know that it waits for a request."""
+        """Note that it waits for a request."""
         caller = self._of.get(connection)
         if caller is None:
             return
@@ -67,7 +67,7 @@ class Places:
             self._drop_first(mine)
 
     def works(self, connection: Connection) -> None:
-        """Know that it has one."""
+        """Note that it has a request."""
         caller = self._of.get(connection)
         if caller is None:
             return
@@ -79,7 +79,7 @@ class Places:
                 del self._idle[caller]
 
     def leaves(self, connection: Connection) -> None:
-        """Know that it is over."""
+        """Note that it has ended."""
         self.works(connection)
         caller = self._of.pop(connection, None)
         if caller is not None:
@@ -93,7 +93,7 @@ class Places:
             connection.drop()
 
     def _drop_first(self, idle: dict[Connection, None] | None) -> bool:
-        """Close the one of these that has waited longest. Say whether there was one."""
+        """Close the one of these that has waited longest. Return whether there was one."""
         for connection in idle or ():
             if connection.drop():
                 self.works(connection)  # it leaves in a moment, and must not be chosen again

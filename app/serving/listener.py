@@ -3,7 +3,7 @@
 import errno
 import socket
 
-BACKLOG = 1024  # callers who wait to be let in; whoever comes then is passed over, and tries again
+BACKLOG = 1024  # connections that wait to be accepted; beyond that a client has to try again
 GONE_MS = 60_000
 
 
@@ -40,7 +40,7 @@ def open_listener(host: str, port: int, variable: str = "PORT") -> socket.socket
     # An answer is written in two pieces, and would lie for 40 ms between them until the first is
     # acknowledged. asyncio sees to this only where a socket says that it is TCP: this one does not.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Who takes nothing for so long, not even what keeps a connection open, has gone.
+    # A client that acknowledges nothing for so long, not even keep-alives, is gone.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
     return listener

@@ -1,4 +1,4 @@
-"""Runs the server on a Postgres that there is: HTTP, and a clean end."""
+"""Runs the server on a Postgres that is running: HTTP, and a clean end."""
 
 import asyncio
 import contextlib
@@ -99,8 +99,8 @@ async def _metrics(
 ) -> None:
     """Answer metrics at a port of their own, where there is one, until the stack is closed."""
     if settings.metrics_port is not None:
-        told = listening(metrics, settings.host, settings.metrics_port, variable="METRICS_PORT")
-        say(f"Metrics are at {await stack.enter_async_context(told)}/metrics")
+        port = listening(metrics, settings.host, settings.metrics_port, variable="METRICS_PORT")
+        say(f"Metrics are at {await stack.enter_async_context(port)}/metrics")
 
 
 async def _say_price(oracle: Prices) -> None:
@@ -123,7 +123,7 @@ async def work(settings: Settings, database_url: str) -> None:
 
 
 async def _open_keys(database_url: str, seal: Seal) -> None:
-    """See that the operator's secret opens what is kept, before anybody is served."""
+    """Check that the operator's secret opens the stored keys, before anything is served."""
     db = Database(database_url, 1)
     try:
         await db.open()
@@ -133,7 +133,7 @@ async def _open_keys(database_url: str, seal: Seal) -> None:
 
 
 def say(*lines: str) -> None:
-    """Tell whoever started us, if anybody still listens."""
+    """Print a line for the operator, if standard output is still open."""
     with contextlib.suppress(OSError, ValueError):
         print(*lines, sep="\n", flush=True)
 

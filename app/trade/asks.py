@@ -25,7 +25,7 @@ class Ask:
 
     request: str
     max_msat: Msat | None = None  # the most that it may cost, evaluation included
-    refund_to: str | None = None  # where what is not needed goes by itself
+    refund_to: str | None = None  # where the unused part of the payment is sent automatically
     payer: str | None = None  # who asks, as far as is known
 
 

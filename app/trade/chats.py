@@ -47,7 +47,7 @@ def given_turns(
         if left_bytes < 0:
             break
         turns.append(Turn(row.role, row.content))
-    # Models want to hear a person first: an answer without its question is left out.
+    # The first message must be the user's: an answer without its question is left out.
     while turns[-1].role != "user":
         turns.pop()
     return turns[::-1]
@@ -55,19 +55,19 @@ def given_turns(
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a conversation is: `name` is what it is found by."""
+    """The owner of a conversation, which is looked up by `name`."""
 
     name: str
     credential: Verified | None = None  # a visitor has none
 
     @property
     def is_visitor(self) -> bool:
-        """Say whether the house pays."""
+        """Return whether the house pays."""
         return self.credential is None
 
 
 class _Claimed(Exception):
-    """The name was given before. Raised, so that what was made for it now is undone."""
+    """The name was used before. Raised to roll back what was made for it now."""
 
     def __init__(self, conversation_id: int) -> None:
         super().__init__()
@@ -276,7 +276,7 @@ class Exchange:
 
 
 def unknown_conversation() -> Refusal:
-    """Return what is said of a conversation that is not there, or is another's."""
+    """Return the refusal for a conversation that doesn't exist, or is another's."""
     return Refusal(
         Why.UNKNOWN,
         "You have no conversation with this id.",
@@ -285,7 +285,7 @@ def unknown_conversation() -> Refusal:
 
 
 def unanswered() -> Refusal:
-    """Return what is said of a message that was sent before, and has no answer to send again."""
+    """Return the refusal for a message that was sent before and has no answer yet."""
     return Refusal(
         Why.NO_ANSWER_KEPT,
         "This message was sent before, and has no answer yet: it is being written, or it failed.",
@@ -294,12 +294,12 @@ def unanswered() -> Refusal:
 
 
 def declined(reason: str) -> Refusal:
-    """Return what is said when a model will not answer."""
+    """Return the refusal when a model declines to answer."""
     return Refusal(Why.DECLINED, reason, "Ask for something else. What the model read was charged.")
 
 
 def broken(broke: Broke) -> Refusal:
-    """Return what is said when a model can't answer."""
+    """Return the refusal when a model can't answer."""
     wait_s = RETRY_S if broke.retryable else MEND_S
     return unavailable(Why.NO_AGENT, f"{broke.reason} Nothing was charged.", wait_s)
 

@@ -1,6 +1,6 @@
-"""The demo: one short answer of the agent for nothing, at the cost of the house.
+"""The demo: one short answer of the agent, free for the caller and at the cost of the house.
 
-What is given away on one day has a limit of its own; who asks too often is the door's to say.
+What the house gives away on one day has a limit; the limit for each caller is the door's.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ def _charge(held: Held, quote: Quote, usage: Usage) -> None:
 
 
 def _broken(broke: Broke, held: Held, quote: Quote) -> Refusal:
-    """Return the refusal of a call that broke. What it has used was paid for."""
+    """Return the refusal for a call that broke. The house has paid for what it used."""
     if broke.usage is None:
         return _refusal(broke, Refusal)
     _charge(held, quote, broke.usage)

@@ -1,7 +1,7 @@
 """Money set aside while a call is answered as it runs: a stream of a model, or a free demo.
 
-The ceiling is set aside before the model is asked, and the true cost is charged when it is over.
-When this process dies in between, the sweep lets go of the hold and nothing is charged.
+The maximum price is set aside before the model is asked, and the true cost is charged at the end.
+When this process dies in between, the hold is released after a while and nothing is charged.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from statemachine.session import SessionState
 
 @dataclass
 class Held:
-    """What is set aside for one call. Whoever asked says at the end what it cost."""
+    """What is set aside for one call. The caller sets at the end what it cost."""
 
     id: str
     ceiling_msat: Msat
     is_given: bool  # by the house; else a session pays
-    charge_msat: int = 0  # nothing is charged unless it is said
+    charge_msat: int = 0  # nothing is charged unless it is set
     spent_msat: int = 0  # by the house, on a call that broke and that nobody pays for
     beside: Callable[[Act], Awaitable[None]] | None = None  # written when it ends, or neither is
 
     def charge(self, charge_msat: int) -> None:
-        """Say what the call has cost so far; more than the ceiling is never charged."""
+        """Set what the call has cost so far; more than the ceiling is never charged."""
         self.charge_msat = charge_msat
 
     def lose(self, cost_msat: int) -> None:
-        """Say that the call broke, and what it had cost: a session isn't charged for it.
+        """Set that the call broke, and what it had cost: a session isn't charged for it.
 
         For a call that is free the house pays in any case, as much of it as it gives away.
         """
@@ -57,14 +57,14 @@ class Held:
 
 
 def spending_of(grant: Grant) -> Spending:
-    """Return on whose word a session pays, as the shell takes it."""
+    """Return which credentials a session pays for, in the form that the shell takes."""
     budgets = tuple((budget.link, int(budget.limit_msat)) for budget in grant.budgets)
     return Spending(grant.links, budgets)
 
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """The desk that sets money aside, and sees that each hold is ended."""
+    """The desk that sets money aside, and ends each hold."""
 
     db: Database
     shell: Shell
@@ -84,11 +84,11 @@ class Holds:
         """
         check_most(grant, ceiling_msat)
         held = Held(self.new_id(), ceiling_msat, is_given=False)
-        told = await self.shell.do(
+        outcome = await self.shell.do(
             advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending_of(grant)
         )
-        if not isinstance(told, Applied):
-            raise await refused(self.db, session_id, told)
+        if not isinstance(outcome, Applied):
+            raise await refused(self.db, session_id, outcome)
         async with self._ending(held):
             yield held
 
@@ -99,15 +99,15 @@ class Holds:
         Raises Refusal: 503 when today's share is used up, or there is none.
         """
         held = Held(self.new_id(), ceiling_msat, is_given=True)
-        told = await self.shell.do(advance.holds.begin_free, held.id, purpose, ceiling_msat)
-        if isinstance(told, Short):
+        outcome = await self.shell.do(advance.holds.begin_free, held.id, purpose, ceiling_msat)
+        if isinstance(outcome, Short):
             raise _nothing_free(self.free_sats_per_day, self.clock())
         async with self._ending(held):
             yield held
 
     @contextlib.asynccontextmanager
     async def _ending(self, held: Held) -> AsyncIterator[None]:
-        """End the hold whatever happens: charged with what was said, or let go of."""
+        """End the hold whatever happens: charge its cost, or release it."""
         try:
             yield
         finally:
@@ -122,7 +122,7 @@ class Holds:
             await self._finish(self.shell.do(end))
 
     async def _finish(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do this to its end, even if whoever waits for it is cancelled meanwhile."""
+        """Run this to its end, even if the caller is cancelled meanwhile."""
         task = asyncio.create_task(work)
         self.unfinished.add(task)
         task.add_done_callback(self.unfinished.discard)
@@ -140,11 +140,11 @@ def check_most(grant: Grant, ceiling_msat: int) -> None:
         )
 
 
-async def refused(db: Database, session_id: str, told: Outcome | Short) -> Refusal:
+async def refused(db: Database, session_id: str, outcome: Outcome | Short) -> Refusal:
     """Return why a session does not pay for a request."""
-    if isinstance(told, Short):
-        needed, left = sats_up(told.needed_msat), sats_down(told.left_msat)
-        if told.purse is Purse.BUDGET:
+    if isinstance(outcome, Short):
+        needed, left = sats_up(outcome.needed_msat), sats_down(outcome.left_msat)
+        if outcome.purse is Purse.BUDGET:
             sentence = f"This may cost up to {needed} sats, and the macaroon's budget has {left}."
             return Refusal(
                 Why.BUDGET_TOO_LOW, sentence, "Use the macaroon that this one was made from."
@@ -161,7 +161,7 @@ async def refused(db: Database, session_id: str, told: Outcome | Short) -> Refus
 
 
 async def not_active(db: Database, session_id: str) -> Refusal:
-    """Return why a session takes no request just now."""
+    """Return why a session can't pay for a request just now."""
     row = await sessions.get(db, session_id)
     match row.state if row else SessionState.EXPIRED:
         case SessionState.EXPIRED:

@@ -1,6 +1,6 @@
-"""The first invoice of whatever is bought: the rail makes it before anything is written.
+"""The first invoice of each purchase: the rail makes it before anything is written.
 
-One that is not written down afterwards was seen by nobody: it lapses, and nothing else.
+An invoice that isn't recorded afterwards was never shown to a buyer: it just expires.
 """
 
 from dataclasses import dataclass

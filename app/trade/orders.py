@@ -1,4 +1,4 @@
-"""An order: a job comes to be with its evaluation invoice, once for each name its caller gave it.
+"""An order: a job and its evaluation invoice are made, once for each Idempotency-Key.
 
 The rail makes the invoice before anything is written: without one there is no job.
 """
@@ -27,7 +27,7 @@ class Order:
 
     request: str
     max_msat: Msat | None = None  # the most the work may cost
-    refund_to: str | None = None  # where what is owed back goes by itself
+    refund_to: str | None = None  # where refunds are sent automatically
     payer: str | None = None  # who asks, as far as is known
 
 
@@ -77,7 +77,7 @@ class Orders:
 
 
 def _check_limit(order: Order, least_msat: Msat) -> None:
-    """Refuse what is certain to be declined for its price: its evaluation would cost in vain."""
+    """Refuse what is certain to be rejected for its price, before its evaluation is paid."""
     if order.max_msat is not None and least_msat > order.max_msat:
         least, limit = msat_to_sats(least_msat), msat_to_sats(order.max_msat)
         raise Refusal(

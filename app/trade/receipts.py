@@ -34,7 +34,7 @@ class Receipts:
     clock: Clock
 
     async def facts(self, job_id: str) -> Facts | None:
-        """Return what is known of a job; None for no job of ours."""
+        """Return what a receipt needs of a job; None for an unknown id."""
         return await receipts.facts(self.db, job_id)
 
     async def signed(self, facts: Facts) -> tuple[str, dict[str, Any]]:
@@ -43,7 +43,7 @@ class Receipts:
         return signing.sign(said, await self._key()), said
 
     async def public_keys(self) -> list[PublicKey]:
-        """Return every key that a receipt may be checked with; the first is made if need be."""
+        """Return every key that receipts are verified with; the first one is made if needed."""
         await self._key()
         return await signing_keys.public(self.db)
 

@@ -1,4 +1,4 @@
-"""A claim on a refund: by an invoice, or by naming where the money should go by itself."""
+"""A claim on a refund: with an invoice, or with a destination that it is sent to."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ PATIENCE_S = 8.0  # how long a claim waits for the rail's answer before it says 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim has come to, so far."""
+    """The outcome of a claim, so far."""
 
     state: PayoutState
     amount_msat: int
@@ -36,16 +36,16 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Directed:
-    """What naming a destination has come to, so far."""
+    """The outcome of naming a destination, so far."""
 
     paid: bool
     amount_msat: int
-    note: str | None  # why it is not, where the destination has said so
+    note: str | None  # why it isn't sent, where the destination gave a reason
 
 
 @dataclass(frozen=True, slots=True)
 class Refunds:
-    """The desk where what is owed back is claimed."""
+    """The desk where refunds are claimed."""
 
     db: Database
     shell: Shell
@@ -144,7 +144,7 @@ class Refunds:
     async def _settled(self, job_id: str, payout_ids: set[str]) -> list[PayoutRow]:
         """Wait a moment until these are paid, or wait for their owner again; return their rows.
 
-        They go on whether anybody waits or not.
+        Payouts go on whether a caller waits or not.
         """
         until = monotonic() + PATIENCE_S
         changed, stop = self.signals.watch(job_id)

@@ -1,4 +1,4 @@
-"""Whether anything is sold just now, and to whom: nobody shall pay for what can't be done."""
+"""Whether anything is sold just now, and to whom: what can't be done must not be paid for."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -27,7 +27,7 @@ class Selling:
     free_failures_per_day: int
 
     def check_can_be_done(self) -> None:
-        """Refuse with 503 while what is bought could not be done: nobody shall pay for it."""
+        """Refuse with 503 while what is bought could not be done."""
         for part, why, what in NEEDED:
             seen = self.readiness.last_seen(part)
             if seen is not None and seen.trouble is not None:

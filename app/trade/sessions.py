@@ -35,15 +35,15 @@ PREIMAGE = re.compile("[0-9a-fA-F]{64}")
 
 
 class _NotSpent(Exception):
-    """The session does not pay: nothing of the transaction may stay."""
+    """The session doesn't pay, so the transaction is rolled back."""
 
-    def __init__(self, told: Outcome | Short) -> None:
+    def __init__(self, outcome: Outcome | Short) -> None:
         super().__init__()
-        self.told = told
+        self.outcome = outcome
 
 
 def unknown_session() -> Refusal:
-    """Return what is said of a session that is not there."""
+    """Return the refusal for an id that no session has."""
     return Refusal(
         Why.UNKNOWN,
         "There is no session with this id. Check it, or open one with POST /api/sessions.",
@@ -56,7 +56,7 @@ class Opening:
 
     session_id: str
     invoice: MadeInvoice
-    claim: str | None  # shows its macaroon, and is told this once: None to who asks again
+    claim: str | None  # shows its macaroon; given once, and None when the same is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Sessions:
 
         Raises Refusal: 409 while another one is pending, 503 when no invoice can be made.
         """
-        # Before the name: who gave it at the same moment has made it known with what is pending.
+        # Before the name: a request of the same name at this moment leaves both, or neither.
         refusal = await self._topup_refusal(session_id)
         prepare = partial(self._prepare_topup, session_id, amount_msat, refusal)
         try:
@@ -169,16 +169,16 @@ class Sessions:
         return Refusal(why, refusal.sentence, refusal.next_step)
 
     async def submit(self, holder: Verified, request: Request, name: Name | None) -> str:
-        """Set a request's ceiling aside and have it done; return its id, or that of this name's.
+        """Reserve a request's maximum price and begin it; return its id, or the one of this name.
 
         Raises Refusal: 402 when the balance or a budget is too low, 403 when it is more than the
         credential allows for one request, 409 when it may cost more than its own limit or the
-        session is not ready, 410 when it is over.
+        session is not ready, 410 when it is closed.
         """
         try:
             made = await once(self.shell, name, partial(self._prepare_request, holder, request))
         except _NotSpent as not_spent:
-            raise await refused(self.db, holder.session_id, not_spent.told) from None
+            raise await refused(self.db, holder.session_id, not_spent.outcome) from None
         return made.id if isinstance(made, Before) else made
 
     async def _prepare_request(self, holder: Verified, request: Request) -> Beginning[str]:
@@ -193,26 +193,26 @@ class Sessions:
         async def begin_reserved(act: Act) -> str:
             _check(holder, request, ceiling_msat)
             spending = spending_of(holder.grant)
-            told = await advance.jobs.begin_reserved(
+            outcome = await advance.jobs.begin_reserved(
                 act, job_id, request.text, holder.session_id, spending, eval_msat, quote
             )
-            if not isinstance(told, Applied):
-                raise _NotSpent(told)
+            if not isinstance(outcome, Applied):
+                raise _NotSpent(outcome)
             return job_id
 
         return Beginning(job_id, begin_reserved)
 
     async def close(self, session_id: str, refund_to: str | None = None) -> None:
-        """Take no more requests; what is left is owed back at once."""
+        """Close a session; what is left is owed back at once."""
         await self.shell.do(advance.sessions.close, session_id, refund_to)
 
     async def revoke(self, session_id: str, link: str) -> None:
-        """Take a credential no more, nor its children."""
+        """Revoke a credential and its children."""
         now = self.clock()
         await self.db.run("revoke", lambda tx: sessions.revoke(tx, session_id, link, now))
 
     async def renew(self, session_id: str) -> str:
-        """Take no credential any more that was made until now; return the nonce of the next."""
+        """Revoke every credential made until now; return the nonce of the next."""
         nonce, now = self.new_id(), self.clock()
 
         async def renew(tx: Tx) -> None:
@@ -224,14 +224,14 @@ class Sessions:
         return nonce
 
     async def standing(self, holder: Verified) -> str | None:
-        """Return what its session has against a credential; None when it is taken.
+        """Return why a credential isn't valid for its session; None when it is.
 
-        The first use of one is written down: from then on it is shown to its holder alone.
+        Its first use is recorded: from then on only its holder is shown it.
         """
         return await self.look("")(holder)
 
     def look(self, request_id: str) -> "Look":
-        """Return the same question, which also reads where one request of the session stands."""
+        """Return the same check, which also reads the version of one request of the session."""
         return Look(self.db, self.clock, request_id)
 
     async def is_paid_by(self, session_id: str, preimage: str) -> bool:
@@ -247,7 +247,7 @@ class Sessions:
 
 
 def kept_as(claim: str) -> str:
-    """Return what a session's row keeps of its claim: enough to know it again."""
+    """Return the hash of a claim that a session's row keeps."""
     return hashlib.sha256(claim.encode()).hexdigest()
 
 
@@ -274,16 +274,16 @@ def caller_of(holder: Verified) -> str:
 
 
 class Look:
-    """What a session has against a credential, and where one of its requests stands, in one SELECT:
-    what a poll reads.
+    """Whether a credential is valid, and the version of a request of its session, in one SELECT: it
+    is what a poll reads.
     """
 
     def __init__(self, db: Database, clock: Clock, request_id: str) -> None:
         self._db, self._clock, self._request_id = db, clock, request_id
-        self.row: Standing | None = None  # after a call that has nothing against the credential
+        self.row: Standing | None = None  # after a call that found the credential valid
 
     async def __call__(self, holder: Verified) -> str | None:
-        """Return what its session has against a credential; None when it is taken."""
+        """Return why a credential isn't valid for its session; None when it is."""
         session_id = holder.session_id
         row = await sessions.standing(self._db, session_id, holder.grant.links, self._request_id)
         if row is None:

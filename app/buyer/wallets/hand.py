@@ -1,4 +1,4 @@
-"""A person's wallet: the invoice is shown, and paid by whoever scans it."""
+"""A person's wallet: the invoice is shown as a code, and paid by scanning it."""
 
 from collections.abc import Callable
 

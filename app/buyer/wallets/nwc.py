@@ -1,7 +1,7 @@
 """A wallet over Nostr Wallet Connect (NIP-47), whichever way it encrypts (NIP-44, else NIP-04).
 
 A request is an event to a relay, and its answer another one that may never come: what was sent and
-not answered is Unknown. A request to pay expires before anybody would think that it was lost.
+not answered is Unknown. A request to pay expires before its caller would give it up as lost.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _BEFORE_SENDING: Final = frozenset({
 
 
 class BadConnection(ValueError):
-    """BUYER_NWC is no connection that can be used. Names nothing of what it holds."""
+    """BUYER_NWC isn't a usable connection. The message quotes nothing of it."""
 
 
 class _NoAnswer(Exception):
@@ -99,15 +99,17 @@ class NwcWallet:
     async def look_up(self, invoice: Invoice) -> Outcome:
         """See Wallet. What the wallet calls failed may still be on its way: that is Unknown."""
         try:
-            told = await self._ask("lookup_invoice", {"payment_hash": invoice.payment_hash})
+            answer = await self._ask("lookup_invoice", {"payment_hash": invoice.payment_hash})
         except _Said as said:
             return Absent(str(said)) if said.code == "NOT_FOUND" else Unknown(str(said))
         except _NoAnswer as lost:
             return Unknown(str(lost))
-        settled = _settled(invoice, told)
+        settled = _settled(invoice, answer)
         if settled is not None:
             return settled
-        return Pending() if told.get("state") in ("pending", None) else Unknown("it may yet settle")
+        return (
+            Pending() if answer.get("state") in ("pending", None) else Unknown("it may yet settle")
+        )
 
     async def make_invoice(self, amount_sats: int, memo: str) -> str | Unavailable:
         """See Wallet."""
@@ -257,9 +259,9 @@ async def _events(relay: ClientConnection, name: str, sent_id: str) -> AsyncIter
             raise _Rejected(one_line(f"the relay refuses: {message[3]}", 200))
 
 
-def _settled(invoice: Invoice, told: dict[str, Any]) -> Settled | None:
+def _settled(invoice: Invoice, answer: dict[str, Any]) -> Settled | None:
     """Return the payment that its preimage proves."""
-    preimage, fee_msat = told.get("preimage"), told.get("fees_paid")
+    preimage, fee_msat = answer.get("preimage"), answer.get("fees_paid")
     if not isinstance(preimage, str) or not proves(preimage, invoice.payment_hash):
         return None
     fee_msat = fee_msat if type(fee_msat) is int and fee_msat >= 0 else 0

@@ -1,7 +1,7 @@
 """What a buyer's wallet can do, and what it can answer: the outcomes of a rail.
 
 An invoice is paid for what it says itself, never for what the JSON around it says; and a payment
-whose outcome is Unknown is looked up, not sent again.
+whose outcome is Unknown is looked up, and not sent again.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _HEX = re.compile("[0-9a-f]{64}")
 
 
 class Wallet(Protocol):
-    """A wallet that pays by itself, or shows a person what to pay."""
+    """A wallet that pays by itself, or shows a person the invoice to pay."""
 
     name: str
     is_by_hand: bool  # a person pays: nobody can say when
@@ -42,22 +42,22 @@ class Wallet(Protocol):
 
 
 class Overcharged(Exception):
-    """An invoice does not ask for what it was said to ask for. Nothing was paid."""
+    """An invoice doesn't ask for the stated amount. Nothing was paid."""
 
 
-def due(told: Mapping[str, Any]) -> Invoice:
-    """Return the invoice that the server told of, once it says just that. Raises Overcharged."""
+def due(shown: Mapping[str, Any]) -> Invoice:
+    """Return the server's invoice if it asks for the stated amount. Raises Overcharged."""
     try:
-        invoice = decode(str(told["paymentRequest"]))
+        invoice = decode(str(shown["paymentRequest"]))
     except BadInvoice as bad:
         raise Overcharged(f"The server's invoice can't be read: {bad}") from bad
-    told_sats = told["amountSats"]
-    if type(told_sats) is not int or told_sats < 1:
+    stated_sats = shown["amountSats"]
+    if type(stated_sats) is not int or stated_sats < 1:
         raise Overcharged("The server names no amount that could be paid: whole sats, one or more.")
-    if invoice.amount_msat is None or invoice.amount_msat != sats_to_msat(told_sats):
+    if invoice.amount_msat is None or invoice.amount_msat != sats_to_msat(stated_sats):
         asked = "any amount" if invoice.amount_msat is None else in_sats(invoice.amount_msat)
         raise Overcharged(
-            f"The server speaks of {whole_sats(told_sats)}, and its invoice asks for {asked}."
+            f"The server speaks of {whole_sats(stated_sats)}, and its invoice asks for {asked}."
         )
     return invoice
 
