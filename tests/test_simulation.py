@@ -52,8 +52,9 @@ async def silence() -> AsyncIterator[None]:
 
 
 async def test_in_a_world_of_faults_no_sat_is_lost(database: Numbered) -> None:
-    """All that was paid is earned, refunded or claimable once the world is calm again."""
-    sessions: Counter[str] = Counter()
+    """All that was paid is earned, refunded or claimable once the world is calm again, and what
+    nobody paid for is purged."""
+    sessions, purged = Counter[str](), Counter[str]()
     for seed in (1, 2, 3):
         report = await World(seed, database()).live(1_500)
         sums = report.sums
@@ -62,7 +63,9 @@ async def test_in_a_world_of_faults_no_sat_is_lost(database: Numbered) -> None:
         assert set(report.states) <= {"complete", "rejected", "failed"}
         assert len(report.faults) > 20
         sessions += report.sessions
+        purged += report.purged
     assert sessions["hold charged"] and sessions["active → expired"]
+    assert purged["job purged"] and purged["session purged"] and purged["paid after it was purged"]
 
 
 async def test_a_seed_is_a_history(database: Numbered) -> None:

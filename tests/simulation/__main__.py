@@ -73,6 +73,7 @@ def show(report: Report, took_s: float) -> None:
     )
     print("  jobs: " + ", ".join(f"{n} {state}" for state, n in report.states.most_common()))
     print("  sessions: " + ", ".join(f"{n} {what}" for what, n in report.sessions.most_common()))
+    print("  purge: " + ", ".join(f"{n} {what}" for what, n in report.purged.most_common()))
     print("  sats: " + ", ".join(f"{n // 1_000} {what}" for what, n in report.sums.items()))
     faults = sum(n for fault, n in report.faults.items() if not fault.startswith(NO_FAULTS))
     print(f"  faults: {faults}, with crashes at {len(report.places)} places")

@@ -26,6 +26,7 @@ _TABLES = {
     "hold": "id",
     "allowance": "link",
     "free_day": "day",
+    "lapsed_invoice": "payment_hash",
 }
 
 
@@ -124,6 +125,7 @@ class Auditor:
                 rows["payout_attempt"][attempt["payment_hash"]] = attempt
         rows["hold"].update(model.prepaid.free_holds)
         rows["free_day"].update(model.prepaid.free_days)
+        rows["lapsed_invoice"].update(model.purged.kept)
         for purse in model.prepaid.purses.values():
             rows["hold"].update(purse.holds)
             rows["allowance"].update(purse.allowances)
@@ -170,6 +172,10 @@ class Auditor:
             over = purse.row["state"] == "expired" and not purse.reserved_msat
             hold(over, 7, f"session {purse.row['id']} is still going on")
             self._settle(purse, purse.earned_msat, paid, shown, sums)
+        for owner_id, owner in model.purged.owners.items():
+            received = paid.get(owner_id, 0)
+            hold(not received, 7, f"{owner.what} {owner_id} was purged, and {received} were paid")
+        hold(not model.is_unpaid(), 7, "what nobody paid for lies there for ever")
         held = [name for name, row in model.prepaid.free_holds.items() if row["state"] == "held"]
         hold(not held, 7, f"{held} are held for ever")
         left = {name for name, count in model.staged.items() if count and name not in model.lost}

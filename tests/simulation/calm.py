@@ -11,9 +11,10 @@ from tests.simulation.rows import FINAL
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-TURNS = ("expiry", "sweep", "payouts", "recovery")  # loops, by their names
+TURNS = ("expiry", "sweep", "payouts", "recovery", "unpaid")  # loops, by their names
 REVIEW = "review"
 LAST_REVIEW = "the last review"
+LAST_LATE = 40  # in this pause the last one pays for what was purged
 PAUSES_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # a payout in flight may need a day and more
 
 
@@ -33,9 +34,11 @@ class Calm:
         world.note("calm")
         await self._finish()
         world.pushes.append((0, None))
-        for pause in PAUSES_MINUTES:
+        for number, pause in enumerate(PAUSES_MINUTES):
             world.clock.forward(minutes=pause)
             world.node.tick()
+            if number < LAST_LATE:
+                world.pay_long_after()
             for process in world.processes:
                 await self._serve(process)
             await self._come_for_money(world.active())
@@ -102,4 +105,4 @@ class Calm:
             or any(purse.row["state"] != "expired" for purse in model.prepaid.purses.values())
             or any(row["state"] == "held" for row in model.prepaid.free_holds.values())
         )
-        return not (unbooked or in_flight or going_on or +model.staged)
+        return not (unbooked or in_flight or going_on or +model.staged or model.is_unpaid())

@@ -13,6 +13,7 @@ from procrastinate.exceptions import ConnectorException
 
 from db.engine import Database, DatabaseAway, Row, Tx
 from db.promises import CLAIM
+from db.rows import R
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ END $$;
 """
 WITNESSED = (
     "job", "invoice", "payout", "payout_attempt", "account", "entry", "posting",
-    "procrastinate_jobs", "session", "hold", "allowance", "free_day",
+    "procrastinate_jobs", "session", "hold", "allowance", "free_day", "lapsed_invoice",
 )  # fmt: skip
 SEARCH_PATH = "world,public,pg_catalog"
 
@@ -103,11 +104,19 @@ class WorldDatabase(Database):
 
     async def read_all(self, query: str, **values: Any) -> list[Row]:
         """See Database.read_all."""
+        await self._before_reading()
+        return await super().read_all(query, **values)
+
+    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
+        """See Database.rows."""
+        await self._before_reading()
+        return await super().rows(cls, query, **values)
+
+    async def _before_reading(self) -> None:
         if self._weather.strikes("database: another goes first"):
             await self._gate("read: before")
         if self._weather.strikes("database: no answer to a read"):
             raise DatabaseAway("the world's database is away")
-        return await super().read_all(query, **values)
 
 
 BY_TIME = (

@@ -6,15 +6,15 @@ agents' heads. Whatever does not fit raises Violation.
 
 from collections import Counter
 from collections.abc import Iterator
-from fractions import Fraction
 from itertools import chain
-from math import ceil
 
 from tests.simulation.clock import Clock
 from tests.simulation.ledger import Ledger
-from tests.simulation.minds import WORK_MODEL, SimulatedAgent, SimulatedOracle
+from tests.simulation.minds import SimulatedAgent, SimulatedOracle
 from tests.simulation.node import Node
 from tests.simulation.prepaid import Prepaid
+from tests.simulation.prices import MARGIN, Prices
+from tests.simulation.purged import Purged, is_unpaid
 from tests.simulation.rows import (
     ARCS,
     FINAL,
@@ -34,10 +34,8 @@ __all__ = ["Model", "Violation", "hold"]
 
 EARNED = ("rejected", "awaiting_work_payment")  # entered from evaluating, these keep the fee
 FIRM_EARNED = ("rejected", "complete")  # of a job at a firm price
-IN_DOLLARS, OUT_DOLLARS, INFRA_DOLLARS, MARGIN = 2, 10, Fraction(2, 1000), Fraction(20, 100)
 PASSING = ("overpaid", "unawaited", "unspent", "change")
 ROUTING_MSAT = 20_000  # that the house gives for one payer
-INSTRUCTION_TOKENS = 1_000  # what a request is priced for beside its own bytes
 
 
 class Model:
@@ -51,8 +49,8 @@ class Model:
         wishes: Wishes,
         clock: Clock,
     ) -> None:
-        self._node, self._agent, self._oracle = node, agent, oracle
-        self.ledger = Ledger()
+        self._node, self._prices = node, Prices(agent, oracle)
+        self.ledger, self.purged = Ledger(), Purged(node, clock)
         self.prepaid = Prepaid(self.ledger, wishes, clock)
         self.deals: dict[str, Deal] = {}
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
@@ -68,6 +66,10 @@ class Model:
         """Yield every job and every session."""
         return chain(self.deals.values(), self.prepaid.purses.values())
 
+    def is_unpaid(self) -> bool:
+        """Say whether there is anything that nobody paid for, and that is not purged yet."""
+        return any(is_unpaid(i) for owner in self.owners() for i in owner.invoices.values())
+
     def owner(self, owner_id: str) -> Owner | None:
         """Return a job or a session."""
         return self.deals.get(owner_id) or self.prepaid.purses.get(owner_id)
@@ -79,12 +81,15 @@ class Model:
         getattr(self, f"_{name}")(was, is_now)
 
     def _job(self, was: Row | None, now: Row | None) -> None:
-        hold(now is not None, 6, f"the job {was and was['id']} was deleted")
-        assert now is not None
+        if now is None:
+            assert was is not None
+            self.purged.purge(self.deals.pop(was["id"]))
+            return
         job_id = now["id"]
         self.touched.add(job_id)
         before = was["state"] if was else None
         if was is None:
+            self.purged.begin(now)
             self.deals[job_id] = Deal(now)
         deal = self.deals[job_id]
         deal.row = now
@@ -111,12 +116,20 @@ class Model:
             deal.fee_earned = True
             self.fee_income_msat += now["eval_msat"]
         if now["state"] == "awaiting_work_payment" or (was is None and deal.is_firm):
-            self._check_quote(deal)
+            # What it asked for is kept no longer than the job: nobody can measure that again.
+            is_firm = deal.is_firm and not self.purged.is_restored(job_id)
+            self._prices.check_quote(now, is_firm=is_firm)
         if now["state"] == "complete":
-            self._check_charge(now)
+            self._prices.check_charge(now)
             self.work_income_msat += now["charge"]["total_msat"]
 
     def _session(self, was: Row | None, now: Row | None) -> None:
+        if now is None:
+            assert was is not None
+            self.purged.purge(self.prepaid.purses.pop(was["id"]))
+            return
+        if was is None:
+            self.purged.begin(now)
         self.touched.add(self.prepaid.session(was, now))
 
     def _hold(self, was: Row | None, now: Row | None) -> None:
@@ -138,14 +151,18 @@ class Model:
         return owner
 
     def _invoice(self, was: Row | None, now: Row | None) -> None:
-        hold(now is not None, 7, "an invoice was deleted")
-        assert now is not None
+        if now is None:
+            assert was is not None
+            self.purged.purge_invoice(was)
+            del self._owner_of(was).invoices[was["id"]]
+            return
         self._owner_of(now).invoices[now["id"]] = now
         before = was["state"] if was else None
         if before == now["state"]:
             return
         name = f"invoice {now['id']}: {before} → {now['state']}"
-        begins = before is None and now["state"] == FIRST_STATES[now["purpose"]]
+        is_first = now["state"] == FIRST_STATES[now["purpose"]] or self.purged.comes_back(now)
+        begins = before is None and is_first
         hold(begins or (before, now["state"]) in INVOICE_ARCS, 6, name)
         if now["state"] == "settled":
             truth = self._node.invoices.get(now["payment_hash"])
@@ -158,6 +175,9 @@ class Model:
                 f"{name} for {now['received_msat']}, and the node received {truth.received_msat}",
             )
             self.received_msat += now["received_msat"]
+
+    def _lapsed_invoice(self, was: Row | None, now: Row | None) -> None:
+        self.purged.slim_row(was, now)
 
     def _payout(self, was: Row | None, now: Row | None) -> None:
         hold(now is not None, 7, "a payout was deleted")
@@ -235,6 +255,7 @@ class Model:
                 self.prepaid.check_purse(owner)
         self.touched.clear()
         self.prepaid.check()
+        self.purged.check(self.ledger.credited)
         work_income_msat = self.work_income_msat + self.prepaid.income_msat
         is_ = self.ledger.holds
         is_("revenue:eval", self.fee_income_msat)
@@ -335,46 +356,6 @@ class Model:
             hold(self.staged[name] > 0, 8, f"the promise {name} is neither kept nor staged")
             times = self.waiting[name]
             hold(times < 2, 8, f"the promise {name} is staged {times} times")
-
-    def _check_quote(self, deal: Deal) -> None:
-        job = deal.row
-        quote = job["quote"]
-        tokens = quote["input_tokens"] * IN_DOLLARS + quote["max_output_tokens"] * OUT_DOLLARS
-        self._check_price(job["id"], quote, tokens, quote["total_msat"], None)
-        price = quote["price"]["microusd_per_btc"]
-        honest = self._oracle.lowest <= price <= self._oracle.highest
-        hold(honest, 6, f"job {job['id']} has a bitcoin price that no honest source named")
-        if deal.is_firm:
-            read = INSTRUCTION_TOKENS + len(job["request"].encode())
-            size = (quote["input_tokens"], quote["max_output_tokens"])
-            right = (read, self._agent.max_output_tokens)
-            hold(size == right, 6, f"job {job['id']} is priced for {size}, not {right}")
-        limit = job["max_msat"]
-        hold(limit is None or quote["total_msat"] <= limit, 6, f"job {job['id']} is over its limit")
-
-    def _check_charge(self, job: Row) -> None:
-        charge, quote = job["charge"], job["quote"]
-        hold(charge is not None, 6, f"job {job['id']} is complete, and was not charged")
-        used = (charge["input_tokens"], charge["output_tokens"])
-        hold(used in self._agent.used[job["request"]], 6, f"job {job['id']} did not use {used}")
-        tokens = used[0] * IN_DOLLARS + used[1] * OUT_DOLLARS
-        total = charge["total_msat"]
-        self._check_price(job["id"], quote, tokens, total, quote["total_msat"])
-        hold(
-            total + charge["surplus_msat"] == quote["total_msat"], 6, f"job {job['id']} loses some"
-        )
-
-    def _check_price(
-        self, job_id: str, quote: Row, millionths: int, total_msat: int, most_msat: int | None
-    ) -> None:
-        hold(quote["model"] == WORK_MODEL, 6, f"job {job_id} is priced as {quote['model']}")
-        cost = Fraction(ceil(Fraction(millionths)), 10**6)
-        charge = Fraction(ceil((cost + INFRA_DOLLARS) * (1 + MARGIN) * 10**6), 10**6)
-        bitcoin = Fraction(quote["price"]["microusd_per_btc"], 10**6)
-        right_msat = max(1, ceil(charge / bitcoin * 10**8)) * 1_000
-        if most_msat is not None:
-            right_msat = min(right_msat, most_msat)
-        hold(total_msat == right_msat, 6, f"job {job_id}: {total_msat} msat, not {right_msat}")
 
 
 def _waits(task: Row | None) -> bool:

@@ -16,9 +16,11 @@ from tests.simulation.wallet import Theirs, Wallets
 from tests.simulation.weather import Weather
 
 LATEST_S = 6 * 3600  # how long after its expiry a payment may still arrive
+PURGED_S, FORGOTTEN_S = 26 * 3600, 5 * 86_400  # after its expiry: between these it comes too late
 KEY_LIFE = timedelta(hours=18)  # an Idempotency-Key lives for 24, by a clock that may jump
 REST = timedelta(minutes=20)
 PREFIX = "lnbcrt-"
+GONE: dict[str, Any] = {"state": "expired", "refunds": []}  # what a 404 says
 
 
 @dataclass(eq=False)
@@ -119,6 +121,18 @@ class Crowd(Generic[P]):
             return f"pays {purpose}"
         return None
 
+    def pay_long_after(self) -> str | None:
+        """Let one who left long ago pay what was purged since; return what was done."""
+        for payer in self.past:
+            for purpose, payment_hash in payer.shown.items():
+                invoice = self._node.invoices[payment_hash]
+                late_s = (self._clock.true - invoice.expires_at).total_seconds()
+                if invoice.received_msat is None and PURGED_S < late_s < FORGOTTEN_S:
+                    assert self._node.receive(payment_hash, invoice.amount_msat)
+                    self.on_paid(invoice)
+                    return f"{payer.name} pays {purpose} of {payer.owner_id[:6]} long after"
+        return None
+
     def comes_back(self, payer: P, most: int) -> bool:
         """Say whether somebody without an answer asks again, at most so often."""
         if payer.gone:
@@ -203,7 +217,7 @@ class Crowd(Generic[P]):
         if kind == "expired":
             return self._wallets.make(amount_msat, 0, now).bolt11
         if kind == "ours":
-            stolen = dice.choice(self._node.shown)
+            stolen = dice.choice(self._node.shown[-50:])  # the oldest are forgotten in the end
             return self._wallets.make(amount_msat, expiry_s, now, stolen).bolt11
         if kind == "garbage":
             return self._wallets.make(amount_msat, expiry_s, now).bolt11[:-1] + "q"

@@ -75,6 +75,21 @@ def overlooks(query: str, values: dict[str, Any]) -> Statement | None:
     return None if "limits" in values else (query, values)
 
 
+_FORGET = "DELETE FROM invoice WHERE"
+_BY_AGE = f"""{_FORGET} purpose <> 'work' AND expires_at <= (
+  SELECT max(expires_at) FROM invoice WHERE id = ANY(%(ids)s))"""
+
+
+def tidies(query: str, values: dict[str, Any]) -> Statement | None:
+    """Purges what is as old as what nobody paid for, whether it was paid or not."""
+    return (_BY_AGE if query.startswith(_FORGET) else query), values
+
+
+def wastes(query: str, values: dict[str, Any]) -> Statement | None:
+    """Purges what nobody paid for, and keeps nothing by which a late payment is known."""
+    return None if "INSERT INTO lapsed_invoice" in query else (query, values)
+
+
 class HastyKeeper(Keeper):
     """Takes a rail that does not answer for one that says no, and has the refund sent again."""
 
@@ -105,6 +120,8 @@ PLANTED = {
     "a request that lets go of nothing": Make(shell=partial(BuggyShell, bug=clings)),
     "a rest that is kept": Make(shell=partial(BuggyShell, bug=keeps)),
     "a budget that nobody looks at": Make(shell=partial(BuggyShell, bug=overlooks)),
+    "a purge that looks at the age alone": Make(shell=partial(BuggyShell, bug=tidies)),
+    "a purge that keeps nothing": Make(shell=partial(BuggyShell, bug=wastes)),
     "a refund retried on Unknown": Make(keeper=partial(keeper_of, kind=HastyKeeper)),
     "a state written outside advance": Make(keeper=partial(keeper_of, kind_of_labour=HandyLabour)),
 }

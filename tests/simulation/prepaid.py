@@ -37,10 +37,8 @@ class Prepaid:
 
     # ------------------------------------------------------------------ what is witnessed
 
-    def session(self, was: Row | None, now: Row | None) -> str:
+    def session(self, was: Row | None, now: Row) -> str:
         """Take in a change of a session; return its id."""
-        hold(now is not None, 7, f"the session {was and was['id']} was deleted")
-        assert now is not None
         if was is None:
             self.purses[now["id"]] = Purse(now)
         purse = self.purses[now["id"]]

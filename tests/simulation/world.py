@@ -52,7 +52,7 @@ MOST_ACTORS = 10
 INVOICE_S = 3 * 3_600
 FREEZES_S = (60, 600, 3_600, 7_200, 14_400)
 RECOUNT_STEPS = 1_000
-LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000)
+LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000, 20_000)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Report:
     sums: dict[str, int]
     states: Counter[str]
     sessions: Counter[str]
+    purged: Counter[str]
     faults: Counter[str]
     places: Counter[str]
     history: int  # two runs of one seed have the same
@@ -140,6 +141,7 @@ class World:
             sums=sums,
             states=Counter(deal.row["state"] for deal in model.deals.values()),
             sessions=model.prepaid.seen,
+            purged=model.purged.seen,
             faults=self.weather.counts,
             places=self.places,
             history=self.history,
@@ -316,7 +318,17 @@ class World:
         if turn == LAST_REVIEW:
             hold(review.rail.is_done, 3, review.rail.said)
 
+    def pay_long_after(self) -> bool:
+        """Let somebody pay what was purged; return whether anybody did."""
+        crowd = self.dice.choice(self.crowds)
+        done = crowd.pay_long_after()
+        if done:
+            self.note(done)
+        return bool(done)
+
     def _payer(self, process: Process, crowd: Crowd[Any]) -> None:
+        if self.dice.random() < 0.02 and self.pay_long_after():
+            return
         at_large = crowd.at_large()
         free = [payer for payer in at_large if payer.busy < 2]
         if len(at_large) < MOST_PAYERS and self.dice.random() < 0.3:
