@@ -23,7 +23,11 @@ OBSERVER = ROOT / "app" / "telemetry" / "observer.py"
 MAIN = ROOT / "app" / "main.py"
 
 # What gives a commit its name, and opens the transaction.
-OPENERS = (ROOT / "db" / "engine.py", ROOT / "app" / "advance" / "shell.py")
+OPENERS = (
+    ROOT / "db" / "engine.py",
+    ROOT / "app" / "advance" / "shell.py",
+    ROOT / "app" / "trade" / "once.py",
+)
 
 BEFORE_AND_AFTER = ("before", "after")
 # The ports: what calls the outside is a part that keeps one of them, and is observed in app.main.
@@ -82,8 +86,10 @@ def _committed(path: Path, tree: ast.Module) -> Iterator[str]:
 
 
 def _name_of(call: ast.Call, path: Path, tree: ast.Module) -> str | None:
-    """Return the name of one commit: a constant of Database.run, or the function of Shell.do."""
-    first = call.args[0] if call.args else None
+    """Return the name of one commit: a constant of Database.run, or the function of Shell.do or of
+    a Beginning, which `once` commits.
+    """
+    first = call.args[_is_beginning(call)] if len(call.args) > _is_beginning(call) else None
     if _is_run(call):
         return _constant(first) if isinstance(first, ast.Constant) else None
     if isinstance(first, ast.Attribute):  # advance.<file>.<function>
@@ -115,7 +121,11 @@ def _told(call: ast.Call) -> Iterator[str]:
 
 
 def _commits(tree: ast.Module) -> Iterator[ast.Call]:
-    return (call for call in _calls(tree) if _opens(call.func))
+    return (call for call in _calls(tree) if _opens(call.func) or _is_beginning(call))
+
+
+def _is_beginning(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id == "Beginning"
 
 
 def _is_run(call: ast.Call) -> bool:

@@ -78,6 +78,7 @@ def test_every_name_is_passed_by_a_scenario() -> None:
         ("async def f(parts): await g(parts.db.run)", "its name is lost"),
         ("async def f(shell): await shell.do(work)", "can't be found"),
         ("async def f(shell): await shell.do(advance.jobs.unheard_of)", "can't be found"),
+        ("async def f(): return Beginning(made, work)", "can't be found"),
         ("async def f(parts): await g(parts.shell.do)", "its name is lost"),
         ("async def f(db):\n async with db.transaction() as tx: pass", "beside Database.run"),
         ("async def f(db):\n async with db.reads.connection() as c: pass", "of its own"),
@@ -85,7 +86,7 @@ def test_every_name_is_passed_by_a_scenario() -> None:
     ],
 )
 def test_a_place_without_a_name_is_told(source: str, said: str) -> None:
-    """Whoever commits otherwise than by Database.run and a constant name, or by Shell.do and a
-    function that is there, is found."""
+    """Whoever commits otherwise than by Database.run and a constant name, or by Shell.do or a
+    Beginning and a function that is there, is found."""
     [sentence] = crash_places.nameless_in(crash_places.ROOT / "app" / "planted.py", source)
     assert said in sentence

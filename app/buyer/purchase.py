@@ -128,11 +128,11 @@ class Purchase:
         with self._shows.going_on():
             async with self._drawn():
                 while "debitedSats" not in answer:
-                    self._tell(answer)
+                    self._show(answer)
                     async with self._patience(until):
                         answer = await session.follow(answer["requestId"])
         await self._payer.settle_aside(name, answer["debitedSats"])
-        self._tell(answer)
+        self._show(answer)
         self._shows.end(answer)
         return answer
 
