@@ -1,4 +1,5 @@
-"""What the forked processes begin with: everything imported, and set aside from their collections.
+"""What the forked processes begin with: all that is made once by a process, and is the same in all,
+set aside from their collections.
 
 A collection in one of them would walk all of it, and so copy every page of it.
 """
@@ -6,7 +7,10 @@ A collection in one of them would walk all of it, and so copy every page of it.
 import gc
 from importlib import import_module
 
+from sqlalchemy.orm import configure_mappers
+
 from app.commands.cli import COMMANDS
+from pricing.authorities import authorities
 
 # What these import when they are first used is of the same second.
 NEEDED = (
@@ -21,6 +25,9 @@ NEEDED = (
 gc.disable()
 for module in (*(f"app.commands.{place.module}" for place in COMMANDS.values()), *NEEDED):
     import_module(module)
+configure_mappers()
+for trust_env in (False, True):
+    authorities(trust_env=trust_env)
 gc.collect()
 gc.freeze()
 gc.enable()

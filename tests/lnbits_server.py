@@ -6,7 +6,6 @@ the tests. It brings no node: payments between its wallets are real to it, and n
 """
 
 import asyncio
-import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -36,6 +35,7 @@ LOCK = ROOT / "scripts" / "lock" / "lnbits.txt"
 VENV = ROOT / ".cache" / "lnbits-venv"
 MADE = ROOT / ".cache" / "lnbits-made"  # data of servers that were funded, and have ended
 FUNDS_SAT = 100_000
+SPARE = 24  # users who are made with the data: each costs two slow looks at a password
 READY_WITHIN_S = 90
 _PASSWORDS = {"password": "a password of the tests", "password_repeat": "a password of the tests"}
 _OPERATOR = {"username": "operator", **_PASSWORDS}
@@ -107,6 +107,7 @@ class LnbitsServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._python = python
         self._our_user = ""
+        self._spare: list[dict[str, Any]] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._http, self._operator = self._client(), self._client()
 
@@ -118,9 +119,7 @@ class LnbitsServer:
         with tempfile.TemporaryDirectory(prefix="lnbits-", dir=memory()) as folder:
             server = cls(Path(folder), python)
             try:
-                made = MADE / _made_of()
-                if not made.exists():
-                    await server._make(made)
+                made = await cls._made(python)
                 await asyncio.to_thread(shutil.copytree, made, server.folder, dirs_exist_ok=True)
                 await server.start()
                 await server._enter()
@@ -173,6 +172,12 @@ class LnbitsServer:
 
     async def new_account(self) -> "Account":
         """Return a user with an empty wallet, and a token of theirs, good for all they may do."""
+        if self._spare:
+            made = self._spare.pop()
+            return Account(made["user_id"], Wallet(**made["first"]), made["token"])
+        return await self._made_account()
+
+    async def _made_account(self) -> "Account":
         name = f"user{secrets.token_hex(6)}"
         user_id = await self._new_user(name)
         login = {"username": name, "password": _PASSWORDS["password"]}
@@ -246,23 +251,29 @@ class LnbitsServer:
         except httpx2.TransportError:
             return False
 
-    async def _make(self, made: Path) -> None:
-        """Keep the data of a server with two funded users: its tables and they are made once."""
+    @classmethod
+    async def _made(cls, python: Path) -> Path:
+        """Return the data of a server with its users, made first where there is none."""
+        made = MADE / _made_of()
         MADE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=MADE) as drafts:
-            draft = Path(drafts) / "draft"
-            draft.mkdir()
-            first = type(self)(draft, self._python)
-            try:
-                await first.start()
-                await first._bootstrap()
-            finally:
-                await first.stop()
-                await first._http.aclose()
-                await first._operator.aclose()
-            first.log.unlink()
-            with contextlib.suppress(OSError):  # another run has made it meanwhile
-                draft.rename(made)
+        with MADE.with_suffix(".lock").open("w") as lock:  # the others wait for who makes it
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            if not made.exists():
+                with tempfile.TemporaryDirectory(dir=MADE) as drafts:
+                    first = cls(Path(drafts) / "draft", python)
+                    first.folder.mkdir()
+                    await first._make()
+                    first.folder.rename(made)
+        return made
+
+    async def _make(self) -> None:
+        try:
+            await self.start()
+            await self._bootstrap()
+        finally:
+            await self.stop()
+            await self._http.aclose()
+            await self._operator.aclose()
 
     async def _bootstrap(self) -> None:
         answer = await self._http.put("/api/v1/auth/first_install", json=_OPERATOR)
@@ -272,7 +283,8 @@ class LnbitsServer:
         self._http.cookies.clear()
         us, our_user = await self._funded_wallet("boltwork")
         buyer, _ = await self._funded_wallet("buyer")
-        known = {"our_user": our_user, "us": asdict(us), "buyer": asdict(buyer)}
+        spare = [asdict(await self._made_account()) for _ in range(SPARE)]
+        known = {"our_user": our_user, "us": asdict(us), "buyer": asdict(buyer), "spare": spare}
         (self.folder / _KNOWN).write_text(json.dumps(known))
 
     async def _enter(self) -> None:
@@ -284,6 +296,7 @@ class LnbitsServer:
         known = json.loads((self.folder / _KNOWN).read_text())
         self._our_user = known["our_user"]
         self.us, self.buyer = Wallet(**known["us"]), Wallet(**known["buyer"])
+        self._spare = known["spare"]  # nobody has had one of these yet
         self.buyer_address = f"buyer@127.0.0.1:{self.port}"
         self.buyer_lnurl = encode(f"{self.url}/.well-known/lnurlp/buyer")
 
