@@ -175,11 +175,15 @@ class Line(psycopg.AsyncConnection[DictRow]):
         with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as own:
             own.shutdown(socket.SHUT_RDWR)
 
-    async def answers(self) -> bool:
-        """Say whether an idle connection can be used."""
+    def is_ended(self) -> bool:
+        """Say whether Postgres speaks unasked: nobody speaks to an idle line but to end it."""
         ear = select.poll()
         ear.register(self.fileno(), select.POLLIN)
-        if ear.poll(0):  # nobody speaks to an idle connection but to end it
+        return bool(ear.poll(0))
+
+    async def answers(self) -> bool:
+        """Say whether an idle connection can be used."""
+        if self.is_ended():
             return False
         if monotonic() - self.answered_s < QUIET_S:
             return True

@@ -42,7 +42,7 @@ async def create(tx: Tx, owner: str, title: str, now: datetime) -> int:
 
 async def delete(tx: Tx, conversation_id: int, owner: str) -> bool:
     """Delete a conversation of this owner with its messages; False when there is none."""
-    gone = await tx.execute(
+    gone = await tx.count(
         "DELETE FROM conversation WHERE id = %(id)s AND owner = %(owner)s",
         id=conversation_id,
         owner=owner,

@@ -2,29 +2,37 @@
 
 Nothing commits outside `transaction`. Races are settled by Postgres; what it asks to be tried
 again (a deadlock, a serialization failure) is tried again by `Database.run`.
+
+A transaction is one pipeline: what it writes is sent when something is read, or with the commit.
+So rows which many others want (an account of the house, say) are locked for as long as Postgres
+needs, and no longer; and whoever stands still between two of its steps has all that he asked for
+answered, and is ended by Postgres as idle.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import orjson
 import psycopg
 import structlog
+from psycopg import AsyncPipeline
+from psycopg.errors import IdleInTransactionSessionTimeout
 from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import JsonbDumper, set_json_loads
 from psycopg.types.numeric import Int8Dumper
 
 from db.connection import OUTDATED, STATEMENT_S, Line, Lines, is_not_ours, pool_of
-from db.rows import R, maker
+from db.rows import R
+from db.statements import Columns, Found
 
 log = structlog.get_logger("boltwork.database")
 
 Row = DictRow  # what a statement returns: column name → value
-Connection = psycopg.AsyncConnection[DictRow]
 T = TypeVar("T")
 
 Probe = Callable[[str], None]  # told of each place that commits or calls the outside
@@ -58,84 +66,103 @@ class Duplicate(Exception):
     """A unique index refused a row: somebody was there before. Nothing was written."""
 
 
-class Columns:
-    """What the rows of each statement are made by: asked of libpq once, and not for each row.
-
-    Names once for each connection, which prepares it: elsewhere it may be prepared for other
-    tables. A statement for a type names its columns itself, whatever the tables are.
-    """
-
-    def __init__(self) -> None:
-        self._names = WeakKeyDictionary[Connection, dict[str, list[str]]]()
-        self._makers: dict[tuple[type, str], Callable[[Sequence[Any]], Any]] = {}
-
-    async def keyed(self, connection: Connection, query: str, values: dict[str, Any]) -> list[Row]:
-        """Run one statement and return its rows by their columns' names."""
-        cursor = await _run(connection, query, values)
-        found = await cursor.fetchall()
-        known = self._names.setdefault(connection, {})
-        names = known.get(query)
-        if names is None or (found and len(found[0]) != len(names)):  # prepared anew
-            names = known[query] = _names_of(cursor)
-        return [dict(zip(names, row, strict=True)) for row in found]
-
-    async def typed(
-        self, connection: Connection, cls: type[R], query: str, values: dict[str, Any]
-    ) -> list[R]:
-        """Run one statement and return its rows. Raises Drifted where it has other columns."""
-        cursor = await _run(connection, query, values)
-        make = self._makers.get((cls, query))
-        if make is None:
-            make = self._makers[cls, query] = maker(cls, _names_of(cursor))
-        return [make(row) for row in await cursor.fetchall()]
-
-
-Found = psycopg.AsyncCursor[tuple[Any, ...]]
-
-
-async def _run(connection: Connection, query: str, values: dict[str, Any]) -> Found:
+async def _sent(connection: Line, query: str, values: dict[str, Any]) -> Found:
     cursor = connection.cursor(row_factory=tuple_row)
     await cursor.execute(query.encode(), values)
     return cursor
 
 
-def _names_of(cursor: Found) -> list[str]:
-    return [column.name for column in cursor.description or ()]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A statement of a transaction. Its answer is waited for when it is read."""
+
+    tx: "Tx"
+    query: str
+    cursor: Found
+
+    async def all(self) -> list[Row]:
+        """Return its rows, keyed by columns."""
+        await self.tx.answered()
+        return self.tx.columns.keyed(self.query, self.cursor, await self.cursor.fetchall())
+
+    async def one(self) -> Row | None:
+        """Return its first row by its columns' names, or None."""
+        rows = await self.all()
+        return rows[0] if rows else None
+
+    async def rows(self, cls: type[R]) -> list[R]:
+        """Return its rows, whose columns are the fields of this type."""
+        await self.tx.answered()
+        return self.tx.columns.typed(cls, self.query, self.cursor, await self.cursor.fetchall())
+
+    async def row(self, cls: type[R]) -> R | None:
+        """Return its first row, or None."""
+        rows = await self.rows(cls)
+        return rows[0] if rows else None
+
+    async def count(self) -> int:
+        """Return how many rows it wrote."""
+        await self.tx.answered()
+        return self.cursor.rowcount
 
 
 class Tx:
     """A Postgres transaction that is open; house word `tx`.
 
     Values are named, `%(name)s`, and there may be more of them than a statement uses: all of a row.
+    What Postgres has against a statement is raised where an answer, any answer, is next waited for.
     """
 
-    def __init__(self, connection: Connection, columns: Columns) -> None:
-        self.connection = connection  # to stage in this transaction what others defer
-        self.columns = columns
+    def __init__(self, connection: Line, pipeline: AsyncPipeline, columns: Columns) -> None:
+        self.connection, self.pipeline, self.columns = connection, pipeline, columns
+        self.unsent: list[tuple[Found, str, dict[str, Any]]] = []
 
-    async def execute(self, query: str, **values: Any) -> int:
-        """Run one statement; return how many rows it wrote."""
+    async def ask(self, query: str, **values: Any) -> Asked:
+        """Have one statement run, later. All that was asked by then is answered at once."""
         cursor = self.connection.cursor(row_factory=tuple_row)
-        await cursor.execute(query.encode(), values)
-        return cursor.rowcount
+        self.unsent.append((cursor, query, values))
+        return Asked(self, query, cursor)
+
+    async def send(self) -> None:
+        """Send what was asked for, in one go: nobody stands still with half of it sent."""
+        if self.connection.is_ended():  # libpq would only say that the connection is gone
+            raise IdleInTransactionSessionTimeout("Postgres has ended this transaction")
+        unsent = self.unsent.copy()
+        self.unsent.clear()
+        for cursor, query, values in unsent:
+            # What psycopg forgets at a rollback or an ALTER, it forgets after its next statement.
+            prepare = False if query in ("BEGIN", "COMMIT") else None
+            await cursor.execute(query.encode(), values, prepare=prepare)
+
+    async def answered(self) -> None:
+        """Wait until all that was asked for is answered."""
+        if self.unsent:
+            await self.send()
+            await self.pipeline.sync()
+
+    async def execute(self, query: str, **values: Any) -> None:
+        """Have one statement run whose answer nobody needs."""
+        await self.ask(query, **values)
+
+    async def count(self, query: str, **values: Any) -> int:
+        """Run one statement; return how many rows it wrote."""
+        return await (await self.ask(query, **values)).count()
 
     async def all(self, query: str, **values: Any) -> list[Row]:
         """Run one statement and return its rows by their columns' names."""
-        return await self.columns.keyed(self.connection, query, values)
+        return await (await self.ask(query, **values)).all()
 
     async def one(self, query: str, **values: Any) -> Row | None:
         """Run one statement and return its first row by its columns' names, or None."""
-        rows = await self.all(query, **values)
-        return rows[0] if rows else None
+        return await (await self.ask(query, **values)).one()
 
     async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
         """Run one statement and return its rows, whose columns are the fields of this type."""
-        return await self.columns.typed(self.connection, cls, query, values)
+        return await (await self.ask(query, **values)).rows(cls)
 
     async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
         """Run one statement and return its first row, or None."""
-        rows = await self.rows(cls, query, **values)
-        return rows[0] if rows else None
+        return await (await self.ask(query, **values)).row(cls)
 
 
 class Database:
@@ -180,8 +207,15 @@ class Database:
         """Open a transaction that commits at the end of the block, or rolls back on any error."""
         connection = await self._writes.getconn()
         try:
-            async with connection:
-                yield Tx(connection, self._columns)
+            async with connection:  # rolls back on an error
+                async with connection.pipeline() as pipeline:
+                    tx = Tx(connection, pipeline, self._columns)
+                    await tx.execute("BEGIN")
+                    yield tx
+                    ended = await tx.ask("COMMIT")
+                    await tx.send()
+                # Postgres answers COMMIT with ROLLBACK where a statement has failed before.
+                assert ended.cursor.statusmessage == "COMMIT", "an error was swallowed"
         finally:
             await self._writes.putconn(connection)
 
@@ -214,7 +248,12 @@ class Database:
 
     async def read_all(self, query: str, **values: Any) -> list[Row]:
         """Return the rows of one SELECT by their columns' names. Raises DatabaseAway."""
-        return await self._read(lambda line: self._columns.keyed(line, query, values))
+
+        async def reading(line: Line) -> list[Row]:
+            cursor = await _sent(line, query, values)
+            return self._columns.keyed(query, cursor, await cursor.fetchall())
+
+        return await self._read(reading)
 
     async def read_one(self, query: str, **values: Any) -> Row | None:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""
@@ -224,7 +263,12 @@ class Database:
     async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
         """Return the rows of one SELECT, whose columns are the fields of this type, in its own
         snapshot. Raises DatabaseAway."""
-        return await self._read(lambda line: self._columns.typed(line, cls, query, values))
+
+        async def reading(line: Line) -> list[R]:
+            cursor = await _sent(line, query, values)
+            return self._columns.typed(cls, query, cursor, await cursor.fetchall())
+
+        return await self._read(reading)
 
     async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""
@@ -272,14 +316,16 @@ class Database:
         self._keep(connection)
 
     async def _for_writing(self, connection: Line) -> None:
+        # `transaction` begins one itself: psycopg would wait for the answer to its own BEGIN.
+        await connection.set_autocommit(True)
         # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for
         # the rows it has locked.
         for name, most_s in (
             ("idle_in_transaction_session_timeout", IDLE_S),
             ("statement_timeout", STATEMENT_S),
+            ("transaction_timeout", IDLE_S + STATEMENT_S),  # since Postgres 17
         ):
-            await connection.execute(f"SET {name} = '{most_s}s'".encode())
-        await connection.commit()
+            await connection.execute(_LIMIT, {"name": name, "most": f"{most_s}s"})
         set_json_loads(orjson.loads, connection)
         connection.adapters.register_dumper(dict, JsonbDumper)
         # Every integer as a bigint: by their size, one statement would be prepared many times over.
@@ -325,6 +371,7 @@ class Database:
             pool.distrusts_s = max(pool.distrusts_s, opened_before_s)
 
 
+_LIMIT = "SELECT set_config(name, %(most)s, false) FROM pg_settings WHERE name = %(name)s"
 # A pooler between us and Postgres names its own: what is no session of ours is left alone.
 _END = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -348,5 +395,4 @@ def _rule_of(error: psycopg.Error) -> str:
 def is_away(error: BaseException | None) -> bool:
     """Say whether it was the connection that broke: the outcome is then not known."""
     away = psycopg.OperationalError | psycopg.InterfaceError
-    idle = psycopg.errors.IdleInTransactionSessionTimeout
-    return isinstance(error, away | idle) or is_not_ours(error)
+    return isinstance(error, away | IdleInTransactionSessionTimeout) or is_not_ours(error)

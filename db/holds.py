@@ -1,10 +1,13 @@
 """Holds: insert, lock, move, and what the house gives away on one day."""
 
 from datetime import date, datetime
+from typing import NamedTuple
 
+from db import sessions
 from db.engine import Database, Tx
-from db.tables import Hold
-from statemachine.hold import HOLD, HoldFacts
+from db.rows import columns
+from db.sessions import Spendable
+from statemachine.hold import HOLD, HoldFacts, HoldState
 
 _INSERT = """
 INSERT INTO hold (id, state, session_id, budgets, day, purpose, amount_msat, charge_msat,
@@ -38,13 +41,31 @@ async def insert(
     )
 
 
-async def lock(tx: Tx, hold_id: str) -> Hold | None:
-    """Return the hold's row, locked. Whoever needs its session's lock too takes that one first."""
-    row = await tx.one("SELECT * FROM hold WHERE id = %(id)s FOR UPDATE", id=hold_id)
-    return Hold.model_validate(row) if row else None
+class HoldRow(NamedTuple):
+    """A hold whose row is locked until the transaction ends."""
+
+    id: str
+    state: HoldState
+    session_id: str | None
+    budgets: list[str] | None
+    day: date | None
+    amount_msat: int
+    charge_msat: int
+    spent_msat: int
 
 
-def facts_of(row: Hold) -> HoldFacts:
+_LOCK = f"SELECT {columns(HoldRow)} FROM hold WHERE id = %(id)s FOR UPDATE"
+
+
+async def lock(tx: Tx, hold_id: str) -> tuple[HoldRow, Spendable | None] | None:
+    """Return the hold's row, locked, and before it its session; None: the house pays."""
+    payer = await sessions.ask_payer(tx, hold_id)
+    held = await tx.ask(_LOCK, id=hold_id)
+    row = await held.row(HoldRow)
+    return None if row is None else (row, await sessions.payer_of(payer))
+
+
+def facts_of(row: HoldRow) -> HoldFacts:
     """Return the law's view of a row."""
     return HoldFacts(
         id=row.id,
@@ -63,12 +84,16 @@ UPDATE hold SET state = %(state)s, charge_msat = %(charge_msat)s, spent_msat = %
 """
 
 
-async def move(tx: Tx, row: Hold, after: HoldFacts, now: datetime) -> None:
+async def move(tx: Tx, after: HoldFacts, now: datetime) -> None:
     """Write the facts after an event."""
-    row.state, row.charge_msat, row.spent_msat = after.state, after.charge_msat, after.spent_msat
-    if HOLD.final(after.state):
-        row.ended_at = now
-    await tx.execute(_MOVE, **dict(row))
+    await tx.execute(
+        _MOVE,
+        id=after.id,
+        state=after.state,
+        charge_msat=after.charge_msat,
+        spent_msat=after.spent_msat,
+        ended_at=now if HOLD.final(after.state) else None,
+    )
 
 
 async def due(db: Database, now: datetime, limit: int) -> list[str]:
@@ -93,7 +118,7 @@ _TAKE_BACK = "UPDATE free_day SET used_msat = used_msat - %(amount)s WHERE day =
 async def give(tx: Tx, day: date, amount_msat: int, cap_msat: int) -> int | None:
     """Set money of the house aside for one day; what was given, when the cap is in the way."""
     await tx.execute(_OPEN_DAY, day=day)
-    if await tx.execute(_GIVE, day=day, amount=amount_msat, cap=cap_msat):
+    if await tx.count(_GIVE, day=day, amount=amount_msat, cap=cap_msat):
         return None
     row = await tx.one("SELECT used_msat FROM free_day WHERE day = %(day)s", day=day)
     return int(row["used_msat"]) if row else 0

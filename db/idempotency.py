@@ -49,7 +49,7 @@ async def claim(
 
     Two requests with one key wait for each other here: the second sees what the first one made.
     """
-    if await tx.execute(_CLAIM, caller=caller, key=key, sha=body_sha256, made=made, now=now):
+    if await tx.count(_CLAIM, caller=caller, key=key, sha=body_sha256, made=made, now=now):
         return Fresh()
     old = await find(tx, caller, key, body_sha256)
     assert old is not None, "keys are forgotten by the day, and this one was there just now"

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from db.engine import Database, Tx
 from db.payouts import PayoutView
 from db.rows import columns
-from db.tables import Job
 from pricing.money import MicroUsd, Msat
 from pricing.quote import Charge, Quote
 from pricing.rates import Usage
@@ -23,10 +22,9 @@ WITH made AS (
   VALUES (%(id)s, %(state)s, 1, %(request)s, %(eval_msat)s, %(max_msat)s, %(refund_to)s,
           %(quote)s, %(funding)s, %(session_id)s, %(credential)s, %(budgets)s, %(payer)s, %(now)s,
           %(now)s)
-  RETURNING *), line AS (
-  INSERT INTO job_history (job_id, version, event, state, at)
-  SELECT id, version, %(event)s, state, created_at FROM made)
-SELECT * FROM made
+  RETURNING id, version, state, created_at)
+INSERT INTO job_history (job_id, version, event, state, at)
+SELECT id, version, %(event)s, state, created_at FROM made
 """
 
 
@@ -41,13 +39,13 @@ async def insert(
     credential: Sequence[str] | None = None,
     budgets: Sequence[str] | None = None,
     payer: str | None = None,
-) -> Job:
+) -> None:
     """Write a new job and the first line of its history.
 
     `credential` are the links of what asked for it, `budgets` those of them that it spends;
     `payer` is who is known to ask, if anybody.
     """
-    row = await tx.one(
+    await tx.execute(
         _INSERT,
         id=facts.id,
         state=facts.state,
@@ -64,13 +62,35 @@ async def insert(
         event=event,
         now=now,
     )
-    return Job.model_validate(row)
 
 
-async def lock(tx: Tx, job_id: str) -> Job | None:
-    """Return the job's row, locked until the transaction ends; None when there is none."""
-    row = await tx.one("SELECT * FROM job WHERE id = %(id)s FOR UPDATE", id=job_id)
-    return Job.model_validate(row) if row else None
+class JobRow(NamedTuple):
+    """A job whose row is locked until the transaction ends."""
+
+    id: str
+    state: JobState
+    eval_msat: int
+    max_msat: int | None
+    refund_to: str | None
+    quote: dict[str, Any] | None
+    charge: dict[str, Any] | None
+    reason: str | None
+    result: str | None
+    truncated: bool
+    error: str | None
+    funding: Funding
+    session_id: str | None
+    budgets: list[str] | None
+    payer: str | None
+    spent_msat: int
+
+
+_LOCK = f"SELECT {columns(JobRow)} FROM job WHERE id = %(id)s FOR UPDATE"
+
+
+async def lock(tx: Tx, job_id: str) -> JobRow | None:
+    """Return the job's row, locked; None when there is none."""
+    return await tx.row(JobRow, _LOCK, id=job_id)
 
 
 class ToDo(NamedTuple):
@@ -80,7 +100,7 @@ class ToDo(NamedTuple):
     state: JobState
     request: str
     quote: dict[str, Any] | None
-    calls: int
+    calls: int  # to a model, in this state
     updated_at: datetime
 
 
@@ -89,17 +109,17 @@ async def get(db: Database, job_id: str) -> ToDo | None:
     return await db.row(ToDo, f"SELECT {columns(ToDo)} FROM job WHERE id = %(id)s", id=job_id)
 
 
-async def begin_call(tx: Tx, job_id: str, state: JobState) -> int | None:
-    """Count a call to a model before it is made: which of this state's calls it is.
+_BEGIN_CALL = f"""
+UPDATE job SET calls = calls + 1 WHERE id = %(id)s AND state = %(state)s RETURNING {columns(ToDo)}
+"""
+
+
+async def begin_call(tx: Tx, job_id: str, state: JobState) -> ToDo | None:
+    """Count a call to a model before it is made, and return what it is made for.
 
     None when the job is not in that state any more.
     """
-    row = await tx.one(
-        "UPDATE job SET calls = calls + 1 WHERE id = %(id)s AND state = %(state)s RETURNING calls",
-        id=job_id,
-        state=state,
-    )
-    return int(row["calls"]) if row else None
+    return await tx.row(ToDo, _BEGIN_CALL, id=job_id, state=state)
 
 
 async def end_call(tx: Tx, job_id: str, *, was_taken: bool, cost_msat: int) -> None:
@@ -125,10 +145,10 @@ SELECT pg_notify(%(channel)s, %(id)s)
 _MOVE = (
     """
 WITH changed AS (
-  UPDATE job SET state = %(state)s, version = %(version)s, quote = %(quote)s,
+  UPDATE job SET calls = CASE WHEN state = %(state)s THEN calls ELSE 0 END,
+         state = %(state)s, version = version + 1, quote = %(quote)s,
          charge = %(charge)s, reason = %(reason)s, result = %(result)s, error = %(error)s,
-         truncated = %(truncated)s, balance_msat = %(balance_msat)s,
-         calls = %(calls)s, updated_at = %(updated_at)s,
+         truncated = %(truncated)s, balance_msat = %(balance_msat)s, updated_at = %(now)s,
          completed_at = %(completed_at)s
    WHERE id = %(id)s RETURNING id, version, state, updated_at)"""
     + _TOUCHED
@@ -136,34 +156,43 @@ WITH changed AS (
 _TOUCH = (
     """
 WITH changed AS (
-  UPDATE job SET version = %(version)s, updated_at = %(updated_at)s
+  UPDATE job SET version = version + 1, updated_at = %(now)s
    WHERE id = %(id)s RETURNING id, version, state, updated_at)"""
     + _TOUCHED
 )
 
 
-async def move(tx: Tx, job: Job, after: JobFacts, event: str, now: datetime) -> None:
-    """Write the facts after an event, the line of history, and tell whoever waits."""
-    if job.state is not after.state:
-        job.calls = 0
-    job.state = after.state
-    job.quote = after.quote.to_json() if after.quote else None
-    job.charge = charge_to_json(after.charge) if after.charge else None
-    job.reason, job.result, job.error = after.reason, after.result, after.error
-    job.truncated = after.truncated
-    if JOB.final(after.state):
-        job.completed_at = now
-    job.version, job.updated_at = job.version + 1, now
-    await tx.execute(_MOVE, **dict(job), event=event, channel=CHANNEL)
+async def move(
+    tx: Tx, after: JobFacts, event: str, now: datetime, balance_msat: int | None = None
+) -> None:
+    """Write the facts after an event, the line of history, and tell whoever waits.
+
+    `balance_msat`: what its session has left at its end, where one pays for it.
+    """
+    await tx.execute(
+        _MOVE,
+        id=after.id,
+        state=after.state,
+        quote=after.quote.to_json() if after.quote else None,
+        charge=charge_to_json(after.charge) if after.charge else None,
+        reason=after.reason,
+        result=after.result,
+        error=after.error,
+        truncated=after.truncated,
+        balance_msat=balance_msat,
+        completed_at=now if JOB.final(after.state) else None,
+        now=now,
+        event=event,
+        channel=CHANNEL,
+    )
 
 
-async def touch(tx: Tx, job: Job, event: str, now: datetime) -> None:
+async def touch(tx: Tx, job_id: str, event: str, now: datetime) -> None:
     """Count a visible change that leaves the state as it is: an invoice opened, a refund paid."""
-    job.version, job.updated_at = job.version + 1, now
-    await tx.execute(_TOUCH, **dict(job), event=event, channel=CHANNEL)
+    await tx.execute(_TOUCH, id=job_id, event=event, now=now, channel=CHANNEL)
 
 
-def facts_of(job: Job) -> JobFacts:
+def facts_of(job: JobRow) -> JobFacts:
     """Return the law's view of a row."""
     return JobFacts(
         id=job.id,

@@ -126,4 +126,4 @@ DELETE FROM lapsed_invoice WHERE payment_hash = ANY(ARRAY(SELECT payment_hash
 
 async def forget(tx: Tx, before: datetime, limit: int) -> int:
     """Forget what the rail is asked about no more; return how many that were."""
-    return await tx.execute(_FORGET, before=before, limit=limit)
+    return await tx.count(_FORGET, before=before, limit=limit)

@@ -42,6 +42,10 @@ _WITHDRAW = """
 DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
  WHERE lock = %(key)s AND status = 'todo' FOR UPDATE SKIP LOCKED)
 """
+_DEFER = """
+SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(%(lane)s, %(kind)s, 0, %(key)s, NULL, %(fields)s,
+       %(at)s)::procrastinate_job_to_defer_v1])
+"""
 _PULSE = """
 SELECT extract(epoch FROM now() - (SELECT max(last_heartbeat) FROM procrastinate_workers))
   AS beat_s,
@@ -216,9 +220,10 @@ class Outbox:
         self._tasks_of_engine = _Tenacious(self._app.connector, pause)
         self._app.job_manager = self._tasks_of_engine
         self._keep: Keep | None = None
-        self._tasks = {kind: self._declare(kind) for kind in KINDS}
+        for kind in KINDS:
+            self._declare(kind)
 
-    def _declare(self, kind: type[Promise]) -> Any:
+    def _declare(self, kind: type[Promise]) -> None:
         async def task(context: procrastinate.JobContext, /, **fields: Any) -> None:
             assert self._keep is not None, "a worker was started without a keeper"
             self._db.passing(f"keep {kind.__name__}: before")
@@ -229,7 +234,7 @@ class Outbox:
         declare = self._app.task(
             name=kind.__name__, queue=lane_of(kind), retry=_Patience(), pass_context=True
         )
-        return declare(task)
+        declare(task)
 
     async def open(self) -> None:
         """Use the database's own connections."""
@@ -249,14 +254,16 @@ class Outbox:
         """
         if anew:
             await tx.execute(_WITHDRAW, key=promise.key)
-        deferrer = self._tasks[type(promise)].configure(
-            lock=promise.key, schedule_at=at, connection=tx.connection
+        kind = type(promise)
+        # The task engine's own way would wait for the number of the task, which nobody needs.
+        await tx.execute(
+            _DEFER,
+            lane=lane_of(kind),
+            kind=kind.__name__,
+            key=promise.key,
+            fields=asdict(promise),
+            at=at,
         )
-        try:
-            await deferrer.defer_async(**asdict(promise))
-        except ConnectorException as error:
-            # What Postgres itself says: whoever opened the transaction knows what that means.
-            raise error.__cause__ or error from None
 
     async def work(self, keep: Keep, pace: WorkerPace, lane: Lane) -> None:
         """Keep a lane's promises until cancelled; a cancelled worker finishes what it began."""

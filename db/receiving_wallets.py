@@ -68,7 +68,7 @@ async def insert(
     tx: Tx, rail: str, facts: WalletFacts, now: datetime, identity: str | None = None
 ) -> bool:
     """Write a wallet as it comes to be. False: there is one of this number."""
-    made = await tx.execute(
+    made = await tx.count(
         "INSERT INTO receiving_wallet (rail, number, identity, wanted_at, opened_at)"
         " VALUES (%(rail)s, %(number)s, %(identity)s, %(now)s, %(opened_at)s)"
         " ON CONFLICT DO NOTHING",
@@ -188,7 +188,7 @@ VALUES (%(payment_hash)s, %(bolt11)s, %(rail)s, %(from_wallet)s, %(to_wallet)s, 
 
 async def begin_transfer(tx: Tx, transfer: WalletTransfer) -> bool:
     """Write that a wallet is about to be asked to pay. False: it has one on its way."""
-    return await tx.execute(_BEGIN, **dict(transfer)) == 1
+    return await tx.count(_BEGIN, **dict(transfer)) == 1
 
 
 async def live_transfers(db: Database, rail: str) -> list[WalletTransfer]:

@@ -64,4 +64,4 @@ async def succeed(tx: Tx, number: int, sealed: str, now: datetime) -> None:
 
 async def forget_retired(tx: Tx) -> int:
     """Delete all retired root keys; return how many. What they made is taken nowhere any more."""
-    return await tx.execute("DELETE FROM root_key WHERE retired_at IS NOT NULL")
+    return await tx.count("DELETE FROM root_key WHERE retired_at IS NOT NULL")

@@ -60,7 +60,7 @@ _TAKE_BACK = "UPDATE free_day SET routing_msat = routing_msat - %(amount)s WHERE
 async def give(tx: Tx, day: date, amount_msat: int, most_msat: int) -> bool:
     """Set money of the house aside for routing on one day; False when that is too much."""
     await tx.execute(_OPEN_DAY, day=day)
-    return bool(await tx.execute(_GIVE, day=day, amount=amount_msat, most=most_msat))
+    return bool(await tx.count(_GIVE, day=day, amount=amount_msat, most=most_msat))
 
 
 async def take_back(tx: Tx, day: date, amount_msat: int) -> None:

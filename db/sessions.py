@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from db import invoices
-from db.engine import Database, Tx
+from db.engine import Asked, Database, Row, Tx
 from db.invoices import InvoiceRow
-from db.rows import Reads
-from db.tables import Session
+from db.rows import Reads, columns
 from statemachine.entries import of_session
 from statemachine.session import SessionEnd, SessionFacts, SessionState
 
@@ -19,7 +18,6 @@ INSERT INTO session (id, state, version, minimum_msat, reserved_msat, topups, re
                      nonce, claim_sha256, created_at, updated_at, expires_at)
 VALUES (%(id)s, %(state)s, 1, %(minimum_msat)s, 0, 0, 0, %(refund_to)s, %(nonce)s,
         %(claim_sha256)s, %(now)s, %(now)s, %(until)s)
-RETURNING *
 """
 
 
@@ -31,9 +29,9 @@ async def insert(
     claim_sha256: str | None,
     until: datetime,
     now: datetime,
-) -> Session:
+) -> None:
     """Write a new session; `until`: it is forgotten when its deposit has not come by then."""
-    row = await tx.one(
+    await tx.execute(
         _INSERT,
         id=facts.id,
         state=facts.state,
@@ -44,37 +42,90 @@ async def insert(
         now=now,
         until=until,
     )
-    return Session.model_validate(row)
 
 
-async def lock(tx: Tx, session_id: str) -> Session | None:
-    """Return the session's row, locked until the transaction ends; None when there is none."""
-    row = await tx.one("SELECT * FROM session WHERE id = %(id)s FOR UPDATE", id=session_id)
-    return Session.model_validate(row) if row else None
+class SessionRow(NamedTuple):
+    """A session whose row is locked until the transaction ends."""
+
+    id: str
+    state: SessionState
+    minimum_msat: int
+    reserved_msat: int
+    topups: int
+    rests: int
+    refund_to: str | None
+    ended: SessionEnd | None
+    expires_at: datetime
 
 
-_PAYER = """
-SELECT * FROM session WHERE id = (SELECT session_id FROM hold WHERE id = %(hold_id)s) FOR UPDATE
+_LOCK = f"SELECT {columns(SessionRow)} FROM session WHERE id = %(id)s FOR UPDATE"
+_BALANCE = "SELECT balance FROM account WHERE name = %(name)s AND asset = 'msat'"
+
+
+async def lock(tx: Tx, session_id: str) -> SessionRow | None:
+    """Return the session's row, locked; None when there is none."""
+    return await tx.row(SessionRow, _LOCK, id=session_id)
+
+
+async def balance(tx: Tx, session_id: str) -> int:
+    """Return what the books say of a locked session."""
+    return _msat(await tx.one(_BALANCE, name=of_session(session_id).name))
+
+
+class Spendable(NamedTuple):
+    """A locked session with what can be spent of it."""
+
+    row: SessionRow
+    balance_msat: int
+    left_msat: int | None  # of the narrowest of the budgets; None without any
+
+
+async def lock_to_spend(
+    tx: Tx, session_id: str, budgets: Sequence[tuple[str, int]] = ()
+) -> Spendable | None:
+    """Lock a session, and look what it and these budgets (link, limit) have left."""
+    locked = await tx.ask(_LOCK, id=session_id)
+    # After the lock, and not with it: who has waited for one would see what was before.
+    kept = await tx.ask(_BALANCE, name=of_session(session_id).name)
+    left = await tx.ask(_LEFT, **_named(budgets)) if budgets else None
+    row = await locked.row(SessionRow)
+    if row is None:
+        return None
+    least = None if left is None else await left.one()
+    return Spendable(row, _msat(await kept.one()), least["left_msat"] if least else None)
+
+
+_PAYER = f"""
+SELECT {columns(SessionRow)} FROM session
+ WHERE id = (SELECT session_id FROM hold WHERE id = %(hold_id)s) FOR UPDATE
+"""
+_PAYERS_BALANCE = """
+SELECT balance FROM account WHERE asset = 'msat'
+   AND name = 'session:' || (SELECT session_id FROM hold WHERE id = %(hold_id)s)
 """
 
 
-async def lock_payer(tx: Tx, hold_id: str) -> Session | None:
-    """Return, locked, the session that a hold is of, which never changes; None: the house pays."""
-    row = await tx.one(_PAYER, hold_id=hold_id)
-    return Session.model_validate(row) if row else None
+async def ask_payer(tx: Tx, hold_id: str) -> tuple[Asked, Asked]:
+    """Ask for the session that a hold is of, locked, and for its balance: see `payer_of`."""
+    return await tx.ask(_PAYER, hold_id=hold_id), await tx.ask(_PAYERS_BALANCE, hold_id=hold_id)
 
 
-async def facts_of(tx: Tx, row: Session) -> SessionFacts:
+async def payer_of(asked: tuple[Asked, Asked]) -> Spendable | None:
+    """Return the locked session that a hold is of, which never changes; None: the house pays."""
+    row, kept = await asked[0].row(SessionRow), await asked[1].one()
+    return None if row is None else Spendable(row, _msat(kept), None)
+
+
+def _msat(kept: Row | None) -> int:
+    return int(kept["balance"]) if kept else 0
+
+
+def facts_of(row: SessionRow, balance_msat: int) -> SessionFacts:
     """Return the law's view of a locked row, with its balance in the books."""
-    # Never read with the lock: who has waited for one would see the balance from before.
-    kept = await tx.one(
-        "SELECT balance FROM account WHERE name = %(name)s AND asset = 'msat'",
-        name=of_session(row.id).name,
-    )
     return SessionFacts(
         id=row.id,
         state=row.state,
-        balance_msat=kept["balance"] if kept else 0,
+        balance_msat=balance_msat,
         minimum_msat=row.minimum_msat,
         reserved_msat=row.reserved_msat,
         topups=row.topups,
@@ -86,7 +137,7 @@ async def facts_of(tx: Tx, row: Session) -> SessionFacts:
 _MOVE = """
 UPDATE session SET state = %(state)s, reserved_msat = %(reserved_msat)s, topups = %(topups)s,
        rests = %(rests)s, ended = %(ended)s, expires_at = %(expires_at)s, version = version + 1,
-       updated_at = %(updated_at)s WHERE id = %(id)s
+       updated_at = %(now)s WHERE id = %(id)s
 """
 _TELL = "SELECT pg_notify(%(channel)s, %(id)s)"
 _TOUCH = """
@@ -97,25 +148,31 @@ SELECT pg_notify(%(channel)s, %(id)s)
 
 
 async def move(
-    tx: Tx, row: Session, after: SessionFacts, expires_at: datetime, now: datetime
+    tx: Tx, row: SessionRow, after: SessionFacts, expires_at: datetime, now: datetime
 ) -> None:
     """Write the facts after an event, and tell whoever waits for another state.
 
     What only changes the balance is told to nobody: Postgres commits what it has to tell of one
     after the other, and these are many.
     """
-    is_another = row.state != after.state
-    row.state, row.reserved_msat = after.state, after.reserved_msat
-    row.topups, row.rests, row.expires_at = after.topups, after.rests, expires_at
-    row.updated_at, row.ended = now, after.ended
-    await tx.execute(_MOVE, **dict(row))
-    if is_another:
+    await tx.execute(
+        _MOVE,
+        id=row.id,
+        state=after.state,
+        reserved_msat=after.reserved_msat,
+        topups=after.topups,
+        rests=after.rests,
+        ended=after.ended,
+        expires_at=expires_at,
+        now=now,
+    )
+    if row.state != after.state:
         await tx.execute(_TELL, channel=CHANNEL, id=row.id)
 
 
-async def touch(tx: Tx, row: Session, now: datetime) -> None:
+async def touch(tx: Tx, session_id: str, now: datetime) -> None:
     """Count a visible change that leaves the state as it is."""
-    await tx.execute(_TOUCH, id=row.id, now=now, channel=CHANNEL)
+    await tx.execute(_TOUCH, id=session_id, now=now, channel=CHANNEL)
 
 
 class SessionView(NamedTuple):
@@ -240,13 +297,8 @@ UPDATE allowance SET used_msat = used_msat - %(amount)s WHERE link = ANY(CAST(%(
 """
 
 
-async def least_left(tx: Tx, budgets: Sequence[tuple[str, int]]) -> int | None:
-    """Return what the narrowest of these budgets (link, limit) has left; None without any."""
-    if not budgets:
-        return None
-    links, limits = [link for link, _ in budgets], [most for _, most in budgets]
-    row = await tx.one(_LEFT, links=links, limits=limits)
-    return None if row is None else int(row["left_msat"])
+def _named(budgets: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+    return {"links": [link for link, _ in budgets], "limits": [most for _, most in budgets]}
 
 
 async def spend(
@@ -257,9 +309,8 @@ async def spend(
         await tx.execute(
             _SPEND,
             session_id=session_id,
-            links=[link for link, _ in budgets],
-            limits=[most for _, most in budgets],
             amount=amount_msat,
+            **_named(budgets),
         )
 
 
@@ -280,18 +331,17 @@ async def revoke(tx: Tx, session_id: str, link: str, now: datetime) -> None:
 
 
 _RENEW = """
-UPDATE session SET nonce = %(nonce)s, credential_used_at = %(credential_used_at)s WHERE id = %(id)s
+UPDATE session SET nonce = %(nonce)s, credential_used_at = %(now)s WHERE id = %(id)s
 """
 
 
-async def renew(tx: Tx, row: Session, nonce: str, now: datetime) -> None:
+async def renew(tx: Tx, session_id: str, nonce: str, now: datetime) -> None:
     """Take no credential of this session any more but a new one with this nonce.
 
     It counts as used: its holder is given it, and those who hold an old one know the session's id.
     """
-    row.nonce, row.credential_used_at = nonce, now
-    await tx.execute(_RENEW, **dict(row))
-    await touch(tx, row, now)
+    await tx.execute(_RENEW, id=session_id, nonce=nonce, now=now)
+    await touch(tx, session_id, now)
 
 
 async def direct(tx: Tx, session_id: str, refund_to: str) -> None:

@@ -52,7 +52,8 @@ async def turn(tx: Tx, name: Name, on: bool, now: datetime) -> None:
     """Switch it."""
     await tx.execute(_TURN, name=name, is_on=on, now=now)
     if name is Name.PAYING_OUT and on:
-        await tx.connection.execute(_of_database(tx.connection, sql.SQL("RESET {}")))
+        reset = _of_database(tx.connection, sql.SQL("RESET {}")).as_string(tx.connection)
+        await tx.execute(reset.replace("%", "%%"))
 
 
 def stop_payouts(url: str) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
-from db.engine import Columns, Database, Tx
+from db.engine import Asked, Database, Tx
 from db.rows import R
+from db.statements import Columns
 
 ROWS = 20_000
 OPEN_ROWS = 5
@@ -139,29 +140,18 @@ class ExplainedTx(Tx):
     """A transaction that keeps the plan of each statement, made and undone before it is run."""
 
     def __init__(self, tx: Tx, plans: list[Plan]) -> None:
-        super().__init__(tx.connection, Columns())
-        self._plans = plans
+        super().__init__(tx.connection, tx.pipeline, Columns())
+        self.unsent, self._plans = tx.unsent, plans
+        # At a ROLLBACK psycopg forgets what it has prepared, also what was sent just after it.
+        tx.connection.prepare_threshold = None
 
-    async def execute(self, query: str, **values: Any) -> int:
+    async def ask(self, query: str, **values: Any) -> Asked:
         """See Tx."""
-        await self._explain(query, values)
-        return await super().execute(query, **values)
-
-    async def all(self, query: str, **values: Any) -> list[DictRow]:
-        """See Tx."""
-        await self._explain(query, values)
-        return await super().all(query, **values)
-
-    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
-        """See Tx."""
-        await self._explain(query, values)
-        return await super().rows(cls, query, **values)
-
-    async def _explain(self, query: str, values: dict[str, Any]) -> None:
-        await super().execute("SAVEPOINT explained")
-        [told] = await super().all(EXPLAIN + query, **values)
+        await super().ask("SAVEPOINT explained")
+        [told] = await (await super().ask(EXPLAIN + query, **values)).all()
         self._plans.append(Plan(query, told["QUERY PLAN"]))
-        await super().execute("ROLLBACK TO explained")
+        await super().ask("ROLLBACK TO explained")
+        return await super().ask(query, **values)
 
 
 class ExplainingDatabase(Database):

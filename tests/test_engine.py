@@ -25,8 +25,8 @@ def ground() -> Iterator[Path]:
 async def test_a_refusal_names_the_rule_and_no_value(db: Database) -> None:
     """Postgres quotes the whole row in its own words: they are not kept."""
 
-    async def broken(tx: Tx) -> int:
-        return await tx.execute(
+    async def broken(tx: Tx) -> None:
+        await tx.execute(
             "INSERT INTO job (id, state, version, request, eval_msat, funding, created_at,"
             " updated_at) VALUES ('a', 'executing', 1, %(request)s, 0, 'invoices', now(), now())",
             request=SECRET,
@@ -38,8 +38,8 @@ async def test_a_refusal_names_the_rule_and_no_value(db: Database) -> None:
     assert all(SECRET not in str(each) for each in shown)
     assert refused.value.__suppress_context__
 
-    async def no_integer(tx: Tx) -> int:
-        return await tx.execute("SELECT CAST(%(text)s AS int)", text=SECRET)
+    async def no_integer(tx: Tx) -> None:
+        await tx.execute("SELECT CAST(%(text)s AS int)", text=SECRET)
 
     with pytest.raises(Unwritten, match="InvalidTextRepresentation: 22P02"):
         await db.run("no_integer", no_integer)

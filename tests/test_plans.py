@@ -104,7 +104,6 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "lock an invoice": lambda tx: invoices.lock(tx, f"{JOB}:eval"),
     "lock a payout": lambda tx: payouts.lock(tx, PAYOUT),
     "lock a hold": lambda tx: holds.lock(tx, named(f"hold{PLACE}")),
-    "whose hold": lambda tx: sessions.lock_payer(tx, named(f"hold{PLACE}")),
     "lock an attempt": lambda tx: payouts.lock_attempt(tx, PAYOUT, 1),
     "claim an attempt's call": lambda tx: payouts.move_attempt(
         tx, AttemptFacts(HASH, AttemptState.CALLED, 0, called_by="stub"), NOW
@@ -119,7 +118,9 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "forget purged invoices": lambda tx: lapsed.forget(tx, NOW - DAY, 100),
     "purge what nobody paid for": lambda tx: lapsed.purge(tx, [UNPAID]),
     "forget counts": lambda tx: rate_limits.purge(tx, NOW),
-    "what a budget has left": lambda tx: sessions.least_left(tx, BUDGETS),
+    "what a session and its budgets have left": lambda tx: sessions.lock_to_spend(
+        tx, SESSION, BUDGETS
+    ),
     "spend a budget": lambda tx: sessions.spend(tx, SESSION, BUDGETS, 1000),
     "give back to a budget": lambda tx: sessions.unspend(tx, LINKS[1:], 1000),
     "a pending top-up": lambda tx: sessions.pending_topup(tx, SESSION),

@@ -15,6 +15,7 @@ from tests.race_pair import Pair, pair_on
 from tests.races import CLAIMS, CLEAR, RACES, STANDS
 
 _SETTING = "idle_in_transaction_session_timeout"
+_SOON = f"SELECT set_config('{_SETTING}', '50ms', true)"
 PLACES = ("agent work: after", "commit payouts.settle: before", "rail pay: before")
 
 
@@ -55,9 +56,9 @@ async def test_a_transaction_in_which_nothing_is_done_is_ended(db: Database) -> 
         return str((await tx.all(f"SHOW {_SETTING}"))[0][_SETTING])
 
     async def stand_still(tx: Tx) -> None:
-        await tx.execute(f"SET LOCAL {_SETTING} = '50ms'")
+        await tx.all(_SOON)
         await asyncio.sleep(0.3)
-        await tx.execute("SELECT 1")
+        await tx.all("SELECT 1")
 
     assert await db.run("ask", ask) == f"{IDLE_S}s"
     with pytest.raises(DatabaseAway):
@@ -74,7 +75,7 @@ async def test_what_stood_still_once_is_done_anew(db: Database) -> None:
         tries += 1
         await tx.execute("INSERT INTO heartbeat (process, at) VALUES ('a', now())")
         if tries == 1:
-            await tx.execute(f"SET LOCAL {_SETTING} = '50ms'")
+            await tx.all(_SOON)
             await asyncio.sleep(0.3)
         return tries
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
-from db import holds, ledger, sessions
+from db import holds, ledger
 from statemachine import hold as law
 from statemachine.machine import IllegalTransition
 
@@ -40,26 +40,25 @@ async def begin_free(act: Act, hold_id: str, purpose: str, amount_msat: int) -> 
 async def end(act: Act, hold_id: str, event: law.Event) -> Outcome:
     """End a hold: its call has ended, or its process is gone."""
     tx, now = act.tx, act.now
-    session = await sessions.lock_payer(tx, hold_id)
-    row = await holds.lock(tx, hold_id)
-    if row is None:
+    locked = await holds.lock(tx, hold_id)
+    if locked is None:
         return Missing()
+    row, payer = locked
     try:
         decision = law.decide(holds.facts_of(row), event)
     except IllegalTransition:
         return Replayed()
     back_msat = row.amount_msat - decision.facts.charge_msat
-    if session is None:
-        await holds.move(tx, row, decision.facts, now)
+    await holds.move(tx, decision.facts, now)
+    if payer is None:
         # The day before the accounts, as in `begin_free`: else two of these wait for each other.
         if row.day is not None and back_msat:
             await holds.take_back(tx, row.day, back_msat)
         await ledger.post(tx, decision.entries, now)
         return Applied()
-    rest = await releasing(act, session, row.amount_msat, back_msat)
-    await holds.move(tx, row, decision.facts, now)
+    rest = releasing(payer, row.amount_msat, back_msat)
     await ledger.post(tx, decision.entries, now)
-    await released(act, session, rest, row.budgets, back_msat)
+    await released(act, payer.row, rest, row.budgets, back_msat)
     return Applied()
 
 

@@ -8,9 +8,9 @@ from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
 from db import failures, jobs, sessions
 from db.invoices import MadeInvoice
+from db.jobs import JobRow
 from db.lapsed_tables import LapsedInvoice
 from db.promises import Outbox
-from db.tables import Job
 from payments import rail
 from pricing.quote import Quote
 from statemachine import job as law
@@ -38,10 +38,8 @@ async def begin(
     payer: str | None = None,
 ) -> MadeInvoice:
     """Create a job with its first invoice, which the rail has made before, and return that one."""
-    row = await jobs.insert(
-        act.tx, begun.facts, request, refund_to, "created", act.now, payer=payer
-    )
-    return await write_first(act, payee_of(row).owner, begun, opened)
+    await jobs.insert(act.tx, begun.facts, request, refund_to, "created", act.now, payer=payer)
+    return await write_first(act, _owner(begun.facts.id), begun, opened)
 
 
 async def begin_reserved(
@@ -58,7 +56,7 @@ async def begin_reserved(
     told = await reserve(act, session_id, spending, decision.facts.prepaid_msat)
     if not isinstance(told, Applied):
         return told
-    row = await jobs.insert(
+    await jobs.insert(
         act.tx,
         decision.facts,
         request,
@@ -69,7 +67,7 @@ async def begin_reserved(
         budgets=[link for link, _ in spending.budgets],
         payer=f"session:{session_id}",
     )
-    await perform(act, payee_of(row), decision)
+    await perform(act, Payee(_owner(job_id), None), decision)
     return told
 
 
@@ -85,7 +83,7 @@ async def accept(act: Act, job_id: str, quote: Quote, cost_msat: int) -> Outcome
         return Missing()
     if row.funding is not Funding.INVOICES:  # else the fee that is earned now pays it
         await jobs.end_call(act.tx, job_id, was_taken=True, cost_msat=cost_msat)
-    return await _tell(act, job_id, law.verdict(jobs.facts_of(row), quote))
+    return await step(act, row, law.verdict(jobs.facts_of(row), quote))
 
 
 async def answer(
@@ -133,14 +131,18 @@ async def _tell(act: Act, job_id: str, event: law.Event) -> Outcome:
     return Missing() if job is None else await step(act, job, event)
 
 
-def payee_of(job: Job) -> Payee:
+def _owner(job_id: str) -> Owner:
+    return Owner(OwnerKind.JOB, job_id)
+
+
+def payee_of(job: JobRow) -> Payee:
     """Return who is paid what is owed by a job."""
-    return Payee(Owner(OwnerKind.JOB, job.id), job.refund_to)
+    return Payee(_owner(job.id), job.refund_to)
 
 
-async def touch(act: Act, job: Job, event: str) -> None:
+async def touch(act: Act, job: JobRow, event: str) -> None:
     """Count a change of a locked job that others can see, and tell whoever waits for one."""
-    await jobs.touch(act.tx, job, event, act.now)
+    await jobs.touch(act.tx, job.id, event, act.now)
 
 
 async def restore(act: Act, job_id: str, kept: LapsedInvoice) -> None:
@@ -150,13 +152,13 @@ async def restore(act: Act, job_id: str, kept: LapsedInvoice) -> None:
         begun = law.begin_asked(job_id, eval_msat, Quote.from_json(kept.quote))
     else:
         begun = law.begin(job_id, eval_msat, None)
-    row = await jobs.insert(act.tx, begun.facts, "", kept.refund_to, "created", act.now)
+    await jobs.insert(act.tx, begun.facts, "", kept.refund_to, "created", act.now)
     event = law.Lapsed(PURGED)
     after = law.decide(begun.facts, event).facts
-    await jobs.move(act.tx, row, after, event.kind.value, act.now)
+    await jobs.move(act.tx, after, event.kind.value, act.now)
 
 
-async def step(act: Act, job: Job, event: law.Event) -> Outcome:
+async def step(act: Act, job: JobRow, event: law.Event) -> Outcome:
     """Apply an event to a locked job."""
     try:
         decision = law.decide(jobs.facts_of(job), event)
@@ -165,20 +167,20 @@ async def step(act: Act, job: Job, event: law.Event) -> Outcome:
     if job.session_id is not None and law.JOB.final(decision.facts.state):
         await _end(act, job, job.session_id, decision, event)
         return Applied()
-    await jobs.move(act.tx, job, decision.facts, event.kind.value, act.now)
+    await jobs.move(act.tx, decision.facts, event.kind.value, act.now)
     await perform(act, payee_of(job), decision, anew=isinstance(event, law.Recovered))
     return Applied()
 
 
 async def _end(
-    act: Act, job: Job, session_id: str, decision: Decision[law.JobFacts], event: law.Event
+    act: Act, job: JobRow, session_id: str, decision: Decision[law.JobFacts], event: law.Event
 ) -> None:
     """End a job that a session pays for: what it did not need is on the balance again."""
-    session = await sessions.lock(act.tx, session_id)
-    assert session is not None, "a job outlives its session's row"
+    payer = await sessions.lock_to_spend(act.tx, session_id)
+    assert payer is not None, "a job outlives its session's row"
     back_msat = law.given_back_msat(decision.facts)
-    rest = await releasing(act, session, decision.facts.prepaid_msat, back_msat)
-    job.balance_msat = rest.facts.balance_msat
-    await jobs.move(act.tx, job, decision.facts, event.kind.value, act.now)
+    rest = releasing(payer, decision.facts.prepaid_msat, back_msat)
+    balance_msat = rest.facts.balance_msat
+    await jobs.move(act.tx, decision.facts, event.kind.value, act.now, balance_msat)
     await perform(act, payee_of(job), decision)
-    await released(act, session, rest, job.budgets, back_msat)
+    await released(act, payer.row, rest, job.budgets, back_msat)

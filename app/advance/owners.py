@@ -17,8 +17,10 @@ from db import invoices, payouts
 from db import jobs as job_rows
 from db import sessions as session_rows
 from db.engine import Tx
+from db.jobs import JobRow
 from db.lapsed_tables import LapsedInvoice
-from db.tables import Invoice, Job, Payout, Session
+from db.sessions import SessionRow
+from db.tables import Invoice, Payout
 from statemachine import job as job_law
 from statemachine import session as session_law
 from statemachine.owner import Owner, OwnerKind, Purpose, named
@@ -41,7 +43,7 @@ class Means(Generic[R, E]):
 
 
 OWNERS: Mapping[OwnerKind, Means[Any, Any]] = {
-    OwnerKind.JOB: Means[Job, job_law.Event](
+    OwnerKind.JOB: Means[JobRow, job_law.Event](
         lock=job_rows.lock,
         payee=jobs.payee_of,
         settled=lambda row, purpose: job_law.awaits(row.state, purpose),
@@ -50,7 +52,7 @@ OWNERS: Mapping[OwnerKind, Means[Any, Any]] = {
         touch=jobs.touch,
         restore=jobs.restore,
     ),
-    OwnerKind.SESSION: Means[Session, session_law.Event](
+    OwnerKind.SESSION: Means[SessionRow, session_law.Event](
         lock=session_rows.lock,
         payee=sessions.payee_of,
         settled=lambda row, purpose: session_law.awaits(row.state, purpose),

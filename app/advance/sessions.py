@@ -9,7 +9,7 @@ from app.advance.writing import Payee, invoice_until, perform, write_first
 from db import sessions
 from db.invoices import MadeInvoice
 from db.lapsed_tables import LapsedInvoice
-from db.tables import Session
+from db.sessions import SessionRow, Spendable
 from payments import rail
 from statemachine import session as law
 from statemachine.decision import Decision
@@ -29,10 +29,8 @@ async def begin(
     minimum_msat = act.terms.session_minimum_msat
     decision = law.begin(session_id, opened.amount_msat, minimum_msat)
     until = invoice_until(act)
-    row = await sessions.insert(
-        act.tx, decision.facts, refund_to, nonce, claim_sha256, until, act.now
-    )
-    return await write_first(act, payee_of(row).owner, decision, opened)
+    await sessions.insert(act.tx, decision.facts, refund_to, nonce, claim_sha256, until, act.now)
+    return await write_first(act, _owner(session_id), decision, opened)
 
 
 async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> MadeInvoice | Outcome:
@@ -40,17 +38,17 @@ async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> MadeInvoi
 
     Replayed when it is not open for one, or one is pending.
     """
-    row = await sessions.lock(act.tx, session_id)
-    if row is None:
+    locked = await sessions.lock_to_spend(act.tx, session_id)
+    if locked is None:
         return Missing()
-    facts = await sessions.facts_of(act.tx, row)
+    row, facts = locked.row, sessions.facts_of(locked.row, locked.balance_msat)
     if not law.SESSION.allows(facts.state, law.SessionEvent.TOPPED_UP):
         return Replayed()
     if await sessions.pending_topup(act.tx, session_id) is not None:
         return Replayed()
     decision = law.ask_topup(facts, opened.amount_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)
-    invoice = await write_first(act, payee_of(row).owner, decision, opened)
+    invoice = await write_first(act, _owner(session_id), decision, opened)
     await touch(act, row, "topup_invoice_opened")
     return invoice
 
@@ -71,14 +69,18 @@ async def idle(act: Act, session_id: str) -> Outcome:
     return await step(act, row, law.Idled())
 
 
-def payee_of(row: Session) -> Payee:
+def _owner(session_id: str) -> Owner:
+    return Owner(OwnerKind.SESSION, session_id)
+
+
+def payee_of(row: SessionRow) -> Payee:
     """Return who is paid what is owed by a session."""
-    return Payee(Owner(OwnerKind.SESSION, row.id), row.refund_to)
+    return Payee(_owner(row.id), row.refund_to)
 
 
-async def touch(act: Act, row: Session, _: str) -> None:
+async def touch(act: Act, row: SessionRow, _: str) -> None:
     """Count a change of a locked session that others can see, and tell whoever waits for one."""
-    await sessions.touch(act.tx, row, act.now)
+    await sessions.touch(act.tx, row.id, act.now)
 
 
 async def restore(act: Act, session_id: str, kept: LapsedInvoice) -> None:
@@ -88,15 +90,18 @@ async def restore(act: Act, session_id: str, kept: LapsedInvoice) -> None:
     begun = law.begin(session_id, kept.amount_msat, act.terms.session_minimum_msat)
     # Nobody ever held its credential, so another one is as good: who paid is shown it.
     nonce, now = secrets.token_hex(16), act.now
-    row = await sessions.insert(act.tx, begun.facts, kept.refund_to, nonce, None, now, now)
+    await sessions.insert(act.tx, begun.facts, kept.refund_to, nonce, None, now, now)
+    row = await sessions.lock(act.tx, session_id)
+    assert row is not None, "it was just written"
     after = law.decide(begun.facts, law.Lapsed())
     await sessions.move(act.tx, row, after.facts, row.expires_at, now)
 
 
-async def step(act: Act, row: Session, event: law.Event) -> Outcome:
+async def step(act: Act, row: SessionRow, event: law.Event) -> Outcome:
     """Apply an event to a locked session."""
+    facts = sessions.facts_of(row, await sessions.balance(act.tx, row.id))
     try:
-        decision = law.decide(await sessions.facts_of(act.tx, row), event)
+        decision = law.decide(facts, event)
     except IllegalTransition:
         return Replayed()
     expires_at = row.expires_at
@@ -111,18 +116,17 @@ async def reserve(
     act: Act, session_id: str, spending: Spending, amount_msat: int
 ) -> Outcome | Short:
     """Set a request's ceiling aside. The entry that moves the money is the request's own."""
-    row = await sessions.lock(act.tx, session_id)
-    if row is None:
+    locked = await sessions.lock_to_spend(act.tx, session_id, spending.budgets)
+    if locked is None:
         return Missing()
-    facts = await sessions.facts_of(act.tx, row)
+    row, balance_msat, left_msat = locked
     try:
-        decision = law.decide(facts, law.Reserved(amount_msat))
+        decision = law.decide(sessions.facts_of(row, balance_msat), law.Reserved(amount_msat))
     except IllegalTransition:
         return Replayed()
     except law.Short:
-        return Short(Purse.BALANCE, amount_msat, facts.balance_msat)
+        return Short(Purse.BALANCE, amount_msat, balance_msat)
     # Budgets are read and written under the lock of their session.
-    left_msat = await sessions.least_left(act.tx, spending.budgets)
     if left_msat is not None and left_msat < amount_msat:
         return Short(Purse.BUDGET, amount_msat, left_msat)
     await sessions.spend(act.tx, session_id, spending.budgets, amount_msat)
@@ -131,17 +135,15 @@ async def reserve(
     return Applied()
 
 
-async def releasing(
-    act: Act, row: Session, amount_msat: int, back_msat: int
-) -> Decision[law.SessionFacts]:
+def releasing(payer: Spendable, amount_msat: int, back_msat: int) -> Decision[law.SessionFacts]:
     """Return what the end of a request means to its session, before anything is posted."""
-    facts = await sessions.facts_of(act.tx, row)
+    facts = sessions.facts_of(payer.row, payer.balance_msat)
     return law.decide(facts, law.Released(amount_msat, back_msat))
 
 
 async def released(
     act: Act,
-    row: Session,
+    row: SessionRow,
     decision: Decision[law.SessionFacts],
     budgets: list[str] | None,
     back_msat: int,

@@ -62,17 +62,12 @@ class Labour:
 
     async def judge(self, job_id: str, tries: int) -> None:
         """Have the request evaluated, and its work priced."""
-        row = await jobs.get(self._db, job_id)
-        if row is None or row.state is not JobState.EVALUATING:
-            return
         price = await self._oracle.price()
         if isinstance(price, PriceUnavailable):
-            # Paid for and waiting: without a price nobody can say what the work will cost.
-            if self._clock() - row.updated_at < PRICE_PATIENCE:
-                raise TryAgain(price.reason, price.retry_after_s)
-            await self._tell(job_id, law.Broke(UNPRICED), 0)
+            await self._wait_for_price(job_id, price)
             return
-        if not await self._may_call(job_id, JobState.EVALUATING):
+        row = await self._begin_call(job_id, JobState.EVALUATING)
+        if row is None:
             return
         verdict = await self._agent.judge(row.request)
         model, till = self._agent.eval_model, self._till
@@ -93,13 +88,11 @@ class Labour:
 
     async def work(self, job_id: str, tries: int) -> None:
         """Have the work done."""
-        row = await jobs.get(self._db, job_id)
-        if row is None or row.state is not JobState.EXECUTING:
+        row = await self._begin_call(job_id, JobState.EXECUTING)
+        if row is None:
             return
         assert row.quote is not None, "work has a price"
         quote = Quote.from_json(row.quote)
-        if not await self._may_call(job_id, JobState.EXECUTING):
-            return
         async with Telling(self._db, job_id, quote) as progress:
             done = await self._agent.work(row.request, quote.max_output_tokens, progress)
         cost_msat = self._till.cost_msat(quote.model, done.usage, quote.price)
@@ -112,15 +105,25 @@ class Labour:
             case agents.Broke():
                 await self._broke(row, done, cost_msat, tries)
 
-    async def _may_call(self, job_id: str, state: JobState) -> bool:
-        """Count a call to a model that is about to be made; False when there were enough."""
-        number = await self._db.run("begin_call", lambda tx: jobs.begin_call(tx, job_id, state))
-        if number is None:
-            return False
-        if number > self._tries.most:
+    async def _wait_for_price(self, job_id: str, price: PriceUnavailable) -> None:
+        """Come back later to what is paid for, which nobody can price now; not for ever."""
+        row = await jobs.get(self._db, job_id)
+        if row is None or row.state is not JobState.EVALUATING:
+            return
+        if self._clock() - row.updated_at < PRICE_PATIENCE:
+            raise TryAgain(price.reason, price.retry_after_s)
+        await self._tell(job_id, law.Broke(UNPRICED), 0)
+
+    async def _begin_call(self, job_id: str, state: JobState) -> ToDo | None:
+        """Count a call to a model that is about to be made, and return what for.
+
+        None when there is nothing to do for it any more, or there were enough.
+        """
+        row = await self._db.run("begin_call", lambda tx: jobs.begin_call(tx, job_id, state))
+        if row is not None and row.calls > self._tries.most:
             await self._tell(job_id, law.Broke(UNDONE), 0)
-            return False
-        return True
+            return None
+        return row
 
     async def _broke(self, row: ToDo, broke: agents.Broke, cost_msat: int, tries: int) -> None:
         """Try again where that may help; else tell the job."""
@@ -131,7 +134,7 @@ class Labour:
         if broke.busy:
             again = waited < self._tries.patience
         else:
-            again = broke.retryable and row.calls + 1 < self._tries.most
+            again = broke.retryable and row.calls < self._tries.most
         if not again:
             await self._tell(job_id, law.Broke(broke.reason), cost_msat)
             return

@@ -218,7 +218,7 @@ class Sessions:
         async def renew(tx: Tx) -> None:
             row = await sessions.lock(tx, session_id)
             if row is not None:
-                await sessions.renew(tx, row, nonce, now)
+                await sessions.renew(tx, session_id, nonce, now)
 
         await self.db.run("renew_credential", renew)
         return nonce

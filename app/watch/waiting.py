@@ -33,21 +33,27 @@ class Waiting:
 
     async def for_end(self, job_id: str, wait_s: float) -> JobView | None:
         """Return the job's view when it has come to its end, or when time is over."""
-        row = await jobs.view(self.db, job_id)
-        return row and await self._until(row, wait_s, lambda _: False)
+        until = monotonic() + wait_s
+        changed, stop = self.signals.watch(job_id)
+        try:
+            while True:
+                changed.clear()
+                row = await jobs.view(self.db, job_id)
+                left_s = until - monotonic()
+                if row is None or row.is_final or left_s <= 0 or self.signals.released:
+                    return row
+                row = await self.nudged(row)
+                if not row.is_final:
+                    await self.signals.wait(changed, self._pause_s(until - monotonic()))
+        finally:
+            stop()
 
     async def for_turn(self, row: JobView, wait_s: float) -> JobView:
         """Return the job's view when its buyer has something else to do than when it was `row`
         (another invoice to pay, or nothing any more), or when time is over.
         """
-        before = row.pays_for
-        return await self._until(row, wait_s, lambda now: now.pays_for not in (None, before))
-
-    async def _until(
-        self, row: JobView, wait_s: float, holds: Callable[[JobView], bool]
-    ) -> JobView:
-        until = monotonic() + wait_s
-        while not (row.is_final or holds(row)):
+        before, until = row.pays_for, monotonic() + wait_s
+        while not (row.is_final or row.pays_for not in (None, before)):
             left_s = until - monotonic()
             if left_s <= 0 or self.signals.released:
                 break

@@ -6,6 +6,7 @@ job that is polled all along, paid twice and refunded, on a wallet that has paid
 """
 
 import asyncio
+import dataclasses
 import os
 import subprocess
 import sys
@@ -48,6 +49,9 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
     wants = (Want("p50", most=1.4), Want("p99"))
     pair = Pair("create a job on LNbits", creating, alone, wants, ("Boltwork", "LNbits alone"))
     row = compare(pair, stand, pace)
+    cpu_ms = (row.sides["Boltwork"].cpu_us or 0) / 1000
+    ours_alone = Verdict("Boltwork's CPU, ms", cpu_ms, Want("cpu", most=5))
+    row = dataclasses.replace(row, verdicts=(*row.verdicts, ours_alone))
     asyncio.run(_whole_job(lnbits, counted[1]))
     lnbits.ask(do="count")
     asyncio.run(_whole_job(lnbits, counted[1]))

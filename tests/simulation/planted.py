@@ -10,7 +10,7 @@ from app.advance import Act, Shell
 from app.plant import keeper_of
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour
-from db.engine import Row, Tx
+from db.engine import Asked, Tx
 from payments import rail
 from statemachine import job as law
 from tests.simulation.process import Make
@@ -19,22 +19,20 @@ Statement = tuple[str, dict[str, Any]]
 Bug = Callable[[str, dict[str, Any]], Statement | None]
 
 
+NOTHING = "SELECT 1 WHERE false"  # in the place of a statement that is left out
+
+
 class BuggyTx(Tx):
     """A transaction in which some statements are others than the shell's, or are left out."""
 
     def __init__(self, tx: Tx, bug: Bug) -> None:
-        super().__init__(tx.connection, tx.columns)
-        self._bug = bug
+        super().__init__(tx.connection, tx.pipeline, tx.columns)
+        self.unsent, self._bug = tx.unsent, bug
 
-    async def execute(self, query: str, **values: Any) -> int:
-        """See Tx.execute."""
-        statement = self._bug(query, values)
-        return 0 if statement is None else await super().execute(statement[0], **statement[1])
-
-    async def one(self, query: str, **values: Any) -> Row | None:
-        """See Tx.one."""
-        statement = self._bug(query, values)
-        return None if statement is None else await super().one(statement[0], **statement[1])
+    async def ask(self, query: str, **values: Any) -> Asked:
+        """See Tx.ask."""
+        query, values = self._bug(query, values) or (NOTHING, {})
+        return await super().ask(query, **values)
 
 
 @dataclass(frozen=True)
