@@ -1,4 +1,4 @@
-"""Puts the parts together. The only file that names a concrete rail or agent."""
+"""Puts a process together. The only file that names a concrete rail or agent."""
 
 import asyncio
 import contextlib
@@ -201,7 +201,7 @@ def make_credentials(settings: Settings, db: Database, clock: Clock) -> Credenti
     return Credentials(db, seal, ring, (L402(ring, clock),), clock)
 
 
-def make_parts(
+def assemble(
     settings: Settings,
     database_url: str,
     *,
@@ -213,7 +213,7 @@ def make_parts(
     clock: Clock = utc_now,
     passing: Probe | None = None,
 ) -> Built:
-    """Put the parts together; whatever is not given is made as the settings say."""
+    """Make what a process is built of; what isn't given is made as the settings say."""
     if passing is None and settings.crash_at:
         passing = crash_at(settings.crash_at)
     db = Database(database_url, settings.database_pool, passing or nowhere)
@@ -259,31 +259,31 @@ def make_parts(
     )
 
 
-def furnish(parts: Built, keeper: Keeper, loops: Loops) -> House:
-    """Return the desks over these parts, as the doors see them."""
-    settings, db, shell, clock = parts.settings, parts.db, parts.shell, parts.clock
-    till, new_id, signals, credentials = parts.till, parts.new_id, parts.signals, parts.credentials
+def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
+    """Return the desks of a process, as the doors see them."""
+    settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
+    till, new_id, signals, credentials = built.till, built.new_id, built.signals, built.credentials
     selling = Selling(db, loops.readiness, clock, settings.free_failures_per_day)
     invoicing = Invoicing(db, keeper, loops.readiness)
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
     sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
-    callers, is_stub = Callers(credentials, clock), parts.stub is not None
+    callers, is_stub = Callers(credentials, clock), built.stub is not None
     refunds = Refunds(
         db,
         shell,
-        parts.outbox,
+        built.outbox,
         signals,
         keeper,
-        parts.destinations,
-        sending_of(parts),
+        built.destinations,
+        sending_of(built),
     )
     return House(
         orders=Orders(shell, invoicing, till, selling, new_id),
         asks=Asks(shell, invoicing, till, selling, new_id),
         sessions=sessions,
         holds=holds,
-        chats=Chats(db, parts.chat, till, holds, clock),
-        demos=Demos(parts.agent, till, holds, settings.agent_timeout_s),
+        chats=Chats(db, built.chat, till, holds, clock),
+        demos=Demos(built.agent, till, holds, settings.agent_timeout_s),
         refunds=refunds,
         receipts=Receipts(db, credentials.seal, clock),
         till=till,
@@ -299,51 +299,51 @@ def furnish(parts: Built, keeper: Keeper, loops: Loops) -> House:
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=Paywall(db, credentials, loops.booking.look_up, settings.public_url, is_stub),
         shapes=Shapes(is_stub, loops.switchboard, refunds.sending.least_msat),
-        waiting=Waiting(db, signals, parts.rail, loops.booking.nudge),
+        waiting=Waiting(db, signals, built.rail, loops.booking.nudge),
         streams=Streams(
             db, signals, settings.stream_beat_s, settings.streams_most, settings.streams_each
         ),
         remembered=Remembered(),
         booking=loops.booking,
         db=db,
-        outbox=parts.outbox,
+        outbox=built.outbox,
         readiness=loops.readiness,
         switchboard=loops.switchboard,
         books=loops.books,
         credentials=credentials,
-        rail=parts.rail,
-        agent=parts.agent,
-        chat=parts.chat,
-        oracle=parts.oracle,
+        rail=built.rail,
+        agent=built.agent,
+        chat=built.chat,
+        oracle=built.oracle,
         settings=settings,
         clock=clock,
         new_id=new_id,
-        stub=parts.stub,
+        stub=built.stub,
     )
 
 
 @contextlib.asynccontextmanager
-async def running(parts: Built, *, worker: bool = True) -> AsyncIterator[House]:
-    """Open the parts, run the loops and (unless told not to) a worker; close all at the end."""
-    keeper = keeper_of(parts)
-    settings, loops = parts.settings, loops_of(parts, keeper)
-    house = furnish(parts, keeper, loops)
+async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
+    """Open what was built, run the loops and, unless told not to, a worker; close all after it."""
+    keeper = keeper_of(built)
+    settings, loops = built.settings, loops_of(built, keeper)
+    house = furnish(built, keeper, loops)
     most = {Lane.PROMISES: settings.worker_concurrency, Lane.PAYOUTS: settings.payouts_at_once}
-    await parts.db.open()
-    await parts.outbox.open()
+    await built.db.open()
+    await built.outbox.open()
     await loops.receiving.refresh()
     loops.readiness.works = worker
     tasks = [
-        asyncio.create_task(always("listener", parts.signals.listen)),
+        asyncio.create_task(always("listener", built.signals.listen)),
         asyncio.create_task(always("loops", loops.run)),
         asyncio.create_task(always("streams", partial(house.streams.run, house.shapes.event))),
     ]
     if worker:
-        keep = keeping(keeper.keep, parts.outbox)
+        keep = keeping(keeper.keep, built.outbox)
         for lane, concurrency in most.items():
             dead_after_s = settings.worker_dead_after_s
             pace = WorkerPace(concurrency, dead_after_s / 5, dead_after_s)
-            work = partial(parts.outbox.work_always, keep, pace, lane)
+            work = partial(built.outbox.work_always, keep, pace, lane)
             tasks.append(asyncio.create_task(always(f"worker of {lane}", work)))
     try:
         yield house
@@ -351,29 +351,29 @@ async def running(parts: Built, *, worker: bool = True) -> AsyncIterator[House]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *house.holds.unfinished, return_exceptions=True)
-        await parts.rail.close()
-        await parts.chat.close()
-        await parts.agent.close()
-        await parts.oracle.close()
-        await parts.destinations.close()
-        await parts.outbox.close()
-        await parts.db.close()
+        await built.rail.close()
+        await built.chat.close()
+        await built.agent.close()
+        await built.oracle.close()
+        await built.destinations.close()
+        await built.outbox.close()
+        await built.db.close()
 
 
-def build(parts: Built, *, worker: bool = True) -> Starlette:
-    """Return the application over these parts. Its lifespan opens and closes them."""
+def build(built: Built, *, worker: bool = True) -> Starlette:
+    """Return the application of a process. Its lifespan opens and closes what was built."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running(parts, worker=worker) as house:
+        async with running(built, worker=worker) as house:
             app.state.house = house
             yield
 
-    routes = [*ROUTES, *PAGES, Route("/metrics", metrics), *(DEV_ROUTES if parts.stub else ())]
+    routes = [*ROUTES, *PAGES, Route("/metrics", metrics), *(DEV_ROUTES if built.stub else ())]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Edge, new_id=parts.new_id)],
+        middleware=[Middleware(Edge, new_id=built.new_id)],
         exception_handlers=with_pages(HANDLERS),
     )
     # A slash at the end is another address: a redirect would repeat the Host that was claimed.

@@ -21,7 +21,7 @@ import uvloop
 from typer.testing import CliRunner
 
 from app.commands.cli import app
-from app.main import build, make_parts, utc_now
+from app.main import assemble, build, utc_now
 from app.operator.key_rotation import rotate
 from app.serving.run import listening
 from app.settings import Settings
@@ -229,7 +229,7 @@ def _serve(start: _Start, ready: Connection) -> None:
 async def _run(start: _Start, ready: Connection) -> None:
     clock = MovableClock(start.folder / "clock")
     logs.configure("info")
-    parts = make_parts(
+    built = assemble(
         Settings.model_validate(start.environment),
         start.database_url,
         agent=ScriptedAgent(),
@@ -239,9 +239,9 @@ async def _run(start: _Start, ready: Connection) -> None:
         passing=pause_at(start.pause_at) if start.pause_at else None,
     )
     if start.rotates:
-        await parts.db.open()
-        await rotate(parts.db, parts.credentials.seal, clock())
-    async with listening(build(parts, worker=start.worker), "127.0.0.1", 0) as url:
+        await built.db.open()
+        await rotate(built.db, built.credentials.seal, clock())
+    async with listening(build(built, worker=start.worker), "127.0.0.1", 0) as url:
         ready.send(url)
         ready.close()
         await asyncio.Event().wait()

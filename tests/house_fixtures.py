@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import Request
 
 from app.agents.agent import Agent
-from app.main import build, make_parts, utc_now
+from app.main import assemble, build, utc_now
 from app.plant import Built
 from app.ports import Clock, Destinations
 from app.serving.run import listening
@@ -41,7 +41,7 @@ class Instance:
     """A running instance, and what a test does with it."""
 
     url: str
-    parts: Built
+    built: Built
     http: httpx2.AsyncClient
 
     async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
@@ -116,7 +116,7 @@ async def instance_of(
     **settings: Any,
 ) -> AsyncIterator[Instance]:
     """Run an instance for as long as the block lasts. Every answer is held to the contract."""
-    parts = make_parts(
+    built = assemble(
         settings_for(folder, **settings),
         database_url,
         rail=rail or StubRail(folder / "stub.sqlite3", clock),
@@ -126,7 +126,7 @@ async def instance_of(
         clock=clock,
     )
     async with (
-        listening(build(parts, worker=worker), "127.0.0.1", 0) as url,
+        listening(build(built, worker=worker), "127.0.0.1", 0) as url,
         httpx2.AsyncClient(
             base_url=url,
             timeout=30,
@@ -139,7 +139,7 @@ async def instance_of(
             with contextlib.suppress(httpx2.TransportError):
                 await http.get("/api/healthz")
                 break
-        yield Instance(url, parts, http)
+        yield Instance(url, built, http)
 
 
 def fixed_oracle(clock: Clock) -> Oracle:

@@ -61,9 +61,9 @@ class Stage:
     ) -> None:
         self.instance, self.side, self.switch, self.books = instance, side, switch, books
         self.proxy, self.fault = side.proxy, fault
-        assert isinstance(instance.parts.clock, MovableClock)
-        self.clock = instance.parts.clock
-        self.loops = loops_of(instance.parts)
+        assert isinstance(instance.built.clock, MovableClock)
+        self.clock = instance.built.clock
+        self.loops = loops_of(instance.built)
         self.rails: dict[str, LnbitsRail] = {}  # others than the good one, by the fault they have
 
     async def begin(self, call: str) -> None:
@@ -294,9 +294,9 @@ async def _health(stage: Stage) -> str:
 async def _balance(stage: Stage) -> str:
     await stage.switch.good.look_up_invoice("ab" * 32)  # the answer to the previous call
     await stage.begin("balance")
-    in_trouble = await books_of(stage.instance.parts).review()
+    in_trouble = await books_of(stage.instance.built).review()
     await stage.end()
-    well = await books_of(stage.instance.parts).review()
+    well = await books_of(stage.instance.built).review()
     assert well.rail.is_done and not well.findings and not in_trouble.findings
     return NONE if in_trouble.rail.is_done else "not compared"
 

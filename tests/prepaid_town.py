@@ -50,7 +50,7 @@ async def build_under_way(instance: Instance) -> dict[str, str]:
     request = await helper.begun("hello")
     holding = await held(instance)
     await _holds(instance, holding)
-    row = await instance.parts.db.read_one("SELECT day::text FROM free_day")
+    row = await instance.built.db.read_one("SELECT day::text FROM free_day")
     assert row is not None
     return {
         "running": running.session_id,
@@ -68,7 +68,7 @@ async def build_under_way(instance: Instance) -> dict[str, str]:
 
 async def _link(instance: Instance, request: str) -> str:
     query = "SELECT budgets[1] AS link FROM job WHERE id = %(id)s"
-    row = await instance.parts.db.read_one(query, id=request)
+    row = await instance.built.db.read_one(query, id=request)
     assert row is not None
     return str(row["link"])
 
@@ -77,7 +77,7 @@ async def _asked(instance: Instance, request: str, *, pay: bool = True) -> str:
     """Ask for a job at a firm price, and have it done where it is paid for."""
     offer = await instance.post("/api/ask", {"request": request})
     assert offer.status_code == 402, offer.text
-    row = await instance.parts.db.read_one(
+    row = await instance.built.db.read_one(
         "SELECT job_id FROM invoice WHERE payment_hash = %(hash)s",
         hash=offer.json()["paymentHash"],
     )
@@ -90,12 +90,12 @@ async def _asked(instance: Instance, request: str, *, pay: bool = True) -> str:
 
 async def _holds(instance: Instance, holder: Holder) -> None:
     """Hold money of a session and of the house, twice each, and end the later ones."""
-    parts = instance.parts
-    found = await parts.credentials.verify(holder.macaroon)
+    built = instance.built
+    found = await built.credentials.verify(holder.macaroon)
     assert isinstance(found, Verified)
     spending = Spending(found.grant.links)
 
-    shell, of = parts.shell, holder.session_id
+    shell, of = built.shell, holder.session_id
     for name in (EARLY, LATE):
         await shell.do(advance.holds.begin, name, "town", 9_000, of, spending)
         await shell.do(advance.holds.begin_free, f"f{name[1:]}", "town", 9_000)

@@ -78,7 +78,7 @@ class Stage:
     async def is_right(self, instance: Instance) -> None:
         """Our user's wallets hold what the books say, to the msat."""
         held = await self.server.held_msat(self.account)
-        assert held == await ledger.balance(instance.parts.db, "rail:lightning", Asset.MSAT)
+        assert held == await ledger.balance(instance.built.db, "rail:lightning", Asset.MSAT)
 
     def opened(self) -> int:
         """Return how often LNbits was asked for a wallet."""
@@ -99,7 +99,7 @@ async def stage(
 async def until_row(instance: Instance, query: str, patience_s: float = 15) -> Any:
     """Wait until a query has a row, and return it."""
     async with asyncio.timeout(patience_s):
-        while not (row := await instance.parts.db.read_one(query)):
+        while not (row := await instance.built.db.read_one(query)):
             await instance.http.get("/api/healthz")
             await asyncio.sleep(0.05)
     return row

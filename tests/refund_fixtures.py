@@ -52,7 +52,7 @@ async def lenient_on_lnbits(
 
 def wallet_of(house: Instance, stranger: PayServer) -> None:
     """Have the stranger's server make its invoices with the stub's buyer wallet."""
-    stub = house.parts.stub
+    stub = house.built.stub
     assert stub is not None
 
     async def make(amount_msat: int) -> str:
@@ -63,7 +63,7 @@ def wallet_of(house: Instance, stranger: PayServer) -> None:
 
 async def until_refund(house: Instance, job_id: str, **wanted: Any) -> dict[str, Any]:
     """Return the job when its first refund is as wanted, woken by its changes."""
-    changed, stop = house.parts.signals.watch(job_id)
+    changed, stop = house.built.signals.watch(job_id)
     try:
         for _ in range(60):
             changed.clear()
@@ -71,7 +71,7 @@ async def until_refund(house: Instance, job_id: str, **wanted: Any) -> dict[str,
             refunds = job.get("refunds") or [{}]
             if all(refunds[0].get(name) == value for name, value in wanted.items()):
                 return job
-            await house.parts.signals.wait(changed, 1)
+            await house.built.signals.wait(changed, 1)
     finally:
         stop()
     raise AssertionError(f"the refund is not {wanted} but {job.get('refunds')}")
@@ -79,12 +79,12 @@ async def until_refund(house: Instance, job_id: str, **wanted: Any) -> dict[str,
 
 async def nothing_is_lost(house: Instance, *, refunded_sats: int) -> None:
     """Hold the books to what the rail holds, and to what is owed to nobody any more."""
-    lines = {line.account: line for line in await ledger.trial_balance(house.parts.db)}
+    lines = {line.account: line for line in await ledger.trial_balance(house.built.db)}
     assert all(line.kept == line.recomputed for line in lines.values())
-    assert lines["rail:lightning"].kept == await house.parts.rail.balance_msat()
+    assert lines["rail:lightning"].kept == await house.built.rail.balance_msat()
     owed = [n for n, line in lines.items() if n.startswith(("refund:", "sending:")) and line.kept]
     assert owed == []
-    rows = await house.parts.db.read_all("SELECT sum(amount_msat) AS msat FROM payout")
+    rows = await house.built.db.read_all("SELECT sum(amount_msat) AS msat FROM payout")
     assert rows[0]["msat"] == refunded_sats * 1000
 
 
@@ -99,7 +99,7 @@ async def owed(idle: Instance, refund_to: str) -> tuple[str, str]:
 
 async def keep(idle: Instance, promise: Promise, tries: int = 0) -> None:
     """Keep a promise now, as a worker would."""
-    await keeper_of(idle.parts).keep(promise, tries)
+    await keeper_of(idle.built).keep(promise, tries)
 
 
 async def bought(house: Instance, lnbits: LnbitsServer, **more: Any) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Holder:
 
     async def until(self, **wanted: Any) -> dict[str, Any]:
         """Return the session when it shows these, woken by its changes."""
-        signals = self.instance.parts.signals
+        signals = self.instance.built.signals
         changed, stop = signals.watch(self.session_id)
         try:
             for _ in range(60):
@@ -157,14 +157,14 @@ async def take_back(holder: Holder, sats: int) -> httpx2.Response:
 
 async def books_are_right(instance: Instance) -> None:
     """Hold the books to the law, to the rows, and to what the rail holds."""
-    assert await audit(instance.parts.db) == []
-    lines = {line.account: line for line in await ledger.trial_balance(instance.parts.db)}
-    assert lines["rail:lightning"].kept == await instance.parts.rail.balance_msat()
+    assert await audit(instance.built.db) == []
+    lines = {line.account: line for line in await ledger.trial_balance(instance.built.db)}
+    assert lines["rail:lightning"].kept == await instance.built.rail.balance_msat()
 
 
 async def balance_sats(instance: Instance, account: str) -> int:
     """Return what rests on an account; whole sats."""
-    sats, rest = divmod(await ledger.balance(instance.parts.db, account, Asset.MSAT), MSAT_PER_SAT)
+    sats, rest = divmod(await ledger.balance(instance.built.db, account, Asset.MSAT), MSAT_PER_SAT)
     assert rest == 0
     return sats
 

@@ -43,7 +43,7 @@ async def test_a_proof_buys_one_job_and_shows_it_again(
     receipt = (await instance.http.get(f"/api/jobs/{said['jobId']}/receipt")).json()["payload"]
     assert [payment["for"] for payment in receipt["payments"]] == ["ask"]
     assert receipt["chargedMsat"] == said["cost"]["totalSats"] * 1000
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_fifty_proofs_at_once_are_one_purchase(
@@ -55,7 +55,7 @@ async def test_fifty_proofs_at_once_are_one_purchase(
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
     assert scripted_agent.calls == {("judge", "hello"): 1, ("work", "hello"): 1}
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_a_proof_is_for_its_request_only(instance: Instance) -> None:
@@ -73,7 +73,7 @@ async def test_a_proof_that_can_not_be_read_is_never_asked_to_pay_again(instance
     """Whoever shows one has paid: the answer is 401 and a sentence, and no invoice is made."""
     proof = await bought(instance, await ask(instance, "hello"))
     macaroon, _, preimage = proof["Authorization"].removeprefix("L402 ").partition(":")
-    [before] = await instance.parts.db.read_all("SELECT count(*) AS n FROM invoice")
+    [before] = await instance.built.db.read_all("SELECT count(*) AS n FROM invoice")
     for broken in (
         f"{macaroon}:{'0' * 64}",
         f"{macaroon[:-6]}AAAA==:{preimage}",
@@ -87,7 +87,7 @@ async def test_a_proof_that_can_not_be_read_is_never_asked_to_pay_again(instance
             answer = await ask(instance, "hello", Authorization=f"{scheme} {broken}".strip())
             refused(answer, 401, "This proof of payment isn't valid.")
             assert answer.json()["next"].startswith("Do not pay again.")
-    assert [before] == await instance.parts.db.read_all("SELECT count(*) AS n FROM invoice")
+    assert [before] == await instance.built.db.read_all("SELECT count(*) AS n FROM invoice")
     assert (await ask(instance, "hello", **proof)).status_code == 200
 
 
@@ -122,7 +122,7 @@ async def test_what_is_rejected_or_fails_is_told_and_owed_back(instance: Instanc
         [refund] = said["refunds"]
         assert refund["amountSats"] == said["priceSats"] - said["cost"]["totalSats"]
     assert costs == {"rejected": 5, "failed": 0}
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_what_takes_longer_than_its_caller_waits_is_a_202(
@@ -175,7 +175,7 @@ async def test_a_get_says_where_what_is_not_needed_goes(instance: Instance) -> N
     )
     [refund] = done.json()["refunds"]
     assert refund["destination"] == "known"
-    [row] = await instance.parts.db.read_all("SELECT refund_to FROM payout")
+    [row] = await instance.built.db.read_all("SELECT refund_to FROM payout")
     assert row["refund_to"] == ADDRESS
     same = {"Idempotency-Key": "00112233445566778899aabbccddeeff"}
     named = [
@@ -196,7 +196,7 @@ async def test_a_probe_without_a_request_makes_nothing(instance: Instance) -> No
     assert (await instance.http.head("/api/ask", params={"request": "x"})).status_code == 402
     assert (await instance.http.get("/api/ask")).status_code == 400
     assert (await instance.http.put("/api/ask")).status_code == 405
-    row = await instance.parts.db.read_one("SELECT count(*) AS n FROM job")
+    row = await instance.built.db.read_one("SELECT count(*) AS n FROM job")
     assert row == {"n": 0}
 
 

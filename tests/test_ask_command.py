@@ -36,7 +36,7 @@ PRICE_SATS = 21  # at most, of "hello" on the scripted agent
 async def buyer(instance: Instance, tmp_path: Path) -> AsyncIterator[Buyer]:
     """A buyer of a running instance; at the end its books are right."""
     yield Buyer(instance.url, tmp_path / "home", {})
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 # ---------------------------------------------------------------------- exit codes
@@ -83,7 +83,7 @@ async def test_a_budget_too_small_is_2_before_anything_is_paid(
     ended = await buyer.run("ask", "hello", "--json", BUYER_SATS_PER_DAY="10")
     assert ended.code == 2 and ended.told["exitCode"] == 2 and "10 sats a day" in ended.err
     assert not scripted_agent.calls
-    assert await instance.parts.db.read_all("SELECT id FROM job") == []
+    assert await instance.built.db.read_all("SELECT id FROM job") == []
 
 
 async def test_a_day_ends_for_all_runs(buyer: Buyer) -> None:
@@ -108,7 +108,7 @@ async def test_what_is_asked_for_wrongly_is_2(
     """One sentence says what is missing, and nothing is paid."""
     ended = await Buyer(instance.url, tmp_path, {}).run("ask", *words)
     assert ended.code == 2 and ended.err and "paid 5" not in ended.err
-    assert await instance.parts.db.read_all("SELECT id FROM invoice WHERE state = 'settled'") == []
+    assert await instance.built.db.read_all("SELECT id FROM invoice WHERE state = 'settled'") == []
 
 
 async def test_what_the_wallet_cannot_pay_is_4(
@@ -207,7 +207,7 @@ async def test_a_dry_run_buys_nothing(buyer: Buyer, instance: Instance) -> None:
     assert ended.code == 0 and ended.told["totalSats"] == (
         int(str(ended.told["evalSats"])) + int(str(ended.told["workSats"]))
     )
-    assert await instance.parts.db.read_all("SELECT id FROM job") == []
+    assert await instance.built.db.read_all("SELECT id FROM job") == []
 
 
 # ------------------------------------------------------------- interrupted, watched
@@ -234,7 +234,7 @@ async def test_an_interrupted_purchase_goes_on(
     last = json.loads(watched.out.splitlines()[-1])
     assert [owed["refundState"] for owed in last["refunds"]] == ["paid"]
     assert scripted_agent.calls["work", "hello"] == 1
-    paid = await instance.parts.db.read_all("SELECT id FROM invoice WHERE state = 'settled'")
+    paid = await instance.built.db.read_all("SELECT id FROM invoice WHERE state = 'settled'")
     assert len(paid) == 2
 
 

@@ -34,7 +34,7 @@ async def town(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Async
     folder = tmp_path_factory.mktemp("town")
     async with instance_of(url, folder, agent=ScriptedAgent()) as instance:
         jobs = await build(instance)
-        assert await audit(instance.parts.db) == []
+        assert await audit(instance.built.db) == []
     yield Town(url, jobs)
 
 
@@ -245,7 +245,7 @@ async def test_a_late_payment_is_in_the_books(
     ) as instance:
         late, job = await instance.create("late"), await instance.to_work_invoice("cancelled")
         await instance.post(f"/api/jobs/{job['jobId']}/cancel")
-        assert await audit(instance.parts.db) == []
+        assert await audit(instance.built.db) == []
         clock.forward(hours=2)
         await instance.until(late["jobId"], "failed")
         for invoice, job_id in (
@@ -255,8 +255,8 @@ async def test_a_late_payment_is_in_the_books(
             await instance.pay(invoice, late=True)
             while "refunds" not in await instance.job(job_id):  # the push is on its way
                 await asyncio.sleep(0.05)
-        assert await audit(instance.parts.db) == []
-        review = await books_of(instance.parts).review()
+        assert await audit(instance.built.db) == []
+        review = await books_of(instance.built).review()
         assert review.findings == () and review.rail.is_done
 
 
@@ -268,10 +268,10 @@ async def test_a_job_under_way_is_in_the_books(
     made = await instance.create("slow")
     await instance.pay(made["evalInvoice"])
     await scripted_agent.begun.wait()
-    assert await audit(instance.parts.db) == []
-    async with instance.parts.db.reads.connection() as connection:
+    assert await audit(instance.built.db) == []
+    async with instance.built.db.reads.connection() as connection:
         await connection.execute("DELETE FROM procrastinate_jobs")
-    assert [(each.invariant, each.who) for each in await audit(instance.parts.db)] == [
+    assert [(each.invariant, each.who) for each in await audit(instance.built.db)] == [
         (8, f"{made['jobId']}:judge")
     ]
     scripted_agent.go.set()

@@ -30,10 +30,10 @@ async def town(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Async
     folder, names = tmp_path_factory.mktemp("town"), dict[str, str]()
     async with instance_of(url, folder, agent=ScriptedAgent()) as instance:
         names |= await build(instance)
-        assert await audit(instance.parts.db) == []
+        assert await audit(instance.built.db) == []
     async with instance_of(url, folder, agent=ScriptedAgent(), worker=False) as instance:
         names |= await build_under_way(instance)
-        assert await audit(instance.parts.db) == []
+        assert await audit(instance.built.db) == []
     yield Town(url, names)
 
 

@@ -46,8 +46,8 @@ def another_database(postgres: str) -> Iterator[str]:
 
 async def invoice_of(house: Instance, sats: int) -> bolt11.Invoice:
     """Return an invoice of the buyer's wallet."""
-    assert house.parts.stub is not None
-    made = await house.parts.stub.buyer_invoice(Msat(sats * 1000), "mine", 600)
+    assert house.built.stub is not None
+    made = await house.built.stub.buyer_invoice(Msat(sats * 1000), "mine", 600)
     return bolt11.decode(made.bolt11)
 
 
@@ -75,22 +75,22 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
     once."""
     file = tmp_path / "backup"
     async with instance_of(database_url, tmp_path, worker=False) as house:
-        rail, sending = house.parts.rail, sending_of(house.parts)
+        rail, sending = house.built.rail, sending_of(house.built)
         first, first_job = await owed(house)
         second, second_job = await owed(house)
         way = await invoice_of(house, 5)
-        row = await payouts.get(house.parts.db, first)
+        row = await payouts.get(house.built.db, first)
         assert row is not None and isinstance(await sending.send(row, way), Applied)
         await asyncio.to_thread(backup.dump, database_url, file, TOOLS)
         held_msat = await rail.balance_msat()
         assert isinstance(held_msat, int)
-        await keeper_of(house.parts).pay(first, 1)
+        await keeper_of(house.built).pay(first, 1)
         later = await invoice_of(house, 5)
-        row = await payouts.get(house.parts.db, second)
+        row = await payouts.get(house.built.db, second)
         assert row is not None and isinstance(
-            await sending_of(house.parts).send(row, later), Applied
+            await sending_of(house.built).send(row, later), Applied
         )
-        await keeper_of(house.parts).pay(second, 1)
+        await keeper_of(house.built).pay(second, 1)
         for job in (first_job, second_job):
             await until_refund(house, job, refundState="paid")
         assert await paid_out_msat(rail, 10, held_msat)
@@ -99,20 +99,20 @@ async def test_a_payout_that_was_paid_after_the_backup_is_not_paid_again(
     # A day later: the invoice on its way has expired, and could be taken for one never sent.
     late = lambda: wall_clock() + timedelta(days=1)  # noqa: E731
     async with instance_of(another_database, tmp_path, worker=False, clock=late) as house:
-        rail, keeper = house.parts.rail, keeper_of(house.parts)
+        rail, keeper = house.built.rail, keeper_of(house.built)
         for payout in (first, second):
-            kept = await payouts.get(house.parts.db, payout)
+            kept = await payouts.get(house.built.db, payout)
             assert kept is not None and kept.state != "paid"
         with pytest.raises(TryAgain) as held:
             await keeper.keep(PayInvoice(first, 1), 0)
         assert held.value.after_s == PAUSED_S
-        row = await payouts.get(house.parts.db, second)
+        row = await payouts.get(house.built.db, second)
         assert row is not None
-        wrong = await sending_of(house.parts).record(row, "00" * 32)
+        wrong = await sending_of(house.built).record(row, "00" * 32)
         assert isinstance(wrong, Unpayable) and "knows of no payment" in wrong.sentence
-        assert isinstance(await sending_of(house.parts).record(row, later.payment_hash), Applied)
-        assert isinstance(await sending_of(house.parts).record(row, later.payment_hash), Replayed)
-        await turn(house.parts.db, house.parts.clock, switches.Name.PAYING_OUT, True)
+        assert isinstance(await sending_of(house.built).record(row, later.payment_hash), Applied)
+        assert isinstance(await sending_of(house.built).record(row, later.payment_hash), Replayed)
+        await turn(house.built.db, house.built.clock, switches.Name.PAYING_OUT, True)
         await keeper.keep(PayInvoice(first, 1), 0)
         for job in (first_job, second_job):
             await until_refund(house, job, refundState="paid")

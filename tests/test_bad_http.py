@@ -194,7 +194,7 @@ async def test_a_request_that_breaks_off_breaks_nothing(instance: Instance) -> N
         writer.close()
         await writer.wait_closed()
     await instance.create()
-    assert len(await instance.parts.db.read_all("SELECT id FROM job")) == 1
+    assert len(await instance.built.db.read_all("SELECT id FROM job")) == 1
 
 
 async def test_a_body_that_drips_is_given_up() -> None:

@@ -24,7 +24,7 @@ DEEP = 130_000
 
 async def books(house: Instance) -> dict[str, Any]:
     """Return all that is owed, held and written, to compare before with after."""
-    db = house.parts.db
+    db = house.built.db
     return {
         "ledger": await ledger.trial_balance(db),
         "owed": await db.read_all("SELECT id, state, attempts, amount_msat FROM payout ORDER BY 1"),
@@ -34,7 +34,7 @@ async def books(house: Instance) -> dict[str, Any]:
         "entries": await db.read_all("SELECT count(*) AS n FROM entry"),
         "jobs": await db.read_all("SELECT id, state, version FROM job ORDER BY id"),
         "keys": await db.read_all("SELECT count(*) AS n FROM idempotency_key"),
-        "rail": await house.parts.rail.balance_msat(),
+        "rail": await house.built.rail.balance_msat(),
     }
 
 
@@ -217,7 +217,7 @@ async def claims(house: Instance, job_id: str, sats: int) -> dict[str, tuple[Any
     spent = (await house.post("/api/dev/stub/invoice", {"amountSats": sats})).json()
     spent = {"invoice": spent["paymentRequest"]}
     assert (await house.post(f"/api/jobs/{spent_on}/refund", spent)).status_code == 200
-    paid = await house.parts.db.read_all(
+    paid = await house.built.db.read_all(
         "SELECT bolt11 FROM invoice WHERE job_id = %(job)s", job=job_id
     )
     good = make(msat, at=now)

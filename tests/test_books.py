@@ -28,7 +28,7 @@ async def test_the_rail_is_held_against_the_books_to_the_msat(
     instance: Instance, tmp_path: Path
 ) -> None:
     """What the operator had is set aside; a sat that goes missing is found, or more than one."""
-    rail, stub, books = instance.parts.rail, instance.parts.stub, books_of(instance.parts)
+    rail, stub, books = instance.built.rail, instance.built.stub, books_of(instance.built)
     own = await rail.create_invoice("the operator's own", sats_to_msat(50), "own", 600)
     assert isinstance(own, Opened) and stub is not None
     await stub.receive(own.payment_hash)
@@ -59,7 +59,7 @@ async def test_a_payment_that_is_not_booked_yet_is_not_a_finding(
     """Between a payment and its entry the rail holds more; it says so, and is asked about it."""
     slow: dict[str, Any] = {"SWEEP_S": 3600}
     async with instance_of(database_url, tmp_path, agent=scripted_agent, **slow) as instance:
-        books = books_of(instance.parts)
+        books = books_of(instance.built)
         await books.compare()
         made = await instance.create("paid and not heard")
     # Nothing runs any more that could hear of the payment.
@@ -70,7 +70,7 @@ async def test_a_payment_that_is_not_booked_yet_is_not_a_finding(
     async with instance_of(
         database_url, tmp_path, agent=scripted_agent, rail=deaf, **slow
     ) as instance:
-        compared = await books_of(instance.parts).compare()
+        compared = await books_of(instance.built).compare()
         assert compared.finding is None and "not booked yet" in compared.said
 
 
@@ -84,7 +84,7 @@ async def test_what_came_in_and_is_not_booked_is_never_the_operators_own(
     async with instance_of(
         database_url, tmp_path, agent=scripted_agent, rail=deaf, SWEEP_S=3600
     ) as instance:
-        books, loops = books_of(instance.parts), loops_of(instance.parts)
+        books, loops = books_of(instance.built), loops_of(instance.built)
 
         async def paid() -> str:
             made = await instance.create("paid and not heard")
@@ -121,7 +121,7 @@ async def test_money_for_what_was_purged_is_not_a_finding(
     async with instance_of(
         database_url, tmp_path, agent=scripted_agent, rail=deaf, clock=clock, SWEEP_S=3600
     ) as instance:
-        books, loops = books_of(instance.parts), loops_of(instance.parts)
+        books, loops = books_of(instance.built), loops_of(instance.built)
         await books.compare()
         made = await instance.create("never paid, as it seems")
         clock.forward(hours=26)
@@ -178,7 +178,7 @@ async def test_open_invoices_are_asked_about_a_few_at_once(
         for number in range(ASKED_AT_ONCE + 3):
             await instance.create(f"open {number}")
         async with asyncio.timeout(30):
-            accepted = await books_of(instance.parts).accept("it is what it is")
+            accepted = await books_of(instance.built).accept("it is what it is")
         assert accepted.is_done and slow.most == ASKED_AT_ONCE
 
 
@@ -196,7 +196,7 @@ async def test_the_books_agree_with_a_real_lnbits(
     on_lnbits: Instance, lnbits: LnbitsServer, fault_proxy: FaultProxy
 ) -> None:
     """After whole jobs and a refund whose answer was lost: to the msat; 7 sats gone are named."""
-    books = books_of(on_lnbits.parts)
+    books = books_of(on_lnbits.built)
     assert "first time" in (await books.compare()).said
     done = await buy(on_lnbits, lnbits, "done")
     await buy(on_lnbits, lnbits, "BREAK-WORK")
@@ -228,7 +228,7 @@ async def test_a_rail_that_does_not_answer_is_not_a_finding(
 ) -> None:
     """What could not be compared is said, and is neither right nor wrong."""
     fault_proxy.inject("503", times=1)
-    review = await books_of(on_lnbits.parts).review()
+    review = await books_of(on_lnbits.built).review()
     assert review.findings == () and not review.rail.is_done
     assert "did not tell" in review.rail.said
 
@@ -270,7 +270,7 @@ async def test_the_review_runs_by_itself_and_is_shown(database_url: str, tmp_pat
 
 async def test_reviews_in_the_middle_of_traffic_find_nothing(instance: Instance) -> None:
     """One snapshot: however many jobs, payments and refunds are under way, no half of one shows."""
-    books, reviews = books_of(instance.parts), 0
+    books, reviews = books_of(instance.built), 0
     await books.compare()
 
     async def traffic(number: int) -> None:

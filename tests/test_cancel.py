@@ -20,7 +20,7 @@ async def test_a_job_is_cancelled_once(instance: Instance) -> None:
     assert first.json() == second.json()
     assert first.headers["etag"] == second.headers["etag"]
     assert "refunds" not in first.json() and "evalInvoice" not in first.json()
-    assert await ledger.trial_balance(instance.parts.db) == []
+    assert await ledger.trial_balance(instance.built.db) == []
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ async def test_a_job_is_bought_from_the_price_to_the_refund(
     job = await Purchase(client, Payer(StubWallet(client)), max_sats=500).buy("hello")
     assert job["state"] == "complete" and job["result"] == "done: hello"
     assert [owed["refundState"] for owed in job["refunds"]] == ["paid"]
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_what_ends_otherwise_says_how(client: Client) -> None:
@@ -97,7 +97,7 @@ async def test_a_lost_answer_does_not_make_two_jobs(instance: Instance) -> None:
         async with Client(proxy.url) as client:
             made = await client.create("hello")
         assert proxy.calls["POST", "/api/jobs"] == 2
-    rows = await instance.parts.db.read_all("SELECT id FROM job")
+    rows = await instance.built.db.read_all("SELECT id FROM job")
     assert [row["id"] for row in rows] == [made["jobId"]]
 
 
@@ -159,7 +159,7 @@ async def test_a_session_is_opened_spent_topped_up_and_closed(
     invoice = await wallet.make_invoice(left, "rest")
     assert isinstance(invoice, str)
     assert (await session.refund(invoice))["ok"]
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_a_macaroon_is_narrowed_without_asking_anybody(client: Client) -> None:

@@ -75,11 +75,11 @@ def test_every_name_is_passed_by_a_scenario() -> None:
     ("source", "said"),
     [
         ("async def f(db): await db.run(name, work)", "can't be found"),
-        ("async def f(parts): await g(parts.db.run)", "its name is lost"),
+        ("async def f(built): await g(built.db.run)", "its name is lost"),
         ("async def f(shell): await shell.do(work)", "can't be found"),
         ("async def f(shell): await shell.do(advance.jobs.unheard_of)", "can't be found"),
         ("async def f(): return Beginning(made, work)", "can't be found"),
-        ("async def f(parts): await g(parts.shell.do)", "its name is lost"),
+        ("async def f(built): await g(built.shell.do)", "its name is lost"),
         ("async def f(db):\n async with db.transaction() as tx: pass", "beside Database.run"),
         ("async def f(db):\n async with db.reads.connection() as c: pass", "of its own"),
         ("async def f(db): await db.read_one('UPDATE job SET version = 2')", "no SELECT"),

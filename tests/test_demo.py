@@ -38,14 +38,14 @@ def left(answer: httpx2.Response) -> int:
 
 async def given_msat(instance: Instance) -> int:
     """Return what the house has given away by its books, which must be whole."""
-    lines = await ledger.trial_balance(instance.parts.db)
+    lines = await ledger.trial_balance(instance.built.db)
     assert all(line.kept == line.recomputed for line in lines)
     books = {line.account: line.kept for line in lines}
     spent = books.get("expense:free", 0)
     # What is held is on its way from the one to the other.
     held = sum(amount for name, amount in books.items() if name.startswith("hold:"))
     assert spent == books.get("revenue:free", 0) + held
-    [day] = await instance.parts.db.read_all("SELECT used_msat FROM free_day") or [{"used_msat": 0}]
+    [day] = await instance.built.db.read_all("SELECT used_msat FROM free_day") or [{"used_msat": 0}]
     assert spent == day["used_msat"]
     return spent
 
@@ -62,7 +62,7 @@ async def test_a_demo_is_judged_done_and_paid_by_the_house(
     assert left(answer) == PER_HOUR - 1
     assert scripted_agent.calls == {("judge", "write a haiku"): 1, ("work", "write a haiku"): 1}
     assert await given_msat(instance) == JUDGED_MSAT + WORKED_MSAT
-    assert await instance.parts.db.read_all("SELECT id FROM job") == []
+    assert await instance.built.db.read_all("SELECT id FROM job") == []
 
 
 async def test_a_request_that_is_declined_is_answered_too(

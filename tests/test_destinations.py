@@ -104,7 +104,7 @@ async def test_a_wrong_destination_is_told_at_once(
     answer = await instance.post("/api/jobs", {"request": "hello", "refundTo": refund_to})
     assert answer.status_code == 400, answer.text
     assert says in answer.json()["error"]
-    assert await instance.parts.db.read_all("SELECT id FROM job") == []
+    assert await instance.built.db.read_all("SELECT id FROM job") == []
 
 
 async def test_loopback_is_no_destination_unless_it_is_allowed(
@@ -205,7 +205,7 @@ async def test_a_destination_that_is_away_is_waited_for(
     assert pauses == sorted(pauses) and pauses[0] < 10 and pauses[-1] == 300
     refund = (await idle.job(job_id))["refunds"][0]
     assert "lastOutcome" not in refund and refund["destination"] == "known"
-    late = replace(idle.parts, clock=lambda: utc_now() + AWAY_PATIENCE)
+    late = replace(idle.built, clock=lambda: utc_now() + AWAY_PATIENCE)
     await keeper_of(late).keep(promise, 0)  # however few of its tries have asked anybody
     refund = (await idle.job(job_id))["refunds"][0]
     assert "answered HTTP 503" in refund["lastOutcome"]
@@ -223,7 +223,7 @@ async def test_two_keepers_of_one_promise_send_once(idle: Instance, stranger: Pa
     wallet_of(idle, stranger)
     payout_id, job_id = await owed(idle, stranger.url)
     await asyncio.gather(*(keep(idle, FetchInvoice(payout_id, 0)) for _ in range(20)))
-    rows = await idle.parts.db.read_all("SELECT number FROM payout_attempt")
+    rows = await idle.built.db.read_all("SELECT number FROM payout_attempt")
     assert [row["number"] for row in rows] == [1]
     await keep(idle, PayInvoice(payout_id, 1))
     await until_refund(idle, job_id, refundState="paid", attempts=1)
@@ -277,7 +277,7 @@ async def test_the_destination_that_was_named_last_counts(
     keeping = asyncio.create_task(keep(idle, FetchInvoice(payout_id, 0)))
     await asked.wait()
     other = f"you@127.0.0.1:{stranger.port}"
-    await idle.parts.shell.do(advance.payouts.redirect, payout_id, other)
+    await idle.built.shell.do(advance.payouts.redirect, payout_id, other)
     go.set()
     await keeping
     refund = (await idle.job(job_id))["refunds"][0]
@@ -295,7 +295,7 @@ async def test_another_destination_does_not_wait_for_the_first_ones_pause(
         refund_to = dead.url
     wallet_of(lenient, stranger)
     payout_id, job_id = await owed(lenient, refund_to)
-    assert await lenient.parts.outbox.is_staged(FetchInvoice(payout_id, 0).key)
+    assert await lenient.built.outbox.is_staged(FetchInvoice(payout_id, 0).key)
     sent = await lenient.post(f"/api/jobs/{job_id}/refund", {"refundTo": stranger.url})
     assert sent.status_code == 200, sent.text
     await nothing_is_lost(lenient, refunded_sats=5)
@@ -311,7 +311,7 @@ async def test_slow_destinations_do_not_stop_the_work_of_others(
     await stranger.was_asked.wait()
     job = await lenient.to_end("not held up")
     assert job["state"] == "complete"
-    assert len(stranger.asked) <= lenient.parts.settings.payouts_each
+    assert len(stranger.asked) <= lenient.built.settings.payouts_each
 
 
 # ---------------------------------------------------------------------- for real, through LNbits
@@ -329,7 +329,7 @@ async def test_a_failed_job_is_refunded_into_the_buyers_wallet_without_a_visit(
     assert await lnbits.balance_msat(lnbits.buyer) == theirs - fee_msat
     assert await lnbits.balance_msat(lnbits.us) == ours + fee_msat
     assert (
-        await ledger.balance(lenient_on_lnbits.parts.db, "rail:lightning", Asset.MSAT) == fee_msat
+        await ledger.balance(lenient_on_lnbits.built.db, "rail:lightning", Asset.MSAT) == fee_msat
     )
 
 

@@ -40,7 +40,7 @@ def by_part(findings: list[Finding]) -> dict[str, Finding]:
 async def examined(folder: Path, url: str, **settings: object) -> dict[str, Finding]:
     """Return what is found of an installation on a database of the operator's."""
     given = settings_for(folder, DATABASE_URL=url, **(NO_SOURCES | {"PORT": 0} | settings))
-    return by_part(await doctor.examine_parts(given, url, None))
+    return by_part(await doctor.examine_all(given, url, None))
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ async def test_the_migrations_are_those_of_alembic(database_url: str) -> None:
 
 async def test_a_secret_that_opens_nothing_is_named(instance: Instance, tmp_path: Path) -> None:
     """As is one that others can read."""
-    url = instance.parts.db.url
+    url = instance.built.db.url
     await instance.post("/api/sessions", {"amount_sats": 100})
     await instance.http.get("/api/ask", params={"request": "hello"})  # makes a root key
     other = tmp_path / "other"
@@ -257,8 +257,8 @@ async def test_a_server_through_which_no_money_moves_is_told(
 ) -> None:
     """Of the server that runs here it says what that sees of itself, and what was switched off."""
     async with instance_of(database_url, tmp_path, worker=False) as house:
-        parts = house.parts
-        await turn(parts.db, parts.clock, switches.Name.PAYING_OUT, False)
+        built = house.built
+        await turn(built.db, built.clock, switches.Name.PAYING_OUT, False)
         while (await house.http.get("/api/readyz")).json()["switches"]["paying-out"]:
             await asyncio.sleep(0.05)
         found = by_part(await of_running(house.url))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.main import make_parts, running, utc_now
+from app.main import assemble, running, utc_now
 from db.connection import Line, pool_of
 from payments.stub import StubRail
 from tests.house_fixtures import fixed_oracle, settings_for
@@ -15,7 +15,7 @@ from tests.scripted_agent import ScriptedAgent
 async def test_whoever_ends_early_ends(database_url: str, tmp_path: Path) -> None:
     """Loops, listeners and workers end, even where a library swallows that they were asked to."""
     for after_ms in (0, 2, 5, 8, 11, 15, 20, 30, 50, 80, 0, 5, 10, 20):
-        parts = make_parts(
+        built = assemble(
             settings_for(tmp_path),
             database_url,
             rail=StubRail(tmp_path / "stub.sqlite3", utc_now),
@@ -23,7 +23,7 @@ async def test_whoever_ends_early_ends(database_url: str, tmp_path: Path) -> Non
             oracle=fixed_oracle(utc_now),
         )
         async with asyncio.timeout(25):
-            async with running(parts):
+            async with running(built):
                 await asyncio.sleep(after_ms / 1000)
 
 

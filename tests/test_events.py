@@ -240,7 +240,7 @@ async def test_who_does_not_read_is_dropped(
                 assert start < 32 * 1024 * 1024
                 for _ in range(64):
                     words = Words(job_id, start, "x" * 7_000, 1, 1)
-                    await tell_progress(instance.parts.db, words.packed())
+                    await tell_progress(instance.built.db, words.packed())
                     start += 7_000
             scripted_agent.go.set()
             told = await reading

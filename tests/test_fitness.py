@@ -36,7 +36,7 @@ def refused(command: str, url: str, folder: Path) -> str:
 async def found_by_doctor(url: str, folder: Path) -> str:
     """Return what the doctor says of the database, which must be wrong."""
     given = settings_for(folder, DATABASE_URL=url, PORT=0, BTC_PRICE_USD_FALLBACK=1)
-    findings = await doctor.examine_parts(given, url, None)
+    findings = await doctor.examine_all(given, url, None)
     [wrong] = [x for x in findings if x.part in ("database", "tables") and x.level is Level.WRONG]
     return f"{wrong.said}: {wrong.mend}."
 

@@ -145,7 +145,7 @@ async def test_a_piece_is_sent_while_the_model_still_writes(
     assert await visitor.said(mine) == [("user", "count"), ("assistant", "one two ")]
     await visitor.say(mine, "go on")
     assert ("model", "one two ") in gemini_server.calls[-1].said
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 async def test_leaving_before_the_first_word_stops_the_model(
@@ -159,10 +159,10 @@ async def test_leaving_before_the_first_word_stops_the_model(
         await asyncio.sleep(0.02)
     sending.cancel()
     await gemini_server.left.acquire()
-    while await chatty.parts.db.read_one("SELECT 1 AS one FROM hold WHERE state = 'held'"):
+    while await chatty.built.db.read_one("SELECT 1 AS one FROM hold WHERE state = 'held'"):
         await asyncio.sleep(0.02)
     assert await visitor.said(mine) == [("user", "count")]
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_a_model_that_says_nothing_is_an_ordinary_refusal(
     refused(await visitor.refused(mine, "hello"), status)
     assert await visitor.said(mine) == [("user", "hello")]
     assert (await visitor.say(mine, "again"))[-1]["done"]
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ async def test_a_model_that_breaks_in_the_middle_says_so(
     assert piece == {"content": "one "} and list(error) == ["error", "code"]
     assert error["error"].endswith(".")
     assert (await visitor.said(mine))[1:] == [("assistant", "one ")]
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 async def test_an_answer_at_its_ceiling_says_that_it_is_cut(
@@ -234,9 +234,9 @@ async def test_a_deleted_conversation_takes_no_answer(
         assert await anext(coming) == {"content": "one "}
         await visitor.http.delete(f"{HOME}/{mine}")
         assert [event async for event in coming][-1]["done"]
-    left = await chatty.parts.db.read_one("SELECT count(*) AS many FROM message")
+    left = await chatty.built.db.read_one("SELECT count(*) AS many FROM message")
     assert left is not None and left["many"] in (0, 2)  # the answer may have been stored before
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 async def test_a_key_sends_a_message_once(visitor: Talker, gemini_server: GeminiServer) -> None:

@@ -65,11 +65,11 @@ async def test_what_visitors_cost_is_the_houses_expense(
     done = (await visitor.say(mine, "hello"))[-1]
     await visitor.http.post(DRAW, json={"prompt": "a cat"})
     # Two times 2,000 micro-USD of infrastructure, and 1,120 tokens at 60 USD a million.
-    row = await chatty.parts.db.read_one("SELECT used_msat FROM free_day")
+    row = await chatty.built.db.read_one("SELECT used_msat FROM free_day")
     assert row is not None
     assert row["used_msat"] == (done["chargedSats"] + 70) * 1_000
     assert done["chargedSats"] == 3
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 async def test_what_an_answer_that_broke_had_cost_is_the_houses_expense_too(
@@ -83,14 +83,14 @@ async def test_what_an_answer_that_broke_had_cost_is_the_houses_expense_too(
     gemini_server.script(STREAM, Reply(status=500), cut)
     await visitor.refused(mine, "hello")
     day = "SELECT used_msat FROM free_day"
-    assert (await chatty.parts.db.read_all(day)) in ([], [{"used_msat": 0}])
+    assert (await chatty.built.db.read_all(day)) in ([], [{"used_msat": 0}])
     assert "error" in (await visitor.say(mine, "hello"))[-1]
-    row = await chatty.parts.db.read_one(day)
+    row = await chatty.built.db.read_one(day)
     # 10,000 × 0.75 + 2 × 3.75 USD a million + 2,000 micro-USD, up to the next sat
     assert row is not None and row["used_msat"] == 10_000
-    [kept] = await chatty.parts.db.read_all("SELECT usage FROM message WHERE usage IS NOT NULL")
+    [kept] = await chatty.built.db.read_all("SELECT usage FROM message WHERE usage IS NOT NULL")
     assert kept["usage"]["estimated"] is True
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 async def test_nothing_is_given_away_where_the_house_gives_nothing(

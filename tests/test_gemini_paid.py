@@ -34,7 +34,7 @@ async def test_an_answer_is_charged_to_the_session(
         assert done["chargedSats"] == 15
         assert await holder.balance_sats() == 2_000 - 15
         assert not holder.http.cookies
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 async def test_an_image_is_charged_to_the_session(
@@ -100,7 +100,7 @@ async def test_who_leaves_pays_for_what_was_used(
         await gemini_server.left.acquire()
         # 5,000 tokens were given to read, and a few of before
         assert await holder.balance_sats() == 2_000 - 12 - 7
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 COUNTED = {"promptTokenCount": 10_000, "candidatesTokenCount": 2_000, "thoughtsTokenCount": 500}
@@ -137,8 +137,8 @@ async def test_a_model_that_breaks_costs_the_session_nothing(
 
 async def lost_msat(chatty: Instance) -> int:
     """Return what calls that broke have cost the house, in books that are whole."""
-    assert await audit(chatty.parts.db) == []
-    return int(await ledger.balance(chatty.parts.db, "expense:failed", Asset.MSAT))
+    assert await audit(chatty.built.db) == []
+    return int(await ledger.balance(chatty.built.db, "expense:failed", Asset.MSAT))
 
 
 async def test_what_is_declined_costs_what_was_read(
@@ -198,9 +198,9 @@ async def test_a_childs_budget_is_charged_what_was_used(
         mine = await holder.begin()
         for _ in range(3):
             assert (await holder.say(mine, "hello"))[-1]["chargedSats"] == INFRA_SATS
-    used = await chatty.parts.db.read_one("SELECT used_msat FROM allowance")
+    used = await chatty.built.db.read_one("SELECT used_msat FROM allowance")
     assert used is not None and used["used_msat"] == 3 * INFRA_SATS * 1_000
-    assert await audit(chatty.parts.db) == []
+    assert await audit(chatty.built.db) == []
 
 
 async def test_a_conversation_is_its_sessions(chatty: Instance, visitor: Talker) -> None:

@@ -28,9 +28,9 @@ async def test_a_job_is_asked_judged_paid_done_and_refunded(instance: Instance) 
     assert again.status_code == 409
     job = await instance.job(job["jobId"])
     assert job["costLedger"]["refundState"] == "paid"
-    books = {line.account: line for line in await ledger.trial_balance(instance.parts.db)}
+    books = {line.account: line for line in await ledger.trial_balance(instance.built.db)}
     assert all(line.kept == line.recomputed for line in books.values())
-    held = await instance.parts.rail.balance_msat()
+    held = await instance.built.rail.balance_msat()
     assert books["rail:lightning"].kept == held
     assert books["revenue:work"].kept == costs["actualAmountSats"] * 1000
 
@@ -43,7 +43,7 @@ async def test_a_rejected_job_costs_the_evaluation_only(instance: Instance) -> N
     assert "not done here" in job["reason"]
     assert "workInvoice" not in job and "refunds" not in job
     fee_msat = made["evalInvoice"]["amountSats"] * 1000
-    assert await ledger.balance(instance.parts.db, "revenue:eval", Asset.MSAT) == fee_msat
+    assert await ledger.balance(instance.built.db, "revenue:eval", Asset.MSAT) == fee_msat
 
 
 async def test_an_evaluation_that_breaks_owes_its_fee_back(instance: Instance) -> None:
@@ -92,14 +92,14 @@ async def test_fifty_polls_at_once_see_one_payment_once(
     await asyncio.gather(*(instance.job(job_id) for _ in range(50)))
     job = await instance.until(job_id, "complete")
     assert scripted_agent.calls == {("judge", "only once"): 1, ("work", "only once"): 1}
-    rows = await instance.parts.db.read_all("SELECT key FROM entry ORDER BY id")
+    rows = await instance.built.db.read_all("SELECT key FROM entry ORDER BY id")
     assert [row["key"].split(":")[-1] for row in rows] == [
         "settled",
         "eval_earned",
         "settled",
         "charged",
     ]
-    invoices = await instance.parts.db.read_all("SELECT purpose FROM invoice ORDER BY purpose")
+    invoices = await instance.built.db.read_all("SELECT purpose FROM invoice ORDER BY purpose")
     assert [row["purpose"] for row in invoices] == ["eval", "work"]
 
 
@@ -112,7 +112,7 @@ async def test_a_limit_below_the_least_price_costs_nothing(instance: Instance) -
     assert (answer.status_code, said["code"]) == (409, "over_max_sats")
     least = said["leastSats"]
     assert least > 1 and f"at least {least} sats" in said["error"]
-    assert await instance.parts.db.read_all("SELECT id FROM job") == []
+    assert await instance.built.db.read_all("SELECT id FROM job") == []
     under = await instance.post("/api/jobs", body | {"maxSats": least - 1})
     assert under.status_code == 409
     assert (await instance.post("/api/jobs", body | {"maxSats": least})).status_code == 201
@@ -128,7 +128,7 @@ async def test_the_buyers_limit_is_law(instance: Instance, scripted_agent: Scrip
     await instance.pay(made["evalInvoice"])
     job = await instance.until(made["jobId"], "rejected")
     assert "maxSats" in job["reason"]
-    rows = await instance.parts.db.read_all("SELECT purpose FROM invoice")
+    rows = await instance.built.db.read_all("SELECT purpose FROM invoice")
     assert [row["purpose"] for row in rows] == ["eval"]
 
 
@@ -188,7 +188,7 @@ async def test_an_estimate_is_free_and_keeps_its_word(instance: Instance) -> Non
     """The quote of a job is never above its estimate, and an estimate writes nothing."""
     estimate = await instance.post("/api/estimate", {"request": "hello"})
     assert estimate.status_code == 200
-    assert await instance.parts.db.read_all("SELECT id FROM job") == []
+    assert await instance.built.db.read_all("SELECT id FROM job") == []
     job = await instance.to_work_invoice("hello")
     assert job["workInvoice"]["amountSats"] <= estimate.json()["workSats"]
     assert "fixed" in job["pricingBreakdown"]["priceNote"]
@@ -206,7 +206,7 @@ async def test_an_answer_from_memory_is_never_stale(instance: Instance) -> None:
     assert second.json()["refunds"][0]["refundState"] == "paid"
     same = await instance.http.get(path, headers={"If-None-Match": first.headers["etag"]})
     assert same.status_code == 304
-    async with instance.parts.db.reads.connection() as connection:
+    async with instance.built.db.reads.connection() as connection:
         await connection.execute("UPDATE job SET version = version + 1, error = 'changed'")
     assert (await instance.http.get(path)).json()["errorMessage"] == "changed"
 

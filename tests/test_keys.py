@@ -218,27 +218,27 @@ async def test_rows_can_t_be_swapped(db: Database) -> None:
 
 async def test_a_rotation_makes_a_new_key_for_receipts(instance: Instance) -> None:
     """The new one signs; the old one's public half is shown still, and its private half is gone."""
-    parts = instance.parts
-    old = await signing.active_key(parts.db, parts.credentials.seal, utc_now)
+    built = instance.built
+    old = await signing.active_key(built.db, built.credentials.seal, utc_now)
     compact = signing.sign({"receiptVersion": 1}, old)
-    done = await rotate(parts.db, parts.credentials.seal, utc_now())
-    new = await signing.active_key(parts.db, parts.credentials.seal, utc_now)
+    done = await rotate(built.db, built.credentials.seal, utc_now())
+    new = await signing.active_key(built.db, built.credentials.seal, utc_now)
     assert new.kid == done.kid != old.kid
     jwks = (await instance.http.get("/.well-known/jwks.json")).json()
     assert [key["kid"] for key in jwks["keys"]] == [new.kid, old.kid]
     keys = receipt_check.keys_in(jwks)
     assert receipt_check.verify(compact, keys) == {"receiptVersion": 1}
     assert receipt_check.verify(signing.sign({"a": 1}, new), keys) == {"a": 1}
-    kept = await parts.db.read_all("SELECT private_key FROM signing_key ORDER BY created_at")
+    kept = await built.db.read_all("SELECT private_key FROM signing_key ORDER BY created_at")
     assert kept[0]["private_key"] == "" and kept[1]["private_key"].startswith("closed:")
 
 
 async def test_a_signing_key_that_was_kept_open_still_signs(instance: Instance) -> None:
     """The first ones were not closed: they sign until the next rotation."""
     made = signing.make_key()
-    db = instance.parts.db
+    db = instance.built.db
     await db.run("test", lambda tx: signing_keys.offer(tx, made, utc_now()))
-    seal = instance.parts.credentials.seal
+    seal = instance.built.credentials.seal
     assert await signing.active_key(db, seal, utc_now) == made
     assert await check_secret(db, seal) == 1
 

@@ -79,7 +79,7 @@ async def executing(still: Instance) -> str:
     """Return a job that waits to be done."""
     job_id = await paid(still)
     await keep(still, Judge(job_id))
-    await keeper_of(still.parts).create_invoice(f"{job_id}:work")
+    await keeper_of(still.built).create_invoice(f"{job_id}:work")
     job = await still.job(job_id)
     await still.pay(job["workInvoice"])
     await still.until(job_id, "executing")
@@ -88,14 +88,14 @@ async def executing(still: Instance) -> str:
 
 async def keep(still: Instance, promise: Promise, tries: int = 0, later_s: int = 0) -> None:
     """Keep a promise, as a worker would after so many tries, and so much later."""
-    parts = replace(still.parts, clock=lambda: utc_now() + timedelta(seconds=later_s))
-    await keeper_of(parts).keep(promise, tries)
+    built = replace(still.built, clock=lambda: utc_now() + timedelta(seconds=later_s))
+    await keeper_of(built).keep(promise, tries)
 
 
 async def balance(still: Instance, account: str) -> int:
     """Return what an account of the books holds."""
-    assert await audit(still.parts.db) == []
-    return int(await ledger.balance(still.parts.db, account, Asset.MSAT))
+    assert await audit(still.built.db) == []
+    return int(await ledger.balance(still.built.db, account, Asset.MSAT))
 
 
 async def test_a_refusal_at_work_costs_the_evaluation(still: Instance, moody: MoodyAgent) -> None:
@@ -113,7 +113,7 @@ async def test_a_refusal_at_work_costs_the_evaluation(still: Instance, moody: Mo
 
 async def test_who_fails_all_day_waits_for_the_next(still: Instance, moody: MoodyAgent) -> None:
     """Far beyond what is free, a payer is refused before any invoice, until the day is over."""
-    most = still.parts.settings.free_failures_per_day * FAILURES_A_FREE_ONE
+    most = still.built.settings.free_failures_per_day * FAILURES_A_FREE_ONE
     for _ in range(most + 1):
         assert (await fail(still, moody))["state"] in ("failed", "rejected")
     for path in ("/api/jobs", "/api/ask"):
@@ -150,7 +150,7 @@ async def test_a_model_with_too_much_to_do_is_waited_for(
             await keep(still, promise, tries)
         pauses.append(again.value.after_s)
     assert pauses == [7, 7, 7, 8, 16, 32, 60, 60]
-    await keep(still, promise, 8, later_s=still.parts.settings.agent_patience_s)
+    await keep(still, promise, 8, later_s=still.built.settings.agent_patience_s)
     job = await still.job(job_id)
     assert job["state"] == "failed" and job["errorMessage"] == BUSY.reason and job["refunds"]
     assert await balance(still, "expense:failed") == 0
@@ -166,7 +166,7 @@ async def test_no_error_buys_an_answer_without_end(
     moody.asked = 0
     moody.verdicts = [Rejected("no", UNKEEPABLE)] * 9
     moody.works = [Result("text", UNKEEPABLE)] * 9
-    most = still.parts.settings.agent_tries
+    most = still.built.settings.agent_tries
     for tries in range(most):
         with pytest.raises(Exception) as unforeseen:
             await keep(still, promise, tries)
@@ -175,7 +175,7 @@ async def test_no_error_buys_an_answer_without_end(
     assert moody.asked == most
     job = await still.job(job_id)
     assert job["state"] == "failed" and job["refunds"]
-    assert await audit(still.parts.db) == []
+    assert await audit(still.built.db) == []
 
 
 async def fail(still: Instance, moody: MoodyAgent) -> dict[str, Any]:
@@ -192,17 +192,17 @@ async def fail(still: Instance, moody: MoodyAgent) -> dict[str, Any]:
 async def test_what_failures_cost_is_booked_and_bounded(still: Instance, moody: MoodyAgent) -> None:
     """The house bears a few failures of one payer a day, and says so in its books, its metrics and
     to the doctor; of those after them the evaluation is charged."""
-    most = still.parts.settings.free_failures_per_day
+    most = still.built.settings.free_failures_per_day
     for _ in range(most):
         job = await fail(still, moody)
         assert job["state"] == "failed" and job["errorMessage"] == NONSENSE.reason
     spent_msat = await balance(still, "expense:failed")
     assert spent_msat > 0 and await balance(still, "revenue:free") == spent_msat
-    await books_of(still.parts).turn()
+    await books_of(still.built).turn()
     told = (await still.http.get("/metrics")).text
     [shown] = [line for line in told.splitlines() if 'expense_msat{account="failed"}' in line]
     assert float(shown.split()[1]) == spent_msat
-    settings, db, today = still.parts.settings, still.parts.db, utc_now().date()
+    settings, db, today = still.built.settings, still.built.db, utc_now().date()
     _, failures = await of_expenses(settings, db, today)
     assert (
         failures.level is Level.OK and f"has cost {-(-spent_msat // 1_000):,} sats" in failures.said

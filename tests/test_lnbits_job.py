@@ -77,7 +77,7 @@ async def test_a_job_through_lnbits_ends_with_both_balances_right(
     assert await lnbits.balance_msat(lnbits.us) == ours + kept_sats * 1000
     assert await lnbits.balance_msat(lnbits.buyer) == theirs - kept_sats * 1000
     assert (
-        await ledger.balance(swept_seldom.parts.db, "rail:lightning", Asset.MSAT)
+        await ledger.balance(swept_seldom.built.db, "rail:lightning", Asset.MSAT)
         == kept_sats * 1000
     )
     told = await swept_seldom.job(job["jobId"])
@@ -154,7 +154,7 @@ async def test_fifty_polls_at_once_after_a_real_payment(
     await lnbits.pay(lnbits.buyer, made["evalInvoice"]["paymentRequest"])
     await asyncio.gather(*(on_lnbits.job(made["jobId"]) for _ in range(50)))
     await on_lnbits.until(made["jobId"], "awaiting_work_payment")
-    rows = await on_lnbits.parts.db.read_all("SELECT key FROM entry")
+    rows = await on_lnbits.built.db.read_all("SELECT key FROM entry")
     assert len(rows) == 2  # the payment, and the fee that was earned
 
 

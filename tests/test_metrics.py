@@ -104,17 +104,17 @@ async def test_the_wait_of_a_promise_is_told_by_the_task_engines_own_clock(
     scripted_agent.go.clear()
     await instance.pay(made["evalInvoice"])
     await scripted_agent.begun.wait()
-    waited_s = await instance.parts.outbox.waited_s(f"{made['jobId']}:judge")
+    waited_s = await instance.built.outbox.waited_s(f"{made['jobId']}:judge")
     assert waited_s is not None and 0 <= waited_s < 60
     scripted_agent.go.set()
-    assert await instance.parts.outbox.waited_s("nothing") is None
+    assert await instance.built.outbox.waited_s("nothing") is None
 
 
 async def test_every_state_has_a_number(instance: Instance) -> None:
     """After a review of the books: jobs, sessions and promises by state, zeroes too, and money."""
     await held(instance, 2_000)
     await instance.create("hello")
-    await books_of(instance.parts).turn()
+    await books_of(instance.built).turn()
     told = await numbers(instance)
     assert {labels[0] for labels in told.samples["boltwork_jobs"]} == {*JobState}
     assert {labels[0] for labels in told.samples["boltwork_sessions"]} == {*SessionState}
@@ -156,7 +156,7 @@ async def test_the_dashboard_asks_for_what_is_told(instance: Instance) -> None:
     holder = await held(instance)
     await holder.asked("hello")
     await instance.to_end("hello")
-    await books_of(instance.parts).turn()
+    await books_of(instance.built).turn()
     told = await numbers(instance)
     names = told.families | set(told.samples)
     panels = json.loads(DASHBOARD.read_text())["panels"]

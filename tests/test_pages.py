@@ -57,7 +57,7 @@ async def test_a_job_is_bought_with_a_wallet_that_scans_codes(
     await page.locator("#refunds .ok").wait_for()  # by itself
     job = await until_refund(lenient_on_lnbits, job_id, refundState="paid")
     assert await lnbits.balance_msat(wallet) == job["refunds"][0]["amountSats"] * 1000
-    assert await audit(lenient_on_lnbits.parts.db) == []
+    assert await audit(lenient_on_lnbits.built.db) == []
 
 
 async def test_a_job_is_bought_without_a_script(instance: Instance, visit: Come) -> None:
@@ -79,14 +79,14 @@ async def test_a_job_is_bought_without_a_script(instance: Instance, visit: Come)
     await page.click("#refunds .row .button >> nth=0")
     assert "Lightning address" in await page.inner_text("#refunds [role=alert]")
     assert await page.input_value("#to") == "nobody"
-    assert instance.parts.stub is not None
-    mine = await instance.parts.stub.buyer_invoice(Msat(sats * 1000), "mine", 600)
+    assert instance.built.stub is not None
+    mine = await instance.built.stub.buyer_invoice(Msat(sats * 1000), "mine", 600)
     await page.fill("#to", f"lightning:{mine.bolt11}")
     await page.click("#refunds .row .button >> nth=0")
     assert "It has arrived" in await page.inner_text("#refunds")
     assert page.url == f"{instance.url}/jobs/{job_id}#refunds"
     assert (await instance.job(job_id))["refunds"][0]["refundState"] == "paid"
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_the_page_reloads_itself_where_there_is_no_script(

@@ -61,8 +61,8 @@ async def still(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
 
 async def invoice_of(still: Instance, amount_msat: int) -> str:
     """Have the stub's buyer make an invoice."""
-    assert still.parts.stub is not None
-    return (await still.parts.stub.buyer_invoice(Msat(amount_msat), "mine", 600)).bolt11
+    assert still.built.stub is not None
+    return (await still.built.stub.buyer_invoice(Msat(amount_msat), "mine", 600)).bolt11
 
 
 async def refused(still: Instance, payout_id: str) -> None:
@@ -135,9 +135,9 @@ async def test_it_tells_what_happened_and_what_is_owed(house: Instance, visit: C
     )
     assert counts == ["6", "2", "1", "1", "1"]
     assert await page.locator(".plot rect").count() >= 4
-    sheet = await overview.sheet(house.parts.db)
+    sheet = await overview.sheet(house.built.db)
     told = await page.inner_text("main")
-    rail_msat = await house.parts.rail.balance_msat()
+    rail_msat = await house.built.rail.balance_msat()
     assert isinstance(rail_msat, int) and sheet.rail_msat == rail_msat
     refunds = [refund for job in [done] for refund in job["refunds"]]
     owed = 2 * refunds[0]["amountSats"] + 9
@@ -187,7 +187,7 @@ async def test_a_stuck_payout_is_tried_again_and_sent_elsewhere(
     told = page.locator("[role=alert]")
     await told.wait_for()
     assert "waits for its turn" in await told.inner_text()
-    stub = still.parts.stub
+    stub = still.built.stub
     assert stub is not None
     await stub.script_fault("pay", "pending")
     await keep(still, PayInvoice(payout_id, 1))
@@ -217,7 +217,7 @@ async def test_no_question_of_the_page_reads_every_job(house: Instance) -> None:
         ("ix_payout_watched", standing._WATCHED),
         ("ix_payout_unpaid", standing._WAITING),
     ]
-    async with house.parts.db.reads.connection() as connection:
+    async with house.built.db.reads.connection() as connection:
         await connection.execute("SET enable_seqscan = off")
         for index, query in plans:
             values = {"before": wall_clock() - timedelta(hours=1), "most": 5}
@@ -258,7 +258,7 @@ async def test_what_is_given_away_is_not_earned(
     ) as house:
         await house.to_end("hello")
         await house.http.get("/api/demo", params={"request": "hello"})
-        sheet = await overview.sheet(house.parts.db)
+        sheet = await overview.sheet(house.built.db)
         paid = sheet.earned["revenue:eval"] + sheet.earned["revenue:work"]
         assert sheet.earned_msat == paid and sheet.given_msat == sheet.earned["revenue:free"] > 0
         assert sheet.rail_msat == sheet.earned_msat - sheet.spent_msat + sheet.owed_msat

@@ -51,7 +51,7 @@ async def test_the_demo_wallet_takes_a_refund(
     await visitor.page.click("[data-stub-refund]")
     await visitor.page.locator("#refunds .ok").wait_for()
     assert (await instance.job(job["jobId"]))["refunds"][0]["refundState"] == "paid"
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_a_declined_job_says_that_its_fee_is_kept(instance: Instance, visit: Come) -> None:

@@ -35,13 +35,13 @@ async def test_a_session_is_spent_topped_up_and_closed(instance: Instance, visit
     await page.click("#close .button")
     await page.click("[data-sure]")
     await visitor.reloaded_until("Session closed")
-    assert instance.parts.stub is not None
-    mine = await instance.parts.stub.buyer_invoice(Msat((left + 500) * 1000), "mine", 600)
+    assert instance.built.stub is not None
+    mine = await instance.built.stub.buyer_invoice(Msat((left + 500) * 1000), "mine", 600)
     await page.fill("#to", mine.bolt11)
     await page.click("#refunds .row .button >> nth=0")
     assert "It has arrived" in await page.inner_text("#refunds")
     assert page.url.startswith(f"{instance.url}/sessions/{session_id}")
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_the_macaroon_is_shown_to_its_holder_and_kept_nowhere(

@@ -70,7 +70,7 @@ async def test_a_wallet_in_the_browser_pays(
     assert await page.evaluate("document.activeElement.id") == "main"
     calls = [("enable", ""), ("sendPayment", fee), ("enable", ""), ("sendPayment", work)]
     assert wallet.heard == calls
-    assert await audit(lenient_on_lnbits.parts.db) == []
+    assert await audit(lenient_on_lnbits.built.db) == []
 
 
 async def test_a_wallet_that_refuses_leaves_the_page_as_it_was(

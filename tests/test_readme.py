@@ -73,7 +73,7 @@ async def test_a_program_runs_as_it_is_shown(
     file.write_text(program.replace("http://127.0.0.1:8402", instance.url))
     out, err = await run(tmp_path, sys.executable, str(file))
     assert "done: Say hello." in out and err == ""
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=range(len(RECIPES)))

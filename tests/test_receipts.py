@@ -271,7 +271,7 @@ async def test_a_retired_key_still_checks_what_it_signed(instance: Instance) -> 
     """After a rotation the new key signs, and the old one stays in the set."""
     job = await instance.to_end("hello")
     old, _ = await receipt_of(instance, job["jobId"])
-    async with instance.parts.db.reads.connection() as connection:
+    async with instance.built.db.reads.connection() as connection:
         await connection.execute("UPDATE signing_key SET retired_at = now()")
     new, _ = await receipt_of(instance, job["jobId"])
     jwks = (await instance.http.get("/.well-known/jwks.json")).json()

@@ -29,7 +29,7 @@ from tests.receiving_fixtures import OPENING, OPENS, PAYMENTS, Stage, until_row
 
 async def wallets(instance: Instance) -> list[dict[str, Any]]:
     """Return the rows of the wallets."""
-    return await instance.parts.db.read_all("SELECT * FROM receiving_wallet ORDER BY number")
+    return await instance.built.db.read_all("SELECT * FROM receiving_wallet ORDER BY number")
 
 
 MOVED = "SELECT * FROM wallet_transfer WHERE outcome = 'settled'"
@@ -43,14 +43,14 @@ async def test_a_full_wallet_has_a_successor_and_what_it_held_is_moved(stage: St
         await until_row(instance, SECOND)
         await until_row(instance, MOVED)
         second = await instance.create("more")
-        rows = await instance.parts.db.read_all("SELECT id, wallet FROM invoice")
+        rows = await instance.built.db.read_all("SELECT id, wallet FROM invoice")
         made_on = {row["id"]: row["wallet"] for row in rows}
         [one, two] = [row["identity"] for row in await wallets(instance)]
         assert made_on[f"{first['jobId']}:eval"] == made_on[f"{first['jobId']}:work"] == one
-        assert made_on[f"{second['jobId']}:eval"] == two == instance.parts.rail.wallet
+        assert made_on[f"{second['jobId']}:eval"] == two == instance.built.rail.wallet
         assert await stage.server.balance_msat(stage.account.first) == 0
         await stage.takes_refund(instance, first)
-        [attempt] = await instance.parts.db.read_all("SELECT called_by FROM payout_attempt")
+        [attempt] = await instance.built.db.read_all("SELECT called_by FROM payout_attempt")
         assert attempt["called_by"] == two
         await stage.is_right(instance)
 
@@ -58,13 +58,13 @@ async def test_a_full_wallet_has_a_successor_and_what_it_held_is_moved(stage: St
 async def test_the_books_are_compared_across_all_wallets(stage: Stage) -> None:
     """The review knows every wallet, in a process that has opened none of them."""
     async with stage.running() as instance:
-        other = books_of(instance.parts)
+        other = books_of(instance.built)
         assert "first time" in (await other.compare()).said
         await stage.buys(instance)
         await until_row(instance, MOVED)
         await stage.buys(instance, "more")
     async with stage.running(most=1_000) as later:
-        compared = await books_of(later.parts).compare()
+        compared = await books_of(later.built).compare()
         assert compared.finding is None and "to the msat" in compared.said, compared
 
 
@@ -74,7 +74,7 @@ async def test_an_invoice_of_a_retired_wallet_is_paid_heard_and_moved(stage: Sta
         made = await instance.create("late")
         await until_row(instance, SECOND)
         async with asyncio.timeout(10):
-            while not instance.parts.rail.push_is_up:
+            while not instance.built.rail.push_is_up:
                 await asyncio.sleep(0.02)
         payment_hash = decode(made["evalInvoice"]["paymentRequest"]).payment_hash
         # Whoever asks is told nothing: only the push can have told of it.
@@ -93,12 +93,12 @@ async def test_of_two_processes_one_opens_the_next_wallet_and_both_use_it(stage:
     async with stage.running(most=1, SWEEP_S=60) as one, stage.running(most=1, SWEEP_S=60) as two:
         await one.create("hello")
         before = len(await stage.server.wallets_of(stage.account))
-        each = [receiving_of(one.parts), receiving_of(two.parts)]
+        each = [receiving_of(one.built), receiving_of(two.built)]
         await asyncio.gather(*(each[n % 2].turn() for n in range(10)))
         await asyncio.gather(*(receiving.refresh() for receiving in each))
         assert len(await stage.server.wallets_of(stage.account)) == before + 1
         assert [row["number"] for row in await wallets(one)] == [1, 2]
-        assert one.parts.rail.wallet == two.parts.rail.wallet != one.parts.rail.identity
+        assert one.built.rail.wallet == two.built.rail.wallet != one.built.rail.identity
         made = await two.create("there")
         assert decode(made["evalInvoice"]["paymentRequest"])
 
@@ -108,15 +108,15 @@ async def test_an_opening_whose_answer_is_lost_is_tried_again(stage: Stage) -> N
     stage.proxy.inject("answer lost", *OPENS)
     async with stage.running(most=1, SWEEP_S=60) as instance:
         await instance.create("hello")
-        receiving = receiving_of(instance.parts)
+        receiving = receiving_of(instance.built)
         await receiving.turn()
         assert isinstance(await receiving.open_next(), Unavailable)  # it may yet be opened
         await instance.create("still")
-        assert instance.parts.rail.wallet == instance.parts.rail.identity
+        assert instance.built.rail.wallet == instance.built.rail.identity
         stage.ahead = timedelta(minutes=2)
         await receiving.turn()
-        assert instance.parts.rail.wallet != instance.parts.rail.identity
-        assert (await wallets(instance))[1]["identity"] == instance.parts.rail.wallet
+        assert instance.built.rail.wallet != instance.built.rail.identity
+        assert (await wallets(instance))[1]["identity"] == instance.built.rail.wallet
 
 
 @pytest.mark.parametrize("fault", ["503", "401", "200 with HTML", "201 with nothing", "hang"])
@@ -125,9 +125,9 @@ async def test_while_none_can_be_opened_the_old_one_serves(stage: Stage, fault: 
     stage.proxy.inject(fault, *OPENS, times=100)
     async with stage.running(most=1, SWEEP_S=60) as instance:
         await instance.create("hello")
-        await receiving_of(instance.parts).turn()
+        await receiving_of(instance.built).turn()
         await instance.create("still")
-        assert len(await wallets(instance)) == 2 and not await instance.parts.db.read_one(SECOND)
+        assert len(await wallets(instance)) == 2 and not await instance.built.db.read_one(SECOND)
         assert stage.opened() == 1
 
 
@@ -135,19 +135,19 @@ async def test_a_transfer_whose_answer_is_lost_is_not_made_twice(stage: Stage) -
     """It is asked about, and the money is there once; until then nothing is compared."""
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
-        books = books_of(instance.parts)
+        books = books_of(instance.built)
         await books.compare()
         stage.proxy.inject("answer lost", "POST", PAYMENTS, holding=b'"out":true')
-        receiving = receiving_of(instance.parts)
+        receiving = receiving_of(instance.built)
         assert await receiving.open_next() is None
-        [live] = await instance.parts.db.read_all("SELECT * FROM wallet_transfer")
+        [live] = await instance.built.db.read_all("SELECT * FROM wallet_transfer")
         assert live["outcome"] == "live"
         compared = await books.compare()
         assert compared.finding is None and not compared.is_done and "on its way" in compared.said
         made = stage.proxy.calls["POST", PAYMENTS]
         await receiving.turn()
         assert stage.proxy.calls["POST", PAYMENTS] == made  # asked, and nothing begun anew
-        [moved] = await instance.parts.db.read_all("SELECT * FROM wallet_transfer")
+        [moved] = await instance.built.db.read_all("SELECT * FROM wallet_transfer")
         assert moved["outcome"] == "settled" and moved["fee_msat"] == 0
         assert "to the msat" in (await books.compare()).said
         await stage.is_right(instance)
@@ -158,7 +158,7 @@ async def test_a_large_sum_is_moved_in_parts(stage: Stage) -> None:
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
         held = await stage.server.balance_msat(stage.account.first)
-        receiving = receiving_of(instance.parts, most_sats=10)
+        receiving = receiving_of(instance.built, most_sats=10)
         assert await receiving.open_next() is None
         assert await stage.server.balance_msat(stage.account.first) == held - 10_000
         stage.ahead = timedelta(minutes=6)
@@ -172,11 +172,11 @@ async def test_a_transfer_that_nobody_sent_is_sent(stage: Stage) -> None:
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
         stage.proxy.inject("reset", "POST", PAYMENTS, holding=b'"out":true')
-        receiving = receiving_of(instance.parts)
+        receiving = receiving_of(instance.built)
         assert await receiving.open_next() is None
-        assert await instance.parts.db.read_one("SELECT 1 AS n FROM wallet_transfer") is not None
+        assert await instance.built.db.read_one("SELECT 1 AS n FROM wallet_transfer") is not None
         for _ in range(2):  # told twice, it pays once
-            await instance.parts.db.read_all(
+            await instance.built.db.read_all(
                 "UPDATE wallet_transfer SET outcome = 'live', ended_at = NULL RETURNING 1"
             )
             await receiving.turn()
@@ -196,7 +196,7 @@ async def test_a_payout_is_asked_about_where_it_was_sent(stage: Stage) -> None:
             instance.post(f"/api/jobs/{job['jobId']}/refund", {"invoice": invoice})
         )
         await until_row(instance, "SELECT 1 AS n FROM payout_attempt WHERE called_at IS NOT NULL")
-        assert await receiving_of(instance.parts).open_next() is None
+        assert await receiving_of(instance.built).open_next() is None
         await claim
         await until_row(instance, "SELECT 1 AS n FROM payout WHERE state = 'paid'")
         assert await stage.server.balance_msat(stage.server.buyer) == theirs + sats * 1000
@@ -209,7 +209,7 @@ async def test_a_wallet_that_nobody_can_pay_any_more_is_closed(stage: Stage) -> 
     async with stage.running(most=10, SWEEP_S=60) as instance:
         await stage.buys(instance)
         await instance.create("not paid")
-        receiving = receiving_of(instance.parts)
+        receiving = receiving_of(instance.built)
         assert await receiving.open_next() is None
         stage.ahead = timedelta(hours=25)  # its last invoice expired, and was heard for, 23 h ago
         await receiving.turn()
@@ -222,14 +222,14 @@ async def test_a_wallet_that_nobody_can_pay_any_more_is_closed(stage: Stage) -> 
         assert used["closed_at"] is None
         await receiving.refresh()
         stage.proxy.calls.clear()
-        assert isinstance(await instance.parts.rail.balance_msat(), int)
+        assert isinstance(await instance.built.rail.balance_msat(), int)
         assert stage.proxy.calls["GET", OPENING] == 1  # the one in use
 
 
 async def test_a_closed_wallet_is_deleted_in_lnbits_but_for_the_first(stage: Stage) -> None:
     """Deleted once; when the answer is lost or LNbits is away, again; and nobody misses it."""
     async with stage.running(most=10, SWEEP_S=60) as instance:
-        receiving = receiving_of(instance.parts)
+        receiving = receiving_of(instance.built)
         for _ in range(2):
             await stage.buys(instance)
             assert await receiving.open_next() is None
@@ -247,14 +247,14 @@ async def test_a_closed_wallet_is_deleted_in_lnbits_but_for_the_first(stage: Sta
         names = [wallet["name"] for wallet in await stage.server.wallets_of(stage.account)]
         assert "Boltwork 2" not in names and "Boltwork 3" in names
         await stage.is_right(instance)
-        assert isinstance(await instance.parts.rail.look_up_invoice("ab" * 32), Unknown)
+        assert isinstance(await instance.built.rail.look_up_invoice("ab" * 32), Unknown)
         # What was left in it below a sat is still ours: some routes cost a part of one.
-        before_msat = await instance.parts.rail.balance_msat()
-        await instance.parts.db.read_all(
+        before_msat = await instance.built.rail.balance_msat()
+        await instance.built.db.read_all(
             "UPDATE receiving_wallet SET left_msat = 7 WHERE number = 2 RETURNING 1"
         )
         await receiving.refresh()
-        after_msat = await instance.parts.rail.balance_msat()
+        after_msat = await instance.built.rail.balance_msat()
         assert isinstance(before_msat, int) and after_msat == before_msat + 7
 
 
@@ -263,7 +263,7 @@ async def test_a_closed_wallet_that_was_paid_after_all_is_not_deleted(
 ) -> None:
     """Somebody pays into it by hand: it stays where its operator finds it, and that is said."""
     async with stage.running(most=10, SWEEP_S=60) as instance:
-        receiving = receiving_of(instance.parts)
+        receiving = receiving_of(instance.built)
         for _ in range(2):
             assert await receiving.open_next() is None
         stage.ahead = timedelta(hours=27)
@@ -288,7 +288,7 @@ async def test_keys_of_wallets_are_closed_and_rotate_with_the_secret(stage: Stag
     """No key lies open in a row; the secret can be changed, and another one opens nothing."""
     old, new = "an old secret of 32 characters or more", "a new secret of 32 characters or more"
     async with stage.running(most=10, SWEEP_S=60, BOLTWORK_SECRET=old) as instance:
-        assert await receiving_of(instance.parts).open_next() is None
+        assert await receiving_of(instance.built).open_next() is None
         [_, second] = await wallets(instance)
         [key] = [
             wallet["adminkey"]
@@ -305,7 +305,7 @@ async def test_keys_of_wallets_are_closed_and_rotate_with_the_secret(stage: Stag
     await db.close()
     async with stage.running(most=10, BOLTWORK_SECRET=new) as again:
         await again.create("hello")
-        assert again.parts.rail.wallet == second["identity"]
+        assert again.built.rail.wallet == second["identity"]
 
 
 async def check_wallet_key(db: Database, seal: Seal) -> None:
@@ -318,20 +318,20 @@ async def check_wallet_key(db: Database, seal: Seal) -> None:
 async def test_what_a_transfer_costs_is_an_expense(stage: Stage) -> None:
     """An LNbits that takes a fee for payments between its own wallets: once, in the books."""
     async with stage.running(SWEEP_S=60) as instance:
-        parts, now = instance.parts, wall_clock()
+        built, now = instance.built, wall_clock()
         await stage.buys(instance)
         transfer = WalletTransfer(
-            payment_hash="ab" * 32, bolt11="lnbc", rail=parts.rail.identity, from_wallet="a",
+            payment_hash="ab" * 32, bolt11="lnbc", rail=built.rail.identity, from_wallet="a",
             to_wallet="b", amount_msat=5_000, outcome=TransferState.LIVE, expires_at=now,
             began_at=now,
         )  # fmt: skip
-        assert await parts.db.run("t", lambda tx: receiving_wallets.begin_transfer(tx, transfer))
-        held = await ledger.balance(parts.db, "rail:lightning", Asset.MSAT)
+        assert await built.db.run("t", lambda tx: receiving_wallets.begin_transfer(tx, transfer))
+        held = await ledger.balance(built.db, "rail:lightning", Asset.MSAT)
         settled = Settled("ab" * 32, Msat(5_000), "00" * 32, Msat(7))
         for _ in range(2):
-            await parts.shell.do(advance.transfers.settle, settled)
-        assert await ledger.balance(parts.db, "rail:lightning", Asset.MSAT) == held - 7
-        assert await ledger.balance(parts.db, "expense:routing", Asset.MSAT) == 7
+            await built.shell.do(advance.transfers.settle, settled)
+        assert await ledger.balance(built.db, "rail:lightning", Asset.MSAT) == held - 7
+        assert await ledger.balance(built.db, "expense:routing", Asset.MSAT) == 7
 
 
 # ------------------------------------------------------------------------------- the operator

@@ -62,7 +62,7 @@ async def test_money_sent_in_a_circle_costs_the_house_its_allowance_and_no_more(
     house pays what it gives on one day, and whoever owns that hop has paid it the rest himself."""
     rounds = [await _taken(await held(dear, 10_000)) for _ in range(25)]
     cost = await balance_sats(dear, "expense:routing")
-    assert cost <= dear.parts.settings.routing_free_sats_per_day
+    assert cost <= dear.built.settings.routing_free_sats_per_day
     assert rounds[0] == 9_920 and rounds[-1] == 9_900
     assert sum(rounds) == 25 * (10_000 - HOP_SATS) + cost
     await books_are_right(dear)
@@ -71,7 +71,7 @@ async def test_money_sent_in_a_circle_costs_the_house_its_allowance_and_no_more(
 async def test_one_payer_is_given_no_more_than_his_allowance(dear: Instance) -> None:
     """What the day still holds is for others."""
     await _taken(await held(dear, 10_000))
-    assert await balance_sats(dear, "expense:routing") == dear.parts.settings.routing_free_sats
+    assert await balance_sats(dear, "expense:routing") == dear.built.settings.routing_free_sats
 
 
 async def test_the_next_day_has_an_allowance_of_its_own(dear: Instance, clock: Clock) -> None:
@@ -92,8 +92,8 @@ async def test_what_the_house_earned_from_a_payer_pays_for_his_routing(
     spent = sum([(await holder.asked())["debitedSats"] for _ in range(12)])
     margin_msat = spent * 1_000 * 20 // 120
     await holder.post("close")
-    [row] = await payouts.of_owner(dear.parts.db, holder.session_id)
-    bears = await sending_of(dear.parts).share_of(row)
+    [row] = await payouts.of_owner(dear.built.db, holder.session_id)
+    bears = await sending_of(dear.built).share_of(row)
     assert bears.earned_msat == min(margin_msat, bears.limit_msat) > 0
     assert (
         bears.sendable_msat
@@ -141,8 +141,8 @@ async def test_a_scanned_code_offers_what_can_be_sent(dear: Instance) -> None:
     """A wallet asks for what it is offered, so that is the amount."""
     holder = await held(dear, 10_000)
     await holder.post("close")
-    [row] = await payouts.of_owner(dear.parts.db, holder.session_id)
-    assert (await sending_of(dear.parts).share_of(row)).sendable_msat == sats_to_msat(9_920)
+    [row] = await payouts.of_owner(dear.built.db, holder.session_id)
+    assert (await sending_of(dear.built).share_of(row)).sendable_msat == sats_to_msat(9_920)
 
 
 async def test_an_invoice_below_what_is_surely_sent_is_refused(dear: Instance) -> None:

@@ -44,7 +44,7 @@ def usdc(key: str, *legs: tuple[Account, int]) -> Entry:
 
 async def post(instance: Instance, *entries: Entry) -> None:
     """Post entries in one transaction."""
-    await instance.parts.db.run("test", lambda tx: ledger.post(tx, entries, NOW))
+    await instance.built.db.run("test", lambda tx: ledger.post(tx, entries, NOW))
 
 
 async def sell_for_usdc(instance: Instance, job_id: str) -> None:
@@ -70,7 +70,7 @@ async def town(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[Instanc
 
 async def told_in_msat(instance: Instance) -> list[Any]:
     """Return all that the books tell of msat alone."""
-    db, rail = instance.parts.db, instance.parts.rail
+    db, rail = instance.built.db, instance.built.rail
     return [
         await standing.rail_sheet(db, rail.identity, None),
         await standing.prepaid_msat(db),
@@ -89,7 +89,7 @@ async def test_what_is_told_in_msat_is_not_moved_by_another_asset(
     before = await told_in_msat(instance)
     await sell_for_usdc(instance, jobs["done"])
     assert await told_in_msat(instance) == before
-    db = instance.parts.db
+    db = instance.built.db
     assert await ledger.balance(db, USDC_RAIL.name, Asset.MSAT) == 0
     assert await ledger.balance(db, USDC_RAIL.name, Asset.MICROUSDC) == 5_000_000
     assert await ledger.balance(db, REVENUE_WORK.name, Asset.MICROUSDC) == 1_500_000
@@ -108,17 +108,17 @@ async def test_the_review_finds_nothing_wrong_with_a_second_asset(
 ) -> None:
     """The audit, the comparison with the rail, and the doctor are as right as without it."""
     instance, jobs = town
-    books = books_of(instance.parts)
+    books = books_of(instance.built)
     await instance.http.request("DELETE", "/api/dev/stub/faults")
     while not (await books.compare()).is_done:  # the payment that hung has settled
         await asyncio.sleep(0.1)
     settings = settings_for(tmp_path, DATABASE_URL=database_url, PORT=0)
-    well = await doctor.examine_parts(settings, database_url, None)
+    well = await doctor.examine_all(settings, database_url, None)
     await sell_for_usdc(instance, jobs["done"])
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
     review = await books.review()
     assert review.findings == () and review.rail.is_done, review.rail.said
-    assert await doctor.examine_parts(settings, database_url, None) == well
+    assert await doctor.examine_all(settings, database_url, None) == well
 
 
 async def test_a_second_asset_is_audited_by_itself(
@@ -129,7 +129,7 @@ async def test_a_second_asset_is_audited_by_itself(
     instance, jobs = town
     await sell_for_usdc(instance, jobs["done"])
     tamper(database_url, "UPDATE account SET balance = balance - 1 WHERE name = 'rail:x402'")
-    named = {(each.invariant, each.who): each.what for each in await audit(instance.parts.db)}
+    named = {(each.invariant, each.who): each.what for each in await audit(instance.built.db)}
     assert set(named) == {(1, "rail:x402"), (1, "the books in microusdc")}
     assert named[1, "rail:x402"].endswith("5000000 microusdc")
 
@@ -149,7 +149,7 @@ async def test_entries_of_two_assets_are_posted_in_one_transaction(
 ) -> None:
     """Each is booked in its own asset, whichever comes first, and none in that of the first."""
     instance, _ = town
-    db, account = instance.parts.db, of_job("new")
+    db, account = instance.built.db, of_job("new")
     await post(
         instance,
         usdc("k", (USDC_RAIL, 70), (account, -70)),

@@ -92,7 +92,7 @@ async def test_what_could_not_be_written_is_written_later(
         made = await instance.post("/api/jobs", body, headers=KEY)
         assert made.status_code == 201, made.text
         job = made.json()
-        assert await instance.parts.db.read_one("SELECT count(*) AS n FROM job") == {"n": 1}
+        assert await instance.built.db.read_one("SELECT count(*) AS n FROM job") == {"n": 1}
         before = raised(database_url)
         with broken(database_url, "posting", state):
             await instance.pay(job["evalInvoice"])
@@ -114,10 +114,10 @@ async def test_what_could_not_be_written_is_written_later(
 async def _let_go(instance: Instance) -> None:
     """Wait until no connection that writes is in use."""
     for _ in range(200):
-        if instance.parts.db.pools()["writes"][2] == 0:
+        if instance.built.db.pools()["writes"][2] == 0:
             return
         await asyncio.sleep(0.02)
-    raise AssertionError(f"connections stay taken: {instance.parts.db.pools()}")
+    raise AssertionError(f"connections stay taken: {instance.built.db.pools()}")
 
 
 async def test_what_could_not_be_read_is_read_later(instance: Instance, database_url: str) -> None:
@@ -183,7 +183,7 @@ async def test_whoever_is_cut_off_in_the_middle_is_served_once_in_the_end(
     answered.set()
     await ending
     assert len(set(jobs)) == 40
-    rows = await instance.parts.db.read_all("SELECT id FROM job")
+    rows = await instance.built.db.read_all("SELECT id FROM job")
     assert {row["id"] for row in rows} == set(jobs)
     assert [await wants(number) for number in range(40)] == jobs
     await _let_go(instance)

@@ -75,7 +75,7 @@ async def test_no_other_claim_shows_anything(instance: Instance) -> None:
     odd = (claim, "", mine[:-1], mine.upper(), f"{mine}&claim={mine}", "%00", "x" * 5_000)
     for wrong in (session["sessionId"], *odd):
         refused(await instance.http.get(f"{path}?claim={wrong}"), 401, "claim isn't valid")
-    row = await instance.parts.db.read_one(
+    row = await instance.built.db.read_one(
         "SELECT s::text AS kept FROM session s WHERE id = %(id)s", id=session["sessionId"]
     )
     assert row is not None and mine not in row["kept"]
@@ -106,7 +106,7 @@ async def test_the_deposits_preimage_shows_it_again(instance: Instance) -> None:
     await other.asked()
     preimages = {
         row["session_id"]: row["preimage"]
-        for row in await instance.parts.db.read_all("SELECT session_id, preimage FROM invoice")
+        for row in await instance.built.db.read_all("SELECT session_id, preimage FROM invoice")
     }
     mine = {"X-Payment-Preimage": preimages[holder.session_id].upper()}
     shown = (await instance.http.get(holder.path, headers=mine)).json()
@@ -314,7 +314,7 @@ async def test_the_whole_macaroon_is_one_caller_under_every_root_key(instance: I
     """After a rotation its holder finds what was asked before, and asks nothing twice."""
     holder = await held(instance)
     first = await holder.asked("hello", key="mine")
-    found = await instance.parts.credentials.verify(holder.macaroon)
+    found = await instance.built.credentials.verify(holder.macaroon)
     assert isinstance(found, Verified)
     ring = KeyRing()
     ring.hold({9: b"k" * 32}, 9, keep=frozenset({9}))

@@ -26,7 +26,7 @@ OWN = {"Idempotency-Key": "6d0c2f6f2f7b4a3c9a54e1f0b8d7c6a5"}
 
 async def count(instance: Instance, table: str) -> int:
     """Return how many rows a table has."""
-    row = await instance.parts.db.read_one(f"SELECT count(*) AS n FROM {table}")
+    row = await instance.built.db.read_one(f"SELECT count(*) AS n FROM {table}")
     assert row is not None
     return int(row["n"])
 

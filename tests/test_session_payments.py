@@ -42,7 +42,7 @@ async def test_a_deposit_that_is_not_paid_lapses(timed: Instance, clock: Clock) 
     session = await made(timed, 150)
     path = f"/api/sessions/{session['sessionId']}"
     clock.forward(hours=2)
-    await loops_of(timed.parts).expiry.turn()
+    await loops_of(timed.built).expiry.turn()
     shown = (await timed.http.get(path)).json()
     assert shown["state"] == "expired" and "invoice" not in shown and "refunds" not in shown
     late = {"late": True}
@@ -78,10 +78,10 @@ async def test_a_rail_that_is_away_opens_no_session(instance: Instance) -> None:
         answer = await instance.post("/api/sessions", body, headers=headers)
         refused(answer, 503, "Nothing was charged")
     for table in ("session", "invoice", "idempotency_key", "procrastinate_jobs"):
-        assert await instance.parts.db.read_all(f"SELECT * FROM {table}") == []
+        assert await instance.built.db.read_all(f"SELECT * FROM {table}") == []
     again = await instance.post("/api/sessions", body, headers=key)
     assert again.status_code == 201
-    assert len(await instance.parts.db.read_all("SELECT state FROM session")) == 1
+    assert len(await instance.built.db.read_all("SELECT state FROM session")) == 1
 
 
 # ------------------------------------------------------------------------- top-ups and pauses
@@ -148,7 +148,7 @@ async def test_a_topup_that_is_not_paid_lapses(timed: Instance, clock: Clock) ->
     holder = await held(timed, 100)
     first = await holder.top_up(200)
     clock.forward(hours=2)
-    await loops_of(timed.parts).expiry.turn()
+    await loops_of(timed.built).expiry.turn()
     assert "pendingTopup" not in await holder.status()
     second = await holder.top_up(300)
     await timed.pay(first, late=True)
@@ -196,10 +196,10 @@ async def test_a_session_lives_by_being_used(timed: Instance, clock: Clock) -> N
     await timed.pay(await holder.top_up(100))
     await holder.until(pendingTopup=None, state="active")
     clock.forward(hours=23)
-    await loops_of(timed.parts).expiry.turn()
+    await loops_of(timed.built).expiry.turn()
     assert (await holder.status())["state"] == "active" and (clock.now - begun).days == 2
     clock.forward(hours=2)
-    await loops_of(timed.parts).expiry.turn()
+    await loops_of(timed.built).expiry.turn()
     assert (await holder.until(state="expired"))["balanceSats"] == 0
     await books_are_right(timed)
 
@@ -216,7 +216,7 @@ async def test_a_session_is_not_idle_while_a_request_runs(
         scripted_agent.go.clear()
         request_id = await holder.begun("slow")
         clock.forward(hours=25)
-        await loops_of(timed.parts).expiry.turn()
+        await loops_of(timed.built).expiry.turn()
         assert (await holder.status())["state"] == "active"
         scripted_agent.go.set()
         assert (await holder.ended(request_id))["state"] == "complete"

@@ -48,7 +48,7 @@ async def test_200_at_once_never_overdraw_a_session(
     assert (status["balanceSats"], status["reservedSats"]) == (ceiling - 1, covers * ceiling)
     scripted_agent.go.set()
     status = await holder.until(reservedSats=0)
-    rows = await instance.parts.db.read_all("SELECT id FROM job")
+    rows = await instance.built.db.read_all("SELECT id FROM job")
     costs = [(await holder.ended(row["id"]))["debitedSats"] for row in rows]
     assert len(costs) == covers
     assert status["balanceSats"] == covers * ceiling + ceiling - 1 - sum(costs)
@@ -61,7 +61,7 @@ async def test_200_at_once_that_end_while_others_begin(instance: Instance) -> No
     told = await at_once(holder, 200)
     assert set(told) <= {200, 202, 402, 409} and told[202] + told[200] > 0
     status = await holder.until(reservedSats=0)
-    rows = await instance.parts.db.read_all("SELECT id FROM job")
+    rows = await instance.built.db.read_all("SELECT id FROM job")
     assert len(rows) == told[202] + told[200]
     costs = [(await holder.ended(row["id"]))["debitedSats"] for row in rows]
     assert status["balanceSats"] == 400 - sum(costs) >= 0

@@ -112,7 +112,7 @@ async def test_who_lost_the_macaroon_takes_the_refund_all_the_same(instance: Ins
     """The deposit's preimage shows it again, even when all is over; that alone pays nothing."""
     holder = await held(instance, 100)
     await holder.post("close")
-    row = await instance.parts.db.read_one("SELECT preimage FROM invoice")
+    row = await instance.built.db.read_one("SELECT preimage FROM invoice")
     assert row is not None
     proof = {"X-Payment-Preimage": row["preimage"]}
     path = f"{holder.path}/refund"
@@ -127,7 +127,7 @@ async def test_a_deposit_that_came_late_is_taken_back(timed: Instance, clock: Cl
     """Its session never began, and its macaroon still claims what was paid."""
     session = await made(timed, 150)
     clock.forward(hours=2)
-    await loops_of(timed.parts).expiry.turn()
+    await loops_of(timed.built).expiry.turn()
     await timed.pay(session["invoice"], late=True)
     shown = (await timed.http.get(where(session))).json()
     holder = Holder(timed, session["sessionId"], shown["macaroon"])
@@ -166,7 +166,7 @@ async def test_what_runs_when_a_session_is_closed_gives_its_rest_back_too(
 
 async def audited(instance: Instance) -> None:
     """Hold the books to the law, while a payment may be on its way."""
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_a_topup_of_a_closed_session_is_owed_back(instance: Instance) -> None:
@@ -195,7 +195,7 @@ async def test_an_idle_session_ends_with_its_money_back_in_the_wallet_that_was_n
     holder = await held(timed, 300, refundTo=stranger.url)
     spent = (await holder.asked())["debitedSats"]
     clock.forward(hours=23, minutes=59)
-    await loops_of(timed.parts).expiry.turn()
+    await loops_of(timed.built).expiry.turn()
     assert (await holder.status())["state"] == "active"
     clock.forward(minutes=1)
     status = await holder.until(state="expired", refundStates=["paid"])
@@ -251,7 +251,7 @@ async def test_an_idle_session_through_lnbits_pays_the_other_wallet(
         assert await lnbits.balance_msat(lnbits.us) == ours + spent * 1000
         assert await lnbits.balance_msat(lnbits.buyer) == theirs - spent * 1000
         assert await balance_sats(instance, "rail:lightning") == spent
-        assert await audit(instance.parts.db) == []
+        assert await audit(instance.built.db) == []
 
 
 # --------------------------------------------------------------------- when things go wrong
@@ -268,7 +268,7 @@ async def test_a_refund_whose_outcome_is_unknown_is_not_sent_twice(
     closed = await holder.post("close")
     assert closed.status_code == 200
     for _ in range(100):
-        row = await timed.parts.db.read_one("SELECT state FROM payout")
+        row = await timed.built.db.read_one("SELECT state FROM payout")
         if row is not None and row["state"] == "in_flight":
             break
         await asyncio.sleep(0.05)
@@ -287,11 +287,11 @@ async def test_two_closes_and_an_idle_sweep_at_once_owe_one_rest(
     rail = StubRail(tmp_path / "stub.sqlite3", clock)
     async with instance_of(database_url, tmp_path, rail=rail, clock=clock) as instance:
         holder = await held(instance, 500)
-        loops = [loops_of(instance.parts) for _ in range(3)]
+        loops = [loops_of(instance.built) for _ in range(3)]
         clock.forward(hours=25)
         await asyncio.gather(
             *(holder.post("close") for _ in range(5)), *(each.expiry.turn() for each in loops)
         )
-        rows = await instance.parts.db.read_all("SELECT amount_msat, reason FROM payout")
+        rows = await instance.built.db.read_all("SELECT amount_msat, reason FROM payout")
         assert [(row["amount_msat"], row["reason"]) for row in rows] == [(Msat(500_000), "unspent")]
         await books_are_right(instance)

@@ -157,7 +157,7 @@ async def test_a_wrong_amount_is_told(instance: Instance) -> None:
     """Neither a session nor a top-up comes of it; the sentence says what is wrong."""
     for body, says in BAD_AMOUNTS:
         refused(await instance.post("/api/sessions", body), 400, says)
-    assert await instance.parts.db.read_all("SELECT id FROM session") == []
+    assert await instance.built.db.read_all("SELECT id FROM session") == []
     holder = await held(instance, 100)
     for body, says in BAD_AMOUNTS:
         refused(await holder.post("topup", body), 400, says)

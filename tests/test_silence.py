@@ -250,7 +250,7 @@ async def test_a_promise_that_can_not_be_staged_for_silence_is_no_fault_of_ours(
 ) -> None:
     """The task engine has errors of its own: a transaction that they break still tells whose."""
     async with instance_of(database_url, tmp_path, worker=False) as instance:
-        outbox = instance.parts.outbox
+        outbox = instance.built.outbox
 
         async def stage(tx: Tx) -> None:
             row = await tx.one("SELECT pg_backend_pid() AS pid")
@@ -260,7 +260,7 @@ async def test_a_promise_that_can_not_be_staged_for_silence_is_no_fault_of_ours(
             await outbox.stage(tx, Judge("a" * 32))
 
         with pytest.raises(DatabaseAway):
-            await instance.parts.db.run("stage", stage)
+            await instance.built.db.run("stage", stage)
 
 
 async def test_a_payment_that_is_told_while_nothing_can_be_written_is_booked_afterwards(

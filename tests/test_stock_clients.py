@@ -52,7 +52,7 @@ async def holds(instance: Instance, agent: ScriptedAgent, told: dict[str, Any]) 
         assert again[1]["jobId"] == first[1]["jobId"] and again[1]["result"] == first[1]["result"]
         assert agent.calls["work", ask["request"]] == 1
     assert told["spentSats"] == sum(first[1]["priceSats"] for first, _ in told["told"])
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []
 
 
 async def test_l402_requests_buys(
@@ -121,4 +121,4 @@ async def test_npm_macaroon_narrows_a_session(clients: Path, instance: Instance)
     code, last = await ask(whole)
     status = (await instance.http.get(f"/api/sessions/{session_id}", headers=holder)).json()
     assert code == 200 and status["balanceSats"] == 2_000 - sum(debits) - last
-    assert await audit(instance.parts.db) == []
+    assert await audit(instance.built.db) == []

@@ -26,8 +26,8 @@ from tests.session_fixtures import books_are_right, held, take_back
 
 async def switched(instance: Instance, name: Name, on: bool) -> None:
     """Do what the command does, and have it seen."""
-    parts = instance.parts
-    await parts.db.run("switch", lambda tx: switches.turn(tx, name, on, parts.clock()))
+    built = instance.built
+    await built.db.run("switch", lambda tx: switches.turn(tx, name, on, built.clock()))
     for _ in range(200):
         ready = (await instance.http.get("/api/readyz")).json()
         if ready["switches"][name.value] is on:
@@ -95,7 +95,7 @@ async def test_a_destination_gets_its_refund_once_payouts_go_on(
     await switched(lenient, Name.PAYING_OUT, True)
     status = await holder.until(refundStates=["paid"])
     assert status["refunds"][0]["attempts"] == 1
-    row = await lenient.parts.db.read_one("SELECT failures FROM payout")
+    row = await lenient.built.db.read_one("SELECT failures FROM payout")
     assert row is not None and row["failures"] == 0
     await books_are_right(lenient)
 
@@ -142,10 +142,10 @@ async def test_the_operators_page_shows_who_was_given_routing(
         assert f"{public_id(holder.session_id)[:8]}" in shown
         assert holder.session_id not in shown
         today = utc_now().date()
-        routing, _ = await of_expenses(instance.parts.settings, instance.parts.db, today)
+        routing, _ = await of_expenses(instance.built.settings, instance.built.db, today)
         assert routing.level is Level.WARN and "20 of 20 sats are given today" in routing.said
         tomorrow = today + timedelta(days=1)
-        routing, _ = await of_expenses(instance.parts.settings, instance.parts.db, tomorrow)
+        routing, _ = await of_expenses(instance.built.settings, instance.built.db, tomorrow)
         assert routing.level is Level.OK and "0 of 20 sats are given today" in routing.said
-        await loops_of(instance.parts).books.turn()
+        await loops_of(instance.built).books.turn()
         assert "boltwork_routing_given_msat 20000.0" in (await instance.http.get("/metrics")).text

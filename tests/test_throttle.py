@@ -285,7 +285,7 @@ async def test_a_limit_of_nothing_is_none(instance: Instance) -> None:
     """Where the operator has lifted a limit, nothing is counted, and nothing is said of one."""
     answer = await instance.post("/api/estimate", ASK)
     assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
-    assert await instance.parts.db.read_all("SELECT key FROM rate_limit") == []
+    assert await instance.built.db.read_all("SELECT key FROM rate_limit") == []
 
 
 async def test_closed_windows_are_forgotten(limited: Instance, clock: RailClock) -> None:
@@ -294,10 +294,10 @@ async def test_closed_windows_are_forgotten(limited: Instance, clock: RailClock)
     await limited.post("/api/estimate", ASK)
     clock.advance(30)
     await limited.post("/api/jobs", ASK)
-    assert len(await limited.parts.db.read_all(query)) == 2
+    assert len(await limited.built.db.read_all(query)) == 2
     clock.advance(30)
-    await loops_of(limited.parts).recovery.turn()
-    [kept] = await limited.parts.db.read_all(query)
+    await loops_of(limited.built).recovery.turn()
+    [kept] = await limited.built.db.read_all(query)
     assert "create" in kept["key"]
 
 

@@ -39,7 +39,7 @@ async def test_an_invoice_that_nobody_pays_lapses(timed: Instance, clock: Clock)
     job = await timed.until(made["jobId"], "failed")
     assert "not paid in time" in job["errorMessage"]
     assert "evalInvoice" not in job and "refunds" not in job
-    assert await ledger.trial_balance(timed.parts.db) == []
+    assert await ledger.trial_balance(timed.built.db) == []
 
 
 async def test_a_payment_in_the_last_moment_counts(timed: Instance, clock: Clock) -> None:
@@ -66,8 +66,8 @@ async def test_a_late_payment_is_owed_back(timed: Instance, clock: Clock, purpos
     await timed.pay(invoice, late=True)
     job = await timed.job(job_id)
     while "refunds" not in job:  # the push is on its way
-        changed, stop = timed.parts.signals.watch(job_id)
-        await timed.parts.signals.wait(changed, 0.2)
+        changed, stop = timed.built.signals.watch(job_id)
+        await timed.built.signals.wait(changed, 0.2)
         stop()
         job = await timed.job(job_id)
     assert version != (await timed.http.get(f"/api/jobs/{job_id}")).headers["etag"]
@@ -83,10 +83,10 @@ async def test_a_late_payment_is_owed_back(timed: Instance, clock: Clock, purpos
 async def test_a_job_ends_though_the_rail_does_not_say(timed: Instance, clock: Clock) -> None:
     """LNbits never calls an expired invoice unpaid: after an hour more, the job fails."""
     made = await timed.create()
-    assert timed.parts.stub is not None
-    await timed.parts.stub.script_fault("look_up_invoice", "5xx", times=1_000_000)
+    assert timed.built.stub is not None
+    await timed.built.stub.script_fault("look_up_invoice", "5xx", times=1_000_000)
     clock.forward(minutes=90)
-    await loops_of(timed.parts).expiry.turn()
+    await loops_of(timed.built).expiry.turn()
     assert (await timed.job(made["jobId"]))["state"] == "awaiting_eval_payment"
     clock.forward(minutes=45)
     job = await timed.until(made["jobId"], "failed")
@@ -101,7 +101,7 @@ async def test_a_promise_that_was_lost_is_made_again(
     made = await timed.create()
     await timed.pay(made["evalInvoice"])
     await scripted_agent.begun.wait()
-    async with timed.parts.db.reads.connection() as connection:
+    async with timed.built.db.reads.connection() as connection:
         await connection.execute("DELETE FROM procrastinate_jobs")
     clock.forward(minutes=5)
     scripted_agent.go.set()

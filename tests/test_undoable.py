@@ -51,7 +51,7 @@ async def test_nothing_is_sold_that_can_not_be_done(
     answer = await absent.post(path, body)
     refused(answer, 503, "nothing can be bought")
     assert int(answer.headers["retry-after"]) > 0 and MEND not in answer.text
-    row = await absent.parts.db.read_one("SELECT count(*) AS n FROM invoice")
+    row = await absent.built.db.read_one("SELECT count(*) AS n FROM invoice")
     assert row == {"n": 0}
 
 

@@ -43,22 +43,22 @@ async def lenient_timed(database_url: str, tmp_path: Path, clock: Clock) -> Asyn
 
 async def _rows(instance: Instance) -> dict[str, int]:
     """Return how many rows each table has."""
-    tables = await instance.parts.db.read_all(
+    tables = await instance.built.db.read_all(
         "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
     )
     async with asyncio.timeout(10):  # what is being kept just now is kept first
-        while await instance.parts.db.read_all("SELECT id FROM procrastinate_jobs"):
+        while await instance.built.db.read_all("SELECT id FROM procrastinate_jobs"):
             await asyncio.sleep(0.05)
     counts = {}
     for name in sorted({row["name"] for row in tables} - BOUNDED):
-        row = await instance.parts.db.read_one(f"SELECT count(*) AS n FROM {name}")
+        row = await instance.built.db.read_one(f"SELECT count(*) AS n FROM {name}")
         counts[name] = row["n"] if row else 0
     return counts
 
 
 async def _purged(instance: Instance) -> None:
     """Have the loops look at what lapsed, and purge what is to be purged."""
-    loops = loops_of(instance.parts)
+    loops = loops_of(instance.built)
     for turn in (loops.expiry.turn, loops.recovery.turn, loops.unpaid.turn):
         await turn()
 
@@ -110,7 +110,7 @@ async def test_what_nobody_paid_for_is_gone_a_day_after_it_lapsed(
     clock.forward(days=7)
     await _purged(timed)
     assert await _rows(timed) == before
-    assert await audit(timed.parts.db) == []
+    assert await audit(timed.built.db) == []
 
 
 async def test_a_thousand_bytes_of_what_nobody_paid_for_are_kept_at_most(
@@ -120,7 +120,7 @@ async def test_a_thousand_bytes_of_what_nobody_paid_for_are_kept_at_most(
     await timed.create(TEXT)
     clock.forward(hours=26)
     await _purged(timed)
-    row = await timed.parts.db.read_one("SELECT pg_column_size(l.*) AS n FROM lapsed_invoice l")
+    row = await timed.built.db.read_one("SELECT pg_column_size(l.*) AS n FROM lapsed_invoice l")
     assert row is not None and row["n"] < 1_000
 
 
@@ -165,10 +165,10 @@ async def test_a_payment_of_a_purged_job_is_owed_back_under_its_id(
 async def _taken_in(instance: Instance) -> None:
     """Wait until a payment of what was purged is on the books: pushed, or asked for."""
     for _ in range(200):
-        row = await instance.parts.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
+        row = await instance.built.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
         if row is not None and not row["n"]:
             return
-        await loops_of(instance.parts).sweep.turn()
+        await loops_of(instance.built).sweep.turn()
     raise AssertionError("the late payment is not taken in")
 
 
@@ -257,7 +257,7 @@ async def test_our_own_purged_invoice_is_no_destination(timed: Instance, clock: 
     job = await timed.create()
     clock.forward(hours=26)
     await _purged(timed)
-    known = await payouts.hash_is_known(timed.parts.db, job["evalInvoice"]["paymentHash"])
+    known = await payouts.hash_is_known(timed.built.db, job["evalInvoice"]["paymentHash"])
     assert known == "invoice"
 
 

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from app.loops.turns import Loops
-from app.main import build, make_parts, utc_now
+from app.main import assemble, build, utc_now
 from app.plant import keeper_of, loops_of
 from payments.rail import Settled
 from payments.stub import StubRail
@@ -90,7 +90,7 @@ async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
     """A house whose loops do nothing by themselves while a test looks."""
     clock = Later()
     rail = Quiet(tmp_path / "stub.sqlite3", clock)
-    parts = make_parts(
+    built = assemble(
         settings_for(tmp_path, SWEEP_S=3600),
         database_url,
         rail=rail,
@@ -98,13 +98,13 @@ async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
         oracle=fixed_oracle(clock),
         clock=clock,
     )
-    app = build(parts)
+    app = build(built)
     transport = httpx2.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=transport, base_url="http://boltwork.test") as http,
     ):
-        loops = loops_of(parts, keeper_of(parts))
+        loops = loops_of(built, keeper_of(built))
         await loops.receiving.refresh()
         yield House(http, rail, clock, loops)
 

@@ -94,7 +94,7 @@ async def test_a_job_is_paid_by_lnbits(
 
 async def jobs_cost(instance: Instance) -> int:
     """Return what the work on the one job was charged."""
-    [row] = await instance.parts.db.read_all("SELECT id FROM job")
+    [row] = await instance.built.db.read_all("SELECT id FROM job")
     job = await instance.job(row["id"])
     return int(job["costLedger"]["actualAmountSats"])
 

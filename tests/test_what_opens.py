@@ -139,7 +139,7 @@ TABLE: dict[str, dict[str, str]] = {
 
 def routes(instance: Instance) -> list[tuple[str, str]]:
     """Return each route of the application, once for each of its methods."""
-    made = [route for route in application(instance.parts).routes if isinstance(route, Route)]
+    made = [route for route in application(instance.built).routes if isinstance(route, Route)]
     return [(method, route.path) for route in made for method in methods(route)]
 
 

@@ -45,7 +45,7 @@ async def call(house: Instance, callback: str, **query: Any) -> dict[str, Any]:
 
 async def make(house: Instance, amount_msat: int) -> str:
     """Return an invoice of the buyer's wallet."""
-    stub = house.parts.stub
+    stub = house.built.stub
     assert stub is not None
     return (await stub.buyer_invoice(Msat(amount_msat), "mine", 600)).bolt11
 
@@ -75,8 +75,8 @@ async def test_a_refund_is_withdrawn_by_scanning_its_code(instance: Instance) ->
         "status": "ERROR",
         "reason": "This refund was paid already.",
     }
-    rail_msat = await ledger.balance(instance.parts.db, "rail:lightning", Asset.MSAT)
-    assert rail_msat == await instance.parts.rail.balance_msat()
+    rail_msat = await ledger.balance(instance.built.db, "rail:lightning", Asset.MSAT)
+    assert rail_msat == await instance.built.rail.balance_msat()
 
 
 @pytest.mark.parametrize("wrong", ["k1", "no k1", "no pr", "amount", "ours", "network", "garbage"])
@@ -191,7 +191,7 @@ async def test_fifty_wallets_at_once_withdraw_once(instance: Instance) -> None:
     ]
     assert len(taken) == 1
     await until_refund(instance, job["jobId"], refundState="paid", attempts=1)
-    rows = await instance.parts.db.read_all("SELECT outcome FROM payout_attempt")
+    rows = await instance.built.db.read_all("SELECT outcome FROM payout_attempt")
     assert [row["outcome"] for row in rows] == ["settled"]
 
 

@@ -43,16 +43,16 @@ async def refund(instance: Instance, job: dict[str, Any]) -> None:
 
 async def refund_is(instance: Instance, job_id: str, *states: str) -> None:
     """Wait until the only payout of a job is in one of these states."""
-    changed, stop = instance.parts.signals.watch(job_id)
+    changed, stop = instance.built.signals.watch(job_id)
     while True:
         changed.clear()
         query = "SELECT p.state, a.called_at FROM payout p LEFT JOIN payout_attempt a"
         query += " ON a.payout_id = p.id WHERE job_id = %(id)s"
-        row = await instance.parts.db.read_one(query, id=job_id)
+        row = await instance.built.db.read_one(query, id=job_id)
         assert row is not None
         if row["state"] in states and row["called_at"] is not None:
             break
-        await instance.parts.signals.wait(changed, 0.2)
+        await instance.built.signals.wait(changed, 0.2)
     stop()
 
 

@@ -83,7 +83,7 @@ class World:
     async def moved(self) -> set[tuple[str, str, str]]:
         """Return how all that is here stands."""
         owned = [f"%{name}%" for name in self.owned]
-        db = self.instance.parts.db
+        db = self.instance.built.db
         rows = await db.read_all(SNAPSHOT, endless=self.endless, owned=owned)
         return {(row["what"], row["id"], row["stands"]) for row in rows}
 

@@ -13,7 +13,7 @@ import typer
 from app import advance
 from app.advance import Applied, Shell
 from app.commands.terminal import database, fail, read_settings, run
-from app.main import make_parts
+from app.main import assemble
 from app.operator.books import Review
 from app.plant import Built, books_of, sending_of
 from app.ports import Destinations
@@ -42,26 +42,26 @@ PayoutId = Annotated[str, typer.Argument(metavar="ID", help="as `boltwork payout
 
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings, url: str) -> AsyncIterator[Built]:
-    """Open the parts for one command: no loop runs and no promise is kept here."""
-    parts = make_parts(settings, url)
+    """Open what was built for one command: no loop runs and no promise is kept here."""
+    built = assemble(settings, url)
     try:
-        await parts.db.open()
-        await parts.outbox.open()
-        yield parts
+        await built.db.open()
+        await built.outbox.open()
+        yield built
     finally:
-        for part in (parts.rail, parts.agent, parts.oracle, parts.destinations, parts.outbox):
+        for part in (built.rail, built.agent, built.oracle, built.destinations, built.outbox):
             await part.close()
-        await parts.db.close()
+        await built.db.close()
 
 
 def at_the_books(work: Any) -> Any:
-    """Run `work(parts)` on the database of the settings, beside a running server if there is."""
+    """Run `work(built)` on the database of the settings, beside a running server if there is."""
     settings = read_settings()
     logs.configure("critical")
 
     async def at_the_books(url: str) -> Any:
-        async with _opened(settings, url) as parts:
-            return await work(parts)
+        async with _opened(settings, url) as built:
+            return await work(built)
 
     with database(settings, shared=True) as url:
         return run(at_the_books(url))
@@ -82,17 +82,17 @@ def ledger(
     Amounts are msat, or millionths of a USDC where it says so.
     """
     if job is None:
-        _show_accounts(at_the_books(lambda parts: books.trial_balance(parts.db)), as_json)
+        _show_accounts(at_the_books(lambda built: books.trial_balance(built.db)), as_json)
         return
     name = job
 
-    async def entries(parts: Built) -> list[Leg]:
-        job_id = await public_ids.owner_id(parts.db, name)
+    async def entries(built: Built) -> list[Leg]:
+        job_id = await public_ids.owner_id(built.db, name)
         if job_id is None:
             return []
-        owed = await payout_rows.of_owner(parts.db, job_id)
+        owed = await payout_rows.of_owner(built.db, job_id)
         names = [f"{kind}:{row.id}" for row in owed for kind in ("refund", "sending")]
-        return await books.entries_of(parts.db, [f"job:{job_id}", *names])
+        return await books.entries_of(built.db, [f"job:{job_id}", *names])
 
     rows = at_the_books(entries)
     if not rows:
@@ -161,8 +161,8 @@ def reconcile(
     Exit code 0: all is right. 1: something is wrong, and named. 2: not all could be checked.
     """
 
-    async def review(parts: Built) -> Review:
-        reviewed = books_of(parts)
+    async def review(built: Built) -> Review:
+        reviewed = books_of(built)
         if accept is not None:
             await reviewed.accept(accept)
         return await reviewed.review()
@@ -197,9 +197,9 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
 
-    async def look(parts: Built) -> tuple[list[UnpaidPayout], bool]:
-        rows = await standing.unpaid_payouts(parts.db, parts.clock())
-        return rows, not await switches.is_on(parts.db, switches.Name.PAYING_OUT)
+    async def look(built: Built) -> tuple[list[UnpaidPayout], bool]:
+        rows = await standing.unpaid_payouts(built.db, built.clock())
+        return rows, not await switches.is_on(built.db, switches.Name.PAYING_OUT)
 
     rows, held = at_the_books(look)
     if as_json:
@@ -243,11 +243,11 @@ def _payout(row: UnpaidPayout) -> dict[str, Any]:
 def retry(payout_id: PayoutId) -> None:
     """Try a payout again at the destination that it has."""
 
-    async def again(parts: Built) -> None:
-        row = await _owed(parts.db, payout_id)
+    async def again(built: Built) -> None:
+        row = await _owed(built.db, payout_id)
         if row.refund_to is None:
             fail(f"no destination was named yet: boltwork payouts redirect {payout_id} …")
-        await _redirect(parts.shell, parts.destinations, row, row.refund_to)
+        await _redirect(built.shell, built.destinations, row, row.refund_to)
 
     at_the_books(again)
     print("It is tried again.")
@@ -260,9 +260,9 @@ def redirect(
 ) -> None:
     """Send a payout somewhere else. One that is in flight must first come back."""
 
-    async def elsewhere(parts: Built) -> None:
+    async def elsewhere(built: Built) -> None:
         await _redirect(
-            parts.shell, parts.destinations, await _owed(parts.db, payout_id), destination
+            built.shell, built.destinations, await _owed(built.db, payout_id), destination
         )
 
     at_the_books(elsewhere)
@@ -279,9 +279,9 @@ def paid(
     Repeated, it says the same.
     """
 
-    async def written(parts: Built) -> None:
-        told = await sending_of(parts).record(
-            await _found(parts.db, payout_id), payment_hash.strip().lower()
+    async def written(built: Built) -> None:
+        told = await sending_of(built).record(
+            await _found(built.db, payout_id), payment_hash.strip().lower()
         )
         if isinstance(told, Unpayable):
             fail(told.sentence)

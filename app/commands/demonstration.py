@@ -7,7 +7,7 @@ from app.buyer.display import Display
 from app.buyer.payer import Payer
 from app.buyer.purchase import Purchase, code_of
 from app.buyer.wallets.stub import StubWallet
-from app.main import build, make_parts
+from app.main import assemble, build
 from app.serving import banner
 from app.serving import run as serving
 from app.settings import Settings
@@ -16,8 +16,8 @@ from app.settings import Settings
 async def play(settings: Settings, database_url: str, request: str) -> int:
     """Buy one job and show all of it; return the exit code."""
     console = Console(highlight=False)
-    parts = make_parts(settings, database_url)
-    async with serving.listening(build(parts), "127.0.0.1", 0) as url:
+    built = assemble(settings, database_url)
+    async with serving.listening(build(built), "127.0.0.1", 0) as url:
         for line in banner.notes(settings):
             console.print(line)
         async with Client(url) as client:

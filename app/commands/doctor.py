@@ -70,16 +70,16 @@ def examine() -> list[Finding]:
     findings += [warn("settings", said, mend) for said in strangers(os.environ)]
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        return findings + list(run(examine_parts(settings, url, None)))
+        return findings + list(run(examine_all(settings, url, None)))
     try:
         with postgres.database(settings, shared=True) as url:
-            return findings + list(run(examine_parts(settings, url, None)))
+            return findings + list(run(examine_all(settings, url, None)))
     except (EmbeddedPostgresError, DatabaseAway, Unfit) as broken:
         nobody = "postgresql://nobody@127.0.0.1:9/none"
-        return findings + list(run(examine_parts(settings, nobody, str(broken))))
+        return findings + list(run(examine_all(settings, nobody, str(broken))))
 
 
-async def examine_parts(settings: Settings, url: str, broken: str | None) -> list[Finding]:
+async def examine_all(settings: Settings, url: str, broken: str | None) -> list[Finding]:
     """Ask every part; `broken` says why there is no database."""
     groups = await asyncio.gather(
         _database(settings, url, broken), _rail(settings), _price(settings), _agents(settings),

@@ -48,11 +48,11 @@ def receiving(context: typer.Context, as_json: AsJson = False) -> None:
         )
 
 
-async def _shown(parts: Built) -> list[dict[str, Any]]:
-    known = await receiving_of(parts).refresh()
-    if parts.wallets is None or not known:
+async def _shown(built: Built) -> list[dict[str, Any]]:
+    known = await receiving_of(built).refresh()
+    if built.wallets is None or not known:
         fail(SINGLE)
-    return [await _wallet(parts.db, parts.wallets, wallet) for wallet in known]
+    return [await _wallet(built.db, built.wallets, wallet) for wallet in known]
 
 
 async def _wallet(db: Database, wallets: Wallets, wallet: OpenedWallet) -> dict[str, Any]:
@@ -75,12 +75,12 @@ def open_next() -> None:
     A running server makes its invoices there within SWEEP_S.
     """
 
-    async def opened(parts: Built) -> int:
-        if parts.wallets is None:
+    async def opened(built: Built) -> int:
+        if built.wallets is None:
             fail(SINGLE)
-        if parts.settings.lnbits_token is None:
+        if built.settings.lnbits_token is None:
             fail("set LNBITS_TOKEN to an API token of LNbits that may write /api/v1/wallet")
-        receiving = receiving_of(parts)
+        receiving = receiving_of(built)
         trouble = await receiving.open_next()
         if isinstance(trouble, Unavailable):
             fail(f"no wallet was opened: {trouble.reason}")

@@ -39,9 +39,9 @@ def paying_out(to: To = None) -> None:
 
 
 def _switch(name: switches.Name, to: Position | None) -> None:
-    async def work(parts: Built) -> bool:
+    async def work(built: Built) -> bool:
         if to is not None:
-            await turn(parts.db, parts.clock, name, to is Position.ON)
-        return await switches.is_on(parts.db, name)
+            await turn(built.db, built.clock, name, to is Position.ON)
+        return await switches.is_on(built.db, name)
 
     print(f"{name.value} is {'on' if at_the_books(work) else 'off'}")

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from app.main import build, make_parts, running
+from app.main import assemble, build, running
 from app.operator.key_rotation import check_secret
 from app.ports import Prices
 from app.serving import banner, connections
@@ -76,9 +76,9 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
     stop = _stop_signal()
     tracing.configure(settings.otel_exporter_otlp_endpoint)
-    parts = make_parts(settings, database_url)
-    await _open_keys(database_url, parts.credentials.seal)
-    app, proxied = build(parts, worker=worker), settings.trusted_proxies > 0
+    built = assemble(settings, database_url)
+    await _open_keys(database_url, built.credentials.seal)
+    app, proxied = build(built, worker=worker), settings.trusted_proxies > 0
     async with contextlib.AsyncExitStack() as stack:
         await _metrics(settings, stack, build_metrics(lambda: getattr(app.state, "house", None)))
         url = await stack.enter_async_context(
@@ -86,11 +86,11 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
         )
         lines = (*banner.notes(settings), *strangers(os.environ))
         say(f"Boltwork listens on {url}", *(f"  {line}" for line in lines))
-        asking = asyncio.create_task(_say_price(parts.oracle))
+        asking = asyncio.create_task(_say_price(built.oracle))
         await stop.wait()
         asking.cancel()
         say("Draining: what is under way is finished first.")
-        parts.signals.release()
+        built.signals.release()
     await asyncio.to_thread(tracing.close)
 
 
@@ -112,10 +112,10 @@ async def work(settings: Settings, database_url: str) -> None:
     """Keep promises, without HTTP, until SIGINT or SIGTERM."""
     stop = _stop_signal()
     tracing.configure(settings.otel_exporter_otlp_endpoint)
-    parts = make_parts(settings, database_url)
-    await _open_keys(database_url, parts.credentials.seal)
+    built = assemble(settings, database_url)
+    await _open_keys(database_url, built.credentials.seal)
     async with contextlib.AsyncExitStack() as stack:
-        house = await stack.enter_async_context(running(parts))
+        house = await stack.enter_async_context(running(built))
         await _metrics(settings, stack, build_metrics(lambda: house))
         say("A Boltwork worker keeps promises.")
         await stop.wait()

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from app.agents.agent import Accepted, Progress, Result, unwatched
 from app.house import house_of
 from app.http.body import json_response
-from app.main import build, make_parts, running, utc_now
+from app.main import assemble, build, running, utc_now
 from app.plant import Built
 from app.serving.run import listening
 from app.settings import Settings
@@ -73,8 +73,8 @@ class SilentRail(StubRail):
         yield None
 
 
-def _parts(order: dict[str, Any]) -> Built:
-    """Return Boltwork's parts: an agent that takes no time, and every default but for these."""
+def _assembled(order: dict[str, Any]) -> Built:
+    """Return a Boltwork: an agent that takes no time, and every default but for these."""
     settings = Settings.model_validate(
         {
             "BOLTWORK_DATA": Path(order["folder"]),
@@ -91,12 +91,12 @@ def _parts(order: dict[str, Any]) -> Built:
     if order.get("silent"):
         settings.data.mkdir(parents=True)
         rail = SilentRail(settings.data / "stub.sqlite3", utc_now)
-    return make_parts(settings, order["database_url"], rail=rail, agent=PromptAgent())
+    return assemble(settings, order["database_url"], rail=rail, agent=PromptAgent())
 
 
 def house(order: dict[str, Any]) -> Starlette:
     """Return Boltwork, with one more route: a debit and nothing else, as no route of ours is."""
-    app = build(_parts(order), worker=order.get("worker", True))
+    app = build(_assembled(order), worker=order.get("worker", True))
     app.router.routes.append(Route("/bench/debit/{id}", debit, methods=["POST"]))
     return app
 
@@ -132,7 +132,7 @@ async def serve(order: dict[str, Any]) -> None:
 
 async def work(order: dict[str, Any]) -> None:
     """Keep promises, without HTTP, until standard input ends."""
-    async with running(_parts(order)):
+    async with running(_assembled(order)):
         print(json.dumps({"port": 0}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -170,7 +170,7 @@ class Crowd(Generic[P]):
 
     async def withdraw(self, payer: P, process: Process) -> None:
         """GET /api/lnurl/withdraw/…/callback: a wallet takes one payout with an invoice."""
-        rows = await payouts.of_owner(process.parts.db, payer.owner_id)
+        rows = await payouts.of_owner(process.built.db, payer.owner_id)
         owed = [row for row in rows if row.state == "owed"]
         if not owed:
             return

@@ -54,15 +54,15 @@ class Make:
 class Process:
     """A server and its worker. After a crash another one is made on the same database."""
 
-    def __init__(self, name: str, parts: Built, make: Make, gate: Gate) -> None:
+    def __init__(self, name: str, built: Built, make: Make, gate: Gate) -> None:
         self.life = Life(name)
-        self.parts = parts
-        self.keeper = make.keeper(parts)
-        self.loops = loops_of(parts, self.keeper)
+        self.built = built
+        self.keeper = make.keeper(built)
+        self.loops = loops_of(built, self.keeper)
         self.loops.books.at_once = 1  # whoever is under way stands at one gate at a time
-        self.house = furnish(parts, self.keeper, self.loops)
+        self.house = furnish(built, self.keeper, self.loops)
         self._gate = gate
-        self._hand: Hand = parts.outbox.hand()
+        self._hand: Hand = built.outbox.hand()
         self.begun = self.idle = False
         self.keeping = 0
 
@@ -70,7 +70,7 @@ class Process:
         """Register as a worker of the task engine."""
         self.begun = True
         try:
-            await self._hand.begin(self.parts.settings.worker_dead_after_s)
+            await self._hand.begin(self.built.settings.worker_dead_after_s)
         except ConnectorException:
             self.begun = False
             raise
@@ -96,7 +96,7 @@ class Process:
             await self._gate(f"keep {name}: before")
             await self.keeper.keep(taken.promise, taken.tries)
         except Exception as error:
-            await self._hand.put_back(taken, error, self.parts.clock())
+            await self._hand.put_back(taken, error, self.built.clock())
             if not isinstance(error, EXPECTED):
                 raise
         else:

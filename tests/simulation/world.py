@@ -379,7 +379,7 @@ class World:
         )
         card = RateCard(PUBLISHED, 2_000, 20)
         shell = self.make.shell(self.db, self.outbox, terms, self.clock)
-        parts = Built(
+        built = Built(
             settings=given,
             db=self.db,
             outbox=self.outbox,
@@ -397,4 +397,4 @@ class World:
             wallets=None,
             stub=None,
         )
-        return Process(name, parts, self.make, self.gate)
+        return Process(name, built, self.make, self.gate)
