@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -26,12 +27,21 @@ BUYERS = (
 )  # fmt: skip
 OF_THE_SERVER = ("app.api", "app.web", "app.main", "app.settings", "app.advance", "db")
 
+LICENCE = "LicenseRef-All-Rights-Reserved"
+
 LOADED = "import json, sys, {0}; print(json.dumps(sorted(sys.modules)))"
 
 
 def distributions(requirements: list[str]) -> set[str]:
     """Return the names of what requirements ask for, without their extras and versions."""
     return {re.split(r"[\[<>=~! ;]", each)[0] for each in requirements}
+
+
+def test_the_licence_is_the_same_wherever_it_is_named() -> None:
+    """The package, the contract and the README name one licence."""
+    contract = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+    assert PROJECT["license"] == contract["info"]["license"]["identifier"] == LICENCE
+    assert f"`{LICENCE}`" in (ROOT / "README.md").read_text()
 
 
 @cache
