@@ -3,13 +3,15 @@
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from db.connection import STATEMENT_S
 from db.embedded import EmbeddedPostgres
-from db.engine import Database, DatabaseAway, Duplicate, Tx, Unwritten
+from db.engine import IDLE_S, Database, DatabaseAway, Duplicate, Tx, Unwritten
 
 SECRET = "what a buyer wrote"
 
@@ -58,6 +60,86 @@ async def test_a_row_that_is_there_is_a_duplicate(db: Database) -> None:
     with pytest.raises(Duplicate):
         await db.run("twice", twice)
     assert await db.read_one("SELECT count(*) AS n FROM idempotency_key") == {"n": 0}
+
+
+_LOCKED = """
+SELECT count(*) AS n FROM pg_locks WHERE relation = 'heartbeat'::regclass AND mode = 'ExclusiveLock'
+"""
+
+
+async def test_what_is_written_waits_for_what_is_read(db: Database) -> None:
+    """A transaction has locked nothing before it reads something, or ends: until then nothing of it
+    was sent."""
+
+    async def lock(tx: Tx) -> tuple[object, object]:
+        await tx.execute("LOCK TABLE heartbeat IN EXCLUSIVE MODE")
+        before = await db.read_one(_LOCKED)
+        await tx.all("SELECT 1 AS one")
+        return before, await db.read_one(_LOCKED)
+
+    assert await db.run("lock", lock) == ({"n": 0}, {"n": 1})
+    assert await db.read_one(_LOCKED) == {"n": 0}
+
+
+_BEAT = "INSERT INTO heartbeat (process, at) VALUES (%(process)s, now())"
+
+
+async def test_what_is_asked_together_is_answered_in_order(db: Database) -> None:
+    """A question sees what was written before it, and nothing of what was written after."""
+
+    async def count(tx: Tx) -> list[int]:
+        asked = []
+        for process in ("a", "b"):
+            await tx.execute(_BEAT, process=process)
+            asked.append(await tx.ask("SELECT count(*) AS n FROM heartbeat"))
+        answers = [await each.one() for each in reversed(asked)]
+        return [answer["n"] for answer in answers if answer]
+
+    assert await db.run("count", count) == [2, 1]
+    assert await db.read_one("SELECT count(*) AS n FROM heartbeat") == {"n": 2}
+
+
+async def test_a_refusal_is_raised_with_the_next_answer(db: Database) -> None:
+    """Whichever statement that answers: the first one that was refused is named, and nothing of the
+    transaction stays."""
+    went_on = False
+
+    async def late(tx: Tx) -> None:
+        nonlocal went_on
+        await tx.execute(_BEAT, process="a")
+        await tx.execute("SELECT CAST('x' AS int)")
+        await tx.execute(_BEAT, process="b")
+        await tx.all("SELECT 1 AS one")
+        went_on = True
+
+    with pytest.raises(Unwritten, match="InvalidTextRepresentation: 22P02"):
+        await db.run("late", late)
+    assert not went_on
+    assert await db.read_one("SELECT count(*) AS n FROM heartbeat") == {"n": 0}
+
+
+async def test_a_swallowed_refusal_is_no_success(db: Database) -> None:
+    """Who goes on after an error is not told that the transaction was committed."""
+
+    async def swallow(tx: Tx) -> str:
+        await tx.execute(_BEAT, process="a")
+        with suppress(psycopg.Error):
+            await tx.all("SELECT 1 / 0")
+        return "done"
+
+    with pytest.raises(AssertionError, match="an error was swallowed"):
+        await db.run("swallow", swallow)
+    assert await db.read_one("SELECT count(*) AS n FROM heartbeat") == {"n": 0}
+
+
+async def test_no_transaction_is_open_for_ever(db: Database) -> None:
+    """Postgres ends one that stands still with half of a burst sent, which is not idle to it."""
+
+    async def limit(tx: Tx) -> str:
+        [told] = await tx.all("SHOW transaction_timeout")
+        return str(told["transaction_timeout"])
+
+    assert await db.run("limit", limit) == f"{IDLE_S + STATEMENT_S}s"
 
 
 async def test_every_size_of_integer_is_one_statement(db: Database) -> None:
