@@ -18,8 +18,8 @@ from app.http.throttle import Throttle
 from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
 from app.loops.booking import Booking
-from app.loops.readiness import Readiness
-from app.loops.switchboard import Switchboard
+from app.loops.gauges import Gauges
+from app.loops.health import Health
 from app.operator.books import Books
 from app.ports import Clock, Playground, Prices
 from app.settings import Settings
@@ -69,8 +69,8 @@ class House:
     # what is looked at, and shown
     db: Database
     outbox: Outbox
-    readiness: Readiness
-    switchboard: Switchboard
+    health: Health
+    gauges: Gauges
     books: Books
     credentials: Credentials
     rail: Rail

@@ -28,6 +28,8 @@ from app.http.throttle import Throttle, make_rules, make_storage
 from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
 from app.keys.secret import operator_secrets
+from app.loops.gauges import Gauges
+from app.loops.health import Health
 from app.loops.turns import Loops, always
 from app.plant import Built, keeper_of, loops_of, sending_of
 from app.ports import Clock, Destinations, Playground, Prices
@@ -307,8 +309,10 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         booking=loops.booking,
         db=db,
         outbox=built.outbox,
-        readiness=loops.readiness,
-        switchboard=loops.switchboard,
+        health=Health(
+            loops.readiness, loops.switchboard, loops.books, built.rail, built.agent, built.chat
+        ),
+        gauges=Gauges(db, loops.readiness, loops.switchboard, built.rail, built.oracle, clock),
         books=loops.books,
         credentials=credentials,
         rail=built.rail,

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.site.gauges import gauges_of
 from app.house import House, house_of
 from app.http.envelopes import HANDLERS
 from app.refusal import Refusal, Why
@@ -37,7 +36,7 @@ async def metrics(request: Request) -> Response:
 
 
 def _measured(house: House) -> Response:
-    said = generate_latest() + generate_latest(gauges_of(house))
+    said = generate_latest() + generate_latest(house.gauges.registry())
     return Response(said, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

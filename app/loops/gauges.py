@@ -1,29 +1,39 @@
-"""What Prometheus reads of the parts each time that it asks: prices, their sources, connections.
+"""What Prometheus reads each time that it asks: prices, their sources, connections, loops.
 
-Nothing is asked of anybody for it, and nothing is kept: it is what the parts know by themselves.
+No call is made for it, and nothing is kept: it is what this process knows already.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.house import House
-from app.loops.readiness import PARTS
+from app.loops.readiness import PARTS, Readiness
+from app.loops.switchboard import Switchboard
+from app.ports import Clock, Prices
+from db.engine import Database
+from payments.rail import Rail
 from pricing.money import usd_number
 
 
-def gauges_of(house: House) -> CollectorRegistry:
-    """Return what can be read of these parts now."""
-    registry = CollectorRegistry()
-    registry.register(_Gauges(house))
-    return registry
+@dataclass(frozen=True, eq=False)
+class Gauges(Collector):
+    """The desk that Prometheus reads."""
 
+    db: Database
+    readiness: Readiness
+    switchboard: Switchboard
+    rail: Rail
+    oracle: Prices
+    clock: Clock
 
-class _Gauges(Collector):
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def registry(self) -> CollectorRegistry:
+        """Return what can be read now."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return registry
 
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
@@ -33,14 +43,14 @@ class _Gauges(Collector):
         switches = GaugeMetricFamily(
             "boltwork_switch_on", "1 while the operator has not switched it off", labels=["switch"]
         )
-        for name, on in self._house.switchboard.seen.items():
+        for name, on in self.switchboard.seen.items():
             switches.add_metric([name.value], int(on))
         yield switches
         push = "boltwork_rail_push_up", "1 while the rail tells of payments by itself"
-        yield GaugeMetricFamily(*push, value=int(self._house.rail.push_is_up))
+        yield GaugeMetricFamily(*push, value=int(self.rail.push_is_up))
 
     def _beats(self) -> Iterator[Metric]:
-        readiness = self._house.readiness
+        readiness = self.readiness
         well = GaugeMetricFamily(
             "boltwork_part_well", "1 while nothing is known to be wrong with it", labels=["part"]
         )
@@ -60,7 +70,7 @@ class _Gauges(Collector):
         yield GaugeMetricFamily(*oldest, value=readiness.pulse.waited_s if readiness.pulse else 0)
 
     def _prices(self) -> Iterator[Metric]:
-        status, now = self._house.oracle.status(), self._house.clock()
+        status, now = self.oracle.status(), self.clock()
         price = GaugeMetricFamily("boltwork_btc_price_usd", "The last price agreed on")
         age = GaugeMetricFamily("boltwork_btc_price_age_seconds", "How old that price is")
         if status.price is not None:
@@ -92,12 +102,12 @@ class _Gauges(Collector):
         used = GaugeMetricFamily(
             "boltwork_database_connections_used", "Of these, used just now", labels=["pool"]
         )
-        for pool, counts in self._house.db.pools().items():
+        for pool, counts in self.db.pools().items():
             for family, count in zip((most, opened, used), counts, strict=True):
                 family.add_metric([pool], count)
         given_up = CounterMetricFamily(
             "boltwork_database_connections_given_up",
             "Connections closed for being silent or of no more use",
-            value=self._house.db.given_up,
+            value=self.db.given_up,
         )
         yield from (most, opened, used, given_up)
