@@ -20,7 +20,7 @@ from app.keys.credentials import Credentials
 from app.loops.booking import Booking
 from app.loops.gauges import Gauges
 from app.loops.health import Health
-from app.operator.books import Books
+from app.operator.overseeing import Overseeing
 from app.ports import Clock, Playground, Prices
 from app.settings import Settings
 from app.till import Till
@@ -36,7 +36,6 @@ from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from app.watch.waiting import Waiting
 from db.engine import Database
-from db.promises import Outbox
 from payments.rail import Rail
 
 
@@ -68,10 +67,9 @@ class House:
     booking: Booking
     # what is looked at, and shown
     db: Database
-    outbox: Outbox
+    overseeing: Overseeing
     health: Health
     gauges: Gauges
-    books: Books
     credentials: Credentials
     rail: Rail
     agent: Agent

@@ -31,7 +31,7 @@ from app.keys.secret import operator_secrets
 from app.loops.gauges import Gauges
 from app.loops.health import Health
 from app.loops.turns import Loops, always
-from app.plant import Built, keeper_of, loops_of, sending_of
+from app.plant import Built, keeper_of, loops_of, overseeing_of, sending_of
 from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.keeping import Keeper
 from app.settings import Environment, Settings
@@ -308,12 +308,11 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         remembered=Remembered(),
         booking=loops.booking,
         db=db,
-        outbox=built.outbox,
+        overseeing=overseeing_of(built, loops.books),
         health=Health(
             loops.readiness, loops.switchboard, loops.books, built.rail, built.agent, built.chat
         ),
         gauges=Gauges(db, loops.readiness, loops.switchboard, built.rail, built.oracle, clock),
-        books=loops.books,
         credentials=credentials,
         rail=built.rail,
         agent=built.agent,

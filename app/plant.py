@@ -23,6 +23,7 @@ from app.loops.switchboard import Switchboard
 from app.loops.turns import Loops, Pace
 from app.loops.unpaid import Unpaid
 from app.operator.books import Books
+from app.operator.overseeing import Overseeing
 from app.operator.receiving import MOST_SATS, Receiving
 from app.ports import Clock, Destinations, Playground, Prices
 from app.promises.courier import Courier
@@ -113,6 +114,21 @@ def books_of(built: Built, receiving: Receiving | None = None) -> Books:
     """Return what reviews the books."""
     wallets = receiving or receiving_of(built)
     return Books(built.db, built.outbox, built.rail, wallets, built.clock)
+
+
+def overseeing_of(built: Built, books: Books) -> Overseeing:
+    """Return the desk of the operator's page."""
+    return Overseeing(
+        built.db,
+        built.outbox,
+        books,
+        built.rail,
+        built.agent,
+        built.chat,
+        built.oracle,
+        built.clock,
+        built.settings.routing_free_sats_per_day,
+    )
 
 
 def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:

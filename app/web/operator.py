@@ -1,16 +1,10 @@
-"""The operator's pages: what happens, what was earned, what is owed, and what needs a person.
-
-They name jobs by their public ids: the others would open the buyer's page.
-"""
-
-from datetime import date
+"""The operator's pages: what happens, what was earned, what is owed, and what needs a person."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance import Applied
 from app.house import House, house_of
-from app.operator.switching import turn
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.web.cookies import token_of
@@ -19,21 +13,17 @@ from app.web.operator_door import COOKIE, PATH, admitted, closed, operator_form
 from app.web.page import page, render, see
 from app.web.plot import ENDS, hours_of, plot
 from app.web.troubles import Trouble, WrongField, trouble_of
-from db import overview, payouts, public_ids, routing, standing, switches
+from db import overview, switches
 from db.overview import Group
 from db.payouts import PayoutRow
 from db.promises import TryAgain
-from db.standing import UnpaidPayout
-from pricing.money import sats_to_msat
 from pricing.oracle import PriceUnavailable
-from pricing.rates import ending
 from statemachine.entries import Asset
 from statemachine.payout import PayoutState
 from statemachine.public_id import concealed
 from statemachine.routing import is_nearly_given
 
 HOURS = 48
-LISTED, WATCHED = 12, 50
 NOT_HANDED_OVER = (
     "This payout hasn’t been handed to the wallet yet: it waits for its turn, and is sent"
     " automatically when payouts go on."
@@ -53,8 +43,7 @@ async def books(request: Request) -> Response:
     """GET /operator/books: the trial balance, recomputed from every posting just now."""
     if not admitted(request):
         return closed(request)
-    house = house_of(request)
-    groups = await overview.trial_groups(house.db)
+    groups, review = await house_of(request).overseeing.trial_balance()
     sums = {
         asset: sum(line.kind.sign * line.recomputed for line in lines)
         for asset, lines in _by_asset(groups).items()
@@ -65,7 +54,7 @@ async def books(request: Request) -> Response:
         books=_by_asset(groups),
         sums=sums,
         mismatched=sum(line.wrong for line in groups),
-        review=house.books.latest,
+        review=review,
         csrf=token_of(request, COOKIE),
     )
 
@@ -94,14 +83,12 @@ async def switch(request: Request) -> Response:
         return await _shown(request, Trouble("page", "There is no such switch.", status=404))
     if to not in ("on", "off"):
         return await _shown(request, Trouble("page", "A switch is turned on or off.", status=409))
-    await turn(house.db, house.clock, name, to == "on")
+    await house.overseeing.turn(name, to == "on")
     return see(PATH)
 
 
 async def _act(house: House, given: dict[str, str]) -> None:
-    payout_id = given.get("payout", "")
-    found = await public_ids.payout_id(house.db, payout_id) if payout_id.isprintable() else None
-    row = await payouts.get(house.db, found) if found else None
+    row = await house.overseeing.payout(given.get("payout", ""))
     if row is None:
         raise Refusal(Why.UNKNOWN, "There is no such payout.")
     match given.get("act"):
@@ -140,12 +127,10 @@ async def _redirect(house: House, row: PayoutRow, refund_to: str) -> None:
 
 async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
     house = house_of(request)
-    now = house.clock()
-    first = overview.first_hour(now, HOURS)
-    hours = hours_of(await overview.tallies(house.db, first), first, HOURS)
-    price = await house.oracle.price()
-    given_msat = await routing.given_msat(house.db, now.date())
-    most_msat = sats_to_msat(house.settings.routing_free_sats_per_day)
+    first = overview.first_hour(house.clock(), HOURS)
+    glance = await house.overseeing.glance(first)
+    hours = hours_of(glance.tallies, first, HOURS)
+    price = glance.price
     return render(
         request,
         "operator.html",
@@ -153,40 +138,25 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         hours=hours,
         ends=ENDS,
         plot=plot(hours),
-        open_jobs=await overview.open_jobs(house.db),
-        sheet=await overview.sheet(house.db),
-        watched=_named(await standing.watched_payouts(house.db, now, WATCHED)),
-        waiting=_named(await standing.waiting_payouts(house.db, now, LISTED)),
-        promises=await house.outbox.waiting(),
+        open_jobs=glance.open_jobs,
+        sheet=glance.sheet,
+        watched=glance.watched,
+        waiting=glance.waiting,
+        promises=glance.promises,
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",
-        sources=house.oracle.status(),
-        ending=_ending(house, now.date()),
-        review=house.books.latest,
-        switches=[(name.value, on) for name, on in (await switches.all_of(house.db)).items()],
-        routing_msat=given_msat,
-        routing_most_msat=most_msat,
-        routing_alarm=is_nearly_given(given_msat, most_msat),
-        routing_payers=[
-            row._replace(payer=concealed(row.payer))
-            for row in await routing.payers(house.db, now.date(), LISTED)
-        ],
-        rail=house.rail.name,
-        push_is_up=house.rail.push_is_up,
+        sources=glance.sources,
+        ending=glance.ending,
+        review=glance.review,
+        switches=[(name.value, on) for name, on in glance.switches.items()],
+        routing_msat=glance.routing_msat,
+        routing_most_msat=glance.routing_most_msat,
+        routing_alarm=is_nearly_given(glance.routing_msat, glance.routing_most_msat),
+        routing_payers=glance.routing_payers,
+        rail=glance.rail,
+        push_is_up=glance.push_is_up,
         csrf=token_of(request, COOKIE),
     )
-
-
-def _ending(house: House, today: date) -> dict[str, date]:
-    """Return the models that end soon, and those that are asked here though they have ended."""
-    agent, chat = house.agent, house.chat
-    asked = {agent.eval_model, agent.work_model, chat.chat_model, chat.image_model}
-    return {name: last for name, last in ending(today).items() if name in asked or last >= today}
-
-
-def _named(rows: list[UnpaidPayout]) -> list[UnpaidPayout]:
-    """Return payouts under the names that may be shown."""
-    return [row._replace(id=concealed(row.id)) for row in rows]
 
 
 def _by_asset(groups: list[Group]) -> dict[Asset, list[Group]]:
