@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-# By what they took, each in a process beside others.
+# By what they took of the processor and by the clock, one of each kind beside the other: those that
+# wait leave room for those that work.
 LONGEST = (
-    "what_opens", "bad_input", "books_cli", "silence", "ask_command", "killed", "log_stream",
-    "crash_points", "simulation", "races", "lnbits_matrix", "receiving", "operating", "waits",
-    "withdraw", "package", "connections", "session_credentials", "embedded", "house", "routing",
-    "pages", "endings", "pages_safe", "wheel", "events_killed", "doctor", "lnbits_faults",
-    "fitness", "payouts_lane",
+    "crash_points", "silence", "lnbits_matrix", "log_stream", "pages_safe", "simulation",
+    "what_opens", "races", "operating", "pages", "pages_session", "pages_ends", "receiving",
+    "embedded", "waits", "pages_operator", "ask_command", "wheel", "unnamed_user", "killed",
+    "books_cli", "withdraw", "pages_result", "upgrade", "fuzz", "events_killed", "library_log",
+    "engine", "house", "hostile_terminal", "install", "keys", "session_credentials",
+    "lnbits_faults", "connections", "doctor", "bad_input", "commands", "embedded_watch", "plans",
+    "fitness", "books", "routing", "receipts", "events", "session_races", "payouts_lane",
 )  # fmt: skip
 FILES = tuple(Path(__file__).parent / f"test_{name}.py" for name in LONGEST)
 
