@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from app.agents.agent import Agent
-from app.agents.chat import Chat
 from app.http.caller import Callers
 from app.http.job_status import Shapes
 from app.http.paywall import Paywall
@@ -21,7 +19,7 @@ from app.loops.booking import Booking
 from app.loops.gauges import Gauges
 from app.loops.health import Health
 from app.operator.overseeing import Overseeing
-from app.ports import Clock, Playground, Prices
+from app.ports import Clock, Playground
 from app.settings import Settings
 from app.till import Till
 from app.trade.asks import Asks
@@ -36,7 +34,6 @@ from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from app.watch.waiting import Waiting
 from db.engine import Database
-from payments.rail import Rail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +68,6 @@ class House:
     health: Health
     gauges: Gauges
     credentials: Credentials
-    rail: Rail
-    agent: Agent
-    chat: Chat
-    oracle: Prices
     settings: Settings
     clock: Clock
     new_id: Callable[[], str]

@@ -60,6 +60,11 @@ class Till:
             )
         return price
 
+    async def price_if_any(self) -> BtcPrice | None:
+        """Return the bitcoin price; None while there is none."""
+        price = await self._oracle.price()
+        return None if isinstance(price, PriceUnavailable) else price
+
     async def fee_msat(self, request: str) -> Msat:
         """Return the fee of an evaluation: its cost ceiling, or the operator's least fee."""
         agent, price = self._agent, await self.price()

@@ -84,6 +84,10 @@ class Chats:
     holds: Holds
     clock: Clock
 
+    def model_for(self, asked: str | None) -> str:
+        """Return the model that answers when this one is asked for, or none; "" when none does."""
+        return self.chat.takes(asked) if asked else self.chat.chat_model
+
     async def begin(self, owner: Owner, title: str, name: Name | None) -> int:
         """Return the id of a new conversation, or of the one that this name was given to.
 

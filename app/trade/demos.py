@@ -29,6 +29,11 @@ class Demos:
     holds: Holds
     timeout_s: float
 
+    @property
+    def model(self) -> str:
+        """The model that answers a demo."""
+        return self.agent.work_model
+
     async def bill(self, text: str) -> Bill:
         """Return what a demo may cost the house, or refuse where nothing is given away."""
         if not self.holds.free_sats_per_day:

@@ -31,6 +31,11 @@ class Waiting:
     rail: Rail
     nudge: Callable[[str], Awaitable[None]]  # asks the rail about an invoice by its hash
 
+    @property
+    def is_pushed(self) -> bool:
+        """Whether the rail reports payments by itself, so that a poll needn't ask it."""
+        return self.rail.push_is_up
+
     async def for_end(self, job_id: str, wait_s: float) -> JobView | None:
         """Return the job's view when it has come to its end, or when time is over."""
         until = monotonic() + wait_s

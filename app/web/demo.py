@@ -22,7 +22,7 @@ async def show(request: Request) -> Response:
     house = house_of(request)
     check_origin(request)  # a picture on another site must not use up its visitors' demos
     given = {"demo": request.query_params.get("request", "")}
-    model = house.agent.work_model
+    model = house.demos.model
     try:
         with at("demo-request"):
             asked = parse_query(request, Demo)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from app.house import House
 from app.web.words import clock, moment
 from pricing.money import MICROUSD_PER_USD, BtcPrice, split_usd
-from pricing.oracle import PriceUnavailable
 
 LEAST_MICROUSD = 100  # what is less is shown as less than this
 FIXED = {
@@ -43,5 +42,5 @@ class Rate:
 
 async def rate_now(house: House) -> Rate | None:
     """Return the rate of this moment; None while there is none."""
-    price = await house.oracle.price()
-    return None if isinstance(price, PriceUnavailable) else Rate(price, house.clock())
+    price = await house.till.price_if_any()
+    return None if price is None else Rate(price, house.clock())

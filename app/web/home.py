@@ -114,7 +114,7 @@ async def shown(
         rate=await rate_now(house),
         demos=settings.demo_per_hour if settings.free_sats_per_day else 0,
         demo_question=EASY_QUESTION,
-        demo_model=house.agent.work_model,
+        demo_model=house.demos.model,
         base=base_url(request, house.settings.public_url) or "https://…",
     )
 

@@ -78,7 +78,7 @@ class Buyers(Crowd[Buyer]):
         if row is None:  # purged: whether that was right the auditor says
             buyer.status = GONE
             return
-        if row.to_pay is not None and not house.rail.push_is_up:
+        if row.to_pay is not None and not house.waiting.is_pushed:
             await house.booking.look_up(row.to_pay.payment_hash)
             row = await jobs.view(house.db, buyer.owner_id)
             assert row is not None

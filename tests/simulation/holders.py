@@ -128,7 +128,7 @@ class Holders(Crowd[Holder]):
         house, session_id = process.house, holder.owner_id
         open_invoices = await sessions.open_invoices(house.db, session_id)
         for invoice in open_invoices:
-            if invoice.to_pay is not None and not house.rail.push_is_up:
+            if invoice.to_pay is not None and not house.waiting.is_pushed:
                 await house.booking.look_up(invoice.to_pay.payment_hash)
         row = await sessions.get(house.db, session_id)
         if row is None:  # purged: whether that was right the auditor says

@@ -114,8 +114,7 @@ async def _send(request: Request, house: House) -> Response:
     owner, conversation_id = await house.visitors.owner_of(request), _id_of(request)
     await house.chats.get(owner, conversation_id)
     assert owner is not None
-    chat = house.chat
-    model = chat.takes(asked.model) if asked.model else chat.chat_model
+    model = house.chats.model_for(asked.model)
     if not model:
         raise BadInput("The field 'model' names a model that is not offered here. Leave it out.")
     name = name_of(request, owner.name, body)

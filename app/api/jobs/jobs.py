@@ -98,7 +98,7 @@ async def _unchanged(house: House, job_id: str, waits: bool) -> Answer | None:
     if kept is None:
         return None
     goes_on = kept.retry_after_s is not None
-    if goes_on and (waits or not house.rail.push_is_up):
+    if goes_on and (waits or not house.waiting.is_pushed):
         return None  # hold the poll, or bring the job forward by asking the rail
     same = kept.version == await jobs.version(house.db, job_id)
     return kept if same else None
