@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,9 @@ class Running:
     async def of(cls, words: tuple[str, ...], environment: dict[str, str]) -> "Running":
         """Start it."""
         (typed, keyboard), (out, printed), (err, told) = (os.pipe() for _ in range(3))
-        process = Forked(words, ROOT, environment, stdin=typed, stdout=printed, stderr=told)
+        files = {"stdin": typed, "stdout": printed, "stderr": told}
+        # The first one waits for all to be imported, and the server it asks may live in this loop.
+        process = await asyncio.to_thread(Forked, words, ROOT, environment, **files)
         for theirs in (typed, printed, told):
             os.close(theirs)
         return cls(process, keyboard, await heard(out), await heard(err))
@@ -58,7 +61,7 @@ class Running:
 
     async def ended(self, typed: str = "") -> Ended:
         """Type all of its input, and wait for its end."""
-        with os.fdopen(self.keyboard, "w", encoding="utf8") as keyboard:
+        with suppress(BrokenPipeError), os.fdopen(self.keyboard, "w", encoding="utf8") as keyboard:
             keyboard.write(typed)  # less than a pipe holds
         async with asyncio.timeout(60):
             out, err = await asyncio.gather(self.out.read(), self.err.read())
