@@ -215,7 +215,8 @@ class Database:
                     ended = await tx.ask("COMMIT")
                     await tx.send()
                 # Postgres answers COMMIT with ROLLBACK where a statement has failed before.
-                assert ended.cursor.statusmessage == "COMMIT", "an error was swallowed"
+                if ended.cursor.statusmessage != "COMMIT":
+                    raise Unwritten("an error was caught inside a transaction, which rolled back")
         finally:
             await self._writes.putconn(connection)
 
