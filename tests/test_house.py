@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.each_file import name, of_each
 from tests.longest_first import FILES
 
 ROOT = Path(__file__).parents[1]
@@ -21,11 +22,6 @@ EMPTY_NAMES = {
     "utils", "util", "helpers", "helper", "common", "misc", "manager",
     "service", "base", "core", "handler", "handlers",
 }  # fmt: skip
-
-
-def name(path: Path) -> str:
-    """Return a path as a test id."""
-    return str(path.relative_to(ROOT))
 
 
 @cache
@@ -60,7 +56,7 @@ def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     return [node for node in nodes(path) if isinstance(node, kinds)]
 
 
-@pytest.mark.parametrize("path", CODE + SCRIPTS + TESTS, ids=name)
+@of_each(CODE + SCRIPTS + TESTS)
 def test_a_file_is_short_and_says_its_law(path: Path) -> None:
     """At most 400 lines, 70 a function, 100 characters a line, and a law in the first lines."""
     text = read(path)
@@ -74,7 +70,7 @@ def test_a_file_is_short_and_says_its_law(path: Path) -> None:
         assert drawn or (function.end_lineno or 0) - function.lineno < 70, function.name
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
+@of_each(CODE)
 def test_public_things_say_what_they_do(path: Path) -> None:
     """Every public class and function has a docstring."""
     reached: list[ast.stmt] = list(parsed(path).body)
@@ -87,7 +83,7 @@ def test_public_things_say_what_they_do(path: Path) -> None:
                 reached.extend(node.body)
 
 
-@pytest.mark.parametrize("path", TESTS, ids=name)
+@of_each(TESTS)
 def test_a_test_is_a_sentence_of_the_specification(path: Path) -> None:
     """Every test says, in its docstring, which fact it holds."""
     for function in functions(path):
@@ -95,7 +91,7 @@ def test_a_test_is_a_sentence_of_the_specification(path: Path) -> None:
             assert ast.get_docstring(function), function.name
 
 
-@pytest.mark.parametrize("path", TESTS, ids=name)
+@of_each(TESTS)
 def test_no_file_takes_from_a_test(path: Path) -> None:
     """What two files of tests need stands in a file of its own, which is no file of tests."""
     for node in nodes(path):
@@ -105,7 +101,7 @@ def test_no_file_takes_from_a_test(path: Path) -> None:
         assert not any(each.split(".")[-1].startswith("test_") for each in taken), taken
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
+@of_each(CODE)
 def test_no_float_touches_money(path: Path) -> None:
     """No float literal and no float() meets a name that ends in a money unit."""
     money = re.compile(r"_(msat|microusd|sats?)$")
@@ -157,7 +153,7 @@ def rounds_money(node: ast.AST) -> bool:
     return False
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
+@of_each(CODE)
 def test_no_money_is_rounded_outside_the_file_of_money(path: Path) -> None:
     """What rounds money has a name that says which way, and stands in pricing/money.py."""
     if path != ROOT / "pricing" / "money.py":
@@ -182,7 +178,7 @@ def test_a_rounding_of_money_is_seen(line: str) -> None:
     assert any(rounds_money(node) for node in ast.walk(ast.parse(line)))
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
+@of_each(CODE)
 def test_a_state_column_changes_through_one_door(path: Path) -> None:
     """Only app/advance calls what writes a state."""
     if path.parent.name == "advance":
@@ -211,14 +207,14 @@ def keyed_reads(tree: ast.AST) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in CODE if path.parts[-2] != "db"], ids=name)
+@of_each([path for path in CODE if path.parts[-2] != "db"])
 def test_no_keyed_row_leaves_the_database(path: Path) -> None:
     """Beyond db/ a row is a NamedTuple of its statement: a column that is not there is seen by the
     type checker, and not by a buyer."""
     assert not keyed_reads(ast.parse(path.read_text()))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "db").glob("*.py")), ids=name)
+@of_each(sorted((ROOT / "db").glob("*.py")))
 def test_no_noun_of_the_database_returns_keyed_rows(path: Path) -> None:
     """What db/ gives to others has fields; only the readers of its engine return keys."""
     for function in functions(path):
@@ -244,7 +240,7 @@ def test_a_keyed_row_is_seen(line: str) -> None:
     assert keyed_reads(ast.parse(line))
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
+@of_each(CODE)
 def test_nothing_commits_outside_the_engine(path: Path) -> None:
     """A transaction ends where it began, in db/engine.py (migrations have their own)."""
     if name(path) not in ("db/engine.py", "db/migrate.py"):
@@ -252,7 +248,7 @@ def test_nothing_commits_outside_the_engine(path: Path) -> None:
         assert ".commit()" not in text and ".begin()" not in text
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
+@of_each(CODE)
 def test_the_core_knows_no_clock_and_no_dice(path: Path) -> None:
     """The law and the scale import no time, chance, environment or event loop."""
     pure = path.parent.name == "statemachine" or name(path) in (
@@ -272,7 +268,7 @@ def test_the_core_knows_no_clock_and_no_dice(path: Path) -> None:
             assert node.attr not in {"now", "utcnow", "today"}
 
 
-@pytest.mark.parametrize("path", CODE + SCRIPTS + TESTS, ids=name)
+@of_each(CODE + SCRIPTS + TESTS)
 def test_nothing_is_left_for_later(path: Path) -> None:
     """No note of things undone, no skipped test, no monkeypatch."""
     if path == Path(__file__):
@@ -283,7 +279,7 @@ def test_nothing_is_left_for_later(path: Path) -> None:
     assert not re.search(r"pytest\.(mark\.)?(skip|xfail)", text)
 
 
-@pytest.mark.parametrize("path", CODE + TESTS, ids=name)
+@of_each(CODE + TESTS)
 def test_what_a_library_calls_private_is_left_to_it(path: Path) -> None:
     """Its next version may have moved it. For a wait that has had its time psycopg has no other
     name; on the day that it is another, the tests of silence fail.
@@ -316,7 +312,7 @@ DOORS = [path for path in CODE if path.is_relative_to(ROOT / "app" / "api")]
 DOORS += [path for path in CODE if path.is_relative_to(ROOT / "app" / "web")]
 
 
-@pytest.mark.parametrize("path", DOORS, ids=name)
+@of_each(DOORS)
 def test_a_door_reads_and_a_desk_writes(path: Path) -> None:
     """No door opens a transaction, and none reaches through the house into another's parts."""
     text = read(path)
@@ -338,7 +334,7 @@ def needs_of(path: Path) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("path", [p for p in CODE if p.parent.name == "trade"], ids=name)
+@of_each([p for p in CODE if p.parent.name == "trade"])
 def test_a_desk_uses_each_of_its_needs(path: Path) -> None:
     """What a desk is made of, its methods ask for by name; else it needs less."""
     text = read(path)
