@@ -320,7 +320,7 @@ SCENARIOS = {
     ),
     "not moved": Scenario(
         on_wallets,
-        "commit begin_transfer: after",
+        "commit transfers.begin: after",
         transfer_is_stale,
         environment=FILLED,
         rails=("lnbits",),

@@ -68,6 +68,8 @@ def test_every_name_is_passed_by_a_scenario() -> None:
     assert found - set(CROSSED) == set(), "add a crossing to tests/crash_crossings.py"
     assert set(CROSSED) - found == set(), "these places are not in the code any more"
     assert PLACES - set(CROSSED) == set(), "these are chosen here, and are no places"
+    before = {each.first.partition(":")[0] for each in SCENARIOS.values() if each.first}
+    assert before - found == set(), "no process is ended at these, as they are no places"
     assert {one.scenario for crossings in CROSSED.values() for one in crossings} <= set(SCENARIOS)
 
 
