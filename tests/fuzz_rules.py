@@ -112,9 +112,7 @@ class Rules:
         if isinstance(failure, AcceptedNegativeData):
             # LNURL has its own way of refusing.
             polite = case.operation.path.startswith(LNURL) and response.json()["status"] == "ERROR"
-            # "The header counts where both are given."
-            beside = "`lastEventId`" in failure.message and "Last-Event-ID" in case.headers
-            return not polite and not beside and not _NOTHING_WRONG.search(failure.message)
+            return not polite and not _NOTHING_WRONG.search(failure.message)
         if isinstance(failure, RejectedPositiveData):
             # What is bought by the call is refused until it is paid for, and a session that is
             # over does nothing more.

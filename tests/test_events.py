@@ -121,6 +121,16 @@ async def test_an_id_of_no_event_is_refused(
     refused(await instance.http.get(path, params={"lastEventId": last_id}), 400, "last event id")
 
 
+async def test_what_is_no_id_is_refused_where_another_counts(
+    instance: Instance, ended: dict[str, Any]
+) -> None:
+    """Beside the header, or twice: it is not taken for right because it has no use."""
+    path = f"/api/jobs/{ended['jobId']}/events"
+    for headers, given in (({"Last-Event-ID": "1"}, ["x"]), ({}, ["1", "1"])):
+        answer = await instance.http.get(path, params={"lastEventId": given}, headers=headers)
+        refused(answer, 400, "last event id")
+
+
 async def test_a_job_that_is_not_there_is_unknown(instance: Instance) -> None:
     """404 comes before any stream begins."""
     for job_id in ("0" * 32, "nothing"):

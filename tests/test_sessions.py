@@ -222,10 +222,12 @@ async def test_a_wrong_request_is_told(instance: Instance) -> None:
     holder = await held(instance, 100)
     for body, says in BAD_REQUESTS:
         refused(await holder.post("request", body), 400, says)
-    for wait in ("61", "-1", "x", "1.5"):
+    for wait in ("61", "-1", "x", "1.5", "1&wait=1"):
         path = f"{holder.path}/request?wait={wait}"
-        answer = await instance.post(path, {"request": "x"}, headers=holder.headers)
-        refused(answer, 400, "'wait'")
+        # Also where nobody waits: what is wrong is not taken for right because it has no use.
+        for wish in ({}, {"Prefer": "respond-async"}):
+            answer = await instance.post(path, {"request": "x"}, headers=holder.headers | wish)
+            refused(answer, 400, "'wait'")
     assert (await holder.status())["balanceSats"] == 100
 
 

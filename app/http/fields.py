@@ -66,9 +66,10 @@ def wait_of(request: Request, default_s: int = 0) -> int:
     """Return how long to wait for a caller, in seconds: as long as they say, or nearly."""
     if not request.scope["query_string"]:
         return default_s  # nearly every poll: there is nothing to parse
-    text = request.query_params.get("wait", str(default_s))
+    given = request.query_params.getlist("wait") or [str(default_s)]
+    text = given[0]
     digits = text.isascii() and text.isdecimal() and len(text) < 5
-    if not digits or int(text) > LONGEST_WAIT_S:
+    if len(given) > 1 or not digits or int(text) > LONGEST_WAIT_S:
         raise BadInput(
             f"The parameter 'wait' must be a whole number of seconds, from 0 to {LONGEST_WAIT_S}."
         )

@@ -39,10 +39,15 @@ async def events(request: Request) -> Response:
 
 def _told(request: Request) -> int:
     """Return the last event that its reader has seen: 0 for none, which replays all of them."""
-    given = request.headers.get("last-event-id") or request.query_params.get("lastEventId") or "0"
-    if not given.isascii() or not given.isdecimal() or len(given) > MOST_DIGITS:
+    queried = request.query_params.getlist("lastEventId")
+    given = [each for each in (request.headers.get("last-event-id"), *queried) if each]
+    if len(queried) > 1 or not all(_is_number(each) for each in given):
         raise BadInput("The last event id must be the id of an event of this job.")
-    return int(given)
+    return int(given[0]) if given else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 _MEDIA_TYPE = "text/event-stream"

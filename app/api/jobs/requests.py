@@ -40,7 +40,7 @@ async def submit(request: Request) -> Response:
     if not shown.grant.allows_tool(TOOL):
         raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {TOOL!r}.")
     heard = _prefers_async(request)
-    wait_s = 0 if heard else wait_of(request, DEFAULT_HOLD_S)
+    asked_s = wait_of(request, DEFAULT_HOLD_S)
     body = await read_body(request)
     asked = parse(body, SessionRequest)
     max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
@@ -49,7 +49,7 @@ async def submit(request: Request) -> Response:
         prepaid.Request(asked.request, max_msat),
         name_of(request, caller_of(shown), body),
     )
-    answer = await _answer(house, session_id, request_id, wait_s)
+    answer = await _answer(house, session_id, request_id, 0 if heard else asked_s)
     if heard and answer.status_code == 202:
         answer.headers["Preference-Applied"] = "respond-async"
     return answer
