@@ -221,3 +221,19 @@ async def test_a_server_answers_on_while_its_tables_are_changed(db: Database) ->
         told = await asyncio.gather(*(db.run("write", write) for _ in range(20)))
         told += await asyncio.gather(*(read() for _ in range(20)))
         assert all(names == has for names in told)
+
+
+async def test_a_session_that_is_left_alone_ends_by_itself(db: Database) -> None:
+    """After a transaction as before one: what lies between may have kept its end to itself."""
+
+    async def leave(tx: Tx) -> int:
+        await tx.execute("SELECT set_config('idle_session_timeout', '300ms', false)")
+        [row] = await tx.all("SELECT pg_backend_pid() AS pid")
+        await tx.execute(_BEAT, process=str(row["pid"]))
+        return int(row["pid"])
+
+    for _ in range(5):
+        pid = await db.run("leave", leave)
+        there = "SELECT 1 AS one FROM pg_stat_activity WHERE pid = %(pid)s"
+        while await db.read_one(there, pid=pid):
+            await asyncio.sleep(0.02)
