@@ -37,12 +37,16 @@ def bought(request: str) -> Story:
     """Return the story of a job that is bought as far as it goes, its refund claimed."""
 
     async def story(buyer: Buyer) -> None:
-        made = await buyer.create(request)
-        await buyer.pay(made["evalInvoice"])
-        await buyer.to_the_end()
+        await _ended(buyer, request)
         await buyer.take_refunds()
 
     return story
+
+
+async def _ended(buyer: Buyer, request: str) -> None:
+    made = await buyer.create(request)
+    await buyer.pay(made["evalInvoice"])
+    await buyer.to_the_end()
 
 
 async def watched(buyer: Buyer) -> None:
@@ -197,9 +201,10 @@ async def reviewed(buyer: Buyer) -> None:
 async def on_wallets(buyer: Buyer) -> None:
     """A job that fills a wallet, which is emptied into the next one and later closed."""
     if "much later" not in buyer.done:
-        await bought("hello")(buyer)
+        await _ended(buyer, "hello")
         await buyer.until_there("SELECT 1 FROM wallet_transfer WHERE outcome = 'settled'")
         await _gathered(buyer)
+        await buyer.take_refunds()
         buyer.done.add("much later")
         buyer.clock.forward(MUCH_LATER)
     await buyer.until_there("SELECT 1 FROM receiving_wallet WHERE closed_at IS NOT NULL")
@@ -212,16 +217,17 @@ async def on_more_wallets(buyer: Buyer) -> None:
         for number in (2, 3):
             there = f"number = {number} AND opened_at IS NOT NULL"
             await buyer.until_there(f"SELECT 1 FROM receiving_wallet WHERE {there}")
-            await bought("hello")(buyer)
+            await _ended(buyer, "hello")
         await _gathered(buyer)
+        await buyer.take_refunds()
         buyer.done.add("much later")
         buyer.clock.forward(MUCH_LATER)
     await buyer.until_there("SELECT 1 FROM receiving_wallet WHERE deleted_at IS NOT NULL")
 
 
 async def _gathered(buyer: Buyer) -> None:
-    # Before the clock is far ahead: the wallet lives in real time, and its new invoices would look
-    # as if they had expired.
+    # Before the clock is far ahead, as it may be once refunds are taken: the wallet lives in real
+    # time, and its new invoices would look as if they had expired.
     while not await buyer.side.is_gathered():
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
         await asyncio.sleep(0.1)

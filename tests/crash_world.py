@@ -3,6 +3,7 @@ live on, and an auditor who reads the rows and trusts no code of ours.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -222,6 +223,13 @@ class Books:
             " FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
             " AND (coalesce(scheduled_at, now()) <= now()"
             f" OR ({fetching} AND task_name = 'FetchInvoice'))"
+        )
+
+    async def unasked(self, now: datetime) -> list[dict[str, Any]]:
+        """Return the payouts that are on their way, and should have been asked about by now."""
+        return await self.ask(
+            "SELECT payment_hash FROM payout_attempt WHERE outcome = 'live'"
+            f" AND check_at <= '{now.isoformat()}'"
         )
 
 

@@ -167,6 +167,23 @@ async def test_a_large_sum_is_moved_in_parts(stage: Stage) -> None:
         await stage.is_right(instance)
 
 
+async def test_a_transfer_for_which_no_invoice_is_made_is_told_and_tried_again(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The money stays where it is meanwhile."""
+    async with stage.running(most=10, SWEEP_S=60) as instance:
+        await stage.buys(instance)
+        stage.proxy.inject("503", "POST", PAYMENTS, holding=b'"out":false')
+        receiving = receiving_of(instance.built)
+        assert await receiving.open_next() is None
+        assert await instance.built.db.read_one("SELECT 1 AS n FROM wallet_transfer") is None
+        assert "transfer_not_begun" in capsys.readouterr().out
+        stage.ahead = timedelta(minutes=6)
+        await receiving.turn()
+        assert await stage.server.balance_msat(stage.account.first) == 0
+        await stage.is_right(instance)
+
+
 async def test_a_transfer_that_nobody_sent_is_sent(stage: Stage) -> None:
     """Whoever wrote it down died before it called: the next turn calls."""
     async with stage.running(most=10, SWEEP_S=60) as instance:

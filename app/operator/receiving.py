@@ -196,7 +196,10 @@ class Receiving:
         opened = await self._rail.create_invoice(
             f"transfer:{self._new_id()}", amount_msat, memo, TRANSFER_S
         )
-        if isinstance(opened, Unavailable) or opened.wallet == wallet.identity:
+        if isinstance(opened, Unavailable):
+            log.warning("transfer_not_begun", number=wallet.number, reason=opened.reason)
+            return
+        if opened.wallet == wallet.identity:
             return
         transfer = WalletTransfer(
             payment_hash=opened.payment_hash,
