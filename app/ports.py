@@ -1,6 +1,7 @@
 """What is asked of the outside, as Protocols: who keeps them is named in `app.main` alone."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -72,6 +73,87 @@ class Destinations(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an executor is asked to make: a picture, or a film where a duration is given."""
+
+    model: str  # an offering of the catalogue
+    prompt: str  # untrusted text, as are all others here
+    width: int
+    height: int
+    negative_prompt: str = ""  # what must not be seen
+    steps: int = 0  # 0: as many as the executor thinks right
+    seed: int = 0  # the same wish with the same seed may make the same bytes, and need not
+    duration_ms: int = 0  # 0: a picture
+    reference: bytes = b""  # a picture to go by, decoded by nobody yet
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far the making is: `done` of `total`, and how it looks by now where that is known."""
+
+    done: int
+    total: int
+    preview: bytes = b""  # a small PNG
+
+
+Stepped = Callable[[Step], None]  # called in the event loop; it never waits, and never raises
+
+
+def unwatched_step(step: Step) -> None:
+    """Ignore how far it is: nobody watches this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A file, made. Whoever takes it in decodes it and encodes it anew: these are its claims."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+    duration_ms: int = 0  # 0: a picture
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Refused for good, whoever tries again; `reason` is a sentence for the buyer."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undoable:
+    """This executor can't make anything like it; another one might. `reason` is for the buyer."""
+
+    reason: str
+    mend: str = ""  # what an operator can do; not for buyers
+
+
+class Executor(Protocol):
+    """What makes an item. Any exception means that it may be tried again.
+
+    Each call is bounded in time by the executor itself; a cancelled call stops what it began.
+    """
+
+    name: str  # who makes it, as the catalogue says it: `madeBy`
+    at_once: int  # how many calls may run side by side
+
+    async def make(
+        self, wanted: Wanted, stepped: Stepped = unwatched_step
+    ) -> Made | Declined | Undoable:
+        """Make one picture or film; report each step."""
+        ...
+
+    async def healthy(self) -> Undoable | None:
+        """Return None when it can be asked."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of processes and connections."""
         ...
 
 
