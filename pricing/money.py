@@ -1,6 +1,7 @@
 """Units, and every rounding rule in one place.
 
-Bitcoin is counted in msat, dollars in micro-USD (a millionth of a dollar), both as integers.
+Bitcoin is counted in msat, dollars in micro-USD (a millionth of a dollar), USDC in its smallest
+unit (a millionth of one), all as integers.
 Here is all that rounds money, and its name says which way. What somebody may have to pay is rounded
 up, so that no price is ever more than was said; what somebody has, or is sent, is rounded down, so
 that nobody is promised what is not there. What a buyer is asked for is rounded up to a whole sat,
@@ -14,6 +15,7 @@ from typing import NewType
 
 Msat = NewType("Msat", int)
 MicroUsd = NewType("MicroUsd", int)
+MicroUsdc = NewType("MicroUsdc", int)
 
 MSAT_PER_SAT = 1_000
 SAT_PER_BTC = 100_000_000
@@ -76,6 +78,11 @@ def split_sats(amount_msat: int) -> tuple[int, int]:
 def split_usd(amount_microusd: int) -> tuple[int, int]:
     """Return whole dollars, and the millionths that are left. Exact, of USDC too."""
     return divmod(amount_microusd, MICROUSD_PER_USD)
+
+
+def usd_in_usdc(amount_microusd: int) -> MicroUsdc:
+    """Return what is priced in dollars as USDC: a dollar is one, and nothing is rounded."""
+    return MicroUsdc(amount_microusd)
 
 
 def sats_to_msat(amount_sat: int) -> Msat:

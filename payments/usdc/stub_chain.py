@@ -1,0 +1,202 @@
+"""USDC without a chain: balances and used nonces in a SQLite file, as a contract keeps them.
+
+Each method is one transaction, and it is synchronous. Several processes may hold the file; what a
+method returned survives kill -9. Signatures, windows, nonces and balances are checked for real.
+"""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from payments.usdc.address import Address
+from payments.usdc.authorization import Authorization
+from payments.usdc.network import Network
+from payments.usdc.outcome import Moved, Unused, Use
+from pricing.money import MicroUsdc
+
+# What an address has that was never seen: everybody can try it out.
+FAUCET: Final = MicroUsdc(1_000_000_000)
+LEAST_LEFT_S: Final = 6
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS balances (
+        network TEXT NOT NULL, holder TEXT NOT NULL,
+        microusdc INTEGER NOT NULL CHECK (microusdc >= 0), PRIMARY KEY (network, holder))""",
+    """CREATE TABLE IF NOT EXISTS used (
+        network TEXT NOT NULL, payer TEXT NOT NULL, nonce TEXT NOT NULL, txid TEXT NOT NULL,
+        payee TEXT NOT NULL, microusdc INTEGER NOT NULL, PRIMARY KEY (network, payer, nonce))""",
+    """CREATE TABLE IF NOT EXISTS faults (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, call TEXT NOT NULL, fault TEXT NOT NULL,
+        times INTEGER NOT NULL, delay_ms INTEGER NOT NULL)""",
+)
+
+
+class Scripted(NamedTuple):
+    """A fault that a call was set to have; no name means none."""
+
+    name: str = ""
+    delay_s: float = 0
+
+
+class StubChain:
+    """The file: one connection, one lock, one transaction for each method."""
+
+    def __init__(
+        self, path: str | Path, clock: Callable[[], datetime], lock_timeout_s: float = 2.5
+    ) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(
+            path, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False
+        )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        # The log outlives the process without fsync; only a power cut could lose the last writes.
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        with self._tx() as tx:
+            for statement in _SCHEMA:
+                tx.execute(statement)
+
+    @contextmanager
+    def _tx(self) -> Iterator[sqlite3.Connection]:
+        # IMMEDIATE: a transaction that reads first and writes later could not wait for the lock.
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+    def now_s(self) -> int:
+        """Return the time of the newest block."""
+        return int(self._clock().timestamp())
+
+    def balance(self, network: Network, holder: Address) -> MicroUsdc:
+        """Return what an address holds."""
+        with self._tx() as tx:
+            return _balance(tx, network, holder)
+
+    def use_of(self, network: Network, order: Authorization) -> Use:
+        """Return what the nonce of an order was used for."""
+        with self._tx() as tx:
+            row = tx.execute(
+                "SELECT txid, payee, microusdc FROM used WHERE (network, payer, nonce) = (?, ?, ?)",
+                (network.caip2, order.payer, order.nonce),
+            ).fetchone()
+        return Unused(self.now_s()) if row is None else Moved(row[0], Address(row[1]), row[2])
+
+    def flaw(self, network: Network, order: Authorization, signature: str) -> str | None:
+        """Return why an order would not be settled now, in x402's words; None when it would."""
+        with self._tx() as tx:
+            return self._flaw(tx, network, order, signature)
+
+    def settle(self, network: Network, order: Authorization, signature: str) -> tuple[str, str]:
+        """Move the money. Returns the transaction, or "" and why not."""
+        with self._tx() as tx:
+            flaw = self._flaw(tx, network, order, signature)
+            if flaw is not None:
+                return "", flaw
+            named = f"{network.caip2}:{order.payer}:{order.nonce}"
+            txid = "0x" + hashlib.sha256(named.encode()).hexdigest()
+            amount = order.amount_microusdc
+            tx.execute(
+                "INSERT INTO used VALUES (?, ?, ?, ?, ?, ?)",
+                (network.caip2, order.payer, order.nonce, txid, order.payee, amount),
+            )
+            _move(tx, network, order.payer, order.payee, amount)
+            return txid, ""
+
+    def take_back(self, network: Network, order: Authorization) -> None:
+        """Undo a transfer, as a reorganisation of the chain does: as if it had never been."""
+        with self._tx() as tx:
+            gone = tx.execute(
+                "DELETE FROM used WHERE (network, payer, nonce) = (?, ?, ?)",
+                (network.caip2, order.payer, order.nonce),
+            )
+            if gone.rowcount:
+                _move(tx, network, order.payee, order.payer, order.amount_microusdc)
+
+    def _flaw(
+        self, tx: sqlite3.Connection, network: Network, order: Authorization, signature: str
+    ) -> str | None:
+        now_s = self.now_s()
+        used = tx.execute(
+            "SELECT 1 FROM used WHERE (network, payer, nonce) = (?, ?, ?)",
+            (network.caip2, order.payer, order.nonce),
+        ).fetchone()
+        checks = (
+            (
+                order.valid_before_s >= now_s + LEAST_LEFT_S,
+                "invalid_exact_evm_payload_authorization_valid_before",
+            ),
+            (
+                order.valid_after_s <= now_s,
+                "invalid_exact_evm_payload_authorization_valid_after",
+            ),
+            (
+                order.is_signed_by_payer(network, signature),
+                "invalid_exact_evm_payload_signature",
+            ),
+            (used is None, "invalid_exact_evm_nonce_already_used"),
+            (
+                _balance(tx, network, order.payer) >= order.amount_microusdc,
+                "invalid_exact_evm_insufficient_balance",
+            ),
+        )
+        return next((flaw for holds, flaw in checks if not holds), None)
+
+    # ------------------------------------------------------------------ the faults
+
+    def script(self, call: str, fault: str, times: int, delay_s: float) -> None:
+        """Let the next calls of this kind go wrong."""
+        row = (call, fault, times, int(delay_s * 1000))
+        with self._tx() as tx:
+            tx.execute("INSERT INTO faults (call, fault, times, delay_ms) VALUES (?, ?, ?, ?)", row)
+
+    def next_fault(self, call: str) -> Scripted:
+        """Return the fault that this call is to have, and count it."""
+        with self._tx() as tx:
+            row = tx.execute(
+                "SELECT id, fault, delay_ms FROM faults WHERE call = ? AND times > 0"
+                " ORDER BY id LIMIT 1",
+                (call,),
+            ).fetchone()
+            if row is None:
+                return Scripted()
+            tx.execute("UPDATE faults SET times = times - 1 WHERE id = ?", (row[0],))
+            return Scripted(row[1], row[2] / 1000)
+
+    def clear_faults(self) -> None:
+        """Let nothing more go wrong."""
+        with self._tx() as tx:
+            tx.execute("DELETE FROM faults")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+
+def _balance(tx: sqlite3.Connection, network: Network, holder: Address) -> MicroUsdc:
+    row = tx.execute(
+        "SELECT microusdc FROM balances WHERE (network, holder) = (?, ?)", (network.caip2, holder)
+    ).fetchone()
+    return FAUCET if row is None else MicroUsdc(row[0])
+
+
+def _move(
+    tx: sqlite3.Connection, network: Network, payer: Address, payee: Address, amount_microusdc: int
+) -> None:
+    for holder, change_microusdc in ((payer, -amount_microusdc), (payee, amount_microusdc)):
+        after_microusdc = _balance(tx, network, holder) + change_microusdc
+        tx.execute(
+            "INSERT INTO balances VALUES (?, ?, ?)"
+            " ON CONFLICT (network, holder) DO UPDATE SET microusdc = excluded.microusdc",
+            (network.caip2, holder, after_microusdc),
+        )
