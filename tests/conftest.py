@@ -18,5 +18,6 @@ pytest_plugins = [
     "tests.pay_server",
     "tests.receiving_fixtures",
     "tests.refund_fixtures",
+    "tests.usdc_street",
     "tests.page_fixtures",
 ]

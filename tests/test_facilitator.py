@@ -1,9 +1,7 @@
 """The client of a facilitator, and the stub behind it: a "yes" about our payment, or Unknown."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -12,7 +10,6 @@ import orjson
 import pytest
 
 from payments.rail import Unavailable
-from payments.usdc.address import Address
 from payments.usdc.facilitator import HttpFacilitator
 from payments.usdc.network import BASE, BASE_SEPOLIA
 from payments.usdc.outcome import (
@@ -20,7 +17,6 @@ from payments.usdc.outcome import (
     Declined,
     Failed,
     Moved,
-    Outcome,
     Settled,
     Unknown,
     Unused,
@@ -28,69 +24,20 @@ from payments.usdc.outcome import (
     Valid,
     outcome_of,
 )
-from payments.usdc.payment import Payment
-from payments.usdc.refund import RefundKey, refund_nonce, what_became
 from payments.usdc.stub_chain import FAUCET
 from payments.usdc.stub_facilitator import (
     URL,
-    StubFacilitator,
-    StubLedger,
-    StubTransport,
     UsdcFault,
 )
 from pricing.money import MicroUsdc
-from tests.clock import Clock
-from tests.usdc_fixtures import NOW_S, OFFER, PRICE, SHOP, SHOP_KEY, WINDOW_S, Payer, offer_on
+from tests.usdc_fixtures import NOW_S, OFFER, PRICE, SHOP, WINDOW_S, Payer, offer_on
+from tests.usdc_street import LONG_S, Street, street_at
 
-LONG_S = 60  # no answer here takes so long
 MOVED = {
     "slow", "cut", "garbage", "settled_failed", "pending", "pending500", "wrong_amount",
     "wrong_payer", "wrong_network", "no_transaction",
 }  # fmt: skip
 FAULTS = sorted(get_args(UsdcFault))
-
-
-@dataclass
-class Street:
-    """A payer, a stub, and our client and reader of it."""
-
-    stub: StubFacilitator
-    facilitator: HttpFacilitator
-    ledger: StubLedger
-    clock: Clock
-    payer: Payer
-
-    async def has(self, holder: Address) -> MicroUsdc | Unknown:
-        """Return what somebody holds."""
-        return await self.ledger.balance_microusdc(holder)
-
-    async def became(self, paid: Payment) -> Outcome:
-        """Return what the chain says of an order."""
-        order = paid.authorization
-        return outcome_of(order, await self.ledger.use_of(order))
-
-
-def client_of(stub: StubFacilitator, timeout_s: float = LONG_S) -> HttpFacilitator:
-    """Return our client, whose questions reach a stub."""
-    return HttpFacilitator(URL, BASE_SEPOLIA, timeout_s=timeout_s, transport=StubTransport(stub))
-
-
-@asynccontextmanager
-async def street_at(path: Path, timeout_s: float = LONG_S) -> AsyncIterator[Street]:
-    """A stub whose chain is this file."""
-    clock = Clock()
-    stub = StubFacilitator(path, clock)
-    facilitator = client_of(stub, timeout_s)
-    yield Street(stub, facilitator, stub.ledger(BASE_SEPOLIA), clock, Payer())
-    await facilitator.close()
-    await stub.close()
-
-
-@pytest.fixture
-async def street(tmp_path: Path) -> AsyncIterator[Street]:
-    """A stub with a chain of its own."""
-    async with street_at(tmp_path / "chain.sqlite3") as made:
-        yield made
 
 
 async def test_a_payment_is_verified_settled_and_found_on_the_chain(street: Street) -> None:
@@ -134,7 +81,7 @@ async def test_a_settlement_that_goes_wrong_is_unknown_and_the_chain_knows(
     """Whatever the facilitator says or leaves out, nothing but a plain "yes" about this payment is
     Settled, and nothing at all is Failed. Whether the money moved, the chain tells; the same order
     again moves it if it had not, and never twice."""
-    async with street_at(tmp_path / "chain", timeout_s=5 if fault == "slow" else LONG_S) as street:
+    async with street_at(tmp_path / "chain", timeout_s=3 if fault == "slow" else LONG_S) as street:
         paid = street.payer.pays(OFFER)
         await street.stub.script_fault("settle", fault, delay_s=LONG_S if fault == "slow" else 0)
         said = await street.facilitator.settle(paid)
@@ -370,72 +317,3 @@ def test_only_what_holds_for_good_is_settled_or_failed(
     """The very transfer pays; another one, a cancellation, or the end of its time, without use, at
     a block that stays, never will; before that nobody knows."""
     assert type(outcome_of(Payer().pays(OFFER).authorization, use)) is kind
-
-
-# ------------------------------------------------------------------------ refunds
-
-PAYOUT = "0123456789abcdef"
-
-
-async def test_a_refund_moves_once_however_it_is_handed_over(street: Street) -> None:
-    """Twice, signed again with a later window, to another address, five at once: the debt's own
-    nonce is used once, and each of these orders is told that the debt is paid."""
-    key, payer = RefundKey(SHOP_KEY, BASE_SEPOLIA), street.payer.address
-    first = key.refund(PAYOUT, payer, PRICE, street.clock())
-    street.clock.forward(seconds=60)
-    later = key.refund(PAYOUT, payer, PRICE, street.clock())
-    other = key.refund(PAYOUT, Payer("another").address, PRICE, street.clock())
-    assert later.authorization != first.authorization
-    assert len({each.authorization.nonce for each in (first, later, other)}) == 1
-    orders = [first, later, other, first, later]
-    for each in orders:
-        assert not isinstance(await what_became(each, street.ledger, street.facilitator), Settled)
-    await asyncio.gather(*(street.facilitator.settle(each) for each in orders))
-    assert await street.has(SHOP) == FAUCET - PRICE
-    for each in orders:
-        for ledger in (street.ledger, None):
-            became = await what_became(each, ledger, street.facilitator)
-            assert isinstance(became, Settled) and became.amount_microusdc == PRICE
-
-
-async def test_a_refund_that_was_not_sent_in_its_time_is_signed_again(street: Street) -> None:
-    """Its end passes without use: Failed, by the chain's own time. The next one moves the money,
-    and the first can't any more."""
-    key, payer = RefundKey(SHOP_KEY, BASE_SEPOLIA), street.payer.address
-    first = key.refund(PAYOUT, payer, PRICE, street.clock())
-    await street.stub.script_fault("settle", "5xx")
-    assert isinstance(await street.facilitator.settle(first), Unknown)
-    assert isinstance(await what_became(first, street.ledger, street.facilitator), Unknown)
-    street.clock.forward(seconds=700)
-    assert isinstance(await what_became(first, street.ledger, street.facilitator), Failed)
-    # Without a chain nobody can say that it was never sent.
-    assert isinstance(await what_became(first, None, street.facilitator), Unknown)
-    second = key.refund(PAYOUT, payer, PRICE, street.clock())
-    assert isinstance(await street.facilitator.settle(second), Settled)
-    assert not isinstance(await street.facilitator.settle(first), Settled)
-    assert await street.has(SHOP) == FAUCET - PRICE
-
-
-async def test_a_facilitator_that_would_still_send_a_refund_has_not_sent_it(
-    street: Street,
-) -> None:
-    """Without a chain, "valid" is no proof that it will not be sent."""
-    refund = RefundKey(SHOP_KEY, BASE_SEPOLIA).refund(
-        PAYOUT, street.payer.address, PRICE, street.clock()
-    )
-    assert isinstance(await what_became(refund, None, street.facilitator), Unknown)
-
-
-def test_a_refund_is_named_by_the_debt_and_the_network() -> None:
-    """The nonce is a hash of both, the same for ever, and another one for another debt."""
-    told = "0x5a9d1eac06837f69d8c887be48c3913adbf12d3d929899ea1683d3e59c2848a4"
-    nonces = [refund_nonce(n, p) for n in (BASE, BASE_SEPOLIA) for p in (PAYOUT, PAYOUT + "0")]
-    assert refund_nonce(BASE, PAYOUT) == told and len(set(nonces)) == 4
-
-
-def test_the_key_of_refunds_shows_its_address_alone() -> None:
-    """Neither its text nor that of what it signs holds the key."""
-    key = RefundKey(SHOP_KEY, BASE_SEPOLIA)
-    refund = key.refund(PAYOUT, Payer().address, PRICE, Clock().now)
-    assert repr(key) == f"RefundKey({SHOP}, eip155:84532)"
-    assert SHOP_KEY.hex() not in repr([key, refund]) + str(orjson.dumps(refund.asked()))
