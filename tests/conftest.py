@@ -19,5 +19,6 @@ pytest_plugins = [
     "tests.receiving_fixtures",
     "tests.refund_fixtures",
     "tests.usdc_street",
+    "tests.local_chain",
     "tests.page_fixtures",
 ]

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NAMES = [
     "scripts/" + name
-    for name in ("setup", "install", "run", "demo", "test", "check", "relock", "clients")
+    for name in ("setup", "install", "run", "demo", "test", "check", "relock", "clients", "chain")
 ]
 BASH = [*NAMES, ".ci/run"]
 LOCKS = sorted((ROOT / "scripts" / "lock").glob("*.txt"))
@@ -41,9 +41,10 @@ def test_lock(path: Path) -> None:
         assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", line)
 
 
-def test_the_lock_of_npm() -> None:
+@pytest.mark.parametrize("name", ["clients", "chain"])
+def test_a_lock_of_npm(name: str) -> None:
     """It too names no place that packages come from, and gives the hash of each."""
-    text = (ROOT / "scripts" / "lock" / "clients" / "package-lock.json").read_text()
+    text = (ROOT / "scripts" / "lock" / name / "package-lock.json").read_text()
     packages = json.loads(text)["packages"]
     assert "://" not in text and "resolved" not in text and len(packages) > 1
     for name, package in packages.items():
