@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from app.adapters import make_artifacts
 from app.advance import Shell, Terms
 from app.agents.agent import Agent
 from app.agents.chat import Chat, WorkerChat
@@ -253,6 +254,7 @@ def assemble(
         oracle=priced,
         destinations=observed(destinations, Destinations, "lnurl", passing),
         till=till,
+        artifacts=make_artifacts(settings, db, clock, new_id),
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,
@@ -355,6 +357,7 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
         await built.agent.close()
         await built.oracle.close()
         await built.destinations.close()
+        await built.artifacts.recoder.close()
         await built.outbox.close()
         await built.db.close()
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from app.advance import Shell
 from app.agents.agent import Agent
 from app.agents.chat import Chat
+from app.artifacts.keeping import Artifacts
 from app.keys.credentials import Credentials
 from app.loops.booking import Booking
 from app.loops.expiry import Expiry
@@ -55,6 +56,7 @@ class Built:
     oracle: Prices
     destinations: Destinations
     till: Till
+    artifacts: Artifacts
     credentials: Credentials
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
@@ -148,6 +150,7 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         expiry=Expiry(db, shell, booking, clock),
         recovery=Recovery(db, built.outbox, shell, clock, dead_after_s),
         switchboard=Switchboard(db),
+        artifacts=built.artifacts,
         books=books_of(built, receiving),
         readiness=Readiness(
             db,

@@ -1,6 +1,6 @@
 """What is asked of the outside, as Protocols: who keeps them is named in `app.main` alone."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -154,6 +154,63 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Let go of processes and connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recoded:
+    """A picture or a film as we have encoded it."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+    duration_ms: int | None = None  # of a film
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """What was sent is nothing that is kept, today or later; the reason is for its sender."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """It could not be done, for no fault of what was sent: try again later."""
+
+    reason: str
+
+
+class Recoder(Protocol):
+    """Who decodes what strangers made, bounds it, and encodes it anew."""
+
+    async def recode(self, data: bytes, media_type: str) -> Recoded | Unfit | NotNow:
+        """Return a picture or a film as we encode it, of the kind that it turned out to be."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the process that decodes."""
+        ...
+
+
+class Store(Protocol):
+    """Where the bytes of artifacts lie, each under an id of ours."""
+
+    async def put(self, name: str, data: bytes) -> NotNow | None:
+        """Keep bytes under a name that has none yet; they are safe when this returns None."""
+        ...
+
+    async def read(self, name: str, start: int, length: int) -> bytes | NotNow | None:
+        """Return some of the bytes under a name; None where there is nothing of that name."""
+        ...
+
+    async def delete(self, names: Sequence[str]) -> NotNow | None:
+        """Let the bytes go. A name that has none is no trouble."""
+        ...
+
+    def older(self, before: datetime) -> AsyncGenerator[list[str] | NotNow, None]:
+        """Stream the names of what was put before then, some at a time."""
         ...
 
 

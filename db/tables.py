@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
+from db.artifact_tables import ArtifactRow
 from db.columns import enum_column, time_column
 from db.conversation_tables import Conversation, Message
 from db.heartbeats import Heartbeat
@@ -36,6 +37,7 @@ from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
     "Allowance",
+    "ArtifactRow",
     "Conversation",
     "FailureDay",
     "FreeDay",

@@ -379,7 +379,7 @@ def test_every_file_of_the_door_has_a_room() -> None:
     """What lies beside the rooms is what puts them together, and what all of them stand on."""
     beside = {path.stem for path in (ROOT / "app").glob("*.py")}
     ground = {"ports", "refusal", "strict_json", "plain_text"}
-    assert beside == {"__init__", "main", "plant", "house", "till", *ground}
+    assert beside == {"__init__", "main", "adapters", "plant", "house", "till", *ground}
 
 
 def test_the_longest_files_are_still_there() -> None:

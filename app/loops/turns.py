@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from app.artifacts.keeping import Artifacts
 from app.loops.booking import Booking
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
@@ -25,6 +26,7 @@ from db.going import goes_on
 
 log = structlog.get_logger("boltwork.loops")
 
+SWEEP_ARTIFACTS_S = 600.0  # each of them is listed
 REVIEW_S = 600.0  # how long a review of the books may take
 
 
@@ -50,6 +52,7 @@ class Loops:
     expiry: Expiry
     recovery: Recovery
     switchboard: Switchboard
+    artifacts: Artifacts
     books: Books
     readiness: Readiness
     pace: Pace
@@ -67,6 +70,7 @@ class Loops:
                 ("purge", sweep_s, self.unpaid.turn),
                 ("switches", 1.0, self.switchboard.turn),
                 ("receive", sweep_s, self.receiving.turn),
+                ("sweep_artifacts", SWEEP_ARTIFACTS_S, self.artifacts.sweep),
             ):
                 group.create_task(self._every(name, pause_s, turn))
             for part in PARTS:

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from app.settings.agents import AgentSettings
+from app.settings.artifacts import ArtifactSettings
 from app.settings.forms import HttpAddress, Key, LogLevel, Network, Origin, Positive, PostgresUrl
 from app.settings.limits import LimitSettings
 from app.telemetry import tracing
@@ -36,7 +37,7 @@ class Environment(StrEnum):
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(AgentSettings, LimitSettings):
+class Settings(AgentSettings, LimitSettings, ArtifactSettings):
     """What an operator can set. Each field is the environment variable of its name or alias."""
 
     model_config = SettingsConfigDict(
@@ -53,7 +54,7 @@ class Settings(AgentSettings, LimitSettings):
     data: Path = Field(
         Path(".boltwork"),
         validation_alias="BOLTWORK_DATA",
-        description="folder of the embedded Postgres and the stub rail",
+        description="folder of the embedded Postgres, the stub rail and files that were made",
     )
     log_level: LogLevel = Field(
         "info", validation_alias="LOG_LEVEL", description="`debug`, `info`, `warning` or `error`"
@@ -234,6 +235,21 @@ class Settings(AgentSettings, LimitSettings):
             (
                 self.lnbits_token is not None and self.lnbits_url is None,
                 "LNBITS_TOKEN is of no use without LNBITS_URL and LNBITS_API_KEY",
+            ),
+            (
+                (self.artifacts_key_id is None) != (self.artifacts_key is None),
+                "ARTIFACTS_KEY_ID and ARTIFACTS_KEY go together: set both, or neither",
+            ),
+            (
+                self.artifacts_url is None
+                and (self.artifacts_endpoint or self.artifacts_key) is not None,
+                "ARTIFACTS_ENDPOINT and ARTIFACTS_KEY are of no use without ARTIFACTS_URL",
+            ),
+            (
+                (self.artifacts_endpoint or self.artifacts_key) is not None
+                and not (self.artifacts_url or "s3:").startswith("s3:"),
+                "ARTIFACTS_ENDPOINT and ARTIFACTS_KEY are for s3:// alone: other clouds read their"
+                " own variables",
             ),
             (
                 production and self.crash_at != "",

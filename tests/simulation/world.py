@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
@@ -27,6 +26,7 @@ from payments.rail import Settled
 from payments.seal import Seal
 from pricing.money import Msat
 from pricing.rates import PUBLISHED, RateCard
+from tests.artifact_fixtures import nothing_made
 from tests.simulation.auditor import Auditor
 from tests.simulation.buyers import Buyer, Buyers
 from tests.simulation.calm import LAST_REVIEW, REVIEW, TURNS, Calm
@@ -369,9 +369,7 @@ class World:
         self.schedule.start(name, process.life, work)
 
     def _born(self, name: str) -> Process:
-        given = Settings.model_validate(
-            {"BOLTWORK_DATA": Path("nowhere"), "INVOICE_EXPIRY_S": INVOICE_S}
-        )
+        given = Settings.model_validate({"BOLTWORK_DATA": "nowhere", "INVOICE_EXPIRY_S": INVOICE_S})
         terms = Terms(
             eval_invoice_s=INVOICE_S,
             session_minimum_msat=MINIMUM_MSAT,
@@ -391,6 +389,7 @@ class World:
             oracle=self.oracle,
             destinations=self.destinations,
             till=Till(card, self.oracle, self.agent, self.clock, make_limits(given)),
+            artifacts=nothing_made(self.db, self.clock),
             credentials=Credentials(self.db, Seal(("simulated",)), KeyRing(), (), self.clock),
             clock=self.clock,
             new_id=lambda: f"{self.dice.getrandbits(128):032x}",

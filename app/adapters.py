@@ -1,0 +1,34 @@
+"""Which concrete parts keep the ports, as the settings say; what has no room in app/main.py."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from app.artifacts.keeping import Artifacts
+from app.artifacts.object_store import ObjectStore
+from app.artifacts.recoding import Pressing
+from app.ports import Clock, Store
+from app.settings import Settings
+from db.engine import Database
+
+
+def make_store(settings: Settings) -> Store:
+    """Return where artifacts lie: a bucket, or a folder of this machine."""
+    if settings.artifacts_url is None:
+        return ObjectStore.in_folder(settings.data / "artifacts")
+    config, key, key_id = {}, settings.artifacts_key, settings.artifacts_key_id
+    if settings.artifacts_endpoint is not None:
+        config["endpoint"] = settings.artifacts_endpoint
+    if key is not None and key_id is not None:
+        config["access_key_id"] = key_id.get_secret_value()
+        config["secret_access_key"] = key.get_secret_value()
+    # Where it is plain, the settings have seen that it is this machine.
+    plain = (settings.artifacts_endpoint or "").startswith("http://")
+    return ObjectStore.at(settings.artifacts_url, config, allow_http=plain)
+
+
+def make_artifacts(
+    settings: Settings, db: Database, clock: Clock, new_id: Callable[[], str]
+) -> Artifacts:
+    """Return the desk that keeps what items made."""
+    kept = timedelta(seconds=settings.artifacts_kept_s)
+    return Artifacts(db, make_store(settings), Pressing(), clock, new_id, kept)

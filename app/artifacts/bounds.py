@@ -1,0 +1,59 @@
+"""What a picture and a film may be at most, to read and to make; and what the process may use.
+
+The product sells pictures up to 2048 × 2048 and films of 15 seconds in 720p; there is room beyond.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+MIB: Final = 1024 * 1024
+
+MOST_SIDE: Final = 8_192
+MOST_PIXELS: Final = 4_096 * 4_096
+MOST_PIXELS_WEBP: Final = 2_896 * 2_896  # its decoder holds four copies of what it decodes
+
+MOST_FILM_PIXELS: Final = 1_920 * 1_088
+LEAST_FILM_SIDE: Final = 16
+MOST_FILM_S: Final = 60
+MOST_FRAMES: Final = MOST_FILM_S * 60
+
+MOST_ANSWER: Final = 96 * MIB  # what encoding anew can give: pixels nobody can compress
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What one piece may be, and what decoding it may use of the machine."""
+
+    input_bytes: int
+    memory_bytes: int  # address space beyond what the process had before it read any of it
+    cpu_s: int
+    wall_s: int  # more than the processor's: the machine may be busy with others
+    file_bytes: int  # of the largest file that it may write
+
+
+PICTURE: Final = Means(32 * MIB, 256 * MIB, 20, 80, 0)
+FILM: Final = Means(64 * MIB, 224 * MIB, 120, 300, 64 * MIB)
+
+
+class Refused(Exception):
+    """What was sent can't be kept; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """What came of encoding anew."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+    duration_ms: int | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what there is to say of the bytes."""
+        return {
+            "media_type": self.media_type,
+            "width": self.width,
+            "height": self.height,
+            "duration_ms": self.duration_ms,
+        }
