@@ -64,6 +64,7 @@ from payments.key_ring import KeyRing
 from payments.l402 import L402
 from payments.lnbits import LnbitsRail
 from payments.lnurl import LnurlPay
+from payments.mpp import Mpp
 from payments.public_http import PublicHttp
 from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
@@ -201,7 +202,7 @@ def make_credentials(settings: Settings, db: Database, clock: Clock) -> Credenti
     """Return what makes and checks credentials, with the challenges of a 402 in their order."""
     ring = KeyRing()
     seal = Seal(operator_secrets(settings))
-    return Credentials(db, seal, ring, (L402(ring, clock),), clock)
+    return Credentials(db, seal, ring, (L402(ring, clock), Mpp(ring, clock)), clock)
 
 
 def assemble(

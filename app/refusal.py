@@ -24,6 +24,7 @@ class Why(Enum):
     CREDENTIAL_INVALID = "the credential isn't valid"
     CREDENTIAL_EXPIRED = "the credential has expired"
     PROOF_INVALID = "the proof of payment isn't valid"
+    METHOD_UNSUPPORTED = "the payment was made by a method that is not offered"
     NOT_ALLOWED = "the credential does not allow this"
     FORM_NOT_OURS = "the form was sent from a page of another site, or is too old"
     PRICED = "this has a price, and is not paid for"

@@ -95,6 +95,10 @@ class L402:
             bad = bad or found
         return bad
 
+    def receipt(self, proof: Proof, settled_at: datetime) -> list[tuple[str, str]]:
+        """See Challenge. L402 has none."""
+        return []
+
     def _accept(self, token: str, preimage: bytes) -> Proof | BadProof:
         macaroon = read(token)
         if isinstance(macaroon, Invalid):

@@ -8,10 +8,12 @@ import re
 
 from payments.macaroon import narrow
 from tests.crash_buyer import FINAL, Buyer, Json
+from tests.paying import credential, payment_in
 
 HELD_S = 1_000  # longer than a call may be held
 IDLE_S = 25 * 3_600
 _OFFER = re.compile('L402 macaroon="([^"]+)"')
+PROOFS = "L402", "Payment"
 
 
 async def opened(buyer: Buyer, sats: int = 3_000, **more: str) -> None:
@@ -159,23 +161,25 @@ async def revoked(buyer: Buyer) -> None:
     buyer.headers["Authorization"] = f"Bearer {answer.json()['macaroon']}"
 
 
-async def offered(buyer: Buyer) -> dict[str, str]:
-    """Pay for one job by the call, and return the headers that prove it."""
-    if "proof" not in buyer.preimages:
+async def offered(buyer: Buyer) -> None:
+    """Pay for one job by the call, and keep what proves it, by L402 and by MPP."""
+    if not buyer.preimages.keys() >= {*PROOFS}:
         offer = await buyer.send("/api/ask", {"request": "hello"}, f"{buyer.key} ask")
         assert offer.status_code == 402, offer.text
-        found = _OFFER.search(offer.headers["www-authenticate"])
+        lines = offer.headers["www-authenticate"]
+        found = _OFFER.search(lines)
         assert found is not None
         await buyer.pay(offer.json())
         preimage = buyer.preimages[offer.json()["paymentRequest"]]
-        buyer.preimages["proof"] = f"L402 {found[1]}:{preimage}"
-    return {"Authorization": buyer.preimages["proof"]}
+        by_mpp = f"Payment {credential(payment_in(lines), preimage)}"
+        buyer.preimages |= dict(zip(PROOFS, (f"L402 {found[1]}:{preimage}", by_mpp), strict=True))
 
 
 async def asked(buyer: Buyer) -> None:
-    """Buy one job by the call, show the proof until it is done, and take what it did not need."""
-    buyer.headers = await offered(buyer)
-    for _ in range(100):
+    """Buy one job by the call, show its proofs until it is done, take what it did not need."""
+    await offered(buyer)
+    for turn in range(100):
+        buyer.headers = {"Authorization": buyer.preimages[PROOFS[turn % 2]]}
         answer = await buyer.send("/api/ask?wait=2", {"request": "hello"}, f"{buyer.key} ask")
         assert answer.status_code in (200, 202), answer.text
         said = answer.json()

@@ -106,7 +106,9 @@ def shown(examples: int) -> settings:
 
 PREIMAGE = bytes(range(100, 132))
 HASH = hashlib.sha256(PREIMAGE).hexdigest()
-OFFER = Offer("ask", HASH, "lnbc210n1pjexample", Msat(21_000), NOW, "One job")
+OFFER = Offer(
+    "ask", HASH, "lnbc210n1pjexample", Msat(21_000), NOW, "One job", "boltwork.example", "ab" * 16
+)
 L402_ = L402(RING, lambda: NOW, chance=lambda count: b"\7" * count)
 CHALLENGE: Challenge = L402_
 

@@ -128,14 +128,15 @@ async def retries(pair: Pair, count: int = 50) -> None:
 
 
 async def proofs(pair: Pair, count: int = 30) -> None:
-    """Many proofs of one purchase at once: one job, and equal answers."""
+    """Many proofs of one purchase at once, of both kinds: one job, and equal answers."""
     async with pair.buyer() as one, crowd() as http:
-        proof = await holder.offered(one)
+        await holder.offered(one)
+        shown = [{"Authorization": one.preimages[name]} for name in holder.PROOFS]
         asked = {"request": "hello"}
         answers = await asyncio.gather(
             *(
-                http.post(f"{url}/api/ask?wait=55", json=asked, headers=proof)
-                for url in alternating(pair, count)
+                http.post(f"{url}/api/ask?wait=55", json=asked, headers=shown[n // 2 % 2])
+                for n, url in enumerate(alternating(pair, count))
             )
         )
         assert {answer.status_code for answer in answers} == {200}, answers

@@ -34,7 +34,7 @@ from tests.macaroon_fixtures import HASH, NONCE, PREIMAGE, SESSION, narrowed
 from tests.server_process import ServerProcess
 
 OLD, NEW = "an old secret of 32 characters or more", "a new secret of 32 characters or more"
-OFFER = Offer("ask", HASH, "lnbc1", Msat(1000), utc_now(), "")
+OFFER = Offer("ask", HASH, "lnbc1", Msat(1000), utc_now(), "", "localhost", "ab" * 16)
 
 
 def credentials(db: Database, *secrets: str) -> Credentials:

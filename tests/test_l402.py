@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pymacaroons
@@ -10,12 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from payments.challenge import BadProof, Offer, Proof
+from payments.challenge import BadProof, Proof
 from payments.key_ring import KeyRing
 from payments.l402 import L402, LOCATION
 from payments.macaroon import Invalid, chain, mint, narrow, read, standard
 from payments.session_macaroon import verify
-from pricing.money import Msat
 from tests.macaroon_fixtures import (
     CHALLENGE,
     HASH,
@@ -108,7 +108,7 @@ def test_a_preimage_alone_proves_nothing() -> None:
     assert refused(accept("", PREIMAGE.hex()))
     other = bytes(32)
     assert "preimage" in refused(accept(token_of(), other.hex()))
-    elsewhere = token_of(Offer("ask", "ab" * 32, "lnbc1", Msat(1), NOW, ""))
+    elsewhere = token_of(replace(OFFER, payment_hash="ab" * 32))
     assert "preimage" in refused(accept(elsewhere))
     for wrong in (PREIMAGE.hex()[:-2], PREIMAGE.hex() + "00", "x" * 64, "", "g" + "0" * 63):
         assert refused(accept(token_of(), wrong))
@@ -232,7 +232,7 @@ def test_one_proof_under_two_names_is_one() -> None:
         (l402, 'Digest realm="x", nonce="y"'),
     ):
         assert CHALLENGE.accept(lines(*values)) == proof, values
-    other = f"L402 {token_of(Offer('ask', 'ab' * 32, 'lnbc1', Msat(1), NOW, ''))}:{preimage}"
+    other = f"L402 {token_of(replace(OFFER, payment_hash='ab' * 32))}:{preimage}"
     for values in ((l402, other), (f"{l402}, {other}",), (l402, f"LSAT {token}:{'0' * 64}")):
         assert "differ" in refused(CHALLENGE.accept(lines(*values)))
 
@@ -315,7 +315,7 @@ def test_a_forged_caveat_list_is_refused() -> None:
 def test_a_resource_that_would_not_stay_one_is_a_fault_of_ours(resource: str) -> None:
     """Names that would split, or break out of the header, are never offered."""
     with pytest.raises(ValueError, match="resource"):
-        CHALLENGE.offer(Offer(resource, HASH, "lnbc1", Msat(1), NOW, ""))
+        CHALLENGE.offer(replace(OFFER, resource=resource))
 
 
 @shown(500)

@@ -142,8 +142,8 @@ async def test_a_preflight_is_answered_for_what_is_open(instance: Instance) -> N
         assert answer.status_code == 204 and shares_preflight(answer), path
         allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
         assert {
-            "authorization", "payment-authorization", "content-type", "idempotency-key", "prefer",
-            "x-payment-preimage", "last-event-id", "if-none-match",
+            "accept-payment", "authorization", "payment-authorization", "content-type",
+            "idempotency-key", "prefer", "x-payment-preimage", "last-event-id", "if-none-match",
         } <= set(allowed)  # fmt: skip
         assert answer.headers["access-control-allow-methods"] == "GET, HEAD, POST, DELETE"
     assert (await http.options("/api/jobs")).status_code == 405

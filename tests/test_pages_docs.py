@@ -63,7 +63,7 @@ async def test_guides_come_first_and_each_operation_has_a_command(instance: Inst
     async with httpx2.AsyncClient(base_url=instance.url) as http:
         html = (await http.get("/docs")).text
     places = [html.index(f">{title}</h2>") for title in ("Buy a job", "Prepay with a session")]
-    places.append(html.index(">Pay by the call (L402)</h2>"))
+    places.append(html.index(">Pay by the call (L402, MPP)</h2>"))
     places += [html.index(f'id="{name}"') for name in ("createJob", "createSession", "healthCheck")]
     assert places == sorted(places)
     shown = re.findall(r'aria-label="Command: [^"]*"><code>(.*?)</code>', html, re.DOTALL)

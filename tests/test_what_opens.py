@@ -25,6 +25,7 @@ TO_REFUND, OTHER = "a macaroon to see and refund", "the macaroon of another sess
 OVER, REVOKED = "a macaroon whose time is over", "a macaroon that was revoked"
 PREIMAGE, CLAIM = "the deposit's preimage", "the claim"
 USED_CLAIM, PROOF = "the claim of a session in use", "a proof of payment"
+CREDENTIAL = "a Payment credential"  # of what was posted: its challenge holds the body's digest
 COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
 OPERATOR = "the operator's token"
 JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
@@ -39,7 +40,7 @@ GROUPS = {
         "a job's public id", "a session's public id", "a payout's public name", "a child's link",
         "a conversation's id", HASH, "an invoice",
     ],
-    "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF],
+    "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL],
     "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
     "cookies and keys": [COOKIE, VISITOR, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY],
 }  # fmt: skip
@@ -77,6 +78,7 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/ask": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend", PROOF: "result job_id"},
     "POST /api/ask": {
         **{WHOLE: "spend", BUDGET: "spend", OTHER: "spend", PROOF: "result job_id"},
+        CREDENTIAL: "result job_id",
         ASK_KEY: "job_id",
     },
     "GET /api/lnurl/withdraw/{secret}": {JOB_SECRET: "state code", SECRET: "code"},

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from payments.lnurl import decode
 from statemachine.public_id import concealed, public_id
 from tests.house_fixtures import Instance
+from tests.paying import credential, payment_in
 from tests.session_fixtures import Holder, where
 
 TOKEN = "the-token-of-the-operator"
@@ -188,21 +189,24 @@ async def _job(instance: Instance, key: str) -> dict[str, Any]:
 
 
 async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
-    """Return an offer of a job by the call: its job's id, its L402 macaroon, its payment hash."""
+    """Return an offer of a job by the call: its job's id, its challenges, its payment hash."""
     headers = {"Idempotency-Key": key}
     offer = await instance.post("/api/ask", {"request": ASKED}, headers=headers)
-    found = re.search('macaroon="([^"]+)"', offer.headers["www-authenticate"])
-    assert offer.status_code == 402 and found is not None
+    assert offer.status_code == 402, offer.text
     told = offer.json()
-    return told["instance"].rpartition("/")[2], found[1], told["paymentHash"]
+    job_id = told["instance"].rpartition("/")[2]
+    return job_id, offer.headers["www-authenticate"], told["paymentHash"]
 
 
-async def _bought(instance: Instance, key: str) -> tuple[str, str]:
-    """Buy a job by the call; return its id, and what proves the payment."""
-    job_id, challenge, payment_hash = await _ask(instance, key)
+async def _bought(instance: Instance, key: str) -> tuple[str, str, str]:
+    """Buy a job by the call; return its id, and what proves the payment: by L402, and by MPP."""
+    job_id, lines, payment_hash = await _ask(instance, key)
     paid = await instance.post(f"/api/dev/stub/pay/{payment_hash}")
     await instance.until(job_id, "complete")
-    return job_id, f"L402 {challenge}:{paid.json()['preimage']}"
+    found, preimage = re.search('macaroon="([^"]+)"', lines), paid.json()["preimage"]
+    assert found is not None
+    by_mpp = f"Payment {credential(payment_in(lines), preimage)}"
+    return job_id, f"L402 {found[1]}:{preimage}", by_mpp
 
 
 def _secret(refunds: list[dict[str, Any]]) -> tuple[str, str]:
@@ -229,6 +233,7 @@ class Things:
     unpaid: str
     asked: str
     proof: str
+    credential: str
     talk: str
     visited: str
     visitor: str
@@ -243,7 +248,7 @@ async def _made(instance: Instance) -> Things:
         (fresh, owner, _),
         (_, other, _),
         (unpaid, _, _),
-        (asked, proof),
+        (asked, proof, shown),
     ) = await asyncio.gather(
         _job(instance, keys[0]),
         _session(instance, SATS, secrets.token_hex(16)),
@@ -268,6 +273,7 @@ async def _made(instance: Instance) -> Things:
         unpaid=unpaid,
         asked=asked,
         proof=proof,
+        credential=shown,
         talk=str(talk),
         visited=str(visited),
         visitor=visitor,
@@ -333,6 +339,7 @@ def _credentials(made: Things, cookie: str) -> dict[str, Known]:
         "the claim": Known({"id": fresh["sessionId"]}, query={"claim": fresh["claim"]}),
         "the claim of a session in use": Known(here, query={"claim": made.session["claim"]}),
         "a proof of payment": Known({"id": "0" * 32}, {"Authorization": made.proof}),
+        "a Payment credential": Known({"id": "0" * 32}, {"Authorization": made.credential}),
         "the cookie of a session's page": Known(here, {"Cookie": cookie}),
         "the cookie of a visitor": Known({"conversation": made.visited}, {"Cookie": made.visitor}),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),

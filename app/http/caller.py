@@ -1,7 +1,7 @@
 """Who asks, by what the Authorization header holds. What can't be read or does not hold is a 401.
 
-The scheme tells credentials apart: `Bearer` is the macaroon of a session, `L402` a proof. Either
-may stand in `Payment-Authorization`, where `Authorization` is taken by a proxy's own.
+The scheme tells credentials apart: `Bearer` is the macaroon of a session, `L402` and `Payment` are
+proofs. Each may stand in `Payment-Authorization`, where `Authorization` is taken by a proxy's own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,12 +12,13 @@ from starlette.requests import Request
 from app.keys.credentials import Credentials
 from app.ports import Clock
 from app.refusal import Refusal, Why
+from payments import mpp
 from payments.challenge import HEADERS, Shown, shown_in
 from payments.l402 import SCHEMES
 from payments.macaroon import Invalid
 from payments.session_macaroon import Verified
 
-OURS = ("bearer", *SCHEMES)
+OURS = ("bearer", *SCHEMES, mpp.SCHEME)
 _LINES = tuple(name.encode() for name in HEADERS)
 BEARER = {"WWW-Authenticate": 'Bearer realm="boltwork"'}
 

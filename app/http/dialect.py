@@ -45,6 +45,7 @@ AGENT_JOBS = Dialect(
         Why.CREDENTIAL_INVALID: (401, "credential_invalid"),
         Why.CREDENTIAL_EXPIRED: (401, "credential_expired"),
         Why.PROOF_INVALID: (401, "payment_proof_invalid"),
+        Why.METHOD_UNSUPPORTED: (400, "payment_method_unsupported"),
         Why.NOT_ALLOWED: (403, "not_allowed"),
         Why.FORM_NOT_OURS: (403, "not_allowed"),
         Why.PRICED: (402, "payment_required"),

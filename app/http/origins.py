@@ -19,8 +19,8 @@ _READ = (
     " X-RateLimit-Reset"
 )
 _SENT = (
-    "Authorization, Payment-Authorization, Content-Type, Idempotency-Key, If-None-Match,"
-    " Last-Event-ID, PAYMENT-SIGNATURE, Prefer, X-Payment-Preimage, X-Request-Id"
+    "Accept-Payment, Authorization, Payment-Authorization, Content-Type, Idempotency-Key,"
+    " If-None-Match, Last-Event-ID, PAYMENT-SIGNATURE, Prefer, X-Payment-Preimage, X-Request-Id"
 )
 ANSWER: Headers = [_ANYONE, (b"access-control-expose-headers", _READ.encode())]
 _PREFLIGHT: Headers = [

@@ -5,11 +5,13 @@ What a proof bought is for whoever asked for it: here it is only read, and its p
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.body import json_response
+from app.http.caller import OURS, presented
 from app.http.dialect import AGENT_JOBS
 from app.http.links import base_url
 from app.keys.credentials import Credentials
@@ -19,11 +21,41 @@ from app.watch.waiting import with_patience
 from db import invoices, lapsed
 from db.engine import Database
 from db.invoices import InvoiceRow, MadeInvoice
-from payments.challenge import BadProof, Offer, Proof
+from payments.challenge import BadProof, Offer, Problem, Proof
+from payments.mpp import SCHEME, Mpp, content_digest, is_preferred
 from pricing.money import Msat, msat_to_sats
 from statemachine.invoice import InvoiceState
+from statemachine.public_id import public_id
 
 UNCONFIRMED_S = 2  # when to show a proof again whose payment the rail does not confirm yet
+NOBODY = "boltwork"  # the realm, where nobody says by which host we are reached
+PRICED = BadProof("This is paid for by the call.", problem=Problem.PAYMENT_REQUIRED)
+FOR_ANOTHER = BadProof(
+    "It was made for another request, and with that one it is still good.",
+    problem=Problem.INVALID_CHALLENGE,
+)
+FORGOTTEN = BadProof("Its payment is not known here.", problem=Problem.INVALID_CHALLENGE)
+OVER = BadProof(
+    "The time of its offer is over, and nobody has paid for it.", problem=Problem.PAYMENT_EXPIRED
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """What is offered by the call, to whom it may concern."""
+
+    resource: str
+    description: str
+    body: bytes | None = None  # that was sent, and will be sent again with the proof
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of what was sent."""
+        return None if self.body is None else content_digest(self.body)
+
+    def is_proven_by(self, proof: Proof) -> bool:
+        """Say whether a proof may be for this, by what it says itself."""
+        return proof.is_for(self.resource) and proof.digest in (None, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +64,7 @@ class Paywall:
 
     db: Database
     credentials: Credentials
-    look_up: Callable[[str], Awaitable[object]]  # asks the rail about an invoice by its hash
+    look_up: Callable[[str], Awaitable[bool]]  # asks the rail: True when it says nobody has paid
     public_url: str | None
     is_stub: bool
 
@@ -40,63 +72,93 @@ class Paywall:
         """Return what a request proves; None when it shows no proof of a payment."""
         return await self.credentials.accept(request.headers)
 
-    async def bought(self, proof: Proof) -> InvoiceRow | None:
+    async def bought(self, proof: Proof) -> InvoiceRow | BadProof | None:
         """Return the settled invoice that a proof is for; None when we know no such invoice.
 
         Raises Refusal (503) while the rail does not confirm the payment: its sender holds the
-        preimage, and must not be asked to pay again.
+        preimage, and must not be asked to pay again. A proof with a time of its own is no proof
+        once that is over and the rail says that nobody has paid.
         """
         row = await invoices.by_hash(self.db, proof.payment_hash)
         if row is None and await lapsed.find(self.db, proof.payment_hash) is None:
             return None
+        nobody_paid: list[bool] = []  # what the rail says, if it answers in time
+
+        async def look_up() -> None:
+            nobody_paid.append(await self.look_up(proof.payment_hash))
+
         if row is None or row.state is not InvoiceState.SETTLED:
-            await with_patience(self.look_up(proof.payment_hash))
+            await with_patience(look_up())
             row = await invoices.by_hash(self.db, proof.payment_hash)
-        if row is None or row.state is not InvoiceState.SETTLED:
-            raise unavailable(
-                Why.UNCONFIRMED,
-                "The payment is not confirmed yet. Do not pay again.",
-                UNCONFIRMED_S,
-            )
-        return row
+        if row is not None and row.state is InvoiceState.SETTLED:
+            return row
+        lapsed_here = row is None or row.state is not InvoiceState.OPEN
+        if proof.is_over and lapsed_here and nobody_paid == [True]:
+            return OVER
+        raise unavailable(
+            Why.UNCONFIRMED,
+            "The payment is not confirmed yet. Do not pay again.",
+            UNCONFIRMED_S,
+        )
 
     async def payment_required(
-        self, request: Request, invoice: MadeInvoice, resource: str, description: str, sentence: str
+        self, request: Request, invoice: MadeInvoice, sold: Sold, against: BadProof = PRICED
     ) -> Response:
         """Answer 402: what it costs, and every way to pay for it (RFC 9457 in the body)."""
-        offer = Offer(
-            resource=resource,
-            payment_hash=invoice.payment_hash,
-            bolt11=invoice.bolt11,
-            amount_msat=Msat(invoice.amount_msat),
-            expires_at=invoice.expires_at,
-            description=description,
-        )
-        sats = msat_to_sats(invoice.amount_msat)
+        problem = against.problem or Problem.PAYMENT_REQUIRED
+        is_new = problem is Problem.PAYMENT_REQUIRED
+        told = "" if is_new else "This proof of payment isn't valid here. "
+        sentence, sats = told + against.reason, msat_to_sats(invoice.amount_msat)
+        base = base_url(request, self.public_url)
+        pay = "Pay" if is_new else "If you have paid, do not pay again. Else pay"
         body = {
-            "type": "about:blank",
-            "title": "Payment Required",
+            "type": problem.uri,
+            "title": problem.in_words,
             "status": 402,
             "detail": sentence,
             "error": sentence,
             "code": AGENT_JOBS.word(Why.PRICED),
-            "next": f"Pay the invoice of {sats} sats, then send the same request again with"
-            " `Authorization: L402 MACAROON:PREIMAGE`.",
+            "next": f"{pay} the invoice of {sats} sats, then send the same request again with"
+            " `Authorization: L402 MACAROON:PREIMAGE`, or with a Payment credential.",
             "amountSats": sats,
             "paymentRequest": invoice.bolt11,
             "expiresAt": moment(invoice.expires_at),
             "requestId": request.scope["state"]["request_id"],
         }
-        base = base_url(request, self.public_url)
         if base is not None:
             body["instance"] = f"{base}/api/jobs/{invoice.owner_id}"
         if self.is_stub:
             body["paymentHash"] = invoice.payment_hash
         answer = json_response(body, 402)
         answer.headers["content-type"] = "application/problem+json"
-        for name, value in await self.credentials.offers(offer):
+        offer = self._offer(request, invoice, sold, base)
+        for name, value in await self.credentials.offers(offer, _preferred(request)):
             answer.headers.append(name, value)  # one line a challenge, in this order
         return answer
+
+    def _offer(self, request: Request, invoice: MadeInvoice, sold: Sold, base: str | None) -> Offer:
+        shown = presented(request)
+        return Offer(
+            resource=sold.resource,
+            payment_hash=invoice.payment_hash,
+            bolt11=invoice.bolt11,
+            amount_msat=Msat(invoice.amount_msat),
+            expires_at=invoice.expires_at,
+            description=sold.description,
+            realm=(urlsplit(base).hostname if base else None) or NOBODY,
+            reference=public_id(invoice.owner_id),
+            digest=sold.digest,
+            # What is not for us stays where it is: a proxy's own, say.
+            in_own_header=shown is not None and shown.scheme not in OURS,
+        )
+
+
+def _preferred(request: Request) -> str | None:
+    """Return the challenge that goes first for whoever says, or shows, that it speaks it."""
+    shown = presented(request)
+    speaks = shown is not None and shown.scheme == SCHEME
+    wanted = ",".join(request.headers.getlist("accept-payment"))
+    return Mpp.name if speaks or is_preferred(wanted) else None
 
 
 def refuse_head(request: Request) -> None:

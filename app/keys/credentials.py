@@ -70,10 +70,16 @@ class Credentials:
             self._verified[text] = found
         return found
 
-    async def offers(self, offer: Offer) -> list[tuple[str, str]]:
-        """Return the headers of a 402, of every challenge, in their order."""
+    async def offers(self, offer: Offer, first: str | None = None) -> list[tuple[str, str]]:
+        """Return the headers of a 402, of every challenge, in their order; `first` goes before."""
         await self._ready_to_make()
-        return [line for challenge in self.challenges for line in challenge.offer(offer)]
+        ordered = sorted(self.challenges, key=lambda challenge: challenge.name != first)
+        return [line for challenge in ordered for line in challenge.offer(offer)]
+
+    def receipt(self, proof: Proof, settled_at: datetime) -> dict[str, str]:
+        """Return the headers that say to whoever has shown a proof what it has paid."""
+        by_name = {challenge.name: challenge for challenge in self.challenges}
+        return dict(by_name[proof.scheme].receipt(proof, settled_at))
 
     async def accept(self, headers: Mapping[str, str]) -> Proof | BadProof | None:
         """Return what the headers prove to any challenge; None when they hold no proof.

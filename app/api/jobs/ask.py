@@ -4,6 +4,9 @@ The proof buys that job once. Shown again, it is answered with the same result.
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import orjson
@@ -18,21 +21,25 @@ from app.http.caller import unknown
 from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, wait_of
 from app.http.job_status import ended_as, firm_cost
 from app.http.links import base_url
+from app.http.paywall import Sold
 from app.http.query import parse_query
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.trade import sessions as prepaid
 from app.trade.asks import Ask
 from db import jobs
-from db.jobs import JobView, ToDo
-from payments.challenge import BadProof, Proof
+from db.jobs import JobView
+from payments.challenge import BadProof, Problem, Proof
 from payments.session_macaroon import Verified
 from pricing.money import msat_to_sats, sats_to_msat
 from statemachine.job import JOB
 from statemachine.owner import Purpose
+from statemachine.public_id import public_id
 
 RESOURCE = "ask"
+DESCRIPTION = "One agent job: the evaluation of the request, and the work on it."
 TOOL = "agent"
+NONE: Mapping[str, str] = MappingProxyType({})
 PROOF = (
     "Do not pay again. Send `Authorization: L402 MACAROON:PREIMAGE`, the macaroon as the 402 gave"
     " it and the preimage as 64 hex digits. Without a proof the answer is a 402 with the price."
@@ -75,24 +82,32 @@ async def ask(request: Request) -> Response:
     shown = await house.callers.macaroon(request, "ask")
     if shown is not None:
         return await _from_session(request, house, shown, asked, body)
+    sold = Sold(RESOURCE, DESCRIPTION, body if request.method == "POST" else None)
     proof = await house.paywall.proof_of(request)
-    sentence = "This is paid for by the call."
     if isinstance(proof, Proof):
-        row = await _bought(house, proof, asked)
-        if row is not None:
-            return await _answer(request, house, row.id, wait_s)
-        sentence = "This proof of payment is for something else."
-    elif isinstance(proof, BadProof):
-        # Whoever shows a proof has paid: a new invoice might be paid as well.
-        raise unknown(
-            Why.PROOF_INVALID, f"This proof of payment isn't valid. {proof.reason}", PROOF
-        )
+        bought = await _bought(house, proof, asked, sold)
+        if isinstance(bought, Bought):
+            return await _answer(request, house, bought.job_id, wait_s, bought.receipt)
+        proof = bought
+    if isinstance(proof, BadProof):
+        _refuse(proof)
     async with house.throttle.turn(request, Rule.CREATE):
         await house.throttle.weigh(request, len(body))
         name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
         invoice = await house.asks.place(asked, name)
-    description = "One agent job: the evaluation of the request, and the work on it."
-    return await house.paywall.payment_required(request, invoice, RESOURCE, description, sentence)
+    return await house.paywall.payment_required(request, invoice, sold, proof or paywall.PRICED)
+
+
+def _refuse(proof: BadProof) -> None:
+    """Refuse what is no proof, where its scheme has no word for that: whoever shows a proof has
+    paid, and a new invoice might be paid as well.
+    """
+    sentence = f"This proof of payment isn't valid. {proof.reason}"
+    if proof.problem is None:
+        raise unknown(Why.PROOF_INVALID, sentence, PROOF)
+    if proof.problem is Problem.METHOD_UNSUPPORTED:
+        next_step = "Leave the credential out: the 402 says what is taken."
+        raise Refusal(Why.METHOD_UNSUPPORTED, sentence, next_step, type=proof.problem.uri)
 
 
 async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
@@ -109,16 +124,32 @@ async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
     return Ask(asked.request, max_msat, refund_to, house.throttle.payer(request)), body
 
 
-async def _bought(house: House, proof: Proof, asked: Ask) -> ToDo | None:
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What a proof has bought."""
+
+    job_id: str
+    receipt: dict[str, str]  # headers, where the scheme of the proof has one
+
+
+async def _bought(house: House, proof: Proof, asked: Ask, sold: Sold) -> Bought | BadProof:
     """Return the job that this proof bought, if it is for this very request."""
-    if not proof.is_for(RESOURCE):
-        return None
+    if not sold.is_proven_by(proof):
+        return paywall.FOR_ANOTHER
     invoice = await house.paywall.bought(proof)
-    if invoice is None or invoice.purpose is not Purpose.ASK or invoice.job_id is None:
-        return None
+    if isinstance(invoice, BadProof):
+        return invoice
+    if invoice is None:
+        return paywall.FORGOTTEN
+    if invoice.purpose is not Purpose.ASK or invoice.job_id is None:
+        return paywall.FOR_ANOTHER
+    if proof.reference not in (None, public_id(invoice.job_id)):
+        return paywall.FOR_ANOTHER
     row = await jobs.get(house.db, invoice.job_id)
     # Of one that was purged unpaid, and paid since, nobody knows the request any more.
-    return row if row is not None and row.request in (asked.request, "") else None
+    if row is None or row.request not in (asked.request, "") or invoice.settled_at is None:
+        return paywall.FOR_ANOTHER
+    return Bought(row.id, house.credentials.receipt(proof, invoice.settled_at))
 
 
 async def _from_session(
@@ -142,7 +173,9 @@ async def _from_session(
     return await _answer(request, house, job_id, wait_of(request, DEFAULT_HOLD_S))
 
 
-async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> Response:
+async def _answer(
+    request: Request, house: House, job_id: str, wait_s: int, receipt: Mapping[str, str] = NONE
+) -> Response:
     row = await house.waiting.for_end(job_id, wait_s)
     assert row is not None, "a job outlives the proof that bought it"
     state = row.state
@@ -153,8 +186,8 @@ async def _answer(request: Request, house: House, job_id: str, wait_s: int) -> R
             "state": state.value,
             "next": f"GET {where}?wait=30 answers when it is done; so does this request again.",
         }
-        return json_response(running, 202, {"Location": where, "Retry-After": "1"})
-    return json_response(_ended(request, row), 200, {"Location": where})
+        return json_response(running, 202, {"Location": where, "Retry-After": "1", **receipt})
+    return json_response(_ended(request, row), 200, {"Location": where, **receipt})
 
 
 def _ended(request: Request, row: JobView) -> dict[str, Any]:
