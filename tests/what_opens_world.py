@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
-from starlette.routing import Route
 
 from payments.lnurl import decode
 from statemachine.public_id import concealed, public_id
@@ -398,8 +397,3 @@ async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, st
 
 def _cookie(answer: httpx2.Response) -> str:
     return str(answer.headers["set-cookie"]).partition(";")[0]
-
-
-def methods(route: Route) -> list[str]:
-    """Return the methods of a route that may do something."""
-    return sorted((route.methods or {"GET"}) - {"HEAD", "OPTIONS"})

@@ -36,7 +36,7 @@ FOR_ANOTHER = BadProof(
 )
 FORGOTTEN = BadProof("Its payment is not known here.", problem=Problem.INVALID_CHALLENGE)
 OVER = BadProof(
-    "The time of its offer is over, and nobody has paid for it.", problem=Problem.PAYMENT_EXPIRED
+    "Its offer has expired, and nobody has paid for it.", problem=Problem.PAYMENT_EXPIRED
 )
 
 
