@@ -40,6 +40,8 @@ AGENT_JOBS = Dialect(
         Why.TOO_LARGE: (413, "body_too_large"),
         Why.UNKNOWN: (404, "not_found"),
         Why.NO_SUCH_ADDRESS: (404, "no_such_address"),
+        Why.NO_SUCH_RANGE: (416, "no_such_range"),
+        Why.DELETED: (410, "deleted"),
         Why.NO_SUCH_METHOD: (405, "method_not_allowed"),
         Why.CREDENTIAL_NEEDED: (401, "credential_required"),
         Why.CREDENTIAL_INVALID: (401, "credential_invalid"),
