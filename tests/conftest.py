@@ -20,5 +20,6 @@ pytest_plugins = [
     "tests.refund_fixtures",
     "tests.usdc_street",
     "tests.local_chain",
+    "tests.usdc_world",
     "tests.page_fixtures",
 ]

@@ -18,7 +18,7 @@ from tests.lnbits_server import free_port
 
 ROOT = Path(__file__).parents[1]
 CONTRACTS = Path(__file__).parent / "contracts"
-PACKAGES = ROOT / ".cache" / "chain" / "node_modules" / "@foundry-rs"
+INSTALLED = ROOT / ".cache" / "chain"
 MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
 START_S = 60
 
@@ -91,19 +91,19 @@ class LocalChain:
         await self.mine(1)
 
 
-def anvil() -> Path:
-    """Return the node's program, installed if it is not yet."""
-    subprocess.run([str(ROOT / "scripts" / "chain")], check=True, timeout=110)
-    [program] = PACKAGES.glob("anvil-*/bin/anvil")
-    return program
+def installed() -> Path:
+    """Return the folder of what others have made, installed if it is not yet."""
+    subprocess.run([str(ROOT / "scripts" / "chain")], check=True, timeout=230)
+    return INSTALLED
 
 
 @asynccontextmanager
 async def running(network: Network) -> AsyncIterator[LocalChain]:
     """A node of this network, which nobody else knows."""
     port = free_port()
+    [program] = installed().glob("node_modules/@foundry-rs/anvil-*/bin/anvil")
     process = await asyncio.create_subprocess_exec(
-        str(anvil()), "--port", str(port), "--chain-id", str(network.chain_id), "--quiet",
+        str(program), "--port", str(port), "--chain-id", str(network.chain_id), "--quiet",
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     http = httpx2.AsyncClient(trust_env=False, timeout=START_S)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.environments import with_packages
 from tests.lnbits_server import installed_python
+from tests.local_chain import installed
 from tests.tiny_registry import BREAKS, TinyRegistry
 
 ROOT = Path(__file__).parents[1]
@@ -37,8 +38,9 @@ def test_a_lock_of_ours_is_whole(name: str) -> None:
 
 
 def test_the_locks_of_others_are_whole() -> None:
-    """So are the lock of LNbits, and that of the stock clients."""
-    for python, name in ((installed_python(), "lnbits"), (CLIENTS, "clients")):
+    """So are the lock of LNbits, and those of the stock clients."""
+    x402 = installed() / "venv" / "bin" / "python"
+    for python, name in ((installed_python(), "lnbits"), (CLIENTS, "clients"), (x402, "x402")):
         asked = whole(python, LOCKS / f"{name}.txt")
         assert (asked.returncode, asked.stderr) == (0, ""), name
 

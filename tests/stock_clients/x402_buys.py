@@ -1,0 +1,42 @@
+"""Buys with x402's own Python clients, over httpx and over requests.
+
+On standard input, JSON: `url` and `key`. On standard output, for each: the status, the body, and
+what the header PAYMENT-RESPONSE says.
+"""
+
+import asyncio
+import base64
+import json
+import sys
+from typing import Any
+
+from eth_account import Account
+from x402 import x402Client, x402ClientSync
+from x402.http.clients import x402_requests, x402HttpxClient
+from x402.mechanisms.evm.exact import register_exact_evm_client
+
+
+async def by_httpx(url: str, key: str) -> Any:
+    """Buy by POST."""
+    client = register_exact_evm_client(x402Client(), Account.from_key(key))
+    async with x402HttpxClient(client, timeout=60) as http:
+        return await http.post(url, json={"prompt": "a cat"})
+
+
+def by_requests(url: str, key: str) -> Any:
+    """Buy by POST."""
+    client = register_exact_evm_client(x402ClientSync(), Account.from_key(key))
+    return x402_requests(client).post(url, json={"prompt": "a cat"}, timeout=60)
+
+
+def main() -> None:
+    """Buy."""
+    asked, told = json.load(sys.stdin), []
+    url, key = asked["url"], asked["key"]
+    for bought in (asyncio.run(by_httpx(url, key)), by_requests(url, key)):
+        settled = json.loads(base64.b64decode(bought.headers["PAYMENT-RESPONSE"]))
+        told.append({"status": bought.status_code, "body": bought.json(), "settled": settled})
+    print(json.dumps(told))
+
+
+main()
