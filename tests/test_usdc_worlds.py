@@ -13,6 +13,7 @@ from payments.usdc.outcome import Declined, Failed, Settled, Unknown, Used, Vali
 from payments.usdc.payment import UsdcOffer
 from payments.usdc.refund import RefundKey, what_became
 from payments.usdc.stub_chain import FAUCET
+from pricing.money import MicroUsdc
 from tests.usdc_fixtures import PRICE, WINDOW_S, Payer
 from tests.usdc_world import UsdcWorld
 
@@ -65,7 +66,7 @@ async def test_what_the_contract_would_refuse_is_declined_and_moves_nothing(
         digest = paid.authorization.digest(BASE)
         paid = replace(paid, signature=signature_of(usdc_world.payer.key, digest))
     if kind == "spent":
-        offer = replace(usdc_world.offer, amount_microusdc=FAUCET + 1)
+        offer = replace(usdc_world.offer, amount_microusdc=MicroUsdc(FAUCET + 1))
         paid = usdc_world.payer.pays(offer, now_s)
     if kind == "soon":
         paid = usdc_world.pays(valid_after_s=now_s + 200)

@@ -6,6 +6,7 @@ It prints its address in a line when it listens.
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from x402 import x402FacilitatorSync
 from x402.mechanisms.evm import FacilitatorWeb3Signer
@@ -34,7 +35,7 @@ class Door(BaseHTTPRequestHandler):
         work = FACILITATOR.verify if self.path == "/verify" else FACILITATOR.settle
         self.answer(work(payload, wanted))
 
-    def answer(self, told: object) -> None:
+    def answer(self, told: Any) -> None:
         """Answer with what a model says."""
         body = told.model_dump_json(by_alias=True, exclude_none=True).encode()
         self.send_response(200)
