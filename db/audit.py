@@ -6,8 +6,9 @@ worked out again from the rows of jobs, invoices and payouts, leg by leg, and co
 
 from dataclasses import dataclass
 
-from db import audit_prepaid
+from db import audit_batches, audit_prepaid
 from db.engine import Database
+from statemachine.batch import BATCH, BatchState
 from statemachine.entries import (
     EXPENSE_FAILED,
     EXPENSE_FREE,
@@ -15,6 +16,7 @@ from statemachine.entries import (
     RAIL,
     REVENUE_EVAL,
     REVENUE_FREE,
+    REVENUE_MEDIA,
     REVENUE_WORK,
 )
 from statemachine.job import JOB, JobState
@@ -72,7 +74,8 @@ due_leg AS (
          received_msat AS amount
     FROM invoice WHERE state = 'settled'
   UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled',
-         coalesce('job:' || i.job_id, 'session:' || i.session_id), -i.amount_msat
+         coalesce('job:' || i.job_id, 'session:' || i.session_id, 'batch:' || i.batch_id),
+         -i.amount_msat
     FROM invoice i LEFT JOIN payout late ON late.id = i.id || ':unawaited'
    WHERE i.state = 'settled' AND late.id IS NULL
   UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled', 'refund:' || p.id, -p.amount_msat
@@ -92,8 +95,9 @@ due_leg AS (
          AS leg(account, amount)
    WHERE state = 'failed' AND spent_msat > 0
   UNION ALL SELECT 'payout:' || id || ':owed', leg.account, leg.amount
-    FROM payout, LATERAL (VALUES (coalesce('job:' || job_id, 'session:' || session_id),
-         amount_msat), ('refund:' || id, -amount_msat)) AS leg(account, amount)
+    FROM payout, LATERAL (VALUES (coalesce('job:' || job_id, 'session:' || session_id,
+         'batch:' || batch_id), amount_msat), ('refund:' || id, -amount_msat))
+         AS leg(account, amount)
    WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus', 'change') AND right(id, 5) <> ':back'
   UNION ALL SELECT 'payout:' || p.id || leg.key, leg.account, leg.amount
     FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
@@ -115,6 +119,7 @@ due_leg AS (
    WHERE leg.is_due
 """
     + audit_prepaid.LEGS
+    + audit_batches.LEGS
     + """),
 wrong_leg AS (
   SELECT coalesce(due.key, held.key) AS key,
@@ -329,7 +334,7 @@ _PAYOUTS = [
         """SELECT 'it holds ' || balance || ' msat that are nobody''s', name
              FROM msat_line WHERE kind = 'liability' AND balance <> 0
               AND split_part(name, ':', 1)
-                  NOT IN ('job', 'refund', 'sending', 'session', 'hold')""",
+                  NOT IN ('job', 'refund', 'sending', 'session', 'hold', 'batch')""",
     ),
 ]
 
@@ -346,7 +351,14 @@ _PROMISES = [
     ),
 ]
 
-_CHECKS = [*_ENTRIES, *_JOBS, *_PAYOUTS, *_PROMISES, *audit_prepaid.CHECKS]
+_CHECKS = [
+    *_ENTRIES,
+    *_JOBS,
+    *_PAYOUTS,
+    *_PROMISES,
+    *audit_prepaid.CHECKS,
+    *audit_batches.CHECKS,
+]
 _AUDIT = (
     _SHARED
     + "SELECT * FROM ("
@@ -360,10 +372,12 @@ _VALUES = {
     "rail": RAIL.name,
     "eval": REVENUE_EVAL.name,
     "work": REVENUE_WORK.name,
+    "media": REVENUE_MEDIA.name,
     "routing": EXPENSE_ROUTING.name,
     "free": EXPENSE_FREE.name,
     "given": REVENUE_FREE.name,
     "failed": EXPENSE_FAILED.name,
+    "batch_final": [state.value for state in BatchState if BATCH.final(state)],
     "final": [state.value for state in JobState if JOB.final(state)],
     "most_failures": MOST_FAILURES,
     "judge": Judge.__name__,

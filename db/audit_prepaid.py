@@ -23,7 +23,9 @@ spent AS (  -- what each budget of a credential was used for
     SELECT unnest(j.budgets) AS link, f.prepaid_msat - coalesce(e.back_msat, 0) AS msat
       FROM job j JOIN firm f ON f.id = j.id LEFT JOIN ended e ON e.id = j.id
     UNION ALL SELECT unnest(budgets), CASE state WHEN 'held' THEN amount_msat ELSE charge_msat END
-      FROM hold) AS uses GROUP BY link),
+      FROM hold
+    UNION ALL SELECT unnest(budgets), CASE WHEN state = ANY(%(batch_final)s) THEN charged_amount
+           ELSE price_amount END FROM batch) AS uses GROUP BY link),
 """
 
 LEGS = """
@@ -83,13 +85,15 @@ CHECKS = [
     (
         2,
         """SELECT 'it has set ' || s.reserved_msat || ' msat aside, and its requests hold '
-             || jobs.msat + holds.msat, s.id
+             || jobs.msat + holds.msat + batches.msat, s.id
              FROM session s
              CROSS JOIN LATERAL (SELECT coalesce(sum(prepaid_msat), 0) AS msat FROM firm
                WHERE session_id = s.id AND state <> ALL(%(final)s)) jobs
              CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM hold
                WHERE session_id = s.id AND state = 'held') holds
-            WHERE s.reserved_msat <> jobs.msat + holds.msat""",
+             CROSS JOIN LATERAL (SELECT coalesce(sum(price_amount), 0) AS msat FROM batch
+               WHERE session_id = s.id AND state <> ALL(%(batch_final)s)) batches
+            WHERE s.reserved_msat <> jobs.msat + holds.msat + batches.msat""",
     ),
     (
         4,

@@ -1,4 +1,4 @@
-"""Purging what nobody paid for: its job or session goes, and a slim row of its invoice stays.
+"""What nobody paid for is purged: its job, session or batch goes, and a slim row stays.
 
 By the slim row a late payment is recognised, for as long as the rail is asked about it.
 """
@@ -12,10 +12,10 @@ from statemachine.owner import Purpose
 
 # Written as the index of it: what is purged leaves it, and what is paid late never was in it.
 _UNPAID = """
-state IN ('expired', 'canceled') AND purpose IN ('eval', 'ask', 'deposit', 'topup')
+state IN ('expired', 'canceled') AND purpose IN ('eval', 'ask', 'deposit', 'topup', 'batch')
 """
 _DUE = f"""
-SELECT id, job_id, session_id, purpose FROM invoice
+SELECT id, job_id, session_id, batch_id, purpose FROM invoice
  WHERE {_UNPAID} AND expires_at < %(before)s ORDER BY expires_at LIMIT %(limit)s
 """
 
@@ -26,6 +26,7 @@ class Unpaid(NamedTuple):
     id: str
     job_id: str | None
     session_id: str | None
+    batch_id: str | None
     purpose: Purpose
 
 
@@ -47,6 +48,12 @@ SELECT id FROM session s WHERE id = ANY(%(ids)s) AND state = 'expired'
    AND NOT EXISTS (SELECT FROM payout p WHERE p.session_id = s.id)
  ORDER BY id FOR UPDATE SKIP LOCKED
 """
+_BATCHES = """
+SELECT id FROM batch b WHERE id = ANY(%(ids)s) AND state = 'cancelled'
+   AND NOT EXISTS (SELECT FROM invoice i WHERE i.batch_id = b.id AND i.state = 'settled')
+   AND NOT EXISTS (SELECT FROM payout p WHERE p.batch_id = b.id)
+ ORDER BY id FOR UPDATE SKIP LOCKED
+"""
 _OPEN_SESSIONS = """
 SELECT id FROM session WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE SKIP LOCKED
 """
@@ -54,8 +61,10 @@ _KEEP = f"""
 INSERT INTO lapsed_invoice (payment_hash, invoice_id, purpose, amount_msat, wallet, refund_to,
                             eval_msat, quote, expires_at, check_at)
 SELECT i.payment_hash, i.id, i.purpose, i.amount_msat, i.wallet,
-       coalesce(j.refund_to, s.refund_to), j.eval_msat, j.quote, i.expires_at, i.check_at
+       coalesce(j.refund_to, s.refund_to, b.refund_to), j.eval_msat, j.quote,
+       i.expires_at, i.check_at
   FROM invoice i LEFT JOIN job j ON j.id = i.job_id LEFT JOIN session s ON s.id = i.session_id
+       LEFT JOIN batch b ON b.id = i.batch_id
  WHERE i.id = ANY(%(ids)s) AND i.{_UNPAID.strip()} AND i.payment_hash IS NOT NULL
 """
 _FORGET_INVOICES = f"DELETE FROM invoice WHERE id = ANY(%(ids)s) AND {_UNPAID}"
@@ -68,10 +77,12 @@ async def purge(tx: Tx, rows: list[Unpaid]) -> int:
     sessions = await _locked(tx, _SESSIONS, never)
     others = [row.session_id for row in rows if row.purpose == Purpose.TOPUP]
     topped_up = await _locked(tx, _OPEN_SESSIONS, others)
+    batches = await _locked(tx, _BATCHES, [row.batch_id for row in rows])
     gone = [
         row.id
         for row in rows
         if row.job_id in jobs
+        or row.batch_id in batches
         or row.session_id in (topped_up if row.purpose == Purpose.TOPUP else sessions)
     ]
     await tx.execute(_KEEP, ids=gone)
@@ -79,6 +90,8 @@ async def purge(tx: Tx, rows: list[Unpaid]) -> int:
     await tx.execute("DELETE FROM job_history WHERE job_id = ANY(%(ids)s)", ids=list(jobs))
     await tx.execute("DELETE FROM job WHERE id = ANY(%(ids)s)", ids=list(jobs))
     await tx.execute("DELETE FROM session WHERE id = ANY(%(ids)s)", ids=list(sessions))
+    await tx.execute("DELETE FROM item WHERE batch_id = ANY(%(ids)s)", ids=list(batches))
+    await tx.execute("DELETE FROM batch WHERE id = ANY(%(ids)s)", ids=list(batches))
     return len(gone)
 
 

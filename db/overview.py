@@ -47,7 +47,7 @@ class Sheet:
     rail_msat: int
     earned: dict[str, int]  # revenue accounts
     spent: dict[str, int]  # expense accounts
-    in_jobs_msat: int  # paid, and being worked for
+    in_jobs_msat: int  # paid, and being worked for, batches included
     in_sessions_msat: int  # prepaid, what is set aside for a call included
     on_its_way_msat: int  # payouts that the rail was told to make
 
@@ -79,11 +79,13 @@ class Sheet:
 
 _SHEET = """
 SELECT (SELECT json_object_agg(name, balance) FROM account WHERE asset = 'msat'
-         AND name IN ('rail:lightning', 'revenue:eval', 'revenue:work', 'revenue:free',
-         'expense:routing', 'expense:free', 'expense:failed')) AS flat,
+         AND name IN ('rail:lightning', 'revenue:eval', 'revenue:work', 'revenue:media',
+         'revenue:free', 'expense:routing', 'expense:free', 'expense:failed')) AS flat,
        (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'job:' || j.id
          AND a.asset = 'msat')), 0)::bigint FROM job j
-        WHERE j.state IN ('evaluating', 'executing')) AS in_jobs,
+        WHERE j.state IN ('evaluating', 'executing'))
+     + (SELECT coalesce(sum(price_amount - charged_amount), 0)::bigint FROM batch
+        WHERE asset = 'msat' AND state IN ('queued', 'processing')) AS in_jobs,
        (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'session:' || s.id
          AND a.asset = 'msat')), 0)::bigint FROM session s
         WHERE s.state IN ('active', 'paused'))

@@ -4,7 +4,11 @@ from typing import Protocol
 
 from statemachine.owner import Owner, OwnerKind
 
-COLUMNS = {OwnerKind.JOB: "job_id", OwnerKind.SESSION: "session_id"}
+COLUMNS = {
+    OwnerKind.JOB: "job_id",
+    OwnerKind.SESSION: "session_id",
+    OwnerKind.BATCH: "batch_id",
+}
 
 
 class Owned(Protocol):
@@ -17,6 +21,10 @@ class Owned(Protocol):
     @property
     def session_id(self) -> str | None:
         """The session that it is of, if it is."""
+
+    @property
+    def batch_id(self) -> str | None:
+        """The batch that it is of, if it is."""
 
 
 def owner_of(row: Owned) -> Owner:

@@ -12,9 +12,9 @@ from statemachine.owner import Owner, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 
 _INSERT = """
-INSERT INTO payout (id, job_id, session_id, reason, state, amount_msat, attempts, refund_to,
-                    failures, created_at, updated_at)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(reason)s, %(state)s, %(amount_msat)s, 0,
+INSERT INTO payout (id, job_id, session_id, batch_id, reason, state, amount_msat, attempts,
+                    refund_to, failures, created_at, updated_at)
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(reason)s, %(state)s, %(amount_msat)s, 0,
         %(refund_to)s, 0, %(now)s, %(now)s)
 """
 
@@ -154,6 +154,7 @@ class PayoutRow(NamedTuple):
     secret: str
     job_id: str | None
     session_id: str | None
+    batch_id: str | None
     reason: Reason
     state: PayoutState
     amount_msat: int
@@ -172,18 +173,21 @@ class PayoutRow(NamedTuple):
 
 
 _ROWS = """
-SELECT p.id, p.secret, p.job_id, p.session_id, p.reason, p.state, p.amount_msat, p.attempts, p.note,
-       p.refund_to, p.failures, p.updated_at, a.payment_hash,
+SELECT p.id, p.secret, p.job_id, p.session_id, p.batch_id, p.reason, p.state, p.amount_msat,
+       p.attempts, p.note, p.refund_to, p.failures, p.updated_at, a.payment_hash,
        coalesce(a.sent_msat, p.amount_msat) AS sent_msat
   FROM payout p
   LEFT JOIN LATERAL (SELECT payment_hash, sent_msat FROM payout_attempt
        WHERE payout_id = p.id AND outcome IN ('live', 'settled') LIMIT 1) a ON true
 """
-_OF_OWNER = f"{_ROWS} WHERE p.job_id = %(id)s OR p.session_id = %(id)s ORDER BY p.created_at, p.id"
+_OF_OWNER = f"""
+{_ROWS} WHERE p.job_id = %(id)s OR p.session_id = %(id)s OR p.batch_id = %(id)s
+ ORDER BY p.created_at, p.id
+"""
 
 
 async def of_owner(db: Database, owner_id: str) -> list[PayoutRow]:
-    """Return what a job or a session owes, oldest first."""
+    """Return what a job, a session or a batch owes, oldest first."""
     return await db.rows(PayoutRow, _OF_OWNER, id=owner_id)
 
 

@@ -29,22 +29,31 @@ _CHARGED = """
         + coalesce((charge->>'total_msat')::bigint, 0)), 0)::bigint
    FROM job WHERE {job})
 + (SELECT coalesce(sum(charge_msat), 0)::bigint FROM hold WHERE session_id = {session})
++ (SELECT coalesce(sum(charged_amount), 0)::bigint FROM batch WHERE asset = 'msat' AND ({batch}))
 """
 _ACCOUNT = f"""
-SELECT {_CHARGED.format(job="session_id = %(session)s OR id = %(job)s", session="%(session)s")}
-         AS charged_msat,
+SELECT {
+    _CHARGED.format(
+        job="session_id = %(session)s OR id = %(job)s",
+        session="%(session)s",
+        batch="session_id = %(session)s OR id = %(batch)s",
+    )
+} AS charged_msat,
        (SELECT coalesce(sum((SELECT sum({_BORNE}) FROM payout_attempt a
                               WHERE a.payout_id = p.id)), 0)::bigint
-          FROM payout p WHERE p.session_id = %(session)s OR p.job_id = %(job)s) AS borne_msat,
+          FROM payout p WHERE p.session_id = %(session)s OR p.job_id = %(job)s
+             OR p.batch_id = %(batch)s) AS borne_msat,
        coalesce((SELECT routing_msat FROM free_day WHERE day = %(day)s), 0) AS given_msat
 """
 
 
 async def account_of(
-    reads: Reads, job_id: str | None, session_id: str | None, day: date
+    reads: Reads, job_id: str | None, session_id: str | None, batch_id: str | None, day: date
 ) -> Account:
-    """Return how a job or a session stands with the house."""
-    found = await reads.row(Account, _ACCOUNT, job=job_id, session=session_id, day=day)
+    """Return how a job, a session or a batch stands with the house."""
+    found = await reads.row(
+        Account, _ACCOUNT, job=job_id, session=session_id, batch=batch_id, day=day
+    )
     assert found is not None
     return found
 
@@ -75,13 +84,20 @@ async def given_msat(db: Database, day: date) -> int:
 
 
 _PAYERS = f"""
-SELECT coalesce(p.session_id, p.job_id) AS payer, p.session_id IS NOT NULL AS is_session,
-       sum({_BORNE})::bigint AS borne_msat, sum({_GIVEN})::bigint AS given_msat,
-       {_CHARGED.format(job="session_id = p.session_id OR id = p.job_id", session="p.session_id")}
-         AS charged_msat
+SELECT coalesce(p.session_id, p.job_id, p.batch_id) AS payer,
+       p.session_id IS NOT NULL AS is_session, sum({_BORNE})::bigint AS borne_msat, sum({
+    _GIVEN
+})::bigint AS given_msat,
+       {
+    _CHARGED.format(
+        job="session_id = p.session_id OR id = p.job_id",
+        session="p.session_id",
+        batch="session_id = p.session_id OR id = p.batch_id",
+    )
+} AS charged_msat
   FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
  WHERE a.free_day = %(day)s AND a.outcome <> 'returned'
- GROUP BY p.session_id, p.job_id ORDER BY given_msat DESC, payer LIMIT %(most)s
+ GROUP BY p.session_id, p.job_id, p.batch_id ORDER BY given_msat DESC, payer LIMIT %(most)s
 """
 
 

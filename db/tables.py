@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 from db.artifact_tables import ArtifactRow
+from db.batch_tables import Batch, Item, LaneFloor, LaneTurn, Lease
 from db.columns import enum_column, time_column
 from db.conversation_tables import Conversation, Message
 from db.heartbeats import Heartbeat
@@ -38,13 +39,18 @@ from statemachine.payout import PayoutState
 __all__ = [  # told to SQLModel
     "Allowance",
     "ArtifactRow",
+    "Batch",
     "Conversation",
     "FailureDay",
     "FreeDay",
     "Heartbeat",
     "Hold",
+    "Item",
     "JobTally",
+    "LaneFloor",
+    "LaneTurn",
     "LapsedInvoice",
+    "Lease",
     "Message",
     "RateLimit",
     "ReceivingWallet",
@@ -142,6 +148,7 @@ class Invoice(SQLModel, table=True):
     session_id: str | None = Field(
         default=None, sa_column=Column(ForeignKey("session.id"), index=True)
     )
+    batch_id: str | None = Field(default=None, sa_column=Column(ForeignKey("batch.id")))
     purpose: Purpose = Field(sa_column=Column(Text, nullable=False))
     state: InvoiceState = Field(sa_column=enum_column(InvoiceState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -160,13 +167,14 @@ class Invoice(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("amount_msat > 0", name="amount_positive"),
         CheckConstraint("state <> 'open' OR bolt11 IS NOT NULL", name="open_has_bolt11"),
-        CheckConstraint("num_nonnulls(job_id, session_id) = 1", name="one_owner"),
+        CheckConstraint("num_nonnulls(job_id, session_id, batch_id) = 1", name="one_owner"),
         Index(
             "uq_invoice_one_topup",
             "session_id",
             unique=True,
             postgresql_where=text("purpose = 'topup' AND state IN ('wanted', 'open')"),
         ),
+        Index("ix_invoice_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
         Index("ix_invoice_wallet", "wallet", postgresql_where=text("wallet IS NOT NULL")),
         Index("ix_invoice_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
         Index(
@@ -180,7 +188,7 @@ class Invoice(SQLModel, table=True):
             "expires_at",
             postgresql_where=text(
                 "state IN ('expired', 'canceled')"
-                " AND purpose IN ('eval', 'ask', 'deposit', 'topup')"
+                " AND purpose IN ('eval', 'ask', 'deposit', 'topup', 'batch')"
             ),
         ),
     )
@@ -203,6 +211,7 @@ class Payout(SQLModel, table=True):
     session_id: str | None = Field(
         default=None, sa_column=Column(ForeignKey("session.id"), index=True)
     )
+    batch_id: str | None = Field(default=None, sa_column=Column(ForeignKey("batch.id")))
     reason: Reason = Field(sa_column=Column(Text, nullable=False))
     state: PayoutState = Field(sa_column=enum_column(PayoutState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -218,8 +227,15 @@ class Payout(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint("amount_msat > 0", name="amount_positive"),
-        CheckConstraint("num_nonnulls(job_id, session_id) = 1", name="one_owner"),
+        CheckConstraint("num_nonnulls(job_id, session_id, batch_id) = 1", name="one_owner"),
+        Index("ix_payout_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
         Index("ix_payout_unpaid", "created_at", postgresql_where=text("state <> 'paid'")),
+        # Those that wait for their owner, or to be sent.
+        Index(
+            "ix_payout_waiting",
+            "created_at",
+            postgresql_where=text("state = 'owed' AND failures < 3"),
+        ),
         # Those that may need a person: few, however many wait for their owners.
         Index(
             "ix_payout_watched",

@@ -41,6 +41,7 @@ class Account:
 RAIL = Account("rail:lightning", Kind.ASSET)
 REVENUE_EVAL = Account("revenue:eval", Kind.INCOME)
 REVENUE_WORK = Account("revenue:work", Kind.INCOME)
+REVENUE_MEDIA = Account("revenue:media", Kind.INCOME)
 EXPENSE_ROUTING = Account("expense:routing", Kind.EXPENSE)
 EXPENSE_FREE = Account("expense:free", Kind.EXPENSE)
 EXPENSE_FAILED = Account("expense:failed", Kind.EXPENSE)
@@ -52,6 +53,11 @@ REVENUE_FREE = Account(
 def of_job(job_id: str) -> Account:
     """Paid for this job, not yet earned or owed back."""
     return Account(f"job:{job_id}", Kind.LIABILITY)
+
+
+def of_batch(batch_id: str) -> Account:
+    """Paid for this batch, and neither charged for a delivered item nor owed back."""
+    return Account(f"batch:{batch_id}", Kind.LIABILITY)
 
 
 def of_session(session_id: str) -> Account:
@@ -99,9 +105,9 @@ class Entry:
             raise ValueError(f"entry {self.key} names an account twice")
 
 
-def _entry(key: str, *legs: tuple[Account, int]) -> Entry:
+def _entry(key: str, *legs: tuple[Account, int], asset: Asset = Asset.MSAT) -> Entry:
     postings = tuple(Posting(account, amount) for account, amount in legs if amount)
-    return Entry(key, Asset.MSAT, postings)
+    return Entry(key, asset, postings)
 
 
 def invoice_settled(payment_hash: str, *credits: tuple[Account, int]) -> Entry:
@@ -156,6 +162,34 @@ def prepaid_ended(
 def work_failed(job_id: str, cost_msat: int) -> Entry:
     """A job failed, and is given back whole: what its models cost is the house's expense."""
     return _failed(f"job:{job_id}", cost_msat)
+
+
+def batch_reserved(batch_id: str, session_id: str, amount_msat: int) -> Entry:
+    """The price of a batch is set aside from its session."""
+    return _entry(
+        f"batch:{batch_id}:reserved",
+        (of_session(session_id), amount_msat),
+        (of_batch(batch_id), -amount_msat),
+    )
+
+
+def item_delivered(batch_id: str, item_id: str, asset: Asset, amount: int) -> Entry:
+    """An item was delivered: its share of what was paid for its batch is ours."""
+    return _entry(
+        f"item:{item_id}:delivered",
+        (of_batch(batch_id), amount),
+        (REVENUE_MEDIA, -amount),
+        asset=asset,
+    )
+
+
+def batch_given_back(batch_id: str, session_id: str, amount_msat: int) -> Entry:
+    """A batch has ended: what it did not deliver is on the balance that paid for it again."""
+    return _entry(
+        f"batch:{batch_id}:ended",
+        (of_batch(batch_id), amount_msat),
+        (of_session(session_id), -amount_msat),
+    )
 
 
 def held(hold_id: str, source: Account, amount_msat: int) -> Entry:

@@ -6,7 +6,7 @@ A row that belongs to an owner is named by him, "<his id>:<what it is>". Names a
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
-from statemachine.entries import Account, of_job, of_session
+from statemachine.entries import Account, of_batch, of_job, of_session
 
 
 class OwnerKind(StrEnum):
@@ -14,9 +14,10 @@ class OwnerKind(StrEnum):
 
     JOB = auto()
     SESSION = auto()
+    BATCH = auto()
 
 
-ACCOUNTS = {OwnerKind.JOB: of_job, OwnerKind.SESSION: of_session}
+ACCOUNTS = {OwnerKind.JOB: of_job, OwnerKind.SESSION: of_session, OwnerKind.BATCH: of_batch}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Purpose(StrEnum):
     ASK = auto()
     DEPOSIT = auto()
     TOPUP = auto()
+    BATCH = auto()
 
     @property
     def kind(self) -> OwnerKind:
@@ -88,6 +90,9 @@ _USES = {
         "top-up of session",
         "The top-up was not paid in time. Nothing was charged.",
     ),
+    Purpose.BATCH: _Use(
+        OwnerKind.BATCH, "batch", "The invoice was not paid in time. Nothing was charged."
+    ),
 }
 
 
@@ -102,6 +107,7 @@ class Reason(StrEnum):
     UNAWAITED = "unawaited"
     CHANGE = "change"  # what was withheld for routing, and was not needed
     UNSPENT = "unspent"
+    UNDELIVERED = "undelivered"
 
     @property
     def sentence(self) -> str:
@@ -123,6 +129,7 @@ _SENTENCES = {
     Reason.UNAWAITED: "paid when nothing was due",
     Reason.CHANGE: "unused routing fees",
     Reason.UNSPENT: "rest of the session’s balance",
+    Reason.UNDELIVERED: "payment for what wasn’t delivered",
 }
 
 # What names say beside a purpose: a payout of its owner's, or a promise to have an agent asked.
@@ -130,6 +137,7 @@ _WORDS = {
     **{purpose.value: purpose.kind for purpose in Purpose},
     **dict.fromkeys(("surplus", "back", "undone", "unjudged", "judge", "do"), OwnerKind.JOB),
     "rest": OwnerKind.SESSION,
+    "undelivered": OwnerKind.BATCH,
 }
 
 

@@ -21,5 +21,6 @@ pytest_plugins = [
     "tests.usdc_street",
     "tests.local_chain",
     "tests.usdc_world",
+    "tests.market_fixtures",
     "tests.page_fixtures",
 ]

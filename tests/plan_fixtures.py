@@ -72,6 +72,23 @@ INSERT INTO hold (id, state, session_id, purpose, amount_msat, charge_msat, crea
                   ended_at)
 SELECT md5('hold' || i), CASE WHEN is_open THEN 'held' ELSE 'charged' END, id, 'gemini', 1000, 0,
        at, CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at FROM n;
+INSERT INTO batch (id, state, version, funding, asset, price_amount, charged_amount, items,
+                   delivered, session_id, payer, quote, created_at, updated_at, completed_at)
+SELECT md5('batch' || i), CASE WHEN is_open THEN 'processing' ELSE 'completed' END, 2, 'session',
+       'msat', 5000, CASE WHEN is_open THEN 0 ELSE 5000 END, 1, CASE WHEN is_open THEN 0 ELSE 1 END,
+       id, 'session:' || id, '{{}}', at, at, CASE WHEN is_open THEN NULL ELSE at END FROM n;
+INSERT INTO item (id, batch_id, place, state, lane, rank, weight, share_amount, number, asked,
+                  sha256, created_at, ended_at)
+SELECT md5('item' || i), md5('batch' || i), 1, CASE WHEN NOT is_open THEN 'completed'
+       WHEN i % 2 = 0 THEN 'pending' ELSE 'processing' END, 'scene-1/standard', i, 1, 5000, 1,
+       jsonb_build_object('prompt', repeat('a cat ', 20)), CASE WHEN NOT is_open THEN id || id END,
+       at, CASE WHEN is_open THEN NULL ELSE at END FROM n;
+INSERT INTO lease (item_id, number, state, worker, until, deadline, sha256, created_at, ended_at)
+SELECT md5('item' || i), 1, CASE WHEN NOT is_open THEN 'done' WHEN i % 2 = 0 THEN 'released'
+       ELSE 'held' END, 'w', at, at, CASE WHEN NOT is_open THEN id || id END, at,
+       CASE WHEN is_open THEN NULL ELSE at END FROM n;
+INSERT INTO lane_floor (lane, rank) VALUES ('scene-1/standard', 1);
+INSERT INTO lane_turn (lane, payer, finish) SELECT 'scene-1/standard', 'session:' || id, i FROM n;
 INSERT INTO lapsed_invoice (payment_hash, invoice_id, purpose, amount_msat, wallet, eval_msat,
                             expires_at, check_at)
 SELECT md5('lapsed' || i) || id, md5('lapsed' || i) || ':eval', 'eval', 5000, 'wallet ' || i / 1000,

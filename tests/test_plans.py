@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from db import (
+    batches,
     holds,
     idempotency,
     invoices,
+    items,
     job_events,
     jobs,
+    lanes,
     lapsed,
+    leases,
     ledger,
     overview,
     payouts,
@@ -27,6 +31,7 @@ from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
 from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.entries import Asset, Entry, Posting, of_job, of_session
+from statemachine.lease import LeaseFacts, LeaseState
 from statemachine.owner import Purpose
 from tests.plan_fixtures import ROWS, ExplainingDatabase, Plan, analyse, fill
 
@@ -46,7 +51,9 @@ ATTEMPT = named(f"paid{PLACE}") + SESSION
 LINKS = (SESSION, named(f"link{PLACE}"))
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-UNPAID = lapsed.Unpaid(f"{JOB}:eval", JOB, None, Purpose.EVAL)
+BATCH, ITEM = named(f"batch{PLACE}"), named(f"item{PLACE}")
+UNPAID = lapsed.Unpaid(f"{JOB}:eval", JOB, None, None, Purpose.EVAL)
+LEASE = LeaseFacts(ITEM, 1, LeaseState.HELD, NOW, NOW)
 PACE = invoices.Pace(30, 600, 3600, timedelta(days=7))
 BUDGETS = ((LINKS[1], 100_000),)
 
@@ -75,8 +82,8 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "lapsed invoices": lambda db: invoices.lapsed(db, NOW, [], 100),
     "payouts of one": lambda db: payouts.of_owner(db, JOB),
     "payout": lambda db: payouts.get(db, PAYOUT),
-    "routing of a job": lambda db: routing.account_of(db, JOB, None, NOW.date()),
-    "routing of a session": lambda db: routing.account_of(db, None, SESSION, NOW.date()),
+    "routing of a job": lambda db: routing.account_of(db, JOB, None, None, NOW.date()),
+    "routing of a session": lambda db: routing.account_of(db, None, SESSION, None, NOW.date()),
     "routing given on a day": lambda db: routing.payers(db, NOW.date(), 20),
     "live attempt": lambda db: payouts.live_attempt(db, PAYOUT, 1),
     "a hash's meaning": lambda db: payouts.hash_is_known(db, HASH),
@@ -92,6 +99,11 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "what nobody paid for": lambda db: lapsed.due(db, NOW - DAY, 100),
     "a purged invoice": lambda db: lapsed.find(db, HASH),
     "operator, hours": lambda db: overview.tallies(db, NOW),
+    "a batch": lambda db: batches.view(db, BATCH),
+    "a page of items": lambda db: items.page(db, BATCH, 0, 100),
+    "an item": lambda db: items.get(db, BATCH, ITEM),
+    "what a payer has under way": lambda db: batches.load_of(db, f"session:{SESSION}"),
+    "leases that are due": lambda db: leases.due(db, NOW, 100),
     "operator, open jobs": overview.open_jobs,
     "operator, the sheet": overview.sheet,
     "operator, watched payouts": lambda db: standing.watched_payouts(db, NOW, 50),
@@ -108,6 +120,13 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "claim an attempt's call": lambda tx: payouts.move_attempt(
         tx, AttemptFacts(HASH, AttemptState.CALLED, 0, called_by="stub"), NOW
     ),
+    "lock an item's batch": lambda tx: batches.lock_of_item(tx, ITEM),
+    "lock an item": lambda tx: items.lock(tx, ITEM),
+    "lock a lease": lambda tx: leases.lock(tx, ITEM, 1),
+    "lock who holds an item": lambda tx: leases.lock_held(tx, ITEM),
+    "claim items": lambda tx: items.claim(tx, "v", ["scene-1/standard"], 2, LEASE, NOW),
+    "give turns": lambda tx: lanes.give_turns(tx, BATCH, f"session:{SESSION}"),
+    "cancel items": lambda tx: items.cancel(tx, BATCH, NOW),
     "due invoices": lambda tx: invoices.take_due(tx, NOW, PACE, 100),
     "due payouts": lambda tx: payouts.take_due(tx, NOW, 5, 300, 100),
     "every open invoice": lambda tx: invoices.ask_all(tx, NOW),
@@ -145,7 +164,7 @@ PROMISES = {
 
 
 LEARNING = 5  # what a connection learns when it first calls a function is no plan
-SMALL = {"job_tally", "root_key", "n", "procrastinate_workers"}  # whatever happens
+SMALL = {"job_tally", "root_key", "n", "procrastinate_workers", "lane_floor"}  # whatever happens
 
 
 class _Undone(Exception):

@@ -5,12 +5,25 @@ replay, and a named outcome: nothing changed, and nothing is wrong. A file a nou
 takes an Act, and `Shell.do` gives it one.
 """
 
-from app.advance import holds, invoices, jobs, payouts, purging, sessions, transfers, wallets
+from app.advance import (
+    batches,
+    holds,
+    invoices,
+    jobs,
+    leases,
+    payouts,
+    purging,
+    sessions,
+    transfers,
+    wallets,
+)
 from app.advance.act import Act
 from app.advance.outcome import (
     Applied,
     Dear,
+    Lost,
     Missing,
+    Otherwise,
     Outcome,
     Purse,
     Replayed,
@@ -24,7 +37,9 @@ __all__ = [
     "Act",
     "Applied",
     "Dear",
+    "Lost",
     "Missing",
+    "Otherwise",
     "Outcome",
     "Purse",
     "Replayed",
@@ -32,9 +47,11 @@ __all__ = [
     "Short",
     "Spending",
     "Terms",
+    "batches",
     "holds",
     "invoices",
     "jobs",
+    "leases",
     "payouts",
     "purging",
     "sessions",

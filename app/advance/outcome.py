@@ -22,6 +22,16 @@ class Missing:
 Outcome = Applied | Replayed | Missing
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease is over, and its item another's or ended: nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """The lease has brought other bytes before: nothing changed."""
+
+
 class Purse(StrEnum):
     """Where money for a request was looked for."""
 
@@ -66,5 +76,7 @@ class Terms:
     hold_s: int = 900  # how long a call that is answered while it runs may take at most
     free_msat_a_day: int = 10_000_000
     margin_pct: int = 20
+    lease_s: int = 30  # how long an item is held by a holder who is not heard of
+    lease_most_s: int = 900  # and by one who is
     routing_free_msat: int = 20_000  # of what only passed through, for one payer
     routing_free_msat_a_day: int = 200_000  # and for all of them

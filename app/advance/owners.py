@@ -9,18 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from app.advance import jobs, sessions
+from app.advance import batches, jobs, sessions
 from app.advance.act import Act
 from app.advance.outcome import Outcome
 from app.advance.writing import Payee
+from db import batches as batch_rows
 from db import invoices, payouts
 from db import jobs as job_rows
 from db import sessions as session_rows
+from db.batches import BatchRow
 from db.engine import Tx
 from db.jobs import JobRow
 from db.lapsed_tables import LapsedInvoice
 from db.sessions import SessionRow
 from db.tables import Invoice, Payout
+from statemachine import batch as batch_law
 from statemachine import job as job_law
 from statemachine import session as session_law
 from statemachine.owner import Owner, OwnerKind, Purpose, named
@@ -60,6 +63,15 @@ OWNERS: Mapping[OwnerKind, Means[Any, Any]] = {
         step=sessions.step,
         touch=sessions.touch,
         restore=sessions.restore,
+    ),
+    OwnerKind.BATCH: Means[BatchRow, batch_law.Event](
+        lock=batch_rows.lock,
+        payee=batches.payee_of,
+        settled=lambda row, _: batch_law.awaits(row.state),
+        lapsed=lambda _: batch_law.Lapsed(),
+        step=batches.step,
+        touch=batches.touch,
+        restore=batches.restore,
     ),
 }
 

@@ -1,7 +1,7 @@
 """How a decision of the law becomes rows: invoices wanted, payouts owed, entries, promises.
 
-Rows are locked in one order (job, session, invoice, payout), so that two of these never wait for
-each other.
+Rows are locked in one order (job or batch, item, lease, session, invoice, payout), so that two of
+these never wait for each other.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,19 @@
 """All stories, by the machine that they are told of: its name is its file's name in the law."""
 
-from tests.stories import attempt, firm, hold, invoice, job, payout, session, transfer, wallet
+from tests.stories import (
+    attempt,
+    batch,
+    firm,
+    hold,
+    invoice,
+    item,
+    job,
+    lease,
+    payout,
+    session,
+    transfer,
+    wallet,
+)
 from tests.stories.telling import Law, Story
 
 LAWS: dict[str, Law] = {
@@ -12,6 +25,9 @@ LAWS: dict[str, Law] = {
     "attempt": attempt.LAW,
     "transfer": transfer.LAW,
     "wallet": wallet.LAW,
+    "batch": batch.LAW,
+    "item": item.LAW,
+    "lease": lease.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
     "job": job.STORIES + firm.STORIES,
@@ -22,4 +38,7 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "attempt": attempt.STORIES,
     "transfer": transfer.STORIES,
     "wallet": wallet.STORIES,
+    "batch": batch.STORIES,
+    "item": item.STORIES,
+    "lease": lease.STORIES,
 }

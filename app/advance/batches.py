@@ -1,0 +1,142 @@
+"""Batches: from being ordered to the last msat, and what their end means to who pays for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.advance.act import Act
+from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
+from app.advance.sessions import released, releasing, reserve
+from app.advance.writing import Payee, perform, write_first
+from db import batches, items, lanes, ledger, sessions
+from db.batches import BatchRow
+from db.invoices import MadeInvoice
+from db.items import NewItem
+from db.lapsed_tables import LapsedInvoice
+from payments import rail
+from statemachine import batch as law
+from statemachine.batch import BATCH, BatchState, Funding
+from statemachine.decision import Decision
+from statemachine.machine import IllegalTransition
+from statemachine.owner import Owner, OwnerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What is bought: its items, whose turn they are, and the quote that its buyer was told."""
+
+    items: Sequence[NewItem]
+    payer: str
+    quote: dict[str, Any]
+    refund_to: str | None = None
+
+
+async def begin(
+    act: Act, batch_id: str, ordered: Ordered, price_msat: int, opened: rail.Opened
+) -> MadeInvoice:
+    """Create a batch with its invoice, which the rail has made before, and return that one."""
+    begun = law.begin(batch_id, price_msat, len(ordered.items))
+    await _insert(act, begun, ordered, None)
+    return await write_first(act, _owner(batch_id), begun, opened)
+
+
+async def begin_reserved(
+    act: Act,
+    batch_id: str,
+    ordered: Ordered,
+    price_msat: int,
+    session_id: str,
+    spending: Spending,
+) -> Outcome | Short:
+    """Create a batch that a session pays for; Replayed when the session is not active."""
+    told = await reserve(act, session_id, spending, price_msat)
+    if not isinstance(told, Applied):
+        return told
+    begun = law.begin_reserved(batch_id, session_id, price_msat, len(ordered.items))
+    await _insert(act, begun, ordered, spending)
+    await ledger.post(act.tx, begun.entries, act.now)
+    await lanes.give_turns(act.tx, batch_id, ordered.payer)
+    return told
+
+
+async def _insert(
+    act: Act, begun: Decision[law.BatchFacts], ordered: Ordered, spending: Spending | None
+) -> None:
+    await batches.insert(
+        act.tx,
+        begun.facts,
+        ordered.payer,
+        ordered.quote,
+        ordered.refund_to,
+        act.now,
+        credential=spending.links if spending else None,
+        budgets=[link for link, _ in spending.budgets] if spending else None,
+    )
+    await items.insert(act.tx, begun.facts.id, ordered.items, act.now)
+
+
+async def cancel(act: Act, batch_id: str) -> Outcome:
+    """Cancel a batch: what nobody holds of it is not made. Replayed: it has ended, or was before.
+
+    Items that are held run to their end, and are charged if they are delivered.
+    """
+    row = await batches.lock(act.tx, batch_id)
+    if row is None:
+        return Missing()
+    if row.called_off or not BATCH.allows(row.state, law.BatchEvent.CANCELLED):
+        return Replayed()
+    return await step(act, row, law.Cancelled(await items.cancel(act.tx, batch_id, act.now)))
+
+
+async def step(act: Act, row: BatchRow, event: law.Event) -> Outcome:
+    """Apply an event to a locked batch."""
+    try:
+        decision = law.decide(batches.facts_of(row), event)
+    except IllegalTransition:
+        return Replayed()
+    match event:
+        case law.Paid():
+            await lanes.give_turns(act.tx, row.id, row.payer)
+        case law.Lapsed():
+            await items.cancel(act.tx, row.id, act.now)
+    await write(act, row, decision)
+    return Applied()
+
+
+async def write(act: Act, row: BatchRow, decision: Decision[law.BatchFacts]) -> None:
+    """Write what was decided about a locked batch; at its end, its session has the rest."""
+    after = decision.facts
+    await batches.move(act.tx, row, after, act.now)
+    if row.session_id is None or not BATCH.final(after.state):
+        await perform(act, payee_of(row), decision)
+        return
+    payer = await sessions.lock_to_spend(act.tx, row.session_id)
+    assert payer is not None, "a batch outlives its session's row"
+    rest = releasing(payer, after.price_amount, after.rest_amount)
+    await perform(act, payee_of(row), decision)
+    await released(act, payer.row, rest, row.budgets, after.rest_amount)
+
+
+def _owner(batch_id: str) -> Owner:
+    return Owner(OwnerKind.BATCH, batch_id)
+
+
+def payee_of(row: BatchRow) -> Payee:
+    """Return who is paid what is owed by a batch."""
+    return Payee(_owner(row.id), row.refund_to)
+
+
+async def touch(act: Act, row: BatchRow, _: str) -> None:
+    """Count a change of a locked batch that others can see, and tell whoever waits for one."""
+    await batches.touch(act.tx, row.id, act.now)
+
+
+async def restore(act: Act, batch_id: str, kept: LapsedInvoice) -> None:
+    """Have a batch there again that was purged, without its items: nobody had paid in time."""
+    facts = law.BatchFacts(
+        batch_id, BatchState.CANCELLED, Funding.INVOICE, kept.amount_msat, items=0
+    )
+    await batches.insert(act.tx, facts, batch_id, {}, kept.refund_to, act.now)
+    row = await batches.lock(act.tx, batch_id)
+    assert row is not None, "it was just written"
+    await batches.move(act.tx, row, facts, act.now)

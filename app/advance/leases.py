@@ -1,0 +1,200 @@
+"""Leases: an item is claimed, its holder is heard of, and it is delivered or comes back.
+
+One path for all who make things: the house's own executors, and workers on other continents.
+Whatever ends an item is counted on its batch in the same transaction; rows are locked in the order
+batch, item, lease.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from app.advance import batches
+from app.advance.act import Act
+from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed
+from db import batches as batch_rows
+from db import items, leases
+from db.batches import BatchRow
+from db.items import Claim, ItemRow, Result
+from db.leases import LeaseRow
+from statemachine import batch as batch_law
+from statemachine import item as item_law
+from statemachine import lease as law
+from statemachine.batch import BatchState
+from statemachine.item import ITEM, ItemState
+from statemachine.lease import LeaseState
+from statemachine.machine import IllegalTransition
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The lease is its holder's, until then."""
+
+    until: datetime
+
+
+async def claim(act: Act, worker: str, lanes: Sequence[str], most: int) -> list[Claim]:
+    """Claim up to so many items for a worker, whose turn it is in one of these lanes."""
+    holds, longest = timedelta(seconds=act.terms.lease_s), timedelta(seconds=act.terms.lease_most_s)
+    lease = law.begin("", 0, act.now, holds, longest)
+    claimed = await items.claim(act.tx, worker, lanes, most, lease, act.now)
+    for batch_id in sorted({c.batch_id for c in claimed if c.batch_state is BatchState.QUEUED}):
+        batch = await batch_rows.lock(act.tx, batch_id)
+        assert batch is not None, "an item outlives its batch"
+        await batches.step(act, batch, batch_law.Begun())
+    return claimed
+
+
+async def beat(
+    act: Act, item_id: str, number: int, worker: str, progress: int
+) -> Held | Lost | Missing:
+    """Hear of a lease's holder, who has come so far (in percent); Lost: he is to stop."""
+    is_first = await items.state_of(act.tx, item_id) is ItemState.CLAIMED
+    item = await items.lock(act.tx, item_id) if is_first else None  # before the lease's row
+    row = await _lease_of(act, item_id, number, worker)
+    if row is None:
+        return Missing()
+    beaten = law.Beat(act.now, timedelta(seconds=act.terms.lease_s))
+    try:
+        after = law.decide(leases.facts_of(row), beaten).facts
+    except IllegalTransition:
+        return Lost()
+    if act.now >= row.deadline:
+        return Lost()
+    if item is not None and item.state is ItemState.CLAIMED:
+        started = item_law.decide(_facts(item, None), item_law.Started()).facts
+        await items.move(act.tx, item, started, act.now)
+    await leases.beat(act.tx, after, progress)
+    return Held(after.until)
+
+
+async def submit(
+    act: Act, item_id: str, number: int, worker: str, result: Result
+) -> Outcome | Lost | Otherwise:
+    """Take the first result of an item, of the lease that holds it or of one that had lapsed.
+
+    Replayed: this lease has brought these bytes before, and they were taken.
+    """
+    locked = await _lock(act, item_id, number, worker)
+    if locked is None:
+        return Missing()
+    if law.replays(leases.facts_of(locked.lease), result.sha256):
+        return Replayed()
+    if locked.lease.state is LeaseState.DONE:
+        return Otherwise()
+    submitted = law.Submitted(result.sha256)
+    told = await _end(act, locked, submitted, item_law.Delivered(), result)
+    return Applied() if told else Lost()
+
+
+async def decline(act: Act, item_id: str, number: int, worker: str, reason: str) -> Outcome | Lost:
+    """Hear that an item can't be made, whoever tries."""
+    return await _give(act, item_id, number, worker, law.Declined(), item_law.Declined(reason))
+
+
+async def fail(act: Act, item_id: str, number: int, worker: str, reason: str) -> Outcome | Lost:
+    """Hear that its holder can't make an item: another may."""
+    return await _give(act, item_id, number, worker, law.Released(), item_law.Broke(reason))
+
+
+async def release(act: Act, item_id: str, number: int, worker: str) -> Outcome | Lost:
+    """Take an item back from a holder who is not to blame."""
+    return await _give(act, item_id, number, worker, law.Released(), item_law.Released())
+
+
+async def lapse(act: Act, item_id: str, number: int) -> Outcome | Lost:
+    """Take an item back whose holder was not heard of in time, if that is so."""
+    locked = await _lock(act, item_id, number, None)
+    if locked is None:
+        return Missing()
+    if locked.lease.until > act.now:
+        return Replayed()  # he was heard of at the last moment
+    told = await _end(act, locked, law.Lapsed(), item_law.Recovered())
+    return Applied() if told else Replayed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """A lease whose batch, item and own row are locked."""
+
+    batch: BatchRow
+    item: ItemRow
+    lease: LeaseRow
+
+
+async def _lock(act: Act, item_id: str, number: int, worker: str | None) -> _Locked | None:
+    batch = await batch_rows.lock_of_item(act.tx, item_id)
+    item = await items.lock(act.tx, item_id)
+    lease = await _lease_of(act, item_id, number, worker)
+    if batch is None or item is None or lease is None:
+        return None
+    return _Locked(batch, item, lease)
+
+
+async def _lease_of(act: Act, item_id: str, number: int, worker: str | None) -> LeaseRow | None:
+    """Return a lease of this worker's, locked: another's does not exist for him."""
+    row = await leases.lock(act.tx, item_id, number)
+    return row if row is not None and worker in (None, row.worker) else None
+
+
+async def _give(
+    act: Act,
+    item_id: str,
+    number: int,
+    worker: str,
+    event: law.Event,
+    meaning: item_law.Event,
+) -> Outcome | Lost:
+    locked = await _lock(act, item_id, number, worker)
+    if locked is None:
+        return Missing()
+    return Applied() if await _end(act, locked, event, meaning) else Lost()
+
+
+async def _end(
+    act: Act,
+    locked: _Locked,
+    event: law.Event,
+    meaning: item_law.Event,
+    result: Result | None = None,
+) -> bool:
+    """End a lease, with what that means to its item and its batch; False: it is too late for it."""
+    item, lease = locked.item, locked.lease
+    try:
+        ended = law.decide(leases.facts_of(lease), event).facts
+        decision = item_law.decide(_facts(item, locked.batch), meaning)
+    except IllegalTransition:
+        return False
+    after = decision.facts
+    if result is not None and lease.number != item.number:
+        await _overtake(act, item.id)
+    await leases.end(act.tx, ended, act.now)
+    tried_by = lease.worker if not ITEM.final(after.state) else None
+    await items.move(act.tx, item, after, act.now, result, tried_by)
+    if not ITEM.final(after.state):
+        return True
+    counted = batch_law.decide(batch_rows.facts_of(locked.batch), _counts(after))
+    both = replace(counted, entries=(*decision.entries, *counted.entries))
+    await batches.write(act, locked.batch, both)
+    return True
+
+
+async def _overtake(act: Act, item_id: str) -> None:
+    """Tell the lease that holds an item now that an older one has brought its result."""
+    row = await leases.lock_held(act.tx, item_id)
+    if row is not None:
+        overtaken = law.decide(leases.facts_of(row), law.Overtaken()).facts
+        await leases.end(act.tx, overtaken, act.now)
+
+
+def _facts(item: ItemRow, batch: BatchRow | None) -> item_law.ItemFacts:
+    if batch is None:
+        return items.facts_of(item, called_off=False)
+    return items.facts_of(item, batch.called_off, batch.asset)
+
+
+def _counts(after: item_law.ItemFacts) -> batch_law.Event:
+    """Return what the end of an item is to its batch."""
+    if after.state is ItemState.COMPLETED:
+        return batch_law.ItemDelivered(after.share_amount)
+    return batch_law.ItemLost(called_off=after.state is ItemState.CANCELLED)

@@ -1,0 +1,111 @@
+"""What the books must hold of batches, and what their rows must say of their items and leases.
+
+The same kind of SQL as in db.audit, which puts both together.
+"""
+
+LEGS = """
+  UNION ALL SELECT 'batch:' || id || ':reserved', leg.account, leg.amount
+    FROM batch, LATERAL (VALUES ('session:' || session_id, price_amount),
+         ('batch:' || id, -price_amount)) AS leg(account, amount)
+   WHERE funding = 'session' AND asset = 'msat'
+  UNION ALL SELECT 'batch:' || id || ':ended', leg.account, leg.amount
+    FROM batch, LATERAL (VALUES ('batch:' || id, price_amount - charged_amount),
+         ('session:' || session_id, charged_amount - price_amount)) AS leg(account, amount)
+   WHERE funding = 'session' AND asset = 'msat' AND state = ANY(%(batch_final)s)
+  UNION ALL SELECT 'item:' || i.id || ':delivered', leg.account, leg.amount
+    FROM item i JOIN batch b ON b.id = i.batch_id,
+         LATERAL (VALUES ('batch:' || b.id, i.share_amount), (%(media)s, -i.share_amount))
+         AS leg(account, amount)
+   WHERE i.state = 'completed' AND b.asset = 'msat'
+"""
+
+CHECKS = [
+    (
+        4,
+        """SELECT 'it is ' || b.state || ', and its payment has not come in', b.id
+             FROM batch b LEFT JOIN invoice i ON i.batch_id = b.id AND i.state = 'settled'
+              AND i.received_msat >= i.amount_msat
+             LEFT JOIN payout late ON late.id = i.id || ':unawaited'
+            WHERE b.funding = 'invoice' AND (i.id IS NULL OR late.id IS NOT NULL)
+              AND (b.state IN ('queued', 'processing', 'completed', 'failed')
+                   OR b.charged_amount > 0)""",
+    ),
+    (
+        6,
+        """SELECT 'its invoice asks for ' || i.amount_msat || ' msat, and its price is '
+             || b.price_amount || ' ' || b.asset, b.id
+             FROM batch b JOIN invoice i ON i.batch_id = b.id
+            WHERE i.amount_msat <> b.price_amount OR b.asset <> 'msat'""",
+    ),
+    (
+        6,
+        """SELECT 'its price is ' || b.price_amount || ', charged are ' || b.charged_amount
+             || ', and its items say ' || s.shares || ' and ' || s.charged, b.id
+             FROM batch b CROSS JOIN LATERAL (
+               SELECT coalesce(sum(share_amount), 0) AS shares,
+                      coalesce(sum(share_amount) FILTER (WHERE state = 'completed'), 0) AS charged
+                 FROM item WHERE batch_id = b.id) s
+            WHERE b.charged_amount <> s.charged OR b.charged_amount > b.price_amount
+               OR (b.items > 0 AND b.price_amount <> s.shares)""",
+    ),
+    (
+        6,
+        """SELECT 'it counts ' || concat_ws(', ', b.items, b.delivered, b.failed, b.cancelled)
+             || ' items, delivered, failed and cancelled, and there are '
+             || concat_ws(', ', s.items, s.delivered, s.failed, s.cancelled), b.id
+             FROM batch b CROSS JOIN LATERAL (
+               SELECT count(*) AS items, count(*) FILTER (WHERE state = 'completed') AS delivered,
+                      count(*) FILTER (WHERE state IN ('failed', 'dead_letter')) AS failed,
+                      count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+                 FROM item WHERE batch_id = b.id) s
+            WHERE (b.items, b.delivered, b.failed, b.cancelled)
+                  <> (s.items, s.delivered, s.failed, s.cancelled)""",
+    ),
+    (
+        6,
+        """SELECT 'it is ' || state || ', and of its ' || items || ' items ' || delivered
+             || ' were delivered, and ' || items - delivered - failed - cancelled || ' are open', id
+             FROM batch
+            WHERE (state = ANY(%(batch_final)s)) <> (completed_at IS NOT NULL)
+               OR (state = ANY(%(batch_final)s) AND delivered + failed + cancelled < items)
+               OR (state IN ('queued', 'processing') AND delivered + failed + cancelled = items)
+               OR (state = 'completed' AND delivered = 0)
+               OR (state IN ('awaiting_payment', 'queued', 'failed') AND delivered > 0)""",
+    ),
+    (
+        6,
+        """SELECT 'paid ' || paid.msat || ' msat, and charged ' || b.charged_amount
+             || ', owed or sent back ' || back.msat || ', held for it ' || held.msat, b.id
+             FROM batch b
+             CROSS JOIN LATERAL (SELECT coalesce(sum(received_msat), 0) AS msat FROM invoice
+               WHERE batch_id = b.id AND state = 'settled') paid
+             CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM payout
+               WHERE batch_id = b.id AND reason <> 'change') back
+             CROSS JOIN LATERAL (SELECT CASE WHEN b.state IN ('queued', 'processing')
+               THEN b.price_amount - b.charged_amount ELSE 0 END AS msat) held
+            WHERE b.funding = 'invoice'
+              AND paid.msat <> b.charged_amount + back.msat + held.msat""",
+    ),
+    (
+        6,
+        """SELECT 'it is ' || i.state || ' at number ' || i.number || ' after ' || i.tries
+             || ' tries, and ' || l.held || ' leases hold it, ' || l.brought || ' brought it', i.id
+             FROM item i CROSS JOIN LATERAL (
+               SELECT count(*) AS leases, coalesce(max(number), 0) AS last,
+                      count(*) FILTER (WHERE state = 'held') AS held,
+                      count(*) FILTER (WHERE state = 'done' AND sha256 = i.sha256) AS brought
+                 FROM lease WHERE item_id = i.id) l
+            WHERE l.held <> (i.state IN ('claimed', 'processing'))::int
+               OR l.brought <> (i.state = 'completed')::int
+               OR l.leases <> i.number OR l.last <> i.number""",
+    ),
+    (
+        7,
+        """SELECT 'it holds ' || l.balance || ' msat, and its batch '
+             || coalesce('is ' || b.state, 'is not there'), l.name
+             FROM msat_line l LEFT JOIN batch b ON l.name = 'batch:' || b.id
+            WHERE starts_with(l.name, 'batch:') AND l.balance <> CASE
+                  WHEN b.state IN ('queued', 'processing') THEN b.price_amount - b.charged_amount
+                  ELSE 0 END""",
+    ),
+]

@@ -1,0 +1,162 @@
+"""Batches, their items, who holds which, and whose turn it is in each lane."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field, SQLModel
+
+from db.columns import enum_column, time_column
+from statemachine.batch import BatchState, Funding
+from statemachine.entries import Asset
+from statemachine.item import ItemState
+from statemachine.lease import LeaseState
+
+_NONE = text("0")
+
+
+class Batch(SQLModel, table=True):
+    """Items at one price. Those that have ended are counted here: a poll reads this row alone."""
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    state: BatchState = Field(sa_column=enum_column(BatchState))
+    version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    funding: Funding = Field(sa_column=enum_column(Funding))
+    asset: Asset = Field(sa_column=enum_column(Asset))
+    price_amount: int = Field(sa_column=Column(BigInteger, nullable=False))
+    charged_amount: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    items: int = Field(sa_column=Column(BigInteger, nullable=False))
+    delivered: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    failed: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    cancelled: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    called_off: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    session_id: str | None = Field(default=None, sa_column=Column(ForeignKey("session.id")))
+    # Links of the credential that asked for it, and those of them whose budgets it spends.
+    credential: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    budgets: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    refund_to: str | None = Field(default=None, sa_column=Column(Text))
+    payer: str = Field(sa_column=Column(Text, nullable=False))  # whose turn its items are
+    quote: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    created_at: datetime = Field(sa_column=time_column())
+    updated_at: datetime = Field(sa_column=time_column())
+    completed_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+
+    __table_args__ = (
+        CheckConstraint("price_amount > 0", name="price_positive"),
+        CheckConstraint("charged_amount BETWEEN 0 AND price_amount", name="charged_within_price"),
+        # None: nobody had paid for it, and its items were purged.
+        CheckConstraint("items BETWEEN 0 AND 500", name="items_counted"),
+        CheckConstraint("least(delivered, failed, cancelled) >= 0", name="ended_counted"),
+        CheckConstraint("delivered + failed + cancelled <= items", name="ended_within_items"),
+        CheckConstraint("(funding = 'session') = (session_id IS NOT NULL)", name="session_pays"),
+        Index("ix_batch_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),
+        Index(
+            "ix_batch_open",
+            "payer",
+            postgresql_where=text("state IN ('awaiting_payment', 'queued', 'processing')"),
+        ),
+    )
+
+
+class Item(SQLModel, table=True):
+    """One unit of a batch. `rank` is its turn in its lane, stamped when its batch is paid for."""
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    batch_id: str = Field(sa_column=Column(ForeignKey("batch.id"), nullable=False))
+    place: int = Field(sa_column=Column(BigInteger, nullable=False))  # in its batch, from 1
+    state: ItemState = Field(sa_column=enum_column(ItemState))
+    lane: str = Field(sa_column=Column(Text, nullable=False))
+    rank: int | None = Field(default=None, sa_column=Column(BigInteger))
+    weight: int = Field(sa_column=Column(BigInteger, nullable=False))  # how long its turn is
+    share_amount: int = Field(sa_column=Column(BigInteger, nullable=False))
+    number: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    tries: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    tried: list[str] = Field(  # by whom: never again by them
+        default=[], sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
+    )
+    asked: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    reason: str | None = Field(default=None, sa_column=Column(Text))
+    sha256: str | None = Field(default=None, sa_column=Column(Text))  # of what was delivered
+    artifact: str | None = Field(default=None, sa_column=Column(Text))  # and where that is
+    created_at: datetime = Field(sa_column=time_column())
+    ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+
+    __table_args__ = (
+        CheckConstraint("share_amount >= 0", name="share_not_negative"),
+        CheckConstraint("weight > 0", name="weight_positive"),
+        CheckConstraint("tries BETWEEN 0 AND number", name="tries_within_number"),
+        CheckConstraint("(state = 'completed') = (sha256 IS NOT NULL)", name="completed_has_bytes"),
+        Index("uq_item_place", "batch_id", "place", unique=True),
+        # What a claim looks at. An item of a batch that is not paid for has no rank, and no turn.
+        Index(
+            "item_ready",
+            "lane",
+            "rank",
+            "id",
+            postgresql_where=text("state = 'pending' AND rank IS NOT NULL"),
+        ),
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": "0.01",
+                "autovacuum_vacuum_cost_delay": "0",
+            }
+        },
+    )
+
+
+class Lease(SQLModel, table=True):
+    """Somebody's claim on an item. Beats write `until` and nothing that an index holds."""
+
+    item_id: str = Field(sa_column=Column(ForeignKey("item.id"), primary_key=True))
+    number: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    state: LeaseState = Field(sa_column=enum_column(LeaseState))
+    worker: str = Field(sa_column=Column(Text, nullable=False))
+    until: datetime = Field(sa_column=time_column())
+    deadline: datetime = Field(sa_column=time_column())
+    progress: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    sha256: str | None = Field(default=None, sa_column=Column(Text))
+    created_at: datetime = Field(sa_column=time_column())
+    ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+
+    __table_args__ = (
+        CheckConstraint("progress BETWEEN 0 AND 100", name="progress_in_percent"),
+        # An item is held by one; and the sweep reads those that are held, however many are over.
+        Index("uq_lease_one_held", "item_id", unique=True, postgresql_where=text("state = 'held'")),
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
+
+
+class LaneFloor(SQLModel, table=True):
+    """Below which rank nothing waits in a lane: where a claim begins to look."""
+
+    __tablename__ = "lane_floor"
+
+    lane: str = Field(sa_column=Column(Text, primary_key=True))
+    rank: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class LaneTurn(SQLModel, table=True):
+    """Where a payer's last turn in a lane ends: the next one begins no earlier."""
+
+    __tablename__ = "lane_turn"
+
+    lane: str = Field(sa_column=Column(Text, primary_key=True))
+    payer: str = Field(sa_column=Column(Text, primary_key=True))
+    finish: int = Field(sa_column=Column(BigInteger, nullable=False))

@@ -1,0 +1,223 @@
+"""Batches: insert, lock, move, and the row that answers a poll."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from db.engine import Database, Tx
+from db.jobs import CHANNEL
+from db.payouts import PayoutView
+from db.rows import columns
+from statemachine.batch import BATCH, BatchFacts, BatchState, Funding
+from statemachine.entries import Asset
+
+_INSERT = """
+INSERT INTO batch (id, state, version, funding, asset, price_amount, items, cancelled, called_off,
+                   session_id, credential, budgets, refund_to, payer, quote, created_at,
+                   updated_at)
+VALUES (%(id)s, %(state)s, 1, %(funding)s, %(asset)s, %(price_amount)s, %(items)s, %(cancelled)s,
+        %(called_off)s, %(session_id)s, %(credential)s, %(budgets)s, %(refund_to)s, %(payer)s,
+        %(quote)s, %(now)s, %(now)s)
+"""
+
+
+async def insert(
+    tx: Tx,
+    facts: BatchFacts,
+    payer: str,
+    quote: dict[str, Any],
+    refund_to: str | None,
+    now: datetime,
+    *,
+    credential: Sequence[str] | None = None,
+    budgets: Sequence[str] | None = None,
+) -> None:
+    """Write a new batch, without its items.
+
+    `credential` are the links of what asked for it, `budgets` those of them that it spends.
+    """
+    await tx.execute(
+        _INSERT,
+        id=facts.id,
+        state=facts.state,
+        funding=facts.funding,
+        asset=facts.asset,
+        price_amount=facts.price_amount,
+        items=facts.items,
+        cancelled=facts.cancelled,
+        called_off=facts.called_off,
+        session_id=facts.session_id,
+        credential=None if credential is None else list(credential),
+        budgets=list(budgets) if budgets else None,
+        refund_to=refund_to,
+        payer=payer,
+        quote=quote,
+        now=now,
+    )
+
+
+class BatchRow(NamedTuple):
+    """A batch whose row is locked until the transaction ends."""
+
+    id: str
+    state: BatchState
+    funding: Funding
+    asset: Asset
+    price_amount: int
+    charged_amount: int
+    items: int
+    delivered: int
+    failed: int
+    cancelled: int
+    called_off: bool
+    session_id: str | None
+    budgets: list[str] | None
+    refund_to: str | None
+    payer: str
+
+
+_LOCK = f"SELECT {columns(BatchRow)} FROM batch WHERE id = %(id)s FOR UPDATE"
+_LOCK_OF_ITEM = f"""
+SELECT {columns(BatchRow)} FROM batch
+ WHERE id = (SELECT batch_id FROM item WHERE id = %(id)s) FOR UPDATE
+"""
+
+
+async def lock(tx: Tx, batch_id: str) -> BatchRow | None:
+    """Return the batch's row, locked; None when there is none."""
+    return await tx.row(BatchRow, _LOCK, id=batch_id)
+
+
+async def lock_of_item(tx: Tx, item_id: str) -> BatchRow | None:
+    """Return the row of the batch that an item is of, locked. Whoever ends an item takes it first,
+    and the item's after it."""
+    return await tx.row(BatchRow, _LOCK_OF_ITEM, id=item_id)
+
+
+def facts_of(row: BatchRow) -> BatchFacts:
+    """Return the law's view of a row."""
+    return BatchFacts(
+        id=row.id,
+        state=row.state,
+        funding=row.funding,
+        price_amount=row.price_amount,
+        items=row.items,
+        delivered=row.delivered,
+        failed=row.failed,
+        cancelled=row.cancelled,
+        charged_amount=row.charged_amount,
+        called_off=row.called_off,
+        session_id=row.session_id,
+        asset=row.asset,
+    )
+
+
+_MOVE = """
+UPDATE batch SET state = %(state)s, version = version + 1, charged_amount = %(charged_amount)s,
+       delivered = %(delivered)s, failed = %(failed)s, cancelled = %(cancelled)s,
+       called_off = %(called_off)s, updated_at = %(now)s, completed_at = %(completed_at)s
+ WHERE id = %(id)s
+"""
+_TELL = "SELECT pg_notify(%(channel)s, %(id)s)"
+_TOUCH = """
+WITH changed AS (
+  UPDATE batch SET version = version + 1, updated_at = %(now)s WHERE id = %(id)s)
+SELECT pg_notify(%(channel)s, %(id)s)
+"""
+
+
+async def move(tx: Tx, row: BatchRow, after: BatchFacts, now: datetime) -> None:
+    """Write the facts after an event, and tell whoever waits for another state.
+
+    That one item more has ended is told to nobody: Postgres commits what it has to tell of one
+    after the other, and these are many.
+    """
+    await tx.execute(
+        _MOVE,
+        id=after.id,
+        state=after.state,
+        charged_amount=after.charged_amount,
+        delivered=after.delivered,
+        failed=after.failed,
+        cancelled=after.cancelled,
+        called_off=after.called_off,
+        completed_at=now if BATCH.final(after.state) else None,
+        now=now,
+    )
+    if row.state is not after.state:
+        await tx.execute(_TELL, channel=CHANNEL, id=after.id)
+
+
+async def touch(tx: Tx, batch_id: str, now: datetime) -> None:
+    """Count a visible change that leaves the state as it is: an invoice opened, a refund paid."""
+    await tx.execute(_TOUCH, id=batch_id, now=now, channel=CHANNEL)
+
+
+class BatchView(NamedTuple):
+    """All that a buyer may see of a batch, but its items."""
+
+    id: str
+    state: BatchState
+    version: int
+    funding: Funding
+    asset: Asset
+    price_amount: int
+    charged_amount: int
+    items: int
+    delivered: int
+    failed: int
+    cancelled: int
+    called_off: bool
+    session_id: str | None
+    credential: list[str] | None
+    quote: dict[str, Any]
+    created_at: datetime
+    completed_at: datetime | None
+    payouts: list[PayoutView]
+
+    @property
+    def is_final(self) -> bool:
+        """Say whether the batch has come to its end."""
+        return BATCH.final(self.state)
+
+
+_VIEW = """
+SELECT b.id, b.state, b.version, b.funding, b.asset, b.price_amount, b.charged_amount, b.items,
+       b.delivered, b.failed, b.cancelled, b.called_off, b.session_id, b.credential, b.quote,
+       b.created_at, b.completed_at, p.payouts
+  FROM batch b
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('id', o.id, 'secret', o.secret, 'reason', o.reason,
+              'state', o.state, 'amount_msat', o.amount_msat, 'attempts', o.attempts,
+              'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures)
+              ORDER BY o.created_at, o.id) AS payouts
+         FROM payout o WHERE o.batch_id = b.id) p ON true
+ WHERE b.id = %(id)s
+"""
+
+
+async def view(db: Database, batch_id: str) -> BatchView | None:
+    """Return all that a buyer may see of a batch, but its items."""
+    return await db.row(BatchView, _VIEW, id=batch_id)
+
+
+class Load(NamedTuple):
+    """What one payer has under way."""
+
+    batches: int
+    items: int
+
+
+_LOAD = """
+SELECT count(*) AS batches,
+       coalesce(sum(items - delivered - failed - cancelled), 0)::bigint AS items
+  FROM batch WHERE payer = %(payer)s
+   AND state IN ('awaiting_payment', 'queued', 'processing')
+"""
+
+
+async def load_of(db: Database, payer: str) -> Load:
+    """Return what one payer has under way, or waits to pay for."""
+    load = await db.row(Load, _LOAD, payer=payer)
+    assert load is not None
+    return load

@@ -1,0 +1,261 @@
+"""Items: written with their batch, claimed in one statement, and ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from db import lanes
+from db.engine import Database, Tx
+from db.rows import columns
+from statemachine.batch import BatchState
+from statemachine.entries import Asset
+from statemachine.item import ITEM, ItemEvent, ItemFacts, ItemState
+from statemachine.lease import LeaseFacts, LeaseState
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item as it is ordered: what shall be made, in which lane, and how long its turn is."""
+
+    id: str
+    lane: str
+    weight: int
+    share_amount: int
+    asked: dict[str, Any]
+    waits: bool = False  # for others of its batch
+
+
+_INSERT = """
+INSERT INTO item (id, batch_id, place, state, lane, weight, share_amount, asked, created_at)
+SELECT id, %(batch_id)s, place, state, lane, weight, share_amount, asked, %(now)s
+  FROM unnest(CAST(%(ids)s AS text[]), CAST(%(states)s AS text[]), CAST(%(lanes)s AS text[]),
+              CAST(%(weights)s AS bigint[]), CAST(%(shares)s AS bigint[]),
+              CAST(%(asked)s AS jsonb[]))
+       WITH ORDINALITY AS new(id, state, lane, weight, share_amount, asked, place)
+"""
+
+
+async def insert(tx: Tx, batch_id: str, items: Sequence[NewItem], now: datetime) -> None:
+    """Write the items of a new batch, in their order. None of them has its turn yet."""
+    states = [ItemState.WAITING if item.waits else ItemState.PENDING for item in items]
+    await tx.execute(
+        _INSERT,
+        batch_id=batch_id,
+        ids=[item.id for item in items],
+        states=[state.value for state in states],
+        lanes=[item.lane for item in items],
+        weights=[item.weight for item in items],
+        shares=[item.share_amount for item in items],
+        asked=[Jsonb(item.asked) for item in items],
+        now=now,
+    )
+
+
+class Claim(NamedTuple):
+    """An item that somebody holds now, as he sees it, and where its batch stands."""
+
+    id: str
+    number: int
+    lane: str
+    asked: dict[str, Any]
+    share_amount: int
+    asset: Asset
+    batch_id: str
+    batch_state: BatchState
+    until: datetime
+    deadline: datetime
+
+
+# The head of each lane is looked at, and locked is only in the best of them.
+_CLAIM = """
+WITH best AS MATERIALIZED (
+  SELECT f.lane, f.rank AS floor FROM lane_floor f
+   CROSS JOIN LATERAL (
+         SELECT i.rank FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
+            AND i.lane = f.lane AND i.rank >= f.rank AND %(worker)s <> ALL(i.tried)
+          ORDER BY i.rank, i.id LIMIT 1) AS head
+   WHERE f.lane = ANY(%(lanes)s) ORDER BY head.rank LIMIT 1),
+taken AS MATERIALIZED (
+  SELECT i.id FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
+     AND i.lane = (SELECT lane FROM best) AND i.rank >= (SELECT floor FROM best)
+     AND %(worker)s <> ALL(i.tried)
+   ORDER BY i.rank, i.id LIMIT %(most)s FOR UPDATE SKIP LOCKED),
+claimed AS (
+  UPDATE item SET state = %(state)s, number = number + 1 FROM taken WHERE item.id = taken.id
+  RETURNING item.id, item.number, item.lane, item.rank, item.asked, item.share_amount,
+            item.batch_id),
+held AS (
+  INSERT INTO lease (item_id, number, state, worker, until, deadline, created_at)
+  SELECT id, number, %(lease_state)s, %(worker)s, %(until)s, %(deadline)s, %(now)s FROM claimed)
+SELECT c.id, c.number, c.lane, c.asked, c.share_amount, b.asset, c.batch_id,
+       b.state AS batch_state, CAST(%(until)s AS timestamptz) AS until,
+       CAST(%(deadline)s AS timestamptz) AS deadline
+  FROM claimed c JOIN batch b ON b.id = c.batch_id ORDER BY c.rank, c.id
+"""
+
+
+async def claim(
+    tx: Tx, worker: str, in_lanes: Sequence[str], most: int, lease: LeaseFacts, now: datetime
+) -> list[Claim]:
+    """Claim up to so many items for a worker: those whose turn it is, in one of these lanes.
+
+    `lease`: until when he holds each. Two claimers never get the same one.
+    """
+    return await tx.rows(
+        Claim,
+        _CLAIM,
+        worker=worker,
+        lanes=list(in_lanes),
+        most=most,
+        state=ITEM.step(ItemState.PENDING, ItemEvent.CLAIMED),
+        lease_state=LeaseState.HELD,
+        until=lease.until,
+        deadline=lease.deadline,
+        now=now,
+    )
+
+
+class ItemRow(NamedTuple):
+    """An item whose row is locked until the transaction ends."""
+
+    id: str
+    batch_id: str
+    state: ItemState
+    lane: str
+    rank: int | None
+    share_amount: int
+    number: int
+    tries: int
+    reason: str | None
+
+
+_LOCK = f"SELECT {columns(ItemRow)} FROM item WHERE id = %(id)s FOR UPDATE"
+
+
+async def lock(tx: Tx, item_id: str) -> ItemRow | None:
+    """Return an item's row, locked; who needs its batch's lock too takes that one first."""
+    return await tx.row(ItemRow, _LOCK, id=item_id)
+
+
+class Standing(NamedTuple):
+    """Where an item stands."""
+
+    state: ItemState
+
+
+async def state_of(tx: Tx, item_id: str) -> ItemState | None:
+    """Return where an item stood a moment ago. It is not locked."""
+    row = await tx.row(Standing, "SELECT state FROM item WHERE id = %(id)s", id=item_id)
+    return row.state if row else None
+
+
+def facts_of(row: ItemRow, called_off: bool, asset: Asset = Asset.MSAT) -> ItemFacts:
+    """Return the law's view of a row; `called_off`: its batch was cancelled."""
+    return ItemFacts(
+        id=row.id,
+        batch_id=row.batch_id,
+        state=row.state,
+        share_amount=row.share_amount,
+        number=row.number,
+        tries=row.tries,
+        called_off=called_off,
+        reason=row.reason,
+        asset=asset,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was delivered: the hash of its bytes, and where they lie."""
+
+    sha256: str
+    artifact: str | None = None
+
+
+_MOVE = """
+UPDATE item SET state = %(state)s, tries = %(tries)s, reason = %(reason)s, sha256 = %(sha256)s,
+       artifact = %(artifact)s, ended_at = %(ended_at)s,
+       tried = CASE WHEN %(by)s::text IS NULL THEN tried ELSE tried || %(by)s::text END
+ WHERE id = %(id)s
+"""
+
+
+async def move(
+    tx: Tx,
+    row: ItemRow,
+    after: ItemFacts,
+    now: datetime,
+    result: Result | None = None,
+    tried_by: str | None = None,
+) -> None:
+    """Write the facts after an event. `tried_by`: who gives it back, and never gets it again."""
+    rank = row.rank if after.state is ItemState.PENDING else None  # where it is had again
+    if rank is not None:
+        await lanes.wake(tx, row.lane)
+    await tx.execute(
+        _MOVE,
+        id=after.id,
+        state=after.state,
+        tries=after.tries,
+        reason=after.reason,
+        sha256=result.sha256 if result else None,
+        artifact=result.artifact if result else None,
+        ended_at=now if ITEM.final(after.state) else None,
+        by=tried_by,
+    )
+    if rank is not None:
+        await lanes.uncover(tx, row.lane, rank)
+
+
+_CANCEL = """
+UPDATE item SET state = %(state)s, ended_at = %(now)s
+ WHERE batch_id = %(batch_id)s AND state IN ('waiting', 'pending')
+"""
+
+
+async def cancel(tx: Tx, batch_id: str, now: datetime) -> int:
+    """Cancel the items of a locked batch that nobody holds; return how many those were."""
+    state = ITEM.step(ItemState.PENDING, ItemEvent.CANCELLED)
+    return await tx.count(_CANCEL, batch_id=batch_id, state=state, now=now)
+
+
+class ItemView(NamedTuple):
+    """What a buyer may see of an item."""
+
+    id: str
+    place: int
+    state: ItemState
+    lane: str
+    share_amount: int
+    tries: int
+    progress: int
+    reason: str | None
+    sha256: str | None
+    artifact: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+_VIEW = """
+SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.tries,
+       CASE i.state WHEN 'completed' THEN 100 ELSE coalesce(l.progress, 0) END AS progress,
+       i.reason, i.sha256, i.artifact, i.created_at, i.ended_at
+  FROM item i LEFT JOIN lease l ON l.item_id = i.id AND l.number = i.number AND l.state = 'held'
+"""
+_PAGE = f"""
+{_VIEW} WHERE i.batch_id = %(batch_id)s AND i.place > %(after)s ORDER BY i.place LIMIT %(most)s
+"""
+
+
+async def page(db: Database, batch_id: str, after: int, most: int) -> list[ItemView]:
+    """Return the items of a batch that come after a place, in their order."""
+    return await db.rows(ItemView, _PAGE, batch_id=batch_id, after=after, most=most)
+
+
+async def get(db: Database, batch_id: str, item_id: str) -> ItemView | None:
+    """Return one item of a batch."""
+    query = f"{_VIEW} WHERE i.id = %(id)s AND i.batch_id = %(batch_id)s"
+    return await db.row(ItemView, query, id=item_id, batch_id=batch_id)

@@ -1,0 +1,106 @@
+"""Lanes: whose turn it is where items wait, where a claim begins to look, and who is woken.
+
+A turn is a number that is stamped when a batch is paid for. Nothing is rewritten afterwards.
+"""
+
+from typing import Any
+
+from db.engine import Tx
+from db.jobs import CHANNEL
+
+# Self-clocked fair queueing: a payer's next turn begins where his last one ends, or where the one
+# begins that is next in the lane, whichever is later; and ends by as much later as it is long.
+_LANES = """
+INSERT INTO lane_floor (lane, rank) SELECT DISTINCT lane, 0 FROM item WHERE batch_id = %(batch_id)s
+ ORDER BY lane ON CONFLICT (lane) DO NOTHING
+"""
+_HEAD = """
+(SELECT i.rank - i.weight FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
+    AND i.lane = f.lane AND i.rank >= f.rank ORDER BY i.rank, i.id LIMIT 1)
+"""
+_WAKE = f"""
+SELECT pg_notify(%(channel)s, 'lane:' || f.lane) FROM lane_floor f
+ WHERE f.lane IN (SELECT lane FROM item WHERE batch_id = %(batch_id)s AND state = 'pending')
+   AND {_HEAD} IS NULL
+"""
+_BEGIN_TURN = f"""
+INSERT INTO lane_turn (lane, payer, finish)
+SELECT f.lane, %(payer)s, coalesce({_HEAD}, f.rank) FROM lane_floor f
+ WHERE f.lane IN (SELECT lane FROM item WHERE batch_id = %(batch_id)s) ORDER BY f.lane
+ON CONFLICT (lane, payer) DO UPDATE SET finish = greatest(lane_turn.finish, excluded.finish)
+"""
+_STAMP = """
+WITH begun AS MATERIALIZED (
+  SELECT lane, (SELECT t.finish FROM lane_turn t
+                 WHERE t.lane = mine.lane AND t.payer = %(payer)s) AS finish
+    FROM (SELECT DISTINCT lane FROM item WHERE batch_id = %(batch_id)s) AS mine),
+ranked AS MATERIALIZED (
+  SELECT i.id, i.lane,
+         b.finish + sum(i.weight) OVER (PARTITION BY i.lane ORDER BY i.place) AS rank
+    FROM item i JOIN begun b ON b.lane = i.lane WHERE i.batch_id = %(batch_id)s),
+stamped AS (
+  UPDATE item SET rank = ranked.rank FROM ranked WHERE item.id = ranked.id)
+UPDATE lane_turn t SET finish = (SELECT max(r.rank) FROM ranked r WHERE r.lane = t.lane)
+ WHERE t.payer = %(payer)s AND t.lane = ANY(ARRAY(SELECT lane FROM begun))
+"""
+# A claim begins to look at the floor of a lane, and a short turn may end below it.
+_UNCOVER = """
+UPDATE lane_floor f SET rank = new.rank
+  FROM (SELECT lane, min(rank) AS rank FROM item WHERE batch_id = %(batch_id)s GROUP BY lane) new
+ WHERE f.lane = new.lane AND f.rank > new.rank
+"""
+
+
+async def give_turns(tx: Tx, batch_id: str, payer: str) -> None:
+    """Give each item of a batch that is paid for its turn, and wake who waits at an empty lane."""
+    values: dict[str, Any] = {"batch_id": batch_id, "payer": payer, "channel": CHANNEL}
+    for statement in (_LANES, _WAKE, _BEGIN_TURN, _STAMP, _UNCOVER):
+        await tx.execute(statement, **values)
+
+
+def signal(lane: str) -> str:
+    """Return what is told when a lane is not empty any more."""
+    return f"lane:{lane}"
+
+
+# What has come back may be below the floor.
+_LOWER = """
+UPDATE lane_floor SET rank = %(rank)s WHERE lane = %(lane)s AND rank > %(rank)s
+"""
+_WAKE_LANE = f"""
+SELECT pg_notify(%(channel)s, 'lane:' || f.lane) FROM lane_floor f
+ WHERE f.lane = %(lane)s AND {_HEAD} IS NULL
+"""
+
+
+async def wake(tx: Tx, lane: str) -> None:
+    """Wake who waits at a lane, where nothing waits in it."""
+    await tx.execute(_WAKE_LANE, lane=lane, channel=CHANNEL)
+
+
+async def uncover(tx: Tx, lane: str, rank: int) -> None:
+    """Have claims begin to look no higher than there."""
+    await tx.execute(_LOWER, lane=lane, rank=rank)
+
+
+# The floor of a lane is told anew from all that waits in it: what was overtaken by it in a race is
+# seen again at the next turn. A lane that is empty forgets whose turns there were.
+_FLOORS = """
+WITH seen AS MATERIALIZED (
+  SELECT f.lane, f.rank AS was,
+         (SELECT i.rank FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
+             AND i.lane = f.lane ORDER BY i.rank, i.id LIMIT 1) AS head,
+         (SELECT max(t.finish) FROM lane_turn t WHERE t.lane = f.lane) AS last
+    FROM lane_floor f ORDER BY f.lane FOR UPDATE SKIP LOCKED),
+forgotten AS (
+  DELETE FROM lane_turn t USING seen WHERE t.lane = seen.lane AND seen.head IS NULL
+     AND t.finish <= seen.last)
+UPDATE lane_floor SET rank = coalesce(seen.head, greatest(seen.was, seen.last))
+  FROM seen WHERE lane_floor.lane = seen.lane
+   AND lane_floor.rank IS DISTINCT FROM coalesce(seen.head, greatest(seen.was, seen.last))
+"""
+
+
+async def move_floors(tx: Tx) -> None:
+    """Have claims begin to look where something waits, in every lane."""
+    await tx.execute(_FLOORS)

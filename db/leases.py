@@ -1,0 +1,91 @@
+"""Leases: found by their item and number, beaten, ended, and which are due to lapse."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from db.engine import Database, Tx
+from db.rows import columns
+from statemachine.lease import LeaseFacts, LeaseState
+
+
+class LeaseRow(NamedTuple):
+    """A lease whose row is locked until the transaction ends."""
+
+    item_id: str
+    number: int
+    state: LeaseState
+    worker: str
+    until: datetime
+    deadline: datetime
+    progress: int
+    sha256: str | None
+
+
+_LOCK = f"""
+SELECT {columns(LeaseRow)} FROM lease WHERE item_id = %(item_id)s AND number = %(number)s FOR UPDATE
+"""
+_LOCK_HELD = f"""
+SELECT {columns(LeaseRow)} FROM lease WHERE item_id = %(item_id)s AND state = 'held' FOR UPDATE
+"""
+
+
+async def lock(tx: Tx, item_id: str, number: int) -> LeaseRow | None:
+    """Return a lease's row, locked; who needs its item's lock too takes that one first."""
+    return await tx.row(LeaseRow, _LOCK, item_id=item_id, number=number)
+
+
+async def lock_held(tx: Tx, item_id: str) -> LeaseRow | None:
+    """Return the lease that holds an item, locked; None where nobody does."""
+    return await tx.row(LeaseRow, _LOCK_HELD, item_id=item_id)
+
+
+def facts_of(row: LeaseRow) -> LeaseFacts:
+    """Return the law's view of a row."""
+    return LeaseFacts(row.item_id, row.number, row.state, row.until, row.deadline, row.sha256)
+
+
+# No column of an index is written: a row that beats stays on its page.
+_BEAT = """
+UPDATE lease SET until = %(until)s, progress = greatest(progress, %(progress)s)
+ WHERE item_id = %(item_id)s AND number = %(number)s
+"""
+_END = """
+UPDATE lease SET state = %(state)s, sha256 = %(sha256)s, ended_at = %(now)s
+ WHERE item_id = %(item_id)s AND number = %(number)s
+"""
+
+
+async def beat(tx: Tx, after: LeaseFacts, progress: int) -> None:
+    """Write until when a lease is held, and how far its holder has come, in percent."""
+    await tx.execute(
+        _BEAT, item_id=after.item_id, number=after.number, until=after.until, progress=progress
+    )
+
+
+async def end(tx: Tx, after: LeaseFacts, now: datetime) -> None:
+    """Write how a lease has ended."""
+    await tx.execute(
+        _END,
+        item_id=after.item_id,
+        number=after.number,
+        state=after.state,
+        sha256=after.sha256,
+        now=now,
+    )
+
+
+class Due(NamedTuple):
+    """A lease whose time is over."""
+
+    item_id: str
+    number: int
+
+
+_DUE = f"""
+SELECT {columns(Due)} FROM lease WHERE state = 'held' AND until <= %(now)s LIMIT %(limit)s
+"""
+
+
+async def due(db: Database, now: datetime, limit: int) -> list[Due]:
+    """Return leases whose holders were not heard of in time."""
+    return await db.rows(Due, _DUE, now=now, limit=limit)

@@ -1,0 +1,142 @@
+"""A market for the tests: batches that are ordered, paid for, made and looked through."""
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from app import advance
+from app.advance import Applied, Shell, Spending, Terms
+from app.advance.batches import Ordered
+from db import batches, items, lanes, ledger
+from db.audit import audit
+from db.batches import BatchView
+from db.engine import Database, Tx
+from db.items import Claim, ItemView, NewItem, Result
+from db.promises import Outbox
+from payments import rail
+from pricing.money import Msat
+from statemachine.batch import invoice_id
+from statemachine.entries import Asset
+from statemachine.session import deposit_invoice_id
+from tests.clock import Clock
+
+LANE = "scene-1/standard"
+
+
+def hashed(text: str) -> str:
+    """Return a hash that stands for some bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def priced(batch_id: str, shares: Sequence[int], lane: str = LANE) -> list[NewItem]:
+    """Return items of a batch with these shares, a turn each."""
+    return [
+        NewItem(f"{batch_id}i{place:03}", lane, 1, share, {"prompt": f"a cat, {place}"})
+        for place, share in enumerate(shares, start=1)
+    ]
+
+
+@dataclass
+class Market:
+    """The shell over a real Postgres, and a clock that a test moves."""
+
+    db: Database
+    shell: Shell
+    clock: Clock
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def invoice(self, amount_msat: int) -> rail.Opened:
+        """Return an invoice as a rail makes one."""
+        payment_hash = hashed(f"invoice {next(self.numbers)}")
+        until = self.clock() + timedelta(hours=1)
+        return rail.Opened(f"lnbc{payment_hash}", payment_hash, Msat(amount_msat), until)
+
+    async def order(
+        self, batch_id: str, shares: Sequence[int], *, payer: str = "p", lane: str = LANE
+    ) -> rail.Opened:
+        """Order a batch that an invoice pays for, and return that."""
+        opened = self.invoice(sum(shares))
+        ordered = Ordered(priced(batch_id, shares, lane), payer, {"lane": lane})
+        price = sum(shares)
+        await self.shell.do(advance.batches.begin, batch_id, ordered, price, opened)
+        return opened
+
+    async def pay(self, name: str, opened: rail.Opened) -> None:
+        """Have an invoice paid."""
+        paid = rail.Settled(opened.payment_hash, opened.amount_msat, hashed(opened.payment_hash))
+        await self.shell.do(advance.invoices.settle, name, paid)
+
+    async def bought(
+        self, batch_id: str, shares: Sequence[int], *, payer: str = "p", lane: str = LANE
+    ) -> None:
+        """Order a batch and pay for it."""
+        opened = await self.order(batch_id, shares, payer=payer, lane=lane)
+        await self.pay(invoice_id(batch_id), opened)
+
+    async def session(self, session_id: str, amount_msat: int) -> None:
+        """Open a session with so much on it."""
+        opened = self.invoice(amount_msat)
+        await self.shell.do(advance.sessions.begin, session_id, opened, None, "n", "c")
+        await self.pay(deposit_invoice_id(session_id), opened)
+
+    async def reserved(self, batch_id: str, shares: Sequence[int], session_id: str) -> None:
+        """Buy a batch from a session's balance."""
+        ordered = Ordered(priced(batch_id, shares), f"session:{session_id}", {})
+        told = await self.shell.do(
+            advance.batches.begin_reserved, batch_id, ordered, sum(shares), session_id, Spending()
+        )
+        assert told == Applied()
+
+    async def claim(self, worker: str = "w", most: int = 1, lane: str = LANE) -> list[Claim]:
+        """Have a worker claim items."""
+        return await self.shell.do(advance.leases.claim, worker, [lane], most)
+
+    async def deliver(self, claim: Claim, worker: str = "w", what: str = "bytes") -> object:
+        """Have a worker bring a result."""
+        result = Result(hashed(what), f"a{claim.id}")
+        return await self.shell.do(advance.leases.submit, claim.id, claim.number, worker, result)
+
+    async def batch(self, batch_id: str) -> BatchView:
+        """Return a batch as its buyer sees it."""
+        view = await batches.view(self.db, batch_id)
+        assert view is not None
+        return view
+
+    async def items(self, batch_id: str) -> list[ItemView]:
+        """Return all items of a batch."""
+        return await items.page(self.db, batch_id, 0, 500)
+
+    async def states(self, batch_id: str) -> Counter[str]:
+        """Return how many of its items are in each state."""
+        return Counter(item.state.value for item in await self.items(batch_id))
+
+    async def rests_on(self, account: str) -> int:
+        """Return what rests on an account."""
+        return await ledger.balance(self.db, account, Asset.MSAT)
+
+    async def move_floors(self) -> None:
+        """Do what the loop of the lanes does."""
+
+        async def move(tx: Tx) -> None:
+            await lanes.move_floors(tx)
+
+        await self.db.run("floors", move)
+
+    async def is_right(self) -> None:
+        """Find nothing wrong with the books, or with what batches say of their items."""
+        assert [finding.line for finding in await audit(self.db)] == []
+
+
+@pytest.fixture
+async def market(db: Database) -> AsyncIterator[Market]:
+    """A market in an empty database."""
+    clock, outbox = Clock(), Outbox(db)
+    await outbox.open()
+    terms = Terms(session_minimum_msat=1_000, session_idle_s=10**6)
+    yield Market(db, Shell(db, outbox, terms, clock), clock)
+    await outbox.close()

@@ -1,0 +1,149 @@
+"""Batches: paid for at once, charged for what they deliver, and the rest is owed back as one."""
+
+from dataclasses import replace
+from typing import get_args
+
+from statemachine import batch
+from statemachine.batch import (
+    BatchEvent,
+    BatchFacts,
+    BatchState,
+    Begun,
+    Cancelled,
+    Funding,
+    ItemDelivered,
+    ItemLost,
+    Lapsed,
+    Paid,
+)
+from tests.stories.telling import Law, Story, story
+
+LAW = Law(batch.BATCH, batch.decide, get_args(batch.Event))
+# Two sats for three items: 668, 666 and 666 msat.
+UNPAID = BatchFacts("b", BatchState.AWAITING_PAYMENT, Funding.INVOICE, 2_000, 3)
+QUEUED = replace(UNPAID, state=BatchState.QUEUED)
+AT_WORK = replace(UNPAID, state=BatchState.PROCESSING)
+LAST = replace(AT_WORK, delivered=2, charged_amount=1_334)
+LOSING = replace(AT_WORK, failed=2)
+OF_SESSION = replace(QUEUED, funding=Funding.SESSION, session_id="s")
+OWED = "payout:b:undelivered:owed"
+
+STORIES: tuple[Story, ...] = (
+    story("A batch that delivers all of it is charged its price", LAW)
+    .begins(BatchState.AWAITING_PAYMENT, batch.begin("b", 2_000, 3))
+    .wants("batch", 2_000, "b:batch")
+    .refuses(Begun())
+    .hears(Paid())
+    .becomes(BatchState.QUEUED)
+    .refuses(Paid())
+    .hears(Begun())
+    .becomes(BatchState.PROCESSING)
+    .refuses(Begun())
+    .hears(ItemDelivered(668))
+    .has(delivered=1, charged_amount=668)
+    .hears(ItemDelivered(666))
+    .has(delivered=2, charged_amount=1_334)
+    .hears(ItemDelivered(666))
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(delivered=3, charged_amount=2_000)
+    .refuses(ItemDelivered(1))
+    .refuses(Cancelled(0)),
+    story("What was not delivered is owed back at the end, as one payout", LAW)
+    .given(AT_WORK)
+    .hears(ItemLost())
+    .has(failed=1)
+    .hears(ItemDelivered(666))
+    .has(delivered=1, charged_amount=666)
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=2)
+    .moves(1_334, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 1_334, "b:undelivered"),
+    story("A batch that delivers nothing fails, and all of it is owed back", LAW)
+    .given(LOSING)
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.FELL_THROUGH)
+    .becomes(BatchState.FAILED)
+    .has(failed=3)
+    .moves(2_000, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 2_000, "b:undelivered"),
+    story("Never more is charged than the price", LAW)
+    .given(LAST)
+    .refuses(ItemDelivered(667), ValueError),
+    story("A batch that nobody pays in time is over, and cost nothing", LAW)
+    .given(UNPAID)
+    .hears(Lapsed())
+    .becomes(BatchState.CANCELLED)
+    .has(cancelled=3)
+    .refuses(Paid()),
+    story("A batch that is given up before it is paid drops its invoice", LAW)
+    .given(UNPAID)
+    .hears(Cancelled(3))
+    .becomes(BatchState.CANCELLED)
+    .has(called_off=True, cancelled=3)
+    .drops("b:batch"),
+    story("A batch that is given up before anybody has begun goes back whole", LAW)
+    .given(QUEUED)
+    .hears(Cancelled(3))
+    .becomes(BatchState.CANCELLED)
+    .has(called_off=True, cancelled=3)
+    .moves(2_000, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 2_000, "b:undelivered"),
+    story("What is being made when a batch is given up is made, and charged", LAW)
+    .given(AT_WORK)
+    .hears(Cancelled(2))
+    .has(called_off=True, cancelled=2)
+    .hears(ItemDelivered(668))
+    .passes(BatchState.PROCESSING, BatchEvent.EMPTIED)
+    .becomes(BatchState.CANCELLED)
+    .has(delivered=1, charged_amount=668)
+    .moves(1_332, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 1_332, "b:undelivered"),
+    story("A batch is given up while its last items run, and all is delivered: it is complete", LAW)
+    .given(LAST)
+    .hears(Cancelled(0))
+    .has(called_off=True)
+    .hears(ItemDelivered(666))
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(delivered=3, charged_amount=2_000),
+    story("The last item of a batch that is given up comes back, and is not tried again", LAW)
+    .given(replace(LAST, called_off=True))
+    .hears(ItemLost(called_off=True))
+    .passes(BatchState.PROCESSING, BatchEvent.EMPTIED)
+    .becomes(BatchState.CANCELLED)
+    .has(cancelled=1)
+    .moves(666, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 666, "b:undelivered"),
+    story("A batch is given up when nobody holds what is left of it", LAW)
+    .given(LAST)
+    .hears(Cancelled(1))
+    .passes(BatchState.PROCESSING, BatchEvent.EMPTIED)
+    .becomes(BatchState.CANCELLED)
+    .has(called_off=True, cancelled=1)
+    .moves(666, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 666, "b:undelivered"),
+    story("A session sets the price of a batch aside, and has back what was not delivered", LAW)
+    .begins(BatchState.QUEUED, batch.begin_reserved("b", "s", 2_000, 3))
+    .has(funding=Funding.SESSION, session_id="s")
+    .moves(2_000, "session:s", "batch:b", "batch:b:reserved")
+    .hears(Begun())
+    .becomes(BatchState.PROCESSING)
+    .hears(ItemDelivered(668))
+    .has(delivered=1, charged_amount=668)
+    .hears(ItemLost())
+    .has(failed=1)
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=2)
+    .moves(1_332, "batch:b", "session:s", "batch:b:ended"),
+    story("A session has all of it back when its batch is given up in time", LAW)
+    .given(OF_SESSION)
+    .hears(Cancelled(3))
+    .becomes(BatchState.CANCELLED)
+    .has(called_off=True, cancelled=3)
+    .moves(2_000, "batch:b", "session:s", "batch:b:ended"),
+)

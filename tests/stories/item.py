@@ -1,0 +1,142 @@
+"""Items: claimed, made and delivered, or given back, tried again, and lost at the third try."""
+
+from dataclasses import replace
+from typing import get_args
+
+from statemachine import item
+from statemachine.item import (
+    Broke,
+    Cancelled,
+    Claimed,
+    Declined,
+    Delivered,
+    ItemEvent,
+    ItemFacts,
+    ItemState,
+    Readied,
+    Recovered,
+    Released,
+    Started,
+)
+from tests.stories.telling import Law, Story, story
+
+LAW = Law(item.ITEM, item.decide, get_args(item.Event))
+PENDING = ItemFacts("i", "b", ItemState.PENDING, 668)
+WAITING = replace(PENDING, state=ItemState.WAITING)
+CLAIMED = replace(PENDING, state=ItemState.CLAIMED, number=1)
+AT_WORK = replace(CLAIMED, state=ItemState.PROCESSING)
+SILENT = "Whoever made it was not heard of any more."
+
+STORIES: tuple[Story, ...] = (
+    story("An item is claimed, made and delivered, and its share is charged", LAW)
+    .given(PENDING)
+    .refuses(Started())
+    .hears(Claimed())
+    .becomes(ItemState.CLAIMED)
+    .has(number=1)
+    .refuses(Claimed())
+    .refuses(Cancelled())
+    .hears(Started())
+    .becomes(ItemState.PROCESSING)
+    .refuses(Cancelled())
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .moves(668, "batch:b", "revenue:media", "item:i:delivered")
+    .refuses(Delivered())
+    .refuses(Claimed()),
+    story("An item may be delivered before its holder tells that he has begun", LAW)
+    .given(CLAIMED)
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .moves(668, "batch:b", "revenue:media", "item:i:delivered"),
+    story("An item that is too small for a share of its own is given with the others", LAW)
+    .given(replace(CLAIMED, share_amount=0))
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED),
+    story("An item that comes back three times is tried no more, and not charged", LAW)
+    .given(PENDING)
+    .hears(Claimed())
+    .becomes(ItemState.CLAIMED)
+    .has(number=1)
+    .hears(Broke("no memory"))
+    .becomes(ItemState.PENDING)
+    .has(tries=1, reason="no memory")
+    .hears(Claimed())
+    .becomes(ItemState.CLAIMED)
+    .has(number=2)
+    .hears(Started())
+    .becomes(ItemState.PROCESSING)
+    .hears(Recovered())
+    .becomes(ItemState.PENDING)
+    .has(tries=2, reason=SILENT)
+    .hears(Claimed())
+    .becomes(ItemState.CLAIMED)
+    .has(number=3)
+    .hears(Recovered())
+    .passes(ItemState.PENDING, ItemEvent.EXHAUSTED)
+    .becomes(ItemState.DEAD_LETTER)
+    .has(tries=3)
+    .refuses(Delivered())
+    .refuses(Claimed()),
+    story("The same when it breaks at the third try", LAW)
+    .given(replace(AT_WORK, number=3, tries=2))
+    .hears(Broke("no memory"))
+    .passes(ItemState.PENDING, ItemEvent.EXHAUSTED)
+    .becomes(ItemState.DEAD_LETTER)
+    .has(tries=3, reason="no memory"),
+    story("An item that is given back without blame was not tried", LAW)
+    .given(replace(CLAIMED, number=3, tries=2))
+    .hears(Released())
+    .becomes(ItemState.PENDING)
+    .hears(Claimed())
+    .becomes(ItemState.CLAIMED)
+    .has(number=4)
+    .hears(Started())
+    .becomes(ItemState.PROCESSING)
+    .hears(Released())
+    .becomes(ItemState.PENDING),
+    story("A result that comes late is taken while there is no other", LAW)
+    .given(replace(PENDING, number=1, tries=1, reason=SILENT))
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .has(reason=None)
+    .moves(668, "batch:b", "revenue:media", "item:i:delivered"),
+    story("An item that is refused for good is not tried again", LAW)
+    .given(AT_WORK)
+    .hears(Declined("not allowed"))
+    .becomes(ItemState.FAILED)
+    .has(reason="not allowed")
+    .refuses(Delivered())
+    .refuses(Declined("again")),
+    story("The same before its holder tells that he has begun", LAW)
+    .given(CLAIMED)
+    .hears(Declined("not allowed"))
+    .becomes(ItemState.FAILED)
+    .has(reason="not allowed"),
+    story("An item that nobody holds is cancelled", LAW)
+    .given(PENDING)
+    .hears(Cancelled())
+    .becomes(ItemState.CANCELLED)
+    .refuses(Claimed())
+    .refuses(Cancelled()),
+    story("An item of a batch that was given up comes back, and is not tried again", LAW)
+    .given(replace(AT_WORK, called_off=True))
+    .hears(Recovered())
+    .passes(ItemState.PENDING, ItemEvent.CANCELLED)
+    .becomes(ItemState.CANCELLED)
+    .has(tries=1, reason=SILENT),
+    story("An item waits for those that it is made from", LAW)
+    .given(WAITING)
+    .refuses(Claimed())
+    .hears(Readied())
+    .becomes(ItemState.PENDING),
+    story("An item that waits can be cancelled", LAW)
+    .given(WAITING)
+    .hears(Cancelled())
+    .becomes(ItemState.CANCELLED),
+    story("An item whose inputs were lost is lost", LAW)
+    .given(WAITING)
+    .hears(Declined("what it is made from was not delivered"))
+    .becomes(ItemState.FAILED)
+    .has(reason="what it is made from was not delivered"),
+)
