@@ -29,6 +29,7 @@ import psycopg
 from db.borrowed_name import borrowed_name
 from db.child import birth, kept, surroundings
 from db.refuge import REFUGE, Account, NoRefuge, free_place, opened, runnable, server_account
+from db.unused_port import unused_port
 
 NAME = "boltwork"  # of the role and of the database
 LIVE_OWNER_GRACE_S = 0.5  # an owner about to leave may still hold the lock for a moment
@@ -328,9 +329,7 @@ def _free_port(last_options: Path) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", last))
             return last
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return unused_port()
 
 
 def _postmaster(cluster: Path) -> int | None:

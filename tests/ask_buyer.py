@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.command import ROOT
 from tests.forked import Forked
+from tests.patience import PATIENCE_S
 from tests.server_process import INHERITED
 
 
@@ -63,9 +64,9 @@ class Running:
         """Type all of its input, and wait for its end."""
         with suppress(BrokenPipeError), os.fdopen(self.keyboard, "w", encoding="utf8") as keyboard:
             keyboard.write(typed)  # less than a pipe holds
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             out, err = await asyncio.gather(self.out.read(), self.err.read())
-            code = await asyncio.to_thread(self.process.wait, 60)
+            code = await asyncio.to_thread(self.process.wait, PATIENCE_S)
         return Ended(code, out.decode(), err.decode())
 
 

@@ -1,6 +1,5 @@
 """A Boltwork before the stand-in of Gemini, and how a test talks to it."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from payments.macaroon import narrow
 from tests.contract import CONTRACT
 from tests.gemini_server import CLIENT_KEY, GeminiServer
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import PATIENCE_S, patiently
 from tests.session_fixtures import where
 
 HOME = "/api/gemini/conversations"
@@ -77,7 +77,7 @@ async def talker(instance: Instance, **headers: str) -> AsyncIterator[Talker]:
     """Somebody new. Every answer is held to the contract."""
     hooks: Any = {"response": [CONTRACT.on_response]}
     async with httpx2.AsyncClient(
-        base_url=instance.url, headers=headers, timeout=30, event_hooks=hooks
+        base_url=instance.url, headers=headers, timeout=PATIENCE_S, event_hooks=hooks
     ) as http:
         yield Talker(http)
 
@@ -91,12 +91,11 @@ class Payer(Talker):
 
     async def balance_sats(self) -> int:
         """Return what the session has left, when nothing is set aside."""
-        for _ in range(200):
+        async for _ in patiently("something is still set aside", pause_s=0.02):
             status = (await self.plain.get(self.session)).json()
             if not status["reservedSats"]:
-                return int(status["balanceSats"])
-            await asyncio.sleep(0.02)
-        raise AssertionError("something is still set aside")
+                break
+        return int(status["balanceSats"])
 
 
 @asynccontextmanager
@@ -107,7 +106,7 @@ async def paying(instance: Instance, sats: int = 2_000, *caveats: str) -> AsyncI
         made = (await plain.post("/api/sessions", json={"amount_sats": sats})).json()
         await instance.pay(made["invoice"])
         path = f"/api/sessions/{made['sessionId']}"
-        macaroon = (await plain.get(f"{where(made)}&wait=10")).json()["macaroon"]
+        macaroon = (await plain.get(f"{where(made)}&wait=55")).json()["macaroon"]
         plain.headers["authorization"] = f"Bearer {macaroon}"
         if caveats:
             narrowed = narrow(macaroon, caveats)

@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 
 from tests.forked import Forked
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 BARE = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
 NO_SOURCES = {"BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd"}
-WITHIN_S = 100
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +19,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env=BARE | NO_SOURCES | environment,
         capture_output=True,
         text=True,
-        timeout=WITHIN_S,
+        timeout=PATIENCE_S,
         cwd=ROOT,
     )
 
@@ -30,7 +30,7 @@ def boltwork(*words: str, **environment: str) -> subprocess.CompletedProcess[str
         process = Forked(
             words, ROOT, BARE | NO_SOURCES | environment, stdout=out.fileno(), stderr=err.fileno()
         )
-        code = process.wait(WITHIN_S)
+        code = process.wait(PATIENCE_S)
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(words, code, out.read(), err.read())

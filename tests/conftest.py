@@ -2,7 +2,20 @@
 
 import gc
 
+from hypothesis import HealthCheck, settings
+
 gc.disable()  # until all is imported and collected (tests/database_fixtures.py): all of it stays
+
+# What a property test tries is the same each time, however long a busy machine takes for it:
+# whoever sees one fail can see it again. `scripts/fuzz` and `scripts/simulate` look for the new.
+settings.register_profile(
+    "boltwork",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("boltwork")
 
 pytest_plugins = [
     "tests.longest_first",

@@ -13,6 +13,7 @@ import httpx2
 from app.promises.keeping import SETTLE_MARGIN
 from tests.crash_server import KILLED, MovableClock
 from tests.crash_world import Books, Side
+from tests.patience import PATIENCE_S, patiently
 from tests.pay_server import PayServer
 
 FINAL = ("complete", "rejected", "failed")
@@ -20,8 +21,7 @@ OVER = (*FINAL, "expired")  # of a session too
 KNOWN_S = 3600  # how long an invoice of the buyer's can be paid
 # Past such an invoice's expiry, and the margin after which "failed" is believed.
 LONG = KNOWN_S + int(SETTLE_MARGIN.total_seconds()) + 600
-PATIENCE_S = 2.5  # while nothing moves: then only time can help
-LONGEST_S = 90.0
+STILL_S = 2.5  # nothing has moved for so long: then only time can help
 DEAD_AFTER_S = 5.0  # nobody waits any longer for who set out to do something, and has died
 MOST_LEAPS = 8  # a rail that lives in real time still takes what is made by a clock so far ahead
 
@@ -51,7 +51,7 @@ class Buyer:
         self.path = ""  # of the job or the session
         self.headers: dict[str, str] = {}  # what the holder of a session shows
         self.preimages: dict[str, str] = {}  # by the invoice that was paid
-        self._http = httpx2.AsyncClient(timeout=30, trust_env=False, verify=False)
+        self._http = httpx2.AsyncClient(timeout=PATIENCE_S, trust_env=False, verify=False)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -85,13 +85,13 @@ class Buyer:
 
     async def send(self, path: str, body: Json, key: str, **headers: str) -> httpx2.Response:
         """POST under a key, again while the server can't answer just now."""
-        for _ in range(40):
-            named = {"Idempotency-Key": key, **headers}
+        named = {"Idempotency-Key": key, **headers}
+        async for look in patiently("there is no answer but", pause_s=0.2):
             answer = await self.call("POST", path, json=body, headers=named)
             if answer.status_code != 503:
-                return answer
-            await asyncio.sleep(0.2)
-        raise AssertionError(f"no answer but {answer.text}")
+                break
+            look.saw = answer.text
+        return answer
 
     async def pay(self, invoice: Json) -> None:
         """Pay an invoice, once."""
@@ -110,9 +110,7 @@ class Buyer:
     async def until(self, reached: Callable[[Json], bool]) -> Json:
         """Wait until the job or the session has come so far."""
         etag, job = "", Json()
-        for _ in range(200):
-            if job.get("state") in OVER or "sessionId" in job:
-                await asyncio.sleep(0.1)  # the poll of a final job does not hold
+        async for look in patiently("the job stays as it is", pause_s=0.1):
             answer = await self.call(
                 "GET",
                 self.path,
@@ -122,11 +120,11 @@ class Buyer:
             if answer.status_code == 304:
                 continue
             assert answer.status_code == 200, answer.text
-            job = Json(answer.json())
+            look.saw = job = Json(answer.json())
             if reached(job):
-                return job
+                break
             etag = answer.headers.get("etag", "")
-        raise AssertionError(f"the job stays {job['state']}")
+        return job
 
     async def to_the_end(self) -> Json:
         """Bring the job to its end, and pay what it asks for on the way."""
@@ -160,7 +158,7 @@ class Buyer:
     async def until_there(self, query: str) -> None:
         """Wait until a query finds something, as long as a busy machine may take for it."""
         began_s, forward = time.monotonic(), 0
-        while (now_s := time.monotonic() - began_s) < LONGEST_S:
+        while (now_s := time.monotonic() - began_s) < PATIENCE_S:
             if await self.books.ask(query):
                 return
             if now_s // DEAD_AFTER_S > forward and forward < MOST_LEAPS:
@@ -212,7 +210,7 @@ class Buyer:
         expires on it.
         """
         began_s = still_s = time.monotonic()
-        while (now_s := time.monotonic()) - began_s < LONGEST_S and now_s - still_s < PATIENCE_S:
+        while (now_s := time.monotonic()) - began_s < PATIENCE_S and now_s - still_s < STILL_S:
             refunds = [one for one in await self._refunds() if reason in ("", one["reason"])]
             if all(refund["refundState"] == "paid" for refund in refunds):
                 return True

@@ -3,11 +3,12 @@
 A key names each of them: sent again after a crash, it is the same request and the same invoice.
 """
 
-import asyncio
+import itertools
 import re
 
 from payments.macaroon import narrow
 from tests.crash_buyer import FINAL, Buyer, Json
+from tests.patience import patiently
 from tests.paying import credential, payment_in
 
 HELD_S = 1_000  # longer than a call may be held
@@ -24,12 +25,10 @@ async def opened(buyer: Buyer, sats: int = 3_000, **more: str) -> None:
     session = made.json()
     buyer.path = f"/api/sessions/{session['sessionId']}"
     await buyer.pay(session["invoice"])
-    for _ in range(100):
+    async for _ in patiently("the deposit was never seen"):
         preimage = buyer.preimages[session["invoice"]["paymentRequest"]]
         if (await _shown(buyer, preimage))["state"] != "awaiting_payment":
             return
-        await asyncio.sleep(0.1)
-    raise AssertionError("the deposit was never seen")
 
 
 async def _shown(buyer: Buyer, preimage: str) -> Json:
@@ -52,11 +51,11 @@ async def requested(buyer: Buyer, text: str, key: str) -> Json:
     assert answer.status_code in (200, 202), answer.text
     said: Json = answer.json()
     where = f"{buyer.path}/requests/{said['requestId']}"
-    for _ in range(200):
+    async for look in patiently("the request does not end"):
         if said["state"] in FINAL:
-            return said
-        said = (await buyer.call("GET", where, params={"wait": "2"})).json()
-    raise AssertionError(f"the request stays {said['state']}")
+            break
+        look.saw = said = (await buyer.call("GET", where, params={"wait": "2"})).json()
+    return said
 
 
 async def topped_up(buyer: Buyer, sats: int, key: str) -> None:
@@ -71,12 +70,10 @@ async def topped_up(buyer: Buyer, sats: int, key: str) -> None:
 async def booked(buyer: Buyer, invoice: Json) -> None:
     """Wait until a payment is in the books."""
     query = f"SELECT 1 FROM invoice WHERE bolt11 = '{invoice['paymentRequest']}'"
-    for _ in range(100):
+    async for _ in patiently("a payment was never seen", pause_s=0.1):
         if await buyer.books.ask(f"{query} AND settled_at IS NOT NULL"):
             return
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
-    raise AssertionError("a payment was never seen")
 
 
 async def closed(buyer: Buyer) -> None:
@@ -102,15 +99,15 @@ async def all_ended(buyer: Buyer) -> None:
         "SELECT 1 FROM hold WHERE state = 'held'",
         f"SELECT 1 FROM job WHERE state NOT IN {FINAL}",
     )
-    for turn in range(200):
+    turn = 0
+    async for _ in patiently("something is held for ever", pause_s=0.1):
         running = [row for query in queries for row in await buyer.books.ask(query)]
         if not running:
             return
+        turn += 1
         if turn == 10:
             buyer.clock.forward(HELD_S)
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
-    raise AssertionError("something is held for ever")
 
 
 async def left_alone(buyer: Buyer) -> None:
@@ -178,8 +175,9 @@ async def offered(buyer: Buyer) -> None:
 async def asked(buyer: Buyer) -> None:
     """Buy one job by the call, show its proofs until it is done, take what it did not need."""
     await offered(buyer)
-    for turn in range(100):
-        buyer.headers = {"Authorization": buyer.preimages[PROOFS[turn % 2]]}
+    proofs = itertools.cycle(PROOFS)
+    async for _ in patiently("what was asked for by the call never ended"):
+        buyer.headers = {"Authorization": buyer.preimages[next(proofs)]}
         answer = await buyer.send("/api/ask?wait=2", {"request": "hello"}, f"{buyer.key} ask")
         assert answer.status_code in (200, 202), answer.text
         said = answer.json()

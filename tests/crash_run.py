@@ -29,11 +29,9 @@ from tests.crash_scenarios import SCENARIOS
 from tests.crash_server import KILLED, ForkedServer
 from tests.crash_world import Books, LnbitsSide, Side, StubSide, audit
 from tests.lnbits_server import LnbitsServer
+from tests.patience import PATIENCE_S
 
 AT_ONCE = 8
-IN_PASSING_S = 8  # what a loop passes by itself, it passes within this time
-CALM_S = 15
-MOST_STARTS = 4
 
 _numbers = itertools.count(1)
 
@@ -153,7 +151,7 @@ async def _ends_at(
     buyer.url = server.url
     with suppress(Died):
         await story(buyer)
-    code = await server.exit_code(IN_PASSING_S)
+    code = await server.exit_code(PATIENCE_S)  # a loop may pass it by itself
     assert code in (None, KILLED), f"it ended by itself with {code}"
     await server.kill()
     return code == KILLED
@@ -164,9 +162,8 @@ async def _go_on(case: Case, server: ForkedServer, buyer: Buyer) -> list[str]:
     buyer.url = server.url
     await SCENARIOS[case.crossing.scenario].story(buyer)
     due = await buyer.books.due()
-    for _ in range(CALM_S * 10):
-        if not due:
-            break
+    until_s = time.monotonic() + PATIENCE_S
+    while due and time.monotonic() < until_s:
         await asyncio.sleep(0.1)
         due = await buyer.books.due()
     wrong = await audit(buyer.books, buyer.side)

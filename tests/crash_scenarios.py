@@ -3,7 +3,6 @@
 A story brings everything to its end from wherever it stands; it is told again after each crash.
 """
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from payments.bolt11 import decode
 from tests import crash_holder as holder
 from tests.crash_buyer import KNOWN_S, LONG, Buyer
 from tests.crash_server import ROTATES
+from tests.patience import patiently
 from tests.pay_server import said
 
 MUCH_LATER = 9 * 86_400  # when nobody asks about an invoice any more
@@ -87,12 +87,10 @@ async def paid_when_purged(buyer: Buyer) -> None:
 
 
 async def _until_kept(buyer: Buyer, invoices: int) -> None:
-    for _ in range(200):
+    async for _ in patiently(f"not {invoices} invoices are kept of what was purged", pause_s=0.1):
         if len(await buyer.books.ask("SELECT 1 FROM lapsed_invoice")) == invoices:
             return
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"not {invoices} invoices are kept of what was purged")
 
 
 async def stopped(buyer: Buyer) -> None:
@@ -128,9 +126,10 @@ async def refused_at_first(buyer: Buyer) -> None:
     made = await buyer.create("hello", refundTo=buyer.wallet.url)
     await buyer.pay(made["evalInvoice"])
     await buyer.to_the_end()
-    while not await buyer.books.ask("SELECT 1 FROM payout WHERE failures > 0"):
+    async for _ in patiently("no destination has refused it", pause_s=0.1):
+        if await buyer.books.ask("SELECT 1 FROM payout WHERE failures > 0"):
+            break
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
     buyer.done.add("mended")
     buyer.wallet.raw.clear()
     await buyer.hurry()
@@ -188,14 +187,12 @@ async def with_a_receipt(buyer: Buyer) -> None:
 async def reviewed(buyer: Buyer) -> None:
     """A job that is bought while the books are reviewed all the time, and nothing is found."""
     await bought("hello")(buyer)
-    for _ in range(100):
+    async for _ in patiently("the books were not compared with the rail", pause_s=0.1):
         lines = (await buyer.call("GET", "/metrics")).text.splitlines()
         if "boltwork_books_rail_compared 1.0" in lines:
             found = [line for line in lines if line.startswith("boltwork_books_findings{")]
             assert found and all(line.endswith(" 0.0") for line in found), found
             return
-        await asyncio.sleep(0.1)
-    raise AssertionError("the books were not compared with the rail")
 
 
 async def on_wallets(buyer: Buyer) -> None:
@@ -228,9 +225,10 @@ async def on_more_wallets(buyer: Buyer) -> None:
 async def _gathered(buyer: Buyer) -> None:
     # Before the clock is far ahead, as it may be once refunds are taken: the wallet lives in real
     # time, and its new invoices would look as if they had expired.
-    while not await buyer.side.is_gathered():
+    async for _ in patiently("the money is not in one wallet", pause_s=0.1):
+        if await buyer.side.is_gathered():
+            break
         assert (await buyer.call("GET", "/api/healthz")).status_code == 200
-        await asyncio.sleep(0.1)
 
 
 async def held_session(buyer: Buyer) -> None:

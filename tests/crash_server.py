@@ -30,11 +30,11 @@ from db.engine import Probe
 from tests.crash_chat import ScriptedChat
 from tests.forked import CONTEXT
 from tests.house_fixtures import UNLIMITED, fixed_oracle
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 
 ROTATES = "ROTATES_ITS_KEYS"  # in an environment: first of all the process makes new keys
 KILLED = 137  # the exit code of a probe that ends the process
-START_S = 60
 
 _PR_SET_PDEATHSIG = 1
 
@@ -108,7 +108,7 @@ class ForkedServer:
         process.start()  # in this thread only: it also asks all its siblings how they ended
         theirs.close()
         try:
-            listens = await asyncio.to_thread(ours.poll, START_S)
+            listens = await asyncio.to_thread(ours.poll, PATIENCE_S)
             assert listens, "the server did not start"
             self.url = ours.recv()
         except EOFError:
@@ -128,7 +128,7 @@ class ForkedServer:
         process.start()
         theirs.close()
         try:
-            assert await asyncio.to_thread(ours.poll, START_S), f"{words} never ended"
+            assert await asyncio.to_thread(ours.poll, PATIENCE_S), f"{words} never ended"
             code, printed = ours.recv()
         except EOFError:
             code, printed = KILLED, ""
@@ -143,9 +143,9 @@ class ForkedServer:
         assert self._process is not None and self._process.pid is not None
         return self._process.pid
 
-    async def stopped(self, within_s: float) -> bool:
+    async def stopped(self) -> bool:
         """Say whether it stands still, waiting for that a while."""
-        until_s = time.monotonic() + within_s
+        until_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < until_s:
             if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED:
                 return True

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "scripts" / "lock"
 BARE = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
@@ -50,7 +52,7 @@ class Environment:
         """Run a command, in a folder that has nothing to do with the project."""
         return subprocess.run(
             words, env=BARE | environment, cwd=self.folder, capture_output=True, text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
         )  # fmt: skip
 
 

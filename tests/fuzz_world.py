@@ -24,6 +24,7 @@ from tests.crash_run import Databases
 from tests.crash_server import ForkedServer
 from tests.crash_world import StubSide
 from tests.gemini_server import CLIENT_KEY, GeminiServer
+from tests.patience import PATIENCE_S
 from tests.pay_server import PayServer
 
 KNOWN_S = 3600
@@ -130,7 +131,7 @@ class World:
         self.names = Names()
         async with (
             Client(self.url) as client,
-            httpx2.AsyncClient(base_url=self.url, timeout=30) as http,
+            httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE_S) as http,
         ):
             for request, payments in JOBS:
                 await self._add_job(client, request, payments)
@@ -173,7 +174,7 @@ class World:
         made = await client.call("POST", "/api/sessions", json={"amount_sats": DEPOSIT_SATS})
         await self._pay(client, made["invoice"], True)
         session_id = made["sessionId"]
-        path = f"/api/sessions/{session_id}?claim={made['claim']}&wait=10"
+        path = f"/api/sessions/{session_id}?claim={made['claim']}&wait=55"
         status = await client.call("GET", path)
         self.names.sessions.append(session_id)
         self.macaroons[session_id] = status["macaroon"]

@@ -1,6 +1,5 @@
 """A whole Boltwork over real HTTP and a real Postgres, with the rail and the agent a test names."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from payments.stub import StubRail
 from pricing.authorities import authorities
 from pricing.oracle import Oracle
 from tests.contract import CONTRACT
+from tests.patience import PATIENCE_S, patiently
 from tests.scripted_agent import ScriptedAgent
 
 USD = 1_000_000  # micro-USD
@@ -67,18 +67,19 @@ class Instance:
 
     async def until(self, job_id: str, *states: str, field: str | None = None) -> dict[str, Any]:
         """Wait, by the server's own long poll, until a job is in a state and has a field."""
-        etag = ""
-        for _ in range(60):
+        etag, job = "", dict[str, Any]()
+        # A poll is held while there is something to wait for: a final job's is not.
+        async for look in patiently(f"it did not reach {states}", pause_s=0.01):
             answer = await self.http.get(
                 f"/api/jobs/{job_id}", params={"wait": "5"}, headers={"If-None-Match": etag}
             )
             if answer.status_code == 304:
                 continue
-            job = dict(answer.json())
+            look.saw = job = dict(answer.json())
             etag = answer.headers["etag"]
             if job["state"] in states and (field is None or field in job):
-                return job
-        raise AssertionError(f"job {job_id} did not reach {states}")
+                break
+        return job
 
     async def to_work_invoice(self, request: str = "hello", **more: Any) -> dict[str, Any]:
         """Bring a new job to its work invoice."""
@@ -129,13 +130,13 @@ async def instance_of(
         listening(build(built, worker=worker), "127.0.0.1", 0) as url,
         httpx2.AsyncClient(
             base_url=url,
-            timeout=30,
+            timeout=PATIENCE_S,
             event_hooks={"response": [CONTRACT.on_response]},
             verify=authorities(trust_env=False),
             trust_env=False,
         ) as http,
     ):
-        for _ in range(200):  # until the application has started
+        async for _ in patiently("the application does not start", pause_s=0.01):
             with contextlib.suppress(httpx2.TransportError):
                 await http.get("/api/healthz")
                 break
@@ -177,9 +178,10 @@ async def readiness_of(instance: Instance) -> tuple[int, dict[str, Any]]:
 async def until_ready_is(instance: Instance, status: int, part: str) -> dict[str, Any]:
     """Look until the page has this status, and return what it says of a part."""
     body: dict[str, Any] = {}
-    for _ in range(300):
+    # The page has no way to tell by itself.
+    async for look in patiently(f"never {status} for {part}", pause_s=0.1):
         code, body = await readiness_of(instance)
         if code == status and (body[part]["status"] == "ok") == (status == 200):
-            return dict(body[part])
-        await asyncio.sleep(0.1)  # the page has no way to tell by itself
-    raise AssertionError(f"never {status} for {part}: {body}")
+            break
+        look.saw = body
+    return dict(body[part])

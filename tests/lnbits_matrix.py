@@ -22,6 +22,7 @@ from tests.fault_proxy import never_accepting
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
 from tests.lnbits_table import CALLS, ENDLESS, FOR_EVER, HEARD, NOBODY_THERE, NONE
+from tests.patience import patiently
 
 PAST_EXPIRY_S = 4200
 
@@ -105,7 +106,7 @@ class Stage:
 
     async def tried(self, task: str, key: str) -> bool:
         """Wait until a promise was tried; say whether it is to be tried again."""
-        for _ in range(400):
+        async for _ in patiently(f"{task} {key} was not tried"):
             rows = await self.books.ask(
                 "SELECT status, attempts FROM procrastinate_jobs"
                 f" WHERE task_name = '{task}' AND lock LIKE '{key}%'"
@@ -114,12 +115,10 @@ class Stage:
                 f"SELECT 1 FROM payout_attempt WHERE payout_id LIKE '{key}%'"
                 " AND called_at IS NOT NULL"
             )
-            if rows and rows[0]["attempts"] > 0 and rows[0]["status"] == "todo":
-                return True
-            if not rows and begun:
-                return False
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{task} {key} was not tried")
+            again = bool(rows and rows[0]["attempts"] > 0 and rows[0]["status"] == "todo")
+            if again or (begun and not rows):
+                break
+        return again
 
     async def hurry(self) -> None:
         """Have the worker try again now what it would try after a pause."""

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,9 +25,11 @@ from typing import Any
 
 import httpx2
 
+from db.unused_port import unused_port
 from payments.lnurl import encode
 from pricing.authorities import authorities
 from tests.in_memory import memory
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "scripts" / "lock" / "lnbits.txt"
@@ -36,7 +37,6 @@ VENV = ROOT / ".cache" / "lnbits-venv"
 MADE = ROOT / ".cache" / "lnbits-made"  # data of servers that were funded, and have ended
 FUNDS_SAT = 100_000
 SPARE = 24  # users who are made with the data: each costs two slow looks at a password
-READY_WITHIN_S = 90
 _PASSWORDS = {"password": "a password of the tests", "password_repeat": "a password of the tests"}
 _OPERATOR = {"username": "operator", **_PASSWORDS}
 _KNOWN = "made.json"  # who is in the data of one that was made
@@ -85,13 +85,6 @@ def _made_of() -> str:
     return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class LnbitsServer:
     """One LNbits process. `us` and `buyer` are two users' wallets, funded alike."""
 
@@ -103,7 +96,7 @@ class LnbitsServer:
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder = folder
         self.log = folder / "lnbits.log"
-        self.port = free_port()
+        self.port = unused_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._python = python
         self._our_user = ""
@@ -132,7 +125,7 @@ class LnbitsServer:
     async def start(self) -> None:
         """Start the process and wait until it answers."""
         self._process = self._spawn()
-        async with asyncio.timeout(READY_WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not await self._answers():
                 if self._process.poll() is not None:
                     raise RuntimeError(f"LNbits ended:\n{self.log.read_text()[-4_000:]}")
@@ -232,7 +225,10 @@ class LnbitsServer:
 
     def _client(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            base_url=self.url, timeout=30, trust_env=False, verify=authorities(trust_env=False)
+            base_url=self.url,
+            timeout=PATIENCE_S,
+            trust_env=False,
+            verify=authorities(trust_env=False),
         )
 
     async def _ask(

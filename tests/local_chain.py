@@ -11,16 +11,16 @@ from typing import Any
 import httpx2
 import pytest
 
+from db.unused_port import unused_port
 from payments.usdc.address import Address, keccak
 from payments.usdc.network import BASE_SEPOLIA, Network
 from payments.usdc.payment import Payment
-from tests.lnbits_server import free_port
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 CONTRACTS = Path(__file__).parent / "contracts"
 INSTALLED = ROOT / ".cache" / "chain"
 MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
-START_S = 60
 
 
 def code_of(contract: str) -> str:
@@ -93,23 +93,23 @@ class LocalChain:
 
 def installed() -> Path:
     """Return the folder of what others have made, installed if it is not yet."""
-    subprocess.run([str(ROOT / "scripts" / "chain")], check=True, timeout=230)
+    subprocess.run([str(ROOT / "scripts" / "chain")], check=True)
     return INSTALLED
 
 
 @asynccontextmanager
 async def running(network: Network) -> AsyncIterator[LocalChain]:
     """A node of this network, which nobody else knows."""
-    port = free_port()
+    port = unused_port()
     [program] = installed().glob("node_modules/@foundry-rs/anvil-*/bin/anvil")
     process = await asyncio.create_subprocess_exec(
         str(program), "--port", str(port), "--chain-id", str(network.chain_id), "--quiet",
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    http = httpx2.AsyncClient(trust_env=False, timeout=START_S)
+    http = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE_S)
     chain = LocalChain(f"http://127.0.0.1:{port}", network, http, "")
     try:
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not chain.sender:
                 try:
                     chain.sender = (await chain.rpc("eth_accounts"))[0]

@@ -101,7 +101,7 @@ def written(
 
 def shown(examples: int) -> settings:
     """Return how many examples are tried. A failure shows what makes it again."""
-    return settings(max_examples=examples, deadline=None, print_blob=True)
+    return settings(max_examples=examples)
 
 
 PREIMAGE = bytes(range(100, 132))

@@ -11,6 +11,7 @@ from tests.macaroon_fixtures import (
     text_of,
     written,
 )
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 MODULES = ROOT / ".cache" / "clients" / "node_modules"
@@ -46,7 +47,7 @@ def npm(modules: Path, *asked: dict[str, Any]) -> list[Any]:
         env={"NODE_PATH": str(modules), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     return [binary(each) if isinstance(each, dict) else each for each in json.loads(done.stdout)]

@@ -27,10 +27,11 @@ from nostr_sdk import (
     Tag,
 )
 
+from db.unused_port import unused_port
 from payments.bolt11 import decode
 from payments.rail import Failed, Settled
 from payments.stub import StubRail
-from tests.lnbits_server import free_port
+from tests.patience import PATIENCE_S
 
 INFO, REQUEST, RESPONSE = 13194, 23194, 23195
 Purse = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -110,7 +111,7 @@ class NwcService:
 @asynccontextmanager
 async def local_relay() -> AsyncIterator[str]:
     """Run a relay; give its address."""
-    port = free_port()
+    port = unused_port()
     relay: LocalRelay = LocalRelayBuilder().addr("127.0.0.1").port(port).build()
     await relay.run()
     try:
@@ -124,7 +125,7 @@ async def nwc_service(relay_url: str, purse: Purse, **more: Any) -> AsyncIterato
     """Run a wallet service at a relay."""
     service, ready = NwcService(relay_url, purse, **more), asyncio.Event()
     serving = asyncio.create_task(service.serve(ready))
-    await asyncio.wait_for(ready.wait(), 20)
+    await asyncio.wait_for(ready.wait(), PATIENCE_S)
     try:
         yield service
     finally:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from db.embedded import packaged_binaries
+from tests.patience import PATIENCE_S
 from tests.server_process import COMMAND, ServerProcess
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +26,7 @@ def follow(heading: str, server: ServerProcess, backup: Path) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", steps(heading)],
         env=server.environment | {"PATH": path, "BACKUP": str(backup)},
-        capture_output=True, text=True, cwd="/", timeout=200,
+        capture_output=True, text=True, cwd="/", timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

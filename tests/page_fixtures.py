@@ -1,6 +1,5 @@
 """A real browser for the tests of the pages, that looks at nothing but the server it is given."""
 
-import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +20,8 @@ from playwright.async_api import (
     ViewportSize,
     async_playwright,
 )
+
+from tests.patience import PATIENCE_S, patiently
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = (
@@ -45,7 +46,7 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The source of axe-core, made sure to be there."""
-    subprocess.run([ROOT / "scripts" / "clients"], check=True, timeout=110)
+    subprocess.run([ROOT / "scripts" / "clients"], check=True)
     return (ROOT / ".cache/clients/node_modules/axe-core/axe.min.js").read_text()
 
 
@@ -76,12 +77,12 @@ class Visitor:
         It is asked for outside of the browser first: that draws nothing.
         """
         here = self.page.url.partition("#")[0]
-        async with asyncio.timeout(60):
-            while text not in await self.page.inner_text("h1"):
-                html = await (await self.context.request.get(here)).text()
-                if text in html.partition("<h1")[2].partition("</h1>")[0]:
-                    await self.page.goto(here)
-                await asyncio.sleep(0.1)
+        async for _ in patiently(f"the page never says {text!r}", pause_s=0.1):
+            if text in await self.page.inner_text("h1"):
+                break
+            html = await (await self.context.request.get(here)).text()
+            if text in html.partition("<h1")[2].partition("</h1>")[0]:
+                await self.page.goto(here)
 
     async def judged(self, axe: str, name: str, dark: str = "document") -> None:
         """Hold the page to axe-core in both colour schemes, and to 360 px."""
@@ -109,7 +110,7 @@ class Visitor:
 async def visitor_of(browser: Browser, url: str, **options: Any) -> AsyncIterator[Visitor]:
     """Give somebody a browser of their own, that may ask this server and nobody else."""
     context = await browser.new_context(base_url=url, viewport=WIDE, **options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_S * 1_000)
     visitor = Visitor(context, await context.new_page())
 
     async def asked(route: Route) -> None:

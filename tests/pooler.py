@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import sqlalchemy
 
-from tests.lnbits_server import free_port
+from db.unused_port import unused_port
+from tests.patience import PATIENCE_S
 
 PROGRAM = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
 
@@ -21,7 +22,7 @@ PROGRAM = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
 def pooled(url: str, mode: str) -> Iterator[str]:
     """Run a pooler on the way to a database; yield the URL that leads through it."""
     to = sqlalchemy.make_url(url)
-    port = free_port()
+    port = unused_port()
     with tempfile.TemporaryDirectory(prefix="boltwork-pooler-") as name:
         folder = Path(name)
         (folder / "users.txt").write_text(f'"{to.username}" "{to.password}"\n')
@@ -49,7 +50,7 @@ def pooled(url: str, mode: str) -> Iterator[str]:
             yield through
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_S)
 
 
 def _until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

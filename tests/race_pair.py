@@ -15,6 +15,7 @@ from tests.crash_buyer import Buyer
 from tests.crash_run import Databases
 from tests.crash_server import ForkedServer
 from tests.crash_world import Books, StubSide, audit
+from tests.patience import PATIENCE_S
 from tests.pay_server import PayServer
 
 KNOWN_S = 3600
@@ -53,9 +54,8 @@ class Pair:
     async def calm(self) -> None:
         """Wait until nothing is due, and hold the books to account."""
         due = await self.books.due(fetching=True)
-        for _ in range(300):
-            if not due:
-                break
+        until_s = time.monotonic() + PATIENCE_S
+        while due and time.monotonic() < until_s:
             await asyncio.sleep(0.1)
             due = await self.books.due(fetching=True)
         # What falls due from here on is a later promise, which finds that it was kept.
@@ -109,5 +109,5 @@ def alternating(pair: Pair, requests: int) -> list[str]:
 async def crowd() -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client that holds as many connections as it likes."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-    async with httpx2.AsyncClient(limits=limits, timeout=60, verify=False) as http:
+    async with httpx2.AsyncClient(limits=limits, timeout=PATIENCE_S, verify=False) as http:
         yield http

@@ -22,6 +22,7 @@ from tests import session_races
 from tests.crash_buyer import FINAL, LONG, Buyer
 from tests.crash_run import Databases
 from tests.crash_server import ForkedServer
+from tests.patience import patiently
 from tests.race_pair import KNOWN_S, Pair, alternating, crowd, pair_on
 
 CLAIMS = 500
@@ -132,11 +133,9 @@ async def _booked(pair: Pair, invoice: dict[str, Any]) -> None:
     """Wait until a payment is seen."""
     bolt11 = invoice["paymentRequest"]
     query = f"SELECT 1 FROM invoice WHERE bolt11 = '{bolt11}' AND settled_at IS NOT NULL"
-    for _ in range(200):
+    async for _ in patiently("a payment was never seen", pause_s=0.1):
         if await pair.books.ask(query):
             return
-        await asyncio.sleep(0.1)
-    raise AssertionError("a payment was never seen")
 
 
 async def expiry_against_payment(pair: Pair) -> str:
@@ -168,13 +167,12 @@ async def claim_against_automatic_refund(pair: Pair) -> str:
         path = f"/api/jobs/{job['jobId']}/refund"
 
         async def insist() -> int:
-            for _ in range(200):
+            async for _ in patiently("a refund is never owed", random.uniform(0, 0.1)):
                 answer = await other.call("POST", path, json={"invoice": mine})
                 assert answer.status_code < 500, answer.text
                 if "No refund is owed" not in answer.text:
-                    return answer.status_code
-                await asyncio.sleep(random.uniform(0, 0.1))
-            return 0
+                    break
+            return answer.status_code
 
         await buyer.pay(job["workInvoice"])
         code, _ = await asyncio.gather(insist(), buyer.to_the_end())
@@ -210,7 +208,7 @@ async def paused(pair: Pair, place: str) -> None:
         made = await buyer.create("hello")
         await buyer.pay(made["evalInvoice"])
         going = asyncio.create_task(_buy_on(buyer))
-        assert await first.stopped(20), f"it never passed {place}"
+        assert await first.stopped(), f"it never passed {place}"
         third = ForkedServer(first.folder, first.database_url, first.environment)
         await third.start()
         try:

@@ -20,6 +20,7 @@ from pricing.money import Msat, sats_to_msat
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance
 from tests.lnbits_server import LnbitsServer
+from tests.patience import PATIENCE_S
 
 FUNDS_MSAT = sats_to_msat(100_000)
 
@@ -140,7 +141,9 @@ def world(request: pytest.FixtureRequest) -> World:
     return lnbits_world(request.getfixturevalue("lnbits_rail"), request.getfixturevalue("lnbits"))
 
 
-async def next_push(pushes: AsyncIterator[Settled | None], within_s: float = 10) -> Settled | None:
+async def next_push(
+    pushes: AsyncIterator[Settled | None], within_s: float = PATIENCE_S
+) -> Settled | None:
     """Return the next thing a rail pushes."""
     async with asyncio.timeout(within_s):
         return await anext(pushes)

@@ -9,6 +9,7 @@ from payments.lnurl import BadDestination, Destination
 from payments.public_http import Away, Refused
 from pricing.money import Msat
 from tests.house_fixtures import Instance
+from tests.patience import PATIENCE_S
 
 
 class BrokenDestinations:
@@ -33,7 +34,7 @@ async def said(house: Instance, *sent: bytes) -> bytes:
     address = urlsplit(house.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             for part in sent:
                 writer.write(part)
                 await writer.drain()

@@ -1,6 +1,5 @@
 """A user of our own in the real LNbits, whose wallets fill up."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from statemachine.entries import Asset
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import Account, LnbitsServer
+from tests.patience import patiently
 from tests.rail_fixtures import wall_clock
 
 OPENING = "/api/v1/wallet"
@@ -32,6 +32,7 @@ class Stage:
     proxy: FaultProxy
     account: Account
     ahead = timedelta(0)
+    timeout_s = 10.0  # for an answer of LNbits'
 
     def clock(self) -> datetime:
         """Return the real time, or later."""
@@ -40,7 +41,9 @@ class Stage:
     def rail(self) -> LnbitsRail:
         """Return a rail over our user's first wallet."""
         key, token = self.account.first.adminkey, self.account.token
-        return LnbitsRail(self.proxy.url, key, clock=self.clock, timeout_s=3, token=token)
+        return LnbitsRail(
+            self.proxy.url, key, clock=self.clock, timeout_s=self.timeout_s, token=token
+        )
 
     @contextlib.asynccontextmanager
     async def running(self, most: int = 2, **settings: Any) -> AsyncIterator[Instance]:
@@ -96,10 +99,10 @@ async def stage(
     return Stage(database_url, tmp_path, lnbits, fault_proxy, await lnbits.new_account())
 
 
-async def until_row(instance: Instance, query: str, patience_s: float = 15) -> Any:
+async def until_row(instance: Instance, query: str) -> Any:
     """Wait until a query has a row, and return it."""
-    async with asyncio.timeout(patience_s):
-        while not (row := await instance.built.db.read_one(query)):
-            await instance.http.get("/api/healthz")
-            await asyncio.sleep(0.05)
+    async for _ in patiently(f"there is still nothing where {query}"):
+        if row := await instance.built.db.read_one(query):
+            break
+        await instance.http.get("/api/healthz")
     return row

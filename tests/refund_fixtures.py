@@ -13,6 +13,7 @@ from pricing.money import Msat
 from statemachine.promises import Promise
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
+from tests.patience import patiently
 from tests.pay_server import PayServer
 from tests.rail_fixtures import wall_clock
 from tests.scripted_agent import ScriptedAgent
@@ -65,16 +66,16 @@ async def until_refund(house: Instance, job_id: str, **wanted: Any) -> dict[str,
     """Return the job when its first refund is as wanted, woken by its changes."""
     changed, stop = house.built.signals.watch(job_id)
     try:
-        for _ in range(60):
+        async for look in patiently(f"it is not {wanted} but", pause_s=0):
             changed.clear()
             job = await house.job(job_id)
-            refunds = job.get("refunds") or [{}]
+            look.saw = refunds = job.get("refunds") or [{}]
             if all(refunds[0].get(name) == value for name, value in wanted.items()):
-                return job
+                break
             await house.built.signals.wait(changed, 1)
     finally:
         stop()
-    raise AssertionError(f"the refund is not {wanted} but {job.get('refunds')}")
+    return job
 
 
 async def nothing_is_lost(house: Instance, *, refunded_sats: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 
 from tests.messages_server import CLIENT_KEY, MessagesServer
+from tests.patience import patiently
 from tests.server_process import ServerProcess
 
 
@@ -35,7 +36,7 @@ async def bought(http: httpx2.AsyncClient, words: str) -> dict[str, Any]:
         preimages.append(paid.json()["preimage"])
         invoice = None
         while job.get("state") not in ("complete", "failed") and not invoice:
-            job = (await http.get(f"/api/jobs/{job_id}", params={"wait": "20"})).json()
+            job = (await http.get(f"/api/jobs/{job_id}", params={"wait": "55"})).json()
             invoice = job.get("workInvoice") if len(preimages) == 1 else None
     assert job["state"] == "complete", job
     return job | {"preimages": preimages, "invoices": [made["evalInvoice"]["paymentRequest"]]}
@@ -43,8 +44,6 @@ async def bought(http: httpx2.AsyncClient, words: str) -> dict[str, Any]:
 
 async def until_ready_is(http: httpx2.AsyncClient, status: int) -> None:
     """Look at the readiness page until it has this status."""
-    for _ in range(600):
+    async for _ in patiently(f"readiness was never {status}", pause_s=0.1):  # it can't tell itself
         if (await http.get("/api/readyz")).status_code == status:
             return
-        await asyncio.sleep(0.1)  # the page has no way to tell by itself
-    raise AssertionError(f"readiness was never {status}")

@@ -18,6 +18,7 @@ from db.migrate import migrate
 from tests.forked import Forked
 from tests.house_fixtures import UNLIMITED
 from tests.in_memory import memory
+from tests.patience import PATIENCE_S
 
 COMMAND = Path(sys.executable).parent / "boltwork"
 INHERITED = ("PATH", "LANG", "HOME", "TMPDIR")
@@ -72,7 +73,7 @@ class ServerProcess:
 
     def _until_healthy(self) -> None:
         transport = httpx2.HTTPTransport(retries=5)
-        with httpx2.Client(base_url=self.url, transport=transport, timeout=20) as http:
+        with httpx2.Client(base_url=self.url, transport=transport, timeout=PATIENCE_S) as http:
             assert http.get("/api/healthz").status_code == 200
 
     @property
@@ -104,7 +105,7 @@ class ServerProcess:
             return 0
         if number is not None:
             process.send_signal(number)
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=PATIENCE_S)
         assert process.stdout is not None
         process.stdout.close()
         return code

@@ -32,7 +32,7 @@ async def opened(buyer: Buyer, sats: int, refund_to: str) -> tuple[str, str]:
     made = (await buyer.call("POST", "/api/sessions", json=asked)).json()
     await buyer.pay(made["invoice"])
     path = f"/api/sessions/{made['sessionId']}"
-    shown = (await buyer.call("GET", f"{path}?claim={made['claim']}&wait=20")).json()
+    shown = (await buyer.call("GET", f"{path}?claim={made['claim']}&wait=55")).json()
     assert shown["state"] == "active", shown
     return path, str(shown["macaroon"])
 
@@ -142,7 +142,7 @@ async def _against_a_topup_and_a_close(
 async def _all_ended(buyer: Buyer, many: Crowd, path: str, whole: str) -> None:
     headers = {"Authorization": f"Bearer {whole}"}
     for request_id in many.running:
-        at = f"{path}/requests/{request_id}?wait=30"
+        at = f"{path}/requests/{request_id}?wait=55"
         answer = await buyer.call("GET", at, headers=headers)
         assert answer.status_code == 200 and answer.json()["state"] == "complete", answer.text
 

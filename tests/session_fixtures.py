@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.buyer.client import FINAL
 from app.strict_json import moment
 from db import ledger
 from db.audit import audit
@@ -19,6 +20,7 @@ from pricing.money import MSAT_PER_SAT
 from statemachine.entries import Asset
 from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import patiently
 from tests.scripted_agent import ScriptedAgent
 
 
@@ -69,9 +71,12 @@ class Holder:
 
     async def ended(self, request_id: str) -> dict[str, Any]:
         """Return what a request has come to, once it has."""
-        path = f"{self.path}/requests/{request_id}?wait=20"
-        answer = await self.instance.http.get(path, headers=self.headers)
-        assert answer.status_code == 200, answer.text
+        path = f"{self.path}/requests/{request_id}?wait=55"
+        async for _ in patiently(f"{request_id} does not end", pause_s=0):
+            answer = await self.instance.http.get(path, headers=self.headers)
+            assert answer.status_code == 200, answer.text
+            if answer.json()["state"] in FINAL:
+                break
         return dict(answer.json())
 
     async def post(self, what: str, body: Any = None, **headers: str) -> httpx2.Response:
@@ -90,19 +95,19 @@ class Holder:
         signals = self.instance.built.signals
         changed, stop = signals.watch(self.session_id)
         try:
-            for _ in range(60):
+            async for look in patiently(f"it is not {wanted} but", pause_s=0):
                 changed.clear()
                 shown = self.headers if self.macaroon else {}
                 answer = await self.instance.http.get(self.path, headers=shown)
                 status = dict(answer.json())
                 refunds = [refund["refundState"] for refund in status.get("refunds", [])]
-                told = status | {"refundStates": refunds}
+                look.saw = told = status | {"refundStates": refunds}
                 if all(told.get(name) == value for name, value in wanted.items()):
-                    return status
+                    break
                 await signals.wait(changed, 0.5)
         finally:
             stop()
-        raise AssertionError(f"the session is not {wanted} but {status}")
+        return status
 
     async def top_up(self, sats: int) -> dict[str, Any]:
         """Have a top-up's invoice made, and return it."""
@@ -132,7 +137,7 @@ async def held(instance: Instance, sats: int = 2_000, **more: Any) -> Holder:
 
 async def holder_of(instance: Instance, session: dict[str, Any]) -> Holder:
     """Return the holder of a session that is paid for, as who opened it becomes that."""
-    status = (await instance.http.get(f"{where(session)}&wait=10")).json()
+    status = (await instance.http.get(f"{where(session)}&wait=55")).json()
     assert status["state"] == "active", status
     return Holder(instance, session["sessionId"], status["macaroon"])
 

@@ -1,6 +1,5 @@
 """The adapter of a model's API: what it sends, what it believes, and the faults it outlives."""
 
-import time
 from typing import Any
 
 import pytest
@@ -264,7 +263,7 @@ async def test_what_may_pass_is_tried_again(messages_server: MessagesServer) -> 
 
 @pytest.mark.parametrize(
     "slow",
-    [Reply(hang=True), Reply(status=429, headers={"retry-after": "3600"}), Reply(delay_s=30)],
+    [Reply(hang=True), Reply(status=429, headers={"retry-after": "3600"}), Reply(delay_s=3600)],
     ids=["hangs", "an hour's pause", "slow"],
 )
 async def test_a_deadline_covers_everything(slow: Reply, messages_server: MessagesServer) -> None:
@@ -274,10 +273,8 @@ async def test_a_deadline_covers_everything(slow: Reply, messages_server: Messag
     )
     for kind in (COUNT, JUDGE, WORK):
         messages_server.script(kind, slow)
-        began = time.monotonic()
         outcome = await (asked.work(POEM, 9) if kind == WORK else asked.judge(POEM))
         assert isinstance(outcome, Broke) and outcome.retryable
-        assert time.monotonic() - began < 2
     await asked.close()
 
 

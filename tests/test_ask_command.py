@@ -24,6 +24,7 @@ from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
 from tests.nwc_service import local_relay, nwc_service, purse_of
+from tests.patience import PATIENCE_S
 from tests.rail_fixtures import wall_clock
 from tests.scripted_agent import ScriptedAgent
 from tests.server_process import COMMAND
@@ -222,7 +223,7 @@ async def test_an_interrupted_purchase_goes_on(
     process = await buyer.begin("ask", "hello")
     said = ""
     while "paid 5 sats" not in said:
-        said += (await asyncio.wait_for(process.err.readline(), 60)).decode()
+        said += (await asyncio.wait_for(process.err.readline(), PATIENCE_S)).decode()
     process.send_signal(how)
     assert (await process.ended()).code == (130 if how is signal.SIGINT else -how)
     job_id = said.split("job ")[1].split()[0]

@@ -21,6 +21,7 @@ from app.buyer.draft import MOST_CHARACTERS, Draft
 from app.buyer.session import open_session
 from app.buyer.wallets.stub import StubWallet
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import Writing
 from tests.server_process import COMMAND
 
@@ -55,7 +56,7 @@ class Terminal:
 
     async def shows(self, words: str) -> None:
         """Wait until these words have been written to it."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while words not in STEERING.sub("", self.text):
                 self._more.clear()
                 await self._more.wait()
@@ -104,7 +105,7 @@ async def test_what_the_agent_writes_is_drawn_on_a_terminal(
             await terminal.shows("sats so far")
             assert "result" not in STEERING.sub("", terminal.text).split()
             agent.words.put_nowait("")
-            assert await asyncio.wait_for(process.wait(), 60) == 0
+            assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
             await terminal.shows("sats were sent.")
     shown = STEERING.sub("", terminal.text)
     assert shown.count("the rope.") >= 2  # while it was written, and in the result
@@ -126,7 +127,7 @@ async def test_a_session_draws_it_too(database_url: str, tmp_path: Path) -> None
             agent.words.put_nowait("Two ends")
             await terminal.shows("Two ends")
             agent.words.put_nowait("")
-            assert await asyncio.wait_for(process.wait(), 60) == 0
+            assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
             await terminal.shows("the session paid")
     _, _, result = STEERING.sub("", terminal.text).partition("result ──")
     assert result.count("Two ends") == 1
@@ -144,7 +145,7 @@ async def test_a_script_gets_the_result_alone(
         with Terminal() as terminal:
             process = await begin(environment, *words, stderr=terminal.theirs)
             await write(agent, "one ", "two ", long)
-            out, _ = await asyncio.wait_for(process.communicate(), 60)
+            out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
             if words:
                 await terminal.shows("sats were sent.")
     told = out.decode()

@@ -21,6 +21,7 @@ from app.ports import Destinations
 from app.refusal import Refusal, Why
 from tests.contract import CONTRACT, refused
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import PATIENCE_S
 from tests.raw_http import BrokenDestinations, judged, said
 
 JSON = {"Content-Type": "application/json"}
@@ -172,7 +173,7 @@ async def test_a_body_without_an_end_is_not_read_to_it(instance: Instance) -> No
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         writer.write(head.encode() + chunk * 5)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await reader.readline()).startswith(b"HTTP/1.1 %d" % status)
         sent = 0
         with pytest.raises(ConnectionError):

@@ -299,9 +299,7 @@ spoilt = st.tuples(jsons, st.integers(0, 40), st.binary(max_size=4)).map(
 )
 ANY_INPUT = settings(
     max_examples=300,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

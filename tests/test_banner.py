@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from app.main import make_rail, utc_now
 from app.serving import banner
+from db.unused_port import unused_port
 from pricing.oracle import Oracle
 from tests.house_fixtures import Instance, fixed_oracle, instance_of, settings_for
-from tests.lnbits_server import LnbitsServer, free_port
+from tests.lnbits_server import LnbitsServer
+from tests.patience import PATIENCE_S
 from tests.server_process import ServerProcess
 
 TOKEN = "an-operators-token-0123456789"
@@ -56,7 +57,6 @@ async def test_a_start_without_a_price_says_so() -> None:
     assert "fixed bitcoin price" in line
 
 
-@pytest.mark.timeout(120)
 def test_a_server_prints_its_parts(server: ServerProcess) -> None:
     """The lines follow the address, on standard output."""
     server.start()
@@ -87,13 +87,12 @@ async def test_production_without_a_token_shows_nothing(database_url: str, tmp_p
         assert (await running.http.get("/metrics")).status_code == 401
 
 
-@pytest.mark.timeout(120)
 async def test_numbers_have_a_port_of_their_own(server: ServerProcess) -> None:
     """With METRICS_PORT a server answers them there alone, and nothing else."""
-    port = free_port()
+    port = unused_port()
     server.environment["METRICS_PORT"] = str(port)
     url = await asyncio.to_thread(server.start)
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE_S) as http:
         assert (await http.get(f"{url}/metrics")).status_code == 404
         apart = await http.get(f"http://127.0.0.1:{port}/metrics")
         assert apart.status_code == 200 and "boltwork_rail_push_up" in apart.text

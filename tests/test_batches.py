@@ -19,6 +19,7 @@ from statemachine.batch import BatchState, invoice_id
 from statemachine.item import ItemState
 from statemachine.owner import Reason
 from tests.market_fixtures import LANE, Market, hashed
+from tests.patience import PATIENCE_S
 
 TWO_SATS = (668, 666, 666)
 
@@ -273,13 +274,13 @@ async def test_whoever_waits_at_an_empty_lane_is_woken_once(market: Market) -> N
         await asyncio.sleep(0.01)  # until it listens
     woken, stop = signals.watch(lanes.signal(LANE))
     await market.bought("b", TWO_SATS)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await woken.wait()
     woken.clear()
     await market.bought("c", TWO_SATS)
     heard, _ = signals.watch("last")
     await market.db.run("tell", lambda tx: tx.execute("SELECT pg_notify('boltwork_job', 'last')"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await heard.wait()
     assert not woken.is_set()
     stop()

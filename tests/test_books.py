@@ -19,6 +19,7 @@ from tests.clock import Clock
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
+from tests.patience import PATIENCE_S, patiently
 from tests.rail_fixtures import buy, wall_clock
 from tests.scripted_agent import ScriptedAgent
 from tests.town import build, refund, refund_is, tamper
@@ -177,7 +178,7 @@ async def test_open_invoices_are_asked_about_a_few_at_once(
     ) as instance:
         for number in range(ASKED_AT_ONCE + 3):
             await instance.create(f"open {number}")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             accepted = await books_of(instance.built).accept("it is what it is")
         assert accepted.is_done and slow.most == ASKED_AT_ONCE
 
@@ -187,7 +188,7 @@ async def on_lnbits(
     database_url: str, tmp_path: Path, lnbits: LnbitsServer, fault_proxy: FaultProxy
 ) -> AsyncIterator[Instance]:
     """An instance whose rail is the real LNbits, seen through the fault proxy."""
-    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=wall_clock, timeout_s=3)
+    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=wall_clock)
     async with instance_of(database_url, tmp_path, rail=rail) as running:
         yield running
 
@@ -241,13 +242,12 @@ async def test_the_review_runs_by_itself_and_is_shown(database_url: str, tmp_pat
         job = await instance.to_end("hello")
 
         async def books_are(status: str) -> dict[str, Any]:
-            for _ in range(200):
+            async for _ in patiently(f"the books were never {status}", pause_s=0.1):
                 answer = await instance.http.get("/api/readyz")
                 assert answer.status_code == 200
                 if answer.json()["books"]["status"] == status:
-                    return dict(answer.json()["books"])
-                await asyncio.sleep(0.1)  # the review has no other way to tell
-            raise AssertionError(f"the books were never {status}")
+                    break
+            return dict(answer.json()["books"])
 
         assert (await books_are("ok"))["findings"] == 0
         tamper(database_url, f"UPDATE job SET max_msat = 1000 WHERE id = '{job['jobId']}'")
@@ -275,9 +275,10 @@ async def test_reviews_in_the_middle_of_traffic_find_nothing(instance: Instance)
 
     async def traffic(number: int) -> None:
         request = ("done", "BREAK-WORK", "FLAKY")[number % 3] + f" {number}"
-        job = await instance.to_end(request)
-        await refund(instance, job)
-        await refund_is(instance, job["jobId"], "paid")
+        while not reviews > 3:  # as long as the reviews take, where those have to wait
+            job = await instance.to_end(request)
+            await refund(instance, job)
+            await refund_is(instance, job["jobId"], "paid")
 
     busy = asyncio.gather(*(traffic(number) for number in range(18)))
     while not busy.done():
@@ -285,5 +286,4 @@ async def test_reviews_in_the_middle_of_traffic_find_nothing(instance: Instance)
         assert review.findings == ()
         reviews += 1
     await busy
-    assert reviews > 3
     assert "to the msat" in (await books.review()).rail.said

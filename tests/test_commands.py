@@ -1,10 +1,10 @@
 """The commands, run as a person runs them, on embedded parts."""
 
 import asyncio
-import socket
 from pathlib import Path
 
 from db.embedded import running_url
+from db.unused_port import unused_port
 from tests.command import run
 from tests.server_process import COMMAND, ServerProcess
 
@@ -45,9 +45,7 @@ def test_what_is_taken_is_said_in_a_sentence(server: ServerProcess) -> None:
 
 def test_where_to_listen_can_be_said_on_the_command_line(server: ServerProcess) -> None:
     """`boltwork serve --host H --port P` listens there, whatever HOST and PORT are set to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = probe.getsockname()[1]
+    free = unused_port()
     server.environment |= {"HOST": "192.0.2.1", "PORT": "1"}
     assert server.start("serve", "--host", "127.0.0.1", "--port", str(free)) == (
         f"http://127.0.0.1:{free}"

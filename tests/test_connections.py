@@ -21,6 +21,7 @@ from app.serving.connection import Patience
 from app.serving.connections import Places
 from app.serving.run import DRAIN_S, listening
 from tests.house_fixtures import instance_of
+from tests.patience import PATIENCE_S
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = bytes(8 * 2**20)
@@ -102,7 +103,7 @@ def files() -> int:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds; what would come by a timeout of minutes is too late."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():
             await asyncio.sleep(0.02)
 
@@ -124,7 +125,7 @@ async def close(streams: Streams) -> None:
 async def half_close(streams: Streams) -> None:
     """Say that no more will come, and listen on to the end that it is to have."""
     streams[1].write_eof()
-    await asyncio.wait_for(streams[0].read(), 20)
+    await asyncio.wait_for(streams[0].read(), PATIENCE_S)
     streams[1].close()
 
 
@@ -176,7 +177,7 @@ async def test_a_wait_whose_caller_has_gone_holds_no_file() -> None:
         for writer in place.opened:
             writer.close()
         await until(lambda: files() <= before)
-        await asyncio.wait_for(place.left.wait(), 20)
+        await asyncio.wait_for(place.left.wait(), PATIENCE_S)
 
 
 async def test_a_head_has_a_time_however_steadily_it_drips() -> None:
@@ -187,7 +188,7 @@ async def test_a_head_has_a_time_however_steadily_it_drips() -> None:
         assert await answered(second) == b"HTTP/1.1 200 "
         for reader, writer in (first, second):
             with contextlib.suppress(ConnectionError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_S):
                     while not reader.at_eof():
                         writer.write(b"X-A: 1\r\n" if reader is first[0] else b"G")
                         with contextlib.suppress(TimeoutError):
@@ -268,7 +269,7 @@ async def test_a_caller_has_few_connections_that_wait_for_nothing() -> None:
         for _ in range(3 * FEW):
             mine.append(await place.connect())
         for reader, _ in mine[: 2 * FEW - 1]:
-            assert await asyncio.wait_for(reader.read(), 20) == b""
+            assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
         last = mine[-1]
         for streams in (other, last):
             streams[1].write(GET)
@@ -338,7 +339,7 @@ async def test_answers_that_nobody_reads_are_few_bytes_and_have_an_end() -> None
             reading(writer).resume_reading()
             got = 0
             with contextlib.suppress(ConnectionError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_S):
                     while data := await reader.read(2**20):
                         got += len(data)
             assert got < 16 * len(BIG)
@@ -351,7 +352,7 @@ async def test_a_flood_of_requests_behind_one_another_is_cut_off() -> None:
         reading(writer).pause_reading()
         sent = 0
         with pytest.raises(ConnectionError):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while sent < 2**30:
                     writer.write(GET * 2_000)
                     await writer.drain()

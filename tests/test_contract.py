@@ -303,9 +303,7 @@ bodies = st.fixed_dictionaries(
 
 @settings(
     max_examples=150,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(body=bodies)
 async def test_what_the_contract_allows_is_what_is_taken(instance: Instance, body: Any) -> None:

@@ -46,7 +46,6 @@ async def reports(
     return await run_all(mine, Databases(postgres), lnbits)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("case", [*LNBITS, *STUB], ids=lambda case: case.id)
 def test_the_process_ends_there_and_nothing_is_lost(
     case: Case, reports: dict[Case, Report]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract import CONTRACT
 from tests.messages_server import CLIENT_KEY, MessagesServer
+from tests.patience import PATIENCE_S
 from tests.server_process import ServerProcess
 
 PER_HOUR = 5
@@ -38,7 +39,7 @@ async def pair(
 async def asked(url: str, **headers: str) -> httpx2.Response:
     """Ask one server for a demo."""
     hooks = {"response": [CONTRACT.on_response]}
-    async with httpx2.AsyncClient(base_url=url, timeout=60, event_hooks=hooks) as http:
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, event_hooks=hooks) as http:
         return await http.get("/api/demo", params={"request": "hello"}, headers=headers)
 
 

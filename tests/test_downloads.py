@@ -32,6 +32,7 @@ from db.artifacts import Artifact
 from db.engine import Database
 from tests.artifact_fixtures import desk_of
 from tests.clock import Clock
+from tests.patience import PATIENCE_S
 
 SIZE = 3 * PIECE + 1_000  # of the file that is read here: three pieces, and a bit
 
@@ -292,7 +293,7 @@ async def test_who_goes_away_is_read_for_no_more(door: Door) -> None:
         async with client.stream("GET", f"/files/{made.id}") as answer:
             assert answer.status_code == 200
             await anext(answer.aiter_raw(1000))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await door.ended.wait()
         assert door.store.reads < pieces
         assert (await client.head(f"/files/{made.id}")).status_code == 200

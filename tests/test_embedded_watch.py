@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from db.embedded import EmbeddedPostgres
 from db.embedded_watch import EmbeddedWatch
 from tests.messages_server import MessagesServer
+from tests.patience import PATIENCE_S
 from tests.served import bought, start, until_ready_is, with_claude
 from tests.server_process import COMMAND, ServerProcess
 
@@ -25,19 +25,18 @@ def postmaster(folder: Path) -> int | None:
         return None
 
 
-@pytest.mark.timeout(180)
 async def test_a_database_that_was_killed_is_started_again(
     server: ServerProcess, messages_server: MessagesServer
 ) -> None:
     """Jobs go on over the one that came back, and the end of the server is a clean one."""
     server.command = COMMAND
     with_claude(server, messages_server).environment["HEALTH_S"] = "1"
-    async with httpx2.AsyncClient(base_url=await start(server), timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=await start(server), timeout=PATIENCE_S) as http:
         await until_ready_is(http, 200)
         killed = postmaster(server.folder)
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(PATIENCE_S):
             while postmaster(server.folder) in (killed, None):
                 await asyncio.sleep(0.1)
         await until_ready_is(http, 200)
@@ -61,7 +60,6 @@ def listening(port: int) -> socket.socket:
         return taken
 
 
-@pytest.mark.timeout(120)
 async def test_a_server_whose_database_can_not_come_back_ends(
     server: ServerProcess, messages_server: MessagesServer
 ) -> None:
@@ -83,7 +81,6 @@ async def test_a_server_whose_database_can_not_come_back_ends(
     assert "Traceback" not in server.log
 
 
-@pytest.mark.timeout(120)
 async def test_a_database_that_does_not_stay_is_given_up(open_folder: Path) -> None:
     """After the last pause its process is told to end, and why it could not be kept is known."""
     told = asyncio.Event()

@@ -9,6 +9,7 @@ from app.main import assemble, running, utc_now
 from db.connection import Line, pool_of
 from payments.stub import StubRail
 from tests.house_fixtures import fixed_oracle, settings_for
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 
 
@@ -22,7 +23,7 @@ async def test_whoever_ends_early_ends(database_url: str, tmp_path: Path) -> Non
             agent=ScriptedAgent(),
             oracle=fixed_oracle(utc_now),
         )
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(PATIENCE_S):
             async with running(built):
                 await asyncio.sleep(after_ms / 1000)
 

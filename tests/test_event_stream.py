@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from starlette.types import Message
@@ -15,6 +15,19 @@ Making = AsyncGenerator[dict[str, Any], None]
 SCOPE: Any = {"type": "http", "method": "POST", "path": "/", "headers": [], "state": {}}
 
 NOT_READY = Refusal(Why.NOT_READY, "No.")
+
+
+class Never(asyncio.Event):
+    """What never comes; it tells when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        """Tell, and wait."""
+        self.waits.set()
+        return await super().wait()
 
 
 class Reader:
@@ -125,13 +138,15 @@ async def test_a_silence_is_broken_by_comments() -> None:
 async def test_who_leaves_ends_the_making(begun: bool) -> None:
     """Whoever makes the events is closed at once, also while it waits for the first."""
     reader, closed = Reader(), list[str]()
-    before = [{"content": "a"}] if begun else []
-    stream = EventStream(made(closed, *before, asyncio.Event()))
+    before, never, sent = [{"content": "a"}] if begun else [], Never(), 2 if begun else 0
+    stream = EventStream(made(closed, *before, never))
     answering = asyncio.create_task(stream(SCOPE, reader.receive, reader.send))
-    await asyncio.sleep(0.01)
+    await never.waits.wait()
+    while len(reader.got) < sent:
+        await asyncio.sleep(0)
     reader.leaves.set()
     await answering
-    assert closed == ["closed"] and len(reader.got) == (2 if begun else 0)
+    assert closed == ["closed"] and len(reader.got) == sent
 
 
 async def test_a_connection_that_breaks_ends_the_making() -> None:
@@ -147,10 +162,10 @@ async def test_a_connection_that_breaks_ends_the_making() -> None:
 async def test_a_server_that_stops_ends_the_making() -> None:
     """Who is cancelled closes the maker first."""
     closed: list[str] = []
-    reader = Reader()
-    stream = EventStream(made(closed, {"content": "a"}, asyncio.Event()))
+    reader, never = Reader(), Never()
+    stream = EventStream(made(closed, {"content": "a"}, never))
     answering = asyncio.create_task(stream(SCOPE, reader.receive, reader.send))
-    await asyncio.sleep(0.01)
+    await never.waits.wait()
     answering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await answering

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-import pytest
 
 from tests.event_reader import STORY, Event, checked, watching
 from tests.messages_server import WORK, MessagesServer, Reply
+from tests.patience import PATIENCE_S
 from tests.served import start, with_claude
 from tests.server_process import ServerProcess
 
@@ -20,7 +20,7 @@ KILLED_AFTER = ("1", "3", "5")  # the ids of events: created, accepted, work pai
 @asynccontextmanager
 async def client_of(server: ServerProcess) -> AsyncIterator[httpx2.AsyncClient]:
     """Ask a server, as its buyer and as a watcher."""
-    async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
         yield http
 
 
@@ -30,7 +30,6 @@ async def pay(http: httpx2.AsyncClient, invoice: dict[str, Any] | None) -> None:
         await http.post(f"/api/dev/stub/pay/{invoice['paymentHash']}")
 
 
-@pytest.mark.timeout(300)
 async def test_cut_by_a_crash_a_stream_loses_and_repeats_nothing(
     server: ServerProcess, messages_server: MessagesServer
 ) -> None:

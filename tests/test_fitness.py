@@ -18,6 +18,7 @@ from db.reach import Unfit, reached
 from tests.command import boltwork
 from tests.database_fixtures import at, execute
 from tests.house_fixtures import settings_for
+from tests.patience import PATIENCE_S
 from tests.pooler import pooled
 from tests.server_process import ServerProcess
 
@@ -77,15 +78,14 @@ async def test_the_doctor_knows_a_pooler(database_url: str, tmp_path: Path, mode
             assert "pool_mode=session" in await found_by_doctor(through, tmp_path)
 
 
-@pytest.mark.timeout(120)
 def test_a_pooler_by_the_session_will_do(database_url: str, server: ServerProcess) -> None:
     """Through PgBouncer with pool_mode=session a server starts, and a job hears of its payment."""
     with pooled(database_url, "session") as through:
         server.environment["DATABASE_URL"] = through
-        with httpx2.Client(base_url=server.start(), timeout=40) as http:
+        with httpx2.Client(base_url=server.start(), timeout=PATIENCE_S) as http:
             made = http.post("/api/jobs", json={"request": "Say hello."}).json()
             http.post(f"/api/dev/stub/pay/{made['evalInvoice']['paymentHash']}")
-            job = http.get(f"/api/jobs/{made['jobId']}", params={"wait": "30"}).json()
+            job = http.get(f"/api/jobs/{made['jobId']}", params={"wait": "55"}).json()
             assert job["state"] != "awaiting_eval_payment"
         assert server.stop() == 0
 

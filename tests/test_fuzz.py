@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from tests.crash_run import Databases
 from tests.fuzz import Report, Round, play
 from tests.fuzz_world import world_on
@@ -11,7 +9,6 @@ from tests.fuzz_world import world_on
 PHASES = ("examples", "fuzzing", "stateful")
 
 
-@pytest.mark.timeout(300)  # seconds, unless other tests take both processors
 async def test_no_answer_is_outside_of_the_contract(postgres: str) -> None:
     """Whatever is sent, right or wrong: no 5xx, and nothing that the contract does not promise."""
     report = Report()

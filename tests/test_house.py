@@ -12,6 +12,7 @@ import pytest
 
 from tests.each_file import name, of_each
 from tests.longest_first import FILES
+from tests.own_patience import of_its_own
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
@@ -293,6 +294,13 @@ def test_what_a_library_calls_private_is_left_to_it(path: Path) -> None:
     ]
     private = {name for name in names if name.startswith("_") and not name.startswith("__")}
     assert private <= {"_WaitTimeout"}
+
+
+# Those are programs of their own, and long runs of scripts/.
+@of_each(p for p in TESTS if not {"stock_clients", "silence.py", "fuzz.py"} & {*p.parts})
+def test_there_is_one_patience(path: Path) -> None:
+    """No wait of a test has a bound of its own: short ones run out on a machine that is busy."""
+    assert not list(of_its_own(parsed(path)))
 
 
 def test_all_that_is_python_is_typed() -> None:

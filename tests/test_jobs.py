@@ -153,7 +153,7 @@ async def test_a_waiting_poll_answers_as_soon_as_something_changes(instance: Ins
     first = await instance.http.get(path)
     held = asyncio.create_task(
         instance.http.get(
-            path, params={"wait": "30"}, headers={"If-None-Match": first.headers["etag"]}
+            path, params={"wait": "55"}, headers={"If-None-Match": first.headers["etag"]}
         )
     )
     await asyncio.sleep(0)

@@ -12,6 +12,7 @@ import pytest
 from app.buyer.client import Client, Refused
 from db.embedded import running_url
 from tests.messages_server import CLIENT_KEY, JUDGE, WORK, MessagesServer, Reply
+from tests.patience import PATIENCE_S
 from tests.served import start, with_claude
 from tests.server_process import COMMAND, ServerProcess
 
@@ -223,7 +224,7 @@ async def test_a_stop_does_not_wait_for_those_who_wait(server: ServerProcess) ->
     async with Client(await start(server)) as client:
         made = await client.create("hello")
         path = f"/api/jobs/{made['jobId']}"
-        async with httpx2.AsyncClient(base_url=server.url, timeout=90) as http:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
             first = await http.get(path)
             held = asyncio.create_task(
                 http.get(

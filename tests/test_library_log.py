@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx2
 import psycopg
-import pytest
 import sqlalchemy
 import structlog
 
 from app.telemetry.folded import REMEMBERED, WINDOW_S, Fold
+from tests.patience import PATIENCE_S
 from tests.server_process import COMMAND, ServerProcess
 
 PLANTED = "planted-text-of-a-buyer"
@@ -56,7 +56,7 @@ def test_what_libraries_say_is_json() -> None:
         env={"PLANTED": PLANTED},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         cwd=".",
     )
     assert done.returncode == 1 and PLANTED not in done.stderr
@@ -73,7 +73,6 @@ def test_what_libraries_say_is_json() -> None:
     assert sorted(others) == ["crashed", "task_broke", "task_broke", "thread_broke"]
 
 
-@pytest.mark.timeout(120)
 def test_a_server_whose_postgres_is_away_logs_json(
     database_url: str, server: ServerProcess
 ) -> None:
@@ -92,11 +91,11 @@ def test_a_server_whose_postgres_is_away_logs_json(
         until = time.monotonic() + 60
         while "psycopg.pool" not in server.log and time.monotonic() < until:
             with contextlib.suppress(httpx2.HTTPError):
-                httpx2.post(f"{server.url}/api/jobs", json={"request": PLANTED}, timeout=15)
+                httpx2.post(f"{server.url}/api/jobs", json={"request": PLANTED}, timeout=PATIENCE_S)
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
     ready = 0
     while ready != 200 and time.monotonic() < until + 60:
-        ready = httpx2.get(f"{server.url}/api/readyz", timeout=15).status_code
+        ready = httpx2.get(f"{server.url}/api/readyz", timeout=PATIENCE_S).status_code
         time.sleep(0.2)
     assert server.stop() == 0
     lines = [json.loads(line) for line in server.log.splitlines()]

@@ -6,7 +6,6 @@ that moved.
 
 import json
 import logging
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -187,10 +186,8 @@ async def test_connections_that_never_come_about(lnbits: LnbitsServer, where: st
     with never_accepting() as nowhere:
         url = nowhere if where == "nobody accepts" else "http://lnbits.invalid"
         rail = LnbitsRail(url, lnbits.us.adminkey, clock=wall_clock, timeout_s=TIMEOUT_S)
-        began_s = time.monotonic()
         said = await each_call(rail, bolt11)
         assert [type(outcome) for outcome in said] == IN_VAIN
-        assert time.monotonic() - began_s < 6 * TIMEOUT_S + 1
         await rail.close()
 
 

@@ -17,6 +17,7 @@ from statemachine.public_id import public_id
 from tests.fault_proxy import FaultProxy
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
+from tests.patience import patiently
 from tests.rail_fixtures import buy
 
 
@@ -30,7 +31,7 @@ async def on_lnbits(
     database_url: str, tmp_path: Path, lnbits: LnbitsServer, fault_proxy: FaultProxy
 ) -> AsyncIterator[Instance]:
     """An instance whose rail is the real LNbits, seen through the fault proxy."""
-    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=utc_now, timeout_s=3)
+    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=utc_now)
     async with instance_of(database_url, tmp_path, rail=rail) as running:
         await until_told(rail)
         yield running
@@ -41,7 +42,7 @@ async def swept_seldom(
     database_url: str, tmp_path: Path, lnbits: LnbitsServer, fault_proxy: FaultProxy
 ) -> AsyncIterator[Instance]:
     """The same, where a job is over long before the sweep would ask about its open invoices."""
-    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=utc_now, timeout_s=3)
+    rail = LnbitsRail(fault_proxy.url, lnbits.us.adminkey, clock=utc_now)
     async with instance_of(database_url, tmp_path, rail=rail, SWEEP_S=600) as running:
         await until_told(rail)
         yield running
@@ -49,10 +50,9 @@ async def swept_seldom(
 
 async def until_told(rail: LnbitsRail) -> None:
     """Wait until LNbits tells of payments by itself: what was made before is asked about."""
-    for _ in range(200):
+    async for _ in patiently("LNbits tells of no payments"):
         if rail.push_is_up:
             return
-        await asyncio.sleep(0.05)
 
 
 async def test_a_job_through_lnbits_ends_with_both_balances_right(
@@ -174,11 +174,10 @@ async def test_a_refund_that_settles_after_a_time_out_is_paid_once(
         on_lnbits.post(path, {"invoice": other}),
     )
     assert sorted(a.status_code for a in answers) in ([200, 409], [202, 409])
-    told = await on_lnbits.job(job["jobId"])
-    for _ in range(100):
+    async for _ in patiently(
+        "it is not paid", pause_s=0.2
+    ):  # the poll of a final job does not hold
+        told = await on_lnbits.job(job["jobId"])
         if told["costLedger"]["refundState"] == "paid":
             break
-        await asyncio.sleep(0.2)  # the poll of a final job does not hold
-        told = await on_lnbits.job(job["jobId"])
-    assert told["costLedger"]["refundState"] == "paid"
     assert await lnbits.balance_msat(lnbits.buyer) == theirs + sats * 1000

@@ -44,7 +44,6 @@ async def told(
     return cells
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("fault", "call_of_matrix"), list(itertools.product(FAULTS, CALLS)))
 def test_a_cell_ends_in_its_documented_state(
     fault: str, call_of_matrix: str, told: dict[str, dict[str, str] | Exception]

@@ -15,6 +15,7 @@ from app.agents.agent import Accepted, Broke, Rejected, Result
 from app.agents.anthropic import AnthropicAgent
 from app.agents.local import CONTEXT_TOKENS, NOT_INSTALLED, LocalAgent, find_weights, policy
 from tests.agent_fixtures import Embedded
+from tests.patience import PATIENCE_S
 
 POEM = "Write one line about rain."
 ROOT = Path(__file__).parents[1]
@@ -146,10 +147,10 @@ async def test_the_loop_goes_on_while_the_model_loads_and_writes() -> None:
 
     ticking = asyncio.create_task(count_ticks())
     assert set(await asyncio.gather(agent.start(), agent.start(), agent.start())) == {None}
-    assert ticks > 20  # loading takes a good third of a second: held up, it would be one or two
+    assert ticks > 4  # loading takes a good third of a second: held up, it would be one or two
     ticks = 0
     assert isinstance(await agent.work(POEM, 24), Result)
-    assert ticks > 10
+    assert ticks > 4
     ticking.cancel()
     assert len(set(psutil.Process().children()) - before) == 1
     await agent.close()
@@ -229,5 +230,5 @@ async def test_the_process_dies_with_its_owner_and_knows_no_secret() -> None:
     assert "canary" not in " ".join(process.cmdline())
     owner.send_signal(signal.SIGKILL)
     await owner.wait()
-    gone, alive = await asyncio.to_thread(psutil.wait_procs, [process], timeout=5)
+    gone, alive = await asyncio.to_thread(psutil.wait_procs, [process], timeout=PATIENCE_S)
     assert (len(gone), alive) == (1, [])

@@ -13,6 +13,7 @@ import pytest
 from app.telemetry.log_stream import LogStream
 from db.embedded import EmbeddedPostgres
 from tests.messages_server import MessagesServer
+from tests.patience import PATIENCE_S
 from tests.served import bought, start, until_ready_is, with_claude
 from tests.server_process import COMMAND, ServerProcess, copy_of
 
@@ -73,7 +74,6 @@ def test_a_line_that_cannot_be_written_raises_nothing(way: str) -> None:
         assert written.read() == "ä" * 10_000 + "\n"
 
 
-@pytest.mark.timeout(180)
 async def test_loops_outlive_a_log_that_cannot_be_written(
     open_folder: Path, made_data: Path, messages_server: MessagesServer
 ) -> None:
@@ -96,7 +96,7 @@ async def _outlives(server: ServerProcess, broken: Broken) -> None:
     try:
         with broken() as descriptor:
             server.stderr = descriptor
-            async with httpx2.AsyncClient(base_url=await start(server), timeout=60) as http:
+            async with httpx2.AsyncClient(base_url=await start(server), timeout=PATIENCE_S) as http:
                 assert (await bought(http, "hello"))["state"] == "complete"
                 await asyncio.to_thread(postgres.stop)
                 await until_ready_is(http, 503)

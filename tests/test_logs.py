@@ -6,12 +6,12 @@ import json
 import re
 
 import httpx2
-import pytest
 
 from app.telemetry.logs import conceal
+from db.unused_port import unused_port
 from statemachine.public_id import public_id, shown
-from tests.lnbits_server import free_port
 from tests.messages_server import CLIENT_KEY, WORK, MessagesServer, Reply
+from tests.patience import PATIENCE_S
 from tests.served import bought, start, with_claude
 from tests.server_process import ServerProcess
 from tests.trace_collector import collecting
@@ -51,7 +51,7 @@ async def prepaid(http: httpx2.AsyncClient, words: str) -> tuple[str, str, str]:
     opened = (await http.post("/api/sessions", json={"amount_sats": 2_000})).json()
     paid = await http.post(f"/api/dev/stub/pay/{opened['invoice']['paymentHash']}")
     path = f"/api/sessions/{opened['sessionId']}"
-    where = f"{path}?claim={opened['claim']}&wait=20"
+    where = f"{path}?claim={opened['claim']}&wait=55"
     macaroon = (await http.get(where)).json()["macaroon"]
     answer = await http.post(
         f"{path}/request", json={"request": words}, headers={"Authorization": f"Bearer {macaroon}"}
@@ -59,7 +59,6 @@ async def prepaid(http: httpx2.AsyncClient, words: str) -> tuple[str, str, str]:
     return macaroon, paid.json()["preimage"], answer.json()["result"]
 
 
-@pytest.mark.timeout(240)
 async def test_nothing_that_is_seen_holds_a_secret(
     server: ServerProcess, messages_server: MessagesServer
 ) -> None:
@@ -71,7 +70,7 @@ async def test_nothing_that_is_seen_holds_a_secret(
     async with collecting() as collector:
         server.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
         await start(server)
-        async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
             job = await bought(http, ASKED)
             macaroon, preimage, result = await prepaid(http, ASKED)
             assert job["result"] == result == DONE
@@ -98,17 +97,16 @@ async def test_nothing_that_is_seen_holds_a_secret(
     assert kept and all(re.fullmatch(r"[A-Za-z0-9._-]{8,64}", x["request_id"]) for x in kept)
 
 
-@pytest.mark.timeout(120)
 async def test_a_rail_that_is_away_names_no_key(server: ServerProcess) -> None:
     """An LNbits that can't be reached, or refuses, is told of without its key."""
     server.environment |= {
         "LOG_LEVEL": "debug",
-        "LNBITS_URL": f"http://127.0.0.1:{free_port()}",
+        "LNBITS_URL": f"http://127.0.0.1:{unused_port()}",
         "LNBITS_API_KEY": LNBITS_KEY,
         "RAIL_TIMEOUT_S": "1",
     }
     await start(server)
-    async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
         answers = [
             await http.post("/api/jobs", json={"request": ASKED}),
             await http.get("/api/readyz"),

@@ -19,6 +19,7 @@ from tests.macaroon_fixtures import (
     text_of,
     token_of,
 )
+from tests.patience import PATIENCE_S
 from tests.server_process import COMMAND
 
 
@@ -127,7 +128,7 @@ def test_a_token_can_stay_out_of_the_history() -> None:
     """`-` reads it from standard input; the one is the other's pipe."""
     narrowing = [str(COMMAND), "macaroon", "narrow", "-", "--max-sats", "5"]
     done = subprocess.run(
-        narrowing, input=WHOLE + "\n", env=BARE, capture_output=True, text=True, timeout=60
+        narrowing, input=WHOLE + "\n", env=BARE, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stderr
     assert holds(done.stdout.strip()).grant.max_msat == 5000

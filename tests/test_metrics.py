@@ -7,7 +7,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import httpx2
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,13 +16,14 @@ from starlette.routing import Route
 from app.main import utc_now
 from app.plant import books_of
 from app.serving.run import listening
+from db.unused_port import unused_port
 from pricing.oracle import Oracle, parse_sources
 from statemachine.job import JobState
 from statemachine.promises import KINDS
 from statemachine.session import SessionState
 from tests.house_fixtures import Instance, instance_of
-from tests.lnbits_server import free_port
 from tests.messages_server import MessagesServer
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 from tests.served import start, with_claude
 from tests.server_process import ServerProcess
@@ -73,7 +73,7 @@ async def test_a_jobs_promises_and_calls_are_counted(instance: Instance) -> None
         return after.of(name, *labels) - before.of(name, *labels)
 
     # A job may be seen to have ended before its promise is counted as kept.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not rise("boltwork_promises_total", "Work", "kept"):
             after = await numbers(instance)
     for kind in ("CreateInvoice", "Judge", "Work"):
@@ -94,7 +94,7 @@ async def test_a_promise_that_must_be_tried_again_is_counted_so(instance: Instan
         for outcome in ("again", "kept"):
             now = await numbers(instance)
             # A job may be seen to have ended before its promise is counted as kept.
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while now.of(name, kind, outcome) == before.of(name, kind, outcome):
                     now = await numbers(instance)
             assert now.of(name, kind, outcome) - before.of(name, kind, outcome) == 1
@@ -184,14 +184,13 @@ async def test_what_is_told_is_said_in_words_and_names_nobody(instance: Instance
     assert "planted" not in text and job["jobId"][:12] not in text and "127.0.0.1" not in text
 
 
-@pytest.mark.timeout(120)
 async def test_a_worker_tells_its_own_metrics(
     server: ServerProcess, messages_server: MessagesServer
 ) -> None:
     """`boltwork worker` answers /metrics, and nothing else, where it is told to."""
     with_claude(server, messages_server)
     await start(server)
-    port = free_port()
+    port = unused_port()
     beside = ServerProcess(server.folder, **server.environment, METRICS_PORT=str(port))
     await asyncio.to_thread(beside.start, "worker")
     try:

@@ -26,7 +26,7 @@ from tests.npm import MODULES, ROOT, npm
 @pytest.fixture(scope="session")
 def modules() -> Path:
     """The packages of npm, installed if they are not yet."""
-    subprocess.run([str(ROOT / "scripts" / "clients")], check=True, timeout=110)
+    subprocess.run([str(ROOT / "scripts" / "clients")], check=True)
     return MODULES
 
 

@@ -22,6 +22,7 @@ from tests.exchanges import (
 )
 from tests.exchanges import clock as clock
 from tests.exchanges import exchanges as exchanges
+from tests.patience import PATIENCE_S
 
 USD = MICROUSD_PER_USD
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /honest\r\nContent-Length: 0\r\n\r\n"
@@ -136,9 +137,9 @@ async def test_fewer_configured_sources_must_all_answer(
 async def test_a_slow_source_is_not_waited_for(exchanges: Exchanges, clock: Clock) -> None:
     """A source has its time; the others make the price."""
     sources = exchanges.sources(90_000, 90_000, 90_000, HANG)
-    async with oracle(sources, clock, timeout_s=0.2) as asked:
+    async with oracle(sources, clock, timeout_s=2.5) as asked:
         assert isinstance(await asked.price(), BtcPrice)
-        assert asked.status().sources[3].error == "no answer within 0.2 s"
+        assert asked.status().sources[3].error == "no answer within 2.5 s"
 
 
 async def test_a_price_is_kept_for_a_minute(exchanges: Exchanges, clock: Clock) -> None:
@@ -223,7 +224,7 @@ async def test_many_callers_share_one_refresh(exchanges: Exchanges, clock: Clock
 async def test_a_caller_that_leaves_stops_nothing(exchanges: Exchanges, clock: Clock) -> None:
     """A cancelled caller does not take the answer from those who wait on."""
     async with oracle(
-        exchanges.sources(HANG, 90_000, 90_000, 90_000), clock, timeout_s=0.5
+        exchanges.sources(HANG, 90_000, 90_000, 90_000), clock, timeout_s=2.5
     ) as asked:
         leaving = asyncio.create_task(asked.price())
         staying = asyncio.create_task(asked.price())
@@ -236,10 +237,10 @@ async def test_a_caller_that_leaves_stops_nothing(exchanges: Exchanges, clock: C
 
 async def test_closing_ends_a_refresh_under_way(exchanges: Exchanges, clock: Clock) -> None:
     """close() does not wait for a source that hangs."""
-    async with oracle(exchanges.sources(HANG), clock) as asked:
+    async with oracle(exchanges.sources(HANG), clock, timeout_s=3600) as asked:
         caller = asyncio.create_task(asked.price())
         await exchanges.waiting.wait()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             await asked.close()
         with pytest.raises(asyncio.CancelledError):
             await caller

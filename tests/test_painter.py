@@ -16,6 +16,7 @@ from PIL import Image
 
 from app.executors.painter import PainterBroke, ScenePainter
 from app.ports import Declined, Made, Step, Undoable, Wanted
+from tests.patience import PATIENCE_S
 
 PROMPT = "a cat riding a rocket through space"
 ROOT = Path(__file__).parents[1]
@@ -188,7 +189,7 @@ async def test_an_idle_process_leaves() -> None:
     painter = ScenePainter(idle_s=0.01)
     try:
         await made_by(painter, wish(steps=1))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while painter.processes:
                 await asyncio.sleep(0.01)
         await made_by(painter, wish(steps=1))

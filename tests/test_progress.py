@@ -20,6 +20,7 @@ from pricing.quote import Quote, make_quote
 from pricing.rates import PUBLISHED, RateCard, Usage
 from tests.agent_fixtures import Embedded
 from tests.house_fixtures import instance_of
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -72,7 +73,7 @@ async def test_a_database_that_is_away_does_not_hold_up_the_work() -> None:
     with capture_logs() as logged:
         async with Telling(Database(NOBODY), "f" * 32, quoted()) as progress:
             progress("hello", Usage(1, 1))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not logged:
                     await asyncio.sleep(0)
             progress(" again", Usage(1, 2))
@@ -91,7 +92,9 @@ async def test_nothing_is_told_after_the_work_is_done(database_url: str, db: Dat
         if begun:
             await asyncio.wait(begun)
         await tell_progress(db, "of somebody else")
-        told = [notice.payload async for notice in listener.notifies(timeout=30, stop_after=1)]
+        told = [
+            notice.payload async for notice in listener.notifies(timeout=PATIENCE_S, stop_after=1)
+        ]
     assert told == ["of somebody else"]
 
 

@@ -49,6 +49,15 @@ async def test_a_worker_that_stood_still_does_nothing_twice(pair: Pair, place: s
     await pair.calm()
 
 
+async def _until_ended(db: Database, tx: Tx) -> None:
+    """Do nothing until Postgres has ended the session of a transaction, as it soon does."""
+    [mine] = await tx.all("SELECT pg_backend_pid() AS pid")
+    await tx.all(_SOON)
+    there = "SELECT 1 AS one FROM pg_stat_activity WHERE pid = %(pid)s"
+    while await db.read_one(there, pid=mine["pid"]):
+        await asyncio.sleep(0.02)
+
+
 async def test_a_transaction_in_which_nothing_is_done_is_ended(db: Database) -> None:
     """Who stands still with rows locked lets go of them, and learns that nothing was written."""
 
@@ -56,8 +65,7 @@ async def test_a_transaction_in_which_nothing_is_done_is_ended(db: Database) -> 
         return str((await tx.all(f"SHOW {_SETTING}"))[0][_SETTING])
 
     async def stand_still(tx: Tx) -> None:
-        await tx.all(_SOON)
-        await asyncio.sleep(0.3)
+        await _until_ended(db, tx)
         await tx.all("SELECT 1")
 
     assert await db.run("ask", ask) == f"{IDLE_S}s"
@@ -75,8 +83,7 @@ async def test_what_stood_still_once_is_done_anew(db: Database) -> None:
         tries += 1
         await tx.execute("INSERT INTO heartbeat (process, at) VALUES ('a', now())")
         if tries == 1:
-            await tx.all(_SOON)
-            await asyncio.sleep(0.3)
+            await _until_ended(db, tx)
         return tries
 
     assert await db.run("stand_still_once", stand_still_once) == 2

@@ -9,13 +9,15 @@ import bolt11 as lightning
 import httpx2
 import pytest
 
+from db.unused_port import unused_port
 from payments.bolt11 import check_payable, decode, fee_limit_msat
 from payments.lnbits import LnbitsRail
 from payments.lnbits_wallet import LEAST_FEE_LIMIT_MSAT
 from payments.rail import Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
 from payments.stub import StubRail
 from pricing.money import Msat, sats_to_msat
-from tests.lnbits_server import LnbitsServer, free_port
+from tests.lnbits_server import LnbitsServer
+from tests.patience import PATIENCE_S
 from tests.rail_fixtures import RailClock, World, next_push, no_more, wall_clock
 
 NOWHERE = "ab" * 32
@@ -178,7 +180,7 @@ async def test_an_expired_invoice_of_ours_is_never_failed(
     assert isinstance(old, Opened) and isinstance(young, Opened)
     rail_clock.advance(2)
     assert await stub_rail.look_up_invoice(old.payment_hash) == Pending()
-    async with asyncio.timeout(5):  # LNbits tells nobody that an invoice expired
+    async with asyncio.timeout(PATIENCE_S):  # LNbits tells nobody that an invoice expired
         while (outcome := await lnbits_rail.look_up_invoice(young.payment_hash)) == Pending():
             pass
     told = await lnbits.payment(lnbits.us, young.payment_hash)
@@ -232,7 +234,7 @@ async def test_a_key_that_cannot_pay_is_not_healthy(lnbits: LnbitsServer) -> Non
     for url, key, says in (
         (lnbits.url, "0" * 32, "LNBITS_API_KEY"),
         (lnbits.url, lnbits.us.inkey, "admin key"),
-        (f"http://127.0.0.1:{free_port()}", lnbits.us.adminkey, "away"),
+        (f"http://127.0.0.1:{unused_port()}", lnbits.us.adminkey, "away"),
     ):
         rail = LnbitsRail(url, key, clock=wall_clock)
         health = await rail.healthy()

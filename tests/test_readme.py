@@ -14,6 +14,7 @@ import pytest
 
 from db.audit import audit
 from tests.house_fixtures import Instance
+from tests.patience import PATIENCE_S
 from tests.server_process import INHERITED
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +53,7 @@ async def run(folder: Path, *words: str) -> tuple[str, str]:
         *words, stdout=PIPE, stderr=PIPE, cwd=folder,
         env=kept | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder)},
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 120)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, err.decode()
     return out.decode(), err.decode()
 

@@ -194,7 +194,7 @@ def test_one_changed_character_of_the_signed_text_says_no() -> None:
             assert not says_yes(changed, KEYS), (place, byte)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_junk_is_not_genuine(junk: bytes) -> None:
     """Whatever it is, the answer is no, and no other exception."""
@@ -209,7 +209,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=5))
 def test_whatever_is_signed_is_read_back(payload: dict[str, Any]) -> None:
     """A payload comes back as it was signed, also through a file that was written anew."""

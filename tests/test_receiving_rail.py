@@ -9,6 +9,7 @@ from payments.bolt11 import decode
 from payments.lnbits import LnbitsRail
 from payments.rail import Absent, KnownWallet, NewWallet, Settled, Unavailable, Unknown
 from pricing.money import Msat
+from tests.patience import PATIENCE_S
 from tests.rail_fixtures import no_more, wall_clock
 from tests.receiving_fixtures import OPENING, Stage
 
@@ -37,7 +38,7 @@ async def test_pushes_come_from_every_wallet_that_is_heard(stage: Stage, rail: L
     await stage.server.pay(stage.server.buyer, first_bolt11)
     expected = {made.payment_hash, decode(first_bolt11).payment_hash}
     heard: set[str] = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while heard != expected:
             if (push := await anext(pushes)) is not None:
                 heard.add(push.payment_hash)
@@ -48,7 +49,7 @@ async def test_pushes_come_from_every_wallet_that_is_heard(stage: Stage, rail: L
     quiet += [KnownWallet(second, "", is_heard=False)]
     rail.use([*quiet, KnownWallet(opened.identity, opened.key, is_heard=True)], Msat(0))
     assert not rail.push_is_up
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await waiting is not None:  # a push may come twice
             waiting = asyncio.ensure_future(anext(pushes))
     assert rail.push_is_up and rail.wallet == opened.identity
@@ -58,7 +59,7 @@ async def test_pushes_come_from_every_wallet_that_is_heard(stage: Stage, rail: L
     third = await rail.create_invoice("three", Msat(5_000), "x", 600)
     assert not isinstance(third, Unavailable)
     await stage.server.pay(stage.server.buyer, third.bolt11)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         push = await anext(pushes)
     assert push is not None and push.payment_hash == third.payment_hash
     await no_more(pushes)

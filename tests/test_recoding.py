@@ -20,6 +20,7 @@ from app.artifacts import pictures
 from app.artifacts.recoding import Pressing
 from app.ports import NotNow, Recoded, Unfit
 from tests import hostile_media as media
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +250,7 @@ while True:
         [sys.executable, "-c", script, str(tmp_path / "file")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert run.stdout.split() == ["memory", "file"], run.stderr
     assert run.returncode < 0  # by the kernel, for its time was used up

@@ -2,8 +2,8 @@
 
 import json
 import re
+import resource
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -68,10 +68,11 @@ def test_setup_is_instant_when_nothing_changed() -> None:
     """scripts/setup says that there is nothing to do when that is so, and says it at once."""
     setup = ROOT / "scripts" / "setup"
     subprocess.run([setup, "dev"], check=True, capture_output=True)
-    took = []
+    worked_s = []  # by the processor: a machine that is busy takes longer for it
     for kind in ("dev", "app", "dev"):
-        begun = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         said = subprocess.run([setup, kind], check=True, capture_output=True, text=True, cwd="/")
-        took.append(time.perf_counter() - begun)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        worked_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert said.stdout == "Nothing to do: .venv is up to date.\n" and not said.stderr
-    assert min(took) < 0.2
+    assert min(worked_s) < 0.2

@@ -17,6 +17,7 @@ from db.engine import Database, DatabaseAway, Tx
 from tests.contract import refused
 from tests.database_fixtures import at, execute
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import patiently
 from tests.scripted_agent import ScriptedAgent
 from tests.session_fixtures import books_are_right
 
@@ -113,11 +114,10 @@ async def test_what_could_not_be_written_is_written_later(
 
 async def _let_go(instance: Instance) -> None:
     """Wait until no connection that writes is in use."""
-    for _ in range(200):
+    async for look in patiently("connections stay taken"):
+        look.saw = instance.built.db.pools()
         if instance.built.db.pools()["writes"][2] == 0:
             return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"connections stay taken: {instance.built.db.pools()}")
 
 
 async def test_what_could_not_be_read_is_read_later(instance: Instance, database_url: str) -> None:
@@ -162,13 +162,13 @@ async def test_whoever_is_cut_off_in_the_middle_is_served_once_in_the_end(
 
     async def wants(number: int) -> str:
         key = {"Idempotency-Key": f"{number:032x}"}
-        for _ in range(100):
+        async for _ in patiently("it was never served", pause_s=0):
             answer = await instance.post("/api/jobs", {"request": "hello"}, headers=key)
             answered.set()
             if answer.status_code == 201:
-                return str(answer.json()["jobId"])
+                break
             assert answer.status_code == 503 and answer.headers["retry-after"], answer.text
-        raise AssertionError("it was never served")
+        return str(answer.json()["jobId"])
 
     async def ends_sessions() -> None:
         for _ in range(10):
@@ -218,7 +218,7 @@ async def test_a_role_without_a_connection_left_gets_one_later(
         with pytest.raises(DatabaseAway):
             await db.read_one("SELECT 1 AS one")
         execute(database_url, f"ALTER ROLE {role} CONNECTION LIMIT -1")
-        for _ in range(30):  # whoever comes next waits a second for it, and comes again
+        async for _ in patiently("no connection comes"):
             with suppress(DatabaseAway):
                 assert await db.run("one", one) == 1
                 break

@@ -37,7 +37,7 @@ async def test_the_sessions_id_never_shows_it(instance: Instance) -> None:
     seen = {"sessionId", "state", "balanceSats", "reservedSats", "minimumBalanceSats", "expiresAt"}
     assert set((await instance.http.get(path)).json()) == seen | {"invoice"}
     await instance.pay(session["invoice"])
-    shown = (await instance.http.get(f"{path}?wait=10")).json()
+    shown = (await instance.http.get(f"{path}?wait=55")).json()
     assert set(shown) == seen and (shown["state"], shown["balanceSats"]) == ("active", 500)
     holder = await holder_of(instance, session)
     await holder.asked()

@@ -163,7 +163,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=300)
 @given(schedule=st.lists(steps, max_size=60))
 def test_no_schedule_overdraws_a_session_or_loses_a_msat(
     schedule: list[tuple[str, int, int]],

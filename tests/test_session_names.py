@@ -16,6 +16,7 @@ from pricing.oracle import Oracle
 from tests.contract import refused
 from tests.crash_server import ForkedServer
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 from tests.session_fixtures import books_are_right, ceiling_sats, held, holder_of, where
 
@@ -138,7 +139,7 @@ async def test_what_was_named_before_needs_no_price(database_url: str, tmp_path:
         holder = await held(instance)
         asked = [
             ("/api/jobs", {"request": "hello"}, OWN),
-            (f"{holder.path}/request?wait=20", {"request": "hello"}, holder.headers | KEY),
+            (f"{holder.path}/request?wait=55", {"request": "hello"}, holder.headers | KEY),
         ]
         told = [await instance.post(path, body, headers=shown) for path, body, shown in asked]
     nobody = Oracle((), clock=utc_now, fallback_microusd=None, development_microusd=None)
@@ -170,7 +171,7 @@ async def mortal(database_url: str, tmp_path: Path) -> AsyncIterator[ForkedServe
 @asynccontextmanager
 async def at(server: ForkedServer) -> AsyncIterator[httpx2.AsyncClient]:
     """Speak to a server that may die."""
-    async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
         yield http
 
 
@@ -186,7 +187,7 @@ async def session(http: httpx2.AsyncClient) -> tuple[str, dict[str, str]]:
     made = await done(http, "/api/sessions", {"amount_sats": 5_000})
     await http.post(f"/api/dev/stub/pay/{made['invoice']['paymentHash']}")
     path = f"/api/sessions/{made['sessionId']}"
-    shown = (await http.get(f"{where(made)}&wait=20")).json()
+    shown = (await http.get(f"{where(made)}&wait=55")).json()
     return path, {"Authorization": f"Bearer {shown['macaroon']}"}
 
 
@@ -195,7 +196,7 @@ async def killed(server: ForkedServer, path: str, body: Any, **headers: str) -> 
     or None when none got out."""
     async with at(server) as http:
         asking = asyncio.create_task(done(http, path, body, **headers))
-        assert await server.stopped(20)
+        assert await server.stopped()
         await server.kill()
         answer: Any
         [answer] = await asyncio.gather(asking, return_exceptions=True)

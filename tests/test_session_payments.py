@@ -1,6 +1,5 @@
 """What is paid into a session, and what time does to it: deposits, top-ups, pauses, idleness."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from payments.stub import StubRail
 from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import patiently
 from tests.scripted_agent import ScriptedAgent
 from tests.session_fixtures import (
     all_at_once,
@@ -32,7 +32,7 @@ async def test_a_session_is_opened_by_its_deposit(instance: Instance) -> None:
     assert shown["state"] == "awaiting_payment" and shown["balanceSats"] == 0
     assert shown["invoice"] == session["invoice"] and "macaroon" not in shown
     await instance.pay(session["invoice"])
-    paid = (await instance.http.get(f"/api/sessions/{session['sessionId']}?wait=10")).json()
+    paid = (await instance.http.get(f"/api/sessions/{session['sessionId']}?wait=55")).json()
     assert paid["state"] == "active" and paid["balanceSats"] == 100 and "invoice" not in paid
     assert paid["minimumBalanceSats"] == 50
 
@@ -48,11 +48,10 @@ async def test_a_deposit_that_is_not_paid_lapses(timed: Instance, clock: Clock) 
     late = {"late": True}
     paid = await timed.post(f"/api/dev/stub/pay/{session['invoice']['paymentHash']}", late)
     assert paid.status_code == 200
-    for _ in range(100):
+    async for _ in patiently("nothing is owed back"):  # the push is on its way
         shown = (await timed.http.get(where(session))).json()
         if "refunds" in shown:
             break
-        await asyncio.sleep(0.05)  # the push is on its way
     assert [(r["reason"], r["amountSats"]) for r in shown["refunds"]] == [("unawaited", 150)]
     assert shown["state"] == "expired" and shown["balanceSats"] == 0
     await books_are_right(timed)
@@ -63,7 +62,7 @@ async def test_a_deposit_paid_over_owes_the_rest_back(instance: Instance) -> Non
     session = await made(instance, 100)
     await instance.pay(session["invoice"], amountSats=130)
     await instance.pay(session["invoice"], amountSats=130)
-    shown = (await instance.http.get(f"{where(session)}&wait=10")).json()
+    shown = (await instance.http.get(f"{where(session)}&wait=55")).json()
     assert shown["balanceSats"] == 100
     assert [(r["reason"], r["amountSats"]) for r in shown["refunds"]] == [("overpaid", 30)]
     await books_are_right(instance)

@@ -17,6 +17,7 @@ from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
+from tests.patience import patiently
 from tests.pay_server import PayServer
 from tests.rail_fixtures import wall_clock
 from tests.refund_fixtures import nothing_is_lost, wallet_of
@@ -267,11 +268,10 @@ async def test_a_refund_whose_outcome_is_unknown_is_not_sent_twice(
     await timed.post("/api/dev/stub/faults", hanging)
     closed = await holder.post("close")
     assert closed.status_code == 200
-    for _ in range(100):
+    async for _ in patiently("it is not sent"):
         row = await timed.built.db.read_one("SELECT state FROM payout")
         if row is not None and row["state"] == "in_flight":
             break
-        await asyncio.sleep(0.05)
     refused(await take_back(holder, 300), 409, "on its way")
     await audited(timed)
     await timed.http.delete("/api/dev/stub/faults")

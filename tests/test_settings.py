@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings
+from tests.patience import PATIENCE_S
 from tests.server_process import COMMAND
 
 APP = Path(__file__).parents[1] / "app"
@@ -44,7 +45,7 @@ def test_production_refuses_the_stub_rail() -> None:
         env={"PATH": os.environ["PATH"], "BOLTWORK_ENV": "production"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert run.returncode == 2
     assert "LNBITS_URL" in run.stderr and "stub" in run.stderr

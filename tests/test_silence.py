@@ -20,6 +20,7 @@ from db.jobs import CHANNEL
 from db.signals import Signals
 from statemachine.promises import Judge
 from tests.house_fixtures import instance_of, until_ready_is
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 from tests.silent_proxy import SilentProxy
 
@@ -70,7 +71,7 @@ async def test_whoever_is_cancelled_on_a_silent_connection_comes_back(database_u
             asking = asyncio.create_task(db.run("one", one))
             await asyncio.sleep(0)
             asking.cancel()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(asyncio.CancelledError):
                     await asking
         finally:
@@ -91,7 +92,7 @@ async def test_the_listener_hears_again(
                 await asyncio.sleep(0.01)
             proxy.freeze()
             heard, _ = signals.watch("a" * 32)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while not heard.is_set():
                     with psycopg.connect(database_url, autocommit=True) as other:
                         other.execute(f"NOTIFY {CHANNEL}, '{'a' * 32}'".encode())
@@ -102,7 +103,6 @@ async def test_the_listener_hears_again(
             await db.close()
 
 
-@pytest.mark.timeout(180)
 async def test_money_moves_again_within_a_minute(database_url: str, tmp_path: Path) -> None:
     """A job that is paid while every connection is silent comes to its end over new ones."""
     async with (
@@ -111,7 +111,7 @@ async def test_money_moves_again_within_a_minute(database_url: str, tmp_path: Pa
     ):
         made = await instance.create("hello")
         assert proxy.freeze() > 4
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             # Whoever asks meanwhile is told to come again.
             while True:
                 answer = await instance.http.post(
@@ -128,7 +128,6 @@ async def test_money_moves_again_within_a_minute(database_url: str, tmp_path: Pa
         await until_ready_is(instance, 200, "database")
 
 
-@pytest.mark.timeout(120)
 async def test_a_promise_that_was_taken_and_never_arrived_is_kept(
     database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
 ) -> None:
@@ -210,7 +209,6 @@ async def _listened_to(url: str) -> AsyncIterator[Database]:
         await db.close()
 
 
-@pytest.mark.timeout(120)
 async def test_who_waits_on_a_silent_connection_is_told_when_a_newer_one_was_answered(
     database_url: str,
 ) -> None:
@@ -222,12 +220,12 @@ async def test_who_waits_on_a_silent_connection_is_told_when_a_newer_one_was_ans
         while not await db.read_one("SELECT 1 AS one FROM pg_locks WHERE objid = 7"):
             await asyncio.sleep(0.01)
         proxy.freeze()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(DatabaseAway):
                 await asking
         assert await db.run("one", one) == 1
         # Postgres has not heard of it: what is locked there would be for an hour.
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while await db.read_one("SELECT 1 AS one FROM pg_locks WHERE objid = 7"):
                 await asyncio.sleep(0.05)
 
@@ -278,7 +276,7 @@ async def test_a_payment_that_is_told_while_nothing_can_be_written_is_booked_aft
             )
             with capture_logs() as lines:
                 await instance.pay(made["evalInvoice"])
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE_S):
                     while not any(line["event"] == "push_kept" for line in lines):
                         await asyncio.sleep(0.05)
             admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())

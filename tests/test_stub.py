@@ -1,7 +1,6 @@
 """The stub rail: its faults do what they say, and its store survives others and kill -9."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +12,7 @@ from payments.faults import Call, Fault
 from payments.rail import Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
 from payments.stub import StubRail
 from pricing.money import Msat
+from tests.patience import PATIENCE_S
 from tests.rail_fixtures import RailClock, next_push
 
 ROOT = Path(__file__).parent.parent
@@ -228,15 +228,13 @@ async def test_slow_answers_arrive_and_too_slow_ones_are_lost(
     tmp_path: Path, rail_clock: RailClock
 ) -> None:
     """Past the time limit the answer to a slow call is lost, and what it did stays."""
-    rail = StubRail(tmp_path / "slow.sqlite", rail_clock, timeout_s=0.2)
+    rail = StubRail(tmp_path / "slow.sqlite", rail_clock, timeout_s=1.5)
     await rail.script_fault("create_invoice", "slow", delay_s=0.05)
     assert isinstance(await rail.create_invoice("k", Msat(9_000), "x", 60), Opened)
     await rail.receive((await invoice(rail, "k", 9_000)).payment_hash)
     opened = await theirs(rail)
-    await rail.script_fault("pay", "slow", delay_s=60)
-    began_s = time.monotonic()
+    await rail.script_fault("pay", "slow", delay_s=3600)
     assert isinstance(await pay(rail, opened), Unknown)
-    assert time.monotonic() - began_s < 2
     assert isinstance(await rail.look_up_payment(opened.payment_hash), Settled)
     await rail.close()
 
@@ -267,7 +265,7 @@ async def test_a_closed_rail_ends_its_pushes(stub_rail: StubRail) -> None:
     listening = asyncio.create_task(anext(pushes, "ended"))
     await asyncio.sleep(0)
     await stub_rail.close()
-    assert await asyncio.wait_for(listening, 2) == "ended"
+    assert await asyncio.wait_for(listening, PATIENCE_S) == "ended"
     assert isinstance(await stub_rail.healthy(), Unavailable)
 
 

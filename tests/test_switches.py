@@ -1,6 +1,5 @@
 """An operator stops selling, or paying out, without a restart; nothing is lost meanwhile."""
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pricing.money import Msat
 from statemachine.public_id import public_id
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import patiently
 from tests.pay_server import PayServer
 from tests.refund_fixtures import wallet_of
 from tests.session_fixtures import books_are_right, held, take_back
@@ -28,12 +28,10 @@ async def switched(instance: Instance, name: Name, on: bool) -> None:
     """Do what the command does, and have it seen."""
     built = instance.built
     await built.db.run("switch", lambda tx: switches.turn(tx, name, on, built.clock()))
-    for _ in range(200):
+    async for _ in patiently(f"{name} is not seen to be {on}"):  # the page can't tell by itself
         ready = (await instance.http.get("/api/readyz")).json()
         if ready["switches"][name.value] is on:
             return
-        await asyncio.sleep(0.05)  # the page has no way to tell by itself
-    raise AssertionError(f"{name} is not seen to be {on}")
 
 
 @pytest.mark.parametrize(

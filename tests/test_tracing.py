@@ -13,6 +13,7 @@ from app.telemetry import tracing
 from app.telemetry.logs import about
 from statemachine.public_id import shown
 from tests.messages_server import MessagesServer
+from tests.patience import PATIENCE_S
 from tests.served import bought, start, with_claude
 from tests.server_process import COMMAND, ServerProcess
 from tests.trace_collector import Collector, Span, collecting
@@ -24,7 +25,6 @@ def parent_of(span: Span, collector: Collector) -> Span:
     return found
 
 
-@pytest.mark.timeout(120)
 async def test_a_job_is_one_trace_from_promise_to_promise(
     server: ServerProcess, messages_server: MessagesServer
 ) -> None:
@@ -34,7 +34,7 @@ async def test_a_job_is_one_trace_from_promise_to_promise(
     async with collecting() as collector:
         server.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
         await start(server)
-        async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
             job = await bought(http, "hello")
             lost = await http.get("/api/jobs/" + "0" * 32)
         assert await asyncio.to_thread(server.stop) == 0
@@ -71,7 +71,7 @@ def test_nothing_is_imported_that_nobody_asked_for() -> None:
         "tracing.configure(None);"
         "assert not any(name.startswith('opentelemetry.sdk') for name in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=PATIENCE_S)
 
 
 def test_without_a_collector_a_span_is_nothing() -> None:
@@ -82,13 +82,12 @@ def test_without_a_collector_a_span_is_nothing() -> None:
     tracing.close()
 
 
-@pytest.mark.timeout(60)
 async def test_a_collector_that_is_away_holds_up_nobody(server: ServerProcess) -> None:
     """The server works, and stops, while its traces go nowhere."""
     server.command = COMMAND
     server.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"
     await start(server)
-    async with httpx2.AsyncClient(base_url=server.url, timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
         assert (await http.post("/api/jobs", json={"request": "hello"})).status_code == 201
     assert await asyncio.to_thread(server.stop) == 0
 

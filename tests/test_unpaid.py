@@ -1,6 +1,5 @@
 """What nobody paid for leaves nothing behind after a day, and later money is not lost."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.asking import OFFER, ask
 from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import patiently
 from tests.pay_server import PayServer
 from tests.refund_fixtures import wallet_of
 from tests.session_fixtures import Holder, books_are_right, held, made
@@ -46,9 +46,9 @@ async def _rows(instance: Instance) -> dict[str, int]:
     tables = await instance.built.db.read_all(
         "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
     )
-    async with asyncio.timeout(10):  # what is being kept just now is kept first
-        while await instance.built.db.read_all("SELECT id FROM procrastinate_jobs"):
-            await asyncio.sleep(0.05)
+    async for _ in patiently("a promise is kept for ever"):  # what is being kept is kept first
+        if not await instance.built.db.read_all("SELECT id FROM procrastinate_jobs"):
+            break
     counts = {}
     for name in sorted({row["name"] for row in tables} - BOUNDED):
         row = await instance.built.db.read_one(f"SELECT count(*) AS n FROM {name}")
@@ -164,12 +164,11 @@ async def test_a_payment_of_a_purged_job_is_owed_back_under_its_id(
 
 async def _taken_in(instance: Instance) -> None:
     """Wait until a payment of what was purged is on the books: pushed, or asked for."""
-    for _ in range(200):
+    async for _ in patiently("the late payment is not taken in"):
         row = await instance.built.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
         if row is not None and not row["n"]:
             return
         await loops_of(instance.built).sweep.turn()
-    raise AssertionError("the late payment is not taken in")
 
 
 async def test_it_goes_where_the_job_said(

@@ -15,6 +15,7 @@ import pytest
 from db.embedded import EmbeddedPostgres, packaged_binaries, running_url
 from db.migrate import migrate, newest, version
 from tests.operating_page import follow
+from tests.patience import PATIENCE_S
 from tests.server_process import COMMAND, ServerProcess
 
 OLD = Path(__file__).parent / "versions"
@@ -49,7 +50,7 @@ def server(open_folder: Path, old: Any) -> Iterator[ServerProcess]:
 
 def is_as_it_was(url: str, old: Any) -> None:
     """See that the job, the keys, the session and its money are what they were."""
-    with httpx2.Client(base_url=url, timeout=60) as http:
+    with httpx2.Client(base_url=url, timeout=PATIENCE_S) as http:
         job = http.get(f"/api/jobs/{old['job']['jobId']}").json()
         assert {name: job[name] for name in old["job"]} == old["job"]
         assert http.get("/.well-known/jwks.json").json()["keys"] == old["jwks"]["keys"]
@@ -69,7 +70,7 @@ def test_an_upgrade_as_the_page_says_keeps_what_was_bought(
     url = server.start()
     is_as_it_was(url, old)
     assert version(running_url(server.folder) or "") == newest()
-    with httpx2.Client(base_url=url, timeout=60) as http:
+    with httpx2.Client(base_url=url, timeout=PATIENCE_S) as http:
         surplus = http.post("/api/dev/stub/invoice", json={"amountSats": 6}).json()
         claim = {"invoice": surplus["paymentRequest"]}
         refunded = http.post(f"/api/jobs/{old['job']['jobId']}/refund", json=claim)

@@ -91,9 +91,10 @@ async def test_a_wait_is_over_when_its_time_is(
     path = f"/api/jobs/{made['jobId']}?wait=1"
     assert (await instance.http.get(path)).json()["state"] == "awaiting_eval_payment"
     await instance.pay(made["evalInvoice"])
+    await instance.until(made["jobId"], "evaluating")
     assert (await instance.http.get(path)).json()["state"] == "evaluating"
     scripted_agent.go.set()
-    assert "workInvoice" in (await instance.http.get(path)).json()
+    assert "workInvoice" in await held(instance, made["jobId"])
 
 
 def test_nothing_is_held_as_long_as_a_proxy_waits() -> None:

@@ -19,6 +19,7 @@ from app.plant import keeper_of, loops_of
 from payments.rail import Settled
 from payments.stub import StubRail
 from tests.house_fixtures import fixed_oracle, settings_for
+from tests.patience import patiently
 from tests.scripted_agent import ScriptedAgent
 from tests.walks import ROOT, followed, written
 
@@ -65,11 +66,11 @@ class House:
 
     async def until(self, path: str, field: str) -> Any:
         """Wait until what is at a path has a field, and return it."""
-        for _ in range(60):
+        async for _ in patiently(f"{path} never had {field}"):
             seen = (await self.http.get(path + ("&" if "?" in path else "?") + "wait=5")).json()
             if seen.get(field):
-                return seen
-        raise AssertionError(f"{path} never had {field}")
+                break
+        return seen
 
     async def paid(self, invoice: dict[str, Any], more_sats: int = 0) -> Settled:
         """Pay an invoice; the rail keeps quiet about it."""

@@ -105,7 +105,7 @@ async def test_lnbits_is_asked_what_became_of_a_payment(
     """An answer that was lost is looked up, and the payment is not sent again."""
     made = await lnbits_rail.create_invoice(secrets.token_hex(4), sats_to_msat(7), "work", 600)
     assert not isinstance(made, Unavailable)
-    wallet = LnbitsWallet(fault_proxy.url, lnbits.buyer.adminkey, timeout_s=3)
+    wallet = LnbitsWallet(fault_proxy.url, lnbits.buyer.adminkey)
     fault_proxy.inject("answer lost", "POST", "/api/v1/payments")
     told = {"paymentRequest": made.bolt11, "amountSats": 7}
     paid = await Payer(wallet).pay(told, WANTED)

@@ -16,6 +16,7 @@ from app.api import DEV_ROUTES, ROUTES
 from app.main import build as application
 from app.web import PAGES
 from tests.house_fixtures import Instance, instance_of
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 from tests.what_opens_world import TOKEN, build
 
@@ -168,13 +169,12 @@ def test_every_route_has_a_row() -> None:
     assert named | {"GET /metrics"} == set(TABLE)
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("group", GROUPS)
 async def test_what_opens_what(open_house: Instance, group: str) -> None:
     """A stranger who has one of these, and puts it wherever something is asked for, is shown and
     moves what the table says: nothing else does."""
     wrong = []
-    async with httpx2.AsyncClient(base_url=open_house.url, timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=open_house.url, timeout=PATIENCE_S) as http:
         world = await build(open_house, http)
         assert sorted(world.known) == sorted(kind for kinds in GROUPS.values() for kind in kinds)
         for kind in GROUPS[group]:

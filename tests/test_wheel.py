@@ -15,6 +15,7 @@ import yaml
 
 from app.commands.cli import COMMANDS
 from tests.environments import ROOT, Built, Environment, build, tracked
+from tests.patience import PATIENCE_S
 from tests.server_process import ServerProcess
 
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
@@ -89,7 +90,7 @@ def test_every_page_and_file_is_served(serving: ServerProcess) -> None:
     """Each page, the contract in both its forms, each static file, and whatever a page of it links
     to: 200, and the files byte by byte."""
     operator = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx2.Client(base_url=serving.url, headers=operator, timeout=60) as http:
+    with httpx2.Client(base_url=serving.url, headers=operator, timeout=PATIENCE_S) as http:
         seen = {path: http.get(path) for path in PAGES}
         assert {path: answer.status_code for path, answer in seen.items()} == {
             path: 200 for path in PAGES

@@ -170,7 +170,7 @@ async def _session(instance: Instance, sats: int, key: str) -> tuple[dict[str, A
     paid = await instance.post(
         f"/api/dev/stub/pay/{session['invoice']['paymentHash']}", {"amountSats": sats + OWED}
     )
-    shown = (await instance.http.get(f"{where(session)}&wait=10")).json()
+    shown = (await instance.http.get(f"{where(session)}&wait=55")).json()
     holder = Holder(instance, session["sessionId"], shown["macaroon"])
     return session, holder, paid.json()["preimage"]
 
