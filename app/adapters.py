@@ -6,8 +6,9 @@ from datetime import timedelta
 from app.artifacts.keeping import Artifacts
 from app.artifacts.object_store import ObjectStore
 from app.artifacts.recoding import Pressing
-from app.ports import Clock, Store
-from app.settings import Settings
+from app.executors.painter import ScenePainter
+from app.ports import Clock, Executor, Store
+from app.settings import Environment, Settings
 from db.engine import Database
 
 
@@ -32,3 +33,14 @@ def make_artifacts(
     """Return the desk that keeps what items made."""
     kept = timedelta(seconds=settings.artifacts_kept_s)
     return Artifacts(db, make_store(settings), Pressing(), clock, new_id, kept)
+
+
+def make_painter(settings: Settings) -> Executor | None:
+    """Return the embedded painter, unless production sells nothing of the embedded kind."""
+    if settings.env is Environment.PRODUCTION and not settings.allow_embedded_model:
+        return None
+    return ScenePainter(
+        at_once=settings.painters,
+        memory_mb=settings.painter_memory_mb,
+        deadline_s=settings.agent_timeout_s,
+    )

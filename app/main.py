@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from app.adapters import make_artifacts
+from app.adapters import make_artifacts, make_painter
 from app.advance import Shell, Terms
 from app.agents.agent import Agent
 from app.agents.chat import Chat, WorkerChat
@@ -144,7 +144,8 @@ def make_chat(settings: Settings, agent: Agent) -> Chat:
     """Return Gemini where there is a key or a server for it, else the agent that works."""
     if not settings.asks_gemini:
         small = isinstance(agent, LocalAgent)
-        return WorkerChat(agent, SMALL_HISTORY_BYTES if small else HISTORY_BYTES)
+        history_bytes = SMALL_HISTORY_BYTES if small else HISTORY_BYTES
+        return WorkerChat(agent, history_bytes, make_painter(settings), CHAT_S)
     from app.agents.gemini import GeminiChat
 
     key = settings.gemini_api_key

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 TOKENS_PER_MTOK = 1_000_000
+PICTURE_TOKENS = 1_000  # what a picture counts as whose maker counts no tokens
 HIGHEST_MICROUSD_PER_MTOK = 1_000_000 * 1_000_000  # a dollar a token: beyond it is a slip
 
 
@@ -76,6 +77,8 @@ PUBLISHED: tuple[ModelRate, ...] = (
     ModelRate("gemini-3.1-flash-image", date(2026, 2, 26), 500_000, 60_000_000),
     ModelRate("gemini-2.5-flash-image", date(2025, 10, 2), 300_000, 30_000_000, date(2026, 10, 1)),
     ModelRate("smollm2-135m-instruct", date(2025, 2, 1), 1_000_000, 10_000_000),
+    # So does the embedded painter: a picture counts as PICTURE_TOKENS written.
+    ModelRate("scene-1", date(2025, 2, 1), 10_000, 1_000_000),
 )
 
 

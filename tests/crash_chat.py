@@ -31,7 +31,7 @@ class ScriptedChat:
 
     async def draw(self, prompt: str) -> Drawn | Declined | Broke:
         """See Chat."""
-        return Drawn(b"dot", "image/png", Usage(20, 60))
+        return Drawn(b"dot", "image/png", Usage(20, 60), "crash")
 
     async def healthy(self) -> Broke | None:
         """See Chat."""

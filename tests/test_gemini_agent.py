@@ -253,7 +253,7 @@ async def test_an_image_is_drawn(gemini: GeminiChat, gemini_server: GeminiServer
     """An image comes as its bytes and type, with the tokens that it was counted for."""
     drawn = await gemini.draw("a cat")
     call = gemini_server.calls[-1]
-    assert drawn == Drawn(PIXEL, "image/png", Usage(read_tokens(call), IMAGE_TOKENS))
+    assert drawn == Drawn(PIXEL, "image/png", Usage(read_tokens(call), IMAGE_TOKENS), "gemini")
     assert (call.model, call.said) == (IMAGE_MODEL, [("user", "a cat")])
     assert call.config["responseModalities"] == ["IMAGE"]
     assert call.config["maxOutputTokens"] == gemini.max_image_tokens

@@ -2,14 +2,19 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
-from app.agents.agent import Agent
+from app.adapters import make_painter
+from app.agents.agent import Agent, Broke
 from app.agents.anthropic import AnthropicAgent
+from app.agents.chat import WorkerChat
+from app.executors.painter import ScenePainter
+from app.settings import Settings
 from db.audit import audit
 from tests.agent_fixtures import Embedded
 from tests.chat_fixtures import Talker, chatty_instance, talker
 from tests.contract import refused
-from tests.gemini_server import PIXEL, STREAM, WHOLE, GeminiServer, Reply
+from tests.gemini_server import IMAGE_MODEL, PIXEL, STREAM, WHOLE, GeminiServer, Reply
 from tests.house_fixtures import Instance, instance_of
 from tests.scripted_agent import ScriptedAgent
 
@@ -113,16 +118,17 @@ async def test_an_image_is_drawn(visitor: Talker, gemini_server: GeminiServer) -
     answer = await visitor.http.post(DRAW, json={"prompt": "a cat"})
     assert answer.status_code == 200
     assert answer.json()["mimeType"] == "image/png"
+    assert (answer.json()["model"], answer.json()["madeBy"]) == (IMAGE_MODEL, "gemini")
     assert base64.b64decode(answer.json()["b64_json"]) == PIXEL
     gemini_server.script(WHOLE, Reply(block="SAFETY"), Reply(status=500), Reply(image=None))
     for status in (422, 503, 422):
         refused(await visitor.http.post(DRAW, json={"prompt": "a cat"}), status)
 
 
-async def test_without_a_key_the_agent_converses_and_draws_nothing(
+async def test_without_a_key_the_agent_converses_and_the_painter_paints(
     database_url: str, tmp_path: Path, embedded: Embedded
 ) -> None:
-    """The embedded model streams text, whichever model is asked for; an image is a clear 503."""
+    """The embedded model streams text, whichever model is asked for; an image says who made it."""
     model = "smollm2-135m-instruct"
     agent = AnthropicAgent(embedded.client_key, embedded.url, model, model, max_output_tokens=24)
     async with (
@@ -135,7 +141,43 @@ async def test_without_a_key_the_agent_converses_and_draws_nothing(
         assert done["inputTokens"] > 0 and done["outputTokens"] > 0
         told = "".join(piece["content"] for piece in pieces)
         assert (await somebody.said(mine))[1] == ("assistant", told)
-        refused(await somebody.http.post(DRAW, json={"prompt": "a cat"}), 503, "draws")
+        answer = await somebody.http.post(DRAW, json={"prompt": "a cat"})
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert (told["mimeType"], told["model"], told["madeBy"]) == (
+            "image/png", "scene-1", "scene-1",
+        )  # fmt: skip
+        assert base64.b64decode(told["b64_json"]).startswith(b"\x89PNG")
+        refused(await somebody.http.post(DRAW, json={"prompt": "..."}), 422, "nothing to paint")
+
+
+async def test_production_paints_only_where_it_was_told_to() -> None:
+    """Else nothing draws there without a key, and says so."""
+    drawn = await WorkerChat(ScriptedAgent(), 1_000).draw("a cat")
+    assert isinstance(drawn, Broke) and "draws" in drawn.reason
+    real: dict[str, Any] = {
+        "BOLTWORK_ENV": "production", "BOLTWORK_SECRET": "5" * 64, "ANTHROPIC_API_KEY": "x",
+        "LNBITS_URL": "https://lnbits.example", "LNBITS_API_KEY": "x",
+        "BOLTWORK_PUBLIC_URL": "https://example.com",
+    }  # fmt: skip
+    assert make_painter(Settings(**real)) is None
+    assert make_painter(Settings(**real, ALLOW_EMBEDDED_MODEL="true")) is not None
+
+
+async def test_what_an_executor_cannot_make_now_is_nobodys_charge() -> None:
+    """What it raises may be tried again; what it can't make at all may not."""
+    starved = ScenePainter(memory_mb=64)
+    for chat, retryable in (
+        (WorkerChat(ScriptedAgent(), 1_000, starved), True),
+        (WorkerChat(ScriptedAgent(), 1_000, ScenePainter(), 0), True),
+        (WorkerChat(ScriptedAgent(), 1_000, closed := ScenePainter()), False),
+    ):
+        if not retryable:
+            await closed.close()
+        drawn = await chat.draw("a cat")
+        assert isinstance(drawn, Broke) and drawn.retryable is retryable
+        assert drawn.usage is None
+        await chat.close()
 
 
 class Mute:

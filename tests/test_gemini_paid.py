@@ -52,6 +52,20 @@ async def test_an_image_is_charged_to_the_session(
     assert await lost_msat(chatty) == 0
 
 
+async def test_a_painted_image_is_charged_to_the_session(instance: Instance) -> None:
+    """A picture of the embedded painter counts as 1,000 tokens, the infrastructure and the margin;
+    one that is declined costs what any declined one costs.
+    """
+    async with paying(instance) as holder:
+        answer = await holder.http.post(DRAW, json={"prompt": "a cat on the beach"})
+        assert answer.status_code == 200 and answer.json()["madeBy"] == "scene-1", answer.text
+        # (1,000 × 1 USD a million + 2,000 micro-USD) × 1.2, at 1,000 a sat, rounded up
+        assert await holder.balance_sats() == 2_000 - 4
+        assert (await holder.http.post(DRAW, json={"prompt": "..."})).status_code == 422
+        assert await holder.balance_sats() == 2_000 - 4 - INFRA_SATS
+    assert await lost_msat(instance) == 0
+
+
 async def test_an_image_that_nobody_can_show_is_the_houses_expense(
     chatty: Instance, gemini_server: GeminiServer
 ) -> None:

@@ -4,13 +4,23 @@ Outcomes are values; it never raises. Each piece has the usage until then, which
 that stops in the middle pays for. Closing the stream stops the model.
 """
 
+import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
+import structlog
+
+from app import ports
 from app.agents.agent import Agent, Broke
+from app.ports import Executor, Made, Undoable, Wanted
 from pricing.money import ceil_div
-from pricing.rates import Usage
+from pricing.rates import PICTURE_TOKENS, Usage
+
+IMAGE_SIDE: Final = 1_024  # of an image that an executor makes, in pixels
+
+_log = structlog.get_logger("agent")
 
 BYTES_PER_WRITTEN_TOKEN = 4  # of what was written and is not counted yet
 
@@ -56,6 +66,7 @@ class Drawn:
     content: bytes
     media_type: str
     usage: Usage
+    made_by: str  # "gemini", or the executor's name
 
 
 Piece = Said | Done | Declined | Broke  # the last three end an answer
@@ -104,14 +115,24 @@ class Talks(Protocol):
 
 
 class WorkerChat:
-    """Text by the agent that works on jobs, where no other was set up. It draws nothing."""
+    """Text by the agent that works on jobs, where no other was set up; images by an executor.
 
-    max_image_tokens = 0
+    Without one it draws nothing.
+    """
 
-    def __init__(self, agent: Agent, most_history_bytes: int) -> None:
-        self._agent = agent
+    def __init__(
+        self,
+        agent: Agent,
+        most_history_bytes: int,
+        painter: Executor | None = None,
+        image_deadline_s: float = 60,
+    ) -> None:
+        self._agent, self._painter = agent, painter
+        self._image_deadline_s = image_deadline_s
         self.name = agent.name
-        self.chat_model = self.image_model = agent.work_model
+        self.chat_model = agent.work_model
+        self.image_model = agent.work_model if painter is None else painter.name
+        self.max_image_tokens = 0 if painter is None else PICTURE_TOKENS
         self.max_output_tokens = agent.max_output_tokens
         self.most_history_bytes = most_history_bytes
 
@@ -134,8 +155,26 @@ class WorkerChat:
             await pieces.aclose()
 
     async def draw(self, prompt: str) -> Drawn | Declined | Broke:
-        """See Chat."""
-        return Broke("No agent that draws is set up here.", retryable=False)
+        """See Chat. Each call paints another image of the prompt."""
+        if self._painter is None:
+            return Broke("No agent that draws is set up here.", retryable=False)
+        seed = secrets.randbits(32)
+        wanted = Wanted(self._painter.name, prompt, IMAGE_SIDE, IMAGE_SIDE, seed=seed)
+        try:
+            async with asyncio.timeout(self._image_deadline_s):
+                made = await self._painter.make(wanted)
+        except TimeoutError:
+            return Broke("The painter has too much to do.", retryable=True)
+        except Exception as error:  # any of an executor's means that it may be tried again
+            _log.warning("painter_broke", error=type(error).__name__)
+            return Broke("The painter could not paint this.", retryable=True)
+        match made:
+            case Made(data, media_type):
+                return Drawn(data, media_type, Usage(0, PICTURE_TOKENS), self._painter.name)
+            case Undoable(reason, mend):
+                return Broke(reason, retryable=False, mend=mend)
+            case ports.Declined(reason):
+                return Declined(reason, Usage(0, 0))
 
     async def healthy(self) -> Broke | None:
         """See Chat."""
@@ -143,6 +182,8 @@ class WorkerChat:
 
     async def close(self) -> None:
         """See Chat. The agent isn't closed: main.py does that."""
+        if self._painter is not None:
+            await self._painter.close()
 
 
 def written_tokens(text_bytes: int) -> int:

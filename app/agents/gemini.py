@@ -23,6 +23,7 @@ from pricing.loopback import is_here
 from pricing.rates import Usage
 
 CONNECT_TIMEOUT_S: Final = 10
+MAKER: Final = "gemini"  # who makes its images
 MAX_TOKENS_BELIEVED: Final = 100_000_000  # no call counts more: beyond it a number is garbage
 MAX_CHARS_PER_TOKEN: Final = 200  # the longest tokens are runs of blanks; beyond it a stream lies
 MAX_IMAGE_BYTES: Final = 16 * 1024 * 1024
@@ -265,7 +266,7 @@ def _drawn(answer: types.GenerateContentResponse) -> Drawn | Declined | Broke:
             continue
         if blob.mime_type not in IMAGE_TYPES or len(blob.data) > MAX_IMAGE_BYTES:
             return replace(_UNREADABLE, usage=counted)
-        return Drawn(blob.data, blob.mime_type, counted) if counted else _UNCOUNTED
+        return Drawn(blob.data, blob.mime_type, counted, MAKER) if counted else _UNCOUNTED
     end = _end(answer, counted, said=False)
     if isinstance(end, Declined | Broke):
         return end

@@ -23,7 +23,17 @@ class AgentSettings(BaseSettings):
     allow_embedded_model: bool = Field(
         False,
         validation_alias="ALLOW_EMBEDDED_MODEL",
-        description="lets production sell what the small embedded model writes",
+        description="lets production sell what the small embedded model writes, and the painter's",
+    )
+    painters: Positive = Field(
+        1,
+        validation_alias="PAINTERS",
+        description="pictures that the embedded painter makes at once, each in a process",
+    )
+    painter_memory_mb: Annotated[int, Field(ge=512)] = Field(
+        2_048,
+        validation_alias="PAINTER_MEMORY_MB",
+        description="most address space of one of these processes, in MiB; 2048 squared needs 1100",
     )
     eval_model: str = Field(
         "claude-haiku-5-5", validation_alias="EVAL_MODEL", description="model that judges requests"
@@ -51,7 +61,7 @@ class AgentSettings(BaseSettings):
     gemini_api_key: Key | None = Field(
         None,
         validation_alias="GEMINI_API_KEY",
-        description="key for Gemini's conversations and images; else the agent converses",
+        description="key for Gemini's conversations and images; else the agent and the painter",
     )
     gemini_base_url: HttpAddress | None = Field(
         None, validation_alias="GEMINI_BASE_URL", description="another server of that API"

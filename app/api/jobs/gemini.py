@@ -104,7 +104,14 @@ async def generate_image(request: Request) -> Response:
     async with _turn(request, owner):
         drawn = await house.chats.draw(owner, asked.prompt)
     b64 = base64.b64encode(drawn.content).decode()
-    return json_response({"b64_json": b64, "mimeType": drawn.media_type})
+    return json_response(
+        {
+            "b64_json": b64,
+            "mimeType": drawn.media_type,
+            "model": house.chats.chat.image_model,
+            "madeBy": drawn.made_by,
+        }
+    )
 
 
 async def _send(request: Request, house: House) -> Response:
