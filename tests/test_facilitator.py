@@ -139,8 +139,42 @@ async def test_what_a_chain_would_refuse_is_declined_with_its_reason(
     offer = offer_on(BASE_SEPOLIA, changed.get("amount_microusdc", PRICE))
     paid = street.payer.pays(offer, **changed)
     for said in (await street.facilitator.verify(paid), await street.facilitator.settle(paid)):
-        assert isinstance(said, Declined) and said.code.endswith(code)
+        assert isinstance(said, Declined) and said.code.endswith(code) and said.is_early
     assert await street.has(SHOP) == FAUCET
+
+
+@pytest.mark.parametrize("fault", ["pending", "pending500", "failed", "settled_failed"])
+async def test_what_may_have_been_sent_is_no_early_refusal(
+    street: Street, fault: UsdcFault
+) -> None:
+    """What is under way is not declined; what names a transaction was sent. Neither lets anybody
+    ask for another payment."""
+    await street.stub.script_fault("settle", fault)
+    said = await street.facilitator.settle(street.payer.pays(OFFER))
+    assert isinstance(said, Unknown) and not getattr(said, "is_early", False)
+    assert isinstance(said, Declined) == fault.endswith("failed")
+
+
+@pytest.mark.parametrize(
+    ("told", "is_early"),
+    [
+        ({"errorReason": "invalid_exact_evm_payload_signature"}, True),
+        ({"errorReason": "insufficient_funds", "transaction": ""}, True),
+        ({"errorReason": "insufficient_funds", "transaction": "0x" + "1" * 64}, False),
+        ({"errorReason": "invalid_exact_evm_transfer_event_mismatch"}, False),
+        ({"errorReason": "transaction_failed"}, False),
+        ({"errorReason": "whatever"}, False),
+        ({}, False),
+    ],
+)
+async def test_only_a_known_flaw_without_a_transaction_is_early(
+    told: dict[str, str], is_early: bool
+) -> None:
+    """A reason that nobody knows may come after the order was sent."""
+    facilitator = answering(400, orjson.dumps({"success": False, **told}))
+    said = await facilitator.settle(Payer().pays(OFFER))
+    assert isinstance(said, Declined) and said.is_early is is_early
+    await facilitator.close()
 
 
 async def test_a_signature_of_another_is_declined(street: Street) -> None:

@@ -78,8 +78,8 @@ async def test_what_the_contract_would_refuse_is_declined_and_moves_nothing(
         await usdc_world.facilitator.verify(paid),
         await usdc_world.facilitator.settle(paid),
     ):
-        assert isinstance(said, Declined) and said.code
-        assert not isinstance(said, Used)
+        assert isinstance(said, Declined) and not isinstance(said, Used)
+        assert said.is_early == (said.code != "transaction_failed"), said
     assert await usdc_world.has(usdc_world.shop) == FAUCET
 
 

@@ -17,6 +17,20 @@ from payments.usdc.outcome import Declined, Settled, Unknown, Used, Valid
 from payments.usdc.payment import SCHEME, VERSION, Payment
 
 NONCE_USED: Final = "nonce_already_used"  # how the reason ends
+PENDING: Final = "settlement_pending"
+# What facilitators find before they send anything, by how their reasons end.
+EARLY: Final = (
+    "_signature",
+    "_authorization_value_mismatch",
+    "_recipient_mismatch",
+    "_valid_before",
+    "_valid_after",
+    "_insufficient_balance",
+    "insufficient_funds",
+    "_undeployed_smart_wallet",
+    "unsupported_scheme",
+    "network_mismatch",
+)
 _TRANSACTION: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
@@ -86,10 +100,14 @@ class HttpFacilitator:
         """See Facilitator."""
         await self._http.close()
 
-    def _declined(self, answer: Answer, code: str) -> Declined:
+    def _declined(self, answer: Answer, code: str) -> Unknown:
         code = self._without_secret(code)
+        if code == PENDING:
+            return Unknown("the facilitator says that the settlement is under way")
         reason = f"the facilitator declined: {code or 'it gave no reason'}"
-        return Used(reason, code) if code.endswith(NONCE_USED) else Declined(reason, code)
+        if code.endswith(NONCE_USED):
+            return Used(reason, code)
+        return Declined(reason, code, code.endswith(EARLY) and not answer.body.get("transaction"))
 
     def _unread(self, answer: Answer) -> str:
         said = self._without_secret(answer.text("error") or answer.text("message"))

@@ -45,9 +45,13 @@ class Unknown:
 class Declined(Unknown):
     """The facilitator says that it did not do it, and why (x402's `errorReason`). Alone, that is
     no proof: the chain knows.
+
+    `is_early`: it says that its own checks found the flaw, before it sent anything. Whoever has
+    handed the order over only once may ask for another payment then.
     """
 
     code: str = ""
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
