@@ -44,6 +44,14 @@ async def run(command: Sequence[Path | str], asked: dict[str, Any], **environmen
     return json.loads(told)
 
 
+def runs(clients: Path, name: str) -> tuple[list[Path | str], dict[str, str]]:
+    """Return how a client's program is run, and in what environment."""
+    program = next(RUNNERS.glob(f"{name}_buys.*"))
+    if program.suffix == ".py":
+        return [clients / "venv" / "bin" / "python", program], {}
+    return ["node", program], {"NODE_PATH": str(clients / "node_modules")}
+
+
 async def holds(instance: Instance, agent: ScriptedAgent, told: dict[str, Any]) -> None:
     """Each ask was bought once, at its price, and its proof is good for the same job again."""
     for ask, [first, again] in zip(ASKS, told["told"], strict=True):
@@ -52,26 +60,40 @@ async def holds(instance: Instance, agent: ScriptedAgent, told: dict[str, Any]) 
         assert again[1]["jobId"] == first[1]["jobId"] and again[1]["result"] == first[1]["result"]
         assert agent.calls["work", ask["request"]] == 1
     assert told["spentSats"] == sum(first[1]["priceSats"] for first, _ in told["told"])
+    query = "SELECT payment_hash FROM invoice WHERE state = 'settled' ORDER BY settled_at"
+    paid = [row["payment_hash"] for row in await instance.built.db.read_all(query)]
+    assert told.get("receipts") in (None, [payment_hash for payment_hash in paid for _ in "12"])
     assert await audit(instance.built.db) == []
 
 
-async def test_l402_requests_buys(
-    clients: Path, instance: Instance, scripted_agent: ScriptedAgent
+@pytest.mark.parametrize("name", ["l402_requests", "lightning_tools", "pympp", "mppx"])
+async def test_clients_buy(
+    clients: Path, instance: Instance, scripted_agent: ScriptedAgent, name: str
 ) -> None:
-    """By GET and by POST; for another request at the same address it buys another job."""
-    command = [clients / "venv" / "bin" / "python", RUNNERS / "l402_requests_buys.py"]
-    told = await run(command, {"url": instance.url, "asks": ASKS})
+    """By GET and by POST; for another request at the same address they buy another job, and what
+    has proven a payment is good for the same job again. Clients of MPP read its receipts.
+    """
+    command, environment = runs(clients, name)
+    told = await run(command, {"url": instance.url, "asks": ASKS}, **environment)
     await holds(instance, scripted_agent, told)
+    assert ("receipts" in told) == (name in ("pympp", "mppx"))
 
 
-async def test_lightning_tools_buys(
-    clients: Path, instance: Instance, scripted_agent: ScriptedAgent
-) -> None:
-    """By GET and by POST, and its credentials are good for the same job again."""
-    command: list[Path | str] = ["node", RUNNERS / "lightning_tools_buys.cjs"]
-    modules = str(clients / "node_modules")
-    told = await run(command, {"url": instance.url, "asks": ASKS}, NODE_PATH=modules)
-    await holds(instance, scripted_agent, told)
+async def test_mppx_finds_nothing_to_complain_of(clients: Path, instance: Instance) -> None:
+    """Its own check of servers, led by the contract: each address that is paid for, its challenge,
+    and what a broken credential is answered with.
+    """
+    mppx = clients / "node_modules" / ".bin" / "mppx"
+    how = ["-H", "Accept-Payment:lightning/charge", "--query", "request=hello", "--output-json"]
+    told = await run([mppx, "validate", instance.url, *how], {})
+    summary = told["summary"]
+    assert (summary["failed"], summary["warnings"], summary["skipped"]) == (0, 0, 0), told
+    checked = {f"{each['method']} {each['path']}": each for each in told["endpoints"]}
+    assert checked.keys() == {"GET /api/ask", "POST /api/ask"}
+    for each in checked.values():
+        found = [check["label"] for check in (*each["challenge"], *each["errorHandling"])]
+        assert "Realm matches server hostname" in found, told
+        assert "Error response includes fresh challenge" in found, told
 
 
 @pytest.fixture
@@ -84,14 +106,20 @@ async def on_lnbits(
         yield running
 
 
-async def test_bolthub_buys_from_another_wallet_of_lnbits(
-    clients: Path, on_lnbits: Instance, lnbits: LnbitsServer, scripted_agent: ScriptedAgent
+@pytest.mark.parametrize("name", ["bolthub", "pympp", "mppx"])
+async def test_clients_buy_from_another_wallet_of_lnbits(
+    clients: Path,
+    on_lnbits: Instance,
+    lnbits: LnbitsServer,
+    scripted_agent: ScriptedAgent,
+    name: str,
 ) -> None:
-    """By GET and by POST; what it has paid is in our wallet."""
+    """By GET and by POST; what they have paid is in our wallet."""
     ours, theirs = await lnbits.balance_msat(lnbits.us), await lnbits.balance_msat(lnbits.buyer)
-    command = [clients / "venv" / "bin" / "python", RUNNERS / "bolthub_buys.py"]
+    command, environment = runs(clients, name)
     wallet = {"url": lnbits.url, "key": lnbits.buyer.adminkey}
-    told = await run(command, {"url": on_lnbits.url, "lnbits": wallet, "asks": ASKS})
+    asked = {"url": on_lnbits.url, "lnbits": wallet, "asks": ASKS}
+    told = await run(command, asked, **environment)
     await holds(on_lnbits, scripted_agent, told)
     spent_msat = told["spentSats"] * 1000
     assert await lnbits.balance_msat(lnbits.us) == ours + spent_msat

@@ -1,0 +1,84 @@
+"""Buys with the stock client pympp, whose lightning method is made here, and shows each credential
+again: it ships methods of other networks only, and has its users bring their own.
+
+On standard input, JSON: `url`, `asks`, each with a `method` and a `request`, and maybe `lnbits`,
+the wallet that pays, with its `url` and `key`. On standard output, for each: what was bought, and
+what the credential was answered with when it was shown again; and what the receipts refer to.
+"""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import httpx
+from bolthub.wallets import LnbitsWallet
+from mpp import Credential, Receipt
+from mpp.client import ClientMethod, CredentialParams, Mpp
+from mpp.methods import Method
+from pydantic import BaseModel
+
+
+class Request(BaseModel):
+    """What is asked for."""
+
+    amount: str
+    currency: str
+    methodDetails: dict[str, str]
+
+
+class Payload(BaseModel):
+    """What proves that it was paid."""
+
+    preimage: str
+
+
+class Buyer:
+    """Pays challenges, by the stub's own wallet or by one of LNbits."""
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        self.asked, self.spent_sats, self.shown = asked, 0, ""
+
+    async def pay(self, params: CredentialParams) -> str:
+        """Pay, and return the credential."""
+        request = params.challenge.request
+        details = request["methodDetails"]
+        if "lnbits" in self.asked:
+            wallet = LnbitsWallet(self.asked["lnbits"]["url"], self.asked["lnbits"]["key"])
+            preimage = await asyncio.to_thread(wallet.pay_invoice, details["invoice"])
+        else:
+            async with httpx.AsyncClient(base_url=self.asked["url"]) as http:
+                paid = await http.post(f"/api/dev/stub/pay/{details['paymentHash']}")
+            preimage = str(paid.raise_for_status().json()["preimage"])
+        self.spent_sats += int(request["amount"])
+        echo = params.challenge.to_echo()
+        self.shown = Credential(challenge=echo, payload={"preimage": preimage}).to_authorization()
+        return self.shown
+
+
+async def main() -> None:
+    """Buy."""
+    asked = json.load(sys.stdin)
+    buyer, url = Buyer(asked), f"{asked['url']}/api/ask"
+    lightning = Method(
+        name="lightning", intent="charge", request_model=Request, payload_model=Payload
+    )
+    told, receipts = [], []
+    methods = [ClientMethod(method=lightning, create_credential=buyer.pay)]
+    async with Mpp(methods=methods) as mpp, httpx.AsyncClient(timeout=60) as plain:
+        for ask in asked["asks"]:
+            how = "params" if ask["method"] == "GET" else "json"
+            sent: dict[str, Any] = {how: {"request": ask["request"]}}
+            async with mpp.client(timeout=60) as http:
+                bought = await http.request(ask["method"], url, **sent)
+            proof = {"Authorization": buyer.shown}
+            again = await plain.request(ask["method"], url, headers=proof, **sent)
+            answers = (bought, again)
+            told.append([[answer.status_code, answer.json()] for answer in answers])
+            for answer in answers:
+                read = Receipt.from_payment_receipt(answer.headers["Payment-Receipt"])
+                receipts.append(read.reference)
+    print(json.dumps({"told": told, "spentSats": buyer.spent_sats, "receipts": receipts}))
+
+
+asyncio.run(main())
