@@ -1,0 +1,224 @@
+"""What is offered: each model with its inputs, its price, and who makes it here.
+
+Offerings are data. A name that providers have made known is open where one of them, or a worker,
+makes it. In development, and only there, the embedded painter stands in for it, and every listing
+says so; production says that it isn't available.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import Any, Final
+
+from app.trade.inputs import Schema
+from pricing.money import MicroUsd
+
+PAINTER: Final = "scene-1"
+PAINTER_SAYS: Final = "a small painter of scenes from words; not a diffusion model"
+NOTHING: Final = MicroUsd(0)
+MOST_PROMPT: Final = 4_000
+MOST_SEED: Final = 2**31 - 1
+RATIOS: Final = ("16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16")
+
+
+class Kind(StrEnum):
+    """What an offering makes."""
+
+    IMAGE = auto()
+    VIDEO = auto()
+
+
+class Surface(StrEnum):
+    """Which of our surfaces sells it: each has its own fields."""
+
+    BULK = auto()  # POST /api/jobs
+    GENERATIONS = auto()  # POST /v1/images/generate, /v1/videos/generate
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """One line of the catalogue. `inputs` is a JSON Schema, without the name of the model."""
+
+    id: str
+    name: str
+    kind: Kind
+    description: str
+    inputs: Mapping[Surface, Schema]
+    item_microusd: MicroUsd = NOTHING  # of one item, and
+    second_microusd: MicroUsd = NOTHING  # of each second of it
+    makers: tuple[str, ...] = ()  # executors that make it themselves, the best first
+
+    def price_microusd(self, inputs: Mapping[str, Any]) -> MicroUsd:
+        """Return what one item with these inputs costs, whoever makes it."""
+        seconds = inputs.get("duration", 0)
+        return MicroUsd(self.item_microusd + self.second_microusd * seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An offering as it stands here."""
+
+    offering: Offering
+    made_by: str  # the executor's name; "" where nobody makes it
+    stands_in: bool = False  # it isn't the model of this name that makes it
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be bought."""
+        return bool(self.made_by)
+
+    @property
+    def description(self) -> str:
+        """What it is, and who really makes it."""
+        if self.stands_in:
+            return (
+                f"{self.offering.description} In development {PAINTER} stands in for it:"
+                f" {PAINTER_SAYS}."
+            )
+        if not self.is_open:
+            return f"{self.offering.description} Not available here."
+        return self.offering.description
+
+
+class Catalogue:
+    """Which offerings there are, with the executors that are there."""
+
+    def __init__(self, executors: Collection[str], *, development: bool) -> None:
+        self._listed = {
+            offering.id: _as_it_stands(offering, executors, development=development)
+            for offering in OFFERINGS
+        }
+
+    def find(self, model: str, surface: Surface, kind: Kind) -> Listed | None:
+        """Return an offering of this surface and kind by its name, open or not."""
+        listed = self._listed.get(model)
+        if listed is None or listed.offering.kind is not kind:
+            return None
+        return listed if surface in listed.offering.inputs else None
+
+    def listed(self, surface: Surface, kind: Kind) -> Iterator[Listed]:
+        """Yield what can be bought on a surface, in the catalogue's order."""
+        for listed in self._listed.values():
+            if listed.is_open and self.find(listed.offering.id, surface, kind):
+                yield listed
+
+
+def _as_it_stands(offering: Offering, executors: Collection[str], *, development: bool) -> Listed:
+    own = next((maker for maker in offering.makers if maker in executors), "")
+    if not own and development and PAINTER in executors:
+        return Listed(offering, PAINTER, stands_in=True)
+    return Listed(offering, own)
+
+
+def _text(description: str, most: int = MOST_PROMPT, least: int = 0, **more: Any) -> Schema:
+    lengths = {"maxLength": most} | ({"minLength": least} if least else {})
+    return {"type": "string", "description": description} | lengths | more
+
+
+def _whole(description: str, least: int, most: int, **more: Any) -> Schema:
+    bounds = {"minimum": least, "maximum": most}
+    return {"type": "integer", "description": description} | bounds | more
+
+
+def _one_of(description: str, choices: Collection[Any], default: Any) -> Schema:
+    kind = "integer" if isinstance(default, int) else "string"
+    return {"type": kind, "description": description, "enum": list(choices), "default": default}
+
+
+def _object(required: Collection[str], **fields: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+_PROMPT: Final = _text("What is to be seen.", least=1)
+_FINER: Final = {
+    "negative_prompt": _text("What must not be seen."),
+    "steps": _whole("How many passes; more are finer.", 1, 50),
+    "seed": _whole("The same seed makes the same picture again.", 0, MOST_SEED),
+}
+_BULK_IMAGE: Final = _object(
+    ("prompt",),
+    prompt=_PROMPT,
+    width=_whole("Width in pixels.", 256, 2_048, default=1_024),
+    height=_whole("Height in pixels.", 256, 2_048, default=1_024),
+    params={
+        "type": "object",
+        "description": "Handed on to who makes it; these are known, others are ignored.",
+        "properties": _FINER,
+    },
+)
+_BULK_VIDEO: Final = _object(
+    ("prompt",),
+    prompt=_PROMPT,
+    duration=_one_of("Length in seconds.", (5, 10, 15), 5),
+    resolution=_one_of("The shorter side.", ("480p", "720p"), "720p"),
+    aspect_ratio=_one_of("Width to height.", RATIOS, "16:9"),
+)
+_ONE_IMAGE: Final = _object(
+    ("prompt",),
+    prompt=_PROMPT,
+    aspect_ratio=_one_of("Width to height.", RATIOS, "1:1"),
+    resolution=_one_of("The longer side.", ("1k", "2k"), "1k"),
+)
+_ONE_VIDEO: Final = _object(
+    ("prompt", "mode"),
+    prompt=_PROMPT,
+    mode={"type": "string", "description": "Text to video.", "enum": ["t2v"]},
+    aspect_ratio=_one_of(
+        "Width to height.", ("landscape", "portrait", "square", *RATIOS), "landscape"
+    ),
+    resolution=_one_of("The shorter side.", ("480p", "720p"), "720p"),
+    duration=_one_of("Length in seconds.", (5,), 5),
+)
+
+BULK_IMAGE: Final = MicroUsd(25_000)
+ONE_IMAGE: Final = MicroUsd(50_000)
+ONE_VIDEO: Final = MicroUsd(250_000)
+VIDEO_SECOND: Final = MicroUsd(50_000)
+
+
+def _bulk(model: str, name: str) -> Offering:
+    return Offering(
+        model, name, Kind.IMAGE, f"{name}: images from text.", {Surface.BULK: _BULK_IMAGE},
+        BULK_IMAGE, makers=("venice", "network"),
+    )  # fmt: skip
+
+
+def _one(model: str, kind: Kind, says: str) -> Offering:
+    is_image = kind is Kind.IMAGE
+    return Offering(
+        model, model, kind, says,
+        {Surface.GENERATIONS: _ONE_IMAGE if is_image else _ONE_VIDEO},
+        ONE_IMAGE if is_image else ONE_VIDEO, makers=("gemini", "network"),
+    )  # fmt: skip
+
+
+OFFERINGS: Final = (
+    _bulk("seedream-v4", "SeedreamV4.5"),
+    _bulk("chroma", "Chroma"),
+    _bulk("z-image-turbo", "Z-Image Turbo"),
+    Offering(
+        "grok-imagine-text-to-video", "Grok Imagine", Kind.VIDEO, "Grok Imagine: films from text.",
+        {Surface.BULK: _BULK_VIDEO}, second_microusd=VIDEO_SECOND, makers=("venice", "network"),
+    ),
+    _one("nano-banana-2", Kind.IMAGE, "Fast image generation."),
+    _one("nano-banana-pro", Kind.IMAGE, "High quality image generation."),
+    _one("seedream-4.0", Kind.IMAGE, "Seedream v4.0."),
+    _one("seedream-4.6", Kind.IMAGE, "Seedream v4.6."),
+    _one("veo-3.1-fast", Kind.VIDEO, "Fast video generation."),
+    _one("veo-3.1-lite", Kind.VIDEO, "Lightweight video generation."),
+    Offering(
+        PAINTER, "Scene 1", Kind.IMAGE, f"Scene 1: {PAINTER_SAYS}.",
+        {Surface.BULK: _BULK_IMAGE, Surface.GENERATIONS: _ONE_IMAGE}, MicroUsd(4_000),
+        makers=(PAINTER,),
+    ),
+    Offering(
+        f"{PAINTER}-film", "Scene 1 in motion", Kind.VIDEO, f"Scene 1 in motion: {PAINTER_SAYS}.",
+        {Surface.BULK: _BULK_VIDEO, Surface.GENERATIONS: _ONE_VIDEO},
+        second_microusd=MicroUsd(8_000), makers=(PAINTER,),
+    ),
+)  # fmt: skip

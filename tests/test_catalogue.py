@@ -1,0 +1,207 @@
+"""The catalogue: what is offered, what it costs, who makes it, and what may be asked of it."""
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from app.executors.painter import refused
+from app.strict_json import BadInput
+from app.trade.catalogue import OFFERINGS, PAINTER, Catalogue, Kind, Listed, Offering, Surface
+from app.trade.inputs import KNOWN, Schema, wanted, with_defaults
+from pricing.money import MicroUsd
+
+HERE = Catalogue({PAINTER}, development=True)
+LIVE = Catalogue({PAINTER}, development=False)
+SCHEMAS = [
+    pytest.param(offering, schema, id=f"{offering.id} {surface}")
+    for offering in OFFERINGS
+    for surface, schema in offering.inputs.items()
+]
+
+
+def found(
+    model: str, surface: Surface, kind: Kind = Kind.IMAGE, within: Catalogue = HERE
+) -> Listed:
+    """Return an offering that there is."""
+    listed = within.find(model, surface, kind)
+    assert listed is not None
+    return listed
+
+
+def of_bulk(model: str, kind: Kind = Kind.IMAGE) -> Schema:
+    """Return what may be asked of a model in bulk."""
+    return found(model, Surface.BULK, kind).offering.inputs[Surface.BULK]
+
+
+def test_the_models_that_are_known_by_name_are_offered() -> None:
+    """In bulk and one by one, images and films, beside the painter under its own name."""
+
+    def names(surface: Surface, kind: Kind) -> set[str]:
+        return {listed.offering.id for listed in HERE.listed(surface, kind)}
+
+    assert names(Surface.BULK, Kind.IMAGE) >= {"seedream-v4", "chroma", "scene-1"}
+    assert names(Surface.BULK, Kind.VIDEO) == {"grok-imagine-text-to-video", "scene-1-film"}
+    one_by_one = {"nano-banana-2", "nano-banana-pro", "seedream-4.0", "seedream-4.6", "scene-1"}
+    assert names(Surface.GENERATIONS, Kind.IMAGE) == one_by_one
+    films = {"veo-3.1-fast", "veo-3.1-lite", "scene-1-film"}
+    assert names(Surface.GENERATIONS, Kind.VIDEO) == films
+
+
+def test_the_painter_stands_in_only_in_development_and_says_so() -> None:
+    """In production a model that nobody makes isn't listed, and can't be bought."""
+    listed = found("seedream-v4", Surface.BULK)
+    assert (listed.made_by, listed.stands_in, listed.is_open) == ("scene-1", True, True)
+    assert "scene-1 stands in" in listed.description
+    assert "not a diffusion model" in listed.description
+    live = found("seedream-v4", Surface.BULK, within=LIVE)
+    assert (live.made_by, live.stands_in, live.is_open) == ("", False, False)
+    assert live.description.endswith("Not available here.")
+    assert [each.offering.id for each in LIVE.listed(Surface.BULK, Kind.IMAGE)] == ["scene-1"]
+    own = found("scene-1", Surface.BULK, within=LIVE)
+    assert own.made_by == "scene-1" and not own.stands_in
+
+
+def test_who_makes_a_model_itself_comes_before_the_stand_in() -> None:
+    """A provider, or else the network of workers, in development too."""
+    for development in (True, False):
+        there = Catalogue({"network", "venice", PAINTER}, development=development)
+        listed = found("seedream-v4", Surface.BULK, within=there)
+        assert (listed.made_by, listed.stands_in) == ("venice", False)
+    assert found("veo-3.1-fast", Surface.GENERATIONS, Kind.VIDEO,
+                 Catalogue({"network"}, development=True)).made_by == "network"  # fmt: skip
+
+
+def test_without_an_executor_nothing_is_open() -> None:
+    """And nothing is listed."""
+    empty = Catalogue((), development=True)
+    assert not any(list(empty.listed(surface, kind)) for surface in Surface for kind in Kind)
+
+
+@pytest.mark.parametrize(
+    ("model", "surface", "kind"),
+    [
+        ("seedream-v4", Surface.GENERATIONS, Kind.IMAGE),
+        ("nano-banana-2", Surface.BULK, Kind.IMAGE),
+        ("grok-imagine-text-to-video", Surface.BULK, Kind.IMAGE),
+        ("scene-1", Surface.BULK, Kind.VIDEO),
+        ("", Surface.BULK, Kind.IMAGE),
+        ("no-such", Surface.BULK, Kind.IMAGE),
+    ],
+)
+def test_a_model_of_another_surface_or_kind_is_not_found(
+    model: str, surface: Surface, kind: Kind
+) -> None:
+    """Each surface sells its own."""
+    assert HERE.find(model, surface, kind) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "inputs", "microusd"),
+    [
+        ("seedream-v4", Kind.IMAGE, {}, 25_000),
+        ("nano-banana-pro", Kind.IMAGE, {}, 50_000),
+        ("veo-3.1-fast", Kind.VIDEO, {"duration": 5}, 250_000),
+        ("grok-imagine-text-to-video", Kind.VIDEO, {"duration": 15}, 750_000),
+        ("scene-1", Kind.IMAGE, {}, 4_000),
+        ("scene-1-film", Kind.VIDEO, {"duration": 10}, 80_000),
+    ],
+)
+def test_an_item_has_its_price(
+    model: str, kind: Kind, inputs: dict[str, Any], microusd: int
+) -> None:
+    """In micro-USD, whoever makes it; a film by its seconds where its length can be chosen."""
+    (offering,) = [each for each in OFFERINGS if each.id == model]
+    assert offering.kind is kind
+    assert offering.price_microusd(inputs) == MicroUsd(microusd)
+
+
+@pytest.mark.parametrize(("offering", "schema"), SCHEMAS)
+def test_an_offering_keeps_to_the_words_that_are_judged(offering: Offering, schema: Schema) -> None:
+    """Its schema is one, uses no word that isn't known here, and its defaults keep its rules."""
+    Draft202012Validator.check_schema(schema)
+    for rule in [schema, *schema["properties"].values()]:
+        assert set(rule) <= KNOWN
+    least = {"prompt": "a cat"} | ({"mode": "t2v"} if "mode" in schema["required"] else {})
+    inputs = with_defaults(schema, least)
+    assert not list(Draft202012Validator(schema).iter_errors(inputs))
+    assert offering.price_microusd(inputs) > 0
+
+
+@pytest.mark.parametrize(("offering", "schema"), SCHEMAS)
+def test_the_painter_can_make_all_that_may_be_asked(offering: Offering, schema: Schema) -> None:
+    """Whatever a schema lets through, the stand-in doesn't refuse: every choice, both ends."""
+    fields = schema["properties"]
+    least = {"prompt": "a cat"} | ({"mode": "t2v"} if "mode" in fields else {})
+    for name, rule in fields.items():
+        choices = rule.get("enum", [rule[end] for end in ("minimum", "maximum") if end in rule])
+        for choice in choices:
+            item = wanted(offering.id, with_defaults(schema, least | {name: choice}), 7)
+            assert refused(item) is None, item
+            assert (item.duration_ms > 0) is (offering.kind is Kind.VIDEO)
+
+
+def test_an_items_own_fields_come_before_those_of_its_batch() -> None:
+    """And those before the offering's own."""
+    schema = of_bulk("chroma")
+    batch, item = {"width": 512, "height": 512}, {"prompt": "x", "width": 1_280}
+    assert with_defaults(schema, item, batch) == {"prompt": "x", "width": 1_280, "height": 512}
+    assert with_defaults(schema, {"prompt": "x"})["height"] == 1_024
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({}, "'prompt' is missing"),
+        ({"prompt": ""}, "'prompt' is empty"),
+        ({"prompt": " \n"}, "'prompt' is empty"),
+        ({"prompt": 7}, "'prompt' must be a string"),
+        ({"prompt": "x" * 4_001}, "longer than 4000"),
+        ({"prompt": "x", "width": 255}, "'width' must be 256 to 2048"),
+        ({"prompt": "x", "height": 2_049}, "'height' must be 256 to 2048"),
+        ({"prompt": "x", "width": "512"}, "'width' must be an integer"),
+        ({"prompt": "x", "width": True}, "'width' must be an integer"),
+        ({"prompt": "x", "width": 512.0}, "'width' must be an integer"),
+        ({"prompt": "x", "colour": "red"}, "'colour' isn't known"),
+        ({"prompt": "x", "params": {"steps": 51}}, "'steps' must be 1 to 50"),
+        ({"prompt": "x", "params": []}, "'params' must be an object"),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_with_its_name(asked: dict[str, Any], sentence: str) -> None:
+    """A field by its name, and what it may be."""
+    with pytest.raises(BadInput, match=sentence):
+        with_defaults(of_bulk("seedream-v4"), asked)
+
+
+def test_a_films_choices_are_named() -> None:
+    """What can be chosen stands in the refusal."""
+    schema = of_bulk("grok-imagine-text-to-video", Kind.VIDEO)
+    with pytest.raises(BadInput, match="must be one of: 5, 10, 15"):
+        with_defaults(schema, {"prompt": "x", "duration": 7})
+
+
+@pytest.mark.parametrize(
+    ("resolution", "ratio", "size"),
+    [
+        ("720p", "16:9", (1_280, 720)), ("720p", "9:16", (720, 1_280)), ("720p", "1:1", (720, 720)),
+        ("480p", "16:9", (852, 480)), ("480p", "3:2", (720, 480)), ("480p", "4:3", (640, 480)),
+        ("1k", "16:9", (1_024, 576)), ("2k", "9:16", (1_152, 2_048)), ("2k", "1:1", (2_048, 2_048)),
+        ("720p", "landscape", (1_280, 720)), ("720p", "portrait", (720, 1_280)),
+    ],
+)  # fmt: skip
+def test_a_resolution_and_a_shape_are_a_size(
+    resolution: str, ratio: str, size: tuple[int, int]
+) -> None:
+    """Even sides: the shorter one by its lines, or the longer one by its thousands."""
+    asked = {"prompt": "x", "resolution": resolution, "aspect_ratio": ratio}
+    item = wanted("m", asked, 1)
+    assert (item.width, item.height) == size
+
+
+def test_what_finer_wishes_there_are_reaches_the_executor() -> None:
+    """Negative prompt, steps and seed; a seed is given where the buyer has given none."""
+    params = {"negative_prompt": "people", "steps": 12, "seed": 5, "cfg_scale": 7}
+    inputs = with_defaults(of_bulk("scene-1"), {"prompt": "a beach", "params": params})
+    item = wanted("scene-1", inputs, 99)
+    assert (item.negative_prompt, item.steps, item.seed) == ("people", 12, 5)
+    assert wanted("scene-1", with_defaults(of_bulk("scene-1"), {"prompt": "x"}), 99).seed == 99
