@@ -58,12 +58,12 @@ def _judged(name: str, rule: Schema, value: Any) -> Any:
         raise BadInput(f"The field '{name}' must be one of: {choices}.")
     if kind == "integer" and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
         raise BadInput(f"The field '{name}' must be {rule['minimum']} to {rule['maximum']}.")
-    if kind == "string":
+    if isinstance(value, str):
         if len(value.strip()) < rule.get("minLength", 0):
             raise BadInput(f"The field '{name}' is empty.")
         if len(value) > rule.get("maxLength", len(value)):
             raise BadInput(f"The field '{name}' is longer than {rule['maxLength']} characters.")
-    if kind == "object":
+    if isinstance(value, dict):
         return with_defaults({"properties": {}, **rule}, value)
     return value
 
