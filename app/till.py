@@ -4,12 +4,14 @@ A price is refused while there is no bitcoin price: there is no guess. What the 
 priced at cost, without its margin, for it earns nothing from itself.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.agents.agent import Agent
 from app.ports import Clock, Prices
 from app.refusal import Why, unavailable
-from pricing.money import BtcPrice, Msat
+from pricing.batch_quote import BatchQuote, make_batch_quote
+from pricing.money import BtcPrice, MicroUsd, Msat
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote, make_quote, token_ceiling, used_msat
 from pricing.rates import EndedModel, RateCard, Usage
@@ -113,6 +115,11 @@ class Till:
         """Return the ceiling of one call of a conversation; `is_given`: the house pays for it."""
         card = self._at_cost if is_given else self._card
         return self._quote(card, model, read, written, await self.price())
+
+    async def batch(self, items_microusd: Sequence[MicroUsd]) -> BatchQuote:
+        """Return what these items cost together, at the bitcoin price of now."""
+        price = await self.price()
+        return make_batch_quote(items_microusd, price, self._clock(), self._limits.quote_s)
 
     def cost_msat(self, model: str, used: Usage | None, price: BtcPrice) -> Msat:
         """Return what the house itself pays for a call that has used this."""

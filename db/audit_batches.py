@@ -93,11 +93,18 @@ CHECKS = [
              FROM item i CROSS JOIN LATERAL (
                SELECT count(*) AS leases, coalesce(max(number), 0) AS last,
                       count(*) FILTER (WHERE state = 'held') AS held,
-                      count(*) FILTER (WHERE state = 'done' AND sha256 = i.sha256) AS brought
+                      count(*) FILTER (WHERE state = 'done' AND sha256 IS NOT NULL) AS brought
                  FROM lease WHERE item_id = i.id) l
             WHERE l.held <> (i.state IN ('claimed', 'processing'))::int
                OR l.brought <> (i.state = 'completed')::int
                OR l.leases <> i.number OR l.last <> i.number""",
+    ),
+    (
+        6,
+        """SELECT 'its file is ' || coalesce(a.sha256, 'not there') || ', and it says '
+             || coalesce(i.sha256, 'nothing'), i.id
+             FROM item i LEFT JOIN artifact a ON a.id = i.artifact
+            WHERE i.state = 'completed' AND a.sha256 IS DISTINCT FROM i.sha256""",
     ),
     (
         7,

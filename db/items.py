@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from db import lanes
+from db import artifacts, lanes
+from db.artifacts import Artifact
 from db.engine import Database, Tx
 from db.rows import columns
 from statemachine.batch import BatchState
@@ -167,14 +168,6 @@ def facts_of(row: ItemRow, called_off: bool, asset: Asset = Asset.MSAT) -> ItemF
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What was delivered: the hash of its bytes, and where they lie."""
-
-    sha256: str
-    artifact: str | None = None
-
-
 _MOVE = """
 UPDATE item SET state = %(state)s, tries = %(tries)s, reason = %(reason)s, sha256 = %(sha256)s,
        artifact = %(artifact)s, ended_at = %(ended_at)s,
@@ -188,21 +181,26 @@ async def move(
     row: ItemRow,
     after: ItemFacts,
     now: datetime,
-    result: Result | None = None,
+    made: Artifact | None = None,
     tried_by: str | None = None,
 ) -> None:
-    """Write the facts after an event. `tried_by`: who gives it back, and never gets it again."""
+    """Write the facts after an event, with what was made where something was.
+
+    `tried_by`: who gives it back, and never gets it again.
+    """
     rank = row.rank if after.state is ItemState.PENDING else None  # where it is had again
     if rank is not None:
         await lanes.wake(tx, row.lane)
+    if made is not None:
+        await artifacts.insert(tx, made)
     await tx.execute(
         _MOVE,
         id=after.id,
         state=after.state,
         tries=after.tries,
         reason=after.reason,
-        sha256=result.sha256 if result else None,
-        artifact=result.artifact if result else None,
+        sha256=made.sha256 if made else None,
+        artifact=made.id if made else None,
         ended_at=now if ITEM.final(after.state) else None,
         by=tried_by,
     )

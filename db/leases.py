@@ -39,6 +39,16 @@ async def lock_held(tx: Tx, item_id: str) -> LeaseRow | None:
     return await tx.row(LeaseRow, _LOCK_HELD, item_id=item_id)
 
 
+_GET = f"""
+SELECT {columns(LeaseRow)} FROM lease WHERE item_id = %(item_id)s AND number = %(number)s
+"""
+
+
+async def get(db: Database, item_id: str, number: int) -> LeaseRow | None:
+    """Return a lease as it is now."""
+    return await db.row(LeaseRow, _GET, item_id=item_id, number=number)
+
+
 def facts_of(row: LeaseRow) -> LeaseFacts:
     """Return the law's view of a row."""
     return LeaseFacts(row.item_id, row.number, row.state, row.until, row.deadline, row.sha256)

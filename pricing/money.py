@@ -8,6 +8,7 @@ that nobody is promised what is not there. What a buyer is asked for is rounded 
 once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -83,6 +84,14 @@ def split_usd(amount_microusd: int) -> tuple[int, int]:
 def usd_in_usdc(amount_microusd: int) -> MicroUsdc:
     """Return what is priced in dollars as USDC: a dollar is one, and nothing is rounded."""
     return MicroUsdc(amount_microusd)
+
+
+def shares_of(amount: int, weights: Sequence[int]) -> list[int]:
+    """Return an amount in shares as the weights go, each rounded down; the rest is the first's."""
+    total = sum(weights)
+    shares = [amount * weight // total for weight in weights]
+    shares[0] += amount - sum(shares)
+    return shares
 
 
 def sats_to_msat(amount_sat: int) -> Msat:

@@ -15,6 +15,23 @@ WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION = (Crossing("session"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
+# No door makes a batch yet, and no process runs what makes its items: crossed when one does.
+UNOPENED = frozenset(
+    f"commit {name}"
+    for name in (
+        "batches.begin",
+        "batches.begin_reserved",
+        "batches.cancel",
+        "leases.beat",
+        "leases.claim",
+        "leases.decline",
+        "leases.fail",
+        "leases.lapse",
+        "leases.release",
+        "leases.submit",
+        "move_floors",
+    )
+)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,

@@ -19,8 +19,9 @@ from statemachine.batch import BatchState, invoice_id
 from statemachine.item import ItemState
 from statemachine.owner import Reason
 from tests.market_fixtures import LANE, Market, hashed
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, patiently
 
+MADE = hashed("bytes, encoded anew")
 TWO_SATS = (668, 666, 666)
 
 
@@ -49,7 +50,7 @@ async def test_a_batch_is_charged_what_it_delivers(market: Market) -> None:
     assert await market.rests_on("batch:b") == 0
     shown = await market.items("b")
     assert [item.reason for item in shown] == [None, "not allowed", None]
-    assert [item.sha256 for item in shown] == [hashed("bytes"), None, hashed("bytes")]
+    assert [item.sha256 for item in shown] == [MADE, None, MADE]
     await market.is_right()
 
 
@@ -270,8 +271,9 @@ async def test_whoever_waits_at_an_empty_lane_is_woken_once(market: Market) -> N
     """When it turns from empty, and not for each item that comes after."""
     signals = Signals(market.db)
     listening = asyncio.create_task(signals.listen())
-    while not signals.answered_s:
-        await asyncio.sleep(0.01)  # until it listens
+    async for _ in patiently("it never listens"):
+        if signals.answered_s:
+            break
     woken, stop = signals.watch(lanes.signal(LANE))
     await market.bought("b", TWO_SATS)
     async with asyncio.timeout(PATIENCE_S):

@@ -14,8 +14,9 @@ from app.advance.act import Act
 from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed
 from db import batches as batch_rows
 from db import items, leases
+from db.artifacts import Artifact
 from db.batches import BatchRow
-from db.items import Claim, ItemRow, Result
+from db.items import Claim, ItemRow
 from db.leases import LeaseRow
 from statemachine import batch as batch_law
 from statemachine import item as item_law
@@ -69,21 +70,22 @@ async def beat(
 
 
 async def submit(
-    act: Act, item_id: str, number: int, worker: str, result: Result
+    act: Act, item_id: str, number: int, worker: str, sha256: str, made: Artifact
 ) -> Outcome | Lost | Otherwise:
     """Take the first result of an item, of the lease that holds it or of one that had lapsed.
 
+    `sha256` is of the bytes that were brought, `made` what has become of them in the store.
     Replayed: this lease has brought these bytes before, and they were taken.
     """
     locked = await _lock(act, item_id, number, worker)
     if locked is None:
         return Missing()
-    if law.replays(leases.facts_of(locked.lease), result.sha256):
+    if law.replays(leases.facts_of(locked.lease), sha256):
         return Replayed()
     if locked.lease.state is LeaseState.DONE:
         return Otherwise()
-    submitted = law.Submitted(result.sha256)
-    told = await _end(act, locked, submitted, item_law.Delivered(), result)
+    submitted = law.Submitted(sha256)
+    told = await _end(act, locked, submitted, item_law.Delivered(), made)
     return Applied() if told else Lost()
 
 
@@ -156,7 +158,7 @@ async def _end(
     locked: _Locked,
     event: law.Event,
     meaning: item_law.Event,
-    result: Result | None = None,
+    made: Artifact | None = None,
 ) -> bool:
     """End a lease, with what that means to its item and its batch; False: it is too late for it."""
     item, lease = locked.item, locked.lease
@@ -166,11 +168,11 @@ async def _end(
     except IllegalTransition:
         return False
     after = decision.facts
-    if result is not None and lease.number != item.number:
+    if made is not None and lease.number != item.number:
         await _overtake(act, item.id)
     await leases.end(act.tx, ended, act.now)
     tried_by = lease.worker if not ITEM.final(after.state) else None
-    await items.move(act.tx, item, after, act.now, result, tried_by)
+    await items.move(act.tx, item, after, act.now, made, tried_by)
     if not ITEM.final(after.state):
         return True
     counted = batch_law.decide(batch_rows.facts_of(locked.batch), _counts(after))

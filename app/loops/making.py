@@ -1,0 +1,130 @@
+"""The house's own executors at work: they claim, are heard of and deliver as a far worker does.
+
+Each piece is a new worker of the house's: what one could not make, the next may. A process that is
+told to end gives back what it holds; one that dies is silent, and its items are another's soon.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from app.advance import Lost, Missing
+from app.ports import Declined, Executor, Made, NotNow, Step, Undoable, Unfit
+from app.promises.leases import Holding, Leases, wish
+from db.engine import DatabaseAway
+from db.going import goes_on
+from db.items import Claim
+from db.lanes import signal
+from db.signals import Signals
+
+LOOKS_AFTER_S = 1.0  # at a lane that nobody has told it of
+BROKE = "It could not be made."
+
+log = structlog.get_logger("boltwork.making")
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """One executor, and the lanes in which it makes what waits."""
+
+    executor: Executor
+    lanes: Sequence[str]
+    leases: Leases
+    signals: Signals
+    new_id: Callable[[], str]
+    beat_s: float  # a third of how long a lease holds
+
+    async def run(self) -> None:
+        """Make what waits, as many at once as the executor may, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.executor.at_once):
+                group.create_task(self._works())
+
+    async def _works(self) -> None:
+        while goes_on():
+            try:
+                if await self.executor.healthy() is not None:  # and would lose whatever it tries
+                    await asyncio.sleep(LOOKS_AFTER_S)
+                elif not await self._turn():
+                    await self._wait()
+            except Exception as error:  # of the database, say: what is held lapses
+                log.error("making_broke", error=type(error).__name__)
+                await asyncio.sleep(LOOKS_AFTER_S)
+
+    async def _wait(self) -> None:
+        """Wait until something is told to wait in one of the lanes, or look again after a while."""
+        watched = [self.signals.watch(signal(lane)) for lane in self.lanes]
+        waits = [asyncio.ensure_future(woken.wait()) for woken, _ in watched]
+        try:
+            await asyncio.wait(waits, timeout=LOOKS_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            for _, stop in watched:
+                stop()
+
+    async def _turn(self) -> bool:
+        """Claim one item and make it; False: nothing waits."""
+        worker = f"house:{self.new_id()}"
+        claimed = await self.leases.claim(worker, self.lanes, 1)
+        for claim in claimed:
+            await self._make(claim, Holding(claim.id, claim.number, worker))
+        return bool(claimed)
+
+    async def _make(self, claim: Claim, held: Holding) -> None:
+        come = _Progress()
+        making = asyncio.ensure_future(self.executor.make(wish(claim.asked), come.stepped))
+        beating = asyncio.ensure_future(self._beat(held, come))
+        try:
+            await asyncio.wait({making, beating}, return_when=asyncio.FIRST_COMPLETED)
+            if not making.done():
+                return  # the lease is lost: whoever has it now makes it
+            await self._tell(held, making)
+        except asyncio.CancelledError:
+            await self.leases.release(held)
+            raise
+        finally:
+            for task in (making, beating):
+                task.cancel()
+            await asyncio.gather(making, beating, return_exceptions=True)
+
+    async def _beat(self, held: Holding, come: "_Progress") -> None:
+        """Be heard of until the lease is lost, with how far it has come."""
+        while True:
+            with contextlib.suppress(DatabaseAway):
+                if isinstance(await self.leases.beat(held, come.percent), Lost | Missing):
+                    return
+            await asyncio.sleep(self.beat_s)
+
+    async def _tell(
+        self, held: Holding, making: "asyncio.Future[Made | Declined | Undoable]"
+    ) -> None:
+        """Deliver what was made, or say why it was not."""
+        error = making.exception()
+        if error is not None:
+            log.warning("item_broke", executor=self.executor.name, error=type(error).__name__)
+            await self.leases.fail(held, BROKE)
+            return
+        match making.result():
+            case Made(data, media_type):
+                told = await self.leases.submit(held, data, media_type)
+                if isinstance(told, Unfit | NotNow):
+                    await self.leases.fail(held, told.reason)
+            case Declined(reason):
+                await self.leases.decline(held, reason)
+            case Undoable(reason):
+                await self.leases.fail(held, reason)
+
+
+class _Progress:
+    """How far an item is, in percent."""
+
+    def __init__(self) -> None:
+        self.percent = 0
+
+    def stepped(self, step: Step) -> None:
+        """Hear of a step."""
+        self.percent = 99 * step.done // max(1, step.total)  # whole is what was delivered

@@ -1,0 +1,178 @@
+"""Batches at work: priced, placed once for each Idempotency-Key, cancelled, and shown by the page.
+
+The rail makes the invoice before anything is written; what a session pays for begins at once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from app import advance
+from app.advance import Act, Applied, Outcome, Shell, Short
+from app.advance.batches import Ordered
+from app.ports import Wanted
+from app.promises.leases import asked_of
+from app.refusal import Refusal, Why
+from app.strict_json import BadInput
+from app.telemetry.logs import about
+from app.till import Till
+from app.trade.holds import check_most, refused, spending_of
+from app.trade.invoicing import Invoicing
+from app.trade.once import Before, Beginning, Name, once
+from db import batches, items
+from db.batches import BatchView
+from db.engine import Database
+from db.invoices import MadeInvoice
+from db.items import ItemView, NewItem
+from payments.session_macaroon import Verified
+from pricing.batch_quote import BatchQuote
+from pricing.money import MicroUsd
+from statemachine.batch import MOST_ITEMS, invoice_id
+from statemachine.owner import Purpose
+
+PAGE = 100  # items that are shown at once
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One item as it is ordered: what is wanted, in which lane it waits, and what it costs."""
+
+    wanted: Wanted
+    lane: str
+    price_microusd: MicroUsd
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a buyer asks for."""
+
+    lines: Sequence[Line]
+    payer: str  # whose turn the items are, and whose limits hold
+    refund_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one payer may have under way, or wait to pay for."""
+
+    batches: int = 10
+    items: int = 1_000
+
+
+class _NotSpent(Exception):
+    """The session doesn't pay, so the transaction is rolled back."""
+
+    def __init__(self, outcome: Outcome | Short) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The desk of batches."""
+
+    db: Database
+    shell: Shell
+    invoicing: Invoicing
+    till: Till
+    new_id: Callable[[], str]
+    limits: Limits = Limits()
+
+    async def quote(self, lines: Sequence[Line]) -> BatchQuote:
+        """Return what these items cost together. Raises BadInput, and Refusal (503)."""
+        if not 1 <= len(lines) <= MOST_ITEMS:
+            raise BadInput(f"Ask for 1 to {MOST_ITEMS} items at once.")
+        return await self.till.batch([line.price_microusd for line in lines])
+
+    async def place(self, order: Order, name: Name | None) -> MadeInvoice:
+        """Return the invoice of a new batch, or of the one that this name was given to.
+
+        Raises BadInput, and Refusal: 409 when the name was used for another body or the payer has
+        too much under way, 503 when there is no price or no invoice can be made.
+        """
+        made = await once(self.shell, name, partial(self._prepare, order))
+        if isinstance(made, Before):
+            about(batch=made.id)
+            return await self.invoicing.made_before(invoice_id(made.id))
+        return made
+
+    async def _prepare(self, order: Order) -> Beginning[MadeInvoice]:
+        """Return a new batch, with the invoice that the rail has made for it."""
+        batch_id, quote, ordered = await self._ordered(order)
+        opened = await self.invoicing.new(invoice_id(batch_id), Purpose.BATCH, quote.total_msat)
+
+        async def begin(act: Act) -> MadeInvoice:
+            return await advance.batches.begin(act, batch_id, ordered, quote.total_msat, opened)
+
+        return Beginning(batch_id, begin)
+
+    async def place_on(self, holder: Verified, order: Order, name: Name | None) -> str:
+        """Have a session pay for a new batch; return its id, or the one of this name.
+
+        Raises as `place` does, and Refusal: 402 when the balance or a budget is too low, 403 when
+        it costs more than the credential allows, 409 and 410 when the session is not active.
+        """
+        try:
+            made = await once(self.shell, name, partial(self._prepare_on, holder, order))
+        except _NotSpent as not_spent:
+            raise await refused(self.db, holder.session_id, not_spent.outcome) from None
+        return made.id if isinstance(made, Before) else made
+
+    async def _prepare_on(self, holder: Verified, order: Order) -> Beginning[str]:
+        batch_id, quote, ordered = await self._ordered(order)
+        check_most(holder.grant, quote.total_msat)
+        spending = spending_of(holder.grant)
+
+        async def begin_reserved(act: Act) -> str:
+            outcome = await advance.batches.begin_reserved(
+                act, batch_id, ordered, quote.total_msat, holder.session_id, spending
+            )
+            if not isinstance(outcome, Applied):
+                raise _NotSpent(outcome)
+            return batch_id
+
+        return Beginning(batch_id, begin_reserved)
+
+    async def _ordered(self, order: Order) -> tuple[str, BatchQuote, Ordered]:
+        """Return a new batch's id, what it costs, and its items with their shares of that."""
+        quote = await self.quote(order.lines)
+        await self._check_room(order)
+        batch_id = self.new_id()
+        about(batch=batch_id)
+        ordered = [
+            NewItem(
+                self.new_id(), line.lane, line.price_microusd, share_msat, asked_of(line.wanted)
+            )
+            for line, share_msat in zip(order.lines, quote.shares_msat, strict=True)
+        ]
+        return batch_id, quote, Ordered(ordered, order.payer, quote.to_json(), order.refund_to)
+
+    async def _check_room(self, order: Order) -> None:
+        """Refuse what is more than one payer may have under way."""
+        load, most = await batches.load_of(self.db, order.payer), self.limits
+        if load.batches >= most.batches:
+            raise Refusal(
+                Why.FULL,
+                f"You have {load.batches} batches under way, or to pay for, and may have"
+                f" {most.batches}. Nothing was charged.",
+                "Wait until one of them has ended, or cancel one.",
+            )
+        if load.items + len(order.lines) > most.items:
+            raise Refusal(
+                Why.FULL,
+                f"You have {load.items} items under way, or to pay for, and may have"
+                f" {most.items}. Nothing was charged.",
+                "Ask for fewer, or wait until some of them have ended.",
+            )
+
+    async def cancel(self, batch_id: str) -> Outcome:
+        """Cancel a batch; anything but Applied changed nothing. What is held runs to its end."""
+        return await self.shell.do(advance.batches.cancel, batch_id)
+
+    async def show(self, batch_id: str) -> BatchView | None:
+        """Return a batch as its buyer sees it, without its items."""
+        return await batches.view(self.db, batch_id)
+
+    async def page(self, batch_id: str, after: int = 0, most: int = PAGE) -> list[ItemView]:
+        """Return the items of a batch that come after a place, in their order."""
+        return await items.page(self.db, batch_id, after, min(most, MOST_ITEMS))
