@@ -40,6 +40,10 @@ COMMANDS = {
         "serve",
         "Start everything embedded, buy one job with the stub wallet, and show all of it.",
     ),
+    "stub-facilitator": Place(
+        "facilitator",
+        "Serve a facilitator of x402 that moves no real money, until Ctrl-C or SIGTERM.",
+    ),
     "ask": Place(
         "ask",
         "Buy a job of a running instance. Exit codes: 0 complete, 1 failed, 2 refused before"

@@ -74,7 +74,7 @@ async def listening(
 
 async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
     """Serve until SIGINT or SIGTERM, then drain."""
-    stop = _stop_signal()
+    stop = stop_signal()
     tracing.configure(settings.otel_exporter_otlp_endpoint)
     built = assemble(settings, database_url)
     await _open_keys(database_url, built.credentials.seal)
@@ -110,7 +110,7 @@ async def _say_price(oracle: Prices) -> None:
 
 async def work(settings: Settings, database_url: str) -> None:
     """Keep promises, without HTTP, until SIGINT or SIGTERM."""
-    stop = _stop_signal()
+    stop = stop_signal()
     tracing.configure(settings.otel_exporter_otlp_endpoint)
     built = assemble(settings, database_url)
     await _open_keys(database_url, built.credentials.seal)
@@ -138,7 +138,8 @@ def say(*lines: str) -> None:
         print(*lines, sep="\n", flush=True)
 
 
-def _stop_signal() -> asyncio.Event:
+def stop_signal() -> asyncio.Event:
+    """Return what SIGINT and SIGTERM set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     library_log.watch(loop)
