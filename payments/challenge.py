@@ -115,11 +115,13 @@ class BadProof:
 
     `missing_key` is the number of the root key it names, when that one is not on the ring. Where
     its scheme has a word for what is wrong, the answer is a 402 with that `problem`, as it demands.
+    `meant` is what it would prove, where its challenge is ours and only the rest is wrong.
     """
 
     reason: str
     missing_key: int | None = None
     problem: Problem | None = None
+    meant: Proof | None = None
 
 
 class Challenge(Protocol):

@@ -140,17 +140,21 @@ class Mpp:
         if not hmac.compare_digest(mac, made[_NUMBER.size :]):
             reason = "Its challenge is none of ours, or was changed."
             return BadProof(reason, problem=Problem.INVALID_CHALLENGE)
+        meant = self._meant(echo)
         if came_in != (echo.header or "Authorization").lower():
-            return _malformed(OTHER_HEADER)
-        request = orjson.loads(_decoded(echo.request) or b"")  # ours, as the id says
-        payment_hash = request["methodDetails"]["paymentHash"]
+            return BadProof(OTHER_HEADER, problem=Problem.MALFORMED_CREDENTIAL, meant=meant)
         hashed = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
-        if not hmac.compare_digest(hashed, payment_hash):
+        if not hmac.compare_digest(hashed, meant.payment_hash):
             reason = "The preimage is not that of the challenge's payment."
-            return BadProof(reason, problem=Problem.VERIFICATION_FAILED)
+            return BadProof(reason, problem=Problem.VERIFICATION_FAILED, meant=meant)
+        return meant
+
+    def _meant(self, echo: _Echo) -> Proof:
+        """Return what a challenge of ours proves together with its preimage."""
+        request = orjson.loads(_decoded(echo.request) or b"")
         return Proof(
             self.name,
-            payment_hash,
+            request["methodDetails"]["paymentHash"],
             reference=request["externalId"],
             digest=echo.digest or None,
             challenge_id=echo.id,

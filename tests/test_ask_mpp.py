@@ -211,6 +211,33 @@ async def test_each_thing_that_is_wrong_has_its_name(instance: Instance) -> None
     assert await audit(instance.built.db) == []
 
 
+async def test_what_is_wrong_with_a_challenge_of_ours_is_never_paid_twice(
+    instance: Instance,
+) -> None:
+    """Clients pay what a 402 offers, also when it answers a credential: so the same invoice is
+    offered again, paid or not, and not where its job is. Another request is another purchase.
+    """
+    offer = await ask(instance, "hello")
+    challenge = payment_in(offer.headers["www-authenticate"])
+    wrong = {"Authorization": f"Payment {credential(challenge, '0' * 64)}"}
+    elsewhere = {"Payment-Authorization": wrong["Authorization"]}
+    before = await offers_made(instance)
+    for turn in range(2):
+        for shown, name in ((wrong, "verification-failed"), (elsewhere, "malformed-credential")):
+            answer = await ask(instance, "hello", **shown)
+            problem(answer, name)
+            assert answer.json()["paymentRequest"] == offer.json()["paymentRequest"]
+            assert "instance" not in answer.json()
+            assert payment_in(answer.headers["www-authenticate"])["request"] == challenge["request"]
+        if not turn:
+            proof, _ = await paid(instance, offer)
+    assert await offers_made(instance) == before
+    assert (await ask(instance, "hello", **proof)).status_code == 200
+    other = await ask(instance, "another", **wrong)
+    problem(other, "verification-failed")
+    assert other.json()["paymentRequest"] != offer.json()["paymentRequest"]
+
+
 async def test_a_preimage_that_leaked_is_no_payment(
     timed: Instance, clock: Clock, tmp_path: Path
 ) -> None:

@@ -104,7 +104,11 @@ class Paywall:
     async def payment_required(
         self, request: Request, invoice: MadeInvoice, sold: Sold, against: BadProof = PRICED
     ) -> Response:
-        """Answer 402: what it costs, and every way to pay for it (RFC 9457 in the body)."""
+        """Answer 402: what it costs, and every way to pay for it (RFC 9457 in the body).
+
+        Where it was offered before, to whoever can show that, it is not said again where the job
+        is: a wallet sees the challenge that it pays, and no more.
+        """
         problem = against.problem or Problem.PAYMENT_REQUIRED
         is_new = problem is Problem.PAYMENT_REQUIRED
         told = "" if is_new else "This proof of payment isn't valid here. "
@@ -125,7 +129,7 @@ class Paywall:
             "expiresAt": moment(invoice.expires_at),
             "requestId": request.scope["state"]["request_id"],
         }
-        if base is not None:
+        if base is not None and against.meant is None:
             body["instance"] = f"{base}/api/jobs/{invoice.owner_id}"
         if self.is_stub:
             body["paymentHash"] = invoice.payment_hash

@@ -27,11 +27,13 @@ from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.trade import sessions as prepaid
 from app.trade.asks import Ask
-from db import jobs
+from db import invoices, jobs
+from db.invoices import MadeInvoice
 from db.jobs import JobView
 from payments.challenge import BadProof, Problem, Proof
 from payments.session_macaroon import Verified
 from pricing.money import msat_to_sats, sats_to_msat
+from statemachine.invoice import InvoiceState
 from statemachine.job import JOB
 from statemachine.owner import Purpose
 from statemachine.public_id import public_id
@@ -91,6 +93,9 @@ async def ask(request: Request) -> Response:
         proof = bought
     if isinstance(proof, BadProof):
         _refuse(proof)
+        offered = await _offered(house, proof.meant, asked, sold)
+        if offered is not None:
+            return await house.paywall.payment_required(request, offered, sold, proof)
     async with house.throttle.turn(request, Rule.CREATE):
         await house.throttle.weigh(request, len(body))
         name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
@@ -150,6 +155,22 @@ async def _bought(house: House, proof: Proof, asked: Ask, sold: Sold) -> Bought 
     if row is None or row.request not in (asked.request, "") or invoice.settled_at is None:
         return paywall.FOR_ANOTHER
     return Bought(row.id, house.credentials.receipt(proof, invoice.settled_at))
+
+
+async def _offered(house: House, meant: Proof | None, asked: Ask, sold: Sold) -> MadeInvoice | None:
+    """Return the invoice of the challenge that a bad proof holds, if it is for this request.
+
+    Clients pay whatever a 402 offers, also in answer to a proof: so this one is offered again,
+    which can't be paid twice.
+    """
+    if meant is None or not sold.is_proven_by(meant):
+        return None
+    invoice = await invoices.by_hash(house.db, meant.payment_hash)
+    if invoice is None or invoice.job_id is None:
+        return None
+    row = await jobs.get(house.db, invoice.job_id)
+    lives = invoice.state in (InvoiceState.OPEN, InvoiceState.SETTLED)
+    return invoice.made if lives and row is not None and row.request == asked.request else None
 
 
 async def _from_session(
