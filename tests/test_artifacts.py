@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters import make_store
 from app.artifacts.keeping import Artifacts
 from app.artifacts.object_store import AWAY, ObjectStore
 from app.ports import NotNow, Store, Unfit
+from app.settings import Settings
 from db import artifacts
 from db.artifacts import Artifact
 from db.engine import Database, Unwritten
@@ -19,7 +21,7 @@ from tests import hostile_media as media
 from tests.artifact_fixtures import desk_of
 from tests.clock import Clock
 from tests.house_fixtures import Instance
-from tests.s3_server import BUCKET, S3Server, s3
+from tests.s3_server import BUCKET, KEY, KEY_ID, S3Server, s3
 
 __all__ = ["s3"]
 
@@ -133,6 +135,27 @@ async def test_bytes_are_deleted_once_they_have_expired(desk: Artifacts, clock: 
     await desk.sweep()
     assert not await is_there(desk, made)
     assert await desk.find(made.id) == made
+
+
+async def test_settings_name_the_store(tmp_path: Path, s3: S3Server) -> None:
+    """A bucket where there is one, with its key and its server; else a folder below the data."""
+    bucket = {
+        "ARTIFACTS_URL": f"s3://{BUCKET}/{tmp_path.name}",
+        "ARTIFACTS_ENDPOINT": s3.endpoint,
+        "ARTIFACTS_KEY_ID": KEY_ID,
+        "ARTIFACTS_KEY": KEY,
+    }
+    name = "1" * 32
+    for given, folder in (
+        (bucket, s3.data / BUCKET / tmp_path.name),
+        ({}, tmp_path / "data" / "artifacts"),
+    ):
+        settings = Settings.model_validate({"BOLTWORK_DATA": tmp_path / "data", **given})
+        assert KEY not in repr(settings)
+        store = make_store(settings)
+        assert await store.put(name, b"bytes") is None
+        assert await store.read(name, 0, 5) == b"bytes"
+        assert (folder / name).exists()
 
 
 async def test_several_processes_sweep_at_once(desk: Artifacts, clock: Clock) -> None:

@@ -10,12 +10,13 @@ MIB: Final = 1024 * 1024
 
 MOST_SIDE: Final = 8_192
 MOST_PIXELS: Final = 4_096 * 4_096
-MOST_PIXELS_WEBP: Final = 2_896 * 2_896  # its decoder holds four copies of what it decodes
+MOST_PIXELS_WEBP: Final = 2_048 * 2_048  # it holds several copies of what it decodes or encodes
 
 MOST_FILM_PIXELS: Final = 1_920 * 1_088
 LEAST_FILM_SIDE: Final = 16
 MOST_FILM_S: Final = 60
 MOST_FRAMES: Final = MOST_FILM_S * 60
+MOST_PIXELS_OF_ALL: Final = 1_280 * 720 * 30 * MOST_FILM_S  # what there is time to encode anew
 
 MOST_ANSWER: Final = 96 * MIB  # what encoding anew can give: pixels nobody can compress
 
@@ -31,8 +32,9 @@ class Means:
     file_bytes: int  # of the largest file that it may write
 
 
-PICTURE: Final = Means(32 * MIB, 256 * MIB, 20, 80, 0)
-FILM: Final = Means(64 * MIB, 224 * MIB, 120, 300, 64 * MIB)
+# With what the process has before, each stays below 300 MB.
+PICTURE: Final = Means(48 * MIB, 264 * MIB, 20, 80, 0)
+FILM: Final = Means(32 * MIB, 264 * MIB, 120, 300, 64 * MIB)
 
 
 class Refused(Exception):

@@ -19,6 +19,7 @@ from app.artifacts.bounds import (
     MOST_FILM_PIXELS,
     MOST_FILM_S,
     MOST_FRAMES,
+    MOST_PIXELS_OF_ALL,
     Pressed,
     Refused,
 )
@@ -30,7 +31,7 @@ ONLY: Final = {"codec_whitelist": "h264,aac"}
 X264: Final = {
     "preset": "veryfast",
     "crf": "18",
-    "rc-lookahead": "10",  # each picture that is looked ahead at is held in memory
+    "rc-lookahead": "5",  # each picture that is looked ahead at is held in memory
     "a53cc": "0",  # no captions of theirs
     "udu_sei": "0",  # nor other messages
 }
@@ -41,7 +42,8 @@ TOO_LARGE: Final = (
     f" {LEAST_FILM_SIDE} a side."
 )
 TOO_LONG: Final = (
-    f"The film is too long: at most {MOST_FILM_S} seconds and {MOST_FRAMES:,} pictures are taken."
+    f"The film is too long: at most {MOST_FILM_S} seconds, {MOST_FRAMES:,} pictures and"
+    f" {MOST_PIXELS_OF_ALL:,} pixels in all of them are taken."
 )
 BROKEN_OFF: Final = "The film breaks off before its end: send it whole."
 TURNED: Final = "The film is to be shown turned: send one that stands upright as it is."
@@ -94,8 +96,10 @@ class _Pressing:
                 stream.codec_context.thread_count = 1
         self._size = _bounded(self._seen.codec_context.width, self._seen.codec_context.height)
         self._seen.codec_context.options = {"max_pixels": str(MOST_FILM_PIXELS)}
+        width, height = self._size
+        self._most = min(MOST_FRAMES, MOST_PIXELS_OF_ALL // (width * height))
         length_s = (film.duration or 0) / av.time_base
-        if self._seen.frames > MOST_FRAMES or length_s > MOST_FILM_S + 1:
+        if self._seen.frames > self._most or length_s > MOST_FILM_S + 1:
             raise Refused(TOO_LONG)
         self._shown = self._picture_stream()
         self._played = self._sound_stream() if self._heard is not None else None
@@ -110,7 +114,7 @@ class _Pressing:
         for packet in self._film.demux(streams):
             seen = packet.stream.index == self._seen.index
             packets += seen and packet.size > 0
-            if packets > MOST_FRAMES:
+            if packets > self._most:
                 raise Refused(TOO_LONG)
             for frame in packet.decode():
                 if seen:
@@ -121,10 +125,16 @@ class _Pressing:
             raise Refused(NOT_ONE)
         if packets < self._seen.frames:
             raise Refused(BROKEN_OFF)
-        self._made.mux(self._shown.encode(None))
+        self._write(self._shown, None)
         if self._played is not None:
             self._play(None)
-            self._made.mux(self._played.encode(None))
+            self._write(self._played, None)
+
+    def _write(self, stream: Any, frame: Any) -> None:
+        try:
+            self._made.mux(stream.encode(frame))
+        except (av.FFmpegError, OSError):  # of ours: what it lacks is memory, or room for the file
+            raise MemoryError from None
 
     def result(self, data: bytes) -> Pressed:
         """Return what was made, once it is whole."""
@@ -154,7 +164,7 @@ class _Pressing:
         if self._began_s is None:
             self._began_s = at_s
         at = round((at_s - self._began_s) * TICKS)
-        if at > MOST_FILM_S * TICKS or self._frames >= MOST_FRAMES:
+        if at > MOST_FILM_S * TICKS or self._frames >= self._most:
             raise Refused(TOO_LONG)
         at = max(at, self._last + 1)  # each is shown after the one before it
         self._step = min(at - self._last, TICKS) if self._frames else self._step
@@ -162,7 +172,7 @@ class _Pressing:
         picture.pict_type = av.video.frame.PictureType.NONE  # which are whole, we decide
         picture.time_base, picture.pts = Fraction(1, TICKS), at
         self._frames, self._last = self._frames + 1, at
-        self._made.mux(self._shown.encode(picture))
+        self._write(self._shown, picture)
 
     # ------------------------------------------------------------------ sound
 
@@ -180,8 +190,7 @@ class _Pressing:
                 raise Refused(TOO_LONG)
             sound.pts, sound.time_base = at, Fraction(1, RATE)
             self._samples = at + sound.samples
-            assert self._played is not None
-            self._made.mux(self._played.encode(sound))
+            self._write(self._played, sound)
 
 
 def _bounded(width: int, height: int) -> tuple[int, int]:

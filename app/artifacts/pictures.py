@@ -67,7 +67,11 @@ def press(data: bytes) -> Pressed:
     del picture
     if turn is not None:
         clean = clean.transpose(turn)
-    return Pressed(_saved(clean, kind, data), f"image/{kind.lower()}", *clean.size)
+    try:
+        made = _saved(clean, kind, data)
+    except (OSError, ValueError):  # so encoders say that there is too little memory
+        raise MemoryError from None
+    return Pressed(made, f"image/{kind.lower()}", *clean.size)
 
 
 def _bound(picture: Image.Image) -> None:
@@ -116,5 +120,9 @@ def _saved(clean: Image.Image, kind: str, given: bytes) -> bytes:
             clean.save(made, kind, quality=95, subsampling=0)
         case _:
             lossless = b"VP8L" in given[:64]
-            clean.save(made, kind, quality=95, method=2, lossless=lossless, exact=lossless)
+            # Without loss, quality is how long it tries for fewer bytes.
+            quality, method = (20, 0) if lossless else (95, 2)
+            clean.save(
+                made, kind, quality=quality, method=method, lossless=lossless, exact=lossless
+            )
     return made.getvalue()
