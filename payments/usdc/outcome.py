@@ -26,7 +26,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """This order moved nothing, and never will: its time is over, or its nonce was used otherwise.
+    """This order moved nothing, and never will: it has expired unused, or its nonce was used otherwise.
 
     The reason is for a person.
     """
@@ -143,7 +143,7 @@ def outcome_of(order: Authorization, use: Use | Unknown) -> Outcome:
             return Failed("its payer has cancelled it")
         case Unused(until_s) if until_s >= order.valid_before_s:
             # The contract wants a block's time below the end, and no block's time runs back.
-            return Failed("its time is over, and it was never used")
+            return Failed("it has expired, and was never used")
         case Unused():
             return Unknown("it is not used yet, in any block so deep that it stays")
     return use

@@ -83,7 +83,7 @@ async def what_became(refund: Payment, ledger: Ledger | None, facilitator: Facil
         case Canceled():
             return Unknown("the refund's nonce was cancelled, which we never do: look at the key")
         case Unused(until_s) if until_s >= refund.authorization.valid_before_s:
-            return Failed("its time is over, and it was never sent")
+            return Failed("it has expired, and was never sent")
         case Unused():
             return Unknown("it is not sent yet, in any block so deep that it stays")
     return use
