@@ -26,7 +26,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """This order moved nothing, and never will: it has expired unused, or its nonce was used otherwise.
+    """This order moved nothing, and never will: it expired, or its nonce was used otherwise.
 
     The reason is for a person.
     """
