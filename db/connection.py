@@ -18,12 +18,15 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import Any, Self, TypeVar
 
+import orjson
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import _WaitTimeout
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import JsonbDumper, set_json_loads
+from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
 from db.going import times_cancelled
@@ -32,6 +35,7 @@ from db.reach import UTF8
 T = TypeVar("T")
 
 ANSWER_S = 10.0  # longest wait for one answer
+IDLE_S = 5  # how long a transaction of ours may be open with nothing done in it
 STATEMENT_S = 8  # Postgres itself gives up a slow one before: that is no silence
 PING_S = 3.0  # longest wait for a word of a connection that lay idle
 SUSPECT_S = 1.0  # longest wait for an answer where others of its age were found to be silent
@@ -215,6 +219,41 @@ class Lines(AsyncConnectionPool[Line]):
                     await self.putconn(connection)
             if usable:
                 return connection
+
+    def usage(self) -> tuple[int, int, int]:
+        """Return its connections: at most, open, and in use now."""
+        stats = self.get_stats()
+        opened = stats.get("pool_size", 0)
+        return self.max_size, opened, opened - stats.get("pool_available", 0)
+
+
+async def to_read(connection: Line) -> None:
+    """Make a new connection one to read with."""
+    # Not among the arguments of connect: the task engine opens its listener with those and more.
+    await connection.set_autocommit(True)
+    # With json's own, a poll's SELECT costs a third more.
+    set_json_loads(orjson.loads, connection)
+
+
+async def to_write(connection: Line) -> None:
+    """Make a new connection one to write with."""
+    # A transaction begins by itself: psycopg would wait for the answer to its own BEGIN.
+    await connection.set_autocommit(True)
+    # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for the
+    # rows it has locked.
+    for name, most_s in (
+        ("idle_in_transaction_session_timeout", IDLE_S),
+        ("statement_timeout", STATEMENT_S),
+        ("transaction_timeout", IDLE_S + STATEMENT_S),  # since Postgres 17
+    ):
+        await connection.execute(_LIMIT, {"name": name, "most": f"{most_s}s"})
+    set_json_loads(orjson.loads, connection)
+    connection.adapters.register_dumper(dict, JsonbDumper)
+    # Every integer as a bigint: by their size, one statement would be prepared many times over.
+    connection.adapters.register_dumper(int, Int8Dumper)
+
+
+_LIMIT = "SELECT set_config(name, %(most)s, false) FROM pg_settings WHERE name = %(name)s"
 
 
 def pool_of(url: str, most: int, configure: Callable[[Line], Any], patience_s: float) -> Lines:

@@ -17,16 +17,13 @@ from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-import orjson
 import psycopg
 import structlog
 from psycopg import AsyncPipeline
 from psycopg.errors import IdleInTransactionSessionTimeout
 from psycopg.rows import DictRow, tuple_row
-from psycopg.types.json import JsonbDumper, set_json_loads
-from psycopg.types.numeric import Int8Dumper
 
-from db.connection import OUTDATED, STATEMENT_S, Line, Lines, is_not_ours, pool_of
+from db.connection import OUTDATED, Line, is_not_ours, pool_of, to_read, to_write
 from db.rows import R
 from db.statements import Columns, Found
 
@@ -43,7 +40,6 @@ Probe = Callable[[str], None]  # told of each place that commits or calls the ou
 TRY_AGAIN = ("40001", "40P01", "25P03", "25006", OUTDATED)
 UNIQUE_VIOLATION = "23505"
 TRIES = 5
-IDLE_S = 5  # how long a transaction of ours may be open with nothing done in it
 
 
 def nowhere(_: str) -> None:
@@ -127,8 +123,7 @@ class Tx:
         """Send what was asked for, in one go: nobody stands still with half of it sent."""
         if self.connection.is_ended():  # libpq would only say that the connection is gone
             raise IdleInTransactionSessionTimeout("Postgres has ended this transaction")
-        unsent = self.unsent.copy()
-        self.unsent.clear()
+        unsent, self.unsent = self.unsent, []
         for cursor, query, values in unsent:
             # What psycopg forgets at a rollback or an ALTER, it forgets after its next statement.
             prepare = False if query == "BEGIN" else None
@@ -163,6 +158,25 @@ class Tx:
     async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
         """Run one statement and return its first row, or None."""
         return await (await self.ask(query, **values)).row(cls)
+
+
+class Alone(Tx):
+    """A transaction of one statement, which begins and commits with it: it waits once."""
+
+    def __init__(self, connection: Line, columns: Columns) -> None:
+        self.connection, self.columns = connection, columns
+        self._is_asked = False
+
+    async def ask(self, query: str, **values: Any) -> Asked:
+        """Run the one statement."""
+        assert not self._is_asked, "a second statement would be a transaction of its own"
+        self._is_asked = True
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        await cursor.execute(query.encode(), values)
+        return Asked(self, query, cursor)
+
+    async def answered(self) -> None:
+        """It was, when it was asked."""
 
 
 class Database:
@@ -200,7 +214,7 @@ class Database:
 
     def pools(self) -> dict[str, tuple[int, int, int]]:
         """Return the connections of each pool: at most, open, and in use now."""
-        return {"reads": _usage(self.reads), "writes": _usage(self._writes)}
+        return {"reads": self.reads.usage(), "writes": self._writes.usage()}
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
@@ -221,8 +235,18 @@ class Database:
         finally:
             await self._writes.putconn(connection)
 
-    async def run(self, name: str, work: Callable[[Tx], Awaitable[T]]) -> T:
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[Tx]:
+        """Open a transaction of one statement."""
+        connection = await self._writes.getconn()
+        try:
+            yield Alone(connection, self._columns)
+        finally:
+            await self._writes.putconn(connection)
+
+    async def run(self, name: str, work: Callable[[Tx], Awaitable[T]], *, alone: bool = False) -> T:
         """Do `work` in a transaction of its own, again while Postgres asks for another try.
+        `alone`: it is one statement.
 
         `name` is that of the place in the code, told to the probe before and after the commit.
 
@@ -232,7 +256,7 @@ class Database:
         for attempt in range(1, TRIES + 1):
             try:
                 self.passing(f"commit {name}: before")
-                async with self.transaction() as tx:
+                async with self.alone() if alone else self.transaction() as tx:
                     done = await work(tx)
                 self._away_since_s = None
                 self.passing(f"commit {name}: after")
@@ -310,28 +334,11 @@ class Database:
         return DatabaseAway(why, now_s - self._away_since_s)
 
     async def _for_reading(self, connection: Line) -> None:
-        # Not among the arguments of connect: the task engine opens its listener with those and
-        # more.
-        await connection.set_autocommit(True)
-        # With json's own, a poll's SELECT costs a third more.
-        set_json_loads(orjson.loads, connection)
+        await to_read(connection)
         self._keep(connection)
 
     async def _for_writing(self, connection: Line) -> None:
-        # `transaction` begins one itself: psycopg would wait for the answer to its own BEGIN.
-        await connection.set_autocommit(True)
-        # Nothing waits inside a transaction: whoever does stands still, and holds up who waits for
-        # the rows it has locked.
-        for name, most_s in (
-            ("idle_in_transaction_session_timeout", IDLE_S),
-            ("statement_timeout", STATEMENT_S),
-            ("transaction_timeout", IDLE_S + STATEMENT_S),  # since Postgres 17
-        ):
-            await connection.execute(_LIMIT, {"name": name, "most": f"{most_s}s"})
-        set_json_loads(orjson.loads, connection)
-        connection.adapters.register_dumper(dict, JsonbDumper)
-        # Every integer as a bigint: by their size, one statement would be prepared many times over.
-        connection.adapters.register_dumper(int, Int8Dumper)
+        await to_write(connection)
         self._keep(connection)
 
     def _keep(self, connection: Line) -> None:
@@ -373,18 +380,11 @@ class Database:
             pool.distrusts_s = max(pool.distrusts_s, opened_before_s)
 
 
-_LIMIT = "SELECT set_config(name, %(most)s, false) FROM pg_settings WHERE name = %(name)s"
 # A pooler between us and Postgres names its own: what is no session of ours is left alone.
 _END = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE pid = ANY(%(pids)s) AND usename = current_user AND application_name LIKE 'boltwork%%'
 """
-
-
-def _usage(pool: Lines) -> tuple[int, int, int]:
-    stats = pool.get_stats()
-    opened = stats.get("pool_size", 0)
-    return pool.max_size, opened, opened - stats.get("pool_available", 0)
 
 
 def _rule_of(error: psycopg.Error) -> str:

@@ -1,44 +1,116 @@
 """Holds: insert, lock, move, and what the house gives away on one day."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from db import sessions
+from db import balances, ledger
+from db.balances import Spendable
 from db.engine import Database, Tx
 from db.rows import columns
-from db.sessions import Spendable
+from statemachine.decision import Decision
+from statemachine.entries import Asset
 from statemachine.hold import HOLD, HoldFacts, HoldState
+from statemachine.session import Grounds
 
 _INSERT = """
-INSERT INTO hold (id, state, session_id, budgets, day, purpose, amount_msat, charge_msat,
-                  created_at, expires_at)
-VALUES (%(id)s, %(state)s, %(session_id)s, %(budgets)s, %(day)s, %(purpose)s, %(amount_msat)s, 0,
-        %(now)s, %(until)s)
+INSERT INTO hold (id, state, day, purpose, amount_msat, charge_msat, created_at, expires_at)
+VALUES (%(id)s, %(state)s, %(day)s, %(purpose)s, %(amount_msat)s, 0, %(now)s, %(until)s)
 """
 
 
-async def insert(
-    tx: Tx,
-    facts: HoldFacts,
-    purpose: str,
-    budgets: list[str] | None,
-    day: date | None,
-    now: datetime,
-    until: datetime,
+async def insert_free(
+    tx: Tx, facts: HoldFacts, purpose: str, day: date, now: datetime, until: datetime
 ) -> None:
-    """Write a new hold; when nobody has ended it by `until`, it is let go of."""
+    """Write a new hold on what the house gives away on a day; when nobody has ended it by `until`,
+    it is let go of.
+    """
     await tx.execute(
         _INSERT,
         id=facts.id,
         state=facts.state,
-        session_id=facts.session_id,
-        budgets=budgets,
         day=day,
         purpose=purpose,
         amount_msat=facts.amount_msat,
         now=now,
         until=until,
     )
+
+
+_BEGIN_AT_ONCE = """
+SELECT begin_hold(%(id)s, %(session_id)s, %(purpose)s, %(amount_msat)s, %(least_msat)s,
+                  %(until)s, %(idle_at)s, %(links)s, %(limits)s, %(asset)s, %(at)s, %(keys)s,
+                  %(of)s, %(accounts)s, %(kinds)s, %(amounts)s) AS is_done
+"""
+
+
+async def begin_at_once(
+    tx: Tx,
+    decision: Decision[HoldFacts],
+    grounds: Grounds,
+    budgets: Sequence[tuple[str, int]],
+    purpose: str,
+    until: datetime,
+    idle_at: datetime,
+    now: datetime,
+) -> bool:
+    """Write a new hold on a session with all that goes with it, in one call, where its grounds are
+    met and each of the budgets (link, limit) has enough left. False: nothing is written.
+    """
+    facts = decision.facts
+    return await _is_done(
+        tx,
+        _BEGIN_AT_ONCE,
+        id=facts.id,
+        session_id=facts.session_id,
+        purpose=purpose,
+        amount_msat=facts.amount_msat,
+        least_msat=grounds.balance_msat,
+        until=until,
+        idle_at=idle_at,
+        links=[link for link, _ in budgets] or None,
+        limits=[limit_msat for _, limit_msat in budgets] or None,
+        **ledger.values_of(decision.entries, Asset.MSAT, now),
+    )
+
+
+_END_AT_ONCE = """
+SELECT end_hold(%(id)s, %(session_id)s, %(state)s, %(amount_msat)s, %(charge_msat)s, %(spent_msat)s,
+                %(over_msat)s, %(links)s, %(asset)s, %(at)s, %(keys)s, %(of)s, %(accounts)s,
+                %(kinds)s, %(amounts)s) AS is_done
+"""
+
+
+async def end_at_once(
+    tx: Tx,
+    decision: Decision[HoldFacts],
+    grounds: Grounds,
+    links: Sequence[str],
+    now: datetime,
+) -> bool:
+    """Write the end of a hold on a session with all that goes with it, in one call, where it is
+    still held and its grounds are met. `links`: the budgets it was begun with. False: nothing is
+    written.
+    """
+    facts = decision.facts
+    return await _is_done(
+        tx,
+        _END_AT_ONCE,
+        id=facts.id,
+        session_id=facts.session_id,
+        state=facts.state,
+        amount_msat=facts.amount_msat,
+        charge_msat=facts.charge_msat,
+        spent_msat=facts.spent_msat,
+        over_msat=grounds.over_minimum_msat,
+        links=list(links) or None,
+        **ledger.values_of(decision.entries, Asset.MSAT, now),
+    )
+
+
+async def _is_done(tx: Tx, call: str, **values: Any) -> bool:
+    told = await tx.row(balances.Done, call, **values)
+    return told is not None and told.is_done
 
 
 class HoldRow(NamedTuple):
@@ -59,10 +131,10 @@ _LOCK = f"SELECT {columns(HoldRow)} FROM hold WHERE id = %(id)s FOR UPDATE"
 
 async def lock(tx: Tx, hold_id: str) -> tuple[HoldRow, Spendable | None] | None:
     """Return the hold's row, locked, and before it its session; None: the house pays."""
-    payer = await sessions.ask_payer(tx, hold_id)
+    payer = await balances.ask_payer(tx, hold_id)
     held = await tx.ask(_LOCK, id=hold_id)
     row = await held.row(HoldRow)
-    return None if row is None else (row, await sessions.payer_of(payer))
+    return None if row is None else (row, await balances.payer_of(payer))
 
 
 def facts_of(row: HoldRow) -> HoldFacts:

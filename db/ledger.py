@@ -7,14 +7,13 @@ is nothing without its asset: an account holds each of them apart, and no sum is
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from db.engine import Database, Row, Tx
 from statemachine.entries import Asset, Entry, Kind
 
-_POST = """
-SELECT post_entries(%(asset)s, %(at)s, %(keys)s, %(of)s, %(accounts)s, %(kinds)s, %(amounts)s)
-"""
+# A call of the function that posts, with the values of `values_of`.
+POSTING = "post_entries(%(asset)s, %(at)s, %(keys)s, %(of)s, %(accounts)s, %(kinds)s, %(amounts)s)"
 
 
 async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
@@ -28,25 +27,25 @@ async def post(tx: Tx, entries: Sequence[Entry], now: datetime) -> None:
         by_key.setdefault(entry.key, entry)
     for asset in Asset:  # in one order, so that two callers never wait for each other
         if posted := [entry for entry in by_key.values() if entry.asset is asset]:
-            await _post(tx, asset, posted, now)
+            await tx.execute(f"SELECT {POSTING}", **values_of(posted, asset, now))
 
 
-async def _post(tx: Tx, asset: Asset, entries: Sequence[Entry], now: datetime) -> None:
+def values_of(entries: Sequence[Entry], asset: Asset, now: datetime) -> dict[str, Any]:
+    """Return the values that POSTING names, of entries that are all in one asset."""
     legs = [
         (place, posting)
         for place, entry in enumerate(entries, start=1)
         for posting in entry.postings
     ]
-    await tx.execute(
-        _POST,
-        asset=asset.value,
-        at=now,
-        keys=[entry.key for entry in entries],
-        of=[place for place, _ in legs],
-        accounts=[posting.account.name for _, posting in legs],
-        kinds=[posting.account.kind.value for _, posting in legs],
-        amounts=[posting.amount for _, posting in legs],
-    )
+    return {
+        "asset": asset.value,
+        "at": now,
+        "keys": [entry.key for entry in entries],
+        "of": [place for place, _ in legs],
+        "accounts": [posting.account.name for _, posting in legs],
+        "kinds": [posting.account.kind.value for _, posting in legs],
+        "amounts": [posting.amount for _, posting in legs],
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,13 @@
-"""Sessions: insert, lock, move, look, and what their credentials may still spend."""
+"""Sessions: insert, lock, move, look, and whose credentials are taken."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from db import invoices
-from db.engine import Asked, Database, Row, Tx
+from db.engine import Database, Tx
 from db.invoices import InvoiceRow
 from db.rows import Reads, columns
-from statemachine.entries import of_session
 from statemachine.session import SessionEnd, SessionFacts, SessionState
 
 CHANNEL = "boltwork_job"  # a session's id is told where a job's is: whoever waits, waits for an id
@@ -58,66 +57,12 @@ class SessionRow(NamedTuple):
     expires_at: datetime
 
 
-_LOCK = f"SELECT {columns(SessionRow)} FROM session WHERE id = %(id)s FOR UPDATE"
-_BALANCE = "SELECT balance FROM account WHERE name = %(name)s AND asset = 'msat'"
+LOCK = f"SELECT {columns(SessionRow)} FROM session WHERE id = %(id)s FOR UPDATE"
 
 
 async def lock(tx: Tx, session_id: str) -> SessionRow | None:
     """Return the session's row, locked; None when there is none."""
-    return await tx.row(SessionRow, _LOCK, id=session_id)
-
-
-async def balance(tx: Tx, session_id: str) -> int:
-    """Return what the books say of a locked session."""
-    return _msat(await tx.one(_BALANCE, name=of_session(session_id).name))
-
-
-class Spendable(NamedTuple):
-    """A locked session with what can be spent of it."""
-
-    row: SessionRow
-    balance_msat: int
-    left_msat: int | None  # of the narrowest of the budgets; None without any
-
-
-async def lock_to_spend(
-    tx: Tx, session_id: str, budgets: Sequence[tuple[str, int]] = ()
-) -> Spendable | None:
-    """Lock a session, and look what it and these budgets (link, limit) have left."""
-    locked = await tx.ask(_LOCK, id=session_id)
-    # After the lock, and not with it: who has waited for one would see what was before.
-    kept = await tx.ask(_BALANCE, name=of_session(session_id).name)
-    left = await tx.ask(_LEFT, **_named(budgets)) if budgets else None
-    row = await locked.row(SessionRow)
-    if row is None:
-        return None
-    least = None if left is None else await left.one()
-    return Spendable(row, _msat(await kept.one()), least["left_msat"] if least else None)
-
-
-_PAYER = f"""
-SELECT {columns(SessionRow)} FROM session
- WHERE id = (SELECT session_id FROM hold WHERE id = %(hold_id)s) FOR UPDATE
-"""
-_PAYERS_BALANCE = """
-SELECT balance FROM account WHERE asset = 'msat'
-   AND name = 'session:' || (SELECT session_id FROM hold WHERE id = %(hold_id)s)
-"""
-
-
-async def ask_payer(tx: Tx, hold_id: str) -> tuple[Asked, Asked]:
-    """Ask for the session that a hold is of, locked, and for its balance: see `payer_of`."""
-    return await tx.ask(_PAYER, hold_id=hold_id), await tx.ask(_PAYERS_BALANCE, hold_id=hold_id)
-
-
-async def payer_of(asked: tuple[Asked, Asked]) -> Spendable | None:
-    """Return the locked session that a hold is of, which never changes; None: the house pays."""
-    row, kept = await asked[0].row(SessionRow), await asked[1].one()
-    return None if row is None else Spendable(row, _msat(kept), None)
-
-
-def _msat(kept: Row | None) -> int:
-    return int(kept["balance"]) if kept else 0
+    return await tx.row(SessionRow, LOCK, id=session_id)
 
 
 def facts_of(row: SessionRow, balance_msat: int) -> SessionFacts:
@@ -279,44 +224,6 @@ async def pending_topup(reads: Reads, session_id: str) -> str | None:
     """Return the name of the top-up that is not paid yet, if there is one."""
     found = await reads.row(Named, _TOPUP, id=session_id)
     return found.id if found else None
-
-
-_LEFT = """
-SELECT min(asked.limit_msat - coalesce(a.used_msat, 0)) AS left_msat
-  FROM unnest(CAST(%(links)s AS text[]), CAST(%(limits)s AS bigint[])) AS asked(link, limit_msat)
-  LEFT JOIN allowance a ON a.link = asked.link
-"""
-_SPEND = """
-INSERT INTO allowance (link, session_id, limit_msat, used_msat)
-SELECT link, %(session_id)s, limit_msat, %(amount)s
-  FROM unnest(CAST(%(links)s AS text[]), CAST(%(limits)s AS bigint[])) AS asked(link, limit_msat)
-ON CONFLICT (link) DO UPDATE SET used_msat = allowance.used_msat + excluded.used_msat
-"""
-_UNSPEND = """
-UPDATE allowance SET used_msat = used_msat - %(amount)s WHERE link = ANY(CAST(%(links)s AS text[]))
-"""
-
-
-def _named(budgets: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
-    return {"links": [link for link, _ in budgets], "limits": [most for _, most in budgets]}
-
-
-async def spend(
-    tx: Tx, session_id: str, budgets: Sequence[tuple[str, int]], amount_msat: int
-) -> None:
-    """Set an amount aside on each of these budgets. Beyond a limit the transaction fails."""
-    if budgets:
-        await tx.execute(
-            _SPEND,
-            session_id=session_id,
-            amount=amount_msat,
-            **_named(budgets),
-        )
-
-
-async def unspend(tx: Tx, links: Sequence[str], amount_msat: int) -> None:
-    """Give back to each of these budgets what a request did not need."""
-    await tx.execute(_UNSPEND, links=list(links), amount=amount_msat)
 
 
 _REVOKE = """

@@ -143,6 +143,36 @@ class Lapsed:
 Event = Deposited | ToppedUp | Reserved | Released | Closed | Idled | Lapsed
 
 
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What must be so, in an active session, for an event to move two sums and to change nothing
+    else: whoever can see that it is so needs to know no more of the session. Amounts are msat.
+    """
+
+    balance_msat: int  # is there at least
+    over_minimum_msat: int | None  # is left at least over the minimum; None: however little is
+    reserved_by_msat: int  # what is set aside changes by
+    balance_by_msat: int  # ... and the balance, by an entry of the request's own
+
+    def are_met(self, facts: SessionFacts) -> bool:
+        """Say whether it is so."""
+        over_msat = facts.balance_msat + facts.reserved_msat - facts.minimum_msat
+        return (
+            facts.state is SessionState.ACTIVE
+            and facts.balance_msat >= self.balance_msat
+            and (self.over_minimum_msat is None or over_msat >= self.over_minimum_msat)
+        )
+
+
+def grounds(event: Reserved | Released) -> Grounds:
+    """Return the grounds on which an event is a matter of two sums; see `decide` for the rest."""
+    match event:
+        case Reserved(amount_msat):
+            return Grounds(amount_msat, None, amount_msat, -amount_msat)
+        case Released(amount_msat, back_msat):
+            return Grounds(0, amount_msat - back_msat, -amount_msat, back_msat)
+
+
 class Short(Exception):
     """The balance does not cover what a request may cost."""
 

@@ -57,6 +57,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit holds.begin": (Crossing("talk"), Crossing("talk", 2)),
     "commit holds.begin_free": (Crossing("demo"),),
     "commit holds.end": (Crossing("talk"), Crossing("demo")),
+    "commit holds.end_known": (Crossing("talk"),),
     "commit holds.let_go": (Crossing("answer broken off"),),
     "commit invoices.book": (
         *BOTH,

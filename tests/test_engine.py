@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from db.connection import STATEMENT_S
+from db.connection import IDLE_S, STATEMENT_S
 from db.embedded import EmbeddedPostgres
-from db.engine import IDLE_S, Database, DatabaseAway, Duplicate, Tx, Unwritten
+from db.engine import Database, DatabaseAway, Duplicate, Tx, Unwritten
 
 SECRET = "what a buyer wrote"
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from db import (
+    balances,
     batches,
     holds,
     idempotency,
@@ -29,6 +30,7 @@ from db import (
 )
 from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
+from statemachine import hold, session
 from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.entries import Asset, Entry, Posting, of_job, of_session
 from statemachine.lease import LeaseFacts, LeaseState
@@ -56,6 +58,9 @@ UNPAID = lapsed.Unpaid(f"{JOB}:eval", JOB, None, None, Purpose.EVAL)
 LEASE = LeaseFacts(ITEM, 1, LeaseState.HELD, NOW, NOW)
 PACE = invoices.Pace(30, 600, 3600, timedelta(days=7))
 BUDGETS = ((LINKS[1], 100_000),)
+RESERVED = session.grounds(session.Reserved(1_000))
+RELEASED = session.grounds(session.Released(1_000, 400))
+HELD = hold.HoldFacts(named(f"hold{PLACE}"), hold.HoldState.HELD, 1_000, SESSION)
 
 
 def entry() -> Entry:
@@ -137,11 +142,18 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "forget purged invoices": lambda tx: lapsed.forget(tx, NOW - DAY, 100),
     "purge what nobody paid for": lambda tx: lapsed.purge(tx, [UNPAID]),
     "forget counts": lambda tx: rate_limits.purge(tx, NOW),
-    "what a session and its budgets have left": lambda tx: sessions.lock_to_spend(
+    "what a session and its budgets have left": lambda tx: balances.lock_to_spend(
         tx, SESSION, BUDGETS
     ),
-    "spend a budget": lambda tx: sessions.spend(tx, SESSION, BUDGETS, 1000),
-    "give back to a budget": lambda tx: sessions.unspend(tx, LINKS[1:], 1000),
+    "give back to a budget": lambda tx: balances.unspend(tx, LINKS[1:], 1000),
+    "set aside": lambda tx: balances.set_aside(tx, SESSION, RESERVED, BUDGETS, NOW, NOW),
+    "give back": lambda tx: balances.give_back(tx, SESSION, RELEASED, LINKS[1:], NOW),
+    "begin a hold": lambda tx: holds.begin_at_once(
+        tx, hold.begin("new", 1_000, SESSION), RESERVED, BUDGETS, "gemini", NOW, NOW, NOW
+    ),
+    "end a hold": lambda tx: holds.end_at_once(
+        tx, hold.decide(HELD, hold.Used(600)), RELEASED, LINKS[1:], NOW
+    ),
     "a pending top-up": lambda tx: sessions.pending_topup(tx, SESSION),
     "a credential's first use": lambda tx: sessions.mark_used(tx, SESSION, NOW),
     "revoke": lambda tx: sessions.revoke(tx, SESSION, "some link", NOW),

@@ -4,12 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pricing.money import Msat
 from pricing.rates import Usage
 from statemachine import hold, job, session
+from statemachine.decision import Decision
 from statemachine.hold import HOLD, HoldFacts, HoldState
 from statemachine.job import Funding, JobFacts, JobState
+from statemachine.machine import IllegalTransition
 from statemachine.owner import Owner, OwnerKind, named
 from statemachine.session import SESSION, SessionFacts, SessionState
 from tests.law_facts import QUOTE, held
@@ -65,6 +69,43 @@ def test_a_session_pauses_below_its_minimum(
     """What is set aside counts, and what a request gives back may resume it."""
     facts = session_in(before, balance_msat=balance_msat, reserved_msat=reserved_msat)
     assert session.decide(facts, session.Released(3_000, 1_000)).facts.state is state
+
+
+SUMS = st.integers(0, 12)
+ANY_SESSION = st.builds(
+    SessionFacts,
+    id=st.just("s"),
+    state=st.sampled_from(SessionState),
+    balance_msat=SUMS,
+    minimum_msat=SUMS,
+    reserved_msat=SUMS,
+    topups=st.just(1),
+)
+SUM_EVENTS = st.builds(session.Reserved, SUMS) | st.builds(
+    lambda amount, back: session.Released(amount, min(amount, back)), SUMS, SUMS
+)
+
+
+@given(ANY_SESSION, SUM_EVENTS)
+def test_grounds_are_what_it_takes_to_move_two_sums_and_no_more(
+    facts: SessionFacts, event: session.Reserved | session.Released
+) -> None:
+    """Where they are met, an active session stays as it is but for those; and nowhere else."""
+    grounds = session.grounds(event)
+    moved = Decision(
+        replace(
+            facts,
+            balance_msat=facts.balance_msat + grounds.balance_by_msat,
+            reserved_msat=facts.reserved_msat + grounds.reserved_by_msat,
+        )
+    )
+    try:
+        decision = session.decide(facts, event)
+    except (IllegalTransition, session.Short):
+        assert not grounds.are_met(facts)
+    else:
+        stays = facts.state is SessionState.ACTIVE and decision == moved
+        assert grounds.are_met(facts) == stays
 
 
 def test_names_tell_sessions_from_jobs() -> None:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from db.engine import IDLE_S, Database, DatabaseAway, Tx
+from db.connection import IDLE_S
+from db.engine import Database, DatabaseAway, Tx
 from tests import races
 from tests.crash_run import Databases
 from tests.race_pair import Pair, pair_on

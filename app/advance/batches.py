@@ -8,7 +8,7 @@ from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
-from db import batches, items, lanes, ledger, sessions
+from db import balances, batches, items, lanes, ledger
 from db.batches import BatchRow
 from db.invoices import MadeInvoice
 from db.items import NewItem
@@ -110,7 +110,7 @@ async def write(act: Act, row: BatchRow, decision: Decision[law.BatchFacts]) -> 
     if row.session_id is None or not BATCH.final(after.state):
         await perform(act, payee_of(row), decision)
         return
-    payer = await sessions.lock_to_spend(act.tx, row.session_id)
+    payer = await balances.lock_to_spend(act.tx, row.session_id)
     assert payer is not None, "a batch outlives its session's row"
     rest = releasing(payer, after.price_amount, after.rest_amount)
     await perform(act, payee_of(row), decision)

@@ -1,28 +1,46 @@
-"""Holds: money set aside, from a session's balance or by the house, for a call that streams."""
+"""Holds: money set aside, from a session's balance or by the house, for a call that streams.
 
+Nearly always, setting aside and giving back move two sums of an active session, whatever else it
+is: then one call into Postgres sees that this is so, and writes it. Else the session is read, and
+the law decides.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
-from app.advance.sessions import released, releasing, reserve
+from app.advance.sessions import idle_from, released, releasing, why_not
+from app.advance.shell import has_shortcut
 from db import holds, ledger
 from statemachine import hold as law
+from statemachine import session as session_law
 from statemachine.machine import IllegalTransition
 
 
+async def _begin_alone(
+    act: Act, hold_id: str, purpose: str, amount_msat: int, session_id: str, spending: Spending
+) -> Outcome | Short | None:
+    decision, until = law.begin(hold_id, amount_msat, session_id), _until(act)
+    grounds = session_law.grounds(session_law.Reserved(amount_msat))
+    idle_at, budgets = idle_from(act), spending.budgets
+    is_done = await holds.begin_at_once(
+        act.tx, decision, grounds, budgets, purpose, until, idle_at, act.now
+    )
+    return Applied() if is_done else None
+
+
+@has_shortcut(_begin_alone)
 async def begin(
     act: Act, hold_id: str, purpose: str, amount_msat: int, session_id: str, spending: Spending
 ) -> Outcome | Short:
     """Set money of a session aside; Replayed when the session is not active."""
-    told = await reserve(act, session_id, spending, amount_msat)
-    if not isinstance(told, Applied):
-        return told
-    decision = law.begin(hold_id, amount_msat, session_id)
-    budgets = [link for link, _ in spending.budgets] or None
-    until = _until(act)
-    await holds.insert(act.tx, decision.facts, purpose, budgets, None, act.now, until)
-    await ledger.post(act.tx, decision.entries, act.now)
-    return told
+    no = await why_not(act, session_id, spending, amount_msat)
+    if no is not None:
+        return no
+    done = await _begin_alone(act, hold_id, purpose, amount_msat, session_id, spending)
+    assert done is not None, "the law and its grounds are at odds"
+    return done
 
 
 async def begin_free(act: Act, hold_id: str, purpose: str, amount_msat: int) -> Outcome | Short:
@@ -32,14 +50,25 @@ async def begin_free(act: Act, hold_id: str, purpose: str, amount_msat: int) -> 
     if used_msat is not None:
         return Short(Purse.HOUSE, amount_msat, max(0, cap_msat - used_msat))
     decision = law.begin(hold_id, amount_msat, None)
-    await holds.insert(act.tx, decision.facts, purpose, None, day, act.now, _until(act))
+    await holds.insert_free(act.tx, decision.facts, purpose, day, act.now, _until(act))
     await ledger.post(act.tx, decision.entries, act.now)
     return Applied()
 
 
-async def end(act: Act, hold_id: str, event: law.Event) -> Outcome:
-    """End a hold: its call has ended, or its process is gone."""
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whose money a hold is, and how much: what never changes of one that is on a session."""
+
+    session_id: str
+    amount_msat: int
+    links: tuple[str, ...]  # of the budgets that it was begun with
+
+
+async def end(act: Act, hold_id: str, event: law.Event, known: Payer | None = None) -> Outcome:
+    """End a hold: its call has ended, or its process is gone. `known`: by whoever began it."""
     tx, now = act.tx, act.now
+    if known is not None and await _end_at_once(act, hold_id, event, known):
+        return Applied()
     locked = await holds.lock(tx, hold_id)
     if locked is None:
         return Missing()
@@ -60,6 +89,24 @@ async def end(act: Act, hold_id: str, event: law.Event) -> Outcome:
     await ledger.post(tx, decision.entries, now)
     await released(act, payer.row, rest, row.budgets, back_msat)
     return Applied()
+
+
+async def _end_at_once(act: Act, hold_id: str, event: law.Event, known: Payer) -> bool:
+    facts = law.HoldFacts(hold_id, law.HoldState.HELD, known.amount_msat, known.session_id)
+    decision = law.decide(facts, event)
+    back_msat = known.amount_msat - decision.facts.charge_msat
+    grounds = session_law.grounds(session_law.Released(known.amount_msat, back_msat))
+    return await holds.end_at_once(act.tx, decision, grounds, known.links, act.now)
+
+
+async def _end_alone(act: Act, hold_id: str, event: law.Event, known: Payer) -> Outcome | None:
+    return Applied() if await _end_at_once(act, hold_id, event, known) else None
+
+
+@has_shortcut(_end_alone)
+async def end_known(act: Act, hold_id: str, event: law.Event, known: Payer) -> Outcome:
+    """End a hold, as whoever began it does, and nothing beside it."""
+    return await end(act, hold_id, event)
 
 
 async def let_go(act: Act, hold_id: str) -> Outcome:

@@ -6,7 +6,7 @@ from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
-from db import failures, jobs, sessions
+from db import balances, failures, jobs
 from db.invoices import MadeInvoice
 from db.jobs import JobRow
 from db.lapsed_tables import LapsedInvoice
@@ -14,6 +14,7 @@ from db.promises import Outbox
 from payments import rail
 from pricing.quote import Quote
 from statemachine import job as law
+from statemachine import session as session_law
 from statemachine.decision import Decision
 from statemachine.job import Funding
 from statemachine.machine import IllegalTransition
@@ -176,9 +177,16 @@ async def _end(
     act: Act, job: JobRow, session_id: str, decision: Decision[law.JobFacts], event: law.Event
 ) -> None:
     """End a job that a session pays for: what it did not need is on the balance again."""
-    payer = await sessions.lock_to_spend(act.tx, session_id)
-    assert payer is not None, "a job outlives its session's row"
     back_msat = law.given_back_msat(decision.facts)
+    grounds = session_law.grounds(session_law.Released(decision.facts.prepaid_msat, back_msat))
+    kept_msat = await balances.give_back(act.tx, session_id, grounds, job.budgets, act.now)
+    if kept_msat is not None:
+        balance_msat = kept_msat + back_msat
+        await jobs.move(act.tx, decision.facts, event.kind.value, act.now, balance_msat)
+        await perform(act, payee_of(job), decision)
+        return
+    payer = await balances.lock_to_spend(act.tx, session_id)
+    assert payer is not None, "a job outlives its session's row"
     rest = releasing(payer, decision.facts.prepaid_msat, back_msat)
     balance_msat = rest.facts.balance_msat
     await jobs.move(act.tx, decision.facts, event.kind.value, act.now, balance_msat)

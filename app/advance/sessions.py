@@ -1,15 +1,16 @@
 """Sessions: prepaid balances that pay for requests. A request's ceiling is set aside first."""
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
 from app.advance.writing import Payee, invoice_until, perform, write_first
-from db import sessions
+from db import balances, sessions
+from db.balances import Spendable
 from db.invoices import MadeInvoice
 from db.lapsed_tables import LapsedInvoice
-from db.sessions import SessionRow, Spendable
+from db.sessions import SessionRow
 from payments import rail
 from statemachine import session as law
 from statemachine.decision import Decision
@@ -38,7 +39,7 @@ async def ask_topup(act: Act, session_id: str, opened: rail.Opened) -> MadeInvoi
 
     Replayed when it is not open for one, or one is pending.
     """
-    locked = await sessions.lock_to_spend(act.tx, session_id)
+    locked = await balances.lock_to_spend(act.tx, session_id)
     if locked is None:
         return Missing()
     row, facts = locked.row, sessions.facts_of(locked.row, locked.balance_msat)
@@ -99,14 +100,14 @@ async def restore(act: Act, session_id: str, kept: LapsedInvoice) -> None:
 
 async def step(act: Act, row: SessionRow, event: law.Event) -> Outcome:
     """Apply an event to a locked session."""
-    facts = sessions.facts_of(row, await sessions.balance(act.tx, row.id))
+    facts = sessions.facts_of(row, await balances.balance(act.tx, row.id))
     try:
         decision = law.decide(facts, event)
     except IllegalTransition:
         return Replayed()
     expires_at = row.expires_at
     if isinstance(event, law.Deposited | law.ToppedUp):
-        expires_at = act.now + timedelta(seconds=act.terms.session_idle_s)
+        expires_at = idle_from(act)
     await sessions.move(act.tx, row, decision.facts, expires_at, act.now)
     await perform(act, payee_of(row), decision)
     return Applied()
@@ -116,12 +117,30 @@ async def reserve(
     act: Act, session_id: str, spending: Spending, amount_msat: int
 ) -> Outcome | Short:
     """Set a request's ceiling aside. The entry that moves the money is the request's own."""
-    locked = await sessions.lock_to_spend(act.tx, session_id, spending.budgets)
+    if await _set_aside(act, session_id, spending, amount_msat):
+        return Applied()
+    no = await why_not(act, session_id, spending, amount_msat)
+    if no is None:  # it can by now, and the session is locked
+        is_done = await _set_aside(act, session_id, spending, amount_msat)
+        assert is_done, "the law and its grounds are at odds"
+    return no or Applied()
+
+
+async def _set_aside(act: Act, session_id: str, spending: Spending, amount_msat: int) -> bool:
+    grounds, idle_at = law.grounds(law.Reserved(amount_msat)), idle_from(act)
+    return await balances.set_aside(act.tx, session_id, grounds, spending.budgets, idle_at, act.now)
+
+
+async def why_not(
+    act: Act, session_id: str, spending: Spending, amount_msat: int
+) -> Outcome | Short | None:
+    """Lock a session, and return why no such amount can be set aside on it; None: it can."""
+    locked = await balances.lock_to_spend(act.tx, session_id, spending.budgets)
     if locked is None:
         return Missing()
     row, balance_msat, left_msat = locked
     try:
-        decision = law.decide(sessions.facts_of(row, balance_msat), law.Reserved(amount_msat))
+        law.decide(sessions.facts_of(row, balance_msat), law.Reserved(amount_msat))
     except IllegalTransition:
         return Replayed()
     except law.Short:
@@ -129,10 +148,12 @@ async def reserve(
     # Budgets are read and written under the lock of their session.
     if left_msat is not None and left_msat < amount_msat:
         return Short(Purse.BUDGET, amount_msat, left_msat)
-    await sessions.spend(act.tx, session_id, spending.budgets, amount_msat)
-    expires_at = act.now + timedelta(seconds=act.terms.session_idle_s)
-    await sessions.move(act.tx, row, decision.facts, expires_at, act.now)
-    return Applied()
+    return None
+
+
+def idle_from(act: Act) -> datetime:
+    """Return when a session that is used now has not been used for too long."""
+    return act.now + timedelta(seconds=act.terms.session_idle_s)
 
 
 def releasing(payer: Spendable, amount_msat: int, back_msat: int) -> Decision[law.SessionFacts]:
@@ -153,6 +174,6 @@ async def released(
     When the session is over, what came back goes on to its holder.
     """
     if budgets and back_msat:
-        await sessions.unspend(act.tx, budgets, back_msat)
+        await balances.unspend(act.tx, budgets, back_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)
     await perform(act, payee_of(row), decision)

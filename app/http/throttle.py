@@ -120,7 +120,7 @@ class PostgresStorage(Storage):
         now = self._clock()
         closes_at = now + timedelta(seconds=expiry)
         return await self._db.run(
-            "count_hit", lambda tx: rate_limits.count(tx, key, amount, closes_at, now)
+            "count_hit", lambda tx: rate_limits.count(tx, key, amount, closes_at, now), alone=True
         )
 
     async def get(self, key: str) -> int:

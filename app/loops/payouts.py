@@ -25,6 +25,7 @@ class Payouts:
         due = await self._db.run(
             "due_payouts",
             lambda tx: payouts.take_due(tx, now, self._pause_s, PAUSE_S, BATCH),
+            alone=True,
         )
         for payout_id, number in due:
             with suppress(TryAgain):  # nothing was sent: its turn comes again

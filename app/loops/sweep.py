@@ -48,7 +48,9 @@ class Sweep:
         # No later than `sweep_s` after it was asked about last, wherever this turn falls.
         ahead = timedelta(seconds=self.pause_s)
         pace = invoices.Pace(sweep_s, max(sweep_s, most_open_s), LATE_WATCH_S, FORGET, ahead)
-        due = await self._db.run("due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH))
+        due = await self._db.run(
+            "due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH), alone=True
+        )
         # Their next turn may be minutes away: who does not have this one now has it soon.
         self._due |= dict.fromkeys(due)
         self._due |= dict.fromkeys(await self._unpaid.due())

@@ -119,7 +119,9 @@ class Labour:
 
         None when there is nothing to do for it any more, or there were enough.
         """
-        row = await self._db.run("begin_call", lambda tx: jobs.begin_call(tx, job_id, state))
+        row = await self._db.run(
+            "begin_call", lambda tx: jobs.begin_call(tx, job_id, state), alone=True
+        )
         if row is not None and row.calls > self._tries.most:
             await self._tell(job_id, law.Broke(UNDONE), 0)
             return None
@@ -142,6 +144,7 @@ class Labour:
         await self._db.run(
             "end_call",
             lambda tx: jobs.end_call(tx, job_id, was_taken=was_taken, cost_msat=cost_msat),
+            alone=True,
         )
         pause_s = min(LONGEST_PAUSE_S, float(2 ** min(tries, 10)))
         raise TryAgain(broke.reason, max(broke.retry_after_s, pause_s))

@@ -13,6 +13,7 @@ from typing import Any
 
 from app import advance
 from app.advance import Act, Applied, Outcome, Purse, Shell, Short, Spending
+from app.advance.holds import Payer
 from app.ports import Clock
 from app.refusal import Refusal, Why, unavailable
 from db import sessions
@@ -29,9 +30,9 @@ class Held:
 
     id: str
     ceiling_msat: Msat
-    is_given: bool  # by the house; else a session pays
     charge_msat: int = 0  # nothing is charged unless it is set
     spent_msat: int = 0  # by the house, on a call that broke and that nobody pays for
+    payer: Payer | None = None  # None: the house
     beside: Callable[[Act], Awaitable[None]] | None = None  # written when it ends, or neither is
 
     def charge(self, charge_msat: int) -> None:
@@ -47,6 +48,11 @@ class Held:
             self.charge(min(cost_msat, self.ceiling_msat))
         else:
             self.charge_msat, self.spent_msat = 0, cost_msat
+
+    @property
+    def is_given(self) -> bool:
+        """Say whether the house pays; else a session does."""
+        return self.payer is None
 
     @property
     def end(self) -> law.Event:
@@ -83,9 +89,11 @@ class Holds:
         the credential allows for one request, 409 and 410 when the session is not active.
         """
         check_most(grant, ceiling_msat)
-        held = Held(self.new_id(), ceiling_msat, is_given=False)
+        spending = spending_of(grant)
+        links = tuple(link for link, _ in spending.budgets)
+        held = Held(self.new_id(), ceiling_msat, payer=Payer(session_id, ceiling_msat, links))
         outcome = await self.shell.do(
-            advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending_of(grant)
+            advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending
         )
         if not isinstance(outcome, Applied):
             raise await refused(self.db, session_id, outcome)
@@ -98,7 +106,7 @@ class Holds:
 
         Raises Refusal: 503 when today's share is used up, or there is none.
         """
-        held = Held(self.new_id(), ceiling_msat, is_given=True)
+        held = Held(self.new_id(), ceiling_msat)
         outcome = await self.shell.do(advance.holds.begin_free, held.id, purpose, ceiling_msat)
         if isinstance(outcome, Short):
             raise _nothing_free(self.free_sats_per_day, self.clock())
@@ -111,15 +119,21 @@ class Holds:
         try:
             yield
         finally:
-            event = held.end
-
-            async def end(act: Act) -> None:
-                await advance.holds.end(act, held.id, event)
-                if held.beside is not None:
-                    await held.beside(act)
-
             # The caller may be gone, and its coroutine cancelled: the hold is ended all the same.
-            await self._finish(self.shell.do(end))
+            await self._finish(self._end(held))
+
+    async def _end(self, held: Held) -> None:
+        event, payer, beside = held.end, held.payer, held.beside
+        if payer is not None and beside is None:
+            await self.shell.do(advance.holds.end_known, held.id, event, payer)
+            return
+
+        async def end(act: Act) -> None:
+            await advance.holds.end(act, held.id, event, payer)
+            if beside is not None:
+                await beside(act)
+
+        await self.shell.do(end)
 
     async def _finish(self, work: Coroutine[Any, Any, object]) -> None:
         """Run this to its end, even if the caller is cancelled meanwhile."""

@@ -209,7 +209,9 @@ class Sessions:
     async def revoke(self, session_id: str, link: str) -> None:
         """Revoke a credential and its children."""
         now = self.clock()
-        await self.db.run("revoke", lambda tx: sessions.revoke(tx, session_id, link, now))
+        await self.db.run(
+            "revoke", lambda tx: sessions.revoke(tx, session_id, link, now), alone=True
+        )
 
     async def renew(self, session_id: str) -> str:
         """Revoke every credential made until now; return the nonce of the next."""
@@ -293,7 +295,7 @@ class Look:
         if row.is_new:
             now = self._clock()
             await self._db.run(
-                "credential_used", lambda tx: sessions.mark_used(tx, session_id, now)
+                "credential_used", lambda tx: sessions.mark_used(tx, session_id, now), alone=True
             )
         self.row = row
         return None

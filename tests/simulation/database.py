@@ -73,7 +73,7 @@ class WorldDatabase(Database):
         super().__init__(living_in(url))
         self._weather, self._gate = weather, gate
 
-    async def run(self, name: str, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def run(self, name: str, work: Callable[[Tx], Awaitable[T]], *, alone: bool = False) -> T:
         """See Database.run."""
         await self._gate(f"commit {name}: before")
         fault = self._weather.pick(
@@ -91,12 +91,14 @@ class WorldDatabase(Database):
             breaks.append(psycopg.errors.SerializationFailure("the world says try again"))
 
         async def done_or_undone(tx: Tx) -> T:
+            if alone and breaks:  # what is one statement is whole, or it never was
+                raise breaks.pop()
             done = await work(tx)
             if breaks:
                 raise breaks.pop()
             return done
 
-        done = await super().run(name, done_or_undone)
+        done = await super().run(name, done_or_undone, alone=alone)
         if fault == "database: cut after commit":
             raise DatabaseAway("the world cut the connection before the answer")
         await self._gate(f"commit {name}: after")

@@ -26,13 +26,12 @@ class BuggyTx(Tx):
     """A transaction in which some statements are others than the shell's, or are left out."""
 
     def __init__(self, tx: Tx, bug: Bug) -> None:
-        super().__init__(tx.connection, tx.pipeline, tx.columns)
-        self.unsent, self._bug = tx.unsent, bug
+        self._tx, self._bug = tx, bug
 
     async def ask(self, query: str, **values: Any) -> Asked:
         """See Tx.ask."""
         query, values = self._bug(query, values) or (NOTHING, {})
-        return await super().ask(query, **values)
+        return await self._tx.ask(query, **values)
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,17 @@ def keeps(query: str, values: dict[str, Any]) -> Statement | None:
 
 def clings(query: str, values: dict[str, Any]) -> Statement | None:
     """Ends requests, and lets go of nothing that was set aside for them."""
+    if "give_back(" in query:
+        values["amount_msat"] = 0
     writes = "reserved_msat = %(reserved_msat)s"
     return query.replace(writes, f"reserved_msat = greatest({writes[16:]}, reserved_msat)"), values
 
 
 def overlooks(query: str, values: dict[str, Any]) -> Statement | None:
     """Sets money aside, and looks at no credential's budget."""
-    return None if "limits" in values else (query, values)
+    if values.get("limits"):
+        values["links"] = values["limits"] = None
+    return query, values
 
 
 _FORGET = "DELETE FROM invoice WHERE"
