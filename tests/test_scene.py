@@ -197,6 +197,16 @@ def test_nothing_stands_outside_of_the_picture() -> None:
         assert [each.depth for each in named] == sorted(each.depth for each in named)
 
 
+def test_what_stands_is_on_dry_land_and_what_floats_is_not() -> None:
+    """By a lake or on a beach, a house is at this side of the water, and a boat is on it."""
+    for place in ("lake", "beach"):
+        layers = composed(read(f"a house and a boat by a {place}"), 384, 384, 5)
+        house, boat = sprite(layers, "house"), sprite(layers, "sailboat")
+        assert layers.water is not None
+        assert house.y + house.size / 2 > layers.water[1] > boat.y + boat.size * 0.3
+        assert house.has_shadow and boat.mirrored and not house.mirrored
+
+
 def test_the_seed_decides_what_the_words_do_not() -> None:
     """The same seed the same scene; another seed another one."""
     first, again, other = (composed(read("a dog in a park"), 256, 256, seed) for seed in (1, 1, 2))

@@ -126,7 +126,8 @@ class Land:
         near = ((self.plate.y - self.horizon) / (self.height - self.horizon)).clip(0, 1)
         grain = self._grain()
         far_colour = self.light.on(self.base, 0.42)
-        close = self.light.on(np.asarray(self.base) * 0.8)
+        white = self.base == GROUNDS["snow"]
+        close = self.light.on(np.asarray(self.base) * (0.96 if white else 0.8))
         colour = far_colour + (close - far_colour) * (near**0.7)[..., None]
         colour = colour * (1 + (grain - 0.5)[..., None] * (0.16 + 0.3 * near[..., None]))
         patch = noise(self.height, self.width, self.rng, 3, 4, stretch=3)

@@ -18,6 +18,9 @@ from app.executors.scene.weather import Weather
 from app.executors.scene.words import Scene
 
 ENCLOSED = frozenset(("room", "table", "underwater", "abstract"))
+LIT = frozenset(  # somebody is at home, when it is dark
+    ("house", "house-with-garden", "houses", "hut", "church", "castle", "japanese-castle", "tent")
+)
 HORIZONS = {
     "sea": 0.56, "beach": 0.5, "lake": 0.56, "mountains": 0.7, "city": 0.66, "room": 0.62,
     "table": 0.56, "underwater": 0.74, "space": 1.0, "sky": 1.0, "meadow": 0.58, "snow": 0.62,
@@ -142,11 +145,12 @@ class Stage:
             canvas.drawImage(self.clouds, drift, 0)
             if moment_s:
                 canvas.drawImage(self.clouds, drift - layers.width, 0)
+        layers.weather.behind(canvas, moment_s)
         if self.land is not None:
             self._land(canvas, moment_s)
         for sprite, image in self.sprites:
             self._sprite(canvas, sprite, image, moment_s)
-        layers.weather.draw(canvas, moment_s)
+        layers.weather.before(canvas, moment_s)
         return np.ascontiguousarray(pixels_of(self.surface)[..., :3])
 
     def _land(self, canvas: skia.Canvas, moment_s: float) -> None:
@@ -186,9 +190,14 @@ class Stage:
         canvas.translate(x, y)
         canvas.rotate(lean)
         if sprite.moves == "flicker" and self.layers.light.is_dark:
-            canvas.drawCircle(0, 0, half * 1.6, paint_of((255, 170, 70), 0.3, half * 0.7))
+            for far, alpha in ((4.4, 0.16), (2.4, 0.22), (1.3, 0.26)):
+                glow = paint_of((255, 168, 76), alpha, half * far * 0.42)
+                canvas.drawOval(skia.Rect(-half * far, -half * far * 0.62, half * far,
+                                          half * far * 0.7), glow)  # fmt: skip
         canvas.drawImageRect(image, skia.Rect.MakeXYWH(-half, -half, sprite.size, sprite.size),
                              skia.SamplingOptions(skia.FilterMode.kLinear))  # fmt: skip
+        if sprite.name in LIT and self.layers.light.is_dark:
+            canvas.drawCircle(0, half * 0.3, half * 0.5, paint_of((255, 204, 118), 0.5, half * 0.3))
         canvas.restore()
 
 

@@ -85,10 +85,10 @@ def _companions(
     for name, count, tall in wanted:
         for _ in range(count if name not in said else 0):
             turn = len(out)
-            depth = 0.06 + 0.3 * rng.random()
-            size = min(height, width) * UNIT * tall * (0.62 + 0.3 * depth)
+            depth = 0.04 + 0.5 * rng.random()
+            size = min(height, width) * UNIT * tall * (0.5 + 0.6 * depth)
             x = width * (SIDES[turn % len(SIDES)] + 0.03 * rng.normal())
-            foot = horizon + (height - horizon) * (0.05 + 0.5 * depth)
+            foot = horizon + (height - horizon) * (0.04 + 0.6 * depth)
             moves, y = nature_of(name).moves, foot - size * 0.46
             if scene.place == "beach":
                 x, y = width * (0.08, 0.93)[turn % 2], height * 0.9 - size * 0.44
@@ -202,8 +202,8 @@ def _spot(
         foot = horizon + (height * low - horizon) * (0.1 + 0.75 * depth)
         scale = 0.62 + 0.5 * depth
         return x, foot - size * scale * 0.4, scale
-    if scene.place == "beach":
-        foot = height * (0.84 + 0.12 * depth)
+    if scene.place in ("beach", "lake"):  # on dry land
+        foot = height * (0.84 + 0.12 * depth if scene.place == "beach" else 0.95 + 0.03 * depth)
     scale = 0.5 + 0.62 * depth
     return x, foot - size * scale * 0.46, scale
 

@@ -35,8 +35,8 @@ class Weather:
         self.bursts = rng.random((5, 4)) if "fireworks" in scene.extras else rng.random((0, 4))
         self.meteors = rng.random((3, 3)) if "meteor" in scene.extras else rng.random((0, 3))
 
-    def draw(self, canvas: skia.Canvas, moment_s: float) -> None:
-        """Draw it as it is at a moment."""
+    def behind(self, canvas: skia.Canvas, moment_s: float) -> None:
+        """Draw what is in the sky, as it is at a moment."""
         for burst in self.bursts:
             self._firework(canvas, burst, moment_s)
         for meteor in self.meteors:
@@ -46,6 +46,9 @@ class Weather:
                 for one, other in zip(self.bolt, self.bolt[1:], strict=False):
                     canvas.drawLine(*one, *other, stroke((236, 236, 255),
                                     wide * self.height / 700, alpha))  # fmt: skip
+
+    def before(self, canvas: skia.Canvas, moment_s: float) -> None:
+        """Draw what is between the scene and who looks at it."""
         if self.veil is not None:
             canvas.drawImage(self.veil, self.width * 0.02 * moment_s, 0)
             canvas.drawImage(self.veil, self.width * (0.02 * moment_s - 1), 0)
