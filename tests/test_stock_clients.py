@@ -20,7 +20,14 @@ from tests.session_fixtures import opened
 
 ROOT = Path(__file__).parents[1]
 RUNNERS = Path(__file__).parent / "stock_clients"
-ASKS = [{"method": "GET", "request": "what is rain?"}, {"method": "POST", "request": "and snow?"}]
+ASKS: list[dict[str, Any]] = [
+    {"method": "GET", "request": "what is rain?"},
+    {"method": "POST", "request": "and snow?"},
+]
+TAKEN = {"Authorization": "Basic dXNlcjpwYXNz"}  # by a proxy, so to say
+BY_PROXY: list[dict[str, Any]] = [
+    {"method": "POST", "request": "and hail?", "headers": TAKEN},
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +59,11 @@ def runs(clients: Path, name: str) -> tuple[list[Path | str], dict[str, str]]:
     return ["node", program], {"NODE_PATH": str(clients / "node_modules")}
 
 
-async def holds(instance: Instance, agent: ScriptedAgent, told: dict[str, Any]) -> None:
+async def holds(
+    instance: Instance, agent: ScriptedAgent, told: dict[str, Any], asks: list[dict[str, Any]]
+) -> None:
     """Each ask was bought once, at its price, and its proof is good for the same job again."""
-    for ask, [first, again] in zip(ASKS, told["told"], strict=True):
+    for ask, [first, again] in zip(asks, told["told"], strict=True):
         assert first[0] == again[0] == 200, told
         assert first[1]["result"] == f"done: {ask['request']}"
         assert again[1]["jobId"] == first[1]["jobId"] and again[1]["result"] == first[1]["result"]
@@ -71,12 +80,15 @@ async def test_clients_buy(
     clients: Path, instance: Instance, scripted_agent: ScriptedAgent, name: str
 ) -> None:
     """By GET and by POST; for another request at the same address they buy another job, and what
-    has proven a payment is good for the same job again. Clients of MPP read its receipts.
+    has proven a payment is good for the same job again. Clients of MPP read its receipts, and pay
+    in a header of its own where Authorization is taken.
     """
     command, environment = runs(clients, name)
-    told = await run(command, {"url": instance.url, "asks": ASKS}, **environment)
-    await holds(instance, scripted_agent, told)
-    assert ("receipts" in told) == (name in ("pympp", "mppx"))
+    speaks_mpp = name in ("pympp", "mppx")
+    asks = ASKS + BY_PROXY if speaks_mpp else ASKS
+    told = await run(command, {"url": instance.url, "asks": asks}, **environment)
+    await holds(instance, scripted_agent, told, asks)
+    assert ("receipts" in told) == speaks_mpp
 
 
 async def test_mppx_finds_nothing_to_complain_of(clients: Path, instance: Instance) -> None:
@@ -120,7 +132,7 @@ async def test_clients_buy_from_another_wallet_of_lnbits(
     wallet = {"url": lnbits.url, "key": lnbits.buyer.adminkey}
     asked = {"url": on_lnbits.url, "lnbits": wallet, "asks": ASKS}
     told = await run(command, asked, **environment)
-    await holds(on_lnbits, scripted_agent, told)
+    await holds(on_lnbits, scripted_agent, told, ASKS)
     spent_msat = told["spentSats"] * 1000
     assert await lnbits.balance_msat(lnbits.us) == ours + spent_msat
     assert await lnbits.balance_msat(lnbits.buyer) == theirs - spent_msat

@@ -1,9 +1,10 @@
 // Buys with the stock client mppx, whose lightning method is made here, and shows each credential
 // again: it ships methods of other networks only, and has its users bring their own.
 //
-// On standard input, JSON: `url`, `asks`, each with a `method` and a `request`, and maybe `lnbits`,
-// the wallet that pays, with its `url` and `key`. On standard output, for each: what was bought, and
-// what the credential was answered with when it was shown again; and what the receipts refer to.
+// On standard input, JSON: `url`, `asks`, each with a `method`, a `request` and maybe `headers`, and
+// maybe `lnbits`, the wallet that pays, with its `url` and `key`. On standard output, for each: what
+// was bought, and what the credential was answered with when it was shown again; and what the
+// receipts refer to.
 
 // It is a module of the newer kind, which is found by the older one's rules: NODE_PATH.
 const load = (name) => import(require("url").pathToFileURL(require.resolve(name)).href);
@@ -13,7 +14,7 @@ async function main() {
   const { Mppx } = await load("mppx/client");
   const asked = JSON.parse(require("fs").readFileSync(0, "utf8"));
   let spentSats = 0;
-  let shown = "";
+  let shown = {};
 
   async function preimageOf({ invoice, paymentHash }) {
     if (!asked.lnbits) {
@@ -43,21 +44,22 @@ async function main() {
       async createCredential({ challenge }) {
         const preimage = await preimageOf(challenge.request.methodDetails);
         spentSats += Number(challenge.request.amount);
-        shown = Credential.serialize(Credential.from({ challenge, payload: { preimage } }));
-        return shown;
+        const proof = Credential.serialize(Credential.from({ challenge, payload: { preimage } }));
+        shown = { [challenge.header ?? "Authorization"]: proof };
+        return proof;
       },
     },
   );
   const mppx = Mppx.create({ methods: [lightning], polyfill: false });
   const told = [];
   const receipts = [];
-  for (const { method, request } of asked.asks) {
+  for (const { method, request, headers } of asked.asks) {
     let url = `${asked.url}/api/ask`;
-    let sent = { method };
+    let sent = { method, headers };
     if (method === "GET") url += `?request=${encodeURIComponent(request)}`;
-    else sent = { method, body: JSON.stringify({ request }) };
+    else sent = { method, headers, body: JSON.stringify({ request }) };
     const bought = await mppx.fetch(url, sent);
-    const again = await fetch(url, { ...sent, headers: { Authorization: shown } });
+    const again = await fetch(url, { ...sent, headers: { ...headers, ...shown } });
     const answers = [];
     for (const answer of [bought, again]) {
       answers.push([answer.status, await answer.json()]);

@@ -1,9 +1,10 @@
 """Buys with the stock client pympp, whose lightning method is made here, and shows each credential
 again: it ships methods of other networks only, and has its users bring their own.
 
-On standard input, JSON: `url`, `asks`, each with a `method` and a `request`, and maybe `lnbits`,
-the wallet that pays, with its `url` and `key`. On standard output, for each: what was bought, and
-what the credential was answered with when it was shown again; and what the receipts refer to.
+On standard input, JSON: `url`, `asks`, each with a `method`, a `request` and maybe `headers`, and
+maybe `lnbits`, the wallet that pays, with its `url` and `key`. On standard output, for each: what
+was bought, and what the credential was answered with when it was shown again; and what the receipts
+refer to.
 """
 
 import asyncio
@@ -37,7 +38,8 @@ class Buyer:
     """Pays challenges, by the stub's own wallet or by one of LNbits."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
-        self.asked, self.spent_sats, self.shown = asked, 0, ""
+        self.asked, self.spent_sats = asked, 0
+        self.shown: dict[str, str] = {}
 
     async def pay(self, params: CredentialParams) -> str:
         """Pay, and return the credential."""
@@ -52,8 +54,9 @@ class Buyer:
             preimage = str(paid.raise_for_status().json()["preimage"])
         self.spent_sats += int(request["amount"])
         echo = params.challenge.to_echo()
-        self.shown = Credential(challenge=echo, payload={"preimage": preimage}).to_authorization()
-        return self.shown
+        proof = Credential(challenge=echo, payload={"preimage": preimage}).to_authorization()
+        self.shown = {params.challenge.credential_header: proof}
+        return proof
 
 
 async def main() -> None:
@@ -69,10 +72,11 @@ async def main() -> None:
         for ask in asked["asks"]:
             how = "params" if ask["method"] == "GET" else "json"
             sent: dict[str, Any] = {how: {"request": ask["request"]}}
+            beside = ask.get("headers", {})
             async with mpp.client(timeout=60) as http:
-                bought = await http.request(ask["method"], url, **sent)
-            proof = {"Authorization": buyer.shown}
-            again = await plain.request(ask["method"], url, headers=proof, **sent)
+                bought = await http.request(ask["method"], url, headers=beside, **sent)
+            headers = {**beside, **buyer.shown}
+            again = await plain.request(ask["method"], url, headers=headers, **sent)
             answers = (bought, again)
             told.append([[answer.status_code, answer.json()] for answer in answers])
             for answer in answers:
