@@ -54,7 +54,8 @@ class Buyer:
             preimage = str(paid.raise_for_status().json()["preimage"])
         self.spent_sats += int(request["amount"])
         echo = params.challenge.to_echo()
-        proof = Credential(challenge=echo, payload={"preimage": preimage}).to_authorization()
+        credential = Credential(challenge=echo, payload={"preimage": preimage})
+        proof = str(credential.to_authorization())
         self.shown = {params.challenge.credential_header: proof}
         return proof
 
