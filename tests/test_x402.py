@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payments.usdc.network import BASE, BASE_SEPOLIA
-from payments.usdc.outcome import Settled
+from payments.usdc.outcome import Declined, Failed, Outcome, Settled, Unknown, Used
 from payments.usdc.payment import Payment
 from payments.usdc.x402 import (
     LONGEST_HEADER,
@@ -20,6 +20,7 @@ from payments.usdc.x402 import (
     Refused,
     Retry,
     header_of,
+    next_step,
     read_header,
     read_payment,
     required,
@@ -300,6 +301,27 @@ def test_what_became_of_it_is_told_as_x402_writes_it(
 ) -> None:
     """Settled, with the transaction; or not, with the reason and no transaction."""
     assert response(BASE_SEPOLIA, PAYER.address, outcome) == told
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (Settled("0x" + "1" * 64, MicroUsdc(50_000)), (None, "settled")),
+        (Refused(Flaw.AMOUNT, "x."), ("resign", "not_paid")),
+        (Refused(Flaw.SMART_WALLET, "x."), ("abandon", "not_paid")),
+        (Failed("expired"), ("resign", "not_paid")),
+        (Declined("no", "insufficient_funds", is_early=True), ("resign", "not_paid")),
+        (Declined("no", "transaction_failed"), ("retry_same_payment", "unknown")),
+        (Used("used", "nonce_already_used"), ("retry_same_payment", "unknown")),
+        (Unknown("lost"), ("retry_same_payment", "unknown")),
+    ],
+    ids=str,
+)
+def test_nobody_is_told_to_pay_anew_while_a_payment_may_have_moved(
+    outcome: Outcome | Refused, told: tuple[str | None, str]
+) -> None:
+    """Another signature is asked for only where nothing was sent, or where it never will move."""
+    assert next_step(outcome) == told
 
 
 def test_the_header_of_an_answer_is_read_back() -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from payments.usdc.address import Address, read_address
 from payments.usdc.authorization import Authorization
 from payments.usdc.network import Network
-from payments.usdc.outcome import Settled
+from payments.usdc.outcome import Declined, Failed, Outcome, Settled
 from payments.usdc.payment import SCHEME, VERSION, Payment, UsdcOffer
 from pricing.money import MicroUsdc
 
@@ -43,6 +43,14 @@ class Retry(StrEnum):
     POLL = "poll"
     WAIT_AND_RETRY = "wait_and_retry"
     ABANDON = "abandon"
+
+
+class PaymentState(StrEnum):
+    """Where a payment stands, as an answer tells it (`payment_state`)."""
+
+    NOT_PAID = "not_paid"
+    UNKNOWN = "unknown"  # it may have moved the money, or may yet do so: nobody pays again for it
+    SETTLED = "settled"
 
 
 class Flaw(StrEnum):
@@ -71,7 +79,7 @@ _ABANDONED: Final = frozenset({Flaw.SMART_WALLET, Flaw.OWN, Flaw.VERSION, Flaw.S
 class Refused:
     """What was meant as a payment and is none for us: which flaw, and what to do, for its sender.
 
-    Nothing has moved (`payment_state`: not_paid).
+    Nothing has moved.
     """
 
     flaw: Flaw
@@ -81,6 +89,22 @@ class Refused:
     def retry_action(self) -> Retry:
         """Return what a client does next."""
         return Retry.ABANDON if self.flaw in _ABANDONED else Retry.RESIGN
+
+
+def next_step(outcome: Outcome | Refused) -> tuple[Retry | None, PaymentState]:
+    """Return what a client does next, and where its payment stands. Where it has the address of
+    what it buys, it polls that in place of sending the same payment again.
+
+    Never "sign another one" while the first may have paid: a client that does pays twice.
+    """
+    match outcome:
+        case Refused():
+            return outcome.retry_action, PaymentState.NOT_PAID
+        case Settled():
+            return None, PaymentState.SETTLED
+        case Failed() | Declined(is_early=True):
+            return Retry.RESIGN, PaymentState.NOT_PAID
+    return Retry.RETRY_SAME_PAYMENT, PaymentState.UNKNOWN
 
 
 def required(offers: Sequence[UsdcOffer], url: str, description: str, error: str) -> dict[str, Any]:
