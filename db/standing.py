@@ -68,8 +68,8 @@ async def rail_sheet(db: Database, rail: str, most_unpaid: int | None) -> RailSh
 
 # Stuck is what needs a person: in flight for an hour, or owed to a destination that failed.
 _UNPAID = f"""
-SELECT id, job_id, session_id, reason, state, amount_msat, attempts, failures, refund_to, note,
-       created_at, updated_at,
+SELECT id, job_id, session_id, batch_id, reason, state, amount_msat, attempts, failures,
+       refund_to, note, created_at, updated_at,
        CASE WHEN state = 'in_flight' AND updated_at < %(before)s THEN 'stuck'
             WHEN state = 'owed' AND failures >= {MOST_FAILURES} THEN 'stuck'
             ELSE state END AS standing
@@ -90,6 +90,7 @@ class UnpaidPayout(NamedTuple):
     id: str
     job_id: str | None
     session_id: str | None
+    batch_id: str | None
     reason: Reason
     state: PayoutState
     amount_msat: int

@@ -26,6 +26,7 @@ BARE = {word.value for words_ in (Purpose, Reason) for word in words_}
 # Where such a word is another: a command, what a macaroon allows, a part of what an agent does,
 # a name of a value in SQL.
 OTHERS = {
+    "app/commands/books.py": {"batch"},
     "app/commands/cli.py": {"ask"},
     "app/api/jobs/ask.py": {"ask"},
     "app/api/jobs/sessions.py": {"topup"},

@@ -226,6 +226,7 @@ def _payout(row: UnpaidPayout) -> dict[str, Any]:
         "id": concealed(row.id),
         "job": public_id(row.job_id) if row.job_id else None,
         "session": public_id(row.session_id) if row.session_id else None,
+        "batch": public_id(row.batch_id) if row.batch_id else None,
         "standing": row.standing,
         "state": row.state,
         "reason": row.reason,
