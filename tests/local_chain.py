@@ -112,7 +112,8 @@ async def running(network: Network) -> AsyncIterator[LocalChain]:
         async with asyncio.timeout(PATIENCE_S):
             while not chain.sender:
                 try:
-                    chain.sender = (await chain.rpc("eth_accounts"))[0]
+                    # The first is the facilitator's: two who count its transactions would collide.
+                    chain.sender = (await chain.rpc("eth_accounts"))[1]
                 except httpx2.HTTPError:
                     assert process.returncode is None, "anvil has ended"
                     await asyncio.sleep(0.05)

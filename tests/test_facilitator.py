@@ -34,7 +34,7 @@ from tests.usdc_fixtures import NOW_S, OFFER, PRICE, SHOP, WINDOW_S, Payer, offe
 from tests.usdc_street import LONG_S, Street, street_at
 
 MOVED = {
-    "slow", "cut", "garbage", "settled_failed", "pending", "pending500", "wrong_amount",
+    "cut", "garbage", "settled_failed", "pending", "pending500", "wrong_amount",
     "wrong_payer", "wrong_network", "no_transaction",
 }  # fmt: skip
 FAULTS = sorted(get_args(UsdcFault))
@@ -81,7 +81,7 @@ async def test_a_settlement_that_goes_wrong_is_unknown_and_the_chain_knows(
     """Whatever the facilitator says or leaves out, nothing but a plain "yes" about this payment is
     Settled, and nothing at all is Failed. Whether the money moved, the chain tells; the same order
     again moves it if it had not, and never twice."""
-    async with street_at(tmp_path / "chain", timeout_s=3 if fault == "slow" else LONG_S) as street:
+    async with street_at(tmp_path / "chain", timeout_s=2 if fault == "slow" else LONG_S) as street:
         paid = street.payer.pays(OFFER)
         await street.stub.script_fault("settle", fault, delay_s=LONG_S if fault == "slow" else 0)
         said = await street.facilitator.settle(paid)
@@ -89,7 +89,9 @@ async def test_a_settlement_that_goes_wrong_is_unknown_and_the_chain_knows(
             assert isinstance(said, Settled)
         else:
             assert isinstance(said, Unknown), fault
-        if fault in MOVED:
+        if fault == "slow":  # it may have been settled before we hung up, or not be settled at all
+            assert isinstance(await street.facilitator.settle(paid), Settled | Used)
+        elif fault in MOVED:
             assert isinstance(await street.became(paid), Settled)
             assert isinstance(await street.facilitator.settle(paid), Used)
         else:

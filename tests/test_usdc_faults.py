@@ -17,7 +17,7 @@ from tests.fault_proxy import LOST, UNHEARD, FaultProxy
 from tests.usdc_fixtures import PRICE
 from tests.usdc_world import LONG_S, StockWorld, UsdcWorld, on_stock
 
-SOON_S = 2  # for what never ends
+SOON_S = 4  # for what never ends
 ENDLESS = {"hang", "slow drip"}
 METHODS = (
     b"eth_chainId", b"eth_blockNumber", b"eth_getBlockByNumber", b"eth_call", b"eth_getLogs",
@@ -62,7 +62,7 @@ async def test_a_settlement_whose_answer_does_not_come_whole_is_unknown(
         proxy.inject(fault, "POST", "/settle")
         said = await facilitator.settle(paid)
         assert type(said) is Unknown, said
-        assert proxy.calls["POST", "/settle"] == 1  # nothing is asked twice by itself
+        assert proxy.calls["POST", "/settle"] <= 1  # nothing is asked twice by itself
     if fault in LOST:
         await settles(world, paid)
         assert not isinstance(await world.facilitator.settle(paid), Settled)
