@@ -60,13 +60,30 @@ def test_a_new_installation_is_well(open_folder: Path) -> None:
     parts = {finding["part"]: finding for finding in told["findings"]}
     assert set(parts) == {
         "environment", "disk", "database", "tables", "clock", "secret", "limits", "rail",
-        "price", "agents", "port", "models", "address", "operator", "routing", "failures",
+        "artifacts", "price", "agents", "port", "models", "address", "operator", "routing",
+        "failures",
     }  # fmt: skip
     assert all("next" in part for part in parts.values() if part["level"] != "ok")
     broken = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "planted"}
     ill = boltwork("doctor", **data, **broken)
     assert ill.returncode == 1 and "wrong rail: " in ill.stdout and "LNBITS_URL" in ill.stdout
     assert "planted" not in ill.stdout + ill.stderr and ill.stdout.endswith("1 wrong.\n")
+
+
+async def test_a_store_that_keeps_nothing_is_named(tmp_path: Path, database_url: str) -> None:
+    """A folder that can't be made, a bucket that can't be reached: with what to look at."""
+    (tmp_path / "taken").write_text("no folder")
+    found = await examined(tmp_path, database_url, BOLTWORK_DATA=tmp_path / "taken")
+    assert found["artifacts"].level is Level.WRONG and "BOLTWORK_DATA" in found["artifacts"].mend
+    away = {
+        "ARTIFACTS_URL": "s3://made",
+        "ARTIFACTS_ENDPOINT": "http://127.0.0.1:9",
+        "ARTIFACTS_KEY_ID": "planted",
+        "ARTIFACTS_KEY": "planted",
+    }
+    found = await examined(tmp_path, database_url, **away)
+    assert found["artifacts"].level is Level.WRONG and "ARTIFACTS_URL" in found["artifacts"].mend
+    assert "planted" not in found["artifacts"].line
 
 
 def test_settings_that_cannot_be_read_are_named(open_folder: Path) -> None:

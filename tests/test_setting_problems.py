@@ -138,6 +138,14 @@ def no_certificate(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_container_without_its_account_is_named() -> None:
+    """Azure's library reads the account's name from its own variable."""
+    [said] = troubles({"ARTIFACTS_URL": "az://made"})
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in said
+    assert not [*troubles({"ARTIFACTS_URL": "az://made", "AZURE_STORAGE_ACCOUNT_NAME": "a"})]
+    assert not [*troubles({"ARTIFACTS_URL": "s3://made"})]
+
+
 def test_proxies_that_nobody_can_use_are_named() -> None:
     """A SOCKS proxy needs a package; another scheme, or no address, is refused; others are not."""
     [socks] = troubles({"ALL_PROXY": f"socks5://u:{PLANTED}@127.0.0.1:1080"})

@@ -11,7 +11,9 @@ class NoFolder(Exception):
 
 def is_needed(settings: Settings) -> bool:
     """Say whether anything of ours lies on this machine."""
-    theirs = (settings.database_url, settings.lnbits_url, settings.secret)
+    theirs = (
+        settings.database_url, settings.lnbits_url, settings.secret, settings.artifacts_url,
+    )  # fmt: skip
     return any(each is None for each in theirs)
 
 

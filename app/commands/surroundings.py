@@ -1,4 +1,4 @@
-"""What every HTTP client reads of the environment: proxies and certificates, looked at beforehand.
+"""What HTTP clients read of the environment: proxies, certificates, accounts; seen to beforehand.
 
 What is wrong is a sentence that names the variable. No value is quoted: a proxy has a password.
 """
@@ -29,6 +29,9 @@ def troubles(environment: Mapping[str, str]) -> Iterator[str]:
             yield f"SSL_CERT_FILE can't be read ({error.strerror}): name another, or unset it."
     if folder and not all(os.path.isdir(one) for one in folder.split(os.pathsep)):
         yield "SSL_CERT_DIR is no folder: name another, or unset it."
+    azure = environment.get("ARTIFACTS_URL", "").startswith("az:")
+    if azure and not environment.get("AZURE_STORAGE_ACCOUNT_NAME"):
+        yield "ARTIFACTS_URL names a container of Azure: set AZURE_STORAGE_ACCOUNT_NAME too."
 
 
 def _of_proxy(variable: str, proxy: str) -> Iterator[str]:
