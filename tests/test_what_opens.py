@@ -94,7 +94,7 @@ TABLE: dict[str, dict[str, str]] = {
     "DELETE /api/gemini/conversations/{id}": TALKS,
     "GET /api/gemini/conversations/{id}/messages": {},  # of these conversations there are none
     "POST /api/gemini/conversations/{id}/messages": {WHOLE: "spend", BUDGET: "spend"},
-    "POST /api/gemini/generate-image": {},
+    "POST /api/gemini/generate-image": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"},
     "GET /.well-known/jwks.json": {},
     "GET /openapi.yaml": {},
     "GET /openapi.json": {},
