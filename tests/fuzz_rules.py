@@ -4,6 +4,7 @@ Each exemption says why; none is for a status that the contract does not promise
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +28,7 @@ BEYOND_FORM = (
     "a model that is not offered",
     "has no use here",
     "is not that of an event of this job",
+    "Here one pays by lightning/charge",
 )
 
 _NOTHING_WRONG = re.compile(
@@ -77,12 +79,14 @@ class Rules:
 
         class Credentials:
             def get(self, case: Any, context: Any) -> dict[str, str]:
+                if not pays and case.operation.path == "/api/ask":
+                    return _proof(world.credentials, case)
                 if not pays:
                     return {VISITOR: world.cookie}
                 return world.shown_for(str((case.path_parameters or {}).get("id", "")))
 
             def set(self, case: Any, data: dict[str, str], context: Any) -> None:
-                (case.headers if pays else case.cookies).update(data)
+                (case.cookies if VISITOR in data else case.headers).update(data)
 
         return Credentials
 
@@ -120,6 +124,12 @@ class Rules:
                 case, response
             )
         return True
+
+
+def _proof(credentials: Sequence[str], case: Any) -> dict[str, str]:
+    """Return a credential of MPP, or none: always the same for the same case."""
+    turn = len(f"{case.query} {case.body}") % (len(credentials) + 1)
+    return {"Authorization": f"Payment {credentials[turn - 1]}"} if turn else {}
 
 
 def _whole(value: Any) -> Any:

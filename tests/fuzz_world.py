@@ -26,6 +26,7 @@ from tests.crash_world import StubSide
 from tests.gemini_server import CLIENT_KEY, GeminiServer
 from tests.patience import PATIENCE_S
 from tests.pay_server import PayServer
+from tests.paying import credential, payment_in
 
 KNOWN_S = 3600
 NOWHERE = "nobody@127.0.0.1:9"  # a destination at which nobody answers
@@ -34,6 +35,7 @@ DEPOSIT_SATS = 10_000
 EXAMPLE_KEY = "order-2026-11-22-0001"
 ENDS = ("/api/sessions/{id}/close", "/api/sessions/{id}/revoke")
 VISITOR = "boltwork_visitor"
+ASKED = "Write a haiku about channels."  # as the contract's example has it
 EXAMPLE_JOB, EXAMPLE_SESSION = (
     "f47ac10b58cc4372a5670e02b2c3d479",
     "0f6f2b8e9b1c4c7d8d1b6a1f3f0e5a77",
@@ -75,6 +77,7 @@ class World:
     names: Names = field(default_factory=Names)
     macaroons: dict[str, str] = field(default_factory=dict)  # by session
     cookie: str = ""  # of the visitor who has the conversations
+    credentials: list[str] = field(default_factory=list)  # of MPP: one that holds, and others
 
     @property
     def url(self) -> str:
@@ -147,11 +150,25 @@ class World:
                 )
                 self.names.conversations.append(made.raise_for_status().json()["id"])
             self.cookie = http.cookies[VISITOR]
+            self.credentials = await self._paid_by_the_call(client, http)
 
     def shown_for(self, session_id: str) -> dict[str, str]:
         """Return the header with the macaroon of a session, or of any for what is none."""
         held = self.macaroons.get(session_id) or self.macaroons[self.names.sessions[0]]
         return {"Authorization": f"Bearer {held}"}
+
+    async def _paid_by_the_call(self, client: Client, http: httpx2.AsyncClient) -> list[str]:
+        """Buy the contract's example by the call; return what proves it, and what does not."""
+        offer = await http.get("/api/ask", params={"request": ASKED})
+        challenge = payment_in(offer.headers["www-authenticate"])
+        preimage = (await client.stub_pay(offer.json()["paymentHash"]))["preimage"]
+        return [
+            credential(challenge, preimage),
+            credential(challenge, "0" * 64),
+            credential(challenge | {"realm": "elsewhere.example"}, preimage),
+            credential(challenge | {"intent": "session"}, preimage),
+            "e30",
+        ]
 
     async def _add_job(self, client: Client, request: str, payments: int) -> None:
         made = await client.create(request)
