@@ -75,7 +75,9 @@ class ScenePainter:
         try:
             if easel.leaving is not None:
                 easel.leaving.cancel()
-            async with asyncio.timeout(self._deadline_s):
+            # A long film is many pictures: each five seconds of it have a deadline of their own.
+            parts = max(1, wanted.duration_ms / 5_000)
+            async with asyncio.timeout(self._deadline_s * parts):
                 return await self._paint(easel, wanted, stepped)
         except TimeoutError:
             await _end(easel, at_once=True)

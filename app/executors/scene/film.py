@@ -15,7 +15,7 @@ import skia
 from numpy.typing import NDArray
 
 from app.executors.scene.brush import in_manner, painted
-from app.executors.scene.pen import bitmap, pixels_of
+from app.executors.scene.pen import opaque, pixels_of
 from app.executors.scene.picture import Layers, Stage, composed
 from app.executors.scene.words import Scene
 
@@ -77,9 +77,9 @@ def _seen_by(camera: skia.Surface, picture: NDArray[np.uint8], part: float) -> N
     view = skia.Rect.MakeXYWH(
         width * near / 2, height * near * 0.6, width * (1 - near), height * (1 - near)
     )
-    opaque = np.dstack([picture, np.full((height, width), 255, np.uint8)])
+    pixels = np.dstack([picture, np.full((height, width), 255, np.uint8)])
     camera.getCanvas().drawImageRect(
-        bitmap(opaque), view, skia.Rect.MakeWH(width, height),
+        opaque(pixels), view, skia.Rect.MakeWH(width, height),
         skia.SamplingOptions(skia.FilterMode.kLinear),
     )  # fmt: skip
     return np.ascontiguousarray(pixels_of(camera)[..., :3])

@@ -9,17 +9,31 @@ from numpy.typing import ArrayLike, NDArray
 from app.executors.scene.canvas import Plate
 
 
+def opaque(pixels: NDArray[np.uint8]) -> skia.Image:
+    """Return pixels through which nothing is seen as Skia draws them fastest."""
+    return skia.Image.fromarray(
+        np.ascontiguousarray(pixels),
+        colorType=skia.kRGBA_8888_ColorType,
+        alphaType=skia.kOpaque_AlphaType,
+    )
+
+
 def bitmap(pixels: NDArray[np.uint8]) -> skia.Image:
-    """Return four-byte pixels as Skia holds them."""
-    return skia.Image.fromarray(np.ascontiguousarray(pixels), colorType=skia.kRGBA_8888_ColorType)
+    """Return pixels as Skia draws them: multiplied by their alpha once, and not at each drawing."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    colours = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
+    return skia.Image.fromarray(
+        np.dstack([colours, pixels[..., 3:]]),
+        colorType=skia.kRGBA_8888_ColorType,
+        alphaType=skia.kPremul_AlphaType,
+    )
 
 
 def paint_of(colour: ArrayLike, alpha: float = 1.0, blur: float = 0.0) -> skia.Paint:
     """Return a paint that fills."""
-    red, green, blue = (int(np.clip(part, 0, 255)) for part in np.asarray(colour))
-    paint = skia.Paint(
-        Color=skia.Color(red, green, blue, int(np.clip(alpha, 0, 1) * 255)), AntiAlias=True
-    )
+    red, green, blue = (max(0, min(255, int(part))) for part in np.asarray(colour).tolist())
+    seen = int(max(0.0, min(1.0, alpha)) * 255)
+    paint = skia.Paint(Color=skia.Color(red, green, blue, seen), AntiAlias=True)
     if blur:
         paint.setMaskFilter(skia.MaskFilter.MakeBlur(skia.kNormal_BlurStyle, blur))
     return paint
@@ -29,12 +43,7 @@ def surface_of(plate: Plate) -> skia.Surface:
     """Return a surface on which a plate's picture lies."""
     surface = skia.Surface(plate.width, plate.height)
     surface.getCanvas().clear(0)
-    pixels = plate.pixels()
-    # Skia's own pixels hold colours that were multiplied by their alpha; the image says it isn't.
-    image = skia.Image.fromarray(
-        pixels, colorType=skia.kRGBA_8888_ColorType, alphaType=skia.kUnpremul_AlphaType
-    )
-    surface.getCanvas().drawImage(image, 0, 0)
+    surface.getCanvas().drawImage(bitmap(plate.pixels()), 0, 0)
     return surface
 
 

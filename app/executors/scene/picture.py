@@ -10,7 +10,7 @@ from app.executors.scene.canvas import Plate, noise, shifted
 from app.executors.scene.enclosed import enclosed
 from app.executors.scene.land import Land
 from app.executors.scene.light import Light, light_of
-from app.executors.scene.pen import bitmap, paint_of, pixels_of
+from app.executors.scene.pen import bitmap, opaque, paint_of, pixels_of
 from app.executors.scene.scenery import Scenery
 from app.executors.scene.sky import sky_of
 from app.executors.scene.stage import Sprite, sprites_of
@@ -130,10 +130,10 @@ class Stage:
 
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
-        self.back = bitmap(layers.back)
-        self.clouds = None if layers.clouds is None else _image(layers.clouds)
-        self.land = None if layers.land is None else _image(layers.land)
-        self.sprites = [(sprite, _image(sprite.pixels)) for sprite in layers.sprites]
+        self.back = opaque(layers.back)
+        self.clouds = None if layers.clouds is None else bitmap(layers.clouds)
+        self.land = None if layers.land is None else bitmap(layers.land)
+        self.sprites = [(sprite, bitmap(sprite.pixels)) for sprite in layers.sprites]
         self.surface = skia.Surface(layers.width, layers.height)
 
     def at(self, moment_s: float) -> NDArray[np.uint8]:
@@ -225,11 +225,3 @@ def moved(sprite: Sprite, moment_s: float, width: int) -> tuple[float, float, fl
             return x, y, lean + 1.1 * wave
         case _:
             return x, y, lean
-
-
-def _image(pixels: NDArray[np.uint8]) -> skia.Image:
-    return skia.Image.fromarray(
-        np.ascontiguousarray(pixels),
-        colorType=skia.kRGBA_8888_ColorType,
-        alphaType=skia.kUnpremul_AlphaType,
-    )

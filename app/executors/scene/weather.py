@@ -5,7 +5,7 @@ import skia
 
 from app.executors.scene.canvas import Floats, noise
 from app.executors.scene.light import INDOORS, Light
-from app.executors.scene.pen import paint_of, stroke
+from app.executors.scene.pen import bitmap, paint_of, stroke
 from app.executors.scene.words import Scene
 
 WEATHERLESS = INDOORS | {"space", "moon", "underwater", "abstract"}
@@ -66,9 +66,7 @@ class Weather:
         pixels = np.empty((height, width, 4), np.uint8)
         pixels[..., :3] = np.clip(colour, 0, 255)
         pixels[..., 3] = alpha * 255
-        return skia.Image.fromarray(
-            pixels, colorType=skia.kRGBA_8888_ColorType, alphaType=skia.kUnpremul_AlphaType
-        )
+        return bitmap(pixels)
 
     def _bolt(self, rng: np.random.Generator) -> list[tuple[float, float]]:
         x, points = self.width * (0.2 + 0.6 * rng.random()), []
