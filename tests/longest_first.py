@@ -11,13 +11,15 @@ import pytest
 # By what they took of the processor and by the clock, one of each kind beside the other: those that
 # wait leave room for those that work.
 LONGEST = (
-    "crash_points", "silence", "lnbits_matrix", "log_stream", "pages_safe", "simulation",
-    "what_opens", "races", "operating", "pages", "pages_session", "pages_ends", "receiving",
-    "embedded", "waits", "pages_operator", "ask_command", "wheel", "unnamed_user", "killed",
-    "books_cli", "withdraw", "pages_result", "upgrade", "fuzz", "events_killed", "library_log",
+    "crash_points", "silence", "lnbits_matrix", "log_stream", "chain", "pages_safe",
+    "simulation", "at_once", "what_opens", "races", "painter", "operating", "pages",
+    "pages_session", "pages_ends", "receiving", "embedded", "waits", "pages_operator",
+    "ask_command", "wheel", "unnamed_user", "killed", "books_cli", "withdraw", "batches",
+    "ask_mpp", "artifacts", "pages_result", "upgrade", "fuzz", "events_killed", "library_log",
     "engine", "house", "hostile_terminal", "install", "keys", "session_credentials",
-    "lnbits_faults", "connections", "doctor", "bad_input", "commands", "embedded_watch", "plans",
-    "fitness", "books", "routing", "receipts", "events", "session_races", "payouts_lane",
+    "lnbits_faults", "connections", "doctor", "bad_input", "commands", "embedded_watch",
+    "plans", "usdc_faults", "stub_facilitator", "making", "downloads", "mpp", "fitness",
+    "books", "routing", "receipts", "events", "session_races", "payouts_lane",
 )  # fmt: skip
 FILES = tuple(Path(__file__).parent / f"test_{name}.py" for name in LONGEST)
 
