@@ -16,14 +16,17 @@ from app.ports import Destinations
 from app.serving.run import listening
 from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
+from tests.paying import decoded
 from tests.raw_http import BrokenDestinations, judged, said
 
 ORIGIN = {"Origin": "https://shop.example"}
 NO_INVOICE = {"call": "create_invoice", "fault": "5xx", "times": 100}
 OPEN: tuple[str, str, dict[str, Any]] = ("POST", "/api/sessions", {"json": {"amount_sats": 500}})
-BUYS = """async (at) => {
+BUYS = r"""async (at) => {
   const url = `${at}/api/ask?request=hello&maxSats=500`;
-  const asks = { headers: { "Idempotency-Key": "00112233445566778899aabbccddeeff" } };
+  const asks = { headers: {
+    "Idempotency-Key": "00112233445566778899aabbccddeeff", "Accept-Payment": "lightning/charge",
+  } };
   const offer = await fetch(url, asks);
   const challenge = offer.headers.get("WWW-Authenticate");
   const [, macaroon] = challenge.match(/macaroon="([^"]+)"/);
@@ -35,13 +38,21 @@ BUYS = """async (at) => {
   const proof = { Authorization: `L402 ${macaroon}:${preimage}` };
   const bought = await fetch(`${url}&wait=55`, { headers: proof });
   const told = await bought.json();
+  const [, line] = challenge.match(/Payment (id=.*?), L402 /);
+  const [...parameters] = line.matchAll(/(\w+)="([^"]*)"/g);
+  const challenged = Object.fromEntries(parameters.map(([, name, value]) => [name, value]));
+  const credential = btoa(JSON.stringify({ challenge: challenged, payload: { preimage } }))
+    .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  const shown = { Authorization: `Payment ${credential}` };
+  const again = await fetch(`${url}&wait=55`, { headers: shown });
+  const receipt = again.headers.get("Payment-Receipt");
   const events = new EventSource(`${at}${bought.headers.get("Location")}/events`);
   const last = await new Promise((done) => {
     events.onopen = () => done("heard");
     events.onerror = () => done("refused");
   });
   events.close();
-  return { offered: offer.status, status: bought.status, told, last };
+  return { offered: offer.status, status: bought.status, told, last, receipt };
 }"""
 TRIES = """async ([at, path, method]) => {
   try {
@@ -70,10 +81,12 @@ async def elsewhere(chromium: Browser) -> AsyncIterator[Page]:
 
 
 async def test_a_page_of_another_origin_buys(instance: Instance, elsewhere: Page) -> None:
-    """It reads the challenge of a 402, pays, shows the proof, reads the result, and may listen."""
+    """It reads the challenges of a 402, pays, shows either proof, reads the result and MPP's
+    receipt, and may listen."""
     bought: dict[str, Any] = await elsewhere.evaluate(BUYS, instance.url)
     assert (bought["offered"], bought["status"]) == (402, 200)
     assert bought["told"]["result"] == "done: hello" and bought["last"] == "heard"
+    assert decoded(bought["receipt"])["status"] == "success"
 
 
 async def test_what_a_cookie_opens_is_not_for_other_pages(
