@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from app.ports import (
     Declined,
     Executor,
     Made,
+    NotNow,
     Step,
     Stepped,
     Undoable,
@@ -227,6 +228,33 @@ async def test_whoever_is_told_to_end_gives_back_what_he_holds(workshop: Worksho
     other.go.set()
     async with workshop.at_work(other):
         await workshop.until("b", BatchState.COMPLETED)
+
+
+class Shut(ObjectStore):
+    """A store that is away until it is opened."""
+
+    is_open = False
+    tried: asyncio.Event
+
+    async def put(self, name: str, data: bytes) -> NotNow | None:
+        """Keep bytes, once it is open."""
+        self.tried.set()
+        return await super().put(name, data) if self.is_open else NotNow("The store is away.")
+
+
+async def test_what_was_made_is_kept_until_the_store_is_back(workshop: Workshop) -> None:
+    """It is not made again, and its buyer loses no try by it."""
+    executor, store = Scripted(), Shut(MemoryStore(), None, 1, 1)
+    store.tried = asyncio.Event()
+    workshop.leases = Leases(workshop.market.shell, replace(workshop.leases.artifacts, store=store))
+    await workshop.bought("b", a("a cat"))
+    async with workshop.at_work(executor), asyncio.timeout(PATIENCE_S):
+        await store.tried.wait()
+        store.is_open = True
+        await workshop.until("b", BatchState.COMPLETED)
+    [item] = await workshop.market.items("b")
+    assert (item.state, item.tries, len(executor.asked)) == (ItemState.COMPLETED, 0, 1)
+    await workshop.market.is_right()
 
 
 async def test_progress_is_seen_while_an_item_is_made(workshop: Workshop) -> None:

@@ -82,7 +82,7 @@ class Making:
             await asyncio.wait({making, beating}, return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
                 return  # the lease is lost: whoever has it now makes it
-            await self._tell(held, making)
+            await self._tell(held, making, beating)
         except asyncio.CancelledError:
             await self.leases.release(held)
             raise
@@ -100,7 +100,10 @@ class Making:
             await asyncio.sleep(self.beat_s)
 
     async def _tell(
-        self, held: Holding, making: "asyncio.Future[Made | Declined | Undoable]"
+        self,
+        held: Holding,
+        making: "asyncio.Future[Made | Declined | Undoable]",
+        beating: "asyncio.Future[None]",
     ) -> None:
         """Deliver what was made, or say why it was not."""
         error = making.exception()
@@ -110,13 +113,22 @@ class Making:
             return
         match making.result():
             case Made(data, media_type):
-                told = await self.leases.submit(held, data, media_type)
-                if isinstance(told, Unfit | NotNow):
-                    await self.leases.fail(held, told.reason)
+                while not beating.done() and await self._is_not_taken(held, data, media_type):
+                    await asyncio.wait({beating}, timeout=LOOKS_AFTER_S)
             case Declined(reason):
                 await self.leases.decline(held, reason)
             case Undoable(reason):
                 await self.leases.fail(held, reason)
+
+    async def _is_not_taken(self, held: Holding, data: bytes, media_type: str) -> bool:
+        """Bring a result; True: the store or the database is away, and it may be brought again."""
+        try:
+            told = await self.leases.submit(held, data, media_type)
+        except DatabaseAway:  # it may have been taken: the same bytes again are a replay
+            return True
+        if isinstance(told, Unfit):
+            await self.leases.fail(held, told.reason)
+        return isinstance(told, NotNow)
 
 
 class _Progress:
