@@ -299,7 +299,9 @@ async def test_who_goes_away_is_read_for_no_more(door: Door) -> None:
         assert (await client.head(f"/files/{made.id}")).status_code == 200
 
 
-async def test_what_breaks_off_is_seen_to(door: Door) -> None:
+async def test_what_breaks_off_is_seen_to(
+    door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where the rest can't be read any more, the connection closes: none takes a part for all."""
     made = await door.kept(bytes(200 * PIECE))
     async with door.open() as client:
@@ -310,3 +312,4 @@ async def test_what_breaks_off_is_seen_to(door: Door) -> None:
                 assert await door.store.delete([made.id]) is None
                 async for _ in body:
                     pass
+    assert "artifact_broke_off" in capsys.readouterr().out
