@@ -1,15 +1,10 @@
 """Which concrete parts keep the ports, as the settings say; what has no room in app/main.py."""
 
-from collections.abc import Callable
-from datetime import timedelta
-
-from app.artifacts.keeping import Artifacts
 from app.artifacts.object_store import ObjectStore
 from app.artifacts.recoding import Pressing
 from app.executors.painter import ScenePainter
-from app.ports import Clock, Executor, Store
+from app.ports import Executor, Recoder, Store
 from app.settings import Environment, Settings
-from db.engine import Database
 
 
 def make_store(settings: Settings) -> Store:
@@ -27,12 +22,9 @@ def make_store(settings: Settings) -> Store:
     return ObjectStore.at(settings.artifacts_url, config, allow_http=plain)
 
 
-def make_artifacts(
-    settings: Settings, db: Database, clock: Clock, new_id: Callable[[], str]
-) -> Artifacts:
-    """Return the desk that keeps what items made."""
-    kept = timedelta(seconds=settings.artifacts_kept_s)
-    return Artifacts(db, make_store(settings), Pressing(), clock, new_id, kept)
+def make_recoder() -> Recoder:
+    """Return what decodes strangers' files; its process starts with the first one."""
+    return Pressing()
 
 
 def make_painter(settings: Settings) -> Executor | None:

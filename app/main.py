@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from app.adapters import make_artifacts, make_painter
+from app.adapters import make_painter, make_recoder, make_store
 from app.advance import Shell, Terms
 from app.agents.agent import Agent
 from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.api import DEV_ROUTES, ROUTES
+from app.artifacts.keeping import Artifacts
 from app.house import House
 from app.http.caller import Callers
 from app.http.edge import Edge
@@ -33,7 +34,7 @@ from app.loops.gauges import Gauges
 from app.loops.health import Health
 from app.loops.turns import Loops, always
 from app.plant import Built, keeper_of, loops_of, overseeing_of, sending_of
-from app.ports import Clock, Destinations, Playground, Prices
+from app.ports import Clock, Destinations, Playground, Prices, Recoder, Store
 from app.promises.keeping import Keeper
 from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
@@ -256,7 +257,14 @@ def assemble(
         oracle=priced,
         destinations=observed(destinations, Destinations, "lnurl", passing),
         till=till,
-        artifacts=make_artifacts(settings, db, clock, new_id),
+        artifacts=Artifacts(
+            db,
+            observed(make_store(settings), Store, "store", passing),
+            observed(make_recoder(), Recoder, "press", passing),
+            clock,
+            new_id,
+            timedelta(seconds=settings.artifacts_kept_s),
+        ),
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,

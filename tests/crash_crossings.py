@@ -31,7 +31,7 @@ UNOPENED = frozenset(
         "leases.submit",
         "move_floors",
     )
-)
+) | {"press recode", "store put", "store read", "store delete", "store page"}
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,
@@ -126,6 +126,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "lnurl fetch": (Crossing("by itself"), Crossing("redirected"), Crossing("refused", 2)),
     "oracle healthy": (Crossing("watched"),),
     "oracle price": BOTH,
+    "store older": BOUGHT,  # the sweep of a process that begins
     "rail balance": (Crossing("reviewed"),),
     "rail balance_of": WALLETS,
     "rail create_invoice": (*BOTH, *SESSION, Crossing("session", 2), Crossing("by the call")),

@@ -11,7 +11,7 @@ from pathlib import Path
 from app import main
 from app.agents.agent import Agent
 from app.agents.chat import Chat
-from app.ports import Destinations, Prices
+from app.ports import Destinations, Prices, Recoder, Store
 from app.telemetry.observer import places_of
 from payments.rail import Rail, Wallets
 from statemachine.promises import KINDS
@@ -31,7 +31,7 @@ OPENERS = (
 
 BEFORE_AND_AFTER = ("before", "after")
 # The ports: what calls the outside is a part that keeps one of them, and is observed in app.main.
-PORTS: tuple[type, ...] = (Rail, Wallets, Agent, Chat, Destinations, Prices)
+PORTS: tuple[type, ...] = (Rail, Wallets, Agent, Chat, Destinations, Prices, Recoder, Store)
 
 
 @cache  # the code stays as it is while it runs

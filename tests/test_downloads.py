@@ -299,9 +299,7 @@ async def test_who_goes_away_is_read_for_no_more(door: Door) -> None:
         assert (await client.head(f"/files/{made.id}")).status_code == 200
 
 
-async def test_what_breaks_off_is_seen_to(
-    door: Door, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_what_breaks_off_is_seen_to(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the rest can't be read any more, the connection closes: none takes a part for all."""
     made = await door.kept(bytes(200 * PIECE))
     async with door.open() as client:

@@ -5,6 +5,7 @@ for their row may be about to be written.
 """
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -72,13 +73,14 @@ class Artifacts:
     async def sweep(self) -> None:
         """Delete bytes that no row speaks of, and those whose row has expired."""
         now, swept = self.clock(), 0
-        async for page in self.store.older(now - ORPHANED):
-            if isinstance(page, NotNow):
-                break
-            kept = await artifacts.kept(self.db, page, now - GRACE)
-            gone = [name for name in page if name not in kept]
-            if gone and await self.store.delete(gone) is not None:
-                break
-            swept += len(gone)
+        async with aclosing(self.store.older(now - ORPHANED)) as pages:
+            async for page in pages:
+                if isinstance(page, NotNow):
+                    break
+                kept = await artifacts.kept(self.db, page, now - GRACE)
+                gone = [name for name in page if name not in kept]
+                if gone and await self.store.delete(gone) is not None:
+                    break
+                swept += len(gone)
         if swept:
             log.info("artifacts_swept", count=swept)

@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 UNTOLD = {"close"}  # it lets go, and asks nobody
 SHORT = {"balance_msat": "balance", "fetch_invoice": "fetch"}  # method → its name, where it differs
-PIECE = {"pushes": "push", "answer": "piece"}  # what streams → the name of one thing that comes
+# What streams → the name of one thing that comes.
+PIECE = {"pushes": "push", "answer": "piece", "older": "page"}
 
 
 class Way(Enum):
