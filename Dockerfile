@@ -19,9 +19,11 @@ RUN /opt/boltwork/bin/python -m pip install --no-deps --no-build-isolation --no-
 
 FROM python:3.12-slim
 COPY --from=built /opt/boltwork /opt/boltwork
+# What the painter's Skia loads: libegl1, libgl1, libexpat1.
 # libnss-wrapper lends a name to whatever number it is run as (`--user 54321`, OpenShift), whose group
 # is 0: hence the owners and the mode of /data.
 RUN apt-get update && apt-get install -y --no-install-recommends libnss-wrapper \
+        libegl1 libgl1 libexpat1 \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 8402 --home-dir /data boltwork \
     && install -d -o boltwork -g 0 -m 0770 /data

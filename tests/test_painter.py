@@ -218,6 +218,18 @@ async def test_the_process_is_bounded_by_the_system() -> None:
         await small.close()
 
 
+async def test_what_is_not_installed_is_said_to_the_operator() -> None:
+    """A package that isn't there, or one that doesn't load for want of a library of the system."""
+    for part in ("a_package_that_is_not_there", "asyncio.windows_events"):
+        painter = ScenePainter(parts=(part,))
+        refused = await painter.make(wish())
+        assert isinstance(refused, Undoable) and "install Boltwork" in refused.mend
+        assert "install" not in refused.reason
+        assert ("libegl1" in refused.mend and "win32" in refused.mend) is ("windows" in part)
+        assert painter.processes == []
+        await painter.close()
+
+
 async def test_closed_it_paints_no_more() -> None:
     """And says so."""
     painter = ScenePainter()

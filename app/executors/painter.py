@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,13 +31,19 @@ NICE: Final = 5
 MOST_BYTES: Final = 64 * 1024 * 1024  # of one answer: more is not a picture of ours
 MOST_PROMPT: Final = 4_000  # characters that are sent on: it reads fewer
 PARTS: Final = ("av", "numpy", "PIL", "resvg_py", "skia")
-INSTALL: Final = "The embedded painter is not whole: install Boltwork with the extra `server`."
+INSTALL: Final = "The embedded painter is not whole: install Boltwork with the extra `server`"
+SYSTEM: Final = ", and of the system libegl1 and libgl1 (in Debian's names)."
+UNAVAILABLE: Final = "The painter is not available."
 
 NOTHING: Final = Declined("There is nothing to paint in the prompt.")
 
 
 class PainterBroke(Exception):
     """The process died, was late, or ran out of what it may use. It may be tried again."""
+
+
+class _Missing(Exception):
+    """Something isn't installed that it paints with."""
 
 
 @dataclass(slots=True)
@@ -54,10 +61,11 @@ class ScenePainter:
 
     def __init__(
         self, *, at_once: int = 1, memory_mb: int = 3_072, deadline_s: float = 120,
-        idle_s: float = IDLE_S,
+        idle_s: float = IDLE_S, parts: Sequence[str] = PARTS,
     ) -> None:  # fmt: skip
         self.at_once = at_once
         self._memory_mb, self._deadline_s, self._idle_s = memory_mb, deadline_s, idle_s
+        self._parts = parts
         self._easels = [_Easel() for _ in range(at_once)]
         self._free: asyncio.LifoQueue[_Easel] = asyncio.LifoQueue()  # the warm one first
         for easel in self._easels:
@@ -79,6 +87,8 @@ class ScenePainter:
             parts = max(1, wanted.duration_ms / 5_000)
             async with asyncio.timeout(self._deadline_s * parts):
                 return await self._paint(easel, wanted, stepped)
+        except _Missing as missing:
+            return Undoable(UNAVAILABLE, f"{INSTALL}{SYSTEM} Missing: {missing}")
         except TimeoutError:
             await _end(easel, at_once=True)
             raise PainterBroke("the painter was late") from None
@@ -96,8 +106,8 @@ class ScenePainter:
         """Return None when all that it paints with is installed."""
         if self._closed:
             return Undoable("The painter was closed.")
-        if any(find_spec(part) is None for part in PARTS):
-            return Undoable("The painter is not available.", INSTALL)
+        if any(find_spec(part) is None for part in self._parts):
+            return Undoable(UNAVAILABLE, f"{INSTALL}.")
         return None
 
     async def close(self) -> None:
@@ -154,12 +164,14 @@ class ScenePainter:
             env=_environment(),
             start_new_session=True,  # a Ctrl-C in the terminal is for us, who then let it finish
         )  # fmt: skip
-        bounds = {"memory_mb": self._memory_mb, "nice": NICE}
+        bounds = {"memory_mb": self._memory_mb, "nice": NICE, "parts": list(self._parts)}
         try:
             async with asyncio.timeout(START_DEADLINE_S):
                 assert process.stdin is not None
                 process.stdin.write(json.dumps(bounds).encode() + b"\n")
-                await _heard(process)
+                said, _ = await _heard(process)
+                if "missing" in said:
+                    raise _Missing(said["missing"])
         except BaseException as error:
             await _end(_Easel(process), at_once=True)
             if isinstance(error, TimeoutError | OSError | asyncio.IncompleteReadError | ValueError):

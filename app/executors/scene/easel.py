@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import sys
+from importlib import import_module
 from typing import Any, BinaryIO, Final
 
 PREVIEW: Final = 256  # longest side of a preview, in pixels
@@ -24,6 +25,12 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _bound(bounds)
+    try:
+        for part in bounds["parts"]:
+            import_module(part)
+    except ImportError as error:  # also where a library of the system isn't there
+        tell(answers, {"missing": str(error)})
+        return
     tell(answers, {"ready": True})
     for line in sys.stdin.buffer:
         try:
