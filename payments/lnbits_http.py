@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import httpx2
 import orjson
 
+from payments.kept_alive import IDLE_S, limits
 from payments.rail import Settled, Unavailable
 from pricing.authorities import authorities
 from pricing.money import Msat
@@ -62,7 +63,7 @@ class Told(NamedTuple):
 class LnbitsClient:
     """The connections to one LNbits, whatever the wallet."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, idle_s: float = IDLE_S) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError("LNBITS_URL must start with http:// or https://")
         self.url, self.timeout_s = url, timeout_s
@@ -71,6 +72,7 @@ class LnbitsClient:
             headers={"Accept-Encoding": "identity"},
             # Half for connecting, so that "it was never sent" can be told from "no answer".
             timeout=httpx2.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
+            limits=limits(idle_s),
             follow_redirects=False,
             verify=authorities(trust_env=False),
             trust_env=False,  # the key goes to the address the operator set, and nowhere else

@@ -26,6 +26,7 @@ from typing import Any
 import httpx2
 
 from db.unused_port import unused_port
+from payments.kept_alive import limits
 from payments.lnurl import encode
 from pricing.authorities import authorities
 from tests.in_memory import memory
@@ -227,6 +228,7 @@ class LnbitsServer:
         return httpx2.AsyncClient(
             base_url=self.url,
             timeout=PATIENCE_S,
+            limits=limits(),
             trust_env=False,
             verify=authorities(trust_env=False),
         )

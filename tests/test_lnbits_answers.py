@@ -1,12 +1,14 @@
 """What LNbits says is read strictly: no answer settles anything without its proof."""
 
+import asyncio
 import hashlib
 import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.lnbits_http import read_payment, read_push
+from payments.kept_alive import IDLE_S
+from payments.lnbits_http import LnbitsClient, LnbitsHttp, read_payment, read_push
 from payments.rail import Settled
 from pricing.money import Msat
 
@@ -17,6 +19,37 @@ def settled(preimage: str, amount_msat: int) -> Settled:
     return Settled(payment_hash, Msat(amount_msat), preimage)
 
 
+async def asked_twice(idle_s: float | None) -> int:
+    """Return over how many connections two questions go to an LNbits."""
+    opened: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
+        while await reader.readline():
+            while (await reader.readline()).strip():
+                pass
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        address = f"http://127.0.0.1:{port}"
+        client = LnbitsClient(address, 60, *([] if idle_s is None else [idle_s]))
+        for _ in range(2):
+            told = await LnbitsHttp(client, "X-Api-Key", "k").ask("GET", "/")
+            assert told.status == 200
+        await client.close()
+        for writer in opened:
+            writer.close()
+    return len(opened)
+
+
+async def test_no_connection_is_used_that_lay_idle_for_as_long_as_a_server_keeps_it() -> None:
+    """What is sent over one that is just being closed is lost, and its outcome not known."""
+    assert IDLE_S < UVICORN_KEEPS_S
+    assert await asked_twice(None) == 1 and await asked_twice(0.0) == 2
+
+
+UVICORN_KEEPS_S = 5  # its --timeout-keep-alive where nothing is said
 RECEIVED = settled("11" * 32, 11_000)
 OTHER = settled("22" * 32, 11_000)
 

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import httpx2
 import orjson
 
+from payments.kept_alive import limits
 from pricing.authorities import authorities
 
 LARGEST_ANSWER_BYTES: Final = 262_144  # a receipt of a block's longest transactions has less
@@ -44,6 +45,7 @@ class JsonHttp:
         self._http = httpx2.AsyncClient(
             headers={"Accept-Encoding": "identity", **dict([header] if header else [])},
             timeout=httpx2.Timeout(timeout_s),
+            limits=limits(),
             follow_redirects=False,
             verify=authorities(trust_env=False),
             trust_env=False,  # the header goes to the address the operator set, and nowhere else

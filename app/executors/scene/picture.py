@@ -48,7 +48,7 @@ class Layers:
 
 
 def composed(scene: Scene, height: int, width: int, seed: int) -> Layers:
-    """Return the layers of a scene, in this size; the seed alone decides what the words don't."""
+    """Return the layers of a scene, in this size; a seed alone decides what the words don't."""
     rng = np.random.default_rng([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF])
     light = light_of(scene)
     share = HORIZONS.get(scene.place, 0.58) + 0.03 * (rng.random() - 0.5)
