@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from db.unused_port import unused_port
+from tests.patience import PATIENCE_S
+
 KEY_ID, KEY = "boltwork-test", "planted-key-of-the-store"
 BUCKET = "made"
 
@@ -38,9 +41,7 @@ class S3Server:
 def s3_server(folder: Path) -> Iterator[S3Server]:
     """Run one, with one bucket, until the end."""
     (folder / BUCKET).mkdir(parents=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        server = S3Server(free.getsockname()[1], folder)
+    server = S3Server(unused_port(), folder)
     process = subprocess.Popen(
         [sys.executable, "-m", "nanio", "serve", "--data-dir", str(folder), "--host", "127.0.0.1",
          "--port", str(server.port), "--log-level", "error", "--no-access-log"],
@@ -49,7 +50,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", server.port), 1).close()

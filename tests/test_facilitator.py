@@ -81,7 +81,7 @@ async def test_a_settlement_that_goes_wrong_is_unknown_and_the_chain_knows(
     """Whatever the facilitator says or leaves out, nothing but a plain "yes" about this payment is
     Settled, and nothing at all is Failed. Whether the money moved, the chain tells; the same order
     again moves it if it had not, and never twice."""
-    async with street_at(tmp_path / "chain", timeout_s=2 if fault == "slow" else LONG_S) as street:
+    async with street_at(tmp_path / "chain", timeout_s=6 if fault == "slow" else LONG_S) as street:
         paid = street.payer.pays(OFFER)
         await street.stub.script_fault("settle", fault, delay_s=LONG_S if fault == "slow" else 0)
         said = await street.facilitator.settle(paid)

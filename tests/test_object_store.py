@@ -139,7 +139,7 @@ async def test_a_server_that_is_silent_is_away_in_time(s3: S3Server) -> None:
     """What is not answered by its deadline has no other answer; afterwards it works as before."""
     async with SilentProxy.before("127.0.0.1", s3.port) as proxy:
         config = s3.config(endpoint=f"http://127.0.0.1:{proxy.port}")
-        store = ObjectStore.at(f"s3://{BUCKET}/x", config, allow_http=True, put_s=1, ask_s=1)
+        store = ObjectStore.at(f"s3://{BUCKET}/x", config, allow_http=True, put_s=5, ask_s=5)
         name = new_name()
         assert await store.put(name, b"bytes") is None
         assert proxy.freeze() > 0
@@ -153,7 +153,7 @@ async def test_wrong_keys_are_refused_and_shown_nowhere(
     """A key that the server does not know opens nothing; neither it nor its name is logged."""
     for wrong in ({"secret_access_key": "planted-wrong"}, {"access_key_id": "planted-nobody"}):
         config = s3.config(**wrong)
-        store = ObjectStore.at(f"s3://{BUCKET}", config, allow_http=True, put_s=5, ask_s=5)
+        store = ObjectStore.at(f"s3://{BUCKET}", config, allow_http=True, put_s=30, ask_s=30)
         *answers, listed = await every_answer(store)
         assert answers == [REFUSED] * 3
         assert listed in (REFUSED, AWAY)  # of a listing the library tells no reason
