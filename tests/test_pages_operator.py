@@ -215,7 +215,7 @@ async def test_no_question_of_the_page_reads_every_job(house: Instance) -> None:
     plans = [
         ("ix_job_open", overview._OPEN),
         ("ix_payout_watched", standing._WATCHED),
-        ("ix_payout_unpaid", standing._WAITING),
+        ("ix_payout_waiting", standing._WAITING),
     ]
     async with house.built.db.reads.connection() as connection:
         await connection.execute("SET enable_seqscan = off")
