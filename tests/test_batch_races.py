@@ -3,13 +3,22 @@
 import asyncio
 import random
 from dataclasses import dataclass
+from datetime import timedelta
 
 from app import advance
-from db import leases
+from app.advance import Act, Applied
+from db import batches, items, leases
 from db.items import Claim
-from tests.market_fixtures import Market
+from statemachine import batch as batch_law
+from statemachine import lease as law
+from tests.market_fixtures import LANE, Market
+from tests.patience import patiently
 
 ITEMS = (50,) * 9
+WAITING = """
+SELECT count(*) AS n FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @dataclass
@@ -71,6 +80,37 @@ async def test_whatever_happens_at_once_nothing_is_lost(market: Market) -> None:
         for one in await market.claim(f"last{number}", most=100):
             await market.deliver(one, f"last{number}")
     assert all([(await market.batch(name)).is_final for name in names])
+    await market.is_right()
+
+
+async def test_a_first_claim_and_a_cancel_at_once(market: Market) -> None:
+    """Each holds what the other waits for: Postgres ends one of them, and it is done again. So the
+    batch is cancelled whole, or what was claimed runs to its end."""
+    await market.bought("b", ITEMS)
+    tries: list[int] = []
+
+    async def claims(act: Act) -> int:
+        lease = law.begin("", 0, act.now, timedelta(minutes=1), timedelta(hours=1))
+        claimed = await items.claim(act.tx, "w", [LANE], 1, lease, act.now)
+        tries.append(len(claimed))
+        async for _ in patiently("the cancel never waits for the item"):
+            row = await market.db.read_one(WAITING)
+            if len(tries) > 1 or (row is not None and row["n"]):
+                break
+        for one in claimed:
+            row_of = await batches.lock(act.tx, one.batch_id)
+            assert row_of is not None
+            await advance.batches.step(act, row_of, batch_law.Begun())
+        return len(claimed)
+
+    claiming = asyncio.create_task(market.shell.do(claims))
+    async for _ in patiently("nothing was claimed"):
+        if tries:
+            break
+    assert await market.shell.do(advance.batches.cancel, "b") == Applied()
+    held = await claiming
+    assert await market.states("b") == {"cancelled": 9 - held} | ({"claimed": 1} if held else {})
+    assert (await market.batch("b")).is_final is not bool(held)
     await market.is_right()
 
 
