@@ -139,12 +139,15 @@ async def test_a_server_that_is_silent_is_away_in_time(s3: S3Server) -> None:
     """What is not answered by its deadline has no other answer; afterwards it works as before."""
     async with SilentProxy.before("127.0.0.1", s3.port) as proxy:
         config = s3.config(endpoint=f"http://127.0.0.1:{proxy.port}")
-        store = ObjectStore.at(f"s3://{BUCKET}/x", config, allow_http=True, put_s=5, ask_s=5)
+        store = ObjectStore.at(f"s3://{BUCKET}/x", config, allow_http=True, ask_s=2)
         name = new_name()
         assert await store.put(name, b"bytes") is None
         assert proxy.freeze() > 0
-        assert await store.read(name, 0, 5) in (AWAY, b"bytes")
-        assert await store.read(name, 0, 5) == b"bytes"
+        answers = [await store.read(name, 0, 5)]
+        while answers[-1] == AWAY:  # on a connection that was there before
+            answers.append(await store.read(name, 0, 5))
+            assert len(answers) < 20
+        assert answers[-1] == b"bytes"
 
 
 async def test_wrong_keys_are_refused_and_shown_nowhere(
