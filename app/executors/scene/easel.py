@@ -24,13 +24,13 @@ def main() -> None:
     # Libraries may print; only our own lines go to whoever reads the pictures.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    _bound(bounds)
     try:
         for part in bounds["parts"]:
             import_module(part)
     except ImportError as error:  # also where a library of the system isn't there
         tell(answers, {"missing": str(error)})
         return
+    _bound(bounds)  # not before: a bound that is too small isn't a library that is missing
     tell(answers, {"ready": True})
     for line in sys.stdin.buffer:
         try:
