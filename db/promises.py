@@ -59,7 +59,9 @@ SELECT extract(epoch FROM now() - (SELECT max(last_heartbeat) FROM procrastinate
 """
 CLAIM = """
 SELECT id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name,
-       attempts, worker_id FROM claim_promise(%(lane)s, %(worker_id)s)
+       attempts, worker_id, extract(epoch FROM now() - greatest(scheduled_at, (SELECT max(at)
+         FROM procrastinate_events WHERE job_id = claimed.id AND type <> 'started'))) AS waited_s
+  FROM claim_promise(%(lane)s, %(worker_id)s) AS claimed
 """
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
 Pause = Callable[[float], Awaitable[None]]
@@ -122,6 +124,7 @@ class _Tenacious(JobManager):
         super().__init__(connector)
         self._pause = pause
         self.took_s: dict[str, float] = {}  # when a worker last got through to each lane
+        self.waited_s: dict[str, float] = {}  # how long what they keep, by its name, had been due
         self._held: set[int] = set()  # tasks that workers of this process have in hand
         self._counted_s: dict[int, float] = {}  # when a worker's tasks were last held against that
 
@@ -172,6 +175,7 @@ class _Tenacious(JobManager):
             )
             self.took_s[lane] = time.monotonic()
             if row["id"] is not None:
+                self.waited_s[row["lock"]] = max(0.0, float(row["waited_s"] or 0))
                 return Task.from_row(row)
         return None
 
@@ -197,13 +201,17 @@ class _Tenacious(JobManager):
                 await tell()
             except ConnectorException as error:
                 if not is_away(error.__cause__):
-                    self._held.discard(job.id or 0)
+                    self._let_go(job)
                     raise  # the task is not there, or not ours any more
                 log.warning("task_end_not_written")
                 await self._pause(1.0)
             else:
-                self._held.discard(job.id or 0)
+                self._let_go(job)
                 return
+
+    def _let_go(self, job: Task) -> None:
+        self._held.discard(job.id or 0)
+        self.waited_s.pop(job.lock or "", None)
 
 
 class Outbox:
@@ -307,17 +315,9 @@ class Outbox:
         )
         return row is not None
 
-    async def waited_s(self, key: str) -> float | None:
-        """Return how long a promise that is being kept had been due before; None: not known."""
-        row = await self._db.read_one(
-            "SELECT extract(epoch FROM max(e.at) FILTER (WHERE e.type = 'started')"
-            " - greatest(max(e.at) FILTER (WHERE e.type <> 'started'), max(j.scheduled_at)))"
-            " AS waited_s FROM procrastinate_jobs j JOIN procrastinate_events e ON e.job_id = j.id"
-            " WHERE j.lock = %(key)s AND j.status = 'doing'",
-            key=key,
-        )
-        waited_s = row["waited_s"] if row else None
-        return None if waited_s is None else max(0.0, float(waited_s))
+    def waited_s(self, key: str) -> float | None:
+        """Return how long a promise that is kept here had been due before; None: it is not."""
+        return self._tasks_of_engine.waited_s.get(key)
 
     async def waiting(self) -> dict[str, int]:
         """Return how many promises wait or are being kept, by kind."""

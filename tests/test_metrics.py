@@ -108,10 +108,10 @@ async def test_the_wait_of_a_promise_is_told_by_the_task_engines_own_clock(
     scripted_agent.go.clear()
     await instance.pay(made["evalInvoice"])
     await scripted_agent.begun.wait()
-    waited_s = await instance.built.outbox.waited_s(f"{made['jobId']}:judge")
+    waited_s = instance.built.outbox.waited_s(f"{made['jobId']}:judge")
     assert waited_s is not None and 0 <= waited_s < 60
     scripted_agent.go.set()
-    assert await instance.built.outbox.waited_s("nothing") is None
+    assert instance.built.outbox.waited_s("nothing") is None
 
 
 async def test_every_state_has_a_number(instance: Instance) -> None:

@@ -2,7 +2,7 @@
 log by what it is about."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from time import perf_counter
 
@@ -78,15 +78,8 @@ def keeping(keep: Keep, outbox: Outbox) -> Keep:
                 PROMISE_SECONDS.labels(kind).observe(perf_counter() - began)
                 if span is not None:
                     span.set_attribute("boltwork.outcome", outcome)
-            await _waited(kind, promise.key, outbox)
+            waited_s = outbox.waited_s(promise.key)
+            if waited_s is not None:
+                PROMISE_WAIT_SECONDS.labels(kind).observe(waited_s)
 
     return kept
-
-
-async def _waited(kind: str, key: str, outbox: Outbox) -> None:
-    """Record how long a promise had waited. Asked when it is kept: nobody waits for the answer."""
-    waited_s = None
-    with suppress(Exception):  # it is kept, whatever happens here
-        waited_s = await outbox.waited_s(key)
-    if waited_s is not None:
-        PROMISE_WAIT_SECONDS.labels(kind).observe(waited_s)
