@@ -215,7 +215,9 @@ async def test_a_part_goes_on_only_where_it_is_the_same_file(
         assert answer.status_code == status, mark
 
 
-@pytest.mark.parametrize("mark", [MARK, f"W/{MARK}", f'"other", {MARK}', "*"])
+@pytest.mark.parametrize(
+    "mark", [MARK, f"W/{MARK}", f'"other", {MARK}', "*"], ids=["it", "weak", "one of two", "any"]
+)
 async def test_what_the_caller_has_is_not_sent_again(
     file: tuple[httpx2.AsyncClient, str], door: Door, mark: str
 ) -> None:
