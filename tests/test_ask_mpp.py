@@ -140,6 +140,16 @@ async def test_both_proofs_at_once_are_one_purchase(
     assert await audit(instance.built.db) == []
 
 
+async def test_a_key_that_is_none_is_refused_beside_a_proof_too(instance: Instance) -> None:
+    """Whichever proof it is, good or not: nothing is lost, and without the key it buys."""
+    by_mpp, by_l402 = await paid(instance, await ask(instance, "hello"))
+    wrong = {"Authorization": by_mpp["Authorization"][:-4] + "AAAA"}
+    for proof in (by_mpp, by_l402, wrong):
+        answer = await ask(instance, "hello", **proof, **{"Idempotency-Key": "short"})
+        refused(answer, 400, "Idempotency-Key must have at least")
+    assert (await ask(instance, "hello", **by_mpp)).status_code == 200
+
+
 async def test_what_takes_longer_is_a_202_with_the_receipt(
     instance: Instance, scripted_agent: ScriptedAgent
 ) -> None:

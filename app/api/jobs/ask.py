@@ -84,6 +84,8 @@ async def ask(request: Request) -> Response:
     shown = await house.callers.macaroon(request, "ask")
     if shown is not None:
         return await _from_session(request, house, shown, asked, body)
+    # Refused where it can't be one, whether or not a proof makes that it isn't needed.
+    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
     sold = Sold(RESOURCE, DESCRIPTION, body if request.method == "POST" else None)
     proof = await house.paywall.proof_of(request)
     if isinstance(proof, Proof):
@@ -98,7 +100,6 @@ async def ask(request: Request) -> Response:
             return await house.paywall.payment_required(request, offered, sold, proof)
     async with house.throttle.turn(request, Rule.CREATE):
         await house.throttle.weigh(request, len(body))
-        name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
         invoice = await house.asks.place(asked, name)
     return await house.paywall.payment_required(request, invoice, sold, proof or paywall.PRICED)
 
