@@ -18,6 +18,7 @@ import bolt11 as lightning
 
 from payments.bolt11 import BadInvoice, plain
 from payments.rail import Absent, Failed, Opened, Outcome, Pending, Settled, Unknown, Unsent
+from payments.write_ahead import write_ahead
 from pricing.money import Msat
 
 NETWORK: Final = "bcrt"
@@ -65,7 +66,7 @@ class StubNode:
             path, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False
         )
         self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
+        write_ahead(self._db, lock_timeout_s)
         # The log outlives the process without fsync; only a power cut could lose the last writes.
         self._db.execute("PRAGMA synchronous = NORMAL")
         with self._tx() as tx:

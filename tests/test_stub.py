@@ -1,8 +1,10 @@
 """The stub rail: its faults do what they say, and its store survives others and kill -9."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +13,7 @@ from payments.bolt11 import decode
 from payments.faults import Call, Fault
 from payments.rail import Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
 from payments.stub import StubRail
+from payments.stub_node import StubNode
 from pricing.money import Msat
 from tests.patience import PATIENCE_S
 from tests.rail_fixtures import RailClock, next_push
@@ -273,3 +276,16 @@ async def test_times_are_told_in_utc(stub_rail: StubRail) -> None:
     """Expiry is an aware time in UTC, the same after it was stored."""
     first, again = await invoice(stub_rail), await invoice(stub_rail)
     assert first.expires_at == again.expires_at == datetime(2026, 11, 22, 12, 10, tzinfo=UTC)
+
+
+def test_of_many_who_open_a_new_file_at_once_all_have_it(tmp_path: Path) -> None:
+    """SQLite lets one alone change how a file is written; the others try again."""
+    for name in map(str, range(30)):
+        together = Barrier(8)
+
+        def opens(_: int, path: Path = tmp_path / name, together: Barrier = together) -> bool:
+            together.wait()
+            return bool(StubNode(path, lambda: datetime.now(UTC), Msat(0), lock_timeout_s=60))
+
+        with ThreadPoolExecutor(8) as many:
+            assert all(many.map(opens, range(8)))

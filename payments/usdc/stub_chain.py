@@ -17,6 +17,7 @@ from payments.usdc.address import Address
 from payments.usdc.authorization import Authorization
 from payments.usdc.network import Network
 from payments.usdc.outcome import Moved, Unused, Use
+from payments.write_ahead import write_ahead
 from pricing.money import MicroUsdc
 
 # What an address has that was never seen: everybody can try it out.
@@ -54,7 +55,7 @@ class StubChain:
         self._db = sqlite3.connect(
             path, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False
         )
-        self._db.execute("PRAGMA journal_mode = WAL")
+        write_ahead(self._db, lock_timeout_s)
         # The log outlives the process without fsync; only a power cut could lose the last writes.
         self._db.execute("PRAGMA synchronous = NORMAL")
         with self._tx() as tx:
