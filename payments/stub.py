@@ -15,7 +15,8 @@ from typing import Final, TypeVar, get_args
 from payments.bolt11 import LEAST_FEE_LIMIT_MSAT
 from payments.faults import Call, Fault
 from payments.rail import NO_FEE, Failed, Opened, Outcome, Pending, Settled, Unavailable, Unknown
-from payments.stub_node import NETWORK, Scripted, StubNode
+from payments.stub_file import Scripted
+from payments.stub_node import NETWORK, StubNode
 from pricing.money import Msat, msat_to_sats
 
 POLL_S: Final = 0.2  # how soon a payment made through another process is seen

@@ -1,24 +1,21 @@
 """The node behind the stub rail: keys, invoices and payments in a SQLite file.
 
-Each method is one transaction, and it is synchronous. Several processes may hold the file; what
-a method returned survives kill -9.
+Each method is one transaction, and it is synchronous.
 """
 
 import hashlib
 import secrets
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import bolt11 as lightning
 
 from payments.bolt11 import BadInvoice, plain
 from payments.rail import Absent, Failed, Opened, Outcome, Pending, Settled, Unknown, Unsent
-from payments.write_ahead import write_ahead
+from payments.stub_file import Scripted, StubFile
 from pricing.money import Msat
 
 NETWORK: Final = "bcrt"
@@ -36,21 +33,11 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS payments (
         payment_hash TEXT PRIMARY KEY, amount_msat INTEGER NOT NULL, fee_msat INTEGER NOT NULL,
         settled INTEGER NOT NULL, settles_at TEXT)""",
-    """CREATE TABLE IF NOT EXISTS faults (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, call TEXT NOT NULL, fault TEXT NOT NULL,
-        times INTEGER NOT NULL, delay_ms INTEGER NOT NULL)""",
 )
 
 
-class Scripted(NamedTuple):
-    """A fault that a call was set to have; no name means none."""
-
-    name: str = ""
-    delay_s: float = 0
-
-
-class StubNode:
-    """The file: one connection, one lock, one transaction for each method."""
+class StubNode(StubFile):
+    """The file of the node."""
 
     def __init__(
         self,
@@ -59,44 +46,14 @@ class StubNode:
         routing_fee_msat: Msat,
         lock_timeout_s: float,
     ) -> None:
+        super().__init__(path, lock_timeout_s, _SCHEMA)
         self._clock = clock
         self._routing_fee_msat = routing_fee_msat
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(
-            path, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False
-        )
-        self._db.row_factory = sqlite3.Row
-        write_ahead(self._db, lock_timeout_s)
-        # The log outlives the process without fsync; only a power cut could lose the last writes.
-        self._db.execute("PRAGMA synchronous = NORMAL")
         with self._tx() as tx:
-            for statement in _SCHEMA:
-                tx.execute(statement)
             for node in ("ours", "buyer"):
                 tx.execute(
                     "INSERT OR IGNORE INTO nodes VALUES (?, ?)", (node, secrets.token_hex(32))
                 )
-
-    @contextmanager
-    def _tx(self) -> Iterator[sqlite3.Connection]:
-        # IMMEDIATE: a transaction that reads first and writes later could not wait for the lock.
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-
-    def _read(self, query: str, *args: object) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(query, args).fetchall()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
 
     def make_invoice(
         self, node: str, key: str | None, amount_msat: Msat, memo: str, expiry_s: int
@@ -254,30 +211,10 @@ class StubNode:
         )
         return [(seq, Settled(name, Msat(paid), preimage)) for seq, name, paid, preimage in rows]
 
-    def script(self, call: str, fault: str, times: int, delay_s: float) -> None:
-        """Keep a fault for the next calls of one kind."""
-        with self._tx() as tx:
-            tx.execute(
-                "INSERT INTO faults (call, fault, times, delay_ms) VALUES (?, ?, ?, ?)",
-                (call, fault, times, round(delay_s * 1000)),
-            )
-
-    def next_fault(self, call: str) -> Scripted:
-        """Take the fault that this call has to have, if any."""
-        query = "SELECT * FROM faults WHERE call = ? AND times > 0 ORDER BY id LIMIT 1"
-        if not self._read(query, call):  # nearly always: no write lock for that
-            return Scripted()
-        with self._tx() as tx:
-            row = tx.execute(query, (call,)).fetchone()
-            if row is None:
-                return Scripted()
-            tx.execute("UPDATE faults SET times = times - 1 WHERE id = ?", (row["id"],))
-            return Scripted(row["fault"], row["delay_ms"] / 1000)
-
     def clear(self) -> None:
         """Forget every fault, and settle what hung."""
+        self.clear_faults()
         with self._tx() as tx:
-            tx.execute("DELETE FROM faults")
             tx.execute("UPDATE payments SET settled = 1 WHERE settles_at IS NULL")
 
 

@@ -1,23 +1,21 @@
 """USDC without a chain: balances and used nonces in a SQLite file, as a contract keeps them.
 
-Each method is one transaction, and it is synchronous. Several processes may hold the file; what a
-method returned survives kill -9. Signatures, windows, nonces and balances are checked for real.
+Each method is one transaction, and it is synchronous. Signatures, windows, nonces and balances are
+checked for real.
 """
 
 import hashlib
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
+from payments.stub_file import StubFile
 from payments.usdc.address import Address
 from payments.usdc.authorization import Authorization
 from payments.usdc.network import Network
 from payments.usdc.outcome import Moved, Unused, Use
-from payments.write_ahead import write_ahead
 from pricing.money import MicroUsdc
 
 # What an address has that was never seen: everybody can try it out.
@@ -31,48 +29,17 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS used (
         network TEXT NOT NULL, payer TEXT NOT NULL, nonce TEXT NOT NULL, txid TEXT NOT NULL,
         payee TEXT NOT NULL, microusdc INTEGER NOT NULL, PRIMARY KEY (network, payer, nonce))""",
-    """CREATE TABLE IF NOT EXISTS faults (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, call TEXT NOT NULL, fault TEXT NOT NULL,
-        times INTEGER NOT NULL, delay_ms INTEGER NOT NULL)""",
 )
 
 
-class Scripted(NamedTuple):
-    """A fault that a call was set to have; no name means none."""
-
-    name: str = ""
-    delay_s: float = 0
-
-
-class StubChain:
-    """The file: one connection, one lock, one transaction for each method."""
+class StubChain(StubFile):
+    """The file of the chain."""
 
     def __init__(
         self, path: str | Path, clock: Callable[[], datetime], lock_timeout_s: float = 2.5
     ) -> None:
+        super().__init__(path, lock_timeout_s, _SCHEMA)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(
-            path, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False
-        )
-        write_ahead(self._db, lock_timeout_s)
-        # The log outlives the process without fsync; only a power cut could lose the last writes.
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        with self._tx() as tx:
-            for statement in _SCHEMA:
-                tx.execute(statement)
-
-    @contextmanager
-    def _tx(self) -> Iterator[sqlite3.Connection]:
-        # IMMEDIATE: a transaction that reads first and writes later could not wait for the lock.
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
 
     def now_s(self) -> int:
         """Return the time of the newest block."""
@@ -151,37 +118,6 @@ class StubChain:
             ),
         )
         return next((flaw for holds, flaw in checks if not holds), None)
-
-    # ------------------------------------------------------------------ the faults
-
-    def script(self, call: str, fault: str, times: int, delay_s: float) -> None:
-        """Let the next calls of this kind go wrong."""
-        row = (call, fault, times, int(delay_s * 1000))
-        with self._tx() as tx:
-            tx.execute("INSERT INTO faults (call, fault, times, delay_ms) VALUES (?, ?, ?, ?)", row)
-
-    def next_fault(self, call: str) -> Scripted:
-        """Return the fault that this call is to have, and count it."""
-        with self._tx() as tx:
-            row = tx.execute(
-                "SELECT id, fault, delay_ms FROM faults WHERE call = ? AND times > 0"
-                " ORDER BY id LIMIT 1",
-                (call,),
-            ).fetchone()
-            if row is None:
-                return Scripted()
-            tx.execute("UPDATE faults SET times = times - 1 WHERE id = ?", (row[0],))
-            return Scripted(row[1], row[2] / 1000)
-
-    def clear_faults(self) -> None:
-        """Let nothing more go wrong."""
-        with self._tx() as tx:
-            tx.execute("DELETE FROM faults")
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
 
 
 def _balance(tx: sqlite3.Connection, network: Network, holder: Address) -> MicroUsdc:

@@ -14,12 +14,13 @@ from typing import Any, Final, Literal
 import httpx2
 import orjson
 
+from payments.stub_file import Scripted
 from payments.usdc.address import Address, read_address
 from payments.usdc.authorization import Authorization
 from payments.usdc.network import NETWORKS, Network
 from payments.usdc.outcome import Unknown, Use
 from payments.usdc.payment import SCHEME, VERSION
-from payments.usdc.stub_chain import Scripted, StubChain
+from payments.usdc.stub_chain import StubChain
 from payments.usdc.x402 import Refused, read_order
 from pricing.money import MicroUsdc
 
