@@ -6,7 +6,7 @@ worked out again from the rows of jobs, invoices and payouts, leg by leg, and co
 
 from dataclasses import dataclass
 
-from db import audit_batches, audit_prepaid
+from db import audit_batches, audit_payouts, audit_prepaid
 from db.engine import Database
 from statemachine.batch import BATCH, BatchState
 from statemachine.entries import (
@@ -14,6 +14,7 @@ from statemachine.entries import (
     EXPENSE_FREE,
     EXPENSE_ROUTING,
     RAIL,
+    RAIL_USDC,
     REVENUE_EVAL,
     REVENUE_FREE,
     REVENUE_MEDIA,
@@ -41,18 +42,15 @@ class Finding:
         return concealed(f"invariant {self.invariant}: {self.who}: {self.what}")
 
 
-# Every account is a `line` of its asset; `msat_line` are those that jobs, sessions and payouts
-# explain, who know of no other asset.
-# `due_leg` is what the ledger must hold, from the rows alone: (entry's key, account, msat) of every
-# leg. Payouts of these reasons were owed by the entry of their invoice, or of their charge.
+# Every account is a `line` of its asset. `due_leg` is what the ledger must hold, from the rows
+# alone: (entry's key, account, amount, asset) of every leg; `msat_leg` are those of what knows of
+# no other asset.
 _SHARED = (
     """
 WITH line AS (
   SELECT name, asset, kind, balance,
          CASE WHEN kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS sign
     FROM account),
-msat_line AS (
-  SELECT * FROM line WHERE asset = 'msat'),
 recomputed AS (
   SELECT p.account AS name, e.asset, sum(p.amount)::bigint AS total
     FROM posting p JOIN entry e ON e.id = p.entry_id GROUP BY 1, 2),
@@ -69,7 +67,7 @@ tries AS (
   SELECT payout_id, count(*) AS sent, count(*) FILTER (WHERE outcome = 'live') AS live,
          count(*) FILTER (WHERE outcome = 'settled') AS settled
     FROM payout_attempt GROUP BY 1),
-due_leg AS (
+msat_leg AS (
   SELECT 'invoice:' || payment_hash || ':settled' AS key, %(rail)s AS account,
          received_msat AS amount
     FROM invoice WHERE state = 'settled'
@@ -78,7 +76,7 @@ due_leg AS (
          -i.amount_msat
     FROM invoice i LEFT JOIN payout late ON late.id = i.id || ':unawaited'
    WHERE i.state = 'settled' AND late.id IS NULL
-  UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled', 'refund:' || p.id, -p.amount_msat
+  UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled', 'refund:' || p.id, -p.amount
     FROM payout p JOIN invoice i ON i.id = left(p.id, -1 - length(p.reason))
    WHERE p.reason IN ('overpaid', 'unawaited')
   UNION ALL SELECT 'job:' || id || ':eval_earned', leg.account, leg.amount
@@ -94,39 +92,23 @@ due_leg AS (
     FROM job, LATERAL (VALUES (%(failed)s, spent_msat), (%(given)s, -spent_msat))
          AS leg(account, amount)
    WHERE state = 'failed' AND spent_msat > 0
-  UNION ALL SELECT 'payout:' || id || ':owed', leg.account, leg.amount
-    FROM payout, LATERAL (VALUES (coalesce('job:' || job_id, 'session:' || session_id,
-         'batch:' || batch_id), amount_msat), ('refund:' || id, -amount_msat))
-         AS leg(account, amount)
-   WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus', 'change') AND right(id, 5) <> ':back'
-  UNION ALL SELECT 'payout:' || p.id || leg.key, leg.account, leg.amount
-    FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
-         LEFT JOIN payout change ON change.id = p.id || ':change',
-         LATERAL (VALUES
-           (':' || a.number || ':sent', 'refund:' || p.id, p.amount_msat, true),
-           (':' || a.number || ':sent', 'sending:' || p.id, -p.amount_msat, true),
-           (':' || a.number || ':returned', 'sending:' || p.id, p.amount_msat,
-            a.outcome = 'returned'),
-           (':' || a.number || ':returned', 'refund:' || p.id, -p.amount_msat,
-            a.outcome = 'returned'),
-           (':settled', 'sending:' || p.id, p.amount_msat, a.outcome = 'settled'),
-           (':settled', 'refund:' || change.id, -change.amount_msat, a.outcome = 'settled'),
-           (':settled', %(routing)s,
-            a.sent_msat + a.fee_msat + coalesce(change.amount_msat, 0) - p.amount_msat,
-            a.outcome = 'settled'),
-           (':settled', %(rail)s, -(a.sent_msat + a.fee_msat), a.outcome = 'settled'))
-         AS leg(key, account, amount, is_due)
-   WHERE leg.is_due
 """
     + audit_prepaid.LEGS
+    + audit_payouts.MSAT_LEGS
+    + """),
+due_leg AS (
+  SELECT key, account, amount, 'msat' AS asset FROM msat_leg
+"""
+    + audit_payouts.LEGS
     + audit_batches.LEGS
     + """),
 wrong_leg AS (
   SELECT coalesce(due.key, held.key) AS key,
          bool_or(held.key IS NOT NULL) AS is_there, bool_or(due.key IS NOT NULL) AS is_due
     FROM (SELECT * FROM due_leg WHERE amount <> 0) due
-    FULL JOIN (SELECT e.key, p.account, p.amount FROM posting p JOIN entry e ON e.id = p.entry_id
-                WHERE e.asset = 'msat') held ON held.key = due.key AND held.account = due.account
+    FULL JOIN (SELECT e.key, e.asset, p.account, p.amount
+                 FROM posting p JOIN entry e ON e.id = p.entry_id) held
+      ON held.key = due.key AND held.account = due.account AND held.asset = due.asset
    WHERE due.amount IS DISTINCT FROM held.amount GROUP BY 1),
 staged AS (  -- beside one that was taken before, another may have been made anew
   SELECT lock AS key, count(*) FILTER (WHERE status = 'todo' AND attempts = 0) AS times
@@ -257,7 +239,7 @@ _JOBS = [
              FROM deal d
              CROSS JOIN LATERAL (SELECT coalesce(sum(received_msat), 0) AS msat FROM invoice
                WHERE job_id = d.id AND state = 'settled') paid
-             CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM payout
+             CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS msat FROM payout
                WHERE job_id = d.id AND reason <> 'change') back
              CROSS JOIN LATERAL (SELECT coalesce(d.charge_msat, 0) + CASE WHEN d.state = 'rejected'
                OR d.state = 'complete' OR (d.quote_msat IS NOT NULL AND d.funding = 'invoices')
@@ -269,72 +251,13 @@ _JOBS = [
     ),
     (
         7,
-        """SELECT 'it holds ' || l.balance || ' msat, and its job '
+        """SELECT 'it holds ' || l.balance || ' ' || l.asset || ', and its job '
              || coalesce('is ' || d.state, 'is not there'), l.name
-             FROM msat_line l LEFT JOIN deal d ON l.name = 'job:' || d.id
+             FROM line l LEFT JOIN deal d ON l.name = 'job:' || d.id AND l.asset = 'msat'
             WHERE starts_with(l.name, 'job:') AND l.balance <> CASE
                   WHEN d.id IS NULL OR d.state NOT IN ('evaluating', 'executing') THEN 0
                   WHEN d.funding <> 'invoices' THEN d.eval_msat + d.quote_msat
                   WHEN d.state = 'evaluating' THEN d.eval_msat ELSE d.quote_msat END""",
-    ),
-]
-
-_PAYOUTS = [
-    (
-        5,
-        """SELECT 'it was sent ' || live + settled || ' times, and none came back', payout_id
-             FROM tries WHERE live + settled > 1""",
-    ),
-    (
-        5,
-        """SELECT 'it is ' || p.state || ' after ' || p.attempts || ' attempts, with '
-             || coalesce(t.live, 0) || ' live and ' || coalesce(t.settled, 0) || ' settled of '
-             || coalesce(t.sent, 0), p.id
-             FROM payout p LEFT JOIN tries t ON t.payout_id = p.id
-            WHERE p.attempts <> coalesce(t.sent, 0)
-               OR (p.state = 'in_flight') <> (coalesce(t.live, 0) > 0)
-               OR (p.state = 'paid') <> (coalesce(t.settled, 0) > 0)
-               OR (p.state = 'paid') <> (p.paid_at IS NOT NULL)""",
-    ),
-    (
-        5,
-        """SELECT 'it sent ' || a.sent_msat || ' msat of ' || p.amount_msat || ' at ' || a.fee_msat
-             || ', of which the house bears ' || a.borne_msat || ', and its change is '
-             || coalesce(change.amount_msat, 0), p.id
-             FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
-             LEFT JOIN payout change ON change.id = p.id || ':change'
-            WHERE a.outcome = 'settled' AND coalesce(change.amount_msat, 0) <> greatest(0,
-                  p.amount_msat - a.sent_msat
-                  - (greatest(0, a.fee_msat - a.borne_msat) + 999) / 1000 * 1000) / 1000 * 1000""",
-    ),
-    (
-        5,
-        """SELECT 'one of our own invoices was paid to it', a.payout_id
-             FROM payout_attempt a JOIN invoice i ON i.payment_hash = a.payment_hash""",
-    ),
-    (
-        7,
-        """SELECT 'it holds ' || l.balance || ' msat, and its payout '
-             || coalesce('of ' || p.amount_msat || ' is ' || p.state, 'is not there'), l.name
-             FROM msat_line l LEFT JOIN payout p ON p.id = substr(l.name, strpos(l.name, ':') + 1)
-            WHERE (starts_with(l.name, 'refund:') OR starts_with(l.name, 'sending:'))
-              AND l.balance <> CASE WHEN p.state = CASE WHEN starts_with(l.name, 'refund:')
-                  THEN 'owed' ELSE 'in_flight' END THEN p.amount_msat ELSE 0 END""",
-    ),
-    (
-        7,
-        """SELECT 'it is ' || p.state || ', and no account holds its ' || p.amount_msat || ' msat',
-             p.id
-             FROM payout p LEFT JOIN account a ON a.balance = p.amount_msat AND a.asset = 'msat'
-              AND a.name = CASE p.state WHEN 'owed' THEN 'refund:' ELSE 'sending:' END || p.id
-            WHERE p.state <> 'paid' AND a.name IS NULL""",
-    ),
-    (
-        7,
-        """SELECT 'it holds ' || balance || ' msat that are nobody''s', name
-             FROM msat_line WHERE kind = 'liability' AND balance <> 0
-              AND split_part(name, ':', 1)
-                  NOT IN ('job', 'refund', 'sending', 'session', 'hold', 'batch')""",
     ),
 ]
 
@@ -354,7 +277,7 @@ _PROMISES = [
 _CHECKS = [
     *_ENTRIES,
     *_JOBS,
-    *_PAYOUTS,
+    *audit_payouts.CHECKS,
     *_PROMISES,
     *audit_prepaid.CHECKS,
     *audit_batches.CHECKS,
@@ -370,6 +293,7 @@ _AUDIT = (
 )
 _VALUES = {
     "rail": RAIL.name,
+    "rail_usdc": RAIL_USDC.name,
     "eval": REVENUE_EVAL.name,
     "work": REVENUE_WORK.name,
     "media": REVENUE_MEDIA.name,

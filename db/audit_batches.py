@@ -3,23 +3,39 @@
 The same kind of SQL as in db.audit, which puts both together.
 """
 
+# What an authorization has paid for owes its rest, or gives what is less than a cent to an account.
 LEGS = """
-  UNION ALL SELECT 'batch:' || id || ':reserved', leg.account, leg.amount
-    FROM batch, LATERAL (VALUES ('session:' || session_id, price_amount),
-         ('batch:' || id, -price_amount)) AS leg(account, amount)
-   WHERE funding = 'session' AND asset = 'msat'
-  UNION ALL SELECT 'batch:' || id || ':ended', leg.account, leg.amount
-    FROM batch, LATERAL (VALUES ('batch:' || id, price_amount - charged_amount),
-         ('session:' || session_id, charged_amount - price_amount)) AS leg(account, amount)
-   WHERE funding = 'session' AND asset = 'msat' AND state = ANY(%(batch_final)s)
-  UNION ALL SELECT 'item:' || i.id || ':delivered', leg.account, leg.amount
+  UNION ALL SELECT 'batch:' || id || ':reserved', leg.account, leg.amount, asset
+    FROM batch, LATERAL (VALUES (coalesce('session:' || session_id, 'user:' || account_id),
+         price_amount), ('batch:' || id, -price_amount)) AS leg(account, amount)
+   WHERE funding IN ('session', 'account')
+  UNION ALL SELECT 'authorization:' || paid_by || ':settled', leg.account, leg.amount, asset
+    FROM batch, LATERAL (VALUES (%(rail_usdc)s, price_amount), ('batch:' || id, -price_amount))
+         AS leg(account, amount)
+   WHERE funding = 'x402'
+  UNION ALL SELECT 'batch:' || b.id || ':ended', leg.account, leg.amount, b.asset
+    FROM batch b LEFT JOIN payout rest ON rest.id = b.id || ':undelivered',
+         LATERAL (VALUES ('batch:' || b.id, price_amount - charged_amount),
+         (coalesce('session:' || b.session_id, 'user:' || b.account_id),
+         charged_amount - price_amount)) AS leg(account, amount)
+   WHERE b.state = ANY(%(batch_final)s)
+     AND (funding IN ('session', 'account') OR (funding = 'x402' AND rest.id IS NULL))
+  UNION ALL SELECT 'item:' || i.id || ':delivered', leg.account, leg.amount, b.asset
     FROM item i JOIN batch b ON b.id = i.batch_id,
          LATERAL (VALUES ('batch:' || b.id, i.share_amount), (%(media)s, -i.share_amount))
          AS leg(account, amount)
-   WHERE i.state = 'completed' AND b.asset = 'msat'
+   WHERE i.state = 'completed'
 """
 
 CHECKS = [
+    (
+        6,
+        """SELECT 'it is paid for in ' || b.asset || ', and owes ' || p.amount || ' '
+             || p.asset, b.id
+             FROM batch b JOIN payout p ON p.batch_id = b.id AND p.reason = 'undelivered'
+            WHERE p.asset <> b.asset OR p.amount <> b.price_amount - b.charged_amount
+               OR b.state <> ALL(%(batch_final)s)""",
+    ),
     (
         4,
         """SELECT 'it is ' || b.state || ', and its payment has not come in', b.id
@@ -79,8 +95,8 @@ CHECKS = [
              FROM batch b
              CROSS JOIN LATERAL (SELECT coalesce(sum(received_msat), 0) AS msat FROM invoice
                WHERE batch_id = b.id AND state = 'settled') paid
-             CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM payout
-               WHERE batch_id = b.id AND reason <> 'change') back
+             CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS msat FROM payout
+               WHERE batch_id = b.id AND asset = 'msat' AND reason <> 'change') back
              CROSS JOIN LATERAL (SELECT CASE WHEN b.state IN ('queued', 'processing')
                THEN b.price_amount - b.charged_amount ELSE 0 END AS msat) held
             WHERE b.funding = 'invoice'
@@ -108,9 +124,9 @@ CHECKS = [
     ),
     (
         7,
-        """SELECT 'it holds ' || l.balance || ' msat, and its batch '
+        """SELECT 'it holds ' || l.balance || ' ' || l.asset || ', and its batch '
              || coalesce('is ' || b.state, 'is not there'), l.name
-             FROM msat_line l LEFT JOIN batch b ON l.name = 'batch:' || b.id
+             FROM line l LEFT JOIN batch b ON l.name = 'batch:' || b.id AND b.asset = l.asset
             WHERE starts_with(l.name, 'batch:') AND l.balance <> CASE
                   WHEN b.state IN ('queued', 'processing') THEN b.price_amount - b.charged_amount
                   ELSE 0 END""",

@@ -112,18 +112,20 @@ CHECKS = [
     ),
     (
         7,
-        """SELECT 'it holds ' || l.balance || ' msat, and its session '
+        """SELECT 'it holds ' || l.balance || ' ' || l.asset || ', and its session '
              || coalesce('is ' || s.state, 'is not there'), l.name
-             FROM msat_line l LEFT JOIN session s ON l.name = 'session:' || s.id
+             FROM line l LEFT JOIN session s ON l.name = 'session:' || s.id
+              AND l.asset = 'msat'
             WHERE starts_with(l.name, 'session:') AND l.balance <> 0
               AND coalesce(s.state, 'none') NOT IN ('active', 'paused')
               AND coalesce(s.reserved_msat, 0) = 0""",  # what runs after the end gives back first
     ),
     (
         7,
-        """SELECT 'it holds ' || l.balance || ' msat, and its hold '
+        """SELECT 'it holds ' || l.balance || ' ' || l.asset || ', and its hold '
              || coalesce('is ' || h.state, 'is not there'), l.name
-             FROM msat_line l LEFT JOIN hold h ON l.name = 'hold:' || h.id
+             FROM line l LEFT JOIN hold h ON l.name = 'hold:' || h.id
+              AND l.asset = 'msat'
             WHERE starts_with(l.name, 'hold:')
               AND l.balance <> CASE h.state WHEN 'held' THEN h.amount_msat ELSE 0 END""",
     ),

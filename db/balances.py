@@ -10,15 +10,23 @@ from typing import Any, NamedTuple
 from db.engine import Asked, Row, Tx
 from db.rows import columns
 from db.sessions import LOCK, SessionRow
-from statemachine.entries import of_session
+from statemachine.entries import Asset, of_session, of_user
 from statemachine.session import Grounds
 
+_USERS = "SELECT balance FROM account WHERE name = %(name)s AND asset = %(asset)s"
 _BALANCE = "SELECT balance FROM account WHERE name = %(name)s AND asset = 'msat'"
 
 
 async def balance(tx: Tx, session_id: str) -> int:
     """Return what the books say of a locked session."""
     return _msat(await tx.one(_BALANCE, name=of_session(session_id).name))
+
+
+async def lock_of_user(tx: Tx, account_id: str, asset: Asset) -> int:
+    """Return what a person's account has in an asset; it is locked until the transaction ends."""
+    query = f"{_USERS} FOR UPDATE"
+    row = await tx.one(query, name=of_user(account_id).name, asset=asset.value)
+    return int(row["balance"]) if row else 0
 
 
 class Spendable(NamedTuple):

@@ -45,6 +45,9 @@ class Batch(SQLModel, table=True):
     # Links of the credential that asked for it, and those of them whose budgets it spends.
     credential: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     budgets: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    account_id: str | None = Field(default=None, sa_column=Column(Text))  # whose it is
+    # The authorization in USDC that has paid for it: "<network>:<payer>:<nonce>".
+    paid_by: str | None = Field(default=None, sa_column=Column(Text))
     refund_to: str | None = Field(default=None, sa_column=Column(Text))
     payer: str = Field(sa_column=Column(Text, nullable=False))  # whose turn its items are
     quote: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
@@ -60,6 +63,15 @@ class Batch(SQLModel, table=True):
         CheckConstraint("least(delivered, failed, cancelled) >= 0", name="ended_counted"),
         CheckConstraint("delivered + failed + cancelled <= items", name="ended_within_items"),
         CheckConstraint("(funding = 'session') = (session_id IS NOT NULL)", name="session_pays"),
+        CheckConstraint("funding <> 'account' OR account_id IS NOT NULL", name="account_pays"),
+        CheckConstraint("(funding = 'x402') = (paid_by IS NOT NULL)", name="authorization_pays"),
+        CheckConstraint(
+            "asset = CASE funding WHEN 'x402' THEN 'microusdc' WHEN 'account' THEN asset"
+            " ELSE 'msat' END",
+            name="funded_in_asset",
+        ),
+        Index("uq_batch_paid_by", "paid_by", unique=True),
+        Index("ix_batch_account_id", "account_id", postgresql_where=text("account_id IS NOT NULL")),
         Index("ix_batch_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),
         Index(
             "ix_batch_open",

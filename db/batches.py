@@ -13,11 +13,11 @@ from statemachine.entries import Asset
 
 _INSERT = """
 INSERT INTO batch (id, state, version, funding, asset, price_amount, items, cancelled, called_off,
-                   session_id, credential, budgets, refund_to, payer, quote, created_at,
-                   updated_at)
+                   session_id, account_id, paid_by, credential, budgets, refund_to, payer, quote,
+                   created_at, updated_at)
 VALUES (%(id)s, %(state)s, 1, %(funding)s, %(asset)s, %(price_amount)s, %(items)s, %(cancelled)s,
-        %(called_off)s, %(session_id)s, %(credential)s, %(budgets)s, %(refund_to)s, %(payer)s,
-        %(quote)s, %(now)s, %(now)s)
+        %(called_off)s, %(session_id)s, %(account_id)s, %(paid_by)s, %(credential)s, %(budgets)s,
+        %(refund_to)s, %(payer)s, %(quote)s, %(now)s, %(now)s)
 """
 
 
@@ -47,6 +47,8 @@ async def insert(
         cancelled=facts.cancelled,
         called_off=facts.called_off,
         session_id=facts.session_id,
+        account_id=facts.account_id,
+        paid_by=facts.paid_by,
         credential=None if credential is None else list(credential),
         budgets=list(budgets) if budgets else None,
         refund_to=refund_to,
@@ -71,6 +73,8 @@ class BatchRow(NamedTuple):
     cancelled: int
     called_off: bool
     session_id: str | None
+    account_id: str | None
+    paid_by: str | None
     budgets: list[str] | None
     refund_to: str | None
     payer: str
@@ -109,6 +113,8 @@ def facts_of(row: BatchRow) -> BatchFacts:
         called_off=row.called_off,
         session_id=row.session_id,
         asset=row.asset,
+        account_id=row.account_id,
+        paid_by=row.paid_by,
     )
 
 
@@ -169,6 +175,8 @@ class BatchView(NamedTuple):
     cancelled: int
     called_off: bool
     session_id: str | None
+    account_id: str | None
+    paid_by: str | None
     credential: list[str] | None
     quote: dict[str, Any]
     created_at: datetime
@@ -183,12 +191,13 @@ class BatchView(NamedTuple):
 
 _VIEW = """
 SELECT b.id, b.state, b.version, b.funding, b.asset, b.price_amount, b.charged_amount, b.items,
-       b.delivered, b.failed, b.cancelled, b.called_off, b.session_id, b.credential, b.quote,
-       b.created_at, b.completed_at, p.payouts
+       b.delivered, b.failed, b.cancelled, b.called_off, b.session_id, b.account_id, b.paid_by,
+       b.credential, b.quote, b.created_at, b.completed_at, p.payouts
   FROM batch b
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', o.id, 'secret', o.secret, 'reason', o.reason,
-              'state', o.state, 'amount_msat', o.amount_msat, 'attempts', o.attempts,
+              'state', o.state, 'amount', o.amount, 'asset', o.asset,
+              'attempts', o.attempts,
               'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures)
               ORDER BY o.created_at, o.id) AS payouts
          FROM payout o WHERE o.batch_id = b.id) p ON true

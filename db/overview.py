@@ -90,8 +90,8 @@ SELECT (SELECT json_object_agg(name, balance) FROM account WHERE asset = 'msat'
          AND a.asset = 'msat')), 0)::bigint FROM session s
         WHERE s.state IN ('active', 'paused'))
      + (SELECT coalesce(sum(amount_msat), 0)::bigint FROM hold WHERE state = 'held') AS in_sessions,
-       (SELECT coalesce(sum(amount_msat), 0)::bigint FROM payout
-         WHERE (state = 'in_flight' OR (state = 'owed' AND failures >= 3))
+       (SELECT coalesce(sum(amount), 0)::bigint FROM payout
+         WHERE asset = 'msat' AND (state = 'in_flight' OR (state = 'owed' AND failures >= 3))
            AND state = 'in_flight') AS on_its_way
 """
 

@@ -1,21 +1,22 @@
 """Payouts and their attempts: insert, lock, move, and which the rail should be asked about."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from db.engine import Database, Tx
 from db.owners import columns_of, owner_of
 from db.rows import columns
 from db.tables import Payout, PayoutAttempt
 from statemachine.attempt import AttemptFacts, AttemptState
+from statemachine.entries import Asset
 from statemachine.owner import Owner, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 
 _INSERT = """
-INSERT INTO payout (id, job_id, session_id, batch_id, reason, state, amount_msat, attempts,
+INSERT INTO payout (id, job_id, session_id, batch_id, reason, state, amount, asset, attempts,
                     refund_to, failures, created_at, updated_at)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(reason)s, %(state)s, %(amount_msat)s, 0,
-        %(refund_to)s, 0, %(now)s, %(now)s)
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(reason)s, %(state)s, %(amount)s,
+        %(asset)s, 0, %(refund_to)s, 0, %(now)s, %(now)s)
 """
 
 
@@ -27,10 +28,30 @@ async def insert(tx: Tx, facts: PayoutFacts, owner: Owner, reason: Reason, now: 
         **columns_of(owner),
         reason=reason,
         state=facts.state,
-        amount_msat=facts.amount_msat,
+        amount=facts.amount,
+        asset=facts.asset,
         refund_to=facts.refund_to,
         now=now,
     )
+
+
+class Amount(Protocol):
+    """A row that holds an amount of an asset."""
+
+    @property
+    def amount(self) -> int:
+        """So much of it, in its smallest unit."""
+
+    @property
+    def asset(self) -> Asset:
+        """Of this."""
+
+
+def msat_of(row: Amount) -> int:
+    """Return what a row holds in msat. ValueError for one in another asset."""
+    if row.asset is not Asset.MSAT:
+        raise ValueError(f"what is owed in {row.asset} is no number of msat")
+    return row.amount
 
 
 async def lock(tx: Tx, payout_id: str) -> Payout | None:
@@ -44,7 +65,8 @@ def facts_of(payout: Payout) -> PayoutFacts:
     return PayoutFacts(
         id=payout.id,
         state=payout.state,
-        amount_msat=payout.amount_msat,
+        amount=payout.amount,
+        asset=payout.asset,
         attempts=payout.attempts,
         refund_to=payout.refund_to,
         failures=payout.failures,
@@ -140,11 +162,17 @@ class PayoutView(NamedTuple):
     secret: str
     reason: Reason
     state: PayoutState
-    amount_msat: int
+    amount: int
+    asset: Asset
     attempts: int
     note: str | None
     refund_to: str | None
     failures: int
+
+    @property
+    def amount_msat(self) -> int:
+        """Return what is owed, of what is owed in msat."""
+        return msat_of(self)
 
 
 class PayoutRow(NamedTuple):
@@ -157,7 +185,8 @@ class PayoutRow(NamedTuple):
     batch_id: str | None
     reason: Reason
     state: PayoutState
-    amount_msat: int
+    amount: int
+    asset: Asset
     attempts: int
     note: str | None
     refund_to: str | None
@@ -167,15 +196,20 @@ class PayoutRow(NamedTuple):
     sent_msat: int
 
     @property
+    def amount_msat(self) -> int:
+        """Return what is owed, of what is owed in msat."""
+        return msat_of(self)
+
+    @property
     def owner(self) -> Owner:
         """Return whose it is."""
         return owner_of(self)
 
 
 _ROWS = """
-SELECT p.id, p.secret, p.job_id, p.session_id, p.batch_id, p.reason, p.state, p.amount_msat,
-       p.attempts, p.note, p.refund_to, p.failures, p.updated_at, a.payment_hash,
-       coalesce(a.sent_msat, p.amount_msat) AS sent_msat
+SELECT p.id, p.secret, p.job_id, p.session_id, p.batch_id, p.reason, p.state, p.amount,
+       p.asset, p.attempts, p.note, p.refund_to, p.failures, p.updated_at, a.payment_hash,
+       coalesce(a.sent_msat, p.amount) AS sent_msat
   FROM payout p
   LEFT JOIN LATERAL (SELECT payment_hash, sent_msat FROM payout_attempt
        WHERE payout_id = p.id AND outcome IN ('live', 'settled') LIMIT 1) a ON true

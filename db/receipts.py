@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db.engine import Database
+from statemachine.entries import Asset
 from statemachine.job import Funding, JobState
 from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutState
@@ -24,7 +25,8 @@ class Refund(NamedTuple):
 
     reason: Reason
     state: PayoutState
-    amount_msat: int
+    amount: int
+    asset: Asset
     paid_at: str | None
     payment_hash: str | None
 
@@ -61,7 +63,8 @@ SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.e
          FROM invoice WHERE job_id = j.id AND state = 'settled') i ON true
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('reason', o.reason, 'state', o.state,
-              'amount_msat', o.amount_msat, 'paid_at', o.paid_at, 'payment_hash', a.payment_hash)
+              'amount', o.amount, 'asset', o.asset, 'paid_at', o.paid_at,
+              'payment_hash', a.payment_hash)
               ORDER BY o.created_at, o.id) AS refunds
          FROM payout o LEFT JOIN payout_attempt a
            ON a.payout_id = o.id AND a.outcome IN ('live', 'settled')

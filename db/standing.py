@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from db.engine import Database
+from db.payouts import msat_of
+from statemachine.entries import Asset
 from statemachine.owner import Reason
 from statemachine.payout import MOST_FAILURES, PayoutState
 
@@ -34,7 +36,7 @@ class RailSheet:
 _SHEET = """
 SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance END), 0)::bigint
           FROM account WHERE kind <> 'asset' AND asset = 'msat') AS due_msat,
-       (SELECT coalesce(json_agg(json_build_array(a.payment_hash, p.amount_msat + a.fee_limit_msat)
+       (SELECT coalesce(json_agg(json_build_array(a.payment_hash, p.amount + a.fee_limit_msat)
                ORDER BY a.payment_hash), '[]')
           FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
          WHERE a.outcome = 'live' AND a.called_at IS NOT NULL) AS moving,
@@ -68,8 +70,8 @@ async def rail_sheet(db: Database, rail: str, most_unpaid: int | None) -> RailSh
 
 # Stuck is what needs a person: in flight for an hour, or owed to a destination that failed.
 _UNPAID = f"""
-SELECT id, job_id, session_id, batch_id, reason, state, amount_msat, attempts, failures,
-       refund_to, note, created_at, updated_at,
+SELECT id, job_id, session_id, batch_id, reason, state, amount, asset, attempts,
+       failures, refund_to, note, created_at, updated_at,
        CASE WHEN state = 'in_flight' AND updated_at < %(before)s THEN 'stuck'
             WHEN state = 'owed' AND failures >= {MOST_FAILURES} THEN 'stuck'
             ELSE state END AS standing
@@ -93,7 +95,8 @@ class UnpaidPayout(NamedTuple):
     batch_id: str | None
     reason: Reason
     state: PayoutState
-    amount_msat: int
+    amount: int
+    asset: Asset
     attempts: int
     failures: int
     refund_to: str | None
@@ -101,6 +104,11 @@ class UnpaidPayout(NamedTuple):
     created_at: datetime
     updated_at: datetime
     standing: str
+
+    @property
+    def amount_msat(self) -> int:
+        """Return what is owed, of what is owed in msat."""
+        return msat_of(self)
 
 
 async def unpaid_payouts(db: Database, now: datetime) -> list[UnpaidPayout]:
@@ -119,14 +127,20 @@ async def waiting_payouts(db: Database, now: datetime, most: int) -> list[Unpaid
     return await db.rows(UnpaidPayout, _WAITING, before=now - STUCK_AFTER, most=most)
 
 
-async def payouts_by_standing(db: Database, now: datetime) -> dict[str, tuple[int, int]]:
-    """Return how many payouts are owed, in flight and stuck, and their msat; each counts once."""
+async def payouts_by_standing(
+    db: Database, now: datetime, asset: Asset = Asset.MSAT
+) -> dict[str, tuple[int, int]]:
+    """Return how many payouts in an asset are owed, in flight and stuck, and what they add up to.
+
+    Each counts once.
+    """
     rows = await db.read_all(
-        "SELECT standing, count(*) AS n, sum(amount_msat)::bigint AS msat"
-        f" FROM ({_UNPAID}) AS unpaid GROUP BY standing",
+        "SELECT standing, count(*) AS n, sum(amount)::bigint AS amount"
+        f" FROM ({_UNPAID} AND asset = %(asset)s) AS unpaid GROUP BY standing",
         before=now - STUCK_AFTER,
+        asset=asset.value,
     )
-    found = {row["standing"]: (row["n"], row["msat"]) for row in rows}
+    found = {row["standing"]: (row["n"], row["amount"]) for row in rows}
     return {name: found.get(name, (0, 0)) for name in ("owed", "in_flight", "stuck")}
 
 

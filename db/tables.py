@@ -214,7 +214,8 @@ class Payout(SQLModel, table=True):
     batch_id: str | None = Field(default=None, sa_column=Column(ForeignKey("batch.id")))
     reason: Reason = Field(sa_column=Column(Text, nullable=False))
     state: PayoutState = Field(sa_column=enum_column(PayoutState))
-    amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
+    amount: int = Field(sa_column=Column(BigInteger, nullable=False))  # in its smallest unit
+    asset: Asset = Field(default=Asset.MSAT, sa_column=enum_column(Asset, server_default="msat"))
     attempts: int = Field(sa_column=Column(BigInteger, nullable=False))
     refund_to: str | None = Field(default=None, sa_column=Column(Text))
     failures: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -226,7 +227,7 @@ class Payout(SQLModel, table=True):
     paid_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
-        CheckConstraint("amount_msat > 0", name="amount_positive"),
+        CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint("num_nonnulls(job_id, session_id, batch_id) = 1", name="one_owner"),
         Index("ix_payout_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
         Index("ix_payout_unpaid", "created_at", postgresql_where=text("state <> 'paid'")),

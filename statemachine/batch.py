@@ -9,11 +9,12 @@ from enum import StrEnum, auto
 
 from statemachine import entries
 from statemachine.decision import Decision, InvoiceWanted, Owed
-from statemachine.entries import Asset
+from statemachine.entries import Account, Asset
 from statemachine.machine import Machine
 from statemachine.owner import Purpose, Reason
 
 MOST_ITEMS = 500
+LEAST_REFUND_MICROUSDC = 10_000  # less than a cent is not sent, where its payer has a balance
 
 
 class BatchState(StrEnum):
@@ -32,6 +33,8 @@ class Funding(StrEnum):
 
     INVOICE = auto()
     SESSION = auto()  # from a prepaid balance
+    ACCOUNT = auto()  # from a person's balance, in either asset
+    X402 = auto()  # in USDC, by an authorization that has settled
 
 
 class BatchEvent(StrEnum):
@@ -86,6 +89,8 @@ class BatchFacts:
     called_off: bool = False  # the buyer wants no more of it than is being made
     session_id: str | None = None  # whose balance pays, where one does
     asset: Asset = Asset.MSAT
+    account_id: str | None = None  # whose it is, whoever pays
+    paid_by: str | None = None  # the authorization that has settled, where one pays
 
     @property
     def open(self) -> int:
@@ -96,6 +101,16 @@ class BatchFacts:
     def rest_amount(self) -> int:
         """What was paid for it, and was not charged."""
         return self.price_amount - self.charged_amount
+
+    @property
+    def back_to(self) -> Account | None:
+        """Where its rest goes at its end; None: it is owed to whoever paid, as a payout."""
+        is_little = self.funding is Funding.X402 and self.rest_amount < LEAST_REFUND_MICROUSDC
+        if self.session_id is not None:
+            return entries.of_session(self.session_id)
+        if self.account_id is not None and (self.funding is Funding.ACCOUNT or is_little):
+            return entries.of_user(self.account_id)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +166,23 @@ def invoice_id(batch_id: str) -> str:
     return f"{batch_id}:{Purpose.BATCH}"
 
 
-def begin(batch_id: str, price_msat: int, items: int) -> Decision[BatchFacts]:
+def begin(
+    batch_id: str, price_msat: int, items: int, account_id: str | None = None
+) -> Decision[BatchFacts]:
     """Return how a batch comes to be that an invoice pays for: unpaid, with that invoice."""
     facts = BatchFacts(
-        batch_id, BatchState.AWAITING_PAYMENT, Funding.INVOICE, price_msat, _counted(items)
+        batch_id,
+        BatchState.AWAITING_PAYMENT,
+        Funding.INVOICE,
+        price_msat,
+        _counted(items),
+        account_id=account_id,
     )
     return Decision(facts, wanted=(InvoiceWanted(invoice_id(batch_id), Purpose.BATCH, price_msat),))
 
 
 def begin_reserved(
-    batch_id: str, session_id: str, price_msat: int, items: int
+    batch_id: str, session_id: str, price_msat: int, items: int, account_id: str | None = None
 ) -> Decision[BatchFacts]:
     """Return how a batch comes to be that a session pays for: its price is set aside."""
     facts = BatchFacts(
@@ -170,8 +192,52 @@ def begin_reserved(
         price_msat,
         _counted(items),
         session_id=session_id,
+        account_id=account_id,
     )
-    return Decision(facts, (entries.batch_reserved(batch_id, session_id, price_msat),))
+    return _reserved(facts, entries.of_session(session_id))
+
+
+def begin_from_account(
+    batch_id: str, account_id: str, asset: Asset, amount: int, items: int
+) -> Decision[BatchFacts]:
+    """Return how a batch comes to be that an account pays for: its price is set aside."""
+    facts = BatchFacts(
+        batch_id,
+        BatchState.QUEUED,
+        Funding.ACCOUNT,
+        amount,
+        _counted(items),
+        asset=asset,
+        account_id=account_id,
+    )
+    return _reserved(facts, entries.of_user(account_id))
+
+
+def begin_paid(
+    batch_id: str,
+    authorization: str,
+    price_microusdc: int,
+    items: int,
+    account_id: str | None = None,
+) -> Decision[BatchFacts]:
+    """Return how a batch comes to be that was paid in USDC before: what came in rests on it."""
+    facts = BatchFacts(
+        batch_id,
+        BatchState.QUEUED,
+        Funding.X402,
+        price_microusdc,
+        _counted(items),
+        asset=Asset.MICROUSDC,
+        account_id=account_id,
+        paid_by=authorization,
+    )
+    to = entries.of_batch(batch_id)
+    return Decision(facts, (entries.authorization_settled(authorization, to, price_microusdc),))
+
+
+def _reserved(facts: BatchFacts, source: Account) -> Decision[BatchFacts]:
+    entry = entries.batch_reserved(facts.id, source, facts.asset, facts.price_amount)
+    return Decision(facts, (entry,))
 
 
 def _counted(items: int) -> int:
@@ -221,12 +287,12 @@ def _over_if_last(after: BatchFacts) -> Decision[BatchFacts]:
 
 
 def _ended(after: BatchFacts) -> Decision[BatchFacts]:
-    """Return where the rest goes: to the session that paid, or it is owed to whoever did."""
+    """Return where the rest goes: to the balance that paid, or it is owed to whoever did."""
     if not after.rest_amount:
         return Decision(after)
-    if after.session_id is not None:
-        back = entries.batch_given_back(after.id, after.session_id, after.rest_amount)
+    if after.back_to is not None:
+        back = entries.batch_given_back(after.id, after.back_to, after.asset, after.rest_amount)
         return Decision(after, (back,))
-    owed = Owed(f"{after.id}:undelivered", Reason.UNDELIVERED, after.rest_amount)
-    entry = entries.owed_back(entries.of_batch(after.id), owed.amount_msat, owed.id)
+    owed = Owed(f"{after.id}:undelivered", Reason.UNDELIVERED, after.rest_amount, after.asset)
+    entry = entries.owed_back(entries.of_batch(after.id), owed.amount, owed.id, owed.asset)
     return Decision(after, (entry,), owed=(owed,))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from statemachine.entries import Entry
+from statemachine.entries import Asset, Entry
 from statemachine.owner import Purpose, Reason
 from statemachine.promises import Promise
 
@@ -28,7 +28,8 @@ class Owed:
 
     id: str
     reason: Reason
-    amount_msat: int
+    amount: int  # in the smallest unit of its asset
+    asset: Asset = Asset.MSAT
 
 
 @dataclass(frozen=True, slots=True)

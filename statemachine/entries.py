@@ -39,6 +39,7 @@ class Account:
 
 
 RAIL = Account("rail:lightning", Kind.ASSET)
+RAIL_USDC = Account("rail:x402", Kind.ASSET)
 REVENUE_EVAL = Account("revenue:eval", Kind.INCOME)
 REVENUE_WORK = Account("revenue:work", Kind.INCOME)
 REVENUE_MEDIA = Account("revenue:media", Kind.INCOME)
@@ -63,6 +64,11 @@ def of_batch(batch_id: str) -> Account:
 def of_session(session_id: str) -> Account:
     """Prepaid, and not spent."""
     return Account(f"session:{session_id}", Kind.LIABILITY)
+
+
+def of_user(account_id: str) -> Account:
+    """What a person's account has, in each asset."""
+    return Account(f"user:{account_id}", Kind.LIABILITY)
 
 
 def of_hold(hold_id: str) -> Account:
@@ -120,6 +126,19 @@ def invoice_settled(payment_hash: str, *credits: tuple[Account, int]) -> Entry:
     )
 
 
+def authorization_settled(authorization: str, to: Account, amount_microusdc: int) -> Entry:
+    """USDC came in by a payer's signed authorization, and is owed to this account.
+
+    It is named "<network>:<payer>:<nonce>".
+    """
+    return _entry(
+        f"authorization:{authorization}:settled",
+        (RAIL_USDC, amount_microusdc),
+        (to, -amount_microusdc),
+        asset=Asset.MICROUSDC,
+    )
+
+
 def eval_earned(job_id: str, amount_msat: int) -> Entry:
     """The evaluation was done: its fee is ours."""
     return _entry(
@@ -164,12 +183,10 @@ def work_failed(job_id: str, cost_msat: int) -> Entry:
     return _failed(f"job:{job_id}", cost_msat)
 
 
-def batch_reserved(batch_id: str, session_id: str, amount_msat: int) -> Entry:
-    """The price of a batch is set aside from its session."""
+def batch_reserved(batch_id: str, source: Account, asset: Asset, amount: int) -> Entry:
+    """The price of a batch is set aside from the balance that pays for it."""
     return _entry(
-        f"batch:{batch_id}:reserved",
-        (of_session(session_id), amount_msat),
-        (of_batch(batch_id), -amount_msat),
+        f"batch:{batch_id}:reserved", (source, amount), (of_batch(batch_id), -amount), asset=asset
     )
 
 
@@ -183,12 +200,10 @@ def item_delivered(batch_id: str, item_id: str, asset: Asset, amount: int) -> En
     )
 
 
-def batch_given_back(batch_id: str, session_id: str, amount_msat: int) -> Entry:
-    """A batch has ended: what it did not deliver is on the balance that paid for it again."""
+def batch_given_back(batch_id: str, back_to: Account, asset: Asset, amount: int) -> Entry:
+    """A batch has ended: what it did not deliver is on a balance of whoever paid for it."""
     return _entry(
-        f"batch:{batch_id}:ended",
-        (of_batch(batch_id), amount_msat),
-        (of_session(session_id), -amount_msat),
+        f"batch:{batch_id}:ended", (of_batch(batch_id), amount), (back_to, -amount), asset=asset
     )
 
 
@@ -217,28 +232,33 @@ def _failed(what: str, cost_msat: int) -> Entry:
     return _entry(f"{what}:failed", (EXPENSE_FAILED, cost_msat), (REVENUE_FREE, -cost_msat))
 
 
-def owed_back(source: Account, amount_msat: int, payout_id: str) -> Entry:
+def owed_back(source: Account, amount: int, payout_id: str, asset: Asset = Asset.MSAT) -> Entry:
     """What was paid and will not be used is owed back, whole."""
     return _entry(
-        f"payout:{payout_id}:owed", (source, amount_msat), (of_refund(payout_id), -amount_msat)
+        f"payout:{payout_id}:owed",
+        (source, amount),
+        (of_refund(payout_id), -amount),
+        asset=asset,
     )
 
 
-def payout_sent(payout_id: str, attempt: int, amount_msat: int) -> Entry:
-    """A payout is handed to the rail; until it answers, nobody can claim it again."""
+def payout_sent(payout_id: str, attempt: int, asset: Asset, amount: int) -> Entry:
+    """A payout is handed to its rail; until that answers, nobody can claim it again."""
     return _entry(
         f"payout:{payout_id}:{attempt}:sent",
-        (of_refund(payout_id), amount_msat),
-        (of_sending(payout_id), -amount_msat),
+        (of_refund(payout_id), amount),
+        (of_sending(payout_id), -amount),
+        asset=asset,
     )
 
 
-def payout_returned(payout_id: str, attempt: int, amount_msat: int) -> Entry:
-    """The rail said for good that an attempt did not happen: it is owed again."""
+def payout_returned(payout_id: str, attempt: int, asset: Asset, amount: int) -> Entry:
+    """Its rail said for good that an attempt did not happen: it is owed again."""
     return _entry(
         f"payout:{payout_id}:{attempt}:returned",
-        (of_sending(payout_id), amount_msat),
-        (of_refund(payout_id), -amount_msat),
+        (of_sending(payout_id), amount),
+        (of_refund(payout_id), -amount),
+        asset=asset,
     )
 
 
@@ -256,6 +276,16 @@ def payout_settled(
         (of_refund(change_id(payout_id)), -change_msat),
         (EXPENSE_ROUTING, fee_msat - withheld_msat + change_msat),
         (RAIL, -(sent_msat + fee_msat)),
+    )
+
+
+def usdc_payout_settled(payout_id: str, amount_microusdc: int) -> Entry:
+    """The payee has it, all of it: whoever handed our order to the chain bears what that cost."""
+    return _entry(
+        f"payout:{payout_id}:settled",
+        (of_sending(payout_id), amount_microusdc),
+        (RAIL_USDC, -amount_microusdc),
+        asset=Asset.MICROUSDC,
     )
 
 

@@ -112,5 +112,5 @@ def _paid(after: InvoiceFacts, event: Paid) -> Decision[InvoiceFacts]:
     if event.received_msat > kept:
         back = Owed(f"{after.id}:{reason}", reason, event.received_msat - kept)
         owed = (back,)
-        credits.append((entries.of_refund(back.id), back.amount_msat))
+        credits.append((entries.of_refund(back.id), back.amount))
     return Decision(after, (entries.invoice_settled(after.payment_hash, *credits),), owed=owed)

@@ -335,19 +335,19 @@ def _finished(after: JobFacts, usage: Usage) -> Decision[JobFacts]:
     quote = _quoted(after)
     charge = make_charge(quote, usage, quote.total_msat)
     back = Owed(f"{after.id}:surplus", Reason.SURPLUS, charge.surplus_msat)
-    entry = entries.work_charged(after.id, charge.total_msat, back.amount_msat, back.id)
-    owed = (back,) if back.amount_msat else ()
+    entry = entries.work_charged(after.id, charge.total_msat, back.amount, back.id)
+    owed = (back,) if back.amount else ()
     return Decision(replace(after, charge=charge), (entry,), owed=owed)
 
 
 def _ended(after: JobFacts, reason: Reason) -> Decision[JobFacts]:
     back = Owed(f"{after.id}:back", reason, given_back_msat(after))
-    back_to, owed = entries.of_refund(back.id), (back,) if back.amount_msat else ()
+    back_to, owed = entries.of_refund(back.id), (back,) if back.amount else ()
     if after.session_id is not None:
         back_to, owed = entries.of_session(after.session_id), ()
     eval_msat = 0 if after.state is JobState.FAILED else after.eval_msat
-    charge_msat = after.prepaid_msat - eval_msat - back.amount_msat
-    entry = entries.prepaid_ended(after.id, eval_msat, charge_msat, back.amount_msat, back_to)
+    charge_msat = after.prepaid_msat - eval_msat - back.amount
+    entry = entries.prepaid_ended(after.id, eval_msat, charge_msat, back.amount, back_to)
     return Decision(after, (entry, *_given_away(after)), owed=owed)
 
 
@@ -362,7 +362,7 @@ def _declined(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
     if before.state is JobState.EVALUATING:
         return Decision(after, (entries.eval_earned(after.id, after.eval_msat),))
     back = Owed(f"{after.id}:undone", Reason.NOT_DONE, _quoted(before).total_msat)
-    entry = entries.owed_back(entries.of_job(after.id), back.amount_msat, back.id)
+    entry = entries.owed_back(entries.of_job(after.id), back.amount, back.id)
     return Decision(after, (entry,), owed=(back,))
 
 
@@ -371,7 +371,7 @@ def _broke(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
         back = Owed(f"{after.id}:unjudged", Reason.NOT_EVALUATED, before.eval_msat)
     else:
         back = Owed(f"{after.id}:undone", Reason.NOT_DONE, _quoted(before).total_msat)
-    entry = entries.owed_back(entries.of_job(after.id), back.amount_msat, back.id)
+    entry = entries.owed_back(entries.of_job(after.id), back.amount, back.id)
     return Decision(after, (entry, *_given_away(after)), owed=(back,))
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum, auto
 
 from statemachine import entries, routing
 from statemachine.decision import Decision, Owed
+from statemachine.entries import Asset
 from statemachine.machine import Machine
 from statemachine.owner import Reason
 from statemachine.promises import FetchInvoice, PayInvoice, Promise
@@ -50,14 +51,15 @@ PAYOUT = Machine(
 
 @dataclass(frozen=True, slots=True)
 class PayoutFacts:
-    """What the law needs to know of a payout. Amounts are msat."""
+    """What the law needs to know of a payout."""
 
     id: str
     state: PayoutState
-    amount_msat: int
+    amount: int  # in the smallest unit of its asset
     attempts: int = 0  # how many were sent; the number of the live one
     refund_to: str | None = None  # LNURL-pay or Lightning address, where one was given
     failures: int = 0  # how often that destination has failed
+    asset: Asset = Asset.MSAT
 
     @property
     def needs_destination(self) -> bool:
@@ -122,13 +124,13 @@ def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
     match event:
         case Sent():
             after = replace(after, attempts=facts.attempts + 1)
-            entry = entries.payout_sent(after.id, after.attempts, after.amount_msat)
+            entry = entries.payout_sent(after.id, after.attempts, after.asset, after.amount)
             return Decision(after, (entry,), (PayInvoice(after.id, after.attempts),))
         case Settled():
             return _settled(after, event)
         case Returned():
             after = replace(after, failures=after.failures + 1)
-            entry = entries.payout_returned(after.id, after.attempts, after.amount_msat)
+            entry = entries.payout_returned(after.id, after.attempts, after.asset, after.amount)
             return Decision(after, (entry,), _next_try(after))
         case Refused():
             after = replace(after, failures=after.failures + 1)
@@ -141,7 +143,7 @@ def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
 def _settled(after: PayoutFacts, event: Settled) -> Decision[PayoutFacts]:
     change_msat = routing.change_msat(event.withheld_msat, event.borne_msat, event.fee_msat)
     entry = entries.payout_settled(
-        after.id, after.amount_msat, event.fee_msat, event.withheld_msat, change_msat
+        after.id, after.amount, event.fee_msat, event.withheld_msat, change_msat
     )
     change = Owed(entries.change_id(after.id), Reason.CHANGE, change_msat)
     return Decision(after, (entry,), owed=(change,) if change_msat else ())

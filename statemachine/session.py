@@ -264,5 +264,5 @@ def _over(after: SessionFacts) -> Decision[SessionFacts]:
         return Decision(after)
     after = replace(after, rests=after.rests + 1)
     back = Owed(f"{after.id}:rest{after.rests}", Reason.UNSPENT, after.balance_msat)
-    entry = entries.owed_back(entries.of_session(after.id), back.amount_msat, back.id)
+    entry = entries.owed_back(entries.of_session(after.id), back.amount, back.id)
     return Decision(replace(after, balance_msat=0), (entry,), owed=(back,))

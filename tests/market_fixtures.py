@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from app import advance
-from app.advance import Applied, Shell, Spending, Terms
+from app.advance import Applied, Shell, Short, Spending, Terms
 from app.advance.batches import Ordered
 from db import batches, items, lanes, ledger
 from db.artifacts import Artifact
@@ -20,6 +20,8 @@ from db.engine import Database, Tx
 from db.items import Claim, ItemView, NewItem
 from db.promises import Outbox
 from payments import rail
+from payments.usdc.address import address_of_key
+from payments.usdc.network import BASE_SEPOLIA
 from pricing.money import Msat
 from statemachine.batch import invoice_id
 from statemachine.entries import Asset
@@ -27,6 +29,7 @@ from statemachine.session import deposit_invoice_id
 from tests.clock import Clock
 
 LANE = "scene-1/standard"
+NETWORK, PAYER = BASE_SEPOLIA.caip2, address_of_key(b"a payer of the market's, who has USDC"[:32])
 
 
 def hashed(text: str) -> str:
@@ -93,6 +96,30 @@ class Market:
         )
         assert told == Applied()
 
+    async def paid(
+        self, batch_id: str, shares: Sequence[int], account_id: str | None = None
+    ) -> None:
+        """Buy a batch with an authorization in USDC that has settled."""
+        refund_to = f"evm:{NETWORK}:{PAYER}"
+        ordered = Ordered(priced(batch_id, shares), PAYER, {}, refund_to, account_id)
+        authorization = f"{NETWORK}:{PAYER}:0x{hashed(f'nonce {next(self.numbers)}')}"
+        begin = advance.batches.begin_paid
+        await self.shell.do(begin, batch_id, ordered, sum(shares), authorization)
+
+    async def has_usdc(self, account_id: str, amount_microusdc: int) -> None:
+        """Give an account so much, less than a cent: the rest of a batch that is not made."""
+        batch_id = f"given{next(self.numbers)}"
+        await self.paid(batch_id, [amount_microusdc], account_id)
+        assert await self.shell.do(advance.batches.cancel, batch_id) == Applied()
+
+    async def from_account(
+        self, batch_id: str, shares: Sequence[int], account_id: str, asset: Asset
+    ) -> Applied | Short:
+        """Buy a batch from what an account has in an asset, where that is enough."""
+        ordered = Ordered(priced(batch_id, shares), f"account:{account_id}", {})
+        begin, price = advance.batches.begin_from_account, sum(shares)
+        return await self.shell.do(begin, batch_id, ordered, asset, price, account_id)
+
     async def claim(self, worker: str = "w", most: int = 1, lane: str = LANE) -> list[Claim]:
         """Have a worker claim items."""
         return await self.shell.do(advance.leases.claim, worker, [lane], most)
@@ -119,9 +146,9 @@ class Market:
         """Return how many of its items are in each state."""
         return Counter(item.state.value for item in await self.items(batch_id))
 
-    async def rests_on(self, account: str) -> int:
+    async def rests_on(self, account: str, asset: Asset = Asset.MSAT) -> int:
         """Return what rests on an account."""
-        return await ledger.balance(self.db, account, Asset.MSAT)
+        return await ledger.balance(self.db, account, asset)
 
     async def move_floors(self) -> None:
         """Do what the loop of the lanes does."""

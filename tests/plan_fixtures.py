@@ -45,7 +45,7 @@ INSERT INTO wallet_transfer (payment_hash, bolt11, rail, from_wallet, to_wallet,
                              outcome, expires_at, began_at)
 SELECT md5('transfer' || i), repeat('lnbcrt', 30), 'rail', 'wallet ' || i, 'wallet', 1000,
        CASE WHEN is_open THEN 'live' ELSE 'settled' END, at, at FROM n;
-INSERT INTO payout (id, job_id, reason, state, amount_msat, attempts, failures, note, created_at,
+INSERT INTO payout (id, job_id, reason, state, amount, attempts, failures, note, created_at,
                     updated_at, paid_at)
 SELECT md5('job' || i) || ':surplus', md5('job' || i), 'surplus',
        CASE WHEN is_open THEN 'in_flight' ELSE 'paid' END, 5000, 1, 0, repeat('Paid. ', 300),

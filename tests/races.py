@@ -161,8 +161,8 @@ async def claim_against_automatic_refund(pair: Pair) -> str:
         made = await buyer.create("hello", refundTo=pair.stranger.url)
         await buyer.pay(made["evalInvoice"])
         job = await buyer.until(lambda job: "workInvoice" in job)
-        surplus = await pair.books.ask("SELECT amount_msat FROM payout WHERE reason = 'surplus'")
-        sats = surplus[0]["amount_msat"] // 1000 if surplus else 1
+        surplus = await pair.books.ask("SELECT amount FROM payout WHERE reason = 'surplus'")
+        sats = surplus[0]["amount"] // 1000 if surplus else 1
         mine = await pair.side.make_invoice(sats, KNOWN_S)
         path = f"/api/jobs/{job['jobId']}/refund"
 

@@ -85,7 +85,7 @@ async def nothing_is_lost(house: Instance, *, refunded_sats: int) -> None:
     assert lines["rail:lightning"].kept == await house.built.rail.balance_msat()
     owed = [n for n, line in lines.items() if n.startswith(("refund:", "sending:")) and line.kept]
     assert owed == []
-    rows = await house.built.db.read_all("SELECT sum(amount_msat) AS msat FROM payout")
+    rows = await house.built.db.read_all("SELECT sum(amount) AS msat FROM payout")
     assert rows[0]["msat"] == refunded_sats * 1000
 
 

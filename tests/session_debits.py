@@ -154,7 +154,7 @@ async def _conserved(pair: Pair, path: str, paid_msat: int) -> None:
         "SELECT (SELECT sum(received_msat) FROM invoice WHERE session_id = s.id) AS paid,"
         " (SELECT sum(eval_msat + (charge->>'total_msat')::bigint) FROM job"
         "  WHERE session_id = s.id) AS earned,"
-        " (SELECT sum(amount_msat) FROM payout WHERE session_id = s.id) AS owed,"
+        " (SELECT sum(amount) FROM payout WHERE session_id = s.id) AS owed,"
         " s.state, s.reserved_msat AS reserved, (SELECT balance FROM account"
         "  WHERE name = 'session:' || s.id) AS balance"
         f" FROM session s WHERE id = '{session_id}'"

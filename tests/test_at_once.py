@@ -65,7 +65,7 @@ class Session:
             " AND e.key NOT LIKE 'invoice:%%' ORDER BY e.id, p.account",
             "SELECT replace(name, %(id)s, '') AS name, balance FROM account"
             " WHERE name LIKE '%%' || %(id)s ORDER BY name",
-            "SELECT reason, amount_msat FROM payout WHERE session_id = %(id)s",
+            "SELECT reason, amount FROM payout WHERE session_id = %(id)s",
         ):
             found += await self.house.built.db.read_all(query, id=self.id)
         return [{k: str(v).replace(self.id, "") for k, v in row.items()} for row in found]

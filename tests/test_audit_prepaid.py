@@ -118,7 +118,7 @@ BROKEN: dict[str, tuple[list[str], list[tuple[int, str]]]] = {
         [(7, "refund:{over}:rest1"), (5, "payout:{over}:rest1:owed")],
     ),
     "the rest of a closed session made smaller": (
-        ["UPDATE payout SET amount_msat = amount_msat - 1000 WHERE id = '{over}:rest1'"],
+        ["UPDATE payout SET amount = amount - 1000 WHERE id = '{over}:rest1'"],
         [(7, "refund:{over}:rest1"), (5, "payout:{over}:rest1:owed")],
     ),
     "a budget used beyond its limit": (

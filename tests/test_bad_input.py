@@ -27,7 +27,7 @@ async def books(house: Instance) -> dict[str, Any]:
     db = house.built.db
     return {
         "ledger": await ledger.trial_balance(db),
-        "owed": await db.read_all("SELECT id, state, attempts, amount_msat FROM payout ORDER BY 1"),
+        "owed": await db.read_all("SELECT id, state, attempts, amount FROM payout ORDER BY 1"),
         "attempts": await db.read_all(
             "SELECT payment_hash, outcome FROM payout_attempt ORDER BY 1"
         ),

@@ -16,6 +16,7 @@ from db.items import Claim
 from db.signals import Signals
 from payments import rail
 from statemachine.batch import BatchState, invoice_id
+from statemachine.entries import Asset
 from statemachine.item import ItemState
 from statemachine.owner import Reason
 from tests.market_fixtures import LANE, Market, hashed
@@ -289,17 +290,30 @@ async def test_whoever_waits_at_an_empty_lane_is_woken_once(market: Market) -> N
     listening.cancel()
 
 
-@pytest.mark.parametrize("payer", ["invoice", "session"])
+async def buys(market: Market, payer: str, shares: list[int]) -> None:
+    """Buy a batch, paid for in this way: a session has 1,000 sats, an account 0.019998 USDC."""
+    match payer:
+        case "session":
+            await market.session("s", 1_000_000)
+            await market.reserved("b", shares, "s")
+        case "account":
+            for _ in range(2):
+                await market.has_usdc("u", 9_999)
+            assert await market.from_account("b", shares, "u", Asset.MICROUSDC) == Applied()
+        case "x402":
+            await market.paid("b", shares, "u")
+        case _:
+            await market.bought("b", shares)
+
+
+@pytest.mark.parametrize("payer", ["invoice", "session", "account", "x402"])
 async def test_five_hundred_items_of_which_a_third_fails(market: Market, payer: str) -> None:
     """Each is delivered once or lost for good; charged exactly, and the rest is back whole."""
-    dice, price = random.Random(7), 777_000
+    dice, price = random.Random(7), 17_777 if payer == "account" else 777_000
     share = price // 500
     shares = [price - 499 * share, *[share] * 499]
-    if payer == "session":
-        await market.session("s", 1_000_000)
-        await market.reserved("b", shares, "s")
-    else:
-        await market.bought("b", shares)
+    await buys(market, payer, shares)
+    asset = Asset.MICROUSDC if payer in ("account", "x402") else Asset.MSAT
     lost = {f"bi{place:03}" for place in dice.sample(range(1, 501), 150)}
 
     async def works(worker: str) -> None:
@@ -323,9 +337,11 @@ async def test_five_hundred_items_of_which_a_third_fails(market: Market, payer: 
     assert (batch.delivered, batch.failed) == (350, 150)
     if payer == "session":
         assert await market.rests_on("session:s") == 1_000_000 - expected
+    elif payer == "account":
+        assert await market.rests_on("user:u", asset) == 2 * 9_999 - expected
     else:
-        assert await market.rests_on("refund:b:undelivered") == price - expected
-    assert await market.rests_on("revenue:media") == expected
+        assert await market.rests_on("refund:b:undelivered", asset) == price - expected
+    assert await market.rests_on("revenue:media", asset) == expected
     await market.is_right()
 
 

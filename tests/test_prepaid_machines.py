@@ -156,7 +156,7 @@ def test_what_was_paid_for_a_firm_price_is_earned_or_goes_back(
     assert evaluation == (0 if decision.facts.state is JobState.FAILED else 5_000)
     charge = decision.facts.charge
     assert work == (charge.total_msat if charge else 0) <= QUOTE.total_msat
-    owed = [(o.id, o.amount_msat) for o in decision.owed]
+    owed = [(o.id, o.amount) for o in decision.owed]
     assert owed == ([("j:back", back)] if back and funding is Funding.INVOICE else [])
     assert decision.wanted == () and decision.promises == ()
 

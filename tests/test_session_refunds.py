@@ -292,6 +292,6 @@ async def test_two_closes_and_an_idle_sweep_at_once_owe_one_rest(
         await asyncio.gather(
             *(holder.post("close") for _ in range(5)), *(each.expiry.turn() for each in loops)
         )
-        rows = await instance.built.db.read_all("SELECT amount_msat, reason FROM payout")
-        assert [(row["amount_msat"], row["reason"]) for row in rows] == [(Msat(500_000), "unspent")]
+        rows = await instance.built.db.read_all("SELECT amount, reason FROM payout")
+        assert [(row["amount"], row["reason"]) for row in rows] == [(Msat(500_000), "unspent")]
         await books_are_right(instance)

@@ -15,7 +15,7 @@ import pytest
 import statemachine
 from statemachine import entries
 from statemachine.decision import Decision
-from statemachine.entries import Entry, Kind
+from statemachine.entries import Asset, Entry, Kind
 from statemachine.machine import IllegalTransition, Machine
 from statemachine.owner import Purpose, Reason
 from statemachine.promises import KINDS
@@ -31,19 +31,19 @@ def titled(story: Story) -> str:
     return f"{story.law.machine.name}: {story.title}"
 
 
-def posted(booked: tuple[Entry, ...]) -> dict[str, dict[str, int]]:
-    """Return what entries post, by their names and accounts: debits are positive."""
+def posted(booked: tuple[Entry, ...]) -> dict[tuple[str, Asset], dict[str, int]]:
+    """Return what entries post, by their names, assets and accounts: debits are positive."""
     names = Counter(entry.key for entry in booked)
     assert max(names.values(), default=1) == 1
-    return {e.key: {p.account.name: p.amount for p in e.postings} for e in booked}
+    return {(e.key, e.asset): {p.account.name: p.amount for p in e.postings} for e in booked}
 
 
-def moved(moves: tuple[Move, ...]) -> dict[str, dict[str, int]]:
+def moved(moves: tuple[Move, ...]) -> dict[tuple[str, Asset], dict[str, int]]:
     """Return what the moves of a story post, likewise."""
-    told: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    told: dict[tuple[str, Asset], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for move in moves:
-        told[move.under][move.source] += move.amount_msat
-        told[move.under][move.target] -= move.amount_msat
+        told[move.under, move.asset][move.source] += move.amount
+        told[move.under, move.asset][move.target] -= move.amount
     return {key: dict(legs) for key, legs in told.items()}
 
 
@@ -54,7 +54,7 @@ def follows(step: Step, before: Any, decision: Decision[Any]) -> None:
     assert posted(decision.entries) == moved(step.moves)
     assert decision.promises == step.promises
     assert tuple((w.id, w.purpose, w.amount_msat) for w in decision.wanted) == step.wants
-    assert tuple((o.id, o.reason, o.amount_msat) for o in decision.owed) == step.owes
+    assert tuple((o.id, o.reason, o.amount, o.asset) for o in decision.owed) == step.owes
     assert decision.dropped == step.drops
 
 
@@ -170,7 +170,7 @@ def test_accounts_are_of_their_kinds() -> None:
 
 def test_every_reason_to_owe_is_told() -> None:
     """For each reason there is a story in which money is owed for it, and for no other."""
-    assert {reason for step in STEPS for _, reason, _ in step.owes} == {*Reason}
+    assert {reason for step in STEPS for _, reason, _, _ in step.owes} == {*Reason}
 
 
 def test_every_purpose_of_an_invoice_is_told() -> None:

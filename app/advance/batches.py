@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.advance.act import Act
-from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
+from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
 from db import balances, batches, items, lanes, ledger
@@ -17,6 +17,7 @@ from payments import rail
 from statemachine import batch as law
 from statemachine.batch import BATCH, BatchState, Funding
 from statemachine.decision import Decision
+from statemachine.entries import Asset
 from statemachine.machine import IllegalTransition
 from statemachine.owner import Owner, OwnerKind
 
@@ -29,13 +30,14 @@ class Ordered:
     payer: str
     quote: dict[str, Any]
     refund_to: str | None = None
+    account_id: str | None = None  # whose it is, whoever pays
 
 
 async def begin(
     act: Act, batch_id: str, ordered: Ordered, price_msat: int, opened: rail.Opened
 ) -> MadeInvoice:
     """Create a batch with its invoice, which the rail has made before, and return that one."""
-    begun = law.begin(batch_id, price_msat, len(ordered.items))
+    begun = law.begin(batch_id, price_msat, len(ordered.items), ordered.account_id)
     await _insert(act, begun, ordered, None)
     return await write_first(act, _owner(batch_id), begun, opened)
 
@@ -52,11 +54,46 @@ async def begin_reserved(
     told = await reserve(act, session_id, spending, price_msat)
     if not isinstance(told, Applied):
         return told
-    begun = law.begin_reserved(batch_id, session_id, price_msat, len(ordered.items))
+    begun = law.begin_reserved(
+        batch_id, session_id, price_msat, len(ordered.items), ordered.account_id
+    )
+    await _insert_paid(act, begun, ordered, spending)
+    return told
+
+
+async def begin_from_account(
+    act: Act, batch_id: str, ordered: Ordered, asset: Asset, amount: int, account_id: str
+) -> Applied | Short:
+    """Create a batch that a person's account pays for, out of what it has in one asset."""
+    left = await balances.lock_of_user(act.tx, account_id, asset)
+    if left < amount:
+        return Short(Purse.ACCOUNT, amount, left, asset)
+    begun = law.begin_from_account(batch_id, account_id, asset, amount, len(ordered.items))
+    await _insert_paid(act, begun, ordered)
+    return Applied()
+
+
+async def begin_paid(
+    act: Act, batch_id: str, ordered: Ordered, price_microusdc: int, authorization: str
+) -> None:
+    """Create a batch that an authorization in USDC has paid for, which has settled before.
+
+    A second batch of the same one fails the transaction on a unique index.
+    """
+    items, account_id = len(ordered.items), ordered.account_id
+    begun = law.begin_paid(batch_id, authorization, price_microusdc, items, account_id)
+    await _insert_paid(act, begun, ordered)
+
+
+async def _insert_paid(
+    act: Act,
+    begun: Decision[law.BatchFacts],
+    ordered: Ordered,
+    spending: Spending | None = None,
+) -> None:
     await _insert(act, begun, ordered, spending)
     await ledger.post(act.tx, begun.entries, act.now)
-    await lanes.give_turns(act.tx, batch_id, ordered.payer)
-    return told
+    await lanes.give_turns(act.tx, begun.facts.id, ordered.payer)
 
 
 async def _insert(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
+from statemachine.entries import Asset
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -38,15 +40,17 @@ class Purse(StrEnum):
     BALANCE = auto()  # of the session
     BUDGET = auto()  # of a credential
     HOUSE = auto()  # what is given away on one day
+    ACCOUNT = auto()  # of a person's account, in one asset
 
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """There is not enough for a request: nothing changed. Amounts are msat."""
+    """There is not enough for a request: nothing changed."""
 
     purse: Purse
-    needed_msat: int
-    left_msat: int
+    needed: int  # in the smallest unit of the asset
+    left: int
+    asset: Asset = Asset.MSAT
 
 
 @dataclass(frozen=True, slots=True)

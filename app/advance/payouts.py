@@ -26,7 +26,7 @@ async def share_of(
 ) -> Share:
     """Return who would bear the routing of a payout now, where that may cost so much."""
     if not payout.reason.only_passed:
-        return share(payout.reason, payout.amount_msat, limit_msat, None)
+        return share(payout.reason, payouts.msat_of(payout), limit_msat, None)
     whose = payout.job_id, payout.session_id, payout.batch_id
     account = await routing.account_of(reads, *whose, now.date())
     earned_msat = margin_in(account.charged_msat, terms.margin_pct)
@@ -36,7 +36,7 @@ async def share_of(
         terms.routing_free_msat_a_day - account.given_msat,
     )
     means = Means(max(0, earned_msat - account.borne_msat), max(0, free_msat))
-    return share(payout.reason, payout.amount_msat, limit_msat, means)
+    return share(payout.reason, payouts.msat_of(payout), limit_msat, means)
 
 
 async def send(
@@ -183,7 +183,7 @@ async def _end_attempt(
     became: attempts.Event = attempts.FellThrough()
     event: law.Event = law.Returned()
     if settled is not None:
-        withheld_msat = payout.amount_msat - attempt.sent_msat
+        withheld_msat = payouts.msat_of(payout) - attempt.sent_msat
         became = attempts.Arrived(settled.fee_msat)
         event = law.Settled(settled.fee_msat, withheld_msat, attempt.borne_msat)
     try:

@@ -41,7 +41,11 @@ async def perform(
     promises = list(decision.promises)
     for owed in decision.owed:
         facts = payout_law.PayoutFacts(
-            owed.id, PayoutState.OWED, owed.amount_msat, refund_to=payee.refund_to
+            owed.id,
+            PayoutState.OWED,
+            owed.amount,
+            refund_to=payee.refund_to,
+            asset=owed.asset,
         )
         await payouts.insert(act.tx, facts, payee.owner, owed.reason, act.now)
         promises += payout_law.begin(facts).promises

@@ -209,8 +209,7 @@ def payouts(context: typer.Context, as_json: AsJson = False) -> None:
         print("Payouts stand still until `boltwork paying-out on`.")
     for row in rows:
         to = f"to {row.refund_to}" if row.refund_to else "no destination was named yet"
-        name, amount_msat = concealed(row.id), row.amount_msat
-        print(f"{row.standing:9}  {name}  {amount_msat} msat ({row.reason})")
+        print(f"{row.standing:9}  {concealed(row.id)}  {row.amount} {row.asset} ({row.reason})")
         print(
             f"           {to}; {row.attempts} sent, {row.failures} failed;"
             f" since {row.created_at:%Y-%m-%d %H:%M}"
@@ -230,7 +229,7 @@ def _payout(row: UnpaidPayout) -> dict[str, Any]:
         "standing": row.standing,
         "state": row.state,
         "reason": row.reason,
-        "amountMsat": row.amount_msat,
+        f"amount{row.asset.title()}": row.amount,
         "attempts": row.attempts,
         "failures": row.failures,
         "refundTo": row.refund_to,

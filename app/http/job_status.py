@@ -108,7 +108,8 @@ class Shapes:
         facts = PayoutFacts(
             id=payout.id,
             state=payout.state,
-            amount_msat=payout.amount_msat,
+            amount=payout.amount,
+            asset=payout.asset,
             refund_to=payout.refund_to,
             failures=payout.failures,
         )

@@ -157,7 +157,7 @@ def check_most(grant: Grant, ceiling_msat: int) -> None:
 async def refused(db: Database, session_id: str, outcome: Outcome | Short) -> Refusal:
     """Return why a session does not pay for a request."""
     if isinstance(outcome, Short):
-        needed, left = sats_up(outcome.needed_msat), sats_down(outcome.left_msat)
+        needed, left = sats_up(outcome.needed), sats_down(outcome.left)
         if outcome.purse is Purse.BUDGET:
             sentence = f"This may cost up to {needed} sats, and the macaroon's budget has {left}."
             return Refusal(

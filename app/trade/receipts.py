@@ -15,6 +15,7 @@ from app.strict_json import moment
 from app.trade.refunds import refund_reason
 from db import receipts, signing_keys
 from db.engine import Database
+from db.payouts import msat_of
 from db.receipts import Facts, Payment, Refund
 from db.signing_keys import Key, PublicKey
 from payments.seal import Seal
@@ -57,7 +58,7 @@ def payload(facts: Facts, now: datetime) -> dict[str, Any]:
     charge: dict[str, int] | None = facts.charge
     payments, refunds = facts.payments, facts.refunds
     paid_msat = sum(payment.received_msat for payment in payments)
-    back_msat = sum(refund.amount_msat for refund in refunds)
+    back_msat = sum(msat_of(refund) for refund in refunds)
     from_session = facts.funding == Funding.SESSION
     if from_session and quote is not None:  # what was set aside, and let go of at the end
         paid_msat = facts.eval_msat + quote.total_msat
@@ -149,7 +150,7 @@ def _payment(payment: Payment) -> dict[str, Any]:
 def _refund(refund: Refund) -> dict[str, Any]:
     said = {
         "reason": refund_reason(refund.reason),
-        "amountMsat": refund.amount_msat,
+        f"amount{refund.asset.title()}": refund.amount,
         "state": refund.state,
     }
     if refund.payment_hash is not None:

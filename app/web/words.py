@@ -49,6 +49,11 @@ def in_asset(amount: int, asset: Asset) -> str:
     return sats(amount) if asset is Asset.MSAT else usdc(amount)
 
 
+def with_unit(amount: int, asset: Asset) -> str:
+    """Return an amount with the unit of its asset behind it."""
+    return f"{in_asset(amount, asset)} {'sats' if asset is Asset.MSAT else 'USDC'}"
+
+
 def number(count: int) -> str:
     """Return a whole number with its thousands apart."""
     return f"{count:,}"
@@ -128,6 +133,7 @@ def plain(name: str) -> str:
 FILTERS = {
     "sats": sats,
     "in_asset": in_asset,
+    "with_unit": with_unit,
     "number": number,
     "usd": usd,
     "moment": moment,

@@ -185,7 +185,7 @@ class Model:
         self._owner_of(now).payouts[now["id"]] = now
         before = was["state"] if was else None
         if was is not None:
-            hold(was["amount_msat"] == now["amount_msat"], 7, f"payout {now['id']} changed amount")
+            hold(was["amount"] == now["amount"], 7, f"payout {now['id']} changed amount")
         if before != now["state"]:
             name = f"payout {now['id']}: {before} → {now['state']}"
             hold((before, now["state"]) in PAYOUT_ARCS, 6, name)
@@ -271,7 +271,7 @@ class Model:
                 count = self.ledger.credited[invoice["payment_hash"]]
                 hold(count == 1, 5, f"{invoice['id']} was credited {count} times")
         for payout in owner.payouts.values():
-            amount_msat, state = payout["amount_msat"], payout["state"]
+            amount_msat, state = payout["amount"], payout["state"]
             is_(f"refund:{payout['id']}", amount_msat if state == "owed" else 0)
             is_(f"sending:{payout['id']}", amount_msat if state == "in_flight" else 0)
             self._check_attempts(owner, payout)
@@ -328,7 +328,7 @@ class Model:
         )
         sent = [self._node.sent.get(a["payment_hash"]) for a in tries]
         given = sum(s.to.amount_msat for s in sent if s is not None and s.will_settle)
-        hold(given <= payout["amount_msat"], 5, f"{payout['id']} was paid out twice")
+        hold(given <= payout["amount"], 5, f"{payout['id']} was paid out twice")
         for attempt in tries:
             payment_hash = attempt["payment_hash"]
             calls = self._node.calls.get(payment_hash, 0)

@@ -95,11 +95,11 @@ class Owner:
     def owed_msat(self) -> int:
         """What is owed back for it, or was; change is part of what another payout owed."""
         rows = [row for row in self.payouts.values() if row["reason"] != "change"]
-        return sum(row["amount_msat"] for row in rows)
+        return sum(row["amount"] for row in rows)
 
     def routing_msat(self, attempt: Row) -> int:
         """What a payee has borne of the routing of an attempt that arrived."""
-        withheld_msat = self.payouts[attempt["payout_id"]]["amount_msat"] - attempt["sent_msat"]
+        withheld_msat = self.payouts[attempt["payout_id"]]["amount"] - attempt["sent_msat"]
         needed_msat = max(0, attempt["fee_msat"] - attempt["borne_msat"])
         return int(min(withheld_msat, ceil(needed_msat / 1_000) * 1_000))
 
@@ -107,7 +107,7 @@ class Owner:
     def claimable_msat(self) -> int:
         """What somebody may still come for."""
         owed = [row for row in self.payouts.values() if row["state"] == "owed"]
-        return sum(row["amount_msat"] for row in owed)
+        return sum(row["amount"] for row in owed)
 
     def lines(self, node: Node) -> list[str]:
         """Return how all of it stands, and what the node knows of it, for a person."""

@@ -16,6 +16,7 @@ from statemachine.batch import (
     Lapsed,
     Paid,
 )
+from statemachine.entries import Asset
 from tests.stories.telling import Law, Story, story
 
 LAW = Law(batch.BATCH, batch.decide, get_args(batch.Event))
@@ -27,6 +28,9 @@ LAST = replace(AT_WORK, delivered=2, charged_amount=1_334)
 LOSING = replace(AT_WORK, failed=2)
 OF_SESSION = replace(QUEUED, funding=Funding.SESSION, session_id="s")
 OWED = "payout:b:undelivered:owed"
+USDC = Asset.MICROUSDC
+PAID = replace(QUEUED, funding=Funding.X402, asset=USDC, price_amount=30_000, paid_by="n:p:1")
+LOST_ONE = replace(PAID, state=BatchState.PROCESSING, delivered=1, charged_amount=10_001, failed=1)
 
 STORIES: tuple[Story, ...] = (
     story("A batch that delivers all of it is charged its price", LAW)
@@ -146,4 +150,67 @@ STORIES: tuple[Story, ...] = (
     .becomes(BatchState.CANCELLED)
     .has(called_off=True, cancelled=3)
     .moves(2_000, "batch:b", "session:s", "batch:b:ended"),
+    story("An account sets the price of a batch aside, and has back what was not delivered", LAW)
+    .begins(BatchState.QUEUED, batch.begin_from_account("b", "u", Asset.MSAT, 2_000, 3))
+    .has(funding=Funding.ACCOUNT, account_id="u")
+    .moves(2_000, "user:u", "batch:b", "batch:b:reserved")
+    .hears(Cancelled(3))
+    .becomes(BatchState.CANCELLED)
+    .has(called_off=True, cancelled=3)
+    .moves(2_000, "batch:b", "user:u", "batch:b:ended"),
+    story("What an account has in USDC pays in USDC, and comes back in it", LAW)
+    .begins(BatchState.QUEUED, batch.begin_from_account("b", "u", USDC, 30_000, 3))
+    .has(funding=Funding.ACCOUNT, account_id="u", asset=USDC)
+    .moves(30_000, "user:u", "batch:b", "batch:b:reserved", USDC)
+    .hears(Cancelled(3))
+    .becomes(BatchState.CANCELLED)
+    .has(called_off=True, cancelled=3)
+    .moves(30_000, "batch:b", "user:u", "batch:b:ended", USDC),
+    story("A batch of somebody's that an invoice pays for owes its rest like any other", LAW)
+    .given(replace(AT_WORK, account_id="u", failed=2))
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.FELL_THROUGH)
+    .becomes(BatchState.FAILED)
+    .has(failed=3)
+    .moves(2_000, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 2_000, "b:undelivered"),
+    story("What an authorization has paid in USDC is owed back in USDC", LAW)
+    .begins(BatchState.QUEUED, batch.begin_paid("b", "n:p:1", 30_000, 3, "u"))
+    .has(funding=Funding.X402, asset=USDC, paid_by="n:p:1", account_id="u")
+    .moves(30_000, "rail:x402", "batch:b", "authorization:n:p:1:settled", USDC)
+    .hears(Begun())
+    .becomes(BatchState.PROCESSING)
+    .hears(ItemDelivered(10_000))
+    .has(delivered=1, charged_amount=10_000)
+    .hears(ItemLost())
+    .has(failed=1)
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=2)
+    .moves(20_000, "batch:b", "refund:b:undelivered", OWED, USDC)
+    .owes("undelivered", 20_000, "b:undelivered", USDC),
+    story("Less than a cent of it goes to the balance of its payer's account", LAW)
+    .given(replace(LOST_ONE, charged_amount=20_001, account_id="u"))
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=2)
+    .moves(9_999, "batch:b", "user:u", "batch:b:ended", USDC),
+    story("A cent of it is sent", LAW)
+    .given(replace(LOST_ONE, charged_amount=20_000, account_id="u"))
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=2)
+    .moves(10_000, "batch:b", "refund:b:undelivered", OWED, USDC)
+    .owes("undelivered", 10_000, "b:undelivered", USDC),
+    story("Of a payer who has no account, less than a cent is owed like any other", LAW)
+    .given(replace(LOST_ONE, charged_amount=20_001))
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=2)
+    .moves(9_999, "batch:b", "refund:b:undelivered", OWED, USDC)
+    .owes("undelivered", 9_999, "b:undelivered", USDC),
 )

@@ -24,11 +24,11 @@ def _step(step: Step) -> list[str]:
     lines = [f"{said}{way}" + (f" → {step.state}" if step.state != step.source or way else "")]
     lines += [f"    has       {name} {_value(value)}" for name, value in step.facts]
     lines += [
-        f"    moves     {m.amount_msat:,} msat: {m.source} → {m.target} ({m.under})"
+        f"    moves     {m.amount:,} {m.asset}: {m.source} → {m.target} ({m.under})"
         for m in step.moves
     ]
     lines += [f"    wants     {i}: {msat:,} msat, {purpose}" for i, purpose, msat in step.wants]
-    lines += [f"    owes      {i}: {msat:,} msat, {reason}" for i, reason, msat in step.owes]
+    lines += [f"    owes      {i}: {n:,} {asset}, {reason}" for i, reason, n, asset in step.owes]
     lines += [f"    drops     {invoice_id}" for invoice_id in step.drops]
     lines += [f"    promises  {_value(promise)}" for promise in step.promises]
     return lines if len(lines) > 1 or step.state != step.source else [f"{lines[0]}: no more"]

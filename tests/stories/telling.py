@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from statemachine.decision import Decision
+from statemachine.entries import Asset
 from statemachine.machine import IllegalTransition, Machine
 from statemachine.promises import Promise
 
@@ -42,10 +43,11 @@ class Law:
 class Move:
     """Money that goes from one ledger account to another, and the entry that says so."""
 
-    amount_msat: int
+    amount: int
     source: str
     target: str
     under: str
+    asset: Asset = Asset.MSAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Step:
     moves: tuple[Move, ...] = ()
     promises: tuple[Promise, ...] = ()
     wants: tuple[tuple[str, str, int], ...] = ()
-    owes: tuple[tuple[str, str, int], ...] = ()
+    owes: tuple[tuple[str, str, int, Asset], ...] = ()
     drops: tuple[str, ...] = ()
 
     def decided(self, law: Law, before: Any) -> Decision[Any]:
@@ -142,9 +144,11 @@ class Story:
         """These facts have these values now; all others are as they were."""
         return self._says(facts=(*self._last.facts, *facts.items()))
 
-    def moves(self, amount_msat: int, source: str, target: str, under: str) -> "Story":
+    def moves(
+        self, amount: int, source: str, target: str, under: str, asset: Asset = Asset.MSAT
+    ) -> "Story":
         """An entry of this name moves this much."""
-        return self._says(moves=(*self._last.moves, Move(amount_msat, source, target, under)))
+        return self._says(moves=(*self._last.moves, Move(amount, source, target, under, asset)))
 
     def promises(self, promise: Promise) -> "Story":
         """This is promised."""
@@ -154,9 +158,9 @@ class Story:
         """An invoice must come to exist."""
         return self._says(wants=(*self._last.wants, (invoice_id, purpose, amount_msat)))
 
-    def owes(self, reason: str, amount_msat: int, payout_id: str) -> "Story":
+    def owes(self, reason: str, amount: int, payout_id: str, asset: Asset = Asset.MSAT) -> "Story":
         """A payout must come to exist."""
-        return self._says(owes=(*self._last.owes, (payout_id, reason, amount_msat)))
+        return self._says(owes=(*self._last.owes, (payout_id, reason, amount, asset)))
 
     def drops(self, invoice_id: str) -> "Story":
         """An invoice is needed no more."""
