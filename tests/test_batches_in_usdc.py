@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,7 @@ from app import advance
 from app.advance import Applied, Purse, Short
 from app.advance.batches import Ordered
 from db import payouts
-from db.engine import Duplicate, Unwritten
+from db.engine import Duplicate, Tx, Unwritten
 from statemachine import batch as law
 from statemachine import entries
 from statemachine.batch import BatchFacts, BatchState, Funding
@@ -92,9 +93,13 @@ async def test_an_account_spends_no_more_than_it_has(market: Market) -> None:
 async def test_postgres_keeps_a_batch_to_the_asset_that_pays_for_it(market: Market) -> None:
     """Whatever the code says."""
     await market.paid("b", (20_000,))
+
+    async def sets(tx: Tx, wrong: str) -> None:
+        await tx.execute(f"UPDATE batch SET {wrong}")
+
     for wrong in ("asset = 'msat'", "paid_by = NULL", "funding = 'account'", "funding = 'invoice'"):
         with pytest.raises(Unwritten, match=r"authorization_pays|funded_in_asset|account_pays"):
-            await market.db.run("wrong", lambda tx, w=wrong: tx.execute(f"UPDATE batch SET {w}"))
+            await market.db.run("wrong", partial(sets, wrong=wrong))
 
 
 class Course:

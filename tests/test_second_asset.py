@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from app import advance
+from app.advance import Applied
 from app.commands import doctor
 from app.plant import books_of
 from db import ledger, overview, standing
@@ -18,6 +20,7 @@ from statemachine.entries import (
     EXPENSE_FAILED,
     EXPENSE_ROUTING,
     RAIL,
+    RAIL_USDC,
     REVENUE_WORK,
     Account,
     Asset,
@@ -29,11 +32,12 @@ from statemachine.entries import (
     of_refund,
     of_session,
 )
+from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of, settings_for
+from tests.market_fixtures import Market
 from tests.town import build, tamper
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-USDC_RAIL = Account("rail:x402", Kind.ASSET)
 TOKEN = "a token of the operator's own"
 
 
@@ -47,12 +51,22 @@ async def post(instance: Instance, *entries: Entry) -> None:
     await instance.built.db.run("test", lambda tx: ledger.post(tx, entries, NOW))
 
 
-async def sell_for_usdc(instance: Instance, job_id: str) -> None:
-    """Book a sale in USDC: on accounts of its own, and on those that hold msat too."""
+async def sell_batches_for_usdc(instance: Instance) -> None:
+    """Sell a batch, of which one item of two is delivered, and one that is not made."""
+    market = Market(instance.built.db, instance.built.shell, Clock())
+    await market.paid("b", (2_500_000, 2_490_001))
+    first, second = await market.claim(most=2)
+    assert await market.deliver(first) == Applied()
+    await market.shell.do(advance.leases.decline, second.id, 1, "w", "no")
+    await market.has_usdc("u", 9_999)
+
+
+async def book_usdc(instance: Instance, job_id: str) -> None:
+    """Book USDC on accounts of its own, and on those that hold msat too."""
     own = Account("user:somebody", Kind.LIABILITY)
     await post(
         instance,
-        usdc("usdc:1", (USDC_RAIL, 5_000_000), (own, -5_000_000)),
+        usdc("usdc:1", (RAIL_USDC, 5_000_000), (own, -5_000_000)),
         usdc("usdc:2", (own, 2_500_000), (of_job(job_id), -2_500_000)),
         usdc("usdc:3", (of_job(job_id), 1_500_000), (REVENUE_WORK, -1_500_000)),
         usdc("usdc:4", (EXPENSE_ROUTING, 700), (EXPENSE_FAILED, 7_000_000), (RAIL, -7_000_700)),
@@ -87,11 +101,11 @@ async def test_what_is_told_in_msat_is_not_moved_by_another_asset(
     """The rail's sheet, the overview, the trial balance and every balance stay what they were."""
     instance, jobs = town
     before = await told_in_msat(instance)
-    await sell_for_usdc(instance, jobs["done"])
+    await book_usdc(instance, jobs["done"])
     assert await told_in_msat(instance) == before
     db = instance.built.db
-    assert await ledger.balance(db, USDC_RAIL.name, Asset.MSAT) == 0
-    assert await ledger.balance(db, USDC_RAIL.name, Asset.MICROUSDC) == 5_000_000
+    assert await ledger.balance(db, RAIL_USDC.name, Asset.MSAT) == 0
+    assert await ledger.balance(db, RAIL_USDC.name, Asset.MICROUSDC) == 5_000_000
     assert await ledger.balance(db, REVENUE_WORK.name, Asset.MICROUSDC) == 1_500_000
     groups = {
         line.name: (line.kept, line.recomputed)
@@ -107,14 +121,14 @@ async def test_the_review_finds_nothing_wrong_with_a_second_asset(
     town: tuple[Instance, dict[str, str]], database_url: str, tmp_path: Path
 ) -> None:
     """The audit, the comparison with the rail, and the doctor are as right as without it."""
-    instance, jobs = town
+    instance, _ = town
     books = books_of(instance.built)
     await instance.http.request("DELETE", "/api/dev/stub/faults")
     while not (await books.compare()).is_done:  # the payment that hung has settled
         await asyncio.sleep(0.1)
     settings = settings_for(tmp_path, DATABASE_URL=database_url, PORT=0)
     well = await doctor.examine_all(settings, database_url, None)
-    await sell_for_usdc(instance, jobs["done"])
+    await sell_batches_for_usdc(instance)
     assert await audit(instance.built.db) == []
     review = await books.review()
     assert review.findings == () and review.rail.is_done, review.rail.said
@@ -126,8 +140,8 @@ async def test_a_second_asset_is_audited_by_itself(
 ) -> None:
     """A balance that is not what its postings add up to is named with its asset, and so is an
     asset whose books do not sum to zero."""
-    instance, jobs = town
-    await sell_for_usdc(instance, jobs["done"])
+    instance, _ = town
+    await sell_batches_for_usdc(instance)
     tamper(database_url, "UPDATE account SET balance = balance - 1 WHERE name = 'rail:x402'")
     named = {(each.invariant, each.who): each.what for each in await audit(instance.built.db)}
     assert set(named) == {(1, "rail:x402"), (1, "the books in microusdc")}
@@ -152,7 +166,7 @@ async def test_entries_of_two_assets_are_posted_in_one_transaction(
     db, account = instance.built.db, of_job("new")
     await post(
         instance,
-        usdc("k", (USDC_RAIL, 70), (account, -70)),
+        usdc("k", (RAIL_USDC, 70), (account, -70)),
         invoice_settled("h", (account, 9_000)),
     )
     assert await ledger.balance(db, account.name, Asset.MSAT) == 9_000
@@ -164,7 +178,7 @@ async def test_the_operator_sees_each_asset_in_its_own_unit(
 ) -> None:
     """The page of the trial balance has a table for each, which sums to zero."""
     instance, jobs = town
-    await sell_for_usdc(instance, jobs["done"])
+    await book_usdc(instance, jobs["done"])
     async with httpx2.AsyncClient(base_url=instance.url) as http:
         page = await http.get("/operator/books", headers={"Authorization": f"Bearer {TOKEN}"})
     assert page.status_code == 200
