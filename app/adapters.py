@@ -1,10 +1,17 @@
 """Which concrete parts keep the ports, as the settings say; what has no room in app/main.py."""
 
+from collections.abc import Sequence
+
 from app.artifacts.object_store import ObjectStore
 from app.artifacts.recoding import Pressing
+from app.executors import openai_images
+from app.executors.openai_images import OpenAiImages
 from app.executors.painter import ScenePainter
+from app.executors.provider import Provider
 from app.ports import Executor, Recoder, Store
 from app.settings import Environment, Settings
+from app.trade.catalogue import MOST_SIDE, Catalogue, Kind, Maker, Offering, own_offering
+from pricing.offers import Offer
 
 
 def make_store(settings: Settings) -> Store:
@@ -35,4 +42,50 @@ def make_painter(settings: Settings) -> Executor | None:
         at_once=settings.painters,
         memory_mb=settings.painter_memory_mb,
         deadline_s=settings.agent_timeout_s,
+    )
+
+
+def make_executors(settings: Settings) -> list[Executor]:
+    """Return all that makes pictures and films here, as the settings say."""
+    made = (make_painter(settings), _images(settings))
+    return [executor for executor in made if executor is not None]
+
+
+def make_catalogue(settings: Settings, executors: Sequence[Executor]) -> Catalogue:
+    """Return what can be bought where these make it."""
+    own = {settings.images_name: settings.images_offers}
+    most_sides = {settings.images_name: settings.images_most_side}
+    makers = []
+    for name in (executor.name for executor in executors):
+        offerings = tuple(_sold(name, offer) for offer in own.get(name, ()))
+        makers.append(Maker(name, most_sides.get(name, MOST_SIDE), offerings))
+    return Catalogue(makers, development=settings.env is Environment.DEVELOPMENT)
+
+
+def _sold(maker: str, offer: Offer) -> Offering:
+    """Return an operator's offer as a line of the catalogue."""
+    kind = Kind.VIDEO if offer.is_film else Kind.IMAGE
+    return own_offering(offer.name, kind, offer.price_microusd, maker)
+
+
+def _images(settings: Settings) -> Executor | None:
+    """Return the server of IMAGES_URL, where there is one."""
+    if settings.images_url is None:
+        return None
+    key = settings.images_key
+    provider = Provider(
+        settings.images_name,
+        settings.images_url,
+        {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
+        probe_path="/models",
+        mend=openai_images.MEND,
+        at_once=settings.images_at_once,
+    )
+    return OpenAiImages(
+        provider,
+        {offer.name: offer.theirs for offer in settings.images_offers},
+        at_once=settings.images_at_once,
+        deadline_s=settings.provider_timeout_s,
+        most_side=settings.images_most_side,
+        finer=settings.images_finer,
     )

@@ -154,18 +154,23 @@ async def system_resolver(threads: ThreadPoolExecutor, host: str, port: int) -> 
 
 
 class PublicHttp:
-    """Asks strangers' servers. `allow_loopback` also opens this machine, for tests."""
+    """Asks strangers' servers. `allow_loopback` also opens this machine, for tests.
+
+    An answer with more than `most_bytes` is refused while it is read.
+    """
 
     def __init__(
         self,
         *,
         allow_loopback: bool = False,
         timeout_s: float = 10,
+        most_bytes: int = LARGEST_BYTES,
+        accept: str = "application/json",
         resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.allow_loopback = allow_loopback
-        self._timeout_s = timeout_s
+        self._timeout_s, self._most_bytes, self._accept = timeout_s, most_bytes, accept
         self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
         self._resolve = resolve or partial(system_resolver, self._threads)
         # The transport, and not a client: it knows no cookies, no redirects and no proxies. No
@@ -228,7 +233,7 @@ class PublicHttp:
             f"{target.scheme}://{host}:{target.port}{target.path}",
             headers={
                 "Host": target.netloc,
-                "Accept": "application/json",
+                "Accept": self._accept,
                 "Accept-Encoding": "identity",
                 "User-Agent": "boltwork",
                 "Connection": "close",
@@ -246,7 +251,7 @@ class PublicHttp:
             async with aclosing(response.aiter_raw()) as pieces:
                 async for piece in pieces:
                     body += piece
-                    if len(body) > LARGEST_BYTES:
+                    if len(body) > self._most_bytes:
                         return Refused(f"{target.host} answers with too much.")
             return Answer(response.status_code, bytes(body))
         finally:

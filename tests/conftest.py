@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.environments",
     "tests.agent_fixtures",
     "tests.gemini_server",
+    "tests.images_server",
     "tests.session_fixtures",
     "tests.chat_fixtures",
     "tests.rail_fixtures",

@@ -7,7 +7,17 @@ from jsonschema import Draft202012Validator
 
 from app.executors.painter import refused
 from app.strict_json import BadInput
-from app.trade.catalogue import OFFERINGS, PAINTER, Catalogue, Kind, Listed, Offering, Surface
+from app.trade.catalogue import (
+    OFFERINGS,
+    PAINTER,
+    Catalogue,
+    Kind,
+    Listed,
+    Maker,
+    Offering,
+    Surface,
+    own_offering,
+)
 from app.trade.inputs import KNOWN, Schema, wanted, with_defaults
 from pricing.money import MicroUsd
 
@@ -70,6 +80,40 @@ def test_who_makes_a_model_itself_comes_before_the_stand_in() -> None:
         assert (listed.made_by, listed.stands_in) == ("venice", False)
     assert found("veo-3.1-fast", Surface.GENERATIONS, Kind.VIDEO,
                  Catalogue({"network"}, development=True)).made_by == "network"  # fmt: skip
+
+
+def test_an_operator_sells_models_of_his_makers_under_his_own_prices() -> None:
+    """A new name is a new line; a known one has his price, and his maker before all others."""
+    own = tuple(
+        own_offering(model, Kind.IMAGE, MicroUsd(70_000), "here")
+        for model in ("flux", "seedream-v4")
+    )
+    film = own_offering("wan", Kind.VIDEO, MicroUsd(9_000), "here")
+    there = Catalogue([Maker("here", 1_280, (*own, film)), "venice", PAINTER], development=True)
+    assert there.made_by("here") == ["seedream-v4", "flux", "wan"]
+    assert "chroma" in there.made_by("venice") and "scene-1" in there.made_by(PAINTER)
+    for model in ("flux", "seedream-v4"):
+        listed = found(model, Surface.BULK, within=there)
+        assert (listed.made_by, listed.stands_in) == ("here", False)
+        assert listed.offering.price_microusd({}) == 70_000
+        assert listed.description.endswith("Made by here.")
+    films = found("wan", Surface.BULK, Kind.VIDEO, there).offering
+    assert films.price_microusd({"duration": 10}) == 90_000
+    assert found("flux", Surface.GENERATIONS, within=there)
+
+
+def test_no_more_is_asked_of_a_maker_than_it_makes() -> None:
+    """Its longest side is the schema's, so that nothing is paid for that can't be made."""
+    there = Catalogue([Maker("venice", 1_280)], development=True)
+    schema = found("chroma", Surface.BULK, within=there).offering.inputs[Surface.BULK]
+    assert with_defaults(schema, {"prompt": "x", "width": 1_280})["height"] == 1_024
+    with pytest.raises(BadInput, match="'width' must be 256 to 1280"):
+        with_defaults(schema, {"prompt": "x", "width": 1_281})
+    large = own_offering("flux", Kind.IMAGE, MicroUsd(1), "small")
+    small = Catalogue([Maker("small", 1_024, (large,))], development=True)
+    one = found("flux", Surface.GENERATIONS, within=small).offering.inputs[Surface.GENERATIONS]
+    with pytest.raises(BadInput, match="'resolution' must be one of: 1k"):
+        with_defaults(one, {"prompt": "x", "resolution": "2k"})
 
 
 def test_without_an_executor_nothing_is_open() -> None:

@@ -25,6 +25,7 @@ from pricing.rates import LAST_DAYS, PUBLISHED
 from tests.command import boltwork
 from tests.house_fixtures import Instance, instance_of, settings_for
 from tests.lnbits_server import LnbitsServer
+from tests.provider_server import KEY, ProviderServer
 from tests.server_process import ServerProcess
 
 PUBLIC = "93.184.215.14"  # an address of the public net; nobody asks it anything
@@ -61,13 +62,27 @@ def test_a_new_installation_is_well(open_folder: Path) -> None:
     assert set(parts) == {
         "environment", "disk", "database", "tables", "clock", "secret", "limits", "rail",
         "artifacts", "price", "agents", "port", "models", "address", "operator", "routing",
-        "failures",
+        "failures", "makers",
     }  # fmt: skip
     assert all("next" in part for part in parts.values() if part["level"] != "ok")
     broken = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "planted"}
     ill = boltwork("doctor", **data, **broken)
     assert ill.returncode == 1 and "wrong rail: " in ill.stdout and "LNBITS_URL" in ill.stdout
     assert "planted" not in ill.stdout + ill.stderr and ill.stdout.endswith("1 wrong.\n")
+
+
+async def test_each_maker_is_asked_how_it_is(
+    tmp_path: Path, database_url: str, images_server: ProviderServer
+) -> None:
+    """One that answers, one that takes no such key, one that is away: with what to look at."""
+    sold = {"IMAGES_MODELS": "flux=0.02"}
+    there = {"IMAGES_URL": f"{images_server.url}/v1", "IMAGES_KEY": KEY}
+    assert (await examined(tmp_path, database_url, **sold, **there))["makers"].level is Level.OK
+    away = {"IMAGES_URL": "http://127.0.0.1:9/v1", "IMAGES_KEY": KEY}
+    for ill in (there | {"IMAGES_KEY": "planted"}, away):
+        found = (await examined(tmp_path, database_url, **sold, **ill))["makers"]
+        assert found.level is Level.WRONG and found.said.startswith("images-api: ")
+        assert "IMAGES_KEY" in found.mend and "planted" not in found.line
 
 
 async def test_a_store_that_keeps_nothing_is_named(tmp_path: Path, database_url: str) -> None:

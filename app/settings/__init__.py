@@ -14,6 +14,7 @@ from app.settings.agents import AgentSettings
 from app.settings.artifacts import ArtifactSettings
 from app.settings.forms import HttpAddress, Key, LogLevel, Network, Origin, Positive, PostgresUrl
 from app.settings.limits import LimitSettings
+from app.settings.makers import MakerSettings
 from app.telemetry import tracing
 from pricing.rates import (
     PUBLISHED,
@@ -37,7 +38,7 @@ class Environment(StrEnum):
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(AgentSettings, LimitSettings, ArtifactSettings):
+class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings):
     """What an operator can set. Each field is the environment variable of its name or alias."""
 
     model_config = SettingsConfigDict(

@@ -6,7 +6,7 @@ says so; production says that it isn't available.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from typing import Any, Final
 
@@ -14,10 +14,12 @@ from app.trade.inputs import Schema
 from pricing.money import MicroUsd
 
 PAINTER: Final = "scene-1"
+NETWORK: Final = "network"  # workers far away
 PAINTER_SAYS: Final = "a small painter of scenes from words; not a diffusion model"
 NOTHING: Final = MicroUsd(0)
 MOST_PROMPT: Final = 4_000
 MOST_SEED: Final = 2**31 - 1
+MOST_SIDE: Final = 2_048
 RATIOS: Final = ("16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16")
 
 
@@ -77,17 +79,34 @@ class Listed:
             )
         if not self.is_open:
             return f"{self.offering.description} Not available here."
-        return self.offering.description
+        if self.made_by == PAINTER:
+            return self.offering.description
+        maker = "workers of the network" if self.made_by == NETWORK else self.made_by
+        return f"{self.offering.description} Made by {maker}."
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """An executor, as the catalogue has to know it."""
+
+    name: str
+    most_side: int = MOST_SIDE  # of a picture, in pixels
+    own: tuple[Offering, ...] = ()  # models that the operator sells of it, beside those known here
 
 
 class Catalogue:
-    """Which offerings there are, with the executors that are there."""
+    """Which offerings there are, with the makers that are there."""
 
-    def __init__(self, executors: Collection[str], *, development: bool) -> None:
+    def __init__(self, makers: Collection[Maker | str], *, development: bool) -> None:
+        there = {maker.name: maker for maker in map(_maker, makers)}
         self._listed = {
-            offering.id: _as_it_stands(offering, executors, development=development)
-            for offering in OFFERINGS
+            offering.id: _as_it_stands(offering, there, development=development)
+            for offering in _with_own(there.values())
         }
+
+    def made_by(self, name: str) -> list[str]:
+        """Return the models that an executor makes here, those that it stands in for too."""
+        return [model for model, listed in self._listed.items() if listed.made_by == name]
 
     def find(self, model: str, surface: Surface, kind: Kind) -> Listed | None:
         """Return an offering of this surface and kind by its name, open or not."""
@@ -103,11 +122,66 @@ class Catalogue:
                 yield listed
 
 
-def _as_it_stands(offering: Offering, executors: Collection[str], *, development: bool) -> Listed:
-    own = next((maker for maker in offering.makers if maker in executors), "")
-    if not own and development and PAINTER in executors:
+def own_offering(model: str, kind: Kind, price_microusd: MicroUsd, maker: str) -> Offering:
+    """Return a model that the operator sells of a maker's, under a name and a price of his."""
+    if kind is Kind.IMAGE:
+        inputs = {Surface.BULK: _BULK_IMAGE, Surface.GENERATIONS: _ONE_IMAGE}
+        says, prices = f"{model}: images from text.", (price_microusd, NOTHING)
+    else:
+        inputs = {Surface.BULK: _BULK_VIDEO, Surface.GENERATIONS: _ONE_VIDEO}
+        says, prices = f"{model}: films from text.", (NOTHING, price_microusd)
+    return Offering(model, model, kind, says, inputs, *prices, makers=(maker,))
+
+
+def _maker(given: Maker | str) -> Maker:
+    return given if isinstance(given, Maker) else Maker(given)
+
+
+def _with_own(makers: Collection[Maker]) -> Iterator[Offering]:
+    """Yield what is known here and what operators sell: one name is one line of the catalogue.
+
+    An operator who sells a known name says its price, and his maker comes before others.
+    """
+    own = {offering.id: offering for maker in makers for offering in maker.own}
+    for known in OFFERINGS:
+        mine = own.pop(known.id, None)
+        if mine is not None and mine.kind is known.kind:
+            yield replace(
+                known,
+                item_microusd=mine.item_microusd,
+                second_microusd=mine.second_microusd,
+                makers=(*mine.makers, *known.makers),
+            )
+        else:
+            yield mine or known
+    yield from own.values()
+
+
+def _as_it_stands(offering: Offering, makers: Mapping[str, Maker], *, development: bool) -> Listed:
+    own = next((name for name in offering.makers if name in makers), "")
+    if own:
+        inputs = {
+            surface: _narrowed(schema, makers[own].most_side)
+            for surface, schema in offering.inputs.items()
+        }
+        return Listed(replace(offering, inputs=inputs), own)
+    if development and PAINTER in makers:
         return Listed(offering, PAINTER, stands_in=True)
-    return Listed(offering, own)
+    return Listed(offering, "")
+
+
+def _narrowed(schema: Schema, most_side: int) -> Schema:
+    """Return a schema that asks for no side beyond what its maker makes."""
+    fields = dict(schema["properties"])
+    for name in {"width", "height"} & set(fields):
+        most = min(fields[name]["maximum"], most_side)
+        fields[name] = {
+            **fields[name], "maximum": most, "default": min(fields[name]["default"], most)
+        }  # fmt: skip
+    named = fields.get("resolution", {})
+    if "2k" in named.get("enum", ()) and most_side < MOST_SIDE:
+        fields["resolution"] = {**named, "enum": ["1k"]}
+    return {**schema, "properties": fields}
 
 
 def _text(description: str, most: int = MOST_PROMPT, least: int = 0, **more: Any) -> Schema:
@@ -143,8 +217,8 @@ _FINER: Final = {
 _BULK_IMAGE: Final = _object(
     ("prompt",),
     prompt=_PROMPT,
-    width=_whole("Width in pixels.", 256, 2_048, default=1_024),
-    height=_whole("Height in pixels.", 256, 2_048, default=1_024),
+    width=_whole("Width in pixels.", 256, MOST_SIDE, default=1_024),
+    height=_whole("Height in pixels.", 256, MOST_SIDE, default=1_024),
     params={
         "type": "object",
         "description": "Handed on to who makes it; these are known, others are ignored.",
@@ -184,7 +258,7 @@ VIDEO_SECOND: Final = MicroUsd(50_000)
 def _bulk(model: str, name: str) -> Offering:
     return Offering(
         model, name, Kind.IMAGE, f"{name}: images from text.", {Surface.BULK: _BULK_IMAGE},
-        BULK_IMAGE, makers=("venice", "network"),
+        BULK_IMAGE, makers=("venice", NETWORK),
     )  # fmt: skip
 
 
@@ -193,7 +267,7 @@ def _one(model: str, kind: Kind, says: str) -> Offering:
     return Offering(
         model, model, kind, says,
         {Surface.GENERATIONS: _ONE_IMAGE if is_image else _ONE_VIDEO},
-        ONE_IMAGE if is_image else ONE_VIDEO, makers=("gemini", "network"),
+        ONE_IMAGE if is_image else ONE_VIDEO, makers=("gemini", NETWORK),
     )  # fmt: skip
 
 
@@ -203,7 +277,7 @@ OFFERINGS: Final = (
     _bulk("z-image-turbo", "Z-Image Turbo"),
     Offering(
         "grok-imagine-text-to-video", "Grok Imagine", Kind.VIDEO, "Grok Imagine: films from text.",
-        {Surface.BULK: _BULK_VIDEO}, second_microusd=VIDEO_SECOND, makers=("venice", "network"),
+        {Surface.BULK: _BULK_VIDEO}, second_microusd=VIDEO_SECOND, makers=("venice", NETWORK),
     ),
     _one("nano-banana-2", Kind.IMAGE, "Fast image generation."),
     _one("nano-banana-pro", Kind.IMAGE, "High quality image generation."),

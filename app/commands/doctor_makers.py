@@ -1,0 +1,28 @@
+"""What the doctor says of who makes pictures and films: whether each of them answers."""
+
+import asyncio
+
+from app.adapters import make_executors
+from app.commands.findings import Finding, ok, wrong
+from app.ports import Executor
+from app.settings import Settings
+
+PART = "makers"
+PAINTER_MEND = "see `scene-1` in the README"
+
+
+async def of_makers(settings: Settings) -> list[Finding]:
+    """Ask each how it is, which costs nothing."""
+    executors = make_executors(settings)
+    try:
+        return list(await asyncio.gather(*map(_of_one, executors)))
+    finally:
+        for executor in executors:
+            await executor.close()
+
+
+async def _of_one(executor: Executor) -> Finding:
+    trouble = await executor.healthy()
+    if trouble is None:
+        return ok(PART, f"{executor.name} can be asked")
+    return wrong(PART, f"{executor.name}: {trouble.reason}", trouble.mend or PAINTER_MEND)

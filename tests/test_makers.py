@@ -1,0 +1,95 @@
+"""Who makes pictures and films: what the settings name, and what a file is by its first bytes."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from app.adapters import make_catalogue, make_executors
+from app.executors.measure import Measured, measured
+from app.settings import Settings
+from app.settings.problems import of_settings
+from app.trade.catalogue import Kind, Surface
+from pricing.money import MicroUsd
+from pricing.offers import Offer, parse_offers
+from tests.provider_server import picture
+
+
+def test_an_offer_is_a_name_a_price_and_a_name_there() -> None:
+    """In dollars, of a picture or of a second of a film."""
+    assert parse_offers("flux-dev=0.02, wan=0.05/s@wan/2.6:q4 ,a=1") == (
+        Offer("flux-dev", MicroUsd(20_000), False, "flux-dev"),
+        Offer("wan", MicroUsd(50_000), True, "wan/2.6:q4"),
+        Offer("a", MicroUsd(1_000_000), False, "a"),
+    )
+    assert parse_offers("") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["flux", "flux=", "=1", "flux=-1", "flux=1e3", "flux=0.0000001", "Flux=1", "flux=1@", "f=1/m",
+     "a=1,a=2", "a=1@b c", "a=12345"],
+)  # fmt: skip
+def test_an_offer_that_cant_be_read_is_refused(text: str) -> None:
+    """Twice the same name, no price, or one of less than a micro-dollar."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_offers(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"IMAGES_URL": "http://x/v1"}, "IMAGES_URL and IMAGES_MODELS go together"),
+        ({"IMAGES_MODELS": "a=1"}, "IMAGES_URL and IMAGES_MODELS go together"),
+        ({"IMAGES_KEY": "planted"}, "IMAGES_KEY is of no use"),
+        ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1/s"}, "make pictures only"),
+        ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "A=1"}, "IMAGES_MODELS must be name=price"),
+        ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1", "IMAGES_NAME": "venice"},
+         "IMAGES_NAME must be small letters"),
+    ],
+)  # fmt: skip
+def test_settings_that_name_no_maker_are_refused(given: dict[str, str], sentence: str) -> None:
+    """In a sentence that says what to write, and quotes no key."""
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate(given)
+    said = " ".join(of_settings(refused.value))
+    assert sentence in said and "planted" not in said
+
+
+async def test_the_settings_name_the_makers() -> None:
+    """The painter beside a server of the operator's, whose models are lines of the catalogue."""
+    sold = {"IMAGES_URL": "http://127.0.0.1:9/v1", "IMAGES_MODELS": "flux=0.02@flux-1"}
+    given = Settings.model_validate(sold | {"IMAGES_NAME": "ours", "IMAGES_MOST_SIDE": "1280"})
+    executors = make_executors(given)
+    assert [executor.name for executor in executors] == ["scene-1", "ours"]
+    listed = make_catalogue(given, executors).find("flux", Surface.BULK, Kind.IMAGE)
+    assert listed is not None and listed.made_by == "ours"
+    assert listed.offering.inputs[Surface.BULK]["properties"]["width"]["maximum"] == 1_280
+    for executor in executors:
+        await executor.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(
+        [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}),
+         ("WEBP", {"lossless": True}), ("WEBP", {"exif": b"Exif\0\0II*\0"})]
+    ),
+    st.integers(1, 300), st.integers(1, 300),
+)  # fmt: skip
+def test_a_picture_says_its_size(
+    kind: tuple[str, dict[str, object]], width: int, height: int
+) -> None:
+    """Of every kind that is kept, without decoding it."""
+    name, how = kind
+    data = picture(width, height, name, **how)
+    assert measured(data) == Measured(f"image/{name.lower()}", width, height)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF0000WEBPVP8X"]),
+       st.binary(max_size=64))  # fmt: skip
+def test_junk_is_measured_without_a_fault(head: bytes, rest: bytes) -> None:
+    """Whatever the bytes: a claim, or none."""
+    found = measured(head + rest)
+    assert found is None or not found.is_film or found.media_type == "video/mp4"
