@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+from pydantic import SecretStr
+
 from app.artifacts.object_store import ObjectStore
 from app.artifacts.recoding import Pressing
-from app.executors import openai_images
+from app.executors import openai_images, venice
 from app.executors.openai_images import OpenAiImages
 from app.executors.painter import ScenePainter
 from app.executors.provider import Provider
+from app.executors.venice import Venice
 from app.ports import Executor, Recoder, Store
 from app.settings import Environment, Settings
 from app.trade.catalogue import MOST_SIDE, Catalogue, Kind, Maker, Offering, own_offering
@@ -47,18 +50,21 @@ def make_painter(settings: Settings) -> Executor | None:
 
 def make_executors(settings: Settings) -> list[Executor]:
     """Return all that makes pictures and films here, as the settings say."""
-    made = (make_painter(settings), _images(settings))
+    made = (make_painter(settings), _images(settings), _venice(settings))
     return [executor for executor in made if executor is not None]
 
 
 def make_catalogue(settings: Settings, executors: Sequence[Executor]) -> Catalogue:
     """Return what can be bought where these make it."""
-    own = {settings.images_name: settings.images_offers}
-    most_sides = {settings.images_name: settings.images_most_side}
+    known = {
+        settings.images_name: (settings.images_most_side, settings.images_offers),
+        venice.NAME: (venice.MOST_SIDE, settings.venice_offers),
+    }
     makers = []
     for name in (executor.name for executor in executors):
-        offerings = tuple(_sold(name, offer) for offer in own.get(name, ()))
-        makers.append(Maker(name, most_sides.get(name, MOST_SIDE), offerings))
+        most_side, offers = known.get(name, (MOST_SIDE, ()))
+        offerings = tuple(_sold(name, offer) for offer in offers)
+        makers.append(Maker(name, most_side, has_tiers=name == venice.NAME, own=offerings))
     return Catalogue(makers, development=settings.env is Environment.DEVELOPMENT)
 
 
@@ -68,24 +74,53 @@ def _sold(maker: str, offer: Offer) -> Offering:
     return own_offering(offer.name, kind, offer.price_microusd, maker)
 
 
+def _names(offers: Sequence[Offer]) -> dict[str, str]:
+    """Return the makers' names of models by ours."""
+    return {offer.name: offer.theirs for offer in offers}
+
+
+def _bearer(key: SecretStr | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+
+
 def _images(settings: Settings) -> Executor | None:
     """Return the server of IMAGES_URL, where there is one."""
     if settings.images_url is None:
         return None
-    key = settings.images_key
     provider = Provider(
         settings.images_name,
         settings.images_url,
-        {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
+        _bearer(settings.images_key),
         probe_path="/models",
         mend=openai_images.MEND,
         at_once=settings.images_at_once,
     )
     return OpenAiImages(
         provider,
-        {offer.name: offer.theirs for offer in settings.images_offers},
+        _names(settings.images_offers),
         at_once=settings.images_at_once,
         deadline_s=settings.provider_timeout_s,
         most_side=settings.images_most_side,
         finer=settings.images_finer,
+    )
+
+
+def _venice(settings: Settings) -> Executor | None:
+    """Return Venice, where there is a key or a server for it."""
+    if not settings.asks_venice:
+        return None
+    provider = Provider(
+        venice.NAME,
+        settings.venice_base_url or venice.BASE_URL,
+        _bearer(settings.venice_api_key),
+        probe_path=venice.PROBE_PATH,
+        mend=venice.MEND,
+        at_once=settings.venice_at_once,
+    )
+    return Venice(
+        provider,
+        _names(settings.venice_offers),
+        at_once=settings.venice_at_once,
+        deadline_s=settings.provider_timeout_s,
+        film_deadline_s=settings.provider_film_timeout_s,
     )

@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.agent_fixtures",
     "tests.gemini_server",
     "tests.images_server",
+    "tests.venice_server",
     "tests.session_fixtures",
     "tests.chat_fixtures",
     "tests.rail_fixtures",

@@ -159,3 +159,9 @@ def picture(width: int, height: int, kind: str, **how: Any) -> bytes:
     kept = io.BytesIO()
     Image.new("RGB", (width, height), "teal").save(kept, kind, **how)
     return kept.getvalue()
+
+
+def film(duration_ms: int) -> bytes:
+    """Return the head of a film, which says that it is so long: no decoder takes it."""
+    head = bytes(12) + (1_000).to_bytes(4, "big") + duration_ms.to_bytes(4, "big") + bytes(80)
+    return b"\0\0\0\x18ftypmp42" + bytes(12) + b"\0\0\0\x6c" + b"mvhd" + head

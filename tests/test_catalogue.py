@@ -74,8 +74,10 @@ def test_the_painter_stands_in_only_in_development_and_says_so() -> None:
 
 def test_who_makes_a_model_itself_comes_before_the_stand_in() -> None:
     """A provider, or else the network of workers, in development too."""
+    own = (own_offering("seedream-v4", Kind.IMAGE, MicroUsd(60_000), "venice"),)
     for development in (True, False):
-        there = Catalogue({"network", "venice", PAINTER}, development=development)
+        makers: list[Maker | str] = ["network", Maker("venice", own=own), PAINTER]
+        there = Catalogue(makers, development=development)
         listed = found("seedream-v4", Surface.BULK, within=there)
         assert (listed.made_by, listed.stands_in) == ("venice", False)
     assert found("veo-3.1-fast", Surface.GENERATIONS, Kind.VIDEO,
@@ -89,9 +91,9 @@ def test_an_operator_sells_models_of_his_makers_under_his_own_prices() -> None:
         for model in ("flux", "seedream-v4")
     )
     film = own_offering("wan", Kind.VIDEO, MicroUsd(9_000), "here")
-    there = Catalogue([Maker("here", 1_280, (*own, film)), "venice", PAINTER], development=True)
+    there = Catalogue([Maker("here", 1_280, own=(*own, film)), PAINTER], development=True)
     assert there.made_by("here") == ["seedream-v4", "flux", "wan"]
-    assert "chroma" in there.made_by("venice") and "scene-1" in there.made_by(PAINTER)
+    assert {"chroma", "scene-1"} < set(there.made_by(PAINTER))
     for model in ("flux", "seedream-v4"):
         listed = found(model, Surface.BULK, within=there)
         assert (listed.made_by, listed.stands_in) == ("here", False)
@@ -104,13 +106,18 @@ def test_an_operator_sells_models_of_his_makers_under_his_own_prices() -> None:
 
 def test_no_more_is_asked_of_a_maker_than_it_makes() -> None:
     """Its longest side is the schema's, so that nothing is paid for that can't be made."""
-    there = Catalogue([Maker("venice", 1_280)], development=True)
+    chroma = own_offering("chroma", Kind.IMAGE, MicroUsd(25_000), "venice")
+    banana = own_offering("nano-banana-2", Kind.IMAGE, MicroUsd(150_000), "venice")
+    venice = Maker("venice", 1_280, has_tiers=True, own=(chroma, banana))
+    there = Catalogue([venice], development=True)
     schema = found("chroma", Surface.BULK, within=there).offering.inputs[Surface.BULK]
     assert with_defaults(schema, {"prompt": "x", "width": 1_280})["height"] == 1_024
     with pytest.raises(BadInput, match="'width' must be 256 to 1280"):
         with_defaults(schema, {"prompt": "x", "width": 1_281})
     large = own_offering("flux", Kind.IMAGE, MicroUsd(1), "small")
-    small = Catalogue([Maker("small", 1_024, (large,))], development=True)
+    tiers = found("nano-banana-2", Surface.GENERATIONS, within=there).offering.inputs
+    assert with_defaults(tiers[Surface.GENERATIONS], {"prompt": "x", "resolution": "2k"})
+    small = Catalogue([Maker("small", 1_024, own=(large,))], development=True)
     one = found("flux", Surface.GENERATIONS, within=small).offering.inputs[Surface.GENERATIONS]
     with pytest.raises(BadInput, match="'resolution' must be one of: 1k"):
         with_defaults(one, {"prompt": "x", "resolution": "2k"})

@@ -12,6 +12,7 @@ from app.settings.problems import of_settings
 from app.trade.catalogue import Kind, Surface
 from pricing.money import MicroUsd
 from pricing.offers import Offer, parse_offers
+from tests.hostile_media import film as real_film
 from tests.provider_server import picture
 
 
@@ -67,6 +68,28 @@ async def test_the_settings_name_the_makers() -> None:
     assert listed.offering.inputs[Surface.BULK]["properties"]["width"]["maximum"] == 1_280
     for executor in executors:
         await executor.close()
+
+
+async def test_venice_makes_what_is_sold_of_it() -> None:
+    """With a key: names of the catalogue, at prices above what they cost there."""
+    given = Settings.model_validate({"VENICE_API_KEY": "planted"})
+    executors = make_executors(given)
+    assert [executor.name for executor in executors] == ["scene-1", "venice"]
+    catalogue = make_catalogue(given, executors)
+    assert set(catalogue.made_by("venice")) == {
+        "seedream-v4", "chroma", "z-image-turbo", "grok-imagine-text-to-video",
+    }  # fmt: skip
+    assert "planted" not in repr(given)
+    for executor in executors:
+        await executor.close()
+
+
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_a_film_says_its_length(seconds: int) -> None:
+    """Without decoding it."""
+    found = measured(real_film(frames=seconds * 12))
+    assert found is not None and found.is_film
+    assert abs(found.duration_ms - seconds * 1_000) <= 200
 
 
 @settings(max_examples=25, deadline=None)

@@ -11,11 +11,12 @@ _SIZED: Final = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A picture with its size, or a film, whose size is left to the press."""
+    """A picture with its size, or a film, whose size is left to the press, with its length."""
 
     media_type: str
     width: int = 0
     height: int = 0
+    duration_ms: int = 0  # of a film; 0 where it doesn't say
 
     @property
     def is_film(self) -> bool:
@@ -31,7 +32,19 @@ def measured(data: bytes) -> Measured | None:
         return _jpeg(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:
         return _webp(data)
-    return Measured("video/mp4") if data[4:8] == b"ftyp" else None
+    if data[4:8] == b"ftyp":
+        return Measured("video/mp4", duration_ms=_length_ms(data))
+    return None
+
+
+def _length_ms(data: bytes) -> int:
+    """Return the length that an MP4 says it has; 0 where it says none."""
+    at = data.rfind(b"mvhd")
+    if at < 0 or len(data) < at + 36:
+        return 0
+    ticks, wide = (at + 24, 8) if data[at + 4] == 1 else (at + 16, 4)
+    a_second = _big(data, ticks, 4)
+    return _big(data, ticks + 4, wide) * 1_000 // a_second if a_second else 0
 
 
 def _jpeg(data: bytes) -> Measured | None:

@@ -41,6 +41,7 @@ OPERATORS: Final = (401, 402, 403)  # a wrong key, no credit, no right to it
 UNAVAILABLE: Final = "Who makes this model can't be reached now."
 DECLINES: Final = "Who makes this model declines to make this: its content rules forbid it."
 UNFIT: Final = "Who makes this model can't make it from these inputs."
+TOO_SHORT: Final = "Who makes this model made a shorter film than was asked for."
 OTHER_SIZE: Final = "Who makes this model made it in another size than was asked for."
 
 _log = structlog.get_logger("executor")
@@ -269,6 +270,12 @@ def decoded(text: object) -> bytes | None:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
+
+
+def is_short(data: bytes, wanted: Wanted) -> bool:
+    """Say whether a film says that it is clearly shorter than what was asked for."""
+    found = measured(data)
+    return bool(found and 0 < found.duration_ms < wanted.duration_ms * 4 // 5)
 
 
 def is_of_shape(found: Measured | Made, wanted: Wanted) -> bool:

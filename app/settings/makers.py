@@ -10,6 +10,11 @@ from app.settings.forms import HttpAddress, Key, Positive
 from pricing.offers import Offer, parse_offers
 
 TAKEN = ("comfyui", "gemini", "network", "scene-1", "venice")  # names of other makers
+# Above what Venice asked for them on 2026-11-30: 1 cent a picture, 5 of seedream-v4.
+VENICE = (
+    "chroma=0.025,z-image-turbo=0.025,seedream-v4=0.06,"
+    "grok-imagine-text-to-video=0.1/s@grok-imagine-text-to-video-private"
+)
 
 
 def _offers(given: str) -> str:
@@ -75,7 +80,28 @@ class MakerSettings(BaseSettings):
     provider_timeout_s: Annotated[int, Field(ge=1, le=840)] = Field(
         180,
         validation_alias="PROVIDER_TIMEOUT_S",
-        description="longest wait for one picture of such a server",
+        description="longest wait for one picture of a maker",
+    )
+
+    provider_film_timeout_s: Annotated[int, Field(ge=1, le=840)] = Field(
+        600, validation_alias="PROVIDER_FILM_TIMEOUT_S", description="and for one film of a maker"
+    )
+    venice_api_key: Key | None = Field(
+        None,
+        validation_alias="VENICE_API_KEY",
+        description="key for Venice's pictures and films; without it Venice isn't asked",
+    )
+    venice_base_url: HttpAddress | None = Field(
+        None, validation_alias="VENICE_BASE_URL", description="another server of that API"
+    )
+    venice_models: Offers = Field(
+        VENICE,
+        validation_alias="VENICE_MODELS",
+        description="what is sold of Venice: `name=price[/s][@its-name-there]` in USD a picture, or"
+        " a second of a film",
+    )
+    venice_at_once: Positive = Field(
+        4, validation_alias="VENICE_AT_ONCE", description="pictures and films that it makes at once"
     )
 
     @model_validator(mode="after")
@@ -98,6 +124,16 @@ class MakerSettings(BaseSettings):
             if is_so:
                 raise ValueError(sentence)
         return self
+
+    @property
+    def asks_venice(self) -> bool:
+        """Whether Venice makes pictures and films."""
+        return self.venice_api_key is not None or self.venice_base_url is not None
+
+    @property
+    def venice_offers(self) -> tuple[Offer, ...]:
+        """What is sold of Venice."""
+        return parse_offers(self.venice_models)
 
     @property
     def images_offers(self) -> tuple[Offer, ...]:

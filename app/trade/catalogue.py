@@ -91,6 +91,7 @@ class Maker:
 
     name: str
     most_side: int = MOST_SIDE  # of a picture, in pixels
+    has_tiers: bool = False  # but models that are asked by shape and resolution have their own
     own: tuple[Offering, ...] = ()  # models that the operator sells of it, beside those known here
 
 
@@ -160,9 +161,11 @@ def _with_own(makers: Collection[Maker]) -> Iterator[Offering]:
 def _as_it_stands(offering: Offering, makers: Mapping[str, Maker], *, development: bool) -> Listed:
     own = next((name for name in offering.makers if name in makers), "")
     if own:
+        maker = makers[own]
+        by_tier = maker.has_tiers and Surface.BULK not in offering.inputs
+        most_side = MOST_SIDE if by_tier else maker.most_side
         inputs = {
-            surface: _narrowed(schema, makers[own].most_side)
-            for surface, schema in offering.inputs.items()
+            surface: _narrowed(schema, most_side) for surface, schema in offering.inputs.items()
         }
         return Listed(replace(offering, inputs=inputs), own)
     if development and PAINTER in makers:
@@ -258,7 +261,7 @@ VIDEO_SECOND: Final = MicroUsd(50_000)
 def _bulk(model: str, name: str) -> Offering:
     return Offering(
         model, name, Kind.IMAGE, f"{name}: images from text.", {Surface.BULK: _BULK_IMAGE},
-        BULK_IMAGE, makers=("venice", NETWORK),
+        BULK_IMAGE, makers=(NETWORK,),
     )  # fmt: skip
 
 
@@ -267,7 +270,7 @@ def _one(model: str, kind: Kind, says: str) -> Offering:
     return Offering(
         model, model, kind, says,
         {Surface.GENERATIONS: _ONE_IMAGE if is_image else _ONE_VIDEO},
-        ONE_IMAGE if is_image else ONE_VIDEO, makers=("gemini", NETWORK),
+        ONE_IMAGE if is_image else ONE_VIDEO, makers=(NETWORK,),
     )  # fmt: skip
 
 
@@ -277,7 +280,7 @@ OFFERINGS: Final = (
     _bulk("z-image-turbo", "Z-Image Turbo"),
     Offering(
         "grok-imagine-text-to-video", "Grok Imagine", Kind.VIDEO, "Grok Imagine: films from text.",
-        {Surface.BULK: _BULK_VIDEO}, second_microusd=VIDEO_SECOND, makers=("venice", NETWORK),
+        {Surface.BULK: _BULK_VIDEO}, second_microusd=VIDEO_SECOND, makers=(NETWORK,),
     ),
     _one("nano-banana-2", Kind.IMAGE, "Fast image generation."),
     _one("nano-banana-pro", Kind.IMAGE, "High quality image generation."),
