@@ -26,6 +26,7 @@ from app.trade.asks import Asks
 from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
+from app.trade.logins import Logins
 from app.trade.orders import Orders
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
@@ -53,6 +54,7 @@ class House:
     # who asks, how often, and how they are answered
     throttle: Throttle
     callers: Callers
+    logins: Logins
     visitors: Visitors
     doorkeeper: Doorkeeper
     paywall: Paywall

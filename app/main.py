@@ -21,14 +21,16 @@ from app.api import DEV_ROUTES, ROUTES
 from app.artifacts.keeping import Artifacts
 from app.house import House
 from app.http.caller import Callers
+from app.http.counts import make_storage
 from app.http.edge import Edge
 from app.http.envelopes import HANDLERS
 from app.http.job_status import Shapes
 from app.http.paywall import Paywall
 from app.http.session_rights import Doorkeeper
-from app.http.throttle import Throttle, make_rules, make_storage
+from app.http.throttle import Throttle, make_rules
 from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
+from app.keys.passwords import Passwords
 from app.keys.secret import operator_secrets
 from app.loops.gauges import Gauges
 from app.loops.health import Health
@@ -46,6 +48,7 @@ from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
 from app.trade.invoicing import Invoicing
+from app.trade.logins import Logins
 from app.trade.orders import Orders
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
@@ -281,7 +284,9 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     invoicing = Invoicing(db, keeper, loops.readiness)
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
     sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
-    callers, is_stub = Callers(credentials, clock), built.stub is not None
+    logins = Logins(db, shell, Passwords(), clock, new_id)
+    callers = Callers(credentials, clock, logins, settings.public_url)
+    is_stub = built.stub is not None
     refunds = Refunds(
         db,
         shell,
@@ -309,6 +314,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
             settings.trusted_proxies,
         ),
         callers=callers,
+        logins=logins,
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=Paywall(db, credentials, loops.booking.look_up, settings.public_url, is_stub),

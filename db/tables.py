@@ -23,6 +23,7 @@ from db.columns import enum_column, time_column
 from db.conversation_tables import Conversation, Message
 from db.heartbeats import Heartbeat
 from db.lapsed_tables import LapsedInvoice
+from db.people_tables import Identity, Login, SpentNonce, UserAccount
 from db.rate_limits import RateLimit
 from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
@@ -45,12 +46,14 @@ __all__ = [  # told to SQLModel
     "FreeDay",
     "Heartbeat",
     "Hold",
+    "Identity",
     "Item",
     "JobTally",
     "LaneFloor",
     "LaneTurn",
     "LapsedInvoice",
     "Lease",
+    "Login",
     "Message",
     "RateLimit",
     "ReceivingWallet",
@@ -58,7 +61,9 @@ __all__ = [  # told to SQLModel
     "RootKey",
     "SQLModel",
     "Session",
+    "SpentNonce",
     "Switch",
+    "UserAccount",
     "WalletTransfer",
 ]
 

@@ -5,6 +5,8 @@ closed under one name does not open under another, so rows can't be swapped.
 """
 
 import base64
+import hashlib
+import hmac
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -43,6 +45,15 @@ class Seal:
                 " Put that one behind yours, separated by a comma."
             ) from None
 
+    def mark(self, name: str, text: str) -> str:
+        """Return a mark that shows later that a text was ours, under this name."""
+        return _marked(self._secrets[0], name, text)
+
+    def has_marked(self, name: str, text: str, mark: str) -> bool:
+        """Say whether this is our mark of a text."""
+        marks = [_marked(secret, name, text) for secret in self._secrets]
+        return any([hmac.compare_digest(ours, mark) for ours in marks])
+
     def _fernet(self, name: str) -> MultiFernet:
         return MultiFernet([Fernet(_derive(secret, name)) for secret in self._secrets])
 
@@ -50,3 +61,7 @@ class Seal:
 def _derive(secret: str, name: str) -> bytes:
     kdf = HKDF(SHA256(), length=32, salt=None, info=f"boltwork {name}".encode())
     return base64.urlsafe_b64encode(kdf.derive(secret.encode()))
+
+
+def _marked(secret: str, name: str, text: str) -> str:
+    return hmac.new(_derive(secret, f"mark {name}"), text.encode(), hashlib.sha256).hexdigest()

@@ -13,7 +13,7 @@ class Crossing:
 
 WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
-SESSION = (Crossing("session"),)
+SESSION, ACCOUNT = (Crossing("session"),), (Crossing("account"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
 # No door makes a batch yet, and no process runs what makes its items: crossed when one does.
 UNOPENED = frozenset(
@@ -40,6 +40,11 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "chat draw": (Crossing("talk"),),
     "chat healthy": (Crossing("watched"),),
     "chat piece": (Crossing("talk"), Crossing("talk", 3)),
+    "commit accounts.change_password": ACCOUNT,
+    "commit accounts.log_in_by_password": ACCOUNT,
+    "commit accounts.log_out": ACCOUNT,
+    "commit accounts.open_with_password": ACCOUNT,
+    "commit accounts.recover": ACCOUNT,
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
     "commit asks.begin": (Crossing("by the call"),),
     "commit beat": (Crossing("watched"),),
@@ -53,6 +58,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
     "commit due_purged": (Crossing("paid when purged"), *BOUGHT),
     "commit end_call": (Crossing("flaky"),),
+    "commit forget_logins": BOUGHT,
     "commit forget_unpaid": BOUGHT,
     "commit holds.begin": (Crossing("talk"), Crossing("talk", 2)),
     "commit holds.begin_free": (Crossing("demo"),),

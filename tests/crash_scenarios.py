@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from payments.bolt11 import decode
 from tests import crash_holder as holder
+from tests import crash_people as people
 from tests.crash_buyer import KNOWN_S, LONG, Buyer
 from tests.crash_server import ROTATES
 from tests.patience import patiently
@@ -337,6 +338,7 @@ SCENARIOS = {
     "not withheld": Scenario(holder.withheld, "rail pay: before", long_after, environment=DEAR),
     "revoked": Scenario(revoking),
     "demo": Scenario(tried),
+    "account": Scenario(people.lived, rails=("stub",)),
     "by the call": Scenario(holder.asked),
     "rotated": Scenario(
         held_session, "commit sessions.begin_reserved: after", environment={ROTATES: "1"}

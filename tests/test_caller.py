@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from app.advance import Shell, Terms
 from app.http.caller import Callers, bearer, presented
 from app.http.dialect import AGENT_JOBS
 from app.keys.credentials import Credentials
-from app.main import utc_now
+from app.keys.passwords import Passwords
+from app.main import new_id, utc_now
 from app.refusal import Refusal, Why
+from app.trade.logins import Logins
 from db.engine import Database
+from db.promises import Outbox
 from payments.key_ring import KeyRing
 from payments.seal import Seal
 from payments.session_macaroon import Verified
@@ -35,7 +39,10 @@ def checks_with(db: Database) -> Credentials:
 
 def callers_of(checks: Credentials, now: datetime = NOW) -> Callers:
     """Return what knows holders by these credentials, at this time."""
-    return Callers(checks, lambda: now)
+    db = Database("postgresql://nobody@127.0.0.1:9/none")  # nobody logs in here
+    shell = Shell(db, Outbox(db), Terms(), lambda: now)
+    logins = Logins(db, shell, Passwords(), lambda: now, new_id)
+    return Callers(checks, lambda: now, logins, None)
 
 
 async def well(_: Verified) -> None:

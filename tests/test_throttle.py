@@ -16,7 +16,8 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import Storage
 from pydantic import ValidationError
 
-from app.http.throttle import PostgresStorage, Rule, Throttle, caller_address
+from app.http.counts import PostgresStorage
+from app.http.throttle import Rule, Throttle, caller_address
 from app.plant import loops_of
 from app.refusal import Refusal, Why
 from app.settings import Settings

@@ -9,7 +9,8 @@ import pytest
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 
-from app.http.throttle import PostgresStorage, Rule, Throttle
+from app.http.counts import PostgresStorage
+from app.http.throttle import Rule, Throttle
 from app.refusal import Refusal, Why
 from db.engine import Database, DatabaseAway
 from tests.house_fixtures import a_request

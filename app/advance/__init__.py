@@ -6,6 +6,7 @@ takes an Act, and `Shell.do` gives it one.
 """
 
 from app.advance import (
+    accounts,
     batches,
     holds,
     invoices,
@@ -47,6 +48,7 @@ __all__ = [
     "Short",
     "Spending",
     "Terms",
+    "accounts",
     "batches",
     "holds",
     "invoices",

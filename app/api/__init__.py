@@ -2,6 +2,7 @@
 
 from starlette.routing import Route
 
+from app.api.accounts import logins
 from app.api.jobs import (
     ask,
     demo,
@@ -45,6 +46,13 @@ ROUTES = (
     Route("/api/gemini/conversations/{id}", gemini.one, methods=["GET", "DELETE"]),
     Route("/api/gemini/conversations/{id}/messages", gemini.messages, methods=["GET", "POST"]),
     Route("/api/gemini/generate-image", gemini.generate_image, methods=["POST"]),
+    Route("/api/auth/login", logins.log_in, methods=["POST"]),
+    Route("/api/auth/logout", logins.log_out, methods=["POST"]),
+    Route("/api/auth/me", logins.me),
+    Route("/api/auth/logins", logins.logins),
+    Route("/api/auth/logins/{id}", logins.end_login, methods=["DELETE"]),
+    Route("/api/auth/password", logins.change_password, methods=["POST"]),
+    Route("/api/auth/recover", logins.recover, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/openapi.yaml", contract.openapi_yaml),
     Route("/openapi.json", contract.openapi_json),

@@ -23,7 +23,7 @@ from app.commands.doctor_makers import of_makers
 from app.commands.doctor_running import answers, of_running
 from app.commands.findings import Finding, ok, warn, wrong
 from app.commands.terminal import run
-from app.http.throttle import make_storage
+from app.http.counts import make_storage
 from app.keys.secret import FILE, operator_secrets
 from app.main import (
     make_agent,

@@ -1,17 +1,23 @@
-"""Who asks, by what the Authorization header holds. What can't be read or does not hold is a 401.
+"""Who asks: by the Authorization header, or by a cookie. What does not hold is a 401.
 
-The scheme tells credentials apart: `Bearer` is the macaroon of a session, `L402` and `Payment` are
-proofs. Each may stand in `Payment-Authorization`, where `Authorization` is taken by a proxy's own.
+The scheme tells credentials apart: `Bearer` is the macaroon of a session, or the token of an
+account's login (64 hex digits, which no macaroon is); `L402` and `Payment` are proofs. Each may
+stand in `Payment-Authorization`, where `Authorization` is taken by a proxy's own. A browser sends
+the token as a cookie: so a request that changes something must be one of our own pages.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from app.http.origins import check_json
 from app.keys.credentials import Credentials
 from app.ports import Clock
 from app.refusal import Refusal, Why
+from app.trade.logins import KEPT, Logins
+from db.people import LoginRow
 from payments import mpp
 from payments.challenge import HEADERS, Shown, shown_in
 from payments.l402 import SCHEMES
@@ -21,6 +27,11 @@ from payments.session_macaroon import Verified
 OURS = ("bearer", *SCHEMES, mpp.SCHEME)
 _LINES = tuple(name.encode() for name in HEADERS)
 BEARER = {"WWW-Authenticate": 'Bearer realm="boltwork"'}
+
+COOKIE = "session"  # the document's name for it; it is a login's, and no session's
+KEPT_S = int(KEPT.total_seconds())
+READS = ("GET", "HEAD")
+_TOKEN = re.compile("[0-9a-f]{64}")
 
 # Says what a session's row has against a credential: a sentence, or None when it may go on.
 Standing = Callable[[Verified], Awaitable[str | None]]
@@ -64,11 +75,80 @@ def bearer(request: Request) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has an account, as a request shows."""
+
+    login: LoginRow
+
+    @property
+    def account_id(self) -> str:
+        """The account."""
+        return self.login.account_id
+
+
+def login_cookie(token: str, public_url: str | None, kept_s: int = KEPT_S) -> str:
+    """Return the Set-Cookie line of a login; with 0 seconds, the one that takes it back."""
+    secure = "; Secure" if (public_url or "").startswith("https://") else ""
+    return f"{COOKIE}={token}; Max-Age={kept_s}; Path=/; HttpOnly; SameSite=Lax{secure}"
+
+
+Caller = Verified | Holder | None  # a session's holder, an account's, or nobody that we know
+
+
+@dataclass(frozen=True, slots=True)
 class Callers:
-    """Knows the holders of sessions by their macaroons."""
+    """Knows the holders of sessions by their macaroons, and those of accounts by their logins."""
 
     credentials: Credentials
     clock: Clock
+    logins: Logins
+    public_url: str | None
+
+    async def caller(self, request: Request, endpoint: str) -> Caller:
+        """Return who asks. Refuses as `account` and `macaroon` do."""
+        return await self.account(request) or await self.macaroon(request, endpoint)
+
+    async def account(self, request: Request) -> Holder | None:
+        """Return whose account a request is for, None where it shows no token of a login.
+
+        Refuses with 401 a token that isn't valid, and with 403 what a page of another site sends
+        with a cookie of ours.
+        """
+        token, by_cookie = bearer(request), False
+        if token is None:
+            token, by_cookie = request.cookies.get(COOKIE, ""), True
+        if not _TOKEN.fullmatch(token):
+            return None  # a macaroon; or a cookie of another server at this host
+        if by_cookie and request.method not in READS:
+            check_json(request, self.public_url)
+        login = await self.logins.holder(token)
+        if login is None:
+            raise unknown(
+                Why.CREDENTIAL_EXPIRED,
+                "This login has expired, or was ended.",
+                "Sign in again.",
+            )
+        return Holder(login)
+
+    async def may_read(self, request: Request, account_id: str | None) -> bool:
+        """Say whether a caller may read what an account bought; what is nobody's, by its id.
+
+        Refuses as `account` does.
+        """
+        holder = await self.account(request)
+        return account_id is None or (holder is not None and holder.account_id == account_id)
+
+    async def needed_account(self, request: Request) -> Holder:
+        """Return whose account a request is for. Refuses as `account` does, and with 401 nobody."""
+        holder = await self.account(request)
+        if holder is None:
+            raise unknown(
+                Why.CREDENTIAL_NEEDED,
+                "This needs an account.",
+                "Sign in with POST /api/auth/login, and send its cookie; or send a sessionToken as"
+                " `Authorization: Bearer TOKEN`.",
+            )
+        return holder
 
     async def macaroon(self, request: Request, endpoint: str) -> Verified | None:
         """Return the session credential that a request shows, None if it shows none.

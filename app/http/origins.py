@@ -5,12 +5,17 @@ So a page can buy for its visitor. What a cookie opens stays with our own pages.
 
 import re
 
+from starlette.requests import Request
 from starlette.types import Scope, Send
+
+from app.refusal import Refusal, Why
 
 Headers = list[tuple[bytes, bytes]]
 
-# Conversations belong to a cookie.
-_OPEN = re.compile(r"/api/(?!gemini(?:/|$)).*|/openapi\.(?:yaml|json)|/\.well-known/.*", re.DOTALL)
+# Conversations belong to a cookie, and a login is one.
+_OPEN = re.compile(
+    r"/api/(?!(?:gemini|auth)(?:/|$)).*|/openapi\.(?:yaml|json)|/\.well-known/.*", re.DOTALL
+)
 
 _ANYONE = (b"access-control-allow-origin", b"*")
 _READ = (
@@ -22,6 +27,7 @@ _SENT = (
     "Accept-Payment, Authorization, Payment-Authorization, Content-Type, Idempotency-Key,"
     " If-None-Match, Last-Event-ID, PAYMENT-SIGNATURE, Prefer, X-Payment-Preimage, X-Request-Id"
 )
+_OURS = ("same-origin", "none")  # none: typed, or from a bookmark
 ANSWER: Headers = [_ANYONE, (b"access-control-expose-headers", _READ.encode())]
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
@@ -46,3 +52,37 @@ async def allow(send: Send) -> None:
     """Answer a preflight."""
     await send({"type": "http.response.start", "status": 204, "headers": list(_PREFLIGHT)})
     await send({"type": "http.response.body", "body": b""})
+
+
+def check_origin(request: Request, public_url: str | None) -> None:
+    """Refuse (403) what a browser says another site has sent.
+
+    Our own pages tell no referrer, so a browser calls their Origin `null`. Browsers say whose
+    page it was with Sec-Fetch-Site; those that don't are believed when they say nothing else. The
+    id in the path, or the token in the form, is what such a request must know.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        ours = site in _OURS
+    else:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin", "null")
+        ours = origin in ("null", f"http://{host}", f"https://{host}", public_url)
+    if not ours:
+        raise Refusal(
+            Why.FORM_NOT_OURS, "This was sent from a page of another site, so it was not done."
+        )
+
+
+def check_json(request: Request, public_url: str | None) -> None:
+    """Refuse what a page of another site can have a browser send along with a cookie of ours.
+
+    A form can't send JSON, and a script of another site must ask for leave to.
+    """
+    check_origin(request, public_url)
+    given = request.headers.get("content-type")
+    if given is not None and given.partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(
+            Why.FORM_NOT_OURS,
+            "With a cookie only JSON is taken here.",
+            "Send it with `Content-Type: application/json`.",
+        )

@@ -10,26 +10,24 @@ import ipaddress
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum, auto
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import StorageError
-from limits.storage import storage_from_string
 from starlette.requests import Request
 
+from app.http.counts import NAMESPACE
 from app.http.dialect import AGENT_JOBS, why_of
 from app.refusal import LEAST_RETRY_S, Refusal, Spent, Why, patience_s, unavailable
 from app.settings import Settings
 from app.strict_json import BadInput
-from db import rate_limits
-from db.engine import Database, DatabaseAway
+from db.engine import DatabaseAway
 
-NAMESPACE = "boltwork"
-REDIS_PATIENCE_S = 2
 LOGINS_PER_MINUTE = 10
+GUESSES, GUESSES_EACH, GUESSES_IN_MIN = 10, 50, 15  # at one name's password; of one address
 CLOSED_S = 60  # when to come back while nothing is sold
 GIVEN_BACK = "given back"  # what is counted beside a rule, so that failures too have an end
 SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber is given at least
@@ -47,6 +45,9 @@ class Rule(StrEnum):
     ALL_BYTES = auto()  # and of all of them
     DESTINATION = auto()  # claims on refunds: invoices are decoded, strangers' servers asked
     LOGIN = auto()  # guesses at the operator's token
+    ACCOUNT = auto()  # new accounts
+    GUESS = auto()  # wrong passwords of one name
+    GUESS_EACH = auto()  # and of one address
 
 
 SAYS = {
@@ -57,6 +58,7 @@ SAYS = {
     Rule.ALL_BYTES: ("kB of requests", "kB of requests"),
     Rule.DESTINATION: ("claim on a refund", "claims on refunds"),
     Rule.LOGIN: ("login", "logins"),
+    Rule.ACCOUNT: ("new account", "new accounts"),
 }
 UNCOUNTED = "The limits can't be looked up just now."
 NEXT = {
@@ -101,72 +103,6 @@ def _plain(text: str) -> str | None:
     return str(ipaddress.IPv6Network((int(given) >> host_bits << host_bits, SUBSCRIBER)))
 
 
-class PostgresStorage(Storage):
-    """Counts in a table of ours. Raises DatabaseAway while Postgres can't be reached."""
-
-    STORAGE_SCHEME = None  # it is made of a Database, and found by no address
-
-    def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
-        super().__init__()
-        self._db, self._clock = db, clock
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """What counting can raise."""
-        return DatabaseAway
-
-    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count, and return what the window holds with it."""
-        now = self._clock()
-        closes_at = now + timedelta(seconds=expiry)
-        return await self._db.run(
-            "count_hit", lambda tx: rate_limits.count(tx, key, amount, closes_at, now), alone=True
-        )
-
-    async def get(self, key: str) -> int:
-        """Return what the open window holds."""
-        window = await rate_limits.window(self._db, key, self._clock())
-        return window[0] if window else 0
-
-    async def get_expiry(self, key: str) -> float:
-        """Return when the open window closes, in seconds of the epoch; now, when none is open."""
-        now = self._clock()
-        window = await rate_limits.window(self._db, key, now)
-        return (window[1] if window else now).timestamp()
-
-    async def check(self) -> bool:
-        """Say whether it can be counted."""
-        try:
-            await rate_limits.window(self._db, "", self._clock())
-        except DatabaseAway:
-            return False
-        return True
-
-    async def reset(self) -> int | None:
-        """Lift every limit: nobody may."""
-        raise NotImplementedError("a limit ends by itself")
-
-    async def clear(self, key: str) -> None:
-        """Lift one limit: nobody may."""
-        raise NotImplementedError("a limit ends by itself")
-
-
-def make_storage(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Storage:
-    """Return where the settings say that counts lie: Postgres, or a Redis."""
-    if settings.rate_limit_storage is None:
-        return PostgresStorage(db, clock)
-    storage = storage_from_string(
-        f"async+{settings.rate_limit_storage.get_secret_value()}",
-        wrap_exceptions=True,
-        implementation="redispy",
-        key_prefix=NAMESPACE,
-        socket_timeout=REDIS_PATIENCE_S,
-        socket_connect_timeout=REDIS_PATIENCE_S,
-    )
-    assert isinstance(storage, Storage)
-    return storage
-
-
 def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
     """Return the limits that the settings name; one of 0 is none."""
     minutely = {
@@ -182,6 +118,7 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
     hourly = {
         Rule.BYTES: settings.request_kb_per_hour,
         Rule.ALL_BYTES: settings.request_kb_per_hour_all,
+        Rule.ACCOUNT: settings.accounts_per_hour,
     }
     rules |= {
         rule: RateLimitItemPerHour(most, namespace=NAMESPACE)
@@ -189,6 +126,8 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
         if most
     }
     rules[Rule.LOGIN] = RateLimitItemPerMinute(LOGINS_PER_MINUTE, namespace=NAMESPACE)
+    for rule, most in ((Rule.GUESS, GUESSES), (Rule.GUESS_EACH, GUESSES_EACH)):
+        rules[rule] = RateLimitItemPerMinute(most, GUESSES_IN_MIN, namespace=NAMESPACE)
     rules[Rule.DEMO] = RateLimitItemPerHour(settings.demo_per_hour, namespace=NAMESPACE)
     return rules
 
@@ -242,7 +181,8 @@ class Throttle:
             await self.count(request, rule)
         except Refusal as refused:
             if item is not None and refused.why is Why.TOO_MANY:
-                await self._uncount(request, rule, item)  # else a turn given back would not show
+                # Else a turn that is given back would not show.
+                await self._uncount(self.address(request), rule, item)
             raise
         try:
             yield
@@ -259,12 +199,40 @@ class Throttle:
             return  # it was counted in a window that is closed
         if not await self._limiter.hit(item, GIVEN_BACK, rule, caller):
             return
-        await self._uncount(request, rule, item)
+        await self._uncount(caller, rule, item)
         reset_s, left = await self._limiter.get_window_stats(item, rule, caller)
         _tell(request, item.amount, left, reset_s)
 
-    async def _uncount(self, request: Request, rule: Rule, item: RateLimitItem) -> None:
-        key, length_s = item.key_for(rule, self.address(request)), item.get_expiry()
+    @contextlib.asynccontextmanager
+    async def guess(self, rule: Rule, guesser: str) -> AsyncIterator[None]:
+        """Count a guess at a secret, and not where it is right, or is not looked at.
+
+        It is counted before: of many at once, too many are refused, whether right or wrong.
+        """
+        item = self._rules[rule]
+        try:
+            allowed = await self._limiter.hit(item, rule, guesser)
+            reset_s, _ = await self._limiter.get_window_stats(item, rule, guesser)
+        except StorageError:
+            raise self._uncounted() from None
+        if not allowed:
+            wait_s = max(1, math.ceil(reset_s - self._clock().timestamp()))
+            raise Refusal(
+                Why.TOO_MANY,
+                "That is too many wrong guesses. Nothing is looked at for a while.",
+                f"Try again in {wait_s} seconds.",
+                {"Retry-After": str(wait_s)},
+            )
+        try:
+            yield
+        except Refusal as refused:
+            if refused.why is not Why.CREDENTIAL_INVALID:
+                await self._uncount(guesser, rule, item)
+            raise
+        await self._uncount(guesser, rule, item)
+
+    async def _uncount(self, caller: str, rule: Rule, item: RateLimitItem) -> None:
+        key, length_s = item.key_for(rule, caller), item.get_expiry()
         if await self._storage.incr(key, length_s, amount=-1) < 0:
             await self._storage.incr(key, length_s)  # it closed just now: nothing was in the next
 

@@ -11,7 +11,7 @@ import structlog
 from app import advance
 from app.advance import Shell
 from app.ports import Clock
-from db import lapsed
+from db import lapsed, people
 from db.engine import Database
 
 log = structlog.get_logger("boltwork.unpaid")
@@ -49,6 +49,7 @@ class Unpaid:
                 < BATCH
             ):
                 break
+        await self._db.run("forget_logins", partial(people.forget, now=now))
         if purged:
             log.info("unpaid_purged", count=purged)
 

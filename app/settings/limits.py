@@ -63,6 +63,11 @@ class LimitSettings(BaseSettings):
         validation_alias="CLAIMS_PER_MINUTE",
         description="claims on refunds a minute, for each caller; 0: no limit",
     )
+    accounts_per_hour: Annotated[int, Field(ge=0)] = Field(
+        20,
+        validation_alias="ACCOUNTS_PER_HOUR",
+        description="new accounts an hour, for each caller; 0: no limit",
+    )
 
     payouts_at_once: Positive = Field(
         16,

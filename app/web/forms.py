@@ -7,13 +7,12 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from app.house import house_of
+from app.http import origins
 from app.http.body import read_body
-from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.once import Name
 
 MOST_FIELDS = 20
-_OURS = ("same-origin", "none")  # none: typed, or from a bookmark
 _KEY = re.compile("[0-9a-f]{32}")
 
 
@@ -42,29 +41,8 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def check_origin(request: Request) -> None:
-    """Refuse (403) what a browser says another site has sent.
-
-    Our own pages tell no referrer, so a browser calls their Origin `null`. Browsers say whose
-    page it was with Sec-Fetch-Site; those that don't are believed when they say nothing else. The
-    id in the path, or the token in the form, is what such a request must know.
-    """
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        ours = site in _OURS
-    else:
-        origin = request.headers.get("origin", "null")
-        ours = origin == "null" or origin in _origins(request)
-    if not ours:
-        raise Refusal(
-            Why.FORM_NOT_OURS, "This was sent from a page of another site, so it was not done."
-        )
-
-
-def _origins(request: Request) -> tuple[str, ...]:
-    house = house_of(request)
-    host = request.headers.get("host", "")
-    named = house.settings.public_url
-    return (f"http://{host}", f"https://{host}", *([named] if named else []))
+    """Refuse (403) what a browser says another site has sent."""
+    origins.check_origin(request, house_of(request).settings.public_url)
 
 
 def name_in(request: Request, given: dict[str, str]) -> Name | None:

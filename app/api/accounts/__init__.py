@@ -1,0 +1,1 @@
+"""Accounts of people: signing in, and what an account has."""

@@ -1,0 +1,60 @@
+"""What somebody with an account does over HTTP, each step so that it may be done again.
+
+What a crash has cut off is found by what the server takes: the password of before, or the next.
+"""
+
+from typing import Any
+
+import httpx2
+
+from tests.crash_buyer import Buyer
+from tests.patience import patiently
+
+NAME, FIRST, SECOND, THIRD = "agent", "the first password", "the second password", "the third one"
+
+
+async def lived(buyer: Buyer) -> None:
+    """An account is opened, its password changed, and then lost; its last login is ended."""
+    if "opened" not in buyer.done:
+        assert await _in(buyer, FIRST)
+        buyer.done.add("opened")
+    if "changed" not in buyer.done:
+        await _changed(buyer)
+        buyer.done.add("changed")
+    if "recovered" not in buyer.done:
+        sent = {"username": NAME, "recoveryCode": buyer.made["code"], "newPassword": THIRD}
+        answer = await _post(buyer, "recover", sent)
+        assert answer.status_code in (200, 401), answer.text  # it is good once
+        buyer.done.add("recovered")
+    assert await _in(buyer, THIRD)
+    assert (await _post(buyer, "logout", {})).status_code == 200
+    assert (await buyer.call("GET", "/api/auth/me")).status_code == 401
+
+
+async def _changed(buyer: Buyer) -> None:
+    """Change the password, which it may be already, and hold the recovery code."""
+    for before in (FIRST, SECOND):
+        if await _in(buyer, before):
+            sent = {"password": before, "newPassword": SECOND}
+            answer = await _post(buyer, "password", sent)
+            assert answer.status_code == 200, answer.text
+            buyer.made["code"] = answer.json()["recoveryCode"]
+            return
+    raise AssertionError("neither password is taken")
+
+
+async def _in(buyer: Buyer, password: str) -> bool:
+    buyer.headers.pop("Authorization", None)
+    answer = await _post(buyer, "login", {"username": NAME, "password": password})
+    if answer.status_code == 200:
+        buyer.headers["Authorization"] = f"Bearer {answer.cookies['session']}"
+    return answer.status_code == 200
+
+
+async def _post(buyer: Buyer, what: str, body: dict[str, Any]) -> httpx2.Response:
+    async for look in patiently("there is no answer but", pause_s=0.2):
+        answer = await buyer.call("POST", f"/api/auth/{what}", json=body)
+        if answer.status_code != 503:
+            break
+        look.saw = answer.text
+    return answer
