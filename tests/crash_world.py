@@ -295,8 +295,8 @@ async def audit(books: Books, side: Side) -> list[str]:
     if sums.get("rail:lightning", 0) != held:
         wrong.append(f"the rail holds {held}, the books say {sums.get('rail:lightning', 0)}")
     [owed] = await books.ask(  # change is part of what another one owed
-        "SELECT coalesce(sum(amount_msat) FILTER (WHERE reason <> 'change'), 0)::bigint AS n"
-        " FROM payout"
+        "SELECT coalesce(sum(amount) FILTER (WHERE reason <> 'change'), 0)::bigint AS n"
+        " FROM payout WHERE asset = 'msat'"
     )
     if owed["n"] != received:
         wrong.append(f"owed back {owed['n']}, received by the buyer {received}")

@@ -27,6 +27,7 @@ OVER, REVOKED = "a macaroon whose time is over", "a macaroon that was revoked"
 PREIMAGE, CLAIM = "the deposit's preimage", "the claim"
 USED_CLAIM, PROOF = "the claim of a session in use", "a proof of payment"
 CREDENTIAL = "a Payment credential"  # of what was posted: its challenge holds the body's digest
+ACCOUNT, BEARER = "the cookie of an account", "the token of an account"
 COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
 OPERATOR = "the operator's token"
 JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
@@ -39,11 +40,11 @@ GROUPS = {
     "ids": ["nothing", JOB, UNPAID, SESSION, REQUEST, PAYOUT],
     "public names": [
         "a job's public id", "a session's public id", "a payout's public name", "a child's link",
-        "a conversation's id", HASH, "an invoice",
+        "a conversation's id", HASH, "an invoice", "an account's id", "a login's id",
     ],
     "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL],
     "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
-    "cookies and keys": [COOKIE, VISITOR, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY],
+    "cookies and keys": [COOKIE, VISITOR, ACCOUNT, BEARER, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY],
 }  # fmt: skip
 TALKS = {WHOLE: "talk", BUDGET: "talk", LIMIT: "talk", VISITOR: "talk"}
 # All these name a session, and the page of one shows its balance to who has its address.
@@ -95,6 +96,13 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/gemini/conversations/{id}/messages": {},  # of these conversations there are none
     "POST /api/gemini/conversations/{id}/messages": {WHOLE: "spend", BUDGET: "spend"},
     "POST /api/gemini/generate-image": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"},
+    "POST /api/auth/login": {},
+    "POST /api/auth/logout": dict.fromkeys((ACCOUNT, BEARER), "login"),
+    "GET /api/auth/me": dict.fromkeys((ACCOUNT, BEARER), "account"),
+    "GET /api/auth/logins": {},
+    "DELETE /api/auth/logins/{id}": dict.fromkeys((ACCOUNT, BEARER), "login"),
+    "POST /api/auth/password": dict.fromkeys((ACCOUNT, BEARER), "password"),
+    "POST /api/auth/recover": {},
     "GET /.well-known/jwks.json": {},
     "GET /openapi.yaml": {},
     "GET /openapi.json": {},

@@ -21,6 +21,7 @@ from tests.session_fixtures import Holder, where
 
 TOKEN = "the-token-of-the-operator"
 JOB, ASKED, PREPAID, TITLE = "planted-job", "planted-ask", "planted-request", "planted-title"
+PERSON, PASSWORD = "planted-person", "planted-password"
 SATS, FRESH, OWED = 1_789, 157, 33
 
 # Each line is one thing that only its owner may change. What an unpaid job owes in the end comes a
@@ -36,6 +37,8 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'close', id, state FROM session
  UNION ALL SELECT 'revoke', id, nonce FROM session
  UNION ALL SELECT 'revoke', session_id || link, '' FROM revocation
+ UNION ALL SELECT 'login', account_id || id, '' FROM login
+ UNION ALL SELECT 'password', account_id, secret FROM identity
  UNION ALL SELECT 'talk', 'talk ' || id || '.', '' FROM conversation
 ) AS line WHERE id LIKE ANY(%(owned)s)
 """
@@ -159,6 +162,9 @@ class World:
             "messages": {"content": "hello"},
             "generate-image": {"prompt": "hello"},
             "invoice": {"amountSats": 1},
+            "login": {"username": PERSON, "password": "a guess"},
+            "recover": {"username": PERSON, "recoveryCode": "0" * 32, "newPassword": PASSWORD},
+            "password": {"password": PASSWORD, "newPassword": PASSWORD},
         }
         return json.dumps(bodies.get(what, {}), separators=(",", ":")).encode(), "application/json"
 
@@ -185,6 +191,15 @@ async def _job(instance: Instance, key: str) -> dict[str, Any]:
     await instance.pay(asks["workInvoice"])
     done = await instance.until(job["jobId"], "complete")
     return done | {"hash": job["evalInvoice"]["paymentHash"]}
+
+
+async def _person(instance: Instance) -> tuple[dict[str, Any], str, str]:
+    """Open an account; return what was said of it, its token, and the id of its login."""
+    async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:
+        body = {"username": f"{PERSON}-{secrets.token_hex(4)}", "password": PASSWORD}
+        person = await http.post("/api/auth/login", json=body)
+        me = await http.get("/api/auth/me")
+    return person.json(), person.cookies["session"], me.json()["login"]["id"]
 
 
 async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
@@ -236,6 +251,9 @@ class Things:
     talk: str
     visited: str
     visitor: str
+    person: dict[str, Any]
+    token: str
+    login: str
     keys: list[str]
 
 
@@ -259,6 +277,7 @@ async def _made(instance: Instance) -> Things:
     said, (talk, _), (visited, visitor) = await asyncio.gather(
         holder.asked(PREPAID), _talk(instance, holder.headers), _talk(instance, {})
     )
+    person, token, login = await _person(instance)
     return Things(
         job=job,
         session=session,
@@ -276,6 +295,9 @@ async def _made(instance: Instance) -> Things:
         talk=str(talk),
         visited=str(visited),
         visitor=visitor,
+        person=person,
+        token=token,
+        login=login,
         keys=keys,
     )
 
@@ -303,6 +325,8 @@ def _ids(made: Things, secret: str, job_secret: str, link: str) -> dict[str, Kno
         "the secret of a session's refund": shows(secret),
         "a conversation's id": Known({"conversation": made.talk}),
         "a child's link": shows(link),
+        "an account's id": shows(made.person["accountId"]),
+        "a login's id": shows(made.login),
         "a payment's hash": Known({"id": made.session["invoice"]["paymentHash"]}),
         "an invoice": Known({"id": made.session["invoice"]["paymentRequest"]}),
     }
@@ -341,6 +365,12 @@ def _credentials(made: Things, cookie: str) -> dict[str, Known]:
         "a Payment credential": Known({"id": "0" * 32}, {"Authorization": made.credential}),
         "the cookie of a session's page": Known(here, {"Cookie": cookie}),
         "the cookie of a visitor": Known({"conversation": made.visited}, {"Cookie": made.visitor}),
+        "the cookie of an account": Known(
+            {"id": made.login}, {"Cookie": f"session={made.token}"}
+        ),
+        "the token of an account": Known(
+            {"id": made.login}, {"Authorization": f"Bearer {made.token}"}
+        ),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
         "the key of a job": Known({}, {"Idempotency-Key": keys[0]}),
         "the key of a session": Known({}, {"Idempotency-Key": keys[1]}),
@@ -377,12 +407,15 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         *(("receipt", hashlib.sha256(each.encode()).hexdigest()) for each in (JOB, PREPAID)),
         ("preimage", made.preimage),
         ("talk", TITLE),
+        ("account", made.person["username"]),
+        ("account", made.token),
         ("books", "Trial balance"),
     ]
     known = _ids(made, secret, job_secret, gone.json()["revoked"])
     known |= _credentials(made, _cookie(page))
     sessions = [holder.session_id, made.owner.session_id, made.other.session_id]
     owned = [*job_ids, *sessions, f"talk {made.talk}.", f"talk {made.visited}."]
+    owned.append(made.person["accountId"])
     invoice = mine.json()["paymentRequest"]
     return World(instance, http, known, marks, owned, made.unpaid, invoice)
 

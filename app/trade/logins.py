@@ -104,8 +104,10 @@ class Logins:
         if not await self.passwords.is_right(old, known.secret):
             return None
         secret, (code, kept_code) = await self.passwords.hashed(new), _new_code()
-        change = advance.accounts.change_password
-        return code if await self.shell.do(change, known, secret, kept_code, holder.id) else None
+        is_done = await self.shell.do(
+            advance.accounts.change_password, known, secret, kept_code, holder.id
+        )
+        return code if is_done else None
 
     async def holder(self, token: str) -> LoginRow | None:
         """Return the login of a token; None where it isn't valid, or no more."""

@@ -92,9 +92,7 @@ async def change_password(request: Request) -> Response:
     holder = await house.callers.needed_account(request)
     asked = parse(await read_body(request), ChangePassword)
     async with house.throttle.guess(Rule.GUESS, _guessed(holder.account_id)):
-        code = await house.logins.change_password(
-            holder.login, asked.password, asked.new_password
-        )
+        code = await house.logins.change_password(holder.login, asked.password, asked.new_password)
         if code is None:
             raise unknown(Why.CREDENTIAL_INVALID, "The password isn't right.")
     return json_response({"recoveryCode": code, "next": KEEP})
