@@ -31,6 +31,7 @@ from app.trade.orders import Orders
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.sessions import Sessions
+from app.trade.wallet_logins import WalletLogins
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from app.watch.waiting import Waiting
@@ -55,6 +56,7 @@ class House:
     throttle: Throttle
     callers: Callers
     logins: Logins
+    wallet_logins: WalletLogins
     visitors: Visitors
     doorkeeper: Doorkeeper
     paywall: Paywall

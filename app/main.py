@@ -54,6 +54,7 @@ from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.selling import Selling
 from app.trade.sessions import Sessions
+from app.trade.wallet_logins import WalletLogins
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from app.watch.waiting import Waiting
@@ -284,9 +285,8 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     invoicing = Invoicing(db, keeper, loops.readiness)
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
     sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
-    logins = Logins(db, shell, Passwords(), clock, new_id)
+    logins, is_stub = Logins(db, shell, Passwords(), clock, new_id), built.stub is not None
     callers = Callers(credentials, clock, logins, settings.public_url)
-    is_stub = built.stub is not None
     refunds = Refunds(
         db,
         shell,
@@ -315,6 +315,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         ),
         callers=callers,
         logins=logins,
+        wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=Paywall(db, credentials, loops.booking.look_up, settings.public_url, is_stub),

@@ -50,9 +50,9 @@ class Seal:
         return _marked(self._secrets[0], name, text)
 
     def has_marked(self, name: str, text: str, mark: str) -> bool:
-        """Say whether this is our mark of a text."""
-        marks = [_marked(secret, name, text) for secret in self._secrets]
-        return any([hmac.compare_digest(ours, mark) for ours in marks])
+        """Say whether this is our mark of a text, or as much of one as the caller keeps."""
+        marks = [_marked(secret, name, text)[: len(mark)] for secret in self._secrets]
+        return any([hmac.compare_digest(ours.encode(), mark.encode()) for ours in marks])
 
     def _fernet(self, name: str) -> MultiFernet:
         return MultiFernet([Fernet(_derive(secret, name)) for secret in self._secrets])

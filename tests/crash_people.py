@@ -7,10 +7,15 @@ from typing import Any
 
 import httpx2
 
+from payments.siwe import personal_digest
+from payments.usdc.address import address_of_key
+from payments.usdc.authorization import signature_of
 from tests.crash_buyer import Buyer
 from tests.patience import patiently
 
 NAME, FIRST, SECOND, THIRD = "agent", "the first password", "the second password", "the third one"
+
+KEY = bytes(range(1, 33))
 
 
 async def lived(buyer: Buyer) -> None:
@@ -27,6 +32,9 @@ async def lived(buyer: Buyer) -> None:
         assert answer.status_code in (200, 401), answer.text  # it is good once
         buyer.done.add("recovered")
     assert await _in(buyer, THIRD)
+    joined = await _post(buyer, "wallets", await _signed(buyer))
+    assert joined.status_code == 200, joined.text
+    assert (await _post(buyer, "siwe", await _signed(buyer))).json()["created"] is False
     assert (await _post(buyer, "logout", {})).status_code == 200
     assert (await buyer.call("GET", "/api/auth/me")).status_code == 401
 
@@ -41,6 +49,14 @@ async def _changed(buyer: Buyer) -> None:
             buyer.made["code"] = answer.json()["recoveryCode"]
             return
     raise AssertionError("neither password is taken")
+
+
+async def _signed(buyer: Buyer) -> dict[str, Any]:
+    """Return a new message to the server, and its signature by the buyer's own key."""
+    address = {"address": address_of_key(KEY)}
+    told = (await buyer.call("GET", "/api/auth/nonce", params=address)).json()
+    signature = signature_of(KEY, personal_digest(told["message"]))
+    return {"message": told["message"], "signature": signature}
 
 
 async def _in(buyer: Buyer, password: str) -> bool:

@@ -103,6 +103,9 @@ TABLE: dict[str, dict[str, str]] = {
     "DELETE /api/auth/logins/{id}": dict.fromkeys((ACCOUNT, BEARER), "login"),
     "POST /api/auth/password": dict.fromkeys((ACCOUNT, BEARER), "password"),
     "POST /api/auth/recover": {},
+    "GET /api/auth/nonce": {},
+    "POST /api/auth/siwe": {},
+    "POST /api/auth/wallets": {},  # what a wallet has signed, nobody else has
     "GET /.well-known/jwks.json": {},
     "GET /openapi.yaml": {},
     "GET /openapi.json": {},

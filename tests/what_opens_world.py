@@ -1,11 +1,9 @@
 """A world of ids and credentials, each of which a stranger may have heard of, and what it opens:
 read from what is answered, and from what has moved in the database."""
 
-import asyncio
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +11,25 @@ from urllib.parse import urlencode
 
 import httpx2
 
-from payments.lnurl import decode
 from statemachine.public_id import concealed, public_id
 from tests.house_fixtures import Instance
-from tests.paying import credential, payment_in
-from tests.session_fixtures import Holder, where
+from tests.session_fixtures import where
+from tests.what_opens_things import (
+    ASKED,
+    FRESH,
+    JOB,
+    OWED,
+    PASSWORD,
+    PERSON,
+    PREPAID,
+    TITLE,
+    Things,
+    cookie_of,
+    made_in,
+    secret_of,
+)
 
 TOKEN = "the-token-of-the-operator"
-JOB, ASKED, PREPAID, TITLE = "planted-job", "planted-ask", "planted-request", "planted-title"
-PERSON, PASSWORD = "planted-person", "planted-password"
-SATS, FRESH, OWED = 1_789, 157, 33
 
 # Each line is one thing that only its owner may change. What an unpaid job owes in the end comes a
 # while after it was paid for.
@@ -169,139 +176,6 @@ class World:
         return json.dumps(bodies.get(what, {}), separators=(",", ":")).encode(), "application/json"
 
 
-async def _session(instance: Instance, sats: int, key: str) -> tuple[dict[str, Any], Holder, str]:
-    """Open a session whose deposit is paid over: it has a balance, and owes something back."""
-    headers = {"Idempotency-Key": key}
-    session = (await instance.post("/api/sessions", {"amount_sats": sats}, headers=headers)).json()
-    paid = await instance.post(
-        f"/api/dev/stub/pay/{session['invoice']['paymentHash']}", {"amountSats": sats + OWED}
-    )
-    shown = (await instance.http.get(f"{where(session)}&wait=55")).json()
-    holder = Holder(instance, session["sessionId"], shown["macaroon"])
-    return session, holder, paid.json()["preimage"]
-
-
-async def _job(instance: Instance, key: str) -> dict[str, Any]:
-    """Buy a job that owes something back."""
-    headers = {"Idempotency-Key": key}
-    job = (await instance.post("/api/jobs", {"request": JOB}, headers=headers)).json()
-    fee = job["evalInvoice"]["amountSats"]
-    await instance.pay(job["evalInvoice"], amountSats=fee + OWED)
-    asks = await instance.until(job["jobId"], "awaiting_work_payment", field="workInvoice")
-    await instance.pay(asks["workInvoice"])
-    done = await instance.until(job["jobId"], "complete")
-    return done | {"hash": job["evalInvoice"]["paymentHash"]}
-
-
-async def _person(instance: Instance) -> tuple[dict[str, Any], str, str]:
-    """Open an account; return what was said of it, its token, and the id of its login."""
-    async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:
-        body = {"username": f"{PERSON}-{secrets.token_hex(4)}", "password": PASSWORD}
-        person = await http.post("/api/auth/login", json=body)
-        me = await http.get("/api/auth/me")
-    return person.json(), person.cookies["session"], me.json()["login"]["id"]
-
-
-async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
-    """Return an offer of a job by the call: its job's id, its challenges, its payment hash."""
-    headers = {"Idempotency-Key": key}
-    offer = await instance.post("/api/ask", {"request": ASKED}, headers=headers)
-    assert offer.status_code == 402, offer.text
-    told = offer.json()
-    job_id = told["instance"].rpartition("/")[2]
-    return job_id, offer.headers["www-authenticate"], told["paymentHash"]
-
-
-async def _bought(instance: Instance, key: str) -> tuple[str, str, str]:
-    """Buy a job by the call; return its id, and what proves the payment: by L402, and by MPP."""
-    job_id, lines, payment_hash = await _ask(instance, key)
-    paid = await instance.post(f"/api/dev/stub/pay/{payment_hash}")
-    await instance.until(job_id, "complete")
-    found, preimage = re.search('macaroon="([^"]+)"', lines), paid.json()["preimage"]
-    assert found is not None
-    by_mpp = f"Payment {credential(payment_in(lines), preimage)}"
-    return job_id, f"L402 {found[1]}:{preimage}", by_mpp
-
-
-def _secret(refunds: list[dict[str, Any]]) -> tuple[str, str]:
-    """Return a withdraw code for what a stranger's invoice asks for, and the secret behind it."""
-    [code] = [each["lnurlWithdraw"] for each in refunds if each["amountSats"] == OWED]
-    url = decode(code)
-    assert url is not None
-    return code, url.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Things:
-    """All that is made for a world, and what it is called by."""
-
-    job: dict[str, Any]
-    session: dict[str, Any]  # in use; `fresh` is not
-    fresh: dict[str, Any]
-    holder: Holder
-    owner: Holder  # of the fresh one
-    other: Holder
-    revoked: Holder
-    preimage: str
-    request: str
-    unpaid: str
-    asked: str
-    proof: str
-    credential: str
-    talk: str
-    visited: str
-    visitor: str
-    person: dict[str, Any]
-    token: str
-    login: str
-    keys: list[str]
-
-
-async def _made(instance: Instance) -> Things:
-    keys = [secrets.token_hex(8) for _ in range(4)]
-    (
-        job,
-        (session, holder, preimage),
-        (fresh, owner, _),
-        (_, other, _),
-        (unpaid, _, _),
-        (asked, proof, shown),
-    ) = await asyncio.gather(
-        _job(instance, keys[0]),
-        _session(instance, SATS, secrets.token_hex(16)),
-        _session(instance, FRESH, keys[1]),
-        _session(instance, 200, secrets.token_hex(16)),
-        _ask(instance, keys[2]),
-        _bought(instance, keys[3]),
-    )
-    said, (talk, _), (visited, visitor) = await asyncio.gather(
-        holder.asked(PREPAID), _talk(instance, holder.headers), _talk(instance, {})
-    )
-    person, token, login = await _person(instance)
-    return Things(
-        job=job,
-        session=session,
-        fresh=fresh,
-        holder=holder,
-        owner=owner,
-        other=other,
-        revoked=holder.child("child=revoked"),
-        preimage=preimage,
-        request=said["requestId"],
-        unpaid=unpaid,
-        asked=asked,
-        proof=proof,
-        credential=shown,
-        talk=str(talk),
-        visited=str(visited),
-        visitor=visitor,
-        person=person,
-        token=token,
-        login=login,
-        keys=keys,
-    )
-
-
 def _ids(made: Things, secret: str, job_secret: str, link: str) -> dict[str, Known]:
     """Return those who know a name of something, and no credential."""
     here = _named(made)
@@ -365,9 +239,7 @@ def _credentials(made: Things, cookie: str) -> dict[str, Known]:
         "a Payment credential": Known({"id": "0" * 32}, {"Authorization": made.credential}),
         "the cookie of a session's page": Known(here, {"Cookie": cookie}),
         "the cookie of a visitor": Known({"conversation": made.visited}, {"Cookie": made.visitor}),
-        "the cookie of an account": Known(
-            {"id": made.login}, {"Cookie": f"session={made.token}"}
-        ),
+        "the cookie of an account": Known({"id": made.login}, {"Cookie": f"session={made.token}"}),
         "the token of an account": Known(
             {"id": made.login}, {"Authorization": f"Bearer {made.token}"}
         ),
@@ -380,7 +252,7 @@ def _credentials(made: Things, cookie: str) -> dict[str, Known]:
 
 async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
     """Return a new world: nothing in it has been in one before."""
-    made = await _made(instance)
+    made = await made_in(instance)
     holder, job_ids = made.holder, [made.job["jobId"], made.unpaid, made.asked, made.request]
     gone = await holder.post("revoke", {"macaroon": made.revoked.macaroon})
     status = await holder.status()
@@ -388,9 +260,9 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         f"/sessions/{holder.session_id}/unlock", data={"macaroon": holder.macaroon}
     )
     mine = await instance.post("/api/dev/stub/invoice", {"amountSats": OWED})
-    code, secret = _secret(status["refunds"])
-    job_code, job_secret = _secret(made.job["refunds"])
-    fresh_code, _ = _secret((await instance.http.get(where(made.fresh))).json()["refunds"])
+    code, secret = secret_of(status["refunds"])
+    job_code, job_secret = secret_of(made.job["refunds"])
+    fresh_code, _ = secret_of((await instance.http.get(where(made.fresh))).json()["refunds"])
     holders = (holder, made.owner)
     marks = [
         *(("result", f"done: {text}") for text in (JOB, ASKED, PREPAID)),
@@ -412,21 +284,9 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         ("books", "Trial balance"),
     ]
     known = _ids(made, secret, job_secret, gone.json()["revoked"])
-    known |= _credentials(made, _cookie(page))
+    known |= _credentials(made, cookie_of(page))
     sessions = [holder.session_id, made.owner.session_id, made.other.session_id]
     owned = [*job_ids, *sessions, f"talk {made.talk}.", f"talk {made.visited}."]
     owned.append(made.person["accountId"])
     invoice = mine.json()["paymentRequest"]
     return World(instance, http, known, marks, owned, made.unpaid, invoice)
-
-
-async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, str]:
-    """Begin a conversation; return its id, and the cookie by which a visitor is known again."""
-    async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:  # it is no TLS
-        path = "/api/gemini/conversations"
-        begun = await http.post(path, json={"title": TITLE}, headers=headers)
-        return begun.json()["id"], _cookie(begun) if "set-cookie" in begun.headers else ""
-
-
-def _cookie(answer: httpx2.Response) -> str:
-    return str(answer.headers["set-cookie"]).partition(";")[0]

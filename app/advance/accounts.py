@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.advance.act import Act
 from db import people
@@ -83,16 +84,55 @@ async def log_out(act: Act, account_id: str, login_id: str) -> bool:
     return await people.log_out(act.tx, account_id, login_id)
 
 
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """A wallet that has signed a nonce of ours; until then nobody else may use that."""
+
+    address: str
+    nonce: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OfWallet:
+    """The account that a wallet opens."""
+
+    id: str
+    is_new: bool
+
+
+async def log_in_by_wallet(act: Act, signed: SignedBy, login: NewLogin) -> OfWallet | None:
+    """Log into the account of who has signed; None: the nonce was used before."""
+    if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
+        return None
+    account = await _of_wallet(act, signed.address)
+    await people.log_in(act.tx, account.id, login, act.now)
+    return account
+
+
+async def join_wallet(act: Act, account_id: str, signed: SignedBy) -> bool | None:
+    """Have a wallet open an account too. False: it opens another; None: the nonce was used."""
+    if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
+        return None
+    if await people.claim(act.tx, IdentityKind.EVM, signed.address, account_id, act.now):
+        return True
+    return await people.holder_of(act.tx, IdentityKind.EVM, signed.address) == account_id
+
+
 async def of_wallet(act: Act, address: str) -> str:
     """Return the account of who has proven to hold this address; a new one, where there is none.
 
     The address is written with its capitals (EIP-55).
     """
+    return (await _of_wallet(act, address)).id
+
+
+async def _of_wallet(act: Act, address: str) -> OfWallet:
     while True:
         account_id = secrets.token_hex(16)
         if await people.claim(act.tx, IdentityKind.EVM, address, account_id, act.now):
             await people.insert(act.tx, account_id, act.now)
-            return account_id
+            return OfWallet(account_id, is_new=True)
         known = await people.holder_of(act.tx, IdentityKind.EVM, address)
         if known is not None and await people.keep(act.tx, known):
-            return known  # else it was never used, and is forgotten at this moment
+            return OfWallet(known, is_new=False)  # else it is forgotten at this moment

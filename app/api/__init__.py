@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from app.api.accounts import logins
+from app.api.accounts import logins, wallets
 from app.api.jobs import (
     ask,
     demo,
@@ -53,6 +53,9 @@ ROUTES = (
     Route("/api/auth/logins/{id}", logins.end_login, methods=["DELETE"]),
     Route("/api/auth/password", logins.change_password, methods=["POST"]),
     Route("/api/auth/recover", logins.recover, methods=["POST"]),
+    Route("/api/auth/nonce", wallets.nonce),
+    Route("/api/auth/siwe", wallets.sign_in, methods=["POST"]),
+    Route("/api/auth/wallets", wallets.join, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/openapi.yaml", contract.openapi_yaml),
     Route("/openapi.json", contract.openapi_json),

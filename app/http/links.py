@@ -25,6 +25,11 @@ def base_url(request: Request, public_url: str | None) -> str | None:
     return f"{scheme}://{host}"
 
 
+def is_loopback(base: str) -> bool:
+    """Say whether only this machine, or an onion service, is reached by a base URL."""
+    return _PLAIN.fullmatch(base.partition("://")[2]) is not None
+
+
 def withdraw_path(secret: str) -> str:
     """Return where a payout is withdrawn: its own secret finds it, and no other name does."""
     return f"/api/lnurl/withdraw/{secret}"

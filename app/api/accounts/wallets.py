@@ -1,0 +1,95 @@
+"""Signing in with a wallet (ERC-4361), and joining one to an account (bulk media API)."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import house_of
+from app.http.body import json_response, parse, read_body
+from app.http.caller import login_cookie, unknown
+from app.http.fields import Body
+from app.http.links import base_url, is_loopback
+from app.http.origins import check_json
+from app.http.throttle import Rule
+from app.refusal import Refusal, Why
+from app.strict_json import BadInput, moment
+from payments import siwe
+from payments.siwe import Wrong
+from payments.usdc.address import read_address
+
+CHAIN_ID = 8453  # in the message that we write: any chain's will do, as the signature is the same
+
+
+class Signed(Body):
+    """POST /api/auth/siwe, POST /api/auth/wallets: a message of ERC-4361, and its signature."""
+
+    message: Annotated[str, Field(min_length=1, max_length=siwe.LONGEST)]
+    signature: Annotated[str, Field(min_length=1, max_length=siwe.LONGEST)]
+
+
+async def nonce(request: Request) -> Response:
+    """GET /api/auth/nonce: 200 with a nonce; with `?address=`, the message to be signed, too."""
+    house, base = house_of(request), _base(request)
+    given = request.query_params.getlist("address")
+    made, until = house.wallet_logins.nonce()
+    domain = urlsplit(base).netloc
+    shape = {"nonce": made, "domain": domain, "uri": base, "expiresAt": moment(until)}
+    if given:
+        address = read_address(given[0]) if len(given) == 1 else None
+        if address is None:
+            raise BadInput("The parameter 'address' must be one address: 0x and 40 hex digits.")
+        shape["message"] = siwe.message(domain, base, address, made, CHAIN_ID, house.clock())
+    return json_response(shape)
+
+
+async def sign_in(request: Request) -> Response:
+    """POST /api/auth/siwe: 200 with a cookie, and the same token for who uses none."""
+    house, domain = house_of(request), urlsplit(_base(request)).netloc
+    check_json(request, house.settings.public_url)
+    asked = parse(await read_body(request), Signed)
+    async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
+        told = await house.wallet_logins.log_in(asked.message, asked.signature, domain)
+        if isinstance(told, Wrong):
+            raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
+    shape = {
+        "accountId": told.account_id,
+        "created": told.is_new,
+        "sessionToken": told.token,
+        "expiresAt": moment(told.expires_at),
+    }
+    cookie = login_cookie(told.token, house.settings.public_url)
+    return json_response(shape, headers={"Set-Cookie": cookie})
+
+
+async def join(request: Request) -> Response:
+    """POST /api/auth/wallets: 200; from now on this wallet opens the caller's account, too."""
+    house, domain = house_of(request), urlsplit(_base(request)).netloc
+    holder = await house.callers.needed_account(request)
+    asked = parse(await read_body(request), Signed)
+    async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
+        told = await house.wallet_logins.join(
+            holder.account_id, asked.message, asked.signature, domain
+        )
+        if isinstance(told, Wrong):
+            raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
+    return json_response({"wallet": told})
+
+
+def _base(request: Request) -> str:
+    """Return by which address a wallet knows us.
+
+    A Host header is the caller's word: one who had a message signed for a server of his own would
+    name that. So without PUBLIC_URL only those on this machine sign in.
+    """
+    public_url = house_of(request).settings.public_url
+    base = base_url(request, public_url)
+    if base is None or (public_url is None and not is_loopback(base)):
+        raise Refusal(
+            Why.NOT_POSSIBLE_NOW,
+            "Wallets can't sign in here: the server does not know its own address.",
+            "The operator sets PUBLIC_URL.",
+        )
+    return base
