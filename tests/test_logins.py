@@ -64,8 +64,8 @@ async def test_the_first_login_opens_an_account_and_the_next_finds_it(instance: 
 
 async def test_behind_https_the_cookie_is_secure(database_url: str, tmp_path: Path) -> None:
     """A browser then sends it over TLS alone."""
-    public = {"PUBLIC_URL": "https://boltwork.example"}
-    async with instance_of(database_url, tmp_path, **public) as at:
+    public_url = "https://boltwork.example"
+    async with instance_of(database_url, tmp_path, PUBLIC_URL=public_url) as at:
         assert (await log_in(at)).headers["set-cookie"].endswith("; SameSite=Lax; Secure")
 
 

@@ -124,7 +124,7 @@ MESSAGE = (
     "https://boltwork.example wants you to sign in with your Ethereum account:\n"
     f"{ADDRESS}\n\nI accept the terms.\n\nURI: https://boltwork.example/login\nVersion: 1\n"
     "Chain ID: 1\nNonce: 32891756abcdefgh\nIssued At: 2026-06-01T11:59:00.000Z\n"
-    "Expiration Time: 2026-06-01T14:00:00+02:30\nNot Before: 2026-06-01T11:59:00Z\n"
+    "Expiration Time: 2026-06-01T16:00:00+02:30\nNot Before: 2026-06-01T11:59:00Z\n"
     "Request ID: some-id\nResources:\n- ipfs://bafy/\n- https://example.com/my"
 )
 
@@ -156,7 +156,7 @@ def test_every_field_of_the_standard_is_read() -> None:
         ("11:59:00.000Z", "11:49:59Z"),
         ("11:59:00.000Z", "12:01:01Z"),
         ("2026-06-01T11:59:00.000Z", "2026-13-01T11:59:00Z"),
-        ("14:00:00+02:30", "11:59:59Z"),
+        ("16:00:00+02:30", "11:59:59Z"),
         ("Not Before: 2026-06-01T11:59:00Z", "Not Before: 2026-06-01T12:00:30Z"),
         ("\nVersion: 1\nChain ID: 1", "\nChain ID: 1\nVersion: 1"),
         ("Chain ID: 1", "Chain ID: 01"),
