@@ -1,9 +1,13 @@
 """Which concrete parts keep the ports, as the settings say; what has no room in app/main.py."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import SecretStr
 
+from app.agents.agent import Agent
+from app.agents.chat import Chat, WorkerChat
+from app.agents.local import Adapter, LocalAgent
 from app.artifacts.object_store import ObjectStore
 from app.artifacts.recoding import Pressing
 from app.executors import openai_images, venice
@@ -15,6 +19,11 @@ from app.ports import Executor, Recoder, Store
 from app.settings import Environment, Settings
 from app.trade.catalogue import MOST_SIDE, Catalogue, Kind, Maker, Offering, own_offering
 from pricing.offers import Offer
+from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
+
+CHAT_S = 60  # longest wait for one answer in a conversation, or one image
+HISTORY_BYTES = 100_000  # how much of a conversation a model is given
+SMALL_HISTORY_BYTES = 1_400  # what there is room for in the embedded one
 
 
 def make_store(settings: Settings) -> Store:
@@ -123,4 +132,64 @@ def _venice(settings: Settings) -> Executor | None:
         at_once=settings.venice_at_once,
         deadline_s=settings.provider_timeout_s,
         film_deadline_s=settings.provider_film_timeout_s,
+    )
+
+
+def make_card(settings: Settings) -> RateCard:
+    """Return the prices that the settings name."""
+    models = with_overrides(PUBLISHED, parse_overrides(settings.model_prices))
+    return RateCard(models, settings.infra_microusd, settings.margin_pct)
+
+
+def make_agent(settings: Settings) -> Agent:
+    """Return Claude where there is a key or a server for it, else the embedded agent."""
+    if settings.asks_claude:
+        from app.agents.anthropic import AnthropicAgent
+
+        key = settings.anthropic_api_key
+        return AnthropicAgent(
+            key.get_secret_value() if key else "none",
+            settings.anthropic_base_url or "https://api.anthropic.com",
+            settings.eval_model,
+            settings.work_model,
+            max_output_tokens=settings.work_max_output_tokens,
+            judge_deadline_s=settings.agent_timeout_s,
+            work_deadline_s=settings.agent_timeout_s,
+        )
+    return LocalAgent(
+        connect=_through_anthropic,
+        max_output_tokens=min(settings.work_max_output_tokens, 512),
+        work_deadline_s=settings.agent_timeout_s,
+    )
+
+
+def _through_anthropic(*arguments: Any, **limits: Any) -> Adapter:
+    """Return an adapter over the SDK, which is imported with the first one."""
+    from app.agents.anthropic import AnthropicAgent
+
+    return AnthropicAgent(*arguments, **limits)
+
+
+def make_chat(settings: Settings, agent: Agent) -> Chat:
+    """Return Gemini where there is a key or a server for it, else the agent that works."""
+    if not settings.asks_gemini:
+        small = isinstance(agent, LocalAgent)
+        history_bytes = SMALL_HISTORY_BYTES if small else HISTORY_BYTES
+        return WorkerChat(agent, history_bytes, make_painter(settings), CHAT_S)
+    from app.agents.gemini import GeminiChat
+
+    key = settings.gemini_api_key
+    # A connection that its client sends nothing on is closed after CHAT_S, whatever is written.
+    deadline_s = min(settings.agent_timeout_s, CHAT_S)
+    return GeminiChat(
+        key.get_secret_value() if key else "none",
+        settings.gemini_base_url or "https://generativelanguage.googleapis.com",
+        settings.gemini_model,
+        settings.gemini_image_model,
+        priced=frozenset(
+            rate.model for rate in make_card(settings).models if "gemini" in rate.model
+        ),
+        max_output_tokens=settings.gemini_max_output_tokens,
+        answer_deadline_s=deadline_s,
+        image_deadline_s=deadline_s,
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from app.artifacts.keeping import Artifacts
+from app.http.batch_status import BatchShapes
 from app.http.caller import Callers
 from app.http.job_status import Shapes
 from app.http.paywall import Paywall
@@ -23,6 +25,8 @@ from app.ports import Clock, Playground
 from app.settings import Settings
 from app.till import Till
 from app.trade.asks import Asks
+from app.trade.batches import Batches
+from app.trade.catalogue import Catalogue
 from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
@@ -45,6 +49,9 @@ class House:
     # the desks
     orders: Orders
     asks: Asks
+    batches: Batches
+    catalogue: Catalogue
+    artifacts: Artifacts
     sessions: Sessions
     holds: Holds
     chats: Chats
@@ -61,6 +68,7 @@ class House:
     doorkeeper: Doorkeeper
     paywall: Paywall
     shapes: Shapes
+    batch_shapes: BatchShapes
     # who waits, and what they wait for
     waiting: Waiting
     streams: Streams

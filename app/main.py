@@ -3,23 +3,30 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from app.adapters import make_painter, make_recoder, make_store
+from app.adapters import (
+    make_agent,
+    make_card,
+    make_catalogue,
+    make_chat,
+    make_executors,
+    make_recoder,
+    make_store,
+)
 from app.advance import Shell, Terms
 from app.agents.agent import Agent
-from app.agents.chat import Chat, WorkerChat
-from app.agents.local import Adapter, LocalAgent
+from app.agents.chat import Chat
 from app.api import DEV_ROUTES, ROUTES
 from app.artifacts.keeping import Artifacts
 from app.house import House
+from app.http.batch_status import BatchShapes
 from app.http.caller import Callers
 from app.http.counts import make_storage
 from app.http.edge import Edge
@@ -35,8 +42,8 @@ from app.keys.secret import operator_secrets
 from app.loops.gauges import Gauges
 from app.loops.health import Health
 from app.loops.turns import Loops, always
-from app.plant import Built, keeper_of, loops_of, overseeing_of, sending_of
-from app.ports import Clock, Destinations, Playground, Prices, Recoder, Store
+from app.plant import Built, keeper_of, loops_of, making_of, overseeing_of, sending_of
+from app.ports import Clock, Destinations, Executor, Playground, Prices, Recoder, Store
 from app.promises.keeping import Keeper
 from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
@@ -44,6 +51,7 @@ from app.telemetry.observer import crash_at, observed
 from app.telemetry.price_log import LoggedPrices
 from app.till import Limits, Till
 from app.trade.asks import Asks
+from app.trade.batches import Batches
 from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
@@ -76,11 +84,7 @@ from payments.seal import Seal
 from payments.stub import StubRail
 from pricing.money import MICROUSD_PER_USD, sats_to_msat
 from pricing.oracle import Oracle, parse_sources
-from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
 
-CHAT_S = 60  # longest wait for one answer in a conversation, or one image
-HISTORY_BYTES = 100_000  # how much of a conversation a model is given
-SMALL_HISTORY_BYTES = 1_400  # what there is room for in the embedded one
 EXAMPLE_BTC_USD = 100_000  # in the development environment, when no source can be reached
 
 
@@ -116,60 +120,6 @@ async def trouble_with_token(rail: Rail) -> Unavailable | None:
     return Unavailable("this rail has one wallet for ever")
 
 
-def make_agent(settings: Settings) -> Agent:
-    """Return Claude where there is a key or a server for it, else the embedded agent."""
-    if settings.asks_claude:
-        from app.agents.anthropic import AnthropicAgent
-
-        key = settings.anthropic_api_key
-        return AnthropicAgent(
-            key.get_secret_value() if key else "none",
-            settings.anthropic_base_url or "https://api.anthropic.com",
-            settings.eval_model,
-            settings.work_model,
-            max_output_tokens=settings.work_max_output_tokens,
-            judge_deadline_s=settings.agent_timeout_s,
-            work_deadline_s=settings.agent_timeout_s,
-        )
-    return LocalAgent(
-        connect=_through_anthropic,
-        max_output_tokens=min(settings.work_max_output_tokens, 512),
-        work_deadline_s=settings.agent_timeout_s,
-    )
-
-
-def _through_anthropic(*arguments: Any, **limits: Any) -> Adapter:
-    """Return an adapter over the SDK, which is imported with the first one."""
-    from app.agents.anthropic import AnthropicAgent
-
-    return AnthropicAgent(*arguments, **limits)
-
-
-def make_chat(settings: Settings, agent: Agent) -> Chat:
-    """Return Gemini where there is a key or a server for it, else the agent that works."""
-    if not settings.asks_gemini:
-        small = isinstance(agent, LocalAgent)
-        history_bytes = SMALL_HISTORY_BYTES if small else HISTORY_BYTES
-        return WorkerChat(agent, history_bytes, make_painter(settings), CHAT_S)
-    from app.agents.gemini import GeminiChat
-
-    key = settings.gemini_api_key
-    # A connection that its client sends nothing on is closed after CHAT_S, whatever is written.
-    deadline_s = min(settings.agent_timeout_s, CHAT_S)
-    return GeminiChat(
-        key.get_secret_value() if key else "none",
-        settings.gemini_base_url or "https://generativelanguage.googleapis.com",
-        settings.gemini_model,
-        settings.gemini_image_model,
-        priced=frozenset(
-            rate.model for rate in make_card(settings).models if "gemini" in rate.model
-        ),
-        max_output_tokens=settings.gemini_max_output_tokens,
-        answer_deadline_s=deadline_s,
-        image_deadline_s=deadline_s,
-    )
-
-
 def make_oracle(settings: Settings, clock: Clock) -> Oracle:
     """Return the oracle that the settings name."""
     fallback = settings.btc_price_usd_fallback
@@ -187,12 +137,6 @@ def make_destinations(settings: Settings, network: str, clock: Clock) -> Destina
     """Return what asks refund destinations for invoices on the rail's network."""
     http = PublicHttp(allow_loopback=settings.allow_private_destinations)
     return LnurlPay(http, network=network, clock=clock)
-
-
-def make_card(settings: Settings) -> RateCard:
-    """Return the prices that the settings name."""
-    models = with_overrides(PUBLISHED, parse_overrides(settings.model_prices))
-    return RateCard(models, settings.infra_microusd, settings.margin_pct)
 
 
 def make_limits(settings: Settings) -> Limits:
@@ -220,6 +164,7 @@ def assemble(
     chat: Chat | None = None,
     oracle: Prices | None = None,
     destinations: Destinations | None = None,
+    executors: Sequence[Executor] | None = None,
     clock: Clock = utc_now,
     passing: Probe | None = None,
 ) -> Built:
@@ -243,6 +188,7 @@ def assemble(
     stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None
     agent = agent or make_agent(settings)
     chat = chat or make_chat(settings, agent)
+    executors = make_executors(settings) if executors is None else executors
     oracle = oracle or make_oracle(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
     passing = passing or nowhere
@@ -269,6 +215,8 @@ def assemble(
             new_id,
             timedelta(seconds=settings.artifacts_kept_s),
         ),
+        executors=executors,
+        catalogue=make_catalogue(settings, executors),
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,
@@ -296,9 +244,13 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         built.destinations,
         sending_of(built),
     )
+    shapes = Shapes(is_stub, loops.switchboard, refunds.sending.least_msat)
     return House(
         orders=Orders(shell, invoicing, till, selling, new_id),
         asks=Asks(shell, invoicing, till, selling, new_id),
+        batches=Batches(db, shell, invoicing, till, new_id),
+        catalogue=built.catalogue,
+        artifacts=built.artifacts,
         sessions=sessions,
         holds=holds,
         chats=Chats(db, built.chat, till, holds, clock),
@@ -319,7 +271,8 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=Paywall(db, credentials, loops.booking.look_up, settings.public_url, is_stub),
-        shapes=Shapes(is_stub, loops.switchboard, refunds.sending.least_msat),
+        shapes=shapes,
+        batch_shapes=BatchShapes(shapes),
         waiting=Waiting(db, signals, built.rail, loops.booking.nudge),
         streams=Streams(
             db, signals, settings.stream_beat_s, settings.streams_most, settings.streams_each
@@ -363,6 +316,9 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
             pace = WorkerPace(concurrency, dead_after_s / 5, dead_after_s)
             work = partial(built.outbox.work_always, keep, pace, lane)
             tasks.append(asyncio.create_task(always(f"worker of {lane}", work)))
+        for making in making_of(built):
+            who = f"maker {making.executor.name}"
+            tasks.append(asyncio.create_task(always(who, making.run)))
     try:
         yield house
     finally:
@@ -375,6 +331,8 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
         await built.oracle.close()
         await built.destinations.close()
         await built.artifacts.recoder.close()
+        for executor in built.executors:
+            await executor.close()
         await built.outbox.close()
         await built.db.close()
 

@@ -16,6 +16,16 @@ _NEW_LINE = re.compile("\r\n|\r|\x85")
 _SPACE = re.compile(r"\s+")
 
 
+# Control characters other than white space, and halves of surrogate pairs.
+_NOT_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def odd_in(text: str) -> str | None:
+    """Return the first character of a text that is none, as U+0000; None where all of it is."""
+    found = _NOT_TEXT.search(text)
+    return f"U+{ord(found[0]):04X}" if found else None
+
+
 def harmless(text: str) -> str:
     """Return a text of several lines without what would steer a terminal."""
     return _STEERS.sub("\N{REPLACEMENT CHARACTER}", _NEW_LINE.sub("\n", text))

@@ -4,7 +4,7 @@ Each names its own few needs. All of what was built is known here, to app/main.p
 that builds it; what they build is told no more than it names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,6 +16,8 @@ from app.keys.credentials import Credentials
 from app.loops.booking import Booking
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
+from app.loops.lanes import Lanes
+from app.loops.making import Making
 from app.loops.payouts import Payouts
 from app.loops.readiness import Outside, Readiness
 from app.loops.recovery import Recovery
@@ -26,14 +28,16 @@ from app.loops.unpaid import Unpaid
 from app.operator.books import Books
 from app.operator.overseeing import Overseeing
 from app.operator.receiving import MOST_SATS, Receiving
-from app.ports import Clock, Destinations, Playground, Prices
+from app.ports import Clock, Destinations, Executor, Playground, Prices
 from app.promises.courier import Courier
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour, Tries
+from app.promises.leases import Leases
 from app.promises.payees import Payees
 from app.promises.sending import Sending
 from app.settings import Settings
 from app.till import Till
+from app.trade.catalogue import Catalogue
 from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
@@ -57,11 +61,13 @@ class Built:
     destinations: Destinations
     till: Till
     artifacts: Artifacts
+    catalogue: Catalogue
     credentials: Credentials
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
     wallets: Wallets | None  # the rail's own doors to open one after the other, where it can
     stub: Playground | None  # the stub rail's own doors, when there is one to play with
+    executors: Sequence[Executor] = ()  # who makes the items of batches in this process
 
 
 def sending_of(built: Built) -> Sending:
@@ -133,6 +139,22 @@ def overseeing_of(built: Built, books: Books) -> Overseeing:
     )
 
 
+def making_of(built: Built) -> list[Making]:
+    """Return the executors of a process at work, each in the lanes of what it makes here."""
+    shell, leases = built.shell, Leases(built.shell, built.artifacts)
+    return [
+        Making(
+            executor,
+            built.catalogue.made_by(executor.name),
+            leases,
+            built.signals,
+            built.new_id,
+            beat_s=shell.terms.lease_s / 3,
+        )
+        for executor in built.executors
+    ]
+
+
 def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
     """Return every loop of a process."""
     settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
@@ -150,6 +172,7 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         expiry=Expiry(db, shell, booking, clock),
         recovery=Recovery(db, built.outbox, shell, clock, dead_after_s),
         switchboard=Switchboard(db),
+        lanes=Lanes(db, shell, clock),
         artifacts=built.artifacts,
         books=books_of(built, receiving),
         readiness=Readiness(

@@ -53,6 +53,7 @@ class Why(Enum):
     PAYMENT_FAILED = "the payment failed"
     NOT_POSSIBLE_NOW = "its state does not allow this"
     FULL = "there is room for no more"
+    TOO_MUCH_UNDER_WAY = "the payer has too much under way"
     DECLINED = "the model declines it"
     TOO_MANY = "too many requests"
     TOO_MANY_FAILURES = "too many of the payer's requests have failed today"

@@ -210,8 +210,60 @@ async def view(db: Database, batch_id: str) -> BatchView | None:
     return await db.row(BatchView, _VIEW, id=batch_id)
 
 
+class Mark(NamedTuple):
+    """By what a look at a batch is told from an earlier one."""
+
+    version: int
+    state: BatchState
+    held: str | None  # what is being made, and how far it is: that is no change of the batch
+
+    @property
+    def is_final(self) -> bool:
+        """Say whether the batch has come to its end."""
+        return BATCH.final(self.state)
+
+
+_MARK = """
+SELECT b.version, b.state,
+       CASE b.state WHEN 'processing' THEN (
+         SELECT string_agg(concat_ws(':', i.place, i.state, l.number, l.progress), ','
+                           ORDER BY i.place)
+           FROM item i LEFT JOIN lease l ON l.item_id = i.id AND l.state = 'held'
+          WHERE i.batch_id = b.id AND i.state IN ('claimed', 'processing')) END AS held
+  FROM batch b WHERE b.id = %(id)s
+"""
+
+
+async def mark(db: Database, batch_id: str) -> Mark | None:
+    """Return by what this look at a batch is told from an earlier one; None: there is none."""
+    return await db.row(Mark, _MARK, id=batch_id)
+
+
+class Pace(NamedTuple):
+    """How fast the items of a batch are made, and what those that were delivered cost."""
+
+    began: datetime | None  # the first claim
+    last: datetime  # the last change
+    charged_microusd: int
+
+
+_PACE = """
+SELECT (SELECT min(l.created_at) FROM item i JOIN lease l ON l.item_id = i.id
+         WHERE i.batch_id = b.id) AS began,
+       b.updated_at AS last,
+       (SELECT coalesce(sum(i.weight), 0)::bigint FROM item i
+         WHERE i.batch_id = b.id AND i.state = 'completed') AS charged_microusd
+  FROM batch b WHERE b.id = %(id)s
+"""
+
+
+async def pace(db: Database, batch_id: str) -> Pace | None:
+    """Return how fast a batch goes on, and what it has come to cost."""
+    return await db.row(Pace, _PACE, id=batch_id)
+
+
 class Load(NamedTuple):
-    """What one payer has under way."""
+    """What one payer has under way, and has paid for."""
 
     batches: int
     items: int
@@ -221,12 +273,12 @@ _LOAD = """
 SELECT count(*) AS batches,
        coalesce(sum(items - delivered - failed - cancelled), 0)::bigint AS items
   FROM batch WHERE payer = %(payer)s
-   AND state IN ('awaiting_payment', 'queued', 'processing')
+   AND state IN ('queued', 'processing')
 """
 
 
 async def load_of(db: Database, payer: str) -> Load:
-    """Return what one payer has under way, or waits to pay for."""
+    """Return what one payer has under way, and has paid for."""
     load = await db.row(Load, _LOAD, payer=payer)
     assert load is not None
     return load

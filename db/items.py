@@ -231,8 +231,17 @@ class ItemView(NamedTuple):
     tries: int
     progress: int
     reason: str | None
+    asked: dict[str, Any]
+    weight: int  # its price in micro-USD
+    worker: str | None  # who holds it, or has made it
     sha256: str | None
     artifact: str | None
+    media_type: str | None  # of the artifact, as is what follows
+    size: int | None
+    width: int | None
+    height: int | None
+    duration_ms: int | None
+    expires_at: datetime | None
     created_at: datetime
     ended_at: datetime | None
 
@@ -240,8 +249,11 @@ class ItemView(NamedTuple):
 _VIEW = """
 SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.tries,
        CASE i.state WHEN 'completed' THEN 100 ELSE coalesce(l.progress, 0) END AS progress,
-       i.reason, i.sha256, i.artifact, i.created_at, i.ended_at
-  FROM item i LEFT JOIN lease l ON l.item_id = i.id AND l.number = i.number AND l.state = 'held'
+       i.reason, i.asked, i.weight, l.worker, i.sha256, i.artifact, a.media_type, a.size, a.width,
+       a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at
+  FROM item i
+  LEFT JOIN lease l ON l.item_id = i.id AND l.state IN ('held', 'done')
+  LEFT JOIN artifact a ON a.id = i.artifact
 """
 _PAGE = f"""
 {_VIEW} WHERE i.batch_id = %(batch_id)s AND i.place > %(after)s ORDER BY i.place LIMIT %(most)s

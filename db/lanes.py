@@ -3,8 +3,8 @@
 A turn is a number that is stamped when a batch is paid for. Nothing is rewritten afterwards.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from db.engine import Database, Tx
 from db.jobs import CHANNEL
@@ -65,6 +65,39 @@ _WAITS = f"SELECT 1 AS one FROM lane_floor f WHERE f.lane = ANY(%(lanes)s) AND {
 async def waits(db: Database, in_lanes: Sequence[str]) -> bool:
     """Say whether anything waits in one of these lanes."""
     return await db.read_one(f"{_WAITS} LIMIT 1", lanes=list(in_lanes)) is not None
+
+
+class _Counted(NamedTuple):
+    items: int
+
+
+_WAITING = """
+SELECT count(*) AS items FROM (
+  SELECT 1 FROM item WHERE state = 'pending' AND rank IS NOT NULL AND lane = ANY(%(lanes)s)
+   LIMIT %(most)s) AS waits
+"""
+
+
+async def waiting(db: Database, in_lanes: Collection[str], most: int) -> int:
+    """Return how many items wait in these lanes; no more than `most` are counted."""
+    row = await db.row(_Counted, _WAITING, lanes=list(in_lanes), most=most)
+    return row.items if row else 0
+
+
+_BEFORE = """
+SELECT count(*) AS items FROM (
+  SELECT 1 FROM item i
+    JOIN (SELECT lane, min(rank) AS rank FROM item WHERE batch_id = %(batch_id)s
+             AND state = 'pending' AND rank IS NOT NULL GROUP BY lane) AS mine USING (lane)
+   WHERE i.state = 'pending' AND i.rank IS NOT NULL AND i.rank < mine.rank
+   LIMIT %(most)s) AS before
+"""
+
+
+async def before(db: Database, batch_id: str, most: int) -> int:
+    """Return how many items have their turn before the first of a batch; at most so many."""
+    row = await db.row(_Counted, _BEFORE, batch_id=batch_id, most=most)
+    return row.items if row else 0
 
 
 def signal(lane: str) -> str:

@@ -13,7 +13,7 @@ from payments.macaroon import Invalid
 from pricing.money import Msat, sats_to_msat
 
 ENDPOINTS: Final = (
-    "request", "topup", "status", "close", "refund", "revoke", "ask", "gemini",
+    "request", "topup", "status", "close", "refund", "revoke", "ask", "gemini", "batches",
 )  # fmt: skip
 # What ends a session, or takes its money out, is for those who may spend all of it.
 OWNERS_ONLY: Final = frozenset({"close", "refund", "revoke"})

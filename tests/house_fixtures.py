@@ -1,7 +1,7 @@
 """A whole Boltwork over real HTTP and a real Postgres, with the rail and the agent a test names."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from app.agents.agent import Agent
 from app.main import assemble, build, utc_now
 from app.plant import Built
-from app.ports import Clock, Destinations
+from app.ports import Clock, Destinations, Executor
 from app.serving.run import listening
 from app.settings import Settings
 from payments.rail import Rail
@@ -30,6 +30,7 @@ PEER = "198.51.100.7"
 UNLIMITED = {
     "ESTIMATES_PER_MINUTE": "0",
     "CREATES_PER_MINUTE": "0",
+    "SUBMISSIONS_PER_MINUTE": "0",
     "CLAIMS_PER_MINUTE": "0",
     "ACCOUNTS_PER_HOUR": "0",
     "REQUEST_KB_PER_HOUR": "0",
@@ -113,6 +114,7 @@ async def instance_of(
     agent: Agent | None = None,
     oracle: Oracle | None = None,
     destinations: Destinations | None = None,
+    executors: Sequence[Executor] | None = None,
     clock: Clock = utc_now,
     worker: bool = True,
     **settings: Any,
@@ -125,6 +127,7 @@ async def instance_of(
         agent=agent or ScriptedAgent(),
         oracle=oracle or fixed_oracle(clock),
         destinations=destinations,
+        executors=executors,
         clock=clock,
     )
     async with (

@@ -119,14 +119,21 @@ async def test_a_batch_has_1_to_500_items(desk: Batches) -> None:
     assert len((await desk.quote(lines(*[1] * 500))).shares_msat) == 500
 
 
-async def test_a_payer_has_only_so_much_under_way(desk: Batches) -> None:
-    """So many batches and so many items, what waits to be paid for included; others have theirs."""
+async def test_a_payer_has_only_so_much_under_way(instance: Instance, desk: Batches) -> None:
+    """So many batches and so many items that are paid for; offers do not count, others have
+    theirs, and no more than so many may wait in a lane."""
     few = replace(desk, limits=Limits(batches=2, items=5))
-    await few.place(Order(lines(1, 1, 1), "peer"), None)
+    holder = Verified((await held(instance, 500)).session_id, "", 1, WHOLE)
+    await few.place(Order(lines(1, 1, 1), "peer"), None)  # is not paid for
+    await few.place_on(holder, Order(lines(1, 1, 1), "peer"), None)
     with pytest.raises(Refusal, match="3 items") as refused:
         await few.place(Order(lines(1, 1, 1), "peer"), None)
-    assert refused.value.why is Why.FULL
-    await few.place(Order(lines(1), "peer"), None)
-    with pytest.raises(Refusal, match="2 batches"):
+    assert refused.value.why is Why.TOO_MUCH_UNDER_WAY and "Retry-After" in refused.value.headers
+    await few.place_on(holder, Order(lines(1), "peer"), None)
+    with pytest.raises(Refusal, match="2 jobs"):
         await few.place(Order(lines(1), "peer"), None)
     await few.place(Order(lines(1), "another"), None)
+    full = replace(desk, limits=Limits(waiting=4))
+    with pytest.raises(Refusal, match="queue is full") as refused:
+        await full.place(Order(lines(1), "another"), None)
+    assert refused.value.why is Why.BUSY and "Retry-After" in refused.value.headers

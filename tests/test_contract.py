@@ -225,10 +225,13 @@ def test_every_refusal_has_the_seeds_envelope() -> None:
     other = []
     for answer in refusals:
         schemas = [media["schema"] for media in answer["content"].values()]
-        other += [one for one in schemas if one != {"$ref": "#/components/schemas/ErrorResponse"}]
+        either = [one for schema in schemas for one in schema.get("oneOf", [schema])]
+        other += [one for one in either if one != {"$ref": "#/components/schemas/ErrorResponse"}]
     assert envelope["required"] == ["error", "code"]
     names = {one["$ref"].rpartition("/")[2] for one in other}
-    assert names == {"Readiness", "PaymentRequired", "GeminiError"}
+    ones = {"GenerationError", "GenerationPriced"}  # where the code is `error`
+    assert names == {"Readiness", "PaymentRequired", "GeminiError", *ones}
+    assert all({"error", "message"} <= set(SCHEMAS[one]["required"]) for one in ones)
     assert SCHEMAS["GeminiError"] == {"$ref": "#/components/schemas/ErrorResponse"}
     assert {"error", "code"} <= set(SCHEMAS["PaymentRequired"]["required"])
 
@@ -288,7 +291,8 @@ async def test_every_get_answers_head(instance: Instance) -> None:
     await instance.post(f"/api/jobs/{made['jobId']}/cancel")  # a stream of it ends
     for method, path, _ in CONTRACT.operations():
         if method == "GET":
-            path = path.format(id=made["jobId"], which="surplus", requestId=ID, secret=ID)
+            ids = dict.fromkeys(("requestId", "secret", "itemId"), ID)
+            path = path.format(id=made["jobId"], which="surplus", **ids)
             head, get = await instance.http.head(path), await instance.http.get(path)
             assert (head.status_code, head.content) == (get.status_code, b"")
             assert head.headers["content-type"] == get.headers["content-type"]

@@ -18,6 +18,7 @@ from app.web import PAGES
 from tests.house_fixtures import Instance, instance_of
 from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
+from tests.scripted_maker import ScriptedMaker
 from tests.what_opens_world import TOKEN, build
 
 WHOLE, BUDGET, LIMIT = "the macaroon", "a macaroon with a budget", "a macaroon with a limit"
@@ -34,10 +35,11 @@ JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a requ
 SESSION, PAYOUT = "a session's id", "a payout's name"
 JOB_SECRET, SECRET = "the secret of a job's refund", "the secret of a session's refund"
 HASH = "a payment's hash"
+BATCH = "a batch's id"
 JOB_KEY, SESSION_KEY, ASK_KEY = "the key of a job", "the key of a session", "the key of an ask"
 
 GROUPS = {
-    "ids": ["nothing", JOB, UNPAID, SESSION, REQUEST, PAYOUT],
+    "ids": ["nothing", JOB, UNPAID, SESSION, REQUEST, PAYOUT, BATCH],
     "public names": [
         "a job's public id", "a session's public id", "a payout's public name", "a child's link",
         "a conversation's id", HASH, "an invoice", "an account's id", "a login's id",
@@ -52,16 +54,26 @@ ADDRESS = dict.fromkeys(
     (SESSION, PAYOUT, *GROUPS["macaroons"], PREIMAGE, CLAIM, USED_CLAIM, OPERATOR), "balance"
 )
 A_JOB = {JOB: "state result code", UNPAID: "state", REQUEST: "state result"}
+A_BATCH = {BATCH: "picture file"}
+# What a session may buy by its macaroon: whichever session it is of.
+SPENDS = {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"}
 
 TABLE: dict[str, dict[str, str]] = {
-    "GET /api/jobs/{id}": A_JOB,
+    "POST /api/jobs/quote": {},
+    "GET /api/jobs/{id}": A_JOB | A_BATCH,
     "GET /api/sessions/{id}/requests/{request_id}": {WHOLE: "result"},
     "GET /api/healthz": {},
     "GET /api/readyz": {},
     "POST /api/jobs": {JOB_KEY: "job_id"},
     "POST /api/jobs/{id}/refund": {JOB: "refund"},
     "POST /api/jobs/{id}/cancel": {UNPAID: "state job"},
-    "GET /api/jobs/{id}/events": A_JOB,
+    "GET /api/jobs/{id}/events": A_JOB | A_BATCH,
+    "GET /api/jobs/{id}/images/{item_id}": {BATCH: "file"},
+    "GET /api/jobs/{id}/videos/{item_id}": {},
+    "GET /api/models": {},
+    "POST /v1/images/generate": SPENDS,
+    "POST /v1/videos/generate": SPENDS,
+    "GET /v1/generations/{id}": {BATCH: "file"},
     "GET /api/jobs/{id}/receipt": {JOB: "state receipt", REQUEST: "state receipt"},
     "POST /api/sessions": {SESSION_KEY: "session_id"},
     "GET /api/sessions/{id}": {
@@ -168,7 +180,11 @@ async def open_house(
 ) -> AsyncIterator[Instance]:
     """An instance with an operator."""
     async with instance_of(
-        database_url, tmp_path, agent=scripted_agent, OPERATOR_TOKEN=TOKEN
+        database_url,
+        tmp_path,
+        agent=scripted_agent,
+        executors=[ScriptedMaker()],
+        OPERATOR_TOKEN=TOKEN,
     ) as running:
         yield running
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 
 from payments.lnurl import decode
+from tests.batch_doors import batch, bought, ended
 from tests.house_fixtures import Instance
 from tests.paying import credential, payment_in
 from tests.session_fixtures import Holder, where
@@ -17,6 +18,7 @@ from tests.session_fixtures import Holder, where
 JOB, ASKED, PREPAID, TITLE = "planted-job", "planted-ask", "planted-request", "planted-title"
 PERSON, PASSWORD = "planted-person", "planted-password"
 SATS, FRESH, OWED = 1_789, 157, 33
+PICTURE = "planted-picture"
 
 
 async def _session(instance: Instance, sats: int, key: str) -> tuple[dict[str, Any], Holder, str]:
@@ -104,6 +106,8 @@ class Things:
     person: dict[str, Any]
     token: str
     login: str
+    batch: str
+    item: str
     keys: list[str]
 
 
@@ -125,8 +129,11 @@ async def made_in(instance: Instance) -> Things:
         _ask(instance, keys[2]),
         _bought(instance, keys[3]),
     )
-    said, (talk, _), (visited, visitor) = await asyncio.gather(
-        holder.asked(PREPAID), _talk(instance, holder.headers), _talk(instance, {})
+    said, (talk, _), (visited, visitor), (batch_id, item) = await asyncio.gather(
+        holder.asked(PREPAID),
+        _talk(instance, holder.headers),
+        _talk(instance, {}),
+        _pictured(instance),
     )
     person, token, login = await _person(instance)
     return Things(
@@ -149,8 +156,16 @@ async def made_in(instance: Instance) -> Things:
         person=person,
         token=token,
         login=login,
+        batch=batch_id,
+        item=item,
         keys=keys,
     )
+
+
+async def _pictured(instance: Instance) -> tuple[str, str]:
+    """Buy a picture; return the ids of its batch and of itself."""
+    batch_id = await bought(instance, batch(PICTURE))
+    return batch_id, (await ended(instance, batch_id))["images"][0]["id"]
 
 
 async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, str]:

@@ -21,6 +21,7 @@ from tests.what_opens_things import (
     OWED,
     PASSWORD,
     PERSON,
+    PICTURE,
     PREPAID,
     TITLE,
     Things,
@@ -30,6 +31,8 @@ from tests.what_opens_things import (
 )
 
 TOKEN = "the-token-of-the-operator"
+ONE = {"model": "scene-1", "prompt": "hello"}
+FILM = {"model": "scene-1-film", "prompt": "hello", "mode": "t2v"}
 
 # Each line is one thing that only its owner may change. What an unpaid job owes in the end comes a
 # while after it was paid for.
@@ -40,6 +43,8 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'job', id, state FROM job WHERE session_id IS NULL
  UNION ALL SELECT 'spend', session_id || id, '' FROM job WHERE session_id IS NOT NULL
  UNION ALL SELECT 'spend', session_id || id, '' FROM hold WHERE session_id IS NOT NULL
+ UNION ALL SELECT 'spend', session_id || id, '' FROM batch WHERE session_id IS NOT NULL
+ UNION ALL SELECT 'batch', id, state FROM batch WHERE session_id IS NULL
  UNION ALL SELECT 'topup', id, topups::text FROM session
  UNION ALL SELECT 'close', id, state FROM session
  UNION ALL SELECT 'revoke', id, nonce FROM session
@@ -145,7 +150,7 @@ class World:
     def _body(self, route: str, headers: Mapping[str, str], text: str) -> tuple[bytes, str]:
         """Return a body that is right for the address, whoever sends it."""
         what = route.rpartition("/")[2]
-        if not route.startswith("/api/"):
+        if not route.startswith(("/api/", "/v1/")):
             cookie = headers.get("Cookie", "").partition("=")[2]
             shown = headers.get("Authorization", "").removeprefix("Bearer ")
             form = {
@@ -168,6 +173,8 @@ class World:
             "conversations": {"title": "another"},
             "messages": {"content": "hello"},
             "generate-image": {"prompt": "hello"},
+            "quote": {"images": [{"prompt": "hello"}]},
+            "generate": FILM if "videos" in route else ONE,
             "invoice": {"amountSats": 1},
             "login": {"username": PERSON, "password": "a guess"},
             "recover": {"username": PERSON, "recoveryCode": "0" * 32, "newPassword": PASSWORD},
@@ -201,6 +208,7 @@ def _ids(made: Things, secret: str, job_secret: str, link: str) -> dict[str, Kno
         "a child's link": shows(link),
         "an account's id": shows(made.person["accountId"]),
         "a login's id": shows(made.login),
+        "a batch's id": Known({"id": made.batch, "item_id": made.item}, tried=made.batch),
         "a payment's hash": Known({"id": made.session["invoice"]["paymentHash"]}),
         "an invoice": Known({"id": made.session["invoice"]["paymentRequest"]}),
     }
@@ -278,6 +286,9 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         ("cookie", f"Path=/sessions/{holder.session_id}; HttpOnly; SameSite=Strict"),
         *(("receipt", hashlib.sha256(each.encode()).hexdigest()) for each in (JOB, PREPAID)),
         ("preimage", made.preimage),
+        ("picture", PICTURE),
+        ("file", f"/images/{made.item}"),
+        ("file", "image-1.png"),
         ("talk", TITLE),
         ("account", made.person["username"]),
         ("account", made.token),
@@ -286,7 +297,7 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
     known = _ids(made, secret, job_secret, gone.json()["revoked"])
     known |= _credentials(made, cookie_of(page))
     sessions = [holder.session_id, made.owner.session_id, made.other.session_id]
-    owned = [*job_ids, *sessions, f"talk {made.talk}.", f"talk {made.visited}."]
+    owned = [*job_ids, *sessions, made.batch, f"talk {made.talk}.", f"talk {made.visited}."]
     owned.append(made.person["accountId"])
     invoice = mine.json()["paymentRequest"]
     return World(instance, http, known, marks, owned, made.unpaid, invoice)

@@ -2,12 +2,17 @@
 
 from starlette.routing import Route
 
+<<<<<<< HEAD
 from app.api.accounts import logins, wallets
+=======
+from app.api import kinds
+from app.api.batches import batches
+from app.api.generations import generations
+>>>>>>> a9b17fa (doors: images and films by the job and by the call, paid over Lightning and by sessions)
 from app.api.jobs import (
     ask,
     demo,
     estimate,
-    events,
     gemini,
     jobs,
     receipts,
@@ -19,14 +24,21 @@ from app.api.site import contract, dev, health
 
 # They are tried in this order: what is polled stands first.
 ROUTES = (
-    Route("/api/jobs/{id}", jobs.show),
+    Route("/api/jobs/quote", batches.quote, methods=["POST"]),  # before what it could be an id of
+    Route("/api/jobs/{id}", kinds.show),
     Route("/api/sessions/{id}/requests/{request_id}", requests.show),
     Route("/api/healthz", health.healthz),
     Route("/api/readyz", health.readyz),
-    Route("/api/jobs", jobs.create, methods=["POST"]),
+    Route("/v1/generations/{id}", generations.show),
+    Route("/api/jobs", kinds.create, methods=["POST"]),
     Route("/api/jobs/{id}/refund", jobs.refund, methods=["POST"]),
-    Route("/api/jobs/{id}/cancel", jobs.cancel, methods=["POST"]),
-    Route("/api/jobs/{id}/events", events.events),
+    Route("/api/jobs/{id}/cancel", kinds.cancel, methods=["POST"]),
+    Route("/api/jobs/{id}/events", kinds.events),
+    Route("/api/jobs/{id}/images/{item_id}", batches.image),
+    Route("/api/jobs/{id}/videos/{item_id}", batches.video),
+    Route("/api/models", batches.models),
+    Route("/v1/images/generate", generations.image, methods=["POST"]),
+    Route("/v1/videos/generate", generations.video, methods=["POST"]),
     Route("/api/jobs/{id}/receipt", receipts.receipt),
     Route("/api/sessions", sessions.create, methods=["POST"]),
     Route("/api/sessions/{id}", sessions.show),

@@ -3,19 +3,29 @@
 A dialect is data. What a refusal means is decided once, where it is raised.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 
 
+def _sentence_and_code(sentence: str, code: str) -> dict[str, Any]:
+    return {"error": sentence, "code": code}
+
+
+def _code_and_message(sentence: str, code: str) -> dict[str, Any]:
+    return {"error": code, "message": sentence}
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One surface's status and word for each reason."""
+    """One surface's status and word for each reason, and how it writes them."""
 
     name: str
     answers: Mapping[Why, tuple[int, str]]
+    envelope: Callable[[str, str], dict[str, Any]] = _sentence_and_code
 
     def status(self, why: Why) -> int:
         """Return the HTTP status of a reason."""
@@ -74,6 +84,7 @@ AGENT_JOBS = Dialect(
         Why.PAYMENT_FAILED: (404, "payment_failed"),
         Why.NOT_POSSIBLE_NOW: (409, "not_possible_now"),
         Why.FULL: (409, "limit_reached"),
+        Why.TOO_MUCH_UNDER_WAY: (429, "too_many_active"),
         Why.DECLINED: (422, "declined"),
         Why.TOO_MANY: (429, "rate_limited"),
         Why.TOO_MANY_FAILURES: (429, "too_many_failures"),
@@ -91,3 +102,11 @@ AGENT_JOBS = Dialect(
         Why.FAULT: (500, "internal_error"),
     },
 )
+# The same words in another envelope: the generations API has the code as `error`.
+GENERATIONS = replace(AGENT_JOBS, name="generations API", envelope=_code_and_message)
+PREFIX = "/v1/"  # of its addresses
+
+
+def dialect_of(path: str) -> Dialect:
+    """Return the dialect that is spoken at an address."""
+    return GENERATIONS if path.startswith(PREFIX) else AGENT_JOBS

@@ -31,7 +31,7 @@ _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 # Addresses hold ids and claims: no page that one leads to is told of them.
 _NO_REFERRER = (b"referrer-policy", b"no-referrer")
 _NO_STORE = (b"cache-control", b"no-store")
-_SUBJECT = re.compile(r"(?:/api)?/(jobs|sessions)/([0-9a-f]{32})(?![^/])")
+_SUBJECT = re.compile(r"(?:/api|/v1)?/(jobs|sessions|generations)/([0-9a-f]{32})(?![^/])")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FRAMED_TWICE = Refusal(
     Why.BAD_INPUT,

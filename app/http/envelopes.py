@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.body import json_response
-from app.http.dialect import AGENT_JOBS
+from app.http.dialect import dialect_of
 from app.refusal import Refusal, Why, patience_s, unavailable
 from app.strict_json import BadInput
 from db.engine import DatabaseAway
@@ -65,10 +65,11 @@ def _where(error: Exception) -> str:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """Answer an error, as the agent jobs API does."""
+    """Answer an error, in the words of the surface that was asked."""
     refusal = refusal_of(error)
-    status, code = AGENT_JOBS.answers[refusal.why]
-    body: dict[str, Any] = {"error": refusal.sentence, "code": code}
+    dialect = dialect_of(request.scope.get("path", ""))
+    status, code = dialect.answers[refusal.why]
+    body = dialect.envelope(refusal.sentence, code)
     if refusal.next_step:
         body["next"] = refusal.next_step
     request_id = request.scope.get("state", {}).get("request_id")

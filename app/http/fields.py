@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from starlette.requests import Request
 
+from app.plain_text import odd_in
 from app.refusal import Refusal
 from app.strict_json import BadInput, moment
 from app.trade.once import Name
@@ -16,8 +17,6 @@ from pricing.money import msat_to_sats, usd_number
 from pricing.quote import Quote
 
 MOST_CHARACTERS = 20_000
-# Control characters other than white space, and halves of surrogate pairs.
-_NOT_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Body(BaseModel):
@@ -37,11 +36,9 @@ def _request_text(text: str, info: ValidationInfo) -> str:
             f"{field} has {len(trimmed)} characters, and at most {MOST_CHARACTERS} are read."
             " Shorten it."
         )
-    odd = _NOT_TEXT.search(text)  # before trimming, which takes some of these for white space
+    odd = odd_in(text)  # before trimming, which takes some of these for white space
     if odd:
-        raise ValueError(
-            f"{field} holds the character U+{ord(odd[0]):04X}, which is not text. Take it out."
-        )
+        raise ValueError(f"{field} holds the character {odd}, which is not text. Take it out.")
     return trimmed
 
 

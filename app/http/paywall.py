@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.body import json_response
-from app.http.caller import OURS, presented
-from app.http.dialect import AGENT_JOBS
+from app.http.caller import OURS, presented, unknown
+from app.http.dialect import AGENT_JOBS, Dialect
 from app.http.links import base_url
 from app.keys.credentials import Credentials
 from app.refusal import Refusal, Why, unavailable
@@ -23,7 +23,7 @@ from db.engine import Database
 from db.invoices import InvoiceRow, MadeInvoice
 from payments.challenge import BadProof, Offer, Problem, Proof
 from payments.mpp import SCHEME, Mpp, content_digest, is_preferred
-from pricing.money import Msat, msat_to_sats
+from pricing.money import MicroUsd, Msat, msat_to_sats
 from statemachine.invoice import InvoiceState
 from statemachine.public_id import public_id
 
@@ -39,6 +39,11 @@ OVER = BadProof(
     "Its offer has expired, and nobody has paid for it.", problem=Problem.PAYMENT_EXPIRED
 )
 
+PROOF = (
+    "Do not pay again. Send `Authorization: L402 MACAROON:PREIMAGE`, the macaroon as the 402 gave"
+    " it and the preimage as 64 hex digits. Without a proof the answer is a 402 with the price."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Sold:
@@ -47,6 +52,9 @@ class Sold:
     resource: str
     description: str
     body: bytes | None = None  # that was sent, and will be sent again with the proof
+    price_microusd: MicroUsd | None = None  # where what it costs is known in dollars
+    polled: str = "/api/jobs/"  # where its payer looks, before the id
+    dialect: Dialect = AGENT_JOBS
 
     @property
     def digest(self) -> str | None:
@@ -120,8 +128,7 @@ class Paywall:
             "title": problem.in_words,
             "status": 402,
             "detail": sentence,
-            "error": sentence,
-            "code": AGENT_JOBS.word(Why.PRICED),
+            **sold.dialect.envelope(sentence, sold.dialect.word(Why.PRICED)),
             "next": f"{pay} the invoice of {sats} sats, then send the same request again with"
             " `Authorization: L402 MACAROON:PREIMAGE`, or with a Payment credential.",
             "amountSats": sats,
@@ -130,7 +137,7 @@ class Paywall:
             "requestId": request.scope["state"]["request_id"],
         }
         if base is not None and against.meant is None:
-            body["instance"] = f"{base}/api/jobs/{invoice.owner_id}"
+            body["instance"] = f"{base}{sold.polled}{invoice.owner_id}"
         if self.is_stub:
             body["paymentHash"] = invoice.payment_hash
         answer = json_response(body, 402)
@@ -169,3 +176,15 @@ def refuse_head(request: Request) -> None:
     """Refuse a HEAD: it asks what a GET would say, and an offer would be made for nobody."""
     if request.method == "HEAD":
         raise Refusal(Why.PRICED, "This has a price: a GET shows it.")
+
+
+def refuse(proof: BadProof) -> None:
+    """Refuse what is no proof, where its scheme has no word for that: whoever shows a proof has
+    paid, and a new invoice might be paid as well.
+    """
+    sentence = f"This proof of payment isn't valid. {proof.reason}"
+    if proof.problem is None:
+        raise unknown(Why.PROOF_INVALID, sentence, PROOF)
+    if proof.problem is Problem.METHOD_UNSUPPORTED:
+        next_step = "Leave the credential out: the 402 says what is taken."
+        raise Refusal(Why.METHOD_UNSUPPORTED, sentence, next_step, type=proof.problem.uri)

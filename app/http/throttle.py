@@ -41,6 +41,7 @@ class Rule(StrEnum):
     DEMO = auto()
     ESTIMATE = auto()
     CREATE = auto()  # jobs, sessions, offers: each makes a row and an invoice
+    SUBMIT = auto()  # batches of pictures and films: each may make five hundred rows
     BYTES = auto()  # of what is not paid yet, of one caller
     ALL_BYTES = auto()  # and of all of them
     DESTINATION = auto()  # claims on refunds: invoices are decoded, strangers' servers asked
@@ -54,6 +55,7 @@ SAYS = {
     Rule.DEMO: ("demo", "demos"),
     Rule.ESTIMATE: ("estimate", "estimates"),
     Rule.CREATE: ("request for an invoice", "requests for an invoice"),
+    Rule.SUBMIT: ("job submission", "job submissions"),
     Rule.BYTES: ("kB of requests", "kB of requests"),
     Rule.ALL_BYTES: ("kB of requests", "kB of requests"),
     Rule.DESTINATION: ("claim on a refund", "claims on refunds"),
@@ -108,6 +110,7 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
     minutely = {
         Rule.ESTIMATE: settings.estimates_per_minute,
         Rule.CREATE: settings.creates_per_minute,
+        Rule.SUBMIT: settings.submissions_per_minute,
         Rule.DESTINATION: settings.claims_per_minute,
     }
     rules: dict[Rule, RateLimitItem] = {
@@ -165,7 +168,7 @@ class Throttle:
 
         Whatever it is answered then tells its caller how much is left.
         """
-        if rule in (Rule.CREATE, Rule.DEMO) and self._sells is not None:
+        if rule in (Rule.CREATE, Rule.SUBMIT, Rule.DEMO) and self._sells is not None:
             await self._check_sells(self._sells)
         await self._ask(request, rule, counts=True)
 

@@ -22,6 +22,7 @@ from db.signals import Signals
 
 LOOKS_AFTER_S = 1.0  # at a lane that nobody has told it of
 BROKE = "It could not be made."
+HOUSE = "house"  # the first part of the name of a worker of ours; its executor is the second
 
 log = structlog.get_logger("boltwork.making")
 
@@ -68,7 +69,7 @@ class Making:
 
     async def _turn(self) -> bool:
         """Claim one item and make it; False: nothing waits."""
-        worker = f"house:{self.new_id()}"
+        worker = f"{HOUSE}:{self.executor.name}:{self.new_id()}"
         claimed = await self.leases.claim(worker, self.lanes, 1)
         for claim in claimed:
             await self._make(claim, Holding(claim.id, claim.number, worker))

@@ -14,6 +14,7 @@ from app.artifacts.keeping import Artifacts
 from app.loops.booking import Booking
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
+from app.loops.lanes import PAUSE_S, Lanes
 from app.loops.payouts import Payouts
 from app.loops.readiness import PARTS, TURN_S, Readiness
 from app.loops.recovery import Recovery
@@ -52,6 +53,7 @@ class Loops:
     expiry: Expiry
     recovery: Recovery
     switchboard: Switchboard
+    lanes: Lanes
     artifacts: Artifacts
     books: Books
     readiness: Readiness
@@ -69,6 +71,7 @@ class Loops:
                 ("recover", sweep_s, self.recovery.turn),
                 ("purge", sweep_s, self.unpaid.turn),
                 ("switches", 1.0, self.switchboard.turn),
+                ("lanes", PAUSE_S, self.lanes.turn),
                 ("receive", sweep_s, self.receiving.turn),
                 ("sweep_artifacts", SWEEP_ARTIFACTS_S, self.artifacts.sweep),
             ):

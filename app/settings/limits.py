@@ -48,6 +48,11 @@ class LimitSettings(BaseSettings):
         validation_alias="CREATES_PER_MINUTE",
         description="new invoices (jobs, sessions, offers) a minute, for each caller; 0: no limit",
     )
+    submissions_per_minute: Annotated[int, Field(ge=0)] = Field(
+        5,
+        validation_alias="SUBMISSIONS_PER_MINUTE",
+        description="image and video jobs a minute, for each caller; 0: no limit",
+    )
     request_kb_per_hour: Annotated[int, Field(ge=0)] = Field(
         4_000,
         validation_alias="REQUEST_KB_PER_HOUR",

@@ -9,13 +9,12 @@ from app.advance import Act, Shell
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
 from app.till import Till
-from app.trade.invoicing import Invoicing
+from app.trade.invoicing import Invoicing, check_open
 from app.trade.once import Before, Beginning, Name, once
 from app.trade.selling import Selling
 from db.invoices import MadeInvoice
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import job as law
-from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose
 
 
@@ -49,7 +48,7 @@ class Asks:
         if isinstance(made, Before):
             about(job=made.id)
             made = await self.invoicing.made_before(law.ask_invoice_id(made.id))
-            _check_open(made)
+            check_open(made)
         return made
 
     async def _prepare(self, asked: Ask) -> Beginning[MadeInvoice]:
@@ -70,21 +69,6 @@ class Asks:
             )
 
         return Beginning(job_id, begin)
-
-
-def _check_open(invoice: MadeInvoice) -> None:
-    """Refuse to offer again, under the same name, what can't be paid any more."""
-    if invoice.state is InvoiceState.SETTLED:
-        raise Refusal(
-            Why.PAID_ALREADY,
-            "What this Idempotency-Key names is paid for.",
-            "Send the same request with its proof, or with a new key to buy it again.",
-        )
-    if invoice.state is not InvoiceState.OPEN:
-        raise Refusal(
-            Why.OFFER_EXPIRED,
-            "The offer that this Idempotency-Key names has expired. Use a new key.",
-        )
 
 
 def _check_limit(asked: Ask, price_msat: int) -> None:

@@ -3,23 +3,26 @@
 The rail makes the invoice before anything is written; what a session pays for begins at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from app import advance
 from app.advance import Act, Applied, Outcome, Shell, Short
 from app.advance.batches import Ordered
 from app.ports import Wanted
 from app.promises.leases import asked_of
-from app.refusal import Refusal, Why
+from app.refusal import Refusal, Why, unavailable
 from app.strict_json import BadInput
 from app.telemetry.logs import about
 from app.till import Till
+from app.trade.catalogue import MOST_SEED, Kind, Offering, Surface
 from app.trade.holds import check_most, refused, spending_of
-from app.trade.invoicing import Invoicing
+from app.trade.inputs import wanted, with_defaults
+from app.trade.invoicing import Invoicing, check_open
 from app.trade.once import Before, Beginning, Name, once
-from db import batches, items
+from db import batches, items, lanes
 from db.batches import BatchView
 from db.engine import Database
 from db.invoices import MadeInvoice
@@ -31,6 +34,8 @@ from statemachine.batch import MOST_ITEMS, invoice_id
 from statemachine.owner import Purpose
 
 PAGE = 100  # items that are shown at once
+ROOM_S = 10  # when to come back, with so much under way
+QUEUE_FULL_S = 30  # and while the queue is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +47,36 @@ class Line:
     price_microusd: MicroUsd
 
 
+def line_of(offering: Offering, surface: Surface, given: Mapping[str, Any], chance: str) -> Line:
+    """Return an item as it is ordered; `chance`: hex digits, for what its buyer leaves to it.
+
+    Raises BadInput with a sentence that names the field.
+    """
+    inputs = with_defaults(offering.inputs[surface], given)
+    wish = wanted(offering.id, inputs, int(chance, 16) & MOST_SEED)
+    return Line(wish, offering.id, offering.price_microusd(inputs))
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a buyer asks for."""
 
     lines: Sequence[Line]
     payer: str  # whose turn the items are, and whose limits hold
+    kind: Kind = Kind.IMAGE  # of all of them
     refund_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one payer may have under way, or wait to pay for."""
+    """What one payer may have under way, and how much may wait in the lanes of one batch.
+
+    What is not paid for is not under way: it is limited by how often anybody may ask.
+    """
 
     batches: int = 10
     items: int = 1_000
+    waiting: int = 50_000
 
 
 class _NotSpent(Exception):
@@ -87,13 +107,15 @@ class Batches:
     async def place(self, order: Order, name: Name | None) -> MadeInvoice:
         """Return the invoice of a new batch, or of the one that this name was given to.
 
-        Raises BadInput, and Refusal: 409 when the name was used for another body or the payer has
-        too much under way, 503 when there is no price or no invoice can be made.
+        Raises BadInput, and Refusal: 409 when the name was used for another body, 429 when the
+        payer has too much under way, 503 when there is no price, no invoice can be made, or too
+        much waits already.
         """
         made = await once(self.shell, name, partial(self._prepare, order))
         if isinstance(made, Before):
             about(batch=made.id)
-            return await self.invoicing.made_before(invoice_id(made.id))
+            made = await self.invoicing.made_before(invoice_id(made.id))
+            check_open(made)
         return made
 
     async def _prepare(self, order: Order) -> Beginning[MadeInvoice]:
@@ -145,24 +167,32 @@ class Batches:
             )
             for line, share_msat in zip(order.lines, quote.shares_msat, strict=True)
         ]
-        return batch_id, quote, Ordered(ordered, order.payer, quote.to_json(), order.refund_to)
+        told = {**quote.to_json(), "kind": order.kind.value}
+        return batch_id, quote, Ordered(ordered, order.payer, told, order.refund_to)
 
     async def _check_room(self, order: Order) -> None:
-        """Refuse what is more than one payer may have under way."""
+        """Refuse what is more than one payer may have under way, or than the lanes may hold."""
         load, most = await batches.load_of(self.db, order.payer), self.limits
         if load.batches >= most.batches:
             raise Refusal(
-                Why.FULL,
-                f"You have {load.batches} batches under way, or to pay for, and may have"
-                f" {most.batches}. Nothing was charged.",
+                Why.TOO_MUCH_UNDER_WAY,
+                f"You have {load.batches} jobs under way, and may have {most.batches}. Nothing was"
+                " charged.",
                 "Wait until one of them has ended, or cancel one.",
+                {"Retry-After": str(ROOM_S)},
             )
         if load.items + len(order.lines) > most.items:
             raise Refusal(
-                Why.FULL,
-                f"You have {load.items} items under way, or to pay for, and may have"
-                f" {most.items}. Nothing was charged.",
+                Why.TOO_MUCH_UNDER_WAY,
+                f"You have {load.items} items under way, and may have {most.items}. Nothing was"
+                " charged.",
                 "Ask for fewer, or wait until some of them have ended.",
+                {"Retry-After": str(ROOM_S)},
+            )
+        in_lanes = {line.lane for line in order.lines}
+        if await lanes.waiting(self.db, in_lanes, most.waiting) >= most.waiting:
+            raise unavailable(
+                Why.BUSY, "The queue is full just now. Nothing was charged.", QUEUE_FULL_S
             )
 
     async def cancel(self, batch_id: str) -> Outcome:

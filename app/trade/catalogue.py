@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from typing import Any, Final
 
-from app.trade.inputs import Schema
+from app.trade.inputs import RATIOS, Schema
 from pricing.money import MicroUsd
 
 PAINTER: Final = "scene-1"
@@ -20,7 +20,6 @@ NOTHING: Final = MicroUsd(0)
 MOST_PROMPT: Final = 4_000
 MOST_SEED: Final = 2**31 - 1
 MOST_SIDE: Final = 2_048
-RATIOS: Final = ("16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16")
 
 
 class Kind(StrEnum):
@@ -121,6 +120,10 @@ class Catalogue:
         for listed in self._listed.values():
             if listed.is_open and self.find(listed.offering.id, surface, kind):
                 yield listed
+
+    def get(self, model: str) -> Listed | None:
+        """Return an offering by its name, whatever it makes and wherever it is sold."""
+        return self._listed.get(model)
 
 
 def own_offering(model: str, kind: Kind, price_microusd: MicroUsd, maker: str) -> Offering:

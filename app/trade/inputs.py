@@ -7,6 +7,7 @@ of JSON Schema that offerings use are known here; a test holds each offering to 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from app.plain_text import odd_in
 from app.ports import Wanted
 from app.strict_json import BadInput
 
@@ -20,6 +21,7 @@ _TYPES: Final[dict[str, type]] = {"string": str, "integer": int, "object": dict}
 _SIDES: Final = {"480p": 480, "720p": 720, "1k": 1_024, "2k": 2_048}
 _SHAPES: Final = {"landscape": "16:9", "portrait": "9:16", "square": "1:1"}
 LEAST_SIDE: Final = 256
+RATIOS: Final = ("16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16")
 
 
 def with_defaults(
@@ -61,6 +63,11 @@ def _judged(name: str, rule: Schema, value: Any) -> Any:
     if isinstance(value, str):
         if len(value.strip()) < rule.get("minLength", 0):
             raise BadInput(f"The field '{name}' is empty.")
+        odd = odd_in(value)
+        if odd:
+            raise BadInput(
+                f"The field '{name}' holds the character {odd}, which is not text. Take it out."
+            )
         if len(value) > rule.get("maxLength", len(value)):
             raise BadInput(f"The field '{name}' is longer than {rule['maxLength']} characters.")
     if isinstance(value, dict):
@@ -87,6 +94,11 @@ def wanted(model: str, inputs: Mapping[str, Any], seed: int) -> Wanted:
     )
 
 
+def film_of(width: int, height: int) -> tuple[str | None, str | None]:
+    """Return the resolution and the shape that a film of this size was asked for by."""
+    return _FILMS.get((width, height), (None, None))
+
+
 def _size(inputs: Mapping[str, Any]) -> tuple[int, int]:
     """Return width and height: as they are given, or by a resolution and a shape."""
     if "width" in inputs:
@@ -102,3 +114,10 @@ def _size(inputs: Mapping[str, Any]) -> tuple[int, int]:
         short = max(LEAST_SIDE, side * min(across, down) // max(across, down))
         sides = (side, short) if across >= down else (short, side)
     return sides[0] - sides[0] % 2, sides[1] - sides[1] % 2
+
+
+_FILMS: Final = {
+    _size({"resolution": resolution, "aspect_ratio": ratio}): (resolution, ratio)
+    for resolution in ("480p", "720p")
+    for ratio in RATIOS
+}

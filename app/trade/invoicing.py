@@ -12,6 +12,7 @@ from db import invoices
 from db.engine import Database
 from db.invoices import MadeInvoice
 from payments import rail
+from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose
 
 
@@ -44,4 +45,19 @@ class Invoicing:
             Why.NO_INVOICE,
             "The Lightning wallet can't make an invoice just now. Nothing was charged.",
             max(asked_s, self.readiness.retry_after_s("rail")),
+        )
+
+
+def check_open(invoice: MadeInvoice) -> None:
+    """Refuse to offer again, under the same name, what can't be paid any more."""
+    if invoice.state is InvoiceState.SETTLED:
+        raise Refusal(
+            Why.PAID_ALREADY,
+            "What this Idempotency-Key names is paid for.",
+            "Send the same request with its proof, or with a new key to buy it again.",
+        )
+    if invoice.state is not InvoiceState.OPEN:
+        raise Refusal(
+            Why.OFFER_EXPIRED,
+            "The offer that this Idempotency-Key names has expired. Use a new key.",
         )

@@ -6,8 +6,9 @@ one. Whoever does not read what was sent is dropped, and comes back with the num
 """
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from itertools import islice
 from typing import Any
 
@@ -222,9 +223,7 @@ class Streams:
         self._watchers.setdefault(watcher.job_id, {})[watcher] = None
         self._turn = watcher.turn = (self._turn + 1) % TURNS
         self._turns[watcher.turn].add(watcher)
-        self._callers[watcher.caller] += 1
-        self._count += 1
-        STREAMS_OPEN.set(self._count)
+        self._sit_down(watcher.caller)
 
     def _remove(self, watcher: Watcher) -> None:
         others = self._watchers[watcher.job_id]
@@ -232,9 +231,29 @@ class Streams:
         if not others:
             del self._watchers[watcher.job_id]
         self._turns[watcher.turn].discard(watcher)
-        self._callers[watcher.caller] -= 1
-        if not self._callers[watcher.caller]:
-            del self._callers[watcher.caller]
+        self._stand_up(watcher.caller)
+
+    @contextlib.contextmanager
+    def seat(self, caller: str) -> Iterator[None]:
+        """Count a stream that is served elsewhere for as long as the block lasts; admit it before.
+
+        What it watches has no line of history: it looks by itself.
+        """
+        self._sit_down(caller)
+        try:
+            yield
+        finally:
+            self._stand_up(caller)
+
+    def _sit_down(self, caller: str) -> None:
+        self._callers[caller] += 1
+        self._count += 1
+        STREAMS_OPEN.set(self._count)
+
+    def _stand_up(self, caller: str) -> None:
+        self._callers[caller] -= 1
+        if not self._callers[caller]:
+            del self._callers[caller]
         self._count -= 1
         STREAMS_OPEN.set(self._count)
 

@@ -5,15 +5,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from db import jobs, sessions
+from db import batches, invoices, jobs, sessions
+from db.batches import Mark
 from db.engine import Database
 from db.invoices import InvoiceRow
 from db.jobs import JobView
 from db.sessions import SessionView
 from db.signals import Signals
 from payments.rail import Rail
+from statemachine.batch import BatchState, invoice_id
 from statemachine.session import SessionState
 
+LOOKS_AGAIN_S = 1.0  # at a batch that is being made: that one item has ended is told to nobody
 LOOK_UP_PATIENCE_S = 1.0  # how long a poll waits for the rail, before it answers what is known
 
 
@@ -35,6 +38,11 @@ class Waiting:
     def is_pushed(self) -> bool:
         """Whether the rail reports payments by itself, so that a poll needn't ask it."""
         return self.rail.push_is_up
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the process ends, so that nobody waits any more."""
+        return self.signals.released
 
     async def for_end(self, job_id: str, wait_s: float) -> JobView | None:
         """Return the job's view when it has come to its end, or when time is over."""
@@ -112,6 +120,37 @@ class Waiting:
                 await self.signals.wait(changed, self._pause_s(left_s))
         finally:
             stop()
+
+    async def for_mark(
+        self, batch_id: str, is_seen: Callable[[Mark], bool], wait_s: float
+    ) -> Mark | None:
+        """Return a batch's mark as soon as it is one that its caller has not seen, or when time is
+        over."""
+        until = monotonic() + wait_s
+        changed, stop = self.signals.watch(batch_id)
+        try:
+            while True:
+                changed.clear()
+                mark = await self.batch_mark(batch_id)
+                left_s = until - monotonic()
+                if mark is None or not is_seen(mark) or left_s <= 0 or self.signals.released:
+                    return mark
+                often = mark.state in (BatchState.QUEUED, BatchState.PROCESSING)
+                pause_s = min(left_s, LOOKS_AGAIN_S) if often else self._pause_s(left_s)
+                await self.signals.wait(changed, pause_s)
+        finally:
+            stop()
+
+    async def batch_mark(self, batch_id: str) -> Mark | None:
+        """Return a batch's mark, after asking the rail where that can't tell by itself."""
+        mark = await batches.mark(self.db, batch_id)
+        if mark is None or mark.state is not BatchState.AWAITING_PAYMENT or self.rail.push_is_up:
+            return mark
+        row = await invoices.get(self.db, invoice_id(batch_id))
+        if row is None or row.to_pay is None:
+            return mark
+        await with_patience(self.nudge(row.to_pay.payment_hash))
+        return await batches.mark(self.db, batch_id)
 
     def _pause_s(self, left_s: float) -> float:
         """Woken by the change; now and then by the clock, if the rail must be asked."""

@@ -81,6 +81,7 @@ def _assembled(order: dict[str, Any]) -> Built:
             "BTC_PRICE_SOURCES": "",
             "BTC_PRICE_USD_FALLBACK": BTC_USD,
             "CREATES_PER_MINUTE": 0,  # one address asks for all
+            "SUBMISSIONS_PER_MINUTE": 0,
             "CLAIMS_PER_MINUTE": 0,
             "RECONCILE_S": 0,  # rows that were filled in by the million are in nobody's books
             **order.get("settings", {}),

@@ -1,7 +1,6 @@
 """A world: everything there is, and what happens next in it. One seed, one history.
 
-A step is one thing that happens: an actor goes on to its next gate, a buyer pays, a push arrives,
-time passes. After each step the auditor looks.
+A step is one thing that happens, whoever does it. After each step the auditor looks.
 """
 
 import zlib
@@ -20,6 +19,7 @@ from app.main import make_limits
 from app.plant import Built
 from app.settings import Settings
 from app.till import Till
+from app.trade.catalogue import Catalogue
 from db.promises import Outbox
 from payments.key_ring import KeyRing
 from payments.rail import Settled
@@ -390,6 +390,7 @@ class World:
             destinations=self.destinations,
             till=Till(card, self.oracle, self.agent, self.clock, make_limits(given)),
             artifacts=nothing_made(self.db, self.clock),
+            catalogue=Catalogue((), development=False),
             credentials=Credentials(self.db, Seal(("simulated",)), KeyRing(), (), self.clock),
             clock=self.clock,
             new_id=lambda: f"{self.dice.getrandbits(128):032x}",

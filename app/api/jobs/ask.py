@@ -30,7 +30,7 @@ from app.trade.asks import Ask
 from db import invoices, jobs
 from db.invoices import MadeInvoice
 from db.jobs import JobView
-from payments.challenge import BadProof, Problem, Proof
+from payments.challenge import BadProof, Proof
 from payments.session_macaroon import Verified
 from pricing.money import msat_to_sats, sats_to_msat
 from statemachine.invoice import InvoiceState
@@ -42,10 +42,6 @@ RESOURCE = "ask"
 DESCRIPTION = "One agent job: the evaluation of the request, and the work on it."
 TOOL = "agent"
 NONE: Mapping[str, str] = MappingProxyType({})
-PROOF = (
-    "Do not pay again. Send `Authorization: L402 MACAROON:PREIMAGE`, the macaroon as the 402 gave"
-    " it and the preimage as 64 hex digits. Without a proof the answer is a 402 with the price."
-)
 PAID_WAIT_S = 3  # stock clients give up after five: what takes longer is a 202
 MOST_SATS = 100_000_000
 
@@ -94,7 +90,7 @@ async def ask(request: Request) -> Response:
             return await _answer(request, house, bought.job_id, wait_s, bought.receipt)
         proof = bought
     if isinstance(proof, BadProof):
-        _refuse(proof)
+        paywall.refuse(proof)
         offered = await _offered(house, proof.meant, asked, sold)
         if offered is not None:
             return await house.paywall.payment_required(request, offered, sold, proof)
@@ -102,18 +98,6 @@ async def ask(request: Request) -> Response:
         await house.throttle.weigh(request, len(body))
         invoice = await house.asks.place(asked, name)
     return await house.paywall.payment_required(request, invoice, sold, proof or paywall.PRICED)
-
-
-def _refuse(proof: BadProof) -> None:
-    """Refuse what is no proof, where its scheme has no word for that: whoever shows a proof has
-    paid, and a new invoice might be paid as well.
-    """
-    sentence = f"This proof of payment isn't valid. {proof.reason}"
-    if proof.problem is None:
-        raise unknown(Why.PROOF_INVALID, sentence, PROOF)
-    if proof.problem is Problem.METHOD_UNSUPPORTED:
-        next_step = "Leave the credential out: the 402 says what is taken."
-        raise Refusal(Why.METHOD_UNSUPPORTED, sentence, next_step, type=proof.problem.uri)
 
 
 async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:

@@ -45,11 +45,10 @@ class CreateJob(Body):
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
 
 
-async def create(request: Request) -> Response:
+async def create(request: Request, body: bytes) -> Response:
     """POST /api/jobs: 201 with the evaluation invoice."""
     house = house_of(request)
     async with house.throttle.turn(request, Rule.CREATE):
-        body = await read_body(request)
         await house.throttle.weigh(request, len(body))
         asked = parse(body, CreateJob)
         name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
@@ -140,7 +139,8 @@ async def refund(request: Request) -> Response:
     job_id = path_id(request, unknown_job)
     await house.throttle.count(request, Rule.DESTINATION)
     asked = parse(await read_body(request), ClaimRefund)
-    await _view(house, job_id)
+    if await jobs.version(house.db, job_id) is None and not await house.batches.show(job_id):
+        raise unknown_job()
     return await answer_claim(house.refunds, job_id, asked)
 
 

@@ -1,0 +1,1 @@
+"""Many images or films at once: the bulk API."""

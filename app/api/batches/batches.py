@@ -1,0 +1,217 @@
+"""Images and films by the job, up to five hundred at once (the bulk API)."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import buying, polling
+from app.api.buying import Bought, Counter, Wish
+from app.api.polling import Look
+from app.house import House, house_of
+from app.http.batch_status import PLURALS, kind_of, unknown_batch
+from app.http.body import json_response, parse, read_body
+from app.http.dialect import AGENT_JOBS
+from app.http.downloads import download
+from app.http.fields import Body, path_id
+from app.http.throttle import Rule
+from app.refusal import Refusal, Why
+from app.strict_json import BadInput
+from app.trade.batches import Line, Order, line_of
+from app.trade.catalogue import Kind, Listed, Surface
+from db import items
+from pricing.money import MicroUsd, msat_to_sats, usd_number
+from statemachine.batch import MOST_ITEMS
+from statemachine.item import ItemState
+
+CURRENCY: Final = "USDC"
+DEFAULTS: Final = {Kind.IMAGE: "seedream-v4", Kind.VIDEO: "grok-imagine-text-to-video"}
+PATH: Final = "/api/jobs/"
+COUNTER: Final = Counter(
+    "Images or films from text, as many as were asked for.", PATH, AGENT_JOBS, Rule.SUBMIT, True
+)
+
+Fields = dict[str, Any]
+
+
+class Batch(Body):
+    """POST /api/jobs and POST /api/jobs/quote, of images or films."""
+
+    job_type: Kind = Field(Kind.IMAGE, strict=False)
+    defaults: Fields = Field(default_factory=dict)
+    images: Annotated[list[Fields], Field(min_length=1, max_length=MOST_ITEMS)]
+    refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+
+
+def is_batch(values: Fields) -> bool:
+    """Say whether a body asks for images or films, and not for an agent's work."""
+    return "images" in values
+
+
+async def quote(request: Request) -> Response:
+    """POST /api/jobs/quote: what a job would cost; free, and nothing is made of it."""
+    house = house_of(request)
+    async with house.throttle.turn(request, Rule.ESTIMATE):
+        asked = parse(await read_body(request), Batch)
+        lines = lines_of(house, asked)
+        price = await house.till.price_if_any()
+    total = MicroUsd(sum(line.price_microusd for line in lines))
+    shape: Fields = {
+        "estimatedCost": usd_number(total),
+        "itemCount": len(lines),
+        "costPerItem": round(usd_number(total) / len(lines), 6),
+        "jobType": asked.job_type.value,
+        "currency": CURRENCY,
+    }
+    if price is not None:
+        shape["priceSats"] = msat_to_sats(price.to_msat(total))
+        shape["btcPriceUsd"] = usd_number(price.microusd_per_btc)
+    return json_response(shape)
+
+
+async def create(request: Request, body: bytes) -> Response:
+    """POST /api/jobs with images: 402 with the price, or 201 with what was bought."""
+    house = house_of(request)
+    asked = parse(body, Batch)
+    lines = lines_of(house, asked)
+    refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+    order = Order(lines, house.throttle.payer(request), asked.job_type, refund_to)
+    plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True)
+    wish = Wish(order, plain, body)
+    bought = await buying.buy(request, house, COUNTER, wish)
+    if not isinstance(bought, Bought):
+        return bought
+    made = {"jobId": bought.batch_id, "estimatedCost": usd_number(wish.price_microusd)}
+    where = {"Location": f"{PATH}{bought.batch_id}"}
+    return json_response(made, 201, where | bought.headers)
+
+
+def lines_of(house: House, asked: Batch) -> list[Line]:
+    """Return the items of a body, each with its model and its price. Raises BadInput."""
+    lines: list[Line] = []
+    for place, fields in enumerate(asked.images):
+        try:
+            lines.append(_line(house, asked, fields))
+        except BadInput as bad:
+            raise BadInput(f"In images[{place}]: {bad}") from None
+    return lines
+
+
+def _line(house: House, asked: Batch, fields: Fields) -> Line:
+    if "prompt" in asked.defaults:
+        raise BadInput("Each item has a prompt of its own: 'defaults' has none.")
+    given = {**asked.defaults, **fields}
+    model = given.pop("model", DEFAULTS[asked.job_type])
+    if not isinstance(model, str):
+        raise BadInput("The field 'model' must be a string.")
+    listed = house.catalogue.find(model, Surface.BULK, asked.job_type)
+    if listed is None or not listed.is_open:
+        raise BadInput(
+            f"The model {model[:60]!r} isn't available here for {PLURALS[asked.job_type]}. GET"
+            " /api/models lists those that are."
+        )
+    return line_of(listed.offering, Surface.BULK, given, house.new_id())
+
+
+async def models(request: Request) -> Response:
+    """GET /api/models: what can be made here, and for how much."""
+    listed = house_of(request).catalogue.listed
+    return json_response(
+        {
+            "image": [_image_model(each) for each in listed(Surface.BULK, Kind.IMAGE)],
+            "video": [_video_model(each) for each in listed(Surface.BULK, Kind.VIDEO)],
+        }
+    )
+
+
+DIEM: Final = 500_000  # micro-USD: in which the document this API follows has its prices
+PLATFORM_RATE: Final = MicroUsd(25_000)  # of an image whose price is not told in them
+TIER: Final = "standard"
+
+
+def _image_model(listed: Listed) -> Fields:
+    offering = listed.offering
+    widest = offering.inputs[Surface.BULK]["properties"]["width"]["maximum"]
+    price = offering.item_microusd
+    return {
+        "id": offering.id,
+        "name": offering.name,
+        "max_resolution": f"{widest}px",
+        "price_diem": None if price == PLATFORM_RATE else price / DIEM,
+        "tier": TIER,
+        "price": usd_number(price),
+        **_maker(listed),
+    }
+
+
+def _video_model(listed: Listed) -> Fields:
+    offering = listed.offering
+    fields = offering.inputs[Surface.BULK]["properties"]
+    return {
+        "id": offering.id,
+        "name": offering.name,
+        "durations": fields["duration"]["enum"],
+        "resolutions": fields["resolution"]["enum"],
+        "aspect_ratios": fields["aspect_ratio"]["enum"],
+        "price_per_second": usd_number(offering.second_microusd),
+        **_maker(listed),
+    }
+
+
+def _maker(listed: Listed) -> Fields:
+    return {
+        "description": listed.description,
+        "madeBy": listed.made_by,
+        "standsIn": listed.stands_in,
+    }
+
+
+async def show(request: Request) -> Response:
+    """GET /api/jobs/{id} of images or films: where each of them stands."""
+    return await polling.look(request, Look("bulk", house_of(request).batch_shapes.bulk))
+
+
+async def cancel(request: Request) -> Response:
+    """POST /api/jobs/{id}/cancel: what nobody makes yet is not made, and not charged."""
+    house, batch_id = house_of(request), path_id(request, unknown_batch)
+    row = await house.batches.show(batch_id)
+    if row is None:
+        raise unknown_batch()
+    await house.batches.cancel(batch_id)
+    after = await house.batches.show(batch_id)
+    if (row.is_final and not row.called_off) or after is None or not after.called_off:
+        raise Refusal(Why.NOT_CANCELLABLE, "This job has ended, so it can't be cancelled.")
+    return await show(request)
+
+
+async def image(request: Request) -> Response:
+    """GET /api/jobs/{id}/images/{item_id}: the file."""
+    return await _file(request, Kind.IMAGE)
+
+
+async def video(request: Request) -> Response:
+    """GET /api/jobs/{id}/videos/{item_id}: the file."""
+    return await _file(request, Kind.VIDEO)
+
+
+async def _file(request: Request, kind: Kind) -> Response:
+    house = house_of(request)
+    batch_id = path_id(request, unknown_batch)
+    row = await house.batches.show(batch_id)
+    if row is None:
+        raise unknown_batch()
+
+    def unknown_item() -> Refusal:
+        return Refusal(Why.UNKNOWN, f"This job has no {kind} with this id.")
+
+    item = await items.get(house.db, batch_id, path_id(request, unknown_item, "item_id"))
+    if item is None or kind_of(row) is not kind:
+        raise unknown_item()
+    if item.state is not ItemState.COMPLETED or item.artifact is None:
+        raise Refusal(
+            Why.UNKNOWN,
+            f"There is no file yet: this {kind} is {item.state.value.replace('_', ' ')}.",
+            f"Poll GET {PATH}{batch_id}: a file is there once its status is completed.",
+        )
+    return await download(request, house.artifacts, item.artifact, f"{kind}-{item.place}")

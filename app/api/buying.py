@@ -1,0 +1,161 @@
+"""A batch bought by the call, whichever surface sells it: by a proof of payment, by a session, or
+else a 402 with its price.
+
+Whatever is wrong with what was asked for is told before anything is paid: a door reads all of it
+first. A proof buys the batch that it was offered for once; shown again, it is answered with that.
+"""
+
+import hashlib
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House
+from app.http import paywall
+from app.http.caller import unknown
+from app.http.dialect import Dialect
+from app.http.fields import name_of
+from app.http.paywall import Sold
+from app.http.throttle import Rule
+from app.refusal import Refusal, Why
+from app.trade.batches import Order
+from app.trade.sessions import caller_of
+from db import invoices
+from db.invoices import MadeInvoice
+from payments.challenge import BadProof, Proof
+from payments.session_macaroon import Verified
+from pricing.money import MicroUsd
+from statemachine.invoice import InvoiceState
+from statemachine.owner import Purpose
+from statemachine.public_id import public_id
+
+ENDPOINT = "batches"  # what a session's macaroon must allow
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One surface's counter: what it calls what it sells, where that is seen, and its limits."""
+
+    description: str
+    polled: str
+    dialect: Dialect
+    rule: Rule  # counts what is asked for
+    counts_sessions: bool  # also where a session pays
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for, read and priced in dollars."""
+
+    order: Order
+    asked: dict[str, Any]  # as it was sent: what a proof is for
+    body: bytes
+
+    @property
+    def resource(self) -> str:
+        """The name of what is bought: another body is another."""
+        plain = orjson.dumps(self.asked, option=orjson.OPT_SORT_KEYS)
+        return f"{ENDPOINT}:{hashlib.sha256(plain).hexdigest()[:32]}"
+
+    @property
+    def price_microusd(self) -> MicroUsd:
+        """What it costs."""
+        return MicroUsd(sum(line.price_microusd for line in self.order.lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A batch that is paid for, and what its answer says of the payment."""
+
+    batch_id: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> Bought | Response:
+    """Return the batch that a request has bought, or the 402 that says how to buy it."""
+    shown = await house.callers.macaroon(request, ENDPOINT)
+    if shown is not None:
+        return Bought(await _from_session(request, house, counter, wish, shown))
+    name = name_of(request, f"peer:{house.throttle.address(request)}", wish.body, is_known=False)
+    sold = Sold(
+        wish.resource,
+        counter.description,
+        wish.body,
+        wish.price_microusd,
+        counter.polled,
+        counter.dialect,
+    )
+    proof = await house.paywall.proof_of(request)
+    if isinstance(proof, Proof):
+        bought = await _proven(house, proof, sold)
+        if isinstance(bought, Bought):
+            return bought
+        proof = bought
+    if isinstance(proof, BadProof):
+        paywall.refuse(proof)
+        offered = await _offered(house, proof.meant, sold)
+        if offered is not None:
+            return await house.paywall.payment_required(request, offered, sold, proof)
+    async with house.throttle.turn(request, counter.rule):
+        await house.throttle.weigh(request, len(wish.body))
+        invoice = await house.batches.place(wish.order, name)
+    return await house.paywall.payment_required(request, invoice, sold, proof or paywall.PRICED)
+
+
+async def _proven(house: House, proof: Proof, sold: Sold) -> Bought | BadProof:
+    """Return the batch that this proof bought, if it is for this very request."""
+    if not sold.is_proven_by(proof):
+        return paywall.FOR_ANOTHER
+    invoice = await house.paywall.bought(proof)
+    if isinstance(invoice, BadProof):
+        return invoice
+    if invoice is None:
+        return paywall.FORGOTTEN
+    if invoice.purpose is not Purpose.BATCH or invoice.batch_id is None:
+        return paywall.FOR_ANOTHER
+    if proof.reference not in (None, public_id(invoice.batch_id)) or invoice.settled_at is None:
+        return paywall.FOR_ANOTHER
+    return Bought(invoice.batch_id, house.credentials.receipt(proof, invoice.settled_at))
+
+
+async def _offered(house: House, meant: Proof | None, sold: Sold) -> MadeInvoice | None:
+    """Return the invoice of the challenge that a bad proof holds, if it is for this request.
+
+    Clients pay whatever a 402 offers, also in answer to a proof: so this one is offered again,
+    which can't be paid twice.
+    """
+    if meant is None or not sold.is_proven_by(meant):
+        return None
+    invoice = await invoices.by_hash(house.db, meant.payment_hash)
+    if invoice is None or invoice.batch_id is None:
+        return None
+    lives = invoice.state in (InvoiceState.OPEN, InvoiceState.SETTLED)
+    return invoice.made if lives else None
+
+
+async def _from_session(
+    request: Request, house: House, counter: Counter, wish: Wish, shown: Verified
+) -> str:
+    """Have a session pay, whose macaroon was shown in place of a proof."""
+    against = await house.sessions.standing(shown)
+    if against is not None:
+        raise unknown(Why.CREDENTIAL_INVALID, against)
+    tool = wish.order.kind.value
+    if not shown.grant.allows_tool(tool):
+        raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {tool!r}.")
+    if wish.order.refund_to:
+        raise Refusal(
+            Why.BAD_INPUT,
+            "The field 'refundTo' has no use here: what isn't used stays in the session.",
+        )
+    name = name_of(request, caller_of(shown), wish.body, is_known=False)
+    async with _counted(request, house, counter):
+        return await house.batches.place_on(shown, wish.order, name)
+
+
+def _counted(request: Request, house: House, counter: Counter) -> AbstractAsyncContextManager[None]:
+    return house.throttle.turn(request, counter.rule) if counter.counts_sessions else nullcontext()

@@ -1,0 +1,1 @@
+"""One image or one film: the generations API."""

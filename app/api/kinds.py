@@ -1,0 +1,53 @@
+"""What is asked for at an address that agent jobs share with images and films: what is sent says
+it, and later what the id is of.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.batches import batches
+from app.api.batches import events as batch_events
+from app.api.jobs import events as job_events
+from app.api.jobs import jobs
+from app.http.body import read_body
+from app.refusal import Refusal, Why
+from app.strict_json import BadInput, parse_object
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+async def create(request: Request) -> Response:
+    """POST /api/jobs: an agent job, or images or films."""
+    body = await read_body(request)
+    try:
+        is_batch = batches.is_batch(parse_object(body))
+    except BadInput:
+        is_batch = False  # and is refused below
+    return await (batches.create if is_batch else jobs.create)(request, body)
+
+
+async def _of_either(request: Request, job: Endpoint, batch: Endpoint) -> Response:
+    """Answer for the job of this id, or else for the batch."""
+    try:
+        return await job(request)
+    except Refusal as refused:
+        if refused.why is not Why.UNKNOWN:
+            raise
+    return await batch(request)
+
+
+async def show(request: Request) -> Response:
+    """GET /api/jobs/{id}."""
+    return await _of_either(request, jobs.show, batches.show)
+
+
+async def cancel(request: Request) -> Response:
+    """POST /api/jobs/{id}/cancel."""
+    return await _of_either(request, jobs.cancel, batches.cancel)
+
+
+async def events(request: Request) -> Response:
+    """GET /api/jobs/{id}/events."""
+    return await _of_either(request, job_events.events, batch_events.events)

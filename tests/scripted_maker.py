@@ -1,0 +1,54 @@
+"""What makes items in tests: real pictures, small and at once, or what the prompt says."""
+
+import asyncio
+import io
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from app.ports import Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
+
+
+def picture(wanted: Wanted) -> bytes:
+    """Return a picture of one colour, which its seed chooses."""
+    kept = io.BytesIO()
+    colour = tuple((wanted.seed * step) % 256 for step in (37, 91, 53))
+    Image.new("RGB", (wanted.width // 16, wanted.height // 16), colour).save(kept, "PNG")
+    return kept.getvalue()
+
+
+@dataclass
+class ScriptedMaker:
+    """The embedded painter's place taken: each picture as soon as `go` is set.
+
+    A prompt with REFUSE is declined, one with BREAK can never be made; SOME has every other item
+    declined.
+    """
+
+    name: str = "scene-1"
+    at_once: int = 1
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[Wanted] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.go.set()
+
+    async def make(
+        self, wanted: Wanted, stepped: Stepped = unwatched_step
+    ) -> Made | Declined | Undoable:
+        """Make it, or say why not."""
+        self.asked.append(wanted)
+        stepped(Step(1, 2))
+        await self.go.wait()
+        if "BREAK" in wanted.prompt:
+            return Undoable("It can’t be painted.")
+        if "REFUSE" in wanted.prompt or ("SOME" in wanted.prompt and len(self.asked) % 2):
+            return Declined("Nobody paints <b>that</b>.")
+        return Made(picture(wanted), "image/png", wanted.width // 16, wanted.height // 16)
+
+    async def healthy(self) -> Undoable | None:
+        """It always is."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing is held."""
