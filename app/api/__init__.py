@@ -2,13 +2,10 @@
 
 from starlette.routing import Route
 
-<<<<<<< HEAD
-from app.api.accounts import logins, wallets
-=======
 from app.api import kinds
+from app.api.accounts import logins, wallets
 from app.api.batches import batches
 from app.api.generations import generations
->>>>>>> a9b17fa (doors: images and films by the job and by the call, paid over Lightning and by sessions)
 from app.api.jobs import (
     ask,
     demo,

@@ -12,15 +12,9 @@ from app.refusal import Refusal, Why
 
 Headers = list[tuple[bytes, bytes]]
 
-<<<<<<< HEAD
 # Conversations belong to a cookie, and a login is one.
 _OPEN = re.compile(
-    r"/api/(?!(?:gemini|auth)(?:/|$)).*|/openapi\.(?:yaml|json)|/\.well-known/.*", re.DOTALL
-=======
-# Conversations belong to a cookie.
-_OPEN = re.compile(
-    r"/api/(?!gemini(?:/|$)).*|/v1/.*|/openapi\.(?:yaml|json)|/\.well-known/.*", re.DOTALL
->>>>>>> a9b17fa (doors: images and films by the job and by the call, paid over Lightning and by sessions)
+    r"/api/(?!(?:gemini|auth)(?:/|$)).*|/v1/.*|/openapi\.(?:yaml|json)|/\.well-known/.*", re.DOTALL
 )
 
 _ANYONE = (b"access-control-allow-origin", b"*")
