@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,7 +230,7 @@ async def test_a_queued_job_knows_its_turn(
 
 async def test_what_is_wrong_is_told_before_anything_is_paid(shop: Instance) -> None:
     """A sentence that names the item and the field; also beside a proof, and of a quote."""
-    wrong = (
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"images": []}, "images"),
         ({"images": [{"prompt": "a"}] * 501}, "images"),
         ({"images": [{}]}, "images[0]: The field 'prompt' is missing."),
