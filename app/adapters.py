@@ -10,7 +10,8 @@ from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.artifacts.object_store import ObjectStore
 from app.artifacts.recoding import Pressing
-from app.executors import openai_images, venice
+from app.executors import comfyui, openai_images, venice
+from app.executors.comfyui import ComfyUi
 from app.executors.openai_images import OpenAiImages
 from app.executors.painter import ScenePainter
 from app.executors.provider import Provider
@@ -59,7 +60,7 @@ def make_painter(settings: Settings) -> Executor | None:
 
 def make_executors(settings: Settings) -> list[Executor]:
     """Return all that makes pictures and films here, as the settings say."""
-    made = (make_painter(settings), _images(settings), _venice(settings))
+    made = (make_painter(settings), _images(settings), _comfyui(settings), _venice(settings))
     return [executor for executor in made if executor is not None]
 
 
@@ -67,6 +68,7 @@ def make_catalogue(settings: Settings, executors: Sequence[Executor]) -> Catalog
     """Return what can be bought where these make it."""
     known = {
         settings.images_name: (settings.images_most_side, settings.images_offers),
+        comfyui.NAME: (MOST_SIDE, settings.comfyui_offers),
         venice.NAME: (venice.MOST_SIDE, settings.venice_offers),
     }
     makers = []
@@ -111,6 +113,28 @@ def _images(settings: Settings) -> Executor | None:
         deadline_s=settings.provider_timeout_s,
         most_side=settings.images_most_side,
         finer=settings.images_finer,
+    )
+
+
+def _comfyui(settings: Settings) -> Executor | None:
+    """Return the ComfyUI of COMFYUI_URL, where there is one."""
+    if settings.comfyui_url is None:
+        return None
+    provider = Provider(
+        comfyui.NAME,
+        settings.comfyui_url,
+        _bearer(settings.comfyui_key),
+        probe_path=comfyui.PROBE_PATH,
+        mend=comfyui.MEND,
+        at_once=settings.comfyui_at_once,
+    )
+    return ComfyUi(
+        provider,
+        settings.comfyui_read(),
+        frozenset(offer.name for offer in settings.comfyui_offers if offer.is_film),
+        at_once=settings.comfyui_at_once,
+        deadline_s=settings.provider_timeout_s,
+        film_deadline_s=settings.provider_film_timeout_s,
     )
 
 

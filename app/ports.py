@@ -97,7 +97,7 @@ class Step:
 
     done: int
     total: int
-    preview: bytes = b""  # a small PNG
+    preview: bytes = b""  # a small PNG or JPEG, as the executor tells it: decoded by nobody yet
 
 
 Stepped = Callable[[Step], None]  # called in the event loop; it never waits, and never raises

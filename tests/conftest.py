@@ -38,4 +38,5 @@ pytest_plugins = [
     "tests.usdc_world",
     "tests.market_fixtures",
     "tests.page_fixtures",
+    "tests.comfy_server",
 ]

@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from app.executors.openai_images import NOTHING, OpenAiImages, cleaned
+from app.executors.openai_images import OpenAiImages
+from app.executors.prompts import NOTHING, cleaned
 from app.executors.provider import (
     MOST_PICTURE_BYTES,
     OTHER_SIZE,

@@ -1,5 +1,8 @@
 """Who makes pictures and films: what the settings name, and what a file is by its first bytes."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ from app.settings.problems import of_settings
 from app.trade.catalogue import Kind, Surface
 from pricing.money import MicroUsd
 from pricing.offers import Offer, parse_offers
+from tests.comfy_server import WORKFLOW
 from tests.hostile_media import film as real_film
 from tests.provider_server import picture
 
@@ -43,6 +47,11 @@ def test_an_offer_that_cant_be_read_is_refused(text: str) -> None:
         ({"IMAGES_URL": "http://x/v1"}, "IMAGES_URL and IMAGES_MODELS go together"),
         ({"IMAGES_MODELS": "a=1"}, "IMAGES_URL and IMAGES_MODELS go together"),
         ({"IMAGES_KEY": "planted"}, "IMAGES_KEY is of no use"),
+        ({"COMFYUI_URL": "http://x"}, "COMFYUI_WORKFLOWS and COMFYUI_MODELS go together"),
+        ({"COMFYUI_KEY": "planted"}, "COMFYUI_KEY is of no use"),
+        ({"COMFYUI_URL": "http://x", "COMFYUI_MODELS": "sd=1", "COMFYUI_WORKFLOWS": "/no/such"},
+         "COMFYUI_WORKFLOWS: the workflow of sd can't be read"),
+        ({"VENICE_MODELS": "chroma"}, "VENICE_MODELS must be name=price"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1/s"}, "make pictures only"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "A=1"}, "IMAGES_MODELS must be name=price"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1", "IMAGES_NAME": "venice"},
@@ -80,6 +89,23 @@ async def test_venice_makes_what_is_sold_of_it() -> None:
         "seedream-v4", "chroma", "z-image-turbo", "grok-imagine-text-to-video",
     }  # fmt: skip
     assert "planted" not in repr(given)
+    for executor in executors:
+        await executor.close()
+
+
+async def test_a_comfyui_makes_pictures_and_films_of_its_workflows(tmp_path: Path) -> None:
+    """A price for a second makes a model one of films."""
+    (tmp_path / "flux-9.json").write_text(json.dumps(WORKFLOW))
+    (tmp_path / "wan.json").write_text(json.dumps(WORKFLOW))
+    given = Settings.model_validate({
+        "COMFYUI_URL": "http://127.0.0.1:9", "COMFYUI_WORKFLOWS": str(tmp_path),
+        "COMFYUI_MODELS": "flux=0.02@flux-9,wan=0.05/s",
+    })  # fmt: skip
+    executors = make_executors(given)
+    catalogue = make_catalogue(given, executors)
+    assert catalogue.made_by("comfyui") == ["flux", "wan"]
+    films = [each.offering.id for each in catalogue.listed(Surface.BULK, Kind.VIDEO)]
+    assert "wan" in films and "flux" not in films
     for executor in executors:
         await executor.close()
 

@@ -5,10 +5,10 @@ address. Tags by which some of these servers are told more inside a prompt are t
 are cut out of a stranger's.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from app.executors.prompts import NOTHING, cleaned
 from app.executors.provider import (
     DECLINES,
     MOST_PICTURE_BYTES,
@@ -22,12 +22,6 @@ from app.ports import Declined, Made, Stepped, Undoable, Wanted, unwatched_step
 
 MEND: Final = "check IMAGES_URL, IMAGES_KEY, the credit there, and the names in IMAGES_MODELS"
 GRID: Final = 64  # models make sides that are multiples of 8, 16 or 64
-NOTHING: Final = Declined("There is nothing to make in the prompt.")
-_TAGS: Final = re.compile(
-    r"<sd_cpp_extra_args>.*?(?:</sd_cpp_extra_args>|$)|</?sd_cpp_extra_args>"
-    r"|<(?:lora|lyco|hypernet)\b[^>]*>?",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 class OpenAiImages:
@@ -110,10 +104,3 @@ class OpenAiImages:
         self._provider.gate.made()
         off = max(abs(found.width - wanted.width), abs(found.height - wanted.height))
         return found if off < GRID else Declined(OTHER_SIZE)
-
-
-def cleaned(prompt: str) -> str:
-    """Return a prompt without the tags that tell such a server more than words."""
-    while (shorter := _TAGS.sub("", prompt)) != prompt:
-        prompt = shorter  # what is left may have become one
-    return prompt

@@ -96,7 +96,7 @@ class Provider:
         self.gate = Gate(self._probe, pauses_s)
         self._probe_path, self._retries_s = probe_path, retries_s
         self._places = asyncio.Semaphore(at_once)
-        self._headers = dict(headers)
+        self.headers = dict(headers)
         here = is_here(base_url)
         # A redirect would take the key elsewhere; a proxy has no business before this machine. The
         # key is put into each request that goes to the provider's own address, and into no other.
@@ -215,7 +215,7 @@ class Provider:
         url = str(httpx2.URL(self.base_url + path, params=query or None))
         try:
             return await self._read(
-                "GET" if body is None else "POST", url, body, self._headers, most_bytes
+                "GET" if body is None else "POST", url, body, self.headers, most_bytes
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
             raise

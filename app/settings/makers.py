@@ -1,12 +1,14 @@
 """The settings of who makes pictures and films for us: servers of the operator's, and providers."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings
 
 from app.settings.forms import HttpAddress, Key, Positive
+from app.settings.workflow import Workflow, read_workflows
 from pricing.offers import Offer, parse_offers
 
 TAKEN = ("comfyui", "gemini", "network", "scene-1", "venice")  # names of other makers
@@ -104,6 +106,31 @@ class MakerSettings(BaseSettings):
         4, validation_alias="VENICE_AT_ONCE", description="pictures and films that it makes at once"
     )
 
+    comfyui_url: HttpAddress | None = Field(
+        None,
+        validation_alias="COMFYUI_URL",
+        description="a ComfyUI of yours (`http://127.0.0.1:8188`)",
+    )
+    comfyui_key: Key | None = Field(
+        None,
+        validation_alias="COMFYUI_KEY",
+        description="a bearer token for it, where a proxy before it wants one",
+    )
+    comfyui_workflows: Path | None = Field(
+        None,
+        validation_alias="COMFYUI_WORKFLOWS",
+        description="folder of its workflows, exported for the API, as `name.json`",
+    )
+    comfyui_models: Offers = Field(
+        "",
+        validation_alias="COMFYUI_MODELS",
+        description="what it sells: `name=price[/s][@name-of-the-file]` in USD a picture, or a"
+        " second of a film",
+    )
+    comfyui_at_once: Positive = Field(
+        1, validation_alias="COMFYUI_AT_ONCE", description="pieces that are queued there at once"
+    )
+
     @model_validator(mode="after")
     def _have_makers(self) -> "MakerSettings":
         rules = (
@@ -119,11 +146,36 @@ class MakerSettings(BaseSettings):
                 any(offer.is_film for offer in self.images_offers),
                 "IMAGES_MODELS names a price for a second (/s): these servers make pictures only",
             ),
-        )
+            (
+                len({self.comfyui_url is None, self.comfyui_workflows is None,
+                     self.comfyui_models == ""}) > 1,
+                "COMFYUI_URL, COMFYUI_WORKFLOWS and COMFYUI_MODELS go together: set all, or none",
+            ),
+            (
+                self.comfyui_key is not None and self.comfyui_url is None,
+                "COMFYUI_KEY is of no use without COMFYUI_URL",
+            ),
+        )  # fmt: skip
         for is_so, sentence in rules:
             if is_so:
                 raise ValueError(sentence)
+        try:
+            self.comfyui_read()
+        except ValueError as wrong:
+            raise ValueError(f"COMFYUI_WORKFLOWS: {wrong}") from None
         return self
+
+    def comfyui_read(self) -> dict[str, Workflow]:
+        """Return the workflow of each model that the ComfyUI sells; they are read now."""
+        if self.comfyui_workflows is None:
+            return {}
+        names = {offer.name: offer.theirs for offer in self.comfyui_offers}
+        return read_workflows(self.comfyui_workflows, names)
+
+    @property
+    def comfyui_offers(self) -> tuple[Offer, ...]:
+        """What the ComfyUI sells."""
+        return parse_offers(self.comfyui_models)
 
     @property
     def asks_venice(self) -> bool:
