@@ -1,6 +1,6 @@
 """What a batch costs: each item in micro-USD, and their sum in msat, once, at a locked price."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,6 +37,16 @@ class BatchQuote:
             "price_sources": list(self.price.sources),
             "price_note": self.price.note,
         }
+
+
+def price_in(kept: Mapping[str, Any]) -> BtcPrice:
+    """Return the bitcoin price of a quote, as it is kept with its batch."""
+    return BtcPrice(
+        MicroUsd(kept["microusd_per_btc"]),
+        datetime.fromisoformat(kept["price_at"]),
+        tuple(kept["price_sources"]),
+        kept["price_note"],
+    )
 
 
 def make_batch_quote(

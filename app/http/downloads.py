@@ -73,7 +73,7 @@ async def download(
     if first is None:
         log.error("artifact_lost")
         raise Refusal(Why.FAULT, "This file is missing on our side. The requestId helps us to see.")
-    rest = _pieces(desk, artifact, first, start, length)
+    rest = pieces(desk, artifact, first, start, length)
     return StreamingResponse(rest, 200 if whole else 206, headers)
 
 
@@ -131,7 +131,7 @@ def _wanted(request: Request, artifact: Artifact) -> _Part | None:
     return _Part(start, end - start)
 
 
-async def _pieces(
+async def pieces(
     desk: Artifacts, artifact: Artifact, piece: bytes | NotNow | None, start: int, length: int
 ) -> AsyncGenerator[bytes, None]:
     """Yield a part of a file, whose first piece was read, the next one once this one was taken."""

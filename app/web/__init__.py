@@ -5,17 +5,33 @@ Whatever a page does works without JavaScript, and nothing is asked of another h
 
 from starlette.routing import BaseRoute, Route
 
-from app.web import assets, contract, demo, home, job, operator, operator_door, session
+from app.web import (
+    assets,
+    batch,
+    contract,
+    demo,
+    home,
+    job,
+    operator,
+    operator_door,
+    session,
+    studio,
+)
 
 PAGES: tuple[BaseRoute, ...] = (
     Route("/", home.show),
     Route("/estimate", home.estimate, methods=["POST"]),
     Route("/demo", demo.show),
     Route("/jobs", home.buy, methods=["POST"]),
-    Route("/jobs/{id}", job.show),
-    Route("/jobs/{id}/pay", job.pay, methods=["POST"]),
-    Route("/jobs/{id}/cancel", job.cancel, methods=["POST"]),
-    Route("/jobs/{id}/refund", job.refund, methods=["POST"]),
+    Route("/jobs/{id}", batch.or_job(batch.show, job.show)),
+    Route("/jobs/{id}/pay", batch.or_job(batch.pay, job.pay), methods=["POST"]),
+    Route("/jobs/{id}/cancel", batch.or_job(batch.cancel, job.cancel), methods=["POST"]),
+    Route("/jobs/{id}/refund", batch.or_job(batch.refund, job.refund), methods=["POST"]),
+    Route("/jobs/{id}/items/{item}", batch.file),
+    Route("/jobs/{id}/files.zip", batch.bundle),
+    Route("/studio", studio.show),
+    Route("/studio", studio.buy, methods=["POST"]),
+    Route("/studio/price", studio.price, methods=["POST"]),
     Route("/sessions", session.begin, methods=["POST"]),
     Route("/sessions/{id}", session.show),
     Route("/sessions/{id}/pay", session.pay, methods=["POST"]),

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from app.house import house_of
 from app.http.envelopes import refusal_of
 from app.refusal import Refusal
+from app.trade.catalogue import Kind, Surface
 from app.web import words
 from app.web.dialect import PAGES
 from app.web.files import address
@@ -26,6 +27,7 @@ POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self' data:",
+        "media-src 'self'",
         "font-src 'self'",
         "connect-src 'self'",
         "form-action 'self'",
@@ -65,6 +67,7 @@ def render(
     shared = {
         "path": request.url.path,
         "is_stub": house.stub is not None,
+        "has_studio": any(next(house.catalogue.listed(Surface.BULK, kind), None) for kind in Kind),
         "now": house.clock(),
     }
     if wrong is None:

@@ -98,11 +98,15 @@ function take(fresh) {
   main.dataset.version = other.dataset.version;
   if ("ended" in other.dataset) main.dataset.ended = "";
   if (!("poll" in other.dataset)) delete main.dataset.poll;
+  else if ("poll" in main.dataset) main.dataset.poll = other.dataset.poll;
 }
 
 async function look() {
   const main = document.querySelector("main"), here = main.dataset.here;
-  const answer = await fetch(here, { headers: { Accept: "text/html" } });
+  const headers = { Accept: "text/html" };
+  if (main.dataset.version) headers["If-None-Match"] = `"${main.dataset.version}"`;
+  const answer = await fetch(here, { headers, cache: "no-store" });
+  if (answer.status === 304) return;
   if (!answer.ok) throw new Error(answer.status);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   // Another page altogether; but what somebody is writing is not thrown away.
@@ -164,8 +168,10 @@ async function follow(main) {
 }
 
 async function poll() {
-  while ("poll" in document.querySelector("main").dataset) {
-    await pause(3);
+  for (;;) {
+    const seconds = document.querySelector("main").dataset.poll;
+    if (seconds === undefined) return;
+    await pause(Number(seconds) || 3);
     if (!document.hidden) await look().catch(() => {});
   }
 }

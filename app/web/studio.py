@@ -1,0 +1,194 @@
+"""The studio: pictures and films from a prompt, at a price that is known before it is paid.
+
+The kind, the model, the size and the count make the price; the page says it anew at each change.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House, house_of
+from app.http.throttle import Rule
+from app.refusal import Refusal, Why
+from app.strict_json import BadInput
+from app.trade.batches import Line, Order
+from app.trade.catalogue import RATIOS, Kind, Listed, Surface
+from app.trade.inputs import wanted, with_defaults
+from app.web.batch_words import things
+from app.web.fiat import Rate, rate_now
+from app.web.forms import name_in, read_form
+from app.web.page import page, render, see
+from app.web.troubles import Trouble, WrongField, at, trouble_of
+from pricing.money import MicroUsd, Msat
+from statemachine.batch import MOST_ITEMS
+
+FIELDS = ("prompt", "model", "size", "resolution", "ratio", "duration", "count", "refundTo")
+SIZES = {
+    "1024x1024": "Square, 1024 × 1024",
+    "1280x720": "Wide, 1280 × 720",
+    "720x1280": "Tall, 720 × 1280",
+    "512x512": "Small, 512 × 512",
+    "2048x2048": "Large, 2048 × 2048",
+}
+RESOLUTIONS = {name: f"{name[:-1]} pixels" for name in ("480p", "720p")}
+SHAPES = {ratio: ratio for ratio in RATIOS}
+DURATIONS = {"5": "5 seconds", "10": "10 seconds", "15": "15 seconds"}
+DEFAULTS = {
+    "size": "1024x1024", "resolution": "720p", "ratio": "16:9", "duration": "5", "count": "4",
+}  # fmt: skip
+_SIZE = re.compile(r"([0-9]{3,4})x([0-9]{3,4})")
+COUNT = f"Enter a whole number, from 1 to {MOST_ITEMS}."
+SWITCHES = {"image": Kind.IMAGE, "video": Kind.VIDEO}
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a form would cost, and what of."""
+
+    what: str
+    total_msat: Msat
+    each_microusd: MicroUsd
+    rate: Rate
+
+
+@page
+async def show(request: Request) -> Response:
+    """GET /studio, with the kind in its query where it isn't pictures."""
+    given = {"kind": request.query_params.get("kind", "")}
+    return await _shown(request, given)
+
+
+@page
+async def price(request: Request) -> Response:
+    """POST /studio/price: the same page with the price of what it holds, or for the other kind."""
+    given = await read_form(request)
+    return await _shown(request, given, asks=True)
+
+
+@page
+async def buy(request: Request) -> Response:
+    """POST /studio: a new batch, and on to its page. The same form sent twice is one batch."""
+    house = house_of(request)
+    given = await read_form(request)
+    try:
+        async with house.throttle.turn(request, Rule.CREATE):
+            lines = lines_of(house, given)
+            await house.throttle.weigh(request, len(given["prompt"].encode()))
+            to = given.get("refundTo")
+            with at("refundTo"):
+                refund_to = house.refunds.destination_of(to).text if to else None
+            order = Order(lines, house.throttle.payer(request), refund_to)
+            made = await house.batches.place(order, name_in(request, given))
+    except (BadInput, Refusal) as refused:
+        return await _shown(request, given, trouble_of(refused, "buy"))
+    return see(f"/jobs/{made.owner_id}")
+
+
+def lines_of(house: House, given: dict[str, str]) -> list[Line]:
+    """Return the items that a form asks for, or raise WrongField: each with a seed of its own."""
+    listed = _model_of(house, given)
+    with at("prompt", "Say what you want to see."):
+        if not given.get("prompt"):
+            raise BadInput("")
+    with at("prompt"):
+        judged = with_defaults(listed.offering.inputs[Surface.BULK], _inputs(given, listed))
+    first, model = int(house.new_id()[:6], 16), listed.offering.id
+    each = listed.offering.price_microusd(judged)
+    count = _count_of(given)
+    return [Line(wanted(model, judged, first + number), model, each) for number in range(count)]
+
+
+def _model_of(house: House, given: dict[str, str]) -> Listed:
+    """Return the offering that a form names, or raise WrongField."""
+    found = house.catalogue.find(given.get("model", ""), Surface.BULK, _kind_of(given))
+    if found is None or not found.is_open:
+        raise WrongField("model", "This model isn’t available here. Choose one of these.")
+    return found
+
+
+def _kind_of(given: dict[str, str]) -> Kind:
+    return SWITCHES.get(given.get("kind", ""), Kind.IMAGE)
+
+
+def _count_of(given: dict[str, str]) -> int:
+    count = given.get("count", "").replace(",", "")
+    if not (count.isdecimal() and count.isascii() and len(count) <= 3):
+        raise WrongField("count", COUNT)
+    if not 1 <= int(count) <= MOST_ITEMS:
+        raise WrongField("count", COUNT)
+    return int(count)
+
+
+def _inputs(given: dict[str, str], listed: Listed) -> dict[str, Any]:
+    """Return a form's fields as the offering names them; what they may hold, its schema says."""
+    inputs: dict[str, Any] = {"prompt": given.get("prompt", "")}
+    if listed.offering.kind is Kind.IMAGE:
+        size = _SIZE.fullmatch(given.get("size") or DEFAULTS["size"])
+        if size is None:
+            raise WrongField("size", "Choose one of these sizes.")
+        return inputs | {"width": int(size[1]), "height": int(size[2])}
+    duration = given.get("duration") or DEFAULTS["duration"]
+    if duration not in DURATIONS:
+        raise WrongField("duration", "Choose one of these lengths.")
+    return inputs | {
+        "duration": int(duration),
+        "resolution": given.get("resolution") or DEFAULTS["resolution"],
+        "aspect_ratio": given.get("ratio") or DEFAULTS["ratio"],
+    }
+
+
+async def _priced(request: Request, given: dict[str, str]) -> Priced:
+    """Return what a form would cost, whatever its prompt. Raises WrongField, Refusal."""
+    house = house_of(request)
+    lines = lines_of(house, given | {"prompt": given.get("prompt") or "a price"})
+    quote = await house.batches.quote(lines)
+    what = things(len(lines), are_films=_kind_of(given) is Kind.VIDEO)
+    rate = Rate(quote.price, house.clock())
+    return Priced(what, quote.total_msat, lines[0].price_microusd, rate)
+
+
+async def _shown(
+    request: Request, given: dict[str, str], wrong: Trouble | None = None, *, asks: bool = False
+) -> Response:
+    """Return the page with what was filled in, what is wrong with it, and its price."""
+    house = house_of(request)
+    given = dict(given)
+    if given.get("switch") in SWITCHES and given["switch"] != given.get("kind"):
+        given |= {"kind": given["switch"], "model": ""}
+    kind = _kind_of(given)
+    offered = list(house.catalogue.listed(Surface.BULK, kind))
+    filled = {field: given.get(field) or DEFAULTS.get(field, "") for field in FIELDS}
+    if not filled["model"] and offered:
+        # First what is what it says it is, where there is one.
+        filled["model"] = min(offered, key=lambda each: each.stands_in).offering.id
+    filled["kind"] = kind.value
+    priced = None
+    if offered and wrong is None:
+        try:
+            if asks:
+                await house.throttle.count(request, Rule.ESTIMATE)
+            priced = await _priced(request, filled)
+        except (BadInput, Refusal) as refused:
+            if asks or isinstance(refused, Refusal):
+                wrong = trouble_of(refused, "buy")
+    return render(
+        request,
+        "studio.html",
+        given=filled,
+        kind=kind.value,
+        kinds=[each.value for each in Kind if any(house.catalogue.listed(Surface.BULK, each))],
+        offered=offered,
+        sizes=SIZES,
+        resolutions=RESOLUTIONS,
+        ratios=SHAPES,
+        durations=DURATIONS,
+        most=MOST_ITEMS,
+        priced=priced,
+        key=house.new_id(),
+        wrong=wrong,
+        rate=await rate_now(house),
+        keeps_h=house.settings.artifacts_kept_s // 3_600,
+    )
