@@ -50,6 +50,16 @@ async def find(db: Reads, artifact_id: str) -> Artifact | None:
     return await db.row(Artifact, _FIND, id=artifact_id)
 
 
+_LIVING = f"""
+SELECT {columns(Artifact)} FROM artifact WHERE id = ANY(%(ids)s) AND expires_at > %(now)s
+"""
+
+
+async def living(db: Reads, ids: Sequence[str], now: datetime) -> list[Artifact]:
+    """Return those of these artifacts that have not expired."""
+    return await db.rows(Artifact, _LIVING, ids=list(ids), now=now)
+
+
 _KEPT = "SELECT id FROM artifact WHERE id = ANY(%(ids)s) AND expires_at > %(after)s"
 
 

@@ -4,7 +4,7 @@ Bytes that no row speaks of, or whose row has expired, are swept; not before the
 for their row may be about to be written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,6 +61,11 @@ class Artifacts:
     async def find(self, artifact_id: str) -> Artifact | None:
         """Return an artifact, expired or not. Raises DatabaseAway."""
         return await artifacts.find(self.db, artifact_id)
+
+    async def living(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
+        """Return those of these artifacts that are still kept, by their ids."""
+        found = await artifacts.living(self.db, artifact_ids, self.clock())
+        return {artifact.id: artifact for artifact in found}
 
     def has_expired(self, artifact: Artifact) -> bool:
         """Say whether it is kept no more, whether or not its bytes are gone yet."""

@@ -121,8 +121,9 @@ async def bundle(request: Request) -> Response:
     house = house_of(request)
     row = await _found(request)
     every = await house.batches.page(row.id, 0, MOST_ITEMS)
-    made = [(f"{item.place:03}", item.made) for item in every if item.made is not None]
-    kept = [(name, each) for name, each in made if not house.artifacts.has_expired(each)]
+    made = {item.artifact: item.place for item in every if item.artifact is not None}
+    living = await house.artifacts.living(list(made))
+    kept = [(f"{place:03}", living[name]) for name, place in made.items() if name in living]
     if made and not kept:
         raise Refusal(Why.DELETED, "These files were kept for their time, and have been deleted.")
     if not kept:

@@ -9,6 +9,7 @@ from zlib import crc32
 from starlette.requests import Request
 
 from app.house import House, house_of
+from app.trade.catalogue import Kind
 from app.web import job_view
 from app.web.batch_words import head_of, item_says, steps_of, things, was_paid
 from app.web.fiat import Rate
@@ -66,7 +67,7 @@ async def values(
     """Return what the template needs."""
     house = house_of(request)
     now = house.clock()
-    are_films = any(item.asked.get("duration_ms") for item in items)
+    are_films = row.quote.get("kind") == Kind.VIDEO
     headline, sentence = head_of(row, are_films=are_films)
     moves = any(payout.state is not PayoutState.PAID for payout in row.payouts)
     unpaid = row.state is BatchState.AWAITING_PAYMENT

@@ -80,11 +80,19 @@ async def buy(request: Request) -> Response:
             to = given.get("refundTo")
             with at("refundTo"):
                 refund_to = house.refunds.destination_of(to).text if to else None
-            order = Order(lines, house.throttle.payer(request), refund_to)
+            payer = house.throttle.payer(request)
+            order = Order(lines, payer, _kind_of(given), refund_to)
             made = await house.batches.place(order, name_in(request, given))
     except (BadInput, Refusal) as refused:
-        return await _shown(request, given, trouble_of(refused, "buy"))
+        return await _shown(request, given, trouble_of(_in_our_words(refused), "buy"))
     return see(f"/jobs/{made.owner_id}")
+
+
+def _in_our_words(refused: BadInput | Refusal) -> BadInput | Refusal:
+    """Return a refusal as a page says it: of an old form there is no Idempotency-Key to read of."""
+    if isinstance(refused, Refusal) and refused.why in (Why.PAID_ALREADY, Why.OFFER_EXPIRED):
+        return Refusal(refused.why, "This form was sent before.", "Send it again to buy it again.")
+    return refused
 
 
 def lines_of(house: House, given: dict[str, str]) -> list[Line]:
