@@ -15,6 +15,8 @@ from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
 from tests.scripted_agent import ScriptedAgent
+from tests.scripted_maker import ScriptedMaker
+from tests.studio_fixtures import ordered
 
 Come = Callable[..., Awaitable[Visitor]]
 TOKEN = "the token of an operator"
@@ -32,7 +34,11 @@ async def house(
 ) -> AsyncIterator[Instance]:
     """An instance with an operator, on the stub rail."""
     async with instance_of(
-        database_url, tmp_path, agent=scripted_agent, OPERATOR_TOKEN=TOKEN
+        database_url,
+        tmp_path,
+        agent=scripted_agent,
+        executors=[ScriptedMaker()],
+        OPERATOR_TOKEN=TOKEN,
     ) as running:
         yield running
 
@@ -102,10 +108,26 @@ async def every_page(visitor: Visitor) -> AsyncIterator[str]:
     yield "refused"
     await page.goto("/nowhere")
     yield "unknown"
+    async for name in studio_pages(visitor):
+        yield name
     async for name in session_pages(visitor):
         yield name
     async for name in operator_pages(visitor):
         yield name
+
+
+async def studio_pages(visitor: Visitor) -> AsyncIterator[str]:
+    """The same for the pages of a batch."""
+    page = visitor.page
+    await page.goto("/studio?kind=video")
+    yield "films"
+    await ordered(visitor, f"SOME {ATTACK}", 3)
+    yield "unpaid batch"
+    await page.click("[data-stub-pay]")
+    await visitor.headline("Done")
+    assert await page.inner_text("[data-request]") == f"SOME {ATTACK}"
+    assert await page.locator("[data-xss], main script, main style").count() == 0
+    yield "gallery"
 
 
 async def session_pages(visitor: Visitor) -> AsyncIterator[str]:

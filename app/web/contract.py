@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from app.api.site.contract import document as contract
 from app.house import house_of
-from app.web.page import answer, drawn, page
+from app.web.page import answer, drawn, has_studio, page
 from app.web.prose import rendered
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -40,17 +40,18 @@ Node = dict[str, Any]
 async def show(request: Request) -> Response:
     """GET /docs."""
     house = house_of(request)
-    return answer(await asyncio.to_thread(_drawn, house.stub is not None))
+    return answer(await asyncio.to_thread(_drawn, house.stub is not None, has_studio(house)))
 
 
-def _drawn(is_stub: bool) -> bytes:
+def _drawn(is_stub: bool, has_studio: bool) -> bytes:
     with _DRAWING:  # by the first who ask for it at once, once
-        return _page(is_stub)
+        return _page(is_stub, has_studio)
 
 
 @lru_cache(maxsize=2)
-def _page(is_stub: bool) -> bytes:
-    return drawn("docs.html", path="/docs", is_stub=is_stub, **_read())
+def _page(is_stub: bool, has_studio: bool) -> bytes:
+    shared = {"path": "/docs", "is_stub": is_stub, "has_studio": has_studio}
+    return drawn("docs.html", **shared, **_read())
 
 
 def _read() -> Node:

@@ -16,7 +16,7 @@ _TITLES = {
     503: "Try again later",
 }
 # In the stub's shop a payment that fails is a matter of the job, which is there.
-_OTHERS = {Why.PAYMENT_FAILED: (409, "Not paid")}
+_OTHERS = {Why.PAYMENT_FAILED: (409, "Not paid"), Why.DELETED: (410, "No longer kept")}
 
 PAGES = Dialect(
     "pages",

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import house_of
+from app.house import House, house_of
 from app.http.envelopes import refusal_of
 from app.refusal import Refusal
 from app.trade.catalogue import Kind, Surface
@@ -67,7 +67,7 @@ def render(
     shared = {
         "path": request.url.path,
         "is_stub": house.stub is not None,
-        "has_studio": any(next(house.catalogue.listed(Surface.BULK, kind), None) for kind in Kind),
+        "has_studio": has_studio(house),
         "now": house.clock(),
     }
     if wrong is None:
@@ -75,6 +75,11 @@ def render(
     said = answer(drawn(template, wrong=wrong, **shared | values), wrong.status)
     said.headers.update(wrong.headers)
     return said
+
+
+def has_studio(house: House) -> bool:
+    """Say whether pictures or films are sold here."""
+    return any(next(house.catalogue.listed(Surface.BULK, kind), None) for kind in Kind)
 
 
 def drawn(template: str, **values: Any) -> bytes:

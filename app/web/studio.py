@@ -74,7 +74,7 @@ async def buy(request: Request) -> Response:
     house = house_of(request)
     given = await read_form(request)
     try:
-        async with house.throttle.turn(request, Rule.CREATE):
+        async with house.throttle.turn(request, Rule.SUBMIT):
             lines = lines_of(house, given)
             await house.throttle.weigh(request, len(given["prompt"].encode()))
             to = given.get("refundTo")
