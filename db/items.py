@@ -245,14 +245,6 @@ class ItemView(NamedTuple):
     created_at: datetime
     ended_at: datetime | None
 
-    @property
-    def made(self) -> Artifact | None:
-        """Return the file that it made, where it made one."""
-        if self.artifact is None:
-            return None
-        told = (self.artifact, self.media_type, self.sha256, self.size, self.width, self.height)
-        return Artifact(*told, self.duration_ms, self.ended_at, self.expires_at)
-
 
 _VIEW = """
 SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.tries,

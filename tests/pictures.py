@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 TOKEN = "the token of an operator"
 COLOURS = 96  # a picture; more can't be told apart
 ASKED = "Explain hold invoices to somebody who knows TCP, in four lines."
+PAINTED = "A red fox in the snow, at dawn."
 ANSWER = """A hold invoice is a **half-open connection for money**.
 
 1. The payment arrives and waits, as after a `SYN`: it is locked along its whole route.
@@ -110,6 +111,14 @@ async def tour(browser: Browser, url: str) -> None:
     await page.click("[data-stub-pay]")
     await page.locator("h1", has_text="Done").wait_for()
     await picture(page, "result")
+    await page.goto("/studio")
+    await page.fill("#prompt", PAINTED)
+    await picture(page, "studio")
+    await page.click(".second-column .first")
+    await page.click("[data-stub-pay]")
+    await page.locator("h1", has_text="Done").wait_for()
+    await page.wait_for_load_state("networkidle")
+    await picture(page, "gallery")
     await page.goto("/#session")
     await page.click("text=Open a session")
     await page.click("[data-stub-pay]")

@@ -11,9 +11,13 @@ from app.api.jobs import jobs, withdrawals
 from app.buyer import display, purchase
 from app.buyer.payer import Exit
 from app.commands import receiving
-from app.web import job_view, words
+from app.web import batch_words, job_view, words
 from app.web.job_words import head_of
+from db.batches import BatchView
 from db.jobs import JobView
+from statemachine import batch
+from statemachine.entries import Asset
+from statemachine.item import ItemState
 from statemachine.job import JOB, Funding, JobState
 from statemachine.payout import PayoutState
 from statemachine.session import SessionState
@@ -26,6 +30,10 @@ TOTAL: dict[str, tuple[Mapping[Any, object], type[StrEnum]]] = {
     "headlines of a session": (words.SESSION_HEADS, SessionState),
     "sentences of a session": (words.SESSION_WORDS, SessionState),
     "receiving wallets": (receiving.WORDS, WalletState),
+}
+TOTAL |= {
+    "items of a batch": (batch_words.ITEM_WORDS, ItemState),
+    "where the rest of a batch is": (batch_words.WHERE_THE_REST_IS, batch.Funding),
 }
 for one in Funding:
     TOTAL[f"steps behind, {one}"] = job_view.BEHIND[one], JobState
@@ -66,3 +74,21 @@ def test_the_command_says_every_state(state: JobState) -> None:
         assert purchase.code_of(state) is Exit[state.name]
     else:
         assert display.SAYS[state]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("funding", batch.Funding)
+@pytest.mark.parametrize("state", batch.BatchState)
+def test_a_page_has_a_headline_for_every_state_of_a_batch(
+    state: batch.BatchState, funding: batch.Funding, count: int
+) -> None:
+    """However it is paid for, with a sentence; and a step that it has come to."""
+    row = BatchView(
+        id="a batch", state=state, version=1, funding=funding, asset=Asset.MSAT, price_amount=9,
+        charged_amount=0, items=count, delivered=0, failed=0, cancelled=0, called_off=False,
+        session_id=None, account_id=None, paid_by=None, credential=None, quote={},
+        created_at=datetime.now(UTC), completed_at=None, payouts=[],
+    )  # fmt: skip
+    headline, sentence = batch_words.head_of(row, are_films=False)
+    assert headline and sentence.endswith(".")
+    assert [stands for _, stands in batch_words.steps_of(row)].count("next") < 3

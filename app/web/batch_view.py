@@ -121,9 +121,7 @@ async def _invoice(house: House, row: BatchView) -> dict[str, Any] | None:
         return None
     found = await invoices.get(house.db, invoice_id(row.id))
     owed = found.to_pay if found else None
-    return (
-        await job_view.invoice(owed.bolt11, owed.amount_msat, owed.expires_at) if owed else None
-    )
+    return await job_view.invoice(owed.bolt11, owed.amount_msat, owed.expires_at) if owed else None
 
 
 def _piece(row: BatchView, item: ItemView, now: datetime) -> Piece:
@@ -185,4 +183,3 @@ def _again(items: Sequence[ItemView], row: BatchView) -> dict[str, str] | None:
         "count": str(row.items),
         "kind": "video" if asked["duration_ms"] else "image",
     }
-

@@ -22,7 +22,10 @@ ITEM_WORDS = {
 WHERE_THE_REST_IS = {
     Funding.INVOICE: "refunded",
     Funding.SESSION: "back on the session’s balance",
+    Funding.ACCOUNT: "back on your balance",
+    Funding.X402: "sent back to the address that paid",
 }
+FROM_BALANCE = (Funding.SESSION, Funding.ACCOUNT)
 
 
 def things(count: int, *, are_films: bool) -> str:
@@ -35,7 +38,7 @@ def was_paid(row: BatchView) -> bool:
     """Say whether a batch was paid for, in time."""
     if row.state is BatchState.AWAITING_PAYMENT:
         return False
-    if row.state is not BatchState.CANCELLED or row.funding is not Funding.INVOICE:
+    if row.state is not BatchState.CANCELLED or row.funding in FROM_BALANCE:
         return True
     owes = any(payout.reason is Reason.UNDELIVERED for payout in row.payouts)
     return bool(owes or row.charged_amount)

@@ -17,6 +17,7 @@ from db import jobs
 from db.jobs import JobView
 from db.payouts import PayoutRow, PayoutView
 from pricing.quote import Quote
+from statemachine.entries import Asset
 from statemachine.job import JOB, Funding, JobState
 from statemachine.owner import Reason, named
 from statemachine.payout import MOST_FAILURES, PayoutState
@@ -139,16 +140,21 @@ async def refunds(
     shown = []
     for payout in payouts:
         state = payout.state
-        link = withdraw_code(base, payout.secret) if base and state is PayoutState.OWED else None
-        label = f"QR code to withdraw {words.sats(payout.amount_msat)} sats"
+        in_sats = payout.asset is Asset.MSAT
+        scannable = in_sats and state is PayoutState.OWED
+        link = withdraw_code(base, payout.secret) if base and scannable else None
+        label = f"QR code to withdraw {words.in_asset(payout.amount, payout.asset)} sats"
         failed = payout.failures >= MOST_FAILURES
         shown.append(
             {
                 "which": named(payout.id).what.replace(":", "-"),
-                "amount_msat": payout.amount_msat,
+                "amount": words.in_asset(payout.amount, payout.asset),
+                "amount_msat": payout.amount if in_sats else 0,
+                "unit": "sats" if in_sats else "USDC",
+                "in_sats": in_sats,
                 "reason": payout.reason,
                 "state": state.value,
-                "to": payout.refund_to,
+                "to": payout.refund_to if in_sats else (payout.refund_to or "").rpartition(":")[2],
                 "goes": payout.refund_to is not None and not failed,
                 "note": payout.note if state is PayoutState.OWED else None,
                 "lnurl": link,

@@ -3,7 +3,6 @@
 The kind, the model, the size and the count make the price; the page says it anew at each change.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,8 @@ from app.house import House, house_of
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
-from app.trade.batches import Line, Order
-from app.trade.catalogue import RATIOS, Kind, Listed, Surface
-from app.trade.inputs import wanted, with_defaults
+from app.trade.batches import Line, Order, line_of
+from app.trade.catalogue import Kind, Listed, Surface
 from app.web.batch_words import things
 from app.web.fiat import Rate, rate_now
 from app.web.forms import name_in, read_form
@@ -25,22 +23,15 @@ from app.web.troubles import Trouble, WrongField, at, trouble_of
 from pricing.money import MicroUsd, Msat
 from statemachine.batch import MOST_ITEMS
 
-FIELDS = ("prompt", "model", "size", "resolution", "ratio", "duration", "count", "refundTo")
+FIELDS = ("prompt", "model", "count", "refundTo")
 SIZES = {
-    "1024x1024": "Square, 1024 × 1024",
-    "1280x720": "Wide, 1280 × 720",
-    "720x1280": "Tall, 720 × 1280",
-    "512x512": "Small, 512 × 512",
-    "2048x2048": "Large, 2048 × 2048",
+    (1024, 1024): "Square",
+    (1280, 720): "Wide",
+    (720, 1280): "Tall",
+    (512, 512): "Small",
+    (2048, 2048): "Large",
 }
-RESOLUTIONS = {name: f"{name[:-1]} pixels" for name in ("480p", "720p")}
-SHAPES = {ratio: ratio for ratio in RATIOS}
-DURATIONS = {"5": "5 seconds", "10": "10 seconds", "15": "15 seconds"}
-DEFAULTS = {
-    "size": "1024x1024", "resolution": "720p", "ratio": "16:9", "duration": "5", "count": "4",
-}  # fmt: skip
-_SIZE = re.compile(r"([0-9]{3,4})x([0-9]{3,4})")
-COUNT = f"Enter a whole number, from 1 to {MOST_ITEMS}."
+COUNT_WANTED, COUNT = "4", f"Enter a whole number, from 1 to {MOST_ITEMS}."
 SWITCHES = {"image": Kind.IMAGE, "video": Kind.VIDEO}
 
 
@@ -101,12 +92,11 @@ def lines_of(house: House, given: dict[str, str]) -> list[Line]:
     with at("prompt", "Say what you want to see."):
         if not given.get("prompt"):
             raise BadInput("")
+    inputs, count = _inputs(given, listed), _count_of(given)
     with at("prompt"):
-        judged = with_defaults(listed.offering.inputs[Surface.BULK], _inputs(given, listed))
-    first, model = int(house.new_id()[:6], 16), listed.offering.id
-    each = listed.offering.price_microusd(judged)
-    count = _count_of(given)
-    return [Line(wanted(model, judged, first + number), model, each) for number in range(count)]
+        return [
+            line_of(listed.offering, Surface.BULK, inputs, house.new_id()) for _ in range(count)
+        ]
 
 
 def _model_of(house: House, given: dict[str, str]) -> Listed:
@@ -130,21 +120,64 @@ def _count_of(given: dict[str, str]) -> int:
     return int(count)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A field whose values are chosen among those that a model allows, each with its words."""
+
+    name: str
+    label: str
+    values: dict[str, str]
+    default: str
+
+
+def choices_of(listed: Listed) -> list[Choice]:
+    """Return what is chosen of a model beside its prompt, as its own schema has it."""
+    fields = listed.offering.inputs[Surface.BULK]["properties"]
+    if listed.offering.kind is Kind.IMAGE:
+        width, height = fields["width"], fields["height"]
+        sizes = {
+            f"{across}x{down}": f"{name}, {across} × {down}"
+            for (across, down), name in SIZES.items()
+            if across <= width["maximum"] and down <= height["maximum"]
+        }
+        most = f"{width['maximum']}x{height['maximum']}"
+        sizes = sizes or {most: most.replace("x", " × ")}
+        return [Choice("size", "Size in pixels", sizes, next(iter(sizes)))]
+    lengths, sides, shapes = (fields[name] for name in ("duration", "resolution", "aspect_ratio"))
+    return [
+        Choice(
+            "duration",
+            "Length",
+            {str(each): f"{each} seconds" for each in lengths["enum"]},
+            str(lengths["default"]),
+        ),
+        Choice(
+            "resolution",
+            "Shorter side",
+            {each: f"{each.rstrip('p')} pixels" for each in sides["enum"]},
+            sides["default"],
+        ),
+        Choice(
+            "ratio", "Width to height", {each: each for each in shapes["enum"]}, shapes["default"]
+        ),
+    ]
+
+
 def _inputs(given: dict[str, str], listed: Listed) -> dict[str, Any]:
-    """Return a form's fields as the offering names them; what they may hold, its schema says."""
+    """Return a form's fields as the offering names them, or raise WrongField."""
+    chosen = {}
+    for choice in choices_of(listed):
+        chosen[choice.name] = given.get(choice.name) or choice.default
+        if chosen[choice.name] not in choice.values:
+            raise WrongField(choice.name, "Choose one of these.")
     inputs: dict[str, Any] = {"prompt": given.get("prompt", "")}
     if listed.offering.kind is Kind.IMAGE:
-        size = _SIZE.fullmatch(given.get("size") or DEFAULTS["size"])
-        if size is None:
-            raise WrongField("size", "Choose one of these sizes.")
-        return inputs | {"width": int(size[1]), "height": int(size[2])}
-    duration = given.get("duration") or DEFAULTS["duration"]
-    if duration not in DURATIONS:
-        raise WrongField("duration", "Choose one of these lengths.")
+        width, _, height = chosen["size"].partition("x")
+        return inputs | {"width": int(width), "height": int(height)}
     return inputs | {
-        "duration": int(duration),
-        "resolution": given.get("resolution") or DEFAULTS["resolution"],
-        "aspect_ratio": given.get("ratio") or DEFAULTS["ratio"],
+        "duration": int(chosen["duration"]),
+        "resolution": chosen["resolution"],
+        "aspect_ratio": chosen["ratio"],
     }
 
 
@@ -168,11 +201,16 @@ async def _shown(
         given |= {"kind": given["switch"], "model": ""}
     kind = _kind_of(given)
     offered = list(house.catalogue.listed(Surface.BULK, kind))
-    filled = {field: given.get(field) or DEFAULTS.get(field, "") for field in FIELDS}
-    if not filled["model"] and offered:
-        # First what is what it says it is, where there is one.
-        filled["model"] = min(offered, key=lambda each: each.stands_in).offering.id
-    filled["kind"] = kind.value
+    filled = {field: given.get(field, "") for field in FIELDS} | {"kind": kind.value}
+    filled["count"] = filled["count"] or COUNT_WANTED
+    # Chosen is what was, or else what is what it says it is, where there is such a one.
+    by_name = {each.offering.id: each for each in sorted(offered, key=lambda each: each.stands_in)}
+    chosen = by_name.get(filled["model"]) or next(iter(by_name.values()), None)
+    choices = choices_of(chosen) if chosen is not None else []
+    for choice in choices:
+        value = given.get(choice.name, "")
+        filled[choice.name] = value if value in choice.values else choice.default
+    filled["model"] = chosen.offering.id if chosen is not None else ""
     priced = None
     if offered and wrong is None:
         try:
@@ -189,10 +227,8 @@ async def _shown(
         kind=kind.value,
         kinds=[each.value for each in Kind if any(house.catalogue.listed(Surface.BULK, each))],
         offered=offered,
-        sizes=SIZES,
-        resolutions=RESOLUTIONS,
-        ratios=SHAPES,
-        durations=DURATIONS,
+        chosen=chosen,
+        choices=choices,
         most=MOST_ITEMS,
         priced=priced,
         key=house.new_id(),

@@ -16,10 +16,19 @@ async function ask(number) {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (number !== asking) return;
     for (const id of ["price", "who"]) show(document.getElementById(id), fresh, fresh.getElementById(id));
+    reshape(document.getElementById("shape"), fresh.getElementById("shape"));
   } catch {
     document.getElementById("price").textContent = "The server doesn’t answer right now.";
   }
 }
+
+// Another model may allow other sizes. What somebody is choosing is left alone.
+function reshape(place, newer) {
+  if (!newer || place.contains(document.activeElement)) return;
+  if (options(place) !== options(newer)) place.replaceChildren(...document.importNode(newer, true).childNodes);
+}
+
+const options = (place) => [...place.querySelectorAll("option")].map((one) => one.value).join();
 
 function show(place, fresh, newer) {
   const problem = fresh.getElementById("problem");
@@ -34,5 +43,5 @@ function show(place, fresh, newer) {
 
 if (studio) {
   document.querySelector("[data-ask-price]").hidden = true;
-  for (const field of studio.querySelectorAll("[data-prices]")) field.addEventListener("input", priced);
+  studio.addEventListener("input", (event) => { if (event.target.matches("[data-prices]")) priced(); });
 }
