@@ -29,6 +29,8 @@ SHOWN = {  # what a command shows of the caller, by the name of what secures an 
     "sessionMacaroon": '-H "Authorization: Bearer $MACAROON"',
     "l402": '-H "Authorization: L402 $MACAROON:$PREIMAGE"',
     "visitorCookie": "-b cookies -c cookies",
+    "sessionCookie": "-b cookies -c cookies",
+    "sessionToken": '-H "Authorization: Bearer $TOKEN"',
 }
 
 _DRAWING = Lock()
