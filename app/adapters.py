@@ -16,15 +16,25 @@ from app.executors.openai_images import OpenAiImages
 from app.executors.painter import ScenePainter
 from app.executors.provider import Provider
 from app.executors.venice import Venice
-from app.ports import Executor, Recoder, Store
+from app.keys.secret import operator_secrets
+from app.ports import Clock, Executor, Recoder, Store, UsdcRail
 from app.settings import Environment, Settings
 from app.trade.catalogue import MOST_SIDE, Catalogue, Kind, Maker, Offering, own_offering
+from payments.usdc.address import Address, keccak
+from payments.usdc.chain import Chain
+from payments.usdc.facilitator import HttpFacilitator
+from payments.usdc.network import NETWORKS
+from payments.usdc.refund import RefundKey
+from payments.usdc.stub_facilitator import FILE, URL, StubFacilitator, StubTransport
 from pricing.offers import Offer
 from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
 
 CHAT_S = 60  # longest wait for one answer in a conversation, or one image
 HISTORY_BYTES = 100_000  # how much of a conversation a model is given
 SMALL_HISTORY_BYTES = 1_400  # what there is room for in the embedded one
+
+# How long a facilitator may take: most wait until the order is in a block, on a busy day.
+FACILITATOR_S, NODE_S = 20.0, 10.0
 
 
 def make_store(settings: Settings) -> Store:
@@ -217,3 +227,41 @@ def make_chat(settings: Settings, agent: Agent) -> Chat:
         answer_deadline_s=deadline_s,
         image_deadline_s=deadline_s,
     )
+
+
+def make_usdc(settings: Settings, clock: Clock) -> UsdcRail | None:
+    """Return the second rail that the settings name; None where nothing is paid in USDC.
+
+    Beside the stub rail it is a stub too; what LNbits is paid for is not sold for play money.
+    """
+    network = NETWORKS[settings.usdc_network]
+    key = settings.refund_key
+    if settings.facilitator_url is None or settings.chain_rpc_url is None:
+        if settings.lnbits_url is not None:
+            return None
+        settings.data.mkdir(parents=True, exist_ok=True)
+        stub = StubFacilitator(settings.data / FILE, clock)
+        # Refunds come from where payments go: a key that nobody else has, and no setting.
+        drawn = keccak(b"boltwork refund key " + operator_secrets(settings)[0].encode())
+        refunds = RefundKey(_private(key.get_secret_value()) if key else drawn, network)
+        http = HttpFacilitator(
+            URL, network, timeout_s=FACILITATOR_S, transport=StubTransport(stub, owned=True)
+        )
+        return UsdcRail(network, refunds.address, http, stub.ledger(network), refunds)
+    header = settings.facilitator_authorization
+    return UsdcRail(
+        network,
+        Address(settings.usdc_pay_to or ""),
+        HttpFacilitator(
+            settings.facilitator_url,
+            network,
+            timeout_s=FACILITATOR_S,
+            authorization=header.get_secret_value() if header else None,
+        ),
+        Chain(settings.chain_rpc_url, network, depth=settings.chain_depth, timeout_s=NODE_S),
+        RefundKey(_private(key.get_secret_value()), network) if key else None,
+    )
+
+
+def _private(key: str) -> bytes:
+    return bytes.fromhex(key.removeprefix("0x"))

@@ -15,6 +15,7 @@ from app.http.job_status import Shapes
 from app.http.paywall import Paywall
 from app.http.session_rights import Doorkeeper
 from app.http.throttle import Throttle
+from app.http.usdc_door import UsdcDoor
 from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
 from app.loops.booking import Booking
@@ -67,6 +68,7 @@ class House:
     visitors: Visitors
     doorkeeper: Doorkeeper
     paywall: Paywall
+    usdc: UsdcDoor | None  # where something is sold for USDC
     shapes: Shapes
     batch_shapes: BatchShapes
     # who waits, and what they wait for

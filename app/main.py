@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -19,6 +20,7 @@ from app.adapters import (
     make_executors,
     make_recoder,
     make_store,
+    make_usdc,
 )
 from app.advance import Shell, Terms
 from app.agents.agent import Agent
@@ -32,9 +34,10 @@ from app.http.counts import make_storage
 from app.http.edge import Edge
 from app.http.envelopes import HANDLERS
 from app.http.job_status import Shapes
-from app.http.paywall import Paywall
+from app.http.paywall import Paywall, nothing_in_usdc
 from app.http.session_rights import Doorkeeper
 from app.http.throttle import Throttle, make_rules
+from app.http.usdc_door import UsdcDoor
 from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
 from app.keys.passwords import Passwords
@@ -42,8 +45,16 @@ from app.keys.secret import operator_secrets
 from app.loops.gauges import Gauges
 from app.loops.health import Health
 from app.loops.turns import Loops, always
-from app.plant import Built, keeper_of, loops_of, making_of, overseeing_of, sending_of
-from app.ports import Clock, Destinations, Executor, Playground, Prices, Recoder, Store
+from app.plant import (
+    Built,
+    keeper_of,
+    loops_of,
+    making_of,
+    overseeing_of,
+    sending_of,
+    settling_of,
+)
+from app.ports import Clock, Destinations, Executor, Playground, Prices, Recoder, Store, UsdcRail
 from app.promises.keeping import Keeper
 from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
@@ -62,6 +73,7 @@ from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.selling import Selling
 from app.trade.sessions import Sessions
+from app.trade.usdc_sales import UsdcSales
 from app.trade.wallet_logins import WalletLogins
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
@@ -82,6 +94,7 @@ from payments.public_http import PublicHttp
 from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
 from payments.stub import StubRail
+from payments.usdc.outcome import Facilitator, Ledger
 from pricing.money import MICROUSD_PER_USD, sats_to_msat
 from pricing.oracle import Oracle, parse_sources
 
@@ -165,6 +178,7 @@ def assemble(
     oracle: Prices | None = None,
     destinations: Destinations | None = None,
     executors: Sequence[Executor] | None = None,
+    usdc: UsdcRail | None = None,
     clock: Clock = utc_now,
     passing: Probe | None = None,
 ) -> Built:
@@ -190,6 +204,7 @@ def assemble(
     chat = chat or make_chat(settings, agent)
     executors = make_executors(settings) if executors is None else executors
     oracle = oracle or make_oracle(settings, clock)
+    usdc = usdc or make_usdc(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
     passing = passing or nowhere
     priced = observed(LoggedPrices(oracle), Prices, "oracle", passing)
@@ -221,7 +236,17 @@ def assemble(
         clock=clock,
         new_id=new_id,
         wallets=wallets and observed(wallets, Wallets, "rail", passing),
+        usdc=usdc and observed_usdc(usdc, passing),
         stub=stub,
+    )
+
+
+def observed_usdc(usdc: UsdcRail, passing: Probe) -> UsdcRail:
+    """Return the second rail with every call to the outside observed."""
+    return replace(
+        usdc,
+        facilitator=observed(usdc.facilitator, Facilitator, "facilitator", passing),
+        ledger=observed(usdc.ledger, Ledger, "chain", passing),
     )
 
 
@@ -245,6 +270,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         sending_of(built),
     )
     shapes = Shapes(is_stub, loops.switchboard, refunds.sending.least_msat)
+    usdc = usdc_door_of(built, loops)
     return House(
         orders=Orders(shell, invoicing, till, selling, new_id),
         asks=Asks(shell, invoicing, till, selling, new_id),
@@ -270,7 +296,15 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
-        paywall=Paywall(db, credentials, loops.booking.look_up, settings.public_url, is_stub),
+        paywall=Paywall(
+            db,
+            credentials,
+            loops.booking.look_up,
+            settings.public_url,
+            is_stub,
+            nothing_in_usdc if usdc is None else usdc.required,
+        ),
+        usdc=usdc,
         shapes=shapes,
         batch_shapes=BatchShapes(shapes),
         waiting=Waiting(db, signals, built.rail, loops.booking.nudge),
@@ -282,7 +316,13 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         db=db,
         overseeing=overseeing_of(built, loops.books),
         health=Health(
-            loops.readiness, loops.switchboard, loops.books, built.rail, built.agent, built.chat
+            loops.readiness,
+            loops.switchboard,
+            loops.books,
+            built.rail,
+            built.agent,
+            built.chat,
+            built.usdc,
         ),
         gauges=Gauges(db, loops.readiness, loops.switchboard, built.rail, built.oracle, clock),
         credentials=credentials,
@@ -291,6 +331,15 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         new_id=new_id,
         stub=built.stub,
     )
+
+
+def usdc_door_of(built: Built, loops: Loops) -> UsdcDoor | None:
+    """Return where payments in USDC are taken, if there is a rail for them."""
+    settling, readiness = settling_of(built), loops.readiness
+    if built.usdc is None or settling is None:
+        return None
+    sales = UsdcSales(built.db, built.shell, built.signals, settling)
+    return UsdcDoor(built.usdc, sales, lambda: readiness.trouble("usdc") is None, built.clock)
 
 
 @contextlib.asynccontextmanager
@@ -330,6 +379,9 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
         await built.agent.close()
         await built.oracle.close()
         await built.destinations.close()
+        if built.usdc is not None:
+            await built.usdc.facilitator.close()
+            await built.usdc.ledger.close()
         await built.artifacts.recoder.close()
         for executor in built.executors:
             await executor.close()

@@ -13,6 +13,7 @@ from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.artifacts.keeping import Artifacts
 from app.keys.credentials import Credentials
+from app.loops.authorizations import Authorizations
 from app.loops.booking import Booking
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
@@ -28,13 +29,14 @@ from app.loops.unpaid import Unpaid
 from app.operator.books import Books
 from app.operator.overseeing import Overseeing
 from app.operator.receiving import MOST_SATS, Receiving
-from app.ports import Clock, Destinations, Executor, Playground, Prices
+from app.ports import Clock, Destinations, Executor, Playground, Prices, UsdcRail
 from app.promises.courier import Courier
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour, Tries
 from app.promises.leases import Leases
 from app.promises.payees import Payees
 from app.promises.sending import Sending
+from app.promises.settling import Settling
 from app.settings import Settings
 from app.till import Till
 from app.trade.catalogue import Catalogue
@@ -66,6 +68,7 @@ class Built:
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
     wallets: Wallets | None  # the rail's own doors to open one after the other, where it can
+    usdc: UsdcRail | None  # the second rail, where there is one
     stub: Playground | None  # the stub rail's own doors, when there is one to play with
     executors: Sequence[Executor] = ()  # who makes the items of batches in this process
 
@@ -74,6 +77,13 @@ def sending_of(built: Built) -> Sending:
     """Return what lets payouts go."""
     fee_cap_msat = sats_to_msat(built.settings.fee_cap_sats)
     return Sending(built.db, built.shell, built.rail, built.clock, fee_cap_msat)
+
+
+def settling_of(built: Built) -> Settling | None:
+    """Return what settles buyers' orders in USDC, where there is a rail for them."""
+    if built.usdc is None:
+        return None
+    return Settling(built.db, built.shell, built.usdc, built.clock)
 
 
 def keeper_of(
@@ -158,7 +168,7 @@ def making_of(built: Built) -> list[Making]:
 def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
     """Return every loop of a process."""
     settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
-    receiving = receiving_of(built)
+    receiving, settling = receiving_of(built), settling_of(built)
     booking = Booking(db, shell, built.rail, receiving)
     hearing, unpaid = Hearing(db, built.rail, booking, clock), Unpaid(db, shell, clock)
     sweep_s, dead_after_s = settings.sweep_s, settings.worker_dead_after_s
@@ -173,13 +183,14 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         recovery=Recovery(db, built.outbox, shell, clock, dead_after_s),
         switchboard=Switchboard(db),
         lanes=Lanes(db, shell, clock),
+        authorizations=None if settling is None else Authorizations(settling),
         artifacts=built.artifacts,
         books=books_of(built, receiving),
         readiness=Readiness(
             db,
             built.outbox,
             built.signals,
-            Outside(built.rail, built.oracle, built.agent, built.chat),
+            Outside(built.rail, built.oracle, built.agent, built.chat, built.usdc),
             clock,
             health_s=settings.health_s,
             dead_after_s=dead_after_s,

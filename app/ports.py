@@ -10,7 +10,11 @@ from payments.faults import Call, Fault
 from payments.lnurl import BadDestination, Destination
 from payments.public_http import Away, Refused
 from payments.rail import Failed, Opened, Settled
-from pricing.money import BtcPrice, Msat
+from payments.usdc.address import Address
+from payments.usdc.network import Network
+from payments.usdc.outcome import Facilitator, Ledger
+from payments.usdc.payment import Payment, UsdcOffer
+from pricing.money import BtcPrice, MicroUsdc, Msat
 from pricing.oracle import OracleStatus, PriceUnavailable
 
 
@@ -36,6 +40,37 @@ class Playground(Protocol):
     async def clear_faults(self) -> None:
         """Behave again."""
         ...
+
+
+class RefundSigner(Protocol):
+    """Who signs refunds in USDC, each with the nonce that its debt has for ever."""
+
+    address: Address
+    network: Network
+
+    def refund(
+        self, payout_id: str, payee: Address, amount_microusdc: MicroUsdc, now: datetime
+    ) -> Payment:
+        """Return the signed order that pays a debt of ours."""
+        ...
+
+
+USDC_WINDOW_S = 120  # how long an order of a buyer's may be valid, and its outcome be unknown
+
+
+@dataclass(frozen=True, slots=True)
+class UsdcRail:
+    """The second rail: USDC on one chain, which buyers pay by signed orders (x402)."""
+
+    network: Network
+    pay_to: Address
+    facilitator: Facilitator
+    ledger: Ledger
+    refunds: RefundSigner | None  # without it, what is owed in USDC waits
+
+    def offer(self, amount_microusdc: MicroUsdc) -> UsdcOffer:
+        """Return how so much can be paid here."""
+        return UsdcOffer(self.network, self.pay_to, amount_microusdc, USDC_WINDOW_S)
 
 
 class Prices(Protocol):

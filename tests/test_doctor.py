@@ -62,7 +62,7 @@ def test_a_new_installation_is_well(open_folder: Path) -> None:
     assert set(parts) == {
         "environment", "disk", "database", "tables", "clock", "secret", "limits", "rail",
         "artifacts", "price", "agents", "port", "models", "address", "operator", "routing",
-        "failures", "makers",
+        "failures", "makers", "USDC",
     }  # fmt: skip
     assert all("next" in part for part in parts.values() if part["level"] != "ok")
     broken = {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "planted"}

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from app.adapters import make_usdc
+from app.main import utc_now
 from app.settings import Settings
 from tests.patience import PATIENCE_S
 from tests.server_process import COMMAND
+from tests.usdc_fixtures import SHOP, SHOP_KEY
 
 APP = Path(__file__).parents[1] / "app"
+KEY = SHOP_KEY.hex()
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -105,3 +109,37 @@ def test_secrets_do_not_show() -> None:
         }
     )
     assert "planted" not in repr(settings)
+
+
+def test_usdc_is_taken_in_production_only_where_the_chain_can_be_asked() -> None:
+    """Without a facilitator none is taken, and no stub stands in; with one, its chain must be
+    there to be asked, and must be the one whose USDC is worth something."""
+    base = {
+        "BOLTWORK_ENV": "production",
+        "LNBITS_URL": "http://127.0.0.1:9",
+        "LNBITS_API_KEY": "k",
+        "BOLTWORK_SECRET": "s" * 32,
+        "ANTHROPIC_API_KEY": "k",
+    }
+    assert make_usdc(Settings.model_validate(base), utc_now) is None
+    paid = base | {"FACILITATOR_URL": "https://facilitator.example", "USDC_PAY_TO": SHOP}
+    for settings, said in (
+        (paid, "needs CHAIN_RPC_URL"),
+        (paid | {"CHAIN_RPC_URL": "http://127.0.0.1:9"}, "USDC_NETWORK=eip155:8453"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            Settings.model_validate(settings)
+    whole = paid | {"CHAIN_RPC_URL": "http://127.0.0.1:9", "USDC_NETWORK": "eip155:8453"}
+    usdc = make_usdc(Settings.model_validate(whole | {"REFUND_KEY": KEY}), utc_now)
+    assert usdc is not None and usdc.pay_to == SHOP and usdc.refunds is not None
+    assert KEY not in repr(Settings.model_validate(whole | {"REFUND_KEY": KEY})) + repr(usdc)
+
+
+def test_the_stub_of_usdc_stands_beside_the_stub_rail_alone(tmp_path: Path) -> None:
+    """What LNbits is paid for with real money is never sold for play money."""
+    here = {"BOLTWORK_DATA": tmp_path}
+    real = here | {"LNBITS_URL": "http://127.0.0.1:9", "LNBITS_API_KEY": "k"}
+    assert make_usdc(Settings.model_validate(real), utc_now) is None
+    stub = make_usdc(Settings.model_validate(here), utc_now)
+    assert stub is not None and stub.refunds is not None
+    assert stub.pay_to == stub.refunds.address and (tmp_path / "usdc.sqlite3").exists()

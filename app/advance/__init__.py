@@ -7,6 +7,7 @@ takes an Act, and `Shell.do` gives it one.
 
 from app.advance import (
     accounts,
+    authorizations,
     batches,
     holds,
     invoices,
@@ -49,6 +50,7 @@ __all__ = [
     "Spending",
     "Terms",
     "accounts",
+    "authorizations",
     "batches",
     "holds",
     "invoices",

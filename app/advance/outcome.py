@@ -77,6 +77,7 @@ class Terms:
     payout_check_s: int = 5  # when the rail is first asked about a payout it did not answer for
     session_idle_s: int = 24 * 3600
     session_minimum_msat: int = 50_000
+    settling_s: int = 30  # how long a facilitator may take, before another process looks
     hold_s: int = 900  # how long a call that is answered while it runs may take at most
     free_msat_a_day: int = 10_000_000
     margin_pct: int = 20

@@ -13,10 +13,11 @@ from app.advance import batches, jobs, sessions
 from app.advance.act import Act
 from app.advance.outcome import Outcome
 from app.advance.writing import Payee
+from db import authorizations, invoices, payouts
 from db import batches as batch_rows
-from db import invoices, payouts
 from db import jobs as job_rows
 from db import sessions as session_rows
+from db.authorizations import AuthorizationRow
 from db.batches import BatchRow
 from db.engine import Tx
 from db.jobs import JobRow
@@ -124,3 +125,15 @@ async def lock_payout(act: Act, payout_id: str) -> tuple[Locked, Payout] | None:
     owner = await lock(act, payout_id)
     payout = await payouts.lock(act.tx, payout_id)
     return None if owner is None or payout is None else (owner, payout)
+
+
+async def lock_authorization(act: Act, order_id: str) -> tuple[Locked, AuthorizationRow] | None:
+    """Lock a buyer's order in USDC, and before it what it was claimed for."""
+    claimed = await authorizations.read(act.tx, order_id)
+    if claimed is None:
+        return None
+    owner = claimed.owner
+    locked = await OWNERS[owner.kind].lock(act.tx, owner.id)
+    row = await authorizations.lock(act.tx, order_id)
+    assert locked is not None and row is not None, "neither is deleted while the other is there"
+    return Locked(owner, locked), row

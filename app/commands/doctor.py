@@ -22,6 +22,7 @@ from app.commands.doctor_artifacts import of_artifacts
 from app.commands.doctor_expenses import of_expenses
 from app.commands.doctor_makers import of_makers
 from app.commands.doctor_running import answers, of_running
+from app.commands.doctor_usdc import of_usdc
 from app.commands.findings import Finding, ok, warn, wrong
 from app.commands.terminal import run
 from app.http.counts import make_storage
@@ -78,7 +79,7 @@ async def examine_all(settings: Settings, url: str, broken: str | None) -> list[
     """Ask every part; `broken` says why there is no database."""
     groups = await asyncio.gather(
         _database(settings, url, broken), _rail(settings), _price(settings), _agents(settings),
-        of_artifacts(settings), of_makers(settings), _door(settings),
+        of_artifacts(settings), of_makers(settings), of_usdc(settings), _door(settings),
     )  # fmt: skip
     return [finding for group in groups for finding in group]
 

@@ -5,6 +5,7 @@ What a proof bought is for whoever asked for it: here it is only read, and its p
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -17,12 +18,14 @@ from app.http.links import base_url
 from app.keys.credentials import Credentials
 from app.refusal import Refusal, Why, unavailable
 from app.strict_json import moment
+from app.trade.usdc_sales import NotPaid
 from app.watch.waiting import with_patience
 from db import invoices, lapsed
 from db.engine import Database
 from db.invoices import InvoiceRow, MadeInvoice
 from payments.challenge import BadProof, Offer, Problem, Proof
 from payments.mpp import SCHEME, Mpp, content_digest, is_preferred
+from payments.usdc.x402 import REQUIRED, RESPONSE, header_of
 from pricing.money import MicroUsd, Msat, msat_to_sats
 from statemachine.invoice import InvoiceState
 from statemachine.public_id import public_id
@@ -66,6 +69,11 @@ class Sold:
         return proof.is_for(self.resource) and proof.digest in (None, self.digest)
 
 
+def nothing_in_usdc(sold: Sold, url: str, error: str) -> dict[str, Any] | None:
+    """Return that nothing is sold for USDC: there is no rail for it."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Paywall:
     """Offers what is paid by the call, and looks up what a proof has bought."""
@@ -75,6 +83,8 @@ class Paywall:
     look_up: Callable[[str], Awaitable[bool]]  # asks the rail: True when it says nobody has paid
     public_url: str | None
     is_stub: bool
+    # What is asked for in USDC, at an address and with a sentence: None where nothing is.
+    in_usdc: Callable[[Sold, str, str], dict[str, Any] | None] = nothing_in_usdc
 
     async def proof_of(self, request: Request) -> Proof | BadProof | None:
         """Return what a request proves; None when it shows no proof of a payment."""
@@ -110,7 +120,12 @@ class Paywall:
         )
 
     async def payment_required(
-        self, request: Request, invoice: MadeInvoice, sold: Sold, against: BadProof = PRICED
+        self,
+        request: Request,
+        invoice: MadeInvoice,
+        sold: Sold,
+        against: BadProof = PRICED,
+        unpaid: NotPaid | None = None,  # an order in USDC that was shown, and has paid nothing
     ) -> Response:
         """Answer 402: what it costs, and every way to pay for it (RFC 9457 in the body).
 
@@ -120,7 +135,8 @@ class Paywall:
         problem = against.problem or Problem.PAYMENT_REQUIRED
         is_new = problem is Problem.PAYMENT_REQUIRED
         told = "" if is_new else "This proof of payment isn't valid here. "
-        sentence, sats = told + against.reason, msat_to_sats(invoice.amount_msat)
+        sentence = told + against.reason if unpaid is None else unpaid.sentence
+        sats = msat_to_sats(invoice.amount_msat)
         base = base_url(request, self.public_url)
         pay = "Pay" if is_new else "If you have paid, do not pay again. Else pay"
         body = {
@@ -140,11 +156,19 @@ class Paywall:
             body["instance"] = f"{base}{sold.polled}{invoice.owner_id}"
         if self.is_stub:
             body["paymentHash"] = invoice.payment_hash
-        answer = json_response(body, 402)
+        url = f"{base or ''}{request.url.path}"
+        asked = self.in_usdc(sold, url, sentence)
+        if unpaid is not None:
+            body |= {"retry_action": unpaid.retry_action, "payment_state": unpaid.payment_state}
+        answer = json_response({**(asked or {}), **body}, 402)
         answer.headers["content-type"] = "application/problem+json"
         offer = self._offer(request, invoice, sold, base)
         for name, value in await self.credentials.offers(offer, _preferred(request)):
             answer.headers.append(name, value)  # one line a challenge, in this order
+        if asked is not None:
+            answer.headers.append(REQUIRED, header_of(asked))
+        if unpaid is not None:
+            answer.headers.append(RESPONSE, header_of(unpaid.told))
         return answer
 
     def _offer(self, request: Request, invoice: MadeInvoice, sold: Sold, base: str | None) -> Offer:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.loops.readiness import PARTS, Readiness
+from app.loops.readiness import Readiness
 from app.loops.switchboard import Switchboard
 from app.ports import Clock, Prices
 from db.engine import Database
@@ -54,7 +54,7 @@ class Gauges(Collector):
         well = GaugeMetricFamily(
             "boltwork_part_well", "1 while nothing is known to be wrong with it", labels=["part"]
         )
-        for part in PARTS:
+        for part in readiness.parts:
             well.add_metric([part], int(readiness.trouble(part) is None))
         turned = GaugeMetricFamily(
             "boltwork_loop_turned_seconds", "How long ago a loop finished a turn", labels=["loop"]

@@ -11,6 +11,7 @@ from app.agents.chat import Chat
 from app.loops.readiness import Readiness
 from app.loops.switchboard import Switchboard
 from app.operator.books import Books, Review
+from app.ports import UsdcRail
 from app.strict_json import moment
 from payments.rail import Rail
 
@@ -34,6 +35,7 @@ class Health:
     rail: Rail
     agent: Agent
     chat: Chat
+    usdc: UsdcRail | None
 
     async def report(self) -> Report:
         """Return how each part stands, once each was looked at."""
@@ -46,10 +48,18 @@ class Health:
             **checks,
             # Jobs can be bought without anybody who converses: that part makes nothing unready.
             "chat": _said(readiness.trouble("chat"), name=self.chat.name),
+            **self._usdc(),
             "switches": {name.value: on for name, on in self.switchboard.seen.items()},
             "books": _books(self.books.latest),
         }
         return Report(body, ill, readiness.retry_after_s(*checks))
+
+    def _usdc(self) -> dict[str, Any]:
+        """Return how the second rail stands, where there is one: the first sells without it."""
+        if self.usdc is None:
+            return {}
+        trouble, name = self.readiness.trouble("usdc"), self.usdc.network.title
+        return {"usdc": _said(trouble, name=name)}
 
     def _checks(self) -> dict[str, dict[str, Any]]:
         readiness, pulse = self.readiness, self.readiness.pulse

@@ -15,13 +15,14 @@ from typing import Protocol
 
 from app.agents.agent import Agent
 from app.agents.chat import Chat
-from app.ports import Clock, Prices
+from app.ports import Clock, Prices, UsdcRail
 from app.refusal import LEAST_RETRY_S, patience_s
 from db import heartbeats
 from db.engine import Database, DatabaseAway, Unwritten
 from db.promises import Outbox, Pulse
 from db.signals import Signals
 from payments.rail import Rail
+from payments.usdc.outcome import Unknown
 
 ANSWER_S = 12.0  # longest wait for one answer; the rail and the agents have deadlines of their own
 LATE_S = 15.0  # how much older than its pace what was seen may be: an answer may take its time
@@ -30,7 +31,6 @@ TURN_S = 60.0  # how long a turn of a loop may take before its beat is missed
 LISTENS_S = 45.0  # how long the listener may be without a word from Postgres
 WORKS_S = 30.0  # how long a worker may be without one, beyond when others call it dead
 
-PARTS = ("database", "rail", "price", "agents", "chat")
 NOBODY_KEEPS = "No worker keeps promises: run `boltwork worker`, or serve without --no-worker"
 
 
@@ -74,6 +74,7 @@ class Outside:
     oracle: Prices
     agent: Agent
     chat: Chat
+    usdc: UsdcRail | None
 
 
 class Readiness:
@@ -106,6 +107,13 @@ class Readiness:
             "agents": partial(_reason, outside.agent.healthy),
             "chat": partial(_reason, outside.chat.healthy),
         }
+        if outside.usdc is not None:
+            self._questions["usdc"] = partial(trouble_with_usdc, outside.usdc)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is looked at."""
+        return tuple(self._questions)
 
     # ------------------------------------------------------------------ what was seen
 
@@ -136,7 +144,7 @@ class Readiness:
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self._looked.wait()
         except TimeoutError:
-            for part in PARTS:
+            for part in self.parts:
                 self._seen.setdefault(part, Seen("It does not answer", monotonic()))
 
     async def look(self, part: str) -> None:
@@ -151,7 +159,7 @@ class Readiness:
         before, now_s = self._seen.get(part), monotonic()
         since_s = before.since_s if before and before.since_s is not None else now_s
         self._seen[part] = Seen(trouble, now_s, since_s if trouble is not None else None)
-        if len(self._seen) == len(PARTS):
+        if len(self._seen) == len(self._questions):
             self._looked.set()
 
     async def _ask_database(self) -> str | None:
@@ -210,3 +218,12 @@ class Readiness:
 async def _reason(ask: Callable[[], Awaitable[_Trouble | None]]) -> str | None:
     trouble = await ask()
     return None if trouble is None else trouble.reason
+
+
+async def trouble_with_usdc(usdc: UsdcRail) -> str | None:
+    """Ask the facilitator, and the chain for what we have there: both are needed to sell."""
+    away = await usdc.facilitator.healthy()
+    if away is not None:
+        return away.reason
+    balance = await usdc.ledger.balance_microusdc(usdc.pay_to)
+    return balance.reason if isinstance(balance, Unknown) else None

@@ -11,12 +11,13 @@ from functools import partial
 import structlog
 
 from app.artifacts.keeping import Artifacts
+from app.loops.authorizations import Authorizations
 from app.loops.booking import Booking
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
 from app.loops.lanes import PAUSE_S, Lanes
 from app.loops.payouts import Payouts
-from app.loops.readiness import PARTS, TURN_S, Readiness
+from app.loops.readiness import TURN_S, Readiness
 from app.loops.recovery import Recovery
 from app.loops.sweep import Sweep
 from app.loops.switchboard import Switchboard
@@ -54,6 +55,7 @@ class Loops:
     recovery: Recovery
     switchboard: Switchboard
     lanes: Lanes
+    authorizations: Authorizations | None
     artifacts: Artifacts
     books: Books
     readiness: Readiness
@@ -76,7 +78,10 @@ class Loops:
                 ("sweep_artifacts", SWEEP_ARTIFACTS_S, self.artifacts.sweep),
             ):
                 group.create_task(self._every(name, pause_s, turn))
-            for part in PARTS:
+            if self.authorizations is not None:
+                turn = self.authorizations.turn
+                group.create_task(self._every("ask_authorizations", 1.0, turn))
+            for part in self.readiness.parts:
                 look = partial(self.readiness.look, part)
                 group.create_task(self._every(f"look at {part}", health_s, look))
             if review_s:

@@ -22,9 +22,7 @@ from app.settings import Settings
 from app.strict_json import BadInput
 from payments.usdc.address import read_address
 from payments.usdc.network import NETWORKS
-from payments.usdc.stub_facilitator import Cut, StubFacilitator, UsdcCall, UsdcFault
-
-FILE = "usdc.sqlite3"
+from payments.usdc.stub_facilitator import FILE, Cut, StubFacilitator, UsdcCall, UsdcFault
 
 
 class Fault(Body):

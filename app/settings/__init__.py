@@ -15,6 +15,7 @@ from app.settings.artifacts import ArtifactSettings
 from app.settings.forms import HttpAddress, Key, LogLevel, Network, Origin, Positive, PostgresUrl
 from app.settings.limits import LimitSettings
 from app.settings.makers import MakerSettings
+from app.settings.usdc import UsdcSettings
 from app.telemetry import tracing
 from pricing.rates import (
     PUBLISHED,
@@ -38,7 +39,7 @@ class Environment(StrEnum):
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings):
+class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, UsdcSettings):
     """What an operator can set. Each field is the environment variable of its name or alias."""
 
     model_config = SettingsConfigDict(
@@ -252,6 +253,7 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings):
                 "ARTIFACTS_ENDPOINT and ARTIFACTS_KEY are for s3:// alone: other clouds read their"
                 " own variables",
             ),
+            *self.troubles_of_usdc(production),
             (
                 production and self.crash_at != "",
                 "BOLTWORK_CRASH_AT is for trying things out, never for production",

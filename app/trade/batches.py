@@ -4,7 +4,7 @@ The rail makes the invoice before anything is written; what a session pays for b
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.advance import Act, Applied, Outcome, Shell, Short
 from app.advance.batches import Ordered
 from app.ports import Wanted
 from app.promises.leases import asked_of
+from app.promises.settling import authorization_of
 from app.refusal import Refusal, Why, unavailable
 from app.strict_json import BadInput
 from app.telemetry.logs import about
@@ -22,16 +23,19 @@ from app.trade.holds import check_most, refused, spending_of
 from app.trade.inputs import wanted, with_defaults
 from app.trade.invoicing import Invoicing, check_open
 from app.trade.once import Before, Beginning, Name, once
+from app.trade.usdc_sales import Thing
 from db import batches, items, lanes
 from db.batches import BatchView
 from db.engine import Database
 from db.invoices import MadeInvoice
 from db.items import ItemView, NewItem
 from payments.session_macaroon import Verified
+from payments.usdc.payment import Payment
+from payments.usdc.refund import refund_to_of
 from pricing.batch_quote import BatchQuote
-from pricing.money import MicroUsd
+from pricing.money import MicroUsd, usd_in_usdc
 from statemachine.batch import MOST_ITEMS, invoice_id
-from statemachine.owner import Purpose
+from statemachine.owner import Owner, OwnerKind, Purpose
 
 PAGE = 100  # items that are shown at once
 ROOM_S = 10  # when to come back, with so much under way
@@ -87,6 +91,12 @@ class _NotSpent(Exception):
         self.outcome = outcome
 
 
+def check_count(lines: Sequence[Line]) -> None:
+    """Refuse what is no batch."""
+    if not 1 <= len(lines) <= MOST_ITEMS:
+        raise BadInput(f"Ask for 1 to {MOST_ITEMS} items at once.")
+
+
 @dataclass(frozen=True, slots=True)
 class Batches:
     """The desk of batches."""
@@ -100,8 +110,7 @@ class Batches:
 
     async def quote(self, lines: Sequence[Line]) -> BatchQuote:
         """Return what these items cost together. Raises BadInput, and Refusal (503)."""
-        if not 1 <= len(lines) <= MOST_ITEMS:
-            raise BadInput(f"Ask for 1 to {MOST_ITEMS} items at once.")
+        check_count(lines)
         return await self.till.batch([line.price_microusd for line in lines])
 
     async def place(self, order: Order, name: Name | None) -> MadeInvoice:
@@ -154,6 +163,33 @@ class Batches:
             return batch_id
 
         return Beginning(batch_id, begin_reserved)
+
+    async def for_usdc(self, payment: Payment, order: Order) -> Thing:
+        """Return a new batch, for which an order in USDC is to be claimed. Raises as `place` does.
+
+        It costs what its items cost in dollars, exactly: no bitcoin price is asked for. What is not
+        made goes back to the address that pays.
+        """
+        check_count(order.lines)
+        payer = payment.authorization.payer
+        refund_to = refund_to_of(payment.network, payer)
+        mine = replace(order, payer=f"evm:{payer}", refund_to=refund_to)
+        await self._check_room(mine)
+        batch_id, authorization = self.new_id(), authorization_of(payment)
+        shares = [usd_in_usdc(line.price_microusd) for line in order.lines]
+        lined = zip(order.lines, shares, strict=True)
+        ordered = [
+            NewItem(self.new_id(), line.lane, line.price_microusd, share, asked_of(line.wanted))
+            for line, share in lined
+        ]
+        quote = {"total_microusd": sum(shares), "total_microusdc": sum(shares)}
+        bought = Ordered(ordered, mine.payer, quote, mine.refund_to)
+
+        async def begin(act: Act) -> None:
+            claimed = advance.batches.begin_claimed
+            await claimed(act, batch_id, bought, sum(shares), authorization)
+
+        return Thing(Owner(OwnerKind.BATCH, batch_id), begin)
 
     async def _ordered(self, order: Order) -> tuple[str, BatchQuote, Ordered]:
         """Return a new batch's id, what it costs, and its items with their shares of that."""

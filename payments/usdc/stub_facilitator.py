@@ -30,6 +30,7 @@ UsdcFault = Literal[
     "pending500", "wrong_amount", "wrong_payer", "wrong_network", "no_transaction", "reorganised",
 ]  # fmt: skip
 URL: Final = "http://facilitator.stub"
+FILE: Final = "usdc.sqlite3"  # in the data folder
 OTHERS_TRANSACTION: Final = "0x" + "ab" * 32
 
 _OUTAGES: Final = {"5xx", "slow", "cut", "garbage", "declined"}
@@ -177,8 +178,8 @@ class StubLedger:
 class StubTransport(httpx2.AsyncBaseTransport):
     """Carries requests to a stub in this process, where another one carries them to a server."""
 
-    def __init__(self, stub: StubFacilitator) -> None:
-        self._stub = stub
+    def __init__(self, stub: StubFacilitator, *, owned: bool = False) -> None:
+        self._stub, self._owned = stub, owned
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Let the stub answer."""
@@ -192,6 +193,11 @@ class StubTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ReadError(f"the stub's file: {broken}", request=request) from None
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         return httpx2.Response(status, stream=httpx2.ByteStream(raw))
+
+    async def aclose(self) -> None:
+        """Close the stub too, where nobody else holds it."""
+        if self._owned:
+            await self._stub.close()
 
 
 def _read(body: bytes) -> tuple[Network, Authorization, str] | str:

@@ -2,6 +2,7 @@
 
 from tests.stories import (
     attempt,
+    authorization,
     batch,
     firm,
     hold,
@@ -28,6 +29,7 @@ LAWS: dict[str, Law] = {
     "batch": batch.LAW,
     "item": item.LAW,
     "lease": lease.LAW,
+    "authorization": authorization.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
     "job": job.STORIES + firm.STORIES,
@@ -41,4 +43,5 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "batch": batch.STORIES,
     "item": item.STORIES,
     "lease": lease.STORIES,
+    "authorization": authorization.STORIES,
 }

@@ -1,0 +1,102 @@
+"""Buyers' orders in USDC: claimed for one purchase, and what their end means to it."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from app.advance.act import Act
+from app.advance.outcome import Applied, Missing, Outcome, Replayed
+from app.advance.owners import Locked, lock_authorization
+from app.advance.writing import perform
+from db import authorizations
+from db.authorizations import AuthorizationRow
+from statemachine import authorization as law
+from statemachine.machine import IllegalTransition
+from statemachine.owner import Owner, OwnerKind, Purpose
+
+# What an order of this owner's pays for.
+PURPOSES: Final = {OwnerKind.BATCH: Purpose.BATCH}
+LEAST_PAUSE_S, LONGEST_PAUSE_S = 2, 60  # between two looks at one of which nobody knows
+
+
+async def claim(act: Act, owner: Owner, told: dict[str, Any]) -> AuthorizationRow | None:
+    """Claim an order for what is written after it in this transaction, and take it on.
+
+    None, and nothing is written: it was claimed before, or another one was for the same purchase,
+    whose buyer has had no answer.
+    """
+    until = act.now + timedelta(seconds=act.terms.settling_s)
+    return await authorizations.claim(act.tx, owner, told, act.now, until)
+
+
+async def settle(act: Act, authorization: str, txid: str) -> Outcome:
+    """Settle an order whose money we hold, and apply that to what it was claimed for."""
+    found = await lock_authorization(act, authorization)
+    if found is None:
+        return Missing()
+    owner, row = found
+    event = owner.settled(PURPOSES[row.owner.kind])
+    try:
+        decision = law.decide(authorizations.facts_of(row), law.Settled(awaited=event is not None))
+    except IllegalTransition:
+        return Replayed()
+    await authorizations.move(act.tx, decision.facts, act.now, txid=txid, reason=None)
+    await perform(act, owner.payee, decision)
+    if event is None:
+        await owner.touch(act, "unawaited_payment")
+    else:
+        await owner.step(act, event)
+    return Applied()
+
+
+async def fail(act: Act, authorization: str, reason: str) -> Outcome:
+    """End an order that moved nothing and never will, and what nobody else has paid for."""
+    found = await lock_authorization(act, authorization)
+    if found is None:
+        return Missing()
+    owner, row = found
+    try:
+        decision = law.decide(authorizations.facts_of(row), law.Failed())
+    except IllegalTransition:
+        return Replayed()
+    await authorizations.move(act.tx, decision.facts, act.now, txid=None, reason=reason)
+    await _lapse(act, owner, row)
+    return Applied()
+
+
+async def decline(act: Act, authorization: str, reason: str) -> Outcome:
+    """Write that an order was refused before it was sent: its buyer may sign another one.
+
+    The chain is asked about it all the same: what it paid after all is owed back.
+    """
+    found = await lock_authorization(act, authorization)
+    if found is None:
+        return Missing()
+    owner, row = found
+    if row.state is not law.AuthorizationState.CLAIMED:
+        return Replayed()
+    await authorizations.decline(act.tx, row.id, reason, act.now, _next_look(act, row))
+    await _lapse(act, owner, row)
+    return Applied()
+
+
+async def note(act: Act, authorization: str, reason: str) -> None:
+    """Write why nobody knows yet what became of an order, and when to look again."""
+    row = await authorizations.lock(act.tx, authorization)
+    if row is not None:
+        await authorizations.note(act.tx, row.id, reason, _next_look(act, row))
+
+
+async def answered(act: Act, authorization: str) -> None:
+    """Write that its buyer has had an answer."""
+    await authorizations.answered(act.tx, authorization, act.now)
+
+
+async def _lapse(act: Act, owner: Locked, row: AuthorizationRow) -> None:
+    event = owner.lapsed(PURPOSES[row.owner.kind])
+    if event is not None:
+        await owner.step(act, event)
+
+
+def _next_look(act: Act, row: AuthorizationRow) -> datetime:
+    pause_s = min(LEAST_PAUSE_S * 2 ** min(row.tries - 1, 10), LONGEST_PAUSE_S)
+    return act.now + timedelta(seconds=pause_s)

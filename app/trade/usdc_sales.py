@@ -1,0 +1,183 @@
+"""What is sold for USDC, by signed orders: claimed first, settled then, and only then begun.
+
+An order buys one thing, however often and from wherever it is sent. Whoever signs a second one for
+what he has had no answer about is given the first, and the second one is left alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from hashlib import sha256
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+
+from app import advance
+from app.advance import Act, Shell
+from app.promises.settling import Settling, authorization_of, told_of
+from app.refusal import Refusal, Why, unavailable
+from app.telemetry.logs import about
+from db import authorizations
+from db.authorizations import AuthorizationRow
+from db.engine import Database
+from db.signals import Signals
+from payments.usdc.outcome import Settled
+from payments.usdc.payment import Payment
+from payments.usdc.x402 import PaymentState, Retry, response
+from pricing.money import MicroUsdc
+from statemachine.authorization import AuthorizationState
+from statemachine.owner import Owner
+
+log = structlog.get_logger("boltwork.usdc")
+
+ANSWER_S: Final = 3.5  # stock clients give up after five, and would sign another order
+PAUSE_S: Final = 0.5  # between two looks, where nothing tells of a change
+PENDING: Final = "settlement_pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What an order is claimed for: whose money it will be, and what writes that, unpaid."""
+
+    owner: Owner
+    begin: Callable[[Act], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What a payment has bought, settled or about to be."""
+
+    authorization: str
+    owner: Owner
+    is_settled: bool
+    told: dict[str, Any]  # x402's SettleResponse
+
+
+@dataclass(frozen=True, slots=True)
+class NotPaid:
+    """A payment that paid nothing: its sender may sign another one."""
+
+    sentence: str
+    told: dict[str, Any]  # x402's SettleResponse
+    retry_action: Retry = Retry.RESIGN
+    payment_state: PaymentState = PaymentState.NOT_PAID
+
+
+def purchase_of(payment: Payment, resource: str, body: bytes, key: str | None) -> str:
+    """Return what names a purchase, whatever it is paid by: its payer, what is asked for, and the
+    Idempotency-Key, where one was given."""
+    parts = (payment.network.caip2, payment.authorization.payer, resource, key or "")
+    return sha256("\n".join(parts).encode() + b"\n" + sha256(body).digest()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class UsdcSales:
+    """The desk that sells for signed orders in USDC."""
+
+    db: Database
+    shell: Shell
+    signals: Signals
+    settling: Settling
+    unfinished: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def buy(
+        self, payment: Payment, purchase: str, prepare: Callable[[], Awaitable[Thing]]
+    ) -> Bought | NotPaid:
+        """Return what this payment has bought. `prepare` is asked for what is to be sold, where
+        nothing was before; nothing of it is done until the money is ours.
+
+        Raises Refusal: 409 when the order was used for another purchase, and what `prepare` does.
+        """
+        until_s = monotonic() + ANSWER_S
+        row, is_new = await self._claimed(payment, purchase, prepare)
+        about(**{row.owner.kind.value: row.owner.id})
+        changed, stop = self.signals.watch(row.owner.id)
+        try:
+            if is_new:
+                self._go_on(self.settling.hand_over(row))
+            elif row.state is AuthorizationState.CLAIMED:
+                self._go_on(self._look(row.id))
+            while True:
+                changed.clear()
+                now = await authorizations.get(self.db, row.id)
+                assert now is not None, "an order that was claimed stays"
+                left_s = until_s - monotonic()
+                if now.state is not AuthorizationState.CLAIMED or now.declined or left_s <= 0:
+                    return _answer(payment, now)
+                await self.signals.wait(changed, min(left_s, PAUSE_S))
+        finally:
+            stop()
+
+    async def answered(self, bought: Bought) -> None:
+        """Take note that its buyer has had his answer: the next such request buys anew."""
+        await self.shell.do(advance.authorizations.answered, bought.authorization)
+
+    async def _claimed(
+        self, payment: Payment, purchase: str, prepare: Callable[[], Awaitable[Thing]]
+    ) -> tuple[AuthorizationRow, bool]:
+        """Return the order that pays for this purchase, and whether it was claimed just now."""
+        before = await self._before(payment, purchase)
+        if before is not None:
+            return before, False
+        thing = await prepare()
+
+        async def claim(act: Act) -> AuthorizationRow | None:
+            told = told_of(payment, purchase)
+            row = await advance.authorizations.claim(act, thing.owner, told)
+            if row is not None:
+                await thing.begin(act)
+            return row
+
+        row = await self.shell.do(claim)
+        if row is not None:
+            return row, True
+        before = await self._before(payment, purchase)
+        if before is None:  # what stood in the way has failed meanwhile, or was answered
+            raise unavailable(Why.BUSY, "This purchase changed at the same moment.", 1)
+        return before, False
+
+    async def _before(self, payment: Payment, purchase: str) -> AuthorizationRow | None:
+        """Return the order that pays for this purchase already: this one, or an earlier one whose
+        buyer has had no answer."""
+        row = await authorizations.get(self.db, authorization_of(payment))
+        if row is None:
+            return await authorizations.unanswered(self.db, purchase)
+        if row.purchase != purchase:
+            raise Refusal(
+                Why.KEY_REUSED,
+                "This payment was made for another request, and with that one it is still good.",
+                "Send the request that it was made for, or sign a new payment for this one.",
+            )
+        return row
+
+    async def _look(self, authorization: str) -> None:
+        """Look at an order of which nobody knows, if no other process does just now."""
+        row = await self.settling.take_on(authorization)
+        if row is not None:
+            await self.settling.look(row)
+
+    def _go_on(self, work: Coroutine[object, object, None]) -> None:
+        """Have something done to its end, whether or not its buyer waits so long."""
+        task = asyncio.create_task(work)
+        self.unfinished.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """What could not be done, the loop does in its turn."""
+        self.unfinished.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("settling_broke", error=type(task.exception()).__name__)
+
+
+def _answer(payment: Payment, row: AuthorizationRow) -> Bought | NotPaid:
+    """Return what is to be said of an order as it stands."""
+    network, payer = payment.network, payment.authorization.payer
+    if row.txid is not None:
+        settled = Settled(row.txid, MicroUsdc(row.amount_microusdc))
+        return Bought(row.id, row.owner, True, response(network, payer, settled))
+    if row.state is AuthorizationState.FAILED or row.declined:
+        reason = row.reason or "declined"
+        sentence = f"The payment was not made ({reason}). Nothing was charged."
+        return NotPaid(sentence, response(network, payer, reason))
+    return Bought(row.id, row.owner, False, response(network, payer, PENDING))

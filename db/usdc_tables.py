@@ -1,0 +1,68 @@
+"""Signed orders of buyers in USDC, each claimed for one purchase before it is handed over."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+from db.columns import enum_column, time_column
+from statemachine.authorization import AuthorizationState
+
+_OPEN = "answered_at IS NULL AND state <> 'failed'"
+
+
+def _owner(key: str) -> Any:
+    """Return a column for one kind of owner, whose row is written after this one."""
+    return Column(ForeignKey(key, deferrable=True, initially="DEFERRED"))
+
+
+class UsdcAuthorization(SQLModel, table=True):
+    """All that is needed to hand an order over again, and what became of it."""
+
+    __tablename__ = "usdc_authorization"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))  # "<chain>:<payer>:<nonce>"
+    job_id: str | None = Field(default=None, sa_column=_owner("job.id"))
+    session_id: str | None = Field(default=None, sa_column=_owner("session.id"))
+    batch_id: str | None = Field(default=None, sa_column=_owner("batch.id"))
+    state: AuthorizationState = Field(sa_column=enum_column(AuthorizationState))
+    purchase: str = Field(sa_column=Column(Text, nullable=False))  # payer, route, key and body
+    pay_to: str = Field(sa_column=Column(Text, nullable=False))
+    amount_microusdc: int = Field(sa_column=Column(BigInteger, nullable=False))
+    window_s: int = Field(sa_column=Column(BigInteger, nullable=False))
+    valid_after_s: int = Field(sa_column=Column(BigInteger, nullable=False))
+    valid_before_s: int = Field(sa_column=Column(BigInteger, nullable=False))
+    signature: str = Field(sa_column=Column(Text, nullable=False))
+    tries: int = Field(sa_column=Column(BigInteger, nullable=False))  # how often it was taken on
+    # The facilitator refused it before it sent anything, and its buyer was asked for another one.
+    declined: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    reason: str | None = Field(default=None, sa_column=Column(Text))  # why it is not settled
+    txid: str | None = Field(default=None, sa_column=Column(Text))  # on the chain
+    created_at: datetime = Field(sa_column=time_column())
+    answered_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    check_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+
+    __table_args__ = (
+        CheckConstraint("amount_microusdc > 0", name="amount_positive"),
+        CheckConstraint("num_nonnulls(job_id, session_id, batch_id) = 1", name="one_owner"),
+        CheckConstraint("(state = 'settled') = (txid IS NOT NULL)", name="settled_is_named"),
+        CheckConstraint("(state = 'claimed') = (ended_at IS NULL)", name="ended_once"),
+        CheckConstraint("(state = 'claimed') = (check_at IS NOT NULL)", name="claimed_is_watched"),
+        # A payer who asks again for what he has had no answer about does not pay again.
+        Index("uq_usdc_authorization_open", "purchase", unique=True, postgresql_where=text(_OPEN)),
+        Index(
+            "ix_usdc_authorization_check_at",
+            "check_at",
+            postgresql_where=text("check_at IS NOT NULL"),
+        ),
+        Index(
+            "uq_usdc_authorization_batch_id",
+            "batch_id",
+            unique=True,
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
+    )
