@@ -31,11 +31,27 @@ UNOPENED = frozenset(
         "leases.submit",
         "move_floors",
     )
-) | {"press recode", "store put", "store read", "store delete", "store page"}
+) | {
+    "commit authorizations.answered",
+    "commit authorizations.decline",
+    "commit authorizations.fail",
+    "commit authorizations.note",
+    "commit authorizations.settle",
+    "commit usdc_sales.claim",
+    "chain use_of",
+    "facilitator settle",
+    "facilitator verify",
+    "press recode",
+    "store put",
+    "store read",
+    "store delete",
+    "store page",
+}
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,
     "agent work": (*BOUGHT, Crossing("broken")),
+    "chain balance_microusdc": (Crossing("watched"),),
     "chat answer": (Crossing("talk"),),
     "chat draw": (Crossing("talk"),),
     "chat healthy": (Crossing("watched"),),
@@ -56,6 +72,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit count_hit": (Crossing("demo"),),
     "commit credential_used": SESSION,
     "commit delete_conversation": (Crossing("talk"),),
+    "commit due_authorizations": BOUGHT,
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
     "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
     "commit due_purged": (Crossing("paid when purged"), *BOUGHT),
@@ -122,6 +139,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit wallets.offer_first": WALLETS,
     "commit wallets.open_next": WALLETS,
     "commit wallets.want": WALLETS,
+    "facilitator healthy": (Crossing("watched"),),
     "keep CreateInvoice": BOUGHT,
     "keep FetchInvoice": (
         Crossing("by itself"),

@@ -14,6 +14,7 @@ from app.agents.chat import Chat
 from app.ports import Destinations, Prices, Recoder, Store
 from app.telemetry.observer import places_of
 from payments.rail import Rail, Wallets
+from payments.usdc.outcome import Facilitator, Ledger
 from statemachine.promises import KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,18 @@ OPENERS = (
 
 BEFORE_AND_AFTER = ("before", "after")
 # The ports: what calls the outside is a part that keeps one of them, and is observed in app.main.
-PORTS: tuple[type, ...] = (Rail, Wallets, Agent, Chat, Destinations, Prices, Recoder, Store)
+PORTS: tuple[type, ...] = (
+    Rail,
+    Wallets,
+    Agent,
+    Chat,
+    Destinations,
+    Prices,
+    Recoder,
+    Store,
+    Facilitator,
+    Ledger,
+)
 
 
 @cache  # the code stays as it is while it runs

@@ -106,6 +106,7 @@ class Settling:
         return await self.db.run(
             "due_authorizations",
             lambda tx: authorizations.take_due(tx, now, until, most, authorization),
+            alone=True,
         )
 
     def _has_time(self, row: AuthorizationRow) -> bool:
