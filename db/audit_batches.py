@@ -9,17 +9,22 @@ LEGS = """
     FROM batch, LATERAL (VALUES (coalesce('session:' || session_id, 'user:' || account_id),
          price_amount), ('batch:' || id, -price_amount)) AS leg(account, amount)
    WHERE funding IN ('session', 'account')
-  UNION ALL SELECT 'authorization:' || paid_by || ':settled', leg.account, leg.amount, asset
-    FROM batch, LATERAL (VALUES (%(rail_usdc)s, price_amount), ('batch:' || id, -price_amount))
+  UNION ALL SELECT 'authorization:' || a.id || ':settled', leg.account, leg.amount, 'microusdc'
+    FROM usdc_authorization a LEFT JOIN payout late ON late.id = a.batch_id || ':batch:unawaited',
+         LATERAL (VALUES (%(rail_usdc)s, a.amount_microusdc),
+         (coalesce('refund:' || late.id, 'batch:' || a.batch_id), -a.amount_microusdc))
          AS leg(account, amount)
-   WHERE funding = 'x402'
+   WHERE a.state = 'settled'
   UNION ALL SELECT 'batch:' || b.id || ':ended', leg.account, leg.amount, b.asset
-    FROM batch b LEFT JOIN payout rest ON rest.id = b.id || ':undelivered',
+    FROM batch b LEFT JOIN payout rest ON rest.id = b.id || ':undelivered'
+         LEFT JOIN payout late ON late.id = b.id || ':batch:unawaited'
+         LEFT JOIN usdc_authorization a ON a.id = b.paid_by AND a.state = 'settled',
          LATERAL (VALUES ('batch:' || b.id, price_amount - charged_amount),
          (coalesce('session:' || b.session_id, 'user:' || b.account_id),
          charged_amount - price_amount)) AS leg(account, amount)
    WHERE b.state = ANY(%(batch_final)s)
-     AND (funding IN ('session', 'account') OR (funding = 'x402' AND rest.id IS NULL))
+     AND (funding IN ('session', 'account') OR (funding = 'x402' AND rest.id IS NULL
+          AND late.id IS NULL AND a.id IS NOT NULL))
   UNION ALL SELECT 'item:' || i.id || ':delivered', leg.account, leg.amount, b.asset
     FROM item i JOIN batch b ON b.id = i.batch_id,
          LATERAL (VALUES ('batch:' || b.id, i.share_amount), (%(media)s, -i.share_amount))
@@ -45,6 +50,19 @@ CHECKS = [
             WHERE b.funding = 'invoice' AND (i.id IS NULL OR late.id IS NOT NULL)
               AND (b.state IN ('queued', 'processing', 'completed', 'failed')
                    OR b.charged_amount > 0)""",
+    ),
+    (
+        4,
+        """SELECT 'it is ' || b.state || ', and its authorization '
+             || coalesce('is ' || a.state, 'is not there'), b.id
+             FROM batch b LEFT JOIN usdc_authorization a ON a.id = b.paid_by
+              AND a.batch_id = b.id AND a.amount_microusdc = b.price_amount
+             LEFT JOIN payout late ON late.id = b.id || ':batch:unawaited'
+            WHERE b.funding = 'x402' AND (a.id IS NULL
+               OR ((a.state <> 'settled' OR late.id IS NOT NULL)
+                   AND (b.state IN ('queued', 'processing', 'completed', 'failed')
+                        OR b.charged_amount > 0))
+               OR (a.state = 'settled' AND b.state = 'awaiting_payment'))""",
     ),
     (
         6,

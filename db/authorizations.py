@@ -7,7 +7,10 @@ from db.engine import Database, Tx
 from db.owners import columns_of, owner_of
 from db.rows import columns
 from statemachine.authorization import AuthorizationFacts, AuthorizationState
-from statemachine.owner import Owner
+from statemachine.owner import Owner, OwnerKind, Purpose
+
+# What the order of such an owner's pays for.
+PURPOSES = {OwnerKind.BATCH: Purpose.BATCH}
 
 
 class AuthorizationRow(NamedTuple):
@@ -35,6 +38,11 @@ class AuthorizationRow(NamedTuple):
     def owner(self) -> Owner:
         """What it was claimed for."""
         return owner_of(self)
+
+    @property
+    def purpose(self) -> Purpose:
+        """What of it it pays for."""
+        return PURPOSES[self.owner.kind]
 
 
 _COLUMNS = columns(AuthorizationRow)
@@ -90,7 +98,7 @@ async def lock(tx: Tx, authorization: str) -> AuthorizationRow | None:
 
 def facts_of(row: AuthorizationRow) -> AuthorizationFacts:
     """Return the law's view of a row."""
-    return AuthorizationFacts(row.id, row.owner, row.state, row.amount_microusdc)
+    return AuthorizationFacts(row.id, row.owner, row.purpose, row.state, row.amount_microusdc)
 
 
 _MOVE = """

@@ -11,7 +11,7 @@ from statemachine import entries
 from statemachine.decision import Decision, Owed
 from statemachine.entries import Asset
 from statemachine.machine import Machine
-from statemachine.owner import Owner, Reason
+from statemachine.owner import Owner, Purpose, Reason
 
 
 class AuthorizationState(StrEnum):
@@ -46,6 +46,7 @@ class AuthorizationFacts:
 
     id: str  # "<chain>:<payer>:<nonce>"
     owner: Owner  # whose it becomes when it is settled in time
+    purpose: Purpose  # what it pays for
     state: AuthorizationState
     amount_microusdc: int
 
@@ -76,6 +77,7 @@ def decide(facts: AuthorizationFacts, event: Event) -> Decision[AuthorizationFac
     amount, owner = after.amount_microusdc, after.owner
     if event.awaited:
         return Decision(after, (entries.authorization_settled(after.id, owner.account, amount),))
-    back = Owed(f"{owner.id}:{Reason.UNAWAITED}", Reason.UNAWAITED, amount, Asset.MICROUSDC)
+    name = f"{owner.id}:{after.purpose}:{Reason.UNAWAITED}"
+    back = Owed(name, Reason.UNAWAITED, amount, Asset.MICROUSDC)
     entry = entries.authorization_settled(after.id, entries.of_refund(back.id), amount)
     return Decision(after, (entry,), owed=(back,))

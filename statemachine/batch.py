@@ -20,7 +20,7 @@ LEAST_REFUND_MICROUSDC = 10_000  # less than a cent is not sent, where its payer
 class BatchState(StrEnum):
     """Where a batch stands."""
 
-    AWAITING_PAYMENT = auto()  # its invoice is open
+    AWAITING_PAYMENT = auto()  # its invoice is open, or its authorization has not settled
     QUEUED = auto()  # paid for, and nobody has begun
     PROCESSING = auto()  # its items are being made
     COMPLETED = auto()  # final: all items have ended, and one at least was delivered
@@ -90,7 +90,7 @@ class BatchFacts:
     session_id: str | None = None  # whose balance pays, where one does
     asset: Asset = Asset.MSAT
     account_id: str | None = None  # whose it is, whoever pays
-    paid_by: str | None = None  # the authorization that has settled, where one pays
+    paid_by: str | None = None  # the authorization that pays, where one does
 
     @property
     def open(self) -> int:
@@ -115,14 +115,14 @@ class BatchFacts:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """Its invoice settled."""
+    """Its invoice settled, or its authorization."""
 
     kind = BatchEvent.PAID
 
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """Its invoice was not paid in time."""
+    """Its invoice was not paid in time, or its authorization has failed."""
 
     kind = BatchEvent.LAPSED
 
@@ -213,17 +213,17 @@ def begin_from_account(
     return _reserved(facts, entries.of_user(account_id))
 
 
-def begin_paid(
+def begin_claimed(
     batch_id: str,
     authorization: str,
     price_microusdc: int,
     items: int,
     account_id: str | None = None,
 ) -> Decision[BatchFacts]:
-    """Return how a batch comes to be that was paid in USDC before: what came in rests on it."""
+    """Return how a batch comes to be that an order in USDC is claimed for: it awaits its end."""
     facts = BatchFacts(
         batch_id,
-        BatchState.QUEUED,
+        BatchState.AWAITING_PAYMENT,
         Funding.X402,
         price_microusdc,
         _counted(items),
@@ -231,8 +231,7 @@ def begin_paid(
         account_id=account_id,
         paid_by=authorization,
     )
-    to = entries.of_batch(batch_id)
-    return Decision(facts, (entries.authorization_settled(authorization, to, price_microusdc),))
+    return Decision(facts)
 
 
 def _reserved(facts: BatchFacts, source: Account) -> Decision[BatchFacts]:

@@ -10,11 +10,12 @@ from datetime import timedelta
 import pytest
 
 from app import advance
-from app.advance import Applied, Shell, Short, Spending, Terms
+from app.advance import Act, Applied, Shell, Short, Spending, Terms
 from app.advance.batches import Ordered
 from db import batches, items, lanes, ledger
 from db.artifacts import Artifact
 from db.audit import audit
+from db.authorizations import AuthorizationRow
 from db.batches import BatchView
 from db.engine import Database, Tx
 from db.items import Claim, ItemView, NewItem
@@ -25,6 +26,7 @@ from payments.usdc.network import BASE_SEPOLIA
 from pricing.money import Msat
 from statemachine.batch import invoice_id
 from statemachine.entries import Asset
+from statemachine.owner import Owner, OwnerKind
 from statemachine.session import deposit_invoice_id
 from tests.clock import Clock
 
@@ -100,11 +102,43 @@ class Market:
         self, batch_id: str, shares: Sequence[int], account_id: str | None = None
     ) -> None:
         """Buy a batch with an authorization in USDC that has settled."""
-        refund_to = f"evm:{NETWORK}:{PAYER}"
+        number = next(self.numbers)
+        authorization = f"{NETWORK}:{PAYER}:0x{hashed(f'nonce {number}')}"
+        assert await self.claimed(batch_id, shares, authorization, account_id)
+        settle, txid = advance.authorizations.settle, f"0x{hashed(f'transaction {number}')}"
+        assert await self.shell.do(settle, authorization, txid) == Applied()
+
+    async def claimed(
+        self,
+        batch_id: str,
+        shares: Sequence[int],
+        authorization: str,
+        account_id: str | None = None,
+        purchase: str | None = None,
+    ) -> AuthorizationRow | None:
+        """Claim an authorization for a batch; None where it was claimed before."""
+        refund_to, price = f"evm:{NETWORK}:{PAYER}", sum(shares)
         ordered = Ordered(priced(batch_id, shares), PAYER, {}, refund_to, account_id)
-        authorization = f"{NETWORK}:{PAYER}:0x{hashed(f'nonce {next(self.numbers)}')}"
-        begin = advance.batches.begin_paid
-        await self.shell.do(begin, batch_id, ordered, sum(shares), authorization)
+        told = {
+            "id": authorization,
+            "purchase": purchase or authorization,
+            "pay_to": PAYER,
+            "amount_microusdc": price,
+            "window_s": 120,
+            "valid_after_s": 0,
+            "valid_before_s": int(self.shell.clock().timestamp()) + 120,
+            "signature": "0x",
+        }
+
+        async def claim(act: Act) -> AuthorizationRow | None:
+            owner = Owner(OwnerKind.BATCH, batch_id)
+            row = await advance.authorizations.claim(act, owner, told)
+            if row is not None:
+                begin = advance.batches.begin_claimed
+                await begin(act, batch_id, ordered, price, authorization)
+            return row
+
+        return await self.shell.do(claim)
 
     async def has_usdc(self, account_id: str, amount_microusdc: int) -> None:
         """Give an account so much, less than a cent: the rest of a batch that is not made."""

@@ -49,16 +49,18 @@ async def test_what_came_in_rests_on_the_batch_and_its_rest_goes_back_to_the_pay
 
 
 async def test_one_authorization_pays_for_one_batch(market: Market) -> None:
-    """A second one fails as a whole, whoever begins it."""
-    begin, paid_by = advance.batches.begin_paid, f"{NETWORK}:{PAYER}:0x1"
-
-    async def begins(batch_id: str) -> object:
-        ordered = Ordered(priced(batch_id, (20_000,)), PAYER, {}, f"evm:{NETWORK}:{PAYER}")
-        return await market.shell.do(begin, batch_id, ordered, 20_000, paid_by)
-
-    told = await asyncio.gather(*(begins(f"b{n}") for n in range(5)), return_exceptions=True)
-    assert [type(each) for each in told if each is not None] == [Duplicate] * 4
+    """Of five that claim it at once one does, and the others write nothing; it settles once."""
+    paid_by = f"{NETWORK}:{PAYER}:0x{'1' * 64}"
+    told = await asyncio.gather(*(market.claimed(f"b{n}", (20_000,), paid_by) for n in range(5)))
+    assert told.count(None) == 4
+    for _ in range(2):
+        await market.shell.do(advance.authorizations.settle, paid_by, f"0x{'2' * 64}")
     assert await market.rests_on(RAIL_USDC.name, USDC) == 20_000
+    [mine] = [row.batch_id for row in told if row is not None and row.batch_id is not None]
+    with pytest.raises(Duplicate):
+        ordered = Ordered(priced("b", (20_000,)), PAYER, {})
+        await market.shell.do(advance.batches.begin_claimed, "b", ordered, 20_000, paid_by)
+    assert (await market.batch(mine)).state is BatchState.QUEUED
     await market.is_right()
 
 
@@ -107,6 +109,10 @@ class Course:
 
     def __init__(self, begun: Decision[BatchFacts]) -> None:
         self.facts, self.told = begun.facts, [begun]
+        if begun.facts.paid_by is not None:
+            paid = begun.facts.paid_by, entries.of_batch("b"), begun.facts.price_amount
+            self.told.append(replace(begun, entries=(entries.authorization_settled(*paid),)))
+            self.hears(law.Paid())
 
     def hears(self, event: law.Event) -> None:
         """Tell the law; what delivers an item books its share."""
@@ -131,8 +137,8 @@ class Course:
 
 PURSES = {"user:u", "session:s"}  # filled by something else
 BEGUN = {
-    "x402": lambda price, items: law.begin_paid("b", "n:p:1", price, items),
-    "x402 of an account": lambda price, items: law.begin_paid("b", "n:p:1", price, items, "u"),
+    "x402": lambda price, items: law.begin_claimed("b", "n:p:1", price, items),
+    "x402 of an account": lambda price, items: law.begin_claimed("b", "n:p:1", price, items, "u"),
     "account in msat": lambda price, items: law.begin_from_account(
         "b", "u", Asset.MSAT, price, items
     ),

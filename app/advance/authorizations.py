@@ -1,7 +1,7 @@
 """Buyers' orders in USDC: claimed for one purchase, and what their end means to it."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed
@@ -11,10 +11,8 @@ from db import authorizations
 from db.authorizations import AuthorizationRow
 from statemachine import authorization as law
 from statemachine.machine import IllegalTransition
-from statemachine.owner import Owner, OwnerKind, Purpose
+from statemachine.owner import Owner
 
-# What an order of this owner's pays for.
-PURPOSES: Final = {OwnerKind.BATCH: Purpose.BATCH}
 LEAST_PAUSE_S, LONGEST_PAUSE_S = 2, 60  # between two looks at one of which nobody knows
 
 
@@ -34,7 +32,7 @@ async def settle(act: Act, authorization: str, txid: str) -> Outcome:
     if found is None:
         return Missing()
     owner, row = found
-    event = owner.settled(PURPOSES[row.owner.kind])
+    event = owner.settled(row.purpose)
     try:
         decision = law.decide(authorizations.facts_of(row), law.Settled(awaited=event is not None))
     except IllegalTransition:
@@ -92,7 +90,7 @@ async def answered(act: Act, authorization: str) -> None:
 
 
 async def _lapse(act: Act, owner: Locked, row: AuthorizationRow) -> None:
-    event = owner.lapsed(PURPOSES[row.owner.kind])
+    event = owner.lapsed(row.purpose)
     if event is not None:
         await owner.step(act, event)
 

@@ -73,16 +73,15 @@ async def begin_from_account(
     return Applied()
 
 
-async def begin_paid(
+async def begin_claimed(
     act: Act, batch_id: str, ordered: Ordered, price_microusdc: int, authorization: str
 ) -> None:
-    """Create a batch that an authorization in USDC has paid for, which has settled before.
-
-    A second batch of the same one fails the transaction on a unique index.
+    """Create a batch that an authorization in USDC is claimed for, in the same transaction: nobody
+    makes any of it before that has settled.
     """
     items, account_id = len(ordered.items), ordered.account_id
-    begun = law.begin_paid(batch_id, authorization, price_microusdc, items, account_id)
-    await _insert_paid(act, begun, ordered)
+    begun = law.begin_claimed(batch_id, authorization, price_microusdc, items, account_id)
+    await _insert(act, begun, ordered, None)
 
 
 async def _insert_paid(

@@ -175,9 +175,10 @@ STORIES: tuple[Story, ...] = (
     .moves(2_000, "batch:b", "refund:b:undelivered", OWED)
     .owes("undelivered", 2_000, "b:undelivered"),
     story("What an authorization has paid in USDC is owed back in USDC", LAW)
-    .begins(BatchState.QUEUED, batch.begin_paid("b", "n:p:1", 30_000, 3, "u"))
+    .begins(BatchState.AWAITING_PAYMENT, batch.begin_claimed("b", "n:p:1", 30_000, 3, "u"))
     .has(funding=Funding.X402, asset=USDC, paid_by="n:p:1", account_id="u")
-    .moves(30_000, "rail:x402", "batch:b", "authorization:n:p:1:settled", USDC)
+    .hears(Paid())
+    .becomes(BatchState.QUEUED)
     .hears(Begun())
     .becomes(BatchState.PROCESSING)
     .hears(ItemDelivered(10_000))
