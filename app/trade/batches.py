@@ -172,7 +172,7 @@ class Batches:
         """
         check_count(order.lines)
         payer = payment.authorization.payer
-        refund_to = refund_to_of(payment.network, payer)
+        refund_to = refund_to_of(payment.network.caip2, payer)
         mine = replace(order, payer=f"evm:{payer}", refund_to=refund_to)
         await self._check_room(mine)
         batch_id, authorization = self.new_id(), authorization_of(payment)

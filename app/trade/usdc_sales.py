@@ -79,6 +79,7 @@ class UsdcSales:
     shell: Shell
     signals: Signals
     settling: Settling
+    answer_s: float = ANSWER_S
     unfinished: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def buy(
@@ -89,21 +90,21 @@ class UsdcSales:
 
         Raises Refusal: 409 when the order was used for another purchase, and what `prepare` does.
         """
-        until_s = monotonic() + ANSWER_S
+        until_s = monotonic() + self.answer_s
         row, is_new = await self._claimed(payment, purchase, prepare)
         about(**{row.owner.kind.value: row.owner.id})
         changed, stop = self.signals.watch(row.owner.id)
         try:
-            if is_new:
-                self._go_on(self.settling.hand_over(row))
-            elif row.state is AuthorizationState.CLAIMED:
-                self._go_on(self._look(row.id))
+            task = self._go_on(self.settling.hand_over(row) if is_new else self._look(row))
+            await asyncio.wait({task}, timeout=until_s - monotonic())
             while True:
                 changed.clear()
                 now = await authorizations.get(self.db, row.id)
                 assert now is not None, "an order that was claimed stays"
                 left_s = until_s - monotonic()
-                if now.state is not AuthorizationState.CLAIMED or now.declined or left_s <= 0:
+                is_known = now.state is not AuthorizationState.CLAIMED or now.declined
+                # Whoever has handed it over waits no longer than for an answer to that.
+                if is_known or is_new or left_s <= 0:
                     return _answer(payment, now)
                 await self.signals.wait(changed, min(left_s, PAUSE_S))
         finally:
@@ -151,17 +152,19 @@ class UsdcSales:
             )
         return row
 
-    async def _look(self, authorization: str) -> None:
+    async def _look(self, claimed: AuthorizationRow) -> None:
         """Look at an order of which nobody knows, if no other process does just now."""
-        row = await self.settling.take_on(authorization)
-        if row is not None:
-            await self.settling.look(row)
+        if claimed.state is AuthorizationState.CLAIMED:
+            row = await self.settling.take_on(claimed.id)
+            if row is not None:
+                await self.settling.look(row)
 
-    def _go_on(self, work: Coroutine[object, object, None]) -> None:
+    def _go_on(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Have something done to its end, whether or not its buyer waits so long."""
         task = asyncio.create_task(work)
         self.unfinished.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         """What could not be done, the loop does in its turn."""
