@@ -23,6 +23,7 @@ from app.trade.usdc_sales import Bought, NotPaid, UsdcSales, purchase_of
 from db import authorizations, batches, ledger, payouts
 from db.audit import audit
 from db.batches import BatchView
+from payments.usdc.address import Address
 from payments.usdc.outcome import Settled
 from payments.usdc.payment import Payment
 from payments.usdc.stub_chain import FAUCET
@@ -88,11 +89,11 @@ class Counter:
         assert row is not None
         return row
 
-    async def has(self, holder: str) -> int:
+    async def has(self, holder: Address) -> int:
         """Return what an address has on the chain."""
         usdc = self.instance.built.usdc
         assert usdc is not None
-        balance = await usdc.ledger.balance_microusdc(holder)  # type: ignore[arg-type]
+        balance = await usdc.ledger.balance_microusdc(holder)
         assert isinstance(balance, int)
         return balance
 
@@ -106,11 +107,9 @@ class Counter:
 
 
 @asynccontextmanager
-async def counter_at(
-    url: str, folder: Path, clock: Clock, **more: object
-) -> AsyncIterator[Counter]:
+async def counter_at(url: str, folder: Path, clock: Clock) -> AsyncIterator[Counter]:
     """A process that sells."""
-    async with instance_of(url, folder, clock=clock, **more) as instance:  # type: ignore[arg-type]
+    async with instance_of(url, folder, clock=clock) as instance:
         built = instance.built
         keeper, settling = keeper_of(built), settling_of(built)
         assert settling is not None
@@ -172,9 +171,9 @@ async def test_an_order_buys_one_thing(counter: Counter) -> None:
     """Sent with another body it is refused, and it is still good for the one it was made for."""
     paid = counter.signs()
     bought = await counter.buys(paid)
-    for other in ({"body": b"a dog"}, {"key": "another"}):
+    for body, key in ((b"a dog", None), (b"a cat", "another")):
         with pytest.raises(Refusal, match="another request") as refused:
-            await counter.buys(paid, **other)  # type: ignore[arg-type]
+            await counter.buys(paid, body, key)
         assert refused.value.why is Why.KEY_REUSED
     assert await counter.buys(paid) == bought
 
