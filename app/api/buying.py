@@ -15,19 +15,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.house import House
-from app.http import paywall
+from app.http import paywall, usdc_door
+from app.http.body import json_response
 from app.http.caller import unknown
 from app.http.dialect import Dialect
 from app.http.fields import name_of
 from app.http.paywall import Sold
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
+from app.trade import usdc_sales
 from app.trade.batches import Order
 from app.trade.sessions import caller_of
+from app.trade.usdc_sales import NotPaid, Thing
 from db import invoices
 from db.invoices import MadeInvoice
 from payments.challenge import BadProof, Proof
 from payments.session_macaroon import Verified
+from payments.usdc.payment import Payment
 from pricing.money import MicroUsd
 from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose
@@ -73,6 +77,7 @@ class Bought:
 
     batch_id: str
     headers: dict[str, str] = field(default_factory=dict)
+    in_usdc: usdc_sales.Bought | None = None  # by an order in USDC, settled or about to be
 
 
 async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> Bought | Response:
@@ -89,6 +94,9 @@ async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> B
         counter.polled,
         counter.dialect,
     )
+    unpaid = await _ordered(request, house, wish, sold)
+    if isinstance(unpaid, usdc_sales.Bought):
+        return Bought(unpaid.owner.id, in_usdc=unpaid)
     proof = await house.paywall.proof_of(request)
     if isinstance(proof, Proof):
         bought = await _proven(house, proof, sold)
@@ -103,7 +111,42 @@ async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> B
     async with house.throttle.turn(request, counter.rule):
         await house.throttle.weigh(request, len(wish.body))
         invoice = await house.batches.place(wish.order, name)
-    return await house.paywall.payment_required(request, invoice, sold, proof or paywall.PRICED)
+    against = proof or paywall.PRICED
+    return await house.paywall.payment_required(request, invoice, sold, against, unpaid)
+
+
+async def answer(
+    request: Request,
+    house: House,
+    bought: Bought,
+    made: dict[str, Any],
+    status: int,
+    headers: dict[str, str],
+) -> Response:
+    """Answer with what was bought. What an order in USDC has not settled yet is 202 until then."""
+    paid, headers = bought.in_usdc, headers | bought.headers
+    if paid is None or house.usdc is None:
+        return json_response(made, status, headers)
+    if paid.is_settled:
+        settled = json_response(made, status, headers)
+        return await house.usdc.answered(request, paid, settled)
+    pending = json_response(made | usdc_door.PENDING, 202, headers)
+    return await house.usdc.answered(request, paid, pending)
+
+
+async def _ordered(
+    request: Request, house: House, wish: Wish, sold: Sold
+) -> usdc_sales.Bought | NotPaid | None:
+    """Return what a signed order in USDC has bought, or why it has bought nothing; None where none
+    is shown. Only what makes a new batch is counted, and not with the 402 that came before it."""
+    if house.usdc is None:
+        return None
+
+    async def prepare(payment: Payment) -> Thing:
+        async with house.throttle.turn(request, Rule.CREATE):
+            return await house.batches.for_usdc(payment, wish.order)
+
+    return await house.usdc.bought(request, sold, prepare)
 
 
 async def _proven(house: House, proof: Proof, sold: Sold) -> Bought | BadProof:

@@ -42,6 +42,7 @@ OVER = BadProof(
     "Its offer has expired, and nobody has paid for it.", problem=Problem.PAYMENT_EXPIRED
 )
 
+BY_USDC = "Or sign one of `accepts` (x402), and send it in `PAYMENT-SIGNATURE`."
 PROOF = (
     "Do not pay again. Send `Authorization: L402 MACAROON:PREIMAGE`, the macaroon as the 402 gave"
     " it and the preimage as 64 hex digits. Without a proof the answer is a 402 with the price."
@@ -156,11 +157,12 @@ class Paywall:
             body["instance"] = f"{base}{sold.polled}{invoice.owner_id}"
         if self.is_stub:
             body["paymentHash"] = invoice.payment_hash
-        url = f"{base or ''}{request.url.path}"
-        asked = self.in_usdc(sold, url, sentence)
+        asked = self.in_usdc(sold, f"{base or ''}{request.url.path}", sentence)
+        if asked is not None:
+            body = {**asked, **body, "next": f"{body['next']} {BY_USDC}"}
         if unpaid is not None:
             body |= {"retry_action": unpaid.retry_action, "payment_state": unpaid.payment_state}
-        answer = json_response({**(asked or {}), **body}, 402)
+        answer = json_response(body, 402)
         answer.headers["content-type"] = "application/problem+json"
         offer = self._offer(request, invoice, sold, base)
         for name, value in await self.credentials.offers(offer, _preferred(request)):

@@ -182,8 +182,8 @@ class Batches:
             NewItem(self.new_id(), line.lane, line.price_microusd, share, asked_of(line.wanted))
             for line, share in lined
         ]
-        quote = {"total_microusd": sum(shares), "total_microusdc": sum(shares)}
-        bought = Ordered(ordered, mine.payer, quote, mine.refund_to)
+        told = {"total_microusd": sum(shares), "kind": order.kind.value}
+        bought = Ordered(ordered, mine.payer, told, mine.refund_to)
 
         async def begin(act: Act) -> None:
             claimed = advance.batches.begin_claimed

@@ -84,7 +84,7 @@ async def create(request: Request, body: bytes) -> Response:
         return bought
     made = {"jobId": bought.batch_id, "estimatedCost": usd_number(wish.price_microusd)}
     where = {"Location": f"{PATH}{bought.batch_id}"}
-    return json_response(made, 201, where | bought.headers)
+    return await buying.answer(request, house, bought, made, 201, where)
 
 
 def lines_of(house: House, asked: Batch) -> list[Line]:

@@ -11,7 +11,7 @@ from app.api.buying import Bought, Counter, Wish
 from app.api.polling import LEAST_RETRY_S, Look
 from app.house import house_of
 from app.http.batch_status import GENERATION_STATES
-from app.http.body import json_response, parse, read_body
+from app.http.body import parse, read_body
 from app.http.dialect import GENERATIONS
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
@@ -71,7 +71,7 @@ async def _generate(request: Request, kind: Kind) -> Response:
     state = BatchState.QUEUED if row is None else row.state
     made = {"id": bought.batch_id, "status": GENERATION_STATES[state]}
     headers = {"Location": f"{PATH}{bought.batch_id}", "Retry-After": str(LEAST_RETRY_S)}
-    return json_response(made, 202, headers | bought.headers)
+    return await buying.answer(request, house, bought, made, 202, headers)
 
 
 async def show(request: Request) -> Response:

@@ -1,0 +1,177 @@
+"""The third door of a 402: pictures and films bought for USDC, by signed orders (x402)."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from db import ledger
+from db.audit import audit
+from payments.usdc.network import BASE_SEPOLIA
+from payments.usdc.payment import UsdcOffer
+from payments.usdc.stub_chain import FAUCET
+from payments.usdc.stub_facilitator import FILE, StubFacilitator
+from payments.usdc.x402 import read_header
+from pricing.money import MicroUsdc
+from statemachine.entries import RAIL_USDC, Asset
+from tests.batch_doors import ended, sold_by
+from tests.house_fixtures import Instance
+from tests.patience import patiently
+from tests.scripted_maker import ScriptedMaker
+from tests.usdc_fixtures import Payer, header
+
+BULK = {"images": [{"prompt": "a cat"}, {"prompt": "a dog"}]}
+ONE = {"model": "nano-banana-pro", "prompt": "a garden", "aspect_ratio": "16:9"}
+DOORS = (("/api/jobs", BULK, 201, "jobId", 50_000), ("/v1/images/generate", ONE, 202, "id", 50_000))
+
+
+@pytest.fixture
+async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
+    """An instance that sells images and films, beside a stub of the second rail."""
+    async with sold_by(database_url, tmp_path, ScriptedMaker()) as running:
+        yield running
+
+
+@pytest.fixture
+async def stub(shop: Instance) -> AsyncIterator[StubFacilitator]:
+    """The stub, for its faults."""
+    made = StubFacilitator(shop.built.settings.data / FILE, shop.built.clock)
+    yield made
+    await made.close()
+
+
+def asked_in(answer: httpx2.Response) -> dict[str, Any]:
+    """Return what a 402 asks for, by its header."""
+    told = read_header(answer.headers["PAYMENT-REQUIRED"])
+    assert told is not None
+    return told
+
+
+def told_in(answer: httpx2.Response) -> dict[str, Any]:
+    """Return what became of a payment, by the answer's header."""
+    told: dict[str, Any] = json.loads(base64.b64decode(answer.headers["PAYMENT-RESPONSE"]))
+    return told
+
+
+def signed(shop: Instance, payer: Payer, asked: dict[str, Any], **changed: Any) -> dict[str, str]:
+    """Return the header of a payment for what is asked, as a stock client makes it."""
+    [offered] = asked["accepts"]
+    usdc = shop.built.usdc
+    assert usdc is not None and offered["payTo"] == usdc.pay_to
+    amount, window_s = MicroUsdc(int(offered["amount"])), offered["maxTimeoutSeconds"]
+    offer = UsdcOffer(BASE_SEPOLIA, usdc.pay_to, amount, window_s)
+    now_s = int(shop.built.clock().timestamp())
+    changed = {"valid_before_s": now_s + window_s, **changed}
+    return {"PAYMENT-SIGNATURE": header(payer.pays(offer, now_s, **changed))}
+
+
+async def spent(shop: Instance, payer: Payer) -> int:
+    """Return what a payer has paid on the chain: what our books say came in."""
+    usdc = shop.built.usdc
+    assert usdc is not None
+    balance = await usdc.ledger.balance_microusdc(payer.address)
+    assert isinstance(balance, int)
+    assert [finding.line for finding in await audit(shop.built.db)] == []
+    return FAUCET - balance
+
+
+@pytest.mark.parametrize(("path", "body", "status", "name", "price"), DOORS)
+async def test_what_has_a_price_in_dollars_is_sold_for_usdc(
+    shop: Instance, path: str, body: dict[str, Any], status: int, name: str, price: int
+) -> None:
+    """The 402 asks for exactly that, in its header and in its body, after the two ways over
+    Lightning. The same request with a signed order is answered with what was bought and with the
+    transaction; sent again, with the same. The chain's balances are those of the books."""
+    payer = Payer()
+    offered = await shop.post(path, body)
+    asked, problem = asked_in(offered), offered.json()
+    assert offered.status_code == 402 and offered.headers["cache-control"] == "no-store"
+    assert [line.split()[0] for line in offered.headers.get_list("www-authenticate")] == [
+        "L402",
+        "Payment",
+    ]
+    assert asked["accepts"] == problem["accepts"] and asked["x402Version"] == 2
+    assert asked["accepts"][0]["amount"] == str(price) and asked["resource"]["url"].endswith(path)
+    assert "PAYMENT-SIGNATURE" in problem["next"]
+    paying = signed(shop, payer, asked)
+    bought = await shop.post(path, body, headers=paying)
+    assert bought.status_code == status, bought.text
+    told = told_in(bought)
+    assert told["success"] and told["payer"] == payer.address and told["amount"] == str(price)
+    again = await shop.post(path, body, headers=paying)
+    assert again.json()[name] == bought.json()[name] and told_in(again) == told
+    await ended(shop, bought.json()[name])
+    assert await spent(shop, payer) == price
+    rests = await ledger.balance(shop.built.db, RAIL_USDC.name, Asset.MICROUSDC)
+    assert rests == price
+    assert await ledger.balance(shop.built.db, "revenue:media", Asset.MICROUSDC) == price
+
+
+async def test_a_payment_that_pays_nothing_is_answered_with_why_and_what_to_do(
+    shop: Instance, stub: StubFacilitator
+) -> None:
+    """Spoiled, for another amount, or of a payer without money: a 402 that offers all doors again,
+    says what to do, and that nothing was paid."""
+    payer = Payer()
+    asked = asked_in(await shop.post("/api/jobs", BULK))
+    for paying, code, action in (
+        ({"PAYMENT-SIGNATURE": "nonsense"}, "invalid_payload", "resign"),
+        (signed(shop, payer, asked, amount_microusdc=MicroUsdc(1)), "mismatch", "resign"),
+    ):
+        refused = await shop.post("/api/jobs", BULK, headers=paying)
+        assert refused.status_code == 402 and asked_in(refused)["accepts"] == asked["accepts"]
+        told, problem = told_in(refused), refused.json()
+        assert told["success"] is False and code in told["errorReason"]
+        assert (problem["retry_action"], problem["payment_state"]) == (action, "not_paid")
+    await stub.script_fault("settle", "declined")
+    poor = await shop.post("/api/jobs", BULK, headers=signed(shop, payer, asked))
+    assert poor.status_code == 402 and "insufficient_balance" in told_in(poor)["errorReason"]
+    assert await spent(shop, payer) == 0
+
+
+@pytest.mark.parametrize(("path", "body", "status", "name", "price"), DOORS)
+async def test_a_facilitator_that_times_out_after_settling_is_no_second_402(
+    shop: Instance,
+    stub: StubFacilitator,
+    path: str,
+    body: dict[str, Any],
+    status: int,
+    name: str,
+    price: int,
+) -> None:
+    """202 with the id, which can be polled; the batch begins, and is paid for once."""
+    payer = Payer()
+    asked = asked_in(await shop.post(path, body))
+    await stub.script_fault("settle", "cut")
+    pending = await shop.post(path, body, headers=signed(shop, payer, asked))
+    assert pending.status_code == 202 and pending.json()["payment_state"] == "unknown"
+    assert told_in(pending)["errorReason"] == "settlement_pending"
+    assert told_in(pending)["success"] is False and pending.json()["retry_action"] == "poll"
+    await ended(shop, pending.json()[name])
+    assert await spent(shop, payer) == price
+
+
+async def test_a_buyer_whose_answer_was_cut_and_who_signs_anew_pays_once(
+    shop: Instance, stub: StubFacilitator
+) -> None:
+    """As a stock client does that gives up before it is answered: the same job, charged once."""
+    payer = Payer()
+    asked = asked_in(await shop.post("/api/jobs", BULK))
+    await stub.script_fault("settle", "slow", delay_s=0.5)
+    async with httpx2.AsyncClient(base_url=shop.url, trust_env=False) as hasty:
+        going = asyncio.create_task(
+            hasty.post("/api/jobs", json=BULK, headers=signed(shop, payer, asked))
+        )
+        async for _ in patiently("it never pays", pause_s=0.01):
+            if await spent(shop, payer):  # and the facilitator has not said so yet
+                break
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+    second = await shop.post("/api/jobs", BULK, headers=signed(shop, payer, asked))
+    assert second.status_code == 201 and told_in(second)["success"]
+    assert await spent(shop, payer) == 50_000
