@@ -17,22 +17,28 @@ from app.executors.painter import ScenePainter
 from app.executors.provider import Provider
 from app.executors.venice import Venice
 from app.keys.secret import operator_secrets
-from app.ports import Clock, Executor, Recoder, Store, UsdcRail
+from app.ports import Clock, Destinations, Executor, Recoder, Store, UsdcRail
 from app.settings import Environment, Settings
+from app.till import Limits
 from app.trade.catalogue import MOST_SIDE, Catalogue, Kind, Maker, Offering, own_offering
+from payments.lnurl import LnurlPay
+from payments.public_http import PublicHttp
 from payments.usdc.address import Address, keccak
 from payments.usdc.chain import Chain
 from payments.usdc.facilitator import HttpFacilitator
 from payments.usdc.network import NETWORKS
 from payments.usdc.refund import RefundKey
 from payments.usdc.stub_facilitator import FILE, URL, StubFacilitator, StubTransport
+from pricing.money import MICROUSD_PER_USD, sats_to_msat
 from pricing.offers import Offer
+from pricing.oracle import Oracle, parse_sources
 from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
 
 CHAT_S = 60  # longest wait for one answer in a conversation, or one image
 HISTORY_BYTES = 100_000  # how much of a conversation a model is given
 SMALL_HISTORY_BYTES = 1_400  # what there is room for in the embedded one
 
+EXAMPLE_BTC_USD = 100_000  # in the development environment, when no source can be reached
 # How long a facilitator may take: most wait until the order is in a block, on a busy day.
 FACILITATOR_S, NODE_S = 20.0, 10.0
 
@@ -265,3 +271,31 @@ def make_usdc(settings: Settings, clock: Clock) -> UsdcRail | None:
 
 def _private(key: str) -> bytes:
     return bytes.fromhex(key.removeprefix("0x"))
+
+
+def make_oracle(settings: Settings, clock: Clock) -> Oracle:
+    """Return the oracle that the settings name."""
+    fallback = settings.btc_price_usd_fallback
+    development = settings.env is Environment.DEVELOPMENT
+    return Oracle(
+        parse_sources(settings.btc_price_sources),
+        clock=clock,
+        fallback_microusd=fallback * MICROUSD_PER_USD if fallback else None,
+        development_microusd=EXAMPLE_BTC_USD * MICROUSD_PER_USD if development else None,
+        max_age_s=settings.btc_price_max_age_s,
+    )
+
+
+def make_destinations(settings: Settings, network: str, clock: Clock) -> Destinations:
+    """Return what asks refund destinations for invoices on the rail's network."""
+    http = PublicHttp(allow_loopback=settings.allow_private_destinations)
+    return LnurlPay(http, network=network, clock=clock)
+
+
+def make_limits(settings: Settings) -> Limits:
+    """Return what the operator has set for prices."""
+    return Limits(
+        least_fee_msat=sats_to_msat(settings.eval_fee_min_sats),
+        quote_s=settings.invoice_expiry_s,
+        demo_tokens=settings.demo_max_output_tokens,
+    )

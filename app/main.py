@@ -17,7 +17,10 @@ from app.adapters import (
     make_card,
     make_catalogue,
     make_chat,
+    make_destinations,
     make_executors,
+    make_limits,
+    make_oracle,
     make_recoder,
     make_store,
     make_usdc,
@@ -60,7 +63,7 @@ from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
 from app.telemetry.observer import crash_at, observed
 from app.telemetry.price_log import LoggedPrices
-from app.till import Limits, Till
+from app.till import Till
 from app.trade.asks import Asks
 from app.trade.batches import Batches
 from app.trade.chats import Chats
@@ -88,17 +91,12 @@ from db.signals import Signals
 from payments.key_ring import KeyRing
 from payments.l402 import L402
 from payments.lnbits import LnbitsRail
-from payments.lnurl import LnurlPay
 from payments.mpp import Mpp
-from payments.public_http import PublicHttp
 from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
 from payments.stub import StubRail
 from payments.usdc.outcome import Facilitator, Ledger
-from pricing.money import MICROUSD_PER_USD, sats_to_msat
-from pricing.oracle import Oracle, parse_sources
-
-EXAMPLE_BTC_USD = 100_000  # in the development environment, when no source can be reached
+from pricing.money import sats_to_msat
 
 
 def utc_now() -> datetime:
@@ -131,34 +129,6 @@ async def trouble_with_token(rail: Rail) -> Unavailable | None:
     if isinstance(rail, LnbitsRail):
         return await rail.may_open_wallets()
     return Unavailable("this rail has one wallet for ever")
-
-
-def make_oracle(settings: Settings, clock: Clock) -> Oracle:
-    """Return the oracle that the settings name."""
-    fallback = settings.btc_price_usd_fallback
-    development = settings.env is Environment.DEVELOPMENT
-    return Oracle(
-        parse_sources(settings.btc_price_sources),
-        clock=clock,
-        fallback_microusd=fallback * MICROUSD_PER_USD if fallback else None,
-        development_microusd=EXAMPLE_BTC_USD * MICROUSD_PER_USD if development else None,
-        max_age_s=settings.btc_price_max_age_s,
-    )
-
-
-def make_destinations(settings: Settings, network: str, clock: Clock) -> Destinations:
-    """Return what asks refund destinations for invoices on the rail's network."""
-    http = PublicHttp(allow_loopback=settings.allow_private_destinations)
-    return LnurlPay(http, network=network, clock=clock)
-
-
-def make_limits(settings: Settings) -> Limits:
-    """Return what the operator has set for prices."""
-    return Limits(
-        least_fee_msat=sats_to_msat(settings.eval_fee_min_sats),
-        quote_s=settings.invoice_expiry_s,
-        demo_tokens=settings.demo_max_output_tokens,
-    )
 
 
 def make_credentials(settings: Settings, db: Database, clock: Clock) -> Credentials:

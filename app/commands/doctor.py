@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from app.adapters import make_agent, make_card, make_chat
+from app.adapters import make_agent, make_card, make_chat, make_oracle
 from app.commands import folder, postgres, surroundings
 from app.commands.doctor_artifacts import of_artifacts
 from app.commands.doctor_expenses import of_expenses
@@ -27,7 +27,7 @@ from app.commands.findings import Finding, ok, warn, wrong
 from app.commands.terminal import run
 from app.http.counts import make_storage
 from app.keys.secret import FILE, operator_secrets
-from app.main import make_oracle, make_rail, trouble_with_token, utc_now
+from app.main import make_rail, trouble_with_token, utc_now
 from app.operator.key_rotation import check_secret
 from app.serving.listener import CannotListen, open_listener, written
 from app.settings import Environment, Settings

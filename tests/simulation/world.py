@@ -12,10 +12,10 @@ from functools import partial
 from random import Random
 from typing import Any, NoReturn
 
+from app.adapters import make_limits
 from app.advance import Terms
 from app.agents.chat import WorkerChat
 from app.keys.credentials import Credentials
-from app.main import make_limits
 from app.plant import Built
 from app.settings import Settings
 from app.till import Till
