@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app.advance import Terms
 from app.agents.agent import Agent
 from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
@@ -298,4 +299,18 @@ def make_limits(settings: Settings) -> Limits:
         least_fee_msat=sats_to_msat(settings.eval_fee_min_sats),
         quote_s=settings.invoice_expiry_s,
         demo_tokens=settings.demo_max_output_tokens,
+    )
+
+
+def make_terms(settings: Settings) -> Terms:
+    """Return how long things hold, and what the house gives away."""
+    return Terms(
+        eval_invoice_s=settings.invoice_expiry_s,
+        sweep_s=settings.sweep_s,
+        session_idle_s=settings.session_idle_s,
+        session_minimum_msat=sats_to_msat(settings.session_min_balance_sats),
+        free_msat_a_day=sats_to_msat(settings.free_sats_per_day),
+        margin_pct=settings.margin_pct,
+        routing_free_msat=sats_to_msat(settings.routing_free_sats),
+        routing_free_msat_a_day=sats_to_msat(settings.routing_free_sats_per_day),
     )

@@ -23,9 +23,10 @@ from app.adapters import (
     make_oracle,
     make_recoder,
     make_store,
+    make_terms,
     make_usdc,
 )
-from app.advance import Shell, Terms
+from app.advance import Shell
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.api import DEV_ROUTES, ROUTES
@@ -96,7 +97,6 @@ from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
 from payments.stub import StubRail
 from payments.usdc.outcome import Facilitator, Ledger
-from pricing.money import sats_to_msat
 
 
 def utc_now() -> datetime:
@@ -158,16 +158,6 @@ def assemble(
     db = Database(database_url, settings.database_pool, passing or nowhere)
     outbox = Outbox(db)
     rail = rail or make_rail(settings, clock)
-    terms = Terms(
-        eval_invoice_s=settings.invoice_expiry_s,
-        sweep_s=settings.sweep_s,
-        session_idle_s=settings.session_idle_s,
-        session_minimum_msat=sats_to_msat(settings.session_min_balance_sats),
-        free_msat_a_day=sats_to_msat(settings.free_sats_per_day),
-        margin_pct=settings.margin_pct,
-        routing_free_msat=sats_to_msat(settings.routing_free_sats),
-        routing_free_msat_a_day=sats_to_msat(settings.routing_free_sats_per_day),
-    )
     production = settings.env is Environment.PRODUCTION
     stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None
     agent = agent or make_agent(settings)
@@ -185,7 +175,7 @@ def assemble(
         db=db,
         outbox=outbox,
         signals=Signals(db),
-        shell=Shell(db, outbox, terms, clock),
+        shell=Shell(db, outbox, make_terms(settings), clock),
         rail=observed(rail, Rail, "rail", passing),
         agent=observed(agent, Agent, "agent", passing),
         chat=observed(chat, Chat, "chat", passing),

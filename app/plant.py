@@ -68,9 +68,9 @@ class Built:
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
     wallets: Wallets | None  # the rail's own doors to open one after the other, where it can
-    usdc: UsdcRail | None  # the second rail, where there is one
     stub: Playground | None  # the stub rail's own doors, when there is one to play with
     executors: Sequence[Executor] = ()  # who makes the items of batches in this process
+    usdc: UsdcRail | None = None  # the second rail, where there is one
 
 
 def sending_of(built: Built) -> Sending:

@@ -395,7 +395,6 @@ class World:
             clock=self.clock,
             new_id=lambda: f"{self.dice.getrandbits(128):032x}",
             wallets=None,
-            usdc=None,
             stub=None,
         )
         return Process(name, built, self.make, self.gate)
