@@ -256,14 +256,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
-        paywall=Paywall(
-            db,
-            credentials,
-            loops.booking.look_up,
-            settings.public_url,
-            is_stub,
-            nothing_in_usdc if usdc is None else usdc.required,
-        ),
+        paywall=paywall_of(built, loops, usdc),
         usdc=usdc,
         shapes=shapes,
         batch_shapes=BatchShapes(shapes),
@@ -275,15 +268,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         booking=loops.booking,
         db=db,
         overseeing=overseeing_of(built, loops.books),
-        health=Health(
-            loops.readiness,
-            loops.switchboard,
-            loops.books,
-            built.rail,
-            built.agent,
-            built.chat,
-            built.usdc,
-        ),
+        health=health_of(built, loops),
         gauges=Gauges(db, loops.readiness, loops.switchboard, built.rail, built.oracle, clock),
         credentials=credentials,
         settings=settings,
@@ -291,6 +276,24 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         new_id=new_id,
         stub=built.stub,
     )
+
+
+def paywall_of(built: Built, loops: Loops, usdc: UsdcDoor | None) -> Paywall:
+    """Return what offers everything that is paid by the call, by every way there is."""
+    return Paywall(
+        built.db,
+        built.credentials,
+        loops.booking.look_up,
+        built.settings.public_url,
+        built.stub is not None,
+        nothing_in_usdc if usdc is None else usdc.required,
+    )
+
+
+def health_of(built: Built, loops: Loops) -> Health:
+    """Return the desk that says how each part stands."""
+    parts = built.rail, built.agent, built.chat, built.usdc
+    return Health(loops.readiness, loops.switchboard, loops.books, *parts)
 
 
 def usdc_door_of(built: Built, loops: Loops) -> UsdcDoor | None:
