@@ -11,8 +11,9 @@ from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.artifacts.object_store import ObjectStore
 from app.artifacts.recoding import Pressing
-from app.executors import comfyui, openai_images, venice
+from app.executors import comfyui, google_media, openai_images, venice
 from app.executors.comfyui import ComfyUi
+from app.executors.google_media import GoogleMedia
 from app.executors.openai_images import OpenAiImages
 from app.executors.painter import ScenePainter
 from app.executors.provider import Provider
@@ -77,7 +78,13 @@ def make_painter(settings: Settings) -> Executor | None:
 
 def make_executors(settings: Settings) -> list[Executor]:
     """Return all that makes pictures and films here, as the settings say."""
-    made = (make_painter(settings), _images(settings), _comfyui(settings), _venice(settings))
+    made = (
+        make_painter(settings),
+        _images(settings),
+        _comfyui(settings),
+        _venice(settings),
+        _google(settings),
+    )
     return [executor for executor in made if executor is not None]
 
 
@@ -87,12 +94,15 @@ def make_catalogue(settings: Settings, executors: Sequence[Executor]) -> Catalog
         settings.images_name: (settings.images_most_side, settings.images_offers),
         comfyui.NAME: (MOST_SIDE, settings.comfyui_offers),
         venice.NAME: (venice.MOST_SIDE, settings.venice_offers),
+        google_media.NAME: (MOST_SIDE, settings.gemini_offers),
     }
+    films = {google_media.NAME: google_media.FILMS}
     makers = []
     for name in (executor.name for executor in executors):
         most_side, offers = known.get(name, (MOST_SIDE, ()))
         offerings = tuple(_sold(name, offer) for offer in offers)
-        makers.append(Maker(name, most_side, has_tiers=name == venice.NAME, own=offerings))
+        tiers = name in (venice.NAME, google_media.NAME)
+        makers.append(Maker(name, most_side, tiers, films.get(name, {}), offerings))
     return Catalogue(makers, development=settings.env is Environment.DEVELOPMENT)
 
 
@@ -171,6 +181,28 @@ def _venice(settings: Settings) -> Executor | None:
         provider,
         _names(settings.venice_offers),
         at_once=settings.venice_at_once,
+        deadline_s=settings.provider_timeout_s,
+        film_deadline_s=settings.provider_film_timeout_s,
+    )
+
+
+def _google(settings: Settings) -> Executor | None:
+    """Return Gemini's pictures and films, where any of them is sold."""
+    if not settings.gemini_offers:
+        return None
+    key = settings.gemini_api_key
+    provider = Provider(
+        google_media.NAME,
+        settings.gemini_base_url or google_media.BASE_URL,
+        {"x-goog-api-key": key.get_secret_value()} if key else {},
+        probe_path=google_media.PROBE_PATH,
+        mend=google_media.MEND,
+        at_once=settings.gemini_media_at_once,
+    )
+    return GoogleMedia(
+        provider,
+        _names(settings.gemini_offers),
+        at_once=settings.gemini_media_at_once,
         deadline_s=settings.provider_timeout_s,
         film_deadline_s=settings.provider_film_timeout_s,
     )

@@ -39,4 +39,5 @@ pytest_plugins = [
     "tests.market_fixtures",
     "tests.page_fixtures",
     "tests.comfy_server",
+    "tests.google_media_server",
 ]

@@ -52,6 +52,7 @@ def test_an_offer_that_cant_be_read_is_refused(text: str) -> None:
         ({"COMFYUI_URL": "http://x", "COMFYUI_MODELS": "sd=1", "COMFYUI_WORKFLOWS": "/no/such"},
          "COMFYUI_WORKFLOWS: the workflow of sd can't be read"),
         ({"VENICE_MODELS": "chroma"}, "VENICE_MODELS must be name=price"),
+        ({"GEMINI_MEDIA": "a=1"}, "GEMINI_MEDIA is of no use without GEMINI_API_KEY"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1/s"}, "make pictures only"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "A=1"}, "IMAGES_MODELS must be name=price"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1", "IMAGES_NAME": "venice"},
@@ -89,6 +90,28 @@ async def test_venice_makes_what_is_sold_of_it() -> None:
         "seedream-v4", "chroma", "z-image-turbo", "grok-imagine-text-to-video",
     }  # fmt: skip
     assert "planted" not in repr(given)
+    for executor in executors:
+        await executor.close()
+
+
+async def test_gemini_makes_what_is_named_and_no_more() -> None:
+    """A key alone converses; a film is asked for only in shapes and lengths that it makes."""
+    alone = {"GEMINI_API_KEY": "planted"}
+    assert [each.name for each in make_executors(Settings.model_validate(alone))] == ["scene-1"]
+    sold = {"GEMINI_MEDIA": "nano-banana-2=0.13@gemini-3.1-flash-image,omni=0.2/s@omni-1"}
+    given = Settings.model_validate(alone | sold)
+    executors = make_executors(given)
+    catalogue = make_catalogue(given, executors)
+    assert catalogue.made_by("gemini") == ["nano-banana-2", "omni"]
+    bulk = catalogue.find("omni", Surface.BULK, Kind.VIDEO)
+    one = catalogue.find("omni", Surface.GENERATIONS, Kind.VIDEO)
+    assert bulk is not None and one is not None
+    fields = bulk.offering.inputs[Surface.BULK]["properties"]
+    assert fields["aspect_ratio"]["enum"] == ["16:9", "9:16"]
+    assert fields["duration"]["enum"] == [5, 10, 15]
+    shapes = one.offering.inputs[Surface.GENERATIONS]["properties"]["aspect_ratio"]
+    assert shapes["enum"] == ["landscape", "portrait", "16:9", "9:16"]
+    assert shapes["default"] == "landscape"
     for executor in executors:
         await executor.close()
 

@@ -198,11 +198,11 @@ class Provider:
         """Write down what went wrong, in our words."""
         _log.warning("provider_broke", executor=self.name, what=what, status=status)
 
-    async def free(self, path: str, body: object) -> None:
+    async def free(self, path: str, body: object = None, *, method: str = "POST") -> None:
         """Let the provider know that something is wanted no more. Whatever it says is taken."""
         with suppress(httpx2.HTTPError, TimeoutError, ProviderBroke):
             async with asyncio.timeout(CONNECT_S):
-                await self._once(path, body, None, MOST_JSON_BYTES)
+                await self._once(path, body, None, MOST_JSON_BYTES, method)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -210,13 +210,17 @@ class Provider:
         await self._public.close()
 
     async def _once(
-        self, path: str, body: object, query: Mapping[str, str] | None, most_bytes: int
+        self,
+        path: str,
+        body: object,
+        query: Mapping[str, str] | None,
+        most_bytes: int,
+        method: str = "",
     ) -> Heard:
         url = str(httpx2.URL(self.base_url + path, params=query or None))
+        method = method or ("GET" if body is None else "POST")
         try:
-            return await self._read(
-                "GET" if body is None else "POST", url, body, self.headers, most_bytes
-            )
+            return await self._read(method, url, body, self.headers, most_bytes)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
             raise
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -246,7 +250,7 @@ class Provider:
                 heard = await self._once(self._probe_path, None, None, MOST_PICTURE_BYTES)
         except (httpx2.HTTPError, TimeoutError, ProviderBroke):
             return Undoable(UNAVAILABLE, self.mend)
-        if heard.status in OPERATORS or heard.status >= 500:
+        if heard.status in OPERATORS or heard.status >= 500 or _is_spent(heard):
             return Undoable(UNAVAILABLE, self.mend)
         return None
 
@@ -292,22 +296,28 @@ SHAPE: Final = 0.06  # how far a shape may be off: makers round sides to multipl
 
 def is_moderated(heard: Heard) -> bool:
     """Say whether a refusal is one of content, in the codes that providers have for it."""
-    error = _error(heard)
-    told = " ".join(str(error.get(name, "")) for name in ("code", "type", "message")).lower()
-    return any(sign in told for sign in _MODERATED)
+    return is_blocked(_error(heard))
+
+
+def is_blocked(error: Mapping[str, Any]) -> bool:
+    """Say whether an error of a provider is about content."""
+    told = " ".join(str(error.get(name, "")) for name in ("code", "type", "message", "details"))
+    return any(sign in told.lower() for sign in _MODERATED)
 
 
 _MODERATED: Final = (
     "moderation", "content_policy", "content policy", "content_filter", "content_violation",
-    "safety", "policy violation", "policies",
+    "safety", "policy violation", "policies", "prohibited",
 )  # fmt: skip
-_SPENT: Final = ("insufficient_quota", "billing", "insufficient_balance", "credit")
+_SPENT: Final = (
+    "insufficient_quota", "billing", "insufficient_balance", "credit", "api_key_invalid",
+)  # fmt: skip
 
 
 def _is_spent(heard: Heard) -> bool:
-    """Say whether there is no credit: some say so with 400 or 429."""
+    """Say whether there is no credit, or no such key: some say so with 400 or 429."""
     error = _error(heard)
-    told = f"{error.get('code', '')} {error.get('type', '')}".lower()
+    told = " ".join(str(error.get(name, "")) for name in ("code", "type", "details")).lower()
     return heard.status in (400, 402, 429) and any(sign in told for sign in _SPENT)
 
 

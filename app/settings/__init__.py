@@ -255,6 +255,10 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, Us
             ),
             *self.troubles_of_usdc(production),
             (
+                self.gemini_media != "" and not self.asks_gemini,
+                "GEMINI_MEDIA is of no use without GEMINI_API_KEY",
+            ),
+            (
                 production and self.crash_at != "",
                 "BOLTWORK_CRASH_AT is for trying things out, never for production",
             ),

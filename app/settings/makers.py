@@ -131,6 +131,16 @@ class MakerSettings(BaseSettings):
         1, validation_alias="COMFYUI_AT_ONCE", description="pieces that are queued there at once"
     )
 
+    gemini_media: Offers = Field(
+        "",
+        validation_alias="GEMINI_MEDIA",
+        description="pictures and films sold of Gemini: `name=price[/s][@its-name-there]` in USD;"
+        " none without it",
+    )
+    gemini_media_at_once: Positive = Field(
+        2, validation_alias="GEMINI_MEDIA_AT_ONCE", description="of these at once"
+    )
+
     @model_validator(mode="after")
     def _have_makers(self) -> "MakerSettings":
         rules = (
@@ -186,6 +196,11 @@ class MakerSettings(BaseSettings):
     def venice_offers(self) -> tuple[Offer, ...]:
         """What is sold of Venice."""
         return parse_offers(self.venice_models)
+
+    @property
+    def gemini_offers(self) -> tuple[Offer, ...]:
+        """What is sold of Gemini's pictures and films."""
+        return parse_offers(self.gemini_media)
 
     @property
     def images_offers(self) -> tuple[Offer, ...]:

@@ -6,7 +6,7 @@ says so; production says that it isn't available.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from typing import Any, Final
 
@@ -91,6 +91,7 @@ class Maker:
     name: str
     most_side: int = MOST_SIDE  # of a picture, in pixels
     has_tiers: bool = False  # but models that are asked by shape and resolution have their own
+    films: Mapping[str, Collection[Any]] = field(default_factory=dict)  # what those may be asked
     own: tuple[Offering, ...] = ()  # models that the operator sells of it, beside those known here
 
 
@@ -167,8 +168,10 @@ def _as_it_stands(offering: Offering, makers: Mapping[str, Maker], *, developmen
         maker = makers[own]
         by_tier = maker.has_tiers and Surface.BULK not in offering.inputs
         most_side = MOST_SIDE if by_tier else maker.most_side
+        films = maker.films if offering.kind is Kind.VIDEO else {}
         inputs = {
-            surface: _narrowed(schema, most_side) for surface, schema in offering.inputs.items()
+            surface: _narrowed(schema, most_side, films)
+            for surface, schema in offering.inputs.items()
         }
         return Listed(replace(offering, inputs=inputs), own)
     if development and PAINTER in makers:
@@ -176,9 +179,15 @@ def _as_it_stands(offering: Offering, makers: Mapping[str, Maker], *, developmen
     return Listed(offering, "")
 
 
-def _narrowed(schema: Schema, most_side: int) -> Schema:
-    """Return a schema that asks for no side beyond what its maker makes."""
+def _narrowed(schema: Schema, most_side: int, choices: Mapping[str, Collection[Any]]) -> Schema:
+    """Return a schema that asks for no side and no choice beyond what its maker makes."""
     fields = dict(schema["properties"])
+    for name in set(choices) & set(fields):
+        kept = [choice for choice in fields[name]["enum"] if choice in choices[name]]
+        default = fields[name]["default"]
+        fields[name] = {
+            **fields[name], "enum": kept, "default": default if default in kept else kept[0]
+        }  # fmt: skip
     for name in {"width", "height"} & set(fields):
         most = min(fields[name]["maximum"], most_side)
         fields[name] = {
