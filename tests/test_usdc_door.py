@@ -175,3 +175,26 @@ async def test_a_buyer_whose_answer_was_cut_and_who_signs_anew_pays_once(
     second = await shop.post("/api/jobs", BULK, headers=signed(shop, payer, asked))
     assert second.status_code == 201 and told_in(second)["success"]
     assert await spent(shop, payer) == 50_000
+
+
+async def test_who_pays_for_a_job_has_a_token_of_the_wallets_account(shop: Instance) -> None:
+    """The 201 has one, for seven days: it opens that wallet's account. What was settled is public:
+    sent again, it has none, unless the key of the first comes with it; a new order has one."""
+    payer, key = Payer(), {"Idempotency-Key": "a key that nobody guesses"}
+    asked = asked_in(await shop.post("/api/jobs", BULK))
+    paying = signed(shop, payer, asked)
+    bought = await shop.post("/api/jobs", BULK, headers=paying)
+    token = bought.json()["sessionToken"]
+    told = await shop.http.get("/api/auth/me", headers={"Authorization": f"Bearer {token}"})
+    assert told.status_code == 200 and payer.address in told.text
+    assert "sessionToken" not in (await shop.post("/api/jobs", BULK, headers=paying)).json()
+    named = signed(shop, payer, asked) | key
+    first = (await shop.post("/api/jobs", BULK, headers=named)).json()
+    again = (await shop.post("/api/jobs", BULK, headers=named)).json()
+    assert first["jobId"] == again["jobId"] != bought.json()["jobId"]
+    assert len({token, first["sessionToken"], again["sessionToken"]}) == 3
+    one = await shop.post("/v1/images/generate", ONE, headers=signed(shop, payer, asked))
+    assert one.status_code == 202 and "sessionToken" not in one.json()
+    page = signed(shop, payer, asked) | {"Sec-Fetch-Site": "same-origin"}
+    shown = await shop.post("/api/jobs", {"images": [{"prompt": "x"}] * 2}, headers=page)
+    assert shown.headers["set-cookie"].startswith(f"session={shown.json()['sessionToken']};")

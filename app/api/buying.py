@@ -17,7 +17,7 @@ from starlette.responses import Response
 from app.house import House
 from app.http import paywall, usdc_door
 from app.http.body import json_response
-from app.http.caller import unknown
+from app.http.caller import login_cookie, unknown
 from app.http.dialect import Dialect
 from app.http.fields import name_of
 from app.http.paywall import Sold
@@ -49,6 +49,7 @@ class Counter:
     dialect: Dialect
     rule: Rule  # counts what is asked for
     counts_sessions: bool  # also where a session pays
+    has_accounts: bool = False  # who pays by a wallet's signature has an account, and its token
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Bought:
     batch_id: str
     headers: dict[str, str] = field(default_factory=dict)
     in_usdc: usdc_sales.Bought | None = None  # by an order in USDC, settled or about to be
+    token: str | None = None  # of the account of whoever paid, where that was just proven
 
 
 async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> Bought | Response:
@@ -94,9 +96,9 @@ async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> B
         counter.polled,
         counter.dialect,
     )
-    unpaid = await _ordered(request, house, wish, sold)
-    if isinstance(unpaid, usdc_sales.Bought):
-        return Bought(unpaid.owner.id, in_usdc=unpaid)
+    unpaid = await _ordered(request, house, counter, wish, sold, has_key=name is not None)
+    if isinstance(unpaid, Bought):
+        return unpaid
     proof = await house.paywall.proof_of(request)
     if isinstance(proof, Proof):
         bought = await _proven(house, proof, sold)
@@ -125,6 +127,11 @@ async def answer(
 ) -> Response:
     """Answer with what was bought. What an order in USDC has not settled yet is 202 until then."""
     paid, headers = bought.in_usdc, headers | bought.headers
+    if bought.token is not None:
+        made["sessionToken"] = bought.token
+        # A program keeps the token; a page of ours has it as its cookie.
+        if request.headers.get("sec-fetch-site") == "same-origin":
+            headers["Set-Cookie"] = login_cookie(bought.token, house.settings.public_url)
     if paid is None or house.usdc is None:
         return json_response(made, status, headers)
     if paid.is_settled:
@@ -135,18 +142,29 @@ async def answer(
 
 
 async def _ordered(
-    request: Request, house: House, wish: Wish, sold: Sold
-) -> usdc_sales.Bought | NotPaid | None:
+    request: Request, house: House, counter: Counter, wish: Wish, sold: Sold, *, has_key: bool
+) -> Bought | NotPaid | None:
     """Return what a signed order in USDC has bought, or why it has bought nothing; None where none
-    is shown. Only what makes a new batch is counted, and not with the 402 that came before it."""
+    is shown. Only what makes a new batch is counted, and not with the 402 that came before it.
+
+    What was paid is public: to be the payer's, a second answer needs the key of the first.
+    """
     if house.usdc is None:
         return None
 
     async def prepare(payment: Payment) -> Thing:
         async with house.throttle.turn(request, Rule.CREATE):
-            return await house.batches.for_usdc(payment, wish.order)
+            return await house.batches.for_usdc(payment, wish.order, counter.has_accounts)
 
-    return await house.usdc.bought(request, sold, prepare)
+    paid = await house.usdc.bought(request, sold, prepare)
+    if not isinstance(paid, usdc_sales.Bought):
+        return paid
+    token = None
+    if counter.has_accounts and (paid.is_proof or has_key):
+        row = await house.batches.show(paid.owner.id)
+        if row is not None and row.account_id is not None:
+            token = await house.logins.by_payment(row.account_id)
+    return Bought(paid.owner.id, in_usdc=paid, token=token)
 
 
 async def _proven(house: House, proof: Proof, sold: Sold) -> Bought | BadProof:

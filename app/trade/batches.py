@@ -164,11 +164,12 @@ class Batches:
 
         return Beginning(batch_id, begin_reserved)
 
-    async def for_usdc(self, payment: Payment, order: Order) -> Thing:
+    async def for_usdc(self, payment: Payment, order: Order, of_account: bool = False) -> Thing:
         """Return a new batch, for which an order in USDC is to be claimed. Raises as `place` does.
 
         It costs what its items cost in dollars, exactly: no bitcoin price is asked for. What is not
-        made goes back to the address that pays.
+        made goes back to the address that pays. `of_account`: it is the batch of that address's
+        account, and nobody else may read it.
         """
         check_count(order.lines)
         payer = payment.authorization.payer
@@ -186,8 +187,10 @@ class Batches:
         bought = Ordered(ordered, mine.payer, told, mine.refund_to)
 
         async def begin(act: Act) -> None:
+            account_id = await advance.accounts.of_wallet(act, payer) if of_account else None
+            mine = replace(bought, account_id=account_id)
             claimed = advance.batches.begin_claimed
-            await claimed(act, batch_id, bought, sum(shares), authorization)
+            await claimed(act, batch_id, mine, sum(shares), authorization)
 
         return Thing(Owner(OwnerKind.BATCH, batch_id), begin)
 

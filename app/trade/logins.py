@@ -109,6 +109,12 @@ class Logins:
         )
         return code if is_done else None
 
+    async def by_payment(self, account_id: str) -> str:
+        """Log into the account of a wallet that has just signed a payment; return the token."""
+        token, login = self.new(LoginBy.PAYMENT)
+        await self.shell.do(advance.accounts.log_in, account_id, login)
+        return token
+
     async def holder(self, token: str) -> LoginRow | None:
         """Return the login of a token; None where it isn't valid, or no more."""
         return await people.login(self.db, _sha256(token), self.clock())

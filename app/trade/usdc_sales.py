@@ -52,6 +52,9 @@ class Bought:
     owner: Owner
     is_settled: bool
     told: dict[str, Any]  # x402's SettleResponse
+    # The order that was shown was shown to nobody before: whoever sent it holds the payer's key. Of
+    # one that was handed over, anybody may read the signature on the chain.
+    is_proof: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class UsdcSales:
                 is_known = now.state is not AuthorizationState.CLAIMED or now.declined
                 # Whoever has handed it over waits no longer than for an answer to that.
                 if is_known or is_new or left_s <= 0:
-                    return _answer(payment, now)
+                    return _answer(payment, now, is_new)
                 await self.signals.wait(changed, min(left_s, PAUSE_S))
         finally:
             stop()
@@ -173,14 +176,15 @@ class UsdcSales:
             log.warning("settling_broke", error=type(task.exception()).__name__)
 
 
-def _answer(payment: Payment, row: AuthorizationRow) -> Bought | NotPaid:
+def _answer(payment: Payment, row: AuthorizationRow, is_new: bool) -> Bought | NotPaid:
     """Return what is to be said of an order as it stands."""
     network, payer = payment.network, payment.authorization.payer
+    is_proof = is_new or authorization_of(payment) != row.id
     if row.txid is not None:
         settled = Settled(row.txid, MicroUsdc(row.amount_microusdc))
-        return Bought(row.id, row.owner, True, response(network, payer, settled))
+        return Bought(row.id, row.owner, True, response(network, payer, settled), is_proof)
     if row.state is AuthorizationState.FAILED or row.declined:
         reason = row.reason or "declined"
         sentence = f"The payment was not made ({reason}). Nothing was charged."
         return NotPaid(sentence, response(network, payer, reason))
-    return Bought(row.id, row.owner, False, response(network, payer, PENDING))
+    return Bought(row.id, row.owner, False, response(network, payer, PENDING), is_proof)

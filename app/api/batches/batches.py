@@ -29,7 +29,12 @@ CURRENCY: Final = "USDC"
 DEFAULTS: Final = {Kind.IMAGE: "seedream-v4", Kind.VIDEO: "grok-imagine-text-to-video"}
 PATH: Final = "/api/jobs/"
 COUNTER: Final = Counter(
-    "Images or films from text, as many as were asked for.", PATH, AGENT_JOBS, Rule.SUBMIT, True
+    "Images or films from text, as many as were asked for.",
+    PATH,
+    AGENT_JOBS,
+    Rule.SUBMIT,
+    True,
+    True,
 )
 
 Fields = dict[str, Any]
