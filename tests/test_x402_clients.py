@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from payments.usdc.outcome import Settled
+from db import ledger
+from db.audit import audit
 from payments.usdc.stub_chain import FAUCET
+from statemachine.entries import RAIL_USDC, Asset
+from tests.batch_doors import sold_by
 from tests.local_chain import installed
-from tests.usdc_fixtures import PRICE
-from tests.usdc_shop import is_of, shop_in
+from tests.scripted_maker import ScriptedMaker
 from tests.usdc_world import UsdcWorld
 
 RUNNERS = Path(__file__).parent / "stock_clients"
@@ -36,24 +38,53 @@ async def buy(language: str, asked: dict[str, Any]) -> Any:
     return json.loads(told)
 
 
+# What each client of a language buys: the status of its answer, and the price.
+BUYS = {"python": ((201, 25_000), (202, 50_000)), "node": ((202, 50_000), (202, 250_000))}
+
+
 @pytest.mark.parametrize(
     ("usdc_world", "language"),
     [("stock", "python"), ("stock", "node"), ("stub", "node")],
     indirect=["usdc_world"],
 )
-async def test_stock_clients_pay_and_are_answered(usdc_world: UsdcWorld, language: str) -> None:
-    """Of Python (httpx, requests) and of npm (fetch, axios): each reads the header alone, signs
-    what was offered, and is told of the transaction. Each pays the price, once, and what they have
-    on the chain is what was sold."""
+async def test_stock_clients_buy_from_a_real_instance(
+    usdc_world: UsdcWorld, language: str, database_url: str, tmp_path: Path
+) -> None:
+    """Of Python (httpx, requests) and of npm (fetch, axios): each reads the 402, signs what is
+    offered, and is given what it bought, with the transaction. Each pays the price, once; what is
+    on the chain is what is in the books. An image is polled to its end, and its file is there."""
     payer, shop_keeper = usdc_world.payer, usdc_world.shop
-    async with shop_in(usdc_world) as shop:
-        key, network = "0x" + payer.key.hex(), "eip155:84532"
-        bought = await buy(language, {"url": shop.url, "key": key, "network": network})
-    assert len(bought) == len(shop.payments) == 2 and not shop.refused
-    for told, paid in zip(bought, shop.payments, strict=True):
-        settled = await usdc_world.became(paid)
-        assert told["status"] == 200 and told["body"] == {"made": "a picture"}, told
-        assert isinstance(settled, Settled) and is_of(told["settled"], settled)
-        assert told["settled"]["payer"] == payer.address
-    assert await usdc_world.has(payer) == FAUCET - 2 * PRICE
-    assert await usdc_world.has(shop_keeper) == FAUCET + 2 * PRICE
+    settings = settings_of(usdc_world)
+    async with sold_by(database_url, tmp_path, ScriptedMaker(), **settings) as shop:
+        usdc = shop.built.usdc
+        assert usdc is not None
+        before = await usdc.ledger.balance_microusdc(usdc.pay_to)
+        asked = {"base": shop.url, "key": "0x" + payer.key.hex(), "network": "eip155:84532"}
+        bought = await buy(language, asked)
+        total = sum(price for _, price in BUYS[language])
+        for told, (status, price) in zip(bought, BUYS[language], strict=True):
+            assert told["status"] == status, told
+            assert told["settled"]["success"] and told["settled"]["amount"] == str(price)
+            assert told["settled"]["payer"] == payer.address
+        if language == "node":
+            [file] = bought[0]["body"]["output"]
+            assert bought[0]["body"]["ended"] == "completed" and file["type"] == "image/png"
+            assert (await shop.http.get(file["url"])).content.startswith(b"\x89PNG")
+        rests = await ledger.balance(shop.built.db, RAIL_USDC.name, Asset.MICROUSDC)
+        after = await usdc.ledger.balance_microusdc(usdc.pay_to)
+        assert isinstance(after, int) and isinstance(before, int) and after - before == total
+        assert await usdc_world.has(payer) == FAUCET - total and rests == total
+        assert usdc_world.name == "stub" or await usdc_world.has(shop_keeper) == FAUCET + total
+        assert [finding.line for finding in await audit(shop.built.db)] == []
+
+
+def settings_of(world: UsdcWorld) -> dict[str, object]:
+    """Return the settings of an instance that is paid in this world."""
+    if world.stock is None:
+        return {}  # its own stub, with the chain that is in this folder
+    return {
+        "FACILITATOR_URL": world.stock.url,
+        "USDC_PAY_TO": world.shop.address,
+        "CHAIN_RPC_URL": world.stock.chain.url,
+        "CHAIN_DEPTH": 0,
+    }

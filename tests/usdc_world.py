@@ -39,6 +39,7 @@ class UsdcWorld:
     ledger: Ledger
     payer: Payer = field(default_factory=lambda: Payer(f"payer {next(names)}"))
     shop: Payer = field(default_factory=lambda: Payer(f"shop {next(names)}"))
+    stock: "StockWorld | None" = None  # where it is a real chain
 
     @property
     def offer(self) -> UsdcOffer:
@@ -101,7 +102,7 @@ async def on_stock(stock: StockWorld) -> AsyncIterator[UsdcWorld]:
     """The real chain, as a payer and a shop that are new to it see it."""
     facilitator = HttpFacilitator(stock.url, BASE_SEPOLIA, timeout_s=LONG_S)
     ledger = Chain(stock.chain.url, BASE_SEPOLIA, depth=0, timeout_s=LONG_S)
-    world = UsdcWorld("stock", facilitator, ledger)
+    world = UsdcWorld("stock", facilitator, ledger, stock=stock)
     for each in (world.payer, world.shop):
         await stock.chain.give(each.address, FAUCET)
     yield world

@@ -1,6 +1,7 @@
-// Buys with x402's own clients for fetch and for axios, as their makers show it.
+// Buys with x402's own clients for fetch and for axios, as an API of images and films that they
+// are made for shows it in its reference: an image, which is polled to its end, and a film.
 //
-// On standard input, JSON: `url`, `key` and `network`. On standard output, for each: the status,
+// On standard input, JSON: `base`, `key` and `network`. On standard output, for each: the status,
 // the body, and what the header PAYMENT-RESPONSE says.
 
 const axios = require("axios");
@@ -10,21 +11,42 @@ const { ExactEvmScheme } = require("@x402/evm");
 const { privateKeyToAccount } = require("viem/accounts");
 
 async function main() {
-  const { url, key, network } = JSON.parse(require("fs").readFileSync(0, "utf8"));
-  const schemes = [{ network, client: new ExactEvmScheme(privateKeyToAccount(key)) }];
+  const { base, key, network } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+  const account = privateKeyToAccount(key);
   const told = [];
   const tell = (status, body, header) =>
     told.push({ status, body, settled: JSON.parse(Buffer.from(header, "base64").toString()) });
 
-  const fetched = await wrapFetchWithPaymentFromConfig(fetch, { schemes })(url, {
+  const fetchWithPayment = wrapFetchWithPaymentFromConfig(fetch, {
+    schemes: [{ network, client: new ExactEvmScheme(account) }],
+  });
+  const response = await fetchWithPayment(`${base}/v1/images/generate`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ prompt: "a cat" }),
+    body: JSON.stringify({
+      model: "nano-banana-pro",
+      prompt: "A serene Japanese garden with cherry blossoms",
+      aspect_ratio: "16:9",
+    }),
   });
-  tell(fetched.status, await fetched.json(), fetched.headers.get("PAYMENT-RESPONSE"));
+  const generation = await response.json();
+  let data = generation;
+  while (data.status === "pending" || data.status === "processing") {
+    const result = await fetchWithPayment(`${base}/v1/generations/${generation.id}?wait=5`);
+    data = await result.json();
+  }
+  const paid = response.headers.get("PAYMENT-RESPONSE");
+  tell(response.status, { ...generation, output: data.output, ended: data.status }, paid);
 
-  const api = wrapAxiosWithPaymentFromConfig(axios.create(), { schemes });
-  const posted = await api.post(url, { prompt: "a cat" });
+  const api = wrapAxiosWithPaymentFromConfig(axios.create(), {
+    schemes: [{ network, client: new ExactEvmScheme(account) }],
+  });
+  const posted = await api.post(`${base}/v1/videos/generate`, {
+    model: "veo-3.1-fast",
+    prompt: "A cat walking through a mystical forest",
+    mode: "t2v",
+    aspect_ratio: "landscape",
+  });
   tell(posted.status, posted.data, posted.headers["payment-response"]);
   console.log(JSON.stringify(told));
 }

@@ -1,6 +1,6 @@
-"""Buys with x402's own Python clients, over httpx and over requests.
+"""Buys with x402's own Python clients: a job over httpx, an image over requests.
 
-On standard input, JSON: `url` and `key`. On standard output, for each: the status, the body, and
+On standard input, JSON: `base` and `key`. On standard output, for each: the status, the body, and
 what the header PAYMENT-RESPONSE says.
 """
 
@@ -15,25 +15,28 @@ from x402 import x402Client, x402ClientSync
 from x402.http.clients import x402_requests, x402HttpxClient
 from x402.mechanisms.evm.exact import register_exact_evm_client
 
+JOB = {"images": [{"prompt": "a cat riding a rocket through space"}]}
+IMAGE = {"model": "nano-banana-pro", "prompt": "A serene Japanese garden with cherry blossoms"}
 
-async def by_httpx(url: str, key: str) -> Any:
+
+async def by_httpx(base: str, key: str) -> Any:
     """Buy by POST."""
     client = register_exact_evm_client(x402Client(), Account.from_key(key))
     async with x402HttpxClient(client, timeout=60) as http:
-        return await http.post(url, json={"prompt": "a cat"})
+        return await http.post(f"{base}/api/jobs", json=JOB)
 
 
-def by_requests(url: str, key: str) -> Any:
+def by_requests(base: str, key: str) -> Any:
     """Buy by POST."""
     client = register_exact_evm_client(x402ClientSync(), Account.from_key(key))
-    return x402_requests(client).post(url, json={"prompt": "a cat"}, timeout=60)
+    return x402_requests(client).post(f"{base}/v1/images/generate", json=IMAGE, timeout=60)
 
 
 def main() -> None:
     """Buy."""
     asked, told = json.load(sys.stdin), []
-    url, key = asked["url"], asked["key"]
-    for bought in (asyncio.run(by_httpx(url, key)), by_requests(url, key)):
+    base, key = asked["base"], asked["key"]
+    for bought in (asyncio.run(by_httpx(base, key)), by_requests(base, key)):
         settled = json.loads(base64.b64decode(bought.headers["PAYMENT-RESPONSE"]))
         told.append({"status": bought.status_code, "body": bought.json(), "settled": settled})
     print(json.dumps(told))
