@@ -37,6 +37,7 @@ from app.promises.leases import Leases
 from app.promises.payees import Payees
 from app.promises.sending import Sending
 from app.promises.settling import Settling
+from app.promises.usdc_sending import UsdcSending
 from app.settings import Settings
 from app.till import Till
 from app.trade.catalogue import Catalogue
@@ -107,6 +108,7 @@ def keeper_of(
         courier=Courier(db, sending, built.destinations, payees, clock),
         payees=payees,
         sending=sending,
+        usdc=UsdcSending(db, shell, built.usdc, clock),
         invoice_expiry_s=settings.invoice_expiry_s,
     )
 

@@ -22,7 +22,7 @@ from statemachine.entries import (
 )
 from statemachine.job import JOB, JobState
 from statemachine.payout import MOST_FAILURES
-from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Work
+from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, SendUsdc, Work
 from statemachine.public_id import concealed
 
 MOST = 1000  # findings told at once: with more of them, the count matters and not the names
@@ -66,7 +66,8 @@ deal AS (
 tries AS (
   SELECT payout_id, count(*) AS sent, count(*) FILTER (WHERE outcome = 'live') AS live,
          count(*) FILTER (WHERE outcome = 'settled') AS settled
-    FROM payout_attempt GROUP BY 1),
+    FROM (SELECT payout_id, outcome FROM payout_attempt
+           UNION ALL SELECT payout_id, outcome FROM usdc_attempt) attempt GROUP BY 1),
 msat_leg AS (
   SELECT 'invoice:' || payment_hash || ':settled' AS key, %(rail)s AS account,
          received_msat AS amount
@@ -119,7 +120,12 @@ duty AS (
   UNION ALL SELECT id || ':do', %(do)s FROM job WHERE state = 'executing'
   UNION ALL SELECT id, %(create)s FROM invoice WHERE state = 'wanted'
   UNION ALL SELECT id || ':fetch:' || failures, %(fetch)s FROM payout
-   WHERE state = 'owed' AND refund_to IS NOT NULL AND failures < %(most_failures)s
+   WHERE state = 'owed' AND asset = 'msat' AND refund_to IS NOT NULL
+     AND failures < %(most_failures)s
+  UNION ALL SELECT id || ':order:' || failures, %(order)s FROM payout
+   WHERE state = 'owed' AND asset = 'microusdc' AND refund_to IS NOT NULL
+  UNION ALL SELECT payout_id || ':order:' || number, %(order)s FROM usdc_attempt
+   WHERE outcome = 'live' AND check_at IS NULL  -- nobody asks about it
   UNION ALL SELECT payout_id || ':pay:' || number, %(pay)s FROM payout_attempt
    WHERE outcome = 'live' AND check_at IS NULL)  -- else the sweep asks, and pays what was not sent
 """
@@ -308,6 +314,7 @@ _VALUES = {
     "do": Work.__name__,
     "create": CreateInvoice.__name__,
     "fetch": FetchInvoice.__name__,
+    "order": SendUsdc.__name__,
     "pay": PayInvoice.__name__,
     "most": MOST,
 }

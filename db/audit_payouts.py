@@ -10,6 +10,17 @@ LEGS = """
          'batch:' || batch_id), amount), ('refund:' || id, -amount))
          AS leg(account, amount)
    WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus', 'change') AND right(id, 5) <> ':back'
+  UNION ALL SELECT 'payout:' || p.id || leg.key, leg.account, leg.amount, 'microusdc'
+    FROM usdc_attempt a JOIN payout p ON p.id = a.payout_id,
+         LATERAL (VALUES
+           (':' || a.number || ':sent', 'refund:' || p.id, p.amount, true),
+           (':' || a.number || ':sent', 'sending:' || p.id, -p.amount, true),
+           (':' || a.number || ':returned', 'sending:' || p.id, p.amount, a.outcome = 'returned'),
+           (':' || a.number || ':returned', 'refund:' || p.id, -p.amount, a.outcome = 'returned'),
+           (':settled', 'sending:' || p.id, p.amount, a.outcome = 'settled'),
+           (':settled', %(rail_usdc)s, -a.amount_microusdc, a.outcome = 'settled'))
+         AS leg(key, account, amount, is_due)
+   WHERE leg.is_due
 """
 
 # Attempts over Lightning.
@@ -61,6 +72,22 @@ CHECKS = [
             WHERE a.outcome = 'settled' AND coalesce(change.amount, 0) <> greatest(0,
                   p.amount - a.sent_msat
                   - (greatest(0, a.fee_msat - a.borne_msat) + 999) / 1000 * 1000) / 1000 * 1000""",
+    ),
+    (
+        5,
+        """SELECT 'its order ' || a.number || ' is one of ' || a.amount_microusdc || ' to '
+             || a.payee || ', and it owes ' || p.amount || ' ' || p.asset || ' to '
+             || coalesce(p.refund_to, 'nobody yet') || coalesce(', by ' || a.txid, ''), p.id
+             FROM usdc_attempt a JOIN payout p ON p.id = a.payout_id
+            WHERE (p.asset, p.amount) <> ('microusdc', a.amount_microusdc)
+               OR (a.outcome = 'settled' AND a.txid IS NULL)
+               OR (a.outcome <> 'returned'
+                   AND p.refund_to IS DISTINCT FROM 'evm:' || a.network || ':' || a.payee)""",
+    ),
+    (
+        5,
+        """SELECT 'it is owed in USDC, and was sent over Lightning', p.id
+             FROM payout_attempt a JOIN payout p ON p.id = a.payout_id WHERE p.asset <> 'msat'""",
     ),
     (
         5,

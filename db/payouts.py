@@ -193,7 +193,8 @@ class PayoutRow(NamedTuple):
     failures: int
     updated_at: datetime
     payment_hash: str | None
-    sent_msat: int
+    sent: int
+    txid: str | None  # of a chain, for what is owed in USDC
 
     @property
     def amount_msat(self) -> int:
@@ -209,10 +210,12 @@ class PayoutRow(NamedTuple):
 _ROWS = """
 SELECT p.id, p.secret, p.job_id, p.session_id, p.batch_id, p.reason, p.state, p.amount,
        p.asset, p.attempts, p.note, p.refund_to, p.failures, p.updated_at, a.payment_hash,
-       coalesce(a.sent_msat, p.amount) AS sent_msat
+       coalesce(a.sent_msat, p.amount) AS sent, o.txid
   FROM payout p
   LEFT JOIN LATERAL (SELECT payment_hash, sent_msat FROM payout_attempt
        WHERE payout_id = p.id AND outcome IN ('live', 'settled') LIMIT 1) a ON true
+  LEFT JOIN LATERAL (SELECT txid FROM usdc_attempt
+       WHERE payout_id = p.id AND outcome IN ('live', 'settled') LIMIT 1) o ON true
 """
 _OF_OWNER = f"""
 {_ROWS} WHERE p.job_id = %(id)s OR p.session_id = %(id)s OR p.batch_id = %(id)s
@@ -232,7 +235,9 @@ async def get(db: Database, payout_id: str) -> PayoutRow | None:
 
 async def by_secret(db: Database, secret: str) -> PayoutRow | None:
     """Return the payout that a withdrawal's secret was made for."""
-    return await db.row(PayoutRow, f"{_ROWS} WHERE p.secret = %(secret)s", secret=secret)
+    return await db.row(
+        PayoutRow, f"{_ROWS} WHERE p.secret = %(secret)s AND p.asset = 'msat'", secret=secret
+    )
 
 
 async def was_paid_by(db: Database, payout_id: str, payment_hash: str) -> bool:

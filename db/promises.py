@@ -22,7 +22,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from db.engine import Database, Tx
 from db.going import goes_on
 from db.task_engine import Pause, Tenacious
-from statemachine.promises import KINDS, FetchInvoice, PayInvoice, Promise, follows
+from statemachine.promises import KINDS, FetchInvoice, PayInvoice, Promise, SendUsdc, follows
 
 log = structlog.get_logger("boltwork.worker")
 
@@ -115,7 +115,7 @@ def _pause_s(attempts: int) -> int:
 
 def lane_of(kind: type[Promise]) -> Lane:
     """Return the lane of a kind of promise."""
-    return Lane.PAYOUTS if kind in (PayInvoice, FetchInvoice) else Lane.PROMISES
+    return Lane.PAYOUTS if kind in (PayInvoice, FetchInvoice, SendUsdc) else Lane.PROMISES
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
 from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
-from db.usdc_tables import UsdcAuthorization
+from db.usdc_tables import UsdcAttempt, UsdcAuthorization
 from statemachine.attempt import AttemptState
 from statemachine.entries import Asset, Kind
 from statemachine.invoice import InvoiceState
@@ -64,6 +64,7 @@ __all__ = [  # told to SQLModel
     "Session",
     "SpentNonce",
     "Switch",
+    "UsdcAttempt",
     "UsdcAuthorization",
     "UserAccount",
     "WalletTransfer",

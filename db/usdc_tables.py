@@ -1,4 +1,4 @@
-"""Signed orders of buyers in USDC, each claimed for one purchase before it is handed over."""
+"""Signed orders in USDC: of buyers, each claimed for one purchase; and ours, for what is owed."""
 
 from datetime import datetime
 from typing import Any
@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey,
 from sqlmodel import Field, SQLModel
 
 from db.columns import enum_column, time_column
+from statemachine.attempt import AttemptState
 from statemachine.authorization import AuthorizationState
 
 _OPEN = "answered_at IS NULL AND state <> 'failed'"
@@ -64,5 +65,48 @@ class UsdcAuthorization(SQLModel, table=True):
             "batch_id",
             unique=True,
             postgresql_where=text("batch_id IS NOT NULL"),
+        ),
+    )
+
+
+class UsdcAttempt(SQLModel, table=True):
+    """One order of ours for a payout in USDC. What one key signs for a payout moves money once.
+
+    An order is made again from this row, so no signature is kept.
+    """
+
+    __tablename__ = "usdc_attempt"
+
+    payout_id: str = Field(sa_column=Column(ForeignKey("payout.id"), primary_key=True))
+    number: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    network: str = Field(sa_column=Column(Text, nullable=False))
+    payer: str = Field(sa_column=Column(Text, nullable=False))  # an address of ours
+    payee: str = Field(sa_column=Column(Text, nullable=False))
+    amount_microusdc: int = Field(sa_column=Column(BigInteger, nullable=False))
+    expires_at: datetime = Field(sa_column=time_column())
+    outcome: AttemptState = Field(sa_column=Column(Text, nullable=False))
+    # Of the chain: as a facilitator says while it is live, as the chain says once it has settled.
+    txid: str | None = Field(default=None, sa_column=Column(Text))
+    check_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    checks: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+
+    __table_args__ = (
+        CheckConstraint("outcome IN ('live', 'settled', 'returned')", name="outcome_known"),
+        CheckConstraint("amount_microusdc > 0", name="amount_positive"),
+        Index(
+            "uq_usdc_attempt_one_live",
+            "payout_id",
+            unique=True,
+            postgresql_where=text("outcome IN ('live', 'settled')"),
+        ),
+        # Who hands orders to a chain numbers what he sends: two at once get in each other's way.
+        Index(
+            "uq_usdc_attempt_one_at_once",
+            "network",
+            unique=True,
+            postgresql_where=text("outcome = 'live' AND txid IS NULL"),
+        ),
+        Index(
+            "ix_usdc_attempt_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")
         ),
     )

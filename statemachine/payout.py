@@ -1,7 +1,8 @@
 """Money going out. In flight is committed before the rail is called, and only an explicit,
 terminal answer brings it back: Unknown stays in flight, and is asked again.
 
-A payout with a destination is tried by itself; after three failures another one is asked for.
+A payout with a destination is tried by itself; after three failures another one is asked for. One
+in USDC goes to an address, which can't fail: it is sent again for as long as it takes.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from statemachine.decision import Decision, Owed
 from statemachine.entries import Asset
 from statemachine.machine import Machine
 from statemachine.owner import Reason
-from statemachine.promises import FetchInvoice, PayInvoice, Promise
+from statemachine.promises import FetchInvoice, PayInvoice, Promise, SendUsdc
 
 MOST_FAILURES = 3
 
@@ -57,15 +58,16 @@ class PayoutFacts:
     state: PayoutState
     amount: int  # in the smallest unit of its asset
     attempts: int = 0  # how many were sent; the number of the live one
-    refund_to: str | None = None  # LNURL-pay or Lightning address, where one was given
+    # LNURL-pay or Lightning address, where one was given; in USDC the address and its network.
+    refund_to: str | None = None
     failures: int = 0  # how often that destination has failed
     asset: Asset = Asset.MSAT
 
     @property
     def needs_destination(self) -> bool:
         """Say whether nothing more happens until somebody names where the money should go."""
-        exhausted = self.refund_to is None or self.failures >= MOST_FAILURES
-        return self.state is PayoutState.OWED and exhausted
+        failed = self.asset is Asset.MSAT and self.failures >= MOST_FAILURES
+        return self.state is PayoutState.OWED and (self.refund_to is None or failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
         case Sent():
             after = replace(after, attempts=facts.attempts + 1)
             entry = entries.payout_sent(after.id, after.attempts, after.asset, after.amount)
+            if after.asset is Asset.MICROUSDC:  # by whoever hands it over, and then asks
+                return Decision(after, (entry,))
             return Decision(after, (entry,), (PayInvoice(after.id, after.attempts),))
         case Settled():
             return _settled(after, event)
@@ -141,6 +145,8 @@ def decide(facts: PayoutFacts, event: Event) -> Decision[PayoutFacts]:
 
 
 def _settled(after: PayoutFacts, event: Settled) -> Decision[PayoutFacts]:
+    if after.asset is Asset.MICROUSDC:
+        return Decision(after, (entries.usdc_payout_settled(after.id, after.amount),))
     change_msat = routing.change_msat(event.withheld_msat, event.borne_msat, event.fee_msat)
     entry = entries.payout_settled(
         after.id, after.amount, event.fee_msat, event.withheld_msat, change_msat
@@ -150,4 +156,7 @@ def _settled(after: PayoutFacts, event: Settled) -> Decision[PayoutFacts]:
 
 
 def _next_try(facts: PayoutFacts) -> tuple[Promise, ...]:
-    return () if facts.needs_destination else (FetchInvoice(facts.id, facts.failures),)
+    if facts.needs_destination:
+        return ()
+    kind = FetchInvoice if facts.asset is Asset.MSAT else SendUsdc
+    return (kind(facts.id, facts.failures),)

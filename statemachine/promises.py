@@ -68,8 +68,28 @@ class FetchInvoice:
         return f"{self.payout_id}:fetch:{self.failures}"
 
 
-Promise = CreateInvoice | Judge | Work | PayInvoice | FetchInvoice
-KINDS: tuple[type[Promise], ...] = (CreateInvoice, Judge, Work, PayInvoice, FetchInvoice)
+@dataclass(frozen=True, slots=True)
+class SendUsdc:
+    """Have our own order for a payout in USDC signed, and handed to the chain."""
+
+    payout_id: str
+    failures: int  # how often none of its orders was sent in its time
+
+    @property
+    def key(self) -> str:
+        """The name of the duty, and of the outside call that keeps it."""
+        return f"{self.payout_id}:order:{self.failures}"
+
+
+Promise = CreateInvoice | Judge | Work | PayInvoice | FetchInvoice | SendUsdc
+KINDS: tuple[type[Promise], ...] = (
+    CreateInvoice,
+    Judge,
+    Work,
+    PayInvoice,
+    FetchInvoice,
+    SendUsdc,
+)
 
 
 def follows(kept: Promise, due: Promise) -> bool:
@@ -82,6 +102,6 @@ _PAUSES_S = (0, 60, 600)  # before the first, second and third try of a refund b
 
 def pause_s(promise: Promise) -> int:
     """Return how long a promise waits before it is due, in seconds."""
-    if isinstance(promise, FetchInvoice):
+    if isinstance(promise, FetchInvoice | SendUsdc):
         return _PAUSES_S[min(promise.failures, len(_PAUSES_S) - 1)]
     return 0

@@ -30,8 +30,13 @@ UNOPENED = frozenset(
         "leases.release",
         "leases.submit",
         "move_floors",
+        "usdc_payouts.acknowledge",
+        "usdc_payouts.order",
+        "usdc_payouts.settle",
+        "usdc_payouts.take_back",
     )
 ) | {
+    "keep SendUsdc",
     "commit authorizations.answered",
     "commit authorizations.decline",
     "commit authorizations.fail",
@@ -74,6 +79,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit delete_conversation": (Crossing("talk"),),
     "commit due_authorizations": BOUGHT,
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
+    "commit due_orders": BOUGHT,
     "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
     "commit due_purged": (Crossing("paid when purged"), *BOUGHT),
     "commit end_call": (Crossing("flaky"),),

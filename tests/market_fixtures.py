@@ -99,12 +99,18 @@ class Market:
         assert told == Applied()
 
     async def paid(
-        self, batch_id: str, shares: Sequence[int], account_id: str | None = None
+        self,
+        batch_id: str,
+        shares: Sequence[int],
+        account_id: str | None = None,
+        payer: str = PAYER,
     ) -> None:
         """Buy a batch with an authorization in USDC that has settled."""
         number = next(self.numbers)
-        authorization = f"{NETWORK}:{PAYER}:0x{hashed(f'nonce {number}')}"
-        assert await self.claimed(batch_id, shares, authorization, account_id)
+        authorization = f"{NETWORK}:{payer}:0x{hashed(f'nonce {number}')}"
+        assert await self.claimed(
+            batch_id, shares, authorization, account_id, payer=payer
+        )
         settle, txid = advance.authorizations.settle, f"0x{hashed(f'transaction {number}')}"
         assert await self.shell.do(settle, authorization, txid) == Applied()
 
@@ -115,10 +121,11 @@ class Market:
         authorization: str,
         account_id: str | None = None,
         purchase: str | None = None,
+        payer: str = PAYER,
     ) -> AuthorizationRow | None:
         """Claim an authorization for a batch; None where it was claimed before."""
-        refund_to, price = f"evm:{NETWORK}:{PAYER}", sum(shares)
-        ordered = Ordered(priced(batch_id, shares), PAYER, {}, refund_to, account_id)
+        refund_to, price = f"evm:{NETWORK}:{payer}", sum(shares)
+        ordered = Ordered(priced(batch_id, shares), payer, {}, refund_to, account_id)
         told = {
             "id": authorization,
             "purchase": purchase or authorization,

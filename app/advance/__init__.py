@@ -17,6 +17,7 @@ from app.advance import (
     purging,
     sessions,
     transfers,
+    usdc_payouts,
     wallets,
 )
 from app.advance.act import Act
@@ -60,5 +61,6 @@ __all__ = [
     "purging",
     "sessions",
     "transfers",
+    "usdc_payouts",
     "wallets",
 ]

@@ -17,7 +17,7 @@ from app.main import assemble
 from app.operator.books import Review
 from app.plant import Built, books_of, sending_of
 from app.ports import Destinations
-from app.promises.sending import Unpayable
+from app.promises.sending import Unpayable, where
 from app.settings import Settings
 from app.telemetry import logs
 from db import ledger as books
@@ -256,7 +256,9 @@ def retry(payout_id: PayoutId) -> None:
 @payouts_app.command()
 def redirect(
     payout_id: PayoutId,
-    destination: Annotated[str, typer.Argument(help="a Lightning address or an LNURL")],
+    destination: Annotated[
+        str, typer.Argument(help="a Lightning address or an LNURL; in USDC an address")
+    ],
 ) -> None:
     """Send a payout somewhere else. One that is in flight must first come back."""
 
@@ -310,9 +312,9 @@ async def _owed(db: Database, payout_id: str) -> PayoutRow:
 async def _redirect(
     shell: Shell, destinations: Destinations, row: PayoutRow, refund_to: str
 ) -> None:
-    destination = destinations.parse(refund_to)
+    destination = where(destinations, row, refund_to)
     if isinstance(destination, BadDestination):
         fail(destination.sentence)
-    told = await shell.do(advance.payouts.redirect, row.id, destination.text)
+    told = await shell.do(advance.payouts.redirect, row.id, destination)
     if not isinstance(told, Applied):
         fail("it was sent at this moment, and is not sent twice")

@@ -1,10 +1,10 @@
-"""The rail is asked what became of payouts in flight."""
+"""Each rail is asked what became of payouts in flight."""
 
 from contextlib import suppress
 
 from app.ports import Clock
 from app.promises.keeping import Keeper
-from db import payouts
+from db import payouts, usdc_attempts
 from db.engine import Database
 from db.promises import TryAgain
 
@@ -30,3 +30,10 @@ class Payouts:
         for payout_id, number in due:
             with suppress(TryAgain):  # nothing was sent: its turn comes again
                 await self._keeper.ask(payout_id, number)
+        orders = await self._db.run(
+            "due_orders",
+            lambda tx: usdc_attempts.take_due(tx, now, self._pause_s, PAUSE_S, BATCH),
+            alone=True,
+        )
+        for payout_id, number in orders:
+            await self._keeper.usdc.ask(payout_id, number)

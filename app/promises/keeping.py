@@ -15,6 +15,7 @@ from app.promises.courier import PAUSED_S, Courier
 from app.promises.labour import Labour
 from app.promises.payees import Payees, payee_of
 from app.promises.sending import Sending
+from app.promises.usdc_sending import UsdcSending
 from db import invoices, payouts
 from db.engine import Database
 from db.payouts import LiveAttempt
@@ -24,7 +25,15 @@ from payments.rail import Rail
 from pricing.money import Msat
 from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose, named
-from statemachine.promises import CreateInvoice, FetchInvoice, Judge, PayInvoice, Promise, Work
+from statemachine.promises import (
+    CreateInvoice,
+    FetchInvoice,
+    Judge,
+    PayInvoice,
+    Promise,
+    SendUsdc,
+    Work,
+)
 from statemachine.public_id import public_id
 
 log = structlog.get_logger("boltwork.promises")
@@ -49,12 +58,13 @@ class Keeper:
         courier: Courier,
         payees: Payees,
         sending: Sending,
+        usdc: UsdcSending,
         invoice_expiry_s: int,
     ) -> None:
         self._db, self._outbox, self._shell = db, outbox, shell
         self._rail, self._clock = rail, clock
         self._labour, self._courier, self._payees = labour, courier, payees
-        self._sending = sending
+        self._sending, self.usdc = sending, usdc
         self._invoice_expiry_s = invoice_expiry_s
 
     async def keep(self, promise: Promise, tries: int) -> None:
@@ -72,6 +82,8 @@ class Keeper:
                 await self.pay(payout_id, attempt, tries)
             case FetchInvoice(payout_id, failures):
                 await self._courier.fetch(payout_id, failures, tries)
+            case SendUsdc(payout_id, failures):
+                await self.usdc.send(payout_id, failures)
 
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
         """Have the rail make an invoice that is wanted; None when it is there."""

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from app import advance
 from app.advance import Applied, Dear, Outcome, Replayed, Shell
-from app.ports import Clock
+from app.ports import Clock, Destinations
 from db import payouts, switches
 from db.engine import Database, Duplicate
 from db.payouts import PayoutRow, PayoutView
 from payments import bolt11
+from payments.lnurl import BadDestination
 from payments.rail import Rail, Settled
+from payments.usdc.address import read_address
+from payments.usdc.refund import read_refund_to, refund_to_of
 from pricing.money import Msat
+from statemachine.entries import Asset
 from statemachine.owner import named
 from statemachine.public_id import public_id
 from statemachine.routing import Means, Share, share
@@ -21,6 +25,7 @@ from statemachine.routing import Means, Share, share
 PAUSED = (
     "Refunds are paused by the operator for now. What is owed to you stays yours: try again later."
 )
+IN_USDC = "This refund is in USDC, and goes to the address that paid, automatically."
 USED = "This invoice was used for a refund before. Make a new one."
 
 
@@ -49,6 +54,8 @@ class Sending:
         `asked_of` is the destination that made the invoice by itself: when somebody has named
         another one in the meantime, nothing is sent there any more.
         """
+        if payout.asset is not Asset.MSAT:
+            return Unpayable(IN_USDC)
         if not await self.pays_out():
             return Unpayable(PAUSED)
         bears = await self.share_of(payout)
@@ -71,6 +78,8 @@ class Sending:
 
         Replayed: that was written down before.
         """
+        if payout.asset is not Asset.MSAT:
+            return Unpayable("it is owed in USDC: the chain itself is asked whether it was paid")
         if await payouts.was_paid_by(self.db, payout.id, payment_hash):
             return Replayed()
         told = await self.rail.look_up_payment(payment_hash)
@@ -150,6 +159,23 @@ def _dear(asked_msat: int, owed_msat: int, sendable_msat: int) -> str:
         f"This invoice asks for {asked}. Sending what was not spent may cost more than we bear, so"
         f" make one for {most}. Whatever of the {owed} that does not cost is owed to you as before."
     )
+
+
+def where(destinations: Destinations, payout: PayoutRow, text: str) -> str | BadDestination:
+    """Return what a text means as the destination of a payout, in its asset."""
+    if payout.asset is Asset.MSAT:
+        found = destinations.parse(text)
+        return found if isinstance(found, BadDestination) else found.text
+    text = text.strip()
+    network, address = (read_refund_to(payout.refund_to or "") or ("", None))[0], text
+    if read := read_refund_to(text):
+        network, address = read
+    payee = read_address(address)
+    if payee is None or not network:
+        return BadDestination(
+            "This refund is in USDC. Give an address on its network, such as 0x…, as it is written."
+        )
+    return refund_to_of(network, payee)
 
 
 def refund_title(payout_id: str) -> str:

@@ -8,7 +8,7 @@ from app import advance
 from app.advance import Applied, Outcome, Shell
 from app.ports import Destinations
 from app.promises.keeping import Keeper
-from app.promises.sending import Sending, Unpayable
+from app.promises.sending import IN_USDC, Sending, Unpayable, where
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from db import payouts
@@ -18,6 +18,7 @@ from db.promises import Outbox, TryAgain
 from db.signals import Signals
 from payments import bolt11
 from payments.lnurl import BadDestination, Destination
+from statemachine.entries import Asset
 from statemachine.payout import MOST_FAILURES, PayoutState
 from statemachine.promises import FetchInvoice
 
@@ -63,7 +64,7 @@ class Refunds:
         """
         payout_id, payment_hash = await self.start(job_id, text)
         row = (await self._settled(job_id, {payout_id}))[0]
-        return Claimed(row.state, row.sent_msat, payment_hash, row.note)
+        return Claimed(row.state, row.sent, payment_hash, row.note)
 
     async def start(self, job_id: str, text: str, payout_id: str | None = None) -> tuple[str, str]:
         """Send what a job owes back to an invoice; return the payout's id and the payment_hash.
@@ -74,6 +75,7 @@ class Refunds:
         rows = await payouts.of_owner(self.db, job_id)
         if payout_id is not None:
             rows = [row for row in rows if row.id == payout_id]
+        rows = _in_msat(rows)
         try:
             invoice = bolt11.decode(text)
         except bolt11.BadInvoice as bad:
@@ -103,7 +105,7 @@ class Refunds:
         Raises BadInput for what is none, and Refusal (409) as `claim` does.
         """
         destination = self.destination_of(text)
-        owed = _owed(await payouts.of_owner(self.db, job_id))
+        owed = _owed(_in_msat(await payouts.of_owner(self.db, job_id)))
         for row in owed:
             if row.refund_to == destination.text and row.failures < MOST_FAILURES:
                 continue  # it goes there already
@@ -117,21 +119,30 @@ class Refunds:
         rows = await self._settled(job_id, {row.id for row in owed})
         paid = all(row.state is PayoutState.PAID for row in rows)
         note = next((row.note for row in rows if row.failures), None)
-        return Directed(paid, sum(row.sent_msat for row in rows), note)
+        return Directed(paid, sum(row.sent for row in rows), note)
 
     async def sendable_msat(self, payout: PayoutRow) -> int:
         """Return what an invoice for a payout may ask for now; 0 where it costs more to send."""
         return (await self.sending.share_of(payout)).sendable_msat
 
-    async def redirect(self, payout_id: str, destination: Destination) -> Outcome:
-        """Send one payout to this destination from now on; anything but Applied changed nothing."""
-        return await self.shell.do(advance.payouts.redirect, payout_id, destination.text)
+    async def redirect(self, payout: PayoutRow, text: str) -> Outcome:
+        """Send one payout to this destination from now on; anything but Applied changed nothing.
+
+        Raises BadInput for what is none of its asset.
+        """
+        destination = where(self.destinations, payout, text)
+        if isinstance(destination, BadDestination):
+            raise BadInput(destination.sentence)
+        return await self.shell.do(advance.payouts.redirect, payout.id, destination)
 
     async def ask(self, payout: PayoutRow) -> bool:
         """Ask the rail what became of a payout; False where that waits to be handed to it.
 
         Raises TryAgain where it can't be handed over now.
         """
+        if payout.asset is not Asset.MSAT:
+            await self.keeper.usdc.ask(payout.id, payout.attempts)
+            return True
         return await self.keeper.ask(payout.id, payout.attempts)
 
     def destination_of(self, text: str) -> Destination:
@@ -164,6 +175,13 @@ class Refunds:
 def refund_reason(reason: str) -> str:
     """Return why something is owed back, as one word that programs compare."""
     return reason.replace(" ", "_")
+
+
+def _in_msat(rows: list[PayoutRow]) -> list[PayoutRow]:
+    """Return what an invoice can be made for. What is owed in USDC needs none."""
+    if rows and all(row.asset is not Asset.MSAT for row in rows):
+        raise Refusal(Why.NOTHING_OWED, IN_USDC)
+    return [row for row in rows if row.asset is Asset.MSAT]
 
 
 def _owed(rows: list[PayoutRow]) -> list[PayoutRow]:

@@ -116,10 +116,10 @@ async def _ask(house: House, row: PayoutRow) -> None:
 
 async def _redirect(house: House, row: PayoutRow, refund_to: str) -> None:
     try:
-        destination = house.refunds.destination_of(refund_to)
+        told = await house.refunds.redirect(row, refund_to)
     except BadInput as bad:
         raise WrongField(f"to-{concealed(row.id)}", str(bad)) from bad
-    if not isinstance(await house.refunds.redirect(row.id, destination), Applied):
+    if not isinstance(told, Applied):
         raise Refusal(
             Why.REFUND_IN_FLIGHT, "This payout is on its way or has arrived, and is not sent twice."
         )

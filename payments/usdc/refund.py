@@ -6,10 +6,11 @@ money once. It is never cancelled: that would mark the nonce as used, too.
 """
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from payments.usdc.address import Address, address_of_key
+from payments.usdc.address import Address, address_of_key, read_address
 from payments.usdc.authorization import Authorization, sign
 from payments.usdc.network import Network
 from payments.usdc.outcome import (
@@ -46,16 +47,44 @@ class RefundKey:
         self, payout_id: str, payee: Address, amount_microusdc: MicroUsdc, now: datetime
     ) -> Payment:
         """Return the signed order that pays a debt of ours."""
-        order = Authorization(
-            self.address,
-            payee,
-            amount_microusdc,
-            0,
-            int(now.timestamp()) + WINDOW_S,
-            refund_nonce(self.network, payout_id),
+        unsigned = unsigned_refund(
+            self.network, self.address, payout_id, payee, amount_microusdc, now
         )
-        offer = UsdcOffer(self.network, payee, amount_microusdc, WINDOW_S)
-        return Payment(offer, order, sign(self._private_key, order, self.network))
+        order = unsigned.authorization
+        return replace(unsigned, signature=sign(self._private_key, order, self.network))
+
+
+def unsigned_refund(
+    network: Network,
+    payer: Address,
+    payout_id: str,
+    payee: Address,
+    amount_microusdc: MicroUsdc,
+    now: datetime,
+) -> Payment:
+    """Return the order that pays a debt of ours as it is signed: enough to ask a chain about it."""
+    order = Authorization(
+        payer,
+        payee,
+        amount_microusdc,
+        0,
+        int(now.timestamp()) + WINDOW_S,
+        refund_nonce(network, payout_id),
+    )
+    return Payment(UsdcOffer(network, payee, amount_microusdc, WINDOW_S), order, "")
+
+
+def refund_to_of(network: str, payee: Address) -> str:
+    """Return where a refund in USDC goes, as a text: a network as x402 names it, and an address."""
+    return f"evm:{network}:{payee}"
+
+
+def read_refund_to(text: str) -> tuple[str, Address] | None:
+    """Return the network and the address that such a text names; None for any other."""
+    of, _, named = text.partition(":")
+    network, _, address = named.rpartition(":")
+    payee = read_address(address)
+    return (network, payee) if of == "evm" and network and payee is not None else None
 
 
 def refund_nonce(network: Network, payout_id: str) -> str:

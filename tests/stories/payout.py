@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import get_args
 
 from statemachine import payout
+from statemachine.entries import Asset
 from statemachine.payout import (
     PayoutFacts,
     PayoutState,
@@ -13,7 +14,7 @@ from statemachine.payout import (
     Sent,
     Settled,
 )
-from statemachine.promises import FetchInvoice, PayInvoice
+from statemachine.promises import FetchInvoice, PayInvoice, SendUsdc
 from tests.stories.telling import Law, Story, story
 
 LAW = Law(payout.PAYOUT, payout.decide, get_args(payout.Event))
@@ -21,6 +22,8 @@ OWED = PayoutFacts("p", PayoutState.OWED, 3_000)
 TO_YOU = replace(OWED, refund_to="you@x.org")
 SENT = replace(OWED, state=PayoutState.IN_FLIGHT, attempts=1)
 SETTLED = "payout:p:settled"
+USDC = Asset.MICROUSDC
+TO_ADDRESS = replace(OWED, refund_to="evm:n:0x1", asset=USDC)
 
 STORIES: tuple[Story, ...] = (
     story("A payout waits until somebody says where it should go, and is sent once", LAW)
@@ -101,4 +104,30 @@ STORIES: tuple[Story, ...] = (
     .moves(1_000, "sending:p", "refund:p:change", SETTLED)
     .moves(1_500, "expense:routing", "rail:lightning", SETTLED)
     .owes("change", 1_000, "p:change"),
+    story("What is owed in USDC is sent to an address, at no cost of ours", LAW)
+    .begins(PayoutState.OWED, payout.begin(TO_ADDRESS))
+    .promises(SendUsdc("p", 0))
+    .hears(Sent())
+    .becomes(PayoutState.IN_FLIGHT)
+    .has(attempts=1)
+    .moves(3_000, "refund:p", "sending:p", "payout:p:1:sent", USDC)
+    .hears(Settled(0))
+    .becomes(PayoutState.PAID)
+    .moves(3_000, "sending:p", "rail:x402", SETTLED, USDC),
+    story("An order that was not sent in its time is made again, for as long as it takes", LAW)
+    .given(replace(TO_ADDRESS, state=PayoutState.IN_FLIGHT, attempts=3, failures=2))
+    .hears(Returned())
+    .becomes(PayoutState.OWED)
+    .has(failures=3)
+    .moves(3_000, "sending:p", "refund:p", "payout:p:3:returned", USDC)
+    .promises(SendUsdc("p", 3))
+    .hears(Sent())
+    .becomes(PayoutState.IN_FLIGHT)
+    .has(attempts=4)
+    .moves(3_000, "refund:p", "sending:p", "payout:p:4:sent", USDC),
+    story("What is owed in USDC to nobody's address waits for one", LAW)
+    .begins(PayoutState.OWED, payout.begin(replace(TO_ADDRESS, refund_to=None)))
+    .hears(Redirected("evm:n:0x2"))
+    .has(refund_to="evm:n:0x2")
+    .promises(SendUsdc("p", 0)),
 )
