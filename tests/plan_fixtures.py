@@ -56,6 +56,10 @@ SELECT md5('paid' || i) || id, md5('job' || i) || ':surplus', 1, repeat('lnbcrt'
        1000, 0, at,
        CASE WHEN is_open THEN 'live' ELSE 'settled' END,
        CASE WHEN is_open THEN now() - interval '1 minute' END, 0 FROM n;
+INSERT INTO usdc_attempt (payout_id, number, network, payer, payee, amount_microusdc, expires_at,
+                          outcome, txid, checks)
+SELECT md5('job' || i) || ':surplus', 1, 'eip155:8453', 'us', md5('payee' || i), 5000, at,
+       'settled', md5('tx' || i), 9 FROM n;
 INSERT INTO account (name, asset, kind, balance)
 SELECT 'session:' || id, 'msat', 'liability', 1000000 FROM n
 UNION ALL SELECT 'job:' || md5('job' || i), 'msat', 'liability', 0 FROM n
