@@ -108,9 +108,7 @@ class Market:
         """Buy a batch with an authorization in USDC that has settled."""
         number = next(self.numbers)
         authorization = f"{NETWORK}:{payer}:0x{hashed(f'nonce {number}')}"
-        assert await self.claimed(
-            batch_id, shares, authorization, account_id, payer=payer
-        )
+        assert await self.claimed(batch_id, shares, authorization, account_id, payer=payer)
         settle, txid = advance.authorizations.settle, f"0x{hashed(f'transaction {number}')}"
         assert await self.shell.do(settle, authorization, txid) == Applied()
 
