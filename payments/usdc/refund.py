@@ -116,8 +116,3 @@ async def what_became(refund: Payment, ledger: Ledger | None, facilitator: Facil
         case Unused():
             return Unknown("it is not sent yet, in any block so deep that it stays")
     return use
-
-
-def refund_to_of(network: str, payee: Address) -> str:
-    """Return where a refund in USDC goes, as a text: a network as x402 names it, and an address."""
-    return f"evm:{network}:{payee}"
