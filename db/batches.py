@@ -215,6 +215,7 @@ class Mark(NamedTuple):
 
     version: int
     state: BatchState
+    account_id: str | None  # whose it is, where it is anybody's
     held: str | None  # what is being made, and how far it is: that is no change of the batch
 
     @property
@@ -224,7 +225,7 @@ class Mark(NamedTuple):
 
 
 _MARK = """
-SELECT b.version, b.state,
+SELECT b.version, b.state, b.account_id,
        CASE b.state WHEN 'processing' THEN (
          SELECT string_agg(concat_ws(':', i.place, i.state, l.number, l.progress), ','
                            ORDER BY i.place)

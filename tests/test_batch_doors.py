@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from db.audit import audit
+from db.engine import Tx
 from tests.batch_doors import batch, bought, ended, proof_of, sold_by
 from tests.contract import refused
 from tests.house_fixtures import Instance
@@ -323,3 +324,34 @@ async def test_a_key_names_one_offer(shop: Instance) -> None:
     await proof_of(shop, one)
     await ended(shop, one.json()["instance"].rpartition("/")[2])
     refused(await shop.post("/api/jobs", batch("a"), headers=key), 409, "is paid for")
+
+
+async def test_an_accounts_job_is_its_own(shop: Instance) -> None:
+    """To anybody else it is as unknown as one that is not there, whatever is asked of it."""
+    batch_id = await bought(shop, batch("a cat", "REFUSE"))
+    item = (await ended(shop, batch_id))["images"][0]["id"]
+    login = await shop.post("/api/auth/login", {"username": "ann", "password": "a long password"})
+    account_id = login.json()["accountId"]
+    shop.http.cookies.clear()
+
+    async def give(tx: Tx) -> None:
+        given = "UPDATE batch SET account_id = %(account)s WHERE id = %(id)s"
+        await tx.execute(given, account=account_id, id=batch_id)
+
+    await shop.built.db.run("give", give)
+    invoice = (await shop.post("/api/dev/stub/invoice", {"amountSats": 4})).json()
+    for method, path, body in (
+        ("GET", f"/api/jobs/{batch_id}", None),
+        ("GET", f"/api/jobs/{batch_id}/images/{item}", None),
+        ("GET", f"/api/jobs/{batch_id}/events", None),
+        ("POST", f"/api/jobs/{batch_id}/cancel", None),
+        ("POST", f"/api/jobs/{batch_id}/refund", {"invoice": invoice["paymentRequest"]}),
+    ):
+        refused(await shop.http.request(method, path, json=body), 404)
+    unknown = await shop.http.get(f"/v1/generations/{batch_id}")
+    assert unknown.status_code == 404 and unknown.json()["error"] == "not_found"
+    mine = {"Cookie": login.headers["set-cookie"].partition(";")[0]}
+    for path in (f"/api/jobs/{batch_id}", f"/api/jobs/{batch_id}/images/{item}"):
+        assert (await shop.http.get(path, headers=mine)).status_code == 200
+    token = {"Authorization": f"Bearer {mine['Cookie'].partition('=')[2]}"}
+    assert (await shop.http.get(f"/v1/generations/{batch_id}", headers=token)).status_code == 200

@@ -82,7 +82,7 @@ async def test_a_recipe_runs_as_it_is_shown(
     instance: Instance, tmp_path: Path, recipe: str
 ) -> None:
     """Each command is answered well. What is in capitals is what an answer before has shown."""
-    for address in ("http://127.0.0.1:8402", "localhost:8402"):
+    for address in ("http://127.0.0.1:8402", "http://localhost:8402", "localhost:8402"):
         recipe = recipe.replace(address, instance.url)
     if not SHOWN_BEFORE.search(recipe):
         out, _ = await run(tmp_path, "bash", "-e", "-c", recipe)

@@ -3,6 +3,7 @@ it, and later what the id is of.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +12,12 @@ from app.api.batches import batches
 from app.api.batches import events as batch_events
 from app.api.jobs import events as job_events
 from app.api.jobs import jobs
-from app.http.body import read_body
+from app.house import house_of
+from app.http.body import parse, read_body
+from app.http.claims import ClaimRefund
+from app.http.fields import path_id
+from app.http.job_status import unknown_job
+from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput, parse_object
 
@@ -46,6 +52,16 @@ async def show(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """POST /api/jobs/{id}/cancel."""
     return await _of_either(request, jobs.cancel, batches.cancel)
+
+
+async def refund(request: Request) -> Response:
+    """POST /api/jobs/{id}/refund."""
+    house = house_of(request)
+    path_id(request, unknown_job)
+    await house.throttle.count(request, Rule.DESTINATION)
+    asked = parse(await read_body(request), ClaimRefund)
+    job, batch = partial(jobs.refund, asked=asked), partial(batches.refund, asked=asked)
+    return await _of_either(request, job, batch)
 
 
 async def events(request: Request) -> Response:

@@ -52,7 +52,9 @@ async def look(request: Request, how: Look) -> Response:
         return mark.state in (BatchState.QUEUED, BatchState.PROCESSING)
 
     mark = await house.waiting.batch_mark(batch_id)
-    if mark is not None and wait_s:
+    if mark is None or not await house.callers.may_read(request, mark.account_id):
+        raise unknown_batch()
+    if wait_s:
         first = mark
 
         def is_waited_for(seen: Mark) -> bool:
@@ -67,6 +69,14 @@ async def look(request: Request, how: Look) -> Response:
     if asked is not None and _names(asked, headers["ETag"]):
         return Response(status_code=304, headers=_hinted(headers, mark, None))
     return await _answer(request, house, how, window, mark, headers)
+
+
+async def readable(request: Request, house: House, batch_id: str) -> BatchView:
+    """Return a batch to whoever may read it; another's is as unknown as one that is not there."""
+    row = await house.batches.show(batch_id)
+    if row is None or not await house.callers.may_read(request, row.account_id):
+        raise unknown_batch()
+    return row
 
 
 async def _answer(

@@ -12,6 +12,7 @@ from app.api.polling import Look
 from app.house import House, house_of
 from app.http.batch_status import PLURALS, kind_of, unknown_batch
 from app.http.body import json_response, parse, read_body
+from app.http.claims import ClaimRefund, answer_claim
 from app.http.dialect import AGENT_JOBS
 from app.http.downloads import download
 from app.http.fields import Body, path_id
@@ -180,14 +181,19 @@ async def show(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """POST /api/jobs/{id}/cancel: what nobody makes yet is not made, and not charged."""
     house, batch_id = house_of(request), path_id(request, unknown_batch)
-    row = await house.batches.show(batch_id)
-    if row is None:
-        raise unknown_batch()
+    row = await polling.readable(request, house, batch_id)
     await house.batches.cancel(batch_id)
     after = await house.batches.show(batch_id)
     if (row.is_final and not row.called_off) or after is None or not after.called_off:
         raise Refusal(Why.NOT_CANCELLABLE, "This job has ended, so it can't be cancelled.")
     return await show(request)
+
+
+async def refund(request: Request, asked: ClaimRefund) -> Response:
+    """POST /api/jobs/{id}/refund: pay what is owed back to an invoice, or to a destination."""
+    house, batch_id = house_of(request), path_id(request, unknown_batch)
+    await polling.readable(request, house, batch_id)
+    return await answer_claim(house.refunds, batch_id, asked)
 
 
 async def image(request: Request) -> Response:
@@ -203,9 +209,7 @@ async def video(request: Request) -> Response:
 async def _file(request: Request, kind: Kind) -> Response:
     house = house_of(request)
     batch_id = path_id(request, unknown_batch)
-    row = await house.batches.show(batch_id)
-    if row is None:
-        raise unknown_batch()
+    row = await polling.readable(request, house, batch_id)
 
     def unknown_item() -> Refusal:
         return Refusal(Why.UNKNOWN, f"This job has no {kind} with this id.")

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.polling import seen_of
+from app.api.polling import readable, seen_of
 from app.house import House, house_of
 from app.http.batch_status import Seen, Window, unknown_batch
 from app.http.event_stream import Events, EventStream
@@ -24,8 +24,7 @@ HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering"
 async def events(request: Request) -> Response:
     """GET /api/jobs/{id}/events: first where all of it stands, then what changes, to its end."""
     house, batch_id = house_of(request), path_id(request, unknown_batch)
-    if await house.batches.show(batch_id) is None:
-        raise unknown_batch()
+    await readable(request, house, batch_id)
     if request.method == "HEAD":
         return Response(headers=HEADERS, media_type=EventStream.media_type)
     base, caller = base_url(request, house.settings.public_url), house.throttle.address(request)

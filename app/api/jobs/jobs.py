@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.advance import Applied
 from app.house import House, house_of
-from app.http.body import json_response, parse, read_body
+from app.http.body import json_response, parse
 from app.http.claims import ClaimRefund, answer_claim
 from app.http.fields import Body, RequestText, name_of, path_id, wait_of
 from app.http.job_status import unknown_job
@@ -133,14 +133,11 @@ async def cancel(request: Request) -> Response:
     )
 
 
-async def refund(request: Request) -> Response:
+async def refund(request: Request, asked: ClaimRefund) -> Response:
     """POST /api/jobs/{id}/refund: pay what is owed back to an invoice, or to a destination."""
     house = house_of(request)
     job_id = path_id(request, unknown_job)
-    await house.throttle.count(request, Rule.DESTINATION)
-    asked = parse(await read_body(request), ClaimRefund)
-    if await jobs.version(house.db, job_id) is None and not await house.batches.show(job_id):
-        raise unknown_job()
+    await _view(house, job_id)
     return await answer_claim(house.refunds, job_id, asked)
 
 
