@@ -14,6 +14,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.polling import LEAST_RETRY_S
 from app.house import House
 from app.http import paywall, usdc_door
 from app.http.body import json_response
@@ -137,7 +138,8 @@ async def answer(
     if paid.is_settled:
         settled = json_response(made, status, headers)
         return await house.usdc.answered(request, paid, settled)
-    pending = json_response(made | usdc_door.PENDING, 202, headers)
+    soon = {"Retry-After": str(LEAST_RETRY_S)}
+    pending = json_response(made | usdc_door.PENDING, 202, headers | soon)
     return await house.usdc.answered(request, paid, pending)
 
 
