@@ -168,6 +168,13 @@ class Undoable:
     mend: str = ""  # what an operator can do; not for buyers
 
 
+class NotBegun(Exception):
+    """Raised by an executor that could not ask who makes it, and is not healthy now: an outage.
+
+    Nothing was begun and nothing was spent: the item is given back, and has lost no try.
+    """
+
+
 class Executor(Protocol):
     """What makes an item. Any exception means that it may be tried again.
 

@@ -40,6 +40,8 @@ def answers(asked: Asked) -> Reply:
         return Reply(error(f"Unknown parameter: '{min(unknown)}'", "unknown_parameter"), 400)
     if asked.body["model"] != MODEL:
         return Reply(error("The model does not exist", "model_not_found"), 404)
+    if "forbidden" in asked.body["prompt"]:
+        return Reply(error("rejected by the safety system", "moderation_blocked"), 400)
     width, height = (int(side) for side in asked.body["size"].split("x"))
     return Reply(holding(png(width, height)))
 

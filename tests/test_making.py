@@ -27,6 +27,7 @@ from app.ports import (
     Declined,
     Executor,
     Made,
+    NotBegun,
     NotNow,
     Step,
     Stepped,
@@ -79,6 +80,8 @@ class Scripted:
                 except asyncio.CancelledError:
                     self.stopped.set()
                     raise
+            case "away" if len(self.asked) < 5:
+                raise NotBegun
             case "refuse":
                 return Declined("Not this one.")
             case "break":
@@ -181,6 +184,17 @@ async def test_each_item_ends_as_its_executor_says(workshop: Workshop) -> None:
     bytes_ = await workshop.leases.artifacts.read(kept, 0, kept.size)
     assert isinstance(bytes_, bytes) and sha256(bytes_).hexdigest() == shown[0].sha256
     await market.is_right()
+
+
+async def test_an_outage_of_who_makes_it_costs_no_try(workshop: Workshop) -> None:
+    """The item is given back as often as it takes, and made when he is there again."""
+    executor = Scripted(at_once=1)
+    async with workshop.at_work(executor):
+        await workshop.bought("b", a("away"))
+        await workshop.until("b", BatchState.COMPLETED)
+    [item] = await workshop.market.items("b")
+    assert (item.state, item.tries, len(executor.asked)) == (ItemState.COMPLETED, 0, 5)
+    await workshop.market.is_right()
 
 
 async def test_the_embedded_painter_makes_what_was_bought(workshop: Workshop) -> None:

@@ -27,6 +27,7 @@ from app.executors.provider import (
     TOO_SHORT,
     UNAVAILABLE,
     Provider,
+    ProviderAway,
     ProviderBroke,
     is_short,
     made,
@@ -142,6 +143,9 @@ class ComfyUi:
                     return queued
                 try:
                     data = await self._awaited(watch, film)
+                except ProviderAway:  # of a piece that is made, or nearly
+                    await self._freed(queued)
+                    raise self._provider.broke("it went away") from None
                 except BaseException:  # cancelled, late, broken: it is wanted no more
                     await self._freed(queued)
                     raise

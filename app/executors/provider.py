@@ -21,7 +21,7 @@ import structlog
 
 from app.executors.gate import PAUSES_S, Gate
 from app.executors.measure import Measured, measured
-from app.ports import Declined, Made, Undoable, Wanted
+from app.ports import Declined, Made, NotBegun, Undoable, Wanted
 from payments.kept_alive import limits
 from payments.public_http import Answer, Away, PublicHttp
 from pricing.authorities import authorities
@@ -51,8 +51,8 @@ class ProviderBroke(Exception):
     """It gave nothing that can be used. It may be tried again."""
 
 
-class ProviderAway(ProviderBroke):
-    """It could not be asked. Nothing was begun."""
+class ProviderAway(ProviderBroke, NotBegun):
+    """It could not be asked, and its gate is shut. Nothing was begun."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from app.advance import Lost, Missing
-from app.ports import Declined, Executor, Made, NotNow, Step, Undoable, Unfit
+from app.ports import Declined, Executor, Made, NotBegun, NotNow, Step, Undoable, Unfit
 from app.promises.leases import Holding, Leases, wish
 from db.engine import DatabaseAway
 from db.going import goes_on
@@ -108,6 +108,10 @@ class Making:
     ) -> None:
         """Deliver what was made, or say why it was not."""
         error = making.exception()
+        if isinstance(error, NotBegun):
+            log.warning("maker_away", executor=self.executor.name)
+            await self.leases.release(held)
+            return
         if error is not None:
             log.warning("item_broke", executor=self.executor.name, error=type(error).__name__)
             await self.leases.fail(held, BROKE)

@@ -1,0 +1,36 @@
+"""Pictures that others make, bought at the doors: delivered, refused, refunded, told honestly."""
+
+from pathlib import Path
+from typing import Any
+
+from app.executors.provider import DECLINES, UNAVAILABLE
+from tests.batch_doors import bought, ended
+from tests.house_fixtures import instance_of
+from tests.provider_server import KEY, ProviderServer
+
+
+async def test_a_picture_of_a_providers_is_bought_and_read(
+    database_url: str, tmp_path: Path, images_server: ProviderServer
+) -> None:
+    """Charged for what came; a refusal says why, and an operator's fault is nobody else's."""
+    sold: dict[str, Any] = {
+        "IMAGES_URL": f"{images_server.url}/v1",
+        "IMAGES_KEY": KEY,
+        "IMAGES_MODELS": "flux=0.02@flux-1-dev,gone=0.01",
+        "IMAGES_AT_ONCE": 1,
+    }
+    async with instance_of(database_url, tmp_path, **sold) as market:
+        listed = (await market.http.get("/api/models")).json()["image"]
+        [flux] = [each for each in listed if each["id"] == "flux"]
+        assert flux["madeBy"] == "images-api" and flux["description"].endswith("by images-api.")
+        size = {"width": 256, "height": 256}
+        images = [{"prompt": "forbidden"}, {"prompt": "a cat"}, {"prompt": "x", "model": "gone"}]
+        body = {"defaults": {"model": "flux", **size}, "images": images}
+        batch_id = await bought(market, body)
+        said = await ended(market, batch_id)
+        ends = {each["prompt"]: each for each in said["images"]}
+        assert [each["status"] for each in ends.values()] == ["failed", "completed", "dead_letter"]
+        assert ends["forbidden"]["error"] == DECLINES and ends["x"]["error"] == UNAVAILABLE
+        assert KEY not in str(said)
+        cat = await market.http.get(f"/api/jobs/{batch_id}/images/{ends['a cat']['id']}")
+        assert cat.status_code == 200 and cat.headers["content-type"] == "image/png"
