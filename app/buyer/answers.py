@@ -92,6 +92,28 @@ class Answered(TypedDict, total=False):
     refunds: list[Owed]
 
 
+class Item(TypedDict, total=False):
+    """One picture or film of a batch, as it stands."""
+
+    id: Required[str]
+    index_in_job: Required[int]
+    status: Required[str]
+    media_type: str | None
+    sha256: str | None
+    error: str
+
+
+class BatchShown(TypedDict, total=False):
+    """A batch as it stands, with some of its items."""
+
+    job: Required[dict[str, Any]]
+    items: Required[list[Item]]  # `images` or `videos` on the wire
+    priceSats: int
+    chargedSats: int
+    invoice: Invoice  # while it is to be paid
+    refunds: list[Owed]
+
+
 # ----------------------------------------------------------------------- whole answers
 
 
@@ -180,6 +202,42 @@ def progress(parsed: Mapping[str, Any]) -> dict[str, Any]:
     return dict(parsed)
 
 
+def quoted(parsed: Mapping[str, Any]) -> int:
+    """Return what a batch would cost, in sats."""
+    _read("the quote", parsed, {"priceSats": _whole})
+    return int(parsed["priceSats"])
+
+
+def batch(parsed: Mapping[str, Any], batch_id: str, most: int) -> BatchShown:
+    """Return a batch as it stands, which is the one that was asked for and has at most so many
+    items; each stands at a place of its own."""
+    _read("the batch", parsed, {"job": _mapping}, _BATCH_MAY)
+    job = parsed["job"]
+    _read("the batch", job, {"id": _id, "status": _word, "job_type": _word})
+    if job["id"] != batch_id:
+        raise Unreadable("it answers with another batch than the one it was asked for")
+    many = {"image": "images", "video": "videos"}.get(job["job_type"])
+    if many is None:
+        raise Unreadable("the batch is of no kind that is known here")
+    counts = (f"total_{many}", f"succeeded_{many}", f"completed_{many}")
+    _read("the batch", job, dict.fromkeys(counts, _whole))
+    items = parsed.get(many)
+    if not isinstance(items, list):
+        _refuse(many, "is no list")
+    for item in items:
+        _read("the item", item, _ITEM, _ITEM_MAY)
+    places = [item["index_in_job"] for item in items]
+    if not job[counts[1]] <= job[counts[2]] <= job[counts[0]] <= most:
+        raise Unreadable("the counts of the batch don't add up")
+    if len(set(places)) < len(places) or any(place >= job[counts[0]] for place in places):
+        raise Unreadable("two items of the batch have one place, or one has none")
+    shown = {name: parsed[name] for name in _BATCH_MAY if name in parsed}
+    total, succeeded, ended = (job[count] for count in counts)
+    told = {"id": batch_id, "status": job["status"], "kind": job["job_type"]}
+    told |= {"total": total, "succeeded": succeeded, "ended": ended}
+    return cast(BatchShown, {"job": told, "items": items, **shown})
+
+
 def is_id(value: object) -> bool:
     """Say whether something has the form of an id: 32 hex digits."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
@@ -226,6 +284,16 @@ def _dollars(name: str, value: Any) -> None:
 def _text(name: str, value: Any) -> None:
     if not isinstance(value, str):
         _refuse(name, "is no text")
+
+
+def _maybe_text(name: str, value: Any) -> None:
+    if value is not None:
+        _text(name, value)
+
+
+def _mapping(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        _refuse(name, "is no object")
 
 
 def _id(name: str, value: Any) -> None:
@@ -297,6 +365,18 @@ _ANSWERED_MAY: dict[str, _Check] = {
     "requestId": _id,
     "debitedSats": _whole,
     "balanceRemaining": _whole,
+}
+_ITEM: dict[str, _Check] = {"id": _id, "index_in_job": _whole, "status": _word}
+_ITEM_MAY: dict[str, _Check] = {
+    "media_type": _maybe_text,
+    "sha256": _maybe_text,
+    "error": _text,
+}
+_BATCH_MAY: dict[str, _Check] = {
+    "priceSats": _whole,
+    "chargedSats": _whole,
+    "invoice": _invoice,
+    "refunds": _refunds,
 }
 _SESSION_MAY: dict[str, _Check] = {
     "balanceSats": _whole,

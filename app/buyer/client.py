@@ -26,15 +26,18 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx2
 
 from app.buyer import answers
 from app.buyer.answers import Answered, Created, Estimate, Invoice, Job, Unreadable
-from app.buyer.event_reader import Event, Overlong, read_events
+from app.buyer.event_reader import Event, Overlong, read_events, with_first
 from app.buyer.exchange import Answer, Exchange, Lost, shown
 from app.plain_text import one_line
+
+if TYPE_CHECKING:
+    from app.buyer.batch import Batch, Wish
 
 FINAL = ("complete", "rejected", "failed")
 LONG_POLL_S = 30
@@ -256,7 +259,7 @@ class Client:
                         first = await anext(answer.lines, "")
                 except TimeoutError:
                     raise _NoStream from None
-                async for event in read_events(_with_first(first, answer.lines)):
+                async for event in read_events(with_first(first, answer.lines)):
                     yield event
         except Overlong as wrong:
             raise Strange(self.url, str(wrong)) from wrong
@@ -301,19 +304,28 @@ class Client:
         """Ask what a request costs by the call (L402). `max_sats` is for all of it."""
         body = without_none(request=request, maxSats=max_sats, refundTo=refund_to)
         headers = {"Idempotency-Key": new_key()}
+        refused = await self.priced("/api/ask", body, headers)
+        invoice, macaroon = self.offered(refused)
+        job_id = str(refused.body.get("instance", "")).rpartition("/")[2]
+        return Offer(invoice, macaroon, job_id if answers.is_id(job_id) else "", request)
+
+    async def priced(self, path: str, body: Any, headers: dict[str, str]) -> Refused:
+        """Return the 402 that says what something costs. Raises Refused for any other refusal."""
         try:
-            await self.call("POST", "/api/ask", json=body, headers=headers)
+            await self.call("POST", path, json=body, headers=headers)
         except Refused as refused:
             if refused.status != 402:
                 raise
-            found = _L402.search(refused.headers.get("www-authenticate", ""))
-            if found is None:
-                raise Strange(self.url, "its 402 offers no L402 that can be read") from refused
-            amount_sats = self.strictly(answers.offered, refused.body)
-            job_id = str(refused.body.get("instance", "")).rpartition("/")[2]
-            invoice = Invoice(paymentRequest=found[2], amountSats=amount_sats)
-            return Offer(invoice, found[1], job_id if answers.is_id(job_id) else "", request)
+            return refused
         raise Strange(self.url, "it gives away what should be paid for")
+
+    def offered(self, refused: Refused) -> tuple[Invoice, str]:
+        """Return the invoice of a 402, and the macaroon that its preimage completes."""
+        found = _L402.search(refused.headers.get("www-authenticate", ""))
+        if found is None:
+            raise Strange(self.url, "its 402 offers no L402 that can be read")
+        amount_sats = self.strictly(answers.offered, refused.body)
+        return Invoice(paymentRequest=found[2], amountSats=amount_sats), found[1]
 
     async def redeem(self, offer: Offer, preimage: str, wait_s: int = LONG_POLL_S) -> Answered:
         """Return what an offer has bought, for the preimage of its payment; as often as needed.
@@ -334,6 +346,17 @@ class Client:
             if not wait_s or bought["state"] in FINAL:
                 return bought
             await self.pause(1.0)
+
+    # ----------------------------------------------------- pictures and films
+
+    async def batch(self, wish: "Wish") -> "Batch":
+        """Order pictures or films; return them with their invoice, whose payment begins them.
+
+        `app.buyer.drawing` pays, saves each file, and takes back what was not delivered.
+        """
+        from app.buyer.batch import ordered
+
+        return await ordered(self, wish)
 
     # --------------------------------------------------- the stub rail's wallet
 
@@ -377,12 +400,6 @@ def _told_of(event: Event, job_id: str) -> Job | None:
         return answers.job(event.data["job"], job_id) if "job" in event.data else None
     except Unreadable:
         return None
-
-
-async def _with_first(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
-    yield first
-    async for line in rest:
-        yield line
 
 
 def _wait_s(answer: Answer, attempt: int, repeatable: bool) -> float | None:

@@ -74,6 +74,13 @@ async def read_events(lines: AsyncIterator[str]) -> AsyncIterator[Event]:
                 data.append(value)
 
 
+async def with_first(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Yield a line that was read already, and then the others."""
+    yield first
+    async for line in rest:
+        yield line
+
+
 def _object(text: str) -> dict[str, Any]:
     try:
         return parsed(text.encode())

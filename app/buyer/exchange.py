@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 
@@ -17,6 +17,7 @@ from pricing.authorities import authorities
 from pricing.loopback import is_here
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
+LONGEST_DOWNLOAD_S = 1_800  # of one file
 PLAIN = {"Accept-Encoding": "identity"}  # what is packed could unpack into anything
 
 
@@ -98,6 +99,35 @@ class Exchange:
                 return Answer(answer.status_code, answer.headers, bytes(body))
         except TimeoutError as late:
             raise Lost("it did not answer in time") from late
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as broken:
+            raise _lost(broken) from broken
+        finally:
+            self._http.cookies.clear()
+
+    async def download(
+        self, path: str, into: IO[bytes], most_bytes: int, silence_s: float
+    ) -> Answer:
+        """Ask for a file, and write what comes; return the answer without it, or a refusal with
+        its body. Raises Lost, Overlong."""
+        try:
+            async with (
+                asyncio.timeout(LONGEST_DOWNLOAD_S),
+                self._http.stream("GET", path, timeout=silence_s) as answer,
+            ):
+                _unpacked(answer)
+                most = most_bytes if answer.status_code == 200 else MOST_BODY_BYTES
+                size, body = 0, bytearray()
+                async for piece in answer.aiter_bytes():
+                    size += len(piece)
+                    if size > most:
+                        raise Overlong(f"its answer is longer than {most >> 20} MiB")
+                    if answer.status_code == 200:
+                        await asyncio.to_thread(into.write, piece)
+                    else:
+                        body += piece
+                return Answer(answer.status_code, answer.headers, bytes(body))
+        except TimeoutError as late:
+            raise Lost("it did not send all of it in time") from late
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as broken:
             raise _lost(broken) from broken
         finally:

@@ -35,6 +35,7 @@ class Purpose(StrEnum):
     BOTH = "evaluation and work"
     DEPOSIT = "deposit"
     TOP_UP = "top-up"
+    BATCH = "batch"
     REQUEST = "request"  # of a session, which pays it from its balance
 
     def covers(self, other: "Purpose") -> bool:

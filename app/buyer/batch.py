@@ -1,0 +1,166 @@
+"""Pictures and films for programs: ordered at a firm price, paid once, and fetched as they come.
+
+    import asyncio
+
+    from app.buyer.batch import Wish
+    from app.buyer.client import Client
+
+    async def main() -> None:
+        async with Client("http://127.0.0.1:8402") as client:
+            wish = Wish("A red fox in the snow.", "scene-1", count=2)
+            batch = await client.batch(wish)
+            print(batch.id, batch.invoice)  # pay it with any wallet, and then
+            async for shown in batch.watch():
+                print(shown["job"]["succeeded"], "of", shown["job"]["total"])
+
+    asyncio.run(main())
+
+Whoever knows the id of a batch can see its files and take its refund. What is read of a file is
+bounded, and what it says it is, is looked at.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from app.buyer import answers
+from app.buyer.answers import BatchShown, Invoice, Item
+from app.buyer.client import Away, Client, Refused, Strange, new_key, without_none
+from app.buyer.exchange import Lost
+from app.buyer.event_reader import Overlong
+
+FINAL = ("completed", "failed", "cancelled")
+DELIVERED = "completed"  # of an item
+ENDED = (DELIVERED, "failed", "dead_letter")
+MOST = 500  # items of a batch
+PAGE = 50  # items that are asked for at once
+LONG_POLL_S = 30
+SILENCE_S = 60
+MIB = 1024 * 1024
+# What a file may be: its ending here, how it begins, and how long it may be.
+KINDS = {
+    "image/png": ("png", 0, b"\x89PNG\r\n\x1a\n", 64 * MIB),
+    "image/jpeg": ("jpg", 0, b"\xff\xd8\xff", 64 * MIB),
+    "image/webp": ("webp", 8, b"WEBP", 64 * MIB),
+    "video/mp4": ("mp4", 4, b"ftyp", 512 * MIB),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be made: so many pictures of one prompt, each another one; or films, where
+    `seconds` is given."""
+
+    prompt: str
+    model: str
+    count: int = 1
+    width: int = 1024
+    height: int = 1024
+    seconds: int = 0
+    resolution: str = "720p"  # of films
+    aspect_ratio: str = "16:9"
+    refund_to: str | None = field(default=None, kw_only=True)
+
+    def body(self) -> dict[str, Any]:
+        """Return it as the API is asked for it."""
+        shape: dict[str, Any] = {"model": self.model}
+        if self.seconds:
+            shape |= {"duration": self.seconds, "resolution": self.resolution}
+            shape["aspect_ratio"] = self.aspect_ratio
+        else:
+            shape |= {"width": self.width, "height": self.height}
+        return without_none(
+            job_type="video" if self.seconds else "image",
+            defaults=shape,
+            images=[{"prompt": self.prompt}] * self.count,
+            refundTo=self.refund_to,
+        )
+
+
+async def quoted(client: Client, wish: Wish) -> int:
+    """Return what a wish would cost, in sats. Free, and nothing is written down."""
+    body = wish.body()
+    body.pop("refundTo", None)
+    parsed = await client.call("POST", "/api/jobs/quote", json=body, repeatable=True)
+    return client.strictly(answers.quoted, parsed)
+
+
+async def ordered(client: Client, wish: Wish) -> "Batch":
+    """Order what is wished for; return the batch with the invoice that begins it when paid."""
+    headers = {"Idempotency-Key": new_key()}
+    refused = await client.priced("/api/jobs", wish.body(), headers)
+    invoice, _ = client.offered(refused)
+    batch_id = str(refused.body.get("instance", "")).rpartition("/")[2]
+    if not answers.is_id(batch_id):
+        raise Strange(client.url, "it does not say where the batch is that is to be paid for")
+    return Batch(client, batch_id, invoice, most=wish.count)
+
+
+class Batch:
+    """One batch, as whoever knows its id sees it. Nobody is asked before something is."""
+
+    def __init__(
+        self, client: Client, batch_id: str, invoice: Invoice | None = None, most: int = MOST
+    ) -> None:
+        if not answers.is_id(batch_id):
+            raise ValueError("the id of a batch is 32 hex digits")
+        self.id, self.invoice = batch_id, invoice
+        self._client, self._most = client, most
+        self._at = f"/api/jobs/{batch_id}"
+
+    async def show(self, offset: int = 0) -> BatchShown:
+        """Return the batch as it stands, with some of its items: those from a place on."""
+        params = {"offset": str(offset), "limit": str(PAGE)}
+        return self._read(await self._client.call("GET", self._at, params=params))
+
+    def _read(self, parsed: Any) -> BatchShown:
+        return self._client.strictly(answers.batch, parsed, self.id, self._most)
+
+    async def watch(self) -> AsyncIterator[BatchShown]:
+        """Yield the batch with all of its items each time it changes, until it has ended."""
+        etag, known = "", dict[int, Item]()
+        while True:
+            parsed, tag = await self._client.polled(self._at, etag, LONG_POLL_S, limit="1")
+            if parsed is None:
+                continue
+            shown = self._read(parsed)
+            job = shown["job"]
+            for offset in range(0, job["total"], PAGE):
+                here = [known.get(place) for place in range(offset, min(offset + PAGE, job["total"]))]
+                if all(item is not None and item["status"] in ENDED for item in here):
+                    continue
+                page = await self.show(offset)
+                known |= {item["index_in_job"]: item for item in page["items"]}
+            yield {**shown, "items": [known[place] for place in sorted(known)]}
+            if job["status"] in FINAL:
+                return
+            etag = tag
+
+    async def fetch(self, item: Item, kind: str, into: IO[bytes]) -> str:
+        """Write what an item made into a file; return the ending of its name.
+
+        Raises Strange where it is not what the server says it is, and Refused (410 where it was
+        kept for its time).
+        """
+        known = KINDS.get(item.get("media_type") or "")
+        if known is None:
+            raise Strange(self._client.url, "it made a file of a kind that is not known here")
+        ending, at, begins, most = known
+        path = f"{self._at}/{kind}s/{item['id']}"
+        await self._client.download(path, into, most, SILENCE_S)
+        into.seek(0)
+        if hashlib.file_digest(into, "sha256").hexdigest() != item.get("sha256"):
+            raise Strange(self._client.url, "a file is not the one that it says it made")
+        into.seek(at)
+        if into.read(len(begins)) != begins:
+            raise Strange(self._client.url, "a file is not of the kind that it says it is")
+        return ending
+
+    async def cancel(self) -> BatchShown:
+        """Cancel it: what nobody makes yet is not made, and not charged."""
+        return self._read(await self._client.call("POST", f"{self._at}/cancel", repeatable=True))
+
+    async def refund(self, bolt11: str) -> dict[str, Any]:
+        """Claim what is owed back, with an invoice of just that amount."""
+        return await self._client.refund(self.id, bolt11)
