@@ -7,7 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.buyer.client import Away, Client, Offer, Refused
+from app.buyer.client import Client, Offer
+from app.buyer.failures import Away, Refused
 from app.buyer.payer import Exit, NotPaid, Payer, Stop
 from app.buyer.purchase import Purchase
 from app.buyer.session import BadMacaroon, Session, open_session

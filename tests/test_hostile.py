@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.buyer.client import Away, Client, Strange
+from app.buyer.client import Client
 from app.buyer.display import Display
+from app.buyer.failures import Away, Strange
 from app.buyer.payer import Exit, NotPaid, Payer, Stop
 from app.buyer.purchase import Purchase
 from app.buyer.session import Session, open_session

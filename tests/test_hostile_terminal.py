@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.buyer.client import FINAL, Client, Strange
+from app.buyer.client import FINAL, Client
+from app.buyer.failures import Strange
 from payments import lnurl
 from pricing.loopback import is_here
 from tests.ask_buyer import Buyer

@@ -9,7 +9,8 @@ import httpx2
 import psycopg
 import pytest
 
-from app.buyer.client import Client, Refused
+from app.buyer.client import Client
+from app.buyer.failures import Refused
 from db.embedded import running_url
 from tests.messages_server import CLIENT_KEY, JUDGE, WORK, MessagesServer, Reply
 from tests.patience import PATIENCE_S

@@ -208,6 +208,16 @@ def quoted(parsed: Mapping[str, Any]) -> int:
     return int(parsed["priceSats"])
 
 
+def models(parsed: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return the models of a kind that are sold, with whether another one stands in for each."""
+    listed = parsed.get(kind)
+    if not isinstance(listed, list):
+        _refuse(kind, "is no list")
+    for model in listed:
+        _read("the model", model, {"id": _text, "standsIn": _yes_or_no})
+    return listed
+
+
 def batch(parsed: Mapping[str, Any], batch_id: str, most: int) -> BatchShown:
     """Return a batch as it stands, which is the one that was asked for and has at most so many
     items; each stands at a place of its own."""
@@ -286,9 +296,14 @@ def _text(name: str, value: Any) -> None:
         _refuse(name, "is no text")
 
 
-def _maybe_text(name: str, value: Any) -> None:
+def _maybe(name: str, value: Any) -> None:
     if value is not None:
         _text(name, value)
+
+
+def _yes_or_no(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        _refuse(name, "is neither true nor false")
 
 
 def _mapping(name: str, value: Any) -> None:
@@ -367,11 +382,7 @@ _ANSWERED_MAY: dict[str, _Check] = {
     "balanceRemaining": _whole,
 }
 _ITEM: dict[str, _Check] = {"id": _id, "index_in_job": _whole, "status": _word}
-_ITEM_MAY: dict[str, _Check] = {
-    "media_type": _maybe_text,
-    "sha256": _maybe_text,
-    "error": _text,
-}
+_ITEM_MAY: dict[str, _Check] = {"media_type": _maybe, "sha256": _maybe, "error": _text}
 _BATCH_MAY: dict[str, _Check] = {
     "priceSats": _whole,
     "chargedSats": _whole,

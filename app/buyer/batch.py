@@ -19,6 +19,7 @@ Whoever knows the id of a batch can see its files and take its refund. What is r
 bounded, and what it says it is, is looked at.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -26,17 +27,14 @@ from typing import IO, Any
 
 from app.buyer import answers
 from app.buyer.answers import BatchShown, Invoice, Item
-from app.buyer.client import Away, Client, Refused, Strange, new_key, without_none
-from app.buyer.exchange import Lost
-from app.buyer.event_reader import Overlong
+from app.buyer.client import Client, new_key, without_none
+from app.buyer.failures import Refused, Strange
 
 FINAL = ("completed", "failed", "cancelled")
 DELIVERED = "completed"  # of an item
 ENDED = (DELIVERED, "failed", "dead_letter")
 MOST = 500  # items of a batch
 PAGE = 50  # items that are asked for at once
-LONG_POLL_S = 30
-SILENCE_S = 60
 MIB = 1024 * 1024
 # What a file may be: its ending here, how it begins, and how long it may be.
 KINDS = {
@@ -86,6 +84,17 @@ async def quoted(client: Client, wish: Wish) -> int:
     return client.strictly(answers.quoted, parsed)
 
 
+async def first_model(client: Client, *, is_film: bool) -> str:
+    """Return the first model that is what its name says, or else the first one. Raises Refused
+    where none is sold."""
+    kind = "video" if is_film else "image"
+    parsed = await client.call("GET", "/api/models")
+    models = client.strictly(answers.models, parsed, kind)
+    if not models:
+        raise Refused(404, {"error": f"No model for a {kind} is sold there."})
+    return min(models, key=lambda model: model["standsIn"])["id"]
+
+
 async def ordered(client: Client, wish: Wish) -> "Batch":
     """Order what is wished for; return the batch with the invoice that begins it when paid."""
     headers = {"Idempotency-Key": new_key()}
@@ -119,23 +128,20 @@ class Batch:
 
     async def watch(self) -> AsyncIterator[BatchShown]:
         """Yield the batch with all of its items each time it changes, until it has ended."""
-        etag, known = "", dict[int, Item]()
-        while True:
-            parsed, tag = await self._client.polled(self._at, etag, LONG_POLL_S, limit="1")
-            if parsed is None:
-                continue
+        known: dict[int, Item] = {}
+        async for parsed in self._client.changes(self._at, limit="1"):
             shown = self._read(parsed)
-            job = shown["job"]
-            for offset in range(0, job["total"], PAGE):
-                here = [known.get(place) for place in range(offset, min(offset + PAGE, job["total"]))]
-                if all(item is not None and item["status"] in ENDED for item in here):
-                    continue
-                page = await self.show(offset)
-                known |= {item["index_in_job"]: item for item in page["items"]}
+            total, is_final = shown["job"]["total"], shown["job"]["status"] in FINAL
+            for offset in range(0, total, PAGE):
+                here = range(offset, min(offset + PAGE, total))
+                if not all(_has_ended(known.get(place)) for place in here):
+                    page = await self.show(offset)
+                    known |= {item["index_in_job"]: item for item in page["items"]}
+            if is_final and not all(_has_ended(item) for item in known.values()):
+                raise Strange(self._client.url, "it says that a batch has ended which has not")
             yield {**shown, "items": [known[place] for place in sorted(known)]}
-            if job["status"] in FINAL:
+            if is_final:
                 return
-            etag = tag
 
     async def fetch(self, item: Item, kind: str, into: IO[bytes]) -> str:
         """Write what an item made into a file; return the ending of its name.
@@ -147,10 +153,8 @@ class Batch:
         if known is None:
             raise Strange(self._client.url, "it made a file of a kind that is not known here")
         ending, at, begins, most = known
-        path = f"{self._at}/{kind}s/{item['id']}"
-        await self._client.download(path, into, most, SILENCE_S)
-        into.seek(0)
-        if hashlib.file_digest(into, "sha256").hexdigest() != item.get("sha256"):
+        await self._client.download(f"{self._at}/{kind}s/{item['id']}", into, most)
+        if await asyncio.to_thread(_sha256, into) != item.get("sha256"):
             raise Strange(self._client.url, "a file is not the one that it says it made")
         into.seek(at)
         if into.read(len(begins)) != begins:
@@ -164,3 +168,16 @@ class Batch:
     async def refund(self, bolt11: str) -> dict[str, Any]:
         """Claim what is owed back, with an invoice of just that amount."""
         return await self._client.refund(self.id, bolt11)
+
+
+def _has_ended(item: Item | None) -> bool:
+    return item is not None and item["status"] in ENDED
+
+
+def _sha256(file: IO[bytes]) -> str:
+    """Return the hash of all that a file holds."""
+    file.seek(0)
+    hashed = hashlib.sha256()
+    while piece := file.read(MIB):
+        hashed.update(piece)
+    return hashed.hexdigest()

@@ -26,15 +26,15 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx2
 
 from app.buyer import answers
 from app.buyer.answers import Answered, Created, Estimate, Invoice, Job, Unreadable
 from app.buyer.event_reader import Event, Overlong, read_events, with_first
-from app.buyer.exchange import Answer, Exchange, Lost, shown
-from app.plain_text import one_line
+from app.buyer.exchange import Answer, Exchange, Lost, pause_s_before_next
+from app.buyer.failures import Away, Refused, Strange
 
 if TYPE_CHECKING:
     from app.buyer.batch import Batch, Wish
@@ -43,43 +43,9 @@ FINAL = ("complete", "rejected", "failed")
 LONG_POLL_S = 30
 FIRST_WORD_S = 3.0  # of a stream; later than that it is held back
 SILENCE_S = 50  # in which a stream that lives has said something
-LONGEST_PAUSE_S = 30  # for one Retry-After; a longer one is reported, not waited for
-_BUSY = (429, 502, 503, 504)
 _L402 = re.compile(r'\bL402\s+macaroon="([^"\s]+)",\s*invoice="([^"\s]+)"')
 _TAG = re.compile("[\x21-\x7e]{1,255}")
 T = TypeVar("T")
-
-
-class ClientError(Exception):
-    """What a call can end with, other than its answer."""
-
-
-class Refused(ClientError):
-    """The server refused the request; `body` is its error envelope."""
-
-    def __init__(self, status: int, body: dict[str, Any], headers: Any = None) -> None:
-        super().__init__(one_line(str(body.get("error", f"HTTP {status}"))))
-        self.status, self.body = status, body
-        self.headers = httpx2.Headers() if headers is None else headers
-
-    @property
-    def next_step(self) -> str:
-        """What the server says to do now, if it does."""
-        return one_line(str(self.body.get("next", "")))
-
-
-class Away(ClientError):
-    """There is no answer, or none that can be read. The request may have arrived."""
-
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{shown(url)} can't be reached: {reason}")
-
-
-class Strange(Away):
-    """The answer isn't one of a Boltwork server: a proxy, another site, or a hostile server."""
-
-    def __init__(self, url: str, reason: str) -> None:
-        ClientError.__init__(self, f"{shown(url)} does not answer as a Boltwork does: {reason}")
 
 
 class _NoStream(Exception):
@@ -150,7 +116,7 @@ class Client:
                 continue
             except Overlong as wrong:
                 raise Strange(self.url, str(wrong)) from wrong
-            wait_s = _wait_s(answer, attempt, repeatable)
+            wait_s = pause_s_before_next(answer, attempt, repeatable)
             if wait_s is None or last:
                 return answer
             await self.pause(wait_s)
@@ -269,22 +235,53 @@ class Client:
 
         The first poll is answered at once: nothing of the job is known yet.
         """
-        etag = ""
-        while True:
-            options: dict[str, Any] = {}
-            if etag:
-                options = {"params": {"wait": str(LONG_POLL_S)}, "headers": {"If-None-Match": etag}}
-            answer = await self._answer("GET", _at(job_id), True, options)
-            if answer.status == 304 and etag:
-                continue
-            job = self._job(self._read(answer), job_id)
+        async for parsed in self.changes(_at(job_id)):
+            job = self._job(parsed, job_id)
             yield job
             if job["state"] in FINAL:
                 return
+
+    async def changes(self, path: str, **params: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield what is at an address now, and then whenever a held poll says that it changed."""
+        etag = ""
+        while True:
+            options: dict[str, Any] = {"params": params}
+            if etag:
+                options["params"] = params | {"wait": str(LONG_POLL_S)}
+                options["headers"] = {"If-None-Match": etag}
+            answer = await self._answer("GET", path, True, options)
+            if answer.status == 304 and etag:
+                continue
+            yield self._read(answer)
             tag = answer.headers.get("etag", "")
             if tag == etag or not _TAG.fullmatch(tag):  # that would be asked without a pause
                 await self.pause(1.0)
             etag = tag if _TAG.fullmatch(tag) else ""
+
+    async def download(self, path: str, into: IO[bytes], most_bytes: int) -> None:
+        """Write a file of the server's, of at most so many bytes. Raises Refused, Away, Strange.
+
+        What was written of one that broke off is written over.
+        """
+        for attempt in range(1, self._tries + 1):
+            into.seek(0)
+            into.truncate()
+            try:
+                answer = await self._exchange.download(path, into, most_bytes, SILENCE_S)
+            except Overlong as wrong:
+                raise Strange(self.url, str(wrong)) from wrong
+            except Lost as lost:
+                if attempt == self._tries or not lost.may_pass:
+                    raise Away(self.url, lost.reason) from lost
+                await self.pause(2.0**attempt / 8)
+                continue
+            wait_s = pause_s_before_next(answer, attempt, repeatable=True)
+            if answer.status == 200:
+                return
+            if wait_s is None or attempt == self._tries:
+                self._read(answer)
+                raise Strange(self.url, f"HTTP {answer.status} where a file should be")
+            await self.pause(wait_s)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job whose open invoice was not paid."""
@@ -400,13 +397,3 @@ def _told_of(event: Event, job_id: str) -> Job | None:
         return answers.job(event.data["job"], job_id) if "job" in event.data else None
     except Unreadable:
         return None
-
-
-def _wait_s(answer: Answer, attempt: int, repeatable: bool) -> float | None:
-    """Return how long to wait before the call is repeated; None when it is not repeated."""
-    if answer.status not in _BUSY:
-        return None
-    said = answer.headers.get("retry-after", "")
-    if said.isascii() and said.isdecimal() and len(said) < 6:
-        return float(said) if int(said) <= LONGEST_PAUSE_S else None
-    return 2.0**attempt / 8 if repeatable and answer.status != 429 else None

@@ -7,7 +7,7 @@ What a server or an agent says is a stranger's text: no markup, and nothing that
 import contextlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, Group
@@ -56,6 +56,17 @@ class Display:
                 yield
             finally:
                 self._status = None
+
+    @contextlib.contextmanager
+    def counting(self, total: int) -> Iterator[Callable[[int, str], None]]:
+        """Yield what shows how many of a total are there, and how the rest goes on: as a bar that
+        fills, where something moves."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda done, says: bar.update(task, completed=done, description=one_line(says))
 
     def say(self, sentence: str) -> None:
         """Show a line."""

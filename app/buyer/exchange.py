@@ -18,6 +18,8 @@ from pricing.loopback import is_here
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
 LONGEST_DOWNLOAD_S = 1_800  # of one file
+LONGEST_PAUSE_S = 30  # for one Retry-After; a longer one is reported, not waited for
+_BUSY = (429, 502, 503, 504)
 PLAIN = {"Accept-Encoding": "identity"}  # what is packed could unpack into anything
 
 
@@ -149,6 +151,16 @@ class Exchange:
             raise _lost(broken) from broken
         finally:
             self._http.cookies.clear()
+
+
+def pause_s_before_next(answer: Answer, attempt: int, repeatable: bool) -> float | None:
+    """Return how long to wait before the call is repeated; None when it is not repeated."""
+    if answer.status not in _BUSY:
+        return None
+    said = answer.headers.get("retry-after", "")
+    if said.isascii() and said.isdecimal() and len(said) < 6:
+        return float(said) if int(said) <= LONGEST_PAUSE_S else None
+    return 2.0**attempt / 8 if repeatable and answer.status != 429 else None
 
 
 def shown(url: str) -> str:

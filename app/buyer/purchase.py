@@ -13,14 +13,14 @@ from typing import Any, cast
 from rich.console import Console
 
 from app.buyer.answers import Answered, Estimate, Job, is_id
-from app.buyer.client import FINAL, Away, Client, ClientError, Refused, new_key
+from app.buyer.client import FINAL, Client, new_key
 from app.buyer.display import Display
+from app.buyer.failures import ClientError, Refused
 from app.buyer.payer import Exit, Payer, Stop
+from app.buyer.refunds import take_back
 from app.buyer.session import Session
 from app.buyer.spending import MOST_SATS, Purpose, Wanted
 from payments.bolt11 import whole_sats
-from payments.rail import Unavailable
-from statemachine.public_id import public_id
 
 _OURS_TO_MEND = range(400, 429)
 # The invoices of a job, each with the state in which it is due, and what it is for.
@@ -179,7 +179,9 @@ class Purchase:
                 if job["state"] in FINAL:
                     break
         self._shows.end(job, await self._payer.paid_for(self.job_id))
-        if await self._take_back(job):
+        if await take_back(
+            self._client, self._payer, self._shows, job["jobId"], job.get("refunds")
+        ):
             job = await self._client.show(self.job_id)
             self._show(job)
         return job
@@ -238,33 +240,6 @@ class Purchase:
             return False
         state, _ = _DUE[name]
         return job["state"] != state and job["state"] not in FINAL
-
-    async def _take_back(self, job: Job) -> bool:
-        """Collect what is owed back; return whether something changed."""
-        changed = False
-        for owed in job.get("refunds", ()):
-            if owed["refundState"] != "pending":
-                continue
-            if owed.get("destination") == "known":
-                self._shows.say(f"{whole_sats(owed['amountSats'])} on the way back to you.")
-                continue
-            memo = f"What Boltwork owes back of job {public_id(self.job_id)[:8]}"
-            made = await self._payer.wallet.make_invoice(owed["amountSats"], memo)
-            if isinstance(made, Unavailable):
-                self._show_owed(owed)
-                continue
-            try:
-                taken = await self._client.refund(self.job_id, made)
-                changed = True
-                self._shows.say(f"refund: {taken.get('message', '')}")
-            except (Refused, Away) as trouble:
-                self._shows.say(f"refund: {trouble}")
-                self._show_owed(owed)
-        return changed
-
-    def _show_owed(self, owed: Mapping[str, Any]) -> None:
-        by_hand = f"POST /api/jobs/{self.job_id}/refund takes it, with an invoice of that amount"
-        self._shows.owed(owed["amountSats"], owed.get("lnurlWithdraw", ""), by_hand)
 
 
 def code_of(state: str) -> Exit:

@@ -26,7 +26,8 @@ from typing import Any
 
 from app.buyer import answers
 from app.buyer.answers import Answered, Invoice
-from app.buyer.client import Client, Refused, Strange, new_key, without_none
+from app.buyer.client import Client, new_key, without_none
+from app.buyer.failures import Refused, Strange
 from app.buyer.payer import Exit, NotPaid, Payer, Stop
 from app.buyer.spending import Purpose, Wanted
 from app.buyer.wallets.wallet import Wallet

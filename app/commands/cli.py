@@ -53,6 +53,11 @@ COMMANDS = {
         "ask",
         "Follow a job to its end; with --wallet, go on with a purchase that was interrupted.",
     ),
+    "draw": Place(
+        "draw",
+        "Buy pictures or films of a running instance, and save them. Exit codes: 0 all delivered,"
+        " 1 some were not, 2 refused before paying, 4 not paid or not known, 5 no server.",
+    ),
     "ledger": Place(
         "books",
         "Show every account that holds something, with totals, or the entries of one job.",

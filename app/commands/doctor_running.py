@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from app.buyer.client import Client, ClientError, Refused
+from app.buyer.client import Client
+from app.buyer.failures import ClientError, Refused
 from app.commands.findings import Finding, ok, warn, wrong
 
 ANSWER_S = 20.0  # its first look at its parts may take a while

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.buyer.client import Client, ClientError
+from app.buyer.client import Client
+from app.buyer.failures import ClientError
 from app.commands.surroundings import troubles
 from app.commands.terminal import fail
 from app.keys.receipt_check import NotGenuine, ReceiptKey, check, keys_in, lines

@@ -1,6 +1,7 @@
 """The wallet beside the stub rail, which lives in the server: nothing here is real money."""
 
-from app.buyer.client import Away, Client, Refused
+from app.buyer.client import Client
+from app.buyer.failures import Away, Refused
 from app.buyer.wallets.wallet import proves
 from payments.bolt11 import Invoice
 from payments.rail import NO_FEE, Absent, Failed, Outcome, Settled, Unavailable, Unknown

@@ -1,0 +1,213 @@
+"""One purchase of pictures or films, from the price to the files and the refund.
+
+The id of the batch is shown before anything is paid, so that an interrupted purchase can be
+resumed: it is not paid a second time, and files that are there are not fetched again. No file has
+a name of the server's, and each is written whole or not at all.
+"""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+
+from app.buyer.answers import BatchShown, Item, is_id
+from app.buyer.batch import DELIVERED, ENDED, KINDS, Batch, Wish, quoted
+from app.buyer.client import Client
+from app.buyer.display import Display
+from app.buyer.failures import ClientError, Refused
+from app.buyer.payer import Exit, Payer, Stop
+from app.buyer.refunds import take_back
+from app.buyer.spending import MOST_SATS, Purpose, Wanted
+from app.plain_text import one_line
+from payments.bolt11 import whole_sats
+from statemachine.public_id import public_id
+
+SAYS = {"awaiting_payment": "waiting for the payment", "queued": "in the queue"}
+
+
+class Drawing:
+    """Buys from one instance with one wallet, and saves what is made in a folder.
+
+    `batch_id` is the id of what is being bought, once the server has given it one.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        payer: Payer,
+        folder: Path,
+        display: Display | None = None,
+        *,
+        max_sats: int = MOST_SATS,
+        wait_s: int | None = None,
+    ) -> None:
+        self._client, self._payer, self._folder = client, payer, folder
+        self._shows = display or Display(Console(quiet=True))
+        self._max_sats, self._wait_s = max_sats, wait_s
+        self._files: dict[int, Path] = {}
+        self._lost: set[int] = set()  # what was delivered, and could not be fetched
+        self.batch_id = ""
+
+    async def price(self, wish: Wish) -> int:
+        """Return what it costs, in sats; raise Stop when that is more than the buyer allows."""
+        price_sats = await quoted(self._client, wish)
+        self._shows.say(f"it costs {whole_sats(price_sats)}")
+        self._check(price_sats)
+        await self._payer.check(price_sats)
+        return price_sats
+
+    async def draw(self, wish: Wish) -> dict[str, Any]:
+        """Buy what is wished for, and save it; return how it ended, and the names of the files."""
+        await self.price(wish)
+        self._writable()
+        batch = await self._client.batch(wish)
+        assert batch.invoice is not None, "it was ordered just now"
+        self._check(batch.invoice["amountSats"])
+        self._begun(batch.id)
+        await self._pay(batch, batch.invoice)
+        return await self._follow(batch)
+
+    async def go_on(self, batch_id: str) -> dict[str, Any]:
+        """Resume a purchase: pay what is not paid yet, and save what is not there."""
+        if not is_id(batch_id):
+            raise Stop(Exit.REFUSED, "A batch's id is 32 hex digits, as `boltwork draw` shows it.")
+        self._writable()
+        batch, self.batch_id = Batch(self._client, batch_id), batch_id
+        shown = await batch.show()
+        if shown["job"]["status"] == "awaiting_payment" and "invoice" in shown:
+            await self._pay(batch, shown["invoice"])
+        return await self._follow(batch)
+
+    # ------------------------------------------------------------------ within
+
+    def _check(self, price_sats: int) -> None:
+        if price_sats > self._max_sats:
+            raise Stop(
+                Exit.REFUSED,
+                f"It costs {whole_sats(price_sats)}, more than your limit of {self._max_sats}"
+                " (--max-sats). Nothing was paid.",
+            )
+
+    def _begun(self, batch_id: str) -> None:
+        self.batch_id = batch_id
+        by_hand = self._payer.wallet.is_by_hand
+        with_it = "" if by_hand else f" --wallet {self._payer.wallet.name}"
+        self._shows.begun("batch", batch_id, f"{self._resuming}{with_it}")
+
+    @property
+    def _resuming(self) -> str:
+        return f"boltwork draw --resume {self.batch_id} --out {self._folder}"
+
+    async def _pay(self, batch: Batch, invoice: Any) -> None:
+        async def has_arrived() -> bool:
+            try:
+                return (await batch.show())["job"]["status"] not in (
+                    "awaiting_payment",
+                    "cancelled",
+                )
+            except ClientError:
+                return False
+
+        wanted = Wanted(batch.id, Purpose.BATCH, self._max_sats)
+        await self._payer.pay(invoice, wanted, has_arrived)
+        if not self._payer.wallet.is_by_hand:
+            self._shows.paid(invoice["amountSats"], Purpose.BATCH)
+
+    async def _follow(self, batch: Batch) -> dict[str, Any]:
+        """Save each file as it comes, until all have ended; then take back what is owed."""
+        now_s = asyncio.get_running_loop().time()
+        until = None if self._wait_s is None else now_s + self._wait_s
+        async with self._patience(until):
+            shown = await batch.show()
+            with self._shows.counting(shown["job"]["total"]) as count:
+                async for shown in batch.watch():
+                    job = shown["job"]
+                    count(job["ended"], SAYS.get(job["status"], ""))
+                    for item in shown["items"]:
+                        await self._look_at(batch, item, job["kind"])
+        await take_back(self._client, self._payer, self._shows, batch.id, shown.get("refunds"))
+        return self._told(shown)
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, until: float | None) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(until):
+                yield
+        except TimeoutError:
+            raise Stop(Exit.FAILED, f"To continue: {self._resuming}") from None
+
+    async def _look_at(self, batch: Batch, item: Item, kind: str) -> None:
+        """Save what an item made, once; say of one that failed why, once."""
+        place = item["index_in_job"] + 1
+        if item["status"] not in ENDED or place in self._files or place in self._lost:
+            return
+        if item["status"] != DELIVERED:
+            self._lost.add(place)
+            self._shows.say(f"{place}: not made. {one_line(item.get('error', ''))}".rstrip())
+            return
+        stem = f"{public_id(batch.id)[:8]}-{place:03}"
+        for ending, *_ in KINDS.values():
+            if (there := self._folder / f"{stem}.{ending}").is_file():
+                self._files[place] = there
+                return
+        try:
+            self._files[place] = await self._save(batch, item, kind, stem)
+        except Refused as refused:  # it was kept for its time, say
+            self._lost.add(place)
+            self._shows.say(f"{place}: {refused}")
+            return
+        self._shows.say(f"{place}: {self._files[place]}")
+
+    async def _save(self, batch: Batch, item: Item, kind: str, stem: str) -> Path:
+        """Write a file whole, under a name of ours."""
+        number, draft = tempfile.mkstemp(dir=self._folder, prefix=".boltwork-")
+        try:
+            with os.fdopen(number, "w+b") as file:
+                ending = await batch.fetch(item, kind, file)
+                await asyncio.to_thread(_keep, file)
+            path = self._folder / f"{stem}.{ending}"
+            os.replace(draft, path)
+            return path
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
+
+    def _writable(self) -> None:
+        """Make the folder, or raise Stop: before anything is paid."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                return
+        except OSError as error:
+            raise Stop(
+                Exit.REFUSED, f"Nothing can be written in {self._folder}: {error.strerror}."
+            ) from error
+
+    def _told(self, shown: BatchShown) -> dict[str, Any]:
+        job = shown["job"]
+        files = [str(self._files[place]) for place in sorted(self._files)]
+        return {
+            "batchId": job["id"],
+            "status": job["status"],
+            "items": job["total"],
+            "files": files,
+            **{name: shown[name] for name in ("priceSats", "chargedSats") if name in shown},
+        }
+
+
+def _keep(file: IO[bytes]) -> None:
+    """Have a file be there, whatever happens next, for whoever may read others of its folder."""
+    file.flush()
+    os.fsync(file.fileno())
+    os.fchmod(file.fileno(), 0o644)
+
+
+def code_of(told: dict[str, Any]) -> Exit:
+    """Return the exit code of a purchase that has ended: were all of them delivered?"""
+    is_whole = told["status"] == "completed" and len(told["files"]) == told["items"]
+    return Exit.COMPLETE if is_whole else Exit.FAILED
