@@ -92,7 +92,7 @@ async def first_model(client: Client, *, is_film: bool) -> str:
     models = client.strictly(answers.models, parsed, kind)
     if not models:
         raise Refused(404, {"error": f"No model for a {kind} is sold there."})
-    return min(models, key=lambda model: model["standsIn"])["id"]
+    return str(min(models, key=lambda model: bool(model["standsIn"]))["id"])
 
 
 async def ordered(client: Client, wish: Wish) -> "Batch":
