@@ -6,6 +6,7 @@ or that nobody knows of, 5 no server there, 130 interrupted.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +81,8 @@ def draw(
     if measured is None:
         end(wishes, 2, "--size is WIDTHxHEIGHT in pixels, as in 1024x1024.")
 
+    width, height = int(measured[1]), int(measured[2])
+
     async def work(parts: Parts) -> Any:
         from app.buyer.batch import Wish, first_model
         from app.buyer.drawing import Drawing
@@ -89,35 +92,31 @@ def draw(
         )
         try:
             if resume:
-                told = await drawing.go_on(resume.strip())
-            else:
-                name = model or await first_model(parts.client, is_film=bool(seconds))
-                width, height = int(measured[1]), int(measured[2])
-                wish = Wish(
-                    text, name, count, width, height, seconds, resolution, ratio,
-                    refund_to=refund_to,
-                )  # fmt: skip
-                if dry_run:
-                    return await _price(drawing, wish, as_json=as_json)
-                told = await drawing.draw(wish)
+                return await drawing.go_on(resume.strip())
+            name = model or await first_model(parts.client, is_film=bool(seconds))
+            films = (seconds, resolution, ratio)
+            wish = Wish(text, name, count, width, height, *films, refund_to=refund_to)
+            return await (_price(drawing, wish) if dry_run else drawing.draw(wish))
         finally:
             parts.name = drawing.batch_id
-        if not as_json:
-            for name in told["files"]:
-                print(name)
-        return told
 
-    run(Bought(wishes, work, _code_of, follow=f"boltwork draw --out {out} --resume"))
+    run(Bought(wishes, work, _ended(as_json), follow=f"boltwork draw --out {out} --resume"))
 
 
-async def _price(drawing: Any, wish: "Wish", *, as_json: bool) -> dict[str, Any]:
+async def _price(drawing: Any, wish: "Wish") -> dict[str, Any]:
     price_sats = await drawing.price(wish)
-    if not as_json:
-        print(price_sats)
     return {"priceSats": price_sats, "status": "completed", "items": 0, "files": []}
 
 
-def _code_of(told: Any) -> int:
-    from app.buyer.drawing import code_of
+def _ended(as_json: bool) -> Callable[[Any], int]:
+    """Return what prints the names of files, or the price alone, and says the exit code."""
 
-    return code_of(told)
+    def code_of(told: Any) -> int:
+        from app.buyer import drawing
+
+        if not as_json:
+            for line in told["files"] or ([] if told["items"] else [told["priceSats"]]):
+                print(line)
+        return drawing.code_of(told)
+
+    return code_of
