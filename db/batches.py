@@ -198,9 +198,12 @@ SELECT b.id, b.state, b.version, b.funding, b.asset, b.price_amount, b.charged_a
        SELECT json_agg(json_build_object('id', o.id, 'secret', o.secret, 'reason', o.reason,
               'state', o.state, 'amount', o.amount, 'asset', o.asset,
               'attempts', o.attempts,
-              'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures)
+              'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures,
+              'txid', t.txid)
               ORDER BY o.created_at, o.id) AS payouts
-         FROM payout o WHERE o.batch_id = b.id) p ON true
+         FROM payout o LEFT JOIN usdc_attempt t
+           ON t.payout_id = o.id AND t.outcome IN ('live', 'settled')
+        WHERE o.batch_id = b.id) p ON true
  WHERE b.id = %(id)s
 """
 

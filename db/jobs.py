@@ -306,7 +306,8 @@ SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balanc
        SELECT json_agg(json_build_object('id', o.id, 'secret', o.secret, 'reason', o.reason,
               'state', o.state, 'amount', o.amount, 'asset', o.asset,
               'attempts', o.attempts,
-              'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures)
+              'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures,
+              'txid', NULL)
               ORDER BY o.created_at, o.id) AS payouts
          FROM payout o WHERE o.job_id = j.id) p ON true
  WHERE j.id = %(id)s

@@ -168,6 +168,7 @@ class PayoutView(NamedTuple):
     note: str | None
     refund_to: str | None
     failures: int
+    txid: str | None  # of a chain, for what is owed in USDC
 
     @property
     def amount_msat(self) -> int:

@@ -116,6 +116,12 @@ def sats_text(amount_msat: int) -> str:
     return f"{'-' if amount_msat < 0 else ''}{whole:,}" + (f".{rest:03d}" if rest else "")
 
 
+def usdc_text(amount_microusdc: int) -> str:
+    """Return an amount in USDC as programs read it, exactly: with all its six places."""
+    whole, rest = split_usd(amount_microusdc)
+    return f"{whole}.{rest:06d}"
+
+
 @dataclass(frozen=True, slots=True)
 class BtcPrice:
     """What one bitcoin costs, and where that was learnt. Locked on a quote.

@@ -16,7 +16,8 @@ from db.job_events import Line
 from db.jobs import JobView, ToPay
 from db.payouts import PayoutRow, PayoutView
 from db.switches import Name
-from pricing.money import msat_to_sats, sats_down, usd_number
+from pricing.money import msat_to_sats, sats_down, usd_number, usdc_text
+from statemachine.entries import Asset
 from statemachine.job import JobState
 from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutFacts, PayoutState
@@ -115,20 +116,32 @@ class Shapes:
         )
         shape: dict[str, Any] = {
             "reason": refund_reason(payout.reason),
-            "amountSats": sats_down(payout.amount_msat),
+            **amount_of(payout),
             "refundState": refund_state([payout]),
             "attempts": payout.attempts,
             "destination": "needed" if facts.needs_destination else "known",
         }
-        if facts.state is PayoutState.OWED and base is not None:
+        in_msat = payout.asset is Asset.MSAT
+        if in_msat and facts.state is PayoutState.OWED and base is not None:
             shape["lnurlWithdraw"] = withdraw_code(base, payout.secret)
-        if facts.state is PayoutState.OWED and payout.reason.only_passed:
+        if in_msat and facts.state is PayoutState.OWED and payout.reason.only_passed:
             shape["leastSats"] = sats_down(self.least_msat(payout))
         if facts.state is PayoutState.OWED and not self.switchboard.seen[Name.PAYING_OUT]:
             shape["lastOutcome"] = PAUSED
         elif payout.note:
             shape["lastOutcome"] = payout.note
         return shape
+
+
+def amount_of(payout: PayoutRow | PayoutView) -> dict[str, Any]:
+    """Return what is owed, under a name that says its unit: whole sats, or USDC exactly.
+
+    And by which transaction of its chain that was sent, where one is known.
+    """
+    if payout.asset is Asset.MSAT:
+        return {"amountSats": sats_down(payout.amount)}
+    shape = {"amountUsdc": usdc_text(payout.amount)}
+    return shape if payout.txid is None else {**shape, "transaction": payout.txid}
 
 
 def ended_as(row: JobView) -> dict[str, Any]:
