@@ -30,6 +30,12 @@ LEGS = """
          LATERAL (VALUES ('batch:' || b.id, i.share_amount), (%(media)s, -i.share_amount))
          AS leg(account, amount)
    WHERE i.state = 'completed'
+  UNION ALL SELECT 'batch:' || b.id || ':rounded', leg.account, leg.amount, b.asset
+    FROM batch b CROSS JOIN LATERAL (SELECT b.charged_amount - sum(share_amount) AS amount
+           FROM item WHERE batch_id = b.id AND state = 'completed') up,
+         LATERAL (VALUES ('batch:' || b.id, up.amount), (%(media)s, -up.amount))
+         AS leg(account, amount)
+   WHERE b.asset = 'msat' AND b.state = ANY(%(batch_final)s) AND up.amount > 0
 """
 
 CHECKS = [
@@ -79,7 +85,11 @@ CHECKS = [
                SELECT coalesce(sum(share_amount), 0) AS shares,
                       coalesce(sum(share_amount) FILTER (WHERE state = 'completed'), 0) AS charged
                  FROM item WHERE batch_id = b.id) s
-            WHERE b.charged_amount <> s.charged OR b.charged_amount > b.price_amount
+            WHERE b.charged_amount <> CASE
+                  WHEN b.asset = 'msat' AND b.state = ANY(%(batch_final)s)
+                  THEN least(b.price_amount, ceil(s.charged / 1000.0)::bigint * 1000)
+                  ELSE s.charged END
+               OR b.charged_amount > b.price_amount
                OR (b.items > 0 AND b.price_amount <> s.shares)""",
     ),
     (

@@ -10,8 +10,9 @@ from psycopg.types.json import Jsonb
 from db import artifacts, lanes
 from db.artifacts import Artifact
 from db.engine import Database, Tx
+from db.jobs import CHANNEL
 from db.rows import columns
-from statemachine.batch import BatchState
+from statemachine.batch import BATCH, BatchEvent, BatchState
 from statemachine.entries import Asset
 from statemachine.item import ITEM, ItemEvent, ItemFacts, ItemState
 from statemachine.lease import LeaseFacts, LeaseState
@@ -56,7 +57,7 @@ async def insert(tx: Tx, batch_id: str, items: Sequence[NewItem], now: datetime)
 
 
 class Claim(NamedTuple):
-    """An item that somebody holds now, as he sees it, and where its batch stands."""
+    """An item that somebody holds now, as he sees it."""
 
     id: str
     number: int
@@ -65,12 +66,12 @@ class Claim(NamedTuple):
     share_amount: int
     asset: Asset
     batch_id: str
-    batch_state: BatchState
     until: datetime
     deadline: datetime
 
 
-# The head of each lane is looked at, and locked is only in the best of them.
+# The head of each lane is looked at, and locked is only in the best of them. With the first of its
+# items a batch has begun: all of it is one statement, for a claim is what there is most of.
 _CLAIM = """
 WITH best AS MATERIALIZED (
   SELECT f.lane, f.rank AS floor FROM lane_floor f
@@ -90,11 +91,15 @@ claimed AS (
             item.batch_id),
 held AS (
   INSERT INTO lease (item_id, number, state, worker, until, deadline, created_at)
-  SELECT id, number, %(lease_state)s, %(worker)s, %(until)s, %(deadline)s, %(now)s FROM claimed)
+  SELECT id, number, %(lease_state)s, %(worker)s, %(until)s, %(deadline)s, %(now)s FROM claimed),
+begun AS (
+  UPDATE batch SET state = %(begun)s, version = version + 1, updated_at = %(now)s
+   WHERE id IN (SELECT batch_id FROM claimed) AND state = 'queued' RETURNING id),
+told AS MATERIALIZED (SELECT pg_notify(%(channel)s, id) FROM begun)
 SELECT c.id, c.number, c.lane, c.asked, c.share_amount, b.asset, c.batch_id,
-       b.state AS batch_state, CAST(%(until)s AS timestamptz) AS until,
-       CAST(%(deadline)s AS timestamptz) AS deadline
-  FROM claimed c JOIN batch b ON b.id = c.batch_id ORDER BY c.rank, c.id
+       CAST(%(until)s AS timestamptz) AS until, CAST(%(deadline)s AS timestamptz) AS deadline
+  FROM claimed c JOIN batch b ON b.id = c.batch_id
+ WHERE (SELECT count(*) FROM told) >= 0 ORDER BY c.rank, c.id
 """
 
 
@@ -103,7 +108,8 @@ async def claim(
 ) -> list[Claim]:
     """Claim up to so many items for a worker: those whose turn it is, in one of these lanes.
 
-    `lease`: until when he holds each. Two claimers never get the same one.
+    `lease`: until when he holds each. Two claimers never get the same one. A batch whose first item
+    it is has begun, and whoever waits for another state of it is told.
     """
     return await tx.rows(
         Claim,
@@ -112,6 +118,8 @@ async def claim(
         lanes=list(in_lanes),
         most=most,
         state=ITEM.step(ItemState.PENDING, ItemEvent.CLAIMED),
+        begun=BATCH.step(BatchState.QUEUED, BatchEvent.BEGUN),
+        channel=CHANNEL,
         lease_state=LeaseState.HELD,
         until=lease.until,
         deadline=lease.deadline,

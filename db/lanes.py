@@ -3,7 +3,7 @@
 A turn is a number that is stamped when a batch is paid for. Nothing is rewritten afterwards.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from db.engine import Database, Tx
@@ -57,14 +57,6 @@ async def give_turns(tx: Tx, batch_id: str, payer: str) -> None:
     values: dict[str, Any] = {"batch_id": batch_id, "payer": payer, "channel": CHANNEL}
     for statement in (_LANES, _WAKE, _BEGIN_TURN, _STAMP, _UNCOVER):
         await tx.execute(statement, **values)
-
-
-_WAITS = f"SELECT 1 AS one FROM lane_floor f WHERE f.lane = ANY(%(lanes)s) AND {_HEAD} IS NOT NULL"
-
-
-async def waits(db: Database, in_lanes: Sequence[str]) -> bool:
-    """Say whether anything waits in one of these lanes."""
-    return await db.read_one(f"{_WAITS} LIMIT 1", lanes=list(in_lanes)) is not None
 
 
 class _Counted(NamedTuple):

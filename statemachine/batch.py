@@ -1,12 +1,14 @@
 """A batch: items at a price that is known before it is paid, and charged only for what it delivers.
 
 What was paid for it rests on it. Each delivered item moves its share to us; what is left at the
-end is owed back, at once and as one.
+end is owed back, at once and as one. In bitcoin that is whole sats, as no wallet asks for less: the
+charge is rounded up to one, once, when the last item has ended.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 
+from pricing.money import whole_sats_up
 from statemachine import entries
 from statemachine.decision import Decision, InvoiceWanted, Owed
 from statemachine.entries import Account, Asset
@@ -286,6 +288,18 @@ def _over_if_last(after: BatchFacts) -> Decision[BatchFacts]:
 
 
 def _ended(after: BatchFacts) -> Decision[BatchFacts]:
+    """Return what is charged in the end, and where the rest goes."""
+    charged = after.charged_amount
+    if after.asset is Asset.MSAT:
+        charged = min(after.price_amount, whole_sats_up(charged))
+    decision = _given_back(replace(after, charged_amount=charged))
+    if charged == after.charged_amount:
+        return decision
+    rounding = entries.batch_rounded(after.id, charged - after.charged_amount)
+    return replace(decision, entries=(rounding, *decision.entries))
+
+
+def _given_back(after: BatchFacts) -> Decision[BatchFacts]:
     """Return where the rest goes: to the balance that paid, or it is owed to whoever did."""
     if not after.rest_amount:
         return Decision(after)

@@ -200,6 +200,15 @@ def item_delivered(batch_id: str, item_id: str, asset: Asset, amount: int) -> En
     )
 
 
+def batch_rounded(batch_id: str, amount_msat: int) -> Entry:
+    """A batch has ended: what it costs is a whole number of sats."""
+    return _entry(
+        f"batch:{batch_id}:rounded",
+        (of_batch(batch_id), amount_msat),
+        (REVENUE_MEDIA, -amount_msat),
+    )
+
+
 def batch_given_back(batch_id: str, back_to: Account, asset: Asset, amount: int) -> Entry:
     """A batch has ended: what it did not deliver is on a balance of whoever paid for it."""
     return _entry(

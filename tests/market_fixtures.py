@@ -31,6 +31,14 @@ from statemachine.session import deposit_invoice_id
 from tests.clock import Clock
 
 LANE = "scene-1/standard"
+QUOTE = {  # as `BatchQuote.to_json` tells one
+    "total_microusd": 2_000,
+    "total_msat": 2_000,
+    "microusd_per_btc": 100_000_000_000,
+    "price_at": "2026-06-01T12:00:00+00:00",
+    "price_sources": ["kraken"],
+    "price_note": "",
+}
 NETWORK, PAYER = BASE_SEPOLIA.caip2, address_of_key(b"a payer of the market's, who has USDC"[:32])
 
 
@@ -42,7 +50,13 @@ def hashed(text: str) -> str:
 def priced(batch_id: str, shares: Sequence[int], lane: str = LANE) -> list[NewItem]:
     """Return items of a batch with these shares, a turn each."""
     return [
-        NewItem(f"{batch_id}i{place:03}", lane, 1, share, {"prompt": f"a cat, {place}"})
+        NewItem(
+            f"{batch_id}i{place:03}",
+            lane,
+            1,
+            share,
+            {"model": "scene-1", "prompt": f"a cat, {place}"},
+        )
         for place, share in enumerate(shares, start=1)
     ]
 
@@ -67,7 +81,7 @@ class Market:
     ) -> rail.Opened:
         """Order a batch that an invoice pays for, and return that."""
         opened = self.invoice(sum(shares))
-        ordered = Ordered(priced(batch_id, shares, lane), payer, {"lane": lane})
+        ordered = Ordered(priced(batch_id, shares, lane), payer, QUOTE)
         price = sum(shares)
         await self.shell.do(advance.batches.begin, batch_id, ordered, price, opened)
         return opened
@@ -92,7 +106,7 @@ class Market:
 
     async def reserved(self, batch_id: str, shares: Sequence[int], session_id: str) -> None:
         """Buy a batch from a session's balance."""
-        ordered = Ordered(priced(batch_id, shares), f"session:{session_id}", {})
+        ordered = Ordered(priced(batch_id, shares), f"session:{session_id}", QUOTE)
         told = await self.shell.do(
             advance.batches.begin_reserved, batch_id, ordered, sum(shares), session_id, Spending()
         )
@@ -123,7 +137,7 @@ class Market:
     ) -> AuthorizationRow | None:
         """Claim an authorization for a batch; None where it was claimed before."""
         refund_to, price = f"evm:{NETWORK}:{payer}", sum(shares)
-        ordered = Ordered(priced(batch_id, shares), payer, {}, refund_to, account_id)
+        ordered = Ordered(priced(batch_id, shares), payer, QUOTE, refund_to, account_id)
         told = {
             "id": authorization,
             "purchase": purchase or authorization,
@@ -155,7 +169,7 @@ class Market:
         self, batch_id: str, shares: Sequence[int], account_id: str, asset: Asset
     ) -> Applied | Short:
         """Buy a batch from what an account has in an asset, where that is enough."""
-        ordered = Ordered(priced(batch_id, shares), f"account:{account_id}", {})
+        ordered = Ordered(priced(batch_id, shares), f"account:{account_id}", QUOTE)
         begin, price = advance.batches.begin_from_account, sum(shares)
         return await self.shell.do(begin, batch_id, ordered, asset, price, account_id)
 

@@ -12,7 +12,6 @@ from app.strict_json import BadInput
 from app.trade.batches import Batches, Limits, Line, Order
 from app.trade.invoicing import Invoicing
 from app.trade.once import Name
-from db import lanes
 from db.audit import audit
 from payments.grant import Grant
 from payments.session_macaroon import Verified
@@ -84,9 +83,7 @@ async def test_a_batch_is_placed_once_for_each_name(instance: Instance, desk: Ba
     page = await desk.page(batch_id)
     assert [(item.place, item.share_amount) for item in page] == [(1, 20_000), (2, 10_000)]
     assert [item.place for item in await desk.page(batch_id, after=1)] == [2]
-    assert await lanes.waits(instance.built.db, [LANE])
     assert await desk.cancel(batch_id) == Applied()
-    assert not await lanes.waits(instance.built.db, [LANE])
     assert await audit(instance.built.db) == []
 
 

@@ -3,15 +3,12 @@
 import asyncio
 import random
 from dataclasses import dataclass
-from datetime import timedelta
 
 from app import advance
-from app.advance import Act, Applied
-from db import batches, items, leases
+from app.advance import Act, Applied, Outcome
+from db import batches, leases
 from db.items import Claim
-from statemachine import batch as batch_law
-from statemachine import lease as law
-from tests.market_fixtures import LANE, Market
+from tests.market_fixtures import Market
 from tests.patience import patiently
 
 ITEMS = (50,) * 9
@@ -87,28 +84,23 @@ async def test_a_first_claim_and_a_cancel_at_once(market: Market) -> None:
     """Each holds what the other waits for: Postgres ends one of them, and it is done again. So the
     batch is cancelled whole, or what was claimed runs to its end."""
     await market.bought("b", ITEMS)
-    tries: list[int] = []
+    tries: list[str] = []
 
-    async def claims(act: Act) -> int:
-        lease = law.begin("", 0, act.now, timedelta(minutes=1), timedelta(hours=1))
-        claimed = await items.claim(act.tx, "w", [LANE], 1, lease, act.now)
-        tries.append(len(claimed))
-        async for _ in patiently("the cancel never waits for the item"):
+    async def cancels(act: Act) -> Outcome:
+        assert await batches.lock(act.tx, "b") is not None
+        tries.append("locked")
+        async for _ in patiently("the claim never waits for the batch"):
             row = await market.db.read_one(WAITING)
             if len(tries) > 1 or (row is not None and row["n"]):
                 break
-        for one in claimed:
-            row_of = await batches.lock(act.tx, one.batch_id)
-            assert row_of is not None
-            await advance.batches.step(act, row_of, batch_law.Begun())
-        return len(claimed)
+        return await advance.batches.cancel(act, "b")
 
-    claiming = asyncio.create_task(market.shell.do(claims))
-    async for _ in patiently("nothing was claimed"):
+    cancelling = asyncio.create_task(market.shell.do(cancels))
+    async for _ in patiently("the batch was not locked"):
         if tries:
             break
-    assert await market.shell.do(advance.batches.cancel, "b") == Applied()
-    held = await claiming
+    held = len(await market.claim())
+    assert await cancelling == Applied()
     assert await market.states("b") == {"cancelled": 9 - held} | ({"claimed": 1} if held else {})
     assert (await market.batch("b")).is_final is not bool(held)
     await market.is_right()

@@ -15,6 +15,7 @@ from db.engine import Unwritten
 from db.items import Claim
 from db.signals import Signals
 from payments import rail
+from pricing.money import whole_sats_up
 from statemachine.batch import BatchState, invoice_id
 from statemachine.entries import Asset
 from statemachine.item import ItemState
@@ -24,19 +25,20 @@ from tests.patience import PATIENCE_S, patiently
 
 MADE = hashed("bytes, encoded anew")
 TWO_SATS = (668, 666, 666)
+THREE_SATS = (668, 1_666, 666)
 
 
 async def test_a_batch_is_charged_what_it_delivers(market: Market) -> None:
     """Its price rests on it when it is paid, each delivered item takes its share, and the end of
-    the last one owes the rest back as one payout."""
-    opened = await market.order("b", TWO_SATS)
+    the last one owes the rest back as one payout: in whole sats, for no wallet asks for less."""
+    opened = await market.order("b", THREE_SATS)
     assert (await market.claim()) == []  # nobody makes what is not paid for
     await market.pay(invoice_id("b"), opened)
-    assert await market.rests_on("batch:b") == 2_000
+    assert await market.rests_on("batch:b") == 3_000
     assert (await market.batch("b")).state is BatchState.QUEUED
     first, second, third = await market.claim(most=9)
     assert (await market.batch("b")).state is BatchState.PROCESSING
-    assert first.asked == {"prompt": "a cat, 1"} and first.number == 1
+    assert first.asked["prompt"] == "a cat, 1" and first.number == 1
     assert await market.deliver(first) == Applied()
     assert await market.rests_on("revenue:media") == 668
     do = market.shell.do
@@ -44,10 +46,11 @@ async def test_a_batch_is_charged_what_it_delivers(market: Market) -> None:
     await market.is_right()
     assert await market.deliver(third) == Applied()
     batch = await market.batch("b")
-    assert (batch.state, batch.charged_amount) == (BatchState.COMPLETED, 1_334)
+    assert (batch.state, batch.charged_amount) == (BatchState.COMPLETED, 2_000)
     assert (batch.delivered, batch.failed, batch.cancelled) == (2, 1, 0)
     [owed] = await payouts.of_owner(market.db, "b")
-    assert (owed.id, owed.reason, owed.amount_msat) == ("b:undelivered", Reason.UNDELIVERED, 666)
+    assert (owed.id, owed.reason, owed.amount_msat) == ("b:undelivered", Reason.UNDELIVERED, 1_000)
+    assert await market.rests_on("revenue:media") == 2_000
     assert await market.rests_on("batch:b") == 0
     shown = await market.items("b")
     assert [item.reason for item in shown] == [None, "not allowed", None]
@@ -65,7 +68,7 @@ async def test_a_session_has_back_what_was_not_delivered(market: Market) -> None
     for claim in others:
         await market.is_right()
         await market.shell.do(advance.leases.decline, claim.id, 1, "w", "no")
-    assert await market.rests_on("session:s") == 100_000 - 668
+    assert await market.rests_on("session:s") == 100_000 - 1_000
     assert await payouts.of_owner(market.db, "b") == []
     await market.is_right()
 
@@ -194,9 +197,9 @@ async def test_a_cancelled_batch_makes_what_is_held_and_no_more(market: Market) 
     assert await market.states("b") == {"claimed": 1, "cancelled": 3}  # and is not tried again
     await market.deliver(made)
     batch = await market.batch("b")
-    assert (batch.state, batch.charged_amount) == (BatchState.CANCELLED, 500)
+    assert (batch.state, batch.charged_amount) == (BatchState.CANCELLED, 1_000)
     [owed] = await payouts.of_owner(market.db, "b")
-    assert owed.amount_msat == 1_500
+    assert owed.amount_msat == 1_000
     await market.is_right()
 
 
@@ -308,7 +311,8 @@ async def buys(market: Market, payer: str, shares: list[int]) -> None:
 
 @pytest.mark.parametrize("payer", ["invoice", "session", "account", "x402"])
 async def test_five_hundred_items_of_which_a_third_fails(market: Market, payer: str) -> None:
-    """Each is delivered once or lost for good; charged exactly, and the rest is back whole."""
+    """Each is delivered once or lost for good; charged exactly (in bitcoin in whole sats), and the
+    rest is back whole."""
     dice, price = random.Random(7), 17_777 if payer == "account" else 777_000
     share = price // 500
     shares = [price - 499 * share, *[share] * 499]
@@ -332,7 +336,8 @@ async def test_five_hundred_items_of_which_a_third_fails(market: Market, payer: 
 
     await asyncio.gather(*(works(f"w{n}") for n in range(4)))
     batch = await market.batch("b")
-    expected = sum(share for place, share in enumerate(shares, 1) if f"bi{place:03}" not in lost)
+    made = sum(share for place, share in enumerate(shares, 1) if f"bi{place:03}" not in lost)
+    expected = whole_sats_up(made) if asset is Asset.MSAT else made
     assert (batch.state, batch.charged_amount) == (BatchState.COMPLETED, expected)
     assert (batch.delivered, batch.failed) == (350, 150)
     if payer == "session":

@@ -17,7 +17,7 @@ from obstore.store import MemoryStore
 from PIL import Image
 
 from app import advance
-from app.advance import Applied, Lost, Missing, Otherwise, Replayed
+from app.advance import Applied, Lost, Missing, Otherwise, Replayed, Stale
 from app.advance.batches import Ordered
 from app.artifacts.object_store import ObjectStore
 from app.executors.painter import ScenePainter
@@ -37,6 +37,7 @@ from app.ports import (
     unwatched_step,
 )
 from app.promises.leases import Holding, Leases, asked_of, wish
+from db.artifacts import Artifact
 from db.items import NewItem
 from db.signals import Signals
 from statemachine.batch import BatchState, invoice_id
@@ -301,6 +302,23 @@ async def test_a_result_is_taken_once(workshop: Workshop) -> None:
     assert await leases.submit(held, png() + b" ", "image/png") == Otherwise()
     rows = await market.db.read_all("SELECT id FROM artifact")
     assert len(rows) == 1
+    await market.is_right()
+
+
+async def test_a_result_that_lay_too_long_is_brought_again(workshop: Workshop) -> None:
+    """A process that stood still between the bytes and the row writes no row: its bytes may be
+    swept. Whoever brings them again is taken."""
+    market, leases = workshop.market, workshop.leases
+    await workshop.bought("b", a("a cat"))
+    [claim] = await leases.claim("w", [LANE], 1)
+    made = await leases.artifacts.take(png(), "image/png")
+    assert isinstance(made, Artifact)
+    market.clock.forward(hours=1, seconds=1)
+    brought = sha256(png()).hexdigest()
+    whose = claim.id, claim.number, "w"
+    assert await market.shell.do(advance.leases.submit, *whose, brought, made) == Stale()
+    assert (await market.items("b"))[0].artifact is None
+    assert await leases.submit(Holding(*whose), png(), "image/png") == Applied()
     await market.is_right()
 
 

@@ -36,18 +36,11 @@ from db.engine import Database
 from db.signing_keys import Key, PublicKey
 from payments.seal import Seal
 from tests.house_fixtures import Instance
+from tests.receipt_fixtures import receipt_of
 from tests.server_process import ServerProcess
 
 KEY = make_key()
 KEYS = [ReceiptKey(KEY.kid, KEY.public_key)]
-
-
-async def receipt_of(instance: Instance, job_id: str) -> tuple[bytes, dict[str, Any]]:
-    """Return a receipt as it is served, and what it says after the check with the shown keys."""
-    served = await instance.http.get(f"/api/jobs/{job_id}/receipt")
-    assert served.status_code == 200, served.text
-    jwks = await instance.http.get("/.well-known/jwks.json")
-    return served.content, check(served.content, keys_in(jwks.json()))
 
 
 def numbers(value: Any, name: str = "") -> list[tuple[str, Any]]:

@@ -53,7 +53,9 @@ async def post(instance: Instance, *entries: Entry) -> None:
 
 async def sell_batches_for_usdc(instance: Instance) -> None:
     """Sell a batch, of which one item of two is delivered, and one that is not made."""
-    market = Market(instance.built.db, instance.built.shell, Clock())
+    clock = Clock()
+    clock.now = instance.built.clock()
+    market = Market(instance.built.db, instance.built.shell, clock)
     await market.paid("b", (2_500_000, 2_490_001))
     first, second = await market.claim(most=2)
     assert await market.deliver(first) == Applied()

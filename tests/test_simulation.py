@@ -16,7 +16,7 @@ from tests.simulation.world import Report, World
 
 Numbered = Callable[[], str]
 Lived = Callable[[int], Awaitable[Report]]
-STEPS = 1_500
+STEPS = 2_500
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def lived(database: Numbered) -> Lived:
 async def test_in_a_world_of_faults_no_sat_is_lost(lived: Lived) -> None:
     """All that was paid is earned, refunded or claimable once the world is calm again, and what
     nobody paid for is purged."""
-    sessions, purged = Counter[str](), Counter[str]()
+    sessions, purged, market = Counter[str](), Counter[str](), Counter[str]()
     for seed in (1, 2, 3):
         report = await lived(seed)
         sums = report.sums
@@ -79,8 +79,12 @@ async def test_in_a_world_of_faults_no_sat_is_lost(lived: Lived) -> None:
         assert len(report.faults) > 20
         sessions += report.sessions
         purged += report.purged
+        market += report.market
     assert sessions["hold charged"] and sessions["active → expired"]
-    assert purged["job purged"] and purged["session purged"] and purged["paid after it was purged"]
+    assert market["batch completed"] and market["batch cancelled"] and market["item failed"]
+    assert market["item completed"] and market["lease lapsed"] and market["lease released"]
+    assert purged["job purged"] and purged["session purged"] and purged["batch purged"]
+    assert purged["paid after it was purged"]
 
 
 async def test_a_seed_is_a_history(database: Numbered, lived: Lived) -> None:

@@ -32,6 +32,7 @@ from app.advance.outcome import (
     Replayed,
     Short,
     Spending,
+    Stale,
     Terms,
 )
 from app.advance.shell import Shell
@@ -49,6 +50,7 @@ __all__ = [
     "Shell",
     "Short",
     "Spending",
+    "Stale",
     "Terms",
     "accounts",
     "authorizations",

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from app.advance import batches
 from app.advance.act import Act
-from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed
+from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed, Stale
+from app.advance.shell import in_one_statement
 from db import batches as batch_rows
 from db import items, leases
 from db.artifacts import Artifact
@@ -21,10 +22,11 @@ from db.leases import LeaseRow
 from statemachine import batch as batch_law
 from statemachine import item as item_law
 from statemachine import lease as law
-from statemachine.batch import BatchState
 from statemachine.item import ITEM, ItemState
 from statemachine.lease import LeaseState
 from statemachine.machine import IllegalTransition
+
+FRESH = timedelta(hours=1)  # after its bytes were stored: long before they are swept as nobody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,12 @@ class Held:
     until: datetime
 
 
+@in_one_statement
 async def claim(act: Act, worker: str, lanes: Sequence[str], most: int) -> list[Claim]:
     """Claim up to so many items for a worker, whose turn it is in one of these lanes."""
     holds, longest = timedelta(seconds=act.terms.lease_s), timedelta(seconds=act.terms.lease_most_s)
     lease = law.begin("", 0, act.now, holds, longest)
-    claimed = await items.claim(act.tx, worker, lanes, most, lease, act.now)
-    for batch_id in sorted({c.batch_id for c in claimed if c.batch_state is BatchState.QUEUED}):
-        batch = await batch_rows.lock(act.tx, batch_id)
-        assert batch is not None, "an item outlives its batch"
-        await batches.step(act, batch, batch_law.Begun())
-    return claimed
+    return await items.claim(act.tx, worker, lanes, most, lease, act.now)
 
 
 async def beat(
@@ -71,11 +69,12 @@ async def beat(
 
 async def submit(
     act: Act, item_id: str, number: int, worker: str, sha256: str, made: Artifact
-) -> Outcome | Lost | Otherwise:
+) -> Outcome | Lost | Otherwise | Stale:
     """Take the first result of an item, of the lease that holds it or of one that had lapsed.
 
     `sha256` is of the bytes that were brought, `made` what has become of them in the store.
-    Replayed: this lease has brought these bytes before, and they were taken.
+    Replayed: this lease has brought these bytes before, and they were taken. Stale: its bytes were
+    stored long ago, by a process that stood still since, and may be gone.
     """
     locked = await _lock(act, item_id, number, worker)
     if locked is None:
@@ -84,6 +83,8 @@ async def submit(
         return Replayed()
     if locked.lease.state is LeaseState.DONE:
         return Otherwise()
+    if act.now - made.created_at > FRESH:
+        return Stale()
     submitted = law.Submitted(sha256)
     told = await _end(act, locked, submitted, item_law.Delivered(), made)
     return Applied() if told else Lost()

@@ -34,6 +34,11 @@ class Otherwise:
     """The lease has brought other bytes before: nothing changed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """What was prepared for it lay too long, and may be gone: nothing changed."""
+
+
 class Purse(StrEnum):
     """Where money for a request was looked for."""
 

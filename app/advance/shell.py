@@ -42,6 +42,8 @@ class Shell:
             return await event(self.act(tx), *args, **kwargs)
 
         name, short = name_of(event), _SHORTCUTS.get(event)
+        if event in _ALONE:
+            return await self.db.run(name, work, alone=True)
         if short is not None:
             done: T | None = await self.db.run(
                 name, lambda tx: short(self.act(tx), *args, **kwargs), alone=True
@@ -53,6 +55,15 @@ class Shell:
     def act(self, tx: Tx) -> Act:
         """Return what a function in this transaction works with."""
         return Act(tx, self.clock(), self.terms, self.outbox)
+
+
+_ALONE: set[Callable[..., object]] = set()
+
+
+def in_one_statement(event: E) -> E:
+    """Have an event be one statement, which is a transaction of its own."""
+    _ALONE.add(event)
+    return event
 
 
 _SHORTCUTS: dict[Callable[..., object], Callable[..., Awaitable[Any]]] = {}

@@ -1,7 +1,7 @@
 """Artifacts are taken, read and let go. First the bytes, then the row: never a row without bytes.
 
-Bytes that no row speaks of, or whose row has expired, are swept; not before they are an hour old,
-for their row may be about to be written.
+Bytes that no row speaks of, or whose row has expired, are swept; not before they are hours old:
+their row may be about to be written, by a process that stood still, and clocks may disagree.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from db import artifacts
 from db.artifacts import Artifact
 from db.engine import Database
 
-ORPHANED: Final = timedelta(hours=1)  # after it was put
+ORPHANED: Final = timedelta(hours=6)  # after it was put: no row is written after one hour
 GRACE: Final = timedelta(minutes=10)  # after it expired: somebody may be reading it
 
 log = structlog.get_logger("boltwork.artifacts")

@@ -122,6 +122,8 @@ def _same(one: Any, other: Any) -> bool:
 
 def lines(said: dict[str, Any]) -> list[str]:
     """Return what a receipt says, in plain lines."""
+    if said.get("kind") == "batch":
+        return _batch_lines(said)
     name = said["publicId"] if "publicId" in said else public_id(said["jobId"])
     told = [
         f"job {name}: {said['state']} at {said['completedAt']}",
@@ -139,16 +141,7 @@ def lines(said: dict[str, Any]) -> list[str]:
             f"charge {charge['totalMsat']} msat ({charge['chargeMicrousd']} micro-USD), surplus"
             f" {charge['surplusMsat']} msat"
         )
-    for payment in said["payments"]:
-        told.append(
-            f"paid {payment['receivedMsat']} msat for {payment['for']} at {payment['settledAt']},"
-            f" payment hash {payment['paymentHash']}"
-        )
-    for refund in said["refunds"]:
-        hashed = f", payment hash {refund['paymentHash']}" if "paymentHash" in refund else ""
-        told.append(
-            f"refund {refund['amountMsat']} msat ({refund['reason']}): {refund['state']}{hashed}"
-        )
+    told += [*map(_payment_line, said["payments"]), *map(_refund_line, said["refunds"])]
     told.append(
         f"in all: paid {said['paidMsat']} msat, kept {said['chargedMsat']} msat, owed or sent back"
         f" {said['refundedMsat']} msat"
@@ -156,15 +149,66 @@ def lines(said: dict[str, Any]) -> list[str]:
     return told
 
 
-def _quote_lines(quote: dict[str, Any]) -> list[str]:
-    price = quote["btcPrice"]
+def _batch_lines(said: dict[str, Any]) -> list[str]:
+    """Return the same of a batch: each of its items has a line."""
+    unit = str(said["asset"])
+    of = unit.title()
+    told = [
+        f"batch {said['publicId']}: {said['state']} at {said['completedAt']}",
+        f"issued at {said['issuedAt']}",
+    ]
+    if "quote" in said:
+        quote = said["quote"]
+        told.append(f"quote {quote[f'total{of}']} {unit} ({quote['totalMicrousd']} micro-USD)")
+        if "btcPrice" in quote:
+            told.append(_price_line(quote["btcPrice"]))
+    for item in said["items"]:
+        end = f"file sha256 {item['artifactSha256']}" if "artifactSha256" in item else "no file"
+        told.append(
+            f"item {item['place']} ({item['model']}): {item['state']}, charged"
+            f" {item[f'charged{of}']} of {item[f'price{of}']} {unit}, prompt sha256"
+            f" {item['promptSha256']}, {end}"
+        )
+    if "authorization" in said:
+        told.append(f"paid by the authorization {said['authorization']}")
+    elif "paidFrom" in said:
+        told.append(f"paid from the balance of the {said['paidFrom']}")
+    told += [*map(_payment_line, said["payments"]), *map(_refund_line, said["refunds"])]
+    told.append(
+        f"in all: paid {said[f'paid{of}']} {unit}, kept {said[f'charged{of}']} {unit}, owed or sent"
+        f" back {said[f'refunded{of}']} {unit}"
+    )
+    return told
+
+
+def _payment_line(payment: dict[str, Any]) -> str:
+    return (
+        f"paid {payment['receivedMsat']} msat for {payment['for']} at {payment['settledAt']},"
+        f" payment hash {payment['paymentHash']}"
+    )
+
+
+def _refund_line(refund: dict[str, Any]) -> str:
+    unit = "microusdc" if "amountMicrousdc" in refund else "msat"
+    hashed = f", payment hash {refund['paymentHash']}" if "paymentHash" in refund else ""
+    amount = refund[f"amount{unit.title()}"]
+    return f"refund {amount} {unit} ({refund['reason']}): {refund['state']}{hashed}"
+
+
+def _price_line(price: dict[str, Any]) -> str:
     note = f" ({price['note']})" if price["note"] else ""
+    return (
+        f"  bitcoin at {price['microusdPerBtc']} micro-USD, {', '.join(price['sources']) or 'no'}"
+        f" source, {price['at']}{note}"
+    )
+
+
+def _quote_lines(quote: dict[str, Any]) -> list[str]:
     return [
         f"quote {quote['totalMsat']} msat: {quote['model']}, {quote['inputTokens']} tokens in at"
         f" {quote['inputMicrousdPerMillionTokens']} micro-USD a million, at most"
         f" {quote['maxOutputTokens']} out at {quote['outputMicrousdPerMillionTokens']}",
         f"  tokens {quote['tokensMicrousd']} + infrastructure {quote['infraMicrousd']} micro-USD,"
         f" margin {quote['marginPct']} %: {quote['chargeMicrousd']} micro-USD",
-        f"  bitcoin at {price['microusdPerBtc']} micro-USD, {', '.join(price['sources']) or 'no'}"
-        f" source, {price['at']}{note}",
+        _price_line(quote["btcPrice"]),
     ]

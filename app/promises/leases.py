@@ -10,11 +10,11 @@ from hashlib import sha256
 from typing import Any
 
 from app import advance
-from app.advance import Lost, Missing, Otherwise, Outcome, Replayed, Shell
+from app.advance import Lost, Missing, Otherwise, Outcome, Replayed, Shell, Stale
 from app.advance.leases import Held
 from app.artifacts.keeping import Artifacts
 from app.ports import NotNow, Unfit, Wanted
-from db import lanes, leases
+from db import leases
 from db.items import Claim
 from statemachine.lease import LeaseState
 
@@ -52,8 +52,6 @@ class Leases:
 
     async def claim(self, worker: str, in_lanes: Sequence[str], most: int) -> list[Claim]:
         """Claim up to so many items in one of these lanes; an empty list: nothing waits there."""
-        if not await lanes.waits(self.shell.db, in_lanes):  # most of the time, and costs no commit
-            return []
         return await self.shell.do(advance.leases.claim, worker, in_lanes, most)
 
     async def beat(self, held: Holding, progress: int) -> Held | Lost | Missing:
@@ -80,7 +78,8 @@ class Leases:
         if isinstance(made, Unfit | NotNow):
             return made
         whose = held.item_id, held.number, held.worker
-        return await self.shell.do(advance.leases.submit, *whose, brought, made)
+        told = await self.shell.do(advance.leases.submit, *whose, brought, made)
+        return NotNow("It lay too long before it was written.") if isinstance(told, Stale) else told
 
     async def decline(self, held: Holding, reason: str) -> Outcome | Lost:
         """Say that the item can't be made, whoever tries; the buyer reads the reason."""

@@ -12,18 +12,18 @@ from typing import Any
 from app.keys import signing
 from app.ports import Clock
 from app.strict_json import moment
-from app.trade.refunds import refund_reason
-from db import receipts, signing_keys
+from app.trade.batch_receipts import batch_payload
+from app.trade.receipt_lines import VERSION, payment_said, refund_said
+from db import batch_receipts, receipts, signing_keys
+from db.batch_receipts import BatchFacts
 from db.engine import Database
 from db.payouts import msat_of
-from db.receipts import Facts, Payment, Refund
+from db.receipts import Facts
 from db.signing_keys import Key, PublicKey
 from payments.seal import Seal
 from pricing.quote import Quote
 from statemachine.job import Funding, JobState
 from statemachine.public_id import public_id
-
-VERSION = 2  # the first one named the job by its id, which opens it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,14 @@ class Receipts:
         """Return what a receipt needs of a job; None for an unknown id."""
         return await receipts.facts(self.db, job_id)
 
-    async def signed(self, facts: Facts) -> tuple[str, dict[str, Any]]:
-        """Return the receipt of a job in a final state as a signed text, and what it says."""
-        said = payload(facts, self.clock())
+    async def batch_facts(self, batch_id: str) -> BatchFacts | None:
+        """Return what a receipt needs of a batch; None for an unknown id."""
+        return await batch_receipts.facts(self.db, batch_id)
+
+    async def signed(self, facts: Facts | BatchFacts) -> tuple[str, dict[str, Any]]:
+        """Return the receipt of what is in a final state as a signed text, and what it says."""
+        now = self.clock()
+        said = batch_payload(facts, now) if isinstance(facts, BatchFacts) else payload(facts, now)
         return signing.sign(said, await self._key()), said
 
     async def public_keys(self) -> list[PublicKey]:
@@ -75,8 +80,8 @@ def payload(facts: Facts, now: datetime) -> dict[str, Any]:
         "paidMsat": paid_msat,
         "chargedMsat": paid_msat - back_msat,
         "refundedMsat": back_msat,
-        "payments": [_payment(payment) for payment in payments],
-        "refunds": [_refund(refund) for refund in refunds],
+        "payments": [payment_said(payment) for payment in payments],
+        "refunds": [refund_said(refund) for refund in refunds],
     }
     if from_session:
         said["paidFrom"] = "session"
@@ -135,26 +140,3 @@ def _quote(quote: Quote) -> dict[str, Any]:
         },
         "expiresAt": moment(quote.expires_at),
     }
-
-
-def _payment(payment: Payment) -> dict[str, Any]:
-    return {
-        "for": payment.purpose,
-        "paymentHash": payment.payment_hash,
-        "invoiceMsat": payment.amount_msat,
-        "receivedMsat": payment.received_msat,
-        "settledAt": moment(datetime.fromisoformat(payment.settled_at)),
-    }
-
-
-def _refund(refund: Refund) -> dict[str, Any]:
-    said = {
-        "reason": refund_reason(refund.reason),
-        f"amount{refund.asset.title()}": refund.amount,
-        "state": refund.state,
-    }
-    if refund.payment_hash is not None:
-        said["paymentHash"] = refund.payment_hash
-    if refund.paid_at is not None:
-        said["paidAt"] = moment(datetime.fromisoformat(refund.paid_at))
-    return said

@@ -20,7 +20,8 @@ from tests.simulation.database import prepare
 from tests.simulation.model import Violation
 from tests.simulation.world import Report, World
 
-NO_FAULTS = ("buyer: ", "database: another goes first")  # counted, and nothing wrong with them
+# Counted, and nothing wrong with them.
+NO_FAULTS = ("buyer: ", "maker: has an item", "database: another goes first")
 
 
 def main() -> None:
@@ -73,6 +74,7 @@ def show(report: Report, took_s: float) -> None:
     )
     print("  jobs: " + ", ".join(f"{n} {state}" for state, n in report.states.most_common()))
     print("  sessions: " + ", ".join(f"{n} {what}" for what, n in report.sessions.most_common()))
+    print("  market: " + ", ".join(f"{n} {what}" for what, n in report.market.most_common()))
     print("  purge: " + ", ".join(f"{n} {what}" for what, n in report.purged.most_common()))
     print("  sats: " + ", ".join(f"{n // 1_000} {what}" for what, n in report.sums.items()))
     faults = sum(n for fault, n in report.faults.items() if not fault.startswith(NO_FAULTS))

@@ -14,19 +14,23 @@ from db.engine import Database
 from tests.simulation.model import Model, hold
 from tests.simulation.node import OWN_MSAT, Node
 from tests.simulation.payers import Payer
-from tests.simulation.rows import FINAL, Owner, Row
+from tests.simulation.rows import BATCH_FINAL, FINAL, Owner, Row
 
 _NEWS = "SELECT n, name, was, is_now FROM world.witnessed WHERE n > %s ORDER BY n"
 _TABLES = {
-    "job": "id",
-    "invoice": "id",
-    "payout": "id",
-    "payout_attempt": "payment_hash",
-    "session": "id",
-    "hold": "id",
-    "allowance": "link",
-    "free_day": "day",
-    "lapsed_invoice": "payment_hash",
+    "job": ("id",),
+    "invoice": ("id",),
+    "payout": ("id",),
+    "payout_attempt": ("payment_hash",),
+    "session": ("id",),
+    "hold": ("id",),
+    "allowance": ("link",),
+    "free_day": ("day",),
+    "lapsed_invoice": ("payment_hash",),
+    "batch": ("id",),
+    "item": ("id",),
+    "lease": ("item_id", "number"),
+    "artifact": ("id",),
 }
 
 
@@ -104,32 +108,40 @@ class Auditor:
             recomputed = sign * posted[row["name"]]
             hold(row["balance"] == recomputed, 1, f"{row['name']} does not add up")
         witnessed = self._witnessed()
-        for table, key in _TABLES.items():
+        for table, keys in _TABLES.items():
             cursor = await execute(f"SELECT to_jsonb(t) AS row FROM {table} t".encode())
-            rows = {row["row"][key]: row["row"] for row in await cursor.fetchall()}
+            found = [row["row"] for row in await cursor.fetchall()]
+            rows = {tuple(row[key] for key in keys): row for row in found}
             hold(rows == witnessed[table], 1, f"the table {table} changed behind our back")
         await execute("TRUNCATE world.witnessed")
         for finding in await audit(self._database):
             known = finding.who in self.model.lost
             hold(known, finding.invariant, f"db.audit finds {finding.line}")
         self._compare_balance()
+        model.market.recount()
 
-    def _witnessed(self) -> dict[str, dict[str, Row]]:
-        model = self.model
-        rows: dict[str, dict[str, Row]] = {name: {} for name in _TABLES}
-        for owner in model.owners():
-            rows[owner.what][owner.row["id"]] = owner.row
-            rows["invoice"].update(owner.invoices)
-            rows["payout"].update(owner.payouts)
-            for attempt in owner.attempts.values():
-                rows["payout_attempt"][attempt["payment_hash"]] = attempt
-        rows["hold"].update(model.prepaid.free_holds)
-        rows["free_day"].update(model.prepaid.free_days)
-        rows["lapsed_invoice"].update(model.purged.kept)
-        for purse in model.prepaid.purses.values():
-            rows["hold"].update(purse.holds)
-            rows["allowance"].update(purse.allowances)
-        return rows
+    def _witnessed(self) -> dict[str, dict[tuple[Any, ...], Row]]:
+        prepaid, market = self.model.prepaid, self.model.market
+        rows: dict[str, list[Row]] = {name: [] for name in _TABLES}
+        for owner in self.model.owners():
+            rows[owner.what].append(owner.row)
+            rows["invoice"] += owner.invoices.values()
+            rows["payout"] += owner.payouts.values()
+            rows["payout_attempt"] += owner.attempts.values()
+        rows["hold"] += prepaid.free_holds.values()
+        rows["free_day"] += prepaid.free_days.values()
+        rows["lapsed_invoice"] += self.model.purged.kept.values()
+        for purse in prepaid.purses.values():
+            rows["hold"] += purse.holds.values()
+            rows["allowance"] += purse.allowances.values()
+        for lot in market.lots.values():
+            rows["item"] += lot.items.values()
+            rows["lease"] += lot.leases.values()
+        rows["artifact"] += market.files.values()
+        return {
+            table: {tuple(row[key] for key in _TABLES[table]): row for row in found}
+            for table, found in rows.items()
+        }
 
     def _compare_balance(self) -> None:
         unbooked_in = sum(
@@ -172,6 +184,11 @@ class Auditor:
             over = purse.row["state"] == "expired" and not purse.reserved_msat
             hold(over, 7, f"session {purse.row['id']} is still going on")
             self._settle(purse, purse.earned_msat, paid, shown, sums)
+        for lot in model.market.lots.values():
+            over = lot.row["state"] in BATCH_FINAL
+            hold(over, 7, f"batch {lot.row['id']} is still going on")
+            if not lot.row["session_id"]:
+                self._settle(lot, lot.earned_msat, paid, shown, sums)
         for owner_id, owner in model.purged.owners.items():
             received = paid.get(owner_id, 0)
             hold(not received, 7, f"{owner.what} {owner_id} was purged, and {received} were paid")

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.payers import Payer
 from tests.simulation.process import Process
-from tests.simulation.rows import FINAL
+from tests.simulation.rows import BATCH_FINAL, FINAL
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-TURNS = ("expiry", "sweep", "payouts", "recovery", "unpaid")  # loops, by their names
+# Loops, by their names.
+TURNS = ("expiry", "sweep", "payouts", "recovery", "unpaid", "lanes", "artifacts")
 REVIEW = "review"
 LAST_REVIEW = "the last review"
 LAST_LATE = 40  # in this pause the last one pays for what was purged
@@ -61,12 +62,23 @@ class Calm:
         for turn in TURNS:
             world.start(process, turn, partial(world.turn, process, turn))
         await self._finish()
+        await self._make(process)
         process.idle = False
         while not process.idle:
             if not process.begun:  # new, or forgotten by the others while it was stopped
                 world.start(process, "begin", process.begin)
                 await self._finish()
             world.start(process, "work", process.work)
+            await self._finish()
+
+    async def _make(self, process: Process) -> None:
+        """Let makers bring what they have, and others claim what waits and bring it."""
+        makers = self._world.makers
+        self._world.start(process, "claim", makers.last_claim(process))
+        await self._finish()
+        while pieces := makers.hand_over():
+            for piece in pieces:
+                self._world.start(process, "bring", partial(makers.go_on, process, piece))
             await self._finish()
 
     async def _come_for_money(self, buyers: list[Payer]) -> None:
@@ -103,6 +115,7 @@ class Calm:
         going_on = (
             any(deal.row["state"] not in FINAL for deal in model.deals.values())
             or any(purse.row["state"] != "expired" for purse in model.prepaid.purses.values())
+            or any(lot.row["state"] not in BATCH_FINAL for lot in model.market.lots.values())
             or any(row["state"] == "held" for row in model.prepaid.free_holds.values())
         )
         return not (unbooked or in_flight or going_on or +model.staged or model.is_unpaid())

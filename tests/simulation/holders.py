@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from app.refusal import Refusal, Why
+from app.trade import batches
 from app.trade import holds as holding
 from app.trade import sessions as prepaid
 from app.trade.once import Name
@@ -20,7 +21,8 @@ from pricing.money import Msat
 from tests.simulation.database import Gate
 from tests.simulation.payers import GONE, KEY_LIFE, Crowd, Payer
 from tests.simulation.process import HungUp, Process
-from tests.simulation.wishes import Wish, Wishes
+from tests.simulation.shoppers import lines, prices
+from tests.simulation.wishes import Order, Wish, Wishes
 
 DEPOSITS_SATS = (100, 1_000, 4_000, 10_000, 10_000, 10_000)
 BUDGETS_SATS = (50, 1_500, 4_000, 9_000)
@@ -38,6 +40,7 @@ class Asked:
     max_msat: Msat | None
     first_at: datetime
     job_id: str = ""
+    prices_microusd: tuple[int, ...] = ()  # of the items of a batch; none: it is a request
 
 
 @dataclass(eq=False)
@@ -48,6 +51,7 @@ class Holder(Payer):
     children: list[Grant] = field(default_factory=list)
     named: dict[str, Asked] = field(default_factory=dict)
     topups: dict[str, tuple[int, datetime]] = field(default_factory=dict)  # name → sats, when
+    batches: list[str] = field(default_factory=list)
     requests: int = 0
     is_short: bool = False
 
@@ -102,8 +106,8 @@ class Holders(Crowd[Holder]):
             self._weather.counts["buyer: leaves a session alone"] += 1
             return None
         topup = 30 if holder.is_short or state == "paused" else 3
-        doors = [("ask", 50), ("stream", 25), ("demo", 4), ("poll", 12), ("topup", topup)]
-        return self.pick([*doors, ("close", 2)])
+        doors = [("ask", 40), ("stream", 25), ("draw", 15), ("demo", 4), ("poll", 12)]
+        return self.pick([*doors, ("topup", topup), ("give_up", 2), ("close", 2)])
 
     def _credential(self, holder: Holder) -> Verified:
         grant = self._grant(holder, (), None)
@@ -149,8 +153,7 @@ class Holders(Crowd[Holder]):
             self._weather.counts["buyer: sends a request again"] += 1
             await self._submit(holder, process, dice.choice(known))
             return
-        holder.requests += 1
-        key = f"{holder.name}-r{holder.requests}"
+        key = self._next(holder)
         limit = dice.choice((None, None, None, Msat(1_500_000)))
         asked = Asked(f"{key} asks", self._credential(holder), limit, self._clock.true)
         grant = asked.holder.grant
@@ -164,6 +167,30 @@ class Holders(Crowd[Holder]):
         else:
             await self._spend(holder, process, asked, None)
 
+    def _next(self, holder: Holder) -> str:
+        holder.requests += 1
+        return f"{holder.name}-r{holder.requests}"
+
+    async def draw(self, holder: Holder, process: Process) -> None:
+        """Have the balance pay for a batch; one with a name may be sent again by `ask`."""
+        dice, key = self._dice, self._next(holder)
+        credential, costs = self._credential(holder), prices(dice)
+        asked = Asked(key, credential, None, self._clock.true, prices_microusd=costs)
+        grant = credential.grant
+        links = tuple(budget.link for budget in grant.budgets)
+        self.wishes.orders[key] = Order(holder.owner_id, grant.max_msat, links, costs)
+        if dice.random() < 0.6:
+            holder.named[key] = asked
+            await self._submit(holder, process, key)
+        else:
+            await self._spend(holder, process, asked, None)
+
+    async def give_up(self, holder: Holder, process: Process) -> None:
+        """Cancel a batch that the balance pays for."""
+        if holder.batches:
+            self._weather.counts["buyer: gives a batch up"] += 1
+            await process.house.batches.cancel(self._dice.choice(holder.batches))
+
     async def _submit(self, holder: Holder, process: Process, key: str) -> None:
         asked = holder.named[key]
         name = _name(f"session:{holder.owner_id}", key, asked.text)
@@ -176,6 +203,12 @@ class Holders(Crowd[Holder]):
     ) -> str:
         request = prepaid.Request(asked.text, asked.max_msat)
         with self._short(holder):
+            if asked.prices_microusd:
+                wanted = lines(asked.text, asked.prices_microusd)
+                order = batches.Order(wanted, f"session:{holder.owner_id}")
+                batch_id = await process.house.batches.place_on(asked.holder, order, name)
+                holder.batches.append(batch_id)
+                return batch_id
             return await process.house.sessions.submit(asked.holder, request, name)
 
     @contextmanager

@@ -10,6 +10,8 @@ from itertools import chain
 
 from tests.simulation.clock import Clock
 from tests.simulation.ledger import Ledger
+from tests.simulation.lots import Lots
+from tests.simulation.makers import Said
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
 from tests.simulation.node import Node
 from tests.simulation.prepaid import Prepaid
@@ -22,12 +24,14 @@ from tests.simulation.rows import (
     INVOICE_ARCS,
     PAYOUT_ARCS,
     Deal,
+    Lot,
     Owner,
     Purse,
     Row,
     Violation,
     hold,
 )
+from tests.simulation.shelf import Shelf
 from tests.simulation.wishes import Wishes
 
 __all__ = ["Model", "Violation", "hold"]
@@ -48,10 +52,13 @@ class Model:
         oracle: SimulatedOracle,
         wishes: Wishes,
         clock: Clock,
+        said: Said,
+        shelf: Shelf,
     ) -> None:
         self._node, self._prices = node, Prices(agent, oracle)
         self.ledger, self.purged = Ledger(), Purged(node, clock)
         self.prepaid = Prepaid(self.ledger, wishes, clock)
+        self.market = Lots(self.ledger, self.purged, wishes, oracle, clock, said, shelf)
         self.deals: dict[str, Deal] = {}
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
         self.waiting: Counter[str] = Counter()  # of them, those that nobody has taken yet
@@ -63,16 +70,17 @@ class Model:
         self.fee_income_msat = self.work_income_msat = 0
 
     def owners(self) -> Iterator[Owner]:
-        """Yield every job and every session."""
-        return chain(self.deals.values(), self.prepaid.purses.values())
+        """Yield every job, session and batch."""
+        return chain(self.deals.values(), self.prepaid.purses.values(), self.market.lots.values())
 
     def is_unpaid(self) -> bool:
         """Say whether there is anything that nobody paid for, and that is not purged yet."""
         return any(is_unpaid(i) for owner in self.owners() for i in owner.invoices.values())
 
     def owner(self, owner_id: str) -> Owner | None:
-        """Return a job or a session."""
-        return self.deals.get(owner_id) or self.prepaid.purses.get(owner_id)
+        """Return a job, a session or a batch."""
+        deal = self.deals.get(owner_id) or self.prepaid.purses.get(owner_id)
+        return deal or self.market.lots.get(owner_id)
 
     # ------------------------------------------------------------------ what is witnessed
 
@@ -143,7 +151,7 @@ class Model:
         self.prepaid.free_day(now)
 
     def _owner_of(self, row: Row) -> Owner:
-        owner_id = row["job_id"] or row["session_id"]
+        owner_id = row["job_id"] or row["session_id"] or row["batch_id"]
         self.touched.add(owner_id)
         owner = self.owner(owner_id)
         hold(owner, 7, f"{row['id']} is nobody's")
@@ -222,6 +230,21 @@ class Model:
                 " will be",
             )
 
+    def _batch(self, was: Row | None, now: Row | None) -> None:
+        self.touched.add(batch_id := self.market.batch(was, now))
+        if now is not None and now["session_id"]:
+            self.touched.add(now["session_id"])
+            self.prepaid.purses[now["session_id"]].lots[batch_id] = self.market.lots[batch_id]
+
+    def _item(self, was: Row | None, now: Row | None) -> None:
+        self.touched.add(self.market.item(was, now))
+
+    def _lease(self, was: Row | None, now: Row | None) -> None:
+        self.touched.add(self.market.lease(was, now))
+
+    def _artifact(self, was: Row | None, now: Row | None) -> None:
+        self.market.artifact(was, now)
+
     def _account(self, was: Row | None, now: Row | None) -> None:
         self.ledger.account(now)
 
@@ -256,8 +279,12 @@ class Model:
             elif isinstance(owner, Purse):
                 self._check_owner(owner)
                 self.prepaid.check_purse(owner)
+            elif isinstance(owner, Lot):
+                self._check_owner(owner)
+                self.market.check_lot(owner)
         self.touched.clear()
         self.prepaid.check()
+        self.market.check()
         self.purged.check(self.ledger.credited)
         work_income_msat = self.work_income_msat + self.prepaid.income_msat
         is_ = self.ledger.holds

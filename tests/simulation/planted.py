@@ -81,6 +81,21 @@ _BY_AGE = f"""{_FORGET} purpose <> 'work' AND expires_at <= (
   SELECT max(expires_at) FROM invoice WHERE id = ANY(%(ids)s))"""
 
 
+def pockets(query: str, values: dict[str, Any]) -> Statement | None:
+    """Ends batches, and keeps what they did not deliver."""
+    if values.get("reason") == "undelivered":
+        return None
+    for place, name in enumerate(values.get("accounts", ())):
+        if re.fullmatch(r"refund:\w+:undelivered", name):
+            values["accounts"][place], values["kinds"][place] = "revenue:media", "income"
+    return query, values
+
+
+def insists(query: str, values: dict[str, Any]) -> Statement | None:
+    """Gives an item to whoever could not make it before."""
+    return query.replace("%(worker)s <> ALL(i.tried)", "%(worker)s <> ''"), values
+
+
 def tidies(query: str, values: dict[str, Any]) -> Statement | None:
     """Purges what is as old as what nobody paid for, whether it was paid or not."""
     return (_BY_AGE if query.startswith(_FORGET) else query), values
@@ -120,6 +135,8 @@ PLANTED = {
     "a charge without its entry": Make(shell=partial(BuggyShell, bug=forgets)),
     "a request that lets go of nothing": Make(shell=partial(BuggyShell, bug=clings)),
     "a rest that is kept": Make(shell=partial(BuggyShell, bug=keeps)),
+    "a batch that keeps its rest": Make(shell=partial(BuggyShell, bug=pockets)),
+    "an item given again to who lost it": Make(shell=partial(BuggyShell, bug=insists)),
     "a budget that nobody looks at": Make(shell=partial(BuggyShell, bug=overlooks)),
     "a purge that looks at the age alone": Make(shell=partial(BuggyShell, bug=tidies)),
     "a purge that keeps nothing": Make(shell=partial(BuggyShell, bug=wastes)),

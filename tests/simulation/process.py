@@ -10,6 +10,7 @@ from app.main import furnish
 from app.plant import Built, keeper_of, loops_of
 from app.ports import Clock
 from app.promises.keeping import Keeper
+from app.promises.leases import Leases
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from db.engine import Database, DatabaseAway
@@ -62,6 +63,7 @@ class Process:
         self.loops = loops_of(built, self.keeper)
         self.loops.books.at_once = 1  # whoever is under way stands at one gate at a time
         self.house = furnish(built, self.keeper, self.loops)
+        self.leases = Leases(built.shell, built.artifacts)
         self._gate = gate
         self._hand: Hand = built.outbox.hand()
         self.begun = self.idle = False
@@ -80,6 +82,11 @@ class Process:
     def worker_id(self) -> int:
         """Return the name of its worker at the task engine."""
         return self._hand.worker_id
+
+    async def turn(self, loop: str) -> None:
+        """Let a loop have its turn."""
+        desk = getattr(self.loops, loop)
+        await (desk.sweep if loop == "artifacts" else desk.turn)()
 
     async def work(self) -> None:
         """Take a promise that is due, keep it, and let the task engine forget it."""

@@ -12,11 +12,13 @@ from tests.simulation.rows import Owner, Row, hold
 SKEW = timedelta(hours=2)  # the server's clock may be an hour off, both times that it is read
 AT_LEAST_KEPT = timedelta(days=1) - SKEW
 AT_LEAST_KNOWN = timedelta(days=7) - SKEW
-PURGED = ("eval", "ask", "deposit", "topup")  # purposes of what a buyer asks for before paying
+# Purposes of what a buyer asks for before paying.
+PURGED = ("eval", "ask", "deposit", "topup", "batch")
+ENDED = {"job": ("failed",), "session": ("expired",), "batch": ("cancelled",)}
 
 
 class Purged:
-    """Jobs and sessions that were purged, and the slim rows that are kept of their invoices."""
+    """What was purged, and the slim rows that are kept of its invoices."""
 
     def __init__(self, node: Node, clock: Clock) -> None:
         self._node, self._clock = node, clock
@@ -44,27 +46,27 @@ class Purged:
         hold(row["payment_hash"] in self.kept, 7, f"{name} was purged, and nothing of it is kept")
 
     def purge(self, owner: Owner) -> None:
-        """Take in that a job or a session was purged, whose invoices were purged before."""
+        """Take in that a job, session or batch was purged, whose invoices were purged before."""
         name = f"the {owner.what} {owner.row['id']} ({owner.row['state']})"
-        hold(owner.row["state"] in ("failed", "expired"), 7, f"{name} was purged")
+        hold(owner.row["state"] in ENDED[owner.what], 7, f"{name} was purged")
         rows = [*owner.invoices.values(), *owner.payouts.values()]
         hold(not rows, 7, f"{name} was purged, and not {[row['id'] for row in rows]}")
         self.owners[owner.row["id"]] = owner
         self.seen[f"{owner.what} purged"] += 1
 
     def begin(self, row: Row) -> None:
-        """Take in a new job or session: one that was purged is what it was."""
+        """Take in what is new: a job, session or batch that was purged is what it was."""
         before = self.owners.pop(row["id"], None)
         if before is None:
             return
         self._restored.add(row["id"])
-        kept = ("quote", "eval_msat", "refund_to")
+        kept = ("price_amount" if before.what == "batch" else "quote", "eval_msat", "refund_to")
         for name in (name for name in kept if name in row):
             was, now = before.row[name], row[name]
             hold(was == now, 7, f"{row['id']} came back with {name} {now} in place of {was}")
 
     def is_restored(self, owner_id: str) -> bool:
-        """Say whether a job or a session came back, by a payment that came too late."""
+        """Say whether a job, session or batch came back, by a payment that came too late."""
         return owner_id in self._restored
 
     def comes_back(self, invoice: Row) -> bool:

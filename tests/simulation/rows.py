@@ -34,7 +34,9 @@ REQUEST_ARCS = {arc for arc in FIRM_ARCS if "awaiting_eval_payment" not in arc} 
 }
 ARCS = {"invoices": JOB_ARCS, "invoice": FIRM_ARCS, "session": REQUEST_ARCS}
 # The rail makes the first invoice of anything before its row is there, and that of work after.
-FIRST_STATES = {"eval": "open", "ask": "open", "deposit": "open", "topup": "open", "work": "wanted"}
+FIRST_STATES = {"work": "wanted"} | dict.fromkeys(
+    ("eval", "ask", "deposit", "topup", "batch"), "open"
+)
 INVOICE_ARCS = {
     ("wanted", "open"),
     ("wanted", "expired"),
@@ -55,8 +57,38 @@ SESSION_ARCS = {
     ("active", "expired"),
     ("paused", "expired"),
 }
+BATCH_ARCS = {
+    (None, "awaiting_payment"),
+    (None, "queued"),
+    ("awaiting_payment", "queued"),
+    ("awaiting_payment", "cancelled"),
+    ("queued", "processing"),
+    ("queued", "cancelled"),
+    ("processing", "completed"),
+    ("processing", "failed"),
+    ("processing", "cancelled"),
+}
+_ENDS = ("pending", "completed", "failed", "dead_letter", "cancelled")
+ITEM_ARCS = {
+    (None, "pending"),
+    ("pending", "claimed"),
+    ("pending", "completed"),
+    ("pending", "cancelled"),
+    ("claimed", "processing"),
+    *((held, end) for held in ("claimed", "processing") for end in _ENDS),
+}
+LEASE_ARCS = {
+    (None, "held"),
+    ("held", "done"),
+    ("held", "released"),
+    ("held", "lapsed"),
+    ("lapsed", "done"),
+}
+LOST = ("failed", "dead_letter")  # items that no work became of
 HOLD_ARCS = {(None, "held"), ("held", "charged"), ("held", "dropped")}
 FINAL = ("rejected", "complete", "failed")
+BATCH_FINAL = ("completed", "failed", "cancelled")
+ITEM_FINAL = ("completed", *LOST, "cancelled")
 
 
 class Violation(AssertionError):
@@ -71,7 +103,7 @@ def hold(condition: object, number: int, what: str) -> None:
 
 @dataclass(eq=False)
 class Owner:
-    """Whose invoices and payouts they are: a job, or a session."""
+    """Whose invoices and payouts they are: a job, a session, or a batch."""
 
     row: Row
     invoices: dict[str, Row] = field(default_factory=dict)
@@ -157,10 +189,56 @@ class Deal(Owner):
 
 
 @dataclass(eq=False)
+class Lot(Owner):
+    """One batch, with its items and the leases on them."""
+
+    items: dict[str, Row] = field(default_factory=dict)
+    leases: dict[tuple[str, int], Row] = field(default_factory=dict)
+    tag: str = ""  # of the wish that it is
+
+    what = "batch"
+
+    @property
+    def earned_msat(self) -> int:
+        """What of it is ours: the shares of what was delivered, in the end in whole sats."""
+        delivered = [row for row in self.items.values() if row["state"] == "completed"]
+        shares = sum(row["share_amount"] for row in delivered)
+        return ceil(shares / 1_000) * 1_000 if self.row["state"] in BATCH_FINAL else int(shares)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Say whether it was paid for, and has not ended."""
+        return self.row["state"] in ("queued", "processing")
+
+    @property
+    def rests_msat(self) -> int:
+        """What rests on it, neither earned nor owed back."""
+        return int(self.row["price_amount"] - self.earned_msat) if self.is_under_way else 0
+
+    @property
+    def set_aside_msat(self) -> int:
+        """What its session has set aside for it: all of its price, until it has ended."""
+        return int(self.row["price_amount"]) if self.is_under_way else 0
+
+    def leases_of(self, item_id: str) -> list[Row]:
+        """Return everybody's leases on one of its items, the first one first."""
+        return [row for (of, _), row in sorted(self.leases.items()) if of == item_id]
+
+    def lines(self, node: Node) -> list[str]:
+        """See Owner."""
+        lines = super().lines(node)
+        for row in sorted(self.items.values(), key=lambda item: int(item["place"])):
+            held = [f"{one['number']} {one['state']}" for one in self.leases_of(row["id"])]
+            lines.append(f"item {row['id']} is {row['state']} after {row['tries']} tries: {held}")
+        return lines
+
+
+@dataclass(eq=False)
 class Purse(Owner):
-    """One session, with the requests and holds that it pays for."""
+    """One session, with the requests, batches and holds that it pays for."""
 
     requests: dict[str, Deal] = field(default_factory=dict)
+    lots: dict[str, Lot] = field(default_factory=dict)
     holds: dict[str, Row] = field(default_factory=dict)
     allowances: dict[str, Row] = field(default_factory=dict)
     used_at: datetime | None = None  # when money last came to it, or was set aside from it
@@ -171,23 +249,28 @@ class Purse(Owner):
     def earned_msat(self) -> int:
         """What of it is ours."""
         charged = sum(row["charge_msat"] for row in self.holds.values())
-        return int(charged + sum(deal.earned_msat for deal in self.requests.values()))
+        bought = sum(lot.earned_msat for lot in self.lots.values())
+        return int(charged + bought + sum(deal.earned_msat for deal in self.requests.values()))
 
     @property
     def reserved_msat(self) -> int:
-        """What is set aside for all that runs."""
+        """What is set aside for all that runs: of a batch all of it, until its last item ends."""
         held = [row["amount_msat"] for row in self.holds.values() if row["state"] == "held"]
-        return int(sum(held) + sum(deal.rests_msat for deal in self.requests.values()))
+        lots = sum(lot.set_aside_msat for lot in self.lots.values())
+        return int(sum(held) + lots + sum(deal.rests_msat for deal in self.requests.values()))
 
     @property
     def balance_msat(self) -> int:
-        """What must be left to spend."""
-        return self.received_msat - self.owed_msat - self.earned_msat - self.reserved_msat
+        """What must be left to spend. Of a batch that runs, some is both earned and set aside."""
+        running = sum(lot.earned_msat for lot in self.lots.values() if lot.is_under_way)
+        taken_msat = self.earned_msat - running + self.reserved_msat
+        return self.received_msat - self.owed_msat - taken_msat
 
     @property
     def links(self) -> set[str]:
         """The credentials whose budgets were spent."""
-        spent = [deal.row for deal in self.requests.values()] + list(self.holds.values())
+        spent = [owner.row for owner in (*self.requests.values(), *self.lots.values())]
+        spent += self.holds.values()
         return {link for row in spent for link in row["budgets"] or ()}.union(self.allowances)
 
     def used_msat(self, link: str) -> int:
@@ -197,14 +280,21 @@ class Purse(Owner):
             for deal in self.requests.values()
             if link in (deal.row["budgets"] or ())
         ]
+        lots = [
+            lot.set_aside_msat or lot.earned_msat
+            for lot in self.lots.values()
+            if link in (lot.row["budgets"] or ())
+        ]
         holds = [in_use_msat(row) for row in self.holds.values() if link in (row["budgets"] or ())]
-        return sum(requests) + sum(holds)
+        return sum(requests) + sum(lots) + sum(holds)
 
     def lines(self, node: Node) -> list[str]:
         """See Owner."""
         lines = [*super().lines(node), f"balance {self.balance_msat}, set aside {self.row}"]
         for deal in self.requests.values():
             lines.append(f"request {deal.row['id']} is {deal.row['state']}")
+        for lot in self.lots.values():
+            lines.append(f"batch {lot.row['id']} is {lot.row['state']}")
         for row in self.holds.values():
             lines.append(f"hold {row['id']} is {row['state']}")
         return lines

@@ -54,6 +54,9 @@ RATES = {
     "destination: wrong amount": 30,
     "destination: expired": 30,
     "destination: an invoice of ours": 20,
+    "store: away": 40,
+    "store: put, and no answer": 40,
+    "press: away": 40,
     "clock: jumps": 4,
 }
 SEASON_STEPS = 500

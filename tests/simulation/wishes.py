@@ -8,15 +8,23 @@ from dataclasses import dataclass, field
 class Wish:
     """One request, as its sender meant it."""
 
-    session_id: str
+    session_id: str | None
     most_msat: int | None  # of this one, whoever limited it
     links: tuple[str, ...]  # of the credentials whose budgets it spends
 
 
+@dataclass(frozen=True)
+class Order(Wish):
+    """One batch, as its buyer meant it; no session: an invoice pays for it."""
+
+    prices_microusd: tuple[int, ...] = ()  # of its items, in their order
+
+
 @dataclass
 class Wishes:
-    """Everything that anybody asked of a session."""
+    """Everything that anybody asked of a session, or of a batch."""
 
+    orders: dict[str, Order] = field(default_factory=dict)  # by the tag in its items' words
     requests: dict[str, Wish] = field(default_factory=dict)  # by the request's own words
     limits: dict[str, int] = field(default_factory=dict)  # msat, by a credential's link
     closed: set[str] = field(default_factory=set)  # sessions that somebody wanted closed

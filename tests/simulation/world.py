@@ -12,36 +12,27 @@ from functools import partial
 from random import Random
 from typing import Any, NoReturn
 
-from app.adapters import make_limits
-from app.advance import Terms
-from app.agents.chat import WorkerChat
-from app.keys.credentials import Credentials
-from app.plant import Built
-from app.settings import Settings
-from app.till import Till
-from app.trade.catalogue import Catalogue
 from db.promises import Outbox
-from payments.key_ring import KeyRing
 from payments.rail import Settled
-from payments.seal import Seal
 from pricing.money import Msat
-from pricing.rates import PUBLISHED, RateCard
-from tests.artifact_fixtures import nothing_made
 from tests.simulation.auditor import Auditor
-from tests.simulation.buyers import Buyer, Buyers
+from tests.simulation.birth import born
+from tests.simulation.buyers import Buyers
 from tests.simulation.calm import LAST_REVIEW, REVIEW, TURNS, Calm
 from tests.simulation.clock import DAWN, Clock
 from tests.simulation.database import WorldConnector, WorldDatabase
 from tests.simulation.destinations import SimulatedDestinations
 from tests.simulation.holders import Holders
+from tests.simulation.makers import Makers
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
 from tests.simulation.model import Model, Violation, hold
 from tests.simulation.node import Node, Ours
 from tests.simulation.payers import Crowd, Payer
-from tests.simulation.prepaid import FREE_MSAT_A_DAY, MINIMUM_MSAT
-from tests.simulation.process import EXPECTED, MOST_KEPT, Make, PatientSignals, Process
+from tests.simulation.process import EXPECTED, MOST_KEPT, Make, Process
 from tests.simulation.rail import SimulatedRail
 from tests.simulation.schedule import Actor, Life, Schedule, who
+from tests.simulation.shelf import Shelf
+from tests.simulation.shoppers import Shoppers
 from tests.simulation.wallet import Wallets
 from tests.simulation.weather import SEASON_STEPS, Weather
 from tests.simulation.wishes import Wishes
@@ -49,7 +40,6 @@ from tests.simulation.wishes import Wishes
 PROCESSES = ("one", "two")
 MOST_PAYERS = 12  # of each kind, at once
 MOST_ACTORS = 10
-INVOICE_S = 3 * 3_600
 FREEZES_S = (60, 600, 3_600, 7_200, 14_400)
 RECOUNT_STEPS = 1_000
 LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000, 20_000)
@@ -64,6 +54,7 @@ class Report:
     sums: dict[str, int]
     states: Counter[str]
     sessions: Counter[str]
+    market: Counter[str]
     purged: Counter[str]
     faults: Counter[str]
     places: Counter[str]
@@ -83,9 +74,16 @@ class World:
         self.wallets = Wallets(self.dice)
         self.node = Node(self.clock, self.wallets)
         parts = (self.dice, self.weather, self.clock, self.node, self.wallets)
-        self.buyers, self.holders = Buyers(*parts), Holders(*parts)
+        self.buyers, self.holders, self.shoppers = (
+            Buyers(*parts),
+            Holders(*parts),
+            Shoppers(*parts),
+        )
         self.holders.wishes, self.holders.gate = Wishes(), self.gate
-        self.crowds: tuple[Crowd[Any], ...] = (self.buyers, self.holders)
+        self.shoppers.wishes = self.holders.wishes
+        self.makers = Makers(self.dice, self.weather, self.clock)
+        self.shelf = Shelf(self.weather, self.clock, self.gate)
+        self.crowds: tuple[Crowd[Any], ...] = (self.buyers, self.holders, self.shoppers)
         for crowd in self.crowds:
             crowd.on_paid = self._tell_of
         self.rail = SimulatedRail(self.node, self.weather, self.dice, self.clock, self.gate)
@@ -97,9 +95,16 @@ class World:
         self.db = WorldDatabase(database_url, self.weather, self.gate)
         connector = WorldConnector(self.weather, self.gate, self._tell_time)
         self.outbox = Outbox(self.db, connector, self._pause)
-        self.auditor = Auditor(
-            Model(self.node, self.agent, self.oracle, self.holders.wishes, self.clock), self.node
+        model = Model(
+            self.node,
+            self.agent,
+            self.oracle,
+            self.holders.wishes,
+            self.clock,
+            self.makers.said,
+            self.shelf,
         )
+        self.auditor = Auditor(model, self.node)
         self.make = make or Make()
         self.processes: list[Process] = []
         self.pushes: list[tuple[int, Settled | None]] = []  # (the step it is due, what it says)
@@ -119,7 +124,7 @@ class World:
         await self.outbox.open()
         await self.auditor.open(self._url)
         try:
-            self.processes = [self._born(name) for name in PROCESSES]
+            self.processes = [born(self, name) for name in PROCESSES]
             while self.steps < steps:
                 await self._step()
             await Calm(self).come()
@@ -141,6 +146,7 @@ class World:
             sums=sums,
             states=Counter(deal.row["state"] for deal in model.deals.values()),
             sessions=model.prepaid.seen,
+            market=model.market.seen,
             purged=model.purged.seen,
             faults=self.weather.counts,
             places=self.places,
@@ -229,7 +235,7 @@ class World:
     def _replace(self, life: Life) -> None:
         for number, process in enumerate(self.processes):
             if process.life is life:
-                self.processes[number] = self._born(life.name)
+                self.processes[number] = born(self, life.name)
 
     # ------------------------------------------------------------------ the environment
 
@@ -288,8 +294,11 @@ class World:
             if due and self.dice.random() < 0.5:
                 self.pushes.remove(due[0])
                 self.start(process, "push", partial(process.loops.hearing.heard, due[0][1]))
-            elif self.dice.random() < 0.45:
+            elif self.dice.random() < 0.4:
                 self._server(process)
+            elif self.dice.random() < 0.3:
+                if made := self.makers.next(process):
+                    self.start(process, *made)
             else:
                 self._payer(process, self.dice.choice(self.crowds))
             if (len(self.schedule.actors), self.history) != (before, line):
@@ -309,7 +318,7 @@ class World:
     async def turn(self, process: Process, turn: str) -> None:
         """Let a loop of a process have its turn."""
         if turn not in (REVIEW, LAST_REVIEW):
-            await getattr(process.loops, turn).turn()
+            await process.turn(turn)
             return
         review = await process.loops.books.review()
         for finding in review.findings:
@@ -352,7 +361,7 @@ class World:
 
     def visit(self, process: Process, payer: Payer, what: str) -> None:
         """Let somebody go through one of our doors, at a process."""
-        crowd = self.buyers if isinstance(payer, Buyer) else self.holders
+        crowd = next(crowd for crowd in self.crowds if payer in crowd.active + crowd.past)
         visit = getattr(crowd, what)
 
         async def visiting() -> None:
@@ -367,34 +376,3 @@ class World:
     def start(self, process: Process, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Let something begin in a process."""
         self.schedule.start(name, process.life, work)
-
-    def _born(self, name: str) -> Process:
-        given = Settings.model_validate({"BOLTWORK_DATA": "nowhere", "INVOICE_EXPIRY_S": INVOICE_S})
-        terms = Terms(
-            eval_invoice_s=INVOICE_S,
-            session_minimum_msat=MINIMUM_MSAT,
-            free_msat_a_day=FREE_MSAT_A_DAY,
-        )
-        card = RateCard(PUBLISHED, 2_000, 20)
-        shell = self.make.shell(self.db, self.outbox, terms, self.clock)
-        built = Built(
-            settings=given,
-            db=self.db,
-            outbox=self.outbox,
-            signals=PatientSignals(self.db, self.gate),
-            shell=shell,
-            rail=self.rail,
-            agent=self.agent,
-            chat=WorkerChat(self.agent, 1_000),  # holders here hear their answers elsewhere
-            oracle=self.oracle,
-            destinations=self.destinations,
-            till=Till(card, self.oracle, self.agent, self.clock, make_limits(given)),
-            artifacts=nothing_made(self.db, self.clock),
-            catalogue=Catalogue((), development=False),
-            credentials=Credentials(self.db, Seal(("simulated",)), KeyRing(), (), self.clock),
-            clock=self.clock,
-            new_id=lambda: f"{self.dice.getrandbits(128):032x}",
-            wallets=None,
-            stub=None,
-        )
-        return Process(name, built, self.make, self.gate)

@@ -27,7 +27,7 @@ AT_WORK = replace(UNPAID, state=BatchState.PROCESSING)
 LAST = replace(AT_WORK, delivered=2, charged_amount=1_334)
 LOSING = replace(AT_WORK, failed=2)
 OF_SESSION = replace(QUEUED, funding=Funding.SESSION, session_id="s")
-OWED = "payout:b:undelivered:owed"
+OWED, ROUNDED = "payout:b:undelivered:owed", "batch:b:rounded"
 USDC = Asset.MICROUSDC
 PAID = replace(QUEUED, funding=Funding.X402, asset=USDC, price_amount=30_000, paid_by="n:p:1")
 LOST_ONE = replace(PAID, state=BatchState.PROCESSING, delivered=1, charged_amount=10_001, failed=1)
@@ -59,6 +59,15 @@ STORIES: tuple[Story, ...] = (
     .has(failed=1)
     .hears(ItemDelivered(666))
     .has(delivered=1, charged_amount=666)
+    .hears(ItemLost())
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=2, charged_amount=1_000)  # of a payout in msat no wallet makes an invoice
+    .moves(334, "batch:b", "revenue:media", ROUNDED)
+    .moves(1_000, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 1_000, "b:undelivered"),
+    story("What is charged in USDC is exact", LAW)
+    .given(replace(AT_WORK, asset=Asset.MICROUSDC, failed=1, delivered=1, charged_amount=666))
     .hears(ItemLost())
     .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
     .becomes(BatchState.COMPLETED)
@@ -102,9 +111,10 @@ STORIES: tuple[Story, ...] = (
     .hears(ItemDelivered(668))
     .passes(BatchState.PROCESSING, BatchEvent.EMPTIED)
     .becomes(BatchState.CANCELLED)
-    .has(delivered=1, charged_amount=668)
-    .moves(1_332, "batch:b", "refund:b:undelivered", OWED)
-    .owes("undelivered", 1_332, "b:undelivered"),
+    .has(delivered=1, charged_amount=1_000)
+    .moves(332, "batch:b", "revenue:media", ROUNDED)
+    .moves(1_000, "batch:b", "refund:b:undelivered", OWED)
+    .owes("undelivered", 1_000, "b:undelivered"),
     story("A batch is given up while its last items run, and all is delivered: it is complete", LAW)
     .given(LAST)
     .hears(Cancelled(0))
@@ -118,17 +128,15 @@ STORIES: tuple[Story, ...] = (
     .hears(ItemLost(called_off=True))
     .passes(BatchState.PROCESSING, BatchEvent.EMPTIED)
     .becomes(BatchState.CANCELLED)
-    .has(cancelled=1)
-    .moves(666, "batch:b", "refund:b:undelivered", OWED)
-    .owes("undelivered", 666, "b:undelivered"),
+    .has(cancelled=1, charged_amount=2_000)
+    .moves(666, "batch:b", "revenue:media", ROUNDED),
     story("A batch is given up when nobody holds what is left of it", LAW)
     .given(LAST)
     .hears(Cancelled(1))
     .passes(BatchState.PROCESSING, BatchEvent.EMPTIED)
     .becomes(BatchState.CANCELLED)
-    .has(called_off=True, cancelled=1)
-    .moves(666, "batch:b", "refund:b:undelivered", OWED)
-    .owes("undelivered", 666, "b:undelivered"),
+    .has(called_off=True, cancelled=1, charged_amount=2_000)
+    .moves(666, "batch:b", "revenue:media", ROUNDED),
     story("A session sets the price of a batch aside, and has back what was not delivered", LAW)
     .begins(BatchState.QUEUED, batch.begin_reserved("b", "s", 2_000, 3))
     .has(funding=Funding.SESSION, session_id="s")
@@ -142,8 +150,9 @@ STORIES: tuple[Story, ...] = (
     .hears(ItemLost())
     .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
     .becomes(BatchState.COMPLETED)
-    .has(failed=2)
-    .moves(1_332, "batch:b", "session:s", "batch:b:ended"),
+    .has(failed=2, charged_amount=1_000)
+    .moves(332, "batch:b", "revenue:media", ROUNDED)
+    .moves(1_000, "batch:b", "session:s", "batch:b:ended"),
     story("A session has all of it back when its batch is given up in time", LAW)
     .given(OF_SESSION)
     .hears(Cancelled(3))

@@ -1,0 +1,86 @@
+"""The receipt of a batch: each item with its price and the sha256 of its file, paid, charged, back.
+
+Every amount is an integer with its unit in its name: Msat, or Microusdc for millionths of a USDC.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from app.strict_json import moment
+from app.trade.receipt_lines import VERSION, payment_said, refund_said
+from db.batch_receipts import BatchFacts, Piece
+from statemachine.batch import Funding
+from statemachine.entries import Asset
+from statemachine.item import ItemState
+from statemachine.public_id import public_id
+
+
+def batch_payload(facts: BatchFacts, now: datetime) -> dict[str, Any]:
+    """Return what a receipt says of a batch in a final state."""
+    unit = facts.asset.title()
+    paid = _paid(facts)
+    back = paid - facts.charged_amount
+    said: dict[str, Any] = {
+        "receiptVersion": VERSION,
+        "kind": "batch",
+        "issuedAt": moment(now),
+        "publicId": public_id(facts.id),
+        "state": facts.state,
+        "createdAt": moment(facts.created_at),
+        "completedAt": moment(facts.completed_at or now),
+        "asset": facts.asset,
+        f"paid{unit}": paid,
+        f"charged{unit}": facts.charged_amount,
+        f"refunded{unit}": back,
+        "items": [_item(piece, unit) for piece in facts.items],
+        "payments": [payment_said(payment) for payment in facts.payments],
+        "refunds": [refund_said(refund) for refund in facts.refunds],
+    }
+    if facts.funding is not Funding.INVOICE:
+        said["paidFrom"] = facts.funding
+    if facts.paid_by is not None:
+        said["authorization"] = facts.paid_by
+    if facts.quote:
+        said["quote"] = _quote(facts)
+    return said
+
+
+def _paid(facts: BatchFacts) -> int:
+    """Return what came in for it, or was set aside for it on a balance."""
+    if facts.funding is Funding.INVOICE:
+        return sum(payment.received_msat for payment in facts.payments)
+    return facts.price_amount
+
+
+def _item(piece: Piece, unit: str) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "place": piece.place,
+        "state": piece.state,
+        "model": piece.model,
+        "promptSha256": hashlib.sha256(piece.prompt.encode()).hexdigest(),
+        f"price{unit}": piece.share_amount,
+        f"charged{unit}": piece.share_amount if piece.state is ItemState.COMPLETED else 0,
+    }
+    if piece.sha256 is not None:
+        said["artifactSha256"] = piece.sha256
+    if piece.reason is not None:
+        said["reason"] = piece.reason
+    return said
+
+
+def _quote(facts: BatchFacts) -> dict[str, Any]:
+    """Return the price that the buyer was told; in bitcoin with how it was converted."""
+    quote = facts.quote
+    said: dict[str, Any] = {
+        "totalMicrousd": quote["total_microusd"],
+        f"total{facts.asset.title()}": facts.price_amount,
+    }
+    if facts.asset is Asset.MSAT:
+        said["btcPrice"] = {
+            "microusdPerBtc": quote["microusd_per_btc"],
+            "at": moment(datetime.fromisoformat(quote["price_at"])),
+            "sources": list(quote["price_sources"]),
+            "note": quote["price_note"],
+        }
+    return said

@@ -1,0 +1,73 @@
+"""What a receipt tells of a batch, in one SELECT and so in one snapshot."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from db.engine import Database
+from db.receipts import Payment, Refund
+from statemachine.batch import BatchState, Funding
+from statemachine.entries import Asset
+from statemachine.item import ItemState
+
+
+class Piece(NamedTuple):
+    """An item of a batch."""
+
+    place: int
+    state: ItemState
+    model: str
+    prompt: str
+    share_amount: int
+    sha256: str | None
+    reason: str | None
+
+
+class BatchFacts(NamedTuple):
+    """What a receipt tells of a batch. Amounts are in the smallest unit of its asset."""
+
+    id: str
+    state: BatchState
+    funding: Funding
+    asset: Asset
+    account_id: str | None
+    paid_by: str | None
+    price_amount: int
+    charged_amount: int
+    quote: dict[str, Any]
+    created_at: datetime
+    completed_at: datetime | None
+    items: list[Piece]
+    payments: list[Payment]
+    refunds: list[Refund]
+
+
+_FACTS = """
+SELECT b.id, b.state, b.funding, b.asset, b.account_id, b.paid_by, b.price_amount,
+       b.charged_amount, b.quote, b.created_at, b.completed_at, m.items, i.payments, p.refunds
+  FROM batch b
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('place', place, 'state', state,
+              'model', asked ->> 'model', 'prompt', asked ->> 'prompt',
+              'share_amount', share_amount, 'sha256', sha256, 'reason', reason)
+              ORDER BY place) AS items
+         FROM item WHERE batch_id = b.id) m ON true
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('purpose', purpose, 'payment_hash', payment_hash,
+              'amount_msat', amount_msat, 'received_msat', received_msat,
+              'settled_at', settled_at) ORDER BY settled_at, id) AS payments
+         FROM invoice WHERE batch_id = b.id AND state = 'settled') i ON true
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('reason', o.reason, 'state', o.state,
+              'amount', o.amount, 'asset', o.asset, 'paid_at', o.paid_at,
+              'payment_hash', a.payment_hash)
+              ORDER BY o.created_at, o.id) AS refunds
+         FROM payout o LEFT JOIN payout_attempt a
+           ON a.payout_id = o.id AND a.outcome IN ('live', 'settled')
+        WHERE o.batch_id = b.id) p ON true
+ WHERE b.id = %(id)s
+"""
+
+
+async def facts(db: Database, batch_id: str) -> BatchFacts | None:
+    """Return a batch with its items, payments and refunds; None when there is no such batch."""
+    return await db.row(BatchFacts, _FACTS, id=batch_id)

@@ -1,0 +1,62 @@
+"""What a process in a world is built of: the real parts, over what the world simulates."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.adapters import make_limits
+from app.advance import Terms
+from app.agents.chat import WorkerChat
+from app.artifacts.keeping import Artifacts
+from app.keys.credentials import Credentials
+from app.plant import Built
+from app.settings import Settings
+from app.till import Till
+from app.trade.catalogue import Catalogue
+from payments.key_ring import KeyRing
+from payments.seal import Seal
+from pricing.rates import PUBLISHED, RateCard
+from tests.simulation.prepaid import FREE_MSAT_A_DAY, MINIMUM_MSAT
+from tests.simulation.process import PatientSignals, Process
+from tests.simulation.shelf import Press
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+INVOICE_S = 3 * 3_600
+
+
+def born(world: "World", name: str) -> Process:
+    """Return a new process of a world."""
+    given = Settings.model_validate({"BOLTWORK_DATA": "nowhere", "INVOICE_EXPIRY_S": INVOICE_S})
+    terms = Terms(
+        eval_invoice_s=INVOICE_S,
+        session_minimum_msat=MINIMUM_MSAT,
+        free_msat_a_day=FREE_MSAT_A_DAY,
+    )
+    card = RateCard(PUBLISHED, 2_000, 20)
+
+    def new_id() -> str:
+        return f"{world.dice.getrandbits(128):032x}"
+
+    press = Press(world.weather, world.gate)
+    built = Built(
+        settings=given,
+        db=world.db,
+        outbox=world.outbox,
+        signals=PatientSignals(world.db, world.gate),
+        shell=world.make.shell(world.db, world.outbox, terms, world.clock),
+        rail=world.rail,
+        agent=world.agent,
+        chat=WorkerChat(world.agent, 1_000),  # holders here hear their answers elsewhere
+        oracle=world.oracle,
+        destinations=world.destinations,
+        till=Till(card, world.oracle, world.agent, world.clock, make_limits(given)),
+        artifacts=Artifacts(world.db, world.shelf, press, world.clock, new_id, timedelta(days=1)),
+        catalogue=Catalogue((), development=False),
+        credentials=Credentials(world.db, Seal(("simulated",)), KeyRing(), (), world.clock),
+        clock=world.clock,
+        new_id=new_id,
+        wallets=None,
+        stub=None,
+    )
+    return Process(name, built, world.make, world.gate)

@@ -1,0 +1,290 @@
+"""What must hold of batches, their items and the leases on them: from market.md, a second time.
+
+Nothing is charged that was not delivered, nothing is delivered twice, nobody is given the same item
+again; and what a maker was answered is what is written.
+"""
+
+from collections import Counter
+from datetime import datetime
+from fractions import Fraction
+from math import ceil
+
+from tests.simulation.clock import Clock
+from tests.simulation.ledger import Ledger
+from tests.simulation.makers import Said, sha
+from tests.simulation.minds import SimulatedOracle
+from tests.simulation.purged import SKEW, Purged
+from tests.simulation.rows import (
+    BATCH_ARCS,
+    BATCH_FINAL,
+    ITEM_ARCS,
+    ITEM_FINAL,
+    LEASE_ARCS,
+    LOST,
+    Lot,
+    Row,
+    hold,
+)
+from tests.simulation.shelf import Shelf, anew
+from tests.simulation.wishes import Order, Wishes
+
+MOST_TRIES = 3
+HELD = ("claimed", "processing")
+
+
+class Lots:
+    """Batches, items, leases and files as they were witnessed."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        purged: Purged,
+        wishes: Wishes,
+        oracle: SimulatedOracle,
+        clock: Clock,
+        said: Said,
+        shelf: Shelf,
+    ) -> None:
+        self._ledger, self._purged, self._wishes = ledger, purged, wishes
+        self._oracle, self._clock, self._said, self._shelf = oracle, clock, said, shelf
+        self.lots: dict[str, Lot] = {}
+        self.files: dict[str, Row] = {}
+        self.seen: Counter[str] = Counter()  # what has become of items and leases, for a report
+        self.income_msat = 0
+        self._by_tag: dict[str, str] = {}
+        self._lot_of: dict[str, str] = {}  # items' batches
+        self._begun: list[Lot] = []
+
+    # ------------------------------------------------------------------ what is witnessed
+
+    def batch(self, was: Row | None, now: Row | None) -> str:
+        """Take in a change of a batch; return its id."""
+        if now is None:
+            assert was is not None
+            lot = self.lots.pop(was["id"])
+            hold(not lot.items, 7, f"batch {was['id']} was purged, and its items were not")
+            self._purged.purge(lot)
+            return str(was["id"])
+        batch_id, before = str(now["id"]), was["state"] if was else None
+        if was is None:
+            self._purged.begin(now)
+            self.lots[batch_id] = Lot(now)
+        lot = self.lots[batch_id]
+        lot.row = now
+        name = f"batch {batch_id}: {before} → {now['state']}"
+        if was is not None and before in BATCH_FINAL and not self._purged.is_restored(batch_id):
+            changed = {field for field in now if now[field] != was[field]}
+            hold(changed <= {"version", "updated_at"}, 6, f"{name}, and changed {sorted(changed)}")
+        self.income_msat += now["charged_amount"] - (was["charged_amount"] if was else 0)
+        if before == now["state"]:
+            return batch_id
+        is_back = was is None and self._purged.is_restored(batch_id)
+        hold((before, now["state"]) in BATCH_ARCS or is_back, 6, name)
+        told = was is None or now["version"] > was["version"]
+        hold(told, 6, f"{name}, and nobody was told")
+        self.seen[f"batch {now['state']}"] += 1
+        if was is None and not is_back:
+            self._begun.append(lot)
+        return batch_id
+
+    def item(self, was: Row | None, now: Row | None) -> str:
+        """Take in a change of an item; return the id of its batch."""
+        row = now or was
+        assert row is not None
+        item_id, batch_id = str(row["id"]), str(row["batch_id"])
+        lot = self.lots[batch_id]
+        if now is None:
+            unpaid = lot.row["state"] == "cancelled" and not lot.received_msat
+            hold(unpaid, 7, f"item {item_id} was purged, and its batch was paid for")
+            del lot.items[item_id]
+            return batch_id
+        lot.items[item_id], self._lot_of[item_id] = now, batch_id
+        before = was["state"] if was else None
+        name = f"item {item_id}: {before} → {now['state']}"
+        if before in ITEM_FINAL:
+            hold(now == was, 6, f"{name}, and it had ended")
+        if before == now["state"]:
+            return batch_id
+        hold((before, now["state"]) in ITEM_ARCS, 6, name)
+        if now["state"] in HELD:
+            hold(lot.is_under_way, 4, f"{name}, and its batch is {lot.row['state']}")
+        if now["state"] in ITEM_FINAL:
+            self.seen[f"item {now['state']}"] += 1
+        return batch_id
+
+    def lease(self, was: Row | None, now: Row | None) -> str:
+        """Take in a change of a lease; return the id of its batch."""
+        hold(now is not None, 7, f"the lease {was} was deleted")
+        assert now is not None
+        batch_id = self._lot_of[now["item_id"]]
+        self.lots[batch_id].leases[now["item_id"], now["number"]] = now
+        before = was["state"] if was else None
+        name = f"lease {now['number']} of {now['item_id']}: {before} → {now['state']}"
+        if before == now["state"]:
+            hold(now["state"] == "held", 6, f"{name}, and it had ended")
+            return batch_id
+        hold((before, now["state"]) in LEASE_ARCS, 6, name)
+        self.seen[f"lease {now['state']}"] += 1
+        if now["state"] == "lapsed":
+            due = self._clock() >= time_of(now["until"])
+            hold(due, 6, f"{name}, and its holder had time until {now['until']}")
+        if now["state"] == "done":
+            self._check_done(now, name)
+        return batch_id
+
+    def _check_done(self, lease: Row, name: str) -> None:
+        which, worker = (lease["item_id"], lease["number"]), lease["worker"]
+        if lease["sha256"] is None:
+            hold((which, worker) in self._said.declined, 6, f"{name}, and {worker} said nothing")
+            return
+        brought = self._said.brought[which, worker]
+        hold(lease["sha256"] in brought, 6, f"{name}, and {worker} brought {sorted(brought)}")
+
+    def artifact(self, was: Row | None, now: Row | None) -> None:
+        """Take in a file: its bytes were there before."""
+        hold(was is None and now is not None, 7, f"the file {was} was changed")
+        assert now is not None
+        self.files[now["id"]] = now
+        self._check_kept(now)
+
+    def _check_kept(self, file: Row) -> None:
+        kept = self._shelf.files.get(file["id"])
+        hold(kept is not None, 7, f"the file {file['id']} has a row, and no bytes")
+        assert kept is not None
+        hold(sha(kept.data) == file["sha256"], 7, f"the file {file['id']} is another")
+
+    # ------------------------------------------------------------------ what must hold
+
+    def check(self) -> None:
+        """Check the income, what was begun, and what makers were answered."""
+        self._ledger.holds("revenue:media", self.income_msat)
+        for lot in self._begun:
+            self._check_begun(lot)
+        self._begun.clear()
+        for which, sha256 in self._said.taken:
+            lease = self.lots[self._lot_of[which[0]]].leases[which]
+            right = (lease["state"], lease["sha256"]) == ("done", sha256)
+            hold(right, 6, f"{which} was told that it is taken, and is {lease}")
+        self._said.taken.clear()
+        for which in self._said.refused:
+            lease = self.lots[self._lot_of[which[0]]].leases[which]
+            hold(lease["sha256"] is None, 6, f"{which} was told that it is lost, and is {lease}")
+        self._said.refused.clear()
+
+    def _check_begun(self, lot: Lot) -> None:
+        """Check that a batch is what its buyer ordered, at the price of the day."""
+        batch_id, items = lot.row["id"], sorted(lot.items.values(), key=_place)
+        hold(items, 4, f"batch {batch_id} has no items")
+        lot.tag = str(items[0]["asked"]["prompt"]).partition(" ")[0]
+        order = self._wishes.orders.get(lot.tag)
+        hold(order is not None, 4, f"nobody ordered the batch {batch_id}")
+        assert order is not None
+        before = self._by_tag.setdefault(lot.tag, batch_id)
+        hold(before == batch_id, 5, f"{lot.tag} was ordered once, and is {before} and {batch_id}")
+        hold(lot.row["session_id"] == order.session_id, 4, f"{batch_id} is paid by another")
+        self._check_price(lot, items, order)
+        links = set(lot.row["budgets"] or ())
+        hold(links == set(order.links), 2, f"batch {batch_id} spends {links}")
+
+    def _check_price(self, lot: Lot, items: list[Row], order: Order) -> None:
+        quote, price, name = lot.row["quote"], lot.row["price_amount"], f"batch {lot.row['id']}"
+        weights = order.prices_microusd
+        said = [f"{lot.tag} {place}" for place in range(1, len(weights) + 1)]
+        hold([item["asked"]["prompt"] for item in items] == said, 6, f"{name} has other items")
+        bitcoin = quote["microusd_per_btc"]
+        honest = self._oracle.lowest <= bitcoin <= self._oracle.highest
+        hold(honest, 6, f"{name} has a bitcoin price that no honest source named")
+        right = max(1, ceil(Fraction(sum(weights), bitcoin) * 10**8)) * 1_000
+        hold(price == right, 6, f"{name} costs {price} msat, not {right}")
+        most = order.most_msat
+        hold(most is None or price <= most, 6, f"{name} costs {price}, over {most}")
+        shares = [price * weight // sum(weights) for weight in weights]
+        shares[0] += price - sum(shares)
+        said_shares = [item["share_amount"] for item in items]
+        hold(said_shares == shares, 6, f"{name} shares {said_shares}, not {shares}")
+
+    def check_lot(self, lot: Lot) -> None:
+        """Check one batch: its money, and that it counts its items right."""
+        row, rests = lot.row, lot.rests_msat
+        name = f"batch {row['id']} ({row['state']})"
+        self._ledger.holds(f"batch:{row['id']}", rests)
+        states = Counter(item["state"] for item in lot.items.values())
+        counted = (row["items"], row["delivered"], row["failed"], row["cancelled"])
+        lost = sum(states[state] for state in LOST)
+        there = (len(lot.items), states["completed"], lost, states["cancelled"])
+        hold(counted == there, 6, f"{name} counts {counted}, and there are {there}")
+        charged = lot.earned_msat
+        hold(row["charged_amount"] == charged, 6, f"{name} charges {row['charged_amount']}")
+        ended = sum(there[1:]) == there[0]
+        hold(ended or row["state"] not in BATCH_FINAL, 6, f"{name}, and items of it are open")
+        hold(not ended or not lot.is_under_way, 6, f"{name}, and all of its items have ended")
+        self._check_end(lot, name, there)
+        for item in lot.items.values():
+            self._check_item(lot, item)
+        if row["session_id"]:
+            hold(not lot.invoices and not lot.payouts, 7, f"{name} has its own money")
+            return
+        right = lot.received_msat == rests + charged + lot.owed_msat
+        hold(right, 6, f"{name} received {lot.received_msat}, {rests} rest, {charged} are charged")
+        paid = [one for one in lot.invoices.values() if one["state"] == "settled"]
+        begun = row["state"] in ("queued", "processing", "completed", "failed")
+        hold(paid or not begun, 4, f"{name}, and it was never paid for")
+        hold(
+            not (paid and row["state"] == "awaiting_payment"), 4, f"{name} waits for what was paid"
+        )
+
+    def _check_end(self, lot: Lot, name: str, there: tuple[int, int, int, int]) -> None:
+        _, delivered, _, cancelled = there
+        match lot.row["state"]:
+            case "completed":
+                hold(delivered and not cancelled, 6, f"{name}, and it has {there}")
+            case "failed":
+                hold(not delivered and not cancelled, 6, f"{name}, and it has {there}")
+            case "queued" | "awaiting_payment":
+                hold(not any(there[1:]), 6, f"{name}, and it has {there}")
+
+    def _check_item(self, lot: Lot, item: Row) -> None:
+        leases, state = lot.leases_of(item["id"]), item["state"]
+        name = f"item {item['id']} ({state})"
+        numbers = [lease["number"] for lease in leases]
+        hold(numbers == list(range(1, item["number"] + 1)), 6, f"{name} has the leases {numbers}")
+        workers = [lease["worker"] for lease in leases]
+        hold(len(set(workers)) == len(workers), 6, f"{name} was given twice to one of {workers}")
+        held = [lease for lease in leases if lease["state"] == "held"]
+        hold(len(held) == (state in HELD), 6, f"{name} is held by {len(held)}")
+        brought = [lease for lease in leases if lease["sha256"]]
+        hold(len(brought) == (state == "completed"), 6, f"{name} was brought {len(brought)} times")
+        silent = [lease for lease in leases if lease["state"] == "lapsed"]
+        hold(
+            len(silent) <= item["tries"] <= MOST_TRIES, 6, f"{name} was tried {item['tries']} times"
+        )
+        hold((state == "dead_letter") <= (item["tries"] == MOST_TRIES), 6, f"{name} too early")
+        declined = [one for one in leases if one["state"] == "done" and one["sha256"] is None]
+        hold(bool(declined) == (state == "failed"), 6, f"{name}, and {len(declined)} declined it")
+        if state == "cancelled":
+            never_begun = all(one["state"] == "cancelled" for one in lot.items.values())
+            hold(lot.row["called_off"] or never_begun, 6, f"{name}, and its buyer wanted it")
+        if brought:
+            self._check_file(item, brought[0], name)
+
+    def _check_file(self, item: Row, lease: Row, name: str) -> None:
+        file = self.files.get(item["artifact"])
+        hold(file is not None and file["sha256"] == item["sha256"], 7, f"{name} has {file}")
+        data = self._said.brought[(item["id"], lease["number"]), lease["worker"]]
+        made = sha(anew(data[lease["sha256"]]))
+        hold(item["sha256"] == made, 6, f"{name} is {item['sha256']}, and {made} was brought")
+
+    def recount(self) -> None:
+        """Check that the bytes are there of all that is kept."""
+        for file in self.files.values():
+            if time_of(file["expires_at"]) > self._clock.true + 2 * SKEW:
+                self._check_kept(file)
+
+
+def time_of(text: str) -> datetime:
+    """Return a moment as a witnessed row has it."""
+    return datetime.fromisoformat(text)
+
+
+def _place(item: Row) -> int:
+    return int(item["place"])

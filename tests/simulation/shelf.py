@@ -1,0 +1,87 @@
+"""Where files lie in a world, and who encodes them anew: both are away when the weather says so.
+
+The shelf survives every crash of a process. What was put there may not have been answered.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.ports import NotNow, Recoded, Unfit
+from tests.simulation.clock import Clock
+from tests.simulation.weather import Weather
+
+Gate = Callable[[str], Awaitable[None]]
+UNFIT = b"no picture"  # what such bytes begin with
+PAGE = 20
+
+
+def anew(data: bytes) -> bytes:
+    """Return bytes as this world's press encodes them."""
+    return b"anew: " + data
+
+
+@dataclass(frozen=True)
+class File:
+    """Bytes, and when they were put there."""
+
+    data: bytes
+    at: datetime
+
+
+class Shelf:
+    """Implements Store."""
+
+    def __init__(self, weather: Weather, clock: Clock, gate: Gate) -> None:
+        self._weather, self._clock, self._gate = weather, clock, gate
+        self.files: dict[str, File] = {}
+
+    async def put(self, name: str, data: bytes) -> NotNow | None:
+        """See Store."""
+        await self._gate("store put: before")
+        if self._weather.strikes("store: away"):
+            return NotNow("the store is away")
+        self.files[name] = File(data, self._clock.true)
+        away = self._weather.strikes("store: put, and no answer")
+        await self._gate("store put: after")
+        return NotNow("the store did not answer") if away else None
+
+    async def read(self, name: str, start: int, length: int) -> bytes | NotNow | None:
+        """See Store."""
+        file = self.files.get(name)
+        return None if file is None else file.data[start : start + length]
+
+    async def delete(self, names: Sequence[str]) -> NotNow | None:
+        """See Store."""
+        await self._gate("store delete: before")
+        if self._weather.strikes("store: away"):
+            return NotNow("the store is away")
+        for name in names:
+            self.files.pop(name, None)
+        await self._gate("store delete: after")
+        return None
+
+    async def older(self, before: datetime) -> AsyncGenerator[list[str] | NotNow, None]:
+        """See Store."""
+        names = [name for name, file in self.files.items() if file.at < before]
+        for start in range(0, len(names), PAGE):
+            yield names[start : start + PAGE]
+
+
+class Press:
+    """Implements Recoder: whatever is not marked as unfit is a picture."""
+
+    def __init__(self, weather: Weather, gate: Gate) -> None:
+        self._weather, self._gate = weather, gate
+
+    async def recode(self, data: bytes, media_type: str) -> Recoded | Unfit | NotNow:
+        """See Recoder."""
+        await self._gate("press recode: before")
+        if self._weather.strikes("press: away"):
+            return NotNow("the press is away")
+        if data.startswith(UNFIT):
+            return Unfit("It is not a picture.")
+        return Recoded(anew(data), media_type, 8, 8)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
