@@ -59,6 +59,7 @@ class Model:
         self.ledger, self.purged = Ledger(), Purged(node, clock)
         self.prepaid = Prepaid(self.ledger, wishes, clock)
         self.market = Lots(self.ledger, self.purged, wishes, oracle, clock, said, shelf)
+        self._artifact = self.market.artifact
         self.deals: dict[str, Deal] = {}
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
         self.waiting: Counter[str] = Counter()  # of them, those that nobody has taken yet
@@ -79,8 +80,8 @@ class Model:
 
     def owner(self, owner_id: str) -> Owner | None:
         """Return a job, a session or a batch."""
-        deal = self.deals.get(owner_id) or self.prepaid.purses.get(owner_id)
-        return deal or self.market.lots.get(owner_id)
+        deals, purses, lots = self.deals, self.prepaid.purses, self.market.lots
+        return deals.get(owner_id) or purses.get(owner_id) or lots.get(owner_id)
 
     # ------------------------------------------------------------------ what is witnessed
 
@@ -241,9 +242,6 @@ class Model:
 
     def _lease(self, was: Row | None, now: Row | None) -> None:
         self.touched.add(self.market.lease(was, now))
-
-    def _artifact(self, was: Row | None, now: Row | None) -> None:
-        self.market.artifact(was, now)
 
     def _account(self, was: Row | None, now: Row | None) -> None:
         self.ledger.account(now)
