@@ -73,7 +73,8 @@ msat_leg AS (
          received_msat AS amount
     FROM invoice WHERE state = 'settled'
   UNION ALL SELECT 'invoice:' || i.payment_hash || ':settled',
-         coalesce('job:' || i.job_id, 'session:' || i.session_id, 'batch:' || i.batch_id),
+         coalesce('job:' || i.job_id, 'session:' || i.session_id, 'batch:' || i.batch_id,
+                  'user:' || i.account_id),
          -i.amount_msat
     FROM invoice i LEFT JOIN payout late ON late.id = i.id || ':unawaited'
    WHERE i.state = 'settled' AND late.id IS NULL

@@ -12,9 +12,9 @@ from statemachine.invoice import InvoiceFacts, InvoiceState
 from statemachine.owner import Purpose
 
 _INSERT = """
-INSERT INTO invoice (id, job_id, session_id, batch_id, purpose, state, amount_msat, bolt11,
-                     payment_hash, wallet, created_at, expires_at, check_at, checks)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(purpose)s, %(state)s,
+INSERT INTO invoice (id, job_id, session_id, batch_id, account_id, purpose, state, amount_msat,
+                     bolt11, payment_hash, wallet, created_at, expires_at, check_at, checks)
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(account_id)s, %(purpose)s, %(state)s,
         %(amount_msat)s, %(bolt11)s, %(payment_hash)s, %(wallet)s, %(created_at)s,
         %(expires_at)s, %(check_at)s, 0)
 """
@@ -77,6 +77,7 @@ class InvoiceRow(NamedTuple):
     job_id: str | None
     session_id: str | None
     batch_id: str | None
+    account_id: str | None
     purpose: Purpose
     state: InvoiceState
     amount_msat: int

@@ -12,10 +12,11 @@ from statemachine.owner import Purpose
 
 # Written as the index of it: what is purged leaves it, and what is paid late never was in it.
 _UNPAID = """
-state IN ('expired', 'canceled') AND purpose IN ('eval', 'ask', 'deposit', 'topup', 'batch')
+state IN ('expired', 'canceled')
+   AND purpose IN ('eval', 'ask', 'deposit', 'topup', 'batch', 'credit')
 """
 _DUE = f"""
-SELECT id, job_id, session_id, batch_id, purpose FROM invoice
+SELECT id, job_id, session_id, batch_id, account_id, purpose FROM invoice
  WHERE {_UNPAID} AND expires_at < %(before)s ORDER BY expires_at LIMIT %(limit)s
 """
 
@@ -27,6 +28,7 @@ class Unpaid(NamedTuple):
     job_id: str | None
     session_id: str | None
     batch_id: str | None
+    account_id: str | None
     purpose: Purpose
 
 
@@ -57,6 +59,9 @@ SELECT id FROM batch b WHERE id = ANY(%(ids)s) AND state = 'cancelled'
 _OPEN_SESSIONS = """
 SELECT id FROM session WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE SKIP LOCKED
 """
+_ACCOUNTS = """
+SELECT id FROM user_account WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE SKIP LOCKED
+"""
 _KEEP = f"""
 INSERT INTO lapsed_invoice (payment_hash, invoice_id, purpose, amount_msat, wallet, refund_to,
                             eval_msat, quote, expires_at, check_at)
@@ -78,11 +83,13 @@ async def purge(tx: Tx, rows: list[Unpaid]) -> int:
     others = [row.session_id for row in rows if row.purpose == Purpose.TOPUP]
     topped_up = await _locked(tx, _OPEN_SESSIONS, others)
     batches = await _locked(tx, _BATCHES, [row.batch_id for row in rows])
+    accounts = await _locked(tx, _ACCOUNTS, [row.account_id for row in rows])
     gone = [
         row.id
         for row in rows
         if row.job_id in jobs
         or row.batch_id in batches
+        or row.account_id in accounts
         or row.session_id in (topped_up if row.purpose == Purpose.TOPUP else sessions)
     ]
     await tx.execute(_KEEP, ids=gone)

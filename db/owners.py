@@ -8,6 +8,7 @@ COLUMNS = {
     OwnerKind.JOB: "job_id",
     OwnerKind.SESSION: "session_id",
     OwnerKind.BATCH: "batch_id",
+    OwnerKind.ACCOUNT: "account_id",
 }
 
 
@@ -25,6 +26,10 @@ class Owned(Protocol):
     @property
     def batch_id(self) -> str | None:
         """The batch that it is of, if it is."""
+
+    @property
+    def account_id(self) -> str | None:
+        """The person's account that it is of, if it is."""
 
 
 def owner_of(row: Owned) -> Owner:

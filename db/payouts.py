@@ -13,9 +13,11 @@ from statemachine.owner import Owner, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 
 _INSERT = """
-INSERT INTO payout (id, job_id, session_id, batch_id, reason, state, amount, asset, attempts,
+INSERT INTO payout (id, job_id, session_id, batch_id, account_id, reason, state, amount, asset,
+                    attempts,
                     refund_to, failures, created_at, updated_at)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(reason)s, %(state)s, %(amount)s,
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(account_id)s, %(reason)s, %(state)s,
+        %(amount)s,
         %(asset)s, 0, %(refund_to)s, 0, %(now)s, %(now)s)
 """
 
@@ -184,6 +186,7 @@ class PayoutRow(NamedTuple):
     job_id: str | None
     session_id: str | None
     batch_id: str | None
+    account_id: str | None
     reason: Reason
     state: PayoutState
     amount: int
@@ -209,8 +212,8 @@ class PayoutRow(NamedTuple):
 
 
 _ROWS = """
-SELECT p.id, p.secret, p.job_id, p.session_id, p.batch_id, p.reason, p.state, p.amount,
-       p.asset, p.attempts, p.note, p.refund_to, p.failures, p.updated_at, a.payment_hash,
+SELECT p.id, p.secret, p.job_id, p.session_id, p.batch_id, p.account_id, p.reason, p.state,
+       p.amount, p.asset, p.attempts, p.note, p.refund_to, p.failures, p.updated_at, a.payment_hash,
        coalesce(a.sent_msat, p.amount) AS sent, o.txid
   FROM payout p
   LEFT JOIN LATERAL (SELECT payment_hash, sent_msat FROM payout_attempt
@@ -220,12 +223,13 @@ SELECT p.id, p.secret, p.job_id, p.session_id, p.batch_id, p.reason, p.state, p.
 """
 _OF_OWNER = f"""
 {_ROWS} WHERE p.job_id = %(id)s OR p.session_id = %(id)s OR p.batch_id = %(id)s
+    OR p.account_id = %(id)s
  ORDER BY p.created_at, p.id
 """
 
 
 async def of_owner(db: Database, owner_id: str) -> list[PayoutRow]:
-    """Return what a job, a session or a batch owes, oldest first."""
+    """Return what a job, a session, a batch or an account owes, oldest first."""
     return await db.rows(PayoutRow, _OF_OWNER, id=owner_id)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from db.engine import Database, Tx
 from db.people_tables import IdentityKind, LoginBy
 from db.rows import Reads, columns
+from db.sessions import CHANNEL
 
 MOST_LOGINS = 50  # of one account: a new one ends the oldest
 
@@ -65,6 +66,26 @@ async def holder_of(reads: Reads, kind: IdentityKind, name: str) -> str | None:
     query = "SELECT account_id FROM identity WHERE kind = %(kind)s AND name = %(name)s"
     found = await reads.row(Holder, query, kind=kind.value, name=name)
     return found.account_id if found else None
+
+
+class AccountRow(NamedTuple):
+    """An account whose row is locked until the transaction ends."""
+
+    id: str
+
+
+async def lock(tx: Tx, account_id: str) -> AccountRow | None:
+    """Return an account, locked; None when there is none."""
+    query = "SELECT id FROM user_account WHERE id = %(id)s FOR UPDATE"
+    return await tx.row(AccountRow, query, id=account_id)
+
+
+_TELL = "SELECT pg_notify(%(channel)s, %(id)s)"
+
+
+async def tell(tx: Tx, account_id: str) -> None:
+    """Tell whoever waits for a change of an account."""
+    await tx.execute(_TELL, channel=CHANNEL, id=account_id)
 
 
 async def keep(tx: Tx, account_id: str) -> bool:

@@ -1,4 +1,5 @@
-"""Which job, session, batch or payout a public id names: for the operator, who sees no others.
+"""Which job, session, batch, account or payout a public id names: for the operator, who sees no
+others.
 
 Reads all of them, as nothing is stored of a public id.
 """
@@ -10,7 +11,9 @@ from statemachine.public_id import DIGITS, DOMAIN
 LEAST_DIGITS = 8
 
 _PUBLIC = f"left(encode(sha256(convert_to('{DOMAIN}' || %s, 'UTF8')), 'hex'), {DIGITS})"
-OWNERS = tuple(kind.value for kind in OwnerKind)  # their tables are called so
+# Their tables are called so; `account` is one of the books.
+OWNERS = tuple(kind.value for kind in OwnerKind if kind is not OwnerKind.ACCOUNT)
+OWNERS = (*OWNERS, "user_account")
 _OWNER = " UNION ALL ".join(
     f"SELECT id FROM {table} WHERE id = %(name)s OR starts_with({_PUBLIC % 'id'}, %(digits)s)"
     for table in OWNERS
@@ -22,8 +25,8 @@ SELECT id FROM payout WHERE id = %(name)s
 
 
 async def owner_id(db: Database, name: str) -> str | None:
-    """Return the id of a job, a session or a batch by its public id, or by the first digits of
-    that, or by itself; None where there is none, or more than one."""
+    """Return the id of a job, a session, a batch or an account by its public id, or by the first
+    digits of that, or by itself; None where there is none, or more than one."""
     digits = name if len(name) >= LEAST_DIGITS else "-"
     rows = await db.read_all(f"{_OWNER} LIMIT 2", name=name, digits=digits)
     return str(rows[0]["id"]) if len(rows) == 1 else None

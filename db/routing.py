@@ -36,23 +36,35 @@ SELECT {
     _CHARGED.format(
         job="session_id = %(session)s OR id = %(job)s",
         session="%(session)s",
-        batch="session_id = %(session)s OR id = %(batch)s",
+        batch="session_id = %(session)s OR id = %(batch)s"
+        " OR (account_id = %(account)s AND funding = 'account')",
     )
 } AS charged_msat,
        (SELECT coalesce(sum((SELECT sum({_BORNE}) FROM payout_attempt a
                               WHERE a.payout_id = p.id)), 0)::bigint
           FROM payout p WHERE p.session_id = %(session)s OR p.job_id = %(job)s
-             OR p.batch_id = %(batch)s) AS borne_msat,
+             OR p.batch_id = %(batch)s OR p.account_id = %(account)s) AS borne_msat,
        coalesce((SELECT routing_msat FROM free_day WHERE day = %(day)s), 0) AS given_msat
 """
 
 
 async def account_of(
-    reads: Reads, job_id: str | None, session_id: str | None, batch_id: str | None, day: date
+    reads: Reads,
+    job_id: str | None,
+    session_id: str | None,
+    batch_id: str | None,
+    account_id: str | None,
+    day: date,
 ) -> Account:
-    """Return how a job, a session or a batch stands with the house."""
+    """Return how a job, a session, a batch or a person stands with the house."""
     found = await reads.row(
-        Account, _ACCOUNT, job=job_id, session=session_id, batch=batch_id, day=day
+        Account,
+        _ACCOUNT,
+        job=job_id,
+        session=session_id,
+        batch=batch_id,
+        account=account_id,
+        day=day,
     )
     assert found is not None
     return found
@@ -84,7 +96,7 @@ async def given_msat(db: Database, day: date) -> int:
 
 
 _PAYERS = f"""
-SELECT coalesce(p.session_id, p.job_id, p.batch_id) AS payer,
+SELECT coalesce(p.session_id, p.job_id, p.batch_id, p.account_id) AS payer,
        p.session_id IS NOT NULL AS is_session, sum({_BORNE})::bigint AS borne_msat, sum({
     _GIVEN
 })::bigint AS given_msat,
@@ -92,12 +104,14 @@ SELECT coalesce(p.session_id, p.job_id, p.batch_id) AS payer,
     _CHARGED.format(
         job="session_id = p.session_id OR id = p.job_id",
         session="p.session_id",
-        batch="session_id = p.session_id OR id = p.batch_id",
+        batch="session_id = p.session_id OR id = p.batch_id"
+        " OR (account_id = p.account_id AND funding = 'account')",
     )
 } AS charged_msat
   FROM payout_attempt a JOIN payout p ON p.id = a.payout_id
  WHERE a.free_day = %(day)s AND a.outcome <> 'returned'
- GROUP BY p.session_id, p.job_id, p.batch_id ORDER BY given_msat DESC, payer LIMIT %(most)s
+ GROUP BY p.session_id, p.job_id, p.batch_id, p.account_id
+ ORDER BY given_msat DESC, payer LIMIT %(most)s
 """
 
 

@@ -70,7 +70,7 @@ async def rail_sheet(db: Database, rail: str, most_unpaid: int | None) -> RailSh
 
 # Stuck is what needs a person: in flight for an hour, or owed to a destination that failed.
 _UNPAID = f"""
-SELECT id, job_id, session_id, batch_id, reason, state, amount, asset, attempts,
+SELECT id, job_id, session_id, batch_id, account_id, reason, state, amount, asset, attempts,
        failures, refund_to, note, created_at, updated_at,
        CASE WHEN state = 'in_flight' AND updated_at < %(before)s THEN 'stuck'
             WHEN state = 'owed' AND failures >= {MOST_FAILURES} THEN 'stuck'
@@ -93,6 +93,7 @@ class UnpaidPayout(NamedTuple):
     job_id: str | None
     session_id: str | None
     batch_id: str | None
+    account_id: str | None
     reason: Reason
     state: PayoutState
     amount: int

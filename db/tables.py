@@ -70,6 +70,8 @@ __all__ = [  # told to SQLModel
     "WalletTransfer",
 ]
 
+ONE_OWNER = "num_nonnulls(job_id, session_id, batch_id, account_id) = 1"
+
 
 class Job(SQLModel, table=True):
     """One paid piece of work. `version` grows with every change anybody can see."""
@@ -157,6 +159,7 @@ class Invoice(SQLModel, table=True):
         default=None, sa_column=Column(ForeignKey("session.id"), index=True)
     )
     batch_id: str | None = Field(default=None, sa_column=Column(ForeignKey("batch.id")))
+    account_id: str | None = Field(default=None, sa_column=Column(ForeignKey("user_account.id")))
     purpose: Purpose = Field(sa_column=Column(Text, nullable=False))
     state: InvoiceState = Field(sa_column=enum_column(InvoiceState))
     amount_msat: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -175,7 +178,7 @@ class Invoice(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("amount_msat > 0", name="amount_positive"),
         CheckConstraint("state <> 'open' OR bolt11 IS NOT NULL", name="open_has_bolt11"),
-        CheckConstraint("num_nonnulls(job_id, session_id, batch_id) = 1", name="one_owner"),
+        CheckConstraint(ONE_OWNER, name="one_owner"),
         Index(
             "uq_invoice_one_topup",
             "session_id",
@@ -183,6 +186,11 @@ class Invoice(SQLModel, table=True):
             postgresql_where=text("purpose = 'topup' AND state IN ('wanted', 'open')"),
         ),
         Index("ix_invoice_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+        Index(
+            "ix_invoice_account_id",
+            "account_id",
+            postgresql_where=text("account_id IS NOT NULL"),
+        ),
         Index("ix_invoice_wallet", "wallet", postgresql_where=text("wallet IS NOT NULL")),
         Index("ix_invoice_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
         Index(
@@ -196,7 +204,7 @@ class Invoice(SQLModel, table=True):
             "expires_at",
             postgresql_where=text(
                 "state IN ('expired', 'canceled')"
-                " AND purpose IN ('eval', 'ask', 'deposit', 'topup', 'batch')"
+                " AND purpose IN ('eval', 'ask', 'deposit', 'topup', 'batch', 'credit')"
             ),
         ),
     )
@@ -220,6 +228,7 @@ class Payout(SQLModel, table=True):
         default=None, sa_column=Column(ForeignKey("session.id"), index=True)
     )
     batch_id: str | None = Field(default=None, sa_column=Column(ForeignKey("batch.id")))
+    account_id: str | None = Field(default=None, sa_column=Column(ForeignKey("user_account.id")))
     reason: Reason = Field(sa_column=Column(Text, nullable=False))
     state: PayoutState = Field(sa_column=enum_column(PayoutState))
     amount: int = Field(sa_column=Column(BigInteger, nullable=False))  # in its smallest unit
@@ -236,8 +245,13 @@ class Payout(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount_positive"),
-        CheckConstraint("num_nonnulls(job_id, session_id, batch_id) = 1", name="one_owner"),
+        CheckConstraint(ONE_OWNER, name="one_owner"),
         Index("ix_payout_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+        Index(
+            "ix_payout_account_id",
+            "account_id",
+            postgresql_where=text("account_id IS NOT NULL"),
+        ),
         Index("ix_payout_unpaid", "created_at", postgresql_where=text("state <> 'paid'")),
         # Those that wait for their owner, or to be sent.
         Index(

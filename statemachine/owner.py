@@ -6,7 +6,7 @@ A row that belongs to an owner is named by him, "<his id>:<what it is>". Names a
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
-from statemachine.entries import Account, of_batch, of_job, of_session
+from statemachine.entries import Account, of_batch, of_job, of_session, of_user
 
 
 class OwnerKind(StrEnum):
@@ -15,9 +15,15 @@ class OwnerKind(StrEnum):
     JOB = auto()
     SESSION = auto()
     BATCH = auto()
+    ACCOUNT = auto()  # a person's
 
 
-ACCOUNTS = {OwnerKind.JOB: of_job, OwnerKind.SESSION: of_session, OwnerKind.BATCH: of_batch}
+ACCOUNTS = {
+    OwnerKind.JOB: of_job,
+    OwnerKind.SESSION: of_session,
+    OwnerKind.BATCH: of_batch,
+    OwnerKind.ACCOUNT: of_user,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Purpose(StrEnum):
     DEPOSIT = auto()
     TOPUP = auto()
     BATCH = auto()
+    CREDIT = auto()
 
     @property
     def kind(self) -> OwnerKind:
@@ -93,6 +100,11 @@ _USES = {
     Purpose.BATCH: _Use(
         OwnerKind.BATCH, "batch", "The invoice was not paid in time. Nothing was charged."
     ),
+    Purpose.CREDIT: _Use(
+        OwnerKind.ACCOUNT,
+        "deposit of account",
+        "The deposit was not paid in time. Nothing was charged.",
+    ),
 }
 
 
@@ -108,6 +120,7 @@ class Reason(StrEnum):
     CHANGE = "change"  # what was withheld for routing, and was not needed
     UNSPENT = "unspent"
     UNDELIVERED = "undelivered"
+    WITHDRAWN = "withdrawn"
 
     @property
     def sentence(self) -> str:
@@ -117,9 +130,16 @@ class Reason(StrEnum):
     @property
     def only_passed(self) -> bool:
         """Whether nothing was bought with it: a balance or a payment that only passed through."""
-        return self in (Reason.OVERPAID, Reason.UNAWAITED, Reason.CHANGE, Reason.UNSPENT)
+        return self in _PASSED
 
 
+_PASSED = (
+    Reason.OVERPAID,
+    Reason.UNAWAITED,
+    Reason.CHANGE,
+    Reason.UNSPENT,
+    Reason.WITHDRAWN,
+)
 _SENTENCES = {
     Reason.SURPLUS: "unused part of the payment",
     Reason.NOT_NEEDED: "unused part of the payment",
@@ -130,6 +150,7 @@ _SENTENCES = {
     Reason.CHANGE: "unused routing fees",
     Reason.UNSPENT: "rest of the session’s balance",
     Reason.UNDELIVERED: "payment for what wasn’t delivered",
+    Reason.WITHDRAWN: "withdrawal of your balance",
 }
 
 # What names say beside a purpose: a payout of its owner's, or a promise to have an agent asked.
@@ -138,6 +159,7 @@ _WORDS = {
     **dict.fromkeys(("surplus", "back", "undone", "unjudged", "judge", "do"), OwnerKind.JOB),
     "rest": OwnerKind.SESSION,
     "undelivered": OwnerKind.BATCH,
+    "withdrawal": OwnerKind.ACCOUNT,
 }
 
 

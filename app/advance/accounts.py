@@ -1,13 +1,21 @@
-"""Accounts of people: opened once for each proven name, and logged into."""
+"""Accounts of people: opened once for each proven name, logged into, paid in and taken out of."""
 
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.advance.act import Act
-from db import people
-from db.people import NewLogin, Password
+from app.advance.outcome import Applied, Missing, Outcome, Purse, Short
+from app.advance.writing import Payee, perform, write_first
+from db import balances, people
+from db.invoices import MadeInvoice
+from db.lapsed_tables import LapsedInvoice
+from db.people import AccountRow, NewLogin, Password
 from db.people_tables import IdentityKind
+from payments import rail
+from statemachine import account as law
+from statemachine.entries import Asset
+from statemachine.owner import Owner, OwnerKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +144,49 @@ async def _of_wallet(act: Act, address: str) -> OfWallet:
         known = await people.holder_of(act.tx, IdentityKind.EVM, address)
         if known is not None and await people.keep(act.tx, known):
             return OfWallet(known, is_new=False)  # else it is forgotten at this moment
+
+
+async def ask_deposit(act: Act, account_id: str, number: int, opened: rail.Opened) -> MadeInvoice:
+    """Give an account a deposit's invoice, made by the rail before, and return that."""
+    wanted = law.ask_deposit(account_id, number, opened.amount_msat)
+    return await write_first(act, _owner(account_id), wanted, opened)
+
+
+async def withdraw(
+    act: Act, account_id: str, number: int, amount_msat: int, refund_to: str | None
+) -> Applied | Short | Missing:
+    """Take money out of an account: it is owed to its holder, and goes where they say."""
+    if await people.lock(act.tx, account_id) is None:
+        return Missing()
+    balance_msat = await balances.lock_of_user(act.tx, account_id, Asset.MSAT)
+    try:
+        decision = law.withdraw(account_id, number, balance_msat, amount_msat)
+    except law.Short:
+        return Short(Purse.ACCOUNT, amount_msat, balance_msat, Asset.MSAT)
+    await perform(act, Payee(_owner(account_id), refund_to), decision)
+    await people.tell(act.tx, account_id)
+    return Applied()
+
+
+def _owner(account_id: str) -> Owner:
+    return Owner(OwnerKind.ACCOUNT, account_id)
+
+
+def payee_of(row: AccountRow) -> Payee:
+    """Return who is paid what is owed by an account: its holder, who says where to each time."""
+    return Payee(_owner(row.id), None)
+
+
+async def step(act: Act, row: AccountRow, _: law.Credited) -> Outcome:
+    """Tell whoever waits that a deposit is on the balance; the invoice's entry has brought it."""
+    await people.tell(act.tx, row.id)
+    return Applied()
+
+
+async def touch(act: Act, row: AccountRow, _: str) -> None:
+    """Tell whoever waits for a change of a locked account."""
+    await people.tell(act.tx, row.id)
+
+
+async def restore(act: Act, account_id: str, kept: LapsedInvoice) -> None:
+    """Have an account there again whose deposit was purged: it is always there."""

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from app.advance import batches, jobs, sessions
+from app.advance import accounts, batches, jobs, sessions
 from app.advance.act import Act
 from app.advance.outcome import Outcome
 from app.advance.writing import Payee
-from db import authorizations, invoices, payouts
+from db import authorizations, invoices, payouts, people
 from db import batches as batch_rows
 from db import jobs as job_rows
 from db import sessions as session_rows
@@ -22,8 +22,10 @@ from db.batches import BatchRow
 from db.engine import Tx
 from db.jobs import JobRow
 from db.lapsed_tables import LapsedInvoice
+from db.people import AccountRow
 from db.sessions import SessionRow
 from db.tables import Invoice, Payout
+from statemachine import account as account_law
 from statemachine import batch as batch_law
 from statemachine import job as job_law
 from statemachine import session as session_law
@@ -73,6 +75,15 @@ OWNERS: Mapping[OwnerKind, Means[Any, Any]] = {
         step=batches.step,
         touch=batches.touch,
         restore=batches.restore,
+    ),
+    OwnerKind.ACCOUNT: Means[AccountRow, account_law.Credited](
+        lock=people.lock,
+        payee=accounts.payee_of,
+        settled=lambda row, _: account_law.Credited(),  # however late: it is always there
+        lapsed=lambda _: None,
+        step=accounts.step,
+        touch=accounts.touch,
+        restore=accounts.restore,
     ),
 }
 

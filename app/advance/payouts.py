@@ -27,7 +27,7 @@ async def share_of(
     """Return who would bear the routing of a payout now, where that may cost so much."""
     if not payout.reason.only_passed:
         return share(payout.reason, payouts.msat_of(payout), limit_msat, None)
-    whose = payout.job_id, payout.session_id, payout.batch_id
+    whose = payout.job_id, payout.session_id, payout.batch_id, payout.account_id
     account = await routing.account_of(reads, *whose, now.date())
     earned_msat = margin_in(account.charged_msat, terms.margin_pct)
     given_msat = max(0, account.borne_msat - earned_msat)
