@@ -25,6 +25,7 @@ from app.operator.overseeing import Overseeing
 from app.ports import Clock, Playground
 from app.settings import Settings
 from app.till import Till
+from app.trade.accounts import Accounts
 from app.trade.asks import Asks
 from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
@@ -48,6 +49,7 @@ class House:
     """What a door is given."""
 
     # the desks
+    accounts: Accounts
     orders: Orders
     asks: Asks
     batches: Batches

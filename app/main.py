@@ -65,6 +65,7 @@ from app.telemetry.calls import keeping
 from app.telemetry.observer import crash_at, observed
 from app.telemetry.price_log import LoggedPrices
 from app.till import Till
+from app.trade.accounts import Accounts
 from app.trade.asks import Asks
 from app.trade.batches import Batches
 from app.trade.chats import Chats
@@ -253,6 +254,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         ),
         callers=callers,
         logins=logins,
+        accounts=Accounts(db, shell, invoicing, refunds.sending),
         wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),

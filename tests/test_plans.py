@@ -21,12 +21,14 @@ from db import (
     ledger,
     overview,
     payouts,
+    people,
     rate_limits,
     receiving_wallets,
     routing,
     sessions,
     spending,
     standing,
+    user_balances,
 )
 from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
@@ -87,8 +89,20 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "lapsed invoices": lambda db: invoices.lapsed(db, NOW, [], 100),
     "payouts of one": lambda db: payouts.of_owner(db, JOB),
     "payout": lambda db: payouts.get(db, PAYOUT),
-    "routing of a job": lambda db: routing.account_of(db, JOB, None, None, NOW.date()),
-    "routing of a session": lambda db: routing.account_of(db, None, SESSION, None, NOW.date()),
+    "routing of a job": lambda db: routing.account_of(db, JOB, None, None, None, NOW.date()),
+    "routing of a session": lambda db: routing.account_of(
+        db, None, SESSION, None, None, NOW.date()
+    ),
+    "routing of a person": lambda db: routing.account_of(
+        db, None, None, None, "a" * 32, NOW.date()
+    ),
+    "moves of a person's balance": lambda db: user_balances.moves(db, "a" * 32, 1, 100),
+    "deposits of a person": lambda db: user_balances.open_deposits(db, "a" * 32, 20),
+    "a login": lambda db: people.login(db, "a" * 64, NOW),
+    "logins of a person": lambda db: people.logins_of(db, "a" * 32, NOW),
+    "names of a person": lambda db: people.names_of(db, "a" * 32),
+    "a password": lambda db: people.password_of(db, "agent"),
+    "the password of a person": lambda db: people.password_of_account(db, "a" * 32),
     "routing given on a day": lambda db: routing.payers(db, NOW.date(), 20),
     "live attempt": lambda db: payouts.live_attempt(db, PAYOUT, 1),
     "a hash's meaning": lambda db: payouts.hash_is_known(db, HASH),

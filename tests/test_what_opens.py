@@ -118,6 +118,11 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/auth/nonce": {},
     "POST /api/auth/siwe": {},
     "POST /api/auth/wallets": {},  # what a wallet has signed, nobody else has
+    "GET /api/account": dict.fromkeys((ACCOUNT, BEARER), "balance"),
+    "GET /api/account/history": {},
+    "POST /api/account/deposits": dict.fromkeys((ACCOUNT, BEARER), "deposit"),
+    "POST /api/account/withdrawals": dict.fromkeys((ACCOUNT, BEARER), "withdraw"),
+    "POST /api/account/refund": {},  # nothing was taken out
     "GET /.well-known/jwks.json": {},
     "GET /openapi.yaml": {},
     "GET /openapi.json": {},

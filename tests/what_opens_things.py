@@ -51,6 +51,9 @@ async def _person(instance: Instance) -> tuple[dict[str, Any], str, str]:
         body = {"username": f"{PERSON}-{secrets.token_hex(4)}", "password": PASSWORD}
         person = await http.post("/api/auth/login", json=body)
         me = await http.get("/api/auth/me")
+        asked = await http.post("/api/account/deposits", json={"amountSats": FRESH})
+        await instance.pay(asked.json()["invoice"])
+        await http.get("/api/account")
     return person.json(), person.cookies["session"], me.json()["login"]["id"]
 
 

@@ -50,6 +50,8 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'revoke', id, nonce FROM session
  UNION ALL SELECT 'revoke', session_id || link, '' FROM revocation
  UNION ALL SELECT 'login', account_id || id, '' FROM login
+ UNION ALL SELECT 'withdraw', account_id || id, '' FROM payout WHERE account_id IS NOT NULL
+ UNION ALL SELECT 'deposit', account_id || id, '' FROM invoice WHERE account_id IS NOT NULL
  UNION ALL SELECT 'password', account_id, secret FROM identity
  UNION ALL SELECT 'talk', 'talk ' || id || '.', '' FROM conversation
 ) AS line WHERE id LIKE ANY(%(owned)s)
@@ -177,6 +179,8 @@ class World:
             "generate": FILM if "videos" in route else ONE,
             "invoice": {"amountSats": 1},
             "login": {"username": PERSON, "password": "a guess"},
+            "deposits": {"amountSats": FRESH},
+            "withdrawals": {"amountSats": 1},
             "recover": {"username": PERSON, "recoveryCode": "0" * 32, "newPassword": PASSWORD},
             "password": {"password": PASSWORD, "newPassword": PASSWORD},
         }
@@ -292,6 +296,7 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         ("talk", TITLE),
         ("account", made.person["username"]),
         ("account", made.token),
+        ("balance", f'"balanceSats":{FRESH}'),
         ("books", "Trial balance"),
     ]
     known = _ids(made, secret, job_secret, gone.json()["revoked"])

@@ -3,7 +3,7 @@
 from starlette.routing import Route
 
 from app.api import kinds
-from app.api.accounts import logins, wallets
+from app.api.accounts import balances, logins, wallets
 from app.api.batches import batches
 from app.api.generations import generations
 from app.api.jobs import (
@@ -64,6 +64,11 @@ ROUTES = (
     Route("/api/auth/nonce", wallets.nonce),
     Route("/api/auth/siwe", wallets.sign_in, methods=["POST"]),
     Route("/api/auth/wallets", wallets.join, methods=["POST"]),
+    Route("/api/account", balances.show),
+    Route("/api/account/history", balances.history),
+    Route("/api/account/deposits", balances.deposit, methods=["POST"]),
+    Route("/api/account/withdrawals", balances.withdraw, methods=["POST"]),
+    Route("/api/account/refund", balances.refund, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/openapi.yaml", contract.openapi_yaml),
     Route("/openapi.json", contract.openapi_json),

@@ -7,7 +7,7 @@ first. A proof buys the batch that it was offered for once; shown again, it is a
 
 import hashlib
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -18,7 +18,7 @@ from app.api.polling import LEAST_RETRY_S
 from app.house import House
 from app.http import paywall, usdc_door
 from app.http.body import json_response
-from app.http.caller import login_cookie, unknown
+from app.http.caller import Holder, login_cookie, unknown
 from app.http.dialect import Dialect
 from app.http.fields import name_of
 from app.http.paywall import Sold
@@ -85,10 +85,13 @@ class Bought:
 
 async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> Bought | Response:
     """Return the batch that a request has bought, or the 402 that says how to buy it."""
-    shown = await house.callers.macaroon(request, ENDPOINT)
+    holder = await house.callers.account(request)
+    shown = None if holder else await house.callers.macaroon(request, ENDPOINT)
     if shown is not None:
         return Bought(await _from_session(request, house, counter, wish, shown))
-    name = name_of(request, f"peer:{house.throttle.address(request)}", wish.body, is_known=False)
+    whose = f"account:{holder.account_id}:offer" if holder else None
+    peer = f"peer:{house.throttle.address(request)}"
+    name = name_of(request, whose or peer, wish.body, is_known=holder is not None)
     sold = Sold(
         wish.resource,
         counter.description,
@@ -101,6 +104,8 @@ async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> B
     if isinstance(unpaid, Bought):
         return unpaid
     proof = await house.paywall.proof_of(request)
+    if holder is not None and proof is None and unpaid is None:
+        return Bought(await _from_account(request, house, counter, wish, holder))
     if isinstance(proof, Proof):
         bought = await _proven(house, proof, sold)
         if isinstance(bought, Bought):
@@ -218,6 +223,22 @@ async def _from_session(
     name = name_of(request, caller_of(shown), wish.body, is_known=False)
     async with _counted(request, house, counter):
         return await house.batches.place_on(shown, wish.order, name)
+
+
+async def _from_account(
+    request: Request, house: House, counter: Counter, wish: Wish, holder: Holder
+) -> str:
+    """Have a person's account pay, who shows no proof of another payment."""
+    if wish.order.refund_to:
+        raise Refusal(
+            Why.BAD_INPUT,
+            "The field 'refundTo' has no use here: what isn't used stays in the account.",
+        )
+    payer = f"account:{holder.account_id}"
+    name = name_of(request, payer, wish.body)
+    async with _counted(request, house, counter):
+        order = replace(wish.order, payer=payer)
+        return await house.batches.place_for(holder.account_id, order, name)
 
 
 def _counted(request: Request, house: House, counter: Counter) -> AbstractAsyncContextManager[None]:

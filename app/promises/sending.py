@@ -59,7 +59,7 @@ class Sending:
         if not await self.pays_out():
             return Unpayable(PAUSED)
         bears = await self.share_of(payout)
-        wrong = await self._wrong(invoice, bears)
+        wrong = await self.wrong_with(invoice, bears.amount_msat, bears.least_msat)
         if wrong is not None:
             return wrong
         limit_msat = bears.limit_msat
@@ -112,17 +112,18 @@ class Sending:
 
     async def share_of(self, payout: PayoutRow) -> Share:
         """Return who would bear the routing of a payout now, and so what an invoice may ask for."""
-        limit_msat = self._limit_msat(payout.amount_msat)
+        limit_msat = self.limit_msat(payout.amount_msat)
         terms, now = self.shell.terms, self.clock()
         return await advance.payouts.share_of(self.db, terms, payout, limit_msat, now)
 
     def least_msat(self, payout: PayoutRow | PayoutView) -> int:
         """Return the least that an invoice for a payout may ask for, whoever bears its routing."""
         amount_msat, nothing = payout.amount_msat, Means(0, 0)
-        limit_msat = self._limit_msat(amount_msat)
+        limit_msat = self.limit_msat(amount_msat)
         return share(payout.reason, amount_msat, limit_msat, nothing).least_msat
 
-    def _limit_msat(self, amount_msat: int) -> int:
+    def limit_msat(self, amount_msat: int) -> int:
+        """Return the most that the way of so much may cost."""
         least_msat = self.rail.least_fee_limit_msat
         return bolt11.fee_limit_msat(Msat(amount_msat), self.fee_cap_msat, least_msat)
 
@@ -131,12 +132,15 @@ class Sending:
         failures = payout.failures
         return await self.shell.do(advance.payouts.refuse, payout.id, failures, asked_of, reason)
 
-    async def _wrong(self, invoice: bolt11.Invoice, bears: Share) -> Unpayable | None:
+    async def wrong_with(
+        self, invoice: bolt11.Invoice, amount_msat: int, least_msat: int
+    ) -> Unpayable | None:
+        """Return why an invoice for so much, or a little less, can't be paid; None: it can."""
         try:
             bolt11.check_payable(
                 invoice,
-                amount_msat=Msat(bears.amount_msat),
-                least_msat=Msat(bears.least_msat),
+                amount_msat=Msat(amount_msat),
+                least_msat=Msat(least_msat),
                 network=self.rail.network,
                 now=self.clock(),
             )

@@ -18,6 +18,7 @@ from app.refusal import Refusal, Why, unavailable
 from app.strict_json import BadInput
 from app.telemetry.logs import about
 from app.till import Till
+from app.trade.accounts import too_little
 from app.trade.catalogue import MOST_SEED, Kind, Offering, Surface
 from app.trade.holds import check_most, refused, spending_of
 from app.trade.inputs import wanted, with_defaults
@@ -35,6 +36,7 @@ from payments.usdc.refund import refund_to_of
 from pricing.batch_quote import BatchQuote
 from pricing.money import MicroUsd, usd_in_usdc
 from statemachine.batch import MOST_ITEMS, invoice_id
+from statemachine.entries import Asset
 from statemachine.owner import Owner, OwnerKind, Purpose
 
 PAGE = 100  # items that are shown at once
@@ -193,6 +195,37 @@ class Batches:
             await claimed(act, batch_id, mine, sum(shares), authorization)
 
         return Thing(Owner(OwnerKind.BATCH, batch_id), begin)
+
+    async def place_for(self, account_id: str, order: Order, name: Name | None) -> str:
+        """Have a person's account pay for a new batch; return its id, or the one of this name.
+
+        What it has in USDC pays where that suffices, else its sats at a locked price; never both.
+        Raises as `place` does, and Refusal: 402 when neither is enough.
+        """
+        try:
+            made = await once(self.shell, name, partial(self._prepare_for, account_id, order))
+        except _NotSpent as not_spent:
+            assert isinstance(not_spent.outcome, Short), "who is logged in has an account"
+            raise too_little(not_spent.outcome) from None
+        return made.id if isinstance(made, Before) else made
+
+    async def _prepare_for(self, account_id: str, order: Order) -> Beginning[str]:
+        batch_id, quote, ordered = await self._ordered(order)
+        in_msat = replace(ordered, account_id=account_id)
+        shares = [replace(item, share_amount=usd_in_usdc(item.weight)) for item in in_msat.items]
+        in_usdc, usdc = replace(in_msat, items=shares), usd_in_usdc(quote.total_microusd)
+
+        async def begin_from_account(act: Act) -> str:
+            pay = advance.batches.begin_from_account
+            told = await pay(act, batch_id, in_usdc, Asset.MICROUSDC, usdc, account_id)
+            if not isinstance(told, Applied):
+                total_msat = quote.total_msat
+                told = await pay(act, batch_id, in_msat, Asset.MSAT, total_msat, account_id)
+            if not isinstance(told, Applied):
+                raise _NotSpent(told)
+            return batch_id
+
+        return Beginning(batch_id, begin_from_account)
 
     async def _ordered(self, order: Order) -> tuple[str, BatchQuote, Ordered]:
         """Return a new batch's id, what it costs, and its items with their shares of that."""

@@ -1,0 +1,160 @@
+"""What an account has: paid in by an invoice, taken out over Lightning, each move to be seen."""
+
+import re
+from typing import Annotated, Any, Final, Self
+
+from pydantic import Field, model_validator
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House, house_of
+from app.http.body import json_response, parse, read_body
+from app.http.claims import ClaimRefund, answer_claim
+from app.http.fields import Body, name_of
+from app.http.links import base_url
+from app.http.throttle import Rule
+from app.strict_json import BadInput, moment
+from db.payouts import PayoutRow
+from db.user_balances import Move
+from pricing.money import MicroUsd, msat_to_sats, sats_down, sats_to_msat, usd_number
+from statemachine.entries import Asset
+from statemachine.payout import PayoutState
+
+MOST_SATS: Final = 10_000_000
+PAGE: Final = 100
+LARGEST: Final = 2**53
+Sats = Annotated[int, Field(ge=1, le=MOST_SATS)]
+
+# What an entry is called, by its key: the first that fits.
+_WHAT: Final = (
+    (re.compile("invoice:.*:settled"), "deposit"),
+    (re.compile("authorization:.*:settled"), "deposit"),
+    (re.compile("batch:([0-9a-f]{32}):reserved"), "job"),
+    (re.compile("batch:([0-9a-f]{32}):ended"), "jobRest"),
+    (re.compile("payout:.*:owed"), "withdrawal"),
+)
+
+
+class Deposit(Body):
+    """POST /api/account/deposits."""
+
+    amount_sats: Sats = Field(alias="amountSats")
+
+
+class Withdraw(Body):
+    """POST /api/account/withdrawals: to an invoice, to a destination, or to a code's scanner."""
+
+    amount_sats: Sats | None = Field(None, alias="amountSats")
+    invoice: Annotated[str, Field(min_length=1)] | None = None
+    to: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.invoice is not None and self.to is not None:
+            raise ValueError("The fields 'invoice' and 'to' exclude each other. Give one.")
+        if self.invoice is None and self.amount_sats is None:
+            raise ValueError("The field 'amountSats' is missing. Add it, or 'invoice'.")
+        return self
+
+
+async def show(request: Request) -> Response:
+    """GET /api/account: the balances, and what is under way. Also takes its payments in."""
+    house = house_of(request)
+    holder = await house.callers.needed_account(request)
+    await house.waiting.nudge_invoices(await house.accounts.deposits(holder.account_id))
+    return json_response(await _standing(request, house, holder.account_id))
+
+
+async def history(request: Request) -> Response:
+    """GET /api/account/history: what has moved the balances, the newest first."""
+    house = house_of(request)
+    holder = await house.callers.needed_account(request)
+    given = request.query_params.getlist("before")
+    if len(given) > 1 or not re.fullmatch("[0-9]{1,15}", given[0] if given else "0"):
+        raise BadInput("The parameter 'before' must be the `id` of a move.")
+    before = int(given[0]) if given else LARGEST
+    moves = await house.accounts.moves(holder.account_id, before, PAGE)
+    shape: dict[str, Any] = {"moves": [_move(each) for each in moves]}
+    if len(moves) == PAGE:
+        shape["nextBefore"] = moves[-1].id
+    return json_response(shape)
+
+
+async def deposit(request: Request) -> Response:
+    """POST /api/account/deposits: 201 with an invoice; paid, its amount is on the balance."""
+    house = house_of(request)
+    holder = await house.callers.needed_account(request)
+    async with house.throttle.turn(request, Rule.CREATE):
+        body = await read_body(request)
+        asked = parse(body, Deposit)
+        name = name_of(request, f"account:{holder.account_id}", body)
+        amount_msat = sats_to_msat(asked.amount_sats)
+        invoice = await house.accounts.deposit(holder.account_id, amount_msat, name)
+    return json_response({"invoice": house.shapes.invoice(invoice)}, 201)
+
+
+async def withdraw(request: Request) -> Response:
+    """POST /api/account/withdrawals: 201; the money is on its way, or waits to be fetched."""
+    house = house_of(request)
+    holder = await house.callers.needed_account(request)
+    await house.throttle.count(request, Rule.DESTINATION)
+    body = await read_body(request)
+    asked = parse(body, Withdraw)
+    name = name_of(request, f"account:{holder.account_id}", body)
+    account_id = holder.account_id
+    amount_msat = sats_to_msat(asked.amount_sats) if asked.amount_sats is not None else None
+    if asked.invoice is not None:
+        made = await house.accounts.withdraw_to(account_id, asked.invoice, amount_msat, name)
+    else:
+        assert amount_msat is not None, "the body says so"
+        to = house.refunds.destination_of(asked.to) if asked.to is not None else None
+        made = await house.accounts.withdraw(account_id, amount_msat, to, name)
+    base = base_url(request, house.settings.public_url)
+    rows = await house.accounts.payouts(account_id)
+    [row] = [row for row in rows if row.id == made]
+    return json_response({"withdrawal": _payout(house, row, base)}, 201)
+
+
+async def refund(request: Request) -> Response:
+    """POST /api/account/refund: send what waits to be fetched to an invoice or a destination."""
+    house = house_of(request)
+    holder = await house.callers.needed_account(request)
+    await house.throttle.count(request, Rule.DESTINATION)
+    asked = parse(await read_body(request), ClaimRefund)
+    return await answer_claim(house.refunds, holder.account_id, asked)
+
+
+async def _standing(request: Request, house: House, account_id: str) -> dict[str, Any]:
+    balances = await house.accounts.balances(account_id)
+    base = base_url(request, house.settings.public_url)
+    deposits = [row.to_pay for row in await house.accounts.deposits(account_id)]
+    rows = await house.accounts.payouts(account_id)
+    return {
+        "accountId": account_id,
+        "balanceSats": sats_down(balances[Asset.MSAT]),
+        "balanceUsdc": usd_number(MicroUsd(balances[Asset.MICROUSDC])),
+        "deposits": [house.shapes.invoice(row) for row in deposits if row is not None],
+        "withdrawals": [
+            _payout(house, row, base) for row in rows if row.state is not PayoutState.PAID
+        ],
+    }
+
+
+def _payout(house: House, row: PayoutRow, base: str | None) -> dict[str, Any]:
+    return house.shapes.refund(row, base)
+
+
+def _move(move: Move) -> dict[str, Any]:
+    shape: dict[str, Any] = {"id": move.id, "at": moment(move.at), "what": "other"}
+    for key, what in _WHAT:
+        if (found := key.fullmatch(move.key)) is not None:
+            shape["what"] = what
+            if found.groups():
+                shape["jobId"] = found[1]
+            break
+    if move.asset is Asset.MSAT:
+        whole = msat_to_sats if move.amount % 1000 == 0 else sats_down
+        shape["sats"] = whole(abs(move.amount)) * (1 if move.amount > 0 else -1)
+    else:
+        shape["usdc"] = usd_number(MicroUsd(move.amount))
+    return shape

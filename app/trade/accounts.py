@@ -1,0 +1,185 @@
+"""People's balances: paid in by an invoice, taken out over Lightning, and every move to be seen."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from app import advance
+from app.advance import Act, Applied, Shell, Short
+from app.promises.sending import PAUSED, USED, Sending
+from app.refusal import Refusal, Why
+from app.strict_json import BadInput
+from app.trade.invoicing import Invoicing
+from app.trade.once import Before, Beginning, Name, once
+from db import payouts, user_balances
+from db.engine import Database, Duplicate
+from db.invoices import InvoiceRow, MadeInvoice
+from db.payouts import PayoutRow
+from db.user_balances import Move
+from payments import bolt11
+from payments.lnurl import Destination
+from pricing.money import Msat, sats_down, sats_up
+from statemachine import account as law
+from statemachine.entries import Asset
+from statemachine.owner import Purpose
+
+MOST_SHOWN = 20  # deposits that wait to be paid
+_NUMBERS = 10**15
+
+
+class _NotTaken(Exception):
+    """Nothing is taken out, so the transaction is rolled back."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The desk of people's balances."""
+
+    db: Database
+    shell: Shell
+    invoicing: Invoicing
+    sending: Sending
+
+    async def balances(self, account_id: str) -> dict[Asset, int]:
+        """Return what an account has in every asset."""
+        return await user_balances.balances(self.db, account_id)
+
+    async def moves(self, account_id: str, before: int, most: int) -> list[Move]:
+        """Return what has moved its balances, the newest first."""
+        return await user_balances.moves(self.db, account_id, before, most)
+
+    async def deposits(self, account_id: str) -> list[InvoiceRow]:
+        """Return its deposits that nobody has paid yet, the newest first."""
+        return await user_balances.open_deposits(self.db, account_id, MOST_SHOWN)
+
+    async def payouts(self, account_id: str) -> list[PayoutRow]:
+        """Return all that was taken out, or is owed to its holder, the oldest first."""
+        return await payouts.of_owner(self.db, account_id)
+
+    async def deposit(self, account_id: str, amount_msat: Msat, name: Name | None) -> MadeInvoice:
+        """Return the invoice of a new deposit, or of the one that this name was given to.
+
+        Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
+        made.
+        """
+        prepare = partial(self._prepare_deposit, account_id, amount_msat)
+        made = await once(self.shell, name, prepare)
+        return await self.invoicing.made_before(made.id) if isinstance(made, Before) else made
+
+    async def _prepare_deposit(self, account_id: str, amount_msat: Msat) -> Beginning[MadeInvoice]:
+        """Return a new deposit, with the invoice that the rail has made for it."""
+        number = secrets.randbelow(_NUMBERS)
+        invoice_id = law.deposit_invoice_id(account_id, number)
+        opened = await self.invoicing.new(invoice_id, Purpose.CREDIT, amount_msat)
+
+        async def ask_deposit(act: Act) -> MadeInvoice:
+            return await advance.accounts.ask_deposit(act, account_id, number, opened)
+
+        return Beginning(invoice_id, ask_deposit)
+
+    async def withdraw(
+        self, account_id: str, amount_msat: Msat, to: Destination | None, name: Name | None
+    ) -> str:
+        """Take money out, to a destination or to whoever scans its code; return its payout's id.
+
+        It goes by itself where there is a destination. Raises Refusal: 402 when the balance is too
+        low, 409 when the name was used for another body.
+        """
+        refund_to = to.text if to is not None else None
+
+        async def prepare() -> Beginning[str]:
+            number = secrets.randbelow(_NUMBERS)
+            payout_id = law.withdrawal_id(account_id, number)
+
+            async def withdraw(act: Act) -> str:
+                await _taken(act, account_id, number, amount_msat, refund_to)
+                return payout_id
+
+            return Beginning(payout_id, withdraw)
+
+        return await self._once(name, prepare)
+
+    async def withdraw_to(
+        self, account_id: str, text: str, amount_msat: Msat | None, name: Name | None
+    ) -> str:
+        """Take out what an invoice asks for, and send it there; return its payout's id.
+
+        `amount_msat`: take so much at most, where sending has its cost; what that does not need is
+        owed to the holder. Raises BadInput for an invoice that can't be paid, and as `withdraw`.
+        """
+        try:
+            invoice = bolt11.decode(text)
+        except bolt11.BadInvoice as bad:
+            raise BadInput(str(bad)) from bad
+        whole_msat = amount_msat or Msat(invoice.amount_msat or 0)
+        limit_msat = self.sending.limit_msat(whole_msat)
+
+        async def prepare() -> Beginning[str]:
+            if not await self.sending.pays_out():
+                raise BadInput(PAUSED)
+            least_msat = max(1, whole_msat - limit_msat)
+            wrong = await self.sending.wrong_with(invoice, whole_msat, least_msat)
+            if wrong is not None:
+                raise BadInput(wrong.sentence)
+            number = secrets.randbelow(_NUMBERS)
+            payout_id = law.withdrawal_id(account_id, number)
+
+            async def withdraw_to(act: Act) -> str:
+                await _taken(act, account_id, number, whole_msat, None)
+                sent = await advance.payouts.send(act, payout_id, invoice, limit_msat)
+                if not isinstance(sent, Applied):
+                    raise _NotTaken(_dear(whole_msat, limit_msat))
+                return payout_id
+
+            return Beginning(payout_id, withdraw_to)
+
+        try:
+            return await self._once(name, prepare)
+        except Duplicate:
+            raise BadInput(USED) from None
+
+    async def _once(
+        self, name: Name | None, prepare: Callable[[], Awaitable[Beginning[str]]]
+    ) -> str:
+        try:
+            made = await once(self.shell, name, prepare)
+        except _NotTaken as not_taken:
+            raise not_taken.refusal from None
+        return made.id if isinstance(made, Before) else made
+
+
+async def _taken(
+    act: Act, account_id: str, number: int, amount_msat: int, refund_to: str | None
+) -> None:
+    told = await advance.accounts.withdraw(act, account_id, number, amount_msat, refund_to)
+    if isinstance(told, Short):
+        raise _NotTaken(too_little(told))
+    assert isinstance(told, Applied), "who is logged in has an account"
+
+
+def too_little(short: Short) -> Refusal:
+    """Return why an account does not pay: how much is missing in sats, and how it is paid in."""
+    needed, left = sats_up(short.needed), sats_down(short.left)
+    return Refusal(
+        Why.BALANCE_TOO_LOW,
+        f"This costs {needed} sats, and your account has {left}.",
+        f'Pay in with POST /api/account/deposits {{"amountSats": {needed - left}}}.',
+        balanceSats=left,
+        neededSats=needed,
+    )
+
+
+def _dear(whole_msat: int, limit_msat: int) -> Refusal:
+    most = sats_up(whole_msat + limit_msat)
+    return Refusal(
+        Why.NOT_POSSIBLE_NOW,
+        "Sending this may cost more than we bear of it.",
+        f"Send `amountSats`, the most that may be taken out for it: {most} is enough. What is not"
+        " needed of it is owed to you.",
+        neededSats=most,
+    )
