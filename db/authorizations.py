@@ -20,6 +20,7 @@ class AuthorizationRow(NamedTuple):
     job_id: str | None
     session_id: str | None
     batch_id: str | None
+    account_id: str | None
     state: AuthorizationState
     purchase: str
     pay_to: str
@@ -47,10 +48,11 @@ class AuthorizationRow(NamedTuple):
 
 _COLUMNS = columns(AuthorizationRow)
 _INSERT = f"""
-INSERT INTO usdc_authorization (id, job_id, session_id, batch_id, state, purchase, pay_to,
-       amount_microusdc, window_s, valid_after_s, valid_before_s, signature, tries, created_at,
-       check_at)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, 'claimed', %(purchase)s, %(pay_to)s,
+INSERT INTO usdc_authorization (id, job_id, session_id, batch_id, account_id, state, purchase,
+       pay_to, amount_microusdc, window_s, valid_after_s, valid_before_s, signature, tries,
+       created_at, check_at)
+VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(account_id)s, 'claimed',
+        %(purchase)s, %(pay_to)s,
         %(amount_microusdc)s, %(window_s)s, %(valid_after_s)s, %(valid_before_s)s, %(signature)s,
         1, %(now)s, %(check_at)s)
 ON CONFLICT DO NOTHING

@@ -27,6 +27,7 @@ class UsdcAuthorization(SQLModel, table=True):
     job_id: str | None = Field(default=None, sa_column=_owner("job.id"))
     session_id: str | None = Field(default=None, sa_column=_owner("session.id"))
     batch_id: str | None = Field(default=None, sa_column=_owner("batch.id"))
+    account_id: str | None = Field(default=None, sa_column=_owner("user_account.id"))
     state: AuthorizationState = Field(sa_column=enum_column(AuthorizationState))
     purchase: str = Field(sa_column=Column(Text, nullable=False))  # payer, route, key and body
     pay_to: str = Field(sa_column=Column(Text, nullable=False))
@@ -49,7 +50,9 @@ class UsdcAuthorization(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint("amount_microusdc > 0", name="amount_positive"),
-        CheckConstraint("num_nonnulls(job_id, session_id, batch_id) = 1", name="one_owner"),
+        CheckConstraint(
+            "num_nonnulls(job_id, session_id, batch_id, account_id) = 1", name="one_owner"
+        ),
         CheckConstraint("(state = 'settled') = (txid IS NOT NULL)", name="settled_is_named"),
         CheckConstraint("(state = 'claimed') = (ended_at IS NULL)", name="ended_once"),
         CheckConstraint("(state = 'claimed') = (check_at IS NOT NULL)", name="claimed_is_watched"),

@@ -185,7 +185,8 @@ class Buyer:
         return await self.side.make_invoice(amount_msat // 1000, KNOWN_S + ahead_s)
 
     async def _refunds(self) -> list[Json]:
-        return list((await self.show()).get("refunds", ()))
+        shown = await self.show()
+        return list(shown.get("refunds", shown.get("withdrawals", ())))
 
     async def _claim(self, refund: Json, least: bool) -> None:
         sats: int | None = refund["amountSats"]

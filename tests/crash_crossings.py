@@ -20,6 +20,7 @@ UNOPENED = frozenset(
     f"commit {name}"
     for name in (
         "batches.begin",
+        "batches.begin_from_account",
         "batches.begin_reserved",
         "batches.cancel",
         "leases.beat",
@@ -61,6 +62,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "chat draw": (Crossing("talk"),),
     "chat healthy": (Crossing("watched"),),
     "chat piece": (Crossing("talk"), Crossing("talk", 3)),
+    "commit accounts.ask_deposit": ACCOUNT,
     "commit accounts.change_password": ACCOUNT,
     "commit accounts.join_wallet": ACCOUNT,
     "commit accounts.log_in_by_password": ACCOUNT,
@@ -68,6 +70,8 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit accounts.log_out": ACCOUNT,
     "commit accounts.open_with_password": ACCOUNT,
     "commit accounts.recover": ACCOUNT,
+    "commit accounts.withdraw": ACCOUNT,
+    "commit accounts.withdraw_to": ACCOUNT,
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
     "commit asks.begin": (Crossing("by the call"),),
     "commit beat": (Crossing("watched"),),

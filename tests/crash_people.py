@@ -10,7 +10,7 @@ import httpx2
 from payments.siwe import personal_digest
 from payments.usdc.address import address_of_key
 from payments.usdc.authorization import signature_of
-from tests.crash_buyer import Buyer
+from tests.crash_buyer import KNOWN_S, Buyer
 from tests.patience import patiently
 
 NAME, FIRST, SECOND, THIRD = "agent", "the first password", "the second password", "the third one"
@@ -32,11 +32,41 @@ async def lived(buyer: Buyer) -> None:
         assert answer.status_code in (200, 401), answer.text  # it is good once
         buyer.done.add("recovered")
     assert await _in(buyer, THIRD)
+    await _paid_in_and_out(buyer)
     joined = await _post(buyer, "wallets", await _signed(buyer))
     assert joined.status_code == 200, joined.text
     assert (await _post(buyer, "siwe", await _signed(buyer))).json()["created"] is False
     assert (await _post(buyer, "logout", {})).status_code == 200
     assert (await buyer.call("GET", "/api/auth/me")).status_code == 401
+
+
+async def _paid_in_and_out(buyer: Buyer) -> None:
+    """Pay in; take a part out to an invoice, and the rest as it may be fetched."""
+    asked = await buyer.send("/api/account/deposits", {"amountSats": 3_000}, "deposit")
+    assert asked.status_code == 201, asked.text
+    await buyer.pay(asked.json()["invoice"])
+    if "some" not in buyer.done:
+        async for _ in patiently("the deposit is never there"):
+            if (await _standing(buyer))["balanceSats"] == 3_000:
+                break
+            buyer.clock.forward(2)
+        buyer.done.add("some")
+    if "invoice" not in buyer.made:
+        buyer.made["invoice"] = await buyer.side.make_invoice(10, KNOWN_S)
+    for name, body in (
+        ("to an invoice", {"invoice": buyer.made["invoice"]}),
+        ("to be fetched", {"amountSats": 2_990}),
+    ):
+        sent = await buyer.send("/api/account/withdrawals", body, name)
+        assert sent.status_code == 201, sent.text
+    buyer.path = "/api/account"
+    await buyer.take_refunds()
+
+
+async def _standing(buyer: Buyer) -> dict[str, Any]:
+    answer = await buyer.call("GET", "/api/account")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
 
 
 async def _changed(buyer: Buyer) -> None:
