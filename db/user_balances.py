@@ -38,9 +38,10 @@ class Move(NamedTuple):
 
 _MOVES = """
 SELECT e.id, e.key, e.asset, e.at, -p.amount AS amount
-  FROM posting p JOIN entry e ON e.id = p.entry_id
- WHERE p.account = %(name)s AND p.entry_id < %(before)s
- ORDER BY p.entry_id DESC LIMIT %(most)s
+  FROM (SELECT entry_id, amount FROM posting WHERE account = %(name)s AND entry_id < %(before)s
+         ORDER BY entry_id DESC LIMIT %(most)s) p
+       CROSS JOIN LATERAL (SELECT id, key, asset, at FROM entry WHERE id = p.entry_id LIMIT 1) e
+ ORDER BY p.entry_id DESC
 """
 
 

@@ -186,7 +186,7 @@ class Buyer:
 
     async def _refunds(self) -> list[Json]:
         shown = await self.show()
-        return list(shown.get("refunds", shown.get("withdrawals", ())))
+        return list(shown.get("refunds") or shown.get("withdrawals") or ())
 
     async def _claim(self, refund: Json, least: bool) -> None:
         sats: int | None = refund["amountSats"]

@@ -38,6 +38,7 @@ UNOPENED = frozenset(
     )
 ) | {
     "keep SendUsdc",
+    "commit accounts.log_in",  # of who pays over x402
     "commit authorizations.answered",
     "commit authorizations.decline",
     "commit authorizations.fail",

@@ -26,6 +26,11 @@ INSERT INTO session (id, state, version, minimum_msat, reserved_msat, topups, re
                      created_at, updated_at, expires_at)
 SELECT id, CASE WHEN is_open THEN 'active' ELSE 'expired' END, 1, 50000, 0, 0, 0, id, at, at,
        CASE WHEN is_open THEN now() - interval '1 second' ELSE at END FROM n;
+INSERT INTO user_account (id, created_at, last_login_at) SELECT id, at, at FROM n;
+INSERT INTO identity (kind, name, account_id, secret, created_at)
+SELECT 'password', 'name' || i, id, id, at FROM n;
+INSERT INTO login (sha256, id, account_id, by, created_at, expires_at)
+SELECT id || id, id, id, 'password', at, at FROM n;
 INSERT INTO job (id, state, version, request, eval_msat, session_id, funding, created_at,
                  updated_at, completed_at, credential)
 SELECT md5('job' || i), CASE WHEN is_open THEN 'executing' ELSE 'complete' END, 2,

@@ -15,8 +15,11 @@ from db import lapsed
 from db.audit import audit
 from payments import rail
 from payments.lnurl import decode
+from statemachine import account as law
 from statemachine.account import deposit_invoice_id, withdrawal_id
+from statemachine.decision import InvoiceWanted, Owed
 from statemachine.entries import Asset
+from statemachine.owner import Owner, OwnerKind, Purpose, Reason, named
 from tests.batch_doors import batch, ended, sold_by
 from tests.clock import Clock
 from tests.house_fixtures import Instance
@@ -183,8 +186,11 @@ async def test_an_account_pays_for_a_batch_and_has_the_rest(
         holder = await signed_in(at)
         body = batch("a cat", "BREAK this", "a dog")
         short = await at.post("/api/jobs", body, headers=holder)
-        assert (short.status_code, short.json()["code"]) == (402, "insufficient_balance")
-        needed = short.json()["neededSats"]
+        assert (short.status_code, short.json()["code"]) == (402, "payment_required")
+        needed = short.json()["amountSats"]
+        told = f"This costs {needed} sats, and your account has 0. Pay in with POST"
+        assert short.json()["detail"].startswith(told)
+        assert short.headers["www-authenticate"].startswith("L402 ")
         await paid_in(at, holder, needed)
         await has(at, holder, needed)
         named = holder | {"Idempotency-Key": "mine"}
@@ -305,6 +311,23 @@ async def test_what_is_broken_by_hand_is_found(market: Market, broken: str, said
     assert await market.rests_on(f"refund:{withdrawal_id(who, 1)}") == 3_000
     await market.db.run("break it", lambda tx: tx.execute(broken))
     assert said in " ".join(finding.line for finding in await audit(market.db))
+
+
+def test_the_law_owes_what_is_taken_out() -> None:
+    """At once, and no more than there is; a deposit wants its invoice, and nothing else."""
+    asked = law.ask_deposit("a", 7, 5_000)
+    assert asked.wanted == (InvoiceWanted("a:credit7", Purpose.CREDIT, 5_000),)
+    assert not asked.entries and not asked.owed
+    taken = law.withdraw("a", 3, 5_000, 5_000)
+    assert taken.owed == (Owed("a:withdrawal3", Reason.WITHDRAWN, 5_000),)
+    [entry] = taken.entries
+    legs = {posting.account.name: posting.amount for posting in entry.postings}
+    assert entry.key == "payout:a:withdrawal3:owed"
+    assert legs == {"user:a": 5_000, "refund:a:withdrawal3": -5_000}
+    with pytest.raises(law.Short):
+        law.withdraw("a", 3, 5_000, 5_001)
+    for name in ("a:credit7", "a:withdrawal3", "a:withdrawal3:change", "a:credit7:overpaid"):
+        assert named(name).owner == Owner(OwnerKind.ACCOUNT, "a")
 
 
 async def test_one_account_never_moves_anothers_money(instance: Instance) -> None:

@@ -28,6 +28,7 @@ BARE = {word.value for words_ in (Purpose, Reason) for word in words_}
 OTHERS = {
     "app/commands/books.py": {"batch"},
     "app/commands/cli.py": {"ask"},
+    "app/api/accounts/balances.py": {"deposit"},
     "app/api/jobs/ask.py": {"ask"},
     "app/api/jobs/sessions.py": {"topup"},
     "app/agents/anthropic.py": {"work"},

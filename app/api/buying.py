@@ -104,8 +104,17 @@ async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> B
     if isinstance(unpaid, Bought):
         return unpaid
     proof = await house.paywall.proof_of(request)
+    against = paywall.PRICED
+    counted: AbstractAsyncContextManager[None] = house.throttle.turn(request, counter.rule)
     if holder is not None and proof is None and unpaid is None:
-        return Bought(await _from_account(request, house, counter, wish, holder))
+        try:
+            return Bought(await _from_account(request, house, counter, wish, holder))
+        except Refusal as refused:
+            if refused.why is not Why.BALANCE_TOO_LOW:
+                raise
+            told = f"{refused.sentence} {refused.next_step} Or pay for this alone."
+            against = BadProof(told, problem=paywall.PRICED.problem)
+            counted = nullcontext()  # it was, just now
     if isinstance(proof, Proof):
         bought = await _proven(house, proof, sold)
         if isinstance(bought, Bought):
@@ -116,11 +125,10 @@ async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> B
         offered = await _offered(house, proof.meant, sold)
         if offered is not None:
             return await house.paywall.payment_required(request, offered, sold, proof)
-    async with house.throttle.turn(request, counter.rule):
+    async with counted:
         await house.throttle.weigh(request, len(wish.body))
         invoice = await house.batches.place(wish.order, name)
-    against = proof or paywall.PRICED
-    return await house.paywall.payment_required(request, invoice, sold, against, unpaid)
+    return await house.paywall.payment_required(request, invoice, sold, proof or against, unpaid)
 
 
 async def answer(
@@ -236,7 +244,7 @@ async def _from_account(
         )
     payer = f"account:{holder.account_id}"
     name = name_of(request, payer, wish.body)
-    async with _counted(request, house, counter):
+    async with house.throttle.turn(request, counter.rule):
         order = replace(wish.order, payer=payer)
         return await house.batches.place_for(holder.account_id, order, name)
 
