@@ -73,6 +73,7 @@ from app.trade.demos import Demos
 from app.trade.holds import Holds
 from app.trade.invoicing import Invoicing
 from app.trade.logins import Logins
+from app.trade.makers import Makers
 from app.trade.orders import Orders
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
@@ -235,7 +236,9 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     return House(
         orders=Orders(shell, invoicing, till, selling, new_id),
         asks=Asks(shell, invoicing, till, selling, new_id),
-        batches=Batches(db, shell, invoicing, till, new_id),
+        batches=Batches(
+            db, shell, invoicing, till, new_id, Makers(built.catalogue, loops.readiness.trouble)
+        ),
         catalogue=built.catalogue,
         artifacts=built.artifacts,
         sessions=sessions,

@@ -192,7 +192,7 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
             db,
             built.outbox,
             built.signals,
-            Outside(built.rail, built.oracle, built.agent, built.chat, built.usdc),
+            Outside(built.rail, built.oracle, built.agent, built.chat, built.usdc, built.executors),
             clock,
             health_s=settings.health_s,
             dead_after_s=dead_after_s,

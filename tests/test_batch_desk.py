@@ -11,6 +11,7 @@ from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.batches import Batches, Limits, Line, Order
 from app.trade.invoicing import Invoicing
+from app.trade.makers import Makers
 from app.trade.once import Name
 from db.audit import audit
 from payments.grant import Grant
@@ -32,8 +33,12 @@ def desk(instance: Instance) -> Batches:
     """The desk over a running instance."""
     built = instance.built
     keeper = keeper_of(built)
-    invoicing = Invoicing(built.db, keeper, loops_of(built, keeper).readiness)
-    return Batches(built.db, built.shell, invoicing, built.till, built.new_id)
+    readiness = loops_of(built, keeper).readiness
+    invoicing, makers = (
+        Invoicing(built.db, keeper, readiness),
+        Makers(built.catalogue, readiness.trouble),
+    )
+    return Batches(built.db, built.shell, invoicing, built.till, built.new_id, makers)
 
 
 def lines(*cents: int) -> list[Line]:

@@ -34,3 +34,21 @@ async def test_a_picture_of_a_providers_is_bought_and_read(
         assert KEY not in str(said)
         cat = await market.http.get(f"/api/jobs/{batch_id}/images/{ends['a cat']['id']}")
         assert cat.status_code == 200 and cat.headers["content-type"] == "image/png"
+
+
+async def test_nothing_is_sold_whose_maker_is_away(
+    database_url: str, tmp_path: Path, images_server: ProviderServer
+) -> None:
+    """A 503 that says when to come back, and no invoice; what others make is sold all the same."""
+    sold: dict[str, Any] = {
+        "IMAGES_URL": "http://127.0.0.1:9/v1",
+        "IMAGES_MODELS": "flux=0.02",
+    }
+    async with instance_of(database_url, tmp_path, **sold) as market:
+        body = {"defaults": {"model": "flux"}, "images": [{"prompt": "a cat"}]}
+        await market.http.get("/api/healthz")
+        refused = await market.post("/api/jobs", body)
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "30"
+        assert "Who makes flux can't be reached" in refused.text
+        body["defaults"] = {"model": "scene-1"}
+        assert (await market.post("/api/jobs", body)).status_code == 402

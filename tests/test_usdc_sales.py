@@ -19,6 +19,7 @@ from app.promises.settling import authorization_of
 from app.refusal import Refusal, Why
 from app.trade.batches import Batches, Line, Order
 from app.trade.invoicing import Invoicing
+from app.trade.makers import Makers
 from app.trade.usdc_sales import Bought, NotPaid, UsdcSales, purchase_of
 from db import authorizations, batches, ledger, payouts
 from db.audit import audit
@@ -113,8 +114,10 @@ async def counter_at(url: str, folder: Path, clock: Clock) -> AsyncIterator[Coun
         built = instance.built
         keeper, settling = keeper_of(built), settling_of(built)
         assert settling is not None
-        invoicing = Invoicing(built.db, keeper, loops_of(built, keeper).readiness)
-        batches = Batches(built.db, built.shell, invoicing, built.till, built.new_id)
+        readiness = loops_of(built, keeper).readiness
+        invoicing = Invoicing(built.db, keeper, readiness)
+        makers = Makers(built.catalogue, readiness.trouble)
+        batches = Batches(built.db, built.shell, invoicing, built.till, built.new_id, makers)
         sales = UsdcSales(built.db, built.shell, built.signals, settling)
         stub = StubFacilitator(folder / FILE, clock)
         yield Counter(instance, sales, batches, stub, clock, Payer())

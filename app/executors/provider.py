@@ -310,7 +310,7 @@ _MODERATED: Final = (
     "safety", "policy violation", "policies", "prohibited",
 )  # fmt: skip
 _SPENT: Final = (
-    "insufficient_quota", "billing", "insufficient_balance", "credit", "api_key_invalid",
+    "insufficient_quota", "billing", "insufficient_balance", "credits", "api_key_invalid",
 )  # fmt: skip
 
 

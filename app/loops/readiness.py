@@ -7,7 +7,7 @@ was last said of it.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from app.agents.agent import Agent
 from app.agents.chat import Chat
-from app.ports import Clock, Prices, UsdcRail
+from app.ports import Clock, Executor, Prices, UsdcRail
 from app.refusal import LEAST_RETRY_S, patience_s
 from db import heartbeats
 from db.engine import Database, DatabaseAway, Unwritten
@@ -75,6 +75,12 @@ class Outside:
     agent: Agent
     chat: Chat
     usdc: UsdcRail | None
+    makers: Sequence[Executor]
+
+
+def maker(name: str) -> str:
+    """Return the part that an executor is."""
+    return f"maker {name}"
 
 
 class Readiness:
@@ -109,6 +115,8 @@ class Readiness:
         }
         if outside.usdc is not None:
             self._questions["usdc"] = partial(trouble_with_usdc, outside.usdc)
+        for executor in outside.makers:
+            self._questions[maker(executor.name)] = partial(_reason, executor.healthy)
 
     @property
     def parts(self) -> tuple[str, ...]:

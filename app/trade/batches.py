@@ -23,6 +23,7 @@ from app.trade.catalogue import MOST_SEED, Kind, Offering, Surface
 from app.trade.holds import check_most, refused, spending_of
 from app.trade.inputs import wanted, with_defaults
 from app.trade.invoicing import Invoicing, check_open
+from app.trade.makers import Makers
 from app.trade.once import Before, Beginning, Name, once
 from app.trade.usdc_sales import Thing
 from db import batches, items, lanes
@@ -108,6 +109,7 @@ class Batches:
     invoicing: Invoicing
     till: Till
     new_id: Callable[[], str]
+    makers: Makers
     limits: Limits = Limits()
 
     async def quote(self, lines: Sequence[Line]) -> BatchQuote:
@@ -230,6 +232,7 @@ class Batches:
     async def _ordered(self, order: Order) -> tuple[str, BatchQuote, Ordered]:
         """Return a new batch's id, what it costs, and its items with their shares of that."""
         quote = await self.quote(order.lines)
+        self.makers.check({line.wanted.model for line in order.lines})
         await self._check_room(order)
         batch_id = self.new_id()
         about(batch=batch_id)

@@ -109,6 +109,11 @@ class Catalogue:
         """Return the models that an executor makes here, those that it stands in for too."""
         return [model for model, listed in self._listed.items() if listed.made_by == name]
 
+    def maker_of(self, model: str) -> str:
+        """Return the executor that makes a model here; "" where none does."""
+        listed = self._listed.get(model)
+        return "" if listed is None else listed.made_by
+
     def find(self, model: str, surface: Surface, kind: Kind) -> Listed | None:
         """Return an offering of this surface and kind by its name, open or not."""
         listed = self._listed.get(model)
