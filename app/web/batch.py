@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.advance import Applied
 from app.house import house_of
+from app.http.caller import COOKIE, READS
 from app.http.downloads import download
 from app.http.fields import path_id
 from app.http.throttle import Rule
@@ -15,7 +16,7 @@ from app.http.zipped import zipped
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.web import batch_view
-from app.web.forms import read_form
+from app.web.forms import check_origin, read_form
 from app.web.job import claim
 from app.web.page import HEADERS, Handler, page, render, see
 from app.web.troubles import Trouble, trouble_of
@@ -139,12 +140,25 @@ async def _found(request: Request) -> BatchView:
     """Return the batch of the address, after asking about its invoice."""
     house = house_of(request)
     row = await house.batches.show(path_id(request, unknown_batch))
-    if row is None:
+    if row is None or not await _may_see(request, row):
         raise unknown_batch()
     if not (waiting := await _to_pay(request, row)):
         return row
     await house.waiting.nudge_invoices(waiting)
     return await house.batches.show(row.id) or row
+
+
+async def _may_see(request: Request, row: BatchView) -> bool:
+    """Say whether this browser may see a batch: what an account bought is that account's alone.
+
+    What is nobody's is seen by whoever knows its address.
+    """
+    if row.account_id is None:
+        return True
+    if request.method not in READS:
+        check_origin(request)  # a cookie goes along with what other pages send
+    login = await house_of(request).callers.logins.holder(request.cookies.get(COOKIE, ""))
+    return login is not None and login.account_id == row.account_id
 
 
 async def _to_pay(request: Request, row: BatchView) -> list[InvoiceRow]:

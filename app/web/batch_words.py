@@ -40,8 +40,13 @@ def was_paid(row: BatchView) -> bool:
         return False
     if row.state is not BatchState.CANCELLED or row.funding in FROM_BALANCE:
         return True
-    owes = any(payout.reason is Reason.UNDELIVERED for payout in row.payouts)
-    return bool(owes or row.charged_amount)
+    # Little of USDC is no payout: then whoever cancelled it had most likely paid.
+    by_order = row.funding is Funding.X402 and row.called_off
+    return _is_sent_back(row) or bool(row.charged_amount) or by_order
+
+
+def _is_sent_back(row: BatchView) -> bool:
+    return any(payout.reason is Reason.UNDELIVERED for payout in row.payouts)
 
 
 def head_of(row: BatchView, *, are_films: bool) -> tuple[str, str]:
@@ -74,6 +79,8 @@ def head_of(row: BatchView, *, are_films: bool) -> tuple[str, str]:
 def _rest(row: BatchView) -> str:
     """Return where what was not charged is."""
     share = "What you paid" if not row.delivered else "The rest of what you paid"
+    if row.funding is Funding.X402 and not _is_sent_back(row):
+        return f"{share} is on the balance of your wallet’s account."
     return f"{share} is {WHERE_THE_REST_IS[row.funding]}."
 
 

@@ -26,6 +26,7 @@ from db.jobs import JobView
 from payments import pasted
 from payments.rail import Failed
 from pricing.money import Msat
+from statemachine.entries import Asset
 from statemachine.job import JOB
 from statemachine.payout import PayoutState
 
@@ -108,7 +109,7 @@ async def claim(house: House, owner_id: str, form: Mapping[str, str]) -> None:
 async def _claim_for_stub(house: House, stub: Playground, owner_id: str) -> None:
     """Have the stub's own wallet take all that is owed. Development only."""
     for row in await payouts.of_owner(house.db, owner_id):
-        if row.state is PayoutState.OWED:
+        if row.state is PayoutState.OWED and row.asset is Asset.MSAT:
             wanted = await stub.buyer_invoice(Msat(row.amount_msat), "Refund", STUB_INVOICE_S)
             await house.refunds.claim(owner_id, wanted.bolt11)
 

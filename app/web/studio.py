@@ -232,6 +232,7 @@ async def _shown(
         most=MOST_ITEMS,
         priced=priced,
         key=house.new_id(),
+        takes_usdc=house.usdc is not None,
         wrong=wrong,
         rate=await rate_now(house),
         keeps_h=house.settings.artifacts_kept_s // 3_600,
