@@ -260,9 +260,11 @@ SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.tries,
        i.reason, i.asked, i.weight, l.worker, i.sha256, i.artifact, a.media_type, a.size, a.width,
        a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at
   FROM item i
-  LEFT JOIN lease l ON l.item_id = i.id AND l.state IN ('held', 'done')
-  LEFT JOIN artifact a ON a.id = i.artifact
-"""
+  LEFT JOIN LATERAL (SELECT progress, worker FROM lease
+                      WHERE item_id = i.id AND state IN ('held', 'done') LIMIT 1) l ON true
+  LEFT JOIN LATERAL (SELECT media_type, size, width, height, duration_ms, expires_at
+                       FROM artifact WHERE id = i.artifact LIMIT 1) a ON true
+"""  # each looked up for what is shown: joined, both would be read whole
 _PAGE = f"""
 {_VIEW} WHERE i.batch_id = %(batch_id)s AND i.place > %(after)s ORDER BY i.place LIMIT %(most)s
 """

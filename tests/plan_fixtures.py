@@ -86,12 +86,16 @@ INSERT INTO batch (id, state, version, funding, asset, price_amount, charged_amo
 SELECT md5('batch' || i), CASE WHEN is_open THEN 'processing' ELSE 'completed' END, 2, 'session',
        'msat', 5000, CASE WHEN is_open THEN 0 ELSE 5000 END, 1, CASE WHEN is_open THEN 0 ELSE 1 END,
        id, 'session:' || id, '{{}}', at, at, CASE WHEN is_open THEN NULL ELSE at END FROM n;
+INSERT INTO artifact (id, media_type, sha256, size, width, height, created_at, expires_at)
+SELECT md5('artifact' || i), 'image/png', id || id, 1000000, 1024, 1024, at, at + interval '1 day'
+  FROM n;
 INSERT INTO item (id, batch_id, place, state, lane, rank, weight, share_amount, number, asked,
-                  sha256, created_at, ended_at)
+                  sha256, artifact, created_at, ended_at)
 SELECT md5('item' || i), md5('batch' || i), 1, CASE WHEN NOT is_open THEN 'completed'
        WHEN i % 2 = 0 THEN 'pending' ELSE 'processing' END, 'scene-1/standard', i, 1, 5000, 1,
        jsonb_build_object('prompt', repeat('a cat ', 20)), CASE WHEN NOT is_open THEN id || id END,
-       at, CASE WHEN is_open THEN NULL ELSE at END FROM n;
+       CASE WHEN NOT is_open THEN md5('artifact' || i) END, at,
+       CASE WHEN is_open THEN NULL ELSE at END FROM n;
 INSERT INTO lease (item_id, number, state, worker, until, deadline, sha256, created_at, ended_at)
 SELECT md5('item' || i), 1, CASE WHEN NOT is_open THEN 'done' WHEN i % 2 = 0 THEN 'released'
        ELSE 'held' END, 'w', at, at, CASE WHEN NOT is_open THEN id || id END, at,
