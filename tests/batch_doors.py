@@ -38,12 +38,19 @@ async def bought(instance: Instance, body: dict[str, Any], path: str = "/api/job
     return str(made.get("jobId") or made.get("id"))
 
 
-async def ended(instance: Instance, batch_id: str, *, limit: int = 100) -> dict[str, Any]:
-    """Wait, by the server's own long poll, until a batch has ended, and return it."""
+async def ended(
+    instance: Instance, batch_id: str, *, limit: int = 100, token: str | None = None
+) -> dict[str, Any]:
+    """Wait, by the server's own long poll, until a batch has ended, and return it.
+
+    One that is an account's is shown to who has the `token` of a login.
+    """
     said: dict[str, Any] = {}
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     async for look in patiently("it did not end", pause_s=0.01):
         query = {"wait": "5", "limit": str(limit)}
-        answer = await instance.http.get(f"/api/jobs/{batch_id}", params=query)
+        path = f"/api/jobs/{batch_id}"
+        answer = await instance.http.get(path, params=query, headers=headers)
         assert answer.status_code == 200, answer.text
         look.saw = said = answer.json()
         if said["job"]["status"] in ENDED:

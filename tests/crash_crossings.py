@@ -38,15 +38,6 @@ UNOPENED = frozenset(
     )
 ) | {
     "keep SendUsdc",
-    "commit accounts.log_in",  # of who pays over x402
-    "commit authorizations.answered",
-    "commit authorizations.decline",
-    "commit authorizations.fail",
-    "commit authorizations.note",
-    "commit authorizations.settle",
-    "commit usdc_sales.claim",
-    "chain use_of",
-    "facilitator settle",
     "facilitator verify",
     "press recode",
     "store put",
@@ -54,11 +45,23 @@ UNOPENED = frozenset(
     "store delete",
     "store page",
 }
+IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
+DECLINED = (Crossing("USDC declined"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
+    "chain balance_microusdc": IN_USDC,
+    "chain use_of": (*UNANSWERED, *DECLINED),
+    "commit authorizations.answered": IN_USDC,
+    "commit authorizations.decline": DECLINED,
+    "commit authorizations.fail": DECLINED,
+    "commit authorizations.note": UNANSWERED,
+    "commit authorizations.settle": (*IN_USDC, *UNANSWERED, Crossing("USDC declined")),
+    "commit due_authorizations": IN_USDC,
+    "commit usdc_sales.claim": (*IN_USDC, *UNANSWERED),
+    "facilitator healthy": IN_USDC,
+    "facilitator settle": (*IN_USDC, *UNANSWERED, *DECLINED),
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,
     "agent work": (*BOUGHT, Crossing("broken")),
-    "chain balance_microusdc": (Crossing("watched"),),
     "chat answer": (Crossing("talk"),),
     "chat draw": (Crossing("talk"),),
     "chat healthy": (Crossing("watched"),),
@@ -82,7 +85,6 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit count_hit": (Crossing("demo"),),
     "commit credential_used": SESSION,
     "commit delete_conversation": (Crossing("talk"),),
-    "commit due_authorizations": BOUGHT,
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
     "commit due_orders": BOUGHT,
     "commit due_payouts": (Crossing("answer lost"), Crossing("never sent")),
@@ -150,7 +152,6 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit wallets.offer_first": WALLETS,
     "commit wallets.open_next": WALLETS,
     "commit wallets.want": WALLETS,
-    "facilitator healthy": (Crossing("watched"),),
     "keep CreateInvoice": BOUGHT,
     "keep FetchInvoice": (
         Crossing("by itself"),

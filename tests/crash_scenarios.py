@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from payments.bolt11 import decode
 from tests import crash_holder as holder
 from tests import crash_people as people
+from tests import crash_usdc as usdc
 from tests.crash_buyer import KNOWN_S, LONG, Buyer
 from tests.crash_server import ROTATES
 from tests.patience import patiently
@@ -302,6 +303,9 @@ DEAR = {"ROUTING_FREE_SATS": "5"}  # less than the way of a session's rest may c
 SCENARIOS = {
     "bought": Scenario(bought("hello")),
     "watched": Scenario(watched),
+    "in USDC": Scenario(usdc.paid_in_usdc, rails=("stub",)),
+    "USDC unanswered": Scenario(usdc.answer_lost, rails=("stub",)),
+    "USDC declined": Scenario(usdc.declined, rails=("stub",)),
     "rejected": Scenario(bought("REJECT me")),
     "broken": Scenario(bought("BREAK-WORK")),
     "flaky": Scenario(bought("FLAKY")),

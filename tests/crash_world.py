@@ -70,6 +70,7 @@ class StubSide:
     knows_our_clock = True
 
     def __init__(self, folder: Path, clock: MovableClock) -> None:
+        self.folder = folder
         self._rail = StubRail(folder / "stub.sqlite3", clock)
         self._hashes: list[str] = []
         self.paid_msat = 0

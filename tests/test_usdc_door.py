@@ -20,6 +20,7 @@ from payments.usdc.x402 import read_header
 from pricing.money import MicroUsdc
 from statemachine.entries import RAIL_USDC, Asset
 from tests.batch_doors import ended, sold_by
+from tests.clock import Clock
 from tests.house_fixtures import Instance
 from tests.patience import patiently
 from tests.scripted_maker import ScriptedMaker
@@ -105,7 +106,7 @@ async def test_what_has_a_price_in_dollars_is_sold_for_usdc(
     assert told["success"] and told["payer"] == payer.address and told["amount"] == str(price)
     again = await shop.post(path, body, headers=paying)
     assert again.json()[name] == bought.json()[name] and told_in(again) == told
-    await ended(shop, bought.json()[name])
+    await ended(shop, bought.json()[name], token=bought.json().get("sessionToken"))
     assert await spent(shop, payer) == price
     rests = await ledger.balance(shop.built.db, RAIL_USDC.name, Asset.MICROUSDC)
     assert rests == price
@@ -152,7 +153,8 @@ async def test_a_facilitator_that_times_out_after_settling_is_no_second_402(
     assert pending.status_code == 202 and pending.json()["payment_state"] == "unknown"
     assert told_in(pending)["errorReason"] == "settlement_pending"
     assert told_in(pending)["success"] is False and pending.json()["retry_action"] == "poll"
-    await ended(shop, pending.json()[name])
+    assert pending.json().get("status", "pending") == "pending"  # there is nothing left to pay
+    await ended(shop, pending.json()[name], token=pending.json().get("sessionToken"))
     assert await spent(shop, payer) == price
 
 
@@ -198,3 +200,74 @@ async def test_who_pays_for_a_job_has_a_token_of_the_wallets_account(shop: Insta
     page = signed(shop, payer, asked) | {"Sec-Fetch-Site": "same-origin"}
     shown = await shop.post("/api/jobs", {"images": [{"prompt": "x"}] * 2}, headers=page)
     assert shown.headers["set-cookie"].startswith(f"session={shown.json()['sessionToken']};")
+
+
+async def test_an_order_is_good_for_what_it_bought_when_its_time_is_over(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Long after its window it is answered with what it bought. Nobody is asked to sign anew for
+    what is paid; but one that was never claimed has expired."""
+    clock, payer = Clock(), Payer()
+    async with sold_by(database_url, tmp_path, ScriptedMaker(), clock=clock) as shop:
+        asked = asked_in(await shop.post("/api/jobs", BULK))
+        paying, unused = (signed(shop, payer, asked) for _ in range(2))
+        bought = await shop.post("/api/jobs", BULK, headers=paying)
+        clock.forward(days=1)
+        again = await shop.post("/api/jobs", BULK, headers=paying)
+        assert again.status_code == 201 and again.json()["jobId"] == bought.json()["jobId"]
+        over = await shop.post("/api/jobs", BULK, headers=unused)
+        assert over.status_code == 402 and "valid_before" in told_in(over)["errorReason"]
+
+
+@pytest.fixture
+def spoiled() -> list[str]:
+    """Headers that are no payment, each in another way."""
+    whole = {
+        "x402Version": 2,
+        "accepted": {"scheme": "exact", "network": "eip155:84532"},
+        "payload": {"signature": "0x" + "ab" * 65, "authorization": {"from": "0x" + "1" * 40}},
+    }
+    told: list[object] = [
+        None,
+        [],
+        {},
+        0,
+        "x",
+        {"x402Version": 2},
+        {**whole, "accepted": []},
+        whole,
+    ]
+    told += [{**whole, "payload": value} for value in (None, [], {}, {"authorization": []})]
+    texts = [base64.b64encode(json.dumps(each).encode()).decode() for each in told]
+    return [*texts, "", "=", "e30", "\u00ff", "A" * 20_000, base64.b64encode(b"[" * 9000).decode()]
+
+
+async def test_whatever_is_sent_as_a_payment_is_answered(
+    shop: Instance, spoiled: list[str]
+) -> None:
+    """Never a fault: a 402 that says what is wrong, by every door; and two at once are one too
+    many."""
+    for path, body, *_ in DOORS:
+        for sent in spoiled:
+            headers = {"PAYMENT-SIGNATURE": sent.encode("latin-1")}
+            answer = await shop.http.post(path, json=body, headers=headers)
+            assert answer.status_code in (402, 400, 431), (sent[:40], answer.text)
+            assert "PAYMENT-REQUIRED" in answer.headers or answer.status_code != 402
+    two = [("PAYMENT-SIGNATURE", spoiled[0]), ("PAYMENT-SIGNATURE", spoiled[1])]
+    twice = await shop.http.post("/api/jobs", json=BULK, headers=two)
+    assert twice.status_code == 402 and "sent twice" in twice.json()["detail"]
+
+
+async def test_what_is_not_delivered_goes_back_to_the_address_that_paid(shop: Instance) -> None:
+    """By itself, in USDC, to the last millionth: on the chain the buyer has paid for what there is,
+    and what we hold is what the books say."""
+    payer, body = Payer(), {"images": [{"prompt": "a cat"}, {"prompt": "REFUSE this"}]}
+    asked = asked_in(await shop.post("/api/jobs", body))
+    bought = (await shop.post("/api/jobs", body, headers=signed(shop, payer, asked))).json()
+    job = await ended(shop, bought["jobId"], token=bought["sessionToken"])
+    assert job["job"]["actual_cost"] == 0.025
+    async for look in patiently("it never comes back", pause_s=0.05):
+        look.saw = paid = await spent(shop, payer)
+        if paid == 25_000:
+            break
+    assert await ledger.balance(shop.built.db, RAIL_USDC.name, Asset.MICROUSDC) == 25_000

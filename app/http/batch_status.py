@@ -69,6 +69,14 @@ def unknown_batch() -> Refusal:
     )
 
 
+def as_told(row: BatchView) -> BatchState:
+    """Return where a batch stands for its buyer: whoever has signed an order in USDC has nothing
+    left to pay, while it is not settled yet.
+    """
+    has_signed = row.funding is Funding.X402 and row.state is BatchState.AWAITING_PAYMENT
+    return BatchState.QUEUED if has_signed else row.state
+
+
 def kind_of(row: BatchView) -> Kind:
     """Return what a batch is of."""
     return Kind(row.quote.get("kind", Kind.IMAGE.value))
@@ -153,7 +161,7 @@ class BatchShapes:
         charged = pace.charged_microusd if row.is_final and pace is not None else None
         return {
             "id": row.id,
-            "status": BULK_STATES[row.state],
+            "status": BULK_STATES[as_told(row)],
             "job_type": kind.value,
             f"total_{many}": row.items,
             f"completed_{many}": row.delivered + row.failed + row.cancelled,
@@ -193,7 +201,7 @@ class BatchShapes:
         percents = [item.progress for item in seen.items] or [0]
         shape: dict[str, Any] = {
             "id": row.id,
-            "status": GENERATION_STATES[row.state],
+            "status": GENERATION_STATES[as_told(row)],
             "progress": sum(percents) // len(percents),
             "output": [
                 {"url": f"{base or ''}{file_path(row.id, kind, item.id)}", "type": item.media_type}

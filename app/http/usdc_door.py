@@ -15,7 +15,16 @@ from app.http.paywall import Sold
 from app.ports import Clock, UsdcRail
 from app.trade.usdc_sales import Bought, NotPaid, Thing, UsdcSales, purchase_of
 from payments.usdc.payment import Payment, UsdcOffer
-from payments.usdc.x402 import RESPONSE, SIGNATURE, Flaw, Refused, header_of, read_payment, required
+from payments.usdc.x402 import (
+    RESPONSE,
+    SIGNATURE,
+    Flaw,
+    Refused,
+    header_of,
+    order_in,
+    read_payment,
+    required,
+)
 from pricing.money import usd_in_usdc
 
 PENDING = {"payment_state": "unknown", "retry_action": "poll"}
@@ -50,7 +59,7 @@ class UsdcDoor:
         offer, brought = self._offer(sold), request.headers.getlist(SIGNATURE)
         if offer is None or not brought:
             return None
-        paid = self._read(brought, offer)
+        paid = await self._read(brought, offer)
         if isinstance(paid, Refused):
             return NotPaid(paid.sentence, self._refused(paid), paid.retry_action)
         key = request.headers.get("idempotency-key")
@@ -78,7 +87,14 @@ class UsdcDoor:
             return None
         return self.usdc.offer(usd_in_usdc(sold.price_microusd))
 
-    def _read(self, brought: list[str], offer: UsdcOffer) -> Payment | Refused:
+    async def _read(self, brought: list[str], offer: UsdcOffer) -> Payment | Refused:
         if len(set(brought)) > 1:
             return Refused(Flaw.UNREADABLE, f"{SIGNATURE} is sent twice. Send one payment.")
-        return read_payment(brought[0], [offer], self.clock())
+        paid = read_payment(brought[0], [offer], self.clock())
+        if isinstance(paid, Payment):
+            return paid
+        # What was claimed in its time is good for what it bought, whatever the time and the price
+        # are now: its sender must not be asked for another one.
+        order = order_in(brought[0])
+        known = await self.sales.settling.known(*order) if order is not None else None
+        return known or paid

@@ -94,6 +94,14 @@ class Settling:
                 said = unknown.reason[:LONGEST_REASON]
                 await self.shell.do(advance.authorizations.note, row.id, said)
 
+    async def known(self, caip2: str, order: Authorization, signature: str) -> Payment | None:
+        """Return an order that was claimed before, whatever is offered by now; None: it was not."""
+        row = await authorizations.get(self.db, f"{caip2}:{order.payer}:{order.nonce}")
+        if row is None or row.signature != signature:
+            return None
+        payment = payment_of(row)
+        return payment if payment.authorization == order else None
+
     async def take_on(self, authorization: str) -> AuthorizationRow | None:
         """Take on one order, if it is its turn: nobody else does meanwhile."""
         rows = await self.take_due(1, authorization)

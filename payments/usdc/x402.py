@@ -190,6 +190,18 @@ def read_payment(header: str, offers: Sequence[UsdcOffer], now: datetime) -> Pay
     return Payment(offer, authorization, signature)
 
 
+def order_in(header: str) -> tuple[str, Authorization, str] | None:
+    """Return the order that a PAYMENT-SIGNATURE holds, whether or not it can be taken now: on which
+    chain, the order, and its signature. None where it holds none.
+    """
+    told = read_header(header) or {}
+    accepted, order = told.get("accepted"), read_order(told.get("payload"))
+    network = accepted.get("network") if isinstance(accepted, dict) else None
+    if isinstance(order, Refused) or not isinstance(network, str):
+        return None
+    return network, *order
+
+
 def _taken(accepted: dict[str, Any], offers: Sequence[UsdcOffer]) -> UsdcOffer | Refused:
     """Return the offer that was accepted, which must be ours in every field that we wrote."""
     if accepted.get("scheme") != SCHEME:

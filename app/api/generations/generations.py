@@ -10,7 +10,7 @@ from app.api import buying, polling
 from app.api.buying import Bought, Counter, Wish
 from app.api.polling import LEAST_RETRY_S, Look
 from app.house import house_of
-from app.http.batch_status import GENERATION_STATES
+from app.http.batch_status import GENERATION_STATES, as_told
 from app.http.body import parse, read_body
 from app.http.dialect import GENERATIONS
 from app.http.throttle import Rule
@@ -68,7 +68,7 @@ async def _generate(request: Request, kind: Kind) -> Response:
     if not isinstance(bought, Bought):
         return bought
     row = await house.batches.show(bought.batch_id)
-    state = BatchState.QUEUED if row is None else row.state
+    state = BatchState.QUEUED if row is None else as_told(row)
     made = {"id": bought.batch_id, "status": GENERATION_STATES[state]}
     headers = {"Location": f"{PATH}{bought.batch_id}", "Retry-After": str(LEAST_RETRY_S)}
     return await buying.answer(request, house, bought, made, 202, headers)

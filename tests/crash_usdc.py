@@ -1,0 +1,115 @@
+"""A buyer who pays in USDC by a signed order, and goes on after every crash with the same one."""
+
+import time
+
+from payments.usdc.address import Address
+from payments.usdc.network import BASE_SEPOLIA
+from payments.usdc.payment import UsdcOffer
+from payments.usdc.stub_chain import FAUCET
+from payments.usdc.stub_facilitator import FILE, StubFacilitator, UsdcFault
+from payments.usdc.x402 import read_header
+from pricing.money import MicroUsdc
+from tests.crash_buyer import DEAD_AFTER_S, Buyer
+from tests.crash_world import StubSide
+from tests.patience import patiently
+from tests.usdc_fixtures import Payer, header
+
+IMAGE = {"model": "scene-1", "prompt": "a small red boat on a lake"}
+PATH = "/v1/images/generate"
+TAKEN_OVER_S = 35  # when another process looks at an order that one has died over
+EXPIRED_S = 300
+
+
+async def paid_in_usdc(buyer: Buyer) -> None:
+    """An image that is paid for by one order, however often that is sent."""
+    await _bought(buyer)
+
+
+async def answer_lost(buyer: Buyer) -> None:
+    """The facilitator settles the order, and its answer is lost: the chain says it."""
+    await _bought(buyer, "cut")
+
+
+async def declined(buyer: Buyer) -> None:
+    """The facilitator declines the first order; the second one buys, and the first expires."""
+    await _bought(buyer, "declined")
+    if "expired" not in buyer.done:
+        buyer.done.add("expired")
+        buyer.clock.forward(EXPIRED_S)
+    await buyer.until_there(
+        "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM usdc_authorization WHERE state = 'claimed')"
+    )
+
+
+async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
+    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    payer = Payer()
+    stub = _stub(buyer)
+    try:
+        if fault is not None and "faulty" not in buyer.done:
+            buyer.done.add("faulty")
+            await stub.script_fault("settle", fault)
+        offer = await _offer(buyer)
+        made = await _paid(buyer, payer, offer)
+        await _made(buyer, str(made["id"]))
+        left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
+        assert left == FAUCET - offer.amount_microusdc, f"{left} are left"
+    finally:
+        await stub.close()
+
+
+def _stub(buyer: Buyer) -> StubFacilitator:
+    assert isinstance(buyer.side, StubSide)
+    return StubFacilitator(buyer.side.folder / FILE, buyer.clock)
+
+
+async def _offer(buyer: Buyer) -> UsdcOffer:
+    """Return what the image costs, as its 402 has said once."""
+    if "offer" not in buyer.made:
+        async for look in patiently("there is no offer but", pause_s=0.2):
+            answer = await buyer.call("POST", PATH, json=IMAGE)
+            look.saw = answer.text
+            if answer.status_code == 402 and "PAYMENT-REQUIRED" in answer.headers:
+                break
+        told = read_header(answer.headers["PAYMENT-REQUIRED"])
+        assert told is not None
+        buyer.made["offer"] = told["accepts"][0]
+    said = buyer.made["offer"]
+    amount = MicroUsdc(int(said["amount"]))
+    return UsdcOffer(BASE_SEPOLIA, Address(said["payTo"]), amount, said["maxTimeoutSeconds"])
+
+
+async def _paid(buyer: Buyer, payer: Payer, offer: UsdcOffer) -> dict[str, str]:
+    """Send the order until it is taken; where it paid nothing, send another one."""
+    for name in ("first", "second"):
+        if name not in buyer.made:
+            now_s = int(buyer.clock().timestamp())
+            payer.signed = len(buyer.made)  # another nonce for each
+            before_s = now_s + offer.window_s
+            buyer.made[name] = header(payer.pays(offer, now_s, valid_before_s=before_s))
+        headers = {"PAYMENT-SIGNATURE": buyer.made[name]}
+        async for look in patiently("the order is not taken", pause_s=0.2):
+            answer = await buyer.call("POST", PATH, json=IMAGE, headers=headers)
+            look.saw = answer.text
+            if answer.status_code != 503:
+                break
+        if answer.status_code == 202:
+            return dict(answer.json())
+        assert answer.status_code == 402, answer.text
+        assert answer.json()["retry_action"] == "resign", answer.text
+    raise AssertionError(f"neither order was taken: {answer.text}")
+
+
+async def _made(buyer: Buyer, batch_id: str) -> None:
+    """Wait until the image is made; of an order that nobody works on any more, time must pass."""
+    began_s, told = time.monotonic(), ""
+    async for look in patiently("the image is never made", pause_s=0.1):
+        answer = await buyer.call("GET", f"/v1/generations/{batch_id}")
+        assert answer.status_code == 200, answer.text
+        look.saw = told = str(answer.json()["status"])
+        if told not in ("pending", "processing", "awaiting_payment"):
+            break
+        if time.monotonic() - began_s > DEAD_AFTER_S and "taken over" not in buyer.done:
+            buyer.done.add("taken over")
+            buyer.clock.forward(TAKEN_OVER_S)
+    assert told == "completed", answer.text
