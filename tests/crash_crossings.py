@@ -50,6 +50,7 @@ DECLINED = (Crossing("USDC declined"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "chain balance_microusdc": IN_USDC,
     "chain use_of": (*UNANSWERED, *DECLINED),
+    "commit accounts.log_in": IN_USDC,
     "commit authorizations.answered": IN_USDC,
     "commit authorizations.decline": DECLINED,
     "commit authorizations.fail": DECLINED,

@@ -14,8 +14,8 @@ from tests.crash_world import StubSide
 from tests.patience import patiently
 from tests.usdc_fixtures import Payer, header
 
-IMAGE = {"model": "scene-1", "prompt": "a small red boat on a lake"}
-PATH = "/v1/images/generate"
+IMAGE = {"images": [{"model": "scene-1", "prompt": "a small red boat on a lake"}]}
+PATH = "/api/jobs"
 TAKEN_OVER_S = 35  # when another process looks at an order that one has died over
 EXPIRED_S = 300
 
@@ -51,7 +51,7 @@ async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
             await stub.script_fault("settle", fault)
         offer = await _offer(buyer)
         made = await _paid(buyer, payer, offer)
-        await _made(buyer, str(made["id"]))
+        await _made(buyer, made["jobId"], made["sessionToken"])
         left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
         assert left == FAUCET - offer.amount_microusdc, f"{left} are left"
     finally:
@@ -87,27 +87,29 @@ async def _paid(buyer: Buyer, payer: Payer, offer: UsdcOffer) -> dict[str, str]:
             payer.signed = len(buyer.made)  # another nonce for each
             before_s = now_s + offer.window_s
             buyer.made[name] = header(payer.pays(offer, now_s, valid_before_s=before_s))
-        headers = {"PAYMENT-SIGNATURE": buyer.made[name]}
+        # With its key the answer to a second sending has a token of the account too.
+        headers = {"PAYMENT-SIGNATURE": buyer.made[name], "Idempotency-Key": buyer.key}
         async for look in patiently("the order is not taken", pause_s=0.2):
             answer = await buyer.call("POST", PATH, json=IMAGE, headers=headers)
             look.saw = answer.text
             if answer.status_code != 503:
                 break
-        if answer.status_code == 202:
+        if answer.status_code in (201, 202):
             return dict(answer.json())
         assert answer.status_code == 402, answer.text
         assert answer.json()["retry_action"] == "resign", answer.text
     raise AssertionError(f"neither order was taken: {answer.text}")
 
 
-async def _made(buyer: Buyer, batch_id: str) -> None:
+async def _made(buyer: Buyer, batch_id: str, token: str) -> None:
     """Wait until the image is made; of an order that nobody works on any more, time must pass."""
     began_s, told = time.monotonic(), ""
     async for look in patiently("the image is never made", pause_s=0.1):
-        answer = await buyer.call("GET", f"/v1/generations/{batch_id}")
+        holder = {"Authorization": f"Bearer {token}"}
+        answer = await buyer.call("GET", f"/api/jobs/{batch_id}", headers=holder)
         assert answer.status_code == 200, answer.text
-        look.saw = told = str(answer.json()["status"])
-        if told not in ("pending", "processing", "awaiting_payment"):
+        look.saw = told = str(answer.json()["job"]["status"])
+        if told not in ("queued", "processing"):
             break
         if time.monotonic() - began_s > DEAD_AFTER_S and "taken over" not in buyer.done:
             buyer.done.add("taken over")

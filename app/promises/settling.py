@@ -4,6 +4,7 @@ Only the chain, or a plain "yes" of the facilitator, ends an order. While nobody
 over again, for as long as its buyer has signed: the contract lets it move the money once.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from payments.usdc.x402 import LEAST_LEFT_S
 from pricing.money import MicroUsdc
 
 LONGEST_REASON = 300  # characters
+_NAME = re.compile("(eip155:[0-9]+):(0x[0-9a-fA-F]{40}):(0x[0-9a-f]{64})")
 
 
 def authorization_of(payment: Payment) -> str:
@@ -48,7 +50,9 @@ def told_of(payment: Payment, purchase: str) -> dict[str, Any]:
 
 def payment_of(row: AuthorizationRow) -> Payment:
     """Return the order that a row keeps."""
-    caip2, payer, nonce = row.id.rsplit(":", 2)
+    found = _NAME.fullmatch(row.id)
+    assert found is not None, "it was named by us"
+    caip2, payer, nonce = found.groups()
     pay_to, amount = Address(row.pay_to), MicroUsdc(row.amount_microusdc)
     order = Authorization(
         Address(payer), pay_to, amount, row.valid_after_s, row.valid_before_s, nonce
