@@ -237,7 +237,8 @@ def spoiled() -> list[str]:
         {**whole, "accepted": []},
         whole,
     ]
-    told += [{**whole, "payload": value} for value in (None, [], {}, {"authorization": []})]
+    payloads: tuple[object, ...] = (None, [], {}, {"authorization": []})
+    told += [{**whole, "payload": payload} for payload in payloads]
     texts = [base64.b64encode(json.dumps(each).encode()).decode() for each in told]
     return [*texts, "", "=", "e30", "\u00ff", "A" * 20_000, base64.b64encode(b"[" * 9000).decode()]
 
@@ -249,7 +250,7 @@ async def test_whatever_is_sent_as_a_payment_is_answered(
     many."""
     for path, body, *_ in DOORS:
         for sent in spoiled:
-            headers = {"PAYMENT-SIGNATURE": sent.encode("latin-1")}
+            headers = {b"PAYMENT-SIGNATURE": sent.encode("latin-1")}
             answer = await shop.http.post(path, json=body, headers=headers)
             assert answer.status_code in (402, 400, 431), (sent[:40], answer.text)
             assert "PAYMENT-REQUIRED" in answer.headers or answer.status_code != 402
