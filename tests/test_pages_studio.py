@@ -1,6 +1,7 @@
 """The studio's pages in a real browser: what is wanted, its price, its payment, and a gallery."""
 
 import io
+import json
 import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ import httpx2
 import pytest
 from PIL import Image
 
+from app.keys.receipt_check import keys_in, verify
 from app.trade.catalogue import PAINTER
 from db.audit import audit
+from statemachine.public_id import public_id
 from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
@@ -55,6 +58,11 @@ async def test_pictures_are_bought_and_come_one_by_one(
     saved = (await downloading.value).suggested_filename
     assert saved.endswith("-002.png") and download.suggested_filename.endswith(".zip")
     assert batch_id not in download.suggested_filename + saved
+    async with page.expect_download() as downloading:
+        await page.click("text=Signed receipt")
+    receipt = json.loads((await (await downloading.value).path()).read_text())
+    jwks = (await studio.http.get("/.well-known/jwks.json")).json()
+    assert verify(receipt["receipt"], keys_in(jwks))["publicId"] == public_id(batch_id)
     assert await audit(studio.built.db) == []
 
 
