@@ -252,7 +252,9 @@ class Pace(NamedTuple):
 
 
 _PACE = """
-SELECT (SELECT min(l.created_at) FROM item i JOIN lease l ON l.item_id = i.id
+SELECT (SELECT min(l.created_at) FROM item i
+         CROSS JOIN LATERAL (SELECT lease.created_at FROM lease WHERE lease.item_id = i.id
+                              ORDER BY lease.number LIMIT 1) l
          WHERE i.batch_id = b.id) AS began,
        b.updated_at AS last,
        (SELECT coalesce(sum(i.weight), 0)::bigint FROM item i

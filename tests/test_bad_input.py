@@ -171,7 +171,9 @@ async def test_an_unknown_id_is_a_404(instance: Instance, subtests: Subtests) ->
     for odd in ids:
         with subtests.test(odd[:40]):
             for verb, path in doors:
-                answer = await instance.http.request(verb, path.format(id=odd), json=claim)
+                answer = await instance.http.request(
+                    verb, path.format(id=odd, itemId=known), json=claim
+                )
                 refused(answer, 404, "There is no job with this id. Check it")
     assert (await instance.job(known))["state"] == "awaiting_eval_payment"
 

@@ -11,11 +11,13 @@ import pytest
 
 from db.audit import audit
 from payments.lnbits import LnbitsRail
+from tests.batch_doors import batch, ended, sold_by
 from tests.house_fixtures import Instance, instance_of
 from tests.lnbits_server import LnbitsServer
 from tests.npm import npm
 from tests.rail_fixtures import wall_clock
 from tests.scripted_agent import ScriptedAgent
+from tests.scripted_maker import ScriptedMaker
 from tests.session_fixtures import opened
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,15 @@ RUNNERS = Path(__file__).parent / "stock_clients"
 ASKS: list[dict[str, Any]] = [
     {"method": "GET", "request": "what is rain?"},
     {"method": "POST", "request": "and snow?"},
+]
+MEDIA: list[dict[str, Any]] = [
+    {"method": "POST", "path": "/api/jobs", "body": batch("a cat", "a dog")},
+    {"method": "POST", "path": "/api/jobs", "body": batch("a bird")},
+    {
+        "method": "POST",
+        "path": "/v1/images/generate",
+        "body": {"model": "nano-banana-2", "prompt": "a boat"},
+    },
 ]
 TAKEN = {"Authorization": "Basic dXNlcjpwYXNz"}  # by a proxy, so to say
 BY_PROXY: list[dict[str, Any]] = [
@@ -91,6 +102,31 @@ async def test_clients_buy(
     assert ("receipts" in told) == speaks_mpp
 
 
+@pytest.mark.parametrize("name", ["l402_requests", "lightning_tools", "pympp", "mppx"])
+async def test_clients_buy_images_and_films(
+    clients: Path, database_url: str, tmp_path: Path, name: str
+) -> None:
+    """By the job and by the call, as they buy an answer: each once, and the same again by the same
+    proof; another body at the same address is another purchase.
+    """
+    async with sold_by(database_url, tmp_path, ScriptedMaker()) as shop:
+        command, environment = runs(clients, name)
+        told = await run(command, {"url": shop.url, "asks": MEDIA}, **environment)
+        await _are_bought(shop, told)
+
+
+async def _are_bought(shop: Instance, told: dict[str, Any]) -> None:
+    for ask, [first, again] in zip(MEDIA, told["told"], strict=True):
+        assert first[0] == again[0] == (202 if ask["path"].startswith("/v1/") else 201), told
+        ids = {answer[1].get("jobId") or answer[1]["id"] for answer in (first, again)}
+        assert len(ids) == 1
+        assert (await ended(shop, ids.pop()))["job"]["status"] == "completed"
+    assert told["spentSats"] == 8 + 4 + 50
+    count = "SELECT count(*) AS n FROM invoice WHERE state = 'settled'"
+    assert [row["n"] for row in await shop.built.db.read_all(count)] == [len(MEDIA)]
+    assert await audit(shop.built.db) == []
+
+
 async def test_mppx_finds_nothing_to_complain_of(clients: Path, instance: Instance) -> None:
     """Its own check of servers, led by the contract: each address that is paid for, its challenge,
     and what a broken credential is answered with.
@@ -136,6 +172,20 @@ async def test_clients_buy_from_another_wallet_of_lnbits(
     spent_msat = told["spentSats"] * 1000
     assert await lnbits.balance_msat(lnbits.us) == ours + spent_msat
     assert await lnbits.balance_msat(lnbits.buyer) == theirs - spent_msat
+
+
+async def test_bolthub_buys_images_from_another_wallet_of_lnbits(
+    clients: Path, database_url: str, tmp_path: Path, lnbits: LnbitsServer
+) -> None:
+    """By the job and by the call; what was paid is in our wallet."""
+    rail = LnbitsRail(lnbits.url, lnbits.us.adminkey, network="bc", clock=wall_clock, timeout_s=10)
+    ours = await lnbits.balance_msat(lnbits.us)
+    async with sold_by(database_url, tmp_path, ScriptedMaker(), rail=rail) as shop:
+        command, environment = runs(clients, "bolthub")
+        wallet = {"url": lnbits.url, "key": lnbits.buyer.adminkey}
+        told = await run(command, {"url": shop.url, "lnbits": wallet, "asks": MEDIA}, **environment)
+        await _are_bought(shop, told)
+        assert await lnbits.balance_msat(lnbits.us) == ours + 1_000 * told["spentSats"]
 
 
 async def test_npm_macaroon_narrows_a_session(clients: Path, instance: Instance) -> None:

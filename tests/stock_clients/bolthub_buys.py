@@ -1,8 +1,8 @@
 """Buys with the stock client bolthub, whose wallet is one of LNbits, and shows each proof again.
 
 On standard input, JSON: `url`, `lnbits` with its `url` and `key`, and `asks`, each with a `method`
-and a `request`. On standard output, for each: what was bought, and what the proof was answered
-with when it was shown again.
+and a `request`, or with a `path` and a `body`. On standard output, for each: what was bought, and
+what the proof was answered with when it was shown again.
 """
 
 import json
@@ -16,14 +16,15 @@ from bolthub.wallets import LnbitsWallet
 def main() -> None:
     """Buy."""
     asked = json.load(sys.stdin)
-    url, told = f"{asked['url']}/api/ask", []
+    told = []
     wallet = LnbitsWallet(asked["lnbits"]["url"], asked["lnbits"]["key"])
     client = L402Client(wallet, budget_sats=1000, timeout=60)
     for ask in asked["asks"]:
+        url = f"{asked['url']}{ask.get('path', '/api/ask')}"
         if ask["method"] == "GET":
             sent = {"params": {"request": ask["request"]}}
         else:
-            sent = {"json": {"request": ask["request"]}}
+            sent = {"json": ask.get("body") or {"request": ask["request"]}}
         bought = client.request(ask["method"], url, **sent)
         proof = {"Authorization": bought.request.headers["Authorization"]}
         again = httpx.request(ask["method"], url, headers=proof, timeout=60, **sent)

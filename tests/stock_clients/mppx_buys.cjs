@@ -1,10 +1,10 @@
 // Buys with the stock client mppx, whose lightning method is made here, and shows each credential
 // again: it ships methods of other networks only, and has its users bring their own.
 //
-// On standard input, JSON: `url`, `asks`, each with a `method`, a `request` and maybe `headers`, and
-// maybe `lnbits`, the wallet that pays, with its `url` and `key`. On standard output, for each: what
-// was bought, and what the credential was answered with when it was shown again; and what the
-// receipts refer to.
+// On standard input, JSON: `url`, `asks`, each with a `method`, a `request` (or a `path` and a
+// `body`) and maybe `headers`, and maybe `lnbits`, the wallet that pays, with its `url` and `key`. On
+// standard output, for each: what was bought, and what the credential was answered with when it was
+// shown again; and what the receipts refer to.
 
 // It is a module of the newer kind, which is found by the older one's rules: NODE_PATH.
 const load = (name) => import(require("url").pathToFileURL(require.resolve(name)).href);
@@ -53,11 +53,11 @@ async function main() {
   const mppx = Mppx.create({ methods: [lightning], polyfill: false });
   const told = [];
   const receipts = [];
-  for (const { method, request, headers } of asked.asks) {
-    let url = `${asked.url}/api/ask`;
+  for (const { method, request, headers, path, body } of asked.asks) {
+    let url = `${asked.url}${path ?? "/api/ask"}`;
     let sent = { method, headers };
     if (method === "GET") url += `?request=${encodeURIComponent(request)}`;
-    else sent = { method, headers, body: JSON.stringify({ request }) };
+    else sent = { method, headers, body: JSON.stringify(body ?? { request }) };
     const bought = await mppx.fetch(url, sent);
     const again = await fetch(url, { ...sent, headers: { ...headers, ...shown } });
     const answers = [];

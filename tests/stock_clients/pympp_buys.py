@@ -1,10 +1,10 @@
 """Buys with the stock client pympp, whose lightning method is made here, and shows each credential
 again: it ships methods of other networks only, and has its users bring their own.
 
-On standard input, JSON: `url`, `asks`, each with a `method`, a `request` and maybe `headers`, and
-maybe `lnbits`, the wallet that pays, with its `url` and `key`. On standard output, for each: what
-was bought, and what the credential was answered with when it was shown again; and what the receipts
-refer to.
+On standard input, JSON: `url`, `asks`, each with a `method`, a `request` (or a `path` and a `body`)
+and maybe `headers`, and maybe `lnbits`, the wallet that pays, with its `url` and `key`. On standard
+output, for each: what was bought, and what the credential was answered with when it was shown
+again; and what the receipts refer to.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class Buyer:
 async def main() -> None:
     """Buy."""
     asked = json.load(sys.stdin)
-    buyer, url = Buyer(asked), f"{asked['url']}/api/ask"
+    buyer = Buyer(asked)
     lightning = Method(
         name="lightning", intent="charge", request_model=Request, payload_model=Payload
     )
@@ -71,8 +71,9 @@ async def main() -> None:
     methods = [ClientMethod(method=lightning, create_credential=buyer.pay)]
     async with Mpp(methods=methods) as mpp, httpx.AsyncClient(timeout=60) as plain:
         for ask in asked["asks"]:
+            url = f"{asked['url']}{ask.get('path', '/api/ask')}"
             how = "params" if ask["method"] == "GET" else "json"
-            sent: dict[str, Any] = {how: {"request": ask["request"]}}
+            sent: dict[str, Any] = {how: ask.get("body") or {"request": ask["request"]}}
             beside = ask.get("headers", {})
             async with mpp.client(timeout=60) as http:
                 bought = await http.request(ask["method"], url, headers=beside, **sent)
