@@ -29,6 +29,7 @@ from app.loops.unpaid import Unpaid
 from app.operator.books import Books
 from app.operator.overseeing import Overseeing
 from app.operator.receiving import MOST_SATS, Receiving
+from app.operator.usdc_books import UsdcBooks
 from app.ports import Clock, Destinations, Executor, Playground, Prices, UsdcRail
 from app.promises.courier import Courier
 from app.promises.keeping import Keeper
@@ -133,7 +134,8 @@ def receiving_of(built: Built, most_sats: int = MOST_SATS) -> Receiving:
 def books_of(built: Built, receiving: Receiving | None = None) -> Books:
     """Return what reviews the books."""
     wallets = receiving or receiving_of(built)
-    return Books(built.db, built.outbox, built.rail, wallets, built.clock)
+    usdc = UsdcBooks(built.db, built.usdc, built.clock)
+    return Books(built.db, built.outbox, built.rail, wallets, usdc, built.clock)
 
 
 def overseeing_of(built: Built, books: Books) -> Overseeing:

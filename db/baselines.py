@@ -8,12 +8,14 @@ from datetime import datetime
 
 from db.engine import Database, Tx
 
+FIRST_SEEN = "first seen"
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """The newest one of a wallet."""
 
-    beyond_msat: int  # held by the wallet and not in the books; negative when it held less
+    beyond: int  # held by it and not in the books, in its smallest unit; negative when it held less
     reason: str
     at: datetime
 
@@ -21,7 +23,7 @@ class Baseline:
 async def newest(db: Database, identity: str) -> Baseline | None:
     """Return what a wallet is compared with; None when it was never seen."""
     row = await db.read_one(
-        "SELECT beyond_msat, reason, at FROM rail_baseline WHERE identity = %(identity)s"
+        "SELECT beyond, reason, at FROM rail_baseline WHERE identity = %(identity)s"
         " ORDER BY number DESC LIMIT 1",
         identity=identity,
     )
@@ -29,11 +31,11 @@ async def newest(db: Database, identity: str) -> Baseline | None:
 
 
 _FIRST = """
-INSERT INTO rail_baseline (identity, number, beyond_msat, reason, at)
+INSERT INTO rail_baseline (identity, number, beyond, reason, at)
 VALUES (%(identity)s, 1, %(beyond)s, %(reason)s, %(at)s) ON CONFLICT DO NOTHING
 """
 _NEXT = """
-INSERT INTO rail_baseline (identity, number, beyond_msat, reason, at)
+INSERT INTO rail_baseline (identity, number, beyond, reason, at)
 SELECT %(identity)s, coalesce(max(number), 0) + 1, %(beyond)s, %(reason)s, %(at)s
   FROM rail_baseline WHERE identity = %(identity)s
 """
@@ -52,7 +54,7 @@ async def add(tx: Tx, identity: str, baseline: Baseline) -> None:
 def _values(identity: str, baseline: Baseline) -> dict[str, object]:
     return {
         "identity": identity,
-        "beyond": baseline.beyond_msat,
+        "beyond": baseline.beyond,
         "reason": baseline.reason,
         "at": baseline.at,
     }

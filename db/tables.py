@@ -395,6 +395,6 @@ class RailBaseline(SQLModel, table=True):
 
     identity: str = Field(sa_column=Column(Text, primary_key=True))  # of the rail
     number: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    beyond_msat: int = Field(sa_column=Column(BigInteger, nullable=False))  # negative: less
+    beyond: int = Field(sa_column=Column(BigInteger, nullable=False))  # negative: less
     reason: str = Field(sa_column=Column(Text, nullable=False))
     at: datetime = Field(sa_column=time_column())

@@ -51,6 +51,9 @@ async def _opened(settings: Settings, url: str) -> AsyncIterator[Built]:
     finally:
         for part in (built.rail, built.agent, built.oracle, built.destinations, built.outbox):
             await part.close()
+        if built.usdc is not None:
+            await built.usdc.facilitator.close()
+            await built.usdc.ledger.close()
         await built.db.close()
 
 
@@ -178,14 +181,19 @@ def reconcile(
             for each in found.findings
         ]
         rail = {"compared": found.rail.is_done, "said": found.rail.said}
-        print(json.dumps({"findings": findings, "rail": rail}))
+        told: dict[str, Any] = {"findings": findings, "rail": rail}
+        if found.usdc is not None:
+            told["usdc"] = {"compared": found.usdc.is_done, "said": found.usdc.said}
+        print(json.dumps(told))
     else:
         for finding in found.findings:
             print(finding.line)
-        print(found.rail.said)
+        for each in found.compared:
+            print(each.said)
         count = len(found.findings)
         print(f"{count} wrong." if count else "The books are right: invariants 1 to 8 hold.")
-    raise typer.Exit(1 if found.findings else 0 if found.rail.is_done else 2)
+    is_done = all(each.is_done for each in found.compared)
+    raise typer.Exit(1 if found.findings else 0 if is_done else 2)
 
 
 # ----------------------------------------------------------------- payouts

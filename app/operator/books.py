@@ -6,17 +6,19 @@ msat when nothing moves, and between two bounds that are told while something do
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 from prometheus_client import Gauge
 
+from app.operator.comparison import Comparison
 from app.operator.receiving import Receiving
+from app.operator.usdc_books import UsdcBooks
 from app.ports import Clock
 from db import baselines, ledger, routing, standing
 from db.audit import Finding, audit
-from db.baselines import Baseline
+from db.baselines import FIRST_SEEN, Baseline
 from db.connection import patient
 from db.engine import Database
 from db.promises import Outbox
@@ -34,18 +36,20 @@ INVARIANTS = range(1, 9)  # as they are numbered in the README
 AUDIT_S = 300.0  # all rows are read at once, which is slow where there are many
 ASKED_AT_ONCE = 8  # open invoices that the rail is asked about
 TRIES = 5  # the books move while the rail is asked: how often it is asked again
-FIRST_SEEN = "first seen"
 
 FINDINGS = Gauge(
     "boltwork_books_findings", "What the last review of the books found wrong", ["invariant"]
 )
 REVIEWED = Gauge("boltwork_books_reviewed_timestamp_seconds", "When the books were last reviewed")
-COMPARED = Gauge("boltwork_books_rail_compared", "1 when the last review could ask the rail")
+COMPARED = Gauge("boltwork_books_rail_compared", "1 when the last review could ask each rail")
 PAYOUTS = Gauge(
     "boltwork_payouts", "Payouts that are not paid; stuck ones need a person", ["standing"]
 )
 PAYOUTS_MSAT = Gauge("boltwork_payouts_msat", "What payouts that are not paid add up to",
                      ["standing"])  # fmt: skip
+PAYOUTS_MICROUSDC = Gauge(
+    "boltwork_payouts_microusdc", "Likewise in millionths of a USDC", ["standing"]
+)
 ROUTING_GIVEN = Gauge(
     "boltwork_routing_given_msat",
     "Routing of what only passed through that the house gave away today; its alarm is"
@@ -63,22 +67,18 @@ PROMISES = Gauge("boltwork_promises_waiting", "Promises that wait or are being k
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What came of holding the rail's balance against the books."""
-
-    said: str
-    is_done: bool  # False: the rail did not tell, or the books did not stand still
-    finding: Finding | None = None
-    beyond_msat: int | None = None  # what the rail holds beyond the books just now
-
-
-@dataclass(frozen=True, slots=True)
 class Review:
     """All that was found, and when."""
 
     at: datetime
     findings: tuple[Finding, ...]
     rail: Comparison
+    usdc: Comparison | None = None  # of the second rail, where there is one
+
+    @property
+    def compared(self) -> list[Comparison]:
+        """Return what came of each rail that there is."""
+        return [each for each in (self.rail, self.usdc) if each is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +98,16 @@ class Books:
     """Reviews the books of an instance, and remembers the last review."""
 
     def __init__(
-        self, db: Database, outbox: Outbox, rail: Rail, receiving: Receiving, clock: Clock
+        self,
+        db: Database,
+        outbox: Outbox,
+        rail: Rail,
+        receiving: Receiving,
+        usdc: UsdcBooks,
+        clock: Clock,
     ) -> None:
         self._db, self._outbox, self._rail, self._clock = db, outbox, rail, clock
-        self._receiving = receiving
+        self._receiving, self.usdc = receiving, usdc
         self.at_once = ASKED_AT_ONCE
         self.latest: Review | None = None
 
@@ -113,10 +119,10 @@ class Books:
     async def _reviewed(self) -> Review:
         with patient(AUDIT_S):
             findings = await audit(self._db)
-        rail = await self.compare()
-        if rail.finding is not None:
-            findings = sorted([*findings, rail.finding], key=lambda finding: finding.invariant)
-        return Review(self._clock(), tuple(findings), rail)
+        review = Review(self._clock(), (), await self.compare(), await self.usdc.compare())
+        findings += [each.finding for each in review.compared if each.finding is not None]
+        findings.sort(key=lambda finding: finding.invariant)
+        return replace(review, findings=tuple(findings))
 
     async def turn(self) -> None:
         """Review, and show what was found as metrics; a job's id never reaches the log."""
@@ -125,7 +131,7 @@ class Books:
         for invariant in INVARIANTS:
             FINDINGS.labels(invariant).set(counts[invariant])
         REVIEWED.set(int(review.at.timestamp()))
-        COMPARED.set(int(review.rail.is_done))
+        COMPARED.set(int(all(each.is_done for each in review.compared)))
         await self._count()
         self.latest = review  # who sees that there was a review sees what it counted
         if review.findings:
@@ -137,9 +143,12 @@ class Books:
         for spent in (EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING):
             spent_msat = await ledger.balance(db, spent.name, Asset.MSAT)
             EXPENSES.labels(spent.name.removeprefix("expense:")).set(spent_msat)
-        for name, (count, amount_msat) in (await standing.payouts_by_standing(db, now)).items():
-            PAYOUTS.labels(name).set(count)
+        in_msat = await standing.payouts_by_standing(db, now)
+        in_usdc = await standing.payouts_by_standing(db, now, Asset.MICROUSDC)
+        for name, (count, amount_msat) in in_msat.items():
+            PAYOUTS.labels(name).set(count + in_usdc[name][0])
             PAYOUTS_MSAT.labels(name).set(amount_msat)
+            PAYOUTS_MICROUSDC.labels(name).set(in_usdc[name][1])
         jobs = await standing.jobs_by_state(db)
         for state in JobState:
             JOBS.labels(state.value).set(jobs.get(state.value, 0))
@@ -178,7 +187,11 @@ class Books:
         return Comparison("The books did not stand still while the rail was asked.", False)
 
     async def accept(self, reason: str) -> Comparison:
-        """Compare with what the rail holds now from now on: its operator says why it differs."""
+        """Compare with what the rails hold now from now on: their operator says why they differ.
+
+        Returns what came of the first.
+        """
+        await self.usdc.accept(reason)
         seen = await self._see(None)
         if isinstance(seen, Comparison):
             return seen
@@ -200,7 +213,7 @@ class Books:
             f"The rail is seen for the first time, with {sats_text(seen.beyond_msat)} sats beyond"
             " the books. From now on it is compared with that.",
             True,
-            beyond_msat=seen.beyond_msat,
+            beyond=seen.beyond_msat,
         )
 
     async def _moves(self, sheet: RailSheet) -> str | None:
@@ -215,11 +228,11 @@ class Books:
 
     async def _judge(self, seen: _Seen, baseline: Baseline) -> Comparison:
         sheet, held_msat, beyond_msat = seen.sheet, seen.held_msat, seen.beyond_msat
-        difference_msat = beyond_msat - baseline.beyond_msat
+        difference_msat = beyond_msat - baseline.beyond
         apart = f"{sats_text(abs(difference_msat))} sats"
         if difference_msat == 0:
             said = f"The rail holds {sats_text(held_msat)} sats, as the books say, to the msat."
-            return Comparison(said, True, beyond_msat=beyond_msat)
+            return Comparison(said, True, beyond=beyond_msat)
         arrived_msat, untold = await self._arrived(sheet) if difference_msat > 0 else (0, False)
         moves = (
             f"payouts on their way may have taken up to {sats_text(sheet.moving_msat)} sats, and"
@@ -227,12 +240,12 @@ class Books:
         )
         if -sheet.moving_msat <= difference_msat <= arrived_msat:
             said = f"The rail differs from the books by {apart}: {moves}."
-            return Comparison(said, True, beyond_msat=beyond_msat)
+            return Comparison(said, True, beyond=beyond_msat)
         if difference_msat > 0 and (untold or len(sheet.unpaid) >= MOST_UNPAID):
             # Any of many open invoices may have been paid just now, or one that the rail does not
             # speak of; the sweep asks about them all.
             said = f"The rail holds {apart} more than the books, perhaps not booked."
-            return Comparison(said, False, beyond_msat=beyond_msat)
+            return Comparison(said, False, beyond=beyond_msat)
         which = "less" if difference_msat < 0 else "more"
         said = f"it holds {apart} {which} than the books say; {moves}"
         finding = Finding(3, said, f"rail {self._rail.name}")

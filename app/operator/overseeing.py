@@ -18,6 +18,7 @@ from db.payouts import PayoutRow
 from db.promises import Outbox
 from db.routing import Payer
 from db.standing import UnpaidPayout
+from db.usdc_standing import UsdcSheet
 from payments.rail import Rail
 from pricing.money import BtcPrice, sats_to_msat
 from pricing.oracle import OracleStatus, PriceUnavailable
@@ -34,6 +35,8 @@ class Glance:
     tallies: list[Tally]
     open_jobs: dict[str, int]
     sheet: Sheet
+    usdc: UsdcSheet | None  # where anything was ever paid in it
+    refunds_from: str | None  # the address that refunds in USDC come from, where there is its key
     watched: list[UnpaidPayout]
     waiting: list[UnpaidPayout]
     promises: dict[str, int]
@@ -66,11 +69,14 @@ class Overseeing:
     async def glance(self, since: datetime) -> Glance:
         """Return how everything stands now; jobs are counted by the hour since then."""
         db, now = self.db, self.clock()
+        usdc = await self.books.usdc.sheet()
         payers = await routing.payers(db, now.date(), LISTED)
         return Glance(
             tallies=await overview.tallies(db, since),
             open_jobs=await overview.open_jobs(db),
             sheet=await overview.sheet(db),
+            usdc=usdc if usdc.is_used else None,
+            refunds_from=self.books.usdc.refunds_from,
             watched=_named(await standing.watched_payouts(db, now, WATCHED)),
             waiting=_named(await standing.waiting_payouts(db, now, LISTED)),
             promises=await self.outbox.waiting(),

@@ -133,6 +133,7 @@ def plain(name: str) -> str:
 FILTERS = {
     "sats": sats,
     "in_asset": in_asset,
+    "usdc": usdc,
     "with_unit": with_unit,
     "number": number,
     "usd": usd,
