@@ -15,22 +15,14 @@ WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION, ACCOUNT = (Crossing("session"),), (Crossing("account"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
-# No door makes a batch yet, and no process runs what makes its items: crossed when one does.
+BATCH = (Crossing("batch"),)
+# An item is given back by a process that is told to end; none here is: they die. What is paid for
+# in USDC is crossed when a server here takes it.
 UNOPENED = frozenset(
     f"commit {name}"
     for name in (
-        "batches.begin",
         "batches.begin_from_account",
-        "batches.begin_reserved",
-        "batches.cancel",
-        "leases.beat",
-        "leases.claim",
-        "leases.decline",
-        "leases.fail",
-        "leases.lapse",
         "leases.release",
-        "leases.submit",
-        "move_floors",
         "usdc_payouts.acknowledge",
         "usdc_payouts.order",
         "usdc_payouts.settle",
@@ -39,11 +31,6 @@ UNOPENED = frozenset(
 ) | {
     "keep SendUsdc",
     "facilitator verify",
-    "press recode",
-    "store put",
-    "store read",
-    "store delete",
-    "store page",
 }
 IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
 DECLINED = (Crossing("USDC declined"),)
@@ -79,6 +66,9 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit accounts.withdraw_to": ACCOUNT,
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
     "commit asks.begin": (Crossing("by the call"),),
+    "commit batches.begin": BATCH,
+    "commit batches.begin_reserved": (Crossing("batch on a session"),),
+    "commit batches.cancel": (Crossing("batch given up"),),
     "commit beat": (Crossing("watched"),),
     "commit begin_call": BOUGHT,
     "commit begin_conversation": (Crossing("talk"),),
@@ -121,6 +111,13 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit jobs.cancel": (Crossing("cancelled"),),
     "commit jobs.recover": (Crossing("promise lost"),),
     "commit orders.begin": BOUGHT,
+    "commit leases.beat": BATCH,
+    "commit leases.claim": BATCH,
+    "commit leases.decline": BATCH,
+    "commit leases.fail": (*BATCH, Crossing("batch", 3)),  # and its item is dead after it
+    "commit leases.lapse": (Crossing("item lost"),),
+    "commit leases.submit": (*BATCH, Crossing("batch on a session", 2)),
+    "commit move_floors": BATCH,
     "commit payouts.call": (*BOUGHT, Crossing("broken")),
     "commit payouts.record": (Crossing("forgotten"),),
     "commit payouts.redirect": (Crossing("redirected"),),
@@ -167,6 +164,11 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "oracle healthy": (Crossing("watched"),),
     "oracle price": BOTH,
     "store older": BOUGHT,  # the sweep of a process that begins
+    "press recode": BATCH,
+    "store delete": (Crossing("item lost"),),
+    "store page": (Crossing("item lost"),),
+    "store put": BATCH,
+    "store read": BATCH,
     "rail balance": (Crossing("reviewed"),),
     "rail balance_of": WALLETS,
     "rail create_invoice": (*BOTH, *SESSION, Crossing("session", 2), Crossing("by the call")),

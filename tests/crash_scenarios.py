@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from payments.bolt11 import decode
+from tests import crash_batches as batches
 from tests import crash_holder as holder
 from tests import crash_people as people
 from tests import crash_usdc as usdc
@@ -342,6 +343,10 @@ SCENARIOS = {
     "not withheld": Scenario(holder.withheld, "rail pay: before", long_after, environment=DEAR),
     "revoked": Scenario(revoking),
     "demo": Scenario(tried),
+    "batch": Scenario(batches.bought),
+    "batch given up": Scenario(batches.given_up),
+    "batch on a session": Scenario(batches.on_a_session),
+    "item lost": Scenario(batches.bought, "commit leases.submit: before", batches.silent),
     "account": Scenario(people.lived, rails=("stub",)),
     "by the call": Scenario(holder.asked),
     "rotated": Scenario(

@@ -254,6 +254,21 @@ NOTHING = (
         "SELECT id, state FROM job WHERE state NOT IN ('complete', 'rejected', 'failed')",
     ),
     (
+        "batches that have not ended",
+        "SELECT id, state FROM batch WHERE state NOT IN ('completed', 'failed', 'cancelled')",
+    ),
+    (
+        "batches that were charged for something else than what they delivered",
+        "SELECT b.id, charged_amount, s FROM batch b CROSS JOIN LATERAL (SELECT"
+        " coalesce(ceil(sum(share_amount) / 1000.0) * 1000, 0) AS s FROM item"
+        " WHERE batch_id = b.id AND state = 'completed') i WHERE charged_amount <> s",
+    ),
+    (
+        "items that were not brought once, if they were delivered",
+        "SELECT i.id, i.state, count(l.sha256) FROM item i LEFT JOIN lease l ON l.item_id = i.id"
+        " GROUP BY i.id HAVING count(l.sha256) <> (i.state = 'completed')::int",
+    ),
+    (
         "sessions that have not ended",
         "SELECT id, state, reserved_msat FROM session"
         " WHERE state <> 'expired' OR reserved_msat > 0",
@@ -301,7 +316,7 @@ async def audit(books: Books, side: Side) -> list[str]:
     )
     if owed["n"] != received:
         wrong.append(f"owed back {owed['n']}, received by the buyer {received}")
-    earned = sums.get("revenue:eval", 0) + sums.get("revenue:work", 0)
+    earned = sum(sums.get(f"revenue:{what}", 0) for what in ("eval", "work", "media"))
     if side.paid_msat - received != earned:
         wrong.append(f"paid {side.paid_msat}, sent back {received}, earned {earned}")
     spent = sum(sums.get(f"expense:{what}", 0) for what in ("free", "failed"))

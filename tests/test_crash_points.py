@@ -28,6 +28,7 @@ ON_STUB = (
     "commit sessions.ask_topup: after",
     "commit sessions.close: before", "commit sessions.idle: after", "commit holds.end: before",
     "commit holds.let_go: before", "commit asks.begin: after", "commit payouts.record: after",
+    "commit batches.begin: after", "commit leases.submit: after", "commit leases.lapse: before",
 )  # fmt: skip
 STUB = [case for case in cases("stub", thorough=False) if case.place.startswith(ON_STUB)]
 LNBITS = [case for case in cases("lnbits", thorough=False) if case.place in ON_LNBITS]
