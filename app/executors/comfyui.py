@@ -67,7 +67,8 @@ class _Watch:
         try:
             told = orjson.loads(message)
             kind, data = told["type"], told["data"]
-            if data.get("prompt_id") != self.prompt_id:
+            # The first may come before the answer that names the piece: they are for this client.
+            if self.prompt_id and data.get("prompt_id") != self.prompt_id:
                 return
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             return
