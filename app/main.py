@@ -306,7 +306,8 @@ def usdc_door_of(built: Built, loops: Loops) -> UsdcDoor | None:
     settling, readiness = settling_of(built), loops.readiness
     if built.usdc is None or settling is None:
         return None
-    sales = UsdcSales(built.db, built.shell, built.signals, settling)
+    wait_s = built.settings.settle_wait_s
+    sales = UsdcSales(built.db, built.shell, built.signals, settling, wait_s)
     return UsdcDoor(built.usdc, sales, lambda: readiness.trouble("usdc") is None, built.clock)
 
 

@@ -100,6 +100,7 @@ def settings_for(folder: Path, **more: Any) -> Settings:
     """Return settings that owe nothing to the environment of the test run."""
     # The review of the books asks the rail for its balance: not beside tests that count its calls.
     quiet = {"BOLTWORK_DATA": folder, "SWEEP_S": 1, "WORKER_DEAD_AFTER_S": 2, "RECONCILE_S": 0}
+    quiet["SETTLE_WAIT_S"] = 60  # a busy machine may take long, and whoever asks here waits
     quiet["HEALTH_S"] = 3600  # nor is it looked at again, unless a test wants to see it
     values = {**quiet, **UNLIMITED, **more}
     return Settings.model_validate(values)

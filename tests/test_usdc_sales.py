@@ -38,7 +38,7 @@ from statemachine.owner import Reason
 from tests.clock import Clock
 from tests.house_fixtures import Instance, instance_of
 from tests.market_fixtures import LANE
-from tests.patience import patiently
+from tests.patience import PATIENCE_S, patiently
 from tests.usdc_fixtures import Payer
 
 CENTS = 3
@@ -118,7 +118,7 @@ async def counter_at(url: str, folder: Path, clock: Clock) -> AsyncIterator[Coun
         invoicing = Invoicing(built.db, keeper, readiness)
         makers = Makers(built.catalogue, readiness.trouble)
         batches = Batches(built.db, built.shell, invoicing, built.till, built.new_id, makers)
-        sales = UsdcSales(built.db, built.shell, built.signals, settling)
+        sales = UsdcSales(built.db, built.shell, built.signals, settling, PATIENCE_S)
         stub = StubFacilitator(folder / FILE, clock)
         yield Counter(instance, sales, batches, stub, clock, Payer())
         await asyncio.gather(*sales.unfinished)

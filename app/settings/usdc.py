@@ -73,6 +73,11 @@ class UsdcSettings(BaseSettings):
         validation_alias="FACILITATOR_AUTHORIZATION",
         description="the header `Authorization` that it wants from you",
     )
+    settle_wait_s: Annotated[int, Field(ge=1, le=60)] = Field(
+        3,
+        validation_alias="SETTLE_WAIT_S",
+        description="how long an answer waits for a payment in USDC; stock clients give up after 5",
+    )
     usdc_network: Annotated[str, AfterValidator(_network)] = Field(
         "eip155:84532",
         validation_alias="USDC_NETWORK",

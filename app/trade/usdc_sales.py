@@ -31,7 +31,6 @@ from statemachine.owner import Owner
 
 log = structlog.get_logger("boltwork.usdc")
 
-ANSWER_S: Final = 3.5  # stock clients give up after five, and would sign another order
 PAUSE_S: Final = 0.5  # between two looks, where nothing tells of a change
 PENDING: Final = "settlement_pending"
 
@@ -54,7 +53,7 @@ class Bought:
     told: dict[str, Any]  # x402's SettleResponse
     # The order that was shown was shown to nobody before: whoever sent it holds the payer's key. Of
     # one that was handed over, anybody may read the signature on the chain.
-    is_proof: bool = False
+    is_proof: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class UsdcSales:
     shell: Shell
     signals: Signals
     settling: Settling
-    answer_s: float = ANSWER_S
+    answer_s: float  # how long an answer may take
     unfinished: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def buy(
