@@ -68,7 +68,7 @@ class _Watch:
             told = orjson.loads(message)
             kind, data = told["type"], told["data"]
             # The first may come before the answer that names the piece: they are for this client.
-            if self.prompt_id and data.get("prompt_id") != self.prompt_id:
+            if data.get("prompt_id") != self.prompt_id and self.prompt_id:
                 return
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             return
