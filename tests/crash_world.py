@@ -254,8 +254,8 @@ NOTHING = (
         "SELECT id, state FROM job WHERE state NOT IN ('complete', 'rejected', 'failed')",
     ),
     (
-        "batches that have not ended",
-        "SELECT id, state FROM batch WHERE state NOT IN ('completed', 'failed', 'cancelled')",
+        "batches that were paid for, and have not ended",
+        "SELECT id, state FROM batch WHERE state IN ('queued', 'processing')",
     ),
     (
         "batches that were charged for something else than what they delivered",
