@@ -30,6 +30,13 @@ def test_no_document_holds_a_banned_phrase(name: str) -> None:
     assert banned_in((ROOT / name).read_text()) == []
 
 
+@pytest.mark.parametrize("name", (*DOCUMENTS, "CHANGELOG.md", "pyproject.toml"))
+def test_two_sides_of_a_change_were_put_together(name: str) -> None:
+    """No document shows both, with the marks between them that a merge leaves."""
+    marks = re.compile("^(<{7}|={7}|>{7}|[|]{7})( |$)", re.MULTILINE)
+    assert marks.findall((ROOT / name).read_text()) == []
+
+
 def test_the_code_knows_its_api_by_its_own_name() -> None:
     """It is the agent jobs API: no number or origin of a document stands for it."""
     odd = re.compile(r"\b00[0-9] surface\b|\bthe seed'?s?\b")
