@@ -10,7 +10,7 @@ from app.trade.catalogue import PAINTER
 from db import batches
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
-from tests.patience import PATIENCE_S
+from tests.patience import patiently
 from tests.scripted_maker import ScriptedMaker
 
 
@@ -48,13 +48,8 @@ async def bought(studio: Instance, http: httpx2.AsyncClient, prompt: str, count:
     at = (await http.post("/studio", data=form)).headers["location"]
     assert (await http.post(f"{at}/pay")).status_code == 303
     batch_id = at.rpartition("/")[2]
-    changed, stop = studio.built.signals.watch(batch_id)
-    while True:
-        changed.clear()
-        row = await batches.view(studio.built.db, batch_id)
-        assert row is not None
-        if row.is_final:
+    async for look in patiently("it did not end", pause_s=0.02):
+        look.saw = row = await batches.view(studio.built.db, batch_id)
+        if row is not None and row.is_final:
             break
-        await studio.built.signals.wait(changed, PATIENCE_S)
-    stop()
     return batch_id

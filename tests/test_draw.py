@@ -99,7 +99,9 @@ async def test_an_interrupted_purchase_is_resumed_and_not_paid_again(
     running = await buyer.begin("draw", "a cat", "--count", "2", "--out", str(out))
     lines = ""
     while "paid 8 sats" not in lines:
-        lines += (await running.err.readline()).decode()
+        line = (await running.err.readline()).decode()
+        assert line, lines  # it has not ended
+        lines += line
     running.send_signal(signal.SIGINT)
     ended = await running.ended()
     assert ended.code == 130 and "boltwork draw" in ended.err
