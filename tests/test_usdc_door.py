@@ -28,6 +28,7 @@ from tests.usdc_fixtures import Payer, header
 
 BULK = {"images": [{"prompt": "a cat"}, {"prompt": "a dog"}]}
 ONE = {"model": "nano-banana-pro", "prompt": "a garden", "aspect_ratio": "16:9"}
+FILM = "/v1/videos/generate"
 DOORS = (("/api/jobs", BULK, 201, "jobId", 50_000), ("/v1/images/generate", ONE, 202, "id", 50_000))
 
 
@@ -272,3 +273,14 @@ async def test_what_is_not_delivered_goes_back_to_the_address_that_paid(shop: In
         if paid == 25_000:
             break
     assert await ledger.balance(shop.built.db, RAIL_USDC.name, Asset.MICROUSDC) == 25_000
+
+
+async def test_agents_find_what_is_sold_for_usdc(shop: Instance) -> None:
+    """Each address that is listed answers a 402 that asks for USDC on that chain."""
+    listed = (await shop.http.get("/.well-known/x402")).json()["resources"]
+    assert [each["path"] for each in listed] == [*(path for path, *_ in DOORS), FILM]
+    film = {"model": "veo-3.1-fast", "prompt": "a cat", "mode": "t2v"}
+    for each, body in zip(listed, (BULK, ONE, film), strict=True):
+        [offered] = asked_in(await shop.post(each["path"], body))["accepts"]
+        assert (offered["network"], offered["asset"]) == (each["caip2"], each["asset"])
+        assert offered["scheme"] == each["scheme"] and each["network"] == "base-sepolia"

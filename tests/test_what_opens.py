@@ -124,6 +124,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/account/withdrawals": dict.fromkeys((ACCOUNT, BEARER), "withdraw"),
     "POST /api/account/refund": {},  # nothing was taken out
     "GET /.well-known/jwks.json": {},
+    "GET /.well-known/x402": {},
     "GET /openapi.yaml": {},
     "GET /openapi.json": {},
     "GET /": {},

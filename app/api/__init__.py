@@ -16,7 +16,7 @@ from app.api.jobs import (
     sessions,
     withdrawals,
 )
-from app.api.site import contract, dev, health
+from app.api.site import contract, dev, discovery, health
 
 # They are tried in this order: what is polled stands first.
 ROUTES = (
@@ -70,6 +70,7 @@ ROUTES = (
     Route("/api/account/withdrawals", balances.withdraw, methods=["POST"]),
     Route("/api/account/refund", balances.refund, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
+    Route("/.well-known/x402", discovery.x402),
     Route("/openapi.yaml", contract.openapi_yaml),
     Route("/openapi.json", contract.openapi_json),
 )
