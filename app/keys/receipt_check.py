@@ -13,6 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from app.strict_json import BadInput, parse_object
+from statemachine.owner import OwnerKind
 from statemachine.public_id import public_id
 
 ALGORITHM: Final = "Ed25519"
@@ -122,7 +123,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def lines(said: dict[str, Any]) -> list[str]:
     """Return what a receipt says, in plain lines."""
-    if said.get("kind") == "batch":
+    if said.get("kind") == OwnerKind.BATCH:
         return _batch_lines(said)
     name = said["publicId"] if "publicId" in said else public_id(said["jobId"])
     told = [

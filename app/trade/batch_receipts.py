@@ -13,6 +13,7 @@ from db.batch_receipts import BatchFacts, Piece
 from statemachine.batch import Funding
 from statemachine.entries import Asset
 from statemachine.item import ItemState
+from statemachine.owner import OwnerKind
 from statemachine.public_id import public_id
 
 
@@ -23,7 +24,7 @@ def batch_payload(facts: BatchFacts, now: datetime) -> dict[str, Any]:
     back = paid - facts.charged_amount
     said: dict[str, Any] = {
         "receiptVersion": VERSION,
-        "kind": "batch",
+        "kind": OwnerKind.BATCH,
         "issuedAt": moment(now),
         "publicId": public_id(facts.id),
         "state": facts.state,
