@@ -24,16 +24,13 @@ UNOPENED = frozenset(
         "batches.begin_from_account",
         "leases.release",
         "usdc_payouts.acknowledge",
-        "usdc_payouts.order",
-        "usdc_payouts.settle",
         "usdc_payouts.take_back",
     )
 ) | {
-    "keep SendUsdc",
     "facilitator verify",
 }
 IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
-DECLINED = (Crossing("USDC declined"),)
+DECLINED, REFUNDED = (Crossing("USDC declined"),), (Crossing("USDC refunded"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "chain balance_microusdc": IN_USDC,
     "chain use_of": (*UNANSWERED, *DECLINED),
@@ -44,9 +41,12 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit authorizations.note": UNANSWERED,
     "commit authorizations.settle": (*IN_USDC, *UNANSWERED, Crossing("USDC declined")),
     "commit due_authorizations": IN_USDC,
+    "commit usdc_payouts.order": REFUNDED,
+    "commit usdc_payouts.settle": REFUNDED,
+    "keep SendUsdc": REFUNDED,
     "commit usdc_sales.claim": (*IN_USDC, *UNANSWERED),
     "facilitator healthy": IN_USDC,
-    "facilitator settle": (*IN_USDC, *UNANSWERED, *DECLINED),
+    "facilitator settle": (*IN_USDC, *UNANSWERED, *DECLINED, Crossing("USDC refunded", 2)),
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,
     "agent work": (*BOUGHT, Crossing("broken")),

@@ -306,6 +306,7 @@ SCENARIOS = {
     "watched": Scenario(watched),
     "in USDC": Scenario(usdc.paid_in_usdc, rails=("stub",)),
     "USDC unanswered": Scenario(usdc.answer_lost, rails=("stub",)),
+    "USDC refunded": Scenario(usdc.refunded, rails=("stub",)),
     "USDC declined": Scenario(usdc.declined, rails=("stub",)),
     "rejected": Scenario(bought("REJECT me")),
     "broken": Scenario(bought("BREAK-WORK")),

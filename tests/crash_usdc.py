@@ -9,12 +9,13 @@ from payments.usdc.stub_chain import FAUCET
 from payments.usdc.stub_facilitator import FILE, StubFacilitator, UsdcFault
 from payments.usdc.x402 import read_header
 from pricing.money import MicroUsdc
-from tests.crash_buyer import DEAD_AFTER_S, Buyer
+from tests.crash_buyer import DEAD_AFTER_S, Buyer, Json
 from tests.crash_world import StubSide
 from tests.patience import patiently
 from tests.usdc_fixtures import Payer, header
 
 IMAGE = {"images": [{"model": "scene-1", "prompt": "a small red boat on a lake"}]}
+MANY = {"images": [{"model": "scene-1", "prompt": f"{n} boats on a lake"} for n in range(1, 13)]}
 PATH = "/api/jobs"
 TAKEN_OVER_S = 35  # when another process looks at an order that one has died over
 EXPIRED_S = 300
@@ -41,6 +42,27 @@ async def declined(buyer: Buyer) -> None:
     )
 
 
+async def refunded(buyer: Buyer) -> None:
+    """Twelve images that are cancelled: what was not made goes back to the address that paid."""
+    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    payer, stub = Payer(), _stub(buyer)
+    try:
+        made = await _paid(buyer, payer, await _offer(buyer, MANY), MANY)
+        token = {"Authorization": f"Bearer {made['sessionToken']}"}
+        if "cancelled" not in buyer.done:
+            path = f"{PATH}/{made['jobId']}/cancel"
+            answer = await buyer.call("POST", path, headers=token)
+            assert answer.status_code == 200, answer.text
+            buyer.done.add("cancelled")
+        paid = "SELECT 1 FROM payout WHERE state = 'paid' AND asset = 'microusdc'"
+        await buyer.until_there(paid)
+        [batch] = await buyer.books.ask("SELECT charged_amount FROM batch WHERE funding = 'x402'")
+        left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
+        assert left == FAUCET - batch["charged_amount"], f"{left} are left"
+    finally:
+        await stub.close()
+
+
 async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
     assert (await buyer.call("GET", "/api/readyz")).status_code == 200
     payer = Payer()
@@ -63,11 +85,11 @@ def _stub(buyer: Buyer) -> StubFacilitator:
     return StubFacilitator(buyer.side.folder / FILE, buyer.clock)
 
 
-async def _offer(buyer: Buyer) -> UsdcOffer:
-    """Return what the image costs, as its 402 has said once."""
+async def _offer(buyer: Buyer, asked: Json = IMAGE) -> UsdcOffer:
+    """Return what the images cost, as their 402 has said once."""
     if "offer" not in buyer.made:
         async for look in patiently("there is no offer but", pause_s=0.2):
-            answer = await buyer.call("POST", PATH, json=IMAGE)
+            answer = await buyer.call("POST", PATH, json=asked)
             look.saw = answer.text
             if answer.status_code == 402 and "PAYMENT-REQUIRED" in answer.headers:
                 break
@@ -79,7 +101,9 @@ async def _offer(buyer: Buyer) -> UsdcOffer:
     return UsdcOffer(BASE_SEPOLIA, Address(said["payTo"]), amount, said["maxTimeoutSeconds"])
 
 
-async def _paid(buyer: Buyer, payer: Payer, offer: UsdcOffer) -> dict[str, str]:
+async def _paid(
+    buyer: Buyer, payer: Payer, offer: UsdcOffer, asked: Json = IMAGE
+) -> dict[str, str]:
     """Send the order until it is taken; where it paid nothing, send another one."""
     for name in ("first", "second"):
         if name not in buyer.made:
@@ -90,7 +114,7 @@ async def _paid(buyer: Buyer, payer: Payer, offer: UsdcOffer) -> dict[str, str]:
         # With its key the answer to a second sending has a token of the account too.
         headers = {"PAYMENT-SIGNATURE": buyer.made[name], "Idempotency-Key": buyer.key}
         async for look in patiently("the order is not taken", pause_s=0.2):
-            answer = await buyer.call("POST", PATH, json=IMAGE, headers=headers)
+            answer = await buyer.call("POST", PATH, json=asked, headers=headers)
             look.saw = answer.text
             if answer.status_code != 503:
                 break

@@ -296,7 +296,9 @@ NOTHING = (
     ),
     (
         "payouts that are not paid by one settled attempt",
-        "SELECT p.id, p.state FROM payout p LEFT JOIN payout_attempt a ON a.payout_id = p.id"
+        "SELECT p.id, p.state FROM payout p LEFT JOIN (SELECT payout_id, outcome"
+        " FROM payout_attempt UNION ALL SELECT payout_id, outcome FROM usdc_attempt) a"
+        " ON a.payout_id = p.id"
         " AND a.outcome <> 'returned' GROUP BY p.id, p.state"
         " HAVING p.state <> 'paid' OR count(*) <> 1 OR bool_or(a.outcome = 'live')",
     ),
