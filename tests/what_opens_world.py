@@ -212,7 +212,9 @@ def _ids(made: Things, secret: str, job_secret: str, link: str) -> dict[str, Kno
         "a child's link": shows(link),
         "an account's id": shows(made.person["accountId"]),
         "a login's id": shows(made.login),
-        "a batch's id": Known({"id": made.batch, "item_id": made.item}, tried=made.batch),
+        "a batch's id": Known(
+            {"id": made.batch, "item_id": made.item, "item": made.item}, tried=made.batch
+        ),
         "a payment's hash": Known({"id": made.session["invoice"]["paymentHash"]}),
         "an invoice": Known({"id": made.session["invoice"]["paymentRequest"]}),
     }
@@ -293,6 +295,7 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         ("picture", PICTURE),
         ("file", f"/images/{made.item}"),
         ("file", "image-1.png"),
+        ("file", f"boltwork-{public_id(made.batch)[:8]}"),
         ("talk", TITLE),
         ("account", made.person["username"]),
         ("account", made.token),
