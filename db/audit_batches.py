@@ -12,7 +12,8 @@ LEGS = """
   UNION ALL SELECT 'authorization:' || a.id || ':settled', leg.account, leg.amount, 'microusdc'
     FROM usdc_authorization a LEFT JOIN payout late ON late.id = a.batch_id || ':batch:unawaited',
          LATERAL (VALUES (%(rail_usdc)s, a.amount_microusdc),
-         (coalesce('refund:' || late.id, 'batch:' || a.batch_id), -a.amount_microusdc))
+         (coalesce('refund:' || late.id, 'batch:' || a.batch_id, 'user:' || a.account_id),
+         -a.amount_microusdc))
          AS leg(account, amount)
    WHERE a.state = 'settled'
   UNION ALL SELECT 'batch:' || b.id || ':ended', leg.account, leg.amount, b.asset

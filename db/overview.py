@@ -48,7 +48,7 @@ class Sheet:
     earned: dict[str, int]  # revenue accounts
     spent: dict[str, int]  # expense accounts
     in_jobs_msat: int  # paid, and being worked for, batches included
-    in_sessions_msat: int  # prepaid, what is set aside for a call included
+    in_sessions_msat: int  # prepaid: of sessions, what is set aside for a call included, and people
     on_its_way_msat: int  # payouts that the rail was told to make
 
     @property
@@ -89,7 +89,9 @@ SELECT (SELECT json_object_agg(name, balance) FROM account WHERE asset = 'msat'
        (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'session:' || s.id
          AND a.asset = 'msat')), 0)::bigint FROM session s
         WHERE s.state IN ('active', 'paused'))
-     + (SELECT coalesce(sum(amount_msat), 0)::bigint FROM hold WHERE state = 'held') AS in_sessions,
+     + (SELECT coalesce(sum(amount_msat), 0)::bigint FROM hold WHERE state = 'held')
+     + (SELECT coalesce(sum(balance), 0)::bigint FROM account
+        WHERE starts_with(name, 'user:') AND asset = 'msat') AS in_sessions,
        (SELECT coalesce(sum(amount), 0)::bigint FROM payout
          WHERE asset = 'msat' AND (state = 'in_flight' OR (state = 'owed' AND failures >= 3))
            AND state = 'in_flight') AS on_its_way

@@ -323,6 +323,7 @@ class Account(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint("kind <> 'liability' OR balance >= 0", name="no_negative_liability"),
+        Index("ix_account_user", "name", postgresql_where=text("starts_with(name, 'user:')")),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from statemachine import entries
 from statemachine.decision import Decision, InvoiceWanted, Owed
+from statemachine.entries import Asset
 from statemachine.owner import Purpose, Reason
 
 
@@ -35,13 +36,15 @@ def withdrawal_id(account_id: str, number: int) -> str:
     return f"{account_id}:withdrawal{number}"
 
 
-def withdraw(account_id: str, number: int, balance_msat: int, amount_msat: int) -> Decision[None]:
+def withdraw(
+    account_id: str, number: int, balance: int, amount: int, asset: Asset = Asset.MSAT
+) -> Decision[None]:
     """Return what taking money out means: it is owed at once, and on the balance no more.
 
     Raises Short where there is not so much.
     """
-    if balance_msat < amount_msat:
+    if balance < amount:
         raise Short
-    owed = Owed(withdrawal_id(account_id, number), Reason.WITHDRAWN, amount_msat)
-    entry = entries.owed_back(entries.of_user(account_id), amount_msat, owed.id)
+    owed = Owed(withdrawal_id(account_id, number), Reason.WITHDRAWN, amount, asset)
+    entry = entries.owed_back(entries.of_user(account_id), amount, owed.id, asset)
     return Decision(None, (entry,), owed=(owed,))

@@ -27,6 +27,7 @@ UNOPENED = frozenset(
         "usdc_payouts.take_back",
     )
 ) | {
+    "commit accounts.withdraw_usdc",
     "facilitator verify",
 }
 IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)

@@ -15,6 +15,10 @@ from db import lapsed
 from db.audit import audit
 from payments import rail
 from payments.lnurl import decode
+from payments.siwe import personal_digest
+from payments.usdc.address import address_of_key
+from payments.usdc.authorization import signature_of
+from pricing.money import MicroUsdc
 from statemachine import account as law
 from statemachine.account import deposit_invoice_id, withdrawal_id
 from statemachine.decision import InvoiceWanted, Owed
@@ -26,6 +30,7 @@ from tests.house_fixtures import Instance
 from tests.market_fixtures import Market, hashed
 from tests.patience import patiently
 from tests.scripted_maker import ScriptedMaker
+from tests.usdc_fixtures import Payer, header
 
 
 async def signed_in(at: Instance, name: str = "agent") -> dict[str, str]:
@@ -78,6 +83,35 @@ async def gone(at: Instance, holder: dict[str, str]) -> None:
         look.saw = shown = (await standing(at, holder))["withdrawals"]
         if not shown:
             return
+
+
+def paying(at: Instance, payer: Payer, amount_microusdc: int) -> dict[str, str]:
+    """Return the header of a signed order of this amount."""
+    usdc = at.built.usdc
+    assert usdc is not None
+    offer, now_s = usdc.offer(MicroUsdc(amount_microusdc)), int(at.built.clock().timestamp())
+    order = payer.pays(offer, now_s, valid_before_s=now_s + offer.window_s)
+    return {"PAYMENT-SIGNATURE": header(order)}
+
+
+async def on_chain(at: Instance, payer: Payer) -> int:
+    """Return what a payer has on the chain."""
+    usdc = at.built.usdc
+    assert usdc is not None
+    balance = await usdc.ledger.balance_microusdc(payer.address)
+    assert isinstance(balance, int)
+    return balance
+
+
+async def message_for(at: Instance, key: bytes) -> str:
+    """Return a message for the holder of a key to sign."""
+    answer = await at.http.get("/api/auth/nonce", params={"address": address_of_key(key)})
+    return str(answer.json()["message"])
+
+
+def signed(message: str, key: bytes) -> dict[str, str]:
+    """Return a message with its signature."""
+    return {"message": message, "signature": signature_of(key, personal_digest(message))}
 
 
 async def right(at: Instance) -> None:
@@ -238,6 +272,44 @@ async def test_of_both_assets_usdc_pays_where_it_is_enough(
                 break
             assert (await standing(at, holder))["balanceSats"] == 1_000
         assert (await standing(at, holder))["balanceSats"] < 1_000, "the last was paid in sats"
+        await right(at)
+
+
+async def test_usdc_is_paid_in_over_x402_and_taken_out_to_ones_own_wallet(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A deposit is a 402, and a 201 with the payment; sent again it is the same deposit. It goes
+    out to a wallet that opens the account, and to no other."""
+    async with sold_by(database_url, tmp_path, ScriptedMaker()) as at:
+        holder, payer = await signed_in(at), Payer()
+        body = {"amountUsdc": "1.5"}
+        asked = await at.post("/api/account/deposits", body, headers=holder)
+        assert asked.status_code == 402 and "PAYMENT-REQUIRED" in asked.headers
+        assert [offer["amount"] for offer in asked.json()["accepts"]] == ["1500000"]
+        paid = holder | paying(at, payer, 1_500_000)
+        for _ in range(2):
+            told = await at.post("/api/account/deposits", body, headers=paid)
+            assert (told.status_code, told.json()["settled"]) == (201, True), told.text
+        assert (await standing(at, holder))["balanceUsdc"] == 1.5
+        away = await withdraw(at, holder, amountUsdc="1", to=payer.address)
+        assert away.status_code == 400 and "opens your account" in away.json()["error"]
+        message = await message_for(at, payer.key)
+        joined = await at.post("/api/auth/wallets", signed(message, payer.key), headers=holder)
+        assert joined.status_code == 200
+        assert (await withdraw(at, holder, amountUsdc="1.6")).status_code == 402
+        for wrong in ("0.009999", "-1", "1.0000001", "1e3", ""):
+            assert (await withdraw(at, holder, amountUsdc=wrong)).status_code == 400
+        before = await on_chain(at, payer)
+        sent = await withdraw(at, holder, amountUsdc="1.25")
+        assert sent.json()["withdrawal"]["amountUsdc"] == "1.250000", sent.text
+        await gone(at, holder)
+        assert await on_chain(at, payer) == before + 1_250_000
+        assert (await standing(at, holder))["balanceUsdc"] == 0.25
+        moves = (await at.http.get("/api/account/history", headers=holder)).json()["moves"]
+        assert [(move["what"], move["usdc"]) for move in moves] == [
+            ("withdrawal", -1.25),
+            ("deposit", 1.5),
+        ]
         await right(at)
 
 

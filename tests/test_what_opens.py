@@ -121,7 +121,7 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/account": dict.fromkeys((ACCOUNT, BEARER), "balance"),
     "GET /api/account/history": {},
     "POST /api/account/deposits": dict.fromkeys((ACCOUNT, BEARER), "deposit"),
-    "POST /api/account/withdrawals": dict.fromkeys((ACCOUNT, BEARER), "withdraw"),
+    "POST /api/account/withdrawals": dict.fromkeys((ACCOUNT, BEARER), "refund"),
     "POST /api/account/refund": {},  # nothing was taken out
     "GET /.well-known/jwks.json": {},
     "GET /.well-known/x402": {},

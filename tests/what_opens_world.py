@@ -50,7 +50,6 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'revoke', id, nonce FROM session
  UNION ALL SELECT 'revoke', session_id || link, '' FROM revocation
  UNION ALL SELECT 'login', account_id || id, '' FROM login
- UNION ALL SELECT 'withdraw', account_id || id, '' FROM payout WHERE account_id IS NOT NULL
  UNION ALL SELECT 'deposit', account_id || id, '' FROM invoice WHERE account_id IS NOT NULL
  UNION ALL SELECT 'password', account_id, secret FROM identity
  UNION ALL SELECT 'talk', 'talk ' || id || '.', '' FROM conversation

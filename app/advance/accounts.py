@@ -153,16 +153,21 @@ async def ask_deposit(act: Act, account_id: str, number: int, opened: rail.Opene
 
 
 async def withdraw(
-    act: Act, account_id: str, number: int, amount_msat: int, refund_to: str | None
+    act: Act,
+    account_id: str,
+    number: int,
+    amount: int,
+    refund_to: str | None,
+    asset: Asset = Asset.MSAT,
 ) -> Applied | Short | Missing:
     """Take money out of an account: it is owed to its holder, and goes where they say."""
     if await people.lock(act.tx, account_id) is None:
         return Missing()
-    balance_msat = await balances.lock_of_user(act.tx, account_id, Asset.MSAT)
+    balance = await balances.lock_of_user(act.tx, account_id, asset)
     try:
-        decision = law.withdraw(account_id, number, balance_msat, amount_msat)
+        decision = law.withdraw(account_id, number, balance, amount, asset)
     except law.Short:
-        return Short(Purse.ACCOUNT, amount_msat, balance_msat, Asset.MSAT)
+        return Short(Purse.ACCOUNT, amount, balance, asset)
     await perform(act, Payee(_owner(account_id), refund_to), decision)
     await people.tell(act.tx, account_id)
     return Applied()

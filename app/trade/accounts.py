@@ -12,15 +12,19 @@ from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.invoicing import Invoicing
 from app.trade.once import Before, Beginning, Name, once
-from db import payouts, user_balances
+from db import payouts, people, user_balances
 from db.engine import Database, Duplicate
 from db.invoices import InvoiceRow, MadeInvoice
 from db.payouts import PayoutRow
+from db.people_tables import IdentityKind
 from db.user_balances import Move
 from payments import bolt11
 from payments.lnurl import Destination
-from pricing.money import Msat, sats_down, sats_up
+from payments.usdc.address import Address
+from payments.usdc.refund import refund_to_of
+from pricing.money import MicroUsd, MicroUsdc, Msat, sats_down, sats_up, usd_number
 from statemachine import account as law
+from statemachine.batch import LEAST_REFUND_MICROUSDC
 from statemachine.entries import Asset
 from statemachine.owner import Purpose
 
@@ -44,6 +48,7 @@ class Accounts:
     shell: Shell
     invoicing: Invoicing
     sending: Sending
+    network: str | None  # on which USDC is sent
 
     async def balances(self, account_id: str) -> dict[Asset, int]:
         """Return what an account has in every asset."""
@@ -104,6 +109,43 @@ class Accounts:
 
         return await self._once(name, prepare)
 
+    async def withdraw_usdc(
+        self, account_id: str, amount_microusdc: MicroUsdc, to: Address | None, name: Name | None
+    ) -> str:
+        """Take USDC out, to a wallet that opens the account; return its payout's id.
+
+        Without `to` it is the one that does. Raises BadInput where that is not said, or is not so,
+        and Refusal: 409 where no USDC is sent from here, else as `withdraw`.
+        """
+        if self.network is None:
+            raise Refusal(Why.NOT_POSSIBLE_NOW, "This server sends no USDC.")
+        if amount_microusdc < LEAST_REFUND_MICROUSDC:
+            raise BadInput("Take out 0.01 USDC at the least.")
+        names = await people.names_of(self.db, account_id)
+        wallets = [one.name for one in names if one.kind is IdentityKind.EVM]
+        if to is None and len(wallets) != 1:
+            raise BadInput(
+                "Say with 'to' which wallet: it must open your account (POST /api/auth/wallets)."
+            )
+        if to is not None and to not in wallets:
+            raise BadInput(
+                "USDC goes to a wallet that opens your account: POST /api/auth/wallets joins one."
+            )
+        refund_to = refund_to_of(self.network, to or Address(wallets[0]))
+
+        async def prepare() -> Beginning[str]:
+            number = secrets.randbelow(_NUMBERS)
+            payout_id = law.withdrawal_id(account_id, number)
+
+            async def withdraw_usdc(act: Act) -> str:
+                usdc = Asset.MICROUSDC
+                await _taken(act, account_id, number, amount_microusdc, refund_to, usdc)
+                return payout_id
+
+            return Beginning(payout_id, withdraw_usdc)
+
+        return await self._once(name, prepare)
+
     async def withdraw_to(
         self, account_id: str, text: str, amount_msat: Msat | None, name: Name | None
     ) -> str:
@@ -154,16 +196,25 @@ class Accounts:
 
 
 async def _taken(
-    act: Act, account_id: str, number: int, amount_msat: int, refund_to: str | None
+    act: Act,
+    account_id: str,
+    number: int,
+    amount: int,
+    refund_to: str | None,
+    asset: Asset = Asset.MSAT,
 ) -> None:
-    told = await advance.accounts.withdraw(act, account_id, number, amount_msat, refund_to)
+    told = await advance.accounts.withdraw(act, account_id, number, amount, refund_to, asset)
     if isinstance(told, Short):
         raise _NotTaken(too_little(told))
     assert isinstance(told, Applied), "who is logged in has an account"
 
 
 def too_little(short: Short) -> Refusal:
-    """Return why an account does not pay: how much is missing in sats, and how it is paid in."""
+    """Return why an account does not pay: how much is missing, and how sats are paid in."""
+    if short.asset is Asset.MICROUSDC:
+        needed_usd, left_usd = (usd_number(MicroUsd(each)) for each in (short.needed, short.left))
+        sentence = f"This costs {needed_usd} USDC, and your account has {left_usd}."
+        return Refusal(Why.BALANCE_TOO_LOW, sentence)
     needed, left = sats_up(short.needed), sats_down(short.left)
     return Refusal(
         Why.BALANCE_TOO_LOW,

@@ -7,18 +7,30 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.advance import Act
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
+from app.http.caller import Holder
 from app.http.claims import ClaimRefund, answer_claim
+from app.http.dialect import AGENT_JOBS
 from app.http.fields import Body, name_of
 from app.http.links import base_url
+from app.http.paywall import Sold
 from app.http.throttle import Rule
+from app.refusal import LEAST_RETRY_S, Refusal, Why
 from app.strict_json import BadInput, moment
+from app.trade.usdc_sales import Bought, Thing
 from db.payouts import PayoutRow
 from db.user_balances import Move
-from pricing.money import MicroUsd, msat_to_sats, sats_down, sats_to_msat, usd_number
+from payments.usdc.address import read_address
+from payments.usdc.payment import Payment
+from payments.usdc.x402 import REQUIRED, RESPONSE, header_of
+from pricing.money import MicroUsd, MicroUsdc, msat_to_sats, sats_down, sats_to_msat, usd_number
+from statemachine.batch import LEAST_REFUND_MICROUSDC
 from statemachine.entries import Asset
+from statemachine.owner import Owner, OwnerKind
 from statemachine.payout import PayoutState
+from statemachine.public_id import public_id
 
 MOST_SATS: Final = 10_000_000
 PAGE: Final = 100
@@ -35,16 +47,31 @@ _WHAT: Final = (
 )
 
 
-class Deposit(Body):
-    """POST /api/account/deposits."""
+Usdc = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]
 
-    amount_sats: Sats = Field(alias="amountSats")
+
+class Deposit(Body):
+    """POST /api/account/deposits: in sats, by an invoice; or in USDC, over x402."""
+
+    amount_sats: Sats | None = Field(None, alias="amountSats")
+    amount_usdc: Usdc | None = Field(None, alias="amountUsdc")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.amount_sats is not None and self.amount_usdc is not None:
+            raise ValueError("The fields 'amountSats' and 'amountUsdc' exclude each other.")
+        if self.amount_sats is None and self.amount_usdc is None:
+            raise ValueError("The field 'amountSats' is missing. Add it, or 'amountUsdc'.")
+        if self.amount_usdc is not None and _microusdc(self.amount_usdc) < LEAST_REFUND_MICROUSDC:
+            raise ValueError("Pay in 0.01 USDC at the least.")
+        return self
 
 
 class Withdraw(Body):
     """POST /api/account/withdrawals: to an invoice, to a destination, or to a code's scanner."""
 
     amount_sats: Sats | None = Field(None, alias="amountSats")
+    amount_usdc: Usdc | None = Field(None, alias="amountUsdc")
     invoice: Annotated[str, Field(min_length=1)] | None = None
     to: Annotated[str, Field(min_length=1)] | None = None
 
@@ -52,7 +79,11 @@ class Withdraw(Body):
     def _one_of_both(self) -> Self:
         if self.invoice is not None and self.to is not None:
             raise ValueError("The fields 'invoice' and 'to' exclude each other. Give one.")
-        if self.invoice is None and self.amount_sats is None:
+        if self.amount_usdc is not None and (self.amount_sats or self.invoice):
+            raise ValueError(
+                "Take out sats or USDC: 'amountUsdc' excludes the other fields but 'to'."
+            )
+        if self.invoice is None and self.amount_sats is None and self.amount_usdc is None:
             raise ValueError("The field 'amountSats' is missing. Add it, or 'invoice'.")
         return self
 
@@ -81,16 +112,60 @@ async def history(request: Request) -> Response:
 
 
 async def deposit(request: Request) -> Response:
-    """POST /api/account/deposits: 201 with an invoice; paid, its amount is on the balance."""
+    """POST /api/account/deposits: 201 with an invoice; paid, its amount is on the balance.
+
+    In USDC it is 402, and 201 once that is paid.
+    """
     house = house_of(request)
     holder = await house.callers.needed_account(request)
     async with house.throttle.turn(request, Rule.CREATE):
         body = await read_body(request)
         asked = parse(body, Deposit)
+        if asked.amount_usdc is not None:
+            return await _in_usdc(request, house, holder, body, _microusdc(asked.amount_usdc))
+        assert asked.amount_sats is not None, "the body says so"
         name = name_of(request, f"account:{holder.account_id}", body)
         amount_msat = sats_to_msat(asked.amount_sats)
         invoice = await house.accounts.deposit(holder.account_id, amount_msat, name)
     return json_response({"invoice": house.shapes.invoice(invoice)}, 201)
+
+
+async def _in_usdc(
+    request: Request, house: House, holder: Holder, body: bytes, amount: MicroUsdc
+) -> Response:
+    """Answer with what a signed order has paid in; without one, with what is to be signed."""
+    door, owner = house.usdc, Owner(OwnerKind.ACCOUNT, holder.account_id)
+    resource = f"deposit:{public_id(owner.id)}:{amount}"
+    price = MicroUsd(amount)  # a dollar is one USDC
+    sold = Sold(resource, "A deposit to your account.", body, price, "/api/account", AGENT_JOBS)
+    base = base_url(request, house.settings.public_url) or ""
+    sentence = "Pay this deposit with a signed order in USDC (x402)."
+    asked = door.required(sold, f"{base}{request.url.path}", sentence) if door else None
+    if door is None or asked is None:
+        raise Refusal(Why.NOT_POSSIBLE_NOW, "Nothing can be paid in USDC here just now.")
+
+    async def prepare(_: Payment) -> Thing:
+        return Thing(owner, _nothing)
+
+    paid = await door.bought(request, sold, prepare)
+    if isinstance(paid, Bought):
+        told = {"amountUsdc": usd_number(price), "settled": paid.is_settled}
+        pending = {} if paid.is_settled else {"Retry-After": str(LEAST_RETRY_S)}
+        answer = json_response(told, 201 if paid.is_settled else 202, pending)
+        return await door.answered(request, paid, answer)
+    why = sentence if paid is None else paid.sentence
+    shape = {**asked, "error": why, "code": AGENT_JOBS.word(Why.PRICED)}
+    if paid is not None:
+        shape |= {"retry_action": paid.retry_action, "payment_state": paid.payment_state}
+    answer = json_response(shape | {"requestId": request.scope["state"]["request_id"]}, 402)
+    answer.headers.append(REQUIRED, header_of(asked))
+    if paid is not None:
+        answer.headers.append(RESPONSE, header_of(paid.told))
+    return answer
+
+
+async def _nothing(_: Act) -> None:
+    """An account is there already: its order is all that is written."""
 
 
 async def withdraw(request: Request) -> Response:
@@ -103,7 +178,13 @@ async def withdraw(request: Request) -> Response:
     name = name_of(request, f"account:{holder.account_id}", body)
     account_id = holder.account_id
     amount_msat = sats_to_msat(asked.amount_sats) if asked.amount_sats is not None else None
-    if asked.invoice is not None:
+    if asked.amount_usdc is not None:
+        wallet = read_address(asked.to) if asked.to is not None else None
+        if asked.to is not None and wallet is None:
+            raise BadInput("The field 'to' must be an address: 0x and 40 hex digits.")
+        amount_microusdc = _microusdc(asked.amount_usdc)
+        made = await house.accounts.withdraw_usdc(account_id, amount_microusdc, wallet, name)
+    elif asked.invoice is not None:
         made = await house.accounts.withdraw_to(account_id, asked.invoice, amount_msat, name)
     else:
         assert amount_msat is not None, "the body says so"
@@ -138,6 +219,12 @@ async def _standing(request: Request, house: House, account_id: str) -> dict[str
             _payout(house, row, base) for row in rows if row.state is not PayoutState.PAID
         ],
     }
+
+
+def _microusdc(text: str) -> MicroUsdc:
+    """Return an amount of USDC as its smallest unit: nothing is rounded."""
+    whole, _, rest = text.partition(".")
+    return MicroUsdc(int(whole + rest.ljust(6, "0")))
 
 
 def _payout(house: House, row: PayoutRow, base: str | None) -> dict[str, Any]:
