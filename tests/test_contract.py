@@ -230,10 +230,11 @@ def test_every_refusal_has_the_seeds_envelope() -> None:
     assert envelope["required"] == ["error", "code"]
     names = {one["$ref"].rpartition("/")[2] for one in other}
     ones = {"GenerationError", "GenerationPriced"}  # where the code is `error`
-    assert names == {"Readiness", "PaymentRequired", "GeminiError", *ones}
+    assert names == {"Readiness", "PaymentRequired", "DepositRequired", "GeminiError", *ones}
     assert all({"error", "message"} <= set(SCHEMAS[one]["required"]) for one in ones)
     assert SCHEMAS["GeminiError"] == {"$ref": "#/components/schemas/ErrorResponse"}
-    assert {"error", "code"} <= set(SCHEMAS["PaymentRequired"]["required"])
+    for priced in ("PaymentRequired", "DepositRequired"):
+        assert {"error", "code"} <= set(SCHEMAS[priced]["required"])
 
 
 def test_every_answer_has_a_request_id_and_every_503_a_time() -> None:
