@@ -70,6 +70,7 @@ __all__ = [  # told to SQLModel
     "WalletTransfer",
 ]
 
+OF_ACCOUNT = "account_id IS NOT NULL"
 ONE_OWNER = "num_nonnulls(job_id, session_id, batch_id, account_id) = 1"
 
 
@@ -186,11 +187,7 @@ class Invoice(SQLModel, table=True):
             postgresql_where=text("purpose = 'topup' AND state IN ('wanted', 'open')"),
         ),
         Index("ix_invoice_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
-        Index(
-            "ix_invoice_account_id",
-            "account_id",
-            postgresql_where=text("account_id IS NOT NULL"),
-        ),
+        Index("ix_invoice_account_id", "account_id", postgresql_where=text(OF_ACCOUNT)),
         Index("ix_invoice_wallet", "wallet", postgresql_where=text("wallet IS NOT NULL")),
         Index("ix_invoice_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
         Index(
@@ -247,11 +244,7 @@ class Payout(SQLModel, table=True):
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint(ONE_OWNER, name="one_owner"),
         Index("ix_payout_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
-        Index(
-            "ix_payout_account_id",
-            "account_id",
-            postgresql_where=text("account_id IS NOT NULL"),
-        ),
+        Index("ix_payout_account_id", "account_id", postgresql_where=text(OF_ACCOUNT)),
         Index("ix_payout_unpaid", "created_at", postgresql_where=text("state <> 'paid'")),
         # Those that wait for their owner, or to be sent.
         Index(
