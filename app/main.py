@@ -257,9 +257,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         ),
         callers=callers,
         logins=logins,
-        accounts=Accounts(
-            db, shell, invoicing, refunds.sending, built.usdc.network.caip2 if built.usdc else None
-        ),
+        accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc),
         wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),

@@ -7,6 +7,7 @@ from functools import partial
 
 from app import advance
 from app.advance import Act, Applied, Shell, Short
+from app.ports import UsdcRail
 from app.promises.sending import PAUSED, USED, Sending
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
@@ -48,7 +49,7 @@ class Accounts:
     shell: Shell
     invoicing: Invoicing
     sending: Sending
-    network: str | None  # on which USDC is sent
+    usdc: UsdcRail | None
 
     async def balances(self, account_id: str) -> dict[Asset, int]:
         """Return what an account has in every asset."""
@@ -117,7 +118,7 @@ class Accounts:
         Without `to` it is the one that does. Raises BadInput where that is not said, or is not so,
         and Refusal: 409 where no USDC is sent from here, else as `withdraw`.
         """
-        if self.network is None:
+        if self.usdc is None:
             raise Refusal(Why.NOT_POSSIBLE_NOW, "This server sends no USDC.")
         if amount_microusdc < LEAST_REFUND_MICROUSDC:
             raise BadInput("Take out 0.01 USDC at the least.")
@@ -131,7 +132,7 @@ class Accounts:
             raise BadInput(
                 "USDC goes to a wallet that opens your account: POST /api/auth/wallets joins one."
             )
-        refund_to = refund_to_of(self.network, to or Address(wallets[0]))
+        refund_to = refund_to_of(self.usdc.network.caip2, to or Address(wallets[0]))
 
         async def prepare() -> Beginning[str]:
             number = secrets.randbelow(_NUMBERS)
