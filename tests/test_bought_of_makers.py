@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from app.executors.provider import DECLINES, UNAVAILABLE
+from pricing.money import MicroUsdc
 from tests.batch_doors import bought, ended
 from tests.house_fixtures import instance_of
 from tests.provider_server import KEY, ProviderServer
+from tests.usdc_fixtures import Payer, header
 
 
 async def test_a_picture_of_a_providers_is_bought_and_read(
@@ -50,5 +52,11 @@ async def test_nothing_is_sold_whose_maker_is_away(
         refused = await market.post("/api/jobs", body)
         assert refused.status_code == 503 and refused.headers["retry-after"] == "30"
         assert "Who makes flux can't be reached" in refused.text
+        usdc, now_s = market.built.usdc, int(market.built.clock().timestamp())
+        assert usdc is not None
+        payment = Payer().pays(usdc.offer(MicroUsdc(20_000)), now_s)  # as it was offered before
+        paying = {"PAYMENT-SIGNATURE": header(payment)}
+        refused = await market.post("/api/jobs", body, headers=paying)
+        assert refused.status_code == 503 and "PAYMENT-RESPONSE" not in refused.headers
         body["defaults"] = {"model": "scene-1"}
         assert (await market.post("/api/jobs", body)).status_code == 402

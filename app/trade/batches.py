@@ -176,6 +176,7 @@ class Batches:
         account, and nobody else may read it.
         """
         check_count(order.lines)
+        self.makers.check({line.wanted.model for line in order.lines})
         payer = payment.authorization.payer
         refund_to = refund_to_of(payment.network.caip2, payer)
         mine = replace(order, payer=f"evm:{payer}", refund_to=refund_to)
