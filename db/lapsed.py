@@ -6,6 +6,7 @@ By the slim row a late payment is recognised, for as long as the rail is asked a
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from db import people
 from db.engine import Database, Tx
 from db.lapsed_tables import LapsedInvoice
 from statemachine.owner import Purpose
@@ -147,3 +148,29 @@ DELETE FROM lapsed_invoice WHERE payment_hash = ANY(ARRAY(SELECT payment_hash
 async def forget(tx: Tx, before: datetime, limit: int) -> int:
     """Forget what the rail is asked about no more; return how many that were."""
     return await tx.count(_FORGET, before=before, limit=limit)
+
+
+# Of an order that failed, the chain has said that it never will pay: no line of it stays.
+_FAILED_ORDERS = """
+SELECT o.id, o.batch_id, b.account_id FROM usdc_authorization o
+  LEFT JOIN batch b ON b.id = o.batch_id
+ WHERE o.state = 'failed' AND o.ended_at < %(before)s
+   AND (o.batch_id IS NULL OR b.state = 'cancelled')
+ ORDER BY o.ended_at LIMIT %(limit)s
+"""
+_FORGET_ORDERS = """
+DELETE FROM usdc_authorization
+ WHERE id = ANY(%(ids)s) AND (batch_id IS NULL OR batch_id = ANY(%(batches)s))
+"""
+
+
+async def purge_orders(tx: Tx, before: datetime, limit: int) -> int:
+    """Purge orders in USDC that failed before then, with what they were for, and the accounts of
+    wallets that nothing else was ever heard of; return how many orders are gone."""
+    due = await tx.all(_FAILED_ORDERS, before=before, limit=limit)
+    batches = list(await _locked(tx, _BATCHES, [row["batch_id"] for row in due]))
+    gone = await tx.count(_FORGET_ORDERS, ids=[row["id"] for row in due], batches=batches)
+    await tx.execute("DELETE FROM item WHERE batch_id = ANY(%(ids)s)", ids=batches)
+    await tx.execute("DELETE FROM batch WHERE id = ANY(%(ids)s)", ids=batches)
+    await people.forget_unused(tx, [row["account_id"] for row in due if row["account_id"]])
+    return gone

@@ -253,3 +253,27 @@ async def forget(tx: Tx, now: datetime) -> None:
     """Forget logins that have expired, and nonces that nobody could use any more."""
     await tx.execute("DELETE FROM login WHERE expires_at <= %(now)s", now=now)
     await tx.execute("DELETE FROM spent_nonce WHERE expires_at <= %(now)s", now=now)
+
+
+_UNUSED = """
+SELECT id FROM user_account u WHERE id = ANY(%(ids)s)
+   AND NOT EXISTS (SELECT FROM login l WHERE l.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM batch b WHERE b.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM invoice i WHERE i.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM payout p WHERE p.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM usdc_authorization o WHERE o.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM account a WHERE a.name = 'user:' || u.id)
+   AND NOT EXISTS (SELECT FROM identity n WHERE n.account_id = u.id AND n.kind <> 'evm')
+"""
+_LOCK_FREE = "SELECT id FROM user_account WHERE id = ANY(%(ids)s) FOR UPDATE SKIP LOCKED"
+
+
+async def forget_unused(tx: Tx, ids: list[str]) -> None:
+    """Forget accounts of wallets among these that never had a thing: who comes again has a new one.
+
+    They are looked at once they are locked: what was begun for one meanwhile is seen then.
+    """
+    locked = [row["id"] for row in await tx.all(_LOCK_FREE, ids=ids)] if ids else []
+    unused = [row["id"] for row in await tx.all(_UNUSED, ids=locked)] if locked else []
+    await tx.execute("DELETE FROM identity WHERE account_id = ANY(%(ids)s)", ids=unused)
+    await tx.execute("DELETE FROM user_account WHERE id = ANY(%(ids)s)", ids=unused)

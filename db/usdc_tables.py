@@ -64,6 +64,9 @@ class UsdcAuthorization(SQLModel, table=True):
             postgresql_where=text("check_at IS NOT NULL"),
         ),
         Index(
+            "ix_usdc_authorization_failed", "ended_at", postgresql_where=text("state = 'failed'")
+        ),
+        Index(
             "uq_usdc_authorization_batch_id",
             "batch_id",
             unique=True,

@@ -9,14 +9,19 @@ from app.plant import loops_of
 from db import payouts
 from db.audit import audit
 from payments.stub import StubRail
+from payments.usdc.stub_facilitator import FILE, StubFacilitator
 from tests.asking import OFFER, ask
+from tests.batch_doors import ended, sold_by
 from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.patience import patiently
 from tests.pay_server import PayServer
 from tests.refund_fixtures import wallet_of
+from tests.scripted_maker import ScriptedMaker
 from tests.session_fixtures import Holder, books_are_right, held, made
+from tests.test_usdc_door import asked_in, signed
+from tests.usdc_fixtures import Payer
 
 TEXT = "€" * 20_000  # 60 kB
 # What is counted by the hour or is of the process, and grows with nothing that a caller sends.
@@ -299,3 +304,42 @@ async def test_all_callers_together_have_a_limit_too(weighed: Instance) -> None:
         assert (await weighed.post("/api/jobs", body, headers=ours)).status_code == 201
     others = {"X-Forwarded-For": "203.0.113.9"}
     refused(await weighed.post("/api/jobs", body, headers=others), 503, "Too many unpaid")
+
+
+async def test_an_order_in_usdc_that_never_paid_leaves_nothing(
+    database_url: str, tmp_path: Path, clock: Clock
+) -> None:
+    """Whoever signs without money leaves no batch, no item, no order and no account; what was not
+    paid is counted in bytes as any unpaid request, and what was paid is not."""
+    body = {"images": [{"prompt": "a cat " * 600}] * 50}  # 180 kB
+    async with sold_by(
+        database_url, tmp_path, ScriptedMaker(), clock=clock, REQUEST_KB_PER_HOUR=600
+    ) as shop:
+        settings, db = shop.built.settings, shop.built.db
+        stub = StubFacilitator(settings.data / FILE, clock)
+        asked = asked_in(await shop.post("/api/jobs", body))
+        for name in ("one", "two", "three"):
+            paid = await shop.post("/api/jobs", body, headers=signed(shop, Payer(name), asked))
+            await ended(shop, paid.json()["jobId"], token=paid.json()["sessionToken"])
+        clock.forward(days=8)  # the logins of these are over, and the offer is purged
+        await _purged(shop)
+        async for _ in patiently("a lane that is empty keeps turns", pause_s=0.01):
+            if not await db.read_all("SELECT payer FROM lane_turn"):
+                break
+        before, codes = await _rows(shop), []
+        for name in ("poor", "poorer"):  # a new offer is made for each, too
+            await stub.script_fault("settle", "declined")
+            told = await shop.post("/api/jobs", body, headers=signed(shop, Payer(name), asked))
+            codes.append(told.status_code)
+        assert codes == [402, 429]
+        clock.forward(hours=1)
+        async for _ in patiently("the chain never says that they failed", pause_s=0.01):
+            if not await db.read_all("SELECT id FROM usdc_authorization WHERE state = 'claimed'"):
+                break
+        assert (await _rows(shop))["usdc_authorization"] > before["usdc_authorization"]
+        for _ in range(2):  # first what was asked for, then the slim rows of the offers
+            clock.forward(days=8)
+            await _purged(shop)
+        assert await _rows(shop) == before
+        assert await audit(db) == []
+        await stub.close()

@@ -167,13 +167,20 @@ async def _ordered(
     if house.usdc is None:
         return None
 
+    weighed = 0  # bytes, that stay counted unless they are paid for
+
     async def prepare(payment: Payment) -> Thing:
+        nonlocal weighed
         async with house.throttle.turn(request, Rule.CREATE):
+            await house.throttle.weigh(request, len(wish.body))
+            weighed = len(wish.body)
             return await house.batches.for_usdc(payment, wish.order, counter.has_accounts)
 
     paid = await house.usdc.bought(request, sold, prepare)
     if not isinstance(paid, usdc_sales.Bought):
         return paid
+    if weighed:
+        await house.throttle.unweigh(request, weighed)
     token = None
     if counter.has_accounts and (paid.is_proof or has_key):
         row = await house.batches.show(paid.owner.id)

@@ -9,7 +9,7 @@ import contextlib
 import ipaddress
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum, auto
 
@@ -234,10 +234,11 @@ class Throttle:
             raise
         await self._uncount(guesser, rule, item)
 
-    async def _uncount(self, caller: str, rule: Rule, item: RateLimitItem) -> None:
+    async def _uncount(self, caller: str, rule: Rule, item: RateLimitItem, amount: int = 1) -> None:
         key, length_s = item.key_for(rule, caller), item.get_expiry()
-        if await self._storage.incr(key, length_s, amount=-1) < 0:
-            await self._storage.incr(key, length_s)  # it closed just now: nothing was in the next
+        if await self._storage.incr(key, length_s, amount=-amount) < 0:
+            # It closed just now: nothing of this was in the next.
+            await self._storage.incr(key, length_s, amount=amount)
 
     async def _check_sells(self, sells: Callable[[], Awaitable[bool]]) -> None:
         """Refuse what would begin something new, while the operator sells nothing."""
@@ -259,13 +260,9 @@ class Throttle:
     async def weigh(self, request: Request, size: int) -> None:
         """Count the bytes of a request that is not paid yet, or refuse it: 429, or 503 where all
         callers together have sent too much."""
-        kb = max(1, math.ceil(size / 1_000))
-        for rule, caller in ((Rule.BYTES, self.address(request)), (Rule.ALL_BYTES, "all")):
-            item = self._rules.get(rule)
-            if item is None:
-                continue
+        for rule, caller, item in self._scales(request):
             try:
-                allowed = await self._limiter.hit(item, rule, caller, cost=kb)
+                allowed = await self._limiter.hit(item, rule, caller, cost=_kb(size))
                 reset_s, _ = await self._limiter.get_window_stats(item, rule, caller)
             except StorageError:
                 raise self._uncounted() from None
@@ -277,6 +274,18 @@ class Throttle:
                     raise unavailable(Why.BUSY, "Too many unpaid requests just now.", wait_s)
                 _tell(request, item.amount, 0, reset_s)
                 raise _too_many(rule, item, wait_s)
+
+    async def unweigh(self, request: Request, size: int) -> None:
+        """Give back the bytes of a request that were counted just now: it is paid for."""
+        with contextlib.suppress(StorageError):
+            for rule, caller, item in self._scales(request):
+                await self._uncount(caller, rule, item, _kb(size))
+
+    def _scales(self, request: Request) -> Iterator[tuple[Rule, str, RateLimitItem]]:
+        for rule, caller in ((Rule.BYTES, self.address(request)), (Rule.ALL_BYTES, "all")):
+            item = self._rules.get(rule)
+            if item is not None:
+                yield rule, caller, item
 
     async def look(self, request: Request, rule: Rule) -> bool:
         """Show the caller how much is left, and count nothing. Return whether there is any."""
@@ -315,6 +324,10 @@ def _tell(request: Request, most: int, left: int, reset_s: float) -> None:
         "x-ratelimit-remaining": left,
         "x-ratelimit-reset": math.ceil(reset_s),
     }
+
+
+def _kb(size: int) -> int:
+    return max(1, math.ceil(size / 1_000))
 
 
 def _too_many(rule: Rule, item: RateLimitItem, wait_s: int) -> Refusal:

@@ -3,6 +3,7 @@
 A slim row of each invoice stays for a week: the rail is asked about it, and a payment is owed back.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
@@ -41,17 +42,21 @@ class Unpaid:
             purged += gone
             if not gone:
                 break
-        for _ in range(MOST_BATCHES):
-            if (
-                await self._db.run(
-                    "forget_unpaid", partial(lapsed.forget, before=now - FORGET, limit=BATCH)
-                )
-                < BATCH
-            ):
-                break
+        purged += await self._all("purge_orders", partial(lapsed.purge_orders, before=now - KEPT))
+        await self._all("forget_unpaid", partial(lapsed.forget, before=now - FORGET))
         await self._db.run("forget_logins", partial(people.forget, now=now))
         if purged:
             log.info("unpaid_purged", count=purged)
+
+    async def _all(self, name: str, some: Callable[..., Awaitable[int]]) -> int:
+        """Do this, a batch at a time, until less than a batch is left; return how many it was."""
+        done = 0
+        for _ in range(MOST_BATCHES):
+            count = await self._db.run(name, partial(some, limit=BATCH))
+            done += count
+            if count < BATCH:
+                break
+        return done
 
     async def due(self) -> list[str]:
         """Return payment hashes of what was purged that the rail should be asked about now."""
