@@ -158,9 +158,10 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
     """Hold a refusal to the envelope: a sentence for a person, an id, nothing of our insides."""
     assert answer.status_code == status, answer.text
     envelope = answer.json()
-    must = {"error", "code", "requestId"}
+    in_v1 = answer.request.url.path.startswith("/v1/")  # there `error` is the code
+    must = {"error", "message" if in_v1 else "code", "requestId"}
     assert must <= set(envelope) <= must | {"next", "leastSats"}
-    sentence = envelope["error"]
+    sentence = envelope["message" if in_v1 else "error"]
     assert sentence[0].isupper() and sentence.endswith(".") and says in sentence, sentence
     assert envelope["requestId"] == answer.headers["x-request-id"]
     for inside in ("Traceback", ".py", "pydantic", "psycopg", "Exception", "json_invalid"):

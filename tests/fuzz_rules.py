@@ -26,6 +26,7 @@ STREAM_SCHEMA = "SSE event violates schema"
 BEYOND_FORM = (
     "X-Payment-Preimage",
     "a model that is not offered",
+    "isn't available here for",
     "has no use here",
     "is not that of an event of this job",
     "Here one pays by lightning/charge",
@@ -147,7 +148,8 @@ def _means_nothing_here(case: Any, response: Any) -> bool:
     An invoice may be one, and not the one that is needed; what a format of our own is, nobody
     but us can tell.
     """
-    sentence, body = response.json()["error"], case.body
+    said, body = response.json(), case.body
+    sentence = said.get("message", said["error"])  # as its surface writes it
     if any(words in sentence for words in BEYOND_FORM):
         return True
     if not isinstance(body, dict):

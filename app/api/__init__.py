@@ -1,6 +1,7 @@
 """The route table: the whole surface on one page."""
 
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from app.api import kinds
 from app.api.accounts import balances, logins, wallets
@@ -18,9 +19,19 @@ from app.api.jobs import (
 )
 from app.api.site import contract, dev, discovery, health
 
+
+class _Alone(Route):
+    """An address that is nobody's id: whoever asks it in another way learns how it is asked."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """See Route."""
+        match, child = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL else match), child
+
+
 # They are tried in this order: what is polled stands first.
 ROUTES = (
-    Route("/api/jobs/quote", batches.quote, methods=["POST"]),  # before what it could be an id of
+    _Alone("/api/jobs/quote", batches.quote, methods=["POST"]),
     Route("/api/jobs/{id}", kinds.show),
     Route("/api/sessions/{id}/requests/{request_id}", requests.show),
     Route("/api/healthz", health.healthz),

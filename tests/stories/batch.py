@@ -72,8 +72,8 @@ STORIES: tuple[Story, ...] = (
     .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
     .becomes(BatchState.COMPLETED)
     .has(failed=2)
-    .moves(1_334, "batch:b", "refund:b:undelivered", OWED)
-    .owes("undelivered", 1_334, "b:undelivered"),
+    .moves(1_334, "batch:b", "refund:b:undelivered", OWED, USDC)
+    .owes("undelivered", 1_334, "b:undelivered", USDC),
     story("A batch that delivers nothing fails, and all of it is owed back", LAW)
     .given(LOSING)
     .hears(ItemLost())
