@@ -20,7 +20,7 @@ from tests.pay_server import PayServer
 from tests.refund_fixtures import wallet_of
 from tests.scripted_maker import ScriptedMaker
 from tests.session_fixtures import Holder, books_are_right, held, made
-from tests.test_usdc_door import asked_in, signed
+from tests.usdc_doors import asked_in, signed
 from tests.usdc_fixtures import Payer
 
 TEXT = "€" * 20_000  # 60 kB

@@ -12,11 +12,8 @@ import pytest
 
 from db import ledger
 from db.audit import audit
-from payments.usdc.network import BASE_SEPOLIA
-from payments.usdc.payment import UsdcOffer
 from payments.usdc.stub_chain import FAUCET
 from payments.usdc.stub_facilitator import FILE, StubFacilitator
-from payments.usdc.x402 import read_header
 from pricing.money import MicroUsdc
 from statemachine.entries import RAIL_USDC, Asset
 from tests.batch_doors import ended, sold_by
@@ -24,7 +21,8 @@ from tests.clock import Clock
 from tests.house_fixtures import Instance
 from tests.patience import patiently
 from tests.scripted_maker import ScriptedMaker
-from tests.usdc_fixtures import Payer, header
+from tests.usdc_doors import asked_in, signed, told_in
+from tests.usdc_fixtures import Payer
 
 BULK = {"images": [{"prompt": "a cat"}, {"prompt": "a dog"}]}
 ONE = {"model": "nano-banana-pro", "prompt": "a garden", "aspect_ratio": "16:9"}
@@ -45,31 +43,6 @@ async def stub(shop: Instance) -> AsyncIterator[StubFacilitator]:
     made = StubFacilitator(shop.built.settings.data / FILE, shop.built.clock)
     yield made
     await made.close()
-
-
-def asked_in(answer: httpx2.Response) -> dict[str, Any]:
-    """Return what a 402 asks for, by its header."""
-    told = read_header(answer.headers["PAYMENT-REQUIRED"])
-    assert told is not None
-    return told
-
-
-def told_in(answer: httpx2.Response) -> dict[str, Any]:
-    """Return what became of a payment, by the answer's header."""
-    told: dict[str, Any] = json.loads(base64.b64decode(answer.headers["PAYMENT-RESPONSE"]))
-    return told
-
-
-def signed(shop: Instance, payer: Payer, asked: dict[str, Any], **changed: Any) -> dict[str, str]:
-    """Return the header of a payment for what is asked, as a stock client makes it."""
-    [offered] = asked["accepts"]
-    usdc = shop.built.usdc
-    assert usdc is not None and offered["payTo"] == usdc.pay_to
-    amount, window_s = MicroUsdc(int(offered["amount"])), offered["maxTimeoutSeconds"]
-    offer = UsdcOffer(BASE_SEPOLIA, usdc.pay_to, amount, window_s)
-    now_s = int(shop.built.clock().timestamp())
-    changed = {"valid_before_s": now_s + window_s, **changed}
-    return {"PAYMENT-SIGNATURE": header(payer.pays(offer, now_s, **changed))}
 
 
 async def spent(shop: Instance, payer: Payer) -> int:
