@@ -127,6 +127,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit payouts.settle": (*BOUGHT, Crossing("answer lost"), *SESSION, *WITHHELD),
     "commit payouts.take_back": (Crossing("never sent"), Crossing("not withheld")),
     "commit purge_keys": (*BOUGHT, Crossing("answer lost")),
+    "commit purge_orders": BOUGHT,
     "commit purging.purge": (Crossing("paid when purged"),),
     "commit purging.settle": (Crossing("paid when purged"),),
     "commit rail_baseline": (Crossing("reviewed"),),

@@ -42,21 +42,13 @@ class Unpaid:
             purged += gone
             if not gone:
                 break
-        purged += await self._all("purge_orders", partial(lapsed.purge_orders, before=now - KEPT))
-        await self._all("forget_unpaid", partial(lapsed.forget, before=now - FORGET))
+        orders = partial(lapsed.purge_orders, before=now - KEPT, limit=BATCH)
+        purged += await _all(lambda: self._db.run("purge_orders", orders))
+        slim = partial(lapsed.forget, before=now - FORGET, limit=BATCH)
+        await _all(lambda: self._db.run("forget_unpaid", slim))
         await self._db.run("forget_logins", partial(people.forget, now=now))
         if purged:
             log.info("unpaid_purged", count=purged)
-
-    async def _all(self, name: str, some: Callable[..., Awaitable[int]]) -> int:
-        """Do this, a batch at a time, until less than a batch is left; return how many it was."""
-        done = 0
-        for _ in range(MOST_BATCHES):
-            count = await self._db.run(name, partial(some, limit=BATCH))
-            done += count
-            if count < BATCH:
-                break
-        return done
 
     async def due(self) -> list[str]:
         """Return payment hashes of what was purged that the rail should be asked about now."""
@@ -64,3 +56,14 @@ class Unpaid:
         return await self._db.run(
             "due_purged", lambda tx: lapsed.take_due(tx, now, LATE_PAUSE, BATCH)
         )
+
+
+async def _all(some: Callable[[], Awaitable[int]]) -> int:
+    """Do this, a batch at a time, until less than a batch is left; return how many it was."""
+    done = 0
+    for _ in range(MOST_BATCHES):
+        count = await some()
+        done += count
+        if count < BATCH:
+            break
+    return done

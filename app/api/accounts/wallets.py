@@ -40,7 +40,10 @@ async def nonce(request: Request) -> Response:
     if given:
         address = read_address(given[0]) if len(given) == 1 else None
         if address is None:
-            raise BadInput("The parameter 'address' must be one address: 0x and 40 hex digits.")
+            raise BadInput(
+                "The parameter 'address' must be one address: 0x and 40 hex digits, with its"
+                " capitals where they must be (EIP-55), or without any."
+            )
         shape["message"] = siwe.message(domain, base, address, made, CHAIN_ID, house.clock())
     return json_response(shape)
 

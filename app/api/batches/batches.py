@@ -61,6 +61,7 @@ async def quote(request: Request) -> Response:
     async with house.throttle.turn(request, Rule.ESTIMATE):
         asked = parse(await read_body(request), Batch)
         lines = lines_of(house, asked)
+        _refund_to(house, asked)  # what the order would be refused for, its quote is refused for
         price = await house.till.price_if_any()
     total = MicroUsd(sum(line.price_microusd for line in lines))
     shape: Fields = {
@@ -76,13 +77,16 @@ async def quote(request: Request) -> Response:
     return json_response(shape)
 
 
+def _refund_to(house: House, asked: Batch) -> str | None:
+    return house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
+
+
 async def create(request: Request, body: bytes) -> Response:
     """POST /api/jobs with images: 402 with the price, or 201 with what was bought."""
     house = house_of(request)
     asked = parse(body, Batch)
     lines = lines_of(house, asked)
-    refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
-    order = Order(lines, house.throttle.payer(request), asked.job_type, refund_to)
+    order = Order(lines, house.throttle.payer(request), asked.job_type, _refund_to(house, asked))
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True)
     wish = Wish(order, plain, body)
     bought = await buying.buy(request, house, COUNTER, wish)
