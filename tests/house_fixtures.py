@@ -11,6 +11,7 @@ import pytest
 from starlette.requests import Request
 
 from app.agents.agent import Agent
+from app.agents.chat import Chat
 from app.main import assemble, build, utc_now
 from app.plant import Built
 from app.ports import Clock, Destinations, Executor
@@ -113,6 +114,7 @@ async def instance_of(
     *,
     rail: Rail | None = None,
     agent: Agent | None = None,
+    chat: Chat | None = None,
     oracle: Oracle | None = None,
     destinations: Destinations | None = None,
     executors: Sequence[Executor] | None = None,
@@ -126,6 +128,7 @@ async def instance_of(
         database_url,
         rail=rail or StubRail(folder / "stub.sqlite3", clock),
         agent=agent or ScriptedAgent(),
+        chat=chat,
         oracle=oracle or fixed_oracle(clock),
         destinations=destinations,
         executors=executors,

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from starlette.routing import Route
 
+from app.agents.chat import WorkerChat
 from app.api import DEV_ROUTES, ROUTES
 from app.main import build as application
 from app.web import PAGES
@@ -190,11 +191,12 @@ def routes(instance: Instance) -> list[tuple[str, str]]:
 async def open_house(
     database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
 ) -> AsyncIterator[Instance]:
-    """An instance with an operator."""
+    """An instance with an operator. What it draws, it draws at once."""
     async with instance_of(
         database_url,
         tmp_path,
         agent=scripted_agent,
+        chat=WorkerChat(scripted_agent, 100_000, ScriptedMaker()),
         executors=[ScriptedMaker()],
         OPERATOR_TOKEN=TOKEN,
     ) as running:
@@ -225,5 +227,5 @@ async def test_what_opens_what(open_house: Instance, group: str) -> None:
                     wrong.append(f"{kind}: {method} {path} opens {sorted(opened)}")
                 if changed:
                     http.cookies.clear()
-                    world = await build(open_house, http)
+                    world = await build(open_house, http, world, changed)
     assert not wrong, "\n".join(wrong)
