@@ -3,8 +3,8 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -33,8 +33,9 @@ async def _session(instance: Instance, sats: int, key: str) -> tuple[dict[str, A
     return session, holder, paid.json()["preimage"]
 
 
-async def _job(instance: Instance, key: str) -> dict[str, Any]:
+async def _job(instance: Instance) -> dict[str, Any]:
     """Buy a job that owes something back."""
+    key = secrets.token_hex(8)
     headers = {"Idempotency-Key": key}
     job = (await instance.post("/api/jobs", {"request": JOB}, headers=headers)).json()
     fee = job["evalInvoice"]["amountSats"]
@@ -42,11 +43,11 @@ async def _job(instance: Instance, key: str) -> dict[str, Any]:
     asks = await instance.until(job["jobId"], "awaiting_work_payment", field="workInvoice")
     await instance.pay(asks["workInvoice"])
     done = await instance.until(job["jobId"], "complete")
-    return done | {"hash": job["evalInvoice"]["paymentHash"]}
+    return {"job": done, "job_key": key}
 
 
-async def _person(instance: Instance) -> tuple[dict[str, Any], str, str]:
-    """Open an account; return what was said of it, its token, and the id of its login."""
+async def _person(instance: Instance) -> dict[str, Any]:
+    """Open an account, with a deposit."""
     async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:
         body = {"username": f"{PERSON}-{secrets.token_hex(4)}", "password": PASSWORD}
         person = await http.post("/api/auth/login", json=body)
@@ -54,7 +55,8 @@ async def _person(instance: Instance) -> tuple[dict[str, Any], str, str]:
         asked = await http.post("/api/account/deposits", json={"amountSats": FRESH})
         await instance.pay(asked.json()["invoice"])
         await http.get("/api/account")
-    return person.json(), person.cookies["session"], me.json()["login"]["id"]
+    login = me.json()["login"]["id"]
+    return {"person": person.json(), "token": person.cookies["session"], "login": login}
 
 
 async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
@@ -67,15 +69,59 @@ async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
     return job_id, offer.headers["www-authenticate"], told["paymentHash"]
 
 
-async def _bought(instance: Instance, key: str) -> tuple[str, str, str]:
-    """Buy a job by the call; return its id, and what proves the payment: by L402, and by MPP."""
-    job_id, lines, payment_hash = await _ask(instance, key)
+async def _unpaid(instance: Instance) -> dict[str, Any]:
+    """Ask by the call for a job that nobody pays for."""
+    key = secrets.token_hex(8)
+    job_id, _, _ = await _ask(instance, key)
+    return {"unpaid": job_id, "ask_key": key}
+
+
+async def _bought(instance: Instance) -> dict[str, Any]:
+    """Buy a job by the call; what proves the payment, does so by L402 and by MPP."""
+    job_id, lines, payment_hash = await _ask(instance, secrets.token_hex(8))
     paid = await instance.post(f"/api/dev/stub/pay/{payment_hash}")
     await instance.until(job_id, "complete")
     found, preimage = re.search('macaroon="([^"]+)"', lines), paid.json()["preimage"]
     assert found is not None
     by_mpp = f"Payment {credential(payment_in(lines), preimage)}"
-    return job_id, f"L402 {found[1]}:{preimage}", by_mpp
+    return {"asked": job_id, "proof": f"L402 {found[1]}:{preimage}", "credential": by_mpp}
+
+
+async def _used(instance: Instance) -> dict[str, Any]:
+    """Open a session and use it: a request, a conversation, and a macaroon that is revoked."""
+    session, holder, preimage = await _session(instance, SATS, secrets.token_hex(16))
+    said, (talk, _) = await asyncio.gather(holder.asked(PREPAID), _talk(instance, holder.headers))
+    revoked = holder.child("child=revoked")
+    gone = await holder.post("revoke", {"macaroon": revoked.macaroon})
+    async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:  # nobody's yet
+        page = await http.post(
+            f"/sessions/{holder.session_id}/unlock", data={"macaroon": holder.macaroon}
+        )
+    return {
+        **{"session": session, "holder": holder, "preimage": preimage, "revoked": revoked},
+        **{"request": said["requestId"], "talk": str(talk)},
+        **{"link": gone.json()["revoked"], "cookie": cookie_of(page)},
+    }
+
+
+async def _fresh(instance: Instance) -> dict[str, Any]:
+    """Open a session that nobody uses."""
+    key = secrets.token_hex(8)
+    fresh, owner, _ = await _session(instance, FRESH, key)
+    code, _ = secret_of((await instance.http.get(where(fresh))).json()["refunds"])
+    return {"fresh": fresh, "owner": owner, "fresh_code": code, "session_key": key}
+
+
+async def _other(instance: Instance) -> dict[str, Any]:
+    """Open a session of somebody else's."""
+    _, other, _ = await _session(instance, 200, secrets.token_hex(16))
+    return {"other": other}
+
+
+async def _visited(instance: Instance) -> dict[str, Any]:
+    """Begin a conversation without a session."""
+    visited, visitor = await _talk(instance, {})
+    return {"visited": str(visited), "visitor": visitor}
 
 
 def secret_of(refunds: list[dict[str, Any]]) -> tuple[str, str]:
@@ -91,15 +137,21 @@ class Things:
     """All that is made for a world, and what it is called by."""
 
     job: dict[str, Any]
+    job_key: str
     session: dict[str, Any]  # in use; `fresh` is not
     fresh: dict[str, Any]
+    fresh_code: str
+    session_key: str
     holder: Holder
     owner: Holder  # of the fresh one
     other: Holder
     revoked: Holder
+    link: str  # that was revoked
+    cookie: str  # of the session's page
     preimage: str
     request: str
     unpaid: str
+    ask_key: str
     asked: str
     proof: str
     credential: str
@@ -111,64 +163,12 @@ class Things:
     login: str
     batch: str
     item: str
-    keys: list[str]
 
 
-async def made_in(instance: Instance) -> Things:
-    """Make all of it, anew."""
-    keys = [secrets.token_hex(8) for _ in range(4)]
-    (
-        job,
-        (session, holder, preimage),
-        (fresh, owner, _),
-        (_, other, _),
-        (unpaid, _, _),
-        (asked, proof, shown),
-    ) = await asyncio.gather(
-        _job(instance, keys[0]),
-        _session(instance, SATS, secrets.token_hex(16)),
-        _session(instance, FRESH, keys[1]),
-        _session(instance, 200, secrets.token_hex(16)),
-        _ask(instance, keys[2]),
-        _bought(instance, keys[3]),
-    )
-    said, (talk, _), (visited, visitor), (batch_id, item) = await asyncio.gather(
-        holder.asked(PREPAID),
-        _talk(instance, holder.headers),
-        _talk(instance, {}),
-        _pictured(instance),
-    )
-    person, token, login = await _person(instance)
-    return Things(
-        job=job,
-        session=session,
-        fresh=fresh,
-        holder=holder,
-        owner=owner,
-        other=other,
-        revoked=holder.child("child=revoked"),
-        preimage=preimage,
-        request=said["requestId"],
-        unpaid=unpaid,
-        asked=asked,
-        proof=proof,
-        credential=shown,
-        talk=str(talk),
-        visited=str(visited),
-        visitor=visitor,
-        person=person,
-        token=token,
-        login=login,
-        batch=batch_id,
-        item=item,
-        keys=keys,
-    )
-
-
-async def _pictured(instance: Instance) -> tuple[str, str]:
-    """Buy a picture; return the ids of its batch and of itself."""
+async def _pictured(instance: Instance) -> dict[str, Any]:
+    """Buy a picture."""
     batch_id = await bought(instance, batch(PICTURE))
-    return batch_id, (await ended(instance, batch_id))["images"][0]["id"]
+    return {"batch": batch_id, "item": (await ended(instance, batch_id))["images"][0]["id"]}
 
 
 async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, str]:
@@ -182,3 +182,38 @@ async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, st
 def cookie_of(answer: httpx2.Response) -> str:
     """Return the cookie that an answer sets."""
     return str(answer.headers["set-cookie"]).partition(";")[0]
+
+
+# What is made at once, and the names by which the database knows it.
+PARTS: tuple[
+    tuple[Callable[[Instance], Awaitable[dict[str, Any]]], Callable[[Things], list[str]]], ...
+] = (
+    (_job, lambda made: [made.job["jobId"]]),
+    (_used, lambda made: [made.holder.session_id, made.request, f"talk {made.talk}."]),
+    (_fresh, lambda made: [made.owner.session_id]),
+    (_other, lambda made: [made.other.session_id]),
+    (_unpaid, lambda made: [made.unpaid]),
+    (_bought, lambda made: [made.asked]),
+    (_visited, lambda made: [f"talk {made.visited}."]),
+    (_pictured, lambda made: [made.batch]),
+    (_person, lambda made: [made.person["accountId"]]),
+)
+
+
+def owned_by(made: Things) -> list[str]:
+    """Return the names of all of it."""
+    return [name for _, names in PARTS for name in names(made)]
+
+
+async def made_in(
+    instance: Instance, kept: Things | None = None, moved: Collection[str] = ()
+) -> Things:
+    """Make all of it anew; of what is kept, only the parts that are named in what has moved."""
+    lost = [
+        make
+        for make, names in PARTS
+        if kept is None or any(name in line for name in names(kept) for line in moved)
+    ]
+    parts = await asyncio.gather(*(make(instance) for make in lost))
+    fields = {name: value for part in parts for name, value in part.items()}
+    return Things(**fields) if kept is None else replace(kept, **fields)

@@ -4,7 +4,7 @@ read from what is answered, and from what has moved in the database."""
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +13,6 @@ import httpx2
 
 from statemachine.public_id import concealed, public_id
 from tests.house_fixtures import Instance
-from tests.session_fixtures import where
 from tests.what_opens_things import (
     ASKED,
     FRESH,
@@ -25,8 +24,8 @@ from tests.what_opens_things import (
     PREPAID,
     TITLE,
     Things,
-    cookie_of,
     made_in,
+    owned_by,
     secret_of,
 )
 
@@ -89,6 +88,7 @@ class World:
 
     instance: Instance
     http: httpx2.AsyncClient  # which asks as a stranger
+    made: Things
     known: dict[str, Known]
     marks: list[tuple[str, str]]  # what was opened, when an answer holds this text
     owned: Sequence[str]  # what is here: no other's moves count
@@ -103,8 +103,8 @@ class World:
         rows = await db.read_all(SNAPSHOT, endless=self.endless, owned=owned)
         return {(row["what"], row["id"], row["stands"]) for row in rows}
 
-    async def opened(self, route: str, method: str, kind: str) -> tuple[set[str], bool]:
-        """Return what somebody opens at a route, and whether that has changed the world."""
+    async def opened(self, route: str, method: str, kind: str) -> tuple[set[str], set[str]]:
+        """Return what somebody opens at a route, and the ids of what that has changed."""
         known = self.known[kind]
         if self.stood is None:
             self.stood = await self.moved()
@@ -116,7 +116,7 @@ class World:
                 what for what, mark in self.marks if mark in said and mark not in secrets_known
             }
         changed = self.stood ^ await self.moved()
-        return opened | {what for what, _, _ in changed}, bool(changed)
+        return opened | {what for what, _, _ in changed}, {name for _, name, _ in changed}
 
     async def _send(
         self,
@@ -186,7 +186,7 @@ class World:
         return json.dumps(bodies.get(what, {}), separators=(",", ":")).encode(), "application/json"
 
 
-def _ids(made: Things, secret: str, job_secret: str, link: str) -> dict[str, Known]:
+def _ids(made: Things, secret: str, job_secret: str) -> dict[str, Known]:
     """Return those who know a name of something, and no credential."""
     here = _named(made)
 
@@ -208,7 +208,7 @@ def _ids(made: Things, secret: str, job_secret: str, link: str) -> dict[str, Kno
         "the secret of a job's refund": shows(job_secret),
         "the secret of a session's refund": shows(secret),
         "a conversation's id": Known({"conversation": made.talk}),
-        "a child's link": shows(link),
+        "a child's link": shows(made.link),
         "an account's id": shows(made.person["accountId"]),
         "a login's id": shows(made.login),
         "a batch's id": Known(
@@ -228,9 +228,9 @@ def _named(made: Things) -> dict[str, str]:
     }
 
 
-def _credentials(made: Things, cookie: str) -> dict[str, Known]:
+def _credentials(made: Things) -> dict[str, Known]:
     """Return those who have a credential, or something that was one."""
-    here, fresh, keys = _named(made), made.fresh, made.keys
+    here, fresh = _named(made), made.fresh
 
     def held(*caveats: str) -> Known:
         return Known(here, made.holder.child(*caveats).headers)
@@ -250,32 +250,32 @@ def _credentials(made: Things, cookie: str) -> dict[str, Known]:
         "the claim of a session in use": Known(here, query={"claim": made.session["claim"]}),
         "a proof of payment": Known({"id": "0" * 32}, {"Authorization": made.proof}),
         "a Payment credential": Known({"id": "0" * 32}, {"Authorization": made.credential}),
-        "the cookie of a session's page": Known(here, {"Cookie": cookie}),
+        "the cookie of a session's page": Known(here, {"Cookie": made.cookie}),
         "the cookie of a visitor": Known({"conversation": made.visited}, {"Cookie": made.visitor}),
         "the cookie of an account": Known({"id": made.login}, {"Cookie": f"session={made.token}"}),
         "the token of an account": Known(
             {"id": made.login}, {"Authorization": f"Bearer {made.token}"}
         ),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
-        "the key of a job": Known({}, {"Idempotency-Key": keys[0]}),
-        "the key of a session": Known({}, {"Idempotency-Key": keys[1]}),
-        "the key of an ask": Known({}, {"Idempotency-Key": keys[2]}),
+        "the key of a job": Known({}, {"Idempotency-Key": made.job_key}),
+        "the key of a session": Known({}, {"Idempotency-Key": made.session_key}),
+        "the key of an ask": Known({}, {"Idempotency-Key": made.ask_key}),
     }
 
 
-async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
-    """Return a new world: nothing in it has been in one before."""
-    made = await made_in(instance)
+async def build(
+    instance: Instance,
+    http: httpx2.AsyncClient,
+    before: World | None = None,
+    moved: Collection[str] = (),
+) -> World:
+    """Return a new world: nothing has moved in it. What did not move in the one before is kept."""
+    made = await made_in(instance, before.made if before else None, moved)
     holder, job_ids = made.holder, [made.job["jobId"], made.unpaid, made.asked, made.request]
-    gone = await holder.post("revoke", {"macaroon": made.revoked.macaroon})
     status = await holder.status()
-    page = await http.post(
-        f"/sessions/{holder.session_id}/unlock", data={"macaroon": holder.macaroon}
-    )
     mine = await instance.post("/api/dev/stub/invoice", {"amountSats": OWED})
     code, secret = secret_of(status["refunds"])
     job_code, job_secret = secret_of(made.job["refunds"])
-    fresh_code, _ = secret_of((await instance.http.get(where(made.fresh))).json()["refunds"])
     holders = (holder, made.owner)
     marks = [
         *(("result", f"done: {text}") for text in (JOB, ASKED, PREPAID)),
@@ -283,7 +283,7 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         *(("balance", f'"balanceSats":{n}') for n in (status["balanceSats"], FRESH)),
         *(("balance", f"data-balance>{n:,}<") for n in (status["balanceSats"], FRESH)),
         *(("macaroon", each.macaroon) for each in holders),
-        *(("code", each) for each in (code, job_code, fresh_code)),
+        *(("code", each) for each in (code, job_code, made.fresh_code)),
         *(("code", f"withdraw/{each}/callback") for each in (secret, job_secret)),
         *(("job_id", each) for each in job_ids),
         *(("session_id", each.session_id) for each in holders),
@@ -301,10 +301,6 @@ async def build(instance: Instance, http: httpx2.AsyncClient) -> World:
         ("balance", f'"balanceSats":{FRESH}'),
         ("books", "Trial balance"),
     ]
-    known = _ids(made, secret, job_secret, gone.json()["revoked"])
-    known |= _credentials(made, cookie_of(page))
-    sessions = [holder.session_id, made.owner.session_id, made.other.session_id]
-    owned = [*job_ids, *sessions, made.batch, f"talk {made.talk}.", f"talk {made.visited}."]
-    owned.append(made.person["accountId"])
+    known = _ids(made, secret, job_secret) | _credentials(made)
     invoice = mine.json()["paymentRequest"]
-    return World(instance, http, known, marks, owned, made.unpaid, invoice)
+    return World(instance, http, made, known, marks, owned_by(made), made.unpaid, invoice)
