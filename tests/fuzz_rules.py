@@ -29,6 +29,7 @@ BEYOND_FORM = (
     "a model that is not offered",
     "isn't available here for",
     "isn't known here. Known are",  # by this model, of all fields that a model may have
+    "larger than 2^53",  # in what is handed on as it is
     "with its capitals where they must be",  # a checksum
     "has no use here",
     "is not that of an event of this job",
