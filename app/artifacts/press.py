@@ -30,6 +30,8 @@ _LIBC: Final = ctypes.CDLL(None)
 def main() -> None:
     """Take pieces until standard input ends."""
     with socket.socket(fileno=os.dup(0)) as control:
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), 0)  # or a child would hold the line when we are dead
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits sees its socket close
         os.nice(NICE)
         here = os.getpid()
