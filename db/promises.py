@@ -166,11 +166,11 @@ class Outbox:
 
     async def _kept(self, promise: Promise, tries: int) -> None:
         assert self._keep is not None, "a worker was started without a keeper"
-        kind = type(promise)
-        self._db.passing(f"keep {kind.__name__}: before")
+        kind = type(promise).__name__
+        self._db.passing(f"keep {kind}: before")
         await self._keep(promise, tries)
         # From here until the task engine has forgotten the task, it would be kept again.
-        self._db.passing(f"keep {kind.__name__}: after")
+        self._db.passing(f"keep {kind}: after")
 
     async def open(self) -> None:
         """Use the database's own connections."""
