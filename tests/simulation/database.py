@@ -12,8 +12,8 @@ from procrastinate import sql
 from procrastinate.exceptions import ConnectorException
 
 from db.engine import Database, DatabaseAway, Row, Tx
+from db.promises import CLAIM
 from db.rows import R
-from db.task_engine import CLAIM
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
