@@ -133,6 +133,26 @@ async def test_money_is_taken_out_by_scanning_a_code(instance: Instance) -> None
     await right(instance)
 
 
+async def test_an_invoice_is_for_what_has_its_amount(instance: Instance) -> None:
+    """Of two that are owed it takes its own; once that is there, the other is not meant."""
+    holder = await signed_in(instance)
+    await paid_in(instance, holder, 1_000)
+    await has(instance, holder, 1_000)
+    for sats in (15, 600):
+        assert (await withdraw(instance, holder, amountSats=sats)).status_code == 201
+
+    async def claim(sats: int) -> tuple[int, str | None]:
+        body = {"invoice": await buyers_invoice(instance, sats)}
+        told = await instance.post("/api/account/refund", body, headers=holder)
+        return told.status_code, told.json().get("code")
+
+    assert (await claim(15))[0] == 200
+    assert await claim(15) == (409, "refund_paid")
+    assert (await claim(600))[0] == 200
+    await gone(instance, holder)
+    await right(instance)
+
+
 async def test_an_account_pays_for_a_batch_and_has_the_rest(
     database_url: str, tmp_path: Path
 ) -> None:

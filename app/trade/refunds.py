@@ -84,7 +84,7 @@ class Refunds:
         if again is not None and again.state is PayoutState.IN_FLIGHT:
             return again.id, invoice.payment_hash
         waiting = _owed(rows)
-        owed = self._asked_for(waiting, invoice.amount_msat or 0)
+        owed = self._asked_for(rows, waiting, invoice.amount_msat or 0)
         sent = await self.sending.send(owed, invoice)
         if isinstance(sent, Unpayable):
             raise BadInput(sent.sentence)
@@ -92,11 +92,19 @@ class Refunds:
             raise _on_its_way()
         return owed.id, invoice.payment_hash
 
-    def _asked_for(self, waiting: list[PayoutRow], amount_msat: int) -> PayoutRow:
-        """Return the payout that an invoice of this amount is for, or else the first."""
+    def _asked_for(
+        self, rows: list[PayoutRow], waiting: list[PayoutRow], amount_msat: int
+    ) -> PayoutRow:
+        """Return the payout that an invoice of this amount is for, or else the first.
+
+        Raises Refusal (409) where the one of just this amount is on its way, or there.
+        """
         exact = [row for row in waiting if row.amount_msat == amount_msat]
         least_msat = self.sending.least_msat
         near = [row for row in waiting if least_msat(row) <= amount_msat <= row.amount_msat]
+        sent = [row for row in rows if row.amount_msat == amount_msat]
+        if sent and not exact and not near:
+            _owed(sent)  # says so
         return (exact or near or waiting)[0]
 
     async def direct(self, job_id: str, text: str) -> Directed:
