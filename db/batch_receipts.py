@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db.engine import Database
-from db.receipts import Payment, Refund
+from db.receipts import PAID_AND_BACK, Payment, Refund
 from statemachine.batch import BatchState, Funding
 from statemachine.entries import Asset
 from statemachine.item import ItemState
@@ -41,7 +41,7 @@ class BatchFacts(NamedTuple):
     refunds: list[Refund]
 
 
-_FACTS = """
+_FACTS = f"""
 SELECT b.id, b.state, b.funding, b.asset, b.account_id, b.paid_by, b.price_amount,
        b.charged_amount, b.quote, b.created_at, b.completed_at, m.items, i.payments, p.refunds
   FROM batch b
@@ -51,19 +51,7 @@ SELECT b.id, b.state, b.funding, b.asset, b.account_id, b.paid_by, b.price_amoun
               'share_amount', share_amount, 'sha256', sha256, 'reason', reason)
               ORDER BY place) AS items
          FROM item WHERE batch_id = b.id) m ON true
-  LEFT JOIN LATERAL (
-       SELECT json_agg(json_build_object('purpose', purpose, 'payment_hash', payment_hash,
-              'amount_msat', amount_msat, 'received_msat', received_msat,
-              'settled_at', settled_at) ORDER BY settled_at, id) AS payments
-         FROM invoice WHERE batch_id = b.id AND state = 'settled') i ON true
-  LEFT JOIN LATERAL (
-       SELECT json_agg(json_build_object('reason', o.reason, 'state', o.state,
-              'amount', o.amount, 'asset', o.asset, 'paid_at', o.paid_at,
-              'payment_hash', a.payment_hash)
-              ORDER BY o.created_at, o.id) AS refunds
-         FROM payout o LEFT JOIN payout_attempt a
-           ON a.payout_id = o.id AND a.outcome IN ('live', 'settled')
-        WHERE o.batch_id = b.id) p ON true
+{PAID_AND_BACK.format(column="batch_id", owner="b.id")}
  WHERE b.id = %(id)s
 """
 

@@ -52,15 +52,13 @@ class Facts(NamedTuple):
     refunds: list[Refund]
 
 
-_FACTS = """
-SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.error, j.eval_msat,
-       j.max_msat, j.quote, j.charge, j.created_at, j.completed_at, i.payments, p.refunds
-  FROM job j
+# The payments and the refunds of the owner that stands in a column of theirs.
+PAID_AND_BACK = """
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('purpose', purpose, 'payment_hash', payment_hash,
               'amount_msat', amount_msat, 'received_msat', received_msat,
               'settled_at', settled_at) ORDER BY settled_at, id) AS payments
-         FROM invoice WHERE job_id = j.id AND state = 'settled') i ON true
+         FROM invoice WHERE {column} = {owner} AND state = 'settled') i ON true
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('reason', o.reason, 'state', o.state,
               'amount', o.amount, 'asset', o.asset, 'paid_at', o.paid_at,
@@ -68,7 +66,13 @@ SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.e
               ORDER BY o.created_at, o.id) AS refunds
          FROM payout o LEFT JOIN payout_attempt a
            ON a.payout_id = o.id AND a.outcome IN ('live', 'settled')
-        WHERE o.job_id = j.id) p ON true
+        WHERE o.{column} = {owner}) p ON true
+"""
+_FACTS = f"""
+SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.error, j.eval_msat,
+       j.max_msat, j.quote, j.charge, j.created_at, j.completed_at, i.payments, p.refunds
+  FROM job j
+{PAID_AND_BACK.format(column="job_id", owner="j.id")}
  WHERE j.id = %(id)s
 """
 

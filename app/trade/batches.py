@@ -183,11 +183,7 @@ class Batches:
         await self._check_room(mine)
         batch_id, authorization = self.new_id(), authorization_of(payment)
         shares = [usd_in_usdc(line.price_microusd) for line in order.lines]
-        lined = zip(order.lines, shares, strict=True)
-        ordered = [
-            NewItem(self.new_id(), line.lane, line.price_microusd, share, asked_of(line.wanted))
-            for line, share in lined
-        ]
+        ordered = self._items(order.lines, shares)
         told = {"total_microusd": sum(shares), "kind": order.kind.value}
         bought = Ordered(ordered, mine.payer, told, mine.refund_to)
 
@@ -237,14 +233,15 @@ class Batches:
         await self._check_room(order)
         batch_id = self.new_id()
         about(batch=batch_id)
-        ordered = [
-            NewItem(
-                self.new_id(), line.lane, line.price_microusd, share_msat, asked_of(line.wanted)
-            )
-            for line, share_msat in zip(order.lines, quote.shares_msat, strict=True)
-        ]
+        ordered = self._items(order.lines, quote.shares_msat)
         told = {**quote.to_json(), "kind": order.kind.value}
         return batch_id, quote, Ordered(ordered, order.payer, told, order.refund_to)
+
+    def _items(self, lines: Sequence[Line], shares: Sequence[int]) -> list[NewItem]:
+        return [
+            NewItem(self.new_id(), line.lane, line.price_microusd, share, asked_of(line.wanted))
+            for line, share in zip(lines, shares, strict=True)
+        ]
 
     async def _check_room(self, order: Order) -> None:
         """Refuse what is more than one payer may have under way, or than the lanes may hold."""
