@@ -34,12 +34,16 @@ class Switch:
         self.good, self.now = good, good
         self.name, self.identity, self.network = good.name, good.identity, good.network
         self.least_fee_limit_msat = good.least_fee_limit_msat
+        self.creates = asyncio.Event()  # not set: who makes an invoice waits until it is
+        self.creates.set()
 
     def __getattr__(self, call: str) -> Any:
         if not inspect.iscoroutinefunction(getattr(self.good, call)):
             return getattr(self.now, call)
 
         async def asked(*given: Any, **named: Any) -> Any:
+            if call == "create_invoice":
+                await self.creates.wait()
             return await getattr(self.now, call)(*given, **named)  # whichever it is by then
 
         return asked
@@ -188,6 +192,7 @@ async def _look_up_incoming(stage: Stage, job: dict[str, Any]) -> str:
 
 
 async def _create_by_promise(stage: Stage, job: dict[str, Any]) -> str:
+    stage.switch.creates.clear()  # what is paid is seen before the fault begins, the work's is not
     await stage.end()
     await stage.begin("create")
     if stage.fault == "refused":  # or nobody could tell that the evaluation is paid
@@ -200,6 +205,7 @@ async def _create_by_promise(stage: Stage, job: dict[str, Any]) -> str:
         stage.switch.now = stage.switch.good
         await stage.loops.booking.look_up(await _hash(stage, job))
         stage.switch.now = stage.rails[stage.fault]
+    stage.switch.creates.set()
     await stage.instance.until(job["jobId"], "awaiting_work_payment")
     again = await stage.tried("CreateInvoice", f"{job['jobId']}:work")
     told = await stage.instance.job(job["jobId"])
