@@ -28,7 +28,10 @@ LEGS = """
           AND late.id IS NULL AND a.id IS NOT NULL))
   UNION ALL SELECT 'item:' || i.id || ':delivered', leg.account, leg.amount, b.asset
     FROM item i JOIN batch b ON b.id = i.batch_id,
-         LATERAL (VALUES ('batch:' || b.id, i.share_amount), (%(media)s, -i.share_amount))
+         LATERAL (SELECT CASE WHEN b.author_id IS NULL THEN 0
+           ELSE i.share_amount * b.author_pct / (100 + b.author_pct) END AS amount) author,
+         LATERAL (VALUES ('batch:' || b.id, i.share_amount),
+         (%(media)s, author.amount - i.share_amount), ('user:' || b.author_id, -author.amount))
          AS leg(account, amount)
    WHERE i.state = 'completed'
   UNION ALL SELECT 'batch:' || b.id || ':rounded', leg.account, leg.amount, b.asset
@@ -150,6 +153,23 @@ CHECKS = [
              || coalesce(i.sha256, 'nothing'), i.id
              FROM item i LEFT JOIN artifact a ON a.id = i.artifact
             WHERE i.state = 'completed' AND a.sha256 IS DISTINCT FROM i.sha256""",
+    ),
+    (
+        8,
+        """SELECT 'it waits, and all that it needs was made, or something is lost', i.id
+             FROM item i JOIN batch b ON b.id = i.batch_id
+            WHERE i.state = 'waiting'
+              AND (NOT EXISTS (SELECT FROM item n WHERE n.id = ANY(i.needs)
+                               AND n.state <> 'completed')
+                   OR EXISTS (SELECT FROM item n WHERE n.id = ANY(i.needs)
+                              AND n.state IN ('failed', 'dead_letter', 'cancelled')))""",
+    ),
+    (
+        6,
+        """SELECT 'it is ' || i.state || ', and was made before what it needs', i.id
+             FROM item i WHERE i.needs <> '{}' AND (i.number > 0 OR i.state = 'completed')
+              AND EXISTS (SELECT FROM item n WHERE n.id = ANY(i.needs)
+                          AND n.state <> 'completed')""",
     ),
     (
         7,

@@ -46,6 +46,12 @@ class Batch(SQLModel, table=True):
     credential: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     budgets: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     account_id: str | None = Field(default=None, sa_column=Column(Text))  # whose it is
+    # Of what cast its items are steps, and whose a part of each share is: the spell's author's.
+    cast_id: str | None = Field(default=None, sa_column=Column(ForeignKey("spell_cast.id")))
+    author_id: str | None = Field(default=None, sa_column=Column(Text))
+    author_pct: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
     # The authorization in USDC that has paid for it: "<network>:<payer>:<nonce>".
     paid_by: str | None = Field(default=None, sa_column=Column(Text))
     refund_to: str | None = Field(default=None, sa_column=Column(Text))
@@ -70,7 +76,17 @@ class Batch(SQLModel, table=True):
             " ELSE 'msat' END",
             name="funded_in_asset",
         ),
+        CheckConstraint("author_pct BETWEEN 0 AND 30", name="author_within_bounds"),
+        CheckConstraint("author_id IS NULL OR cast_id IS NOT NULL", name="authors_of_casts"),
         Index("uq_batch_paid_by", "paid_by", unique=True),
+        Index("ix_batch_cast_id", "cast_id", postgresql_where=text("cast_id IS NOT NULL")),
+        # Of a cast one thing is ordered at a time: what is missing is not paid for twice.
+        Index(
+            "uq_batch_one_of_cast",
+            "cast_id",
+            unique=True,
+            postgresql_where=text("state IN ('awaiting_payment', 'queued', 'processing')"),
+        ),
         Index("ix_batch_account_id", "account_id", postgresql_where=text("account_id IS NOT NULL")),
         Index("ix_batch_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),
         Index(
@@ -102,6 +118,10 @@ class Item(SQLModel, table=True):
         default=[], sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
     asked: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    step: int | None = Field(default=None, sa_column=Column(BigInteger))  # of its cast
+    needs: list[str] = Field(  # items of its batch that must be made first
+        default=[], sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
+    )
     reason: str | None = Field(default=None, sa_column=Column(Text))
     sha256: str | None = Field(default=None, sa_column=Column(Text))  # of what was delivered
     artifact: str | None = Field(default=None, sa_column=Column(Text))  # and where that is

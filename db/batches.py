@@ -1,6 +1,7 @@
 """Batches: insert, lock, move, and the row that answers a poll."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,11 +15,21 @@ from statemachine.entries import Asset
 _INSERT = """
 INSERT INTO batch (id, state, version, funding, asset, price_amount, items, cancelled, called_off,
                    session_id, account_id, paid_by, credential, budgets, refund_to, payer, quote,
-                   created_at, updated_at)
+                   cast_id, author_id, author_pct, created_at, updated_at)
 VALUES (%(id)s, %(state)s, 1, %(funding)s, %(asset)s, %(price_amount)s, %(items)s, %(cancelled)s,
         %(called_off)s, %(session_id)s, %(account_id)s, %(paid_by)s, %(credential)s, %(budgets)s,
-        %(refund_to)s, %(payer)s, %(quote)s, %(now)s, %(now)s)
+        %(refund_to)s, %(payer)s, %(quote)s, %(cast_id)s, %(author_id)s, %(author_pct)s, %(now)s,
+        %(now)s)
 """
+
+
+@dataclass(frozen=True, slots=True)
+class OfCast:
+    """Of which cast a batch is, and what the spell's author has of each of its items."""
+
+    cast_id: str
+    author_id: str | None = None
+    author_pct: int = 0
 
 
 async def insert(
@@ -31,6 +42,7 @@ async def insert(
     *,
     credential: Sequence[str] | None = None,
     budgets: Sequence[str] | None = None,
+    cast: OfCast | None = None,
 ) -> None:
     """Write a new batch, without its items.
 
@@ -54,6 +66,9 @@ async def insert(
         refund_to=refund_to,
         payer=payer,
         quote=quote,
+        cast_id=cast.cast_id if cast else None,
+        author_id=cast.author_id if cast else None,
+        author_pct=cast.author_pct if cast else 0,
         now=now,
     )
 
@@ -78,6 +93,9 @@ class BatchRow(NamedTuple):
     budgets: list[str] | None
     refund_to: str | None
     payer: str
+    cast_id: str | None
+    author_id: str | None
+    author_pct: int
 
 
 _LOCK = f"SELECT {columns(BatchRow)} FROM batch WHERE id = %(id)s FOR UPDATE"

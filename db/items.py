@@ -1,7 +1,7 @@
 """Items: written with their batch, claimed in one statement, and ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from db import artifacts, lanes
 from db.artifacts import Artifact
+from db.batches import BatchRow
 from db.engine import Database, Tx
 from db.jobs import CHANNEL
 from db.rows import columns
@@ -27,22 +28,25 @@ class NewItem:
     weight: int
     share_amount: int
     asked: dict[str, Any]
-    waits: bool = False  # for others of its batch
+    needs: tuple[str, ...] = ()  # items of its batch that must be made first
+    step: int | None = None  # of the cast that it is of
 
 
 _INSERT = """
-INSERT INTO item (id, batch_id, place, state, lane, weight, share_amount, asked, created_at)
-SELECT id, %(batch_id)s, place, state, lane, weight, share_amount, asked, %(now)s
+INSERT INTO item (id, batch_id, place, state, lane, weight, share_amount, asked, step, needs,
+                  created_at)
+SELECT id, %(batch_id)s, place, state, lane, weight, share_amount, asked, step,
+       ARRAY(SELECT jsonb_array_elements_text(needs)), %(now)s
   FROM unnest(CAST(%(ids)s AS text[]), CAST(%(states)s AS text[]), CAST(%(lanes)s AS text[]),
               CAST(%(weights)s AS bigint[]), CAST(%(shares)s AS bigint[]),
-              CAST(%(asked)s AS jsonb[]))
-       WITH ORDINALITY AS new(id, state, lane, weight, share_amount, asked, place)
+              CAST(%(asked)s AS jsonb[]), CAST(%(steps)s AS bigint[]), CAST(%(needs)s AS jsonb[]))
+       WITH ORDINALITY AS new(id, state, lane, weight, share_amount, asked, step, needs, place)
 """
 
 
 async def insert(tx: Tx, batch_id: str, items: Sequence[NewItem], now: datetime) -> None:
     """Write the items of a new batch, in their order. None of them has its turn yet."""
-    states = [ItemState.WAITING if item.waits else ItemState.PENDING for item in items]
+    states = [ItemState.WAITING if item.needs else ItemState.PENDING for item in items]
     await tx.execute(
         _INSERT,
         batch_id=batch_id,
@@ -52,6 +56,8 @@ async def insert(tx: Tx, batch_id: str, items: Sequence[NewItem], now: datetime)
         weights=[item.weight for item in items],
         shares=[item.share_amount for item in items],
         asked=[Jsonb(item.asked) for item in items],
+        steps=[item.step for item in items],
+        needs=[Jsonb(list(item.needs)) for item in items],
         now=now,
     )
 
@@ -161,18 +167,25 @@ async def state_of(tx: Tx, item_id: str) -> ItemState | None:
     return row.state if row else None
 
 
-def facts_of(row: ItemRow, called_off: bool, asset: Asset = Asset.MSAT) -> ItemFacts:
-    """Return the law's view of a row; `called_off`: its batch was cancelled."""
-    return ItemFacts(
+def facts_of(row: ItemRow, batch: BatchRow | None) -> ItemFacts:
+    """Return the law's view of a row; without its batch, what that says is left out."""
+    facts = ItemFacts(
         id=row.id,
         batch_id=row.batch_id,
         state=row.state,
         share_amount=row.share_amount,
         number=row.number,
         tries=row.tries,
-        called_off=called_off,
         reason=row.reason,
-        asset=asset,
+    )
+    if batch is None:
+        return facts
+    return replace(
+        facts,
+        called_off=batch.called_off,
+        asset=batch.asset,
+        author_id=batch.author_id,
+        author_pct=batch.author_pct,
     )
 
 
@@ -226,6 +239,73 @@ async def cancel(tx: Tx, batch_id: str, now: datetime) -> int:
     """Cancel the items of a locked batch that nobody holds; return how many those were."""
     state = ITEM.step(ItemState.PENDING, ItemEvent.CANCELLED)
     return await tx.count(_CANCEL, batch_id=batch_id, state=state, now=now)
+
+
+_DUE = """
+SELECT i.id, i.batch_id, i.state, i.lane, i.rank, i.share_amount, i.number, i.tries, i.reason,
+       i.asked
+  FROM item i
+ WHERE i.batch_id = %(batch_id)s AND i.state = 'waiting' AND %(made)s = ANY(i.needs)
+   AND NOT EXISTS (SELECT FROM item n WHERE n.id = ANY(i.needs) AND n.state <> 'completed')
+ ORDER BY i.place FOR UPDATE OF i
+"""
+
+
+class _DueRow(NamedTuple):
+    id: str
+    batch_id: str
+    state: ItemState
+    lane: str
+    rank: int | None
+    share_amount: int
+    number: int
+    tries: int
+    reason: str | None
+    asked: dict[str, Any]
+
+
+class Due(NamedTuple):
+    """An item for which the last that was missing is made, locked; and what it asks for."""
+
+    row: ItemRow
+    asked: dict[str, Any]
+
+
+async def due(tx: Tx, batch_id: str, made: str) -> list[Due]:
+    """Return those items of a locked batch that waited for this one last."""
+    rows = await tx.rows(_DueRow, _DUE, batch_id=batch_id, made=made)
+    return [Due(ItemRow(*row[:-1]), row.asked) for row in rows]
+
+
+async def ready(tx: Tx, row: ItemRow, after: ItemFacts, asked: dict[str, Any]) -> None:
+    """Give an item its turn, and write what it asks for now that all it needs is made."""
+    await lanes.wake(tx, row.lane)
+    await tx.execute(
+        "UPDATE item SET state = %(state)s, asked = %(asked)s WHERE id = %(id)s",
+        id=row.id,
+        state=after.state,
+        asked=asked,
+    )
+    if row.rank is not None:
+        await lanes.uncover(tx, row.lane, row.rank)
+
+
+_FORSAKE = """
+WITH RECURSIVE lost AS (
+  SELECT CAST(%(lost)s AS text) AS id
+  UNION SELECT i.id FROM item i JOIN lost ON lost.id = ANY(i.needs)
+   WHERE i.batch_id = %(batch_id)s AND i.state = 'waiting')
+UPDATE item SET state = %(state)s, reason = %(reason)s, ended_at = %(now)s FROM lost
+ WHERE item.id = lost.id AND item.state = 'waiting'
+"""
+FORSAKEN = "A step that this one needs could not be made."
+
+
+async def forsake(tx: Tx, batch_id: str, lost: str, now: datetime) -> int:
+    """Cancel what in a locked batch was to be made from an item that is lost; return how many."""
+    state = ITEM.step(ItemState.WAITING, ItemEvent.CANCELLED)
+    values: dict[str, Any] = {"batch_id": batch_id, "lost": lost, "now": now}
+    return await tx.count(_FORSAKE, state=state, reason=FORSAKEN, **values)
 
 
 class ItemView(NamedTuple):

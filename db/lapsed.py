@@ -6,7 +6,7 @@ By the slim row a late payment is recognised, for as long as the rail is asked a
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from db import people
+from db import casts, people
 from db.engine import Database, Tx
 from db.lapsed_tables import LapsedInvoice
 from statemachine.owner import Purpose
@@ -100,6 +100,7 @@ async def purge(tx: Tx, rows: list[Unpaid]) -> int:
     await tx.execute("DELETE FROM session WHERE id = ANY(%(ids)s)", ids=list(sessions))
     await tx.execute("DELETE FROM item WHERE batch_id = ANY(%(ids)s)", ids=list(batches))
     await tx.execute("DELETE FROM batch WHERE id = ANY(%(ids)s)", ids=list(batches))
+    await casts.forget_unpaid(tx, list(batches))
     return len(gone)
 
 

@@ -262,6 +262,7 @@ SELECT id FROM user_account u WHERE id = ANY(%(ids)s)
    AND NOT EXISTS (SELECT FROM invoice i WHERE i.account_id = u.id)
    AND NOT EXISTS (SELECT FROM payout p WHERE p.account_id = u.id)
    AND NOT EXISTS (SELECT FROM usdc_authorization o WHERE o.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM spell s WHERE s.author_id = u.id)
    AND NOT EXISTS (SELECT FROM account a WHERE a.name = 'user:' || u.id)
    AND NOT EXISTS (SELECT FROM identity n WHERE n.account_id = u.id AND n.kind <> 'evm')
 """

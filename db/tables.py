@@ -28,6 +28,7 @@ from db.rate_limits import RateLimit
 from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
+from db.spell_tables import Spell, SpellCast, SpellVersion
 from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
 from db.usdc_tables import UsdcAttempt, UsdcAuthorization
@@ -62,6 +63,9 @@ __all__ = [  # told to SQLModel
     "RootKey",
     "SQLModel",
     "Session",
+    "Spell",
+    "SpellCast",
+    "SpellVersion",
     "SpentNonce",
     "Switch",
     "UsdcAttempt",

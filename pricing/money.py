@@ -35,6 +35,19 @@ def margin_in(charged_msat: int, margin_pct: int) -> int:
     return charged_msat * margin_pct // (100 + margin_pct)
 
 
+def with_author(price_microusd: int, author_pct: int) -> MicroUsd:
+    """Return a price with an author's share on top of it, rounded up to a micro-USD."""
+    return MicroUsd(ceil_div(price_microusd * (100 + author_pct), 100))
+
+
+def author_share(charged_amount: int, author_pct: int) -> int:
+    """Return how much of what was charged is an author's, in any unit; rounded down.
+
+    The share lies on top of the price: of 110 that are charged at ten per cent, 10 are theirs.
+    """
+    return charged_amount * author_pct // (100 + author_pct)
+
+
 def halfway(one_microusd: int, other_microusd: int) -> MicroUsd:
     """Return the price in the middle of two, rounded down to a micro-USD."""
     return MicroUsd((one_microusd + other_microusd) // 2)

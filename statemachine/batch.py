@@ -154,9 +154,13 @@ class ItemDelivered:
 
 @dataclass(frozen=True, slots=True)
 class ItemLost:
-    """One of its items has ended without a result; `called_off`: as the buyer wanted it no more."""
+    """One of its items has ended without a result; `called_off`: as the buyer wanted it no more.
+
+    `with_it`: so many others were cancelled at once, as they were to be made from it.
+    """
 
     called_off: bool = False
+    with_it: int = 0
     kind = BatchEvent.ITEM_LOST
 
 
@@ -269,9 +273,10 @@ def decide(facts: BatchFacts, event: Event) -> Decision[BatchFacts]:
                 raise ValueError(f"batch {facts.id} would be charged more than its price")
             after = replace(after, delivered=facts.delivered + 1, charged_amount=charged_amount)
             return _over_if_last(after)
-        case ItemLost(called_off):
+        case ItemLost(called_off, with_it):
+            after = replace(after, cancelled=facts.cancelled + with_it)
             if called_off:
-                return _over_if_last(replace(after, cancelled=facts.cancelled + 1))
+                return _over_if_last(replace(after, cancelled=after.cancelled + 1))
             return _over_if_last(replace(after, failed=facts.failed + 1))
         case _:
             return Decision(after)

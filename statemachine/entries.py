@@ -190,12 +190,23 @@ def batch_reserved(batch_id: str, source: Account, asset: Asset, amount: int) ->
     )
 
 
-def item_delivered(batch_id: str, item_id: str, asset: Asset, amount: int) -> Entry:
-    """An item was delivered: its share of what was paid for its batch is ours."""
+def item_delivered(
+    batch_id: str,
+    item_id: str,
+    asset: Asset,
+    amount: int,
+    author: tuple[Account, int] | None = None,
+) -> Entry:
+    """An item was delivered: its share of what was paid for its batch is ours.
+
+    `author`: who wrote the spell that it is a step of, and how much of that share is theirs.
+    """
+    theirs, theirs_amount = author or (REVENUE_MEDIA, 0)
     return _entry(
         f"item:{item_id}:delivered",
         (of_batch(batch_id), amount),
-        (REVENUE_MEDIA, -amount),
+        (REVENUE_MEDIA, theirs_amount - amount),
+        (theirs, -theirs_amount),
         asset=asset,
     )
 

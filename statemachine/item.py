@@ -7,6 +7,7 @@ three times in all.
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 
+from pricing.money import author_share
 from statemachine import entries
 from statemachine.decision import Decision
 from statemachine.entries import Asset
@@ -83,6 +84,16 @@ class ItemFacts:
     called_off: bool = False  # its batch was cancelled
     reason: str | None = None  # why it was not delivered
     asset: Asset = Asset.MSAT
+    author_id: str | None = None  # the account that has a share of it, where one does
+    author_pct: int = 0
+
+    @property
+    def author(self) -> tuple[entries.Account, int] | None:
+        """Whose a part of its share is, and how much."""
+        amount = author_share(self.share_amount, self.author_pct)
+        if self.author_id is None or not amount:
+            return None
+        return entries.of_user(self.author_id), amount
 
     @property
     def is_held(self) -> bool:
@@ -150,7 +161,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The buyer wants it no more."""
+    """The buyer wants it no more; or what it is made from can't be made."""
 
     kind = ItemEvent.CANCELLED
 
@@ -179,7 +190,7 @@ def decide(facts: ItemFacts, event: Event) -> Decision[ItemFacts]:
             if not after.share_amount:
                 return Decision(after)
             entry = entries.item_delivered(
-                after.batch_id, after.id, after.asset, after.share_amount
+                after.batch_id, after.id, after.asset, after.share_amount, after.author
             )
             return Decision(after, (entry,))
         case Declined(reason):

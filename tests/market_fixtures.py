@@ -24,6 +24,7 @@ from payments import rail
 from payments.usdc.address import address_of_key
 from payments.usdc.network import BASE_SEPOLIA
 from pricing.money import Msat
+from statemachine.account import deposit_invoice_id as deposit_of
 from statemachine.batch import invoice_id
 from statemachine.entries import Asset
 from statemachine.owner import Owner, OwnerKind
@@ -158,6 +159,12 @@ class Market:
             return row
 
         return await self.shell.do(claim)
+
+    async def has_msat(self, account_id: str, amount_msat: int) -> None:
+        """Have an account that is there pay so much in."""
+        number, opened = next(self.numbers), self.invoice(amount_msat)
+        await self.shell.do(advance.accounts.ask_deposit, account_id, number, opened)
+        await self.pay(deposit_of(account_id, number), opened)
 
     async def has_usdc(self, account_id: str, amount_microusdc: int) -> None:
         """Give an account so much, less than a cent: the rest of a batch that is not made."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.advance.act import Act
+from app.advance.casts import CastOf
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
-from db import balances, batches, items, lanes, ledger
+from db import balances, batches, casts, items, lanes, ledger
 from db.batches import BatchRow
 from db.invoices import MadeInvoice
 from db.items import NewItem
@@ -31,6 +32,7 @@ class Ordered:
     quote: dict[str, Any]
     refund_to: str | None = None
     account_id: str | None = None  # whose it is, whoever pays
+    cast: CastOf | None = None  # whose steps the items are
 
 
 async def begin(
@@ -91,6 +93,8 @@ async def _insert_paid(
     spending: Spending | None = None,
 ) -> None:
     await _insert(act, begun, ordered, spending)
+    if ordered.cast is not None:
+        await casts.paid(act.tx, ordered.cast.id_of(begun.facts), act.now)
     await ledger.post(act.tx, begun.entries, act.now)
     await lanes.give_turns(act.tx, begun.facts.id, ordered.payer)
 
@@ -98,6 +102,8 @@ async def _insert_paid(
 async def _insert(
     act: Act, begun: Decision[law.BatchFacts], ordered: Ordered, spending: Spending | None
 ) -> None:
+    if ordered.cast is not None:
+        await ordered.cast.write(act, begun.facts)
     await batches.insert(
         act.tx,
         begun.facts,
@@ -107,6 +113,7 @@ async def _insert(
         act.now,
         credential=spending.links if spending else None,
         budgets=[link for link, _ in spending.budgets] if spending else None,
+        cast=ordered.cast.of(begun.facts) if ordered.cast else None,
     )
     await items.insert(act.tx, begun.facts.id, ordered.items, act.now)
 
@@ -133,6 +140,8 @@ async def step(act: Act, row: BatchRow, event: law.Event) -> Outcome:
     match event:
         case law.Paid():
             await lanes.give_turns(act.tx, row.id, row.payer)
+            if row.cast_id is not None:
+                await casts.paid(act.tx, row.cast_id, act.now)
         case law.Lapsed():
             await items.cancel(act.tx, row.id, act.now)
     await write(act, row, decision)

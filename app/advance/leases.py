@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.advance import batches
+from app.advance import batches, casts
 from app.advance.act import Act
 from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed, Stale
 from app.advance.shell import in_one_statement
@@ -61,7 +61,7 @@ async def beat(
     if act.now >= row.deadline:
         return Lost()
     if item is not None and item.state is ItemState.CLAIMED:
-        started = item_law.decide(_facts(item, None), item_law.Started()).facts
+        started = item_law.decide(items.facts_of(item, None), item_law.Started()).facts
         await items.move(act.tx, item, started, act.now)
     await leases.beat(act.tx, after, progress)
     return Held(after.until)
@@ -165,7 +165,7 @@ async def _end(
     item, lease = locked.item, locked.lease
     try:
         ended = law.decide(leases.facts_of(lease), event).facts
-        decision = item_law.decide(_facts(item, locked.batch), meaning)
+        decision = item_law.decide(items.facts_of(item, locked.batch), meaning)
     except IllegalTransition:
         return False
     after = decision.facts
@@ -176,9 +176,12 @@ async def _end(
     await items.move(act.tx, item, after, act.now, made, tried_by)
     if not ITEM.final(after.state):
         return True
-    counted = batch_law.decide(batch_rows.facts_of(locked.batch), _counts(after))
-    both = replace(counted, entries=(*decision.entries, *counted.entries))
-    await batches.write(act, locked.batch, both)
+    facts, entries, counted = batch_rows.facts_of(locked.batch), decision.entries, None
+    for told in await _counts(act, locked.batch, after):
+        counted = batch_law.decide(facts, told)
+        facts, entries = counted.facts, (*entries, *counted.entries)
+    assert counted is not None, "an item that has ended counts"
+    await batches.write(act, locked.batch, replace(counted, entries=entries))
     return True
 
 
@@ -190,14 +193,10 @@ async def _overtake(act: Act, item_id: str) -> None:
         await leases.end(act.tx, overtaken, act.now)
 
 
-def _facts(item: ItemRow, batch: BatchRow | None) -> item_law.ItemFacts:
-    if batch is None:
-        return items.facts_of(item, called_off=False)
-    return items.facts_of(item, batch.called_off, batch.asset)
-
-
-def _counts(after: item_law.ItemFacts) -> batch_law.Event:
-    """Return what the end of an item is to its batch."""
+async def _counts(act: Act, batch: BatchRow, after: item_law.ItemFacts) -> list[batch_law.Event]:
+    """Return what the end of an item is to its batch; and of those that were to be made from it."""
     if after.state is ItemState.COMPLETED:
-        return batch_law.ItemDelivered(after.share_amount)
-    return batch_law.ItemLost(called_off=after.state is ItemState.CANCELLED)
+        of_it: list[batch_law.Event] = [batch_law.ItemDelivered(after.share_amount)]
+        return of_it + await casts.follow(act, batch, after.id)
+    with_it = await casts.forsake(act, batch, after.id)
+    return [batch_law.ItemLost(after.state is ItemState.CANCELLED, with_it)]

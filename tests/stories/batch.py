@@ -123,6 +123,22 @@ STORIES: tuple[Story, ...] = (
     .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
     .becomes(BatchState.COMPLETED)
     .has(delivered=3, charged_amount=2_000),
+    story("A step that is lost takes with it what is made from it, and the rest goes back", LAW)
+    .given(replace(OF_SESSION, state=BatchState.PROCESSING, items=3))
+    .hears(ItemDelivered(1_000))
+    .has(delivered=1, charged_amount=1_000)
+    .hears(ItemLost(with_it=1))
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(failed=1, cancelled=1)
+    .moves(1_000, "batch:b", "session:s", "batch:b:ended"),
+    story("A batch whose first step is lost with all others falls through", LAW)
+    .given(replace(OF_SESSION, state=BatchState.PROCESSING, items=3))
+    .hears(ItemLost(with_it=2))
+    .passes(BatchState.PROCESSING, BatchEvent.FELL_THROUGH)
+    .becomes(BatchState.FAILED)
+    .has(failed=1, cancelled=2)
+    .moves(2_000, "batch:b", "session:s", "batch:b:ended"),
     story("The last item of a batch that is given up comes back, and is not tried again", LAW)
     .given(replace(LAST, called_off=True))
     .hears(ItemLost(called_off=True))

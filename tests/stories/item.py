@@ -125,6 +125,17 @@ STORIES: tuple[Story, ...] = (
     .passes(ItemState.PENDING, ItemEvent.CANCELLED)
     .becomes(ItemState.CANCELLED)
     .has(tries=1, reason=SILENT),
+    story("The author of a spell has a share of each of its steps, rounded down", LAW)
+    .given(replace(CLAIMED, author_id="a", author_pct=10))
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .moves(608, "batch:b", "revenue:media", "item:i:delivered")
+    .moves(60, "batch:b", "user:a", "item:i:delivered"),
+    story("An author whose share of a step is less than an msat has nothing of it", LAW)
+    .given(replace(CLAIMED, share_amount=3, author_id="a", author_pct=10))
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .moves(3, "batch:b", "revenue:media", "item:i:delivered"),
     story("An item waits for those that it is made from", LAW)
     .given(WAITING)
     .refuses(Claimed())

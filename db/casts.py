@@ -1,0 +1,195 @@
+"""Casts of spells: the row that their batches name, and where their steps stand."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from db.engine import Database, Tx
+from db.rows import Reads
+from statemachine.batch import BatchState
+from statemachine.cast import Made
+from statemachine.entries import Asset
+from statemachine.item import ItemState
+
+
+async def insert(
+    tx: Tx, cast_id: str, version_id: str, parameters: dict[str, Any], now: datetime
+) -> None:
+    """Write a new cast, before its first batch."""
+    await tx.execute(
+        "INSERT INTO spell_cast (id, version_id, parameters, created_at)"
+        " VALUES (%(id)s, %(version_id)s, %(parameters)s, %(now)s)",
+        id=cast_id,
+        version_id=version_id,
+        parameters=parameters,
+        now=now,
+    )
+
+
+async def paid(tx: Tx, cast_id: str, now: datetime) -> None:
+    """Note that a cast is paid for: it counts as a use of its spell, once."""
+    await tx.execute(
+        "UPDATE spell_cast SET paid_at = %(now)s WHERE id = %(id)s AND paid_at IS NULL",
+        id=cast_id,
+        now=now,
+    )
+
+
+async def forget_unpaid(tx: Tx, ids: Sequence[str]) -> None:
+    """Delete casts among these that have no batch any more: nobody had paid."""
+    await tx.execute(
+        "DELETE FROM spell_cast c WHERE id = ANY(%(ids)s)"
+        " AND NOT EXISTS (SELECT FROM batch b WHERE b.cast_id = c.id)",
+        ids=list(ids),
+    )
+
+
+class BatchOfCast(NamedTuple):
+    """What was ordered for a cast at one time, and what it came to."""
+
+    id: str
+    state: BatchState
+    account_id: str | None
+    asset: Asset
+    price_amount: int
+    charged_amount: int
+    version: int
+    called_off: bool
+    author_pct: int
+    created_at: datetime
+    completed_at: datetime | None
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether its items may be made."""
+        return self.state in (BatchState.QUEUED, BatchState.PROCESSING)
+
+
+class CastRow(NamedTuple):
+    """A cast, and of what it is one."""
+
+    id: str
+    version_id: str
+    spell_id: str
+    slug: str
+    number: int
+    document: dict[str, Any]
+    parameters: dict[str, Any]
+    created_at: datetime
+    paid_at: datetime | None
+    batches: list[BatchOfCast]
+
+
+_BATCHES = """
+SELECT b.id, b.state, b.account_id, b.asset, b.price_amount, b.charged_amount, b.version,
+       b.called_off, b.author_pct, b.created_at, b.completed_at
+  FROM batch b WHERE b.cast_id = %(id)s ORDER BY b.created_at, b.id
+"""
+
+
+class _Head(NamedTuple):
+    id: str
+    version_id: str
+    spell_id: str
+    slug: str
+    number: int
+    document: dict[str, Any]
+    parameters: dict[str, Any]
+    created_at: datetime
+    paid_at: datetime | None
+
+
+_HEAD = """
+SELECT c.id, c.version_id, s.id AS spell_id, s.slug, v.number, v.document, c.parameters,
+       c.created_at, c.paid_at
+  FROM spell_cast c JOIN spell_version v ON v.id = c.version_id JOIN spell s ON s.id = v.spell_id
+ WHERE c.id = %(id)s
+"""
+
+
+async def get(reads: Reads, cast_id: str) -> CastRow | None:
+    """Return a cast with all that was ordered for it, the oldest first."""
+    head = await reads.row(_Head, _HEAD, id=cast_id)
+    if head is None:
+        return None
+    ordered = await reads.rows(BatchOfCast, _BATCHES, id=cast_id)
+    return CastRow(*head, batches=ordered)
+
+
+class StepView(NamedTuple):
+    """A step of a cast, as it was ordered last."""
+
+    step: int
+    item_id: str
+    batch_id: str
+    place: int
+    state: ItemState
+    batch_state: BatchState
+    weight: int  # its price in micro-USD
+    reason: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def made(self) -> Made:
+        """How the law sees it."""
+        is_paid = self.batch_state in (BatchState.QUEUED, BatchState.PROCESSING)
+        return Made(self.step, self.state, is_paid)
+
+
+_STEPS = """
+SELECT DISTINCT ON (i.step) i.step, i.id AS item_id, i.batch_id, i.place, i.state,
+       b.state AS batch_state, i.weight, i.reason, i.created_at, i.ended_at
+  FROM batch b JOIN item i ON i.batch_id = b.id
+ WHERE b.cast_id = %(id)s ORDER BY i.step, b.created_at DESC, b.id DESC
+"""
+
+
+async def steps(reads: Reads, cast_id: str) -> list[StepView]:
+    """Return each step of a cast, as it was ordered last, in their order."""
+    return await reads.rows(StepView, _STEPS, id=cast_id)
+
+
+class Runtime(NamedTuple):
+    """How long a step of a spell takes."""
+
+    step: int
+    took_ms: int
+
+
+_RUNTIMES = """
+WITH last AS MATERIALIZED (
+  SELECT c.id FROM spell_cast c WHERE c.version_id = %(version_id)s AND c.paid_at IS NOT NULL
+   ORDER BY c.paid_at DESC LIMIT %(sample)s)
+SELECT i.step, CAST(1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY
+         extract(epoch FROM i.ended_at - l.created_at)) AS bigint) AS took_ms
+  FROM last JOIN batch b ON b.cast_id = last.id JOIN item i ON i.batch_id = b.id
+  JOIN lease l ON l.item_id = i.id AND l.state = 'done'
+ WHERE i.state = 'completed' GROUP BY i.step ORDER BY i.step
+"""
+
+
+async def runtimes(db: Database, version_id: str, sample: int) -> dict[int, int]:
+    """Return how long each step took, in milliseconds: the median of the last so many casts."""
+    rows = await db.rows(Runtime, _RUNTIMES, version_id=version_id, sample=sample)
+    return {row.step: row.took_ms for row in rows}
+
+
+class Output(NamedTuple):
+    """What a step has made."""
+
+    step: int
+    artifact: str
+
+
+_OUTPUTS = """
+SELECT DISTINCT ON (i.step) i.step, i.artifact
+  FROM batch b JOIN item i ON i.batch_id = b.id
+ WHERE b.cast_id = %(id)s AND i.state = 'completed' ORDER BY i.step, b.created_at DESC, b.id DESC
+"""
+
+
+async def outputs(reads: Reads, cast_id: str) -> dict[int, list[str]]:
+    """Return what each step of a cast has made: files by the names of their artifacts."""
+    rows = await reads.rows(Output, _OUTPUTS, id=cast_id)
+    return {row.step: [f"artifact:{row.artifact}"] for row in rows}
