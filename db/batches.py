@@ -105,6 +105,17 @@ SELECT {columns(BatchRow)} FROM batch
 """
 
 
+_LOCK_UNPAID = f"""
+SELECT {columns(BatchRow)} FROM batch
+ WHERE cast_id = %(id)s AND state = 'awaiting_payment' AND funding = 'invoice' FOR UPDATE
+"""
+
+
+async def lock_unpaid(tx: Tx, cast_id: str) -> list[BatchRow]:
+    """Return what was offered for a cast and is not paid for, locked."""
+    return await tx.rows(BatchRow, _LOCK_UNPAID, id=cast_id)
+
+
 async def lock(tx: Tx, batch_id: str) -> BatchRow | None:
     """Return the batch's row, locked; None when there is none."""
     return await tx.row(BatchRow, _LOCK, id=batch_id)

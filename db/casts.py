@@ -83,8 +83,9 @@ class CastRow(NamedTuple):
 _BATCHES = """
 SELECT b.id, b.state, b.account_id, b.asset, b.price_amount, b.charged_amount, b.version,
        b.called_off, b.author_pct, b.created_at, b.completed_at
-  FROM batch b WHERE b.cast_id = %(id)s ORDER BY b.created_at, b.id
-"""
+  FROM batch b WHERE b.cast_id = %(id)s
+ ORDER BY b.state IN ('awaiting_payment', 'queued', 'processing'), b.created_at, b.id
+"""  # what is open, which is one at most, is the last
 
 
 class _Head(NamedTuple):
@@ -141,7 +142,9 @@ _STEPS = """
 SELECT DISTINCT ON (i.step) i.step, i.id AS item_id, i.batch_id, i.place, i.state,
        b.state AS batch_state, i.weight, i.reason, i.created_at, i.ended_at
   FROM batch b JOIN item i ON i.batch_id = b.id
- WHERE b.cast_id = %(id)s ORDER BY i.step, b.created_at DESC, b.id DESC
+ WHERE b.cast_id = %(id)s
+ ORDER BY i.step, i.state = 'completed' DESC,
+          b.state IN ('awaiting_payment', 'queued', 'processing') DESC, b.created_at DESC, b.id DESC
 """
 
 
@@ -193,3 +196,20 @@ async def outputs(reads: Reads, cast_id: str) -> dict[int, list[str]]:
     """Return what each step of a cast has made: files by the names of their artifacts."""
     rows = await reads.rows(Output, _OUTPUTS, id=cast_id)
     return {row.step: [f"artifact:{row.artifact}"] for row in rows}
+
+
+class _Kept(NamedTuple):
+    step: int
+
+
+_KEPT = """
+SELECT i.step FROM batch b JOIN item i ON i.batch_id = b.id
+  LEFT JOIN artifact a ON a.id = i.artifact
+ WHERE b.cast_id = %(id)s AND i.state = 'completed'
+   AND (i.artifact IS NULL OR a.expires_at > %(now)s)
+"""
+
+
+async def kept(reads: Reads, cast_id: str, now: datetime) -> set[int]:
+    """Return the steps of a cast whose outputs are there: a file is kept for its time alone."""
+    return {row.step for row in await reads.rows(_Kept, _KEPT, id=cast_id, now=now)}

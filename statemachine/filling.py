@@ -77,3 +77,18 @@ def _bounded(filled: str, template: Mapping[str, Any], name: str) -> str:
             f"Its input {name!r} would have {len(filled)} characters, and takes {most} at most."
         )
     return filled
+
+
+WIDEST: Final = "\N{GRINNING FACE}"  # no character has more bytes
+LONGEST: Final = 20_000  # characters, where a field takes any number
+
+
+def worst(template: Any) -> Any:
+    """Return a template with the longest texts in its places, by which a price is a maximum."""
+    if isinstance(template, Mapping):
+        if FROM in template or TEXT in template:
+            return WIDEST * template.get(MOST, LONGEST)
+        return {key: worst(value) for key, value in template.items()}
+    if isinstance(template, list):
+        return [worst(value) for value in template]
+    return template

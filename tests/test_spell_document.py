@@ -25,7 +25,7 @@ def schema(required: tuple[str, ...], **fields: Any) -> dict[str, Any]:
 
 PROMPT = {"type": "string", "maxLength": 40, "minLength": 1}
 WIDTH = {"type": "integer", "minimum": 256, "maximum": 2_048, "default": 512}
-PICTURE = {"type": "string", "x-ui": "image"}
+PICTURE = {"type": "string", "x-ui": {"widget": "image"}}
 TOOLS = {
     "paint": Tool(schema(("prompt",), prompt=PROMPT, width=WIDTH), ("image",), "p1"),
     "upscale": Tool(
@@ -205,7 +205,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str, str]] = {
         spell(step("paint", prompt="a\x00b")), "/steps/0/inputs/prompt", "U+0000",
     ),
     "a pointer's own characters": (
-        spell(step("paint", prompt="x", **{"a/b~c": 1})), "/steps/0/inputs/a~1b~0c", "no such input",
+        spell(step("paint", **{"a/b~c": 1})), "/steps/0/inputs/a~1b~0c", "no such input",
     ),
     "a number that is none": (
         spell(step("paint", prompt="x", width=float("nan"))), "/steps/0/inputs/width", "no number",

@@ -103,6 +103,9 @@ async def _insert(
     act: Act, begun: Decision[law.BatchFacts], ordered: Ordered, spending: Spending | None
 ) -> None:
     if ordered.cast is not None:
+        for unpaid in await batches.lock_unpaid(act.tx, ordered.cast.id_of(begun.facts)):
+            cancelled = await items.cancel(act.tx, unpaid.id, act.now)
+            await step(act, unpaid, law.Cancelled(cancelled))
         await ordered.cast.write(act, begun.facts)
     await batches.insert(
         act.tx,

@@ -4,13 +4,14 @@ The rail makes the invoice before anything is written; what a session pays for b
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from app import advance
 from app.advance import Act, Applied, Outcome, Shell, Short
 from app.advance.batches import Ordered
+from app.advance.casts import CastOf
 from app.ports import Wanted
 from app.promises.leases import asked_of
 from app.promises.settling import authorization_of
@@ -38,6 +39,7 @@ from pricing.batch_quote import BatchQuote
 from pricing.money import MicroUsd, usd_in_usdc
 from statemachine.batch import MOST_ITEMS, invoice_id
 from statemachine.entries import Asset
+from statemachine.filling import Outputs, fill
 from statemachine.owner import Owner, OwnerKind, Purpose
 
 PAGE = 100  # items that are shown at once
@@ -52,6 +54,8 @@ class Line:
     wanted: Wanted
     lane: str
     price_microusd: MicroUsd
+    step: int | None = None  # of the cast that it is of
+    needs: tuple[int, ...] = ()  # steps among these lines that must be made first
 
 
 def line_of(offering: Offering, surface: Surface, given: Mapping[str, Any], chance: str) -> Line:
@@ -72,6 +76,8 @@ class Order:
     payer: str  # whose turn the items are, and whose limits hold
     kind: Kind = Kind.IMAGE  # of all of them
     refund_to: str | None = None
+    cast: CastOf | None = None  # whose steps the lines are
+    made: Outputs = field(default_factory=dict)  # of its steps, that were made before
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +189,9 @@ class Batches:
         await self._check_room(mine)
         batch_id, authorization = self.new_id(), authorization_of(payment)
         shares = [usd_in_usdc(line.price_microusd) for line in order.lines]
-        ordered = self._items(order.lines, shares)
+        ordered = self._items(order, shares)
         told = {"total_microusd": sum(shares), "kind": order.kind.value}
-        bought = Ordered(ordered, mine.payer, told, mine.refund_to)
+        bought = Ordered(ordered, mine.payer, told, mine.refund_to, cast=order.cast)
 
         async def begin(act: Act) -> None:
             account_id = await advance.accounts.of_wallet(act, payer) if of_account else None
@@ -233,15 +239,24 @@ class Batches:
         await self._check_room(order)
         batch_id = self.new_id()
         about(batch=batch_id)
-        ordered = self._items(order.lines, quote.shares_msat)
+        ordered = self._items(order, quote.shares_msat)
         told = {**quote.to_json(), "kind": order.kind.value}
-        return batch_id, quote, Ordered(ordered, order.payer, told, order.refund_to)
+        bought = Ordered(ordered, order.payer, told, order.refund_to, cast=order.cast)
+        return batch_id, quote, bought
 
-    def _items(self, lines: Sequence[Line], shares: Sequence[int]) -> list[NewItem]:
-        return [
-            NewItem(self.new_id(), line.lane, line.price_microusd, share, asked_of(line.wanted))
-            for line, share in zip(lines, shares, strict=True)
-        ]
+    def _items(self, order: Order, shares: Sequence[int]) -> list[NewItem]:
+        """Return items as they are written; a step that needs no other here has all its inputs."""
+        ids = [self.new_id() for _ in order.lines]
+        of_step = {line.step: item_id for line, item_id in zip(order.lines, ids, strict=True)}
+        made = []
+        for item_id, line, share in zip(ids, order.lines, shares, strict=True):
+            asked = asked_of(line.wanted)
+            if line.step is not None and not line.needs:
+                asked = fill(asked, order.made)
+            needs = tuple(of_step[step] for step in line.needs)
+            of_line = line.lane, line.price_microusd, share, asked
+            made.append(NewItem(item_id, *of_line, needs=needs, step=line.step))
+        return made
 
     async def _check_room(self, order: Order) -> None:
         """Refuse what is more than one payer may have under way, or than the lanes may hold."""

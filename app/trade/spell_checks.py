@@ -26,7 +26,6 @@ _INNER: Final = re.compile(
 NO_REFERENCE: Final = (
     "Between {{ and }} only steps.N.outputs.M or parameters.NAME can stand; nothing is computed."
 )
-FILES: Final = ("image", "video", "audio")  # what isn't text
 UNSET: Final = object()  # a parameter that whoever casts must give
 
 
@@ -70,13 +69,10 @@ _PENDING: Final = object()  # nobody knows yet what stands here
 
 def kind_of(rule: Schema) -> str:
     """Return what an input takes, or a parameter gives: a kind of file, or text, or its type."""
-    media = str(rule.get("contentMediaType", "")).partition("/")[0]
-    if rule.get("x-ui") in ("image", "mask"):
+    hint = rule.get("x-ui")
+    widget = hint.get("widget") if isinstance(hint, Mapping) else None
+    if widget in ("image", "images", "mask"):
         return "image"
-    if media in FILES:
-        return media
-    if rule.get("type") == "array":
-        return kind_of(rule.get("items", {}))
     return "text" if rule.get("type") == "string" else str(rule.get("type", "text"))
 
 
@@ -171,7 +167,7 @@ class _Compiling:
         if isinstance(value, dict):
             return self._object(value, rule, at)
         if isinstance(value, list):
-            items = rule.get("items", {}) if rule.get("type") == "array" else {}
+            items = {**rule.get("items", {}), "x-ui": rule.get("x-ui")}
             found = [self._value(each, items, (*at, place)) for place, each in enumerate(value)]
             return _PENDING if any(each is _PENDING for each in found) else found
         if isinstance(value, str):

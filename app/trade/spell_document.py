@@ -28,6 +28,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
 }  # fmt: skip
+WIDGETS: Final = ("text", "textarea", "number", "range", "select", "checkbox", "image")
 _RULES: Final = frozenset(
     ("type", "title", "description", "default", "enum", "minimum", "maximum", "minLength",
      "maxLength", "x-ui", "x-order")
@@ -254,24 +255,29 @@ def _rule(rule: Mapping[str, Any], at: tuple[str, ...]) -> None:
     if rule.get("type") not in TYPES:
         raise BadSpell(pointer(*at, "type"), f"It must be one of: {', '.join(TYPES)}.")
     types = TYPES[rule["type"]]
+    _limits(rule, at)
+    choices = rule.get("enum", [None])
+    if not isinstance(choices, list) or not choices:
+        raise BadSpell(pointer(*at, "enum"), "It must be a list, and not empty.")
+    if "enum" in rule and not all(_is_of(choice, types) for choice in choices):
+        raise BadSpell(pointer(*at, "enum"), "Its values must be of this type.")
+    if "default" in rule:
+        check_value(rule, rule["default"], pointer(*at, "default"))
+
+
+def _limits(rule: Mapping[str, Any], at: tuple[str, ...]) -> None:
     for name in ("minimum", "maximum"):
         if name in rule and not _is_of(rule[name], (int, float)):
             raise BadSpell(pointer(*at, name), "It must be a number.")
     for name in ("minLength", "maxLength"):
         if name in rule and (not _is_of(rule[name], (int,)) or rule[name] < 0):
             raise BadSpell(pointer(*at, name), "It must be a whole number, and not negative.")
-    for name in ("title", "description", "x-ui"):
+    for name in ("title", "description"):
         if name in rule and not isinstance(rule[name], str):
             raise BadSpell(pointer(*at, name), "It must be a text.")
-    choices = rule.get("enum")
-    if choices is not None and (
-        not isinstance(choices, list)
-        or not choices
-        or not all(_is_of(choice, types) for choice in choices)
-    ):
-        raise BadSpell(pointer(*at, "enum"), "It must be a list of values of this type.")
-    if "default" in rule:
-        check_value(rule, rule["default"], pointer(*at, "default"))
+    hint = rule.get("x-ui")
+    if hint is not None and hint not in [{"widget": widget} for widget in WIDGETS]:
+        raise BadSpell(pointer(*at, "x-ui"), f"It names a widget: {', '.join(WIDGETS)}.")
 
 
 def _is_of(value: Any, types: tuple[type, ...]) -> bool:
