@@ -32,6 +32,7 @@ from app.trade.catalogue import Catalogue
 from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
+from app.trade.keys import Keys
 from app.trade.logins import Logins
 from app.trade.orders import Orders
 from app.trade.receipts import Receipts
@@ -66,6 +67,7 @@ class House:
     throttle: Throttle
     callers: Callers
     logins: Logins
+    keys: Keys
     wallet_logins: WalletLogins
     visitors: Visitors
     doorkeeper: Doorkeeper

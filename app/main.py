@@ -72,6 +72,7 @@ from app.trade.chats import Chats
 from app.trade.demos import Demos
 from app.trade.holds import Holds
 from app.trade.invoicing import Invoicing
+from app.trade.keys import Keys
 from app.trade.logins import Logins
 from app.trade.makers import Makers
 from app.trade.orders import Orders
@@ -221,7 +222,8 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
     sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
     logins, is_stub = Logins(db, shell, Passwords(), clock, new_id), built.stub is not None
-    callers = Callers(credentials, clock, logins, settings.public_url)
+    keys = Keys(db, shell, clock, new_id)
+    callers = Callers(credentials, clock, logins, keys, settings.public_url)
     refunds = Refunds(
         db,
         shell,
@@ -257,6 +259,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         ),
         callers=callers,
         logins=logins,
+        keys=keys,
         accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc),
         wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),

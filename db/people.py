@@ -258,6 +258,7 @@ async def forget(tx: Tx, now: datetime) -> None:
 _UNUSED = """
 SELECT id FROM user_account u WHERE id = ANY(%(ids)s)
    AND NOT EXISTS (SELECT FROM login l WHERE l.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM api_key k WHERE k.account_id = u.id)
    AND NOT EXISTS (SELECT FROM batch b WHERE b.account_id = u.id)
    AND NOT EXISTS (SELECT FROM invoice i WHERE i.account_id = u.id)
    AND NOT EXISTS (SELECT FROM payout p WHERE p.account_id = u.id)

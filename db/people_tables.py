@@ -6,7 +6,7 @@ What rests on an account is the ledger's `user:<id>`; the ledger's own table is 
 from datetime import datetime
 from enum import StrEnum, auto
 
-from sqlalchemy import Column, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from db.columns import enum_column, time_column
@@ -89,3 +89,28 @@ class SpentNonce(SQLModel, table=True):
     expires_at: datetime = Field(sa_column=time_column())
 
     __table_args__ = (Index("ix_spent_nonce_expires_at", "expires_at"),)
+
+
+class ApiKey(SQLModel, table=True):
+    """A key of an account, for programs: it is good until it is revoked. Only its hash is kept."""
+
+    __tablename__ = "api_key"
+
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    id: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    account_id: str = Field(sa_column=Column(ForeignKey("user_account.id"), nullable=False))
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    shown: str = Field(sa_column=Column(Text, nullable=False))  # its first and last characters
+    created_at: datetime = Field(sa_column=time_column())
+    last_used_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    revoked_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    # What it may spend in all, and what it has; none: as much as the account has.
+    limit_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
+    limit_microusdc: int | None = Field(default=None, sa_column=Column(BigInteger))
+    spent_msat: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    spent_microusdc: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+
+    __table_args__ = (
+        Index("ix_api_key_account_id", "account_id", "created_at"),
+        CheckConstraint("spent_msat >= 0 AND spent_microusdc >= 0", name="spent"),
+    )

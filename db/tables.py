@@ -23,7 +23,7 @@ from db.columns import enum_column, time_column
 from db.conversation_tables import Conversation, Message
 from db.heartbeats import Heartbeat
 from db.lapsed_tables import LapsedInvoice
-from db.people_tables import Identity, Login, SpentNonce, UserAccount
+from db.people_tables import ApiKey, Identity, Login, SpentNonce, UserAccount
 from db.rate_limits import RateLimit
 from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
@@ -41,6 +41,7 @@ from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
     "Allowance",
+    "ApiKey",
     "ArtifactRow",
     "Batch",
     "Conversation",

@@ -158,7 +158,11 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
     """Hold a refusal to the envelope: a sentence for a person, an id, nothing of our insides."""
     assert answer.status_code == status, answer.text
     envelope = answer.json()
-    in_v1 = answer.request.url.path.startswith("/v1/")  # there `error` is the code
+    path = answer.request.url.path
+    in_v1 = path.startswith("/v1/")  # there `error` is the code
+    if path.startswith("/api/v1/"):  # and there it holds both
+        in_v1, envelope = True, {**envelope["error"], "error": envelope["error"]["code"]}
+        del envelope["code"]
     must = {"error", "message" if in_v1 else "code", "requestId"}
     assert must <= set(envelope) <= must | {"next", "leastSats"}
     sentence = envelope["message" if in_v1 else "error"]

@@ -15,6 +15,7 @@ from app.keys.credentials import Credentials
 from app.keys.passwords import Passwords
 from app.main import new_id, utc_now
 from app.refusal import Refusal, Why
+from app.trade.keys import Keys
 from app.trade.logins import Logins
 from db.engine import Database
 from db.promises import Outbox
@@ -42,7 +43,8 @@ def callers_of(checks: Credentials, now: datetime = NOW) -> Callers:
     db = Database("postgresql://nobody@127.0.0.1:9/none")  # nobody logs in here
     shell = Shell(db, Outbox(db), Terms(), lambda: now)
     logins = Logins(db, shell, Passwords(), lambda: now, new_id)
-    return Callers(checks, lambda: now, logins, None)
+    keys = Keys(db, shell, lambda: now, new_id)
+    return Callers(checks, lambda: now, logins, keys, None)
 
 
 async def well(_: Verified) -> None:

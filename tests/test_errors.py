@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.http.dialect import AGENT_JOBS, Dialect
+from app.http.dialect import AGENT_JOBS, V1, V1_CAST, V1_EXECUTE, Dialect, dialect_of
 from app.refusal import Why
 from app.web.dialect import PAGES
 from tests.contract import CONTRACT
@@ -15,7 +15,9 @@ CODES = CONTRACT.document["components"]["schemas"]["ErrorCode"]["enum"]
 NOBODY = "0" * 32
 
 
-@pytest.mark.parametrize("dialect", [AGENT_JOBS, PAGES], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize(
+    "dialect", [AGENT_JOBS, V1, V1_CAST, V1_EXECUTE, PAGES], ids=lambda dialect: dialect.name
+)
 def test_every_dialect_answers_every_reason(dialect: Dialect) -> None:
     """A reason that a surface has no word for can't be added: each has a status and a word."""
     assert set(dialect.answers) == set(Why)
@@ -26,6 +28,20 @@ def test_every_dialect_answers_every_reason(dialect: Dialect) -> None:
 def test_the_contract_lists_exactly_the_codes_that_are_answered() -> None:
     """ErrorCode in openapi.yaml is the agent jobs API's dialect, in order and without doubles."""
     assert sorted({word for _, word in AGENT_JOBS.answers.values()}) == CODES
+
+
+def test_tools_and_spells_say_every_reason_in_their_own_words() -> None:
+    """V1Code in openapi.yaml lists them; what can't be begun has a code of its own."""
+    words = {word for each in (V1, V1_CAST, V1_EXECUTE) for _, word in each.answers.values()}
+    assert sorted(words) == CONTRACT.document["components"]["schemas"]["V1Code"]["enum"]
+    assert all(V1.status(why) == AGENT_JOBS.status(why) for why in Why)
+    for path, word in (
+        ("generations/execute", "JOB_SUBMISSION_FAILED"),
+        ("spells/cast", "SPELL_CAST_FAILED"),
+        ("spells/casts/" + NOBODY, "SERVICE_UNAVAILABLE"),
+    ):
+        assert dialect_of(f"/api/v1/{path}").word(Why.NO_PRICE) == word
+    assert dialect_of("/v1/images/generate").word(Why.NO_PRICE) == "price_unavailable"
 
 
 def test_one_code_has_one_meaning() -> None:

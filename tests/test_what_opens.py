@@ -30,6 +30,7 @@ PREIMAGE, CLAIM = "the deposit's preimage", "the claim"
 USED_CLAIM, PROOF = "the claim of a session in use", "a proof of payment"
 CREDENTIAL = "a Payment credential"  # of what was posted: its challenge holds the body's digest
 ACCOUNT, BEARER = "the cookie of an account", "the token of an account"
+API_KEY = "an API key of an account"
 COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
 OPERATOR = "the operator's token"
 JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
@@ -47,7 +48,9 @@ GROUPS = {
     ],
     "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL],
     "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
-    "cookies and keys": [COOKIE, VISITOR, ACCOUNT, BEARER, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY],
+    "cookies and keys": [
+        COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY,
+    ],
 }  # fmt: skip
 TALKS = {WHOLE: "talk", BUDGET: "talk", LIMIT: "talk", VISITOR: "talk"}
 # All these name a session, and the page of one shows its balance to who has its address.
@@ -56,6 +59,7 @@ ADDRESS = dict.fromkeys(
 )
 A_JOB = {JOB: "state result code", UNPAID: "state", REQUEST: "state result"}
 A_BATCH = {BATCH: "picture file"}
+HOLDERS = (ACCOUNT, BEARER, API_KEY)
 # What a session may buy by its macaroon: whichever session it is of.
 SPENDS = {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"}
 
@@ -111,19 +115,27 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/gemini/generate-image": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"},
     "POST /api/auth/login": {},
     "POST /api/auth/logout": dict.fromkeys((ACCOUNT, BEARER), "login"),
-    "GET /api/auth/me": dict.fromkeys((ACCOUNT, BEARER), "account"),
+    "GET /api/auth/me": dict.fromkeys(HOLDERS, "account"),
     "GET /api/auth/logins": {},
-    "DELETE /api/auth/logins/{id}": dict.fromkeys((ACCOUNT, BEARER), "login"),
+    "DELETE /api/auth/logins/{id}": dict.fromkeys(HOLDERS, "login"),
     "POST /api/auth/password": dict.fromkeys((ACCOUNT, BEARER), "password"),
     "POST /api/auth/recover": {},
     "GET /api/auth/nonce": {},
     "POST /api/auth/siwe": {},
     "POST /api/auth/wallets": {},  # what a wallet has signed, nobody else has
-    "GET /api/account": dict.fromkeys((ACCOUNT, BEARER), "balance"),
+    "GET /api/account": dict.fromkeys(HOLDERS, "balance"),
     "GET /api/account/history": {},
-    "POST /api/account/deposits": dict.fromkeys((ACCOUNT, BEARER), "deposit"),
-    "POST /api/account/withdrawals": dict.fromkeys((ACCOUNT, BEARER), "refund"),
+    "POST /api/account/deposits": dict.fromkeys(HOLDERS, "deposit"),
+    "POST /api/account/withdrawals": dict.fromkeys(HOLDERS, "refund"),
     "POST /api/account/refund": {},  # nothing was taken out
+    "GET /api/v1/user/me": {
+        **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
+        API_KEY: "account balance key",
+    },
+    "GET /api/v1/user/apikeys": dict.fromkeys(HOLDERS, "key"),
+    "POST /api/v1/user/apikeys": dict.fromkeys(HOLDERS, "key"),
+    "DELETE /api/v1/user/apikeys/{key_id}": dict.fromkeys(HOLDERS, "key"),
+    "POST /api/v1/user/apikeys/{key_id}/rotate": dict.fromkeys(HOLDERS, "key"),
     "GET /.well-known/jwks.json": {},
     "GET /.well-known/x402": {},
     "GET /openapi.yaml": {},

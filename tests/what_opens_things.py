@@ -55,8 +55,10 @@ async def _person(instance: Instance) -> dict[str, Any]:
         asked = await http.post("/api/account/deposits", json={"amountSats": FRESH})
         await instance.pay(asked.json()["invoice"])
         await http.get("/api/account")
+        key = await http.post("/api/v1/user/apikeys", json={})
     login = me.json()["login"]["id"]
-    return {"person": person.json(), "token": person.cookies["session"], "login": login}
+    token = person.cookies["session"]
+    return {"person": person.json(), "token": token, "login": login, "key": key.json()}
 
 
 async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
@@ -161,6 +163,7 @@ class Things:
     person: dict[str, Any]
     token: str
     login: str
+    key: dict[str, Any]
     batch: str
     item: str
 

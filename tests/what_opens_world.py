@@ -49,6 +49,7 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'revoke', id, nonce FROM session
  UNION ALL SELECT 'revoke', session_id || link, '' FROM revocation
  UNION ALL SELECT 'login', account_id || id, '' FROM login
+ UNION ALL SELECT 'key', account_id || id, sha256 || coalesce(revoked_at::text, '') FROM api_key
  UNION ALL SELECT 'deposit', account_id || id, '' FROM invoice WHERE account_id IS NOT NULL
  UNION ALL SELECT 'password', account_id, secret FROM identity
  UNION ALL SELECT 'talk', 'talk ' || id || '.', '' FROM conversation
@@ -231,6 +232,7 @@ def _named(made: Things) -> dict[str, str]:
 def _credentials(made: Things) -> dict[str, Known]:
     """Return those who have a credential, or something that was one."""
     here, fresh = _named(made), made.fresh
+    mine = {"id": made.login, "key_id": made.key["id"]}
 
     def held(*caveats: str) -> Known:
         return Known(here, made.holder.child(*caveats).headers)
@@ -252,10 +254,9 @@ def _credentials(made: Things) -> dict[str, Known]:
         "a Payment credential": Known({"id": "0" * 32}, {"Authorization": made.credential}),
         "the cookie of a session's page": Known(here, {"Cookie": made.cookie}),
         "the cookie of a visitor": Known({"conversation": made.visited}, {"Cookie": made.visitor}),
-        "the cookie of an account": Known({"id": made.login}, {"Cookie": f"session={made.token}"}),
-        "the token of an account": Known(
-            {"id": made.login}, {"Authorization": f"Bearer {made.token}"}
-        ),
+        "the cookie of an account": Known(mine, {"Cookie": f"session={made.token}"}),
+        "the token of an account": Known(mine, {"Authorization": f"Bearer {made.token}"}),
+        "an API key of an account": Known(mine, {"x-api-key": made.key["apiKey"]}),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
         "the key of a job": Known({}, {"Idempotency-Key": made.job_key}),
         "the key of a session": Known({}, {"Idempotency-Key": made.session_key}),
@@ -298,6 +299,7 @@ async def build(
         ("talk", TITLE),
         ("account", made.person["username"]),
         ("account", made.token),
+        ("key", made.key["key"]),
         ("balance", f'"balanceSats":{FRESH}'),
         ("books", "Trial balance"),
     ]

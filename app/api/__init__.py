@@ -18,6 +18,7 @@ from app.api.jobs import (
     withdrawals,
 )
 from app.api.site import contract, dev, discovery, health
+from app.api.v1 import V1_ROUTES
 
 
 class _Alone(Route):
@@ -80,6 +81,7 @@ ROUTES = (
     Route("/api/account/deposits", balances.deposit, methods=["POST"]),
     Route("/api/account/withdrawals", balances.withdraw, methods=["POST"]),
     Route("/api/account/refund", balances.refund, methods=["POST"]),
+    *V1_ROUTES,
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/.well-known/x402", discovery.x402),
     Route("/openapi.yaml", contract.openapi_yaml),

@@ -10,13 +10,15 @@ from typing import Any
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 
-
-def _sentence_and_code(sentence: str, code: str) -> dict[str, Any]:
-    return {"error": sentence, "code": code}
+Facts = Mapping[str, Any]
 
 
-def _code_and_message(sentence: str, code: str) -> dict[str, Any]:
-    return {"error": code, "message": sentence}
+def _sentence_and_code(sentence: str, code: str, facts: Facts) -> dict[str, Any]:
+    return {"error": sentence, "code": code, **facts}
+
+
+def _code_and_message(sentence: str, code: str, facts: Facts) -> dict[str, Any]:
+    return {"error": code, "message": sentence, **facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Dialect:
 
     name: str
     answers: Mapping[Why, tuple[int, str]]
-    envelope: Callable[[str, str], dict[str, Any]] = _sentence_and_code
+    envelope: Callable[[str, str, Facts], dict[str, Any]] = _sentence_and_code
 
     def status(self, why: Why) -> int:
         """Return the HTTP status of a reason."""
@@ -106,7 +108,66 @@ AGENT_JOBS = Dialect(
 GENERATIONS = replace(AGENT_JOBS, name="generations API", envelope=_code_and_message)
 PREFIX = "/v1/"  # of its addresses
 
+# Tools, spells and people: the code and the sentence stand within `error`. Each status has one
+# code, but for what a program must tell apart.
+_BY_STATUS = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    402: "PAYMENT_REQUIRED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "REQUEST_TIMEOUT",
+    409: "CONFLICT",
+    410: "GONE",
+    413: "PAYLOAD_TOO_LARGE",
+    416: "RANGE_NOT_SATISFIABLE",
+    422: "UNPROCESSABLE",
+    429: "TOO_MANY_REQUESTS",
+    500: "INTERNAL_SERVER_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+_APART = {
+    Why.BALANCE_TOO_LOW: "INSUFFICIENT_BALANCE",
+    Why.BUDGET_TOO_LOW: "INSUFFICIENT_BUDGET",
+    Why.OVER_MAX_SATS: "OVER_MAX_SATS",
+}
+# Reasons for which what was asked for can't be begun, whoever asks.
+_NOT_BEGUN = (
+    *(Why.NOT_POSSIBLE_NOW, Why.DECLINED, Why.NOT_SELLING, Why.BUSY),
+    *(Why.NO_PRICE, Why.NO_AGENT, Why.NO_INVOICE, Why.NOT_WELL),
+)
+
+
+def _within_error(sentence: str, code: str, facts: Facts) -> dict[str, Any]:
+    return {"error": {"code": code, "message": sentence, **facts}}
+
+
+V1 = Dialect(
+    "tools and spells API",
+    {
+        why: (status, _APART.get(why, _BY_STATUS[status]))
+        for why, (status, _) in AGENT_JOBS.answers.items()
+    },
+    _within_error,
+)
+V1_PREFIX = "/api/v1/"
+
+
+def _not_begun(name: str, code: str) -> Dialect:
+    words = {why: (V1.status(why), code) for why in _NOT_BEGUN}
+    return replace(V1, name=name, answers={**V1.answers, **words})
+
+
+V1_EXECUTE = _not_begun("executing a tool", "JOB_SUBMISSION_FAILED")
+V1_CAST = _not_begun("casting a spell", "SPELL_CAST_FAILED")
+_BEGINS = {"generations/execute": V1_EXECUTE, "spells/cast": V1_CAST}
+
 
 def dialect_of(path: str) -> Dialect:
     """Return the dialect that is spoken at an address."""
-    return GENERATIONS if path.startswith(PREFIX) else AGENT_JOBS
+    if path.startswith(PREFIX):
+        return GENERATIONS
+    if path.startswith(V1_PREFIX):
+        return _BEGINS.get(path.removeprefix(V1_PREFIX), V1)
+    return AGENT_JOBS

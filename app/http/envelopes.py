@@ -69,13 +69,14 @@ async def on_error(request: Request, error: Exception) -> Response:
     refusal = refusal_of(error)
     dialect = dialect_of(request.scope.get("path", ""))
     status, code = dialect.answers[refusal.why]
-    body = dialect.envelope(refusal.sentence, code)
+    facts: dict[str, Any] = {}
     if refusal.next_step:
-        body["next"] = refusal.next_step
+        facts["next"] = refusal.next_step
     request_id = request.scope.get("state", {}).get("request_id")
     if request_id:
-        body["requestId"] = request_id
-    return json_response(body | refusal.facts, status, refusal.headers)
+        facts["requestId"] = request_id
+    body = dialect.envelope(refusal.sentence, code, facts | refusal.facts)
+    return json_response(body, status, refusal.headers)
 
 
 HANDLERS: dict[Any, Any] = dict.fromkeys(

@@ -25,7 +25,8 @@ _READ = (
 )
 _SENT = (
     "Accept-Payment, Authorization, Payment-Authorization, Content-Type, Idempotency-Key,"
-    " If-None-Match, Last-Event-ID, PAYMENT-SIGNATURE, Prefer, X-Payment-Preimage, X-Request-Id"
+    " If-None-Match, Last-Event-ID, PAYMENT-SIGNATURE, Prefer, X-API-Key, X-Payment-Preimage,"
+    " X-Request-Id"
 )
 _OURS = ("same-origin", "none")  # none: typed, or from a bookmark
 ANSWER: Headers = [_ANYONE, (b"access-control-expose-headers", _READ.encode())]

@@ -145,7 +145,7 @@ class Paywall:
             "title": problem.in_words,
             "status": 402,
             "detail": sentence,
-            **sold.dialect.envelope(sentence, sold.dialect.word(Why.PRICED)),
+            **sold.dialect.envelope(sentence, sold.dialect.word(Why.PRICED), {}),
             "next": f"{pay} the invoice of {sats} sats, then send the same request again with"
             " `Authorization: L402 MACAROON:PREIMAGE`, or with a Payment credential.",
             "amountSats": sats,

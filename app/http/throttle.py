@@ -28,6 +28,7 @@ from db.engine import DatabaseAway
 
 LOGINS_PER_MINUTE = 10
 GUESSES, GUESSES_EACH, GUESSES_IN_MIN = 10, 50, 15  # at one name's password; of one address
+V1_IN_MIN = 15  # as the document says
 CLOSED_S = 60  # when to come back while nothing is sold
 GIVEN_BACK = "given back"  # what is counted beside a rule, so that failures too have an end
 SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber is given at least
@@ -49,6 +50,7 @@ class Rule(StrEnum):
     ACCOUNT = auto()  # new accounts
     GUESS = auto()  # wrong passwords of one name
     GUESS_EACH = auto()  # and of one address
+    V1 = auto()  # requests to /api/v1
 
 
 SAYS = {
@@ -61,6 +63,7 @@ SAYS = {
     Rule.DESTINATION: ("claim on a refund", "claims on refunds"),
     Rule.LOGIN: ("login", "logins"),
     Rule.ACCOUNT: ("new account", "new accounts"),
+    Rule.V1: ("request", "requests"),
 }
 UNCOUNTED = "The limits can't be looked up just now."
 NEXT = {
@@ -128,6 +131,9 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
         for rule, most in hourly.items()
         if most
     }
+    if settings.v1_requests_per_15_minutes:
+        most = settings.v1_requests_per_15_minutes
+        rules[Rule.V1] = RateLimitItemPerMinute(most, V1_IN_MIN, namespace=NAMESPACE)
     rules[Rule.LOGIN] = RateLimitItemPerMinute(LOGINS_PER_MINUTE, namespace=NAMESPACE)
     for rule, most in ((Rule.GUESS, GUESSES), (Rule.GUESS_EACH, GUESSES_EACH)):
         rules[rule] = RateLimitItemPerMinute(most, GUESSES_IN_MIN, namespace=NAMESPACE)
@@ -333,9 +339,11 @@ def _kb(size: int) -> int:
 def _too_many(rule: Rule, item: RateLimitItem, wait_s: int) -> Refusal:
     one, many = SAYS[rule]
     allowed = f"{item.amount} {one if item.amount == 1 else many}"
+    window = item.GRANULARITY.name
+    within = f"one {window}" if item.multiples == 1 else f"{item.multiples} {window}s"
     return Refusal(
         Why.TOO_MANY,
-        f"That is more than {allowed} in one {item.GRANULARITY.name} from your address.",
+        f"That is more than {allowed} in {within} from your address.",
         NEXT.get(rule, "Send the same request again in {wait_s} seconds.").format(wait_s=wait_s),
         {"Retry-After": str(wait_s)},
     )

@@ -74,6 +74,12 @@ class LimitSettings(BaseSettings):
         description="new accounts an hour, for each caller; 0: no limit",
     )
 
+    v1_requests_per_15_minutes: Annotated[int, Field(ge=0)] = Field(
+        100,
+        validation_alias="V1_REQUESTS_PER_15_MINUTES",
+        description="requests to /api/v1 in 15 minutes, for each caller; 0: no limit",
+    )
+
     payouts_at_once: Positive = Field(
         16,
         validation_alias="PAYOUTS_AT_ONCE",

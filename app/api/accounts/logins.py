@@ -89,10 +89,10 @@ async def recover(request: Request) -> Response:
 async def change_password(request: Request) -> Response:
     """POST /api/auth/password: 200; all other logins have ended."""
     house = house_of(request)
-    holder = await house.callers.needed_account(request)
+    holder, login = await house.callers.needed_login(request)
     asked = parse(await read_body(request), ChangePassword)
     async with house.throttle.guess(Rule.GUESS, _guessed(holder.account_id)):
-        code = await house.logins.change_password(holder.login, asked.password, asked.new_password)
+        code = await house.logins.change_password(login, asked.password, asked.new_password)
         if code is None:
             raise unknown(Why.CREDENTIAL_INVALID, "The password isn't right.")
     return json_response({"recoveryCode": code, "next": KEEP})
@@ -101,8 +101,8 @@ async def change_password(request: Request) -> Response:
 async def log_out(request: Request) -> Response:
     """POST /api/auth/logout: 200; the token isn't valid any more."""
     house = house_of(request)
-    holder = await house.callers.needed_account(request)
-    await house.logins.end(holder.account_id, holder.login.id)
+    holder, login = await house.callers.needed_login(request)
+    await house.logins.end(holder.account_id, login.id)
     answer = json_response({"ok": True})
     answer.headers.append("Set-Cookie", login_cookie("", house.settings.public_url, 0))
     return answer
@@ -118,23 +118,25 @@ async def me(request: Request) -> Response:
         if name.kind is IdentityKind.PASSWORD:
             told["username"] = name.name
     told["wallets"] = [name.name for name in names if name.kind is IdentityKind.EVM]
-    told["login"] = _shown(holder.login)
+    if holder.login is not None:
+        told["login"] = _shown(holder.login)
     return json_response(told)
 
 
 async def logins(request: Request) -> Response:
     """GET /api/auth/logins: all that hold, the newest first."""
     house = house_of(request)
-    holder = await house.callers.needed_account(request)
+    holder = await house.callers.unlimited(request)
+    this = holder.login.id if holder.login is not None else None
     rows = await house.logins.all_of(holder.account_id)
-    shown = [{**_shown(row), "isThisOne": row.id == holder.login.id} for row in rows]
+    shown = [{**_shown(row), "isThisOne": row.id == this} for row in rows]
     return json_response({"logins": shown})
 
 
 async def end_login(request: Request) -> Response:
     """DELETE /api/auth/logins/{id}: 200; that token isn't valid any more."""
     house = house_of(request)
-    holder = await house.callers.needed_account(request)
+    holder = await house.callers.unlimited(request)
     if not await house.logins.end(holder.account_id, path_id(request, _unknown_login)):
         raise _unknown_login()
     return json_response({"ok": True})

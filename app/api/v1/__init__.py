@@ -1,0 +1,36 @@
+"""Tools, spells, and the people who use them: its addresses, and the limit that they share."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.api.v1 import user
+from app.house import house_of
+from app.http.throttle import Rule
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def counted(handler: Handler) -> Handler:
+    """Return a handler whose requests count: 100 in 15 minutes of one address.
+
+    Every address under /api/v1 is such a one, but those of webhooks.
+    """
+
+    @wraps(handler)
+    async def counted_handler(request: Request) -> Response:
+        await house_of(request).throttle.count(request, Rule.V1)
+        return await handler(request)
+
+    return counted_handler
+
+
+V1_ROUTES = (
+    Route("/api/v1/user/me", counted(user.me)),
+    Route("/api/v1/user/apikeys", counted(user.api_keys), methods=["GET", "POST"]),
+    Route("/api/v1/user/apikeys/{key_id}", counted(user.revoke), methods=["DELETE"]),
+    Route("/api/v1/user/apikeys/{key_id}/rotate", counted(user.rotate), methods=["POST"]),
+)
