@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from db.engine import Database, Tx
 from db.rows import columns
+from statemachine.entries import Asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +118,40 @@ async def use(tx: Tx, sha256: str, now: datetime) -> None:
     """Note that a key was used just now."""
     query = "UPDATE api_key SET last_used_at = %(now)s WHERE sha256 = %(sha256)s"
     await tx.execute(query, sha256=sha256, now=now)
+
+
+# A key that has a limit in one asset only spends nothing of the other.
+_MAY_SPEND = """
+coalesce(limit_{asset}, CASE WHEN limit_{other} IS NULL THEN 9223372036854775807 ELSE 0 END)
+"""
+_SPEND = """
+UPDATE api_key SET spent_{asset} = spent_{asset} + %(amount)s
+ WHERE id = %(id)s AND revoked_at IS NULL AND spent_{asset} <= {most} - %(amount)s
+"""
+_LEFT = """
+SELECT greatest(0, {most} - spent_{asset}) AS left_amount FROM api_key
+ WHERE id = %(id)s AND revoked_at IS NULL
+"""
+
+
+def _of(query: str, asset: Asset) -> str:
+    [other] = [each for each in Asset if each is not asset]
+    most = _MAY_SPEND.format(asset=asset, other=other).strip()
+    return query.format(asset=asset, other=other, most=most)
+
+
+async def spend(tx: Tx, key_id: str, asset: Asset, amount: int) -> bool:
+    """Count what a key spends; False, and nothing is counted: it may not spend so much."""
+    return bool(await tx.count(_of(_SPEND, asset), id=key_id, amount=amount))
+
+
+async def left(tx: Tx, key_id: str, asset: Asset) -> int:
+    """Return how much a key may still spend in an asset."""
+    row = await tx.one(_of(_LEFT, asset), id=key_id)
+    return int(row["left_amount"]) if row else 0
+
+
+async def unspend(tx: Tx, key_id: str, asset: Asset, amount: int) -> None:
+    """Count it as not spent, after all."""
+    query = "UPDATE api_key SET spent_{asset} = spent_{asset} - %(amount)s WHERE id = %(id)s"
+    await tx.execute(_of(query, asset), id=key_id, amount=amount)

@@ -135,6 +135,20 @@ CHECKS = [
               AND paid.msat <> b.charged_amount + back.msat + held.msat""",
     ),
     (
+        2,
+        """SELECT 'it has spent ' || k.spent_msat || ' msat and ' || k.spent_microusdc
+             || ' microusdc, and its batches ' || s.msat || ' and ' || s.microusdc, k.id
+             FROM api_key k CROSS JOIN LATERAL (
+               SELECT coalesce(sum(amount) FILTER (WHERE asset = 'msat'), 0) AS msat,
+                      coalesce(sum(amount) FILTER (WHERE asset = 'microusdc'), 0) AS microusdc
+                 FROM (SELECT asset, CASE WHEN state = ANY(%(batch_final)s) THEN charged_amount
+                         ELSE price_amount END AS amount FROM batch
+                        WHERE account_id = k.account_id AND funding = 'account'
+                          AND budgets[1] = k.id) b) s
+            WHERE k.spent_msat <> s.msat OR k.spent_microusdc <> s.microusdc
+               OR k.spent_msat > k.limit_msat OR k.spent_microusdc > k.limit_microusdc""",
+    ),
+    (
         6,
         """SELECT 'it is ' || i.state || ' at number ' || i.number || ' after ' || i.tries
              || ' tries, and ' || l.held || ' leases hold it, ' || l.brought || ' brought it', i.id

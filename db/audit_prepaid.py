@@ -25,7 +25,7 @@ spent AS (  -- what each budget of a credential was used for
     UNION ALL SELECT unnest(budgets), CASE state WHEN 'held' THEN amount_msat ELSE charge_msat END
       FROM hold
     UNION ALL SELECT unnest(budgets), CASE WHEN state = ANY(%(batch_final)s) THEN charged_amount
-           ELSE price_amount END FROM batch) AS uses GROUP BY link),
+           ELSE price_amount END FROM batch WHERE funding = 'session') AS uses GROUP BY link),
 """
 
 LEGS = """

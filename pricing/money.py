@@ -84,6 +84,12 @@ def whole_sats_down(amount_msat: int) -> Msat:
     return sats_to_msat(sats_down(amount_msat))
 
 
+def microusdc_of(text: str) -> MicroUsdc:
+    """Return an amount of USDC, a decimal with six places at most, in its smallest unit. Exact."""
+    whole, _, rest = text.partition(".")
+    return MicroUsdc(int(whole + rest.ljust(6, "0")))
+
+
 def split_sats(amount_msat: int) -> tuple[int, int]:
     """Return whole sats, and the msat that are left. Exact: for an amount that is only shown."""
     return divmod(amount_msat, MSAT_PER_SAT)
@@ -127,6 +133,12 @@ def sats_text(amount_msat: int) -> str:
     """Return an amount in sats as people read it, with what is left of a sat behind the point."""
     whole, rest = split_sats(abs(amount_msat))
     return f"{'-' if amount_msat < 0 else ''}{whole:,}" + (f".{rest:03d}" if rest else "")
+
+
+def btc_text(amount_msat: int) -> str:
+    """Return an amount in bitcoin as programs read it, exactly: no zeros at its end."""
+    whole, rest = divmod(amount_msat, SAT_PER_BTC * MSAT_PER_SAT)
+    return f"{whole}.{rest:011d}".rstrip("0").rstrip(".")
 
 
 def usdc_text(amount_microusdc: int) -> str:

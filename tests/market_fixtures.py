@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from app import advance
-from app.advance import Act, Applied, Shell, Short, Spending, Terms
+from app.advance import Act, Applied, Payer, Shell, Short, Spending, Terms
 from app.advance.batches import Ordered
 from db import batches, items, lanes, ledger
 from db.artifacts import Artifact
@@ -173,12 +173,18 @@ class Market:
         assert await self.shell.do(advance.batches.cancel, batch_id) == Applied()
 
     async def from_account(
-        self, batch_id: str, shares: Sequence[int], account_id: str, asset: Asset
+        self,
+        batch_id: str,
+        shares: Sequence[int],
+        account_id: str,
+        asset: Asset,
+        key_id: str | None = None,
     ) -> Applied | Short:
         """Buy a batch from what an account has in an asset, where that is enough."""
         ordered = Ordered(priced(batch_id, shares), f"account:{account_id}", QUOTE)
         begin, price = advance.batches.begin_from_account, sum(shares)
-        return await self.shell.do(begin, batch_id, ordered, asset, price, account_id)
+        payer = Payer(account_id, key_id)
+        return await self.shell.do(begin, batch_id, ordered, asset, price, payer)
 
     async def claim(self, worker: str = "w", most: int = 1, lane: str = LANE) -> list[Claim]:
         """Have a worker claim items."""

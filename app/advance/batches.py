@@ -4,9 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.advance import keys
 from app.advance.act import Act
 from app.advance.casts import CastOf
-from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
+from app.advance.outcome import (
+    Applied,
+    Missing,
+    Outcome,
+    Payer,
+    Purse,
+    Replayed,
+    Short,
+    Spending,
+)
 from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
 from db import balances, batches, casts, items, lanes, ledger
@@ -64,14 +74,22 @@ async def begin_reserved(
 
 
 async def begin_from_account(
-    act: Act, batch_id: str, ordered: Ordered, asset: Asset, amount: int, account_id: str
+    act: Act, batch_id: str, ordered: Ordered, asset: Asset, amount: int, payer: Payer
 ) -> Applied | Short:
-    """Create a batch that a person's account pays for, out of what it has in one asset."""
-    left = await balances.lock_of_user(act.tx, account_id, asset)
+    """Create a batch that a person's account pays for, out of what it has in one asset.
+
+    A key that has it pay spends of its own limit, of which it gets back what is not charged.
+    """
+    left = await balances.lock_of_user(act.tx, payer.account_id, asset)
     if left < amount:
         return Short(Purse.ACCOUNT, amount, left, asset)
-    begun = law.begin_from_account(batch_id, account_id, asset, amount, len(ordered.items))
-    await _insert_paid(act, begun, ordered)
+    spent = await keys.spend(act, payer, amount, asset)
+    if not isinstance(spent, Applied):
+        return spent
+    begun = law.begin_from_account(batch_id, payer.account_id, asset, amount, len(ordered.items))
+    key_id = payer.key_id
+    spends = None if key_id is None else Spending((key_id,), ((key_id, amount),))
+    await _insert_paid(act, begun, ordered, spends)
     return Applied()
 
 
@@ -157,6 +175,8 @@ async def write(act: Act, row: BatchRow, decision: Decision[law.BatchFacts]) -> 
     await batches.move(act.tx, row, after, act.now)
     if row.session_id is None or not BATCH.final(after.state):
         await perform(act, payee_of(row), decision)
+        if row.funding is Funding.ACCOUNT and BATCH.final(after.state):
+            await keys.unspend(act, row.budgets or (), after.rest_amount, row.asset)
         return
     payer = await balances.lock_to_spend(act.tx, row.session_id)
     assert payer is not None, "a batch outlives its session's row"

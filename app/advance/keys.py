@@ -1,8 +1,12 @@
 """API keys of accounts: made, replaced, revoked, and what is known of their use."""
 
+from collections.abc import Sequence
+
 from app.advance.act import Act
+from app.advance.outcome import Applied, Payer, Purse, Short
 from db import api_keys, people
 from db.api_keys import Limits, NewKey
+from statemachine.entries import Asset
 
 MOST = 50  # of one account
 
@@ -29,3 +33,19 @@ async def revoke(act: Act, account_id: str, key_id: str) -> bool:
 async def use(act: Act, sha256: str) -> None:
     """Note that a key was used just now."""
     await api_keys.use(act.tx, sha256, act.now)
+
+
+async def spend(act: Act, payer: Payer, amount: int, asset: Asset) -> Applied | Short:
+    """Count what a key has its account pay, in the transaction that pays it.
+
+    Short where that is more than the key may spend, or it was revoked meanwhile.
+    """
+    if payer.key_id is None or await api_keys.spend(act.tx, payer.key_id, asset, amount):
+        return Applied()
+    return Short(Purse.KEY, amount, await api_keys.left(act.tx, payer.key_id, asset), asset)
+
+
+async def unspend(act: Act, key_ids: Sequence[str], amount: int, asset: Asset) -> None:
+    """Give back to a key what was not charged of what it has spent."""
+    for key_id in key_ids:
+        await api_keys.unspend(act.tx, key_id, asset, amount)

@@ -46,6 +46,7 @@ class Purse(StrEnum):
     BUDGET = auto()  # of a credential
     HOUSE = auto()  # what is given away on one day
     ACCOUNT = auto()  # of a person's account, in one asset
+    KEY = auto()  # what an API key may spend of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,14 @@ class Spending:
 
     links: tuple[str, ...] = ()
     budgets: tuple[tuple[str, int], ...] = ()  # (link, limit in msat)
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """A person's account that pays, and the API key that has it pay: the key's limit holds."""
+
+    account_id: str
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

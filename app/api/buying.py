@@ -253,7 +253,7 @@ async def _from_account(
     name = name_of(request, payer, wish.body)
     async with house.throttle.turn(request, counter.rule):
         order = replace(wish.order, payer=payer)
-        return await house.batches.place_for(holder.account_id, order, name)
+        return await house.batches.place_for(holder.payer, order, name)
 
 
 def _counted(request: Request, house: House, counter: Counter) -> AbstractAsyncContextManager[None]:

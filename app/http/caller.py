@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from app.advance import Payer
 from app.http.origins import check_json
 from app.keys.api_keys import looks_like_one
 from app.keys.credentials import Credentials
@@ -105,6 +106,11 @@ class Holder:
     account_id: str
     login: LoginRow | None = None
     key: KeyRow | None = None
+
+    @property
+    def payer(self) -> Payer:
+        """The account as it pays: where a key asks it to, within that key's limit."""
+        return Payer(self.account_id, self.key.id if self.key is not None else None)
 
 
 def login_cookie(token: str, public_url: str | None, kept_s: int = KEPT_S) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from starlette.requests import Request
 
 from app.plain_text import odd_in
@@ -48,6 +48,7 @@ LEAST_KEY = 16  # characters of an Idempotency-Key that nothing else tells from 
 HELD_S = 55  # at most: proxies give up on an answer after 60 s
 DEFAULT_HOLD_S = 25  # of what costs money whether its answer arrives or not
 
+Usdc = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]  # an amount, as a decimal
 RequestText = Annotated[str, AfterValidator(_request_text)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app import advance
-from app.advance import Act, Applied, Shell, Short
+from app.advance import Act, Applied, Purse, Shell, Short
 from app.ports import UsdcRail
 from app.promises.sending import PAUSED, USED, Sending
 from app.refusal import Refusal, Why
@@ -211,7 +211,11 @@ async def _taken(
 
 
 def too_little(short: Short) -> Refusal:
-    """Return why an account does not pay: how much is missing, and how sats are paid in."""
+    """Return why an account does not pay: how much is missing, and how sats are paid in; or how
+    much more an API key may have it pay.
+    """
+    if short.purse is Purse.KEY:
+        return _beyond_key(short)
     if short.asset is Asset.MICROUSDC:
         needed_usd, left_usd = (usd_number(MicroUsd(each)) for each in (short.needed, short.left))
         sentence = f"This costs {needed_usd} USDC, and your account has {left_usd}."
@@ -223,6 +227,19 @@ def too_little(short: Short) -> Refusal:
         f'Pay in with POST /api/account/deposits {{"amountSats": {needed - left}}}.',
         balanceSats=left,
         neededSats=needed,
+    )
+
+
+def _beyond_key(short: Short) -> Refusal:
+    if short.asset is Asset.MICROUSDC:
+        needed, left = (f"{usd_number(MicroUsd(each))}" for each in (short.needed, short.left))
+        unit = "USDC"
+    else:
+        needed, left, unit = f"{sats_up(short.needed)}", f"{sats_down(short.left)}", "sats"
+    return Refusal(
+        Why.BUDGET_TOO_LOW,
+        f"This costs {needed} {unit}, and this API key may spend {left} more.",
+        "Use another key, or make one with a higher spending limit.",
     )
 
 

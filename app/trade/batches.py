@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from app import advance
-from app.advance import Act, Applied, Outcome, Shell, Short
+from app.advance import Act, Applied, Outcome, Payer, Shell, Short
 from app.advance.batches import Ordered
 from app.advance.casts import CastOf
 from app.ports import Wanted
@@ -201,31 +201,31 @@ class Batches:
 
         return Thing(Owner(OwnerKind.BATCH, batch_id), begin)
 
-    async def place_for(self, account_id: str, order: Order, name: Name | None) -> str:
+    async def place_for(self, payer: Payer, order: Order, name: Name | None) -> str:
         """Have a person's account pay for a new batch; return its id, or the one of this name.
 
         What it has in USDC pays where that suffices, else its sats at a locked price; never both.
-        Raises as `place` does, and Refusal: 402 when neither is enough.
+        Raises as `place` does, and Refusal: 402 when neither is enough, or the key may spend less.
         """
         try:
-            made = await once(self.shell, name, partial(self._prepare_for, account_id, order))
+            made = await once(self.shell, name, partial(self._prepare_for, payer, order))
         except _NotSpent as not_spent:
             assert isinstance(not_spent.outcome, Short), "who is logged in has an account"
             raise too_little(not_spent.outcome) from None
         return made.id if isinstance(made, Before) else made
 
-    async def _prepare_for(self, account_id: str, order: Order) -> Beginning[str]:
+    async def _prepare_for(self, payer: Payer, order: Order) -> Beginning[str]:
         batch_id, quote, ordered = await self._ordered(order)
-        in_msat = replace(ordered, account_id=account_id)
+        in_msat = replace(ordered, account_id=payer.account_id)
         shares = [replace(item, share_amount=usd_in_usdc(item.weight)) for item in in_msat.items]
         in_usdc, usdc = replace(in_msat, items=shares), usd_in_usdc(quote.total_microusd)
 
         async def begin_from_account(act: Act) -> str:
             pay = advance.batches.begin_from_account
-            told = await pay(act, batch_id, in_usdc, Asset.MICROUSDC, usdc, account_id)
+            told = await pay(act, batch_id, in_usdc, Asset.MICROUSDC, usdc, payer)
             if not isinstance(told, Applied):
                 total_msat = quote.total_msat
-                told = await pay(act, batch_id, in_msat, Asset.MSAT, total_msat, account_id)
+                told = await pay(act, batch_id, in_msat, Asset.MSAT, total_msat, payer)
             if not isinstance(told, Applied):
                 raise _NotSpent(told)
             return batch_id

@@ -13,7 +13,7 @@ from app.http.body import json_response, parse, read_body
 from app.http.caller import Holder
 from app.http.claims import ClaimRefund, answer_claim
 from app.http.dialect import AGENT_JOBS
-from app.http.fields import Body, name_of
+from app.http.fields import Body, Usdc, name_of
 from app.http.links import base_url
 from app.http.paywall import Sold
 from app.http.throttle import Rule
@@ -25,7 +25,15 @@ from db.user_balances import Move
 from payments.usdc.address import read_address
 from payments.usdc.payment import Payment
 from payments.usdc.x402 import REQUIRED, RESPONSE, header_of
-from pricing.money import MicroUsd, MicroUsdc, msat_to_sats, sats_down, sats_to_msat, usd_number
+from pricing.money import (
+    MicroUsd,
+    MicroUsdc,
+    microusdc_of,
+    msat_to_sats,
+    sats_down,
+    sats_to_msat,
+    usd_number,
+)
 from statemachine.batch import LEAST_REFUND_MICROUSDC
 from statemachine.entries import Asset
 from statemachine.owner import Owner, OwnerKind
@@ -47,9 +55,6 @@ _WHAT: Final = (
 )
 
 
-Usdc = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]
-
-
 class Deposit(Body):
     """POST /api/account/deposits: in sats, by an invoice; or in USDC, over x402."""
 
@@ -62,7 +67,7 @@ class Deposit(Body):
             raise ValueError("The fields 'amountSats' and 'amountUsdc' exclude each other.")
         if self.amount_sats is None and self.amount_usdc is None:
             raise ValueError("The field 'amountSats' is missing. Add it, or 'amountUsdc'.")
-        if self.amount_usdc is not None and _microusdc(self.amount_usdc) < LEAST_REFUND_MICROUSDC:
+        if self.amount_usdc is not None and microusdc_of(self.amount_usdc) < LEAST_REFUND_MICROUSDC:
             raise ValueError("Pay in 0.01 USDC at the least.")
         return self
 
@@ -122,7 +127,7 @@ async def deposit(request: Request) -> Response:
         body = await read_body(request)
         asked = parse(body, Deposit)
         if asked.amount_usdc is not None:
-            return await _in_usdc(request, house, holder, body, _microusdc(asked.amount_usdc))
+            return await _in_usdc(request, house, holder, body, microusdc_of(asked.amount_usdc))
         assert asked.amount_sats is not None, "the body says so"
         name = name_of(request, f"account:{holder.account_id}", body)
         amount_msat = sats_to_msat(asked.amount_sats)
@@ -171,7 +176,7 @@ async def _nothing(_: Act) -> None:
 async def withdraw(request: Request) -> Response:
     """POST /api/account/withdrawals: 201; the money is on its way, or waits to be fetched."""
     house = house_of(request)
-    holder = await house.callers.needed_account(request)
+    holder = await house.callers.unlimited(request)
     await house.throttle.count(request, Rule.DESTINATION)
     body = await read_body(request)
     asked = parse(body, Withdraw)
@@ -182,7 +187,7 @@ async def withdraw(request: Request) -> Response:
         wallet = read_address(asked.to) if asked.to is not None else None
         if asked.to is not None and wallet is None:
             raise BadInput("The field 'to' must be an address: 0x and 40 hex digits.")
-        amount_microusdc = _microusdc(asked.amount_usdc)
+        amount_microusdc = microusdc_of(asked.amount_usdc)
         made = await house.accounts.withdraw_usdc(account_id, amount_microusdc, wallet, name)
     elif asked.invoice is not None:
         made = await house.accounts.withdraw_to(account_id, asked.invoice, amount_msat, name)
@@ -199,7 +204,7 @@ async def withdraw(request: Request) -> Response:
 async def refund(request: Request) -> Response:
     """POST /api/account/refund: send what waits to be fetched to an invoice or a destination."""
     house = house_of(request)
-    holder = await house.callers.needed_account(request)
+    holder = await house.callers.unlimited(request)
     await house.throttle.count(request, Rule.DESTINATION)
     asked = parse(await read_body(request), ClaimRefund)
     return await answer_claim(house.refunds, holder.account_id, asked)
@@ -219,12 +224,6 @@ async def _standing(request: Request, house: House, account_id: str) -> dict[str
             _payout(house, row, base) for row in rows if row.state is not PayoutState.PAID
         ],
     }
-
-
-def _microusdc(text: str) -> MicroUsdc:
-    """Return an amount of USDC as its smallest unit: nothing is rounded."""
-    whole, _, rest = text.partition(".")
-    return MicroUsdc(int(whole + rest.ljust(6, "0")))
 
 
 def _payout(house: House, row: PayoutRow, base: str | None) -> dict[str, Any]:

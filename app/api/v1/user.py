@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.caller import Holder
-from app.http.fields import Body, path_id
+from app.http.fields import Body, Usdc, path_id
 from app.keys.api_keys import Prefix
 from app.plain_text import odd_in
 from app.refusal import Refusal, Why
@@ -17,11 +17,19 @@ from app.strict_json import BadInput, moment
 from app.trade.keys import MadeKey
 from db.api_keys import KeyRow, Limits
 from db.people_tables import IdentityKind
-from pricing.money import MicroUsd, sats_down, usd_number
+from pricing.money import (
+    MicroUsd,
+    microusdc_of,
+    sats_down,
+    sats_to_msat,
+    sats_up,
+    usd_number,
+)
 from statemachine.entries import Asset
 
 KEEP = "Keep the key: it is shown this once."
 MOST_NAMED = 64  # characters
+MOST_SATS = 100_000_000
 
 
 class MakeKey(Body):
@@ -29,6 +37,17 @@ class MakeKey(Body):
 
     name: Annotated[str, Field(min_length=1, max_length=MOST_NAMED)] = "API key"
     prefix: Annotated[str, Field(pattern="^(sk_live|uk)$")] = "sk_live"
+    limit_sats: Annotated[int, Field(ge=0, le=MOST_SATS)] | None = Field(
+        None, alias="spendingLimitSats"
+    )
+    limit_usdc: Usdc | None = Field(None, alias="spendingLimitUsdc")
+
+    @property
+    def limits(self) -> Limits:
+        """What the key may spend in all."""
+        sats, usdc = self.limit_sats, self.limit_usdc
+        msat = None if sats is None else sats_to_msat(sats)
+        return Limits(msat, None if usdc is None else microusdc_of(usdc))
 
 
 async def me(request: Request) -> Response:
@@ -67,7 +86,7 @@ async def api_keys(request: Request) -> Response:
     if odd:
         raise BadInput(f"The field 'name' holds the character {odd}, which is not text.")
     prefix = Prefix.SK if asked.prefix == "sk_live" else Prefix.UK
-    made = await house.keys.make(holder.account_id, prefix, asked.name.strip(), Limits())
+    made = await house.keys.make(holder.account_id, prefix, asked.name.strip(), asked.limits)
     return await _made(house, holder, made, 201)
 
 
@@ -101,10 +120,17 @@ async def _made(house: House, holder: Holder, made: MadeKey, status: int) -> Res
 
 
 def _shown(row: KeyRow) -> dict[str, Any]:
-    return {
+    shape: dict[str, Any] = {
         "id": row.id,
         "name": row.name,
         "key": row.shown,
         "createdAt": moment(row.created_at),
         "lastUsedAt": moment(row.last_used_at) if row.last_used_at else None,
+        "spentSats": sats_up(row.spent_msat),
+        "spentUsdc": usd_number(MicroUsd(row.spent_microusdc)),
     }
+    if row.limit_msat is not None:
+        shape["spendingLimitSats"] = sats_down(row.limit_msat)
+    if row.limit_microusdc is not None:
+        shape["spendingLimitUsdc"] = usd_number(MicroUsd(row.limit_microusdc))
+    return shape
