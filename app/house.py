@@ -31,6 +31,7 @@ from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
 from app.trade.chats import Chats
 from app.trade.demos import Demos
+from app.trade.histories import Histories
 from app.trade.holds import Holds
 from app.trade.keys import Keys
 from app.trade.logins import Logins
@@ -51,6 +52,7 @@ class House:
 
     # the desks
     accounts: Accounts
+    histories: Histories
     orders: Orders
     asks: Asks
     batches: Batches

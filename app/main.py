@@ -70,6 +70,7 @@ from app.trade.asks import Asks
 from app.trade.batches import Batches
 from app.trade.chats import Chats
 from app.trade.demos import Demos
+from app.trade.histories import Histories
 from app.trade.holds import Holds
 from app.trade.invoicing import Invoicing
 from app.trade.keys import Keys
@@ -261,6 +262,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         logins=logins,
         keys=keys,
         accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc),
+        histories=Histories(db, clock),
         wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),

@@ -164,7 +164,8 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
         in_v1, envelope = True, {**envelope["error"], "error": envelope["error"]["code"]}
         del envelope["code"]
     must = {"error", "message" if in_v1 else "code", "requestId"}
-    assert must <= set(envelope) <= must | {"next", "leastSats"}
+    may = {"next", "leastSats", "balanceSats", "neededSats"}
+    assert must <= set(envelope) <= must | may
     sentence = envelope["message" if in_v1 else "error"]
     assert sentence[0].isupper() and sentence.endswith(".") and says in sentence, sentence
     assert envelope["requestId"] == answer.headers["x-request-id"]

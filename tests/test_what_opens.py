@@ -132,6 +132,12 @@ TABLE: dict[str, dict[str, str]] = {
         **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
         API_KEY: "account balance key",
     },
+    "GET /api/v1/user/dashboard": {
+        **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
+        API_KEY: "account balance key",
+    },
+    "GET /api/v1/user/history": {},  # nothing was spent
+    "POST /api/v1/user/withdraw": dict.fromkeys(HOLDERS, "refund"),
     "GET /api/v1/user/apikeys": dict.fromkeys(HOLDERS, "key"),
     "POST /api/v1/user/apikeys": dict.fromkeys(HOLDERS, "key"),
     "DELETE /api/v1/user/apikeys/{key_id}": dict.fromkeys(HOLDERS, "key"),

@@ -181,6 +181,7 @@ class World:
             "login": {"username": PERSON, "password": "a guess"},
             "deposits": {"amountSats": FRESH},
             "withdrawals": {"amountSats": 1},
+            "withdraw": {"amountSats": 1},
             "recover": {"username": PERSON, "recoveryCode": "0" * 32, "newPassword": PASSWORD},
             "password": {"password": PASSWORD, "newPassword": PASSWORD},
         }

@@ -18,7 +18,7 @@ from app.api.jobs import (
     withdrawals,
 )
 from app.api.site import contract, dev, discovery, health
-from app.api.v1 import V1_ROUTES
+from app.api.v1 import V1_ROUTES, counted
 
 
 class _Alone(Route):
@@ -82,6 +82,7 @@ ROUTES = (
     Route("/api/account/withdrawals", balances.withdraw, methods=["POST"]),
     Route("/api/account/refund", balances.refund, methods=["POST"]),
     *V1_ROUTES,
+    Route("/api/v1/user/withdraw", counted(balances.withdraw), methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/.well-known/x402", discovery.x402),
     Route("/openapi.yaml", contract.openapi_yaml),

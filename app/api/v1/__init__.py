@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.v1 import user
+from app.api.v1 import keys, user
 from app.house import house_of
 from app.http.throttle import Rule
 
@@ -30,7 +30,9 @@ def counted(handler: Handler) -> Handler:
 
 V1_ROUTES = (
     Route("/api/v1/user/me", counted(user.me)),
-    Route("/api/v1/user/apikeys", counted(user.api_keys), methods=["GET", "POST"]),
-    Route("/api/v1/user/apikeys/{key_id}", counted(user.revoke), methods=["DELETE"]),
-    Route("/api/v1/user/apikeys/{key_id}/rotate", counted(user.rotate), methods=["POST"]),
+    Route("/api/v1/user/dashboard", counted(user.dashboard)),
+    Route("/api/v1/user/history", counted(user.history)),
+    Route("/api/v1/user/apikeys", counted(keys.api_keys), methods=["GET", "POST"]),
+    Route("/api/v1/user/apikeys/{key_id}", counted(keys.revoke), methods=["DELETE"]),
+    Route("/api/v1/user/apikeys/{key_id}/rotate", counted(keys.rotate), methods=["POST"]),
 )
