@@ -225,15 +225,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     logins, is_stub = Logins(db, shell, Passwords(), clock, new_id), built.stub is not None
     keys = Keys(db, shell, clock, new_id)
     callers = Callers(credentials, clock, logins, keys, settings.public_url)
-    refunds = Refunds(
-        db,
-        shell,
-        built.outbox,
-        signals,
-        keeper,
-        built.destinations,
-        sending_of(built),
-    )
+    refunds = refunds_of(built, keeper)
     shapes = Shapes(is_stub, loops.switchboard, refunds.sending.least_msat)
     usdc = usdc_door_of(built, loops)
     return House(
@@ -251,13 +243,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         refunds=refunds,
         receipts=Receipts(db, credentials.seal, clock),
         till=till,
-        throttle=Throttle(
-            make_storage(settings, db, clock),
-            make_rules(settings),
-            clock,
-            partial(switches.is_on, db, switches.Name.SELLING),
-            settings.trusted_proxies,
-        ),
+        throttle=throttle_of(built),
         callers=callers,
         logins=logins,
         keys=keys,
@@ -285,6 +271,31 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         clock=clock,
         new_id=new_id,
         stub=built.stub,
+    )
+
+
+def refunds_of(built: Built, keeper: Keeper) -> Refunds:
+    """Return the desk that gives back what is owed."""
+    return Refunds(
+        built.db,
+        built.shell,
+        built.outbox,
+        built.signals,
+        keeper,
+        built.destinations,
+        sending_of(built),
+    )
+
+
+def throttle_of(built: Built) -> Throttle:
+    """Return what counts how often each caller asks."""
+    settings, db, clock = built.settings, built.db, built.clock
+    return Throttle(
+        make_storage(settings, db, clock),
+        make_rules(settings),
+        clock,
+        partial(switches.is_on, db, switches.Name.SELLING),
+        settings.trusted_proxies,
     )
 
 
