@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from app import advance
-from app.advance import Act, Applied
+from app.advance import Act, Applied, Payer
 from app.advance.batches import Ordered
 from app.advance.casts import CastOf
 from db import casts, people, spells
@@ -66,7 +66,7 @@ class Theatre:
         items = self.items(batch_id, steps)
         ordered = Ordered(items, "p", QUOTE, account_id=PAYER, cast=of)
         begin, price = advance.batches.begin_from_account, sum(each.share_amount for each in items)
-        told = await self.market.shell.do(begin, batch_id, ordered, Asset.MSAT, price, PAYER)
+        told = await self.market.shell.do(begin, batch_id, ordered, Asset.MSAT, price, Payer(PAYER))
         assert told == Applied()
 
     async def claimed(self) -> dict[int, Claim]:
@@ -164,7 +164,7 @@ async def test_what_does_not_fit_is_lost_with_what_is_made_from_it(market: Marke
     items[1].asked["inputs"]["prompt"] = text(["of ", (1, 0)], most=5)
     ordered = Ordered(items, "p", QUOTE, account_id=PAYER, cast=CastOf("version", {}, AUTHOR, 10))
     begin = advance.batches.begin_from_account
-    await market.shell.do(begin, "c", ordered, Asset.MSAT, 3_300, PAYER)
+    await market.shell.do(begin, "c", ordered, Asset.MSAT, 3_300, Payer(PAYER))
     await market.deliver((await house.claimed())[1])
     state, steps = await house.stands("c")
     assert (state, steps) == (
@@ -197,7 +197,10 @@ async def test_the_author_of_what_is_paid_in_usdc_has_usdc(market: Market) -> No
     items = house.items("c", (1,))
     ordered = Ordered(items, "p", QUOTE, account_id=PAYER, cast=CastOf("version", {}, AUTHOR, 30))
     begin = advance.batches.begin_from_account
-    assert await market.shell.do(begin, "c", ordered, Asset.MICROUSDC, 1_100, PAYER) == Applied()
+    assert (
+        await market.shell.do(begin, "c", ordered, Asset.MICROUSDC, 1_100, Payer(PAYER))
+        == Applied()
+    )
     await market.deliver((await house.claimed())[1])
     assert await market.rests_on(f"user:{AUTHOR}", Asset.MICROUSDC) == 1_100 * 30 // 130
     await market.is_right()
