@@ -223,17 +223,15 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
     sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
     logins, is_stub = Logins(db, shell, Passwords(), clock, new_id), built.stub is not None
+    usdc, trouble = usdc_door_of(built, loops), loops.readiness.trouble
     keys = Keys(db, shell, clock, new_id)
     callers = Callers(credentials, clock, logins, keys, settings.public_url)
     refunds = refunds_of(built, keeper)
     shapes = Shapes(is_stub, loops.switchboard, refunds.sending.least_msat)
-    usdc = usdc_door_of(built, loops)
     return House(
         orders=Orders(shell, invoicing, till, selling, new_id),
         asks=Asks(shell, invoicing, till, selling, new_id),
-        batches=Batches(
-            db, shell, invoicing, till, new_id, Makers(built.catalogue, loops.readiness.trouble)
-        ),
+        batches=Batches(db, shell, invoicing, till, new_id, Makers(built.catalogue, trouble)),
         catalogue=built.catalogue,
         artifacts=built.artifacts,
         sessions=sessions,
@@ -247,7 +245,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         callers=callers,
         logins=logins,
         keys=keys,
-        accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc),
+        accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc, trouble),
         histories=Histories(db, clock),
         wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),

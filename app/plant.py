@@ -15,6 +15,7 @@ from app.artifacts.keeping import Artifacts
 from app.keys.credentials import Credentials
 from app.loops.authorizations import Authorizations
 from app.loops.booking import Booking
+from app.loops.deposits import Deposits
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
 from app.loops.lanes import Lanes
@@ -176,6 +177,16 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
     booking = Booking(db, shell, built.rail, receiving)
     hearing, unpaid = Hearing(db, built.rail, booking, clock), Unpaid(db, shell, clock)
     sweep_s, dead_after_s = settings.sweep_s, settings.worker_dead_after_s
+    deposits = None if built.usdc is None else Deposits(db, shell, built.usdc)
+    outside = Outside(
+        built.rail,
+        built.oracle,
+        built.agent,
+        built.chat,
+        built.usdc,
+        built.executors,
+        None if deposits is None else deposits.healthy,
+    )
     return Loops(
         receiving=receiving,
         booking=booking,
@@ -188,13 +199,14 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         switchboard=Switchboard(db),
         lanes=Lanes(db, shell, clock),
         authorizations=None if settling is None else Authorizations(settling),
+        deposits=deposits,
         artifacts=built.artifacts,
         books=books_of(built, receiving),
         readiness=Readiness(
             db,
             built.outbox,
             built.signals,
-            Outside(built.rail, built.oracle, built.agent, built.chat, built.usdc, built.executors),
+            outside,
             clock,
             health_s=settings.health_s,
             dead_after_s=dead_after_s,

@@ -6,7 +6,7 @@ worked out again from the rows of jobs, invoices and payouts, leg by leg, and co
 
 from dataclasses import dataclass
 
-from db import audit_batches, audit_payouts, audit_prepaid
+from db import audit_batches, audit_deposits, audit_payouts, audit_prepaid
 from db.engine import Database
 from statemachine.batch import BATCH, BatchState
 from statemachine.entries import (
@@ -19,6 +19,7 @@ from statemachine.entries import (
     REVENUE_FREE,
     REVENUE_MEDIA,
     REVENUE_WORK,
+    UNCLAIMED,
 )
 from statemachine.job import JOB, JobState
 from statemachine.payout import MOST_FAILURES
@@ -103,6 +104,7 @@ due_leg AS (
 """
     + audit_payouts.LEGS
     + audit_batches.LEGS
+    + audit_deposits.LEGS
     + """),
 wrong_leg AS (
   SELECT coalesce(due.key, held.key) AS key,
@@ -288,6 +290,7 @@ _CHECKS = [
     *_PROMISES,
     *audit_prepaid.CHECKS,
     *audit_batches.CHECKS,
+    *audit_deposits.CHECKS,
 ]
 _AUDIT = (
     _SHARED
@@ -301,6 +304,7 @@ _AUDIT = (
 _VALUES = {
     "rail": RAIL.name,
     "rail_usdc": RAIL_USDC.name,
+    "unclaimed": UNCLAIMED.name,
     "eval": REVENUE_EVAL.name,
     "work": REVENUE_WORK.name,
     "media": REVENUE_MEDIA.name,

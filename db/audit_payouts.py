@@ -117,6 +117,7 @@ CHECKS = [
         """SELECT 'it holds ' || balance || ' ' || asset || ' that are nobody''s', name
              FROM line WHERE kind = 'liability' AND balance <> 0
               AND split_part(name, ':', 1)
-                  NOT IN ('job', 'refund', 'sending', 'session', 'hold', 'batch', 'user')""",
+                  NOT IN ('job', 'refund', 'sending', 'session', 'hold', 'batch', 'user',
+                          'unclaimed')""",
     ),
 ]

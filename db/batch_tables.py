@@ -45,7 +45,10 @@ class Batch(SQLModel, table=True):
     # Links of the credential that asked for it, and those of them whose budgets it spends.
     credential: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     budgets: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
-    account_id: str | None = Field(default=None, sa_column=Column(Text))  # whose it is
+    account_id: str | None = Field(  # whose it is: written in the same transaction, or before
+        default=None,
+        sa_column=Column(ForeignKey("user_account.id", deferrable=True, initially="DEFERRED")),
+    )
     # Of what cast its items are steps, and whose a part of each share is: the spell's author's.
     cast_id: str | None = Field(default=None, sa_column=Column(ForeignKey("spell_cast.id")))
     author_id: str | None = Field(default=None, sa_column=Column(Text))

@@ -20,9 +20,12 @@ from sqlmodel import Field, SQLModel
 from db.artifact_tables import ArtifactRow
 from db.batch_tables import Batch, Item, LaneFloor, LaneTurn, Lease
 from db.columns import enum_column, time_column
+from db.connect_tables import ConnectRequest
 from db.conversation_tables import Conversation, Message
+from db.deposit_tables import ChainBlock, UsdcDeposit
 from db.heartbeats import Heartbeat
 from db.lapsed_tables import LapsedInvoice
+from db.ledger_tables import Account, LedgerEntry, LedgerPosting, RailBaseline
 from db.people_tables import ApiKey, Identity, Login, SpentNonce, UserAccount
 from db.rate_limits import RateLimit
 from db.receiving_tables import ReceivingWallet, WalletTransfer
@@ -33,17 +36,20 @@ from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
 from db.usdc_tables import UsdcAttempt, UsdcAuthorization
 from statemachine.attempt import AttemptState
-from statemachine.entries import Asset, Kind
+from statemachine.entries import Asset
 from statemachine.invoice import InvoiceState
 from statemachine.job import Funding, JobState
 from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
+    "Account",
     "Allowance",
     "ApiKey",
     "ArtifactRow",
     "Batch",
+    "ChainBlock",
+    "ConnectRequest",
     "Conversation",
     "FailureDay",
     "FreeDay",
@@ -56,8 +62,11 @@ __all__ = [  # told to SQLModel
     "LaneTurn",
     "LapsedInvoice",
     "Lease",
+    "LedgerEntry",
+    "LedgerPosting",
     "Login",
     "Message",
+    "RailBaseline",
     "RateLimit",
     "ReceivingWallet",
     "Revocation",
@@ -71,6 +80,7 @@ __all__ = [  # told to SQLModel
     "Switch",
     "UsdcAttempt",
     "UsdcAuthorization",
+    "UsdcDeposit",
     "UserAccount",
     "WalletTransfer",
 ]
@@ -311,46 +321,6 @@ class PayoutAttempt(SQLModel, table=True):
     )
 
 
-class Account(SQLModel, table=True):
-    """Where value rests, with the balance that its postings add up to, in its natural sign."""
-
-    name: str = Field(sa_column=Column(Text, primary_key=True))
-    asset: Asset = Field(sa_column=enum_column(Asset, primary_key=True))
-    kind: Kind = Field(sa_column=enum_column(Kind))
-    balance: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-    __table_args__ = (
-        CheckConstraint("kind <> 'liability' OR balance >= 0", name="no_negative_liability"),
-        Index("ix_account_user", "name", postgresql_where=text("starts_with(name, 'user:')")),
-    )
-
-
-class LedgerEntry(SQLModel, table=True):
-    """One balanced event of the books, under its business key."""
-
-    __tablename__ = "entry"
-
-    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
-    key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
-    asset: Asset = Field(sa_column=enum_column(Asset))
-    at: datetime = Field(sa_column=time_column())
-
-
-class LedgerPosting(SQLModel, table=True):
-    """One leg of an entry. Debits are positive. Appended, never changed."""
-
-    __tablename__ = "posting"
-
-    entry_id: int = Field(sa_column=Column(ForeignKey("entry.id"), primary_key=True))
-    account: str = Field(sa_column=Column(Text, primary_key=True))
-    amount: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-    __table_args__ = (
-        CheckConstraint("amount <> 0", name="amount_not_zero"),
-        Index("ix_posting_account", "account"),
-    )
-
-
 class IdempotencyKey(SQLModel, table=True):
     """A caller's key for a request that creates something, and what it created."""
 
@@ -385,15 +355,3 @@ class SigningKey(SQLModel, table=True):
             postgresql_where=text("retired_at IS NULL"),
         ),
     )
-
-
-class RailBaseline(SQLModel, table=True):
-    """What a rail held beyond the books when it was first seen, or when a person said why."""
-
-    __tablename__ = "rail_baseline"
-
-    identity: str = Field(sa_column=Column(Text, primary_key=True))  # of the rail
-    number: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    beyond: int = Field(sa_column=Column(BigInteger, nullable=False))  # negative: less
-    reason: str = Field(sa_column=Column(Text, nullable=False))
-    at: datetime = Field(sa_column=time_column())

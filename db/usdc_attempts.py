@@ -10,15 +10,15 @@ from statemachine.attempt import AttemptState
 
 _INSERT = """
 INSERT INTO usdc_attempt (payout_id, number, network, payer, payee, amount_microusdc, expires_at,
-                          outcome, check_at, checks)
+                          outcome, check_at, checks, in_hand)
 VALUES (%(payout_id)s, %(number)s, %(network)s, %(payer)s, %(payee)s, %(amount_microusdc)s,
-        %(expires_at)s, %(outcome)s, %(check_at)s, 0)
+        %(expires_at)s, %(outcome)s, %(check_at)s, 0, true)
 """
 
 
 async def insert(tx: Tx, attempt: UsdcAttempt) -> None:
-    """Write an attempt that is live from now on. A second live one of its payout, or of any on its
-    network that nobody has acknowledged, fails the transaction on a unique index."""
+    """Write an attempt that is live from now on, and in hand. A second live one of its payout, or a
+    second one in hand on its network, fails the transaction on a unique index."""
     await tx.execute(_INSERT, **dict(attempt))
 
 
@@ -33,6 +33,7 @@ class LiveOrder(NamedTuple):
     amount_microusdc: int
     expires_at: datetime
     txid: str | None
+    in_hand: bool
 
 
 _LIVE = f"""
@@ -58,6 +59,17 @@ async def acknowledge(tx: Tx, attempt: LiveOrder, txid: str) -> None:
         id=attempt.payout_id,
         n=attempt.number,
         txid=txid,
+    )
+
+
+async def hold(tx: Tx, attempt: LiveOrder, in_hand: bool) -> None:
+    """Write whether an attempt may be in the hands of whoever hands orders to the chain. A second
+    one on its network fails the transaction on a unique index."""
+    await tx.execute(
+        "UPDATE usdc_attempt SET in_hand = %(in_hand)s WHERE payout_id = %(id)s AND number = %(n)s",
+        id=attempt.payout_id,
+        n=attempt.number,
+        in_hand=in_hand,
     )
 
 

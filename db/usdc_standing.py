@@ -4,6 +4,17 @@ from datetime import datetime
 from typing import NamedTuple
 
 from db.engine import Database
+from statemachine.entries import (
+    EXPENSE_FAILED,
+    EXPENSE_FREE,
+    EXPENSE_ROUTING,
+    RAIL_USDC,
+    REVENUE_EVAL,
+    REVENUE_FREE,
+    REVENUE_MEDIA,
+    REVENUE_WORK,
+    UNCLAIMED,
+)
 
 
 class UsdcSheet(NamedTuple):
@@ -11,6 +22,7 @@ class UsdcSheet(NamedTuple):
 
     held: int  # what must be there
     earned: int
+    unclaimed: int  # sent to us by nobody that we know
     moving: int  # orders of ours whose outcome is not known
     arriving: int  # orders of buyers, likewise
     recent: int  # came in so lately that a chain may not show it at its depth yet
@@ -28,26 +40,35 @@ class UsdcSheet(NamedTuple):
         return self.entry > 0 or self.arriving > 0
 
 
+# What is held is what one account of the books says, and what is earned those of a few names: the
+# rest is read by indexes of what is open, or new. None of it grows with how much is done.
 _SHEET = """
-SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance END), 0)::bigint
-          FROM account WHERE kind <> 'asset' AND asset = 'microusdc') AS held,
+SELECT coalesce((SELECT balance FROM account
+          WHERE name = %(rail)s AND asset = 'microusdc'), 0) AS held,
        (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance END), 0)::bigint
-          FROM account WHERE kind IN ('income', 'expense') AND asset = 'microusdc') AS earned,
+          FROM account WHERE name = ANY(%(earned)s) AND asset = 'microusdc') AS earned,
+       coalesce((SELECT balance FROM account
+          WHERE name = %(unclaimed)s AND asset = 'microusdc'), 0) AS unclaimed,
        (SELECT coalesce(sum(amount_microusdc), 0)::bigint FROM usdc_attempt
-         WHERE outcome = 'live') AS moving,
+         WHERE check_at IS NOT NULL) AS moving,
        (SELECT coalesce(sum(amount_microusdc), 0)::bigint FROM usdc_authorization
          WHERE check_at IS NOT NULL) AS arriving,
-       (SELECT coalesce(sum(p.amount), 0)::bigint FROM entry e JOIN posting p ON p.entry_id = e.id
-         WHERE e.asset = 'microusdc' AND e.at > %(since)s AND p.account = 'rail:x402'
-           AND p.amount > 0) AS recent,
+       (SELECT coalesce(sum(p.amount), 0)::bigint
+          FROM (SELECT id FROM entry WHERE asset = 'microusdc' AND at > %(since)s) e
+               CROSS JOIN LATERAL (SELECT amount FROM posting WHERE entry_id = e.id
+                   AND account = %(rail)s AND amount > 0 LIMIT 1) p) AS recent,
        (SELECT coalesce(sum(amount), 0)::bigint FROM payout
          WHERE state = 'owed' AND asset = 'microusdc') AS waiting,
-       (SELECT coalesce(max(id), 0) FROM entry WHERE asset = 'microusdc') AS entry
+       coalesce((SELECT id FROM entry WHERE asset = 'microusdc'
+          ORDER BY id DESC LIMIT 1), 0) AS entry
 """
+_EARNED = [account.name for account in (REVENUE_MEDIA, REVENUE_WORK, REVENUE_EVAL, REVENUE_FREE,
+                                        EXPENSE_ROUTING, EXPENSE_FREE, EXPENSE_FAILED)]  # fmt: skip
 
 
 async def usdc_sheet(db: Database, since: datetime) -> UsdcSheet:
     """Return the books in USDC as they are now; what came in since then is recent."""
-    sheet = await db.row(UsdcSheet, _SHEET, since=since)
+    names = {"rail": RAIL_USDC.name, "unclaimed": UNCLAIMED.name, "earned": _EARNED}
+    sheet = await db.row(UsdcSheet, _SHEET, since=since, **names)
     assert sheet is not None
     return sheet

@@ -95,6 +95,10 @@ class UsdcAttempt(SQLModel, table=True):
     txid: str | None = Field(default=None, sa_column=Column(Text))
     check_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     checks: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    # It may be in the hands of whoever hands orders to the chain, just now.
+    in_hand: bool = Field(
+        default=True, sa_column=Column(Boolean, nullable=False, server_default=text("true"))
+    )
 
     __table_args__ = (
         CheckConstraint("outcome IN ('live', 'settled', 'returned')", name="outcome_known"),
@@ -110,7 +114,7 @@ class UsdcAttempt(SQLModel, table=True):
             "uq_usdc_attempt_one_at_once",
             "network",
             unique=True,
-            postgresql_where=text("outcome = 'live' AND txid IS NULL"),
+            postgresql_where=text("outcome = 'live' AND txid IS NULL AND in_hand"),
         ),
         Index(
             "ix_usdc_attempt_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")

@@ -40,6 +40,7 @@ class Account:
 
 RAIL = Account("rail:lightning", Kind.ASSET)
 RAIL_USDC = Account("rail:x402", Kind.ASSET)
+UNCLAIMED = Account("unclaimed", Kind.LIABILITY)  # it came for nobody that we know
 REVENUE_EVAL = Account("revenue:eval", Kind.INCOME)
 REVENUE_WORK = Account("revenue:work", Kind.INCOME)
 REVENUE_MEDIA = Account("revenue:media", Kind.INCOME)
@@ -134,6 +135,26 @@ def authorization_settled(authorization: str, to: Account, amount_microusdc: int
     return _entry(
         f"authorization:{authorization}:settled",
         (RAIL_USDC, amount_microusdc),
+        (to, -amount_microusdc),
+        asset=Asset.MICROUSDC,
+    )
+
+
+def deposit_arrived(deposit_id: str, to: Account, amount_microusdc: int) -> Entry:
+    """USDC came in without a signed order, and is owed to this account."""
+    return _entry(
+        f"deposit:{deposit_id}:arrived",
+        (RAIL_USDC, amount_microusdc),
+        (to, -amount_microusdc),
+        asset=Asset.MICROUSDC,
+    )
+
+
+def deposit_claimed(deposit_id: str, to: Account, amount_microusdc: int) -> Entry:
+    """USDC that was nobody's is this account's."""
+    return _entry(
+        f"deposit:{deposit_id}:claimed",
+        (UNCLAIMED, amount_microusdc),
         (to, -amount_microusdc),
         asset=Asset.MICROUSDC,
     )

@@ -22,11 +22,17 @@ UNOPENED = frozenset(
     f"commit {name}"
     for name in (
         "batches.begin_from_account",
+        "connecting.lapse",
+        "deposits.give",
+        "deposits.go_back",
         "leases.release",
         "usdc_payouts.acknowledge",
+        "usdc_payouts.let_go",
         "usdc_payouts.take_back",
+        "usdc_payouts.take_hand",
     )
 ) | {
+    "chain is_there",
     "commit accounts.withdraw_usdc",
     "facilitator verify",
 }
@@ -34,6 +40,7 @@ IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
 DECLINED, REFUNDED = (Crossing("USDC declined"),), (Crossing("USDC refunded"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "chain balance_microusdc": IN_USDC,
+    "chain received": IN_USDC,
     "chain use_of": (*UNANSWERED, *DECLINED),
     "commit accounts.log_in": IN_USDC,
     "commit authorizations.answered": IN_USDC,
@@ -41,6 +48,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit authorizations.fail": DECLINED,
     "commit authorizations.note": UNANSWERED,
     "commit authorizations.settle": (*IN_USDC, *UNANSWERED, Crossing("USDC declined")),
+    "commit deposits.record": IN_USDC,
     "commit due_authorizations": IN_USDC,
     "commit usdc_payouts.order": REFUNDED,
     "commit usdc_payouts.settle": REFUNDED,

@@ -64,6 +64,17 @@ class LocalChain:
         """Let somebody have USDC."""
         assert await self.send(called("mint(address,uint256)", holder, amount_microusdc))
 
+    async def transfer(self, payer: Address, payee: Address, amount_microusdc: int) -> str:
+        """Have somebody send USDC as a wallet does; return the transaction."""
+        await self.rpc("anvil_impersonateAccount", payer)
+        await self.rpc("anvil_setBalance", payer, hex(10**18))
+        data = called("transfer(address,uint256)", payee, amount_microusdc)
+        gas = {"from": payer, "to": self.network.token, "data": data, "gas": hex(100_000)}
+        gas["gasPrice"] = hex(10**10)  # so that the same one is the same again
+        receipt = await self.rpc("eth_sendTransactionSync", gas)
+        assert receipt["status"] == "0x1", receipt
+        return str(receipt["transactionHash"])
+
     async def settle(self, paid: Payment) -> bool:
         """Hand a signed order to the contract, as a facilitator does."""
         order, raw = paid.authorization, bytes.fromhex(paid.signature[2:])

@@ -12,7 +12,7 @@ import pytest
 from app import advance
 from app.advance import Act, Applied, Payer, Shell, Short, Spending, Terms
 from app.advance.batches import Ordered
-from db import batches, items, lanes, ledger
+from db import batches, items, lanes, ledger, people
 from db.artifacts import Artifact
 from db.audit import audit
 from db.authorizations import AuthorizationRow
@@ -152,6 +152,7 @@ class Market:
 
         async def claim(act: Act) -> AuthorizationRow | None:
             owner = Owner(OwnerKind.BATCH, batch_id)
+            await _there(act, account_id)
             row = await advance.authorizations.claim(act, owner, told)
             if row is not None:
                 begin = advance.batches.begin_claimed
@@ -182,9 +183,14 @@ class Market:
     ) -> Applied | Short:
         """Buy a batch from what an account has in an asset, where that is enough."""
         ordered = Ordered(priced(batch_id, shares), f"account:{account_id}", QUOTE)
-        begin, price = advance.batches.begin_from_account, sum(shares)
-        payer = Payer(account_id, key_id)
-        return await self.shell.do(begin, batch_id, ordered, asset, price, payer)
+        price, payer = sum(shares), Payer(account_id, key_id)
+
+        async def begin(act: Act) -> Applied | Short:
+            await _there(act, account_id)
+            begun = advance.batches.begin_from_account
+            return await begun(act, batch_id, ordered, asset, price, payer)
+
+        return await self.shell.do(begin)
 
     async def claim(self, worker: str = "w", most: int = 1, lane: str = LANE) -> list[Claim]:
         """Have a worker claim items."""
@@ -237,3 +243,9 @@ async def market(db: Database) -> AsyncIterator[Market]:
     terms = Terms(session_minimum_msat=1_000, session_idle_s=10**6)
     yield Market(db, Shell(db, outbox, terms, clock), clock)
     await outbox.close()
+
+
+async def _there(act: Act, account_id: str | None) -> None:
+    """Have an account be there, which is that of a person."""
+    if account_id is not None and await people.lock(act.tx, account_id) is None:
+        await people.insert(act.tx, account_id, act.now)

@@ -4,10 +4,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.advance import connecting, deposits
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Short
 from app.advance.writing import Payee, perform, write_first
-from db import balances, people
+from db import balances, connect_requests, people
 from db.invoices import MadeInvoice
 from db.lapsed_tables import LapsedInvoice
 from db.people import AccountRow, NewLogin, Password
@@ -114,6 +115,7 @@ async def log_in_by_wallet(act: Act, signed: SignedBy, login: NewLogin) -> OfWal
     if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
         return None
     account = await _of_wallet(act, signed.address)
+    await deposits.claim(act, signed.address, account.id)
     await people.log_in(act.tx, account.id, login, act.now)
     return account
 
@@ -123,6 +125,7 @@ async def join_wallet(act: Act, account_id: str, signed: SignedBy) -> bool | Non
     if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
         return None
     if await people.claim(act.tx, IdentityKind.EVM, signed.address, account_id, act.now):
+        await deposits.claim(act, signed.address, account_id)
         return True
     return await people.holder_of(act.tx, IdentityKind.EVM, signed.address) == account_id
 
@@ -130,7 +133,7 @@ async def join_wallet(act: Act, account_id: str, signed: SignedBy) -> bool | Non
 async def of_wallet(act: Act, address: str) -> str:
     """Return the account of who has proven to hold this address; a new one, where there is none.
 
-    The address is written with its capitals (EIP-55).
+    What was sent from it before is on that then. The address is written with its capitals (EIP-55).
     """
     return (await _of_wallet(act, address)).id
 
@@ -140,6 +143,7 @@ async def _of_wallet(act: Act, address: str) -> OfWallet:
         account_id = secrets.token_hex(16)
         if await people.claim(act.tx, IdentityKind.EVM, address, account_id, act.now):
             await people.insert(act.tx, account_id, act.now)
+            await deposits.claim(act, address, account_id)
             return OfWallet(account_id, is_new=True)
         known = await people.holder_of(act.tx, IdentityKind.EVM, address)
         if known is not None and await people.keep(act.tx, known):
@@ -183,7 +187,13 @@ def payee_of(row: AccountRow) -> Payee:
 
 
 async def step(act: Act, row: AccountRow, _: law.Credited) -> Outcome:
-    """Tell whoever waits that a deposit is on the balance; the invoice's entry has brought it."""
+    """Tell whoever waits that a deposit is on the balance; the invoice's entry has brought it.
+
+    The first one is what the account's wallet was asked for, where it was opened by one.
+    """
+    request = await connect_requests.lock_of_account(act.tx, row.id)
+    if request is not None:
+        await connecting.paid(act, request)
     await people.tell(act.tx, row.id)
     return Applied()
 

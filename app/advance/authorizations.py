@@ -7,12 +7,13 @@ from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed
 from app.advance.owners import Locked, lock_authorization
 from app.advance.writing import perform
-from db import authorizations
+from db import authorizations, deposits
 from db.authorizations import AuthorizationRow
 from statemachine import authorization as law
 from statemachine.machine import IllegalTransition
 from statemachine.owner import Owner
 
+TAKEN_IN = "it was sent before, and is a deposit of its sender's"
 LEAST_PAUSE_S, LONGEST_PAUSE_S = 2, 60  # between two looks at one of which nobody knows
 
 
@@ -27,11 +28,17 @@ async def claim(act: Act, owner: Owner, told: dict[str, Any]) -> AuthorizationRo
 
 
 async def settle(act: Act, authorization: str, txid: str) -> Outcome:
-    """Settle an order whose money we hold, and apply that to what it was claimed for."""
+    """Settle an order whose money we hold, and apply that to what it was claimed for.
+
+    What came in before its order was handed to us is a deposit by now, and pays for nothing else.
+    """
     found = await lock_authorization(act, authorization)
     if found is None:
         return Missing()
     owner, row = found
+    await deposits.lock_name(act.tx, authorization)
+    if await deposits.of_order(act.tx, authorization) is not None:
+        return await _failed(act, owner, row, TAKEN_IN)
     event = owner.settled(row.purpose)
     try:
         decision = law.decide(authorizations.facts_of(row), law.Settled(awaited=event is not None))
@@ -51,7 +58,10 @@ async def fail(act: Act, authorization: str, reason: str) -> Outcome:
     found = await lock_authorization(act, authorization)
     if found is None:
         return Missing()
-    owner, row = found
+    return await _failed(act, *found, reason)
+
+
+async def _failed(act: Act, owner: Locked, row: AuthorizationRow, reason: str) -> Outcome:
     try:
         decision = law.decide(authorizations.facts_of(row), law.Failed())
     except IllegalTransition:

@@ -23,8 +23,8 @@ from statemachine.machine import IllegalTransition
 async def order(act: Act, payout_id: str, signed: Payment) -> Outcome:
     """Begin an attempt with an order that is handed over next: in flight from this commit on.
 
-    Replayed: it is in flight, or goes to another address by now. A second order on its network
-    that nobody has acknowledged fails the transaction on a unique index.
+    Replayed: it is in flight, or goes to another address by now. A second order in hand on its
+    network fails the transaction on a unique index.
     """
     found = await lock_payout(act, payout_id)
     if found is None:
@@ -67,6 +67,28 @@ async def acknowledge(act: Act, payout_id: str, number: int, txid: str) -> Outco
     if attempt.txid == txid:
         return Replayed()
     await usdc_attempts.acknowledge(act.tx, attempt, txid)
+    return Applied()
+
+
+async def take_hand(act: Act, payout_id: str, number: int) -> Outcome:
+    """Note that an attempt is handed over once more. Another one in hand on its network fails the
+    transaction on a unique index."""
+    return await _hold(act, payout_id, number, True)
+
+
+async def let_go(act: Act, payout_id: str, number: int) -> Outcome:
+    """Note that whoever was handed an attempt has kept silent: others go on, and this one is asked
+    about still."""
+    return await _hold(act, payout_id, number, False)
+
+
+async def _hold(act: Act, payout_id: str, number: int, in_hand: bool) -> Outcome:
+    attempt = await usdc_attempts.lock_live(act.tx, payout_id, number)
+    if attempt is None:
+        return Missing()
+    if attempt.in_hand is in_hand or attempt.txid is not None:
+        return Replayed()
+    await usdc_attempts.hold(act.tx, attempt, in_hand)
     return Applied()
 
 

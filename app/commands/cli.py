@@ -67,6 +67,9 @@ COMMANDS = {
         "Check the invariants of the books, and hold the rail's own balance against them.",
     ),
     "payouts": Place("books", "Payouts that are not paid, and what can be done about them."),
+    "deposits": Place(
+        "deposits", "USDC that was sent by nobody known here, and what can be done about it."
+    ),
     "selling": Place(
         "switch",
         "Stop or resume selling: nothing new is offered for money, and what is paid for goes on.",

@@ -58,8 +58,11 @@ class Health:
         """Return how the second rail stands, where there is one: the first sells without it."""
         if self.usdc is None:
             return {}
-        trouble, name = self.readiness.trouble("usdc"), self.usdc.network.title
-        return {"usdc": _said(trouble, name=name)}
+        readiness, name = self.readiness, self.usdc.network.title
+        return {
+            "usdc": _said(readiness.trouble("usdc"), name=name),
+            "deposits": _said(readiness.trouble("deposits"), name=name),
+        }
 
     def _checks(self) -> dict[str, dict[str, Any]]:
         readiness, pulse = self.readiness, self.readiness.pulse

@@ -76,6 +76,7 @@ class Outside:
     chat: Chat
     usdc: UsdcRail | None
     makers: Sequence[Executor]
+    deposits: Callable[[], Awaitable[str | None]] | None = None  # who reads the chain
 
 
 def maker(name: str) -> str:
@@ -115,6 +116,8 @@ class Readiness:
         }
         if outside.usdc is not None:
             self._questions["usdc"] = partial(trouble_with_usdc, outside.usdc)
+        if outside.deposits is not None:
+            self._questions["deposits"] = outside.deposits
         for executor in outside.makers:
             self._questions[maker(executor.name)] = partial(_reason, executor.healthy)
 

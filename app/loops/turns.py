@@ -13,6 +13,8 @@ import structlog
 from app.artifacts.keeping import Artifacts
 from app.loops.authorizations import Authorizations
 from app.loops.booking import Booking
+from app.loops.deposits import PAUSE_S as DEPOSITS_S
+from app.loops.deposits import Deposits
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
 from app.loops.lanes import PAUSE_S, Lanes
@@ -56,6 +58,7 @@ class Loops:
     switchboard: Switchboard
     lanes: Lanes
     authorizations: Authorizations | None
+    deposits: Deposits | None
     artifacts: Artifacts
     books: Books
     readiness: Readiness
@@ -81,6 +84,8 @@ class Loops:
             if self.authorizations is not None:
                 turn = self.authorizations.turn
                 group.create_task(self._every("ask_authorizations", 1.0, turn))
+            if self.deposits is not None:
+                group.create_task(self._every("read_chain", DEPOSITS_S, self.deposits.turn))
             for part in self.readiness.parts:
                 look = partial(self.readiness.look, part)
                 group.create_task(self._every(f"look at {part}", health_s, look))

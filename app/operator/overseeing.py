@@ -11,7 +11,8 @@ from app.agents.chat import Chat
 from app.operator.books import Books, Review
 from app.operator.switching import turn
 from app.ports import Clock, Prices
-from db import overview, payouts, public_ids, routing, standing, switches
+from db import deposits, overview, payouts, public_ids, routing, standing, switches
+from db.deposits import DepositRow
 from db.engine import Database
 from db.overview import Group, Sheet, Tally
 from db.payouts import PayoutRow
@@ -36,6 +37,8 @@ class Glance:
     open_jobs: dict[str, int]
     sheet: Sheet
     usdc: UsdcSheet | None  # where anything was ever paid in it
+    unclaimed: list[DepositRow]  # sent by nobody that we know, the newest
+    gone: list[DepositRow]  # in the books, and on the chain no more
     refunds_from: str | None  # the address that refunds in USDC come from, where there is its key
     watched: list[UnpaidPayout]
     waiting: list[UnpaidPayout]
@@ -76,6 +79,8 @@ class Overseeing:
             open_jobs=await overview.open_jobs(db),
             sheet=await overview.sheet(db),
             usdc=usdc if usdc.is_used else None,
+            unclaimed=await deposits.unclaimed(db, LISTED),
+            gone=await deposits.gone(db, LISTED),
             refunds_from=self.books.usdc.refunds_from,
             watched=_named(await standing.watched_payouts(db, now, WATCHED)),
             waiting=_named(await standing.waiting_payouts(db, now, LISTED)),

@@ -28,6 +28,7 @@ log = structlog.get_logger("boltwork.usdc")
 
 BUSY_S, PAUSED_S, SHORT_S, KEYLESS_S = 2.0, 5.0, 60.0, 300.0
 LEAST_LEFT = timedelta(seconds=30)  # of an order's time, for it to be handed over
+SILENT = timedelta(seconds=30)  # so long nobody else's is handed over, where nobody has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,20 @@ class UsdcSending:
         if not isinstance(became, Unknown) or is_sent or not _is_of(key, attempt):
             await self._conclude(payout_id, number, order, became)
         elif await switches.is_on(self.db, switches.Name.PAYING_OUT):
-            await self._hand_over(usdc, payout_id, number, order)
+            await self._once_more(usdc, attempt, order)
+        began_at = attempt.expires_at - timedelta(seconds=WINDOW_S)
+        if isinstance(became, Unknown) and self.clock() - began_at > SILENT:
+            await self.shell.do(advance.usdc_payouts.let_go, payout_id, number)
+
+    async def _once_more(self, usdc: UsdcRail, attempt: LiveOrder, order: Payment) -> None:
+        """Hand over what nobody says was sent, unless another one is in hand: then later."""
+        payout_id, number = attempt.payout_id, attempt.number
+        if not attempt.in_hand:
+            try:
+                await self.shell.do(advance.usdc_payouts.take_hand, payout_id, number)
+            except Duplicate:
+                return
+        await self._hand_over(usdc, payout_id, number, order)
 
     async def _conclude(self, payout_id: str, number: int, order: Payment, became: Outcome) -> None:
         if isinstance(became, Settled):

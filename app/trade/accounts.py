@@ -50,6 +50,15 @@ class Accounts:
     invoicing: Invoicing
     sending: Sending
     usdc: UsdcRail | None
+    trouble: Callable[[str], str | None]  # what is wrong with a part now, in words
+
+    def usdc_unwatched(self) -> str | None:
+        """Return why USDC that is sent here without a signed order is not taken in just now; None:
+        it is.
+        """
+        if self.usdc is None:
+            return "Nothing can be paid in USDC here."
+        return self.trouble("usdc") or self.trouble("deposits")
 
     async def balances(self, account_id: str) -> dict[Asset, int]:
         """Return what an account has in every asset."""

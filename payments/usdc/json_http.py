@@ -52,7 +52,9 @@ class JsonHttp:
             transport=transport,
         )
 
-    async def ask(self, path: str, body: object = None) -> Answer | str:
+    async def ask(
+        self, path: str, body: object = None, largest: int = LARGEST_ANSWER_BYTES
+    ) -> Answer | str:
         """Ask once, by POST when there is a body. Returns why, when there is no whole answer."""
         method = "GET" if body is None else "POST"
         content = None if body is None else orjson.dumps(body)
@@ -64,7 +66,7 @@ class JsonHttp:
                 raw = bytearray()
                 async for piece in response.aiter_raw():
                     raw += piece
-                    if len(raw) > LARGEST_ANSWER_BYTES:
+                    if len(raw) > largest:
                         return f"{self.name}'s answer is too long"
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as broken:
             return f"{self.name} gave no answer ({type(broken).__name__})"

@@ -7,13 +7,16 @@ something the outside world did.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from payments.rail import Unavailable
 from payments.usdc.address import Address
 from payments.usdc.authorization import Authorization
 from payments.usdc.payment import Payment
 from pricing.money import MicroUsdc
+
+# What comes in smaller pieces is not told of: to send a million of them costs next to nothing.
+DUST_MICROUSDC: Final = MicroUsdc(10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,41 @@ class Unused:
 Use = Moved | Canceled | Unused
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of a chain, by its number and its hash: another one may take its place."""
+
+    number: int
+    hash: str
+    at_s: int  # in seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """USDC that came to an address, so deep that it stays."""
+
+    txid: str  # 0x and 64 hex digits
+    place: int  # among the transaction's transfers to this address, from 1
+    block: Block
+    payer: Address
+    amount_microusdc: MicroUsdc
+    nonce: str | None  # of the signed order that it is of; None: it was sent without one
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """All transfers to an address in the blocks after one, up to another, but for dust."""
+
+    upto: Block
+    transfers: tuple[Transfer, ...]
+    is_all: bool  # there are no further blocks so deep that they stay
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The block after which was to be read is not there any more: the chain was reorganised."""
+
+
 class Ledger(Protocol):
     """Who reads one chain itself."""
 
@@ -122,6 +160,16 @@ class Ledger(Protocol):
 
     async def balance_microusdc(self, holder: Address) -> MicroUsdc | Unknown:
         """Return what an address holds, so deep that it stays."""
+        ...
+
+    async def received(self, payee: Address, after: Block | None) -> Received | Gone | Unknown:
+        """Return what came to an address after a block, of so many blocks as can be read at once;
+        without one, only which block to begin after.
+        """
+        ...
+
+    async def is_there(self, block: Block) -> bool | Unknown:
+        """Say whether a block is still on the chain."""
         ...
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ checked for real.
 """
 
 import hashlib
+import secrets
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
@@ -15,7 +16,16 @@ from payments.stub_file import StubFile
 from payments.usdc.address import Address
 from payments.usdc.authorization import Authorization
 from payments.usdc.network import Network
-from payments.usdc.outcome import Moved, Unused, Use
+from payments.usdc.outcome import (
+    DUST_MICROUSDC,
+    Block,
+    Gone,
+    Moved,
+    Received,
+    Transfer,
+    Unused,
+    Use,
+)
 from pricing.money import MicroUsdc
 
 # What an address has that was never seen: everybody can try it out.
@@ -29,7 +39,13 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS used (
         network TEXT NOT NULL, payer TEXT NOT NULL, nonce TEXT NOT NULL, txid TEXT NOT NULL,
         payee TEXT NOT NULL, microusdc INTEGER NOT NULL, PRIMARY KEY (network, payer, nonce))""",
+    # A transfer is a block of its own.
+    """CREATE TABLE IF NOT EXISTS moved (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, network TEXT NOT NULL, txid TEXT NOT NULL,
+        at_s INTEGER NOT NULL, payer TEXT NOT NULL, payee TEXT NOT NULL,
+        microusdc INTEGER NOT NULL, nonce TEXT)""",
 )
+_FIRST: Final = "0x" + "0" * 64
 
 
 class StubChain(StubFile):
@@ -78,13 +94,68 @@ class StubChain(StubFile):
                 (network.caip2, order.payer, order.nonce, txid, order.payee, amount),
             )
             _move(tx, network, order.payer, order.payee, amount)
+            self._log(tx, network, txid, order.payer, order.payee, amount, order.nonce)
             return txid, ""
+
+    def send(self, network: Network, payer: Address, payee: Address, amount: MicroUsdc) -> str:
+        """Move money as a wallet does that signs no order; return the transaction.
+
+        ValueError where the payer has not so much.
+        """
+        with self._tx() as tx:
+            if _balance(tx, network, payer) < amount:
+                raise ValueError("the payer has not so much")
+            txid = "0x" + secrets.token_hex(32)
+            _move(tx, network, payer, payee, amount)
+            self._log(tx, network, txid, payer, payee, amount, None)
+            return txid
+
+    def received(self, network: Network, payee: Address, after: Block | None) -> Received | Gone:
+        """Return what came to an address after a block."""
+        with self._tx() as tx:
+            if after is not None and not _is_there(tx, after):
+                return Gone()
+            last = tx.execute("SELECT * FROM moved ORDER BY number DESC LIMIT 1").fetchone()
+            upto = Block(0, _FIRST, self.now_s()) if last is None else _block(last)
+            if after is None or upto.number == after.number:
+                return Received(after or upto, (), is_all=True)
+            rows = tx.execute(
+                "SELECT * FROM moved WHERE network = ? AND payee = ? AND number > ?"
+                " AND microusdc >= ? ORDER BY number",
+                (network.caip2, payee, after.number, DUST_MICROUSDC),
+            ).fetchall()
+            return Received(upto, tuple(_transfer(row) for row in rows), is_all=True)
+
+    def is_there(self, block: Block) -> bool:
+        """Say whether a block is still there."""
+        with self._tx() as tx:
+            return _is_there(tx, block)
+
+    def _log(
+        self,
+        tx: sqlite3.Connection,
+        network: Network,
+        txid: str,
+        payer: Address,
+        payee: Address,
+        amount_microusdc: int,
+        nonce: str | None,
+    ) -> None:
+        tx.execute(
+            "INSERT INTO moved (network, txid, at_s, payer, payee, microusdc, nonce)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (network.caip2, txid, self.now_s(), payer, payee, amount_microusdc, nonce),
+        )
 
     def take_back(self, network: Network, order: Authorization) -> None:
         """Undo a transfer, as a reorganisation of the chain does: as if it had never been."""
         with self._tx() as tx:
             gone = tx.execute(
                 "DELETE FROM used WHERE (network, payer, nonce) = (?, ?, ?)",
+                (network.caip2, order.payer, order.nonce),
+            )
+            tx.execute(
+                "DELETE FROM moved WHERE (network, payer, nonce) = (?, ?, ?)",
                 (network.caip2, order.payer, order.nonce),
             )
             if gone.rowcount:
@@ -118,6 +189,22 @@ class StubChain(StubFile):
             ),
         )
         return next((flaw for holds, flaw in checks if not holds), None)
+
+
+def _is_there(tx: sqlite3.Connection, block: Block) -> bool:
+    if block.number == 0:
+        return block.hash == _FIRST
+    row = tx.execute("SELECT txid FROM moved WHERE number = ?", (block.number,)).fetchone()
+    return row is not None and row["txid"] == block.hash
+
+
+def _block(row: sqlite3.Row) -> Block:
+    return Block(row["number"], row["txid"], row["at_s"])
+
+
+def _transfer(row: sqlite3.Row) -> Transfer:
+    amount, payer = MicroUsdc(row["microusdc"]), Address(row["payer"])
+    return Transfer(row["txid"], 1, _block(row), payer, amount, row["nonce"])
 
 
 def _balance(tx: sqlite3.Connection, network: Network, holder: Address) -> MicroUsdc:

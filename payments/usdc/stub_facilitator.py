@@ -18,7 +18,7 @@ from payments.stub_file import Scripted
 from payments.usdc.address import Address, read_address
 from payments.usdc.authorization import Authorization
 from payments.usdc.network import NETWORKS, Network
-from payments.usdc.outcome import Unknown, Use
+from payments.usdc.outcome import Block, Gone, Received, Unknown, Use
 from payments.usdc.payment import SCHEME, VERSION
 from payments.usdc.stub_chain import StubChain
 from payments.usdc.x402 import Refused, read_order
@@ -100,6 +100,15 @@ class StubFacilitator:
         """Script nothing more."""
         await asyncio.to_thread(self._chain.clear_faults)
 
+    async def send(
+        self, network: Network, payer: Address, payee: Address, amount: MicroUsdc
+    ) -> str:
+        """Move money as a wallet does that signs no order; return the transaction.
+
+        ValueError where the payer has not so much.
+        """
+        return await asyncio.to_thread(self._chain.send, network, payer, payee, amount)
+
     def ledger(self, network: Network) -> "StubLedger":
         """Return who reads the chain behind it."""
         return StubLedger(self._chain, network)
@@ -168,6 +177,20 @@ class StubLedger:
         """See Ledger."""
         try:
             return await asyncio.to_thread(self._chain.balance, self._network, holder)
+        except sqlite3.Error as broken:
+            return Unknown(f"the stub's chain: {broken}")
+
+    async def received(self, payee: Address, after: Block | None) -> Received | Gone | Unknown:
+        """See Ledger."""
+        try:
+            return await asyncio.to_thread(self._chain.received, self._network, payee, after)
+        except sqlite3.Error as broken:
+            return Unknown(f"the stub's chain: {broken}")
+
+    async def is_there(self, block: Block) -> bool | Unknown:
+        """See Ledger."""
+        try:
+            return await asyncio.to_thread(self._chain.is_there, block)
         except sqlite3.Error as broken:
             return Unknown(f"the stub's chain: {broken}")
 

@@ -4,6 +4,8 @@ from tests.stories import (
     attempt,
     authorization,
     batch,
+    connect,
+    deposit,
     firm,
     hold,
     invoice,
@@ -30,6 +32,8 @@ LAWS: dict[str, Law] = {
     "item": item.LAW,
     "lease": lease.LAW,
     "authorization": authorization.LAW,
+    "connect": connect.LAW,
+    "deposit": deposit.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
     "job": job.STORIES + firm.STORIES,
@@ -44,4 +48,6 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "item": item.STORIES,
     "lease": lease.STORIES,
     "authorization": authorization.STORIES,
+    "connect": connect.STORIES,
+    "deposit": deposit.STORIES,
 }

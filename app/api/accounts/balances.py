@@ -49,6 +49,7 @@ Sats = Annotated[int, Field(ge=1, le=MOST_SATS)]
 _WHAT: Final = (
     (re.compile("invoice:.*:settled"), "deposit"),
     (re.compile("authorization:.*:settled"), "deposit"),
+    (re.compile("deposit:.*:(?:arrived|claimed)"), "deposit"),
     (re.compile("batch:([0-9a-f]{32}):reserved"), "job"),
     (re.compile("batch:([0-9a-f]{32}):ended"), "jobRest"),
     (re.compile("payout:.*:owed"), "withdrawal"),
