@@ -1,12 +1,15 @@
 """Which concrete parts keep the ports, as the settings say; what has no room in app/main.py."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import SecretStr
 
 from app.advance import Terms
+from app.agents import agent_tool
 from app.agents.agent import Agent
+from app.agents.agent_tool import AgentTool
 from app.agents.chat import Chat, WorkerChat
 from app.agents.local import Adapter, LocalAgent
 from app.artifacts.object_store import ObjectStore
@@ -17,12 +20,15 @@ from app.executors.google_media import GoogleMedia
 from app.executors.openai_images import OpenAiImages
 from app.executors.painter import ScenePainter
 from app.executors.provider import Provider
+from app.executors.toolbox import Toolbox
 from app.executors.venice import Venice
 from app.keys.secret import operator_secrets
 from app.ports import Clock, Destinations, Executor, Recoder, Store, UsdcRail
 from app.settings import Environment, Settings
 from app.till import Limits
-from app.trade.catalogue import MOST_SIDE, Catalogue, Kind, Maker, Offering, own_offering
+from app.trade.catalogue import MOST_SIDE, TOOLBOX, Catalogue, Kind, Maker, Offering, own_offering
+from app.trade.gathering import MOST_BYTES, Fetch
+from app.trade.tools import KNOWN, MOST_PICTURE_SIDE, agent_offering
 from payments.lnurl import LnurlPay
 from payments.public_http import PublicHttp
 from payments.usdc.address import Address, keccak
@@ -35,8 +41,11 @@ from pricing.money import MICROUSD_PER_USD, sats_to_msat
 from pricing.offers import Offer
 from pricing.oracle import Oracle, parse_sources
 from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
+from pricing.run_price import Tokens
 
 CHAT_S = 60  # longest wait for one answer in a conversation, or one image
+FETCH_S = 20  # for a picture that a run is made from
+MOST_CHARACTERS = 8_000  # of a text that the agent is asked as a tool
 HISTORY_BYTES = 100_000  # how much of a conversation a model is given
 SMALL_HISTORY_BYTES = 1_400  # what there is room for in the embedded one
 
@@ -76,10 +85,12 @@ def make_painter(settings: Settings) -> Executor | None:
     )
 
 
-def make_executors(settings: Settings) -> list[Executor]:
-    """Return all that makes pictures and films here, as the settings say."""
+def make_executors(settings: Settings, agent: Agent | None = None) -> list[Executor]:
+    """Return all that makes pictures, films and results of tools here, as the settings say."""
     made = (
         make_painter(settings),
+        Toolbox(),
+        AgentTool(agent, make_token_price(settings, agent)) if agent else None,
         _images(settings),
         _comfyui(settings),
         _venice(settings),
@@ -88,9 +99,27 @@ def make_executors(settings: Settings) -> list[Executor]:
     return [executor for executor in made if executor is not None]
 
 
-def make_catalogue(settings: Settings, executors: Sequence[Executor]) -> Catalogue:
+def make_token_price(settings: Settings, agent: Agent) -> Tokens:
+    """Return what the agent's tokens cost as a tool, at the prices of the day it is set up."""
+    card = make_card(settings)
+    rate = card.rate(agent.work_model, datetime.now(UTC).date())
+    return Tokens(
+        agent.work_model,
+        rate.input_microusd_per_mtok,
+        rate.output_microusd_per_mtok,
+        card.infra_microusd,
+        card.margin_pct,
+        MOST_CHARACTERS,
+        agent.max_output_tokens,
+    )
+
+
+def make_catalogue(
+    settings: Settings, executors: Sequence[Executor], agent: Agent | None = None
+) -> Catalogue:
     """Return what can be bought where these make it."""
     known = {
+        TOOLBOX: (MOST_PICTURE_SIDE, ()),
         settings.images_name: (settings.images_most_side, settings.images_offers),
         comfyui.NAME: (MOST_SIDE, settings.comfyui_offers),
         venice.NAME: (venice.MOST_SIDE, settings.venice_offers),
@@ -101,9 +130,12 @@ def make_catalogue(settings: Settings, executors: Sequence[Executor]) -> Catalog
     for name in (executor.name for executor in executors):
         most_side, offers = known.get(name, (MOST_SIDE, ()))
         offerings = tuple(_sold(name, offer) for offer in offers)
+        if name == agent_tool.NAME and agent is not None:
+            offerings = (agent_offering(agent.name, make_token_price(settings, agent)),)
         tiers = name in (venice.NAME, google_media.NAME)
         makers.append(Maker(name, most_side, tiers, films.get(name, {}), offerings))
-    return Catalogue(makers, development=settings.env is Environment.DEVELOPMENT)
+    development = settings.env is Environment.DEVELOPMENT
+    return Catalogue(makers, development=development, known=KNOWN)
 
 
 def _sold(maker: str, offer: Offer) -> Offering:
@@ -323,6 +355,16 @@ def make_destinations(settings: Settings, network: str, clock: Clock) -> Destina
     """Return what asks refund destinations for invoices on the rail's network."""
     http = PublicHttp(allow_loopback=settings.allow_private_destinations)
     return LnurlPay(http, network=network, clock=clock)
+
+
+def make_fetch(settings: Settings) -> Fetch:
+    """Return what fetches the pictures that runs are made from."""
+    return PublicHttp(
+        allow_loopback=settings.allow_private_destinations,
+        timeout_s=FETCH_S,
+        most_bytes=MOST_BYTES,
+        accept="image/*",
+    )
 
 
 def make_limits(settings: Settings) -> Limits:

@@ -19,6 +19,7 @@ from app.adapters import (
     make_chat,
     make_destinations,
     make_executors,
+    make_fetch,
     make_limits,
     make_oracle,
     make_recoder,
@@ -51,6 +52,7 @@ from app.loops.health import Health
 from app.loops.turns import Loops, always
 from app.plant import (
     Built,
+    batches_of,
     keeper_of,
     loops_of,
     making_of,
@@ -67,15 +69,14 @@ from app.telemetry.price_log import LoggedPrices
 from app.till import Till
 from app.trade.accounts import Accounts
 from app.trade.asks import Asks
-from app.trade.batches import Batches
 from app.trade.chats import Chats
 from app.trade.demos import Demos
+from app.trade.gathering import Fetch
 from app.trade.histories import Histories
 from app.trade.holds import Holds
 from app.trade.invoicing import Invoicing
 from app.trade.keys import Keys
 from app.trade.logins import Logins
-from app.trade.makers import Makers
 from app.trade.orders import Orders
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
@@ -153,6 +154,7 @@ def assemble(
     destinations: Destinations | None = None,
     executors: Sequence[Executor] | None = None,
     usdc: UsdcRail | None = None,
+    fetch: Fetch | None = None,
     clock: Clock = utc_now,
     passing: Probe | None = None,
 ) -> Built:
@@ -166,7 +168,7 @@ def assemble(
     stub: Playground | None = rail if isinstance(rail, StubRail) and not production else None
     agent = agent or make_agent(settings)
     chat = chat or make_chat(settings, agent)
-    executors = make_executors(settings) if executors is None else executors
+    executors = make_executors(settings, agent) if executors is None else executors
     oracle = oracle or make_oracle(settings, clock)
     usdc = usdc or make_usdc(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
@@ -195,7 +197,8 @@ def assemble(
             timedelta(seconds=settings.artifacts_kept_s),
         ),
         executors=executors,
-        catalogue=make_catalogue(settings, executors),
+        catalogue=make_catalogue(settings, executors, agent),
+        fetch=fetch or make_fetch(settings),
         credentials=make_credentials(settings, db, clock),
         clock=clock,
         new_id=new_id,
@@ -231,7 +234,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     return House(
         orders=Orders(shell, invoicing, till, selling, new_id),
         asks=Asks(shell, invoicing, till, selling, new_id),
-        batches=Batches(db, shell, invoicing, till, new_id, Makers(built.catalogue, trouble)),
+        batches=batches_of(built, invoicing, loops.readiness),
         catalogue=built.catalogue,
         artifacts=built.artifacts,
         sessions=sessions,
@@ -362,6 +365,7 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
         await built.agent.close()
         await built.oracle.close()
         await built.destinations.close()
+        await built.fetch.close()
         if built.usdc is not None:
             await built.usdc.facilitator.close()
             await built.usdc.ledger.close()

@@ -42,7 +42,11 @@ from app.promises.settling import Settling
 from app.promises.usdc_sending import UsdcSending
 from app.settings import Settings
 from app.till import Till
+from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
+from app.trade.gathering import Fetch, Gathering
+from app.trade.invoicing import Invoicing
+from app.trade.makers import Makers
 from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
@@ -67,6 +71,7 @@ class Built:
     till: Till
     artifacts: Artifacts
     catalogue: Catalogue
+    fetch: Fetch  # of pictures that runs are made from
     credentials: Credentials
     clock: Clock
     new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
@@ -168,6 +173,19 @@ def making_of(built: Built) -> list[Making]:
         )
         for executor in built.executors
     ]
+
+
+def batches_of(built: Built, invoicing: Invoicing, readiness: Readiness) -> Batches:
+    """Return the desk of batches."""
+    return Batches(
+        built.db,
+        built.shell,
+        invoicing,
+        built.till,
+        built.new_id,
+        Makers(built.catalogue, readiness.trouble),
+        Gathering(built.artifacts, built.fetch),
+    )
 
 
 def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:

@@ -1,9 +1,9 @@
 """What is asked of the outside, as Protocols: who keeps them is named in `app.main` alone."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from payments.bolt11 import Invoice
 from payments.faults import Call, Fault
@@ -113,17 +113,21 @@ class Destinations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an executor is asked to make: a picture, or a film where a duration is given."""
+    """What an executor is asked to make: a picture, a film where a duration is given, or the
+    result of a tool where inputs are."""
 
     model: str  # an offering of the catalogue
-    prompt: str  # untrusted text, as are all others here
-    width: int
-    height: int
+    prompt: str = ""  # untrusted text, as are all others here
+    width: int = 0
+    height: int = 0
     negative_prompt: str = ""  # what must not be seen
     steps: int = 0  # 0: as many as the executor thinks right
     seed: int = 0  # the same wish with the same seed may make the same bytes, and need not
     duration_ms: int = 0  # 0: a picture
     reference: bytes = b""  # a picture to go by, decoded by nobody yet
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # of a tool, as its schema names them
+    # The bytes of each `artifact:<id>` among the inputs: pictures, encoded by us.
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +148,14 @@ def unwatched_step(step: Step) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file, made. Whoever takes it in decodes it and encodes it anew: these are its claims."""
+    """A file or a text, made. Whoever takes it in encodes it anew: these are its claims."""
 
     data: bytes
     media_type: str
-    width: int
-    height: int
-    duration_ms: int = 0  # 0: a picture
+    width: int = 0  # of a picture or a film
+    height: int = 0
+    duration_ms: int = 0  # 0: no film
+    used_microusd: int | None = None  # what it came to, where that is measured; else its price
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class ArtifactRow(SQLModel, table=True):
     duration_ms: int | None = Field(default=None, sa_column=Column(Integer))  # of a film
     created_at: datetime = Field(sa_column=time_column())
     expires_at: datetime = Field(sa_column=time_column())
+    batch_id: str | None = Field(default=None, sa_column=Column(Text))  # it was made in, or for
 
     __table_args__ = (
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_whole"),

@@ -13,7 +13,7 @@ from db.rows import Reads, columns
 
 
 class Artifact(NamedTuple):
-    """What there is to say of a file that an item made."""
+    """What there is to say of a file that an item made, or is made from."""
 
     id: str
     media_type: str
@@ -24,6 +24,7 @@ class Artifact(NamedTuple):
     duration_ms: int | None
     created_at: datetime
     expires_at: datetime
+    batch_id: str | None = None  # it was made in, or for
 
 
 class _Named(NamedTuple):
@@ -33,7 +34,7 @@ class _Named(NamedTuple):
 _INSERT = f"""
 INSERT INTO artifact ({columns(Artifact)})
 VALUES (%(id)s, %(media_type)s, %(sha256)s, %(size)s, %(width)s, %(height)s, %(duration_ms)s,
-        %(created_at)s, %(expires_at)s)
+        %(created_at)s, %(expires_at)s, %(batch_id)s)
 """
 
 
@@ -48,6 +49,24 @@ _FIND = f"SELECT {columns(Artifact)} FROM artifact WHERE id = %(id)s"
 async def find(db: Reads, artifact_id: str) -> Artifact | None:
     """Return an artifact, expired or not; None when there is none of that id."""
     return await db.row(Artifact, _FIND, id=artifact_id)
+
+
+class Owned(NamedTuple):
+    """A file, and whose account it is of; None: it is its finder's."""
+
+    expires_at: datetime
+    account_id: str | None
+
+
+_OWNED = """
+SELECT a.expires_at, b.account_id FROM artifact a JOIN batch b ON b.id = a.batch_id
+ WHERE a.id = %(id)s
+"""
+
+
+async def owned(db: Reads, artifact_id: str) -> Owned | None:
+    """Return until when a file is kept, and whose it is; None: there is none of that id."""
+    return await db.row(Owned, _OWNED, id=artifact_id)
 
 
 _LIVING = f"""

@@ -28,15 +28,17 @@ LEGS = """
           AND late.id IS NULL AND a.id IS NOT NULL))
   UNION ALL SELECT 'item:' || i.id || ':delivered', leg.account, leg.amount, b.asset
     FROM item i JOIN batch b ON b.id = i.batch_id,
+         LATERAL (SELECT coalesce(i.charged_amount, i.share_amount) AS amount) charge,
          LATERAL (SELECT CASE WHEN b.author_id IS NULL THEN 0
-           ELSE i.share_amount * b.author_pct / (100 + b.author_pct) END AS amount) author,
-         LATERAL (VALUES ('batch:' || b.id, i.share_amount),
-         (%(media)s, author.amount - i.share_amount), ('user:' || b.author_id, -author.amount))
+           ELSE charge.amount * b.author_pct / (100 + b.author_pct) END AS amount) author,
+         LATERAL (VALUES ('batch:' || b.id, charge.amount),
+         (%(media)s, author.amount - charge.amount), ('user:' || b.author_id, -author.amount))
          AS leg(account, amount)
-   WHERE i.state = 'completed'
+   WHERE i.state = 'completed' AND i.charged_amount IS DISTINCT FROM 0
   UNION ALL SELECT 'batch:' || b.id || ':rounded', leg.account, leg.amount, b.asset
-    FROM batch b CROSS JOIN LATERAL (SELECT b.charged_amount - sum(share_amount) AS amount
-           FROM item WHERE batch_id = b.id AND state = 'completed') up,
+    FROM batch b CROSS JOIN LATERAL (SELECT b.charged_amount
+           - sum(coalesce(i.charged_amount, share_amount)) AS amount
+           FROM item i WHERE batch_id = b.id AND state = 'completed') up,
          LATERAL (VALUES ('batch:' || b.id, up.amount), (%(media)s, -up.amount))
          AS leg(account, amount)
    WHERE b.asset = 'msat' AND b.state = ANY(%(batch_final)s) AND up.amount > 0
@@ -87,8 +89,9 @@ CHECKS = [
              || ', and its items say ' || s.shares || ' and ' || s.charged, b.id
              FROM batch b CROSS JOIN LATERAL (
                SELECT coalesce(sum(share_amount), 0) AS shares,
-                      coalesce(sum(share_amount) FILTER (WHERE state = 'completed'), 0) AS charged
-                 FROM item WHERE batch_id = b.id) s
+                      coalesce(sum(coalesce(i.charged_amount, share_amount))
+                               FILTER (WHERE state = 'completed'), 0) AS charged
+                 FROM item i WHERE batch_id = b.id) s
             WHERE b.charged_amount <> CASE
                   WHEN b.asset = 'msat' AND b.state = ANY(%(batch_final)s)
                   THEN least(b.price_amount, ceil(s.charged / 1000.0)::bigint * 1000)
@@ -166,7 +169,8 @@ CHECKS = [
         """SELECT 'its file is ' || coalesce(a.sha256, 'not there') || ', and it says '
              || coalesce(i.sha256, 'nothing'), i.id
              FROM item i LEFT JOIN artifact a ON a.id = i.artifact
-            WHERE i.state = 'completed' AND a.sha256 IS DISTINCT FROM i.sha256""",
+            WHERE i.state = 'completed' AND i.output IS NULL
+              AND a.sha256 IS DISTINCT FROM i.sha256""",
     ),
     (
         8,

@@ -18,6 +18,7 @@ class Piece(NamedTuple):
     model: str
     prompt: str
     share_amount: int
+    charged_amount: int | None  # None: the whole share, once it is delivered
     sha256: str | None
     reason: str | None
 
@@ -47,10 +48,12 @@ SELECT b.id, b.state, b.funding, b.asset, b.account_id, b.paid_by, b.price_amoun
   FROM batch b
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('place', place, 'state', state,
-              'model', asked ->> 'model', 'prompt', asked ->> 'prompt',
-              'share_amount', share_amount, 'sha256', sha256, 'reason', reason)
+              'model', asked ->> 'model',
+              'prompt', coalesce(asked ->> 'prompt', (asked -> 'inputs')::text, ''),
+              'share_amount', share_amount, 'charged_amount', m.charged_amount,
+              'sha256', sha256, 'reason', reason)
               ORDER BY place) AS items
-         FROM item WHERE batch_id = b.id) m ON true
+         FROM item m WHERE batch_id = b.id) m ON true
 {PAID_AND_BACK.format(column="batch_id", owner="b.id")}
  WHERE b.id = %(id)s
 """

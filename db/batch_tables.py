@@ -120,6 +120,8 @@ class Item(SQLModel, table=True):
     tried: list[str] = Field(  # by whom: never again by them
         default=[], sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
+    # What of its share was charged; None: all of it, or it was not delivered.
+    charged_amount: int | None = Field(default=None, sa_column=Column(BigInteger))
     asked: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     step: int | None = Field(default=None, sa_column=Column(BigInteger))  # of its cast
     needs: list[str] = Field(  # items of its batch that must be made first
@@ -128,12 +130,16 @@ class Item(SQLModel, table=True):
     reason: str | None = Field(default=None, sa_column=Column(Text))
     sha256: str | None = Field(default=None, sa_column=Column(Text))  # of what was delivered
     artifact: str | None = Field(default=None, sa_column=Column(Text))  # and where that is
+    # What was delivered where that is no file: {"text": …} or {"values": …}.
+    output: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
     created_at: datetime = Field(sa_column=time_column())
     ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         CheckConstraint("share_amount >= 0", name="share_not_negative"),
         CheckConstraint("weight > 0", name="weight_positive"),
+        CheckConstraint("charged_amount BETWEEN 0 AND share_amount", name="charged_within_share"),
+        CheckConstraint("output IS NULL OR artifact IS NULL", name="one_result"),
         CheckConstraint("tries BETWEEN 0 AND number", name="tries_within_number"),
         CheckConstraint("(state = 'completed') = (sha256 IS NOT NULL)", name="completed_has_bytes"),
         Index("uq_item_place", "batch_id", "place", unique=True),
@@ -145,6 +151,8 @@ class Item(SQLModel, table=True):
             "id",
             postgresql_where=text("state = 'pending' AND rank IS NOT NULL"),
         ),
+        # How long the last ones of a lane have taken.
+        Index("ix_item_made", "lane", "ended_at", postgresql_where=text("state = 'completed'")),
         {
             "postgresql_with": {
                 "autovacuum_vacuum_scale_factor": "0.01",

@@ -286,7 +286,10 @@ SELECT (SELECT min(l.created_at) FROM item i
                               ORDER BY lease.number LIMIT 1) l
          WHERE i.batch_id = b.id) AS began,
        b.updated_at AS last,
-       (SELECT coalesce(sum(i.weight), 0)::bigint FROM item i
+       (SELECT coalesce(sum(CASE WHEN coalesce(i.charged_amount, i.share_amount) = i.share_amount
+                            THEN i.weight
+                            ELSE ceil(i.weight::numeric * i.charged_amount / i.share_amount) END),
+                        0)::bigint FROM item i
          WHERE i.batch_id = b.id AND i.state = 'completed') AS charged_microusd
   FROM batch b WHERE b.id = %(id)s
 """

@@ -32,6 +32,13 @@ class NewItem:
     step: int | None = None  # of the cast that it is of
 
 
+class Output(NamedTuple):
+    """What an item made that is no file: `{"text": …}` or `{"values": …}`."""
+
+    sha256: str  # of the bytes that were brought
+    value: dict[str, Any]
+
+
 _INSERT = """
 INSERT INTO item (id, batch_id, place, state, lane, weight, share_amount, asked, step, needs,
                   created_at)
@@ -145,6 +152,7 @@ class ItemRow(NamedTuple):
     number: int
     tries: int
     reason: str | None
+    weight: int
 
 
 _LOCK = f"SELECT {columns(ItemRow)} FROM item WHERE id = %(id)s FOR UPDATE"
@@ -191,7 +199,8 @@ def facts_of(row: ItemRow, batch: BatchRow | None) -> ItemFacts:
 
 _MOVE = """
 UPDATE item SET state = %(state)s, tries = %(tries)s, reason = %(reason)s, sha256 = %(sha256)s,
-       artifact = %(artifact)s, ended_at = %(ended_at)s,
+       artifact = %(artifact)s, output = %(output)s, charged_amount = %(charged_amount)s,
+       ended_at = %(ended_at)s,
        tried = CASE WHEN %(by)s::text IS NULL THEN tried ELSE tried || %(by)s::text END
  WHERE id = %(id)s
 """
@@ -202,7 +211,7 @@ async def move(
     row: ItemRow,
     after: ItemFacts,
     now: datetime,
-    made: Artifact | None = None,
+    made: Artifact | Output | None = None,
     tried_by: str | None = None,
 ) -> None:
     """Write the facts after an event, with what was made where something was.
@@ -212,8 +221,9 @@ async def move(
     rank = row.rank if after.state is ItemState.PENDING else None  # where it is had again
     if rank is not None:
         await lanes.wake(tx, row.lane)
-    if made is not None:
-        await artifacts.insert(tx, made)
+    file = made if isinstance(made, Artifact) else None
+    if file is not None:
+        await artifacts.insert(tx, file._replace(batch_id=row.batch_id))
     await tx.execute(
         _MOVE,
         id=after.id,
@@ -221,7 +231,9 @@ async def move(
         tries=after.tries,
         reason=after.reason,
         sha256=made.sha256 if made else None,
-        artifact=made.id if made else None,
+        artifact=file.id if file else None,
+        output=made.value if isinstance(made, Output) else None,
+        charged_amount=after.charged_amount,
         ended_at=now if ITEM.final(after.state) else None,
         by=tried_by,
     )
@@ -243,7 +255,7 @@ async def cancel(tx: Tx, batch_id: str, now: datetime) -> int:
 
 _DUE = """
 SELECT i.id, i.batch_id, i.state, i.lane, i.rank, i.share_amount, i.number, i.tries, i.reason,
-       i.asked
+       i.weight, i.asked
   FROM item i
  WHERE i.batch_id = %(batch_id)s AND i.state = 'waiting' AND %(made)s = ANY(i.needs)
    AND NOT EXISTS (SELECT FROM item n WHERE n.id = ANY(i.needs) AND n.state <> 'completed')
@@ -261,6 +273,7 @@ class _DueRow(NamedTuple):
     number: int
     tries: int
     reason: str | None
+    weight: int
     asked: dict[str, Any]
 
 
@@ -316,6 +329,7 @@ class ItemView(NamedTuple):
     state: ItemState
     lane: str
     share_amount: int
+    charged_amount: int | None
     tries: int
     progress: int
     reason: str | None
@@ -324,6 +338,7 @@ class ItemView(NamedTuple):
     worker: str | None  # who holds it, or has made it
     sha256: str | None
     artifact: str | None
+    output: dict[str, Any] | None
     media_type: str | None  # of the artifact, as is what follows
     size: int | None
     width: int | None
@@ -335,10 +350,10 @@ class ItemView(NamedTuple):
 
 
 _VIEW = """
-SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.tries,
+SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.charged_amount, i.tries,
        CASE i.state WHEN 'completed' THEN 100 ELSE coalesce(l.progress, 0) END AS progress,
-       i.reason, i.asked, i.weight, l.worker, i.sha256, i.artifact, a.media_type, a.size, a.width,
-       a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at
+       i.reason, i.asked, i.weight, l.worker, i.sha256, i.artifact, i.output, a.media_type, a.size,
+       a.width, a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at
   FROM item i
   LEFT JOIN LATERAL (SELECT progress, worker FROM lease
                       WHERE item_id = i.id AND state IN ('held', 'done') LIMIT 1) l ON true
@@ -359,3 +374,13 @@ async def get(db: Database, batch_id: str, item_id: str) -> ItemView | None:
     """Return one item of a batch."""
     query = f"{_VIEW} WHERE i.id = %(id)s AND i.batch_id = %(batch_id)s"
     return await db.row(ItemView, query, id=item_id, batch_id=batch_id)
+
+
+class _Whose(NamedTuple):
+    batch_id: str
+
+
+async def batch_of(db: Database, item_id: str) -> str | None:
+    """Return the id of the batch that an item is of; None when there is no such item."""
+    row = await db.row(_Whose, "SELECT batch_id FROM item WHERE id = %(id)s", id=item_id)
+    return row.batch_id if row else None

@@ -113,6 +113,13 @@ def shares_of(amount: int, weights: Sequence[int]) -> list[int]:
     return shares
 
 
+def part_of(amount: int, part: int, whole: int) -> int:
+    """Return so much of an amount as a part is of its whole, rounded up in the seller's favour."""
+    if not 0 <= part <= whole or whole <= 0:
+        raise ValueError("a part is at most its whole")
+    return ceil_div(amount * part, whole)
+
+
 def sats_to_msat(amount_sat: int) -> Msat:
     """Return whole sats as msat. Exact."""
     return Msat(amount_sat * MSAT_PER_SAT)

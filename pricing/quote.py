@@ -107,13 +107,13 @@ def make_quote(
     if input_tokens < 0 or max_output_tokens < 0:
         raise ValueError("a call cannot read or write less than nothing")
     rate = card.rate(model, now.date())
-    cost = _token_cost(
+    cost = token_cost(
         input_tokens,
         max_output_tokens,
         rate.input_microusd_per_mtok,
         rate.output_microusd_per_mtok,
     )
-    charge_microusd = _with_overheads(cost, card.infra_microusd, card.margin_pct)
+    charge_microusd = with_overheads(cost, card.infra_microusd, card.margin_pct)
     return Quote(
         model=model,
         input_tokens=input_tokens,
@@ -137,13 +137,13 @@ def make_charge(quote: Quote, usage: Usage, paid_msat: int) -> Charge:
     """
     if paid_msat < 0:
         raise ValueError("nobody pays less than nothing")
-    cost = _token_cost(
+    cost = token_cost(
         usage.input_tokens,
         usage.output_tokens,
         quote.input_microusd_per_mtok,
         quote.output_microusd_per_mtok,
     )
-    charge_microusd = _with_overheads(cost, quote.infra_microusd, quote.margin_pct)
+    charge_microusd = with_overheads(cost, quote.infra_microusd, quote.margin_pct)
     total = min(quote.price.to_msat(charge_microusd), quote.total_msat, paid_msat)
     return Charge(usage, cost, charge_microusd, Msat(total), Msat(paid_msat - total))
 
@@ -153,9 +153,11 @@ def used_msat(quote: Quote, usage: Usage) -> Msat:
     return make_charge(quote, usage, quote.total_msat).total_msat
 
 
-def _token_cost(input_tokens: int, output_tokens: int, paid_in: int, paid_out: int) -> MicroUsd:
+def token_cost(input_tokens: int, output_tokens: int, paid_in: int, paid_out: int) -> MicroUsd:
+    """Return what tokens cost at these prices of a million, rounded up."""
     return MicroUsd(ceil_div(input_tokens * paid_in + output_tokens * paid_out, TOKENS_PER_MTOK))
 
 
-def _with_overheads(cost_microusd: int, infra_microusd: int, margin_pct: int) -> MicroUsd:
+def with_overheads(cost_microusd: int, infra_microusd: int, margin_pct: int) -> MicroUsd:
+    """Return a cost with that of the machine and the margin, rounded up."""
     return MicroUsd(ceil_div((cost_microusd + infra_microusd) * (100 + margin_pct), 100))

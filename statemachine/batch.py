@@ -146,7 +146,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class ItemDelivered:
-    """One of its items was delivered: its share is charged."""
+    """One of its items was delivered: its share is charged, or what of it was used."""
 
     share_amount: int
     kind = BatchEvent.ITEM_DELIVERED

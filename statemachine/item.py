@@ -1,7 +1,7 @@
 """An item: one unit of a batch, that somebody claims, makes and delivers, or that is lost for good.
 
-Only what is delivered is charged. An item that comes back without a result is tried by another,
-three times in all.
+Only what is delivered is charged: its share of the price, or less where what it uses is measured.
+An item that comes back without a result is tried by another, three times in all.
 """
 
 from dataclasses import dataclass, replace
@@ -84,13 +84,19 @@ class ItemFacts:
     called_off: bool = False  # its batch was cancelled
     reason: str | None = None  # why it was not delivered
     asset: Asset = Asset.MSAT
+    charged_amount: int | None = None  # of its share, once it is delivered; None: all of it
     author_id: str | None = None  # the account that has a share of it, where one does
     author_pct: int = 0
 
     @property
+    def charge_amount(self) -> int:
+        """What a delivered item costs."""
+        return self.share_amount if self.charged_amount is None else self.charged_amount
+
+    @property
     def author(self) -> tuple[entries.Account, int] | None:
-        """Whose a part of its share is, and how much."""
-        amount = author_share(self.share_amount, self.author_pct)
+        """Whose a part of what it costs is, and how much."""
+        amount = author_share(self.charge_amount, self.author_pct)
         if self.author_id is None or not amount:
             return None
         return entries.of_user(self.author_id), amount
@@ -124,8 +130,9 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A result was taken."""
+    """A result was taken; `charged_amount`: what of its share it is charged, where not all."""
 
+    charged_amount: int | None = None
     kind = ItemEvent.DELIVERED
 
 
@@ -185,14 +192,8 @@ def decide(facts: ItemFacts, event: Event) -> Decision[ItemFacts]:
     match event:
         case Claimed():
             return Decision(replace(after, number=facts.number + 1))
-        case Delivered():
-            after = replace(after, reason=None)
-            if not after.share_amount:
-                return Decision(after)
-            entry = entries.item_delivered(
-                after.batch_id, after.id, after.asset, after.share_amount, after.author
-            )
-            return Decision(after, (entry,))
+        case Delivered(charged_amount):
+            return _delivered(replace(after, reason=None), charged_amount)
         case Declined(reason):
             return Decision(replace(after, reason=reason))
         case Released():
@@ -203,6 +204,18 @@ def decide(facts: ItemFacts, event: Event) -> Decision[ItemFacts]:
             return Decision(_back(replace(after, tries=facts.tries + 1, reason=SILENT)))
         case _:
             return Decision(after)
+
+
+def _delivered(after: ItemFacts, measured_amount: int | None) -> Decision[ItemFacts]:
+    """Return what is charged for a result: never more than the item's share of the price."""
+    after = replace(after, charged_amount=measured_amount)
+    charge = after.charge_amount
+    if not 0 <= charge <= after.share_amount:
+        raise ValueError(f"item {after.id} is charged 0 to its share")
+    if not charge:
+        return Decision(after)
+    entry = entries.item_delivered(after.batch_id, after.id, after.asset, charge, after.author)
+    return Decision(after, (entry,))
 
 
 def _back(after: ItemFacts) -> ItemFacts:

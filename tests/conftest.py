@@ -37,6 +37,7 @@ pytest_plugins = [
     "tests.local_chain",
     "tests.usdc_world",
     "tests.market_fixtures",
+    "tests.workshop",
     "tests.page_fixtures",
     "tests.comfy_server",
     "tests.google_media_server",

@@ -17,6 +17,7 @@ from app.plant import Built
 from app.ports import Clock, Destinations, Executor
 from app.serving.run import listening
 from app.settings import Settings
+from app.trade.gathering import Fetch
 from payments.rail import Rail
 from payments.stub import StubRail
 from pricing.authorities import authorities
@@ -119,6 +120,7 @@ async def instance_of(
     oracle: Oracle | None = None,
     destinations: Destinations | None = None,
     executors: Sequence[Executor] | None = None,
+    fetch: Fetch | None = None,
     clock: Clock = utc_now,
     worker: bool = True,
     **settings: Any,
@@ -133,6 +135,7 @@ async def instance_of(
         oracle=oracle or fixed_oracle(clock),
         destinations=destinations,
         executors=executors,
+        fetch=fetch,
         clock=clock,
     )
     async with (

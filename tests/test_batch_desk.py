@@ -10,6 +10,7 @@ from app.ports import Wanted
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.batches import Batches, Limits, Line, Order
+from app.trade.gathering import Gathering
 from app.trade.invoicing import Invoicing
 from app.trade.makers import Makers
 from app.trade.once import Name
@@ -38,7 +39,8 @@ def desk(instance: Instance) -> Batches:
         Invoicing(built.db, keeper, readiness),
         Makers(built.catalogue, readiness.trouble),
     )
-    return Batches(built.db, built.shell, invoicing, built.till, built.new_id, makers)
+    gathering = Gathering(built.artifacts, built.fetch)
+    return Batches(built.db, built.shell, invoicing, built.till, built.new_id, makers, gathering)
 
 
 def lines(*cents: int) -> list[Line]:

@@ -10,6 +10,7 @@ from app.strict_json import BadInput
 from app.trade.catalogue import (
     OFFERINGS,
     PAINTER,
+    TOOLBOX,
     Catalogue,
     Kind,
     Listed,
@@ -18,8 +19,13 @@ from app.trade.catalogue import (
     Surface,
     own_offering,
 )
-from app.trade.inputs import KNOWN, Schema, wanted, with_defaults
+from app.trade.inputs import KNOWN as KNOWN_WORDS
+from app.trade.inputs import WIDGETS, Schema, wanted, widget_of, with_defaults
+from app.trade.tools import KNOWN as ALL
+from app.trade.tools import TOOLS, agent_offering
 from pricing.money import MicroUsd
+from pricing.rates import Usage
+from pricing.run_price import Tokens
 
 HERE = Catalogue({PAINTER}, development=True)
 LIVE = Catalogue({PAINTER}, development=False)
@@ -27,6 +33,11 @@ SCHEMAS = [
     pytest.param(offering, schema, id=f"{offering.id} {surface}")
     for offering in OFFERINGS
     for surface, schema in offering.inputs.items()
+]
+AGENT = agent_offering("claude", Tokens("m", 10**6, 5 * 10**6, 2_000, 20, 8_000, 1_024))
+RUNS = [
+    pytest.param(offering, offering.inputs[Surface.TOOLS], id=offering.id)
+    for offering in (*TOOLS, AGENT)
 ]
 
 
@@ -172,11 +183,99 @@ def test_an_offering_keeps_to_the_words_that_are_judged(offering: Offering, sche
     """Its schema is one, uses no word that isn't known here, and its defaults keep its rules."""
     Draft202012Validator.check_schema(schema)
     for rule in [schema, *schema["properties"].values()]:
-        assert set(rule) <= KNOWN
+        assert set(rule) <= KNOWN_WORDS
     least = {"prompt": "a cat"} | ({"mode": "t2v"} if "mode" in schema["required"] else {})
     inputs = with_defaults(schema, least)
     assert not list(Draft202012Validator(schema).iter_errors(inputs))
     assert offering.price_microusd(inputs) > 0
+
+
+def least_of(schema: Schema) -> dict[str, Any]:
+    """Return the least that may be asked of a tool."""
+    return {
+        name: ["artifact:a"] * 2 if schema["properties"][name]["type"] == "array" else "a cat"
+        for name in schema["required"]
+    }
+
+
+@pytest.mark.parametrize(("offering", "schema"), RUNS)
+def test_a_tool_keeps_to_the_words_that_are_judged(offering: Offering, schema: Schema) -> None:
+    """A stock form draws it: each field has a title, a place, a hint from a closed list and bounds;
+    its least inputs and each end and choice cost something, and never more than its maximum."""
+    Draft202012Validator.check_schema(schema)
+    fields = schema["properties"]
+    assert sorted(rule["x-order"] for rule in fields.values()) == [*range(1, len(fields) + 1)]
+    for rule in fields.values():
+        assert set(rule) <= KNOWN_WORDS and widget_of(rule) in WIDGETS
+        assert rule["title"] and rule["description"] and "multipleOf" not in rule
+    asked = [least_of(schema)]
+    for name, rule in fields.items():
+        ends = [rule[end] for end in ("minimum", "maximum", "default") if end in rule]
+        asked += [asked[0] | {name: choice} for choice in rule.get("enum", ends)]
+    for each in asked:
+        inputs = with_defaults(schema, each)
+        assert not list(Draft202012Validator(schema).iter_errors(inputs))
+        assert 0 < offering.price_microusd(inputs) <= offering.most_microusd
+    assert offering.outputs and offering.costing()["type"] and len(offering.version) == 12
+
+
+def test_a_run_of_tokens_is_charged_what_it_used() -> None:
+    """Never more than its maximum, which is that of its text's bytes and the longest answer."""
+    price = AGENT.price
+    assert isinstance(price, Tokens)
+    asked = {"prompt": "é" * 100, "max_tokens": 500}
+    most = price.of(asked)
+    assert most == 6_840  # (1,200 read + 500 written x 5 + 2,000 of the machine's) x 1.2
+    assert price.used(Usage(10, 20)) == 2_532 and price.used(Usage(0, 0)) == 2_400
+
+
+def test_names_stand_in_in_development_alone() -> None:
+    """A tool of ours stands in for a known name, and its listing says so."""
+    here = Catalogue({PAINTER, TOOLBOX}, development=True, known=ALL)
+    live = Catalogue({PAINTER, TOOLBOX}, development=False, known=ALL)
+    there, gone = here.tool("kontext"), live.tool("kontext")
+    assert there is not None and there.made_by == TOOLBOX and "stands in" in there.description
+    assert gone is not None and not gone.is_open
+    own = live.tool("resize")
+    assert own is not None and own.made_by == TOOLBOX and "stand" not in own.description
+    assert {"text-to-image", "resize", "seedream-v4"} <= {each.offering.id for each in here.tools()}
+    assert here.tool("scene-1") is None and here.tool("") is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"brightness": "1"}, "'brightness' must be a number"),
+        ({"brightness": float("inf")}, "'brightness' must be a number"),
+        ({"brightness": True}, "'brightness' must be a number"),
+        ({"brightness": 3.1}, "'brightness' must be 0 to 3"),
+        ({"mirror": 1}, "'mirror' must be a boolean"),
+        ({"rotate": "45"}, "'rotate' must be one of: 0, 90, 180, 270"),
+        ({"image": ["artifact:a"]}, "'image' must be a string"),
+        ({"image": ""}, "'image' is empty"),
+    ],
+)
+def test_what_breaks_a_tools_rule_is_refused(asked: dict[str, Any], sentence: str) -> None:
+    """A number is finite, and true is none."""
+    [tool] = [each for each in TOOLS if each.id == "adjust"]
+    with pytest.raises(BadInput, match=sentence):
+        with_defaults(tool.inputs[Surface.TOOLS], {"image": "artifact:a"} | asked)
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (["a"], "'images' must have 2 to 16 items"),
+        (["a"] * 17, "'images' must have 2 to 16 items"),
+        (["a", 7], r"'images\[1\]' must be a string"),
+        ("a", "'images' must be an array"),
+    ],
+)
+def test_a_list_is_judged_item_by_item(images: Any, sentence: str) -> None:
+    """Its length, and each of its items by its place."""
+    [tool] = [each for each in TOOLS if each.id == "contact-sheet"]
+    with pytest.raises(BadInput, match=sentence):
+        with_defaults(tool.inputs[Surface.TOOLS], {"images": images})
 
 
 @pytest.mark.parametrize(("offering", "schema"), SCHEMAS)

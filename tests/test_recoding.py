@@ -22,6 +22,12 @@ from app.ports import NotNow, Recoded, Unfit
 from tests import hostile_media as media
 from tests.patience import PATIENCE_S
 
+SVG = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n<!-- Generator: visioncortex VTracer 0.6.5 -->\n'
+    b'<svg version="1.1" xmlns="http://www.w3.org/2000/svg" width="20" height="10">\n'
+    b'<path d="M0 0 C3.3 0 6.6 0 10 0 Z " fill="#FBFBFB" transform="translate(0,1.5)"/>\n</svg>\n'
+)
+
 
 @pytest.fixture(scope="module")
 async def press() -> AsyncIterator[Pressing]:
@@ -181,7 +187,17 @@ BAD: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a page": (lambda: b"<!doctype html><script>planted()</script>", "image/png", "PNG, JPEG"),
     "a film as a picture": (media.film, "image/png", "PNG, JPEG"),
     "a picture as a film": (lambda: media.saved(MOVING[0]), "video/mp4", "MP4"),
-    "an SVG": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", "Only PNG"),
+    "another's SVG": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml",
+                      "only coloured paths"),
+    "an SVG with a script": (lambda: SVG.replace(b"<path", b"<script>x()</script><path"),
+                             "image/svg+xml", "only coloured paths"),
+    "an SVG with a handler": (lambda: SVG.replace(b"<path", b"<path onload='x()'"),
+                              "image/svg+xml", "only coloured paths"),
+    "an SVG with a link": (lambda: SVG.replace(b"</svg>", b"<a href='//x'/></svg>"),
+                           "image/svg+xml", "only coloured paths"),
+    "an SVG that is too large": (lambda: SVG.replace(b'"20"', b'"20000"'), "image/svg+xml",
+                                 "too large"),
+    "a picture of no kind": (lambda: b"GIF89a", "image/gif", "Only PNG"),
     "half a PNG": (lambda: media.saved(NOISE)[:-900], "image/png", "whole"),
     "half a JPEG": (lambda: media.saved(NOISE, "JPEG")[:-900], "image/jpeg", "whole"),
     "half a WebP": (lambda: media.saved(NOISE, "WEBP")[:-900], "image/webp", "whole"),
@@ -229,13 +245,21 @@ async def test_several_photographs_in_one_file_are_the_first(press: Pressing) ->
     assert isinstance(made, Recoded) and made.data.count(b"\xff\xd8\xff") == 1
 
 
+async def test_a_drawing_of_ours_is_written_anew(press: Pressing) -> None:
+    """Its paths and nothing else; no word of who drew it."""
+    made = await press.recode(SVG, "image/svg+xml")
+    assert isinstance(made, Recoded)
+    assert (made.media_type, made.width, made.height) == ("image/svg+xml", 20, 10)
+    assert b"Generator" not in made.data and b'viewBox="0 0 20 10"' in made.data
+    assert b'<path d="M0 0 C3.3 0 6.6 0 10 0 Z" fill="#fbfbfb"' in made.data
+
+
 def test_limits_of_memory_files_and_time_hold(tmp_path: Path) -> None:
     """A child gets no more memory than it is given, writes no larger file, and is ended by the
     kernel once its time is used up."""
     script = """
 import sys
-from app.artifacts.bounds import Means
-from app.artifacts.press import confine
+from app.confined import Means, confine
 confine(Means(0, 64 << 20, 1, 20, 1000))
 try:
     bytes(100 << 20)

@@ -18,6 +18,7 @@ from app.ports import Wanted
 from app.promises.settling import authorization_of
 from app.refusal import Refusal, Why
 from app.trade.batches import Batches, Line, Order
+from app.trade.gathering import Gathering
 from app.trade.invoicing import Invoicing
 from app.trade.makers import Makers
 from app.trade.usdc_sales import Bought, NotPaid, UsdcSales, purchase_of
@@ -117,7 +118,10 @@ async def counter_at(url: str, folder: Path, clock: Clock) -> AsyncIterator[Coun
         readiness = loops_of(built, keeper).readiness
         invoicing = Invoicing(built.db, keeper, readiness)
         makers = Makers(built.catalogue, readiness.trouble)
-        batches = Batches(built.db, built.shell, invoicing, built.till, built.new_id, makers)
+        gathering = Gathering(built.artifacts, built.fetch)
+        batches = Batches(
+            built.db, built.shell, invoicing, built.till, built.new_id, makers, gathering
+        )
         sales = UsdcSales(built.db, built.shell, built.signals, settling, PATIENCE_S)
         stub = StubFacilitator(folder / FILE, clock)
         yield Counter(instance, sales, batches, stub, clock, Payer())

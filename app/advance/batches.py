@@ -19,7 +19,8 @@ from app.advance.outcome import (
 )
 from app.advance.sessions import released, releasing, reserve
 from app.advance.writing import Payee, perform, write_first
-from db import balances, batches, casts, items, lanes, ledger
+from db import artifacts, balances, batches, casts, items, lanes, ledger
+from db.artifacts import Artifact
 from db.batches import BatchRow
 from db.invoices import MadeInvoice
 from db.items import NewItem
@@ -43,6 +44,7 @@ class Ordered:
     refund_to: str | None = None
     account_id: str | None = None  # whose it is, whoever pays
     cast: CastOf | None = None  # whose steps the items are
+    files: Sequence[Artifact] = ()  # that its items are made from; their bytes are stored
 
 
 async def begin(
@@ -137,6 +139,8 @@ async def _insert(
         cast=ordered.cast.of(begun.facts) if ordered.cast else None,
     )
     await items.insert(act.tx, begun.facts.id, ordered.items, act.now)
+    for file in ordered.files:
+        await artifacts.insert(act.tx, file._replace(batch_id=begun.facts.id))
 
 
 async def cancel(act: Act, batch_id: str) -> Outcome:

@@ -17,8 +17,9 @@ from db import batches as batch_rows
 from db import items, leases
 from db.artifacts import Artifact
 from db.batches import BatchRow
-from db.items import Claim, ItemRow
+from db.items import Claim, ItemRow, Output
 from db.leases import LeaseRow
+from pricing.money import part_of, with_author
 from statemachine import batch as batch_law
 from statemachine import item as item_law
 from statemachine import lease as law
@@ -68,11 +69,18 @@ async def beat(
 
 
 async def submit(
-    act: Act, item_id: str, number: int, worker: str, sha256: str, made: Artifact
+    act: Act,
+    item_id: str,
+    number: int,
+    worker: str,
+    sha256: str,
+    made: Artifact | Output,
+    used_microusd: int | None = None,
 ) -> Outcome | Lost | Otherwise | Stale:
     """Take the first result of an item, of the lease that holds it or of one that had lapsed.
 
     `sha256` is of the bytes that were brought, `made` what has become of them in the store.
+    `used_microusd`: what its making came to, where it is less than its price.
     Replayed: this lease has brought these bytes before, and they were taken. Stale: its bytes were
     stored long ago, by a process that stood still since, and may be gone.
     """
@@ -83,11 +91,21 @@ async def submit(
         return Replayed()
     if locked.lease.state is LeaseState.DONE:
         return Otherwise()
-    if act.now - made.created_at > FRESH:
+    if isinstance(made, Artifact) and act.now - made.created_at > FRESH:
         return Stale()
-    submitted = law.Submitted(sha256)
-    told = await _end(act, locked, submitted, item_law.Delivered(), made)
+    delivered = item_law.Delivered(_charged(locked, used_microusd))
+    told = await _end(act, locked, law.Submitted(sha256), delivered, made)
     return Applied() if told else Lost()
+
+
+def _charged(locked: "_Locked", used_microusd: int | None) -> int | None:
+    """Return what of its share an item is charged that used so much of its price."""
+    if used_microusd is None:
+        return None
+    item, used = locked.item, with_author(max(0, used_microusd), locked.batch.author_pct)
+    if used >= item.weight:
+        return None
+    return part_of(item.share_amount, used, item.weight)
 
 
 async def decline(act: Act, item_id: str, number: int, worker: str, reason: str) -> Outcome | Lost:
@@ -159,7 +177,7 @@ async def _end(
     locked: _Locked,
     event: law.Event,
     meaning: item_law.Event,
-    made: Artifact | None = None,
+    made: Artifact | Output | None = None,
 ) -> bool:
     """End a lease, with what that means to its item and its batch; False: it is too late for it."""
     item, lease = locked.item, locked.lease
@@ -196,7 +214,7 @@ async def _overtake(act: Act, item_id: str) -> None:
 async def _counts(act: Act, batch: BatchRow, after: item_law.ItemFacts) -> list[batch_law.Event]:
     """Return what the end of an item is to its batch; and of those that were to be made from it."""
     if after.state is ItemState.COMPLETED:
-        of_it: list[batch_law.Event] = [batch_law.ItemDelivered(after.share_amount)]
+        of_it: list[batch_law.Event] = [batch_law.ItemDelivered(after.charge_amount)]
         return of_it + await casts.follow(act, batch, after.id)
     with_it = await casts.forsake(act, batch, after.id)
     return [batch_law.ItemLost(after.state is ItemState.CANCELLED, with_it)]

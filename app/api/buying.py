@@ -227,9 +227,9 @@ async def _from_session(
     against = await house.sessions.standing(shown)
     if against is not None:
         raise unknown(Why.CREDENTIAL_INVALID, against)
-    tool = wish.order.kind.value
-    if not shown.grant.allows_tool(tool):
-        raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {tool!r}.")
+    for tool in wish.order.named:
+        if not shown.grant.allows_tool(tool):
+            raise Refusal(Why.NOT_ALLOWED, f"This macaroon does not allow the tool {tool!r}.")
     if wish.order.refund_to:
         raise Refusal(
             Why.BAD_INPUT,

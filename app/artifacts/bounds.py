@@ -6,6 +6,8 @@ The product sells pictures up to 2048 × 2048 and films of 15 seconds in 720p; t
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.confined import Means
+
 MIB: Final = 1024 * 1024
 
 MOST_SIDE: Final = 8_192
@@ -21,20 +23,10 @@ MOST_PIXELS_OF_ALL: Final = 1_280 * 720 * 30 * MOST_FILM_S  # what there is time
 MOST_ANSWER: Final = 96 * MIB  # what encoding anew can give: pixels nobody can compress
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What one piece may be, and what decoding it may use of the machine."""
-
-    input_bytes: int
-    memory_bytes: int  # address space beyond what the process had before it read any of it
-    cpu_s: int
-    wall_s: int  # more than the processor's: the machine may be busy with others
-    file_bytes: int  # of the largest file that it may write
-
-
 # With what the process has before, each stays below 300 MB.
 PICTURE: Final = Means(48 * MIB, 264 * MIB, 20, 80, 0)
 FILM: Final = Means(32 * MIB, 264 * MIB, 120, 300, 64 * MIB)
+VECTOR: Final = Means(8 * MIB, 264 * MIB, 20, 80, 0)
 
 
 class Refused(Exception):

@@ -140,7 +140,8 @@ class ScenePainter:
             "width": _side(wanted, wanted.width),
             "height": _side(wanted, wanted.height),
         }
-        del asked["reference"]
+        for name in ("reference", "inputs", "files"):
+            del asked[name]
         try:
             process.stdin.write(json.dumps(asked).encode() + b"\n")
             await process.stdin.drain()

@@ -26,18 +26,20 @@ def json_response(
     return Response(dumped(body), status, dict(headers or {}), "application/json")
 
 
-async def read_body(request: Request, longest_s: float = LONGEST_S) -> bytes:
+async def read_body(
+    request: Request, longest_s: float = LONGEST_S, most_bytes: int = MOST_BYTES
+) -> bytes:
     """Return the body, refusing one that is over the limit, or too slow, as its bytes arrive."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:12]) > MOST_BYTES:
-        raise _too_large()
+    if declared.isdecimal() and int(declared[:12]) > most_bytes:
+        raise _too_large(most_bytes)
     chunks, size = [], 0
     try:
         async with asyncio.timeout(longest_s):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > MOST_BYTES:
-                    raise _too_large()
+                if size > most_bytes:
+                    raise _too_large(most_bytes)
                 chunks.append(chunk)
     except TimeoutError as slow:
         sentence = "The body did not arrive in time. Send the request again."
@@ -47,9 +49,9 @@ async def read_body(request: Request, longest_s: float = LONGEST_S) -> bytes:
     return b"".join(chunks)
 
 
-def _too_large() -> Refusal:
+def _too_large(most_bytes: int) -> Refusal:
     return Refusal(
-        Why.TOO_LARGE, f"The body is larger than {MOST_BYTES // 1024} KiB. Send a shorter one."
+        Why.TOO_LARGE, f"The body is larger than {most_bytes // 1024} KiB. Send a shorter one."
     )
 
 

@@ -21,7 +21,13 @@ from app.refusal import LEAST_RETRY_S, Refusal, Why, unavailable
 from db.artifacts import Artifact
 
 PIECE: Final = 256 * 1024
-ENDINGS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "video/mp4": "mp4"}
+ENDINGS: Final = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/svg+xml": "svg",
+    "video/mp4": "mp4",
+}
 RUNS_NOTHING: Final = (
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 )

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 import structlog
 
 from app.advance import Lost, Missing
-from app.ports import Declined, Executor, Made, NotBegun, NotNow, Step, Undoable, Unfit
-from app.promises.leases import Holding, Leases, wish
+from app.ports import (
+    Declined,
+    Executor,
+    Made,
+    NotBegun,
+    NotNow,
+    Step,
+    Stepped,
+    Undoable,
+    Unfit,
+)
+from app.promises.leases import Holding, Leases
 from db.engine import DatabaseAway
 from db.going import goes_on
 from db.items import Claim
@@ -77,7 +87,7 @@ class Making:
 
     async def _make(self, claim: Claim, held: Holding) -> None:
         come = _Progress()
-        making = asyncio.ensure_future(self.executor.make(wish(claim.asked), come.stepped))
+        making = asyncio.ensure_future(self._made(claim, come.stepped))
         beating = asyncio.ensure_future(self._beat(held, come))
         try:
             await asyncio.wait({making, beating}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,6 +101,16 @@ class Making:
             for task in (making, beating):
                 task.cancel()
             await asyncio.gather(making, beating, return_exceptions=True)
+
+    async def _made(self, claim: Claim, stepped: Stepped) -> Made | Declined | Undoable:
+        """Have it made of what it asks for, and of the files that it names."""
+        wanted = await self.leases.wanted(claim.asked)
+        match wanted:
+            case Unfit(reason):
+                return Declined(reason)
+            case NotNow(reason):
+                return Undoable(reason)
+        return await self.executor.make(wanted, stepped)
 
     async def _beat(self, held: Holding, come: "_Progress") -> None:
         """Be heard of until the lease is lost, with how far it has come."""
@@ -117,18 +137,19 @@ class Making:
             await self.leases.fail(held, BROKE)
             return
         match making.result():
-            case Made(data, media_type):
-                while not beating.done() and await self._is_not_taken(held, data, media_type):
+            case Made() as made:
+                while not beating.done() and await self._is_not_taken(held, made):
                     await asyncio.wait({beating}, timeout=LOOKS_AFTER_S)
             case Declined(reason):
                 await self.leases.decline(held, reason)
             case Undoable(reason):
                 await self.leases.fail(held, reason)
 
-    async def _is_not_taken(self, held: Holding, data: bytes, media_type: str) -> bool:
+    async def _is_not_taken(self, held: Holding, made: Made) -> bool:
         """Bring a result; True: the store or the database is away, and it may be brought again."""
         try:
-            told = await self.leases.submit(held, data, media_type)
+            submit = self.leases.submit
+            told = await submit(held, made.data, made.media_type, made.used_microusd)
         except DatabaseAway:  # it may have been taken: the same bytes again are a replay
             return True
         if isinstance(told, Unfit):

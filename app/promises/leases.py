@@ -1,37 +1,79 @@
 """Where items are claimed and delivered: the one path of all who make things.
 
 The house's own executors take it, and whoever comes through a door. What is brought is encoded anew
-and stored before the item's end is written, so that there is never an item without its bytes.
+and stored before the item's end is written, so that there is never an item without its bytes. A
+text is kept in the item's own row.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from app import advance
 from app.advance import Lost, Missing, Otherwise, Outcome, Replayed, Shell, Stale
 from app.advance.leases import Held
 from app.artifacts.keeping import Artifacts
+from app.plain_text import odd_in
 from app.ports import NotNow, Unfit, Wanted
 from db import leases
-from db.items import Claim
+from db.artifacts import Artifact
+from db.items import Claim, Output
 from statemachine.lease import LeaseState
 
 LONGEST_REASON = 500  # characters of what a holder says
+TEXT: Final = "text/plain"
+VALUES: Final = "application/json"
+MOST_TEXT: Final = 64 * 1024  # bytes of a text or of values
+ARTIFACT: Final = "artifact:"  # how inputs name a file that is kept here
+# Inputs that every maker of pictures knows under these names.
+SHARED: Final = ("prompt", "negative_prompt", "width", "height", "steps", "seed")
+GONE: Final = Unfit("A picture that this is to be made from is kept no more.")
 
 
 def asked_of(wanted: Wanted) -> dict[str, Any]:
     """Return what an item asks for, as its row keeps it. ValueError: no row keeps a picture."""
-    asked = asdict(wanted)
-    if asked.pop("reference"):
+    if wanted.reference or wanted.files:
         raise ValueError("a picture to go by is kept as an artifact, and not in a row")
+    if wanted.inputs:
+        return {"model": wanted.model, "inputs": dict(wanted.inputs)}
+    asked = asdict(wanted)
+    for name in ("reference", "inputs", "files"):
+        del asked[name]
     return asked
 
 
 def wish(asked: dict[str, Any]) -> Wanted:
-    """Return what an item asks for, as an executor is told it."""
-    return Wanted(**asked)
+    """Return what an item asks for, as an executor is told it, without the bytes of its files."""
+    inputs = asked.get("inputs")
+    if inputs is None:
+        return Wanted(**asked)
+    shared = {name: inputs[name] for name in SHARED if name in inputs}
+    duration_ms = inputs.get("duration", 0) * 1_000
+    return Wanted(asked["model"], **shared, duration_ms=duration_ms, inputs=inputs)
+
+
+def files_in(value: Any) -> list[str]:
+    """Return the ids of the files that inputs name, each once, in their order."""
+    if isinstance(value, str):
+        return [value.removeprefix(ARTIFACT)] if value.startswith(ARTIFACT) else []
+    each = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return list(dict.fromkeys(name for one in each for name in files_in(one)))
+
+
+def output_of(data: bytes, media_type: str) -> Output | Unfit:
+    """Return a text or values as a row keeps them."""
+    if len(data) > MOST_TEXT:
+        return Unfit("The text is too long to be kept.")
+    try:
+        text = data.decode()
+        value = {"text": text} if media_type == TEXT else {"values": json.loads(text)}
+    except ValueError:
+        return Unfit("The text can't be read.")
+    if media_type == TEXT and (not text.strip() or odd_in(text)):
+        return Unfit("There is no text in it that can be kept.")
+    return Output(sha256(data).hexdigest(), value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +101,28 @@ class Leases:
         whose = held.item_id, held.number, held.worker
         return await self.shell.do(advance.leases.beat, *whose, min(100, max(0, progress)))
 
+    async def wanted(self, asked: dict[str, Any]) -> Wanted | Unfit | NotNow:
+        """Return what an item asks for, with the bytes of its files; Unfit: one is kept no more."""
+        plain, files = wish(asked), {}
+        for name in files_in(dict(plain.inputs)):
+            file = await self.artifacts.find(name)
+            if file is None or self.artifacts.has_expired(file):
+                return GONE
+            data = await self.artifacts.read(file, 0, file.size)
+            if isinstance(data, NotNow):
+                return data
+            if data is None:
+                return GONE
+            files[ARTIFACT + name] = data
+        return replace(plain, files=files) if files else plain
+
     async def submit(
-        self, held: Holding, data: bytes, media_type: str
+        self, held: Holding, data: bytes, media_type: str, used_microusd: int | None = None
     ) -> Outcome | Lost | Otherwise | Unfit | NotNow:
         """Take a result in. Unfit: it is nothing that is kept, and the item is still held.
 
-        The same bytes again are Replayed, and are neither encoded nor stored again.
+        `used_microusd`: what it came to, where that is measured and less than its price. The same
+        bytes again are Replayed, and are neither encoded nor stored again.
         """
         brought = sha256(data).hexdigest()
         before = await leases.get(self.shell.db, held.item_id, held.number)
@@ -74,11 +132,16 @@ class Leases:
             return Replayed() if before.sha256 == brought else Otherwise()
         if before.state is LeaseState.RELEASED:
             return Lost()
-        made = await self.artifacts.take(data, media_type)
+        made: Artifact | Output | Unfit | NotNow
+        if media_type in (TEXT, VALUES):
+            made = output_of(data, media_type)
+        else:
+            made = await self.artifacts.take(data, media_type)
         if isinstance(made, Unfit | NotNow):
             return made
         whose = held.item_id, held.number, held.worker
-        told = await self.shell.do(advance.leases.submit, *whose, brought, made)
+        submit = advance.leases.submit
+        told = await self.shell.do(submit, *whose, brought, made, used_microusd)
         return NotNow("It lay too long before it was written.") if isinstance(told, Stale) else told
 
     async def decline(self, held: Holding, reason: str) -> Outcome | Lost:

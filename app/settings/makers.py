@@ -11,7 +11,15 @@ from app.settings.forms import HttpAddress, Key, Positive
 from app.settings.workflow import Workflow, read_workflows
 from pricing.offers import Offer, parse_offers
 
-TAKEN = ("comfyui", "gemini", "network", "scene-1", "venice")  # names of other makers
+TAKEN = (
+    "agent",
+    "comfyui",
+    "gemini",
+    "network",
+    "scene-1",
+    "toolbox",
+    "venice",
+)  # names of other makers
 # Above what Venice asked for them on 2026-11-30: 1 cent a picture, 5 of seedream-v4.
 VENICE = (
     "chroma=0.025,z-image-turbo=0.025,seedream-v4=0.06,"

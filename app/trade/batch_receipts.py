@@ -61,13 +61,19 @@ def _item(piece: Piece, unit: str) -> dict[str, Any]:
         "model": piece.model,
         "promptSha256": hashlib.sha256(piece.prompt.encode()).hexdigest(),
         f"price{unit}": piece.share_amount,
-        f"charged{unit}": piece.share_amount if piece.state is ItemState.COMPLETED else 0,
+        f"charged{unit}": _charged(piece),
     }
     if piece.sha256 is not None:
         said["artifactSha256"] = piece.sha256
     if piece.reason is not None:
         said["reason"] = piece.reason
     return said
+
+
+def _charged(piece: Piece) -> int:
+    if piece.state is not ItemState.COMPLETED:
+        return 0
+    return piece.share_amount if piece.charged_amount is None else piece.charged_amount
 
 
 def _quote(facts: BatchFacts) -> dict[str, Any]:

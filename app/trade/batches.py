@@ -21,13 +21,15 @@ from app.telemetry.logs import about
 from app.till import Till
 from app.trade.accounts import too_little
 from app.trade.catalogue import MOST_SEED, Kind, Offering, Surface
+from app.trade.gathering import Gathered, Gathering
 from app.trade.holds import check_most, refused, spending_of
-from app.trade.inputs import wanted, with_defaults
+from app.trade.inputs import pictures_in, wanted, with_defaults
 from app.trade.invoicing import Invoicing, check_open
 from app.trade.makers import Makers
 from app.trade.once import Before, Beginning, Name, once
 from app.trade.usdc_sales import Thing
 from db import batches, items, lanes
+from db.artifacts import Artifact
 from db.batches import BatchView
 from db.engine import Database
 from db.invoices import MadeInvoice
@@ -54,6 +56,7 @@ class Line:
     wanted: Wanted
     lane: str
     price_microusd: MicroUsd
+    pictures: tuple[str, ...] = ()  # fields of its inputs that hold pictures
     step: int | None = None  # of the cast that it is of
     needs: tuple[int, ...] = ()  # steps among these lines that must be made first
 
@@ -63,9 +66,21 @@ def line_of(offering: Offering, surface: Surface, given: Mapping[str, Any], chan
 
     Raises BadInput with a sentence that names the field.
     """
-    inputs = with_defaults(offering.inputs[surface], given)
+    schema = offering.inputs[surface]
+    inputs = with_defaults(schema, given)
+    if surface is Surface.TOOLS:
+        return run_of(offering, inputs, chance)
     wish = wanted(offering.id, inputs, int(chance, 16) & MOST_SEED)
     return Line(wish, offering.id, offering.price_microusd(inputs))
+
+
+def run_of(offering: Offering, inputs: dict[str, Any], chance: str) -> Line:
+    """Return a run of a tool as it is ordered, with inputs that were judged."""
+    schema = offering.inputs[Surface.TOOLS]
+    if "seed" in schema["properties"]:
+        inputs = {"seed": int(chance, 16) & MOST_SEED, **inputs}
+    price, pictures = offering.price_microusd(inputs), tuple(pictures_in(schema))
+    return Line(Wanted(offering.id, inputs=inputs), offering.id, price, pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +91,14 @@ class Order:
     payer: str  # whose turn the items are, and whose limits hold
     kind: Kind = Kind.IMAGE  # of all of them
     refund_to: str | None = None
+    tools: tuple[str, ...] = ()  # what a session's macaroon must allow, where it is not the kind
     cast: CastOf | None = None  # whose steps the lines are
     made: Outputs = field(default_factory=dict)  # of its steps, that were made before
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Return what a session's macaroon must allow."""
+        return self.tools or (self.kind.value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,7 @@ class Batches:
     till: Till
     new_id: Callable[[], str]
     makers: Makers
+    gathering: Gathering
     limits: Limits = Limits()
 
     async def quote(self, lines: Sequence[Line]) -> BatchQuote:
@@ -189,9 +211,11 @@ class Batches:
         await self._check_room(mine)
         batch_id, authorization = self.new_id(), authorization_of(payment)
         shares = [usd_in_usdc(line.price_microusd) for line in order.lines]
-        ordered = self._items(order, shares)
+        lines, files = await self._gathered(order.lines, None)
+        ordered = self._items(replace(order, lines=lines), shares)
         told = {"total_microusd": sum(shares), "kind": order.kind.value}
-        bought = Ordered(ordered, mine.payer, told, mine.refund_to, cast=order.cast)
+        to = mine.refund_to
+        bought = Ordered(ordered, mine.payer, told, to, cast=order.cast, files=files)
 
         async def begin(act: Act) -> None:
             account_id = await advance.accounts.of_wallet(act, payer) if of_account else None
@@ -215,7 +239,7 @@ class Batches:
         return made.id if isinstance(made, Before) else made
 
     async def _prepare_for(self, payer: Payer, order: Order) -> Beginning[str]:
-        batch_id, quote, ordered = await self._ordered(order)
+        batch_id, quote, ordered = await self._ordered(order, payer.account_id)
         in_msat = replace(ordered, account_id=payer.account_id)
         shares = [replace(item, share_amount=usd_in_usdc(item.weight)) for item in in_msat.items]
         in_usdc, usdc = replace(in_msat, items=shares), usd_in_usdc(quote.total_microusd)
@@ -232,17 +256,32 @@ class Batches:
 
         return Beginning(batch_id, begin_from_account)
 
-    async def _ordered(self, order: Order) -> tuple[str, BatchQuote, Ordered]:
+    async def _ordered(
+        self, order: Order, owner: str | None = None
+    ) -> tuple[str, BatchQuote, Ordered]:
         """Return a new batch's id, what it costs, and its items with their shares of that."""
         quote = await self.quote(order.lines)
         self.makers.check({line.wanted.model for line in order.lines})
         await self._check_room(order)
         batch_id = self.new_id()
         about(batch=batch_id)
-        ordered = self._items(order, quote.shares_msat)
+        lines, files = await self._gathered(order.lines, owner)
+        ordered = self._items(replace(order, lines=lines), quote.shares_msat)
         told = {**quote.to_json(), "kind": order.kind.value}
-        bought = Ordered(ordered, order.payer, told, order.refund_to, cast=order.cast)
-        return batch_id, quote, bought
+        of = order.payer, told, order.refund_to
+        return batch_id, quote, Ordered(ordered, *of, cast=order.cast, files=files)
+
+    async def _gathered(
+        self, lines: Sequence[Line], owner: str | None
+    ) -> tuple[Sequence[Line], list[Artifact]]:
+        """Return lines whose pictures are kept here, with the files that are new."""
+        into, out = Gathered(), []
+        for line in lines:
+            if line.pictures:
+                inputs = await self.gathering.gather(line.wanted.inputs, line.pictures, owner, into)
+                line = replace(line, wanted=replace(line.wanted, inputs=inputs))
+            out.append(line)
+        return out, into.files
 
     def _items(self, order: Order, shares: Sequence[int]) -> list[NewItem]:
         """Return items as they are written; a step that needs no other here has all its inputs."""

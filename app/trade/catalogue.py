@@ -5,17 +5,25 @@ makes it. In development, and only there, the embedded painter stands in for it,
 says so; production says that it isn't available.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from typing import Any, Final
 
 from app.trade.inputs import RATIOS, Schema
-from pricing.money import MicroUsd
+from pricing.money import MicroUsd, usd_number
+from pricing.run_price import RunPrice
 
 PAINTER: Final = "scene-1"
+TOOLBOX: Final = "toolbox"  # the tools that run in processes of ours
 NETWORK: Final = "network"  # workers far away
 PAINTER_SAYS: Final = "a small painter of scenes from words; not a diffusion model"
+STAND_INS: Final = {
+    PAINTER: PAINTER_SAYS,
+    TOOLBOX: "it changes pictures by the words it knows, and is no diffusion model",
+}
 NOTHING: Final = MicroUsd(0)
 MOST_PROMPT: Final = 4_000
 MOST_SEED: Final = 2**31 - 1
@@ -27,6 +35,8 @@ class Kind(StrEnum):
 
     IMAGE = auto()
     VIDEO = auto()
+    TOOL = auto()  # what a run of a tool gives: `outputs` says it
+    AGENT = auto()  # text, for its tokens
 
 
 class Surface(StrEnum):
@@ -34,6 +44,7 @@ class Surface(StrEnum):
 
     BULK = auto()  # POST /api/jobs
     GENERATIONS = auto()  # POST /v1/images/generate, /v1/videos/generate
+    TOOLS = auto()  # POST /api/v1/generations/execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +59,40 @@ class Offering:
     item_microusd: MicroUsd = NOTHING  # of one item, and
     second_microusd: MicroUsd = NOTHING  # of each second of it
     makers: tuple[str, ...] = ()  # executors that make it themselves, the best first
+    price: RunPrice | None = None  # of a run, where it is not told by item and second
+    outputs: tuple[str, ...] = ()  # of a tool: image, video, text, values
+    typical_ms: int = 10_000  # how long one takes where none was measured yet
+    licence: str = ""  # of the weights that it runs with
+    stand_in: str = PAINTER  # who makes it in development, where nobody else does; "": nobody
+
+    @property
+    def command(self) -> str:
+        """How a chat calls it."""
+        return f"/{self.id}"
+
+    @property
+    def version(self) -> str:
+        """Return what changes with the inputs that may be asked of a run."""
+        plain = json.dumps(self.inputs.get(Surface.TOOLS), sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()[:12]
+
+    def costing(self) -> dict[str, Any]:
+        """Return its price as a client can compute it."""
+        if self.price is not None:
+            return self.price.to_json()
+        if self.second_microusd:
+            return {"type": "per_second", "usd": usd_number(self.second_microusd)}
+        return {"type": "per_image", "usd": usd_number(self.item_microusd)}
+
+    @property
+    def most_microusd(self) -> MicroUsd:
+        """Return what a run costs at most."""
+        return self.price.most_microusd if self.price is not None else self.item_microusd
 
     def price_microusd(self, inputs: Mapping[str, Any]) -> MicroUsd:
         """Return what one item with these inputs costs, whoever makes it."""
+        if self.price is not None:
+            return self.price.of(inputs)
         seconds = inputs.get("duration", 0)
         return MicroUsd(self.item_microusd + self.second_microusd * seconds)
 
@@ -73,12 +115,12 @@ class Listed:
         """What it is, and who really makes it."""
         if self.stands_in:
             return (
-                f"{self.offering.description} In development {PAINTER} stands in for it:"
-                f" {PAINTER_SAYS}."
+                f"{self.offering.description} In development {self.made_by} stands in for it:"
+                f" {STAND_INS[self.made_by]}."
             )
         if not self.is_open:
             return f"{self.offering.description} Not available here."
-        if self.made_by == PAINTER:
+        if self.made_by in STAND_INS:
             return self.offering.description
         maker = "workers of the network" if self.made_by == NETWORK else self.made_by
         return f"{self.offering.description} Made by {maker}."
@@ -98,11 +140,17 @@ class Maker:
 class Catalogue:
     """Which offerings there are, with the makers that are there."""
 
-    def __init__(self, makers: Collection[Maker | str], *, development: bool) -> None:
+    def __init__(
+        self,
+        makers: Collection[Maker | str],
+        *,
+        development: bool,
+        known: Sequence[Offering] | None = None,
+    ) -> None:
         there = {maker.name: maker for maker in map(_maker, makers)}
         self._listed = {
             offering.id: _as_it_stands(offering, there, development=development)
-            for offering in _with_own(there.values())
+            for offering in _with_own(there.values(), OFFERINGS if known is None else known)
         }
 
     def made_by(self, name: str) -> list[str]:
@@ -127,6 +175,17 @@ class Catalogue:
             if listed.is_open and self.find(listed.offering.id, surface, kind):
                 yield listed
 
+    def tool(self, tool_id: str) -> Listed | None:
+        """Return what can be run by this name, open or not."""
+        listed = self._listed.get(tool_id)
+        return listed if listed and Surface.TOOLS in listed.offering.inputs else None
+
+    def tools(self) -> Iterator[Listed]:
+        """Yield all that can be run, open or not, in the catalogue's order."""
+        for listed in self._listed.values():
+            if Surface.TOOLS in listed.offering.inputs:
+                yield listed
+
     def get(self, model: str) -> Listed | None:
         """Return an offering by its name, whatever it makes and wherever it is sold."""
         return self._listed.get(model)
@@ -147,19 +206,20 @@ def _maker(given: Maker | str) -> Maker:
     return given if isinstance(given, Maker) else Maker(given)
 
 
-def _with_own(makers: Collection[Maker]) -> Iterator[Offering]:
+def _with_own(makers: Collection[Maker], all_known: Sequence[Offering]) -> Iterator[Offering]:
     """Yield what is known here and what operators sell: one name is one line of the catalogue.
 
     An operator who sells a known name says its price, and his maker comes before others.
     """
     own = {offering.id: offering for maker in makers for offering in maker.own}
-    for known in OFFERINGS:
+    for known in all_known:
         mine = own.pop(known.id, None)
         if mine is not None and mine.kind is known.kind:
             yield replace(
                 known,
                 item_microusd=mine.item_microusd,
                 second_microusd=mine.second_microusd,
+                price=mine.price,
                 makers=(*mine.makers, *known.makers),
             )
         else:
@@ -179,8 +239,8 @@ def _as_it_stands(offering: Offering, makers: Mapping[str, Maker], *, developmen
             for surface, schema in offering.inputs.items()
         }
         return Listed(replace(offering, inputs=inputs), own)
-    if development and PAINTER in makers:
-        return Listed(offering, PAINTER, stands_in=True)
+    if development and offering.stand_in in makers:
+        return Listed(offering, offering.stand_in, stands_in=True)
     return Listed(offering, "")
 
 

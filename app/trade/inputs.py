@@ -5,6 +5,7 @@ of JSON Schema that offerings use are known here; a test holds each offering to 
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 
 from app.plain_text import odd_in
@@ -14,10 +15,20 @@ from app.strict_json import BadInput
 Schema = Mapping[str, Any]
 
 KNOWN: Final = frozenset(
-    ("type", "description", "default", "enum", "minimum", "maximum", "minLength", "maxLength",
-     "properties", "required", "additionalProperties")
+    ("type", "title", "description", "default", "enum", "minimum", "maximum", "minLength",
+     "maxLength", "items", "minItems", "maxItems", "properties", "required",
+     "additionalProperties", "x-order", "x-ui")
 )  # fmt: skip
-_TYPES: Final[dict[str, type]] = {"string": str, "integer": int, "object": dict}
+WIDGETS: Final = ("text", "textarea", "number", "range", "select", "checkbox", "color", "seed",
+                  "image", "images")  # how a form may draw a field: `x-ui` names one  # fmt: skip
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
 _SIDES: Final = {"480p": 480, "720p": 720, "1k": 1_024, "2k": 2_048}
 _SHAPES: Final = {"landscape": "16:9", "portrait": "9:16", "square": "1:1"}
 LEAST_SIDE: Final = 256
@@ -52,13 +63,14 @@ def with_defaults(
 def _judged(name: str, rule: Schema, value: Any) -> Any:
     """Return a value that keeps its rule. True is no number, and 1.0 no whole one."""
     kind = rule["type"]
-    if type(value) is not _TYPES[kind]:
-        article = "an" if kind in ("integer", "object") else "a"
+    if type(value) not in _TYPES[kind] or (isinstance(value, float) and not isfinite(value)):
+        article = "an" if kind in ("integer", "object", "array") else "a"
         raise BadInput(f"The field '{name}' must be {article} {kind}.")
     if "enum" in rule and value not in rule["enum"]:
         choices = ", ".join(str(choice) for choice in rule["enum"])
         raise BadInput(f"The field '{name}' must be one of: {choices}.")
-    if kind == "integer" and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
+    counts = kind in ("integer", "number")
+    if counts and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
         raise BadInput(f"The field '{name}' must be {rule['minimum']} to {rule['maximum']}.")
     if isinstance(value, str):
         if len(value.strip()) < rule.get("minLength", 0):
@@ -70,9 +82,29 @@ def _judged(name: str, rule: Schema, value: Any) -> Any:
             )
         if len(value) > rule.get("maxLength", len(value)):
             raise BadInput(f"The field '{name}' is longer than {rule['maxLength']} characters.")
+    if isinstance(value, list):
+        return _list(name, rule, value)
     if isinstance(value, dict):
         return with_defaults({"properties": {}, **rule}, value)
     return value
+
+
+def _list(name: str, rule: Schema, given: list[Any]) -> list[Any]:
+    least, most = rule["minItems"], rule["maxItems"]
+    if not least <= len(given) <= most:
+        raise BadInput(f"The field '{name}' must have {least} to {most} items.")
+    return [_judged(f"{name}[{place}]", rule["items"], each) for place, each in enumerate(given)]
+
+
+def pictures_in(schema: Schema) -> list[str]:
+    """Return the names of the fields that hold pictures."""
+    fields: Mapping[str, Schema] = schema["properties"]
+    return [name for name, rule in fields.items() if widget_of(rule) in ("image", "images")]
+
+
+def widget_of(rule: Schema) -> str:
+    """Return how a field is drawn."""
+    return str(rule.get("x-ui", {}).get("widget", "text"))
 
 
 def wanted(model: str, inputs: Mapping[str, Any], seed: int) -> Wanted:

@@ -13,6 +13,7 @@ from app.settings import Settings
 from app.till import Till
 from app.trade.catalogue import Catalogue
 from payments.key_ring import KeyRing
+from payments.public_http import PublicHttp
 from payments.seal import Seal
 from pricing.rates import PUBLISHED, RateCard
 from tests.simulation.prepaid import FREE_MSAT_A_DAY, MINIMUM_MSAT
@@ -53,6 +54,7 @@ def born(world: "World", name: str) -> Process:
         till=Till(card, world.oracle, world.agent, world.clock, make_limits(given)),
         artifacts=Artifacts(world.db, world.shelf, press, world.clock, new_id, timedelta(days=1)),
         catalogue=Catalogue((), development=False),
+        fetch=PublicHttp(),  # nothing is made from pictures here
         credentials=Credentials(world.db, Seal(("simulated",)), KeyRing(), (), world.clock),
         clock=world.clock,
         new_id=new_id,

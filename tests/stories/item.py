@@ -53,6 +53,19 @@ STORIES: tuple[Story, ...] = (
     .given(replace(CLAIMED, share_amount=0))
     .hears(Delivered())
     .becomes(ItemState.COMPLETED),
+    story("An item whose use is measured is charged that, and never more than its share", LAW)
+    .given(AT_WORK)
+    .refuses(Delivered(669), ValueError)
+    .refuses(Delivered(-1), ValueError)
+    .hears(Delivered(41))
+    .becomes(ItemState.COMPLETED)
+    .has(charged_amount=41)
+    .moves(41, "batch:b", "revenue:media", "item:i:delivered"),
+    story("An item whose use comes to nothing is given", LAW)
+    .given(AT_WORK)
+    .hears(Delivered(0))
+    .becomes(ItemState.COMPLETED)
+    .has(charged_amount=0),
     story("An item that comes back three times is tried no more, and not charged", LAW)
     .given(PENDING)
     .hears(Claimed())

@@ -1,0 +1,1 @@
+"""Tools that run in processes of ours, a file for each family."""
