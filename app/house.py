@@ -39,6 +39,7 @@ from app.trade.orders import Orders
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.sessions import Sessions
+from app.trade.spells import Spells
 from app.trade.wallet_logins import WalletLogins
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
@@ -59,6 +60,7 @@ class House:
     catalogue: Catalogue
     artifacts: Artifacts
     sessions: Sessions
+    spells: Spells
     holds: Holds
     chats: Chats
     demos: Demos

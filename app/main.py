@@ -82,6 +82,7 @@ from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.selling import Selling
 from app.trade.sessions import Sessions
+from app.trade.spells import Spells
 from app.trade.usdc_sales import UsdcSales
 from app.trade.wallet_logins import WalletLogins
 from app.watch.remembered import Remembered
@@ -238,6 +239,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         catalogue=built.catalogue,
         artifacts=built.artifacts,
         sessions=sessions,
+        spells=Spells(db, shell, built.catalogue, till, new_id),
         holds=holds,
         chats=Chats(db, built.chat, till, holds, clock),
         demos=Demos(built.agent, till, holds, settings.agent_timeout_s),
@@ -338,6 +340,7 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
     await built.db.open()
     await built.outbox.open()
     await loops.receiving.refresh()
+    await house.spells.install()
     loops.readiness.works = worker
     tasks = [
         asyncio.create_task(always("listener", built.signals.listen)),

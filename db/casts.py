@@ -60,9 +60,11 @@ class BatchOfCast(NamedTuple):
     completed_at: datetime | None
 
     @property
-    def is_paid(self) -> bool:
-        """Whether its items may be made."""
-        return self.state in (BatchState.QUEUED, BatchState.PROCESSING)
+    def was_made(self) -> bool:
+        """Whether it was paid for, and has come to its end."""
+        return self.state in (BatchState.COMPLETED, BatchState.FAILED) or (
+            self.state is BatchState.CANCELLED and self.charged_amount > 0
+        )
 
 
 class CastRow(NamedTuple):
@@ -179,23 +181,31 @@ async def runtimes(db: Database, version_id: str, sample: int) -> dict[int, int]
 
 
 class Output(NamedTuple):
-    """What a step has made."""
+    """What a step has made: a file, or what is no file."""
 
     step: int
-    artifact: str
+    artifact: str | None
+    output: dict[str, Any] | None
+
+    @property
+    def text(self) -> str:
+        """As those are told it that are made from it."""
+        if self.artifact is not None:
+            return f"artifact:{self.artifact}"
+        return str((self.output or {}).get("text", ""))
 
 
 _OUTPUTS = """
-SELECT DISTINCT ON (i.step) i.step, i.artifact
+SELECT DISTINCT ON (i.step) i.step, i.artifact, i.output
   FROM batch b JOIN item i ON i.batch_id = b.id
  WHERE b.cast_id = %(id)s AND i.state = 'completed' ORDER BY i.step, b.created_at DESC, b.id DESC
 """
 
 
 async def outputs(reads: Reads, cast_id: str) -> dict[int, list[str]]:
-    """Return what each step of a cast has made: files by the names of their artifacts."""
+    """Return what each step of a cast has made: files by the names of their artifacts, or texts."""
     rows = await reads.rows(Output, _OUTPUTS, id=cast_id)
-    return {row.step: [f"artifact:{row.artifact}"] for row in rows}
+    return {row.step: [row.text] for row in rows}
 
 
 class _Kept(NamedTuple):

@@ -109,6 +109,29 @@ async def _write(
     )
 
 
+class _Document(NamedTuple):
+    slug: str
+    document: dict[str, Any]
+
+
+_LATEST = """
+SELECT s.slug, v.document FROM spell s JOIN spell_version v
+    ON v.spell_id = s.id AND v.number = s.latest
+"""
+
+
+async def is_latest(tx: Tx, row: SpellRow, document: dict[str, Any]) -> bool:
+    """Say whether a locked spell's latest version is this document."""
+    found = await tx.row(_Document, f"{_LATEST} WHERE s.id = %(id)s", id=row.id)
+    return found is not None and found.document == document
+
+
+async def of_house(db: Database) -> dict[str, dict[str, Any]]:
+    """Return the documents of the spells that came with the server, by their slugs."""
+    rows = await db.rows(_Document, f"{_LATEST} WHERE s.author_id IS NULL")
+    return {row.slug: row.document for row in rows}
+
+
 async def hide(tx: Tx, slug: str, why: str | None, now: datetime) -> bool:
     """Hide a spell with a reason, or show it again (None); False: there is none of this name."""
     query = "UPDATE spell SET hidden_at = %(at)s, hidden_why = %(why)s WHERE slug = %(slug)s"
@@ -151,6 +174,12 @@ async def by_slug(reads: Reads, slug: str) -> SpellView | None:
 async def by_version(reads: Reads, version_id: str) -> SpellView | None:
     """Return one version of a spell, hidden or not."""
     return await reads.row(SpellView, f"{_VIEW} WHERE v.id = %(id)s", id=version_id)
+
+
+async def every(db: Database) -> list[SpellView]:
+    """Return the latest version of all spells, hidden or not, by their names."""
+    query = f"{_VIEW} AND v.number = s.latest ORDER BY s.slug"
+    return await db.rows(SpellView, query)
 
 
 _LISTED = f"{_VIEW} AND v.number = s.latest WHERE s.hidden_at IS NULL"

@@ -184,3 +184,8 @@ class BtcPrice:
 def usd_number(amount_microusd: int) -> float:
     """Return dollars as a JSON number. For the wire only: nothing computes with it."""
     return amount_microusd / MICROUSD_PER_USD
+
+
+def usd_shown(amount_microusd: int) -> float:
+    """Return dollars to four places, as a JSON number: what something has cost, to be read."""
+    return round(usd_number(amount_microusd), 4)

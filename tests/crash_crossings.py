@@ -15,16 +15,16 @@ WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION, ACCOUNT = (Crossing("session"),), (Crossing("account"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
-BATCH = (Crossing("batch"),)
+BATCH, CAST = (Crossing("batch"),), (Crossing("cast"),)
 # An item is given back by a process that is told to end; none here is: they die. What is paid for
 # in USDC is crossed when a server here takes it.
 UNOPENED = frozenset(
     f"commit {name}"
     for name in (
-        "batches.begin_from_account",
         "connecting.lapse",
         "deposits.give",
         "deposits.go_back",
+        "spells.hide",
         "leases.release",
         "usdc_payouts.acknowledge",
         "usdc_payouts.let_go",
@@ -76,6 +76,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
     "commit asks.begin": (Crossing("by the call"),),
     "commit batches.begin": BATCH,
+    "commit batches.begin_from_account": (*CAST, Crossing("cast", 2)),
     "commit batches.begin_reserved": (Crossing("batch on a session"),),
     "commit batches.cancel": (Crossing("batch given up"),),
     "commit beat": (Crossing("watched"),),
@@ -120,16 +121,22 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit jobs.cancel": (Crossing("cancelled"),),
     "commit jobs.recover": (Crossing("promise lost"),),
     "commit orders.begin": BOUGHT,
+    "commit spells.install": BOUGHT,
+    "commit spells.publish": CAST,
     "commit keys.make": ACCOUNT,
     "commit keys.revoke": ACCOUNT,
     "commit keys.rotate": ACCOUNT,
     "commit keys.use": ACCOUNT,
     "commit leases.beat": BATCH,
     "commit leases.claim": BATCH,
-    "commit leases.decline": BATCH,
+    "commit leases.decline": (*BATCH, *CAST),
     "commit leases.fail": (*BATCH, Crossing("batch", 3)),  # and its item is dead after it
     "commit leases.lapse": (Crossing("item lost"),),
-    "commit leases.submit": (*BATCH, Crossing("batch on a session", 2)),
+    "commit leases.submit": (
+        *BATCH,
+        Crossing("batch on a session", 2),
+        *(Crossing("cast", nth) for nth in range(1, 6)),  # each step of a spell
+    ),
     "commit move_floors": BATCH,
     "commit payouts.call": (*BOUGHT, Crossing("broken")),
     "commit payouts.record": (Crossing("forgotten"),),

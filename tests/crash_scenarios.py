@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from payments.bolt11 import decode
 from tests import crash_batches as batches
+from tests import crash_casts as casts
 from tests import crash_holder as holder
 from tests import crash_people as people
 from tests import crash_usdc as usdc
@@ -308,6 +309,7 @@ SCENARIOS = {
     "USDC unanswered": Scenario(usdc.answer_lost, rails=("stub",)),
     "USDC refunded": Scenario(usdc.refunded, rails=("stub",)),
     "USDC declined": Scenario(usdc.declined, rails=("stub",)),
+    "cast": Scenario(casts.cast, rails=("stub",)),
     "rejected": Scenario(bought("REJECT me")),
     "broken": Scenario(bought("BREAK-WORK")),
     "flaky": Scenario(bought("FLAKY")),

@@ -33,6 +33,7 @@ from tests.house_fixtures import UNLIMITED, fixed_oracle
 from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 from tests.scripted_maker import ScriptedMaker
+from tests.scripted_tools import ScriptedTools
 
 ROTATES = "ROTATES_ITS_KEYS"  # in an environment: first of all the process makes new keys
 KILLED = 137  # the exit code of a probe that ends the process
@@ -236,7 +237,7 @@ async def _run(start: _Start, ready: Connection) -> None:
         agent=ScriptedAgent(),
         chat=ScriptedChat(),
         oracle=fixed_oracle(clock),
-        executors=[ScriptedMaker()],
+        executors=[ScriptedMaker(), ScriptedTools("toolbox", once=start.folder / "refused")],
         clock=clock,
         passing=pause_at(start.pause_at) if start.pause_at else None,
     )

@@ -78,6 +78,7 @@ COMMANDS = {
         "switch",
         "Stop or resume payouts: what is owed waits, and is sent by itself afterwards.",
     ),
+    "spells": Place("spells", "Withdraw spells that were published here, and show them again."),
     "receiving": Place(
         "receiving", "The LNbits wallets that invoices are made on, one after the other."
     ),

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.v1 import keys, user
+from app.api.v1 import casts, keys, spells, user
 from app.house import house_of
 from app.http.throttle import Rule
 
@@ -29,6 +29,14 @@ def counted(handler: Handler) -> Handler:
 
 
 V1_ROUTES = (
+    Route("/api/v1/spells", counted(spells.publish), methods=["POST"]),
+    Route("/api/v1/spells/marketplace", counted(spells.marketplace)),
+    Route("/api/v1/spells/cast", counted(casts.cast), methods=["POST"]),
+    Route("/api/v1/spells/casts/{id}", counted(casts.show)),
+    Route("/api/v1/spells/casts/{id}/resume", counted(casts.resume), methods=["POST"]),
+    Route("/api/v1/spells/casts/{id}/cancel", counted(casts.cancel), methods=["POST"]),
+    Route("/api/v1/spells/{slug}", counted(spells.show)),
+    Route("/api/v1/spells/{slug}/quote", counted(spells.quote), methods=["POST"]),
     Route("/api/v1/user/me", counted(user.me)),
     Route("/api/v1/user/dashboard", counted(user.dashboard)),
     Route("/api/v1/user/history", counted(user.history)),
