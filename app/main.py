@@ -252,7 +252,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         keys=keys,
         accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc, trouble),
         histories=Histories(db, clock),
-        wallet_logins=WalletLogins(shell, logins, credentials.seal, clock),
+        wallet_logins=WalletLogins(shell, logins, credentials.seal, clock, built.usdc),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=paywall_of(built, loops, usdc),

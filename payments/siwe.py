@@ -13,6 +13,7 @@ from payments.usdc.address import Address, keccak, read_address
 from payments.usdc.authorization import signer_of
 
 LONGEST: Final = 4096  # characters
+NOT_SIGNED: Final = "The signature isn't that of the address in the message."
 AGE: Final = timedelta(minutes=10)  # of a message that is still taken
 AHEAD: Final = timedelta(minutes=1)  # the wallet's clock may be
 
@@ -40,6 +41,16 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """What a message says, and the hash of it that is signed."""
+
+    address: Address
+    nonce: str
+    chain_id: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Wrong:
     """Why a message lets nobody in, for its sender."""
 
@@ -64,8 +75,10 @@ def personal_digest(text: str) -> bytes:
     return keccak(b"\x19Ethereum Signed Message:\n" + str(len(said)).encode() + said)
 
 
-def signed_in(text: str, signature: str, domain: str, now: datetime) -> SignIn | Wrong:
-    """Return who has signed this message to our server. The nonce is not looked at."""
+def read_message(text: str, domain: str, now: datetime) -> Message | Wrong:
+    """Return what a message says that is for our server, and may be signed at this time. Neither
+    its nonce nor a signature is looked at.
+    """
     found = _MESSAGE.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         return Wrong("The message is not one of ERC-4361.")
@@ -83,9 +96,22 @@ def signed_in(text: str, signature: str, domain: str, now: datetime) -> SignIn |
         return Wrong("The message is too old, or from the future. Ask for a new nonce.")
     if (expires is not None and now >= expires) or (before is not None and now < before):
         return Wrong("The message isn't valid at this time.")
-    if signer_of(personal_digest(text), _in_one_form(signature)) != address:
-        return Wrong("The signature isn't that of the address in the message.")
-    return SignIn(address, found["nonce"])
+    return Message(address, found["nonce"], int(found["chain"]), personal_digest(text))
+
+
+def is_signed(message: Message, signature: str) -> bool:
+    """Say whether the key of the address in a message has signed it. A contract has no key."""
+    return signer_of(message.digest, _in_one_form(signature)) == message.address
+
+
+def signed_in(text: str, signature: str, domain: str, now: datetime) -> SignIn | Wrong:
+    """Return who has signed this message to our server by a key. The nonce is not looked at."""
+    message = read_message(text, domain, now)
+    if isinstance(message, Wrong):
+        return message
+    if not is_signed(message, signature):
+        return Wrong(NOT_SIGNED)
+    return SignIn(message.address, message.nonce)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -3,6 +3,7 @@
 A nonce is not kept until it is used: it carries its time, and our mark.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,17 +11,20 @@ from datetime import UTC, datetime, timedelta
 from app import advance
 from app.advance import Shell
 from app.advance.accounts import SignedBy
-from app.ports import Clock
-from app.refusal import Refusal, Why
+from app.ports import Clock, UsdcRail
+from app.refusal import LEAST_RETRY_S, Refusal, Why, unavailable
 from app.trade.logins import LoggedIn, Logins
 from db.people_tables import LoginBy
 from payments import siwe
 from payments.seal import Seal
-from payments.siwe import SignIn, Wrong
+from payments.siwe import Message, Wrong
+from payments.usdc.network import BASE
+from payments.usdc.outcome import Unknown
 
 KEPT = timedelta(minutes=10)
 _NAME, _MARK = "sign-in nonce", 40  # digits of the mark
 _TIME, _CHANCE = 8, 24
+_HEX = re.compile("0x(?:[0-9a-fA-F]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,12 @@ class WalletLogins:
     logins: Logins
     seal: Seal
     clock: Clock
+    usdc: UsdcRail | None  # by whose chain wallets are asked that are contracts
+
+    @property
+    def chain_id(self) -> int:
+        """Return the chain that our messages name: any will do where a key signs them."""
+        return self.usdc.network.chain_id if self.usdc else BASE.chain_id
 
     def nonce(self) -> tuple[str, datetime]:
         """Return a new nonce, and until when it is good."""
@@ -40,7 +50,7 @@ class WalletLogins:
 
     async def log_in(self, message: str, signature: str, domain: str) -> LoggedIn | Wrong:
         """Log in by a signed message; the first login of an address opens its account."""
-        signed = self._signed(message, signature, domain)
+        signed = await self.proven(message, signature, domain)
         if isinstance(signed, Wrong):
             return signed
         token, login = self.logins.new(LoginBy.WALLET)
@@ -54,7 +64,7 @@ class WalletLogins:
 
         Raises Refusal (409) where it opens another one: two accounts are never made one.
         """
-        signed = self._signed(message, signature, domain)
+        signed = await self.proven(message, signature, domain)
         if isinstance(signed, Wrong):
             return signed
         joined = await self.shell.do(advance.accounts.join_wallet, account_id, signed)
@@ -68,19 +78,41 @@ class WalletLogins:
             )
         return signed.address
 
-    def _signed(self, message: str, signature: str, domain: str) -> SignedBy | Wrong:
+    async def proven(self, message: str, signature: str, domain: str) -> SignedBy | Wrong:
+        """Return whose wallet has signed a message with a nonce of ours, which is not spent yet.
+
+        Raises Refusal (503) where a chain must be asked, and does not answer.
+        """
         now = self.clock()
-        signed = siwe.signed_in(message, signature, domain, now)
-        if isinstance(signed, Wrong):
-            return signed
-        until = self._until(signed)
+        told = siwe.read_message(message, domain, now)
+        if isinstance(told, Wrong):
+            return told
+        until = self._until(told.nonce)
         if until is None or until <= now:
             return Wrong("The nonce is not ours, or too old. Ask for a new one.")
-        return SignedBy(signed.address, signed.nonce, until)
+        wrong = None if siwe.is_signed(told, signature) else await self._asked(told, signature)
+        return wrong or SignedBy(told.address, told.nonce, until)
 
-    def _until(self, signed: SignIn) -> datetime | None:
+    async def _asked(self, told: Message, signature: str) -> Wrong | None:
+        """Ask the chain whether the address is a contract that calls the signature its own; return
+        what is wrong. On another chain the same address may be another one's contract.
+        """
+        if self.usdc is None or not _HEX.fullmatch(signature):
+            return Wrong(siwe.NOT_SIGNED)
+        network = self.usdc.network
+        if told.chain_id != network.chain_id:
+            hint = f"A wallet that is a contract signs with Chain ID {network.chain_id}."
+            return Wrong(f"{siwe.NOT_SIGNED} {hint}")
+        raw = bytes.fromhex(signature[2:])
+        is_its = await self.usdc.ledger.is_signed_by_contract(told.address, told.digest, raw)
+        if isinstance(is_its, Unknown):
+            sentence = "The chain can't be asked about this wallet just now."
+            raise unavailable(Why.NOT_WELL, sentence, LEAST_RETRY_S)
+        return None if is_its else Wrong(siwe.NOT_SIGNED)
+
+    def _until(self, nonce: str) -> datetime | None:
         """Return until when a nonce of ours is good; None for one that is not ours."""
-        told, mark = signed.nonce[: _TIME + _CHANCE], signed.nonce[_TIME + _CHANCE :]
+        told, mark = nonce[: _TIME + _CHANCE], nonce[_TIME + _CHANCE :]
         if len(mark) != _MARK or not self.seal.has_marked(_NAME, told, mark):
             return None
         return datetime.fromtimestamp(int(told[:_TIME], 16), UTC)

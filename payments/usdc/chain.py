@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx2
 
+from payments.usdc import contract_wallet
 from payments.usdc.address import Address, address_of_bytes, keccak
 from payments.usdc.authorization import Authorization
 from payments.usdc.network import Network
@@ -92,6 +93,20 @@ class Chain:
             return await self._is_there(block)
         except Unread as unread:
             return Unknown(str(unread))
+
+    async def is_signed_by_contract(
+        self, signer: Address, digest: bytes, signature: bytes
+    ) -> bool | Unknown:
+        """See Ledger. What holds now is asked: who owns a wallet may change."""
+        code = contract_wallet.program(signer, digest, signature)
+        if code is None:
+            return False
+        try:
+            await self._node.be_right_chain()
+            told = await self._node.ask("eth_call", {"data": code}, "latest")
+        except Unread as unread:
+            return Unknown(str(unread))
+        return isinstance(told, str) and told == contract_wallet.MAGIC
 
     async def close(self) -> None:
         """See Ledger."""

@@ -172,6 +172,12 @@ class Ledger(Protocol):
         """Say whether a block is still on the chain."""
         ...
 
+    async def is_signed_by_contract(
+        self, signer: Address, digest: bytes, signature: bytes
+    ) -> bool | Unknown:
+        """Say whether a wallet that is a contract calls a signature of a hash its own."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...

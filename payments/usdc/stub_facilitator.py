@@ -194,6 +194,12 @@ class StubLedger:
         except sqlite3.Error as broken:
             return Unknown(f"the stub's chain: {broken}")
 
+    async def is_signed_by_contract(
+        self, signer: Address, digest: bytes, signature: bytes
+    ) -> bool | Unknown:
+        """See Ledger: there are no contracts here."""
+        return False
+
     async def close(self) -> None:
         """See Ledger: the file is closed by the facilitator."""
 

@@ -18,16 +18,17 @@ from app.refusal import Refusal, Why
 from app.strict_json import BadInput, moment
 from payments import siwe
 from payments.siwe import Wrong
+from payments.usdc import contract_wallet
 from payments.usdc.address import read_address
 
-CHAIN_ID = 8453  # in the message that we write: any chain's will do, as the signature is the same
+LONGEST_SIGNATURE = 2 * contract_wallet.LONGEST_SIGNATURE + 2  # characters
 
 
 class Signed(Body):
     """POST /api/auth/siwe, POST /api/auth/wallets: a message of ERC-4361, and its signature."""
 
     message: Annotated[str, Field(min_length=1, max_length=siwe.LONGEST)]
-    signature: Annotated[str, Field(min_length=1, max_length=siwe.LONGEST)]
+    signature: Annotated[str, Field(min_length=1, max_length=LONGEST_SIGNATURE)]
 
 
 async def nonce(request: Request) -> Response:
@@ -44,7 +45,9 @@ async def nonce(request: Request) -> Response:
                 "The parameter 'address' must be one address: 0x and 40 hex digits, with its"
                 " capitals where they must be (EIP-55), or without any."
             )
-        shape["message"] = siwe.message(domain, base, address, made, CHAIN_ID, house.clock())
+        shape["message"] = siwe.message(
+            domain, base, address, made, house.wallet_logins.chain_id, house.clock()
+        )
     return json_response(shape)
 
 
