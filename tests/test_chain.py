@@ -48,7 +48,7 @@ async def payer(local_chain: LocalChain) -> Payer:
     return payer
 
 
-@pytest.mark.parametrize("name", ["local_usdc", "multicall"])
+@pytest.mark.parametrize("name", ["local_usdc", "local_wallet", "multicall"])
 def test_a_contract_is_what_its_source_makes(name: str) -> None:
     """The code was made of this source: its hash stands before it."""
     source, code = ((CONTRACTS / f"{name}.{kind}").read_bytes() for kind in ("sol", "hex"))
