@@ -42,6 +42,7 @@ from pricing.offers import Offer
 from pricing.oracle import Oracle, parse_sources
 from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
 from pricing.run_price import Tokens
+from statemachine.entries import Asset
 
 CHAT_S = 60  # longest wait for one answer in a conversation, or one image
 FETCH_S = 20  # for a picture that a run is made from
@@ -388,3 +389,11 @@ def make_terms(settings: Settings) -> Terms:
         routing_free_msat=sats_to_msat(settings.routing_free_sats),
         routing_free_msat_a_day=sats_to_msat(settings.routing_free_sats_per_day),
     )
+
+
+def make_unproven(settings: Settings) -> dict[Asset, int]:
+    """Return what an account may take out in a day without a second proof."""
+    return {
+        Asset.MSAT: sats_to_msat(settings.proof_sats_per_day),
+        Asset.MICROUSDC: settings.proof_usdc_per_day * MICROUSD_PER_USD,
+    }

@@ -36,6 +36,7 @@ from app.trade.holds import Holds
 from app.trade.keys import Keys
 from app.trade.logins import Logins
 from app.trade.orders import Orders
+from app.trade.proofs import Proofs
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.sessions import Sessions
@@ -73,6 +74,7 @@ class House:
     logins: Logins
     keys: Keys
     wallet_logins: WalletLogins
+    proofs: Proofs
     visitors: Visitors
     doorkeeper: Doorkeeper
     paywall: Paywall

@@ -25,6 +25,7 @@ from app.adapters import (
     make_recoder,
     make_store,
     make_terms,
+    make_unproven,
     make_usdc,
 )
 from app.advance import Shell
@@ -78,6 +79,7 @@ from app.trade.invoicing import Invoicing
 from app.trade.keys import Keys
 from app.trade.logins import Logins
 from app.trade.orders import Orders
+from app.trade.proofs import Proofs
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
 from app.trade.selling import Selling
@@ -228,7 +230,8 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
     logins, is_stub = Logins(db, shell, Passwords(), clock, new_id), built.stub is not None
     usdc, trouble = usdc_door_of(built, loops), loops.readiness.trouble
-    keys = Keys(db, shell, clock, new_id)
+    wallet_logins = WalletLogins(shell, logins, credentials.seal, clock, built.usdc)
+    keys, unproven = Keys(db, shell, clock, new_id), make_unproven(settings)
     callers = Callers(credentials, clock, logins, keys, settings.public_url)
     refunds = refunds_of(built, keeper)
     shapes = Shapes(is_stub, loops.switchboard, refunds.sending.least_msat)
@@ -250,9 +253,10 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         callers=callers,
         logins=logins,
         keys=keys,
-        accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc, trouble),
+        accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc, trouble, unproven),
         histories=Histories(db, clock),
-        wallet_logins=WalletLogins(shell, logins, credentials.seal, clock, built.usdc),
+        wallet_logins=wallet_logins,
+        proofs=Proofs(db, shell, wallet_logins, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=paywall_of(built, loops, usdc),
@@ -260,9 +264,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         shapes=shapes,
         batch_shapes=BatchShapes(shapes),
         waiting=Waiting(db, signals, built.rail, loops.booking.nudge),
-        streams=Streams(
-            db, signals, settings.stream_beat_s, settings.streams_most, settings.streams_each
-        ),
+        streams=streams_of(built),
         remembered=Remembered(),
         booking=loops.booking,
         db=db,
@@ -277,17 +279,17 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     )
 
 
+def streams_of(built: Built) -> Streams:
+    """Return who streams changes to whoever watches."""
+    settings = built.settings
+    beat_s, most, each = settings.stream_beat_s, settings.streams_most, settings.streams_each
+    return Streams(built.db, built.signals, beat_s, most, each)
+
+
 def refunds_of(built: Built, keeper: Keeper) -> Refunds:
     """Return the desk that gives back what is owed."""
-    return Refunds(
-        built.db,
-        built.shell,
-        built.outbox,
-        built.signals,
-        keeper,
-        built.destinations,
-        sending_of(built),
-    )
+    db, shell, outbox, signals = built.db, built.shell, built.outbox, built.signals
+    return Refunds(db, shell, outbox, signals, keeper, built.destinations, sending_of(built))
 
 
 def throttle_of(built: Built) -> Throttle:

@@ -188,12 +188,18 @@ def batches_of(built: Built, invoicing: Invoicing, readiness: Readiness) -> Batc
     )
 
 
+def unpaid_of(built: Built) -> Unpaid:
+    """Return what forgets what nobody needs any more."""
+    kept = timedelta(seconds=built.settings.artifacts_kept_s)
+    return Unpaid(built.db, built.shell, built.clock, kept)
+
+
 def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
     """Return every loop of a process."""
     settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
     receiving, settling = receiving_of(built), settling_of(built)
     booking = Booking(db, shell, built.rail, receiving)
-    hearing, unpaid = Hearing(db, built.rail, booking, clock), Unpaid(db, shell, clock)
+    hearing, unpaid = Hearing(db, built.rail, booking, clock), unpaid_of(built)
     sweep_s, dead_after_s = settings.sweep_s, settings.worker_dead_after_s
     deposits = None if built.usdc is None else Deposits(db, shell, built.usdc)
     outside = Outside(

@@ -155,7 +155,8 @@ CHECKS = [
         6,
         """SELECT 'it is ' || i.state || ' at number ' || i.number || ' after ' || i.tries
              || ' tries, and ' || l.held || ' leases hold it, ' || l.brought || ' brought it', i.id
-             FROM item i CROSS JOIN LATERAL (
+             FROM item i JOIN batch b ON b.id = i.batch_id AND b.purged_at IS NULL
+             CROSS JOIN LATERAL (
                SELECT count(*) AS leases, coalesce(max(number), 0) AS last,
                       count(*) FILTER (WHERE state = 'held') AS held,
                       count(*) FILTER (WHERE state = 'done' AND sha256 IS NOT NULL) AS brought

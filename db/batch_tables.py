@@ -63,6 +63,8 @@ class Batch(SQLModel, table=True):
     created_at: datetime = Field(sa_column=time_column())
     updated_at: datetime = Field(sa_column=time_column())
     completed_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    # Since then nothing tells who has made its items: what was sold stays, for its receipt.
+    purged_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         CheckConstraint("price_amount > 0", name="price_positive"),
@@ -81,6 +83,11 @@ class Batch(SQLModel, table=True):
         ),
         CheckConstraint("author_pct BETWEEN 0 AND 30", name="author_within_bounds"),
         CheckConstraint("author_id IS NULL OR cast_id IS NOT NULL", name="authors_of_casts"),
+        Index(
+            "ix_batch_to_purge",
+            "completed_at",
+            postgresql_where=text("completed_at IS NOT NULL AND purged_at IS NULL"),
+        ),
         Index("uq_batch_paid_by", "paid_by", unique=True),
         Index("ix_batch_cast_id", "cast_id", postgresql_where=text("cast_id IS NOT NULL")),
         # Of a cast one thing is ordered at a time: what is missing is not paid for twice.

@@ -176,3 +176,41 @@ async def purge_orders(tx: Tx, before: datetime, limit: int) -> int:
     mine = [row["account_id"] for row in due if row["batch_id"] in batches and row["account_id"]]
     await people.forget_unused(tx, mine)  # another process may purge the rest just now
     return gone
+
+
+_ENDED = """
+SELECT id FROM batch WHERE completed_at < %(before)s AND purged_at IS NULL
+ ORDER BY completed_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+_FORGET_LEASES = """
+DELETE FROM lease WHERE item_id IN (SELECT id FROM item WHERE batch_id = ANY(%(ids)s))
+"""
+
+
+async def purge_leases(tx: Tx, before: datetime, now: datetime, limit: int) -> int:
+    """Purge who has made the items of batches that ended before then; return how many batches.
+
+    The items stay: a receipt tells of each.
+    """
+    ids = [row["id"] for row in await tx.all(_ENDED, before=before, limit=limit)]
+    await tx.execute(_FORGET_LEASES, ids=ids)
+    await tx.execute(
+        "UPDATE batch SET purged_at = %(now)s WHERE id = ANY(%(ids)s)", ids=ids, now=now
+    )
+    return len(ids)
+
+
+_NEVER_PAID = """
+SELECT account_id FROM connect_request
+ WHERE state = 'lapsed' AND expires_at < CASE kind WHEN 'usdc' THEN CAST(%(before)s AS timestamptz)
+       ELSE %(long_before)s END
+ ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+
+
+async def purge_requests(tx: Tx, before: datetime, long_before: datetime, limit: int) -> int:
+    """Purge requests to connect a wallet that lapsed before then and were never paid, with their
+    accounts and the keys of those; over Lightning, where late money is an account's, long before.
+    """
+    due = await tx.all(_NEVER_PAID, before=before, long_before=long_before, limit=limit)
+    return await people.forget_unpaid(tx, [row["account_id"] for row in due])

@@ -233,6 +233,19 @@ async def of_owner(db: Database, owner_id: str) -> list[PayoutRow]:
     return await db.rows(PayoutRow, _OF_OWNER, id=owner_id)
 
 
+_WITHDRAWN = """
+SELECT coalesce(sum(amount), 0)::bigint AS amount FROM payout
+ WHERE account_id = %(id)s AND reason = 'withdrawn' AND asset = %(asset)s
+   AND created_at > %(since)s
+"""
+
+
+async def withdrawn(tx: Tx, account_id: str, asset: Asset, since: datetime) -> int:
+    """Return what was taken out of a locked account since then."""
+    row = await tx.one(_WITHDRAWN, id=account_id, asset=asset.value, since=since)
+    return int(row["amount"]) if row else 0
+
+
 async def get(db: Database, payout_id: str) -> PayoutRow | None:
     """Return one payout, as it is now."""
     return await db.row(PayoutRow, f"{_ROWS} WHERE p.id = %(id)s", id=payout_id)

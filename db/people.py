@@ -128,15 +128,48 @@ async def lock_password(tx: Tx, kept: Password) -> bool:
     return row is not None
 
 
-async def set_password(tx: Tx, name: str, secret: str, recovery_sha256: str | None) -> None:
+async def set_password(
+    tx: Tx, name: str, secret: str, recovery_sha256: str | None, now: datetime
+) -> None:
     """Give a locked name another password, and another recovery code."""
     await tx.execute(
-        "UPDATE identity SET secret = %(secret)s, recovery_sha256 = %(recovery)s"
-        " WHERE kind = 'password' AND name = %(name)s",
+        "UPDATE identity SET secret = %(secret)s, recovery_sha256 = %(recovery)s,"
+        " recovery_at = %(now)s WHERE kind = 'password' AND name = %(name)s",
         name=name,
         secret=secret,
         recovery=recovery_sha256,
+        now=now,
     )
+
+
+class Recovery(NamedTuple):
+    """A recovery code by its hash, and since when it is that; None: since its account is there."""
+
+    sha256: str
+    since: datetime | None
+
+
+async def recovery_of(db: Database, account_id: str) -> Recovery | None:
+    """Return the recovery code of an account; None: it has none."""
+    return await db.row(
+        Recovery,
+        "SELECT recovery_sha256 AS sha256, recovery_at AS since FROM identity WHERE kind ="
+        " 'password' AND account_id = %(id)s AND recovery_sha256 IS NOT NULL",
+        id=account_id,
+    )
+
+
+async def is_settled(tx: Tx, account_id: str, address: str, before: datetime) -> bool:
+    """Say whether a wallet opens an account, and has since then or since the account is there."""
+    row = await tx.one(
+        "SELECT 1 FROM identity i JOIN user_account u ON u.id = i.account_id"
+        " WHERE i.kind = 'evm' AND i.name = %(address)s AND u.id = %(id)s"
+        " AND (i.created_at <= %(before)s OR i.created_at = u.created_at)",
+        address=address,
+        id=account_id,
+        before=before,
+    )
+    return row is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,27 +288,70 @@ async def forget(tx: Tx, now: datetime) -> None:
     await tx.execute("DELETE FROM spent_nonce WHERE expires_at <= %(now)s", now=now)
 
 
-_UNUSED = """
+# What an account may have beside its names: where there is none of it, nothing is lost with it.
+_NOTHING = """
 SELECT id FROM user_account u WHERE id = ANY(%(ids)s)
    AND NOT EXISTS (SELECT FROM login l WHERE l.account_id = u.id)
-   AND NOT EXISTS (SELECT FROM api_key k WHERE k.account_id = u.id)
    AND NOT EXISTS (SELECT FROM batch b WHERE b.account_id = u.id)
    AND NOT EXISTS (SELECT FROM invoice i WHERE i.account_id = u.id)
    AND NOT EXISTS (SELECT FROM payout p WHERE p.account_id = u.id)
    AND NOT EXISTS (SELECT FROM usdc_authorization o WHERE o.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM usdc_deposit d WHERE d.account_id = u.id)
    AND NOT EXISTS (SELECT FROM spell s WHERE s.author_id = u.id)
    AND NOT EXISTS (SELECT FROM account a WHERE a.name = 'user:' || u.id)
-   AND NOT EXISTS (SELECT FROM identity n WHERE n.account_id = u.id AND n.kind <> 'evm')
+"""
+_UNUSED = f"""{_NOTHING}
+   AND NOT EXISTS (SELECT FROM api_key k WHERE k.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM connect_request c WHERE c.account_id = u.id)
+   AND (%(passwords)s OR NOT EXISTS
+        (SELECT FROM identity n WHERE n.account_id = u.id AND n.kind <> 'evm'))
+"""
+_NEVER_OPENED = f"""{_NOTHING}
+   AND NOT EXISTS (SELECT FROM identity n WHERE n.account_id = u.id)
 """
 _LOCK_FREE = "SELECT id FROM user_account WHERE id = ANY(%(ids)s) FOR UPDATE SKIP LOCKED"
 
 
-async def forget_unused(tx: Tx, ids: list[str]) -> None:
-    """Forget accounts of wallets among these that never had a thing: who comes again has a new one.
+async def forget_unused(tx: Tx, ids: list[str], passwords: bool = False) -> int:
+    """Forget accounts of wallets among these that never had a thing, or of others, too; return how
+    many: who comes again has a new one.
 
     They are looked at once they are locked: what was begun for one meanwhile is seen then.
     """
-    locked = [row["id"] for row in await tx.all(_LOCK_FREE, ids=ids)] if ids else []
-    unused = [row["id"] for row in await tx.all(_UNUSED, ids=locked)] if locked else []
-    await tx.execute("DELETE FROM identity WHERE account_id = ANY(%(ids)s)", ids=unused)
-    await tx.execute("DELETE FROM user_account WHERE id = ANY(%(ids)s)", ids=unused)
+    locked = await _lock_free(tx, ids)
+    found = await tx.all(_UNUSED, ids=locked, passwords=passwords) if locked else []
+    return await _forget(tx, [row["id"] for row in found])
+
+
+async def forget_unpaid(tx: Tx, ids: list[str]) -> int:
+    """Forget accounts among these that were to be opened by a payment that never came, with what
+    they were asked for, and keys that nobody was shown; return how many."""
+    locked = await _lock_free(tx, ids)
+    found = await tx.all(_NEVER_OPENED, ids=locked) if locked else []
+    unpaid = [row["id"] for row in found]
+    await tx.execute("DELETE FROM api_key WHERE account_id = ANY(%(ids)s)", ids=unpaid)
+    await tx.execute("DELETE FROM connect_request WHERE account_id = ANY(%(ids)s)", ids=unpaid)
+    return await _forget(tx, unpaid)
+
+
+async def _lock_free(tx: Tx, ids: list[str]) -> list[str]:
+    return [row["id"] for row in await tx.all(_LOCK_FREE, ids=ids)] if ids else []
+
+
+async def _forget(tx: Tx, ids: list[str]) -> int:
+    if ids:
+        await tx.execute("DELETE FROM identity WHERE account_id = ANY(%(ids)s)", ids=ids)
+        await tx.execute("DELETE FROM user_account WHERE id = ANY(%(ids)s)", ids=ids)
+    return len(ids)
+
+
+_IDLE = """
+SELECT id AS account_id FROM user_account WHERE id > %(after)s AND last_login_at < %(before)s
+ ORDER BY id LIMIT %(most)s
+"""
+
+
+async def idle(db: Database, after: str, before: datetime, most: int) -> list[str]:
+    """Return accounts that nobody has logged into since then, in the order of their ids."""
+    rows = await db.rows(Holder, _IDLE, after=after, before=before, most=most)
+    return [row.account_id for row in rows]

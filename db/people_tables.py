@@ -51,6 +51,9 @@ class Identity(SQLModel, table=True):
     )
     secret: str | None = Field(default=None, sa_column=Column(Text))  # Argon2id of the password
     recovery_sha256: str | None = Field(default=None, sa_column=Column(Text))
+    recovery_at: datetime | None = Field(  # when that was changed last
+        default=None, sa_column=time_column(nullable=True)
+    )
     created_at: datetime = Field(sa_column=time_column())
 
     __table_args__ = (

@@ -32,8 +32,11 @@ UNOPENED = frozenset(
         "usdc_payouts.take_hand",
     )
 ) | {
+    "chain is_signed_by_contract",
     "chain is_there",
+    "commit accounts.prove",
     "commit accounts.withdraw_usdc",
+    "commit forget_accounts",
     "facilitator verify",
 }
 IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
@@ -92,6 +95,8 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit due_purged": (Crossing("paid when purged"), *BOUGHT),
     "commit end_call": (Crossing("flaky"),),
     "commit forget_logins": BOUGHT,
+    "commit purge_leases": BOUGHT,
+    "commit purge_requests": BOUGHT,
     "commit forget_unpaid": BOUGHT,
     "commit holds.begin": (Crossing("talk"), Crossing("talk", 2)),
     "commit holds.begin_free": (Crossing("demo"),),

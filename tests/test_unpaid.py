@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from app.plant import loops_of
 from db import payouts
 from db.audit import audit
 from payments.stub import StubRail
@@ -17,6 +16,7 @@ from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
 from tests.patience import patiently
 from tests.pay_server import PayServer
+from tests.purging import purge, rows_of, taken_in
 from tests.refund_fixtures import wallet_of
 from tests.scripted_maker import ScriptedMaker
 from tests.session_fixtures import Holder, books_are_right, held, made
@@ -24,16 +24,6 @@ from tests.usdc_doors import asked_in, signed
 from tests.usdc_fixtures import Payer
 
 TEXT = "€" * 20_000  # 60 kB
-# What is counted by the hour or is of the process, and grows with nothing that a caller sends.
-BOUNDED = {
-    "job_tally",
-    "rate_limit",
-    "root_key",
-    "signing_key",
-    "rail_baseline",
-    "account",
-    "heartbeat",
-}
 
 
 @pytest.fixture
@@ -44,28 +34,6 @@ async def lenient_timed(database_url: str, tmp_path: Path, clock: Clock) -> Asyn
         database_url, tmp_path, rail=rail, clock=clock, ALLOW_PRIVATE_DESTINATIONS=True
     ) as running:
         yield running
-
-
-async def _rows(instance: Instance) -> dict[str, int]:
-    """Return how many rows each table has."""
-    tables = await instance.built.db.read_all(
-        "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
-    )
-    async for _ in patiently("a promise is kept for ever"):  # what is being kept is kept first
-        if not await instance.built.db.read_all("SELECT id FROM procrastinate_jobs"):
-            break
-    counts = {}
-    for name in sorted({row["name"] for row in tables} - BOUNDED):
-        row = await instance.built.db.read_one(f"SELECT count(*) AS n FROM {name}")
-        counts[name] = row["n"] if row else 0
-    return counts
-
-
-async def _purged(instance: Instance) -> None:
-    """Have the loops look at what lapsed, and purge what is to be purged."""
-    loops = loops_of(instance.built)
-    for turn in (loops.expiry.turn, loops.recovery.turn, loops.unpaid.turn):
-        await turn()
 
 
 async def _job(instance: Instance) -> None:
@@ -104,17 +72,17 @@ async def test_what_nobody_paid_for_is_gone_a_day_after_it_lapsed(
     timed: Instance, clock: Clock, what: str
 ) -> None:
     """No row of it is left in any table but a slim one, and after a week not even that."""
-    before = await _rows(timed)
+    before = await rows_of(timed)
     await UNPAID[what](timed)
     clock.forward(hours=24)
-    await _purged(timed)
-    assert (await _rows(timed))["invoice"] == 1, "it lapsed less than a day ago"
+    await purge(timed)
+    assert (await rows_of(timed))["invoice"] == 1, "it lapsed less than a day ago"
     clock.forward(hours=2)
-    await _purged(timed)
-    assert await _rows(timed) == before | {"lapsed_invoice": 1}
+    await purge(timed)
+    assert await rows_of(timed) == before | {"lapsed_invoice": 1}
     clock.forward(days=7)
-    await _purged(timed)
-    assert await _rows(timed) == before
+    await purge(timed)
+    assert await rows_of(timed) == before
     assert await audit(timed.built.db) == []
 
 
@@ -124,7 +92,7 @@ async def test_a_thousand_bytes_of_what_nobody_paid_for_are_kept_at_most(
     """However long the request was, and wherever the refund should have gone."""
     await timed.create(TEXT)
     clock.forward(hours=26)
-    await _purged(timed)
+    await purge(timed)
     row = await timed.built.db.read_one("SELECT pg_column_size(l.*) AS n FROM lapsed_invoice l")
     assert row is not None and row["n"] < 1_000
 
@@ -135,11 +103,11 @@ async def test_what_was_paid_for_stays(timed: Instance, clock: Clock) -> None:
     holder = await held(timed)
     await holder.top_up(500)
     clock.forward(hours=26)
-    await _purged(timed)
+    await purge(timed)
     assert (await timed.job(job["jobId"]))["state"] == "failed"
     status = await holder.status()
     assert status["refunds"][0]["amountSats"] == 2_000 and "pendingTopup" not in status
-    assert (await _rows(timed))["lapsed_invoice"] == 1
+    assert (await rows_of(timed))["lapsed_invoice"] == 1
     await books_are_right(timed)
 
 
@@ -149,10 +117,10 @@ async def test_a_payment_of_a_purged_job_is_owed_back_under_its_id(
     """Its payer finds it where he left it, and takes it as any refund."""
     job = await timed.create(TEXT)
     clock.forward(hours=26)
-    await _purged(timed)
+    await purge(timed)
     assert (await timed.http.get(f"/api/jobs/{job['jobId']}")).status_code == 404
     await timed.pay(job["evalInvoice"], late=True)
-    await _taken_in(timed)
+    await taken_in(timed)
     shown = await timed.until(job["jobId"], "failed", field="refunds")
     assert "deleted a day later" in shown["errorMessage"]
     [refund] = shown["refunds"]
@@ -162,18 +130,9 @@ async def test_a_payment_of_a_purged_job_is_owed_back_under_its_id(
     claim = {"invoice": mine.json()["paymentRequest"]}
     taken = await timed.post(f"/api/jobs/{job['jobId']}/refund", claim)
     assert taken.status_code == 200, taken.text
-    await _purged(timed)  # it was paid: it stays
+    await purge(timed)  # it was paid: it stays
     assert (await timed.job(job["jobId"]))["refunds"][0]["refundState"] == "paid"
     await books_are_right(timed)
-
-
-async def _taken_in(instance: Instance) -> None:
-    """Wait until a payment of what was purged is on the books: pushed, or asked for."""
-    async for _ in patiently("the late payment is not taken in"):
-        row = await instance.built.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
-        if row is not None and not row["n"]:
-            return
-        await loops_of(instance.built).sweep.turn()
 
 
 async def test_it_goes_where_the_job_said(
@@ -183,10 +142,10 @@ async def test_it_goes_where_the_job_said(
     wallet_of(lenient_timed, stranger)
     job = await lenient_timed.create(TEXT, refundTo=stranger.url)
     clock.forward(hours=26)
-    await _purged(lenient_timed)
+    await purge(lenient_timed)
     await lenient_timed.pay(job["evalInvoice"], late=True)
     clock.forward(hours=7)  # without a push the rail is asked
-    await _taken_in(lenient_timed)
+    await taken_in(lenient_timed)
     shown = await lenient_timed.until(job["jobId"], "failed", field="refunds")
     while shown["refunds"][0]["refundState"] != "paid":
         shown = await lenient_timed.job(job["jobId"])
@@ -199,12 +158,12 @@ async def test_a_purged_sessions_deposit_is_taken_back_by_its_preimage(
     """The credential that nobody was ever shown is shown to who proves the payment."""
     session = await made(timed, 150)
     clock.forward(hours=26)
-    await _purged(timed)
+    await purge(timed)
     paid = await timed.post(
         f"/api/dev/stub/pay/{session['invoice']['paymentHash']}", {"late": True}
     )
     clock.forward(hours=7)
-    await _taken_in(timed)
+    await taken_in(timed)
     proof = {"X-Payment-Preimage": paid.json()["preimage"]}
     shown = (await timed.http.get(f"/api/sessions/{session['sessionId']}", headers=proof)).json()
     assert shown["state"] == "expired"
@@ -222,14 +181,14 @@ async def test_a_purged_offer_that_was_paid_is_shown_to_its_proof(
     """It failed, nothing of it is kept by the house, and no new invoice is asked for."""
     offer = await ask(timed, "hello")
     clock.forward(hours=26)
-    await _purged(timed)
+    await purge(timed)
     paid = await timed.post(f"/api/dev/stub/pay/{offer.json()['paymentHash']}", {"late": True})
     found = OFFER.match(offer.headers["www-authenticate"])
     assert found is not None
     # Its credential has lapsed with the invoice, so the job is found by the id in the offer.
     proof = {"Authorization": f"L402 {found[1]}:{paid.json()['preimage']}"}
     clock.forward(hours=7)
-    await _taken_in(timed)
+    await taken_in(timed)
     answer = await ask(timed, "hello", **proof)
     assert answer.status_code == 200, answer.text
     said = answer.json()
@@ -245,13 +204,13 @@ async def test_a_late_topup_that_was_purged_is_the_sessions(timed: Instance, clo
     for _ in range(3):
         clock.forward(hours=12)
         await holder.asked()
-    await _purged(timed)
-    assert (await _rows(timed))["lapsed_invoice"] == 1
+    await purge(timed)
+    assert (await rows_of(timed))["lapsed_invoice"] == 1
     before = (await holder.status())["balanceSats"]
     await holder.top_up(200)
     await timed.pay(invoice, late=True)
     clock.forward(hours=7)
-    await _taken_in(timed)
+    await taken_in(timed)
     assert (await holder.status())["balanceSats"] == before + 500
     await books_are_right(timed)
 
@@ -260,7 +219,7 @@ async def test_our_own_purged_invoice_is_no_destination(timed: Instance, clock: 
     """It is ours for as long as it is known."""
     job = await timed.create()
     clock.forward(hours=26)
-    await _purged(timed)
+    await purge(timed)
     known = await payouts.hash_is_known(timed.built.db, job["evalInvoice"]["paymentHash"])
     assert known == "invoice"
 
@@ -322,11 +281,11 @@ async def test_an_order_in_usdc_that_never_paid_leaves_nothing(
             paid = await shop.post("/api/jobs", body, headers=signed(shop, Payer(name), asked))
             await ended(shop, paid.json()["jobId"], token=paid.json()["sessionToken"])
         clock.forward(days=8)  # the logins of these are over, and the offer is purged
-        await _purged(shop)
+        await purge(shop)
         async for _ in patiently("a lane that is empty keeps turns", pause_s=0.01):
             if not await db.read_all("SELECT payer FROM lane_turn"):
                 break
-        before, codes = await _rows(shop), []
+        before, codes = await rows_of(shop), []
         for name in ("poor", "poorer"):  # a new offer is made for each, too
             await stub.script_fault("settle", "declined")
             told = await shop.post("/api/jobs", body, headers=signed(shop, Payer(name), asked))
@@ -336,10 +295,10 @@ async def test_an_order_in_usdc_that_never_paid_leaves_nothing(
         async for _ in patiently("the chain never says that they failed", pause_s=0.01):
             if not await db.read_all("SELECT id FROM usdc_authorization WHERE state = 'claimed'"):
                 break
-        assert (await _rows(shop))["usdc_authorization"] > before["usdc_authorization"]
+        assert (await rows_of(shop))["usdc_authorization"] > before["usdc_authorization"]
         for _ in range(2):  # first what was asked for, then the slim rows of the offers
             clock.forward(days=8)
-            await _purged(shop)
-        assert await _rows(shop) == before
+            await purge(shop)
+        assert await rows_of(shop) == before
         assert await audit(db) == []
         await stub.close()

@@ -40,6 +40,7 @@ from app.advance.outcome import (
     Spending,
     Stale,
     Terms,
+    Unproven,
 )
 from app.advance.shell import Shell
 
@@ -59,6 +60,7 @@ __all__ = [
     "Spending",
     "Stale",
     "Terms",
+    "Unproven",
     "accounts",
     "authorizations",
     "batches",

@@ -2,13 +2,13 @@
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.advance import connecting, deposits
 from app.advance.act import Act
-from app.advance.outcome import Applied, Missing, Outcome, Purse, Short
+from app.advance.outcome import Applied, Missing, Outcome, Purse, Short, Unproven
 from app.advance.writing import Payee, perform, write_first
-from db import balances, connect_requests, people
+from db import balances, connect_requests, payouts, people
 from db.invoices import MadeInvoice
 from db.lapsed_tables import LapsedInvoice
 from db.people import AccountRow, NewLogin, Password
@@ -17,6 +17,8 @@ from payments import rail
 from statemachine import account as law
 from statemachine.entries import Asset
 from statemachine.owner import Owner, OwnerKind
+
+SETTLED_AFTER = timedelta(days=1)  # of what proves more than a password or a key does
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ async def change_password(
     """
     holds = await people.lock_password(act.tx, kept)
     if holds:
-        await people.set_password(act.tx, kept.name, secret, recovery_sha256)
+        await people.set_password(act.tx, kept.name, secret, recovery_sha256, act.now)
         await people.log_out_all(act.tx, kept.account_id, login_id)
     return holds
 
@@ -82,7 +84,7 @@ async def recover(
     """
     holds = await people.lock_password(act.tx, kept)
     if holds:
-        await people.set_password(act.tx, kept.name, secret, recovery_sha256)
+        await people.set_password(act.tx, kept.name, secret, recovery_sha256, act.now)
         await people.log_out_all(act.tx, kept.account_id)
         await people.log_in(act.tx, kept.account_id, login, act.now)
     return holds
@@ -130,6 +132,15 @@ async def join_wallet(act: Act, account_id: str, signed: SignedBy) -> bool | Non
     return await people.holder_of(act.tx, IdentityKind.EVM, signed.address) == account_id
 
 
+async def prove(act: Act, account_id: str, signed: SignedBy) -> bool | None:
+    """Say whether a wallet that has signed opens this account, and has for a while: who has taken
+    an account over could join one of his own. None: the nonce was used before.
+    """
+    if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
+        return None
+    return await people.is_settled(act.tx, account_id, signed.address, act.now - SETTLED_AFTER)
+
+
 async def of_wallet(act: Act, address: str) -> str:
     """Return the account of who has proven to hold this address; a new one, where there is none.
 
@@ -163,10 +174,15 @@ async def withdraw(
     amount: int,
     refund_to: str | None,
     asset: Asset = Asset.MSAT,
-) -> Applied | Short | Missing:
+    most: int | None = None,  # that may have been taken out in a day; None: it was proven
+) -> Applied | Short | Missing | Unproven:
     """Take money out of an account: it is owed to its holder, and goes where they say."""
     if await people.lock(act.tx, account_id) is None:
         return Missing()
+    if most is not None:
+        since = act.now - timedelta(days=1)
+        if await payouts.withdrawn(act.tx, account_id, asset, since) + amount > most:
+            return Unproven(most)
     balance = await balances.lock_of_user(act.tx, account_id, asset)
     try:
         decision = law.withdraw(account_id, number, balance, amount, asset)

@@ -60,6 +60,13 @@ class Short:
 
 
 @dataclass(frozen=True, slots=True)
+class Unproven:
+    """It is more than is taken out without a second proof: nothing changed."""
+
+    most: int  # in a day, in the smallest unit of the asset
+
+
+@dataclass(frozen=True, slots=True)
 class Dear:
     """Routing may cost more than the house bears for this payer: nothing changed."""
 

@@ -4,7 +4,7 @@ A slim row of each invoice stays for a week: the rail is asked about it, and a p
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -12,8 +12,9 @@ import structlog
 from app import advance
 from app.advance import Shell
 from app.ports import Clock
-from db import lapsed, people
+from db import connect_requests, lapsed, people
 from db.engine import Database
+from statemachine.connect import ConnectKind
 
 log = structlog.get_logger("boltwork.unpaid")
 
@@ -22,13 +23,19 @@ BATCH = 100
 MOST_BATCHES = 50  # in one turn: the rest is for the next
 LATE_PAUSE = timedelta(hours=6)  # between two questions about one that was purged
 FORGET = timedelta(days=7)  # after its expiry nobody asks any more
+BATCHES = 20  # at once, of up to 500 items each
+UNUSED = timedelta(days=8)  # since a login: then the last one has expired
+UNUSED_NAME = timedelta(days=90)  # likewise, where somebody may remember a name and a password
+ROUND = timedelta(hours=1)  # between two looks at all accounts
 
 
 class Unpaid:
     """Purges, and remembers what a late payment needs."""
 
-    def __init__(self, db: Database, shell: Shell, clock: Clock) -> None:
+    def __init__(self, db: Database, shell: Shell, clock: Clock, files_kept: timedelta) -> None:
         self._db, self._shell, self._clock = db, shell, clock
+        self._files_kept = files_kept
+        self._after, self._again_at = "", clock()  # how far accounts were looked at; and when next
 
     async def turn(self) -> None:
         """Purge what has lain unpaid for a day, and forget what nobody will pay any more."""
@@ -44,11 +51,43 @@ class Unpaid:
                 break
         orders = partial(lapsed.purge_orders, before=now - KEPT, limit=BATCH)
         purged += await _all(lambda: self._db.run("purge_orders", orders))
+        await self._connects(now)
+        ended = now - self._files_kept - KEPT
+        leases = partial(lapsed.purge_leases, before=ended, now=now, limit=BATCHES)
+        await _all(lambda: self._db.run("purge_leases", leases), BATCHES)
         slim = partial(lapsed.forget, before=now - FORGET, limit=BATCH)
         await _all(lambda: self._db.run("forget_unpaid", slim))
         await self._db.run("forget_logins", partial(people.forget, now=now))
+        await self._accounts(now)
         if purged:
             log.info("unpaid_purged", count=purged)
+
+    async def _connects(self, now: datetime) -> None:
+        """Lapse requests over Lightning to connect a wallet, and purge those that were never paid.
+
+        Those on a chain lapse as that is read.
+        """
+        if await connect_requests.is_due(self._db, ConnectKind.LIGHTNING, None, now):
+            kind = ConnectKind.LIGHTNING
+            await self._shell.do(advance.connecting.lapse, kind, None, now, BATCH)
+        requests = partial(
+            lapsed.purge_requests, before=now - KEPT, long_before=now - FORGET - KEPT, limit=BATCH
+        )
+        await _all(lambda: self._db.run("purge_requests", requests))
+
+    async def _accounts(self, now: datetime) -> None:
+        """Forget some accounts that never had a thing: all are looked at, a few at a turn."""
+        if now < self._again_at:
+            return
+        ids = await people.idle(self._db, self._after, now - UNUSED, BATCH)
+        old = set(await people.idle(self._db, self._after, now - UNUSED_NAME, BATCH))
+        for passwords, these in ((False, [i for i in ids if i not in old]), (True, sorted(old))):
+            forget = partial(people.forget_unused, ids=these, passwords=passwords)
+            if these:
+                await self._db.run("forget_accounts", forget)
+        self._after = ids[-1] if len(ids) == BATCH else ""
+        if not self._after:
+            self._again_at = now + ROUND
 
     async def due(self) -> list[str]:
         """Return payment hashes of what was purged that the rail should be asked about now."""
@@ -58,12 +97,12 @@ class Unpaid:
         )
 
 
-async def _all(some: Callable[[], Awaitable[int]]) -> int:
+async def _all(some: Callable[[], Awaitable[int]], most: int = BATCH) -> int:
     """Do this, a batch at a time, until less than a batch is left; return how many it was."""
     done = 0
     for _ in range(MOST_BATCHES):
         count = await some()
         done += count
-        if count < BATCH:
+        if count < most:
             break
     return done

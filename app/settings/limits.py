@@ -33,6 +33,14 @@ class LimitSettings(BaseSettings):
         validation_alias="ROUTING_FREE_SATS_PER_DAY",
         description="the same for all payers on one day (UTC); the payee bears what is beyond it",
     )
+    proof_sats_per_day: Annotated[int, Field(ge=0)] = Field(
+        500_000,
+        validation_alias="PROOF_SATS_PER_DAY",
+        description="most that an account takes out in 24 hours without a second proof",
+    )
+    proof_usdc_per_day: Annotated[int, Field(ge=0)] = Field(
+        500, validation_alias="PROOF_USDC_PER_DAY", description="the same in USDC"
+    )
     free_failures_per_day: Annotated[int, Field(ge=0)] = Field(
         3,
         validation_alias="FREE_FAILURES_PER_DAY",

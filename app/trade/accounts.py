@@ -1,12 +1,12 @@
 """People's balances: paid in by an invoice, taken out over Lightning, and every move to be seen."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from app import advance
-from app.advance import Act, Applied, Purse, Shell, Short
+from app.advance import Act, Applied, Purse, Shell, Short, Unproven
 from app.ports import UsdcRail
 from app.promises.sending import PAUSED, USED, Sending
 from app.refusal import Refusal, Why
@@ -51,6 +51,7 @@ class Accounts:
     sending: Sending
     usdc: UsdcRail | None
     trouble: Callable[[str], str | None]  # what is wrong with a part now, in words
+    unproven: Mapping[Asset, int]  # most that is taken out in a day without a second proof
 
     def usdc_unwatched(self) -> str | None:
         """Return why USDC that is sent here without a signed order is not taken in just now; None:
@@ -98,12 +99,18 @@ class Accounts:
         return Beginning(invoice_id, ask_deposit)
 
     async def withdraw(
-        self, account_id: str, amount_msat: Msat, to: Destination | None, name: Name | None
+        self,
+        account_id: str,
+        amount_msat: Msat,
+        to: Destination | None,
+        name: Name | None,
+        is_proven: bool = False,
     ) -> str:
         """Take money out, to a destination or to whoever scans its code; return its payout's id.
 
         It goes by itself where there is a destination. Raises Refusal: 402 when the balance is too
-        low, 409 when the name was used for another body.
+        low, 403 when it is more than is taken out without a second proof, 409 when the name was
+        used for another body.
         """
         refund_to = to.text if to is not None else None
 
@@ -112,7 +119,8 @@ class Accounts:
             payout_id = law.withdrawal_id(account_id, number)
 
             async def withdraw(act: Act) -> str:
-                await _taken(act, account_id, number, amount_msat, refund_to)
+                most = self._most(Asset.MSAT, is_proven)
+                await _taken(act, account_id, number, amount_msat, refund_to, most=most)
                 return payout_id
 
             return Beginning(payout_id, withdraw)
@@ -120,7 +128,12 @@ class Accounts:
         return await self._once(name, prepare)
 
     async def withdraw_usdc(
-        self, account_id: str, amount_microusdc: MicroUsdc, to: Address | None, name: Name | None
+        self,
+        account_id: str,
+        amount_microusdc: MicroUsdc,
+        to: Address | None,
+        name: Name | None,
+        is_proven: bool = False,
     ) -> str:
         """Take USDC out, to a wallet that opens the account; return its payout's id.
 
@@ -148,8 +161,9 @@ class Accounts:
             payout_id = law.withdrawal_id(account_id, number)
 
             async def withdraw_usdc(act: Act) -> str:
-                usdc = Asset.MICROUSDC
-                await _taken(act, account_id, number, amount_microusdc, refund_to, usdc)
+                usdc, amount = Asset.MICROUSDC, amount_microusdc
+                most = self._most(usdc, is_proven)
+                await _taken(act, account_id, number, amount, refund_to, usdc, most)
                 return payout_id
 
             return Beginning(payout_id, withdraw_usdc)
@@ -157,7 +171,12 @@ class Accounts:
         return await self._once(name, prepare)
 
     async def withdraw_to(
-        self, account_id: str, text: str, amount_msat: Msat | None, name: Name | None
+        self,
+        account_id: str,
+        text: str,
+        amount_msat: Msat | None,
+        name: Name | None,
+        is_proven: bool = False,
     ) -> str:
         """Take out what an invoice asks for, and send it there; return its payout's id.
 
@@ -182,7 +201,8 @@ class Accounts:
             payout_id = law.withdrawal_id(account_id, number)
 
             async def withdraw_to(act: Act) -> str:
-                await _taken(act, account_id, number, whole_msat, None)
+                most = self._most(Asset.MSAT, is_proven)
+                await _taken(act, account_id, number, whole_msat, None, most=most)
                 sent = await advance.payouts.send(act, payout_id, invoice, limit_msat)
                 if not isinstance(sent, Applied):
                     raise _NotTaken(_dear(whole_msat, limit_msat))
@@ -194,6 +214,9 @@ class Accounts:
             return await self._once(name, prepare)
         except Duplicate:
             raise BadInput(USED) from None
+
+    def _most(self, asset: Asset, is_proven: bool) -> int | None:
+        return None if is_proven else self.unproven[asset]
 
     async def _once(
         self, name: Name | None, prepare: Callable[[], Awaitable[Beginning[str]]]
@@ -212,10 +235,13 @@ async def _taken(
     amount: int,
     refund_to: str | None,
     asset: Asset = Asset.MSAT,
+    most: int | None = None,
 ) -> None:
-    told = await advance.accounts.withdraw(act, account_id, number, amount, refund_to, asset)
+    told = await advance.accounts.withdraw(act, account_id, number, amount, refund_to, asset, most)
     if isinstance(told, Short):
         raise _NotTaken(too_little(told))
+    if isinstance(told, Unproven):
+        raise _NotTaken(_needs_proof(told.most, asset))
     assert isinstance(told, Applied), "who is logged in has an account"
 
 
@@ -249,6 +275,17 @@ def _beyond_key(short: Short) -> Refusal:
         Why.BUDGET_TOO_LOW,
         f"This costs {needed} {unit}, and this API key may spend {left} more.",
         "Use another key, or make one with a higher spending limit.",
+    )
+
+
+def _needs_proof(most: int, asset: Asset) -> Refusal:
+    is_usdc = asset is Asset.MICROUSDC
+    shown = f"{usd_number(MicroUsd(most))} USDC" if is_usdc else f"{sats_down(most)} sats"
+    return Refusal(
+        Why.NOT_ALLOWED,
+        f"Taking out more than {shown} within 24 hours needs a second proof.",
+        "Send `recoveryCode`; or `message` and `signature` of a wallet that opens your account: GET"
+        " /api/auth/nonce has the message.",
     )
 
 

@@ -160,10 +160,16 @@ def _new_code() -> tuple[str, str]:
 
 
 def _is_code(known: Password, given: str) -> bool:
-    code = given.replace("-", "").replace(" ", "").lower()
-    if not _CODE.fullmatch(code) or known.recovery_sha256 is None:
+    told = sha256_of_code(given)
+    if told is None or known.recovery_sha256 is None:
         return False
-    return hmac.compare_digest(_sha256(code), known.recovery_sha256)
+    return hmac.compare_digest(told, known.recovery_sha256)
+
+
+def sha256_of_code(given: str) -> str | None:
+    """Return what is kept of a recovery code, as somebody writes it; None: it is none."""
+    code = given.replace("-", "").replace(" ", "").lower()
+    return _sha256(code) if _CODE.fullmatch(code) else None
 
 
 def _sha256(secret: str) -> str:

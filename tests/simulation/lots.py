@@ -5,7 +5,7 @@ again; and what a maker was answered is what is written.
 """
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 
@@ -30,6 +30,7 @@ from tests.simulation.wishes import Order, Wishes
 
 MOST_TRIES = 3
 HELD = ("claimed", "processing")
+LEASES_KEPT = timedelta(days=2) - SKEW  # after their batch has ended
 
 
 class Lots:
@@ -74,7 +75,8 @@ class Lots:
         name = f"batch {batch_id}: {before} → {now['state']}"
         if was is not None and before in BATCH_FINAL and not self._purged.is_restored(batch_id):
             changed = {field for field in now if now[field] != was[field]}
-            hold(changed <= {"version", "updated_at"}, 6, f"{name}, and changed {sorted(changed)}")
+            rest = changed - {"version", "updated_at", "purged_at"}
+            hold(not rest, 6, f"{name}, and changed {sorted(rest)}")
         self.income_msat += now["charged_amount"] - (was["charged_amount"] if was else 0)
         if before == now["state"]:
             return batch_id
@@ -114,9 +116,15 @@ class Lots:
 
     def lease(self, was: Row | None, now: Row | None) -> str:
         """Take in a change of a lease; return the id of its batch."""
-        hold(now is not None, 7, f"the lease {was} was deleted")
-        assert now is not None
-        batch_id = self._lot_of[now["item_id"]]
+        row = now or was
+        assert row is not None
+        batch_id = self._lot_of[row["item_id"]]
+        if now is None:
+            ended = self.lots[batch_id].row["completed_at"]
+            is_old = ended is not None and self._clock() - time_of(ended) >= LEASES_KEPT
+            hold(is_old, 7, f"the lease {was} was deleted, and its batch ended at {ended}")
+            del self.lots[batch_id].leases[row["item_id"], row["number"]]
+            return batch_id
         self.lots[batch_id].leases[now["item_id"], now["number"]] = now
         before = was["state"] if was else None
         name = f"lease {now['number']} of {now['item_id']}: {before} → {now['state']}"

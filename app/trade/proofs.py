@@ -1,0 +1,67 @@
+"""A second proof that somebody holds an account: by more than what he is logged in with.
+
+It counts where it is a day old, or as old as the account: who has taken over a login could give an
+account another recovery code, or join a wallet of his own.
+"""
+
+import hmac
+from dataclasses import dataclass
+
+from app import advance
+from app.advance import Shell
+from app.advance.accounts import SETTLED_AFTER
+from app.ports import Clock
+from app.trade.logins import sha256_of_code
+from app.trade.wallet_logins import WalletLogins
+from db import people
+from db.engine import Database
+from payments.siwe import Wrong
+
+WRONG_CODE = "The recovery code isn't right, or less than a day old."
+WRONG_WALLET = "This wallet does not open your account, or has for less than a day."
+USED = "This nonce was used before. Ask for a new one."
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody has sent to prove it: a recovery code, or a message and its signature."""
+
+    recovery_code: str | None = None
+    message: str | None = None
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """The desk of second proofs."""
+
+    db: Database
+    shell: Shell
+    wallet_logins: WalletLogins
+    clock: Clock
+
+    async def proven(self, account_id: str, given: Given, domain: str | None) -> bool | Wrong:
+        """Say whether anything was sent that proves it; or what is wrong with it.
+
+        `domain`: by which name wallets know us; None: none can sign here. A message is good once.
+        """
+        if given.recovery_code is not None:
+            is_right = await self._is_code(account_id, given.recovery_code)
+            return True if is_right else Wrong(WRONG_CODE)
+        if given.message is None or given.signature is None:
+            return False
+        if domain is None:
+            return Wrong("Wallets can't sign in here: the server does not know its own address.")
+        signed = await self.wallet_logins.proven(given.message, given.signature, domain)
+        if isinstance(signed, Wrong):
+            return signed
+        opens = await self.shell.do(advance.accounts.prove, account_id, signed)
+        if opens is None:
+            return Wrong(USED)
+        return True if opens else Wrong(WRONG_WALLET)
+
+    async def _is_code(self, account_id: str, code: str) -> bool:
+        known, given = await people.recovery_of(self.db, account_id), sha256_of_code(code)
+        if known is None or given is None or not hmac.compare_digest(given, known.sha256):
+            return False
+        return known.since is None or known.since <= self.clock() - SETTLED_AFTER
