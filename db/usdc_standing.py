@@ -58,7 +58,10 @@ SELECT coalesce((SELECT balance FROM account
                CROSS JOIN LATERAL (SELECT amount FROM posting WHERE entry_id = e.id
                    AND account = %(rail)s AND amount > 0 LIMIT 1) p) AS recent,
        (SELECT coalesce(sum(amount), 0)::bigint FROM payout
-         WHERE state = 'owed' AND asset = 'microusdc') AS waiting,
+         WHERE state = 'owed' AND failures < 3 AND asset = 'microusdc')
+     + (SELECT coalesce(sum(amount), 0)::bigint FROM payout
+         WHERE (state = 'in_flight' OR (state = 'owed' AND failures >= 3)) AND state = 'owed'
+           AND asset = 'microusdc') AS waiting,
        coalesce((SELECT id FROM entry WHERE asset = 'microusdc'
           ORDER BY id DESC LIMIT 1), 0) AS entry
 """

@@ -283,6 +283,38 @@ async def test_one_order_at_a_time_is_handed_over(house: House, tmp_path: Path) 
     await stub.close()
 
 
+async def test_who_keeps_silent_about_one_order_holds_up_no_other_for_long(
+    house: House, tmp_path: Path
+) -> None:
+    """Half a minute: then the chain is asked, the next one goes, and the first is asked about and
+    handed over once more when none is in hand. Each moves once, whatever was sent meanwhile."""
+    payee, stub, clock = Payer().address, stub_of(house, tmp_path), house.market.clock
+    first, second, third = [await house.owes(payee) for _ in range(3)]
+    await stub.script_fault("settle", "5xx", times=2)
+    await house.sends(first)
+    clock.forward(seconds=20)
+    await house.asks(first)
+    with pytest.raises(TryAgain, match="handed over just now"):
+        await house.sends(second)
+    clock.forward(seconds=15)
+    await stub.script_fault("settle", "5xx", times=2)
+    await house.asks(first)  # and let go
+    await house.sends(second)
+    assert (await house.payout(second)).state is PayoutState.IN_FLIGHT
+    await house.asks(first)  # the second is in hand: not now
+    held = [await usdc_attempts.live(house.market.db, each, 1) for each in (first, second)]
+    assert [each.in_hand for each in held if each is not None] == [False, True]
+    await house.asks(second)
+    assert (await house.payout(second)).state is PayoutState.PAID
+    await house.asks(first)
+    await house.sends(third)
+    for payout_id in (first, second, third):
+        assert (await house.payout(payout_id)).state is PayoutState.PAID
+    assert await house.has(payee) == FAUCET + 3 * OWED
+    await house.market.is_right()
+    await stub.close()
+
+
 async def test_without_a_key_or_its_network_what_is_owed_waits(house: House) -> None:
     """Nothing is in flight, and nothing is lost: it goes when the operator has given the key."""
     payout_id = await house.owes(Payer().address)
