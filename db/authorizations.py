@@ -34,6 +34,7 @@ class AuthorizationRow(NamedTuple):
     reason: str | None
     txid: str | None
     check_at: datetime | None
+    answered_at: datetime | None  # its buyer has had an answer
 
     @property
     def owner(self) -> Owner:

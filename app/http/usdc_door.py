@@ -68,7 +68,7 @@ class UsdcDoor:
         async def thing() -> Thing:
             return await prepare(paid)
 
-        return await self.sales.buy(paid, purchase, thing)
+        return await self.sales.buy(paid, purchase, thing, is_named=key is not None)
 
     async def answered(self, request: Request, bought: Bought, answer: Response) -> Response:
         """Return an answer that tells what became of a payment. Once it is sent, the next such

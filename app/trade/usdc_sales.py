@@ -7,6 +7,7 @@ what he has had no answer about is given the first, and the second one is left a
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from time import monotonic
 from typing import Any, Final
@@ -31,6 +32,7 @@ from statemachine.owner import Owner
 
 log = structlog.get_logger("boltwork.usdc")
 
+TOLD_AGAIN: Final = timedelta(hours=1)  # so long whoever sends no key is answered again
 PAUSE_S: Final = 0.5  # between two looks, where nothing tells of a change
 PENDING: Final = "settlement_pending"
 
@@ -85,15 +87,23 @@ class UsdcSales:
     unfinished: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def buy(
-        self, payment: Payment, purchase: str, prepare: Callable[[], Awaitable[Thing]]
+        self,
+        payment: Payment,
+        purchase: str,
+        prepare: Callable[[], Awaitable[Thing]],
+        is_named: bool = False,
     ) -> Bought | NotPaid:
         """Return what this payment has bought. `prepare` is asked for what is to be sold, where
-        nothing was before; nothing of it is done until the money is ours.
+        nothing was before; nothing of it is done until the money is ours. `is_named`: its sender
+        has named it by a key that he alone knows.
 
-        Raises Refusal: 409 when the order was used for another purchase, and what `prepare` does.
+        Raises Refusal: 409 when the order was used for another purchase, or its answer was given
+        long ago, and what `prepare` does.
         """
         until_s = monotonic() + self.answer_s
         row, is_new = await self._claimed(payment, purchase, prepare)
+        if not is_new and not is_named:
+            self._still_told(payment, row)
         about(**{row.owner.kind.value: row.owner.id})
         changed, stop = self.signals.watch(row.owner.id)
         try:
@@ -153,6 +163,19 @@ class UsdcSales:
                 "Send the request that it was made for, or sign a new payment for this one.",
             )
         return row
+
+    def _still_told(self, payment: Payment, row: AuthorizationRow) -> None:
+        """Raise Refusal where an order was answered so long ago that no client tries it again.
+
+        Once it is on the chain, anybody can read it there, and send it with a body that he guesses.
+        """
+        answered_at = row.answered_at if authorization_of(payment) == row.id else None
+        if answered_at is not None and self.shell.clock() - answered_at > TOLD_AGAIN:
+            raise Refusal(
+                Why.NO_ANSWER_KEPT,
+                "This payment has bought what it was made for, and was answered.",
+                "With an Idempotency-Key, the answer is given again later, too.",
+            )
 
     async def _look(self, claimed: AuthorizationRow) -> None:
         """Look at an order of which nobody knows, if no other process does just now."""
