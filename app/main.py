@@ -58,7 +58,7 @@ from app.plant import (
     loops_of,
     making_of,
     overseeing_of,
-    sending_of,
+    refunds_of,
     settling_of,
 )
 from app.ports import Clock, Destinations, Executor, Playground, Prices, Recoder, Store, UsdcRail
@@ -81,7 +81,6 @@ from app.trade.logins import Logins
 from app.trade.orders import Orders
 from app.trade.proofs import Proofs
 from app.trade.receipts import Receipts
-from app.trade.refunds import Refunds
 from app.trade.selling import Selling
 from app.trade.sessions import Sessions
 from app.trade.spells import Spells
@@ -284,12 +283,6 @@ def streams_of(built: Built) -> Streams:
     settings = built.settings
     beat_s, most, each = settings.stream_beat_s, settings.streams_most, settings.streams_each
     return Streams(built.db, built.signals, beat_s, most, each)
-
-
-def refunds_of(built: Built, keeper: Keeper) -> Refunds:
-    """Return the desk that gives back what is owed."""
-    db, shell, outbox, signals = built.db, built.shell, built.outbox, built.signals
-    return Refunds(db, shell, outbox, signals, keeper, built.destinations, sending_of(built))
 
 
 def throttle_of(built: Built) -> Throttle:

@@ -47,6 +47,7 @@ from app.trade.catalogue import Catalogue
 from app.trade.gathering import Fetch, Gathering
 from app.trade.invoicing import Invoicing
 from app.trade.makers import Makers
+from app.trade.refunds import Refunds
 from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
@@ -186,6 +187,12 @@ def batches_of(built: Built, invoicing: Invoicing, readiness: Readiness) -> Batc
         Makers(built.catalogue, readiness.trouble),
         Gathering(built.artifacts, built.fetch),
     )
+
+
+def refunds_of(built: Built, keeper: Keeper) -> Refunds:
+    """Return the desk that gives back what is owed."""
+    db, shell, outbox, signals = built.db, built.shell, built.outbox, built.signals
+    return Refunds(db, shell, outbox, signals, keeper, built.destinations, sending_of(built))
 
 
 def unpaid_of(built: Built) -> Unpaid:
