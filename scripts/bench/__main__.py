@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 
-from . import creates, debits, growth, jobs, macaroons, paid, polls, starts, streams
+from . import batches, creates, debits, growth, jobs, macaroons, paid, polls, starts, streams
 from .rows import Failed, Row
 from .slices import QUICK, Pace
 from .stand import Stand
@@ -27,6 +27,7 @@ FAMILIES: dict[str, Callable[[Stand, Pace], Iterable[Row]]] = {
     "growth": growth.rows,
     "jobs": jobs.rows,
     "stream": streams.rows,
+    "batch": batches.rows,
     "start": starts.rows,
 }
 

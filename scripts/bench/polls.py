@@ -53,12 +53,12 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
     path = f"/api/jobs/{job_id}"
     whole = closed(ours, get(path))
     same = closed(ours, get(path, f"If-None-Match: {etag}\r\n"), status=304)
-    _answer_as_much(url, size)
+    answer_as_much(url, size)
     measured = [
         compare(Pair("poll, 200 with the whole job", whole, ceiling, WANTS), stand, pace),
         compare(Pair("poll, 304 to If-None-Match", same, ceiling, WANTS), stand, pace),
     ]
-    _answer_as_much(url, request_size)
+    answer_as_much(url, request_size)
     asked = closed(ours, get(f"{session.path}/requests/{request_id}", session.header))
     wants = (Want("rate"), Want("cpu", most=1.4))
     pair = Pair("poll, a session's request by its macaroon", asked, ceiling, wants)
@@ -85,8 +85,9 @@ def run_script(database_url: str, script: str, **values: object) -> None:
             connection.execute(statement.encode())
 
 
-def _answer_as_much(database_url: str, size: int) -> None:
-    rest = size - len(f'{{"id":"{CEILING_ID}","body":""}}')
+def answer_as_much(database_url: str, size: int) -> None:
+    """Have the ceiling answer with so many bytes, or as few as it can."""
+    rest = max(0, size - len(f'{{"id":"{CEILING_ID}","body":""}}'))
     run_script(database_url, _CEILING, others=OTHERS, size=rest, ceiling_id=CEILING_ID)
 
 

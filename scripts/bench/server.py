@@ -8,6 +8,7 @@ import contextlib
 import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,31 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.agents.agent import Accepted, Progress, Result, unwatched
 from app.house import house_of
 from app.http.body import json_response
 from app.main import assemble, build, running, utc_now
 from app.plant import Built
+from app.ports import UsdcRail
+from app.serving.facilitator import build_facilitator
 from app.serving.run import listening
 from app.settings import Settings
 from app.telemetry import logs
 from payments.rail import Settled
 from payments.stub import StubRail
+from payments.usdc.address import Address
+from payments.usdc.facilitator import HttpFacilitator
+from payments.usdc.network import NETWORKS
+from payments.usdc.stub_facilitator import FILE, StubFacilitator
 from pricing.money import Msat
 from pricing.rates import Usage
 
 from . import peers
 
 BTC_USD = 100_000
+PAID_TO = Address("0x1111111111111111111111111111111111111111")  # in USDC
 HELD_MSAT, CHARGED_MSAT = 2_000, 1_000  # of a debit: what is set aside, and what it then costs
 
 
@@ -73,6 +82,29 @@ class SilentRail(StubRail):
         yield None
 
 
+class Timed:
+    """An application, and how many seconds its answers took since they were last asked for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._took_s: dict[str, list[float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or tell it: `GET /bench/took`."""
+        if scope["type"] == "http" and scope["path"] == "/bench/took":
+            told, self._took_s = self._took_s, {}
+            answer = json_response({"settle": told.get("/settle", [])})
+            await answer(scope, receive, send)
+            return
+        began = time.perf_counter()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if scope["type"] == "http":
+                took_s = time.perf_counter() - began
+                self._took_s.setdefault(scope["path"], []).append(took_s)
+
+
 def _assembled(order: dict[str, Any]) -> Built:
     """Return a Boltwork: an agent that takes no time, and every default but for these."""
     settings = Settings.model_validate(
@@ -83,6 +115,8 @@ def _assembled(order: dict[str, Any]) -> Built:
             "CREATES_PER_MINUTE": 0,  # one address asks for all
             "SUBMISSIONS_PER_MINUTE": 0,
             "CLAIMS_PER_MINUTE": 0,
+            "REQUEST_KB_PER_HOUR": 0,
+            "REQUEST_KB_PER_HOUR_ALL": 0,
             "RECONCILE_S": 0,  # rows that were filled in by the million are in nobody's books
             **order.get("settings", {}),
         }
@@ -92,7 +126,16 @@ def _assembled(order: dict[str, Any]) -> Built:
     if order.get("silent"):
         settings.data.mkdir(parents=True)
         rail = SilentRail(settings.data / "stub.sqlite3", utc_now)
-    return assemble(settings, order["database_url"], rail=rail, agent=PromptAgent())
+    usdc = _usdc(settings, order["facilitator"]) if "facilitator" in order else None
+    return assemble(settings, order["database_url"], rail=rail, usdc=usdc, agent=PromptAgent())
+
+
+def _usdc(settings: Settings, url: str) -> UsdcRail:
+    """Return a second rail whose facilitator is a process of its own, with the chain behind it."""
+    network = NETWORKS[settings.usdc_network]
+    chain = StubFacilitator(settings.data / FILE, utc_now).ledger(network)
+    http = HttpFacilitator(url, network, timeout_s=20)
+    return UsdcRail(network, PAID_TO, http, chain, None)
 
 
 def house(order: dict[str, Any]) -> Starlette:
@@ -115,8 +158,18 @@ async def debit(request: Request) -> Response:
     return json_response({"charged": True})
 
 
+def facilitator(order: dict[str, Any]) -> Starlette:
+    """Return the stub facilitator, which says how long its answers took."""
+    folder = Path(order["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    app = build_facilitator(StubFacilitator(folder / FILE, utc_now))
+    app.add_middleware(Timed)
+    return app
+
+
 MAKERS = {
     "house": house,
+    "facilitator": facilitator,
     "ceiling": peers.ceiling,
     "debits": peers.debits,
     "streams": peers.streams,

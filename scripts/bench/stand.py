@@ -110,10 +110,12 @@ class Stand:
                 process.stop()
             del self._processes[before:]
 
-    def database(self) -> str:
-        """Return the URL of a new database with our tables."""
+    def database(self, like: str = "") -> str:
+        """Return the URL of a new database with our tables; `like`: with all that is in this one,
+        which nobody is connected to.
+        """
         name = f"bench_{next(self._numbers)}"
-        template = sqlalchemy.make_url(self._template)
+        template = sqlalchemy.make_url(like or self._template)
         self.admin(f"CREATE DATABASE {name} TEMPLATE {template.database}")
         return template.set(database=name).render_as_string(hide_password=False)
 
