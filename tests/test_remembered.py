@@ -1,6 +1,6 @@
 """Answers are remembered up to so many bytes, the ones asked for last."""
 
-from app.watch.remembered import Answer, Remembered
+from app.watch.remembered import Answer, Names, Remembered
 
 
 def test_the_oldest_answers_make_room() -> None:
@@ -28,3 +28,11 @@ def test_an_answer_too_large_to_keep_is_not_kept() -> None:
     kept.keep("a", Answer(1, b"aaaa"))
     kept.keep("b", Answer(1, b"b" * 11))
     assert kept.find("b") is None and kept.find("a") is not None
+
+
+def test_the_names_seen_longest_ago_are_forgotten() -> None:
+    """There is an end to what is kept; a name that is seen again stays."""
+    seen = Names(most=2)
+    for name in ("a", "b", "a", "c"):
+        seen.see(name)
+    assert "a" in seen and "c" in seen and "b" not in seen

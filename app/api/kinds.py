@@ -35,13 +35,20 @@ async def create(request: Request) -> Response:
 
 
 async def _of_either(request: Request, job: Endpoint, batch: Endpoint) -> Response:
-    """Answer for the job of this id, or else for the batch."""
-    try:
-        return await job(request)
-    except Refusal as refused:
-        if refused.why is not Why.UNKNOWN:
-            raise
-    return await batch(request)
+    """Answer for the job of this id, or else for the batch.
+
+    An id is looked up as what it was found to be before: that it never changes spares one of two.
+    """
+    seen, given = house_of(request).remembered.batches, request.path_params["id"]
+    if given not in seen:
+        try:
+            return await job(request)
+        except Refusal as refused:
+            if refused.why is not Why.UNKNOWN:
+                raise
+    answer = await batch(request)
+    seen.see(given)
+    return answer
 
 
 async def show(request: Request) -> Response:

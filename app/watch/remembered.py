@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 MOST_BYTES = 32 * 1024 * 1024
+MOST_NAMES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Remembered:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes, self._bytes = most_bytes, 0
         self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self.batches = Names()  # ids that are batches'
 
     def find(self, job_id: str) -> Answer | None:
         """Return what was kept of a job."""
@@ -45,3 +47,22 @@ class Remembered:
         while self._bytes > self._most_bytes:
             _, oldest = self._answers.popitem(last=False)
             self._bytes -= len(oldest.body)
+
+
+class Names:
+    """The most recently seen of some names, up to so many: what each is never changes."""
+
+    def __init__(self, most: int = MOST_NAMES) -> None:
+        self._most = most
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether it was seen, as far as that is remembered."""
+        return name in self._seen
+
+    def see(self, name: str) -> None:
+        """See a name, and forget the one that was seen longest ago where there is no room."""
+        self._seen[name] = None
+        self._seen.move_to_end(name)
+        if len(self._seen) > self._most:
+            self._seen.popitem(last=False)

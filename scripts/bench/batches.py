@@ -4,6 +4,7 @@ bare claim, what is paid in USDC, and what reading five hundred results takes of
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 from . import claiming, reading, usdc
 from .lines import Line, request
@@ -18,6 +19,7 @@ from .turns import Ask, Once, by_turns, timed
 ITEMS = 500
 TIMES_ONE = 12  # what five hundred may cost, where one costs one
 PAGE = 100
+FEW_ITEMS = 100  # of a batch that is polled, when all is measured for a moment only
 HELD = 8  # items that are being made while a batch is polled
 AS_ONE = (f"{ITEMS} items", "1 item")
 WANTS = (Want("p50", most=TIMES_ONE), Want("cpu", most=TIMES_ONE))
@@ -59,10 +61,10 @@ def _created(stand: Stand, pace: Pace) -> Iterator[Row]:
         line, asked = Line(server[1]), request("POST", PATH, order(items), header)
 
         async def ask() -> Once:
-            made: list[str] = []
+            made: list[dict[str, Any]] = []
 
             async def buy() -> None:
-                made.append(expected(await line.ask(asked), 201)["jobId"])
+                made.append(expected(await line.ask(asked), 201))
 
             once = await timed(server[0].pid, buy)
             await cancel(line, made[0])  # nobody has more than ten under way
@@ -76,29 +78,29 @@ def _created(stand: Stand, pace: Pace) -> Iterator[Row]:
 
 def _polled(stand: Stand, pace: Pace) -> Iterator[Row]:
     """Poll a batch that is being made and one that is done; nothing of them changes meanwhile."""
-    url = stand.database()
+    items, url = FEW_ITEMS if pace.quick else ITEMS, stand.database()
     server = stand.server("house", url, worker=False)
     bare = stand.server("ceiling", url)
     hands = stand.process("hands", "hands-polled")
     hands.ask(do="open", database_url=url, folder=str(stand.folder / "polled"))
-    for state, path in _unchanged(server, url, hands):
+    for state, path in _unchanged(server, url, hands, items):
         etag, size = asyncio.run(_seen(server, path))
         answer_as_much(url, 0)
         ceiling = closed(bare, get(f"/{CEILING_ID}"))
         same = closed(server, get(path, f"If-None-Match: {etag}\r\n"), status=304)
-        pair = Pair(f"poll of {ITEMS} items, {state}, 304", same, ceiling, CEILING)
+        pair = Pair(f"poll of {items} items, {state}, 304", same, ceiling, CEILING)
         yield compare(pair, stand, pace, share=0.5)
         answer_as_much(url, size)
-        pages = [f"{path}?offset={first}&limit={PAGE}" for first in range(0, ITEMS, PAGE)]
+        pages = [f"{path}?offset={first}&limit={PAGE}" for first in range(0, items, PAGE)]
         read = closed(server, *(get(page) for page in pages))
         wants = CEILING if state == "done" else (Want("rate"), Want("cpu"))
-        pair = Pair(f"{ITEMS} items by page, {state}", read, ceiling, wants)
+        pair = Pair(f"{items} items by page, {state}", read, ceiling, wants)
         yield compare(pair, stand, pace, share=0.5)
 
 
-def _unchanged(server: Server, url: str, hands: Process) -> Iterator[tuple[str, str]]:
-    batch_id = asyncio.run(bought(server, url, ITEMS))
-    hands.ask(do="deliver", most=ITEMS // 2, size=64)
+def _unchanged(server: Server, url: str, hands: Process, items: int) -> Iterator[tuple[str, str]]:
+    batch_id = asyncio.run(bought(server, url, items))
+    hands.ask(do="deliver", most=items // 2, size=64)
     hands.ask(do="hold", most=HELD)
     yield "being made", f"{PATH}/{batch_id}"
     hands.ask(do="finish", size=64)

@@ -49,9 +49,11 @@ async def bought(server: Server, database_url: str, items: int) -> str:
     return batch_id
 
 
-async def cancel(line: Line, batch_id: str) -> None:
-    """Cancel a batch: nothing of it waits any more."""
-    expected(await line.ask(request("POST", f"{PATH}/{batch_id}/cancel")), 200)
+async def cancel(line: Line, made: dict[str, Any]) -> None:
+    """Cancel what was just bought: nothing of it waits any more."""
+    shown = [f"Authorization: Bearer {made['sessionToken']}"] if "sessionToken" in made else []
+    asked = request("POST", f"{PATH}/{made['jobId']}/cancel", "", *shown)
+    expected(await line.ask(asked), 200)
 
 
 async def until(database_url: str, query: str, *values: object) -> None:

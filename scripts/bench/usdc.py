@@ -6,6 +6,7 @@ what HTTP between the two costs is counted as ours.
 
 import asyncio
 import statistics
+from typing import Any
 
 from .lines import Line, request
 from .orders import PATH, cancel, expected, order, signed
@@ -47,10 +48,10 @@ def _buying(server: Server, facilitator: Server, items: int) -> Ask:
         offer = expected(await line.ask(request("POST", PATH, body)), 402)
         asked = request("POST", PATH, body, signed(offer))
         expected(await its.ask(request("GET", "/bench/took")), 200)  # what is asked for health
-        made: list[str] = []
+        made: list[dict[str, Any]] = []
 
         async def retry() -> None:
-            made.append(expected(await line.ask(asked), 201)["jobId"])
+            made.append(expected(await line.ask(asked), 201))
 
         once = await timed(server[0].pid, retry)
         told = expected(await its.ask(request("GET", "/bench/took")), 200)
