@@ -152,9 +152,9 @@ async def answered(tx: Tx, authorization: str, now: datetime) -> None:
 
 _TAKE = f"""
 UPDATE usdc_authorization SET tries = tries + 1, check_at = %(until)s
- WHERE id IN (SELECT id FROM usdc_authorization
+ WHERE id = ANY(ARRAY(SELECT id FROM usdc_authorization
                WHERE check_at <= %(now)s AND (%(id)s::text IS NULL OR id = %(id)s)
-               ORDER BY check_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+               ORDER BY check_at LIMIT %(most)s FOR UPDATE SKIP LOCKED))
 RETURNING {_COLUMNS}
 """
 

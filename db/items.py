@@ -69,6 +69,18 @@ async def insert(tx: Tx, batch_id: str, items: Sequence[NewItem], now: datetime)
     )
 
 
+class _Claimed(NamedTuple):
+    """An item as it was when it was claimed."""
+
+    id: str
+    number: int
+    lane: str
+    asked: dict[str, Any]
+    share_amount: int
+    asset: Asset
+    batch_id: str
+
+
 class Claim(NamedTuple):
     """An item that somebody holds now, as he sees it."""
 
@@ -106,13 +118,12 @@ held AS (
   INSERT INTO lease (item_id, number, state, worker, until, deadline, created_at)
   SELECT id, number, %(lease_state)s, %(worker)s, %(until)s, %(deadline)s, %(now)s FROM claimed),
 begun AS (
-  UPDATE batch SET state = %(begun)s, version = version + 1, updated_at = %(now)s
-   WHERE id IN (SELECT batch_id FROM claimed) AND state = 'queued' RETURNING id),
+  UPDATE batch b SET state = %(begun)s, version = version + 1, updated_at = %(now)s
+    FROM claimed WHERE b.id = claimed.batch_id AND b.state = 'queued' RETURNING b.id),
 told AS MATERIALIZED (SELECT pg_notify(%(channel)s, id) FROM begun)
-SELECT c.id, c.number, c.lane, c.asked, c.share_amount, b.asset, c.batch_id,
-       CAST(%(until)s AS timestamptz) AS until, CAST(%(deadline)s AS timestamptz) AS deadline
-  FROM claimed c JOIN batch b ON b.id = c.batch_id
- WHERE (SELECT count(*) FROM told) >= 0 ORDER BY c.rank, c.id
+SELECT c.id, c.number, c.lane, c.asked, c.share_amount,
+       (SELECT asset FROM batch b WHERE b.id = c.batch_id) AS asset, c.batch_id
+  FROM claimed c WHERE (SELECT count(*) FROM told) >= 0 ORDER BY c.rank, c.id
 """
 
 
@@ -124,8 +135,8 @@ async def claim(
     `lease`: until when he holds each. Two claimers never get the same one. A batch whose first item
     it is has begun, and whoever waits for another state of it is told.
     """
-    return await tx.rows(
-        Claim,
+    claimed = await tx.rows(
+        _Claimed,
         _CLAIM,
         worker=worker,
         lanes=list(in_lanes),
@@ -138,6 +149,7 @@ async def claim(
         deadline=lease.deadline,
         now=now,
     )
+    return [Claim(*each, lease.until, lease.deadline) for each in claimed]
 
 
 class ItemRow(NamedTuple):

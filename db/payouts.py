@@ -307,8 +307,8 @@ async def hash_is_known(db: Database, payment_hash: str) -> str | None:
 _DUE = """
 UPDATE payout_attempt SET checks = checks + 1, check_at = CAST(%(now)s AS timestamptz)
        + least(%(most_s)s, %(least_s)s * power(2, least(checks, 20))) * interval '1 second'
- WHERE payment_hash IN (SELECT payment_hash FROM payout_attempt WHERE check_at IS NOT NULL
-       AND check_at <= %(now)s ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE payment_hash = ANY(ARRAY(SELECT payment_hash FROM payout_attempt WHERE check_at IS NOT NULL
+       AND check_at <= %(now)s ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING payout_id, number
 """
 

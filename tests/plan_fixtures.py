@@ -2,13 +2,18 @@
 has Postgres explain each statement before it is run.
 """
 
+import itertools
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 
+from db.connection import Line
 from db.engine import Asked, Database, Tx
 from db.rows import R
 from db.statements import Columns
@@ -86,6 +91,8 @@ INSERT INTO batch (id, state, version, funding, asset, price_amount, charged_amo
 SELECT md5('batch' || i), CASE WHEN is_open THEN 'processing' ELSE 'completed' END, 2, 'session',
        'msat', 5000, CASE WHEN is_open THEN 0 ELSE 5000 END, 1, CASE WHEN is_open THEN 0 ELSE 1 END,
        id, 'session:' || id, '{{}}', at, at, CASE WHEN is_open THEN NULL ELSE at END FROM n;
+INSERT INTO spell_cast (id, version_id, parameters, created_at)
+SELECT md5('cast' || i), id, '{{}}', at FROM n;
 INSERT INTO artifact (id, media_type, sha256, size, width, height, created_at, expires_at)
 SELECT md5('artifact' || i), 'image/png', id || id, 1000000, 1024, 1024, at, at + interval '1 day'
   FROM n;
@@ -133,6 +140,23 @@ def analyse(database_url: str) -> None:
         connection.execute("ANALYZE")
 
 
+_KINDS = {
+    bool: "boolean", int: "bigint", float: "double precision", datetime: "timestamptz",
+    date: "date", timedelta: "interval", dict: "jsonb", Jsonb: "jsonb",
+}  # fmt: skip
+
+
+def _kind_of(value: object) -> str:
+    """Return as what psycopg sends a value; text is what Postgres takes it for."""
+    if isinstance(value, list):
+        return f"{_KINDS.get(type(value[0]), 'text')}[]" if value else "unknown"
+    return _KINDS.get(type(value), "unknown")
+
+
+def _plainly(statement: str) -> str:
+    return statement.replace("%", "%%")
+
+
 class Plan:
     """How Postgres went about one statement."""
 
@@ -164,6 +188,22 @@ def _scanned(node: dict[str, Any]) -> Iterator[str]:
 
 
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+_NUMBERS = itertools.count(1)
+_PLACE = re.compile(r"%\((\w+)\)s")
+
+
+def explaining(line: Line, query: str, values: dict[str, Any]) -> tuple[str, str]:
+    """Return what has Postgres explain how it goes about a statement that it was told of before,
+    whatever its values are: so it plans those of a connection of ours.
+    """
+    names = list(dict.fromkeys(_PLACE.findall(query)))
+    told = _PLACE.sub(lambda found: f"${names.index(found[1]) + 1}", query).replace("%%", "%")
+    cursor = psycopg.AsyncClientCursor(line)
+    given = ", ".join(f"%({name})s" for name in names)
+    executed = cursor.mogrify(f"({given})".encode(), values) if names else ""
+    name = f"explained_{next(_NUMBERS)}"
+    kinds = f"({', '.join(_kind_of(values[each]) for each in names)})" if names else ""
+    return f"PREPARE {name} {kinds} AS {told}", f"{EXPLAIN} EXECUTE {name} {executed}"
 
 
 class ExplainedTx(Tx):
@@ -177,8 +217,10 @@ class ExplainedTx(Tx):
 
     async def ask(self, query: str, **values: Any) -> Asked:
         """See Tx."""
+        prepare, run = explaining(self.connection, query, values)
         await super().ask("SAVEPOINT explained")
-        [told] = await (await super().ask(EXPLAIN + query, **values)).all()
+        await super().ask(_plainly(prepare))
+        [told] = await (await super().ask(_plainly(run))).all()
         self._plans.append(Plan(query, told["QUERY PLAN"]))
         await super().ask("ROLLBACK TO explained")
         return await super().ask(query, **values)
@@ -203,7 +245,10 @@ class ExplainingDatabase(Database):
         return await super().rows(cls, query, **values)
 
     async def _explain(self, query: str, values: dict[str, Any]) -> None:
-        [told] = await super().read_all(EXPLAIN + query, **values)
+        async with self.reads.connection() as line:
+            prepare, run = explaining(line, query, values)
+            await line.execute(prepare.encode(), prepare=False)
+            [told] = await (await line.execute(run.encode(), prepare=False)).fetchall()
         self.plans.append(Plan(query, told["QUERY PLAN"]))
 
     def taken(self) -> list[Plan]:
