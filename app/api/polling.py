@@ -24,6 +24,11 @@ from statemachine.batch import MOST_ITEMS, BatchState, invoice_id
 from statemachine.payout import PayoutState
 
 LEAST_RETRY_S, MOST_RETRY_S = 2, 10
+JSON = "application/json"
+# Where a mark tells of all that is shown: an answer is the same until it changes.
+TOLD_BY_MARK = frozenset(
+    (BatchState.PROCESSING, BatchState.COMPLETED, BatchState.FAILED, BatchState.CANCELLED)
+)
 MOST_BEFORE = 1_000  # items before one's own that are counted
 _DIGITS = re.compile("[0-9]{1,4}")
 
@@ -91,15 +96,14 @@ async def _answer(
     base = base_url(request, house.settings.public_url)
     name = f"{how.name} {batch_id} {window.offset} {window.limit} {base}"
     kept = house.remembered.find(name)
-    if kept is not None and kept.version == mark.version:
-        return Response(kept.body, 200, headers, "application/json")
+    if kept is not None and kept.tag == headers["ETag"]:
+        return Response(kept.body, 200, _hinted(headers, mark, kept.retry_after_s), JSON)
     row, seen = await seen_of(house, batch_id, window)
     owed = any(payout.state is PayoutState.OWED for payout in row.payouts or ())
-    body = dumped(how.shape(row, seen, window, base))
-    headers = _hinted(headers, mark, eta_s(row, seen.pace))
-    if row.is_final and row.version == mark.version and not owed:
-        house.remembered.keep(name, Answer(row.version, body))
-    return Response(body, 200, headers, "application/json")
+    body, eta = dumped(how.shape(row, seen, window, base)), eta_s(row, seen.pace)
+    if row.state in TOLD_BY_MARK and not owed and mark == await house.waiting.batch_mark(batch_id):
+        house.remembered.keep(name, Answer(row.version, body, eta, headers["ETag"]))
+    return Response(body, 200, _hinted(headers, mark, eta), JSON)
 
 
 async def seen_of(house: House, batch_id: str, window: Window) -> tuple[BatchView, Seen]:

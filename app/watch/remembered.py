@@ -1,6 +1,6 @@
-"""Answers about jobs, kept by the version they were made from.
+"""Answers about jobs and batches, kept by the version they were made from.
 
-Nothing here is believed by itself: each poll asks Postgres for the job's version, and an answer
+Nothing here is believed by itself: each poll asks Postgres for the version, and an answer
 made from another one is not given. So it saves work, and can't be stale.
 """
 
@@ -18,6 +18,7 @@ class Answer:
     version: int
     body: bytes
     retry_after_s: int | None = None  # None: it has ended
+    tag: str = ""  # its ETag, where a version doesn't tell all
 
 
 class Remembered:

@@ -17,7 +17,7 @@ from .stand import Broken, Process, Stand
 
 CLAIMERS, PROCESSES = 50, 2
 WAIT, PAYERS = 100_000, 1_000
-FEW_WAIT, FEW_PAYERS = 12_000, 100
+FEW_WAIT, FEW_PAYERS = 8_000, 60
 NEWCOMERS, FEW_NEWCOMERS = 40, 6
 NEWCOMER_S = 0.1  # between two of them
 

@@ -36,7 +36,8 @@ async def read_all(port: int, paths: list[str], at_once: int) -> dict[str, float
         nonlocal total
         for path in mine:
             async with asyncio.timeout(PATIENCE_S):
-                total += await read(port, path)
+                size = await read(port, path)
+            total += size
 
     await asyncio.gather(*(one_by_one(left) for _ in range(at_once)))
     return {"bytes": total, "seconds": time.perf_counter() - began}

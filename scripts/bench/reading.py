@@ -15,7 +15,7 @@ from .rows import Row, Side, Verdict, Want
 from .slices import Pace
 from .stand import Process, Server, Stand
 
-FILES, FEW_FILES = 500, 24
+FILES, FEW_FILES = 500, 16
 SIZE = 2_000_000
 READERS = 16
 FIRST = 16  # that are read before: what is loaded with the first one is no file's
