@@ -42,6 +42,7 @@ from app.trade.refunds import Refunds
 from app.trade.sessions import Sessions
 from app.trade.spells import Spells
 from app.trade.wallet_logins import WalletLogins
+from app.trade.webhooks import Webhooks
 from app.watch.remembered import Remembered
 from app.watch.streams import Streams
 from app.watch.waiting import Waiting
@@ -67,6 +68,7 @@ class House:
     demos: Demos
     refunds: Refunds
     receipts: Receipts
+    webhooks: Webhooks
     till: Till
     # who asks, how often, and how they are answered
     throttle: Throttle

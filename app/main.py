@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -49,19 +48,32 @@ from app.keys.credentials import Credentials
 from app.keys.passwords import Passwords
 from app.keys.secret import operator_secrets
 from app.loops.gauges import Gauges
-from app.loops.health import Health
 from app.loops.turns import Loops, always
 from app.plant import (
     Built,
     batches_of,
+    health_of,
     keeper_of,
     loops_of,
+    make_receivers,
     making_of,
+    observed_usdc,
     overseeing_of,
     refunds_of,
     settling_of,
+    webhooks_of,
 )
-from app.ports import Clock, Destinations, Executor, Playground, Prices, Recoder, Store, UsdcRail
+from app.ports import (
+    Clock,
+    Destinations,
+    Executor,
+    Playground,
+    Prices,
+    Receivers,
+    Recoder,
+    Store,
+    UsdcRail,
+)
 from app.promises.keeping import Keeper
 from app.settings import Environment, Settings
 from app.telemetry.calls import keeping
@@ -94,7 +106,8 @@ from app.web.browsers import with_pages
 from app.web.metrics import metrics
 from db import switches
 from db.engine import Database, Probe, nowhere
-from db.promises import Lane, Outbox, WorkerPace
+from db.promise_lanes import Lane
+from db.promises import Outbox, WorkerPace
 from db.signals import Signals
 from payments.key_ring import KeyRing
 from payments.l402 import L402
@@ -103,7 +116,6 @@ from payments.mpp import Mpp
 from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
 from payments.stub import StubRail
-from payments.usdc.outcome import Facilitator, Ledger
 
 
 def utc_now() -> datetime:
@@ -154,6 +166,7 @@ def assemble(
     chat: Chat | None = None,
     oracle: Prices | None = None,
     destinations: Destinations | None = None,
+    receivers: Receivers | None = None,
     executors: Sequence[Executor] | None = None,
     usdc: UsdcRail | None = None,
     fetch: Fetch | None = None,
@@ -174,6 +187,7 @@ def assemble(
     oracle = oracle or make_oracle(settings, clock)
     usdc = usdc or make_usdc(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
+    receivers = receivers or make_receivers(settings)
     passing = passing or nowhere
     priced = observed(LoggedPrices(oracle), Prices, "oracle", passing)
     till = Till(make_card(settings), priced, agent, clock, make_limits(settings))
@@ -189,6 +203,7 @@ def assemble(
         chat=observed(chat, Chat, "chat", passing),
         oracle=priced,
         destinations=observed(destinations, Destinations, "lnurl", passing),
+        receivers=observed(receivers, Receivers, "webhook", passing),
         till=till,
         artifacts=Artifacts(
             db,
@@ -207,15 +222,6 @@ def assemble(
         wallets=wallets and observed(wallets, Wallets, "rail", passing),
         usdc=usdc and observed_usdc(usdc, passing),
         stub=stub,
-    )
-
-
-def observed_usdc(usdc: UsdcRail, passing: Probe) -> UsdcRail:
-    """Return the second rail with every call to the outside observed."""
-    return replace(
-        usdc,
-        facilitator=observed(usdc.facilitator, Facilitator, "facilitator", passing),
-        ledger=observed(usdc.ledger, Ledger, "chain", passing),
     )
 
 
@@ -247,6 +253,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         demos=Demos(built.agent, till, holds, settings.agent_timeout_s),
         refunds=refunds,
         receipts=Receipts(db, credentials.seal, clock),
+        webhooks=webhooks_of(built),
         till=till,
         throttle=throttle_of(built),
         callers=callers,
@@ -309,12 +316,6 @@ def paywall_of(built: Built, loops: Loops, usdc: UsdcDoor | None) -> Paywall:
     )
 
 
-def health_of(built: Built, loops: Loops) -> Health:
-    """Return the desk that says how each part stands."""
-    parts = built.rail, built.agent, built.chat, built.usdc
-    return Health(loops.readiness, loops.switchboard, loops.books, *parts)
-
-
 def usdc_door_of(built: Built, loops: Loops) -> UsdcDoor | None:
     """Return where payments in USDC are taken, if there is a rail for them."""
     settling, readiness = settling_of(built), loops.readiness
@@ -331,7 +332,11 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
     keeper = keeper_of(built)
     settings, loops = built.settings, loops_of(built, keeper)
     house = furnish(built, keeper, loops)
-    most = {Lane.PROMISES: settings.worker_concurrency, Lane.PAYOUTS: settings.payouts_at_once}
+    most = {
+        Lane.PROMISES: settings.worker_concurrency,
+        Lane.PAYOUTS: settings.payouts_at_once,
+        Lane.NOTICES: settings.notices_at_once,
+    }
     await built.db.open()
     await built.outbox.open()
     await loops.receiving.refresh()
@@ -358,20 +363,7 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *house.holds.unfinished, return_exceptions=True)
-        await built.rail.close()
-        await built.chat.close()
-        await built.agent.close()
-        await built.oracle.close()
-        await built.destinations.close()
-        await built.fetch.close()
-        if built.usdc is not None:
-            await built.usdc.facilitator.close()
-            await built.usdc.ledger.close()
-        await built.artifacts.recoder.close()
-        for executor in built.executors:
-            await executor.close()
-        await built.outbox.close()
-        await built.db.close()
+        await built.close()
 
 
 def build(built: Built, *, worker: bool = True) -> Starlette:

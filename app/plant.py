@@ -5,18 +5,20 @@ that builds it; what they build is told no more than it names.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from app.advance import Shell
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.artifacts.keeping import Artifacts
+from app.http.notice_shapes import NoticeShapes
 from app.keys.credentials import Credentials
 from app.loops.authorizations import Authorizations
 from app.loops.booking import Booking
 from app.loops.deposits import Deposits
 from app.loops.expiry import Expiry
+from app.loops.health import Health
 from app.loops.hearing import Hearing
 from app.loops.lanes import Lanes
 from app.loops.making import Making
@@ -31,16 +33,26 @@ from app.operator.books import Books
 from app.operator.overseeing import Overseeing
 from app.operator.receiving import MOST_SATS, Receiving
 from app.operator.usdc_books import UsdcBooks
-from app.ports import Clock, Destinations, Executor, Playground, Prices, UsdcRail
+from app.ports import (
+    Clock,
+    Destinations,
+    Executor,
+    Playground,
+    Prices,
+    Receivers,
+    UsdcRail,
+)
 from app.promises.courier import Courier
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour, Tries
 from app.promises.leases import Leases
+from app.promises.notices import SAID_BYTES, TIMEOUT_S, Notices
 from app.promises.payees import Payees
 from app.promises.sending import Sending
 from app.promises.settling import Settling
 from app.promises.usdc_sending import UsdcSending
-from app.settings import Settings
+from app.settings import Environment, Settings
+from app.telemetry.observer import observed
 from app.till import Till
 from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
@@ -48,10 +60,13 @@ from app.trade.gathering import Fetch, Gathering
 from app.trade.invoicing import Invoicing
 from app.trade.makers import Makers
 from app.trade.refunds import Refunds
-from db.engine import Database
+from app.trade.webhooks import Webhooks
+from db.engine import Database, Probe
 from db.promises import Outbox
 from db.signals import Signals
+from payments.public_http import PublicHttp
 from payments.rail import Rail, Wallets
+from payments.usdc.outcome import Facilitator, Ledger
 from pricing.money import sats_to_msat
 
 
@@ -69,6 +84,7 @@ class Built:
     chat: Chat
     oracle: Prices
     destinations: Destinations
+    receivers: Receivers
     till: Till
     artifacts: Artifacts
     catalogue: Catalogue
@@ -80,6 +96,30 @@ class Built:
     stub: Playground | None  # the stub rail's own doors, when there is one to play with
     executors: Sequence[Executor] = ()  # who makes the items of batches in this process
     usdc: UsdcRail | None = None  # the second rail, where there is one
+
+    async def close(self) -> None:
+        """Let go of all connections, the database's last."""
+        for part in (self.rail, self.chat, self.agent, self.oracle, self.destinations):
+            await part.close()
+        await self.receivers.close()
+        await self.fetch.close()
+        if self.usdc is not None:
+            await self.usdc.facilitator.close()
+            await self.usdc.ledger.close()
+        await self.artifacts.recoder.close()
+        for executor in self.executors:
+            await executor.close()
+        await self.outbox.close()
+        await self.db.close()
+
+
+def observed_usdc(usdc: UsdcRail, passing: Probe) -> UsdcRail:
+    """Return the second rail with every call to the outside observed."""
+    return replace(
+        usdc,
+        facilitator=observed(usdc.facilitator, Facilitator, "facilitator", passing),
+        ledger=observed(usdc.ledger, Ledger, "chain", passing),
+    )
 
 
 def sending_of(built: Built) -> Sending:
@@ -117,8 +157,30 @@ def keeper_of(
         payees=payees,
         sending=sending,
         usdc=UsdcSending(db, shell, built.usdc, clock),
+        notices=Notices(
+            db, shell, built.receivers, NoticeShapes(db), built.credentials.seal, clock
+        ),
         invoice_expiry_s=settings.invoice_expiry_s,
     )
+
+
+def make_receivers(settings: Settings) -> Receivers:
+    """Return what sends notices to strangers' servers; in development, to this machine as well."""
+    return PublicHttp(
+        allow_loopback=settings.env is not Environment.PRODUCTION,
+        timeout_s=TIMEOUT_S,
+        most_bytes=SAID_BYTES,
+        accept="*/*",
+        at_once=settings.notices_at_once,
+        resolvers=settings.notices_at_once,
+    )
+
+
+def webhooks_of(built: Built) -> Webhooks:
+    """Return the desk of webhooks; in development, servers on this machine may be told too."""
+    allow_loopback = built.settings.env is not Environment.PRODUCTION
+    seal = built.credentials.seal
+    return Webhooks(built.db, built.shell, seal, built.new_id, allow_loopback)
 
 
 def receiving_of(built: Built, most_sats: int = MOST_SATS) -> Receiving:
@@ -158,6 +220,12 @@ def overseeing_of(built: Built, books: Books) -> Overseeing:
         built.clock,
         built.settings.routing_free_sats_per_day,
     )
+
+
+def health_of(built: Built, loops: Loops) -> Health:
+    """Return the desk that says how each part stands."""
+    parts = built.rail, built.agent, built.chat, built.usdc
+    return Health(loops.readiness, loops.switchboard, loops.books, *parts)
 
 
 def making_of(built: Built) -> list[Making]:

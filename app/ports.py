@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from payments.bolt11 import Invoice
 from payments.faults import Call, Fault
 from payments.lnurl import BadDestination, Destination
-from payments.public_http import Away, Refused
+from payments.public_http import Answer, Away, Refused
 from payments.rail import Failed, Opened, Settled
 from payments.usdc.address import Address
 from payments.usdc.network import Network
@@ -104,6 +104,20 @@ class Destinations(Protocol):
         self, destination: Destination, amount_msat: Msat, comment: str = ""
     ) -> Invoice | Refused | Away:
         """Return an invoice of exactly this amount, made by the destination just now."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Receivers(Protocol):
+    """The servers of those who named a URL for notices."""
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> Answer | Refused | Away:
+        """Send a body once. Any status is an answer; Away does not say that nothing was sent."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -24,27 +23,21 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from db.connection import PING_S, patient
 from db.engine import Database, Tx, is_away
 from db.going import goes_on
-from statemachine.promises import KINDS, FetchInvoice, PayInvoice, Promise, SendUsdc
+from db.promise_lanes import QUEUES as QUEUES  # for whoever works through all of them
+from db.promise_lanes import Lane, lane_of
+from statemachine.promises import KINDS, Promise
 
 log = structlog.get_logger("boltwork.worker")
 
 
-class Lane(StrEnum):
-    """Promises of one lane never wait for those of another: each has workers of its own."""
-
-    PROMISES = "promises"  # invoices, judging, working
-    PAYOUTS = "payouts"  # what a payee can hold up
-
-
 COUNTED_AFTER_S = 10.0  # how often what a worker holds is held against what Postgres says
-QUEUES = [lane.value for lane in Lane]
 _WITHDRAW = """
 DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
  WHERE lock = %(key)s AND status = 'todo' FOR UPDATE SKIP LOCKED)
 """
 _DEFER = """
-SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(%(lane)s, %(kind)s, 0, %(key)s, NULL, %(fields)s,
-       %(at)s)::procrastinate_job_to_defer_v1])
+SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(%(lane)s, %(kind)s, %(priority)s, %(key)s, NULL,
+       %(fields)s, %(at)s)::procrastinate_job_to_defer_v1])
 """
 _PULSE = """
 SELECT extract(epoch FROM now() - (SELECT max(last_heartbeat) FROM procrastinate_workers))
@@ -87,11 +80,6 @@ class _Patience(BaseRetryStrategy):
 def _pause_s(attempts: int) -> int:
     """Return how long a promise waits whose keeper met something nobody foresaw."""
     return int(min(60, 2 ** min(attempts, 6)))
-
-
-def lane_of(kind: type[Promise]) -> Lane:
-    """Return the lane of a kind of promise."""
-    return Lane.PAYOUTS if kind in (PayInvoice, FetchInvoice, SendUsdc) else Lane.PROMISES
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +241,13 @@ class Outbox:
         await self._app.close_async()
 
     async def stage(
-        self, tx: Tx, promise: Promise, at: datetime | None = None, *, anew: bool = False
+        self,
+        tx: Tx,
+        promise: Promise,
+        at: datetime | None = None,
+        *,
+        anew: bool = False,
+        priority: int = 0,
     ) -> None:
         """Defer a promise in this transaction: it is due when, and only if, this commits.
 
@@ -261,7 +255,7 @@ class Outbox:
         now goes on, for it may have read what was before; this one is then kept after it.
         """
         if anew:
-            await tx.execute(_WITHDRAW, key=promise.key)
+            await self.withdraw(tx, promise)
         kind = type(promise)
         # The task engine's own way would wait for the number of the task, which nobody needs.
         await tx.execute(
@@ -271,7 +265,12 @@ class Outbox:
             key=promise.key,
             fields=asdict(promise),
             at=at,
+            priority=priority,
         )
+
+    async def withdraw(self, tx: Tx, promise: Promise) -> None:
+        """Take a promise of this name back that waits; one that is being kept goes on."""
+        await tx.execute(_WITHDRAW, key=promise.key)
 
     async def work(self, keep: Keep, pace: WorkerPace, lane: Lane) -> None:
         """Keep a lane's promises until cancelled; a cancelled worker finishes what it began."""

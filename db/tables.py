@@ -35,6 +35,7 @@ from db.spell_tables import Spell, SpellCast, SpellVersion
 from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
 from db.usdc_tables import UsdcAttempt, UsdcAuthorization
+from db.webhook_tables import NoticeRow, NoticeTry, WebhookRow
 from statemachine.attempt import AttemptState
 from statemachine.entries import Asset
 from statemachine.invoice import InvoiceState
@@ -43,47 +44,14 @@ from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
-    "Account",
-    "Allowance",
-    "ApiKey",
-    "ArtifactRow",
-    "Batch",
-    "ChainBlock",
-    "ConnectRequest",
-    "Conversation",
-    "FailureDay",
-    "FreeDay",
-    "Heartbeat",
-    "Hold",
-    "Identity",
-    "Item",
-    "JobTally",
-    "LaneFloor",
-    "LaneTurn",
-    "LapsedInvoice",
-    "Lease",
-    "LedgerEntry",
-    "LedgerPosting",
-    "Login",
-    "Message",
-    "RailBaseline",
-    "RateLimit",
-    "ReceivingWallet",
-    "Revocation",
-    "RootKey",
-    "SQLModel",
-    "Session",
-    "Spell",
-    "SpellCast",
-    "SpellVersion",
-    "SpentNonce",
-    "Switch",
-    "UsdcAttempt",
-    "UsdcAuthorization",
-    "UsdcDeposit",
-    "UserAccount",
-    "WalletTransfer",
-]
+    "Account", "Allowance", "ApiKey", "ArtifactRow", "Batch", "ChainBlock", "ConnectRequest",
+    "Conversation", "FailureDay", "FreeDay", "Heartbeat", "Hold", "Identity", "Item",
+    "JobTally", "LaneFloor", "LaneTurn", "LapsedInvoice", "Lease", "LedgerEntry",
+    "LedgerPosting", "Login", "Message", "NoticeRow", "NoticeTry", "RailBaseline", "RateLimit",
+    "ReceivingWallet", "Revocation", "RootKey", "SQLModel", "Session", "Spell", "SpellCast",
+    "SpellVersion", "SpentNonce", "Switch", "UsdcAttempt", "UsdcAuthorization", "UsdcDeposit",
+    "UserAccount", "WalletTransfer", "WebhookRow",
+]  # fmt: skip
 
 OF_ACCOUNT = "account_id IS NOT NULL"
 ONE_OWNER = "num_nonnulls(job_id, session_id, batch_id, account_id) = 1"

@@ -1,4 +1,4 @@
-"""One GET to an address that a stranger named: public, small, soon, and nowhere else.
+"""One request to an address that a stranger named: public, small, soon, and nowhere else.
 
 The address that is connected to is the one that was vetted: a name is resolved once, and Host and
 SNI keep it. No redirect is followed, no cookie and no proxy is used. Answers are values.
@@ -9,10 +9,10 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +24,9 @@ from pricing.authorities import authorities
 LARGEST_BYTES: Final = 192 * 1024  # LUD-06 allows a picture of 136,536 characters in an answer
 LONGEST_URL: Final = 2_000
 ADDRESSES_TRIED: Final = 3
+FIRST_S: Final = (
+    1.0  # how long the first bytes of an answer are waited for, once its status is here
+)
 RESOLVERS: Final = 4  # threads; a slow name server must not take those of the whole process
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -90,11 +93,29 @@ class Target:
         return _address(self.host)
 
     @property
+    def is_loopback(self) -> bool:
+        """Say whether the host is this machine, by its address or its one plain name."""
+        return self.host == "localhost" or (self.address is not None and self.address.is_loopback)
+
+    @property
     def netloc(self) -> str:
         """Return the host as a URL and a Host header write it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
         return host if self.port == default else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of a target: a GET, whose answer is read whole, or a POST, of whose answer the
+    status and the first bytes count."""
+
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.body is None else "POST"
 
 
 def is_public(address: Address) -> bool:
@@ -168,38 +189,52 @@ class PublicHttp:
         accept: str = "application/json",
         resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
+        at_once: int = 20,
+        resolvers: int = RESOLVERS,
     ) -> None:
         self.allow_loopback = allow_loopback
         self._timeout_s, self._most_bytes, self._accept = timeout_s, most_bytes, accept
-        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
+        self._threads = ThreadPoolExecutor(resolvers, thread_name_prefix="resolve")
         self._resolve = resolve or partial(system_resolver, self._threads)
         # The transport, and not a client: it knows no cookies, no redirects and no proxies. No
         # connection is kept, since the next name at one address may be another's.
         self._transport = httpx2.AsyncHTTPTransport(
             verify=tls or authorities(trust_env=False),
             trust_env=False,
-            limits=httpx2.Limits(max_connections=20, max_keepalive_connections=0),
+            limits=httpx2.Limits(max_connections=at_once, max_keepalive_connections=0),
         )
 
     async def get(self, url: str) -> Answer | Refused | Away:
         """Ask once; the whole of it, with resolving and connecting, is bounded in time."""
+        return await self._bounded(url, _Question())
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> Answer | Refused | Away:
+        """Send once, bounded likewise. Any status is an answer, and only its first bytes are read.
+
+        Away does not say that nothing was sent.
+        """
+        return await self._bounded(url, _Question(body, headers))
+
+    async def _bounded(self, url: str, question: _Question) -> Answer | Refused | Away:
         target = target_of(url, allow_loopback=self.allow_loopback)
         if isinstance(target, Refused):
             return Refused(f"The address can't be used: {target.reason}.")
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._get(target)
+                return await self._asked(target, question)
         except TimeoutError:
             return Away(f"{target.host} did not answer in time.")
 
-    async def _get(self, target: Target) -> Answer | Refused | Away:
+    async def _asked(self, target: Target, question: _Question) -> Answer | Refused | Away:
         addresses = await self._vetted(target)
         if not isinstance(addresses, list):
             return addresses
         answer: Answer | Refused | Away = Away(f"{target.host} can't be reached.")
         for address in addresses[:ADDRESSES_TRIED]:
             try:
-                return await self._ask(target, address)
+                return await self._ask(target, address, question)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 continue
             except (httpx2.HTTPError, httpx2.InvalidURL):
@@ -226,12 +261,14 @@ class PublicHttp:
             return True
         return target.scheme == "https" and is_public(address)
 
-    async def _ask(self, target: Target, address: Address) -> Answer | Refused:
+    async def _ask(self, target: Target, address: Address, question: _Question) -> Answer | Refused:
         host = f"[{address}]" if address.version == 6 else str(address)
         request = httpx2.Request(
-            "GET",
+            question.method,
             f"{target.scheme}://{host}:{target.port}{target.path}",
+            content=question.body,
             headers={
+                **question.headers,
                 "Host": target.netloc,
                 "Accept": self._accept,
                 "Accept-Encoding": "identity",
@@ -245,6 +282,8 @@ class PublicHttp:
         )
         response = await self._transport.handle_async_request(request)
         try:
+            if question.body is not None:
+                return Answer(response.status_code, await self._first(response))
             if 300 <= response.status_code < 400:
                 return Refused(f"{target.host} answers with a redirect, which is not followed.")
             body = bytearray()
@@ -256,6 +295,17 @@ class PublicHttp:
             return Answer(response.status_code, bytes(body))
         finally:
             await response.aclose()
+
+    async def _first(self, response: httpx2.Response) -> bytes:
+        """Return the first bytes of an answer; who sends more, or slowly, is not listened to."""
+        body = bytearray()
+        with suppress(httpx2.HTTPError, TimeoutError):
+            async with asyncio.timeout(FIRST_S), aclosing(response.aiter_raw()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) >= self._most_bytes:
+                        break
+        return bytes(body[: self._most_bytes])
 
     async def close(self) -> None:
         """Let go of connections and threads."""

@@ -81,7 +81,22 @@ class SendUsdc:
         return f"{self.payout_id}:order:{self.failures}"
 
 
-Promise = CreateInvoice | Judge | Work | PayInvoice | FetchInvoice | SendUsdc
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Have the next notice that is due sent to a receiver, who is asked one thing at a time.
+
+    The pauses are those of its notices: when the next of them is due is written with them.
+    """
+
+    receiver: str  # scheme, host and port
+
+    @property
+    def key(self) -> str:
+        """The name of the duty, and of the outside call that keeps it."""
+        return f"{self.receiver}:notify"
+
+
+Promise = CreateInvoice | Judge | Work | PayInvoice | FetchInvoice | SendUsdc | Notify
 KINDS: tuple[type[Promise], ...] = (
     CreateInvoice,
     Judge,
@@ -89,6 +104,7 @@ KINDS: tuple[type[Promise], ...] = (
     PayInvoice,
     FetchInvoice,
     SendUsdc,
+    Notify,
 )
 
 _PAUSES_S = (0, 60, 600)  # before the first, second and third try of a refund by itself

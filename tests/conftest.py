@@ -38,6 +38,7 @@ pytest_plugins = [
     "tests.usdc_world",
     "tests.market_fixtures",
     "tests.workshop",
+    "tests.notice_fixtures",
     "tests.page_fixtures",
     "tests.comfy_server",
     "tests.google_media_server",

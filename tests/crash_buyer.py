@@ -13,6 +13,7 @@ import httpx2
 from app.promises.keeping import SETTLE_MARGIN
 from tests.crash_server import KILLED, MovableClock
 from tests.crash_world import Books, Side
+from tests.notice_server import NoticeServer
 from tests.patience import PATIENCE_S, patiently
 from tests.pay_server import PayServer
 
@@ -44,6 +45,7 @@ class Buyer:
     ) -> None:
         self.side, self.books, self.clock, self._command = side, books, clock, command
         self.wallet = PayServer(make=self._invoice)  # where the buyer's money can go by itself
+        self.receiver = NoticeServer()  # where the buyer is told
         self.url = ""
         self.key = "the key of the buyer"
         self.done: set[str] = set()  # what must not be done a second time

@@ -14,6 +14,7 @@ class Crossing:
 WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION, ACCOUNT = (Crossing("session"),), (Crossing("account"),)
+TOLD, NOT_TOLD = (Crossing("told"), Crossing("told", 2)), (Crossing("not told"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
 BATCH, CAST = (Crossing("batch"),), (Crossing("cast"),)
 # An item is given back by a process that is told to end; none here is: they die. What is paid for
@@ -132,6 +133,13 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit keys.revoke": ACCOUNT,
     "commit keys.rotate": ACCOUNT,
     "commit keys.use": ACCOUNT,
+    "commit notices.answered": TOLD,
+    "commit notices.recover": NOT_TOLD,
+    "commit notices.resend": TOLD[:1],
+    "commit show_webhook": TOLD[:1],
+    "commit write_notice": TOLD,
+    "keep Notify": TOLD,
+    "webhook post": TOLD,
     "commit leases.beat": BATCH,
     "commit leases.claim": BATCH,
     "commit leases.decline": (*BATCH, *CAST),

@@ -119,7 +119,7 @@ async def run_case(case: Case, databases: Databases, lnbits: LnbitsServer | None
             buyer = Buyer(side, Books(url), server.clock, server.command)
             died, wrong = False, []
             try:
-                async with buyer.wallet.running():
+                async with buyer.wallet.running(), buyer.receiver.running():
                     died = await _die(case, server, buyer)
                     if died:
                         wrong = await _go_on(case, server, buyer)

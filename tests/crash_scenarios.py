@@ -11,6 +11,7 @@ from payments.bolt11 import decode
 from tests import crash_batches as batches
 from tests import crash_casts as casts
 from tests import crash_holder as holder
+from tests import crash_notices as notices
 from tests import crash_people as people
 from tests import crash_usdc as usdc
 from tests.crash_buyer import KNOWN_S, LONG, Buyer
@@ -325,6 +326,10 @@ SCENARIOS = {
     "redirected": Scenario(redirected),
     "forgotten": Scenario(forgotten),
     "cancelled": Scenario(cancelled),
+    "told": Scenario(notices.told, rails=("stub",)),
+    "not told": Scenario(
+        notices.told, "webhook post: before", notices.notices_are_lost, rails=("stub",)
+    ),
     "receipt": Scenario(with_a_receipt),
     "reviewed": Scenario(reviewed, environment={"RECONCILE_S": "1"}),
     "wallets": Scenario(on_wallets, environment=FILLED, rails=("lnbits",)),

@@ -30,6 +30,7 @@ from tests.paying import credential, payment_in
 
 KNOWN_S = 3600
 NOWHERE = "nobody@127.0.0.1:9"  # a destination at which nobody answers
+NOWHERE_TO_TELL = "http://127.0.0.1:9/hook"  # where nobody listens
 REFUNDS = ["surplus", "not-done", "not-evaluated", "unspent"]
 DEPOSIT_SATS = 10_000
 EXAMPLE_KEY = "order-2026-11-22-0001"
@@ -118,7 +119,11 @@ class World:
 
     def formats(self) -> dict[str, list[str]]:
         """Return what has the formats of the contract's own."""
-        return {"bolt11": self.names.invoices, "refund-destination": [self.destination, NOWHERE]}
+        return {
+            "bolt11": self.names.invoices,
+            "refund-destination": [self.destination, NOWHERE],
+            "notice-url": [NOWHERE_TO_TELL],
+        }
 
     async def findings(self) -> list[str]:
         """Return what is wrong with the books after all of that."""

@@ -14,7 +14,7 @@ from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.main import assemble, build, utc_now
 from app.plant import Built
-from app.ports import Clock, Destinations, Executor
+from app.ports import Clock, Destinations, Executor, Receivers
 from app.serving.run import listening
 from app.settings import Settings
 from app.trade.gathering import Fetch
@@ -119,6 +119,7 @@ async def instance_of(
     chat: Chat | None = None,
     oracle: Oracle | None = None,
     destinations: Destinations | None = None,
+    receivers: Receivers | None = None,
     executors: Sequence[Executor] | None = None,
     fetch: Fetch | None = None,
     clock: Clock = utc_now,
@@ -134,6 +135,7 @@ async def instance_of(
         chat=chat,
         oracle=oracle or fixed_oracle(clock),
         destinations=destinations,
+        receivers=receivers,
         executors=executors,
         fetch=fetch,
         clock=clock,

@@ -84,6 +84,8 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/jobs/{id}/images/{item_id}": {BATCH: "file"},
     "GET /api/jobs/{id}/videos/{item_id}": {},
     "GET /api/models": {},
+    "GET /api/notices/{id}": {},
+    "POST /api/notices/{id}/redeliver": {},
     "POST /v1/images/generate": SPENDS,
     "POST /v1/videos/generate": SPENDS,
     "GET /v1/generations/{id}": {BATCH: "file"},

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.advance import keys
+from app.advance import keys, notices
 from app.advance.act import Act
 from app.advance.casts import CastOf
 from app.advance.outcome import (
@@ -25,6 +25,7 @@ from db.batches import BatchRow
 from db.invoices import MadeInvoice
 from db.items import NewItem
 from db.lapsed_tables import LapsedInvoice
+from db.webhooks import NewWebhook
 from payments import rail
 from statemachine import batch as law
 from statemachine.batch import BATCH, BatchState, Funding
@@ -45,6 +46,7 @@ class Ordered:
     account_id: str | None = None  # whose it is, whoever pays
     cast: CastOf | None = None  # whose steps the items are
     files: Sequence[Artifact] = ()  # that its items are made from; their bytes are stored
+    webhook: NewWebhook | None = None  # who is told of its end
 
 
 async def begin(
@@ -141,6 +143,7 @@ async def _insert(
     await items.insert(act.tx, begun.facts.id, ordered.items, act.now)
     for file in ordered.files:
         await artifacts.insert(act.tx, file._replace(batch_id=begun.facts.id))
+    await notices.register(act, _owner(begun.facts.id), ordered.webhook)
 
 
 async def cancel(act: Act, batch_id: str) -> Outcome:
@@ -181,8 +184,18 @@ async def write(act: Act, row: BatchRow, decision: Decision[law.BatchFacts]) -> 
         await perform(act, payee_of(row), decision)
         if row.funding is Funding.ACCOUNT and BATCH.final(after.state):
             await keys.unspend(act, row.budgets or (), after.rest_amount, row.asset)
-        return
-    payer = await balances.lock_to_spend(act.tx, row.session_id)
+    else:
+        await _release(act, row, row.session_id, decision)
+    # What nobody ever paid for is told to nobody: it would cost its buyer nothing.
+    if BATCH.final(after.state) and row.state is not BatchState.AWAITING_PAYMENT:
+        await notices.tell(act, _owner(row.id), after.state)
+
+
+async def _release(
+    act: Act, row: BatchRow, session_id: str, decision: Decision[law.BatchFacts]
+) -> None:
+    after = decision.facts
+    payer = await balances.lock_to_spend(act.tx, session_id)
     assert payer is not None, "a batch outlives its session's row"
     rest = releasing(payer, after.price_amount, after.rest_amount)
     await perform(act, payee_of(row), decision)

@@ -2,6 +2,7 @@
 
 import structlog
 
+from app.advance import notices
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Spending
 from app.advance.sessions import released, releasing, reserve
@@ -11,18 +12,20 @@ from db.invoices import MadeInvoice
 from db.jobs import JobRow
 from db.lapsed_tables import LapsedInvoice
 from db.promises import Outbox
+from db.webhooks import NewWebhook
 from payments import rail
 from pricing.quote import Quote
 from statemachine import job as law
 from statemachine import session as session_law
 from statemachine.decision import Decision
-from statemachine.job import Funding
+from statemachine.job import Funding, JobState
 from statemachine.machine import IllegalTransition
-from statemachine.owner import Owner, OwnerKind
+from statemachine.owner import Owner, OwnerKind, Purpose
 from statemachine.promises import Judge, Work
 
 log = structlog.get_logger("boltwork.jobs")
 
+INVOICED = f"{Purpose.WORK}_invoice_opened"
 PURGED = "The invoice was not paid in time, and the request was deleted a day later."
 CHARGED = (
     "The evaluation was charged all the same: more than {most} requests of yours have failed today,"
@@ -37,9 +40,11 @@ async def begin(
     request: str,
     refund_to: str | None,
     payer: str | None = None,
+    webhook: NewWebhook | None = None,
 ) -> MadeInvoice:
     """Create a job with its first invoice, which the rail has made before, and return that one."""
     await jobs.insert(act.tx, begun.facts, request, refund_to, "created", act.now, payer=payer)
+    await notices.register(act, _owner(begun.facts.id), webhook)
     return await write_first(act, _owner(begun.facts.id), begun, opened)
 
 
@@ -144,6 +149,8 @@ def payee_of(job: JobRow) -> Payee:
 async def touch(act: Act, job: JobRow, event: str) -> None:
     """Count a change of a locked job that others can see, and tell whoever waits for one."""
     await jobs.touch(act.tx, job.id, event, act.now)
+    if event == INVOICED:
+        await notices.tell(act, _owner(job.id), JobState.AWAITING_WORK_PAYMENT)
 
 
 async def restore(act: Act, job_id: str, kept: LapsedInvoice) -> None:
@@ -165,11 +172,15 @@ async def step(act: Act, job: JobRow, event: law.Event) -> Outcome:
         decision = law.decide(jobs.facts_of(job), event)
     except IllegalTransition:
         return Replayed()
-    if job.session_id is not None and law.JOB.final(decision.facts.state):
+    is_final = law.JOB.final(decision.facts.state)
+    if job.session_id is not None and is_final:
         await _end(act, job, job.session_id, decision, event)
-        return Applied()
-    await jobs.move(act.tx, decision.facts, event.kind.value, act.now)
-    await perform(act, payee_of(job), decision, anew=isinstance(event, law.Recovered))
+    else:
+        await jobs.move(act.tx, decision.facts, event.kind.value, act.now)
+        await perform(act, payee_of(job), decision, anew=isinstance(event, law.Recovered))
+    # What nobody ever paid for is told to nobody: it would cost its buyer nothing.
+    if is_final and job.state is not JobState.AWAITING_EVAL_PAYMENT:
+        await notices.tell(act, _owner(job.id), decision.facts.state)
     return Applied()
 
 

@@ -3,6 +3,7 @@
 import secrets
 from datetime import datetime, timedelta
 
+from app.advance import notices
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
 from app.advance.writing import Payee, invoice_until, perform, write_first
@@ -11,11 +12,13 @@ from db.balances import Spendable
 from db.invoices import MadeInvoice
 from db.lapsed_tables import LapsedInvoice
 from db.sessions import SessionRow
+from db.webhooks import NewWebhook
 from payments import rail
 from statemachine import session as law
 from statemachine.decision import Decision
 from statemachine.machine import IllegalTransition
 from statemachine.owner import Owner, OwnerKind, Purpose
+from statemachine.session import SessionState
 
 
 async def begin(
@@ -25,12 +28,14 @@ async def begin(
     refund_to: str | None,
     nonce: str,
     claim_sha256: str,
+    webhook: NewWebhook | None = None,
 ) -> MadeInvoice:
     """Create a session with its deposit's invoice, made by the rail before, and return that."""
     minimum_msat = act.terms.session_minimum_msat
     decision = law.begin(session_id, opened.amount_msat, minimum_msat)
     until = invoice_until(act)
     await sessions.insert(act.tx, decision.facts, refund_to, nonce, claim_sha256, until, act.now)
+    await notices.register(act, _owner(session_id), webhook)
     return await write_first(act, _owner(session_id), decision, opened)
 
 
@@ -110,7 +115,15 @@ async def step(act: Act, row: SessionRow, event: law.Event) -> Outcome:
         expires_at = idle_from(act)
     await sessions.move(act.tx, row, decision.facts, expires_at, act.now)
     await perform(act, payee_of(row), decision)
+    await _tell(act, row, decision.facts)
     return Applied()
+
+
+async def _tell(act: Act, row: SessionRow, after: law.SessionFacts) -> None:
+    """Have its webhook hear of a session's new state; of one that nobody has paid for, nobody."""
+    never_paid = (SessionState.AWAITING_PAYMENT, SessionState.EXPIRED)
+    if after.state is not row.state and (row.state, after.state) != never_paid:
+        await notices.tell(act, _owner(row.id), after.state)
 
 
 async def reserve(
@@ -177,3 +190,4 @@ async def released(
         await balances.unspend(act.tx, budgets, back_msat)
     await sessions.move(act.tx, row, decision.facts, row.expires_at, act.now)
     await perform(act, payee_of(row), decision)
+    await _tell(act, row, decision.facts)

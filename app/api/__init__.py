@@ -17,6 +17,7 @@ from app.api.jobs import (
     sessions,
     withdrawals,
 )
+from app.api.notices import deliveries
 from app.api.site import contract, dev, discovery, health
 from app.api.v1 import V1_ROUTES, counted
 
@@ -83,6 +84,8 @@ ROUTES = (
     Route("/api/account/refund", balances.refund, methods=["POST"]),
     *V1_ROUTES,
     Route("/api/v1/user/withdraw", counted(balances.withdraw), methods=["POST"]),
+    Route("/api/notices/{id}", deliveries.show),
+    Route("/api/notices/{id}/redeliver", deliveries.redeliver, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
     Route("/.well-known/x402", discovery.x402),
     Route("/openapi.yaml", contract.openapi_yaml),

@@ -8,7 +8,7 @@ import structlog
 from app import advance
 from app.advance import Shell
 from app.ports import Clock
-from db import conversations, failures, idempotency, jobs, rate_limits
+from db import conversations, failures, idempotency, jobs, rate_limits, webhooks
 from db.engine import Database, Tx
 from db.promises import Outbox
 
@@ -36,6 +36,9 @@ class Recovery:
         for job_id in await jobs.idle(self._db, now - AFTER, BATCH):
             if not await advance.jobs.is_promised(self._outbox, job_id):
                 await self._shell.do(advance.jobs.recover, job_id)
+        for receiver in await webhooks.forgotten(self._db, now - AFTER, BATCH):
+            log.warning("notices_forgotten")
+            await self._shell.do(advance.notices.recover, receiver)
         await self._db.run("purge_keys", partial(_purge, now))
 
 
@@ -44,3 +47,4 @@ async def _purge(now: datetime, tx: Tx) -> None:
     await rate_limits.purge(tx, now)
     await conversations.purge(tx, now)
     await failures.purge(tx, now)
+    await webhooks.purge(tx, now - advance.notices.KEPT, BATCH)

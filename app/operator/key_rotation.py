@@ -7,10 +7,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.keys import receipt_check, signing
+from app.keys import receipt_check, signing, webhook_secrets
 from app.keys.credentials import KEY_BYTES, name_of
 from app.operator.receiving import sealed_as
-from db import receiving_wallets, root_keys, signing_keys
+from db import receiving_wallets, root_keys, signing_keys, webhooks
 from db.engine import Database, Tx
 from payments.seal import Seal
 
@@ -45,6 +45,9 @@ async def rotate(db: Database, seal: Seal, now: datetime, *, forget: bool = Fals
             name, at = sealed_as(wallet.identity), (wallet.rail, wallet.number)
             closed = seal.close(name, seal.open(name, wallet.sealed))
             await receiving_wallets.reseal(tx, *at, closed)
+        for webhook in await webhooks.take_sealed(tx):
+            closed = webhook_secrets.resealed(seal, webhook.id, webhook.sealed)
+            await webhooks.reseal(tx, webhook.id, closed)
         await signing_keys.retire(tx, receipt_check.ALGORITHM, now)
         await signing_keys.offer(tx, signing.closed(made, seal), now)
         return Rotated(number, len(rows) - forgotten, forgotten, made.kid)
@@ -60,7 +63,10 @@ async def check_secret(db: Database, seal: Seal) -> int:
     wallets = await receiving_wallets.sealed_keys(db)
     for wallet in wallets:
         seal.open(sealed_as(wallet.identity), wallet.sealed)
+    secret_ones = await webhooks.sealed_secrets(db)
+    for webhook in secret_ones:
+        webhook_secrets.opened(seal, webhook.id, webhook.sealed)
     signer = await signing_keys.active(db, receipt_check.ALGORITHM)
     if signer is not None:
         signing.opened(signer, seal)
-    return len(rows) + len(wallets) + (signer is not None)
+    return len(rows) + len(wallets) + len(secret_ones) + (signer is not None)

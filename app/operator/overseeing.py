@@ -4,14 +4,23 @@ What it shows names jobs by their public ids: the others would open the buyer's 
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.operator.books import Books, Review
 from app.operator.switching import turn
 from app.ports import Clock, Prices
-from db import deposits, overview, payouts, public_ids, routing, standing, switches
+from db import (
+    deposits,
+    overview,
+    payouts,
+    public_ids,
+    routing,
+    standing,
+    switches,
+    webhook_log,
+)
 from db.deposits import DepositRow
 from db.engine import Database
 from db.overview import Group, Sheet, Tally
@@ -27,6 +36,7 @@ from pricing.rates import ending
 from statemachine.public_id import concealed
 
 LISTED, WATCHED = 12, 50
+LATE = timedelta(minutes=1)  # a notice whose receiver is served, and has many before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Glance:
     watched: list[UnpaidPayout]
     waiting: list[UnpaidPayout]
     promises: dict[str, int]
+    notices: webhook_log.Standing
     price: BtcPrice | PriceUnavailable
     sources: OracleStatus
     ending: dict[str, date]  # models that end soon, or have ended and are asked all the same
@@ -85,6 +96,7 @@ class Overseeing:
             watched=_named(await standing.watched_payouts(db, now, WATCHED)),
             waiting=_named(await standing.waiting_payouts(db, now, LISTED)),
             promises=await self.outbox.waiting(),
+            notices=await webhook_log.standing(db, now - LATE, now - timedelta(days=1)),
             price=await self.oracle.price(),
             sources=self.oracle.status(),
             ending=self._ending(now.date()),

@@ -13,6 +13,7 @@ from app.advance import Shell
 from app.ports import Clock
 from app.promises.courier import PAUSED_S, Courier
 from app.promises.labour import Labour
+from app.promises.notices import Notices
 from app.promises.payees import Payees, payee_of
 from app.promises.sending import Sending
 from app.promises.usdc_sending import UsdcSending
@@ -29,6 +30,7 @@ from statemachine.promises import (
     CreateInvoice,
     FetchInvoice,
     Judge,
+    Notify,
     PayInvoice,
     Promise,
     SendUsdc,
@@ -59,12 +61,13 @@ class Keeper:
         payees: Payees,
         sending: Sending,
         usdc: UsdcSending,
+        notices: Notices,
         invoice_expiry_s: int,
     ) -> None:
         self._db, self._outbox, self._shell = db, outbox, shell
         self._rail, self._clock = rail, clock
         self._labour, self._courier, self._payees = labour, courier, payees
-        self._sending, self.usdc = sending, usdc
+        self._sending, self.usdc, self._notices = sending, usdc, notices
         self._invoice_expiry_s = invoice_expiry_s
 
     async def keep(self, promise: Promise, tries: int) -> None:
@@ -84,6 +87,8 @@ class Keeper:
                 await self._courier.fetch(payout_id, failures, tries)
             case SendUsdc(payout_id, failures):
                 await self.usdc.send(payout_id, failures)
+            case Notify(receiver):
+                await self._notices.serve(receiver)
 
     async def create_invoice(self, invoice_id: str) -> rail.Unavailable | None:
         """Have the rail make an invoice that is wanted; None when it is there."""

@@ -99,6 +99,12 @@ class LimitSettings(BaseSettings):
         description="of these to one payee (a node, or a destination's host)",
     )
 
+    notices_at_once: Positive = Field(
+        32,
+        validation_alias="NOTICES_AT_ONCE",
+        description="notices (webhooks) that are being sent at once, per process; one a receiver",
+    )
+
     session_idle_s: Annotated[int, Field(ge=60)] = Field(
         86_400,
         validation_alias="SESSION_IDLE_S",

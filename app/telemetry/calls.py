@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from time import perf_counter
+from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
@@ -18,7 +19,7 @@ from app.telemetry.metrics import (
 )
 from db.promises import Keep, Outbox, TryAgain
 from statemachine.owner import named
-from statemachine.promises import Promise
+from statemachine.promises import Notify, Promise
 from statemachine.public_id import shown
 
 
@@ -55,18 +56,33 @@ def calling(name: str) -> Iterator[Call]:
                 span.set_attribute("boltwork.outcome", call.outcome)
 
 
+@contextmanager
+def _about(promise: Promise, tries: int) -> Iterator[Any]:
+    """Name in log and trace what a promise is about, for as long as the block lasts.
+
+    Receivers of notices are strangers' servers, and not named: the lines of a notice name it.
+    """
+    kind = type(promise).__name__
+    if isinstance(promise, Notify):
+        with bound_contextvars(promise=kind), tracing.span(f"promise {kind}") as span:
+            yield span
+        return
+    owner = named(promise.key).owner
+    told: dict[str, str | int] = {owner.kind.value: shown(owner.id), "tries": tries}
+    with (
+        bound_contextvars(**{owner.kind.value: owner.id, "promise": kind}),
+        tracing.span_of(owner.id, f"promise {kind}", **told) as span,
+    ):
+        yield span
+
+
 def keeping(keep: Keep, outbox: Outbox) -> Keep:
     """Return a keeper of promises that is observed."""
 
     async def kept(promise: Promise, tries: int) -> None:
-        kind, owner = type(promise).__name__, named(promise.key).owner
-        about = {owner.kind.value: owner.id, "promise": kind}
+        kind = type(promise).__name__
         outcome, began = "broke", perf_counter()
-        told: dict[str, str | int] = {owner.kind.value: shown(owner.id), "tries": tries}
-        with (
-            bound_contextvars(**about),
-            tracing.span_of(owner.id, f"promise {kind}", **told) as span,
-        ):
+        with _about(promise, tries) as span:
             try:
                 await keep(promise, tries)
                 outcome = "kept"

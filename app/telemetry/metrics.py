@@ -42,3 +42,9 @@ PROMISE_WAIT_SECONDS = Histogram(
     ["kind"],
     buckets=QUICK,
 )
+
+NOTICE_TRIES = Counter(
+    "boltwork_notice_tries_total",
+    "Tries to send a notice (webhook), and what came of them: accepted, missed or unwelcome",
+    ["outcome"],
+)

@@ -34,6 +34,7 @@ from db.batches import BatchView
 from db.engine import Database
 from db.invoices import MadeInvoice
 from db.items import ItemView, NewItem
+from db.webhooks import NewWebhook
 from payments.session_macaroon import Verified
 from payments.usdc.payment import Payment
 from payments.usdc.refund import refund_to_of
@@ -94,6 +95,7 @@ class Order:
     tools: tuple[str, ...] = ()  # what a session's macaroon must allow, where it is not the kind
     cast: CastOf | None = None  # whose steps the lines are
     made: Outputs = field(default_factory=dict)  # of its steps, that were made before
+    webhook: NewWebhook | None = None  # who is told of its end
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -214,8 +216,15 @@ class Batches:
         lines, files = await self._gathered(order.lines, None)
         ordered = self._items(replace(order, lines=lines), shares)
         told = {"total_microusd": sum(shares), "kind": order.kind.value}
-        to = mine.refund_to
-        bought = Ordered(ordered, mine.payer, told, to, cast=order.cast, files=files)
+        bought = Ordered(
+            ordered,
+            mine.payer,
+            told,
+            mine.refund_to,
+            cast=order.cast,
+            files=files,
+            webhook=order.webhook,
+        )
 
         async def begin(act: Act) -> None:
             account_id = await advance.accounts.of_wallet(act, payer) if of_account else None
@@ -268,8 +277,16 @@ class Batches:
         lines, files = await self._gathered(order.lines, owner)
         ordered = self._items(replace(order, lines=lines), quote.shares_msat)
         told = {**quote.to_json(), "kind": order.kind.value}
-        of = order.payer, told, order.refund_to
-        return batch_id, quote, Ordered(ordered, *of, cast=order.cast, files=files)
+        bought = Ordered(
+            ordered,
+            order.payer,
+            told,
+            order.refund_to,
+            cast=order.cast,
+            files=files,
+            webhook=order.webhook,
+        )
+        return batch_id, quote, bought
 
     async def _gathered(
         self, lines: Sequence[Line], owner: str | None

@@ -16,6 +16,7 @@ from app.trade.invoicing import Invoicing
 from app.trade.once import Before, Beginning, Name, once
 from app.trade.selling import Selling
 from db.invoices import MadeInvoice
+from db.webhooks import NewWebhook
 from pricing.money import Msat, msat_to_sats
 from statemachine import job as law
 from statemachine.owner import Purpose
@@ -29,6 +30,7 @@ class Order:
     max_msat: Msat | None = None  # the most the work may cost
     refund_to: str | None = None  # where refunds are sent automatically
     payer: str | None = None  # who asks, as far as is known
+    webhook: NewWebhook | None = None  # who is told of what becomes of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,13 @@ class Orders:
 
         async def begin(act: Act) -> MadeInvoice:
             return await advance.jobs.begin(
-                act, begun, opened, order.request, order.refund_to, order.payer
+                act,
+                begun,
+                opened,
+                order.request,
+                order.refund_to,
+                order.payer,
+                order.webhook,
             )
 
         return Beginning(job_id, begin)

@@ -24,6 +24,7 @@ from db import sessions
 from db.engine import Database, Duplicate, Tx
 from db.invoices import MadeInvoice
 from db.sessions import Standing
+from db.webhooks import NewWebhook
 from payments.session_macaroon import Verified
 from pricing.money import Msat, sats_down, sats_up
 from statemachine import session as law
@@ -79,19 +80,29 @@ class Sessions:
     clock: Clock
     new_id: Callable[[], str]
 
-    async def open(self, deposit_msat: Msat, refund_to: str | None, name: Name | None) -> Opening:
+    async def open(
+        self,
+        deposit_msat: Msat,
+        refund_to: str | None,
+        name: Name | None,
+        webhook: NewWebhook | None = None,
+    ) -> Opening:
         """Return a new session, or the one that this name was given to.
 
         Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
         made.
         """
-        made = await once(self.shell, name, partial(self._prepare, deposit_msat, refund_to))
+        made = await once(
+            self.shell, name, partial(self._prepare, deposit_msat, refund_to, webhook)
+        )
         if isinstance(made, Before):
             row = await self.invoicing.made_before(law.deposit_invoice_id(made.id))
             return Opening(made.id, row, None)
         return made
 
-    async def _prepare(self, deposit_msat: Msat, refund_to: str | None) -> Beginning[Opening]:
+    async def _prepare(
+        self, deposit_msat: Msat, refund_to: str | None, webhook: NewWebhook | None
+    ) -> Beginning[Opening]:
         """Return a new session, with the invoice that the rail has made for its deposit."""
         self.selling.check_can_be_done()
         session_id, nonce, claim = self.new_id(), self.new_id(), self.new_id()
@@ -100,7 +111,7 @@ class Sessions:
 
         async def begin(act: Act) -> Opening:
             made = await advance.sessions.begin(
-                act, session_id, opened, refund_to, nonce, kept_as(claim)
+                act, session_id, opened, refund_to, nonce, kept_as(claim), webhook
             )
             return Opening(session_id, made, claim)
 

@@ -146,6 +146,7 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         refunds_from=glance.refunds_from,
         watched=glance.watched,
         waiting=glance.waiting,
+        notices=glance.notices,
         promises=glance.promises,
         price=None if isinstance(price, PriceUnavailable) else price,
         no_price=price.reason if isinstance(price, PriceUnavailable) else "",

@@ -51,6 +51,7 @@ def born(world: "World", name: str) -> Process:
         chat=WorkerChat(world.agent, 1_000),  # holders here hear their answers elsewhere
         oracle=world.oracle,
         destinations=world.destinations,
+        receivers=world.receivers,
         till=Till(card, world.oracle, world.agent, world.clock, make_limits(given)),
         artifacts=Artifacts(world.db, world.shelf, press, world.clock, new_id, timedelta(days=1)),
         catalogue=Catalogue((), development=False),

@@ -30,6 +30,7 @@ from tests.simulation.node import Node, Ours
 from tests.simulation.payers import Crowd, Payer
 from tests.simulation.process import EXPECTED, MOST_KEPT, Make, Process
 from tests.simulation.rail import SimulatedRail
+from tests.simulation.receivers import SimulatedReceivers
 from tests.simulation.schedule import Actor, Life, Schedule, who
 from tests.simulation.shelf import Shelf
 from tests.simulation.shoppers import Shoppers
@@ -92,6 +93,7 @@ class World:
         self.destinations = SimulatedDestinations(
             self.node, self.weather, self.dice, self.clock, self.gate
         )
+        self.receivers = SimulatedReceivers(self.weather, self.gate)
         self.db = WorldDatabase(database_url, self.weather, self.gate)
         connector = WorldConnector(self.weather, self.gate, self._tell_time)
         self.outbox = Outbox(self.db, connector, self._pause)

@@ -12,6 +12,7 @@ from tests.stories import (
     item,
     job,
     lease,
+    notice,
     payout,
     session,
     transfer,
@@ -34,6 +35,7 @@ LAWS: dict[str, Law] = {
     "authorization": authorization.LAW,
     "connect": connect.LAW,
     "deposit": deposit.LAW,
+    "notice": notice.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
     "job": job.STORIES + firm.STORIES,
@@ -50,4 +52,5 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "authorization": authorization.STORIES,
     "connect": connect.STORIES,
     "deposit": deposit.STORIES,
+    "notice": notice.STORIES,
 }

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.api import buying, polling
 from app.api.buying import Bought, Counter, Wish
+from app.api.notifying import Notify, shown, webhook_of
 from app.api.polling import Look
 from app.house import House, house_of
 from app.http.batch_status import PLURALS, kind_of, unknown_batch
@@ -25,6 +26,8 @@ from db import items
 from pricing.money import MicroUsd, msat_to_sats, usd_number
 from statemachine.batch import MOST_ITEMS
 from statemachine.item import ItemState
+from statemachine.notice import Topic
+from statemachine.owner import OwnerKind
 
 CURRENCY: Final = "USDC"
 DEFAULTS: Final = {Kind.IMAGE: "seedream-v4", Kind.VIDEO: "grok-imagine-text-to-video"}
@@ -48,6 +51,7 @@ class Batch(Body):
     defaults: Fields = Field(default_factory=dict)
     images: Annotated[list[Fields], Field(min_length=1, max_length=MOST_ITEMS)]
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    notify: Notify | None = None
 
 
 def is_batch(values: Fields) -> bool:
@@ -86,13 +90,20 @@ async def create(request: Request, body: bytes) -> Response:
     house = house_of(request)
     asked = parse(body, Batch)
     lines = lines_of(house, asked)
-    order = Order(lines, house.throttle.payer(request), asked.job_type, _refund_to(house, asked))
-    plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True)
+    payer, refund_to = house.throttle.payer(request), _refund_to(house, asked)
+    webhook = webhook_of(request, house, asked.notify, Topic.BATCH)
+    order = Order(lines, payer, asked.job_type, refund_to, webhook=webhook)
+    # Who is told of it is no part of what is bought.
+    plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})
     wish = Wish(order, plain, body)
     bought = await buying.buy(request, house, COUNTER, wish)
     if not isinstance(bought, Bought):
         return bought
-    made = {"jobId": bought.batch_id, "estimatedCost": usd_number(wish.price_microusd)}
+    made = {
+        "jobId": bought.batch_id,
+        "estimatedCost": usd_number(wish.price_microusd),
+        **await shown(house, asked.notify, OwnerKind.BATCH, bought.batch_id),
+    }
     where = {"Location": f"{PATH}{bought.batch_id}"}
     return await buying.answer(request, house, bought, made, 201, where)
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.api import buying, polling
 from app.api.buying import Bought, Counter, Wish
+from app.api.notifying import Notify, shown, webhook_of
 from app.api.polling import LEAST_RETRY_S, Look
 from app.house import house_of
 from app.http.batch_status import GENERATION_STATES, as_told
@@ -19,6 +20,8 @@ from app.strict_json import BadInput
 from app.trade.batches import Order, line_of
 from app.trade.catalogue import Kind, Surface
 from statemachine.batch import BatchState
+from statemachine.notice import Topic
+from statemachine.owner import OwnerKind
 
 PATH: Final = "/v1/generations/"
 COUNTERS: Final = {
@@ -35,6 +38,7 @@ class Generation(BaseModel):
 
     model: Annotated[str, Field(min_length=1)]
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    notify: Notify | None = None
 
 
 async def image(request: Request) -> Response:
@@ -62,14 +66,19 @@ async def _generate(request: Request, kind: Kind) -> Response:
     fields: dict[str, Any] = dict(asked.model_extra or {})
     line = line_of(listed.offering, Surface.GENERATIONS, fields, house.new_id())
     refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
-    order = Order([line], house.throttle.payer(request), kind, refund_to)
-    plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True)
+    webhook = webhook_of(request, house, asked.notify, Topic.BATCH)
+    order = Order([line], house.throttle.payer(request), kind, refund_to, webhook=webhook)
+    plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})
     bought = await buying.buy(request, house, COUNTERS[kind], Wish(order, plain, body))
     if not isinstance(bought, Bought):
         return bought
     row = await house.batches.show(bought.batch_id)
     state = BatchState.QUEUED if row is None else as_told(row)
-    made = {"id": bought.batch_id, "status": GENERATION_STATES[state]}
+    made = {
+        "id": bought.batch_id,
+        "status": GENERATION_STATES[state],
+        **await shown(house, asked.notify, OwnerKind.BATCH, bought.batch_id),
+    }
     headers = {"Location": f"{PATH}{bought.batch_id}", "Retry-After": str(LEAST_RETRY_S)}
     return await buying.answer(request, house, bought, made, 202, headers)
 

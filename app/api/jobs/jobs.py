@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance import Applied
+from app.api.notifying import Notify, shown, webhook_of
 from app.house import House, house_of
 from app.http.body import json_response, parse
 from app.http.claims import ClaimRefund, answer_claim
@@ -23,6 +24,8 @@ from db.jobs import JobView
 from pricing.money import sats_to_msat
 from statemachine import job as law
 from statemachine.job import JobState
+from statemachine.notice import Topic
+from statemachine.owner import OwnerKind
 from statemachine.payout import PayoutState
 
 RETRY_AFTER_S = {
@@ -43,6 +46,7 @@ class CreateJob(Body):
     request: RequestText
     max_sats: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(None, alias="maxSats")
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    notify: Notify | None = None
 
 
 async def create(request: Request, body: bytes) -> Response:
@@ -54,13 +58,15 @@ async def create(request: Request, body: bytes) -> Response:
         name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
         max_msat = sats_to_msat(asked.max_sats) if asked.max_sats else None
         refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
-        row = await house.orders.place(
-            Order(asked.request, max_msat, refund_to, house.throttle.payer(request)), name
-        )
+        webhook = webhook_of(request, house, asked.notify, Topic.JOB)
+        payer = house.throttle.payer(request)
+        order = Order(asked.request, max_msat, refund_to, payer, webhook)
+        row = await house.orders.place(order, name)
     made = {
         "jobId": row.owner_id,
         "createdAt": moment(row.created_at),
         "evalInvoice": house.shapes.invoice(row),
+        **await shown(house, asked.notify, OwnerKind.JOB, row.owner_id),
     }
     return json_response(made, 201, {"Location": f"/api/jobs/{row.owner_id}"})
 

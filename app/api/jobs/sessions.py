@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.notifying import Notify, shown, webhook_of
 from app.house import House, house_of
 from app.http import session_rights
 from app.http.body import json_response, parse, read_body
@@ -24,7 +25,8 @@ from db.invoices import InvoiceRow
 from db.sessions import SessionView
 from payments.session_macaroon import Verified
 from pricing.money import sats_down, sats_to_msat
-from statemachine.owner import Purpose
+from statemachine.notice import Topic
+from statemachine.owner import OwnerKind, Purpose
 from statemachine.session import SessionState
 
 Sats = Annotated[int, Field(ge=100, le=10_000)]
@@ -37,6 +39,7 @@ class OpenSession(Body):
 
     amount_sats: Sats = AMOUNT
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    notify: Notify | None = None
 
 
 class TopUp(Body):
@@ -66,12 +69,15 @@ async def create(request: Request) -> Response:
         asked = parse(body, OpenSession)
         refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
         name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
-        opening = await house.sessions.open(sats_to_msat(asked.amount_sats), refund_to, name)
+        webhook = webhook_of(request, house, asked.notify, Topic.SESSION)
+        deposit_msat = sats_to_msat(asked.amount_sats)
+        opening = await house.sessions.open(deposit_msat, refund_to, name, webhook)
     where = f"/api/sessions/{opening.session_id}"
     made = {
         "sessionId": opening.session_id,
         "state": SessionState.AWAITING_PAYMENT.value,  # the same answer to the same name, for ever
         "invoice": house.shapes.invoice(opening.invoice),
+        **await shown(house, asked.notify, OwnerKind.SESSION, opening.session_id),
     }
     if opening.claim is not None:
         made["claim"] = opening.claim
