@@ -142,7 +142,9 @@ class StepView(NamedTuple):
 
 _STEPS = """
 SELECT DISTINCT ON (i.step) i.step, i.id AS item_id, i.batch_id, i.place, i.state,
-       b.state AS batch_state, i.weight, i.reason, i.created_at, i.ended_at
+       b.state AS batch_state, CASE WHEN i.charged_amount IS NULL THEN i.weight
+         ELSE i.weight * i.charged_amount / i.share_amount END AS weight,
+       i.reason, i.created_at, i.ended_at
   FROM batch b JOIN item i ON i.batch_id = b.id
  WHERE b.cast_id = %(id)s
  ORDER BY i.step, i.state = 'completed' DESC,

@@ -98,10 +98,17 @@ async def purge(tx: Tx, rows: list[Unpaid]) -> int:
     await tx.execute("DELETE FROM job_history WHERE job_id = ANY(%(ids)s)", ids=list(jobs))
     await tx.execute("DELETE FROM job WHERE id = ANY(%(ids)s)", ids=list(jobs))
     await tx.execute("DELETE FROM session WHERE id = ANY(%(ids)s)", ids=list(sessions))
-    await tx.execute("DELETE FROM item WHERE batch_id = ANY(%(ids)s)", ids=list(batches))
-    await tx.execute("DELETE FROM batch WHERE id = ANY(%(ids)s)", ids=list(batches))
-    await casts.forget_unpaid(tx, list(batches))
+    await _forget_batches(tx, list(batches))
     return len(gone)
+
+
+async def _forget_batches(tx: Tx, ids: list[str]) -> None:
+    """Delete batches with their items, and the casts of which nothing else was ordered."""
+    await tx.execute("DELETE FROM item WHERE batch_id = ANY(%(ids)s)", ids=ids)
+    batches = "DELETE FROM batch WHERE id = ANY(%(ids)s) RETURNING cast_id"
+    of = [row["cast_id"] for row in await tx.all(batches, ids=ids) if row["cast_id"] is not None]
+    if of:
+        await casts.forget_unpaid(tx, of)
 
 
 async def _locked(tx: Tx, query: str, ids: list[str | None]) -> set[str]:
@@ -171,8 +178,7 @@ async def purge_orders(tx: Tx, before: datetime, limit: int) -> int:
     due = await tx.all(_FAILED_ORDERS, before=before, limit=limit)
     batches = list(await _locked(tx, _BATCHES, [row["batch_id"] for row in due]))
     gone = await tx.count(_FORGET_ORDERS, ids=[row["id"] for row in due], batches=batches)
-    await tx.execute("DELETE FROM item WHERE batch_id = ANY(%(ids)s)", ids=batches)
-    await tx.execute("DELETE FROM batch WHERE id = ANY(%(ids)s)", ids=batches)
+    await _forget_batches(tx, batches)
     mine = [row["account_id"] for row in due if row["batch_id"] in batches and row["account_id"]]
     await people.forget_unused(tx, mine)  # another process may purge the rest just now
     return gone

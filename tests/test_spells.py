@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import yaml
 
 from app import advance
 from app.advance import Applied
+from db import lapsed
 from db.audit import audit
+from db.lapsed import Unpaid
 from db.spells import by_slug
 from pricing.money import author_share
+from statemachine.owner import Purpose
 from tests.batch_doors import proof_of
 from tests.spell_fixtures import CHAIN, Stage, stage_on
 
@@ -239,3 +243,16 @@ async def test_a_cast_may_be_cancelled(stage: Stage) -> None:
     await stage.ended(cast_id)
     again = await stage.at.post(path, {}, headers=stage.caster)
     assert again.status_code == 409
+
+
+async def test_a_cast_that_nobody_pays_for_leaves_nothing(stage: Stage) -> None:
+    """Its row goes with its batch and its items, once its invoice has lapsed for long."""
+    await stage.publish(CHAIN)
+    offer = await stage.at.post("/api/v1/spells/cast", {"slug": "five-steps"})
+    assert offer.status_code == 402
+    db, batch_id = stage.at.built.db, offer.json()["instance"].rpartition("/")[2]
+    await stage.at.built.shell.do(advance.batches.cancel, batch_id)
+    rows = [Unpaid(f"{batch_id}:batch", None, None, batch_id, None, Purpose.BATCH)]
+    assert await db.run("purged", partial(lapsed.purge, rows=rows)) == 1
+    for table in ("batch", "item", "spell_cast"):
+        assert await db.read_all(f"SELECT 1 FROM {table}") == []

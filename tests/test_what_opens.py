@@ -166,6 +166,12 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /studio": {},
     "POST /studio": {},
     "POST /studio/price": {},
+    "GET /spells": {},
+    "GET /spells/{slug}": {},
+    "POST /spells/{slug}": {},
+    "GET /casts/{id}": {},
+    "POST /casts/{id}/pay": {},
+    "POST /casts/{id}/resume": {},
     "POST /jobs/{id}/pay": {UNPAID: "job"},
     "POST /jobs/{id}/cancel": {UNPAID: "job"},
     "POST /jobs/{id}/refund": {

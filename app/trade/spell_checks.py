@@ -4,6 +4,7 @@ A whole value is `{"$from": "#/steps/1/outputs/0"}` or, the same, a text that is
 `{{steps.1.outputs.0}}`. Inside a text `{{…}}` is put in once. There are no expressions.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _INNER: Final = re.compile(
     r"\s*(?:parameters\.(?P<name>[a-z][a-z0-9_]{0,39})"
     r"|steps\.(?P<step>[1-9][0-9]?)\.outputs\.(?P<output>0|[1-9]))\s*"
 )
+_NAMED: Final = re.compile(r"#/steps/([0-9]+)/|\{\{\s*steps\.([0-9]+)\.")
 NO_REFERENCE: Final = (
     "Between {{ and }} only steps.N.outputs.M or parameters.NAME can stand; nothing is computed."
 )
@@ -289,3 +291,13 @@ def _ref(found: "re.Match[str]") -> _Ref:
 
 def _is_later(value: Any) -> bool:
     return value is _PENDING or bool(filling.needs(value))
+
+
+def levels(document: Document) -> list[int]:
+    """Return how many stages must be made before each step; those of one stage need none of it."""
+    found: dict[int, int] = {}
+    for step in document.steps:
+        said = json.dumps(step.inputs)
+        before = {int(each[1] or each[2]) for each in _NAMED.finditer(said)}
+        found[step.id] = max((found[other] + 1 for other in before if other in found), default=0)
+    return [found[step.id] for step in document.steps]

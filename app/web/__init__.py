@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 from app.web import (
     assets,
     batch,
+    casts,
     contract,
     demo,
     home,
@@ -15,6 +16,7 @@ from app.web import (
     operator,
     operator_door,
     session,
+    spells,
     studio,
 )
 
@@ -32,6 +34,12 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/studio", studio.show),
     Route("/studio", studio.buy, methods=["POST"]),
     Route("/studio/price", studio.price, methods=["POST"]),
+    Route("/spells", spells.listed),
+    Route("/spells/{slug}", spells.show),
+    Route("/spells/{slug}", spells.cast, methods=["POST"]),
+    Route("/casts/{id}", casts.show),
+    Route("/casts/{id}/pay", casts.pay, methods=["POST"]),
+    Route("/casts/{id}/resume", casts.resume, methods=["POST"]),
     Route("/sessions", session.begin, methods=["POST"]),
     Route("/sessions/{id}", session.show),
     Route("/sessions/{id}/pay", session.pay, methods=["POST"]),

@@ -68,6 +68,7 @@ def render(
         "path": request.url.path,
         "is_stub": house.stub is not None,
         "has_studio": has_studio(house),
+        "has_spells": any(listed.is_open for listed in house.catalogue.tools()),
         "now": house.clock(),
     }
     if wrong is None:
