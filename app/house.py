@@ -3,6 +3,7 @@
 Only doors import it. They read rows by themselves; whatever writes is a desk's.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -98,6 +99,14 @@ class House:
     clock: Clock
     new_id: Callable[[], str]
     stub: Playground | None  # the stub rail's own doors, when there is one to play with
+
+    @property
+    def settling(self) -> list[asyncio.Task[None]]:
+        """Return the orders in USDC whose buyers were answered, or have gone, before the end of it.
+
+        They are waited for at the end, as long as the facilitator may take.
+        """
+        return [*self.usdc.sales.unfinished] if self.usdc is not None else []
 
 
 def house_of(request: Request) -> House:

@@ -355,14 +355,14 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
             work = partial(built.outbox.work_always, keep, pace, lane)
             tasks.append(asyncio.create_task(always(f"worker of {lane}", work)))
         for making in making_of(built):
-            who = f"maker {making.executor.name}"
-            tasks.append(asyncio.create_task(always(who, making.run)))
+            tasks.append(asyncio.create_task(always(f"maker {making.executor.name}", making.run)))
     try:
         yield house
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *house.holds.unfinished, return_exceptions=True)
+        late = *house.holds.unfinished, *house.settling
+        await asyncio.gather(*tasks, *late, return_exceptions=True)
         await built.close()
 
 

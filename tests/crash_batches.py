@@ -15,24 +15,30 @@ BODY: Json = {
     "defaults": {"model": "scene-1"},
     "images": [{"prompt": prompt} for prompt in ("a cat", "REFUSE", "BREAK", "a dog")],
 }
+AWAY: Json = {"defaults": {"model": "scene-1"}, "images": [{"prompt": "AWAY"}, {"prompt": "BREAK"}]}
 
 
 async def bought(buyer: Buyer, body: Json = BODY) -> None:
     """Buy a batch with an invoice, see its files, and take back what was not delivered."""
-    await _ordered(buyer, body)
+    await ordered(buyer, body)
     await buyer.pay(buyer.made["batch"])
-    await _ended(buyer)
-    await _downloaded(buyer)
+    await ended(buyer)
+    await downloaded(buyer)
     await buyer.take_refunds()
+
+
+async def given_back(buyer: Buyer) -> None:
+    """Buy a batch whose maker can't be asked at first: what was claimed is given back."""
+    await bought(buyer, AWAY)
 
 
 async def given_up(buyer: Buyer) -> None:
     """Buy a batch, and give it up at once: what nobody holds is not made."""
-    await _ordered(buyer)
+    await ordered(buyer)
     await buyer.pay(buyer.made["batch"])
     answer = await buyer.post("cancel")
     assert answer.status_code in (200, 409), answer.text
-    await _ended(buyer)
+    await ended(buyer)
     await buyer.until(lambda said: said["refundState"] != "not_applicable" or _has_all(said))
     await buyer.take_refunds()
 
@@ -44,7 +50,7 @@ async def on_a_session(buyer: Buyer, body: Json = BODY) -> None:
     answer = await buyer.send("/api/jobs", body, f"{buyer.key} batch")
     assert answer.status_code == 201, answer.text
     buyer.path = f"/api/jobs/{answer.json()['jobId']}"
-    await _ended(buyer)
+    await ended(buyer)
     buyer.path = session
     await holder.closed(buyer)
 
@@ -54,7 +60,7 @@ async def silent(buyer: Buyer) -> None:
     buyer.clock.forward(SWEPT_S)
 
 
-async def _ordered(buyer: Buyer, body: Json = BODY) -> None:
+async def ordered(buyer: Buyer, body: Json = BODY) -> None:
     """Order the batch under one key: it has one invoice, however often it is ordered."""
     if "batch" in buyer.made:
         return
@@ -65,7 +71,7 @@ async def _ordered(buyer: Buyer, body: Json = BODY) -> None:
     buyer.made["batch"] = offer
 
 
-async def _ended(buyer: Buyer) -> Json:
+async def ended(buyer: Buyer) -> Json:
     """Wait until the batch has ended; where nothing moves, whoever held an item has died.
 
     Or he is slow: time leaps seldom, or whoever makes an item loses it three times.
@@ -88,7 +94,7 @@ async def _ended(buyer: Buyer) -> Json:
     return said
 
 
-async def _downloaded(buyer: Buyer) -> None:
+async def downloaded(buyer: Buyer) -> None:
     """Read each file that was delivered, unless it has expired."""
     for item in (await buyer.show())["images"]:
         if item["status"] == "completed":

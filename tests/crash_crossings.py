@@ -17,8 +17,8 @@ SESSION, ACCOUNT = (Crossing("session"),), (Crossing("account"),)
 TOLD, NOT_TOLD = (Crossing("told"), Crossing("told", 2)), (Crossing("not told"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
 BATCH, CAST = (Crossing("batch"),), (Crossing("cast"),)
-# An item is given back by a process that is told to end; none here is: they die. What is paid for
-# in USDC is crossed when a server here takes it.
+# Nobody here sends USDC without an order, or asks for a wallet and does not pay; and no order of
+# ours is silent for so long. Whether one would be settled is asked only where no chain is.
 UNOPENED = frozenset(
     f"commit {name}"
     for name in (
@@ -26,20 +26,18 @@ UNOPENED = frozenset(
         "deposits.give",
         "deposits.go_back",
         "spells.hide",
-        "leases.release",
-        "usdc_payouts.acknowledge",
         "usdc_payouts.let_go",
-        "usdc_payouts.take_back",
         "usdc_payouts.take_hand",
     )
 ) | {
     "chain is_signed_by_contract",
     "chain is_there",
     "commit accounts.prove",
-    "commit accounts.withdraw_usdc",
     "commit forget_accounts",
     "facilitator verify",
 }
+TAKEN_BACK, IN_PART = (Crossing("USDC taken back"),), (Crossing("USDC in part"),)
+OF_ACCOUNT = Crossing("batch of an account"), Crossing("batch of an account in USDC")
 IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
 DECLINED, REFUNDED = (Crossing("USDC declined"),), (Crossing("USDC refunded"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
@@ -54,12 +52,20 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit authorizations.settle": (*IN_USDC, *UNANSWERED, Crossing("USDC declined")),
     "commit deposits.record": IN_USDC,
     "commit due_authorizations": IN_USDC,
-    "commit usdc_payouts.order": REFUNDED,
-    "commit usdc_payouts.settle": REFUNDED,
-    "keep SendUsdc": REFUNDED,
+    "commit usdc_payouts.acknowledge": TAKEN_BACK,
+    "commit usdc_payouts.order": (*REFUNDED, *IN_PART, Crossing("USDC taken back", 2)),
+    "commit usdc_payouts.settle": (*REFUNDED, *IN_PART, *OF_ACCOUNT[1:], *TAKEN_BACK),
+    "commit usdc_payouts.take_back": TAKEN_BACK,
+    "keep SendUsdc": (*REFUNDED, *IN_PART),
     "commit usdc_sales.claim": (*IN_USDC, *UNANSWERED),
     "facilitator healthy": IN_USDC,
-    "facilitator settle": (*IN_USDC, *UNANSWERED, *DECLINED, Crossing("USDC refunded", 2)),
+    "facilitator settle": (
+        *IN_USDC,
+        *UNANSWERED,
+        *DECLINED,
+        Crossing("USDC refunded", 2),
+        *OF_ACCOUNT[1:],
+    ),
     "agent healthy": (Crossing("watched"),),
     "agent judge": BOUGHT,
     "agent work": (*BOUGHT, Crossing("broken")),
@@ -77,10 +83,11 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit accounts.recover": ACCOUNT,
     "commit accounts.withdraw": ACCOUNT,
     "commit accounts.withdraw_to": ACCOUNT,
+    "commit accounts.withdraw_usdc": OF_ACCOUNT[1:],
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
     "commit asks.begin": (Crossing("by the call"),),
     "commit batches.begin": BATCH,
-    "commit batches.begin_from_account": (*CAST, Crossing("cast", 2)),
+    "commit batches.begin_from_account": (*CAST, Crossing("cast", 2), *OF_ACCOUNT),
     "commit batches.begin_reserved": (Crossing("batch on a session"),),
     "commit batches.cancel": (Crossing("batch given up"),),
     "commit beat": (Crossing("watched"),),
@@ -145,6 +152,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit leases.decline": (*BATCH, *CAST),
     "commit leases.fail": (*BATCH, Crossing("batch", 3)),  # and its item is dead after it
     "commit leases.lapse": (Crossing("item lost"),),
+    "commit leases.release": (Crossing("maker away"),),
     "commit leases.submit": (
         *BATCH,
         Crossing("batch on a session", 2),

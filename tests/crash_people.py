@@ -21,7 +21,7 @@ KEY = bytes(range(1, 33))
 async def lived(buyer: Buyer) -> None:
     """An account is opened, its password changed, and then lost; its last login is ended."""
     if "opened" not in buyer.done:
-        assert await _in(buyer, FIRST)
+        assert await entered(buyer, FIRST)
         buyer.done.add("opened")
     if "changed" not in buyer.done:
         await _changed(buyer)
@@ -31,11 +31,10 @@ async def lived(buyer: Buyer) -> None:
         answer = await _post(buyer, "recover", sent)
         assert answer.status_code in (200, 401), answer.text  # it is good once
         buyer.done.add("recovered")
-    assert await _in(buyer, THIRD)
+    assert await entered(buyer, THIRD)
     await _paid_in_and_out(buyer)
-    joined = await _post(buyer, "wallets", await _signed(buyer))
-    assert joined.status_code == 200, joined.text
-    assert (await _post(buyer, "siwe", await _signed(buyer))).json()["created"] is False
+    await join_wallet(buyer, KEY)
+    assert (await _post(buyer, "siwe", await _signed(buyer, KEY))).json()["created"] is False
     await _keyed(buyer)
     assert (await _post(buyer, "logout", {})).status_code == 200
     assert (await buyer.call("GET", "/api/auth/me")).status_code == 401
@@ -99,7 +98,7 @@ async def _standing(buyer: Buyer) -> dict[str, Any]:
 async def _changed(buyer: Buyer) -> None:
     """Change the password, which it may be already, and hold the recovery code."""
     for before in (FIRST, SECOND):
-        if await _in(buyer, before):
+        if await entered(buyer, before):
             sent = {"password": before, "newPassword": SECOND}
             answer = await _post(buyer, "password", sent)
             assert answer.status_code == 200, answer.text
@@ -108,15 +107,22 @@ async def _changed(buyer: Buyer) -> None:
     raise AssertionError("neither password is taken")
 
 
-async def _signed(buyer: Buyer) -> dict[str, Any]:
-    """Return a new message to the server, and its signature by the buyer's own key."""
-    address = {"address": address_of_key(KEY)}
+async def join_wallet(buyer: Buyer, key: bytes) -> None:
+    """Have a wallet open the account that the buyer is logged into."""
+    joined = await _post(buyer, "wallets", await _signed(buyer, key))
+    assert joined.status_code == 200, joined.text
+
+
+async def _signed(buyer: Buyer, key: bytes) -> dict[str, Any]:
+    """Return a new message to the server, and its signature by a key of the buyer's."""
+    address = {"address": address_of_key(key)}
     told = (await buyer.call("GET", "/api/auth/nonce", params=address)).json()
-    signature = signature_of(KEY, personal_digest(told["message"]))
+    signature = signature_of(key, personal_digest(told["message"]))
     return {"message": told["message"], "signature": signature}
 
 
-async def _in(buyer: Buyer, password: str) -> bool:
+async def entered(buyer: Buyer, password: str) -> bool:
+    """Log in, which opens the account at first; False: this password is none of it."""
     buyer.headers.pop("Authorization", None)
     answer = await _post(buyer, "login", {"username": NAME, "password": password})
     if answer.status_code == 200:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from payments.bolt11 import decode
+from tests import crash_accounts as accounts
 from tests import crash_batches as batches
 from tests import crash_casts as casts
 from tests import crash_holder as holder
@@ -311,6 +312,8 @@ SCENARIOS = {
     "USDC refunded": Scenario(usdc.refunded, rails=("stub",)),
     "USDC declined": Scenario(usdc.declined, rails=("stub",)),
     "cast": Scenario(casts.cast, rails=("stub",)),
+    "USDC taken back": Scenario(usdc.taken_back, rails=("stub",)),
+    "USDC in part": Scenario(usdc.delivered_in_part, rails=("stub",)),
     "rejected": Scenario(bought("REJECT me")),
     "broken": Scenario(bought("BREAK-WORK")),
     "flaky": Scenario(bought("FLAKY")),
@@ -354,6 +357,9 @@ SCENARIOS = {
     "batch": Scenario(batches.bought),
     "batch given up": Scenario(batches.given_up),
     "batch on a session": Scenario(batches.on_a_session),
+    "batch of an account": Scenario(accounts.in_sats, rails=("stub",)),
+    "batch of an account in USDC": Scenario(accounts.in_usdc, rails=("stub",)),
+    "maker away": Scenario(batches.given_back),
     "item lost": Scenario(batches.bought, "commit leases.submit: before", batches.silent),
     "account": Scenario(people.lived, rails=("stub",)),
     "by the call": Scenario(holder.asked),

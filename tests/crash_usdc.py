@@ -9,16 +9,22 @@ from payments.usdc.stub_chain import FAUCET
 from payments.usdc.stub_facilitator import FILE, StubFacilitator, UsdcFault
 from payments.usdc.x402 import read_header
 from pricing.money import MicroUsdc
+from tests import crash_batches as batches
 from tests.crash_buyer import DEAD_AFTER_S, Buyer, Json
 from tests.crash_world import StubSide
 from tests.patience import patiently
 from tests.usdc_fixtures import Payer, header
 
 IMAGE = {"images": [{"model": "scene-1", "prompt": "a small red boat on a lake"}]}
-MANY = {"images": [{"model": "scene-1", "prompt": f"{n} boats on a lake"} for n in range(1, 13)]}
+MANY = {"images": [{"model": "scene-1", "prompt": f"SLOWLY {n} boats"} for n in range(60)]}
+IN_PART: Json = {  # what of these is not made costs more than the least that is sent
+    "defaults": {"model": "scene-1"},
+    "images": [{"prompt": said} for said in ("a cat", "REFUSE", "BREAK", "REFUSE it", "a dog")],
+}
 PATH = "/api/jobs"
 TAKEN_OVER_S = 35  # when another process looks at an order that one has died over
 EXPIRED_S = 300
+REFUND_EXPIRED_S = 700  # longer than an order of ours may be used
 
 
 async def paid_in_usdc(buyer: Buyer) -> None:
@@ -45,34 +51,90 @@ async def declined(buyer: Buyer) -> None:
 async def refunded(buyer: Buyer) -> None:
     """Twelve images that are cancelled: what was not made goes back to the address that paid."""
     assert (await buyer.call("GET", "/api/readyz")).status_code == 200
-    payer, stub = Payer(), _stub(buyer)
+    payer, stub = Payer(buyer.key), stub_of(buyer)
     try:
-        made = await _paid(buyer, payer, await _offer(buyer, MANY), MANY)
+        made = await ordered(buyer, payer, await offered(buyer, MANY), MANY)
         token = {"Authorization": f"Bearer {made['sessionToken']}"}
         if "cancelled" not in buyer.done:
             path = f"{PATH}/{made['jobId']}/cancel"
             answer = await buyer.call("POST", path, headers=token)
             assert answer.status_code == 200, answer.text
             buyer.done.add("cancelled")
-        paid = "SELECT 1 FROM payout WHERE state = 'paid' AND asset = 'microusdc'"
-        await buyer.until_there(paid)
-        [batch] = await buyer.books.ask("SELECT charged_amount FROM batch WHERE funding = 'x402'")
-        left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
-        assert left == FAUCET - batch["charged_amount"], f"{left} are left"
+        await has_the_rest(buyer, stub, payer, made["jobId"])
     finally:
         await stub.close()
 
 
+async def taken_back(buyer: Buyer) -> None:
+    """The facilitator says that a refund was sent, and the chain forgets it: once it can't be sent
+    any more it is owed again, and the next order moves it."""
+    payer, stub = Payer(buyer.key), stub_of(buyer)
+    try:
+        if "reorganised" not in buyer.done:
+            buyer.done.add("reorganised")
+            await stub.script_fault("settle", "slow")  # the buyer's own order, and no slower
+            await stub.script_fault("settle", "reorganised")
+        made = await made_in_part(buyer, payer, IN_PART)
+        await buyer.until_there(
+            "SELECT 1 FROM usdc_attempt WHERE txid IS NOT NULL OR outcome = 'returned'"
+        )
+        if "expired" not in buyer.done:
+            buyer.done.add("expired")
+            buyer.clock.forward(REFUND_EXPIRED_S)
+        await buyer.until_there(
+            "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM payout WHERE state <> 'paid')"
+            " OR EXISTS (SELECT 1 FROM usdc_attempt WHERE outcome = 'returned')"
+        )
+        await buyer.hurry()  # it is sent again after a pause
+        await has_the_rest(buyer, stub, payer, made["jobId"])
+    finally:
+        await stub.close()
+
+
+async def delivered_in_part(buyer: Buyer, body: Json = IN_PART) -> None:
+    """Images of which some are never made: each that is made is read, and what the others cost goes
+    back to the address that paid."""
+    payer, stub = Payer(buyer.key), stub_of(buyer)
+    try:
+        made = await made_in_part(buyer, payer, body)
+        await has_the_rest(buyer, stub, payer, made["jobId"])
+    finally:
+        await stub.close()
+
+
+async def made_in_part(buyer: Buyer, payer: Payer, body: Json) -> dict[str, str]:
+    """Pay by an order, and see the images to their end; return what the answer to it said."""
+    buyer.headers.pop("Authorization", None)
+    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    made = await ordered(buyer, payer, await offered(buyer, body), body)
+    buyer.headers["Authorization"] = f"Bearer {made['sessionToken']}"
+    buyer.path = f"{PATH}/{made['jobId']}"
+    await batches.ended(buyer)
+    await batches.downloaded(buyer)
+    return made
+
+
+async def has_the_rest(buyer: Buyer, stub: StubFacilitator, payer: Payer, batch_id: str) -> None:
+    """Wait until all that is owed in USDC is paid: the payer has all but what was charged."""
+    owed = f"SELECT 1 FROM payout WHERE refund_to LIKE '%:{payer.address}' AND state"
+    await buyer.until_there(
+        f"SELECT 1 WHERE EXISTS ({owed} = 'paid') AND NOT EXISTS ({owed} <> 'paid')"
+    )
+    [batch] = await buyer.books.ask(f"SELECT charged_amount FROM batch WHERE id = '{batch_id}'")
+    left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
+    assert left == FAUCET - batch["charged_amount"], f"{left} are left"
+
+
 async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
     assert (await buyer.call("GET", "/api/readyz")).status_code == 200
-    payer = Payer()
-    stub = _stub(buyer)
+    payer = Payer(buyer.key)
+    stub = stub_of(buyer)
     try:
         if fault is not None and "faulty" not in buyer.done:
             buyer.done.add("faulty")
             await stub.script_fault("settle", fault)
-        offer = await _offer(buyer)
-        made = await _paid(buyer, payer, offer)
+        offer = await offered(buyer)
+        made = await ordered(buyer, payer, offer)
         await _made(buyer, made["jobId"], made["sessionToken"])
         left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
         assert left == FAUCET - offer.amount_microusdc, f"{left} are left"
@@ -80,16 +142,17 @@ async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
         await stub.close()
 
 
-def _stub(buyer: Buyer) -> StubFacilitator:
+def stub_of(buyer: Buyer) -> StubFacilitator:
+    """Return the stub whose file the server has too."""
     assert isinstance(buyer.side, StubSide)
     return StubFacilitator(buyer.side.folder / FILE, buyer.clock)
 
 
-async def _offer(buyer: Buyer, asked: Json = IMAGE) -> UsdcOffer:
-    """Return what the images cost, as their 402 has said once."""
+async def offered(buyer: Buyer, asked: Json = IMAGE, path: str = PATH) -> UsdcOffer:
+    """Return what is asked for, as a 402 has said once."""
     if "offer" not in buyer.made:
         async for look in patiently("there is no offer but", pause_s=0.2):
-            answer = await buyer.call("POST", PATH, json=asked)
+            answer = await buyer.call("POST", path, json=asked)
             look.saw = answer.text
             if answer.status_code == 402 and "PAYMENT-REQUIRED" in answer.headers:
                 break
@@ -101,8 +164,8 @@ async def _offer(buyer: Buyer, asked: Json = IMAGE) -> UsdcOffer:
     return UsdcOffer(BASE_SEPOLIA, Address(said["payTo"]), amount, said["maxTimeoutSeconds"])
 
 
-async def _paid(
-    buyer: Buyer, payer: Payer, offer: UsdcOffer, asked: Json = IMAGE
+async def ordered(
+    buyer: Buyer, payer: Payer, offer: UsdcOffer, asked: Json = IMAGE, path: str = PATH
 ) -> dict[str, str]:
     """Send the order until it is taken; where it paid nothing, send another one."""
     for name in ("first", "second"):
@@ -114,7 +177,7 @@ async def _paid(
         # With its key the answer to a second sending has a token of the account too.
         headers = {"PAYMENT-SIGNATURE": buyer.made[name], "Idempotency-Key": buyer.key}
         async for look in patiently("the order is not taken", pause_s=0.2):
-            answer = await buyer.call("POST", PATH, json=asked, headers=headers)
+            answer = await buyer.call("POST", path, json=asked, headers=headers)
             look.saw = answer.text
             if answer.status_code != 503:
                 break

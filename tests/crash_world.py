@@ -13,7 +13,9 @@ from psycopg.rows import dict_row
 from payments.bolt11 import decode
 from payments.rail import Settled
 from payments.stub import StubRail
+from payments.usdc.stub_facilitator import FILE
 from pricing.money import sats_to_msat
+from tests.crash_chain import wrong_in_usdc
 from tests.crash_server import MovableClock
 from tests.fault_proxy import FaultProxy
 from tests.lnbits_server import Account, LnbitsServer
@@ -26,6 +28,7 @@ class Side(Protocol):
 
     paid_msat: int  # what the buyer has paid to invoices of ours
     knows_our_clock: bool  # or lives by the real time, however far ours is ahead
+    chain: Path | None  # the file of the chain behind the second rail, where there is one
 
     def environment(self) -> dict[str, str]:
         """Return what tells a server of this rail."""
@@ -74,6 +77,7 @@ class StubSide:
         self._rail = StubRail(folder / "stub.sqlite3", clock)
         self._hashes: list[str] = []
         self.paid_msat = 0
+        self.chain: Path | None = folder / FILE
 
     def environment(self) -> dict[str, str]:
         """See Side."""
@@ -127,6 +131,7 @@ class LnbitsSide:
     """A user of our own in the real LNbits, behind a proxy; the buyer's wallet is shared."""
 
     knows_our_clock = False
+    chain: Path | None = None
 
     def __init__(self, server: LnbitsServer, ours: Account, proxy: FaultProxy) -> None:
         self._server, self._ours, self.proxy = server, ours, proxy
@@ -242,12 +247,13 @@ NOTHING = (
     ),
     (
         "balances that are not what their postings add up to",
-        "SELECT name, balance, s FROM account LEFT JOIN (SELECT account, sum(amount) AS s"
-        " FROM posting GROUP BY 1) p ON account = name WHERE abs(balance) <> abs(coalesce(s, 0))",
+        "SELECT name, a.asset, balance, s FROM account a LEFT JOIN (SELECT account, e.asset,"
+        " sum(amount) AS s FROM posting JOIN entry e ON e.id = entry_id GROUP BY 1, 2) p"
+        " ON account = name AND p.asset = a.asset WHERE abs(balance) <> abs(coalesce(s, 0))",
     ),
     (
         "money that nobody has claimed in the end",
-        "SELECT name, balance FROM account WHERE kind = 'liability' AND balance <> 0"
+        "SELECT name, asset, balance FROM account WHERE kind = 'liability' AND balance <> 0"
         " AND NOT (starts_with(name, 'user:') AND balance < 1000)",  # no invoice asks for it
     ),
     (
@@ -335,4 +341,4 @@ async def audit(books: Books, side: Side) -> list[str]:
     )
     if charged["n"] != sums.get("revenue:work", 0):
         wrong.append(f"charged {charged['n']}, earned by work {sums.get('revenue:work', 0)}")
-    return wrong
+    return [*wrong, *await wrong_in_usdc(books.ask, side.chain)]

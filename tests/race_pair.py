@@ -78,6 +78,7 @@ async def pair_on(databases: Databases) -> AsyncIterator[Pair]:
                 "SESSION_IDLE_S": str(IDLE_S),
                 "DEMO_PER_HOUR": "100000",
                 "FREE_SATS_PER_DAY": "100000000",
+                "SETTLE_WAIT_S": "60",  # a crowd is answered slowly, and none of it is told to poll
             }
             servers = (
                 ForkedServer(folder, url, environment),

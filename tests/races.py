@@ -18,7 +18,7 @@ import httpx2
 
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
-from tests import session_races
+from tests import batch_races, session_races
 from tests.crash_buyer import FINAL, LONG, Buyer
 from tests.crash_run import Databases
 from tests.crash_server import ForkedServer
@@ -248,6 +248,7 @@ RACES: dict[str, Callable[[Pair], Awaitable[Any]]] = {
     "claim against the automatic refund": claim_against_automatic_refund,
     "two workers on one promise": two_workers_on_one_promise,
     **session_races.RACES,
+    **batch_races.RACES,
 }
 
 
@@ -269,6 +270,11 @@ async def _main(options: argparse.Namespace, template_url: str) -> None:
             await paused(pair, place)
         await pair.calm()
         print(f"paused workers: {len(pauses)} rounds, {time.monotonic() - began_s:.1f} s")
+        began_s, stands = time.monotonic(), (*batch_races.MAKER_STANDS, *batch_races.SENDER_STANDS)
+        for n in range(options.rounds):
+            await batch_races.paused(pair, stands[n % len(stands)])
+        await pair.calm()
+        print(f"paused makers: {options.rounds} rounds, {time.monotonic() - began_s:.1f} s")
 
 
 def main() -> int:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from app.ports import Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
+from app.ports import Declined, Made, NotBegun, Step, Stepped, Undoable, Wanted, unwatched_step
+
+SLOW_S = 0.3  # of a picture that is made slowly
 
 
 def picture(wanted: Wanted) -> bytes:
@@ -22,7 +24,7 @@ class ScriptedMaker:
     """The embedded painter's place taken: each picture as soon as `go` is set.
 
     A prompt with REFUSE is declined, one with BREAK can never be made; SOME has every other item
-    declined.
+    declined, SLOWLY takes a moment, and with AWAY who makes it can't be asked the first time.
     """
 
     name: str = "scene-1"
@@ -37,9 +39,14 @@ class ScriptedMaker:
         self, wanted: Wanted, stepped: Stepped = unwatched_step
     ) -> Made | Declined | Undoable:
         """Make it, or say why not."""
+        if "AWAY" in wanted.prompt and wanted.prompt not in {each.prompt for each in self.asked}:
+            self.asked.append(wanted)
+            raise NotBegun
         self.asked.append(wanted)
         stepped(Step(1, 2))
         await self.go.wait()
+        if "SLOWLY" in wanted.prompt:
+            await asyncio.sleep(SLOW_S)
         if "BREAK" in wanted.prompt:
             return Undoable("It can’t be painted.")
         if "REFUSE" in wanted.prompt or ("SOME" in wanted.prompt and len(self.asked) % 2):

@@ -7,10 +7,16 @@ import pytest
 
 from app.main import assemble, running, utc_now
 from db.connection import Line, pool_of
+from db.engine import Database
 from payments.stub import StubRail
+from payments.usdc.stub_facilitator import FILE, StubFacilitator
+from tests.batch_doors import batch, sold_by
 from tests.house_fixtures import fixed_oracle, settings_for
 from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
+from tests.scripted_maker import ScriptedMaker
+from tests.usdc_doors import asked_in, signed
+from tests.usdc_fixtures import Payer
 
 
 async def test_whoever_ends_early_ends(database_url: str, tmp_path: Path) -> None:
@@ -48,6 +54,27 @@ async def test_who_is_cancelled_as_a_connection_comes_ends(database_url: str, ti
     await giving
     await pool.putconn(await pool.getconn())
     await pool.close()
+
+
+async def test_an_order_in_usdc_that_is_under_way_is_settled_before_the_end(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Its buyer was told that it is pending; whoever ends waits for what the facilitator says, and
+    leaves nothing to be found out by the next process."""
+    settings = {"SETTLE_WAIT_S": 1}
+    async with sold_by(database_url, tmp_path, ScriptedMaker(), **settings) as shop:
+        stub = StubFacilitator(shop.built.settings.data / FILE, shop.built.clock)
+        await stub.script_fault("settle", "slow", delay_s=2)
+        await stub.close()
+        asked = asked_in(await shop.post("/api/jobs", batch("a cat")))
+        paying = signed(shop, Payer(), asked)
+        pending = await shop.post("/api/jobs", batch("a cat"), headers=paying)
+        assert pending.status_code == 202, pending.text
+    db = Database(database_url, 1)
+    await db.open()
+    row = await db.read_one("SELECT state FROM usdc_authorization")
+    assert row == {"state": "settled"}
+    await db.close()
 
 
 async def _as_it_is(_: Line) -> None:

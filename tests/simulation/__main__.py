@@ -76,7 +76,10 @@ def show(report: Report, took_s: float) -> None:
     print("  sessions: " + ", ".join(f"{n} {what}" for what, n in report.sessions.most_common()))
     print("  market: " + ", ".join(f"{n} {what}" for what, n in report.market.most_common()))
     print("  purge: " + ", ".join(f"{n} {what}" for what, n in report.purged.most_common()))
-    print("  sats: " + ", ".join(f"{n // 1_000} {what}" for what, n in report.sums.items()))
+    in_usdc = {what: n for what, n in report.sums.items() if what.startswith("microUSDC")}
+    sats = {what: n // 1_000 for what, n in report.sums.items() if what not in in_usdc}
+    print("  sats: " + ", ".join(f"{n} {what}" for what, n in sats.items()))
+    print("  USDC: " + ", ".join(f"{n} {what}" for what, n in in_usdc.items()))
     faults = sum(n for fault, n in report.faults.items() if not fault.startswith(NO_FAULTS))
     print(f"  faults: {faults}, with crashes at {len(report.places)} places")
     for fault, count in sorted(report.faults.items()):

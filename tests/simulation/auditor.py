@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from db.audit import audit
 from db.engine import Database
+from tests.simulation.ledger import named
 from tests.simulation.model import Model, hold
 from tests.simulation.node import OWN_MSAT, Node
 from tests.simulation.payers import Payer
@@ -31,6 +32,8 @@ _TABLES = {
     "item": ("id",),
     "lease": ("item_id", "number"),
     "artifact": ("id",),
+    "usdc_authorization": ("id",),
+    "usdc_attempt": ("payout_id", "number"),
 }
 
 
@@ -98,17 +101,21 @@ class Auditor:
         await self.look()
         model, execute = self.model, self._connection.execute
         sums = await execute(
-            "SELECT account, sum(amount)::bigint AS total FROM posting GROUP BY account"
+            "SELECT account, asset, sum(amount)::bigint AS total FROM posting"
+            " JOIN entry ON entry.id = entry_id GROUP BY account, asset"
         )
         total, posted = 0, model.ledger.posted
         for row in await sums.fetchall():
             total += row["total"]
-            hold(posted[row["account"]] == row["total"], 1, f"{row['account']} was changed")
+            name = named(row["account"], row["asset"])
+            hold(posted[name] == row["total"], 1, f"{name} was changed")
         hold(total == 0, 1, f"the trial balance is off by {total}")
-        for row in await (await execute("SELECT name, kind, balance FROM account")).fetchall():
+        accounts = await execute("SELECT name, asset, kind, balance FROM account")
+        for row in await accounts.fetchall():
             sign = 1 if row["kind"] in ("asset", "expense") else -1
-            recomputed = sign * posted[row["name"]]
-            hold(row["balance"] == recomputed, 1, f"{row['name']} does not add up")
+            name = named(row["name"], row["asset"])
+            recomputed = sign * posted[name]
+            hold(row["balance"] == recomputed, 1, f"{name} does not add up")
         witnessed = self._witnessed()
         for table, keys in _TABLES.items():
             cursor = await execute(f"SELECT to_jsonb(t) AS row FROM {table} t".encode())
@@ -120,6 +127,7 @@ class Auditor:
             known = finding.who in self.model.lost
             hold(known, finding.invariant, f"db.audit finds {finding.line}")
         self._compare_balance()
+        model.usdc.compare(model.market.lots.values())
         model.market.recount()
 
     def _witnessed(self) -> dict[str, dict[tuple[Any, ...], Row]]:
@@ -139,7 +147,9 @@ class Auditor:
         for lot in market.lots.values():
             rows["item"] += lot.items.values()
             rows["lease"] += lot.leases.values()
+            rows["usdc_attempt"] += lot.usdc_attempts.values()
         rows["artifact"] += market.files.values()
+        rows["usdc_authorization"] += self.model.usdc.rows.values()
         return {
             table: {tuple(row[key] for key in _TABLES[table]): row for row in found}
             for table, found in rows.items()
@@ -172,7 +182,9 @@ class Auditor:
 
     def settle(self, payers: list[Payer]) -> dict[str, int]:
         """Check, in calm weather, that all has ended; return where every sat went."""
-        model, sums = self.model, {"paid": 0, "earned": 0, "refunded": 0, "claimable": 0}
+        model = self.model
+        sums = dict.fromkeys(("paid", "earned", "refunded", "claimable"), 0)
+        sums |= dict.fromkeys(("microUSDC paid", "microUSDC earned", "microUSDC refunded"), 0)
         paid: dict[str, int] = {}
         for invoice in self._node.invoices.values():
             owner_id = invoice.key.partition(":")[0]
@@ -189,7 +201,9 @@ class Auditor:
         for lot in model.market.lots.values():
             over = lot.row["state"] in BATCH_FINAL
             hold(over, 7, f"batch {lot.row['id']} is still going on")
-            if not lot.row["session_id"]:
+            if lot.asset != "msat":
+                model.usdc.settle(lot, sums)
+            elif not lot.row["session_id"]:
                 self._settle(lot, lot.earned_msat, paid, shown, sums)
         for owner_id, owner in model.purged.owners.items():
             received = paid.get(owner_id, 0)

@@ -29,6 +29,8 @@ INVOICE_S = 3 * 3_600
 def born(world: "World", name: str) -> Process:
     """Return a new process of a world."""
     given = Settings.model_validate({"BOLTWORK_DATA": "nowhere", "INVOICE_EXPIRY_S": INVOICE_S})
+    # What the facilitator says is waited for, however long the machine takes to come to it.
+    given = given.model_copy(update={"settle_wait_s": 10**6})
     terms = Terms(
         eval_invoice_s=INVOICE_S,
         session_minimum_msat=MINIMUM_MSAT,
@@ -61,5 +63,6 @@ def born(world: "World", name: str) -> Process:
         new_id=new_id,
         wallets=None,
         stub=None,
+        usdc=world.usdc,
     )
     return Process(name, built, world.make, world.gate)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 # Loops, by their names.
-TURNS = ("expiry", "sweep", "payouts", "recovery", "unpaid", "lanes", "artifacts")
+TURNS = (
+    "expiry", "sweep", "payouts", "recovery", "unpaid", "lanes", "artifacts", "authorizations",
+)  # fmt: skip
 REVIEW = "review"
 LAST_REVIEW = "the last review"
 LAST_LATE = 40  # in this pause the last one pays for what was purged
@@ -38,6 +40,7 @@ class Calm:
         for number, pause in enumerate(PAUSES_MINUTES):
             world.clock.forward(minutes=pause)
             world.node.tick()
+            world.chain.tick()
             if number < LAST_LATE:
                 world.pay_long_after()
             for process in world.processes:
@@ -117,5 +120,6 @@ class Calm:
             or any(purse.row["state"] != "expired" for purse in model.prepaid.purses.values())
             or any(lot.row["state"] not in BATCH_FINAL for lot in model.market.lots.values())
             or any(row["state"] == "held" for row in model.prepaid.free_holds.values())
+            or any(row["state"] == "claimed" for row in model.usdc.rows.values())
         )
         return not (unbooked or in_flight or going_on or +model.staged or model.is_unpaid())

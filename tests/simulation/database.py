@@ -38,7 +38,7 @@ END $$;
 WITNESSED = (
     "job", "invoice", "payout", "payout_attempt", "account", "entry", "posting",
     "procrastinate_jobs", "session", "hold", "allowance", "free_day", "lapsed_invoice",
-    "batch", "item", "lease", "artifact",
+    "batch", "item", "lease", "artifact", "usdc_authorization", "usdc_attempt",
 )  # fmt: skip
 SEARCH_PATH = "world,public,pg_catalog"
 

@@ -4,6 +4,13 @@ from collections import Counter, defaultdict
 
 from tests.simulation.rows import Row, hold
 
+MSAT = "msat"
+
+
+def named(account: str, asset: str) -> str:
+    """Return the name of an account here: each asset has its own."""
+    return account if asset == MSAT else f"{account} in {asset}"
+
 
 class Ledger:
     """Every account, entry and posting, as they came."""
@@ -14,21 +21,23 @@ class Ledger:
         self.kinds: dict[str, str] = {}
         self.entries: dict[int, str] = {}
         self.credited: Counter[str] = Counter()  # entries by payment_hash of an invoice
+        self._assets: dict[int, str] = {}  # by entry
+        self._new: list[Row] = []  # postings, whose entry may be witnessed after them
         self._open_entries: dict[int, int] = defaultdict(int)
 
     def account(self, now: Row | None) -> None:
         """Take in a change of an account's row."""
         assert now is not None
-        hold(now["asset"] == "msat", 1, f"{now['name']} is not in msat")
         hold(now["kind"] != "liability" or now["balance"] >= 0, 2, f"{now['name']} is negative")
-        self.kept[now["name"]] = now["balance"]
-        self.kinds[now["name"]] = now["kind"]
+        name = named(now["name"], now["asset"])
+        self.kept[name] = now["balance"]
+        self.kinds[name] = now["kind"]
 
     def entry(self, was: Row | None, now: Row | None) -> None:
         """Take in an entry."""
         hold(was is None and now is not None, 1, "an entry was changed")
         assert now is not None
-        hold(now["asset"] == "msat", 1, f"the entry {now['key']} is not in msat")
+        self._assets[now["id"]] = now["asset"]
         self.entries[now["id"]] = now["key"]
         first, _, rest = now["key"].partition(":")
         if first == "invoice":
@@ -38,19 +47,23 @@ class Ledger:
         """Take in a posting; return whose account it is on."""
         hold(was is None and now is not None, 1, "a posting was changed")
         assert now is not None
-        self.posted[now["account"]] += now["amount"]
+        self._new.append(now)
         self._open_entries[now["entry_id"]] += now["amount"]
         return str(now["account"]).partition(":")[2].partition(":")[0]
 
     def check(self) -> None:
         """Check that what was posted since the last time is balanced."""
         for entry_id, total in self._open_entries.items():
-            hold(total == 0, 1, f"the entry {self.entries[entry_id]} is off by {total} msat")
+            hold(total == 0, 1, f"the entry {self.entries[entry_id]} is off by {total}")
         self._open_entries.clear()
+        for row in self._new:
+            self.posted[named(row["account"], self._assets[row["entry_id"]])] += row["amount"]
+        self._new.clear()
 
-    def holds(self, account: str, wanted_msat: int) -> None:
+    def holds(self, account: str, wanted: int, asset: str = MSAT) -> None:
         """Check that an account has just this, in its row and by its postings."""
+        account = named(account, asset)
         sign = 1 if self.kinds.get(account) in ("asset", "expense") else -1
         kept, posted = self.kept[account], sign * self.posted[account]
         hold(kept == posted, 1, f"{account}: kept {kept}, and its postings give {posted}")
-        hold(kept == wanted_msat, 3, f"{account} has {kept} msat, and should have {wanted_msat}")
+        hold(kept == wanted, 3, f"{account} has {kept}, and should have {wanted}")

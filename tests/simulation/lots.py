@@ -4,7 +4,7 @@ Nothing is charged that was not delivered, nothing is delivered twice, nobody is
 again; and what a maker was answered is what is written.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
@@ -51,7 +51,8 @@ class Lots:
         self.lots: dict[str, Lot] = {}
         self.files: dict[str, Row] = {}
         self.seen: Counter[str] = Counter()  # what has become of items and leases, for a report
-        self.income_msat = 0
+        self.income: Counter[str] = Counter()  # by asset
+        self.orders: dict[str, dict[str, Row]] = defaultdict(dict)  # by batch, which comes later
         self._by_tag: dict[str, str] = {}
         self._lot_of: dict[str, str] = {}  # items' batches
         self._begun: list[Lot] = []
@@ -69,7 +70,7 @@ class Lots:
         batch_id, before = str(now["id"]), was["state"] if was else None
         if was is None:
             self._purged.begin(now)
-            self.lots[batch_id] = Lot(now)
+            self.lots[batch_id] = Lot(now, orders=self.orders[batch_id])
         lot = self.lots[batch_id]
         lot.row = now
         name = f"batch {batch_id}: {before} → {now['state']}"
@@ -77,7 +78,8 @@ class Lots:
             changed = {field for field in now if now[field] != was[field]}
             rest = changed - {"version", "updated_at", "purged_at"}
             hold(not rest, 6, f"{name}, and changed {sorted(rest)}")
-        self.income_msat += now["charged_amount"] - (was["charged_amount"] if was else 0)
+        more = now["charged_amount"] - (was["charged_amount"] if was else 0)
+        self.income[now["asset"]] += more
         if before == now["state"]:
             return batch_id
         is_back = was is None and self._purged.is_restored(batch_id)
@@ -165,7 +167,8 @@ class Lots:
 
     def check(self) -> None:
         """Check the income, what was begun, and what makers were answered."""
-        self._ledger.holds("revenue:media", self.income_msat)
+        for asset, income in self.income.items():
+            self._ledger.holds("revenue:media", income, asset)
         for lot in self._begun:
             self._check_begun(lot)
         self._begun.clear()
@@ -187,14 +190,26 @@ class Lots:
         order = self._wishes.orders.get(lot.tag)
         hold(order is not None, 4, f"nobody ordered the batch {batch_id}")
         assert order is not None
-        before = self._by_tag.setdefault(lot.tag, batch_id)
-        hold(before == batch_id, 5, f"{lot.tag} was ordered once, and is {before} and {batch_id}")
+        if not order.in_usdc:
+            self._once(lot)
+        hold((lot.asset == "microusdc") == order.in_usdc, 4, f"{batch_id} is in {lot.asset}")
         hold(lot.row["session_id"] == order.session_id, 4, f"{batch_id} is paid by another")
         self._check_price(lot, items, order)
         links = set(lot.row["budgets"] or ())
         hold(links == set(order.links), 2, f"batch {batch_id} spends {links}")
 
+    def _once(self, lot: Lot) -> None:
+        """Check that nothing else was begun for the same wish."""
+        batch_id = lot.row["id"]
+        before = self._by_tag.setdefault(lot.tag, batch_id)
+        hold(before == batch_id, 5, f"{lot.tag} was wanted once, and is {before} and {batch_id}")
+
     def _check_price(self, lot: Lot, items: list[Row], order: Order) -> None:
+        if order.in_usdc:
+            said = [item["share_amount"] for item in items]
+            hold(said == [*order.prices_microusd], 6, f"{lot.tag} has the shares {said}")
+            hold(lot.row["price_amount"] == sum(said), 6, f"{lot.tag} costs not {sum(said)}")
+            return
         quote, price, name = lot.row["quote"], lot.row["price_amount"], f"batch {lot.row['id']}"
         weights = order.prices_microusd
         said = [f"{lot.tag} {place}" for place in range(1, len(weights) + 1)]
@@ -215,7 +230,9 @@ class Lots:
         """Check one batch: its money, and that it counts its items right."""
         row, rests = lot.row, lot.rests_msat
         name = f"batch {row['id']} ({row['state']})"
-        self._ledger.holds(f"batch:{row['id']}", rests)
+        self._ledger.holds(f"batch:{row['id']}", rests, lot.asset)
+        if lot.asset != "msat" and lot.is_under_way:
+            self._once(lot)  # of several orders for one wish, one is settled in time
         states = Counter(item["state"] for item in lot.items.values())
         counted = (row["items"], row["delivered"], row["failed"], row["cancelled"])
         lost = sum(states[state] for state in LOST)
@@ -234,7 +251,11 @@ class Lots:
             return
         right = lot.received_msat == rests + charged + lot.owed_msat
         hold(right, 6, f"{name} received {lot.received_msat}, {rests} rest, {charged} are charged")
-        paid = [one for one in lot.invoices.values() if one["state"] == "settled"]
+        paid = [
+            one
+            for one in (*lot.invoices.values(), *lot.orders.values())
+            if one["state"] == "settled"
+        ]
         begun = row["state"] in ("queued", "processing", "completed", "failed")
         hold(paid or not begun, 4, f"{name}, and it was never paid for")
         hold(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
+from tests.simulation.chain import SimulatedChain
 from tests.simulation.clock import Clock
 from tests.simulation.ledger import Ledger
 from tests.simulation.lots import Lots
@@ -16,6 +17,7 @@ from tests.simulation.minds import SimulatedAgent, SimulatedOracle
 from tests.simulation.node import Node
 from tests.simulation.prepaid import Prepaid
 from tests.simulation.prices import MARGIN, Prices
+from tests.simulation.promised import is_for, promised, waits
 from tests.simulation.purged import Purged, is_unpaid
 from tests.simulation.rows import (
     ARCS,
@@ -32,6 +34,7 @@ from tests.simulation.rows import (
     hold,
 )
 from tests.simulation.shelf import Shelf
+from tests.simulation.usdc import Usdc
 from tests.simulation.wishes import Wishes
 
 __all__ = ["Model", "Violation", "hold"]
@@ -54,12 +57,15 @@ class Model:
         clock: Clock,
         said: Said,
         shelf: Shelf,
+        chain: SimulatedChain,
+        house: str,
     ) -> None:
         self._node, self._prices = node, Prices(agent, oracle)
         self.ledger, self.purged = Ledger(), Purged(node, clock)
         self.prepaid = Prepaid(self.ledger, wishes, clock)
         self.market = Lots(self.ledger, self.purged, wishes, oracle, clock, said, shelf)
         self._artifact = self.market.artifact
+        self.usdc = Usdc(self.ledger, chain, clock, house)
         self.deals: dict[str, Deal] = {}
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
         self.waiting: Counter[str] = Counter()  # of them, those that nobody has taken yet
@@ -76,6 +82,8 @@ class Model:
 
     def is_unpaid(self) -> bool:
         """Say whether there is anything that nobody paid for, and that is not purged yet."""
+        if any(row["state"] == "failed" for row in self.usdc.rows.values()):
+            return True
         return any(is_unpaid(i) for owner in self.owners() for i in owner.invoices.values())
 
     def owner(self, owner_id: str) -> Owner | None:
@@ -231,6 +239,21 @@ class Model:
                 " will be",
             )
 
+    def _usdc_authorization(self, was: Row | None, now: Row | None) -> None:
+        row = now or was
+        assert row is not None
+        self.touched.add(batch_id := self.usdc.order(was, now))
+        orders = self.market.orders[batch_id]
+        if now is None:
+            del orders[row["id"]]
+        else:
+            orders[row["id"]] = now
+
+    def _usdc_attempt(self, was: Row | None, now: Row | None) -> None:
+        batch_id = str((now or was or {})["payout_id"]).partition(":")[0]
+        self.touched.add(batch_id)
+        self.usdc.attempt(self.market.lots[batch_id], was, now)
+
     def _batch(self, was: Row | None, now: Row | None) -> None:
         self.touched.add(batch_id := self.market.batch(was, now))
         if now is not None and now["session_id"]:
@@ -256,7 +279,7 @@ class Model:
         name = (now or was or {})["lock"]
         self.touched.add(name.partition(":")[0])
         self.staged[name] += (now is not None) - (was is not None)
-        self.waiting[name] += _waits(now) - _waits(was)
+        self.waiting[name] += waits(now) - waits(was)
         if was is None:
             self.lost.discard(name)
         if now is not None:
@@ -280,6 +303,7 @@ class Model:
         self.touched.clear()
         self.prepaid.check()
         self.market.check()
+        self.usdc.check()
         self.purged.check(self.ledger.credited)
         work_income_msat = self.work_income_msat + self.prepaid.income_msat
         is_ = self.ledger.holds
@@ -297,9 +321,13 @@ class Model:
                 hold(count == 1, 5, f"{invoice['id']} was credited {count} times")
         for payout in owner.payouts.values():
             amount_msat, state = payout["amount"], payout["state"]
-            is_(f"refund:{payout['id']}", amount_msat if state == "owed" else 0)
-            is_(f"sending:{payout['id']}", amount_msat if state == "in_flight" else 0)
-            self._check_attempts(owner, payout)
+            asset = payout["asset"]
+            is_(f"refund:{payout['id']}", amount_msat if state == "owed" else 0, asset)
+            is_(f"sending:{payout['id']}", amount_msat if state == "in_flight" else 0, asset)
+            if isinstance(owner, Lot) and owner.asset != "msat":
+                self.usdc.check_payout(owner, payout)
+            else:
+                self._check_attempts(owner, payout)
         self._check_promises(owner)
         self._check_routing(owner)
 
@@ -361,36 +389,8 @@ class Model:
             hold(calls <= 1 + unsent, 5, f"{payout['id']} was handed to the rail {calls} times")
 
     def _check_promises(self, owner: Owner) -> None:
-        job, job_id = owner.row, owner.row["id"]
-        wanted = set()
-        if job["state"] == "evaluating":
-            wanted.add(f"{job_id}:judge")
-        if job["state"] == "executing":
-            wanted.add(f"{job_id}:do")
-        for invoice in owner.invoices.values():
-            if invoice["state"] == "wanted":
-                wanted.add(invoice["id"])
-        for payout in owner.payouts.values():
-            if payout["state"] == "owed" and payout["refund_to"] and payout["failures"] < 3:
-                wanted.add(f"{payout['id']}:fetch:{payout['failures']}")
-        for (payout_id, number), attempt in owner.attempts.items():
-            asked_again = attempt["check_at"] is not None
-            if attempt["outcome"] == "live" and not asked_again:
-                wanted.add(f"{payout_id}:pay:{number}")
+        wanted = promised(owner)
         for name in sorted(wanted - self.lost):
             hold(self.staged[name] > 0, 8, f"the promise {name} is neither kept nor staged")
             times = self.waiting[name]
             hold(times < 2, 8, f"the promise {name} is staged {times} times")
-
-
-def _waits(task: Row | None) -> bool:
-    return task is not None and task["status"] == "todo" and task["attempts"] == 0
-
-
-def is_for(key: str, invoice: Row) -> bool:
-    """Say whether the rail was given this key for an invoice: which of a session's top-ups it would
-    be was not known then.
-    """
-    if invoice["purpose"] == "topup":
-        return key.startswith(f"{invoice['session_id']}:topup0:")
-    return bool(key == invoice["id"])

@@ -7,11 +7,14 @@ from functools import partial
 from typing import Any
 
 from app.advance import Act, Shell
-from app.plant import keeper_of
+from app.plant import Built, keeper_of
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour
+from app.promises.usdc_sending import UsdcSending
 from db.engine import Asked, Tx
 from payments import rail
+from payments.usdc.outcome import Failed, Outcome, Unknown
+from payments.usdc.payment import Payment
 from statemachine import job as law
 from tests.simulation.process import Make
 
@@ -117,6 +120,22 @@ class HastyKeeper(Keeper):
         await super()._conclude(payout_id, number, outcome, believe_failed)
 
 
+class HastyUsdcSending(UsdcSending):
+    """Takes a chain that has not shown a refund yet for one that never will."""
+
+    async def _conclude(self, payout_id: str, number: int, order: Payment, became: Outcome) -> None:
+        if isinstance(became, Unknown):
+            became = Failed("not there")
+        await UsdcSending._conclude(self, payout_id, number, order, became)
+
+
+def hasty_in_usdc(built: Built) -> Keeper:
+    """Return a keeper whose refunds in USDC are owed again too soon."""
+    keeper = keeper_of(built)
+    keeper.usdc = HastyUsdcSending(built.db, built.shell, built.usdc, built.clock)
+    return keeper
+
+
 _COMPLETE = "UPDATE job SET state = 'complete', result = %(said)s WHERE id = %(id)s"
 
 
@@ -141,5 +160,6 @@ PLANTED = {
     "a purge that looks at the age alone": Make(shell=partial(BuggyShell, bug=tidies)),
     "a purge that keeps nothing": Make(shell=partial(BuggyShell, bug=wastes)),
     "a refund retried on Unknown": Make(keeper=partial(keeper_of, kind=HastyKeeper)),
+    "a refund in USDC owed again on Unknown": Make(keeper=hasty_in_usdc),
     "a state written outside advance": Make(keeper=partial(keeper_of, kind_of_labour=HandyLabour)),
 }

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from procrastinate.exceptions import ConnectorException
 
 from app.advance import Shell, Terms
+from app.loops.authorizations import MOST
 from app.main import furnish
-from app.plant import Built, keeper_of, loops_of
+from app.plant import Built, keeper_of, loops_of, settling_of
 from app.ports import Clock
 from app.promises.keeping import Keeper
 from app.promises.leases import Leases
@@ -63,6 +64,7 @@ class Process:
         self.loops.books.at_once = 1  # whoever is under way stands at one gate at a time
         self.house = furnish(built, self.keeper, self.loops)
         self.leases = Leases(built.shell, built.artifacts)
+        self._settling = settling_of(built)
         self._gate = gate
         self._hand: Hand = built.outbox.hand()
         self.begun = self.idle = False
@@ -84,6 +86,11 @@ class Process:
 
     async def turn(self, loop: str) -> None:
         """Let a loop have its turn."""
+        if loop == "authorizations":  # one after the other: see above
+            assert self._settling is not None
+            for row in await self._settling.take_due(MOST):
+                await self._settling.look(row)
+            return
         desk = getattr(self.loops, loop)
         await (desk.sweep if loop == "artifacts" else desk.turn)()
 

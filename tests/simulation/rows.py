@@ -194,15 +194,30 @@ class Lot(Owner):
 
     items: dict[str, Row] = field(default_factory=dict)
     leases: dict[tuple[str, int], Row] = field(default_factory=dict)
+    orders: dict[str, Row] = field(default_factory=dict)  # in USDC, that it was claimed with
+    usdc_attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
     tag: str = ""  # of the wish that it is
 
     what = "batch"
+
+    @property
+    def asset(self) -> str:
+        """In the smallest unit of which all of its amounts are."""
+        return str(self.row["asset"])
+
+    @property
+    def received_msat(self) -> int:
+        """See Owner; in USDC, what its order has brought."""
+        settled = [row for row in self.orders.values() if row["state"] == "settled"]
+        return super().received_msat + sum(int(row["amount_microusdc"]) for row in settled)
 
     @property
     def earned_msat(self) -> int:
         """What of it is ours: the shares of what was delivered, in the end in whole sats."""
         delivered = [row for row in self.items.values() if row["state"] == "completed"]
         shares = sum(row["share_amount"] for row in delivered)
+        if self.asset != "msat":
+            return int(shares)
         return ceil(shares / 1_000) * 1_000 if self.row["state"] in BATCH_FINAL else int(shares)
 
     @property
@@ -227,6 +242,8 @@ class Lot(Owner):
     def lines(self, node: Node) -> list[str]:
         """See Owner."""
         lines = super().lines(node)
+        lines += [f"order {row['id']} is {row['state']}: {row}" for row in self.orders.values()]
+        lines += [f"order of ours: {row}" for row in self.usdc_attempts.values()]
         for row in sorted(self.items.values(), key=lambda item: int(item["place"])):
             held = [f"{one['number']} {one['state']}" for one in self.leases_of(row["id"])]
             lines.append(f"item {row['id']} is {row['state']} after {row['tries']} tries: {held}")

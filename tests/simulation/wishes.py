@@ -18,6 +18,7 @@ class Order(Wish):
     """One batch, as its buyer meant it; no session: an invoice pays for it."""
 
     prices_microusd: tuple[int, ...] = ()  # of its items, in their order
+    in_usdc: bool = False
 
 
 @dataclass

@@ -1,0 +1,68 @@
+"""What moved on the stub's chain, held to what the books say of USDC, to the last millionth.
+
+Read from the chain's file and from the rows; of our own code only the format of a name is believed.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One order that moved money: its nonce is used."""
+
+    network: str
+    payer: str
+    nonce: str
+    payee: str
+    microusdc: int
+
+
+def moves(chain: Path) -> list[Move]:
+    """Return all that ever moved on a chain, and stayed."""
+    if not chain.exists():
+        return []
+    with closing(sqlite3.connect(chain)) as file:
+        rows = file.execute("SELECT network, payer, nonce, payee, microusdc FROM used").fetchall()
+    return [Move(*row) for row in rows]
+
+
+async def wrong_in_usdc(ask: Ask, chain: Path | None) -> list[str]:
+    """Return what is wrong with USDC once all is calm: what came, what went back, what was earned.
+
+    Each order that settled moved its amount to us, once; each payout that is paid moved it away,
+    once, to where its owner is; nothing else moved.
+    """
+    orders = await ask("SELECT id, pay_to, amount_microusdc, state FROM usdc_authorization")
+    houses = {row["pay_to"] for row in orders}
+    moved = moves(chain) if chain is not None else []
+    came = {f"{m.network}:{m.payer}:{m.nonce}": m.microusdc for m in moved if m.payee in houses}
+    settled = {r["id"]: r["amount_microusdc"] for r in orders if r["state"] == "settled"}
+    wrong = [] if came == settled else [f"{came} came, and {settled} is said to have settled"]
+    went = [m for m in moved if m.payer in houses]
+    there = Counter((f"evm:{m.network}:{m.payee}", m.microusdc) for m in went)
+    paid = Counter(
+        (row["refund_to"], row["amount"])
+        for row in await ask(
+            "SELECT refund_to, amount FROM payout WHERE asset = 'microusdc' AND state = 'paid'"
+        )
+    )
+    if there != paid:
+        wrong.append(f"{there} went, and {paid} is said to be paid")
+    rows = await ask("SELECT name, balance FROM account WHERE asset = 'microusdc'")
+    kept = {row["name"]: int(row["balance"]) for row in rows}
+    [charged] = await ask(
+        "SELECT coalesce(sum(charged_amount), 0)::bigint AS n FROM batch WHERE asset = 'microusdc'"
+    )
+    left = sum(came.values()) - sum(m.microusdc for m in went)
+    rail, earned = kept.get("rail:x402", 0), kept.get("revenue:media", 0)
+    if not left == rail == earned == charged["n"]:
+        wrong.append(f"{left} of USDC is left, {rail} kept, {earned} earned, {charged} charged")
+    return wrong

@@ -1,0 +1,126 @@
+"""The buyers of batches in USDC: each signs an order, and another one where he hears nothing.
+
+One who was answered signs no more; so whatever he has signed, his batch is made once.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import partial
+
+from app.trade.batches import Order
+from app.trade.usdc_sales import NotPaid, purchase_of
+from db import batches
+from payments.usdc.address import Address
+from payments.usdc.authorization import Authorization
+from payments.usdc.payment import Payment
+from pricing.money import MicroUsdc
+from tests.simulation import wishes
+from tests.simulation.payers import GONE, Crowd, Payer
+from tests.simulation.process import Process
+from tests.simulation.shoppers import PAYERS, lines, prices
+from tests.simulation.wishes import Wishes
+
+SIGNATURE = "0x" + "5" * 130  # nobody looks at it here: the chain is simulated
+MOST_ORDERS = 5
+NOBODY = Address("")
+
+
+@dataclass(eq=False)
+class Signer(Payer):
+    """One buyer of one batch, who has USDC."""
+
+    prices_microusd: tuple[int, ...] = ()
+    turn_of: str = ""
+    address: Address = NOBODY
+    orders: list[Payment] = field(default_factory=list)
+
+    over = ("completed", "failed", "cancelled", "expired")
+
+    @property
+    def owed(self) -> list[int]:
+        """Nothing that he has to come for: what is owed in USDC comes by itself."""
+        return []
+
+
+class Signers(Crowd[Signer]):
+    """All of them, and what they do next."""
+
+    wishes: Wishes
+
+    def arrive(self) -> Signer:
+        """See Crowd."""
+        dice, number = self._dice, len(self.active) + len(self.past)
+        signer = Signer(
+            name=f"u{number}",
+            key=f"u{number}" if dice.random() < 0.5 else None,
+            gives_up=False,
+            came_at=self._clock.true,
+            refund_to=None,
+            prices_microusd=prices(dice),
+            turn_of=f"payer {dice.randrange(PAYERS)}",
+            address=Address(f"0x{number:040d}"),  # digits have no capitals
+        )
+        order = wishes.Order(None, None, (), signer.prices_microusd, in_usdc=True)
+        self.wishes.orders[signer.name] = order
+        self.active.append(signer)
+        return signer
+
+    def wish(self, signer: Signer) -> str | None:
+        """See Crowd."""
+        if not signer.owner_id:
+            return "buy" if self.comes_back(signer, MOST_ORDERS) else None
+        if self._dice.random() < 0.04:
+            return "cancel"
+        return "buy" if self._dice.random() < 0.05 else "poll"
+
+    def pay_long_after(self) -> str | None:
+        """Nobody does: an order is good for two minutes."""
+        return None
+
+    async def buy(self, signer: Signer, process: Process) -> None:
+        """Send an order: one that was sent before, or a new one while he has heard nothing."""
+        again = signer.orders and (signer.owner_id or self._dice.random() < 0.4)
+        if not again:
+            signer.orders.append(self._signed(signer, process))
+        payment = signer.orders[-1]
+        desk = process.house.usdc
+        assert desk is not None
+        order = Order(lines(signer.name, signer.prices_microusd), signer.turn_of)
+        purchase = purchase_of(payment, "batches", signer.name.encode(), signer.key)
+        prepare = partial(process.house.batches.for_usdc, payment, order)
+        bought = await desk.sales.buy(payment, purchase, prepare)
+        if isinstance(bought, NotPaid):
+            self._weather.counts["buyer: is told that an order in USDC paid nothing"] += 1
+            return
+        if self._dice.random() < 0.2:
+            self._weather.counts["buyer: does not hear what an order in USDC bought"] += 1
+            return
+        assert signer.owner_id in ("", bought.owner.id), "one order bought two batches"
+        signer.owner_id = bought.owner.id
+        await desk.sales.answered(bought)
+
+    def _signed(self, signer: Signer, process: Process) -> Payment:
+        usdc = process.built.usdc
+        assert usdc is not None
+        offer = usdc.offer(MicroUsdc(sum(signer.prices_microusd)))
+        now_s = int(self._clock.true.timestamp())
+        named = f"{signer.name} {len(signer.orders)}"
+        order = Authorization(
+            signer.address,
+            offer.pay_to,
+            offer.amount_microusdc,
+            now_s - 600,
+            now_s + offer.window_s,
+            "0x" + hashlib.sha256(named.encode()).hexdigest(),
+        )
+        return Payment(offer, order, SIGNATURE)
+
+    async def poll(self, signer: Signer, process: Process) -> None:
+        """Look how it stands."""
+        view = await batches.view(process.house.db, signer.owner_id)
+        signer.status = GONE if view is None else {"state": view.state, "refunds": []}
+
+    async def cancel(self, signer: Signer, process: Process) -> None:
+        """Give it up: what nobody holds of it is not made, and what it cost goes back."""
+        self._weather.counts["buyer: gives a batch up"] += 1
+        await process.house.batches.cancel(signer.owner_id)
