@@ -1,7 +1,8 @@
 """Which concrete parts keep the ports, as the settings say; what has no room in app/main.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 
 from pydantic import SecretStr
@@ -180,21 +181,13 @@ def _comfyui(settings: Settings) -> Executor | None:
     """Return the ComfyUI of COMFYUI_URL, where there is one."""
     if settings.comfyui_url is None:
         return None
-    provider = Provider(
-        comfyui.NAME,
-        settings.comfyui_url,
-        _bearer(settings.comfyui_key),
-        probe_path=comfyui.PROBE_PATH,
-        mend=comfyui.MEND,
-        at_once=settings.comfyui_at_once,
-    )
+    at_once, key = settings.comfyui_at_once, _bearer(settings.comfyui_key)
     return ComfyUi(
-        provider,
+        _provider(comfyui, settings.comfyui_url, key, at_once),
         settings.comfyui_read(),
         frozenset(offer.name for offer in settings.comfyui_offers if offer.is_film),
-        at_once=settings.comfyui_at_once,
-        deadline_s=settings.provider_timeout_s,
-        film_deadline_s=settings.provider_film_timeout_s,
+        at_once=at_once,
+        **_patience(settings),
     )
 
 
@@ -202,43 +195,39 @@ def _venice(settings: Settings) -> Executor | None:
     """Return Venice, where there is a key or a server for it."""
     if not settings.asks_venice:
         return None
-    provider = Provider(
-        venice.NAME,
-        settings.venice_base_url or venice.BASE_URL,
-        _bearer(settings.venice_api_key),
-        probe_path=venice.PROBE_PATH,
-        mend=venice.MEND,
-        at_once=settings.venice_at_once,
-    )
-    return Venice(
-        provider,
-        _names(settings.venice_offers),
-        at_once=settings.venice_at_once,
-        deadline_s=settings.provider_timeout_s,
-        film_deadline_s=settings.provider_film_timeout_s,
-    )
+    url, at_once = settings.venice_base_url or venice.BASE_URL, settings.venice_at_once
+    provider = _provider(venice, url, _bearer(settings.venice_api_key), at_once)
+    names = _names(settings.venice_offers)
+    return Venice(provider, names, at_once=at_once, **_patience(settings))
 
 
 def _google(settings: Settings) -> Executor | None:
     """Return Gemini's pictures and films, where any of them is sold."""
     if not settings.gemini_offers:
         return None
-    key = settings.gemini_api_key
-    provider = Provider(
-        google_media.NAME,
+    key, at_once = settings.gemini_api_key, settings.gemini_media_at_once
+    provider = _provider(
+        google_media,
         settings.gemini_base_url or google_media.BASE_URL,
         {"x-goog-api-key": key.get_secret_value()} if key else {},
-        probe_path=google_media.PROBE_PATH,
-        mend=google_media.MEND,
-        at_once=settings.gemini_media_at_once,
+        at_once,
     )
-    return GoogleMedia(
-        provider,
-        _names(settings.gemini_offers),
-        at_once=settings.gemini_media_at_once,
-        deadline_s=settings.provider_timeout_s,
-        film_deadline_s=settings.provider_film_timeout_s,
-    )
+    names = _names(settings.gemini_offers)
+    return GoogleMedia(provider, names, at_once=at_once, **_patience(settings))
+
+
+def _provider(maker: ModuleType, url: str, headers: Mapping[str, str], at_once: int) -> Provider:
+    """Return the way to a maker, as its own file says how it is probed and mended."""
+    probe, mend = maker.PROBE_PATH, maker.MEND
+    return Provider(maker.NAME, url, headers, probe_path=probe, mend=mend, at_once=at_once)
+
+
+def _patience(settings: Settings) -> dict[str, float]:
+    """Return how long a picture, and a film, of a maker is waited for."""
+    return {
+        "deadline_s": settings.provider_timeout_s,
+        "film_deadline_s": settings.provider_film_timeout_s,
+    }
 
 
 def make_card(settings: Settings) -> RateCard:

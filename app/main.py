@@ -213,7 +213,7 @@ def assemble(
             new_id,
             timedelta(seconds=settings.artifacts_kept_s),
         ),
-        executors=executors,
+        executors=[observed(each, Executor, "executor", passing) for each in executors],
         catalogue=make_catalogue(settings, executors, agent),
         fetch=fetch or make_fetch(settings),
         credentials=make_credentials(settings, db, clock),

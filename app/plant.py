@@ -239,6 +239,7 @@ def making_of(built: Built) -> list[Making]:
             built.signals,
             built.new_id,
             beat_s=shell.terms.lease_s / 3,
+            costs=built.settings.costs,
         )
         for executor in built.executors
     ]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from payments.bolt11 import Invoice
 from payments.faults import Call, Fault
@@ -151,7 +151,10 @@ class Step:
     done: int
     total: int
     preview: bytes = b""  # a small PNG or JPEG, as the executor tells it: decoded by nobody yet
+    is_billed: bool = False  # whoever is asked to make it has begun, and wants to be paid for that
 
+
+BEGUN: Final = Step(0, 1, is_billed=True)
 
 Stepped = Callable[[Step], None]  # called in the event loop; it never waits, and never raises
 

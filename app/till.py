@@ -41,6 +41,29 @@ class Bill:
         return Msat(self.judging.total_msat + self.working.total_msat)
 
 
+@dataclass(frozen=True, slots=True)
+class Firm:
+    """What a request costs at most, evaluation and work: in bitcoin, and in dollars.
+
+    In dollars it moves with no price of bitcoin, but where the operator's least fee is more than
+    the evaluation's own, by whole cents: who is told one pays it a moment later.
+    """
+
+    fee_msat: Msat
+    fee_microusd: MicroUsd
+    quote: Quote
+
+    @property
+    def total_msat(self) -> Msat:
+        """All of it, in bitcoin."""
+        return Msat(self.fee_msat + self.quote.total_msat)
+
+    @property
+    def total_microusd(self) -> MicroUsd:
+        """All of it, in dollars."""
+        return MicroUsd(self.fee_microusd + self.quote.charge_microusd)
+
+
 class Till:
     """Prices what is sold, what is given, and what it costs the house."""
 
@@ -69,20 +92,33 @@ class Till:
 
     async def fee_msat(self, request: str) -> Msat:
         """Return the fee of an evaluation: its cost ceiling, or the operator's least fee."""
-        agent, price = self._agent, await self.price()
-        self.check_sold(agent.work_model)  # nobody shall pay to hear that no work can be done
-        tokens = token_ceiling(request), agent.max_eval_output_tokens
-        quote = self._quote(self._card, agent.eval_model, *tokens, price)
-        return max(self._limits.least_fee_msat, quote.total_msat)
+        return max(self._limits.least_fee_msat, (await self._judging(request)).total_msat)
 
     async def firm(self, request: str) -> tuple[Msat, Quote]:
-        """Return the evaluation's fee and the work's ceiling: what a request costs at most.
+        """Return the evaluation's fee and the work's ceiling: what a request costs at most."""
+        firm = await self.in_both(request)
+        return firm.fee_msat, firm.quote
+
+    async def in_both(self, request: str) -> Firm:
+        """Return what a request costs at most, in bitcoin and in dollars.
 
         No text of this size can have more tokens, so an agent that takes it keeps this price.
         """
-        fee_msat = await self.fee_msat(request)
+        judging, least_msat = await self._judging(request), self._limits.least_fee_msat
+        least_microusd = judging.price.to_cents(least_msat)
         most = self._agent.max_output_tokens
-        return fee_msat, self.work(token_ceiling(request), most, await self.price())
+        return Firm(
+            max(least_msat, judging.total_msat),
+            max(least_microusd, judging.charge_microusd),
+            self.work(token_ceiling(request), most, judging.price),
+        )
+
+    async def _judging(self, request: str) -> Quote:
+        """Return the most that an evaluation costs, at the price of now."""
+        agent, price = self._agent, await self.price()
+        self.check_sold(agent.work_model)  # nobody shall pay to hear that no work can be done
+        tokens = token_ceiling(request), agent.max_eval_output_tokens
+        return self._quote(self._card, agent.eval_model, *tokens, price)
 
     async def least_work_msat(self) -> Msat:
         """Return the least that any work is quoted at: as if it had nothing to read.

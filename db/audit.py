@@ -12,6 +12,7 @@ from statemachine.batch import BATCH, BatchState
 from statemachine.entries import (
     EXPENSE_FAILED,
     EXPENSE_FREE,
+    EXPENSE_MAKERS,
     EXPENSE_ROUTING,
     RAIL,
     RAIL_USDC,
@@ -56,11 +57,18 @@ recomputed AS (
   SELECT p.account AS name, e.asset, sum(p.amount)::bigint AS total
     FROM posting p JOIN entry e ON e.id = p.entry_id GROUP BY 1, 2),
 deal AS (
-  SELECT id, state, eval_msat, max_msat, completed_at, version,
-         (quote->>'total_msat')::bigint AS quote_msat,
-         (charge->>'total_msat')::bigint AS charge_msat,
-         (charge->>'surplus_msat')::bigint AS surplus_msat, funding, session_id
-    FROM job),
+  SELECT id, state, eval_msat AS eval_amount, max_msat, completed_at, version,
+         (quote->>'total_msat')::bigint AS quote_amount,
+         (charge->>'total_msat')::bigint AS charge_amount,
+         (charge->>'surplus_msat')::bigint AS surplus_amount,
+         funding, session_id, 'msat' AS asset, NULL AS account_id
+    FROM job WHERE funding <> 'x402'
+  UNION ALL SELECT id, state, eval_microusdc, max_msat, completed_at, version, quoted,
+         charged, quoted - charged, funding, session_id, 'microusdc', account_id
+    FROM job CROSS JOIN LATERAL (SELECT (quote->>'charge_microusd')::bigint AS quoted) asked
+             CROSS JOIN LATERAL (SELECT CASE WHEN charge IS NOT NULL
+               THEN least((charge->>'charge_microusd')::bigint, quoted) END AS charged) spent
+   WHERE funding = 'x402'),
 """
     + audit_prepaid.ROWS
     + """
@@ -83,12 +91,12 @@ msat_leg AS (
     FROM payout p JOIN invoice i ON i.id = left(p.id, -1 - length(p.reason))
    WHERE p.reason IN ('overpaid', 'unawaited')
   UNION ALL SELECT 'job:' || id || ':eval_earned', leg.account, leg.amount
-    FROM deal, LATERAL (VALUES ('job:' || id, eval_msat), (%(eval)s, -eval_msat))
+    FROM deal, LATERAL (VALUES ('job:' || id, eval_amount), (%(eval)s, -eval_amount))
          AS leg(account, amount)
-   WHERE funding = 'invoices' AND (state = 'rejected' OR quote_msat IS NOT NULL)
+   WHERE funding = 'invoices' AND (state = 'rejected' OR quote_amount IS NOT NULL)
   UNION ALL SELECT 'job:' || id || ':charged', leg.account, leg.amount
-    FROM deal, LATERAL (VALUES ('job:' || id, charge_msat + surplus_msat),
-         (%(work)s, -charge_msat), ('refund:' || id || ':surplus', -surplus_msat))
+    FROM deal, LATERAL (VALUES ('job:' || id, charge_amount + surplus_amount),
+         (%(work)s, -charge_amount), ('refund:' || id || ':surplus', -surplus_amount))
          AS leg(account, amount)
    WHERE funding = 'invoices' AND state = 'complete'
   UNION ALL SELECT 'job:' || id || ':failed', leg.account, leg.amount
@@ -103,6 +111,7 @@ due_leg AS (
   SELECT key, account, amount, 'msat' AS asset FROM msat_leg
 """
     + audit_payouts.LEGS
+    + audit_prepaid.LEGS_OF_ANY
     + audit_batches.LEGS
     + audit_deposits.LEGS
     + """),
@@ -193,7 +202,7 @@ _JOBS = [
              FROM deal d JOIN (VALUES ('evaluating', 'eval'), ('rejected', 'eval'),
                ('awaiting_work_payment', 'eval'), ('executing', 'eval'), ('complete', 'eval'),
                ('executing', 'work'), ('complete', 'work')) AS need(state, purpose)
-               ON need.state = d.state AND d.funding <> 'session'
+               ON need.state = d.state AND d.funding NOT IN ('session', 'x402')
               AND (d.funding = 'invoices' OR need.purpose = 'eval')
              LEFT JOIN invoice i ON i.id = d.id || ':' || CASE d.funding WHEN 'invoice' THEN 'ask'
                   ELSE need.purpose END AND i.state = 'settled'
@@ -225,21 +234,21 @@ _JOBS = [
     ),
     (
         6,
-        """SELECT 'charge ' || coalesce(charge_msat::text, 'none') || ', quote '
-             || coalesce(quote_msat::text, 'none') || ', maximum '
-             || coalesce(max_msat::text, 'none') || ' msat do not go together', id
-             FROM deal WHERE charge_msat > quote_msat OR quote_msat > max_msat
-               OR (charge_msat IS NOT NULL) <> (state = 'complete')
-               OR charge_msat + surplus_msat <> quote_msat
-               OR (quote_msat IS NULL AND state IN ('awaiting_work_payment', 'executing',
+        """SELECT 'charge ' || coalesce(charge_amount::text, 'none') || ', quote '
+             || coalesce(quote_amount::text, 'none') || ', maximum '
+             || coalesce(max_msat::text, 'none') || ' do not go together', id
+             FROM deal WHERE charge_amount > quote_amount OR quote_amount > max_msat
+               OR (charge_amount IS NOT NULL) <> (state = 'complete')
+               OR charge_amount + surplus_amount <> quote_amount
+               OR (quote_amount IS NULL AND state IN ('awaiting_work_payment', 'executing',
                    'complete'))""",
     ),
     (
         6,
         """SELECT 'its work invoice asks for ' || w.amount_msat || ' msat, and it was quoted '
-             || coalesce(d.quote_msat::text, 'nothing'), d.id
+             || coalesce(d.quote_amount::text, 'nothing'), d.id
              FROM deal d JOIN invoice w ON w.id = d.id || ':work'
-            WHERE w.amount_msat IS DISTINCT FROM d.quote_msat""",
+            WHERE w.amount_msat IS DISTINCT FROM d.quote_amount""",
     ),
     (
         6,
@@ -250,23 +259,25 @@ _JOBS = [
                WHERE job_id = d.id AND state = 'settled') paid
              CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS msat FROM payout
                WHERE job_id = d.id AND reason <> 'change') back
-             CROSS JOIN LATERAL (SELECT coalesce(d.charge_msat, 0) + CASE WHEN d.state = 'rejected'
-               OR d.state = 'complete' OR (d.quote_msat IS NOT NULL AND d.funding = 'invoices')
-               THEN d.eval_msat ELSE 0 END AS msat) earned
+             CROSS JOIN LATERAL (SELECT coalesce(d.charge_amount, 0) + CASE
+               WHEN d.state IN ('rejected', 'complete') OR (d.quote_amount IS NOT NULL
+                    AND d.funding = 'invoices')
+               THEN d.eval_amount ELSE 0 END AS msat) earned
              CROSS JOIN LATERAL (SELECT CASE WHEN d.state NOT IN ('evaluating', 'executing') THEN 0
-               WHEN d.funding = 'invoice' THEN d.eval_msat + d.quote_msat
-               WHEN d.state = 'evaluating' THEN d.eval_msat ELSE d.quote_msat END AS msat) held
-            WHERE d.funding <> 'session' AND paid.msat <> earned.msat + back.msat + held.msat""",
+               WHEN d.funding = 'invoice' THEN d.eval_amount + d.quote_amount
+               WHEN d.state = 'evaluating' THEN d.eval_amount ELSE d.quote_amount END AS msat) held
+            WHERE d.funding NOT IN ('session', 'x402')
+              AND paid.msat <> earned.msat + back.msat + held.msat""",
     ),
     (
         7,
         """SELECT 'it holds ' || l.balance || ' ' || l.asset || ', and its job '
              || coalesce('is ' || d.state, 'is not there'), l.name
-             FROM line l LEFT JOIN deal d ON l.name = 'job:' || d.id AND l.asset = 'msat'
+             FROM line l LEFT JOIN deal d ON l.name = 'job:' || d.id AND l.asset = d.asset
             WHERE starts_with(l.name, 'job:') AND l.balance <> CASE
                   WHEN d.id IS NULL OR d.state NOT IN ('evaluating', 'executing') THEN 0
-                  WHEN d.funding <> 'invoices' THEN d.eval_msat + d.quote_msat
-                  WHEN d.state = 'evaluating' THEN d.eval_msat ELSE d.quote_msat END""",
+                  WHEN d.funding <> 'invoices' THEN d.eval_amount + d.quote_amount
+                  WHEN d.state = 'evaluating' THEN d.eval_amount ELSE d.quote_amount END""",
     ),
 ]
 
@@ -312,6 +323,7 @@ _VALUES = {
     "free": EXPENSE_FREE.name,
     "given": REVENUE_FREE.name,
     "failed": EXPENSE_FAILED.name,
+    "makers": EXPENSE_MAKERS.name,
     "batch_final": [state.value for state in BatchState if BATCH.final(state)],
     "final": [state.value for state in JobState if JOB.final(state)],
     "most_failures": MOST_FAILURES,

@@ -10,10 +10,11 @@ LEGS = """
          price_amount), ('batch:' || id, -price_amount)) AS leg(account, amount)
    WHERE funding IN ('session', 'account')
   UNION ALL SELECT 'authorization:' || a.id || ':settled', leg.account, leg.amount, 'microusdc'
-    FROM usdc_authorization a LEFT JOIN payout late ON late.id = a.batch_id || ':batch:unawaited',
+    FROM usdc_authorization a LEFT JOIN payout late
+      ON late.id = coalesce(a.batch_id || ':batch', a.job_id || ':ask') || ':unawaited',
          LATERAL (VALUES (%(rail_usdc)s, a.amount_microusdc),
-         (coalesce('refund:' || late.id, 'batch:' || a.batch_id, 'user:' || a.account_id),
-         -a.amount_microusdc))
+         (coalesce('refund:' || late.id, 'batch:' || a.batch_id, 'job:' || a.job_id,
+                   'user:' || a.account_id), -a.amount_microusdc))
          AS leg(account, amount)
    WHERE a.state = 'settled'
   UNION ALL SELECT 'batch:' || b.id || ':ended', leg.account, leg.amount, b.asset
@@ -35,6 +36,12 @@ LEGS = """
          (%(media)s, author.amount - charge.amount), ('user:' || b.author_id, -author.amount))
          AS leg(account, amount)
    WHERE i.state = 'completed' AND i.charged_amount IS DISTINCT FROM 0
+  UNION ALL SELECT 'lease:' || l.item_id || ':' || l.number || ':spent', leg.account, leg.amount,
+         b.asset
+    FROM lease l JOIN item i ON i.id = l.item_id JOIN batch b ON b.id = i.batch_id,
+         LATERAL (VALUES (CASE WHEN l.state = 'done' AND l.sha256 IS NOT NULL THEN %(makers)s
+         ELSE %(failed)s END, l.cost_amount), (%(given)s, -l.cost_amount)) AS leg(account, amount)
+   WHERE l.cost_amount > 0
   UNION ALL SELECT 'batch:' || b.id || ':rounded', leg.account, leg.amount, b.asset
     FROM batch b CROSS JOIN LATERAL (SELECT b.charged_amount
            - sum(coalesce(i.charged_amount, share_amount)) AS amount

@@ -3,24 +3,28 @@
 The same kind of SQL as in db.audit, which puts both together.
 """
 
-# Jobs at a firm price, whose ceiling was paid by one invoice or set aside from a session; `paid`:
-# it was, so that their end is an entry.
+# Jobs at a firm price, whose ceiling was paid by one invoice or order, or set aside from a session;
+# `paid`: it was, so that their end is an entry. Of an order little goes to its payer's balance.
 ROWS = """
 firm AS (
-  SELECT d.*, d.eval_msat + d.quote_msat AS prepaid_msat,
-         d.eval_msat * (d.state IN ('complete', 'rejected'))::int AS earned_msat,
-         CASE d.funding WHEN 'session' THEN 'session:' || d.session_id
+  SELECT d.*, d.eval_amount + d.quote_amount AS prepaid_amount,
+         d.eval_amount * (d.state IN ('complete', 'rejected'))::int AS earned_amount,
+         CASE WHEN d.funding = 'session' THEN 'session:' || d.session_id
+              WHEN d.funding = 'x402' AND rest.id IS NULL THEN 'user:' || d.account_id
               ELSE 'refund:' || d.id || ':back' END AS back_to,
-         d.funding = 'session' OR (i.state = 'settled' AND late.id IS NULL) AS paid
+         d.funding = 'session' OR ((i.state = 'settled' OR a.state = 'settled')
+         AND late.id IS NULL) AS paid
     FROM deal d LEFT JOIN invoice i ON i.id = d.id || ':ask'
+         LEFT JOIN usdc_authorization a ON a.job_id = d.id
          LEFT JOIN payout late ON late.id = d.id || ':ask:unawaited'
+         LEFT JOIN payout rest ON rest.id = d.id || ':back'
    WHERE d.funding <> 'invoices'),
 ended AS (
-  SELECT *, prepaid_msat - earned_msat - coalesce(charge_msat, 0) AS back_msat
+  SELECT *, prepaid_amount - earned_amount - coalesce(charge_amount, 0) AS back_amount
     FROM firm WHERE state = ANY(%(final)s) AND coalesce(paid, false)),
 spent AS (  -- what each budget of a credential was used for
   SELECT link, sum(msat) AS msat FROM (
-    SELECT unnest(j.budgets) AS link, f.prepaid_msat - coalesce(e.back_msat, 0) AS msat
+    SELECT unnest(j.budgets) AS link, f.prepaid_amount - coalesce(e.back_amount, 0) AS msat
       FROM job j JOIN firm f ON f.id = j.id LEFT JOIN ended e ON e.id = j.id
     UNION ALL SELECT unnest(budgets), CASE state WHEN 'held' THEN amount_msat ELSE charge_msat END
       FROM hold
@@ -30,12 +34,9 @@ spent AS (  -- what each budget of a credential was used for
 
 LEGS = """
   UNION ALL SELECT 'job:' || id || ':reserved', leg.account, leg.amount
-    FROM firm, LATERAL (VALUES ('session:' || session_id, prepaid_msat),
-         ('job:' || id, -prepaid_msat)) AS leg(account, amount)
+    FROM firm, LATERAL (VALUES ('session:' || session_id, prepaid_amount),
+         ('job:' || id, -prepaid_amount)) AS leg(account, amount)
    WHERE funding = 'session'
-  UNION ALL SELECT 'job:' || id || ':ended', leg.account, leg.amount
-    FROM ended, LATERAL (VALUES ('job:' || id, prepaid_msat), (%(eval)s, -earned_msat),
-         (%(work)s, -coalesce(charge_msat, 0)), (back_to, -back_msat)) AS leg(account, amount)
   UNION ALL SELECT 'hold:' || id || leg.key, leg.account, leg.amount
     FROM hold, LATERAL (SELECT coalesce('session:' || session_id, %(free)s)) AS from_(account),
          LATERAL (VALUES
@@ -53,7 +54,25 @@ LEGS = """
    WHERE state = 'dropped' AND spent_msat > 0
 """
 
+# Of jobs in either asset.
+LEGS_OF_ANY = """
+  UNION ALL SELECT 'job:' || id || ':ended', leg.account, leg.amount, asset
+    FROM ended, LATERAL (VALUES ('job:' || id, prepaid_amount), (%(eval)s, -earned_amount),
+         (%(work)s, -coalesce(charge_amount, 0)), (back_to, -back_amount)) AS leg(account, amount)
+"""
+
 CHECKS = [
+    (
+        4,
+        """SELECT 'it is ' || f.state || ', and its authorization '
+             || coalesce('is ' || a.state, 'is not there'), f.id
+             FROM firm f JOIN job j ON j.id = f.id LEFT JOIN usdc_authorization a
+               ON a.id = j.paid_by AND a.job_id = f.id AND a.amount_microusdc = f.prepaid_amount
+            WHERE f.funding = 'x402' AND (a.id IS NULL
+               OR (NOT coalesce(f.paid, false)
+                   AND f.state IN ('evaluating', 'executing', 'complete', 'rejected'))
+               OR (a.state = 'settled' AND f.state = 'awaiting_eval_payment'))""",
+    ),
     (
         2,
         """SELECT 'its credentials have used ' || coalesce(a.used_msat, 0) || ' msat of '
@@ -87,7 +106,7 @@ CHECKS = [
         """SELECT 'it has set ' || s.reserved_msat || ' msat aside, and its requests hold '
              || jobs.msat + holds.msat + batches.msat, s.id
              FROM session s
-             CROSS JOIN LATERAL (SELECT coalesce(sum(prepaid_msat), 0) AS msat FROM firm
+             CROSS JOIN LATERAL (SELECT coalesce(sum(prepaid_amount), 0) AS msat FROM firm
                WHERE session_id = s.id AND state <> ALL(%(final)s)) jobs
              CROSS JOIN LATERAL (SELECT coalesce(sum(amount_msat), 0) AS msat FROM hold
                WHERE session_id = s.id AND state = 'held') holds
@@ -106,9 +125,9 @@ CHECKS = [
     (
         6,
         """SELECT 'its invoice asks for ' || i.amount_msat || ' msat, and its price is '
-             || coalesce(f.prepaid_msat::text, 'unknown'), f.id
+             || coalesce(f.prepaid_amount::text, 'unknown'), f.id
              FROM firm f JOIN invoice i ON i.id = f.id || ':ask'
-            WHERE i.amount_msat IS DISTINCT FROM f.prepaid_msat""",
+            WHERE i.amount_msat IS DISTINCT FROM f.prepaid_amount""",
     ),
     (
         7,

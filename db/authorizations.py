@@ -10,7 +10,11 @@ from statemachine.authorization import AuthorizationFacts, AuthorizationState
 from statemachine.owner import Owner, OwnerKind, Purpose
 
 # What the order of such an owner's pays for.
-PURPOSES = {OwnerKind.BATCH: Purpose.BATCH, OwnerKind.ACCOUNT: Purpose.CREDIT}
+PURPOSES = {
+    OwnerKind.JOB: Purpose.ASK,
+    OwnerKind.BATCH: Purpose.BATCH,
+    OwnerKind.ACCOUNT: Purpose.CREDIT,
+}
 
 
 class AuthorizationRow(NamedTuple):

@@ -182,10 +182,15 @@ class Lease(SQLModel, table=True):
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
     )
     sha256: str | None = Field(default=None, sa_column=Column(Text))
+    # What its holder's call has cost the house, in what the batch was paid in.
+    cost_amount: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
     created_at: datetime = Field(sa_column=time_column())
     ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
+        CheckConstraint("cost_amount >= 0", name="cost_not_negative"),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress_in_percent"),
         # An item is held by one; and the sweep reads those that are held, however many are over.
         Index("uq_lease_one_held", "item_id", unique=True, postgresql_where=text("state = 'held'")),

@@ -147,6 +147,19 @@ def facts_of(row: BatchRow) -> BatchFacts:
     )
 
 
+class Quoted(NamedTuple):
+    """What a batch's buyer was told that it costs."""
+
+    quote: dict[str, Any]
+
+
+async def quote_of(tx: Tx, batch_id: str) -> dict[str, Any]:
+    """Return what the buyer of a batch that is there was told."""
+    row = await tx.row(Quoted, "SELECT quote FROM batch WHERE id = %(id)s", id=batch_id)
+    assert row is not None, "its row is locked"
+    return row.quote
+
+
 _MOVE = """
 UPDATE batch SET state = %(state)s, version = version + 1, charged_amount = %(charged_amount)s,
        delivered = %(delivered)s, failed = %(failed)s, cancelled = %(cancelled)s,

@@ -18,10 +18,11 @@ CHANNEL = "boltwork_job"  # NOTIFY carries the id of a job that changed
 _INSERT = """
 WITH made AS (
   INSERT INTO job (id, state, version, request, eval_msat, max_msat, refund_to, quote, funding,
-                   session_id, credential, budgets, payer, created_at, updated_at)
+                   session_id, eval_microusdc, paid_by, account_id, credential, budgets, payer,
+                   created_at, updated_at)
   VALUES (%(id)s, %(state)s, 1, %(request)s, %(eval_msat)s, %(max_msat)s, %(refund_to)s,
-          %(quote)s, %(funding)s, %(session_id)s, %(credential)s, %(budgets)s, %(payer)s, %(now)s,
-          %(now)s)
+          %(quote)s, %(funding)s, %(session_id)s, %(eval_microusdc)s, %(paid_by)s, %(account_id)s,
+          %(credential)s, %(budgets)s, %(payer)s, %(now)s, %(now)s)
   RETURNING id, version, state, created_at)
 INSERT INTO job_history (job_id, version, event, state, at)
 SELECT id, version, %(event)s, state, created_at FROM made
@@ -56,6 +57,9 @@ async def insert(
         quote=facts.quote.to_json() if facts.quote else None,
         funding=facts.funding,
         session_id=facts.session_id,
+        eval_microusdc=facts.eval_microusdc or None,
+        paid_by=facts.paid_by,
+        account_id=facts.account_id,
         credential=None if credential is None else list(credential),
         budgets=list(budgets) if budgets else None,
         payer=payer,
@@ -80,6 +84,9 @@ class JobRow(NamedTuple):
     error: str | None
     funding: Funding
     session_id: str | None
+    eval_microusdc: int | None
+    paid_by: str | None
+    account_id: str | None
     budgets: list[str] | None
     payer: str | None
     spent_msat: int
@@ -208,6 +215,9 @@ def facts_of(job: JobRow) -> JobFacts:
         funding=job.funding,
         session_id=job.session_id,
         spent_msat=job.spent_msat,
+        eval_microusdc=job.eval_microusdc or 0,
+        account_id=job.account_id,
+        paid_by=job.paid_by,
     )
 
 
@@ -252,6 +262,9 @@ class JobView(NamedTuple):
     version: int
     funding: Funding
     session_id: str | None
+    eval_microusdc: int | None
+    paid_by: str | None
+    account_id: str | None
     credential: list[str] | None
     balance_msat: int | None
     eval_msat: int
@@ -293,9 +306,9 @@ class JobView(NamedTuple):
 
 
 _VIEW = """
-SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balance_msat,
-       j.eval_msat, j.quote, j.charge, j.reason, j.result, j.truncated, j.error,
-       j.created_at, j.completed_at,
+SELECT j.id, j.state, j.version, j.funding, j.session_id, j.eval_microusdc, j.paid_by,
+       j.account_id, j.credential, j.balance_msat, j.eval_msat, j.quote, j.charge, j.reason,
+       j.result, j.truncated, j.error, j.created_at, j.completed_at,
        i.purpose AS pays_for, i.bolt11, i.payment_hash, i.amount_msat AS invoice_msat, i.expires_at,
        p.payouts
   FROM job j
@@ -307,7 +320,8 @@ SELECT j.id, j.state, j.version, j.funding, j.session_id, j.credential, j.balanc
               'state', o.state, 'amount', o.amount, 'asset', o.asset,
               'attempts', o.attempts,
               'note', o.note, 'refund_to', o.refund_to, 'failures', o.failures,
-              'txid', NULL)
+              'txid', (SELECT t.txid FROM usdc_attempt t WHERE t.payout_id = o.id
+                        AND t.outcome IN ('live', 'settled') LIMIT 1))
               ORDER BY o.created_at, o.id) AS payouts
          FROM payout o WHERE o.job_id = j.id) p ON true
  WHERE j.id = %(id)s

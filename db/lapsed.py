@@ -163,7 +163,7 @@ _FAILED_ORDERS = """
 SELECT o.id, o.batch_id, b.account_id FROM usdc_authorization o
   LEFT JOIN batch b ON b.id = o.batch_id
  WHERE o.state = 'failed' AND o.ended_at < %(before)s
-   AND (o.batch_id IS NULL OR b.state = 'cancelled')
+   AND o.job_id IS NULL AND (o.batch_id IS NULL OR b.state = 'cancelled')
  ORDER BY o.ended_at LIMIT %(limit)s
 """
 _FORGET_ORDERS = """
@@ -175,13 +175,14 @@ DELETE FROM usdc_authorization
 async def purge_orders(tx: Tx, before: datetime, limit: int) -> int:
     """Purge orders in USDC that failed before then, with what they were for, and the accounts of
     wallets that nothing else was ever heard of; return how many orders are gone."""
+    of_jobs = await _purge_orders_of_jobs(tx, before, limit)
     due = await tx.all(_FAILED_ORDERS, before=before, limit=limit)
     batches = list(await _locked(tx, _BATCHES, [row["batch_id"] for row in due]))
     gone = await tx.count(_FORGET_ORDERS, ids=[row["id"] for row in due], batches=batches)
     await _forget_batches(tx, batches)
     mine = [row["account_id"] for row in due if row["batch_id"] in batches and row["account_id"]]
     await people.forget_unused(tx, mine)  # another process may purge the rest just now
-    return gone
+    return of_jobs + gone
 
 
 _ENDED = """
@@ -190,6 +191,7 @@ SELECT id FROM batch WHERE completed_at < %(before)s AND purged_at IS NULL
 """
 _FORGET_LEASES = """
 DELETE FROM lease WHERE item_id IN (SELECT id FROM item WHERE batch_id = ANY(%(ids)s))
+   AND cost_amount = 0  -- what a maker wanted for one is in the books, which it explains
 """
 
 
@@ -220,3 +222,26 @@ async def purge_requests(tx: Tx, before: datetime, long_before: datetime, limit:
     """
     due = await tx.all(_NEVER_PAID, before=before, long_before=long_before, limit=limit)
     return await people.forget_unpaid(tx, [row["account_id"] for row in due])
+
+
+_FAILED_ORDERS_OF_JOBS = """
+SELECT o.id, o.job_id, j.account_id FROM usdc_authorization o JOIN job j ON j.id = o.job_id
+ WHERE o.state = 'failed' AND o.ended_at < %(before)s AND j.state = 'failed'
+ ORDER BY o.ended_at LIMIT %(limit)s
+"""
+_FORGET_ORDERS_OF_JOBS = """
+DELETE FROM usdc_authorization WHERE id = ANY(%(ids)s) AND job_id = ANY(%(jobs)s)
+"""
+
+
+async def _purge_orders_of_jobs(tx: Tx, before: datetime, limit: int) -> int:
+    """Purge those of jobs, likewise."""
+    due = await tx.all(_FAILED_ORDERS_OF_JOBS, before=before, limit=limit)
+    jobs = list(await _locked(tx, _JOBS, [row["job_id"] for row in due]))
+    ids = [row["id"] for row in due]
+    gone = await tx.count(_FORGET_ORDERS_OF_JOBS, ids=ids, jobs=jobs)
+    await tx.execute("DELETE FROM job_history WHERE job_id = ANY(%(ids)s)", ids=jobs)
+    await tx.execute("DELETE FROM job WHERE id = ANY(%(ids)s)", ids=jobs)
+    mine = [row["account_id"] for row in due if row["job_id"] in jobs and row["account_id"]]
+    await people.forget_unused(tx, mine)
+    return gone

@@ -84,6 +84,17 @@ async def end(tx: Tx, after: LeaseFacts, now: datetime) -> None:
     )
 
 
+_SPEND = """
+UPDATE lease SET cost_amount = %(cost_amount)s
+ WHERE item_id = %(item_id)s AND number = %(number)s AND cost_amount = 0
+"""
+
+
+async def spend(tx: Tx, item_id: str, number: int, cost_amount: int) -> bool:
+    """Write what the call of a lease's holder has cost the house; False: it was written before."""
+    return bool(await tx.count(_SPEND, item_id=item_id, number=number, cost_amount=cost_amount))
+
+
 class Due(NamedTuple):
     """A lease whose time is over."""
 

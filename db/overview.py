@@ -53,7 +53,7 @@ class Sheet:
 
     @property
     def given_msat(self) -> int:
-        """What the models cost where nobody paid: booked as spent, and as paid by ourselves."""
+        """What models cost where nobody paid, and what makers do: spent, and paid by ourselves."""
         return self.earned.get(REVENUE_FREE.name, 0)
 
     @property
@@ -80,7 +80,8 @@ class Sheet:
 _SHEET = """
 SELECT (SELECT json_object_agg(name, balance) FROM account WHERE asset = 'msat'
          AND name IN ('rail:lightning', 'revenue:eval', 'revenue:work', 'revenue:media',
-         'revenue:free', 'expense:routing', 'expense:free', 'expense:failed')) AS flat,
+         'revenue:free', 'expense:routing', 'expense:free', 'expense:failed',
+         'expense:makers')) AS flat,
        (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'job:' || j.id
          AND a.asset = 'msat')), 0)::bigint FROM job j
         WHERE j.state IN ('evaluating', 'executing'))

@@ -293,6 +293,7 @@ _NOTHING = """
 SELECT id FROM user_account u WHERE id = ANY(%(ids)s)
    AND NOT EXISTS (SELECT FROM login l WHERE l.account_id = u.id)
    AND NOT EXISTS (SELECT FROM batch b WHERE b.account_id = u.id)
+   AND NOT EXISTS (SELECT FROM job j WHERE j.account_id = u.id)
    AND NOT EXISTS (SELECT FROM invoice i WHERE i.account_id = u.id)
    AND NOT EXISTS (SELECT FROM payout p WHERE p.account_id = u.id)
    AND NOT EXISTS (SELECT FROM usdc_authorization o WHERE o.account_id = u.id)

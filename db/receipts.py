@@ -37,6 +37,8 @@ class Facts(NamedTuple):
     id: str
     state: JobState
     funding: Funding
+    eval_microusdc: int | None
+    paid_by: str | None
     request: str
     result: str | None
     truncated: bool
@@ -69,8 +71,9 @@ PAID_AND_BACK = """
         WHERE o.{column} = {owner}) p ON true
 """
 _FACTS = f"""
-SELECT j.id, j.state, j.funding, j.request, j.result, j.truncated, j.reason, j.error, j.eval_msat,
-       j.max_msat, j.quote, j.charge, j.created_at, j.completed_at, i.payments, p.refunds
+SELECT j.id, j.state, j.funding, j.eval_microusdc, j.paid_by, j.request, j.result, j.truncated,
+       j.reason, j.error, j.eval_msat, j.max_msat, j.quote, j.charge, j.created_at,
+       j.completed_at, i.payments, p.refunds
   FROM job j
 {PAID_AND_BACK.format(column="job_id", owner="j.id")}
  WHERE j.id = %(id)s

@@ -55,6 +55,10 @@ __all__ = [  # told to SQLModel
 
 OF_ACCOUNT = "account_id IS NOT NULL"
 ONE_OWNER = "num_nonnulls(job_id, session_id, batch_id, account_id) = 1"
+PAID_IN_USDC = (  # of a job: it knows its order and its fee, and so does no other
+    "CASE funding WHEN 'x402' THEN paid_by IS NOT NULL AND eval_microusdc > 0"
+    " ELSE num_nonnulls(paid_by, eval_microusdc, account_id) = 0 END"
+)
 
 
 class Job(SQLModel, table=True):
@@ -79,6 +83,10 @@ class Job(SQLModel, table=True):
         default=Funding.INVOICES, sa_column=enum_column(Funding, server_default="invoices")
     )
     session_id: str | None = Field(default=None, sa_column=Column(ForeignKey("session.id")))
+    # Of one that an order in USDC pays for: its fee, that order, and who has the small change.
+    eval_microusdc: int | None = Field(default=None, sa_column=Column(BigInteger))
+    paid_by: str | None = Field(default=None, sa_column=Column(Text))
+    account_id: str | None = Field(default=None, sa_column=Column(ForeignKey("user_account.id")))
     # Links of the credential that asked for it: itself, and the children whose budgets it spends.
     credential: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     budgets: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
@@ -101,6 +109,8 @@ class Job(SQLModel, table=True):
         CheckConstraint("eval_msat > 0", name="eval_positive"),
         CheckConstraint("max_msat > 0", name="max_positive"),
         CheckConstraint("(funding = 'session') = (session_id IS NOT NULL)", name="session_pays"),
+        CheckConstraint(PAID_IN_USDC, name="authorization_pays"),
+        Index("ix_job_account_id", "account_id", postgresql_where=text(OF_ACCOUNT)),
         Index("ix_job_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),
         # Jobs that somebody must still bring forward: what the sweep reads, however many are done.
         Index(

@@ -67,6 +67,12 @@ class UsdcAuthorization(SQLModel, table=True):
             "ix_usdc_authorization_failed", "ended_at", postgresql_where=text("state = 'failed'")
         ),
         Index(
+            "uq_usdc_authorization_job_id",
+            "job_id",
+            unique=True,
+            postgresql_where=text("job_id IS NOT NULL"),
+        ),
+        Index(
             "uq_usdc_authorization_batch_id",
             "batch_id",
             unique=True,

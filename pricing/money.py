@@ -21,6 +21,7 @@ MicroUsdc = NewType("MicroUsdc", int)
 MSAT_PER_SAT = 1_000
 SAT_PER_BTC = 100_000_000
 MICROUSD_PER_USD = 1_000_000
+MICROUSD_PER_CENT = 10_000
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
@@ -28,6 +29,11 @@ def ceil_div(numerator: int, denominator: int) -> int:
     if denominator <= 0:
         raise ValueError(f"cannot divide money by {denominator}")
     return -(-numerator // denominator)
+
+
+def seconds_up(duration_ms: int) -> int:
+    """Return how many seconds are to be paid for: each that has begun."""
+    return ceil_div(duration_ms, 1_000)
 
 
 def margin_in(charged_msat: int, margin_pct: int) -> int:
@@ -175,6 +181,11 @@ class BtcPrice:
         """Return a dollar amount as msat: rounded up to a whole sat, and at least one sat."""
         sats = ceil_div(cost_microusd * SAT_PER_BTC, self.microusd_per_btc)
         return sats_to_msat(max(1, sats))
+
+    def to_cents(self, amount_msat: int) -> MicroUsd:
+        """Return the least whole cents, in micro-USD, that msat are worth: rounded up."""
+        worth = ceil_div(amount_msat * self.microusd_per_btc, SAT_PER_BTC * MSAT_PER_SAT)
+        return MicroUsd(ceil_div(worth, MICROUSD_PER_CENT) * MICROUSD_PER_CENT)
 
     def to_microusd(self, amount_msat: int) -> MicroUsd:
         """Return what msat are worth in dollars, rounded down. To be shown, never charged."""

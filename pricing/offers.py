@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from pricing.money import MicroUsd, usd_to_microusd
+from pricing.money import MicroUsd, seconds_up, usd_to_microusd
 
 FORM: Final = "name=price or name=price/s, or name=price@name-at-the-maker"
 _ITEM: Final = re.compile(
@@ -26,6 +26,10 @@ class Offer:
     price_microusd: MicroUsd  # of a picture, or of a second of a film
     is_film: bool
     theirs: str  # as the maker calls it
+
+    def of(self, duration_ms: int) -> MicroUsd:
+        """Return the price of one piece: a picture, or each second of a film that has begun."""
+        return MicroUsd(self.price_microusd * (seconds_up(duration_ms) if self.is_film else 1))
 
 
 def parse_offers(text: str) -> tuple[Offer, ...]:

@@ -47,9 +47,10 @@ REVENUE_MEDIA = Account("revenue:media", Kind.INCOME)
 EXPENSE_ROUTING = Account("expense:routing", Kind.EXPENSE)
 EXPENSE_FREE = Account("expense:free", Kind.EXPENSE)
 EXPENSE_FAILED = Account("expense:failed", Kind.EXPENSE)
+EXPENSE_MAKERS = Account("expense:makers", Kind.EXPENSE)
 REVENUE_FREE = Account(
     "revenue:free", Kind.INCOME
-)  # what the house pays itself for work it gives away
+)  # what the house itself pays to its models and makers, out of another pocket than its rails
 
 
 def of_job(job_id: str) -> Account:
@@ -187,15 +188,21 @@ def reserved(job_id: str, session_id: str, amount_msat: int) -> Entry:
 
 
 def prepaid_ended(
-    job_id: str, eval_msat: int, charge_msat: int, back_msat: int, back_to: Account
+    job_id: str,
+    fee: int,
+    charge: int,
+    back: int,
+    back_to: Account,
+    asset: Asset = Asset.MSAT,
 ) -> Entry:
     """A job at a firm price has come to its end: what it cost is ours, the rest is not."""
     return _entry(
         f"job:{job_id}:ended",
-        (of_job(job_id), eval_msat + charge_msat + back_msat),
-        (REVENUE_EVAL, -eval_msat),
-        (REVENUE_WORK, -charge_msat),
-        (back_to, -back_msat),
+        (of_job(job_id), fee + charge + back),
+        (REVENUE_EVAL, -fee),
+        (REVENUE_WORK, -charge),
+        (back_to, -back),
+        asset=asset,
     )
 
 
@@ -230,6 +237,16 @@ def item_delivered(
         (theirs, -theirs_amount),
         asset=asset,
     )
+
+
+def lease_spent(
+    item_id: str, number: int, asset: Asset, cost_amount: int, was_delivered: bool
+) -> Entry:
+    """A maker was asked for an item, and wants to be paid by the house: for what was delivered, or
+    for what came to nothing."""
+    expense = EXPENSE_MAKERS if was_delivered else EXPENSE_FAILED
+    legs = (expense, cost_amount), (REVENUE_FREE, -cost_amount)
+    return _entry(f"lease:{item_id}:{number}:spent", *legs, asset=asset)
 
 
 def batch_rounded(batch_id: str, amount_msat: int) -> Entry:

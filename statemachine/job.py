@@ -7,33 +7,22 @@ from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 
 from pricing.money import sats_down
-from pricing.quote import Charge, Quote, make_charge
+from pricing.quote import Quote, make_charge
 from pricing.rates import Usage
 from statemachine import entries
+from statemachine.batch import LEAST_REFUND_MICROUSDC
 from statemachine.decision import Decision, InvoiceWanted, Owed
+from statemachine.entries import Account, Asset
+from statemachine.job_facts import Funding as Funding
+from statemachine.job_facts import JobFacts as JobFacts
+from statemachine.job_facts import JobState as JobState
+from statemachine.job_facts import quoted
 from statemachine.machine import IllegalTransition, Machine
 from statemachine.owner import Purpose, Reason
 from statemachine.promises import CreateInvoice, Judge, Promise, Work
 
-
-class JobState(StrEnum):
-    """The seven states of the wire."""
-
-    AWAITING_EVAL_PAYMENT = auto()  # the eval invoice is open
-    EVALUATING = auto()  # an agent is reading the request
-    REJECTED = auto()  # final: the eval fee is kept, no work is owed
-    AWAITING_WORK_PAYMENT = auto()  # the work invoice is open
-    EXECUTING = auto()  # the work is paid for and under way
-    COMPLETE = auto()  # final: charged, and any surplus is owed back
-    FAILED = auto()  # final: what was paid and not earned is owed back
-
-
-class Funding(StrEnum):
-    """How a job is paid for."""
-
-    INVOICES = auto()  # an invoice for the evaluation, then one for the work
-    INVOICE = auto()  # one for both, at a firm price: what the work does not need is owed back
-    SESSION = auto()  # from a prepaid balance, likewise
+CANCELLED = "Cancelled by the buyer."
+NOT_SETTLED = "Its payment in USDC was not made. Nothing was charged."
 
 
 class JobEvent(StrEnum):
@@ -75,30 +64,6 @@ JOB = Machine(
         (JobEvent.RECOVERED, JobState.EXECUTING, JobState.EXECUTING),
     ],
 )
-
-
-@dataclass(frozen=True, slots=True)
-class JobFacts:
-    """What the law needs to know of a job. Amounts are msat."""
-
-    id: str
-    state: JobState
-    eval_msat: int
-    max_msat: int | None = None  # the buyer's limit for the work
-    quote: Quote | None = None
-    charge: Charge | None = None
-    reason: str | None = None  # why it was rejected
-    result: str | None = None
-    truncated: bool = False  # the result ends where it may not be longer
-    error: str | None = None  # why it failed
-    funding: Funding = Funding.INVOICES
-    session_id: str | None = None  # whose balance pays, where one does
-    spent_msat: int = 0  # what the models have cost the house for it so far
-
-    @property
-    def prepaid_msat(self) -> int:
-        """What was paid or set aside at once for a job with a firm price, evaluation included."""
-        return self.eval_msat + _quoted(self).total_msat
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +176,30 @@ def begin_asked(job_id: str, eval_msat: int, quote: Quote) -> Decision[JobFacts]
     facts = JobFacts(
         job_id, JobState.AWAITING_EVAL_PAYMENT, eval_msat, quote=quote, funding=Funding.INVOICE
     )
-    invoice = InvoiceWanted(ask_invoice_id(job_id), Purpose.ASK, facts.prepaid_msat)
+    invoice = InvoiceWanted(ask_invoice_id(job_id), Purpose.ASK, facts.prepaid_amount)
     return Decision(facts, wanted=(invoice,))
+
+
+def begin_claimed(
+    job_id: str,
+    authorization: str,
+    eval_msat: int,
+    eval_microusdc: int,
+    quote: Quote,
+    account_id: str | None = None,
+) -> Decision[JobFacts]:
+    """Return how a job comes to be that an order in USDC is claimed for: it awaits its end."""
+    facts = JobFacts(
+        job_id,
+        JobState.AWAITING_EVAL_PAYMENT,
+        eval_msat,
+        quote=quote,
+        funding=Funding.X402,
+        eval_microusdc=eval_microusdc,
+        account_id=account_id,
+        paid_by=authorization,
+    )
+    return Decision(facts)
 
 
 def begin_reserved(
@@ -227,7 +214,7 @@ def begin_reserved(
         funding=Funding.SESSION,
         session_id=session_id,
     )
-    entry = entries.reserved(job_id, session_id, facts.prepaid_msat)
+    entry = entries.reserved(job_id, session_id, facts.prepaid_amount)
     return Decision(facts, (entry,), (Judge(job_id),))
 
 
@@ -253,15 +240,15 @@ def awaits(state: JobState, purpose: Purpose) -> EvalPaid | WorkPaid | None:
     return event if JOB.allows(state, event.kind) else None
 
 
-def given_back_msat(after: JobFacts) -> int:
+def given_back_amount(after: JobFacts) -> int:
     """Return what a job with a firm price did not need, once it has come to its end."""
     match after.state:
         case JobState.COMPLETE:
-            return after.charge.surplus_msat if after.charge else 0
+            return after.quoted_amount - after.charged_amount
         case JobState.REJECTED:
-            return after.prepaid_msat - after.eval_msat
+            return after.quoted_amount
         case _:
-            return after.prepaid_msat
+            return after.prepaid_amount
 
 
 def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
@@ -283,12 +270,13 @@ def decide(facts: JobFacts, event: Event) -> Decision[JobFacts]:
         case Broke(reason):
             return _broke(before, replace(after, error=reason))
         case Lapsed(reason):
-            return Decision(replace(after, error=reason), _given_away(after))
+            told = NOT_SETTLED if facts.funding is Funding.X402 else reason
+            return Decision(replace(after, error=told), _given_away(after))
         case Cancelled():
             return Decision(
-                replace(after, error="Cancelled by the buyer."),
+                replace(after, error=CANCELLED),
                 _given_away(after),
-                dropped=(_open_invoice(before),),
+                dropped=_open_invoices(before),
             )
 
 
@@ -311,7 +299,7 @@ def _decide_firm(after: JobFacts, event: Event) -> Decision[JobFacts] | None:
         case Declined(reason):
             return _ended(replace(after, reason=reason), Reason.NOT_NEEDED)
         case Finished(text, usage, cut):
-            quote = _quoted(after)
+            quote = quoted(after)
             charge = make_charge(quote, usage, quote.total_msat)
             after = replace(after, result=text, charge=charge, truncated=cut)
             return _ended(after, Reason.SURPLUS)
@@ -332,7 +320,7 @@ def _accepted(after: JobFacts, quote: Quote) -> Decision[JobFacts]:
 
 
 def _finished(after: JobFacts, usage: Usage) -> Decision[JobFacts]:
-    quote = _quoted(after)
+    quote = quoted(after)
     charge = make_charge(quote, usage, quote.total_msat)
     back = Owed(f"{after.id}:surplus", Reason.SURPLUS, charge.surplus_msat)
     entry = entries.work_charged(after.id, charge.total_msat, back.amount, back.id)
@@ -341,14 +329,23 @@ def _finished(after: JobFacts, usage: Usage) -> Decision[JobFacts]:
 
 
 def _ended(after: JobFacts, reason: Reason) -> Decision[JobFacts]:
-    back = Owed(f"{after.id}:back", reason, given_back_msat(after))
+    back = Owed(f"{after.id}:back", reason, given_back_amount(after), after.asset)
     back_to, owed = entries.of_refund(back.id), (back,) if back.amount else ()
-    if after.session_id is not None:
-        back_to, owed = entries.of_session(after.session_id), ()
-    eval_msat = 0 if after.state is JobState.FAILED else after.eval_msat
-    charge_msat = after.prepaid_msat - eval_msat - back.amount
-    entry = entries.prepaid_ended(after.id, eval_msat, charge_msat, back.amount, back_to)
+    balance = _balance_for(after, back.amount)
+    if balance is not None:
+        back_to, owed = balance, ()
+    fee = 0 if after.state is JobState.FAILED else after.eval_amount
+    charge = after.prepaid_amount - fee - back.amount
+    entry = entries.prepaid_ended(after.id, fee, charge, back.amount, back_to, after.asset)
     return Decision(after, (entry, *_given_away(after)), owed=owed)
+
+
+def _balance_for(after: JobFacts, back: int) -> Account | None:
+    """Return whose balance has what a job did not need; None: it is owed to whoever paid."""
+    if after.session_id is not None:
+        return entries.of_session(after.session_id)
+    is_little = after.asset is Asset.MICROUSDC and back < LEAST_REFUND_MICROUSDC
+    return entries.of_user(after.account_id) if is_little and after.account_id else None
 
 
 def _given_away(after: JobFacts) -> tuple[entries.Entry, ...]:
@@ -361,7 +358,7 @@ def _given_away(after: JobFacts) -> tuple[entries.Entry, ...]:
 def _declined(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
     if before.state is JobState.EVALUATING:
         return Decision(after, (entries.eval_earned(after.id, after.eval_msat),))
-    back = Owed(f"{after.id}:undone", Reason.NOT_DONE, _quoted(before).total_msat)
+    back = Owed(f"{after.id}:undone", Reason.NOT_DONE, quoted(before).total_msat)
     entry = entries.owed_back(entries.of_job(after.id), back.amount, back.id)
     return Decision(after, (entry,), owed=(back,))
 
@@ -370,17 +367,19 @@ def _broke(before: JobFacts, after: JobFacts) -> Decision[JobFacts]:
     if before.state is JobState.EVALUATING:
         back = Owed(f"{after.id}:unjudged", Reason.NOT_EVALUATED, before.eval_msat)
     else:
-        back = Owed(f"{after.id}:undone", Reason.NOT_DONE, _quoted(before).total_msat)
+        back = Owed(f"{after.id}:undone", Reason.NOT_DONE, quoted(before).total_msat)
     entry = entries.owed_back(entries.of_job(after.id), back.amount, back.id)
     return Decision(after, (entry, *_given_away(after)), owed=(back,))
 
 
-def _open_invoice(facts: JobFacts) -> str:
+def _open_invoices(facts: JobFacts) -> tuple[str, ...]:
+    if facts.funding is Funding.X402:
+        return ()
     if facts.funding is Funding.INVOICE:
-        return ask_invoice_id(facts.id)
+        return (ask_invoice_id(facts.id),)
     if facts.state is JobState.AWAITING_EVAL_PAYMENT:
-        return eval_invoice_id(facts.id)
-    return work_invoice_id(facts.id)
+        return (eval_invoice_id(facts.id),)
+    return (work_invoice_id(facts.id),)
 
 
 def _promise_of(facts: JobFacts) -> Promise:
@@ -391,9 +390,3 @@ def _promise_of(facts: JobFacts) -> Promise:
             return Work(facts.id)
         case _:
             return CreateInvoice(work_invoice_id(facts.id))
-
-
-def _quoted(facts: JobFacts) -> Quote:
-    if facts.quote is None:
-        raise ValueError(f"job {facts.id} has no quote in {facts.state}")
-    return facts.quote

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
+from statemachine import entries
 from statemachine.decision import Decision
+from statemachine.entries import Asset
 from statemachine.machine import Machine
 
 
@@ -119,6 +121,14 @@ def begin(
 def replays(facts: LeaseFacts, sha256: str) -> bool:
     """Say whether this lease brought just these bytes before."""
     return facts.state is LeaseState.DONE and facts.sha256 == sha256
+
+
+def spent(
+    facts: LeaseFacts, asset: Asset, cost_amount: int, *, was_delivered: bool
+) -> Decision[LeaseFacts]:
+    """Return what it means that the maker whom its holder asked wants to be paid by the house."""
+    entry = entries.lease_spent(facts.item_id, facts.number, asset, cost_amount, was_delivered)
+    return Decision(facts, (entry,))
 
 
 def decide(facts: LeaseFacts, event: Event) -> Decision[LeaseFacts]:

@@ -58,6 +58,8 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit usdc_payouts.take_back": TAKEN_BACK,
     "keep SendUsdc": (*REFUNDED, *IN_PART),
     "commit usdc_sales.claim": (*IN_USDC, *UNANSWERED),
+    "executor healthy": BATCH,
+    "executor make": BATCH,
     "facilitator healthy": IN_USDC,
     "facilitator settle": (
         *IN_USDC,

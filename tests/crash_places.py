@@ -11,7 +11,7 @@ from pathlib import Path
 from app import main
 from app.agents.agent import Agent
 from app.agents.chat import Chat
-from app.ports import Destinations, Prices, Recoder, Store
+from app.ports import Destinations, Executor, Prices, Recoder, Store
 from app.telemetry.observer import places_of
 from payments.rail import Rail, Wallets
 from payments.usdc.outcome import Facilitator, Ledger
@@ -41,6 +41,7 @@ PORTS: tuple[type, ...] = (
     Prices,
     Recoder,
     Store,
+    Executor,
     Facilitator,
     Ledger,
 )

@@ -4,10 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from app.executors.provider import DECLINES, UNAVAILABLE
+from db import ledger
+from db.audit import audit
 from pricing.money import MicroUsdc
+from statemachine.entries import Asset
 from tests.batch_doors import bought, ended
-from tests.house_fixtures import instance_of
-from tests.provider_server import KEY, ProviderServer
+from tests.house_fixtures import Instance, instance_of
+from tests.images_server import GENERATIONS
+from tests.provider_server import KEY, ProviderServer, Reply
+from tests.usdc_doors import asked_in, signed
 from tests.usdc_fixtures import Payer, header
 
 
@@ -60,3 +65,41 @@ async def test_nothing_is_sold_whose_maker_is_away(
         assert refused.status_code == 503 and "PAYMENT-RESPONSE" not in refused.headers
         body["defaults"] = {"model": "scene-1"}
         assert (await market.post("/api/jobs", body)).status_code == 402
+
+
+async def test_what_a_maker_wants_of_us_is_in_the_books(
+    database_url: str, tmp_path: Path, images_server: ProviderServer
+) -> None:
+    """For each call that it took, in what its buyer paid with: for what was delivered, and for what
+    came to nothing. What it refuses costs nothing, nor does what has no cost here."""
+    sold: dict[str, Any] = {
+        "IMAGES_URL": f"{images_server.url}/v1",
+        "IMAGES_KEY": KEY,
+        "IMAGES_MODELS": "flux=0.02@flux-1-dev,free=0.02@flux-1-dev",
+        "IMAGES_AT_ONCE": 1,
+        "MAKER_COSTS": "flux=0.01",
+    }
+    async with instance_of(database_url, tmp_path, **sold) as market:
+        images_server.script(GENERATIONS, Reply({"data": []}))  # paid for, and no picture
+        size: dict[str, Any] = {"width": 256, "height": 256}
+        for model in ("flux", "free"):
+            images: list[dict[str, str]] = [{"prompt": "a cat"}, {"prompt": "forbidden"}]
+            body: dict[str, Any] = {"defaults": {"model": model, **size}, "images": images}
+            said = await ended(market, await bought(market, body))
+            assert [each["status"] for each in said["images"]] == ["completed", "failed"]
+        assert await spent(market, Asset.MSAT) == {"makers": 10_000, "failed": 10_000}
+        body = {"defaults": {"model": "flux", **size}, "images": [{"prompt": "a dog"}]}
+        asked = asked_in(await market.post("/api/jobs", body))
+        paid = await market.post("/api/jobs", body, headers=signed(market, Payer(), asked))
+        token = paid.json()["sessionToken"]
+        await ended(market, paid.json()["jobId"], token=token)
+        assert await spent(market, Asset.MICROUSDC) == {"makers": 10_000, "failed": 0}
+        assert await audit(market.built.db) == []
+
+
+async def spent(market: Instance, asset: Asset) -> dict[str, int]:
+    """Return what the books say that makers have cost; what they say on the other side is it."""
+    db, names = market.built.db, ("makers", "failed")
+    cost = {name: await ledger.balance(db, f"expense:{name}", asset) for name in names}
+    assert await ledger.balance(db, "revenue:free", asset) == sum(cost.values())
+    return cost

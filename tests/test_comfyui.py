@@ -10,7 +10,7 @@ import pytest
 from app.executors.comfyui import MEND, ComfyUi
 from app.executors.prompts import NOTHING
 from app.executors.provider import OTHER_SIZE, TOO_SHORT, UNAVAILABLE, ProviderBroke
-from app.ports import Declined, Made, Step, Undoable, Wanted
+from app.ports import BEGUN, Declined, Made, Step, Undoable, Wanted
 from app.settings.workflow import filled, read_workflow, read_workflows
 from tests.comfy_server import API, PREVIEW, TREE, WORKFLOW, long_film, make_comfy
 from tests.patience import PATIENCE_S
@@ -40,7 +40,8 @@ async def test_steps_and_previews_are_told(comfy: ComfyUi) -> None:
     """Those of this piece alone, and never backwards."""
     steps: list[Step] = []
     await comfy.make(TREE, steps.append)
-    assert [step for step in steps if not step.preview] == [Step(n, 4) for n in range(1, 5)]
+    plain = [step for step in steps if not step.preview]
+    assert plain == [BEGUN, *(Step(n, 4) for n in range(1, 5))]
     assert [step for step in steps if step.preview] == [Step(n, 4, PREVIEW) for n in range(1, 5)]
 
 
@@ -50,7 +51,7 @@ async def test_without_its_socket_the_history_will_do(comfy_server: ProviderServ
     comfy = make_comfy(comfy_server.url)
     steps: list[Step] = []
     assert isinstance(await comfy.make(TREE, steps.append), Made)
-    assert steps == []
+    assert steps == [BEGUN]
     await comfy.close()
 
 

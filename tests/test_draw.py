@@ -14,6 +14,8 @@ from PIL import Image
 
 from app.buyer.batch import Batch, Wish
 from app.buyer.client import Client
+from app.buyer.failures import Refused
+from app.buyer.session import open_session
 from app.buyer.wallets.stub import StubWallet
 from db.audit import audit
 from payments.bolt11 import decode
@@ -152,13 +154,78 @@ async def test_a_program_orders_watches_and_fetches(studio: Instance, tmp_path: 
             Batch(client, "../jobs")
 
 
-async def test_each_line_of_the_readme_draws(buyer: Buyer, tmp_path: Path) -> None:
+async def test_a_session_pays_for_pictures(buyer: Buyer, studio: Instance, tmp_path: Path) -> None:
+    """By its macaroon, which is in the environment only: no invoice is paid, and what was not
+    delivered is on its balance again. What it paid is counted in the budget of the day."""
+    async with Client(studio.url) as client:
+        session = await open_session(client, 100, StubWallet(client))
+        out, with_it = tmp_path / "cats", {"BOLTWORK_MACAROON": session.macaroon}
+        words = ("draw", "SOME cats", "--session", "--out", str(out), "--budget-per-day", "20")
+        ended = await buyer.run(*words, "--count", "4", **with_it)
+        assert ended.code == 1 and len(ended.out.splitlines()) == 2, ended.err
+        assert "the session paid 8 sats, and has 92 sats left" in ended.err
+        assert session.macaroon not in ended.err and "--wallet" not in ended.err
+        assert (await session.status())["balanceSats"] == 92
+        assert await payments(studio) == 1  # the deposit
+        # Eight of the day's twenty are spent, of the sixteen that were set aside.
+        for count, code in (("4", 2), ("3", 1)):
+            assert (await buyer.run(*words, "--count", count, **with_it)).code == code
+        [line] = re.findall(r"if this is interrupted: boltwork (draw .*)", ended.err)
+        again = await buyer.run(*shlex.split(line))
+        assert again.code == 1 and again.out == ended.out
+
+
+async def test_a_session_that_may_not_or_can_not_pay_is_left_alone(
+    buyer: Buyer, studio: Instance, tmp_path: Path
+) -> None:
+    """Nothing is ordered and nothing counted: not with a macaroon for something else, nor for more
+    than the balance, nor where what is owed back should go elsewhere."""
+    async with Client(studio.url) as client:
+        session = await open_session(client, 100, StubWallet(client))
+        other = session.narrowed(endpoints=["request"])
+    draws = ("draw", "a cat", "--session", "--out", str(tmp_path / "o"), "--budget-per-day", "200")
+    for words, macaroon, says in (
+        ((), "", "needs the session's macaroon"),
+        ((), "nonsense", "BOLTWORK_MACAROON: "),
+        ((), other.macaroon, "does not allow"),
+        (("--count", "30"), session.macaroon, "balance is 100"),
+        (("--refund-to", "a@example.org"), session.macaroon, "--refund-to can't be given"),
+    ):
+        ended = await buyer.run(*draws, *words, BOLTWORK_MACAROON=macaroon)
+        assert ended.code == 2 and says in ended.err, ended
+    resumed = ("draw", "--resume", "0" * 32, "--session")
+    assert "--session can't be given" in (await buyer.run(*resumed)).err
+    assert await studio.built.db.read_all("SELECT id FROM batch") == []
+    whole = await buyer.run(*draws, "--count", "25", BOLTWORK_MACAROON=session.macaroon)
+    assert whole.code == 0, whole.err
+
+
+async def test_a_program_has_a_session_pay(studio: Instance) -> None:
+    """Its batch has begun, and there is no invoice; a macaroon that allows less is refused."""
+    async with Client(studio.url) as client:
+        session = await open_session(client, 100, StubWallet(client))
+        wish = Wish("a cat", "scene-1", 2)
+        batch = await client.batch(wish, session)
+        assert batch.invoice is None
+        seen = [shown async for shown in batch.watch()]
+        assert seen[-1]["job"]["status"] == "completed" and seen[-1]["chargedSats"] == 8
+        assert (await session.status())["balanceSats"] == 92
+        with pytest.raises(Refused) as refused:
+            await client.batch(wish, session.narrowed(max_sats=7))
+        assert refused.value.status == 403
+
+
+async def test_each_line_of_the_readme_draws(
+    buyer: Buyer, studio: Instance, tmp_path: Path
+) -> None:
     """Every line of it that buys pictures does, in the folder that it names."""
+    async with Client(studio.url) as client:
+        session = await open_session(client, 100, StubWallet(client))
     lines = re.findall(r"(?m)^ {4}boltwork (draw [^#\n]*)", README.read_text())
     assert len(lines) >= 2
     for line in lines:
         if "BATCH" in line:
             continue
-        words = shlex.split(line.replace("cats", str(tmp_path / "cats")))
-        ended = await buyer.run(*words)
+        words = [*shlex.split(line), "--out", str(tmp_path / "cats")]  # the last one counts
+        ended = await buyer.run(*words, BOLTWORK_MACAROON=session.macaroon)
         assert ended.code == 0, (line, ended)

@@ -11,7 +11,7 @@ from app.executors.provider import (
     OTHER_SIZE,
     ProviderBroke,
 )
-from app.ports import Declined, Made, Undoable, Wanted
+from app.ports import BEGUN, Declined, Made, Step, Undoable, Wanted
 from payments.public_http import PublicHttp
 from tests.images_server import CAT, GENERATIONS, MODEL, MODELS, answers, make_images
 from tests.provider_server import ProviderServer, Reply, picture, png
@@ -21,8 +21,10 @@ async def test_a_picture_is_made_of_what_the_api_knows(
     images: OpenAiImages, images_server: ProviderServer
 ) -> None:
     """The server's own name of the model, one picture, its size; nothing that OpenAI refuses."""
-    made = await images.make(CAT)
+    steps: list[Step] = []
+    made = await images.make(CAT, steps.append)
     assert made == Made(png(512, 384), "image/png", 512, 384)
+    assert steps == [BEGUN]  # the server wants to be paid
     (asked,) = images_server.of(GENERATIONS)
     assert asked.body == {"model": MODEL, "prompt": CAT.prompt, "n": 1, "size": "512x384"}
 

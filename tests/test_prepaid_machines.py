@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pricing.money import Msat
 from pricing.rates import Usage
 from statemachine import hold, job, session
+from statemachine.batch import LEAST_REFUND_MICROUSDC
 from statemachine.decision import Decision
 from statemachine.hold import HOLD, HoldFacts, HoldState
 from statemachine.job import Funding, JobFacts, JobState
@@ -18,8 +19,9 @@ from statemachine.owner import Owner, OwnerKind, named
 from statemachine.session import SESSION, SessionFacts, SessionState
 from tests.law_facts import QUOTE, held
 
-FIRM = {Funding.INVOICE: None, Funding.SESSION: "s"}
+FIRM = {Funding.INVOICE: None, Funding.SESSION: "s", Funding.X402: None}
 PREPAID = 5_000 + QUOTE.total_msat
+PREPAID_USDC = 20_000 + QUOTE.charge_microusd
 
 
 def session_in(state: SessionState, **more: Any) -> SessionFacts:
@@ -36,7 +38,14 @@ def hold_in(state: HoldState) -> HoldFacts:
 def firm_in(state: JobState, funding: Funding) -> JobFacts:
     """Return a job at a firm price as it may stand in a state."""
     return JobFacts(
-        "j", state, eval_msat=5_000, quote=QUOTE, funding=funding, session_id=FIRM[funding]
+        "j",
+        state,
+        eval_msat=5_000,
+        quote=QUOTE,
+        funding=funding,
+        session_id=FIRM[funding],
+        eval_microusdc=20_000 if funding is Funding.X402 else 0,
+        account_id="a" if funding is Funding.X402 else None,
     )
 
 
@@ -146,18 +155,30 @@ ENDS: list[tuple[JobState, job.Event]] = [
 def test_what_was_paid_for_a_firm_price_is_earned_or_goes_back(
     funding: Funding, state: JobState, event: job.Event
 ) -> None:
-    """Rejected: the evaluation is earned; complete: and the charge; failed: nothing."""
+    """Rejected: the evaluation is earned; complete: and the charge; failed: nothing. Each in what
+    was paid, and less than a cent of USDC is on a balance."""
     decision = job.decide(firm_in(state, funding), event)
+    facts, in_usdc = decision.facts, funding is Funding.X402
+    back = job.given_back_amount(facts)
+    to_balance = in_usdc and back < LEAST_REFUND_MICROUSDC
     back_to = "session:s" if funding is Funding.SESSION else "refund:j:back"
-    back, evaluation = held(decision, back_to), held(decision, "revenue:eval")
-    work = held(decision, "revenue:work")
-    assert held(decision, "job:j") == -PREPAID and back + evaluation + work == PREPAID
-    assert back == job.given_back_msat(decision.facts)
-    assert evaluation == (0 if decision.facts.state is JobState.FAILED else 5_000)
-    charge = decision.facts.charge
-    assert work == (charge.total_msat if charge else 0) <= QUOTE.total_msat
-    owed = [(o.id, o.amount) for o in decision.owed]
-    assert owed == ([("j:back", back)] if back and funding is Funding.INVOICE else [])
+    back_to = "user:a" if to_balance else back_to
+    evaluation, work = held(decision, "revenue:eval"), held(decision, "revenue:work")
+    prepaid = PREPAID_USDC if in_usdc else PREPAID
+    assert held(decision, "job:j") == -prepaid and back + evaluation + work == prepaid
+    assert held(decision, back_to) == back
+    fee = 20_000 if in_usdc else 5_000
+    assert evaluation == (0 if facts.state is JobState.FAILED else fee)
+    most = QUOTE.charge_microusd if in_usdc else QUOTE.total_msat
+    assert work == facts.charged_amount <= most
+    if facts.charge is not None:
+        said = facts.charge.charge_microusd if in_usdc else facts.charge.total_msat
+        assert work == min(said, most)
+    owed = [(o.id, o.amount, o.asset) for o in decision.owed]
+    is_owed = back and funding is not Funding.SESSION and not to_balance
+    assert owed == ([("j:back", back, facts.asset)] if is_owed else [])
+    [entry] = [entry for entry in decision.entries if entry.key == "job:j:ended"]
+    assert entry.asset is facts.asset
     assert decision.wanted == () and decision.promises == ()
 
 

@@ -89,7 +89,7 @@ class World:
         name = f"r{next(self.numbers)}"
         if n % 2:
             begun = job.begin_reserved(name, "s", 5_000, _quote(amount))
-            self.tell(session.Reserved(begun.facts.prepaid_msat))
+            self.tell(session.Reserved(begun.facts.prepaid_amount))
             self.post(begun)
             self.jobs[name] = begun.facts
         else:
@@ -117,7 +117,7 @@ class World:
             if end is done:
                 facts = job.decide(facts, job.Begun()).facts
             ended = job.decide(facts, end)
-            ceiling, back = facts.prepaid_msat, job.given_back_msat(ended.facts)
+            ceiling, back = facts.prepaid_amount, job.given_back_amount(ended.facts)
         released = session.decide(self.facts, session.Released(ceiling, back))
         self.session = released.facts
         self.post(ended)
@@ -131,7 +131,7 @@ class World:
         assert sum(signs[name] * balance for name, balance in self.books.items()) == 0
         assert self.books["rail:lightning"] == self.paid
         assert self.session.balance_msat == self.books["session:s"]
-        aside = sum(facts.prepaid_msat for facts in self.jobs.values())
+        aside = sum(facts.prepaid_amount for facts in self.jobs.values())
         aside += sum(facts.amount_msat for facts in self.holds.values())
         assert self.session.reserved_msat == aside
         assert aside == sum(self.books[f"job:{name}"] for name in self.jobs) + sum(

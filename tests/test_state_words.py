@@ -58,9 +58,10 @@ def test_a_page_has_a_headline_for_every_state(state: JobState, funding: Funding
     now = datetime.now(UTC)
     row = JobView(
         id="a job", state=state, version=1, funding=funding, session_id=None, credential=None,
-        balance_msat=None, eval_msat=5_000, quote=None, charge=None, reason=None, result=None,
-        truncated=False, error=None, created_at=now, completed_at=None, pays_for=None,
-        bolt11=None, payment_hash=None, invoice_msat=None, expires_at=None, payouts=[],
+        eval_microusdc=2_000, paid_by=None, account_id=None, balance_msat=None, eval_msat=5_000,
+        quote=None, charge=None, reason=None, result=None, truncated=False, error=None,
+        created_at=now, completed_at=None, pays_for=None, bolt11=None, payment_hash=None,
+        invoice_msat=None, expires_at=None, payouts=[],
     )  # fmt: skip
     headline, sentence = head_of(row)
     assert headline and sentence.endswith(".")

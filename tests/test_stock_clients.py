@@ -127,21 +127,62 @@ async def _are_bought(shop: Instance, told: dict[str, Any]) -> None:
     assert await audit(shop.built.db) == []
 
 
-async def test_mppx_finds_nothing_to_complain_of(clients: Path, instance: Instance) -> None:
+PAID = {
+    "GET /api/ask",
+    "POST /api/ask",
+    "POST /api/jobs",
+    "POST /v1/images/generate",
+    "POST /v1/videos/generate",
+}
+
+
+@pytest.fixture
+async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
+    """An instance that sells all that is sold by the call, in bitcoin and in USDC."""
+    async with sold_by(database_url, tmp_path, ScriptedMaker()) as running:
+        yield running
+
+
+async def test_mppx_finds_nothing_to_complain_of(clients: Path, shop: Instance) -> None:
     """Its own check of servers, led by the contract: each address that is paid for, its challenge,
-    and what a broken credential is answered with.
+    and what a broken credential is answered with. It reads what is asked for in USDC, too.
     """
     mppx = clients / "node_modules" / ".bin" / "mppx"
     how = ["-H", "Accept-Payment:lightning/charge", "--query", "request=hello", "--output-json"]
-    told = await run([mppx, "validate", instance.url, *how], {})
+    told = await run([mppx, "validate", shop.url, *how], {})
     summary = told["summary"]
     assert (summary["failed"], summary["warnings"], summary["skipped"]) == (0, 0, 0), told
     checked = {f"{each['method']} {each['path']}": each for each in told["endpoints"]}
-    assert checked.keys() == {"GET /api/ask", "POST /api/ask"}
-    for each in checked.values():
+    assert checked.keys() == PAID
+    for name, each in checked.items():
         found = [check["label"] for check in (*each["challenge"], *each["errorHandling"])]
         assert "Realm matches server hostname" in found, told
         assert "Error response includes fresh challenge" in found, told
+        assert any("x402" in label for label in found), (name, found)
+
+
+async def test_what_the_contract_says_of_prices_is_read_by_tools(
+    clients: Path, shop: Instance
+) -> None:
+    """In both of the dialects that tools read it in: mppx finds it valid, and AgentCash's discovery
+    finds each address that is paid for, with its protocols, and what is sent and answered there."""
+    node = clients / "node_modules"
+    document = f"{shop.url}/openapi.json"
+    valid = await run([node / ".bin" / "mppx", "discover", "validate", document, "--json"], {})
+    assert (valid["valid"], valid["errorCount"], valid["warningCount"]) == (True, 0, 0), valid
+    tool: list[Path | str] = ["node", node / "@agentcash" / "discovery" / "bin" / "discovery.js"]
+    found = await run([*tool, "discover", shop.url, "--json"], {})
+    read = {f"{each['method']} {each['path']}": each for each in found["resources"]}
+    sold = {name for name, each in read.items() if each.get("authHint", "").endswith("paid")}
+    assert sold == PAID, found
+    for name in sorted(PAID):
+        method, _, path = name.partition(" ")
+        told = await run([*tool, "check", shop.url + path, "--json"], {})
+        [each] = [each for each in told["advisories"] if each["method"] == method]
+        assert each["estimatedPrice"] == "dynamic USD" and {"inputSchema", "outputSchema"} <= {
+            *each
+        }
+        assert each["protocols"] == ["x402", "mpp", "l402"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from app.executors.provider import (
     ProviderBroke,
 )
 from app.executors.venice import MEND, Venice
-from app.ports import Declined, Made, Step, Undoable, Wanted
+from app.ports import BEGUN, Declined, Made, Step, Undoable, Wanted
 from tests.patience import PATIENCE_S
 from tests.provider_server import ProviderServer, Reply, film, png
 from tests.venice_server import (
@@ -36,8 +36,10 @@ async def test_a_picture_is_made_as_its_model_takes_it(
     venice: Venice, venice_server: ProviderServer
 ) -> None:
     """By sides, on the model's grid, with no more steps than it has; what it blurs is declined."""
-    made = await venice.make(BOAT)
+    steps: list[Step] = []
+    made = await venice.make(BOAT, steps.append)
     assert made == Made(png(1_000, 720), "image/png", 1_000, 720)
+    assert steps == [BEGUN]  # Venice wants to be paid
     (asked,) = venice_server.of(GENERATE)
     assert asked.body == {
         "model": "chroma", "prompt": "a boat", "negative_prompt": "people", "format": "png",
@@ -70,7 +72,7 @@ async def test_a_film_is_queued_awaited_and_freed(
     steps: list[Step] = []
     made = await venice.make(WAVES, steps.append)
     assert made == Made(film(5_000), "video/mp4", 854, 480, 5_000)
-    assert steps == [Step(40, 100)]
+    assert steps == [BEGUN, Step(40, 100)]
     (queued,) = venice_server.of(QUEUE)
     assert queued.body == {
         "model": FILM_MODEL, "prompt": "waves", "duration": "5s", "resolution": "480p",

@@ -12,7 +12,9 @@ from db.audit import audit
 from payments.usdc.stub_chain import FAUCET
 from statemachine.entries import RAIL_USDC, Asset
 from tests.batch_doors import sold_by
+from tests.house_fixtures import instance_of
 from tests.local_chain import installed
+from tests.scripted_agent import ScriptedAgent
 from tests.scripted_maker import ScriptedMaker
 from tests.usdc_world import UsdcWorld
 
@@ -39,12 +41,15 @@ async def buy(language: str, asked: dict[str, Any]) -> Any:
 
 
 # What each client of a language buys: the status of its answer, and the price.
-BUYS = {"python": ((201, 25_000), (202, 50_000)), "node": ((202, 50_000), (202, 250_000))}
+BUYS = {
+    "python": ((201, 25_000), (202, 50_000), (202, 50_000)),
+    "node": ((202, 50_000), (202, 250_000)),
+}
 
 
 @pytest.mark.parametrize(
     ("usdc_world", "language"),
-    [("stock", "python"), ("stock", "node"), ("stub", "node")],
+    [("stock", "python"), ("stock", "node"), ("stub", "python"), ("stub", "node")],
     indirect=["usdc_world"],
 )
 async def test_stock_clients_buy_from_a_real_instance(
@@ -78,7 +83,33 @@ async def test_stock_clients_buy_from_a_real_instance(
         assert [finding.line for finding in await audit(shop.built.db)] == []
 
 
-def settings_of(world: UsdcWorld) -> dict[str, object]:
+@pytest.mark.parametrize(
+    ("usdc_world", "language"),
+    [("stock", "node"), ("stub", "python"), ("stub", "node")],
+    indirect=["usdc_world"],
+)
+async def test_stock_clients_buy_an_answer(
+    usdc_world: UsdcWorld, language: str, database_url: str, tmp_path: Path
+) -> None:
+    """Of an agent, by GET and by POST: each is answered with a result, and has paid for one job."""
+    payer, agent, settings = usdc_world.payer, ScriptedAgent(), settings_of(usdc_world)
+    async with instance_of(database_url, tmp_path, agent=agent, **settings) as shop:
+        asked = {"base": shop.url, "key": "0x" + payer.key.hex(), "network": "eip155:84532"}
+        bought = await buy(language, {**asked, "ask": "what is rain?"})
+        paid = 0
+        for told in bought:
+            assert told["status"] == 200, told
+            assert told["body"]["result"] == "done: what is rain?"
+            assert told["settled"]["success"] and told["settled"]["payer"] == payer.address
+            paid += int(told["settled"]["amount"])
+        assert len({told["body"]["jobId"] for told in bought}) == 2
+        assert agent.calls["work", "what is rain?"] == 2
+        came = await shop.built.db.read_all("SELECT amount_microusdc FROM usdc_authorization")
+        assert sum(row["amount_microusdc"] for row in came) == paid
+        assert [finding.line for finding in await audit(shop.built.db)] == []
+
+
+def settings_of(world: UsdcWorld) -> dict[str, Any]:
     """Return the settings of an instance that is paid in this world."""
     if world.stock is None:
         return {}  # its own stub, with the chain that is in this folder

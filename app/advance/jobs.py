@@ -48,6 +48,15 @@ async def begin(
     return await write_first(act, _owner(begun.facts.id), begun, opened)
 
 
+async def begin_claimed(
+    act: Act, begun: Decision[law.JobFacts], request: str, refund_to: str, payer: str
+) -> None:
+    """Create a job that an authorization in USDC is claimed for, in the same transaction: nobody
+    reads its request before that has settled.
+    """
+    await jobs.insert(act.tx, begun.facts, request, refund_to, "created", act.now, payer=payer)
+
+
 async def begin_reserved(
     act: Act,
     job_id: str,
@@ -59,7 +68,7 @@ async def begin_reserved(
 ) -> Outcome | Short:
     """Create a job that a session pays for; Replayed when the session is not active."""
     decision = law.begin_reserved(job_id, session_id, eval_msat, quote)
-    told = await reserve(act, session_id, spending, decision.facts.prepaid_msat)
+    told = await reserve(act, session_id, spending, decision.facts.prepaid_amount)
     if not isinstance(told, Applied):
         return told
     await jobs.insert(
@@ -188,8 +197,8 @@ async def _end(
     act: Act, job: JobRow, session_id: str, decision: Decision[law.JobFacts], event: law.Event
 ) -> None:
     """End a job that a session pays for: what it did not need is on the balance again."""
-    back_msat = law.given_back_msat(decision.facts)
-    grounds = session_law.grounds(session_law.Released(decision.facts.prepaid_msat, back_msat))
+    back_msat = law.given_back_amount(decision.facts)
+    grounds = session_law.grounds(session_law.Released(decision.facts.prepaid_amount, back_msat))
     kept_msat = await balances.give_back(act.tx, session_id, grounds, job.budgets, act.now)
     if kept_msat is not None:
         balance_msat = kept_msat + back_msat
@@ -198,7 +207,7 @@ async def _end(
         return
     payer = await balances.lock_to_spend(act.tx, session_id)
     assert payer is not None, "a job outlives its session's row"
-    rest = releasing(payer, decision.facts.prepaid_msat, back_msat)
+    rest = releasing(payer, decision.facts.prepaid_amount, back_msat)
     balance_msat = rest.facts.balance_msat
     await jobs.move(act.tx, decision.facts, event.kind.value, act.now, balance_msat)
     await perform(act, payee_of(job), decision)

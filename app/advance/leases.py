@@ -14,15 +14,17 @@ from app.advance.act import Act
 from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed, Stale
 from app.advance.shell import in_one_statement
 from db import batches as batch_rows
-from db import items, leases
+from db import items, leases, ledger
 from db.artifacts import Artifact
 from db.batches import BatchRow
 from db.items import Claim, ItemRow, Output
 from db.leases import LeaseRow
-from pricing.money import part_of, with_author
+from pricing.batch_quote import price_in
+from pricing.money import part_of, usd_in_usdc, with_author
 from statemachine import batch as batch_law
 from statemachine import item as item_law
 from statemachine import lease as law
+from statemachine.entries import Asset
 from statemachine.item import ITEM, ItemState
 from statemachine.lease import LeaseState
 from statemachine.machine import IllegalTransition
@@ -76,6 +78,7 @@ async def submit(
     sha256: str,
     made: Artifact | Output,
     used_microusd: int | None = None,
+    cost_microusd: int = 0,
 ) -> Outcome | Lost | Otherwise | Stale:
     """Take the first result of an item, of the lease that holds it or of one that had lapsed.
 
@@ -95,6 +98,7 @@ async def submit(
         return Stale()
     delivered = item_law.Delivered(_charged(locked, used_microusd))
     told = await _end(act, locked, law.Submitted(sha256), delivered, made)
+    await _spend(act, locked, cost_microusd, was_delivered=told)
     return Applied() if told else Lost()
 
 
@@ -108,19 +112,28 @@ def _charged(locked: "_Locked", used_microusd: int | None) -> int | None:
     return part_of(item.share_amount, used, item.weight)
 
 
-async def decline(act: Act, item_id: str, number: int, worker: str, reason: str) -> Outcome | Lost:
+async def decline(
+    act: Act, item_id: str, number: int, worker: str, reason: str, cost_microusd: int = 0
+) -> Outcome | Lost:
     """Hear that an item can't be made, whoever tries."""
-    return await _give(act, item_id, number, worker, law.Declined(), item_law.Declined(reason))
+    whose, meaning = (item_id, number, worker), item_law.Declined(reason)
+    return await _give(act, *whose, law.Declined(), meaning, cost_microusd)
 
 
-async def fail(act: Act, item_id: str, number: int, worker: str, reason: str) -> Outcome | Lost:
+async def fail(
+    act: Act, item_id: str, number: int, worker: str, reason: str, cost_microusd: int = 0
+) -> Outcome | Lost:
     """Hear that its holder can't make an item: another may."""
-    return await _give(act, item_id, number, worker, law.Released(), item_law.Broke(reason))
+    whose, meaning = (item_id, number, worker), item_law.Broke(reason)
+    return await _give(act, *whose, law.Released(), meaning, cost_microusd)
 
 
-async def release(act: Act, item_id: str, number: int, worker: str) -> Outcome | Lost:
+async def release(
+    act: Act, item_id: str, number: int, worker: str, cost_microusd: int = 0
+) -> Outcome | Lost:
     """Take an item back from a holder who is not to blame."""
-    return await _give(act, item_id, number, worker, law.Released(), item_law.Released())
+    whose = item_id, number, worker
+    return await _give(act, *whose, law.Released(), item_law.Released(), cost_microusd)
 
 
 async def lapse(act: Act, item_id: str, number: int) -> Outcome | Lost:
@@ -165,11 +178,31 @@ async def _give(
     worker: str,
     event: law.Event,
     meaning: item_law.Event,
+    cost_microusd: int,
 ) -> Outcome | Lost:
     locked = await _lock(act, item_id, number, worker)
     if locked is None:
         return Missing()
-    return Applied() if await _end(act, locked, event, meaning) else Lost()
+    told = await _end(act, locked, event, meaning)
+    await _spend(act, locked, cost_microusd, was_delivered=False)
+    return Applied() if told else Lost()
+
+
+async def _spend(act: Act, locked: _Locked, cost_microusd: int, *, was_delivered: bool) -> None:
+    """Book what a holder's call has cost the house, once: in what its batch was paid in, at the
+    bitcoin price that its buyer was told."""
+    item, lease, asset = locked.item, locked.lease, locked.batch.asset
+    if not cost_microusd:
+        return
+    if asset is Asset.MSAT:
+        price = price_in(await batch_rows.quote_of(act.tx, locked.batch.id))
+        cost_amount: int = price.to_msat(cost_microusd)
+    else:
+        cost_amount = usd_in_usdc(cost_microusd)
+    if await leases.spend(act.tx, item.id, lease.number, cost_amount):
+        facts = leases.facts_of(lease)
+        decision = law.spent(facts, asset, cost_amount, was_delivered=was_delivered)
+        await ledger.post(act.tx, decision.entries, act.now)
 
 
 async def _end(

@@ -29,6 +29,7 @@ from app.buyer import answers
 from app.buyer.answers import BatchShown, Invoice, Item
 from app.buyer.client import Client, new_key, without_none
 from app.buyer.failures import Refused, Strange
+from app.buyer.session import Session
 
 FINAL = ("completed", "failed", "cancelled")
 DELIVERED = "completed"  # of an item
@@ -181,3 +182,17 @@ def _sha256(file: IO[bytes]) -> str:
     while piece := file.read(MIB):
         hashed.update(piece)
     return hashed.hexdigest()
+
+
+async def ordered_on(client: Client, wish: Wish, session: Session, key: str | None = None) -> Batch:
+    """Have a session pay for what is wished for; return the batch, which has begun.
+
+    Raises Refused: 402 where the balance or a budget is too low, 403 where the macaroon does not
+    allow it. What is not delivered is on the session's balance again.
+    """
+    holder = {"Authorization": f"Bearer {session.macaroon}", "Idempotency-Key": key or new_key()}
+    made = await client.call("POST", "/api/jobs", json=wish.body(), headers=holder)
+    try:
+        return Batch(client, str(made.get("jobId", "")), most=wish.count)
+    except ValueError as wrong:
+        raise Strange(client.url, "it does not say where the batch is that was paid for") from wrong

@@ -38,6 +38,7 @@ from app.buyer.failures import Away, Refused, Strange
 
 if TYPE_CHECKING:
     from app.buyer.batch import Batch, Wish
+    from app.buyer.session import Session
 
 FINAL = ("complete", "rejected", "failed")
 LONG_POLL_S = 30
@@ -346,14 +347,12 @@ class Client:
 
     # ----------------------------------------------------- pictures and films
 
-    async def batch(self, wish: "Wish") -> "Batch":
-        """Order pictures or films; return them with their invoice, whose payment begins them.
+    async def batch(self, wish: "Wish", session: "Session | None" = None, key: str = "") -> "Batch":
+        """Order pictures or films; return them with the invoice whose payment begins them, or begun
+        where a session pays. `app.buyer.drawing` saves them, and takes back the rest."""
+        from app.buyer.batch import ordered, ordered_on
 
-        `app.buyer.drawing` pays, saves each file, and takes back what was not delivered.
-        """
-        from app.buyer.batch import ordered
-
-        return await ordered(self, wish)
+        return await (ordered_on(self, wish, session, key) if session else ordered(self, wish))
 
     # --------------------------------------------------- the stub rail's wallet
 

@@ -58,9 +58,9 @@ class Display:
                 self._status = None
 
     @contextlib.contextmanager
-    def counting(self, total: int) -> Iterator[Callable[[int, str], None]]:
+    def counting(self, total: int) -> Iterator[Callable[[float, str], None]]:
         """Yield what shows how many of a total are there, and how the rest goes on: as a bar that
-        fills, where something moves."""
+        fills, where something moves. What is half done fills half of its part."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)

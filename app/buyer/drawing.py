@@ -17,16 +17,19 @@ from rich.console import Console
 
 from app.buyer.answers import BatchShown, Item, is_id
 from app.buyer.batch import DELIVERED, ENDED, KINDS, Batch, Wish, quoted
-from app.buyer.client import Client
+from app.buyer.client import Client, new_key
 from app.buyer.display import Display
 from app.buyer.failures import ClientError, Refused
 from app.buyer.payer import Exit, Payer, Stop
 from app.buyer.refunds import take_back
+from app.buyer.session import Session
 from app.buyer.spending import MOST_SATS, Purpose, Wanted
 from app.plain_text import one_line
 from payments.bolt11 import whole_sats
 from statemachine.public_id import public_id
 
+GOING = "processing"  # of an item
+MOST_SAID = 4  # items of which a line says how far they are
 SAYS = {"awaiting_payment": "waiting for the payment", "queued": "in the queue"}
 
 
@@ -71,6 +74,35 @@ class Drawing:
         self._begun(batch.id)
         await self._pay(batch, batch.invoice)
         return await self._follow(batch)
+
+    async def draw_on_session(self, session: Session, wish: Wish) -> dict[str, Any]:
+        """Have a session pay for what is wished for, and save it; what is not delivered is on its
+        balance again. The whole price is counted until it is known what was charged.
+        """
+        price_sats = await self.price(wish)
+        self._writable()
+        key = new_key()
+        name = f"session:{key}"
+        await self._payer.set_aside(name, price_sats, Wanted(name, Purpose.REQUEST, self._max_sats))
+        # Whatever it costs by now: the macaroon that goes along allows no more than the limit.
+        limited = session.narrowed(max_sats=self._max_sats)
+        try:
+            batch = await self._client.batch(wish, limited, key)
+        except Refused as refused:
+            if refused.status < 500:  # else it may have been taken all the same
+                await self._payer.settle_aside(name, 0)
+            if refused.status in (402, 403):
+                raise Stop(Exit.REFUSED, f"{refused} {refused.next_step}".strip()) from refused
+            raise
+        self.batch_id = batch.id
+        self._shows.begun("batch", batch.id, self._resuming)
+        told = await self._follow(batch)
+        charged_sats = told.get("chargedSats", price_sats)
+        await self._payer.settle_aside(name, charged_sats)
+        with contextlib.suppress(ClientError):  # all is there, whatever is left of it
+            left = whole_sats((await session.status())["balanceSats"])
+            self._shows.say(f"the session paid {whole_sats(charged_sats)}, and has {left} left")
+        return told
 
     async def go_on(self, batch_id: str) -> dict[str, Any]:
         """Resume a purchase: pay what is not paid yet, and save what is not there."""
@@ -127,7 +159,8 @@ class Drawing:
             with self._shows.counting(shown["job"]["total"]) as count:
                 async for shown in batch.watch():
                     job = shown["job"]
-                    count(job["ended"], SAYS.get(job["status"], ""))
+                    done, says = _come(shown)
+                    count(done, SAYS.get(job["status"], says))
                     for item in shown["items"]:
                         await self._look_at(batch, item, job["kind"])
         await take_back(self._client, self._payer, self._shows, batch.id, shown.get("refunds"))
@@ -198,6 +231,23 @@ class Drawing:
             "files": files,
             **{name: shown[name] for name in ("priceSats", "chargedSats") if name in shown},
         }
+
+
+def _come(shown: BatchShown) -> tuple[float, str]:
+    """Return how far a batch is, in items, and which of them are being made, in words."""
+    going = {
+        item["index_in_job"] + 1: _percent(item)
+        for item in shown["items"]
+        if item["status"] == GOING
+    }
+    says = ", ".join(f"{place}: {percent} %" for place, percent in [*going.items()][:MOST_SAID])
+    return shown["job"]["ended"] + sum(going.values()) / 100, says
+
+
+def _percent(item: Item) -> int:
+    """Return how far an item is, where the server says it in a way that can be."""
+    told: object = dict(item).get("progress")
+    return told if isinstance(told, int) and 0 <= told <= 100 else 0
 
 
 def _keep(file: IO[bytes]) -> None:

@@ -5,7 +5,6 @@ is for a person, on standard error; and an exit code is for scripts:
 be made or that nobody knows of, 5 no server there, 130 interrupted.
 """
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,11 @@ from app.buyer.spending import MOST_SATS
 from app.commands.buying import (
     HERE,
     INTERRUPTED,
+    SESSION_HAS_ITS_OWN,
+    AsJson,
     Bought,
     Budget,
+    BySession,
     MaxSats,
     Parts,
     Url,
@@ -26,19 +28,14 @@ from app.commands.buying import (
     Wishes,
     end,
     run,
+    session_of,
 )
 
 if TYPE_CHECKING:
     from app.buyer.client import Client
     from app.buyer.purchase import Purchase
-    from app.buyer.session import Session
 
 MOST_STDIN_BYTES = 262_144
-SESSION_HAS_ITS_OWN = (
-    "--refund-to can't be given with --session: what is not needed stays on the session's balance,"
-    " and what is left at its end goes to the destination that was named when it was opened, or"
-    " closed."
-)
 
 app = typer.Typer()
 
@@ -59,9 +56,7 @@ def ask(
             " keeps the one it was opened with"
         ),
     ] = None,
-    session: Annotated[
-        bool, typer.Option("--session", help="a session pays, by its BOLTWORK_MACAROON")
-    ] = False,
+    session: BySession = False,
     l402: Annotated[bool, typer.Option("--l402", help="buy it by the call, with one payment")] = (
         False
     ),
@@ -69,9 +64,7 @@ def ask(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what it may cost, and buy nothing")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print one JSON object; progress goes to stderr")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Buy a job of a running instance. Exit codes: 0 complete, 1 failed, 2 refused before paying,
     3 rejected by the agent, 4 not paid or not known, 5 no server."""
@@ -91,7 +84,7 @@ def ask(
                 print(estimate_in_words(told))
             return {**told, "state": "complete"}
         if session:
-            return await purchase.buy_on_session(_session(client), text)
+            return await purchase.buy_on_session(session_of(client), text)
         if l402:
             return await purchase.buy_by_call(text, refund_to)
         return await purchase.buy(text, refund_to)
@@ -160,17 +153,3 @@ def _text(wishes: Wishes, request: str) -> str:
         return sys.stdin.buffer.read(MOST_STDIN_BYTES).decode("utf-8", "replace")
     except KeyboardInterrupt:
         end(wishes, INTERRUPTED, "Interrupted.", "")
-
-
-def _session(client: "Client") -> "Session":
-    """Return the session that BOLTWORK_MACAROON opens. It is in no argument: those are public."""
-    from app.buyer.payer import Exit, Stop
-    from app.buyer.session import BadMacaroon, Session
-
-    macaroon = os.environ.get("BOLTWORK_MACAROON", "").strip()
-    if not macaroon:
-        raise Stop(Exit.REFUSED, "--session needs the session's macaroon in BOLTWORK_MACAROON.")
-    try:
-        return Session(client, macaroon)
-    except BadMacaroon as bad:
-        raise Stop(Exit.REFUSED, f"BOLTWORK_MACAROON: {bad}") from bad

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from app.buyer.client import Client
     from app.buyer.display import Display
     from app.buyer.payer import Payer
+    from app.buyer.session import Session
     from app.buyer.wallets.wallet import Wallet
 
 INTERRUPTED = 130
+SESSION_HAS_ITS_OWN = (
+    "--refund-to can't be given with --session: what is not needed stays on the session's balance,"
+    " and what is left at its end goes to the destination that was named when it was opened, or"
+    " closed."
+)
 
 
 class WalletName(StrEnum):
@@ -58,6 +64,12 @@ Budget = Annotated[
         min=0,
         help="most that is spent on one day (UTC), by all runs, in sats",
     ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON object; progress goes to stderr")
+]
+BySession = Annotated[
+    bool, typer.Option("--session", help="a session pays, by its BOLTWORK_MACAROON")
 ]
 Wait = Annotated[int | None, typer.Option(min=0, help="seconds after which to stop waiting")]
 
@@ -272,3 +284,17 @@ async def _has_stub(client: "Client") -> bool:
     except Refused as refused:
         return refused.status == 405  # it is there, and takes POST
     return False
+
+
+def session_of(client: "Client") -> "Session":
+    """Return the session that BOLTWORK_MACAROON opens. It is in no argument: those are public."""
+    from app.buyer.payer import Exit, Stop
+    from app.buyer.session import BadMacaroon, Session
+
+    macaroon = os.environ.get("BOLTWORK_MACAROON", "").strip()
+    if not macaroon:
+        raise Stop(Exit.REFUSED, "--session needs the session's macaroon in BOLTWORK_MACAROON.")
+    try:
+        return Session(client, macaroon)
+    except BadMacaroon as bad:
+        raise Stop(Exit.REFUSED, f"BOLTWORK_MACAROON: {bad}") from bad

@@ -7,6 +7,7 @@ or that nobody knows of, 5 no server there, 130 interrupted.
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +16,11 @@ import typer
 from app.buyer.spending import MOST_SATS
 from app.commands.buying import (
     HERE,
+    SESSION_HAS_ITS_OWN,
+    AsJson,
     Bought,
     Budget,
+    BySession,
     MaxSats,
     Parts,
     Url,
@@ -26,15 +30,38 @@ from app.commands.buying import (
     Wishes,
     end,
     run,
+    session_of,
 )
 
 if TYPE_CHECKING:
     from app.buyer.batch import Wish
 
 MOST = 500
+PAID_FOR = "--session can't be given with --resume: what a session pays for is paid at once."
 _SIZE = re.compile("([0-9]{2,4})x([0-9]{2,4})")
 
 app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be drawn, as it was typed."""
+
+    text: str
+    model: str  # empty: the first that there is
+    count: int
+    sides: tuple[int, int]
+    film: tuple[int, str, str]  # seconds (0: pictures), resolution, shape
+    refund_to: str | None
+
+    async def wish(self, parts: Parts) -> "Wish":
+        """Return it as the client orders it."""
+        from app.buyer.batch import Wish, first_model
+
+        name = self.model or await first_model(parts.client, is_film=bool(self.film[0]))
+        seconds, resolution, ratio = self.film
+        film, to = (resolution, ratio), self.refund_to
+        return Wish(self.text, name, self.count, *self.sides, seconds, *film, refund_to=to)
 
 
 @app.command()
@@ -58,8 +85,13 @@ def draw(
     max_sats: MaxSats = MOST_SATS,
     budget_per_day: Budget = None,
     refund_to: Annotated[
-        str | None, typer.Option(help="a Lightning address or LNURL for what is owed back")
+        str | None,
+        typer.Option(
+            help="a Lightning address or LNURL for what is owed back; not with --session, which"
+            " keeps the one it was opened with"
+        ),
     ] = None,
+    session: BySession = False,
     resume: Annotated[
         str, typer.Option(help="go on with a batch that was interrupted, by its id")
     ] = "",
@@ -67,9 +99,7 @@ def draw(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what it costs, and buy nothing")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print one JSON object; progress goes to stderr")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Buy pictures or films of a running instance, and save them. Exit codes: 0 all delivered,
     1 some were not, 2 refused before paying, 4 not paid or not known, 5 no server."""
@@ -77,14 +107,16 @@ def draw(
     text = " ".join(prompt or ()).strip()
     if bool(text) == bool(resume):
         end(wishes, 2, "Say what is to be seen, or which batch to --resume.")
+    if session and (resume or refund_to is not None):
+        end(wishes, 2, PAID_FOR if resume else SESSION_HAS_ITS_OWN)
     measured = _SIZE.fullmatch(size)
     if measured is None:
         end(wishes, 2, "--size is WIDTHxHEIGHT in pixels, as in 1024x1024.")
 
-    width, height = int(measured[1]), int(measured[2])
+    sides = int(measured[1]), int(measured[2])
+    wanted = Asked(text, model, count, sides, (seconds, resolution, ratio), refund_to)
 
     async def work(parts: Parts) -> Any:
-        from app.buyer.batch import Wish, first_model
         from app.buyer.drawing import Drawing
 
         drawing = Drawing(
@@ -93,10 +125,12 @@ def draw(
         try:
             if resume:
                 return await drawing.go_on(resume.strip())
-            name = model or await first_model(parts.client, is_film=bool(seconds))
-            films = (seconds, resolution, ratio)
-            wish = Wish(text, name, count, width, height, *films, refund_to=refund_to)
-            return await (_price(drawing, wish) if dry_run else drawing.draw(wish))
+            wish = await wanted.wish(parts)
+            if dry_run:
+                return await _price(drawing, wish)
+            if session:
+                return await drawing.draw_on_session(session_of(parts.client), wish)
+            return await drawing.draw(wish)
         finally:
             parts.name = drawing.batch_id
 

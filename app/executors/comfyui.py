@@ -32,7 +32,7 @@ from app.executors.provider import (
     is_short,
     made,
 )
-from app.ports import Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
+from app.ports import BEGUN, Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
 from app.settings.workflow import Workflow, filled
 from pricing.authorities import authorities
 from pricing.loopback import is_here
@@ -142,6 +142,7 @@ class ComfyUi:
                 queued = await self._queued(filled(workflow, values), watch)
                 if isinstance(queued, Undoable | Declined):
                     return queued
+                stepped(BEGUN)
                 try:
                     data = await self._awaited(watch, film)
                 except ProviderAway:  # of a piece that is made, or nearly

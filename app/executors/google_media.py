@@ -28,7 +28,7 @@ from app.executors.provider import (
     made,
 )
 from app.executors.shapes import nearest
-from app.ports import Declined, Made, Stepped, Undoable, Wanted, unwatched_step
+from app.ports import BEGUN, Declined, Made, Stepped, Undoable, Wanted, unwatched_step
 
 NAME: Final = "gemini"
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
@@ -73,7 +73,7 @@ class GoogleMedia:
     async def make(
         self, wanted: Wanted, stepped: Stepped = unwatched_step
     ) -> Made | Declined | Undoable:
-        """See Executor. The API tells no step of either."""
+        """See Executor. The API tells no step of either, but that it has begun."""
         if wanted.model not in self._models:
             return Undoable(f"{wanted.model} isn't made here.", MEND)
         if wanted.reference:
@@ -84,7 +84,7 @@ class GoogleMedia:
         if shape is None:
             return Declined(f"{wanted.model} makes these shapes only: {', '.join(shapes)}.")
         async with self._provider.turn(self._film_deadline_s if film else self._deadline_s):
-            return await (self._film if film else self._picture)(wanted, shape)
+            return await (self._film if film else self._picture)(wanted, shape, stepped)
 
     async def healthy(self) -> Undoable | None:
         """See Executor."""
@@ -94,7 +94,9 @@ class GoogleMedia:
         """See Executor."""
         await self._provider.close()
 
-    async def _picture(self, wanted: Wanted, shape: str) -> Made | Declined | Undoable:
+    async def _picture(
+        self, wanted: Wanted, shape: str, stepped: Stepped
+    ) -> Made | Declined | Undoable:
         size = "1K" if max(wanted.width, wanted.height) <= 1_024 else "2K"
         body = {
             "contents": [{"role": "user", "parts": [{"text": wanted.prompt}]}],
@@ -108,6 +110,7 @@ class GoogleMedia:
         heard = await self._provider.ask(path, body, most_bytes=_MOST_JSON)
         if heard.status != 200:
             return self._provider.refused(heard)
+        stepped(BEGUN)
         answer = heard.json()
         answer = answer if isinstance(answer, dict) else {}
         for part in _each(_first(answer.get("candidates")), "content", "parts"):
@@ -125,7 +128,9 @@ class GoogleMedia:
             return Declined(DECLINES)
         raise self._provider.broke("its answer holds no picture", heard.status)
 
-    async def _film(self, wanted: Wanted, shape: str) -> Made | Declined | Undoable:
+    async def _film(
+        self, wanted: Wanted, shape: str, stepped: Stepped
+    ) -> Made | Declined | Undoable:
         seconds = wanted.duration_ms // 1_000
         if not LEAST_S <= seconds <= MOST_S or min(wanted.width, wanted.height) > MOST_SHORT_SIDE:
             says = f"films of {LEAST_S} to {MOST_S} seconds, of at most {MOST_SHORT_SIDE}p"
@@ -145,6 +150,7 @@ class GoogleMedia:
         heard = await self._provider.ask("/v1beta/interactions", body)
         if heard.status != 200:
             return self._provider.refused(heard)
+        stepped(BEGUN)
         begun = heard.json()
         name = begun.get("id") if isinstance(begun, dict) else None
         if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():

@@ -18,7 +18,7 @@ from app.executors.provider import (
     decoded,
     made,
 )
-from app.ports import Declined, Made, Stepped, Undoable, Wanted, unwatched_step
+from app.ports import BEGUN, Declined, Made, Stepped, Undoable, Wanted, unwatched_step
 
 MEND: Final = "check IMAGES_URL, IMAGES_KEY, the credit there, and the names in IMAGES_MODELS"
 GRID: Final = 64  # models make sides that are multiples of 8, 16 or 64
@@ -44,7 +44,7 @@ class OpenAiImages:
     async def make(
         self, wanted: Wanted, stepped: Stepped = unwatched_step
     ) -> Made | Declined | Undoable:
-        """See Executor. There is one answer, and no step before it."""
+        """See Executor. There is one answer, and no step but that it is there."""
         prompt = cleaned(wanted.prompt)
         refusal = self._refused(wanted) or (None if prompt.strip() else NOTHING)
         if refusal is not None:
@@ -66,6 +66,7 @@ class OpenAiImages:
             heard = await self._provider.ask("/images/generations", body, most_bytes=most_bytes)
             if heard.status != 200:
                 return self._provider.refused(heard)
+            stepped(BEGUN)
             return await self._taken(heard, wanted)
 
     async def healthy(self) -> Undoable | None:

@@ -26,7 +26,7 @@ from app.executors.provider import (
     made,
 )
 from app.executors.shapes import nearest
-from app.ports import Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
+from app.ports import BEGUN, Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
 
 NAME: Final = "venice"
 BASE_URL: Final = "https://api.venice.ai/api/v1"
@@ -147,6 +147,7 @@ class Venice:
         heard = await self._provider.ask("/image/generate", body, most_bytes=MOST_PICTURE_BYTES)
         if heard.status != 200:
             return self._provider.refused(heard)
+        stepped(BEGUN)
         if "true" in (heard.headers.get(name, "").lower() for name in _HIDDEN):
             return Declined(DECLINES)
         found = made(heard.body, wanted)
@@ -178,6 +179,7 @@ class Venice:
             return Undoable(UNAVAILABLE, MEND)
         if heard.status != 200:
             return self._provider.refused(heard)
+        stepped(BEGUN)
         queued = heard.json()
         if not isinstance(queued, dict) or not isinstance(queued.get("queue_id"), str):
             raise self._provider.broke("its answer names no film", heard.status)

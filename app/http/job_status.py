@@ -18,7 +18,7 @@ from db.payouts import PayoutRow, PayoutView
 from db.switches import Name
 from pricing.money import msat_to_sats, sats_down, usd_number, usdc_text
 from statemachine.entries import Asset
-from statemachine.job import JobState
+from statemachine.job import Funding, JobState
 from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 from statemachine.public_id import public_id
@@ -78,7 +78,7 @@ class Shapes:
             # The price, until it is known what it was in the end.
             work_msat = row.charge["total_msat"] if row.charge else quote["total_msat"]
             shape["totalSats"] = msat_to_sats(row.eval_msat + work_msat)
-        shape |= ended_as(row)
+        shape |= in_usdc(row) | ended_as(row)
         if quote is not None and row.charge:
             shape["costLedger"] = cost_ledger(quote, row.charge, row.payouts)
         if row.payouts:
@@ -180,6 +180,30 @@ def refund_state(payouts: Sequence[PayoutRow | PayoutView]) -> str:
         return "not_applicable"
     paid = all(payout.state is PayoutState.PAID for payout in payouts)
     return "paid" if paid else "pending"
+
+
+def in_usdc(row: JobView) -> dict[str, str]:
+    """Return what a job that was paid for in USDC has cost, exactly; nothing for any other."""
+    if row.funding is not Funding.X402:
+        return {}
+    price, charged = price_in_usdc(row), charged_in_usdc(row)
+    shape = {"paidWith": Funding.X402.value, "priceUsdc": usdc_text(price)}
+    return shape | ({"chargedUsdc": usdc_text(charged)} if row.is_final else {})
+
+
+def price_in_usdc(row: JobView) -> int:
+    """Return the most that a job could cost which was paid for in USDC, in its smallest unit."""
+    assert row.quote is not None and row.eval_microusdc, "a firm price has a quote, and its fee"
+    return int(row.eval_microusdc + row.quote["charge_microusd"])
+
+
+def charged_in_usdc(row: JobView) -> int:
+    """Return what such a job has cost in the end: nothing, when it failed."""
+    assert row.quote is not None and row.eval_microusdc, "a firm price has a quote, and its fee"
+    if row.state is JobState.FAILED:
+        return 0
+    work: int = row.charge["charge_microusd"] if row.charge else 0
+    return row.eval_microusdc + min(work, int(row.quote["charge_microusd"]))
 
 
 def firm_cost(row: JobView) -> dict[str, Any]:

@@ -143,9 +143,13 @@ def lines(said: dict[str, Any]) -> list[str]:
             f" {charge['surplusMsat']} msat"
         )
     told += [*map(_payment_line, said["payments"]), *map(_refund_line, said["refunds"])]
+    if "authorization" in said:
+        told.append(f"paid by the authorization {said['authorization']}")
+    unit = "microusdc" if "authorization" in said else "msat"
+    of = unit.title()
     told.append(
-        f"in all: paid {said['paidMsat']} msat, kept {said['chargedMsat']} msat, owed or sent back"
-        f" {said['refundedMsat']} msat"
+        f"in all: paid {said[f'paid{of}']} {unit}, kept {said[f'charged{of}']} {unit}, owed or sent"
+        f" back {said[f'refunded{of}']} {unit}"
     )
     return told
 

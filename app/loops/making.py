@@ -6,8 +6,8 @@ told to end gives back what it holds; one that dies is silent, and its items are
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -29,8 +29,11 @@ from db.going import goes_on
 from db.items import Claim
 from db.lanes import signal
 from db.signals import Signals
+from pricing.money import MicroUsd
+from pricing.offers import Offer
 
 LOOKS_AFTER_S = 1.0  # at a lane that nobody has told it of
+NOTHING = MicroUsd(0)
 BROKE = "It could not be made."
 HOUSE = "house"  # the first part of the name of a worker of ours; its executor is the second
 
@@ -47,6 +50,7 @@ class Making:
     signals: Signals
     new_id: Callable[[], str]
     beat_s: float  # a third of how long a lease holds
+    costs: Mapping[str, Offer] = field(default_factory=dict)  # what its maker wants, by model
 
     async def run(self) -> None:
         """Make what waits, as many at once as the executor may, until cancelled."""
@@ -92,10 +96,13 @@ class Making:
         try:
             await asyncio.wait({making, beating}, return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
-                return  # the lease is lost: whoever has it now makes it
-            await self._tell(held, making, beating)
+                # The lease is lost: whoever has it now makes it.
+                await self.leases.release(replace(held, cost_microusd=self._cost(claim, come)))
+                return
+            paid = replace(held, cost_microusd=self._cost(claim, come))
+            await self._tell(paid, making, beating)
         except asyncio.CancelledError:
-            await self.leases.release(held)
+            await self.leases.release(replace(held, cost_microusd=self._cost(claim, come)))
             raise
         finally:
             for task in (making, beating):
@@ -111,6 +118,13 @@ class Making:
             case NotNow(reason):
                 return Undoable(reason)
         return await self.executor.make(wanted, stepped)
+
+    def _cost(self, claim: Claim, come: "_Progress") -> MicroUsd:
+        """Return what a call costs us by now, in micro-USD."""
+        cost = self.costs.get(str(claim.asked.get("model")))
+        if cost is None or not come.is_billed:
+            return NOTHING
+        return cost.of(int(claim.asked.get("duration_ms") or 0))
 
     async def _beat(self, held: Holding, come: "_Progress") -> None:
         """Be heard of until the lease is lost, with how far it has come."""
@@ -161,8 +175,9 @@ class _Progress:
     """How far an item is, in percent."""
 
     def __init__(self) -> None:
-        self.percent = 0
+        self.percent, self.is_billed = 0, False
 
     def stepped(self, step: Step) -> None:
         """Hear of a step."""
+        self.is_billed = self.is_billed or step.is_billed
         self.percent = 99 * step.done // max(1, step.total)  # whole is what was delivered

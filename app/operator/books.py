@@ -25,7 +25,13 @@ from db.promises import Outbox
 from db.standing import MOST_UNPAID, RailSheet
 from payments.rail import Absent, GivenUp, Outcome, Rail, Settled, Unknown
 from pricing.money import sats_text
-from statemachine.entries import EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING, Asset
+from statemachine.entries import (
+    EXPENSE_FAILED,
+    EXPENSE_FREE,
+    EXPENSE_MAKERS,
+    EXPENSE_ROUTING,
+    Asset,
+)
 from statemachine.job import JobState
 from statemachine.promises import KINDS
 from statemachine.session import SessionState
@@ -57,7 +63,8 @@ ROUTING_GIVEN = Gauge(
 )
 EXPENSES = Gauge(
     "boltwork_expense_msat",
-    "What the house has spent in all: failed is models that were paid for work that failed",
+    "What the house has spent in all: failed is models that were paid for work that failed,"
+    " makers what others want for images and films that were delivered",
     ["account"],
 )
 JOBS = Gauge("boltwork_jobs", "Jobs by state", ["state"])
@@ -140,7 +147,7 @@ class Books:
     async def _count(self) -> None:
         db, now = self._db, self._clock()
         ROUTING_GIVEN.set(await routing.given_msat(db, now.date()))
-        for spent in (EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_ROUTING):
+        for spent in (EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_MAKERS, EXPENSE_ROUTING):
             spent_msat = await ledger.balance(db, spent.name, Asset.MSAT)
             EXPENSES.labels(spent.name.removeprefix("expense:")).set(spent_msat)
         in_msat = await standing.payouts_by_standing(db, now)

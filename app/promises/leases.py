@@ -20,8 +20,10 @@ from app.ports import NotNow, Unfit, Wanted
 from db import leases
 from db.artifacts import Artifact
 from db.items import Claim, Output
+from pricing.money import MicroUsd
 from statemachine.lease import LeaseState
 
+FREE = MicroUsd(0)
 LONGEST_REASON = 500  # characters of what a holder says
 TEXT: Final = "text/plain"
 VALUES: Final = "application/json"
@@ -83,6 +85,7 @@ class Holding:
     item_id: str
     number: int
     worker: str
+    cost_microusd: MicroUsd = FREE  # what whoever makes it wants of the house by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +144,21 @@ class Leases:
             return made
         whose = held.item_id, held.number, held.worker
         submit = advance.leases.submit
-        told = await self.shell.do(submit, *whose, brought, made, used_microusd)
+        paid = used_microusd, held.cost_microusd
+        told = await self.shell.do(submit, *whose, brought, made, *paid)
         return NotNow("It lay too long before it was written.") if isinstance(told, Stale) else told
 
     async def decline(self, held: Holding, reason: str) -> Outcome | Lost:
         """Say that the item can't be made, whoever tries; the buyer reads the reason."""
-        whose = held.item_id, held.number, held.worker
-        return await self.shell.do(advance.leases.decline, *whose, reason[:LONGEST_REASON])
+        whose, told = (held.item_id, held.number, held.worker), reason[:LONGEST_REASON]
+        return await self.shell.do(advance.leases.decline, *whose, told, held.cost_microusd)
 
     async def fail(self, held: Holding, reason: str) -> Outcome | Lost:
         """Say that this holder could not make it: another may."""
-        whose = held.item_id, held.number, held.worker
-        return await self.shell.do(advance.leases.fail, *whose, reason[:LONGEST_REASON])
+        whose, told = (held.item_id, held.number, held.worker), reason[:LONGEST_REASON]
+        return await self.shell.do(advance.leases.fail, *whose, told, held.cost_microusd)
 
     async def release(self, held: Holding) -> Outcome | Lost:
         """Give the item back, without blame."""
-        return await self.shell.do(advance.leases.release, held.item_id, held.number, held.worker)
+        whose = held.item_id, held.number, held.worker
+        return await self.shell.do(advance.leases.release, *whose, held.cost_microusd)

@@ -1,6 +1,7 @@
 """The settings of who makes pictures and films for us: servers of the operator's, and providers."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,8 @@ TAKEN = (
     "toolbox",
     "venice",
 )  # names of other makers
-# Above what Venice asked for them on 2026-11-30: 1 cent a picture, 5 of seedream-v4.
+# What Venice asked for pictures on 2026-11-30; what is sold of them is above that.
+COSTS = "chroma=0.01,z-image-turbo=0.01,seedream-v4=0.05"
 VENICE = (
     "chroma=0.025,z-image-turbo=0.025,seedream-v4=0.06,"
     "grok-imagine-text-to-video=0.1/s@grok-imagine-text-to-video-private"
@@ -43,6 +45,19 @@ def _name(given: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,39}", given) or given in TAKEN:
         raise ValueError(
             f"must be small letters, digits, dots and hyphens, and none of {', '.join(TAKEN)}"
+        )
+    return given
+
+
+def _costs(given: str) -> str:
+    try:
+        is_cost = all(offer.theirs == offer.name for offer in parse_offers(given))
+    except ValueError:
+        is_cost = False
+    if not is_cost:
+        raise ValueError(
+            "must be name=cost in dollars (name=cost/s of a second of a film), like flux-dev=0.01;"
+            " several are separated by commas, each of a name of its own"
         )
     return given
 
@@ -87,6 +102,12 @@ class MakerSettings(BaseSettings):
         description="sends `seed`, `steps` and `negative_prompt` too; OpenAI refuses them",
     )
 
+    maker_costs: Annotated[str, AfterValidator(_costs)] = Field(
+        COSTS,
+        validation_alias="MAKER_COSTS",
+        description="what a maker wants of us: `name=cost[/s]` in USD a picture, or a second of a"
+        " film, by the names of our models; the books show it as `expense:makers`",
+    )
     provider_timeout_s: Annotated[int, Field(ge=1, le=840)] = Field(
         180,
         validation_alias="PROVIDER_TIMEOUT_S",
@@ -209,6 +230,11 @@ class MakerSettings(BaseSettings):
     def gemini_offers(self) -> tuple[Offer, ...]:
         """What is sold of Gemini's pictures and films."""
         return parse_offers(self.gemini_media)
+
+    @property
+    def costs(self) -> Mapping[str, Offer]:
+        """What makers want of us, by the names of our models."""
+        return {offer.name: offer for offer in parse_offers(self.maker_costs)}
 
     @property
     def images_offers(self) -> tuple[Offer, ...]:

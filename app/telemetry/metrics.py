@@ -21,7 +21,7 @@ STREAM_EVENTS = Counter("boltwork_stream_events_total", "Stored events made for 
 
 CALLS = Counter(
     "boltwork_calls_total",
-    "Calls to the outside by part (rail, agent, chat, oracle, lnurl), and what came of them",
+    "Calls to the outside by part (rail, agent, executor, oracle, lnurl), and what came of them",
     ["part", "call", "outcome"],
 )
 CALL_SECONDS = Histogram(

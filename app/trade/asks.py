@@ -6,16 +6,20 @@ from functools import partial
 
 from app import advance
 from app.advance import Act, Shell
+from app.promises.settling import authorization_of
 from app.refusal import Refusal, Why
 from app.telemetry.logs import about
-from app.till import Till
+from app.till import Firm, Till
 from app.trade.invoicing import Invoicing, check_open
 from app.trade.once import Before, Beginning, Name, once
 from app.trade.selling import Selling
+from app.trade.usdc_sales import Thing
 from db.invoices import MadeInvoice
-from pricing.money import Msat, sats_down, sats_up
+from payments.usdc.payment import Payment
+from payments.usdc.refund import refund_to_of
+from pricing.money import Msat, sats_down, sats_up, usd_in_usdc
 from statemachine import job as law
-from statemachine.owner import Purpose
+from statemachine.owner import Owner, OwnerKind, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,12 @@ class Asks:
         """Return a new job at its price, with the invoice that the rail has made for it."""
         self.selling.check_can_be_done()
         await self.selling.check_welcome(asked.payer)
-        eval_msat, quote = await self.till.firm(asked.request)
-        price_msat = eval_msat + quote.total_msat
-        _check_limit(asked, price_msat)
+        firm = await self.till.in_both(asked.request)
+        _check_limit(asked, firm.total_msat)
         job_id = self.new_id()
         about(job=job_id)
-        opened = await self.invoicing.new(law.ask_invoice_id(job_id), Purpose.ASK, price_msat)
-        begun = law.begin_asked(job_id, eval_msat, quote)
+        opened = await self.invoicing.new(law.ask_invoice_id(job_id), Purpose.ASK, firm.total_msat)
+        begun = law.begin_asked(job_id, firm.fee_msat, firm.quote)
 
         async def begin(act: Act) -> MadeInvoice:
             return await advance.jobs.begin(
@@ -69,6 +72,32 @@ class Asks:
             )
 
         return Beginning(job_id, begin)
+
+    async def for_usdc(self, payment: Payment, asked: Ask, firm: Firm) -> Thing:
+        """Return a new job at this price, for which an order in USDC is to be claimed.
+
+        What is not needed goes back to the address that pays: to the balance of its account, where
+        it is too little to be sent. Raises as `place` does.
+        """
+        self.selling.check_can_be_done()
+        _check_limit(asked, firm.total_msat)
+        address = payment.authorization.payer
+        payer, refund_to = f"evm:{address}", refund_to_of(payment.network.caip2, address)
+        await self.selling.check_welcome(payer)
+        job_id = self.new_id()
+
+        async def begin(act: Act) -> None:
+            begun = law.begin_claimed(
+                job_id,
+                authorization_of(payment),
+                firm.fee_msat,
+                usd_in_usdc(firm.fee_microusd),
+                firm.quote,
+                await advance.accounts.of_wallet(act, address),
+            )
+            await advance.jobs.begin_claimed(act, begun, asked.request, refund_to, payer)
+
+        return Thing(Owner(OwnerKind.JOB, job_id), begin)
 
 
 def _check_limit(asked: Ask, price_msat: int) -> None:

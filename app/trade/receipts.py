@@ -21,8 +21,9 @@ from db.payouts import msat_of
 from db.receipts import Facts
 from db.signing_keys import Key, PublicKey
 from payments.seal import Seal
+from pricing.money import usd_in_usdc
 from pricing.quote import Quote
-from statemachine.job import Funding, JobState
+from statemachine.job import NOT_SETTLED, Funding, JobState
 from statemachine.public_id import public_id
 
 
@@ -62,12 +63,19 @@ def payload(facts: Facts, now: datetime) -> dict[str, Any]:
     quote = Quote.from_json(facts.quote) if facts.quote else None
     charge: dict[str, int] | None = facts.charge
     payments, refunds = facts.payments, facts.refunds
+    in_usdc = _in_usdc(facts, quote) if facts.paid_by is not None else None
     paid_msat = sum(payment.received_msat for payment in payments)
-    back_msat = sum(msat_of(refund) for refund in refunds)
+    back_msat = 0 if in_usdc else sum(msat_of(refund) for refund in refunds)
     from_session = facts.funding == Funding.SESSION
     if from_session and quote is not None:  # what was set aside, and let go of at the end
         paid_msat = facts.eval_msat + quote.total_msat
         back_msat = paid_msat - _kept_msat(facts)
+    sums = {
+        "evalFeeMsat": facts.eval_msat,
+        "paidMsat": paid_msat,
+        "chargedMsat": paid_msat - back_msat,
+        "refundedMsat": back_msat,
+    }
     said: dict[str, Any] = {
         "receiptVersion": VERSION,
         "issuedAt": moment(now),
@@ -76,10 +84,7 @@ def payload(facts: Facts, now: datetime) -> dict[str, Any]:
         "createdAt": moment(facts.created_at),
         "completedAt": moment(facts.completed_at or now),
         "requestSha256": _sha256(facts.request),
-        "evalFeeMsat": facts.eval_msat,
-        "paidMsat": paid_msat,
-        "chargedMsat": paid_msat - back_msat,
-        "refundedMsat": back_msat,
+        **(in_usdc or sums),
         "payments": [payment_said(payment) for payment in payments],
         "refunds": [refund_said(refund) for refund in refunds],
     }
@@ -105,6 +110,25 @@ def payload(facts: Facts, now: datetime) -> dict[str, Any]:
             "surplusMsat": charge["surplus_msat"],
         }
     return said
+
+
+def _in_usdc(facts: Facts, quote: Quote | None) -> dict[str, Any]:
+    """Return what was paid and charged for a job that an order in USDC pays for."""
+    assert quote is not None and facts.eval_microusdc is not None, "it has a firm price"
+    fee, quoted = facts.eval_microusdc, usd_in_usdc(quote.charge_microusd)
+    work = min(facts.charge["charge_microusd"], quoted) if facts.charge else 0
+    # Whoever never settled an order has paid nothing; then nothing is owed either.
+    is_unpaid = facts.error == NOT_SETTLED
+    paid = 0 if is_unpaid else fee + quoted
+    charged = 0 if facts.state is JobState.FAILED else fee + work
+    return {
+        "paidFrom": Funding.X402,
+        "authorization": facts.paid_by,
+        "evalFeeMicrousdc": fee,
+        "paidMicrousdc": paid,
+        "chargedMicrousdc": charged,
+        "refundedMicrousdc": paid - charged,
+    }
 
 
 def _kept_msat(facts: Facts) -> int:

@@ -5,13 +5,13 @@ from typing import Any
 
 from starlette.requests import Request
 
-from app.house import house_of
+from app.house import House, house_of
 from app.http.links import base_url, withdraw_code
 from app.web import words
 from app.web.codes import code
 from app.web.fiat import Rate, rate_now
 from app.web.holding import asked_from
-from app.web.job_words import bill_of, head_of
+from app.web.job_words import asset_of, bill_of, head_of
 from app.web.prose import prose
 from db import jobs
 from db.jobs import JobView
@@ -27,6 +27,7 @@ STEPS = {
     Funding.INVOICES: ("Fee", "Evaluation", "Payment", "Work"),
     Funding.INVOICE: ("Payment", "Evaluation", "Work"),
     Funding.SESSION: ("Reserved", "Evaluation", "Work"),
+    Funding.X402: ("Payment", "Evaluation", "Work"),
 }
 # How many steps are behind a job in each state; None: how far it came shows in what is there.
 BEHIND: dict[Funding, dict[JobState, int | None]] = {
@@ -49,7 +50,7 @@ BEHIND: dict[Funding, dict[JobState, int | None]] = {
         JobState.FAILED: None,
     },
 }
-BEHIND[Funding.SESSION] = BEHIND[Funding.INVOICE]
+BEHIND[Funding.SESSION] = BEHIND[Funding.X402] = BEHIND[Funding.INVOICE]
 WORKS = (JobState.EVALUATING, JobState.EXECUTING)  # we do; else the buyer is waited for
 RELOAD_S = 4
 RELOAD_SLOWLY_S = 15
@@ -63,7 +64,6 @@ async def values(request: Request, row: JobView) -> dict[str, Any]:
     written = await jobs.get(house.db, row.id)
     ended = JOB.final(state)
     quote = Quote.from_json(row.quote) if row.quote else None
-    now = house.clock()
     return {
         "job_id": row.id,
         "public_id": public_id(row.id),
@@ -79,9 +79,10 @@ async def values(request: Request, row: JobView) -> dict[str, Any]:
         "steps": _steps(row, state, funding),
         "invoice": await _invoice(row),
         "quote": quote,
-        "rate": Rate(quote.price, now) if quote else await rate_now(house),
+        "rate": await _rate(house, row, quote),
         "charge": row.charge,
         "bill": bill_of(row, quote),
+        "currency": asset_of(row),
         "is_firm": funding is not Funding.INVOICES,
         "session_id": asked_from(request),
         "result": await prose(row.result) if row.result else None,
@@ -93,6 +94,13 @@ async def values(request: Request, row: JobView) -> dict[str, Any]:
         "may_ask_again": ended and not row.session_id,
         "may_cancel": state in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT),
     }
+
+
+async def _rate(house: House, row: JobView, quote: Quote | None) -> Rate | None:
+    """Return what a sat is worth, where the job is priced in them."""
+    if asset_of(row) is not Asset.MSAT:
+        return None
+    return Rate(quote.price, house.clock()) if quote else await rate_now(house)
 
 
 def _steps(row: JobView, state: JobState, funding: Funding) -> list[tuple[str, str]]:

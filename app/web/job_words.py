@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from app.web.words import sats
+from app.http.job_status import charged_in_usdc, price_in_usdc
+from app.web.words import with_unit
 from db.jobs import JobView
 from pricing.quote import Quote
-from statemachine.job import JOB, Funding, JobState
+from statemachine.entries import Asset
+from statemachine.job import CANCELLED, JOB, NOT_SETTLED, Funding, JobState
 from statemachine.owner import Reason
 
 HEADLINES = {
@@ -26,16 +28,17 @@ HEADLINES = {
     JobState.COMPLETE: ("Done", "Here is your result."),
 }
 FIRM = ("Pay for the job", "One invoice pays for the evaluation and the work.")
+SIGNED = ("Confirming the payment", "The job begins as soon as the payment in USDC is confirmed.")
 # Why money goes back when work has failed.
 BROKEN = {Reason.NOT_DONE, Reason.NOT_EVALUATED, Reason.NOT_NEEDED}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the bill."""
+    """A line of the bill, in the smallest unit of what the job was paid for in."""
 
     name: str
-    amount_msat: int
+    amount: int
     is_total: bool = False
 
 
@@ -43,6 +46,8 @@ def is_cancelled(row: JobView) -> bool:
     """Say whether a failed job was cancelled, or not paid in time: nothing of it broke."""
     if row.state is not JobState.FAILED or row.funding == Funding.SESSION:
         return False
+    if row.funding is Funding.X402:  # what is little goes back without a payout
+        return row.error in (CANCELLED, NOT_SETTLED)
     return not any(payout.reason in BROKEN for payout in row.payouts)
 
 
@@ -60,13 +65,14 @@ def kept_msat(row: JobView) -> int:
 def head_of(row: JobView) -> tuple[str, str]:
     """Return the headline and the sentence below it."""
     state, funding = row.state, row.funding
-    fee = f"The evaluation fee of {sats(row.eval_msat)} sats is kept"
+    fee = f"The evaluation fee of {with_unit(fee_of(row), asset_of(row))} is kept"
     match state:
         case JobState.REJECTED:
             rest = {
                 Funding.INVOICES: "nothing else was charged.",
                 Funding.INVOICE: "the rest is refunded.",
                 Funding.SESSION: "the rest is back on the session’s balance.",
+                Funding.X402: "the rest goes back to the address that paid, or to its balance.",
             }[funding]
             return "Declined", f"The agent read your request and declined it. {fee}; {rest}"
         case JobState.FAILED if is_cancelled(row):
@@ -80,12 +86,37 @@ def head_of(row: JobView) -> tuple[str, str]:
             return "Failed", "Something went wrong on our side. Your refund is below."
         case JobState.AWAITING_EVAL_PAYMENT if funding is Funding.INVOICE:
             return FIRM
+        case JobState.AWAITING_EVAL_PAYMENT if funding is Funding.X402:
+            return SIGNED
         case _:
             return HEADLINES[state]
 
 
+def asset_of(row: JobView) -> Asset:
+    """Return in what a job is paid for."""
+    return Asset.MICROUSDC if row.funding is Funding.X402 else Asset.MSAT
+
+
+def fee_of(row: JobView) -> int:
+    """Return the fee of a job's evaluation, in what it is paid for in."""
+    return row.eval_msat if asset_of(row) is Asset.MSAT else row.eval_microusdc or 0
+
+
+def bill_in_usdc(row: JobView) -> list[Line]:
+    """Return what a job costs that is paid for in USDC, line by line."""
+    price, charged = price_in_usdc(row), charged_in_usdc(row)
+    if not JOB.final(row.state):
+        return [Line("Total, at most", price, is_total=True)]
+    if is_cancelled(row):
+        return [Line("Price", price), Line("Total", 0, is_total=True)]
+    return [Line("Paid", price), Line("Not needed", price - charged),
+            Line("Total", charged, is_total=True)]  # fmt: skip
+
+
 def bill_of(row: JobView, quote: Quote | None) -> list[Line]:
     """Return what a job costs, line by line; the evaluation is a part of the total."""
+    if row.funding is Funding.X402:
+        return bill_in_usdc(row)
     ended, charge = JOB.final(row.state), row.charge
     lines = [Line("Evaluation", row.eval_msat)]
     if quote:

@@ -1,6 +1,8 @@
 // Buys with x402's own clients for fetch and for axios, as an API of images and films that they
 // are made for shows it in its reference: an image, which is polled to its end, and a film.
 //
+// With `ask`, an answer to that instead, by both.
+//
 // On standard input, JSON: `base`, `key` and `network`. On standard output, for each: the status,
 // the body, and what the header PAYMENT-RESPONSE says.
 
@@ -11,7 +13,7 @@ const { ExactEvmScheme } = require("@x402/evm");
 const { privateKeyToAccount } = require("viem/accounts");
 
 async function main() {
-  const { base, key, network } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+  const { base, key, network, ask } = JSON.parse(require("fs").readFileSync(0, "utf8"));
   const account = privateKeyToAccount(key);
   const told = [];
   const tell = (status, body, header) =>
@@ -20,6 +22,17 @@ async function main() {
   const fetchWithPayment = wrapFetchWithPaymentFromConfig(fetch, {
     schemes: [{ network, client: new ExactEvmScheme(account) }],
   });
+  if (ask) {
+    const bought = await fetchWithPayment(`${base}/api/ask?request=${encodeURIComponent(ask)}`);
+    tell(bought.status, await bought.json(), bought.headers.get("PAYMENT-RESPONSE"));
+    const client = wrapAxiosWithPaymentFromConfig(axios.create(), {
+      schemes: [{ network, client: new ExactEvmScheme(account) }],
+    });
+    const also = await client.post(`${base}/api/ask`, { request: ask });
+    tell(also.status, also.data, also.headers["payment-response"]);
+    console.log(JSON.stringify(told));
+    return;
+  }
   const response = await fetchWithPayment(`${base}/v1/images/generate`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },

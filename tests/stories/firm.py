@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from statemachine import job
+from statemachine.entries import Asset
 from statemachine.job import (
     Accepted,
     Begun,
@@ -29,6 +30,7 @@ PAID = replace(ASKED, state=JobState.EVALUATING)
 AT_WORK = replace(ASKED, state=JobState.EXECUTING)
 OF_SESSION = replace(PAID, funding=Funding.SESSION, session_id="s")
 SESSION_AT_WORK = replace(OF_SESSION, state=JobState.EXECUTING)
+IN_USDC = replace(ASKED, funding=Funding.X402, eval_microusdc=10_000, account_id="a")
 
 STORIES: tuple[Story, ...] = (
     story("A firm price is paid with one invoice, and what was not needed is owed back", LAW)
@@ -141,4 +143,45 @@ STORIES: tuple[Story, ...] = (
     .has(error="x")
     .moves(7_000, "job:j", "session:s", "job:j:ended")
     .moves(700, "expense:failed", "revenue:free", "job:j:failed"),
+    story("An order in USDC pays in dollars, and less than a cent is on its payer's balance", LAW)
+    .begins(
+        JobState.AWAITING_EVAL_PAYMENT,
+        job.begin_claimed("j", "order", 2_000, 10_000, QUOTE, "a"),
+    )
+    .has(
+        quote=QUOTE,
+        funding=Funding.X402,
+        eval_microusdc=10_000,
+        account_id="a",
+        paid_by="order",
+    )
+    .hears(EvalPaid())
+    .becomes(JobState.EVALUATING)
+    .promises(Judge("j"))
+    .hears(Begun())
+    .becomes(JobState.EXECUTING)
+    .promises(Work("j"))
+    .hears(Finished("text", QUARTER))
+    .becomes(JobState.COMPLETE)
+    .has(result="text", charge=charged(QUARTER, 2_000, 2_000, 3_000))
+    .moves(10_000, "job:j", "revenue:eval", "job:j:ended", Asset.MICROUSDC)
+    .moves(2_000, "job:j", "revenue:work", "job:j:ended", Asset.MICROUSDC)
+    .moves(3_000, "job:j", "user:a", "job:j:ended", Asset.MICROUSDC),
+    story("What an order paid for work that fails is owed back in USDC", LAW)
+    .given(replace(IN_USDC, state=JobState.EXECUTING))
+    .hears(Broke("x"))
+    .becomes(JobState.FAILED)
+    .has(error="x")
+    .moves(15_000, "job:j", "refund:j:back", "job:j:ended", Asset.MICROUSDC)
+    .owes("not done", 15_000, "j:back", Asset.MICROUSDC),
+    story("An order that never pays ends its job, with nothing charged", LAW)
+    .given(IN_USDC)
+    .hears(Lapsed("late"))
+    .becomes(JobState.FAILED)
+    .has(error=job.NOT_SETTLED),
+    story("What its buyer does not want any more waits for no order", LAW)
+    .given(IN_USDC)
+    .hears(Cancelled())
+    .becomes(JobState.FAILED)
+    .has(error="Cancelled by the buyer."),
 )

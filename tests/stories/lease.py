@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from statemachine import lease
+from statemachine.entries import Asset
 from statemachine.lease import (
     Beat,
     Declined,
@@ -21,6 +22,8 @@ LAW = Law(lease.LEASE, lease.decide, get_args(lease.Event))
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HELD = LeaseFacts("i", 1, LeaseState.HELD, NOON + MINUTE, NOON + 4 * MINUTE)
+DONE = replace(HELD, state=LeaseState.DONE)
+GIVEN = replace(HELD, state=LeaseState.RELEASED)
 
 STORIES: tuple[Story, ...] = (
     story("A lease is held while its holder is heard of, and brings the result", LAW)
@@ -55,6 +58,12 @@ STORIES: tuple[Story, ...] = (
     .hears(Overtaken())
     .becomes(LeaseState.RELEASED)
     .refuses(Submitted("bb")),
+    story("What a maker wants for a delivered item is an expense of the house", LAW)
+    .begins(DONE.state, lease.spent(DONE, Asset.MICROUSDC, 900, was_delivered=True))
+    .moves(900, "expense:makers", "revenue:free", "lease:i:1:spent", Asset.MICROUSDC),
+    story("So is what it wants for nothing", LAW)
+    .begins(GIVEN.state, lease.spent(GIVEN, Asset.MSAT, 900, was_delivered=False))
+    .moves(900, "expense:failed", "revenue:free", "lease:i:1:spent"),
     story("A lease is given back", LAW)
     .given(HELD)
     .hears(Released())

@@ -5,7 +5,9 @@ The proof buys that job once. Shown again, it is answered with the same result.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from time import monotonic
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -15,23 +17,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.house import House, house_of
-from app.http import paywall
+from app.http import paywall, usdc_door
 from app.http.body import json_response, parse, read_body
 from app.http.caller import unknown
 from app.http.fields import DEFAULT_HOLD_S, Body, RequestText, name_of, wait_of
-from app.http.job_status import ended_as, firm_cost
+from app.http.job_status import ended_as, firm_cost, in_usdc
 from app.http.links import base_url
 from app.http.paywall import Sold
 from app.http.query import parse_query
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.trade import sessions as prepaid
+from app.trade import usdc_sales
 from app.trade.asks import Ask
+from app.trade.usdc_sales import NotPaid, Thing
 from db import invoices, jobs
 from db.invoices import MadeInvoice
 from db.jobs import JobView
 from payments.challenge import BadProof, Proof
 from payments.session_macaroon import Verified
+from payments.usdc.payment import Payment
+from payments.usdc.x402 import SIGNATURE
 from pricing.money import msat_to_sats, sats_to_msat
 from statemachine.invoice import InvoiceState
 from statemachine.job import JOB
@@ -83,6 +89,9 @@ async def ask(request: Request) -> Response:
     # Refused where it can't be one, whether or not a proof makes that it isn't needed.
     name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
     sold = Sold(RESOURCE, DESCRIPTION, body if request.method == "POST" else None)
+    unpaid = await _ordered(request, house, asked, body)
+    if isinstance(unpaid, Response):
+        return unpaid
     proof = await house.paywall.proof_of(request)
     if isinstance(proof, Proof):
         bought = await _bought(house, proof, asked, sold)
@@ -97,7 +106,42 @@ async def ask(request: Request) -> Response:
     async with house.throttle.turn(request, Rule.CREATE):
         await house.throttle.weigh(request, len(body))
         invoice = await house.asks.place(asked, name)
-    return await house.paywall.payment_required(request, invoice, sold, proof or paywall.PRICED)
+    firm = await house.till.in_both(asked.request) if house.usdc is not None else None
+    sold = replace(sold, price_microusd=firm.total_microusd if firm is not None else None)
+    against = proof or paywall.PRICED
+    return await house.paywall.payment_required(request, invoice, sold, against, unpaid)
+
+
+async def _ordered(
+    request: Request, house: House, asked: Ask, body: bytes
+) -> Response | NotPaid | None:
+    """Return the answer to what a signed order in USDC has bought, or why it has bought nothing;
+    None where none is shown. A second signature for what was never answered buys nothing more.
+    """
+    if house.usdc is None or SIGNATURE not in request.headers:
+        return None
+    firm, weighed = await house.till.in_both(asked.request), 0
+    began_s = monotonic()
+
+    async def prepare(payment: Payment) -> Thing:
+        nonlocal weighed
+        async with house.throttle.turn(request, Rule.CREATE):
+            await house.throttle.weigh(request, len(body))
+            weighed = len(body)
+            return await house.asks.for_usdc(payment, asked, firm)
+
+    # Another request is another purchase, also where it is asked for by its address.
+    resource = f"{RESOURCE}:{sha256(body).hexdigest()}"
+    sold = Sold(resource, DESCRIPTION, body, firm.total_microusd)
+    paid = await house.usdc.bought(request, sold, prepare)
+    if not isinstance(paid, usdc_sales.Bought):
+        return paid
+    if weighed:
+        await house.throttle.unweigh(request, weighed)
+    left_s = max(0, PAID_WAIT_S - int(monotonic() - began_s)) if paid.is_settled else 0
+    wait_s = wait_of(request, left_s)
+    answer = await _answer(request, house, paid.owner.id, wait_s, pending=not paid.is_settled)
+    return await house.usdc.answered(request, paid, answer)
 
 
 async def _asked(request: Request, house: House) -> tuple[Ask, bytes]:
@@ -180,18 +224,26 @@ async def _from_session(
 
 
 async def _answer(
-    request: Request, house: House, job_id: str, wait_s: int, receipt: Mapping[str, str] = NONE
+    request: Request,
+    house: House,
+    job_id: str,
+    wait_s: int,
+    receipt: Mapping[str, str] = NONE,
+    *,
+    pending: bool = False,  # its payment may not have come in
 ) -> Response:
     row = await house.waiting.for_end(job_id, wait_s)
     assert row is not None, "a job outlives the proof that bought it"
     state = row.state
     where = f"/api/jobs/{job_id}"
     if not JOB.final(state):
-        running = {
+        running: dict[str, Any] = {
             "jobId": job_id,
             "state": state.value,
             "next": f"GET {where}?wait=30 answers when it is done; so does this request again.",
         }
+        if pending:
+            running |= usdc_door.PENDING
         return json_response(running, 202, {"Location": where, "Retry-After": "1", **receipt})
     return json_response(_ended(request, row), 200, {"Location": where, **receipt})
 
@@ -202,6 +254,7 @@ def _ended(request: Request, row: JobView) -> dict[str, Any]:
         "state": row.state,
         "cost": firm_cost(row),
         "priceSats": msat_to_sats(row.firm_msat),
+        **in_usdc(row),
     }
     shape |= ended_as(row)
     if row.payouts:

@@ -13,6 +13,8 @@ from payments.usdc.payment import SCHEME
 # As x402 called them before it took the names of CAIP-2.
 SHORT: Final = {BASE: "base", BASE_SEPOLIA: "base-sepolia"}
 SOLD: Final = ("/api/jobs", "/v1/images/generate", "/v1/videos/generate")
+MEDIA: Final = {"quote": "/api/jobs/quote", "models": "/api/models"}
+ASKED, ESTIMATED = "/api/ask", "/api/estimate"  # jobs of agents, and what they would cost
 
 
 async def x402(request: Request) -> Response:
@@ -29,7 +31,6 @@ async def x402(request: Request) -> Response:
         "token": "USDC",
         "asset": network.token,
         "docs": "/docs",
-        "quote": "/api/jobs/quote",
-        "models": "/api/models",
     }
-    return json_response({"resources": [{"path": path, **paid} for path in SOLD]})
+    resources = [{"path": path, **paid, **MEDIA} for path in SOLD]
+    return json_response({"resources": [*resources, {"path": ASKED, **paid, "quote": ESTIMATED}]})
