@@ -40,6 +40,7 @@ from app.trade.orders import Orders
 from app.trade.proofs import Proofs
 from app.trade.receipts import Receipts
 from app.trade.refunds import Refunds
+from app.trade.runtimes import Runtimes
 from app.trade.sessions import Sessions
 from app.trade.spells import Spells
 from app.trade.wallet_logins import WalletLogins
@@ -61,6 +62,7 @@ class House:
     asks: Asks
     batches: Batches
     catalogue: Catalogue
+    runtimes: Runtimes
     artifacts: Artifacts
     sessions: Sessions
     spells: Spells

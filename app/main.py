@@ -93,6 +93,7 @@ from app.trade.logins import Logins
 from app.trade.orders import Orders
 from app.trade.proofs import Proofs
 from app.trade.receipts import Receipts
+from app.trade.runtimes import Runtimes
 from app.trade.selling import Selling
 from app.trade.sessions import Sessions
 from app.trade.spells import Spells
@@ -245,6 +246,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         asks=Asks(shell, invoicing, till, selling, new_id),
         batches=batches_of(built, invoicing, loops.readiness),
         catalogue=built.catalogue,
+        runtimes=Runtimes(db, built.catalogue),
         artifacts=built.artifacts,
         sessions=sessions,
         spells=Spells(db, shell, built.catalogue, till, new_id),

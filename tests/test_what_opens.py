@@ -138,6 +138,14 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/account/deposits": dict.fromkeys(HOLDERS, "deposit"),
     "POST /api/account/withdrawals": dict.fromkeys(HOLDERS, "refund"),
     "POST /api/account/refund": {},  # nothing was taken out
+    "GET /api/v1/generations/status/{id}": {BATCH: "file"},
+    "POST /api/v1/generations/status": {},
+    "POST /api/v1/generations/execute": SPENDS,
+    "GET /api/v1/artifacts/{id}": {},  # its own id, which nothing else names
+    "GET /api/v1/tools": {},
+    "GET /api/v1/tools/registry": {},
+    "GET /api/v1/tools/registry/{tool_id}": {},
+    "GET /api/v1/tools/{tool_id}": {},
     "GET /api/v1/user/me": {
         **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
         API_KEY: "account balance key",

@@ -182,6 +182,8 @@ class World:
             "deposits": {"amountSats": FRESH},
             "withdrawals": {"amountSats": 1},
             "withdraw": {"amountSats": 1},
+            "execute": {"toolId": "text-to-image", "inputs": {"prompt": "hello"}},
+            "status": {"generationIds": ["0" * 32]},
             "recover": {"username": PERSON, "recoveryCode": "0" * 32, "newPassword": PASSWORD},
             "password": {"password": PASSWORD, "newPassword": PASSWORD},
         }
@@ -295,6 +297,7 @@ async def build(
         ("preimage", made.preimage),
         ("picture", PICTURE),
         ("file", f"/images/{made.item}"),
+        ("file", '"artifact:'),
         ("file", "image-1.png"),
         ("file", f"boltwork-{public_id(made.batch)[:8]}"),
         ("talk", TITLE),

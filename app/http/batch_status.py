@@ -55,7 +55,12 @@ PAID_WITH: Final[Mapping[Funding, str]] = {
     Funding.X402: "x402",
 }
 BY_PAYMENT: Final = (Funding.INVOICE, Funding.X402)  # which may never come
-PLURALS: Final[Mapping[Kind, str]] = {Kind.IMAGE: "images", Kind.VIDEO: "videos"}
+PLURALS: Final[Mapping[Kind, str]] = {
+    Kind.IMAGE: "images",
+    Kind.VIDEO: "videos",
+    Kind.TOOL: "runs",
+    Kind.AGENT: "runs",
+}
 CANCELLED: Final = "It was cancelled before it was made. Nothing is charged for it."
 UNPAID: Final = "It was not paid for in time. Nothing was charged."
 NOT_MADE: Final = "It could not be made. Nothing is charged for it."
@@ -232,7 +237,7 @@ def bulk_item(batch_id: str, kind: Kind, item: ItemView) -> dict[str, Any]:
         "id": item.id,
         "index_in_job": item.place - 1,
         "status": BULK_ITEMS[item.state],
-        "prompt": asked.get("prompt", ""),
+        "prompt": asked.get("prompt", asked.get("inputs", {}).get("prompt", "")),
         "model": item.lane,
     }
     if kind is Kind.VIDEO:

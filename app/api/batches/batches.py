@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,10 +44,16 @@ COUNTER: Final = Counter(
 Fields = dict[str, Any]
 
 
+def _of_media(given: object) -> object:
+    if given not in tuple(DEFAULTS):
+        raise ValueError("The field 'job_type' must be 'image' or 'video'.")
+    return given
+
+
 class Batch(Body):
     """POST /api/jobs and POST /api/jobs/quote, of images or films."""
 
-    job_type: Kind = Field(Kind.IMAGE, strict=False)
+    job_type: Annotated[Kind, BeforeValidator(_of_media)] = Field(Kind.IMAGE, strict=False)
     defaults: Fields = Field(default_factory=dict)
     images: Annotated[list[Fields], Field(min_length=1, max_length=MOST_ITEMS)]
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.v1 import casts, keys, spells, user
+from app.api.v1 import artifacts, casts, generations, keys, spells, tools, user
 from app.house import house_of
 from app.http.throttle import Rule
 
@@ -37,6 +37,14 @@ V1_ROUTES = (
     Route("/api/v1/spells/casts/{id}/cancel", counted(casts.cancel), methods=["POST"]),
     Route("/api/v1/spells/{slug}", counted(spells.show)),
     Route("/api/v1/spells/{slug}/quote", counted(spells.quote), methods=["POST"]),
+    Route("/api/v1/generations/status/{id}", counted(generations.status)),
+    Route("/api/v1/generations/status", counted(generations.statuses), methods=["POST"]),
+    Route("/api/v1/generations/execute", counted(generations.execute), methods=["POST"]),
+    Route("/api/v1/artifacts/{id}", artifacts.artifact),  # as a page of pictures needs many
+    Route("/api/v1/tools", counted(tools.tools)),
+    Route("/api/v1/tools/registry", counted(tools.registry)),
+    Route("/api/v1/tools/registry/{tool_id}", counted(tools.registered)),
+    Route("/api/v1/tools/{tool_id}", counted(tools.tool)),
     Route("/api/v1/user/me", counted(user.me)),
     Route("/api/v1/user/dashboard", counted(user.dashboard)),
     Route("/api/v1/user/history", counted(user.history)),
