@@ -11,6 +11,7 @@ from app.api.jobs import jobs, withdrawals
 from app.buyer import display, purchase
 from app.buyer.payer import Exit
 from app.commands import receiving
+from app.trade.catalogue import Kind
 from app.web import batch_words, job_view, words
 from app.web.job_words import head_of
 from db.batches import BatchView
@@ -90,6 +91,6 @@ def test_a_page_has_a_headline_for_every_state_of_a_batch(
         session_id=None, account_id=None, paid_by=None, credential=None, quote={},
         created_at=datetime.now(UTC), completed_at=None, payouts=[],
     )  # fmt: skip
-    headline, sentence = batch_words.head_of(row, are_films=False)
+    headline, sentence = batch_words.head_of(row, kind=Kind.IMAGE)
     assert headline and sentence.endswith(".")
     assert [stands for _, stands in batch_words.steps_of(row)].count("next") < 3

@@ -180,6 +180,10 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /casts/{id}": {},
     "POST /casts/{id}/pay": {},
     "POST /casts/{id}/resume": {},
+    "GET /tools": {},
+    "GET /tools/{tool_id}": {},
+    "POST /tools/{tool_id}": {},
+    "POST /tools/{tool_id}/price": {},
     "POST /jobs/{id}/pay": {UNPAID: "job"},
     "POST /jobs/{id}/cancel": {UNPAID: "job"},
     "POST /jobs/{id}/refund": {

@@ -18,6 +18,7 @@ from app.web import (
     session,
     spells,
     studio,
+    tools,
 )
 
 PAGES: tuple[BaseRoute, ...] = (
@@ -40,6 +41,10 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/casts/{id}", casts.show),
     Route("/casts/{id}/pay", casts.pay, methods=["POST"]),
     Route("/casts/{id}/resume", casts.resume, methods=["POST"]),
+    Route("/tools", tools.every),
+    Route("/tools/{tool_id}", tools.show),
+    Route("/tools/{tool_id}", tools.buy, methods=["POST"]),
+    Route("/tools/{tool_id}/price", tools.price, methods=["POST"]),
     Route("/sessions", session.begin, methods=["POST"]),
     Route("/sessions/{id}", session.show),
     Route("/sessions/{id}/pay", session.pay, methods=["POST"]),

@@ -1,6 +1,7 @@
 """What a batch's page shows: its state in words, what is to pay or to take back, and its files."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,7 @@ class Piece:
     height: int
     expires_at: datetime | None
     progress: int
+    text: str | None  # where it is no file
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ async def values(
     """Return what the template needs."""
     house = house_of(request)
     now = house.clock()
-    are_films = row.quote.get("kind") == Kind.VIDEO
-    headline, sentence = head_of(row, are_films=are_films)
+    kind = Kind(row.quote.get("kind", Kind.IMAGE.value))
+    headline, sentence = head_of(row, kind=kind)
     moves = any(payout.state is not PayoutState.PAID for payout in row.payouts)
     unpaid = row.state is BatchState.AWAITING_PAYMENT
     rate = Rate(price_in(row.quote), now) if "microusd_per_btc" in row.quote else None
@@ -86,7 +88,7 @@ async def values(
         "headline": headline,
         "sentence": sentence,
         "steps": steps_of(row),
-        "every": things(row.items, are_films=are_films),
+        "every": things(row.items, kind=kind),
         "count": row.items,
         "over": row.delivered + row.failed + row.cancelled,
         "invoice": await _invoice(house, row),
@@ -134,14 +136,33 @@ def _piece(row: BatchView, item: ItemView, now: datetime) -> Piece:
         state=item.state.value,
         says="Deleted" if item.artifact and not kept else says,
         reason=item.reason if ITEM.final(item.state) else None,
-        prompt=asked.get("prompt", ""),
+        prompt=_prompt(asked),
         has_file=item.state is ItemState.COMPLETED and kept,
-        is_film=bool(asked.get("duration_ms")),
+        is_film=(item.media_type or "").startswith("video/"),
         width=item.width or asked.get("width", 1),
         height=item.height or asked.get("height", 1),
         expires_at=item.expires_at,
         progress=item.progress,
+        text=_text(item),
     )
+
+
+def _prompt(asked: Mapping[str, Any]) -> str:
+    """Return what was asked for in words; of a tool without any, its name."""
+    inputs = asked.get("inputs")
+    if inputs is None:
+        return str(asked.get("prompt", ""))
+    words = (inputs.get(name) for name in ("prompt", "input_prompt", "text"))
+    return next((word for word in words if isinstance(word, str)), str(asked["model"]))
+
+
+def _text(item: ItemView) -> str | None:
+    """Return what was made where that is no file, as people read it."""
+    if item.output is None:
+        return None
+    if "text" in item.output:
+        return str(item.output["text"])
+    return json.dumps(item.output["values"], indent=2, ensure_ascii=False)
 
 
 def _bill(row: BatchView) -> list[Line]:
@@ -161,20 +182,21 @@ def _asked(items: Sequence[ItemView]) -> dict[str, Any] | None:
     if not items:
         return None
     asked = items[0].asked
-    others = len({item.asked.get("prompt") for item in items}) - 1
+    others = len({_prompt(item.asked) for item in items}) - 1
     return {
-        "prompt": asked["prompt"],
+        "prompt": _prompt(asked),
         "others": others,
         "model": asked["model"],
-        "width": asked["width"],
-        "height": asked["height"],
-        "seconds": asked["duration_ms"] // 1_000,
+        "is_tool": "inputs" in asked,
+        "width": asked.get("width", 0),
+        "height": asked.get("height", 0),
+        "seconds": asked.get("duration_ms", 0) // 1_000,
     }
 
 
 def _again(items: Sequence[ItemView], row: BatchView) -> dict[str, str] | None:
     """Return the fields of the studio's form that would ask for the same again."""
-    if not items or not row.is_final:
+    if not items or not row.is_final or "inputs" in items[0].asked:
         return None
     asked = items[0].asked
     return {

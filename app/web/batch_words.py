@@ -1,5 +1,6 @@
 """What a batch's page says: a headline, a sentence, and how each of its items stands."""
 
+from app.trade.catalogue import Kind
 from app.web.words import number
 from db.batches import BatchView
 from db.items import ItemView
@@ -25,12 +26,18 @@ WHERE_THE_REST_IS = {
     Funding.ACCOUNT: "back on your balance",
     Funding.X402: "sent back to the address that paid",
 }
+NAMES = {
+    Kind.IMAGE: "picture",
+    Kind.VIDEO: "film",
+    Kind.TOOL: "result",
+    Kind.AGENT: "answer",
+}
 FROM_BALANCE = (Funding.SESSION, Funding.ACCOUNT)
 
 
-def things(count: int, *, are_films: bool) -> str:
-    """Return how many pictures or films those are."""
-    name = "film" if are_films else "picture"
+def things(count: int, *, kind: Kind) -> str:
+    """Return how many pictures, films or results those are."""
+    name = NAMES[kind]
     return f"{number(count)} {name}{'' if count == 1 else 's'}"
 
 
@@ -49,9 +56,9 @@ def _is_sent_back(row: BatchView) -> bool:
     return any(payout.reason is Reason.UNDELIVERED for payout in row.payouts)
 
 
-def head_of(row: BatchView, *, are_films: bool) -> tuple[str, str]:
+def head_of(row: BatchView, *, kind: Kind) -> tuple[str, str]:
     """Return the headline and the sentence below it."""
-    every, made = things(row.items, are_films=are_films), number(row.delivered)
+    every, made = things(row.items, kind=kind), number(row.delivered)
     they = "It" if row.items == 1 else "They"
     match row.state:
         case BatchState.AWAITING_PAYMENT:

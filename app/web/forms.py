@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from app.house import house_of
 from app.http import origins
-from app.http.body import read_body
+from app.http.body import MOST_BYTES, read_body
 from app.strict_json import BadInput
 from app.trade.once import Name
 
@@ -16,13 +16,13 @@ MOST_FIELDS = 20
 _KEY = re.compile("[0-9a-f]{32}")
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, most_bytes: int = MOST_BYTES) -> dict[str, str]:
     """Return the fields of a form, each once, without white space around them.
 
     Refuses what another site's page sent (403), and what is no form (400).
     """
     check_origin(request)
-    body = await read_body(request)
+    body = await read_body(request, most_bytes=most_bytes)
     try:
         pairs = parse_qsl(
             body.decode("ascii"),

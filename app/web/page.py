@@ -69,6 +69,7 @@ def render(
         "is_stub": house.stub is not None,
         "has_studio": has_studio(house),
         "has_spells": any(listed.is_open for listed in house.catalogue.tools()),
+        "has_tools": any(each.is_open for each in house.catalogue.tools()),
         "now": house.clock(),
     }
     if wrong is None:

@@ -186,7 +186,7 @@ async def _priced(request: Request, given: dict[str, str]) -> Priced:
     house = house_of(request)
     lines = lines_of(house, given | {"prompt": given.get("prompt") or "a price"})
     quote = await house.batches.quote(lines)
-    what = things(len(lines), are_films=_kind_of(given) is Kind.VIDEO)
+    what = things(len(lines), kind=_kind_of(given))
     rate = Rate(quote.price, house.clock())
     return Priced(what, quote.total_msat, lines[0].price_microusd, rate)
 
