@@ -270,6 +270,12 @@ def unpaid_of(built: Built) -> Unpaid:
     return Unpaid(built.db, built.shell, built.clock, kept)
 
 
+def health_of(built: Built, loops: Loops) -> Health:
+    """Return the desk that says how each part stands."""
+    parts = built.rail, built.agent, built.chat, built.usdc
+    return Health(loops.readiness, loops.switchboard, loops.books, *parts)
+
+
 def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
     """Return every loop of a process."""
     settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
