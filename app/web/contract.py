@@ -31,6 +31,7 @@ SHOWN = {  # what a command shows of the caller, by the name of what secures an 
     "visitorCookie": "-b cookies -c cookies",
     "sessionCookie": "-b cookies -c cookies",
     "sessionToken": '-H "Authorization: Bearer $TOKEN"',
+    "apiKey": '-H "x-api-key: $API_KEY"',
 }
 
 _DRAWING = Lock()
