@@ -63,7 +63,8 @@ async def execute(request: Request) -> Response:
     if not isinstance(bought, Bought):
         return bought
     made = await _accepted(house, bought.batch_id, asked)
-    where = {"Location": f"{PATH}{bought.batch_id}"}
+    soon_s = str(made["estimatedDurationSeconds"])
+    where = {"Location": f"{PATH}{bought.batch_id}", "Retry-After": soon_s}
     return await buying.answer(request, house, bought, made, 202, where)
 
 
