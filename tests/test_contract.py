@@ -294,7 +294,8 @@ async def test_every_get_answers_head(instance: Instance) -> None:
     for method, path, _ in CONTRACT.operations():
         if method == "GET":
             ids = dict.fromkeys(("requestId", "secret", "itemId"), ID)
-            path = path.format(id=made["jobId"], which="surplus", slug="no-such", **ids)
+            names = dict.fromkeys(("slug", "toolId"), "no-such")
+            path = path.format(id=made["jobId"], which="surplus", **names, **ids)
             head, get = await instance.http.head(path), await instance.http.get(path)
             assert (head.status_code, head.content) == (get.status_code, b"")
             assert head.headers["content-type"] == get.headers["content-type"]
