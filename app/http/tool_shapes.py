@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.plain_text import one_line
 from app.refusal import Refusal, Why
 from app.trade.catalogue import Listed, Surface
 from app.trade.runtimes import Typical
@@ -10,7 +11,7 @@ from pricing.money import BtcPrice, msat_to_sats, usd_number
 
 def unknown_tool(tool_id: str) -> Refusal:
     """Return what is said of a tool that is not there."""
-    return Refusal(Why.UNKNOWN, f"Tool with ID '{tool_id[:80]}' not found.")
+    return Refusal(Why.UNKNOWN, f"Tool with ID '{one_line(tool_id, 80)}' not found.")
 
 
 def tool_shape(
