@@ -222,12 +222,6 @@ def overseeing_of(built: Built, books: Books) -> Overseeing:
     )
 
 
-def health_of(built: Built, loops: Loops) -> Health:
-    """Return the desk that says how each part stands."""
-    parts = built.rail, built.agent, built.chat, built.usdc
-    return Health(loops.readiness, loops.switchboard, loops.books, *parts)
-
-
 def making_of(built: Built) -> list[Making]:
     """Return the executors of a process at work, each in the lanes of what it makes here."""
     shell, leases = built.shell, Leases(built.shell, built.artifacts)

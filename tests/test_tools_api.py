@@ -15,7 +15,9 @@ from db import items
 from db.audit import audit
 from tests.batch_doors import proof_of
 from tests.house_fixtures import Instance, instance_of
+from tests.notice_server import NoticeServer
 from tests.patience import patiently
+from tests.receivers import Sent, in_javascript, in_python
 from tests.session_fixtures import opened
 from tests.tool_fixtures import Pictures, person
 
@@ -225,3 +227,33 @@ async def test_a_tool_that_is_not_there_is_not_bought(shop: Instance) -> None:
     closed = {"toolId": "text-to-image", "inputs": {"prompt": "a cat"}}
     told = await shop.post("/api/v1/generations/execute", closed)
     assert "isn't available" in refused(told, 503, "JOB_SUBMISSION_FAILED")
+
+
+async def test_a_runs_end_is_told_to_a_webhook(shop: Instance) -> None:
+    """As the guide writes it: signed with the buyer's secret, with what came of the run; one that
+    fails says why."""
+    key = await person(shop, 100)
+    async with NoticeServer().running() as server:
+        told = {"mode": "webhook", "url": server.url, "secret": "your-webhook-secret-optional"}
+        body = resize() | {"delivery": told}
+        made = await shop.post("/api/v1/generations/execute", body, headers=key)
+        assert made.status_code == 202, made.text
+        accepted, run = made.json(), made.json()["generationId"]
+        assert accepted["status"] == "accepted" and accepted["runId"].startswith("run_")
+        assert accepted["delivery"]["mode"] == "webhook" and "secret" not in accepted["delivery"]
+        [came] = await server.until(1)
+        said = await ended(shop, run, **key)
+        lost = {"toolId": "retouch", "inputs": {"input_image": inline(), "input_prompt": "xyzzy"}}
+        await shop.post("/api/v1/generations/execute", lost | {"delivery": told}, headers=key)
+        _, failed = await server.until(2)
+    assert came.told["event"] == "generation.completed"
+    assert (came.told["generationId"], came.told["toolId"]) == (run, "resize")
+    assert came.told["outputs"] == said["outputs"] and came.told["costUsd"] is not None
+    assert failed.told["event"] == "generation.failed" and failed.told["costUsd"] is None
+    assert failed.told["error"]["code"] == "GENERATION_FAILED"
+    sent = [Sent(each.body, each.headers["x-webhook-signature"], told["secret"])
+            for each in (came, failed)]  # fmt: skip
+    assert in_javascript(sent) == in_python(sent) == [200, 200]
+    bad = resize() | {"delivery": told | {"url": "https://10.0.0.1/hook"}}
+    answer = await shop.post("/api/v1/generations/execute", bad, headers=key)
+    assert "can't be used" in refused(answer, 400, "BAD_REQUEST")

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from app.http import generation_status
 from app.http.batch_status import PLURALS, bulk_item, file_path, kind_of, why_failed
 from app.http.job_status import ended_as
 from app.strict_json import moment
+from app.trade.catalogue import Kind
 from db import batches, items, jobs, sessions
 from db.batches import BatchView, Pace
 from db.engine import Database
@@ -137,6 +139,8 @@ def _spell(row: BatchView, page: Sequence[ItemView], pace: Pace | None, notice: 
 def outputs_of(row: BatchView, page: Sequence[ItemView], base: str | None) -> list[Payload]:
     """Return what was made, by where it is, in the words of a tool's answer."""
     kind = kind_of(row)
+    if kind in (Kind.TOOL, Kind.AGENT):
+        return generation_status.outputs_of(page, base)
     return [
         {
             "type": kind.value,

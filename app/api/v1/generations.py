@@ -3,7 +3,7 @@
 One run is a batch of one: what is paid, charged and given back is that batch's.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from starlette.requests import Request
@@ -24,7 +24,11 @@ from app.trade.batches import Order, line_of
 from app.trade.catalogue import Listed, Surface
 from db import items
 from db.batches import Mark
+from db.webhooks import NewWebhook
 from statemachine.batch import BatchState
+from statemachine.notice import Topic
+from statemachine.owner import Owner, OwnerKind
+from statemachine.public_id import public_id
 
 PATH: Final = "/api/v1/generations/status/"
 COUNTER: Final = Counter("One run of a tool.", PATH, V1_EXECUTE, Rule.CREATE, True)
@@ -34,12 +38,21 @@ ACCEPTED: Final = "Your request has been accepted and is being processed."
 CLOSED_S: Final = 60
 
 
+class Delivery(Body):
+    """Who is told of a run's end, in place of polling."""
+
+    mode: Literal["webhook"]
+    url: Annotated[str, Field(min_length=1, max_length=2_000)]
+    secret: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
 class Execute(Body):
     """POST /api/v1/generations/execute. The tool's own schema judges its inputs."""
 
     tool_id: Annotated[str, Field(alias="toolId", min_length=1, max_length=80)]
     inputs: dict[str, Any] = Field(default_factory=dict)
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    delivery: Delivery | None = None
 
 
 class Statuses(Body):
@@ -57,7 +70,9 @@ async def execute(request: Request) -> Response:
     refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
     offering = listed.offering
     payer = house.throttle.payer(request)
-    order = Order([line], payer, offering.kind, refund_to, tools=(offering.id,))
+    webhook = await _webhook(request, house, asked)
+    tools = (offering.id,)
+    order = Order([line], payer, offering.kind, refund_to, tools=tools, webhook=webhook)
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True)
     bought = await buying.buy(request, house, COUNTER, Wish(order, plain, body))
     if not isinstance(bought, Bought):
@@ -83,16 +98,37 @@ def open_tool(house: House, tool_id: str) -> Listed:
     return listed
 
 
+async def _webhook(request: Request, house: House, asked: Execute) -> NewWebhook | None:
+    """Return whom a run's end is to be told to. Raises BadInput."""
+    if asked.delivery is None:
+        return None
+    holder = await house.callers.account(request)
+    return house.webhooks.ask(
+        asked.delivery.url,
+        asked.delivery.secret,
+        Topic.GENERATION,
+        facts={"toolId": asked.tool_id},
+        account_id=holder.account_id if holder else None,
+        base=base_url(request, house.settings.public_url),
+    )
+
+
 async def _accepted(house: House, batch_id: str, asked: Execute) -> dict[str, Any]:
     """Return what is said of a run that is paid for."""
     typical = (await house.runtimes.of([asked.tool_id]))[asked.tool_id]
-    return {
+    made = {
         "generationId": batch_id,
         "toolId": asked.tool_id,
         "status": "processing",
         **estimate(typical),
         "message": ACCEPTED,
     }
+    if asked.delivery is None:
+        return made
+    # A secret that was made here is shown once: whoever receives the notices needs it.
+    shown = await house.webhooks.shown(Owner(OwnerKind.BATCH, batch_id))
+    made |= {"status": "accepted", "runId": f"run_{public_id(batch_id)[:12]}"}
+    return made | {"delivery": {"mode": asked.delivery.mode, "url": asked.delivery.url} | shown}
 
 
 async def status(request: Request) -> Response:
