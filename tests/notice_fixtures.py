@@ -35,10 +35,13 @@ class Plain:
     """Bodies that tell how often they were made."""
 
     made: int = 0
+    breaks: bool = False
 
     async def payload_of(self, notice: ToSend) -> dict[str, Any]:
         """See Bodies."""
         self.made += 1
+        if self.breaks:
+            raise KeyError("something that is there no more")
         return {"event": notice.event, "made": self.made, "noticeId": notice.id}
 
 

@@ -161,6 +161,20 @@ async def test_a_notice_is_sent_again_when_its_owner_wants_it(post_office: PostO
     assert [t.status for t in notice.tried] == [200, 410, 200]
 
 
+async def test_what_cant_be_told_of_holds_up_no_other(post_office: PostOffice) -> None:
+    """A notice whose words can't be made says what happened, and to what, and nothing more."""
+    post_office.bodies.breaks = True
+    async with NoticeServer().running() as server:
+        await post_office.told(server.url, server.receiver)
+        await post_office.serve(server.receiver)
+        post_office.bodies.breaks = False
+        await post_office.told(server.url, server.receiver)
+        await post_office.serve(server.receiver)
+    broken, whole = [came.told for came in server.came]
+    assert broken["event"] == "job.complete" and broken["of"] == "mine"
+    assert "made" not in broken and whole["made"] == 2
+
+
 async def test_a_try_is_logged_once(post_office: PostOffice) -> None:
     """Two keepers that made the same try, or one that tells of it twice: the second is a replay."""
     async with NoticeServer().running() as server:

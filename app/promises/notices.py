@@ -90,7 +90,12 @@ class Notices:
     async def _body_of(self, notice: ToSend, secret: str) -> bytes:
         if notice.body is not None:
             return notice.body.encode()
-        payload = await self._bodies.payload_of(notice)
+        try:
+            payload = await self._bodies.payload_of(notice)
+        except (LookupError, ValueError, TypeError, AssertionError) as error:
+            # What can't be told of one must not hold up what its receiver is told of others.
+            log.error("notice_not_made", notice=notice.id, error=type(error).__name__)
+            payload = {"event": notice.event, **notice.facts, "noticeId": notice.id}
         body = signed_body(payload, secret).decode()
 
         async def work(tx: Tx) -> str | None:
