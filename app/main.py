@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -57,7 +58,6 @@ from app.plant import (
     loops_of,
     make_receivers,
     making_of,
-    observed_usdc,
     overseeing_of,
     refunds_of,
     settling_of,
@@ -117,6 +117,7 @@ from payments.mpp import Mpp
 from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
 from payments.stub import StubRail
+from payments.usdc.outcome import Facilitator, Ledger
 
 
 def utc_now() -> datetime:
@@ -223,6 +224,15 @@ def assemble(
         wallets=wallets and observed(wallets, Wallets, "rail", passing),
         usdc=usdc and observed_usdc(usdc, passing),
         stub=stub,
+    )
+
+
+def observed_usdc(usdc: UsdcRail, passing: Probe) -> UsdcRail:
+    """Return the second rail with every call to the outside observed."""
+    return replace(
+        usdc,
+        facilitator=observed(usdc.facilitator, Facilitator, "facilitator", passing),
+        ledger=observed(usdc.ledger, Ledger, "chain", passing),
     )
 
 

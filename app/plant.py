@@ -5,7 +5,7 @@ that builds it; what they build is told no more than it names.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from app.advance import Shell
@@ -52,7 +52,6 @@ from app.promises.sending import Sending
 from app.promises.settling import Settling
 from app.promises.usdc_sending import UsdcSending
 from app.settings import Environment, Settings
-from app.telemetry.observer import observed
 from app.till import Till
 from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
@@ -61,12 +60,11 @@ from app.trade.invoicing import Invoicing
 from app.trade.makers import Makers
 from app.trade.refunds import Refunds
 from app.trade.webhooks import Webhooks
-from db.engine import Database, Probe
+from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
 from payments.public_http import PublicHttp
 from payments.rail import Rail, Wallets
-from payments.usdc.outcome import Facilitator, Ledger
 from pricing.money import sats_to_msat
 
 
@@ -111,15 +109,6 @@ class Built:
             await executor.close()
         await self.outbox.close()
         await self.db.close()
-
-
-def observed_usdc(usdc: UsdcRail, passing: Probe) -> UsdcRail:
-    """Return the second rail with every call to the outside observed."""
-    return replace(
-        usdc,
-        facilitator=observed(usdc.facilitator, Facilitator, "facilitator", passing),
-        ledger=observed(usdc.ledger, Ledger, "chain", passing),
-    )
 
 
 def sending_of(built: Built) -> Sending:

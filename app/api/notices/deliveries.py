@@ -13,6 +13,7 @@ from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.fields import Body, path_id
 from app.http.throttle import Rule
+from app.refusal import LEAST_RETRY_S
 from app.strict_json import moment
 from app.trade.webhooks import unknown_webhook
 from db.owners import COLUMNS
@@ -46,7 +47,8 @@ async def redeliver(request: Request) -> Response:
     asked = parse(body, Redeliver) if body.strip() else Redeliver()
     notice_id = await house.webhooks.resend(webhook, asked.notice_id)
     told = {"noticeId": notice_id, "state": NoticeState.WANTED.value}
-    return json_response(told, 202, {"Location": f"/api/notices/{webhook.id}"})
+    headers = {"Location": f"/api/notices/{webhook.id}", "Retry-After": str(LEAST_RETRY_S)}
+    return json_response(told, 202, headers)
 
 
 async def _opened(request: Request, house: House) -> Webhook:
