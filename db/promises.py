@@ -5,32 +5,29 @@ over from a worker whose heart has stopped.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import procrastinate
 import structlog
-from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job as Task
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
-from db.connection import PING_S, patient
-from db.engine import Database, Tx, is_away
+from db.engine import Database, Tx
 from db.going import goes_on
 from db.promise_lanes import QUEUES as QUEUES  # for whoever works through all of them
 from db.promise_lanes import Lane, lane_of
-from statemachine.promises import KINDS, Promise
+from db.task_engine import Pause, Tenacious
+from statemachine.promises import KINDS, Promise, follows
 
 log = structlog.get_logger("boltwork.worker")
 
 
-COUNTED_AFTER_S = 10.0  # how often what a worker holds is held against what Postgres says
 _WITHDRAW = """
 DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
  WHERE lock = %(key)s AND status = 'todo' FOR UPDATE SKIP LOCKED)
@@ -38,6 +35,12 @@ DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs
 _DEFER = """
 SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(%(lane)s, %(kind)s, %(priority)s, %(key)s, NULL,
        %(fields)s, %(at)s)::procrastinate_job_to_defer_v1])
+"""
+_PASS_ON = """
+UPDATE procrastinate_jobs SET task_name = %(kind)s, lock = %(key)s, args = %(fields)s,
+       attempts = attempts + 1
+ WHERE id = %(id)s AND status = 'doing' AND lock = %(was)s AND attempts = %(attempts)s
+RETURNING id
 """
 _PULSE = """
 SELECT extract(epoch FROM now() - (SELECT max(last_heartbeat) FROM procrastinate_workers))
@@ -50,14 +53,7 @@ SELECT extract(epoch FROM now() - (SELECT max(last_heartbeat) FROM procrastinate
   (SELECT min(scheduled_at) FROM procrastinate_jobs
     WHERE queue_name = 'promises' AND status = 'todo' AND scheduled_at <= now()))) AS waited_s
 """
-CLAIM = """
-SELECT id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name,
-       attempts, worker_id, extract(epoch FROM now() - greatest(scheduled_at, (SELECT max(at)
-         FROM procrastinate_events WHERE job_id = claimed.id AND type <> 'started'))) AS waited_s
-  FROM claim_promise(%(lane)s, %(worker_id)s) AS claimed
-"""
 Keep = Callable[[Promise, int], Awaitable[None]]  # (promise, how many tries came before)
-Pause = Callable[[float], Awaitable[None]]
 
 
 class TryAgain(Exception):
@@ -66,6 +62,35 @@ class TryAgain(Exception):
     def __init__(self, reason: str, after_s: float) -> None:
         super().__init__(reason)
         self.after_s = after_s
+
+
+@dataclass(slots=True)
+class _InHand:
+    """A task of the engine that is being kept just now, and the promise that takes its place."""
+
+    task: Task
+    promise: Promise
+    next: Promise | None = None
+    was_passed_on: bool = False
+
+
+_IN_HAND: ContextVar[_InHand | None] = ContextVar("in_hand", default=None)
+
+
+async def _keep_in_hand(task: Task, promise: Promise, keep: Keep) -> None:
+    """Keep the promise of a task, and whatever takes its place while it is kept.
+
+    Where the transaction that passed it on did not come to be, its keeper finds nothing to do.
+    """
+    hand, tries = _InHand(task, promise), task.attempts
+    token = _IN_HAND.set(hand)
+    try:
+        await keep(hand.promise, tries)
+        while hand.next is not None:
+            hand.promise, hand.next, hand.was_passed_on = hand.next, None, True
+            await keep(hand.promise, 0)
+    finally:
+        _IN_HAND.reset(token)
 
 
 class _Patience(BaseRetryStrategy):
@@ -101,107 +126,6 @@ class Pulse:
     waited_s: float  # 0: none is due
 
 
-class _Tenacious(JobManager):
-    """Writes down what became of a task as soon as Postgres can be reached again.
-
-    The task engine itself tries once: a task whose end it could not write down would count as
-    being kept for as long as its worker lives, and be taken over by nobody.
-    """
-
-    def __init__(self, connector: Any, pause: Pause) -> None:
-        super().__init__(connector)
-        self._pause = pause
-        self.took_s: dict[str, float] = {}  # when a worker last got through to each lane
-        self.waited_s: dict[str, float] = {}  # how long what they keep, by its name, had been due
-        self._held: set[int] = set()  # tasks that workers of this process have in hand
-        self._counted_s: dict[int, float] = {}  # when a worker's tasks were last held against that
-
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Task | None:
-        """See JobManager. A worker that can't reach Postgres asks again, and does not break."""
-        try:
-            if time.monotonic() - self._counted_s.get(worker_id, 0.0) > COUNTED_AFTER_S:
-                await self._put_back_lost(worker_id)
-            task = await self.claim(queues, worker_id)
-        except ConnectorException as error:
-            if not is_away(error.__cause__):
-                raise
-            log.warning("promises_not_reached")
-            # A task may have been taken for us, and we were not told which.
-            self._counted_s.pop(worker_id, None)
-            return None
-        if task is not None and task.id is not None:
-            self._held.add(task.id)
-        return task
-
-    async def _put_back_lost(self, worker_id: int) -> None:
-        """Put back what was taken in this worker's name and never reached it.
-
-        Its heart beats, so nobody else would take that over. It takes one task after the other, so
-        none is on its way to it now.
-        """
-        for task in await self.list_jobs_async(status=Status.DOING.value, worker_id=worker_id):
-            if task.id not in self._held:
-                log.warning("promise_lost_on_its_way")
-                await super().retry_job(task)
-        self._counted_s[worker_id] = time.monotonic()
-
-    async def update_heartbeat(self, worker_id: int) -> None:
-        """See JobManager. One that is missed is made up for by the next."""
-        try:
-            with patient(PING_S):
-                await super().update_heartbeat(worker_id)
-        except ConnectorException as error:
-            if not is_away(error.__cause__):
-                raise
-            log.warning("heartbeat_not_written")
-
-    async def claim(self, queues: Iterable[str] | None, worker_id: int) -> Task | None:
-        """Take a task, in a time that does not grow with what other lanes hold."""
-        for lane in queues or ():
-            row = await self.connector.execute_query_one_async(
-                query=CLAIM, lane=str(lane), worker_id=worker_id
-            )
-            self.took_s[lane] = time.monotonic()
-            if row["id"] is not None:
-                self.waited_s[row["lock"]] = max(0.0, float(row["waited_s"] or 0))
-                return Task.from_row(row)
-        return None
-
-    async def finish_job(self, job: Task, status: Status, delete_job: bool) -> None:
-        """See JobManager."""
-        await self._until_told(job, partial(super().finish_job, job, status, delete_job))
-
-    async def retry_job(
-        self,
-        job: Task,
-        retry_at: datetime | None = None,
-        priority: int | None = None,
-        queue: str | None = None,
-        lock: str | None = None,
-    ) -> None:
-        """See JobManager."""
-        tell = partial(super().retry_job, job, retry_at, priority, queue, lock)
-        await self._until_told(job, tell)
-
-    async def _until_told(self, job: Task, tell: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await tell()
-            except ConnectorException as error:
-                if not is_away(error.__cause__):
-                    self._let_go(job)
-                    raise  # the task is not there, or not ours any more
-                log.warning("task_end_not_written")
-                await self._pause(1.0)
-            else:
-                self._let_go(job)
-                return
-
-    def _let_go(self, job: Task) -> None:
-        self._held.discard(job.id or 0)
-        self.waited_s.pop(job.lock or "", None)
-
-
 class Outbox:
     """What is promised: staged by the shell, kept by whichever worker takes it."""
 
@@ -213,24 +137,29 @@ class Outbox:
     ) -> None:
         self._db = db
         self._app = procrastinate.App(connector=connector or procrastinate.PsycopgConnector())
-        self._tasks_of_engine = _Tenacious(self._app.connector, pause)
+        self._tasks_of_engine = Tenacious(self._app.connector, pause)
         self._app.job_manager = self._tasks_of_engine
         self._keep: Keep | None = None
+        self._workers: dict[Lane, asyncio.Task[Any]] = {}
         for kind in KINDS:
             self._declare(kind)
 
     def _declare(self, kind: type[Promise]) -> None:
         async def task(context: procrastinate.JobContext, /, **fields: Any) -> None:
-            assert self._keep is not None, "a worker was started without a keeper"
-            self._db.passing(f"keep {kind.__name__}: before")
-            await self._keep(kind(**fields), context.job.attempts)
-            # From here until the task engine has forgotten the task, it would be kept again.
-            self._db.passing(f"keep {kind.__name__}: after")
+            await _keep_in_hand(context.job, kind(**fields), self._kept)
 
         declare = self._app.task(
             name=kind.__name__, queue=lane_of(kind), retry=_Patience(), pass_context=True
         )
         declare(task)
+
+    async def _kept(self, promise: Promise, tries: int) -> None:
+        assert self._keep is not None, "a worker was started without a keeper"
+        kind = type(promise)
+        self._db.passing(f"keep {kind.__name__}: before")
+        await self._keep(promise, tries)
+        # From here until the task engine has forgotten the task, it would be kept again.
+        self._db.passing(f"keep {kind.__name__}: after")
 
     async def open(self) -> None:
         """Use the database's own connections."""
@@ -253,9 +182,12 @@ class Outbox:
 
         `anew`: it takes the place of one of the same name that waits. One that is being kept just
         now goes on, for it may have read what was before; this one is then kept after it.
+        One that follows what is being kept just now takes its place, in the same hands.
         """
         if anew:
             await self.withdraw(tx, promise)
+        elif at is None and await self._is_passed_on(tx, promise):
+            return
         kind = type(promise)
         # The task engine's own way would wait for the number of the task, which nobody needs.
         await tx.execute(
@@ -272,9 +204,37 @@ class Outbox:
         """Take a promise of this name back that waits; one that is being kept goes on."""
         await tx.execute(_WITHDRAW, key=promise.key)
 
+    async def _is_passed_on(self, tx: Tx, promise: Promise) -> bool:
+        """Have a promise take the place of the one that is kept just now, if it follows that.
+
+        A worker that is told to end begins nothing: then it waits for another, as any other does.
+        """
+        hand, worker = _IN_HAND.get(), self._workers.get(lane_of(type(promise)))
+        if hand is None or not follows(hand.promise, promise):
+            return False
+        if worker is not None and worker.cancelling():
+            return False
+        task = hand.task
+        # Before it is written: whether this commits may never be known here.
+        self._tasks_of_engine.pass_on(task, promise.key)
+        row = await tx.one(
+            _PASS_ON,
+            id=task.id,
+            attempts=task.attempts,
+            was=hand.promise.key,
+            kind=type(promise).__name__,
+            key=promise.key,
+            fields=asdict(promise),
+        )
+        if row is not None:  # else another worker has taken over what is kept here
+            hand.next = promise
+        return row is not None
+
     async def work(self, keep: Keep, pace: WorkerPace, lane: Lane) -> None:
         """Keep a lane's promises until cancelled; a cancelled worker finishes what it began."""
         self._keep = keep
+        if worker := asyncio.current_task():
+            self._workers[lane] = worker
         await self._app.run_worker_async(
             queues=[lane],
             concurrency=pace.concurrency,
@@ -316,6 +276,9 @@ class Outbox:
 
     def waited_s(self, key: str) -> float | None:
         """Return how long a promise that is kept here had been due before; None: it is not."""
+        hand = _IN_HAND.get()
+        if hand is not None and hand.was_passed_on and hand.promise.key == key:
+            return 0.0
         return self._tasks_of_engine.waited_s.get(key)
 
     async def waiting(self) -> dict[str, int]:
@@ -360,7 +323,7 @@ class Hand:
     Each step is the engine's own SQL: what dies between two of them leaves what a worker leaves.
     """
 
-    def __init__(self, tasks: _Tenacious) -> None:
+    def __init__(self, tasks: Tenacious) -> None:
         self._tasks = tasks
         self.worker_id = 0
 
@@ -382,6 +345,10 @@ class Hand:
         [kind] = [kind for kind in KINDS if kind.__name__ == task.task_name]
         fields: dict[str, Any] = task.task_kwargs
         return Taken(task, kind(**fields), task.attempts)
+
+    async def keep(self, taken: Taken, keep: Keep) -> None:
+        """Keep a promise that was taken, and whatever takes its place meanwhile."""
+        await _keep_in_hand(taken.task, taken.promise, keep)
 
     async def done(self, taken: Taken) -> None:
         """Forget a promise that was kept."""

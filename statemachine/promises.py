@@ -107,6 +107,12 @@ KINDS: tuple[type[Promise], ...] = (
     Notify,
 )
 
+
+def follows(kept: Promise, due: Promise) -> bool:
+    """Say whether what is due now is kept at once by whoever keeps the other: by the same hands."""
+    return isinstance(kept, Judge) and due == Work(kept.job_id)
+
+
 _PAUSES_S = (0, 60, 600)  # before the first, second and third try of a refund by itself
 
 

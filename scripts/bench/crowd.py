@@ -21,7 +21,7 @@ from statemachine.batch import MOST_ITEMS, BatchFacts, BatchState, Funding
 LANES = [f"{model}/{tier}" for model in ("a", "b") for tier in ("small", "middle", "large")]
 LIKELY = (7, 2, 1, 7, 2, 1)  # how often each lane is asked for
 FLOOD = 0.34  # of all items are the first payer's
-WEIGHTS = range(1_000, 21_000, 1_000)
+WEIGHTS = {"small": 4_000, "middle": 25_000, "large": 60_000}  # one lane is one model at one price
 AT_ONCE = 8
 SHARE_MSAT = 4_000
 ASKED = {"prompt": "a lighthouse at dusk " * 10, "width": 1024, "height": 1024, "steps": 8}
@@ -56,7 +56,8 @@ class Crowd:
 
     def _item(self, lane: str | None = None) -> NewItem:
         lane = lane or self._chance.choices(LANES, LIKELY)[0]
-        return NewItem(uuid4().hex, lane, self._chance.choice(WEIGHTS), SHARE_MSAT, ASKED)
+        weight = WEIGHTS[lane.partition("/")[2]]
+        return NewItem(uuid4().hex, lane, weight, SHARE_MSAT, ASKED)
 
     async def _buy(self, payer: str, ordered: list[NewItem]) -> None:
         facts = BatchFacts(

@@ -12,8 +12,8 @@ from procrastinate import sql
 from procrastinate.exceptions import ConnectorException
 
 from db.engine import Database, DatabaseAway, Row, Tx
-from db.promises import CLAIM
 from db.rows import R
+from db.task_engine import CLAIM, FORGET, PUT_BACK
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
@@ -125,7 +125,8 @@ class WorldDatabase(Database):
 BY_TIME = (
     "fetch_job", "select_stalled_jobs_by_heartbeat", "prune_stalled_workers", "update_heartbeat",
 )  # fmt: skip
-_NAMES = {CLAIM: "fetch_job"} | {query: name for name, query in sql.queries.items()}
+_OURS = {CLAIM: "fetch_job", FORGET: "finish_job", PUT_BACK: "retry_job"}
+_NAMES = _OURS | {query: name for name, query in sql.queries.items()}
 
 
 class WorldConnector(procrastinate.PsycopgConnector):

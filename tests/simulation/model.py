@@ -276,13 +276,16 @@ class Model:
         self.touched.add(self.ledger.posting(was, now))
 
     def _procrastinate_jobs(self, was: Row | None, now: Row | None) -> None:
-        name = (now or was or {})["lock"]
-        self.touched.add(name.partition(":")[0])
-        self.staged[name] += (now is not None) - (was is not None)
-        self.waiting[name] += waits(now) - waits(was)
-        if was is None:
-            self.lost.discard(name)
+        # Of two names where one was passed on: it is another promise then, in the same hands.
+        for row, change in ((was, -1), (now, 1)):
+            if row is not None:
+                self.touched.add(row["lock"].partition(":")[0])
+                self.staged[row["lock"]] += change
+                self.waiting[row["lock"]] += change * waits(row)
         if now is not None:
+            name = now["lock"]
+            if was is None or was["lock"] != name:
+                self.lost.discard(name)
             hold(now["status"] in ("todo", "doing"), 8, f"the promise {name} is {now['status']}")
 
     # ------------------------------------------------------------------ what must hold

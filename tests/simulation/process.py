@@ -17,6 +17,7 @@ from app.strict_json import BadInput
 from db.engine import Database, DatabaseAway
 from db.promises import Hand, Outbox, TryAgain
 from db.signals import Signals
+from statemachine.promises import Promise
 from tests.simulation.database import Gate, WorldDatabase
 from tests.simulation.schedule import Life, who
 
@@ -104,17 +105,20 @@ class Process:
         if taken is None:
             self.idle = True
             return
-        name = type(taken.promise).__name__
         self.keeping += 1
         try:
-            await self._gate(f"keep {name}: before")
-            await self.keeper.keep(taken.promise, taken.tries)
+            await self._hand.keep(taken, self._kept)
         except Exception as error:
             await self._hand.put_back(taken, error, self.built.clock())
             if not isinstance(error, EXPECTED):
                 raise
         else:
-            await self._gate(f"keep {name}: after")
             await self._hand.done(taken)
         finally:
             self.keeping -= 1
+
+    async def _kept(self, promise: Promise, tries: int) -> None:
+        name = type(promise).__name__
+        await self._gate(f"keep {name}: before")
+        await self.keeper.keep(promise, tries)
+        await self._gate(f"keep {name}: after")
