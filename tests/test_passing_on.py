@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from db.engine import Database
+from db.promise_lanes import Lane as PromiseLane
 from db.promises import Hand, Outbox, Taken, TryAgain, WorkerPace
-from db.promises import Lane as PromiseLane
 from statemachine.promises import Judge, Promise, Work
 from tests.patience import patiently
 
