@@ -18,6 +18,7 @@ from db.spells import by_slug
 from pricing.money import author_share
 from statemachine.owner import Purpose
 from tests.batch_doors import proof_of
+from tests.notice_server import NoticeServer
 from tests.spell_fixtures import CHAIN, Stage, stage_on
 
 
@@ -256,3 +257,41 @@ async def test_a_cast_that_nobody_pays_for_leaves_nothing(stage: Stage) -> None:
     assert await db.run("purged", partial(lapsed.purge, rows=rows)) == 1
     for table in ("batch", "item", "spell_cast"):
         assert await db.read_all(f"SELECT 1 FROM {table}") == []
+
+
+async def test_the_end_of_a_cast_is_told_by_a_signed_notice(stage: Stage) -> None:
+    """In the fields of the document's own example; a cast of which a step is lost has failed."""
+    published = await stage.publish(CHAIN)
+    async with NoticeServer().running() as server:
+        context = {"webhookUrl": server.url, "webhookSecret": "a-secret-of-the-casters"}
+        body = {"slug": "five-steps", "context": context}
+        begun = await stage.at.post("/api/v1/spells/cast", body, headers=stage.caster)
+        assert begun.status_code == 202, begun.text
+        [came] = await server.until(1)
+        cast = await stage.ended(begun.json()["castId"])
+        stage.toolbox.refuses = {"crop"}
+        lost = await stage.at.post("/api/v1/spells/cast", body, headers=stage.caster)
+        _, failed = await server.until(2)
+        stage.toolbox.refuses = set()
+        path = f"/api/v1/spells/casts/{lost.json()['castId']}/resume"
+        resumed = await stage.at.post(path, {"context": context}, headers=stage.caster)
+        assert resumed.status_code == 202, resumed.text
+        *_, again = await server.until(3)
+    told = came.told
+    assert told["event"] == "spell.completed" and told["castId"] == cast["castId"]
+    assert (told["spellId"], told["spellSlug"]) == (published["spellId"], "five-steps")
+    assert told["generationIds"] == cast["stepGenerationIds"]
+    assert len(told["finalOutputs"]) == 1 and told["costUsd"] == cast["costUsd"]
+    assert failed.told["event"] == "spell.failed" and failed.told["status"] == "failed"
+    assert again.told["event"] == "spell.completed"
+    assert again.told["castId"] == lost.json()["castId"]
+    assert came.headers["webhook-id"] == told["noticeId"] and came.headers["x-webhook-signature"]
+
+
+async def test_a_secret_without_a_receiver_is_refused(stage: Stage) -> None:
+    """And so is a receiver that can't be one; nothing is bought."""
+    await stage.publish(CHAIN)
+    for context in ({"webhookSecret": "x" * 24}, {"webhookUrl": "file:///etc/passwd"}):
+        body = {"slug": "five-steps", "context": context}
+        answer = await stage.at.post("/api/v1/spells/cast", body, headers=stage.caster)
+        assert answer.status_code == 400, answer.text

@@ -188,7 +188,14 @@ async def write(act: Act, row: BatchRow, decision: Decision[law.BatchFacts]) -> 
         await _release(act, row, row.session_id, decision)
     # What nobody ever paid for is told to nobody: it would cost its buyer nothing.
     if BATCH.final(after.state) and row.state is not BatchState.AWAITING_PAYMENT:
-        await notices.tell(act, _owner(row.id), after.state)
+        await notices.tell(act, _owner(row.id), _as_told(row, after))
+
+
+def _as_told(row: BatchRow, after: law.BatchFacts) -> BatchState:
+    """Return how the end of a batch is told: a cast is complete when all of its steps are."""
+    if row.cast_id is not None and after.delivered < after.items:
+        return BatchState.FAILED
+    return after.state
 
 
 async def _release(

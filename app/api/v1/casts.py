@@ -1,14 +1,16 @@
 """Casts: begun and paid for by every door, looked at, resumed and cancelled."""
 
 import hashlib
-from typing import Annotated, Any, Final
+from dataclasses import replace
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import buying
 from app.api.buying import Bought, Counter, Wish
+from app.api.notifying import Notify, shown
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.dialect import V1_CAST
@@ -18,12 +20,16 @@ from app.http.spell_status import CASTS, cast_shape, is_over
 from app.http.throttle import Rule
 from app.refusal import LEAST_RETRY_S, Refusal, Why
 from app.strict_json import dumped
+from app.trade.batches import Order
 from db import casts, invoices
 from db.batches import BatchView, Mark
 from db.casts import CastRow
 from db.engine import Duplicate
+from payments.public_http import LONGEST_URL
 from statemachine.batch import BatchState, invoice_id
 from statemachine.cast import CastState, state_of
+from statemachine.notice import Topic
+from statemachine.owner import OwnerKind
 
 PATH: Final = "/api/v1/spells/casts/"
 COUNTER: Final = Counter(
@@ -32,7 +38,29 @@ COUNTER: Final = Counter(
 Fields = dict[str, Any]
 
 
-class Context(Body):
+class Hearing(Body):
+    """Where the end of a cast is told."""
+
+    webhook_url: Annotated[str, Field(min_length=1, max_length=LONGEST_URL)] | None = Field(
+        None, alias="webhookUrl"
+    )
+    webhook_secret: str | None = Field(None, alias="webhookSecret")
+
+    @model_validator(mode="after")
+    def _secret_of_a_url(self) -> Self:
+        if self.webhook_secret is not None and self.webhook_url is None:
+            raise ValueError("The field 'webhookSecret' is for a 'webhookUrl'. Add that.")
+        return self
+
+    @property
+    def notify(self) -> Notify | None:
+        """Where the end of the cast is told."""
+        if self.webhook_url is None:
+            return None
+        return Notify(url=self.webhook_url, secret=self.webhook_secret)
+
+
+class Context(Hearing):
     """What a cast is given."""
 
     overrides: Fields = Field(default_factory=dict, alias="parameterOverrides")
@@ -49,6 +77,7 @@ class Cast(Body):
 class Resume(Body):
     """POST /api/v1/spells/casts/{id}/resume."""
 
+    context: Hearing = Field(default_factory=Hearing)
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
 
 
@@ -59,19 +88,45 @@ async def cast(request: Request) -> Response:
     spell = await house.spells.show(asked.slug)
     payer, refund_to = house.throttle.payer(request), _refund_to(house, asked.refund_to)
     order = house.spells.order(spell, asked.context.overrides, payer, refund_to)
-    plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return await _buy(request, house, Wish(order, {"cast": plain}, body), None)
+    facts = {"spellId": spell.id, "spellSlug": spell.slug}
+    order = await _heard(request, house, order, asked.context, facts)
+    out = {"context": {"webhook_url", "webhook_secret"}}  # another receiver is no other cast
+    plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=out)
+    wish = Wish(order, {"cast": plain}, body)
+    return await _buy(request, house, wish, None, asked.context)
+
+
+async def _heard(
+    request: Request, house: House, order: Order, hearing: Hearing, facts: dict[str, str]
+) -> Order:
+    """Return an order whose end is told where its buyer wants. Raises BadInput."""
+    notify = hearing.notify
+    if notify is None:
+        return order
+    holder = await house.callers.account(request)
+    webhook = house.webhooks.ask(
+        notify.url,
+        notify.secret,
+        Topic.SPELL,
+        facts=facts,
+        account_id=holder.account_id if holder else None,
+        base=base_url(request, house.settings.public_url),
+    )
+    return replace(order, webhook=webhook)
 
 
 def _refund_to(house: House, given: str | None) -> str | None:
     return house.refunds.destination_of(given).text if given else None
 
 
-async def _buy(request: Request, house: House, wish: Wish, cast_id: str | None) -> Response:
+async def _buy(
+    request: Request, house: House, wish: Wish, cast_id: str | None, hearing: Hearing
+) -> Response:
     bought = await buying.buy(request, house, COUNTER, wish)
     if not isinstance(bought, Bought):
         return bought
-    made = {"castId": cast_id or bought.batch_id, "status": CASTS[CastState.RUNNING]}
+    made: Fields = {"castId": cast_id or bought.batch_id, "status": CASTS[CastState.RUNNING]}
+    made |= await shown(house, hearing.notify, OwnerKind.BATCH, bought.batch_id)
     headers = {"Location": f"{PATH}{made['castId']}", "Retry-After": str(LEAST_RETRY_S)}
     return await buying.answer(request, house, bought, made, 202, headers)
 
@@ -151,9 +206,11 @@ async def resume(request: Request) -> Response:
     order = await house.spells.resumption(row, payer, refund_to)
     if order is None:
         return await _as_it_stands(house, row)
+    facts = {"castId": row.id, "spellId": row.spell_id, "spellSlug": row.slug}
+    order = await _heard(request, house, order, asked.context, facts)
     wish = Wish(order, {"resume": row.id, "after": _ended(row)}, body)
     try:
-        return await _buy(request, house, wish, row.id)
+        return await _buy(request, house, wish, row.id, asked.context)
     except Duplicate:  # somebody else has resumed it, at this moment
         return await _as_it_stands(house, row)
 
