@@ -8,6 +8,7 @@ from app.trade.spells import shipped
 from tests.account_fixtures import has, paid_in, signed_in
 from tests.house_fixtures import Instance, instance_of
 from tests.patience import patiently
+from tests.scripted_tools import ScriptedTools
 
 SPELLS = {document.slug: document for document in shipped()}
 
@@ -46,3 +47,16 @@ async def test_a_spell_of_the_house_is_cast_whole(
         assert said["status"] == "completed", said
         steps = said["steps"]
         assert isinstance(steps, list) and len(steps) == len(SPELLS[slug].steps)
+
+
+async def test_what_the_agent_writes_is_painted(database_url: str, tmp_path: Path) -> None:
+    """A step of text and steps of pictures mix; what it says of references is its text."""
+    tools = [ScriptedTools(name) for name in ("scene-1", "toolbox", "agent")]
+    async with instance_of(database_url, tmp_path, executors=tools) as at:
+        holder = await signed_in(at, "caster")
+        await paid_in(at, holder, 2_000)
+        await has(at, holder, 2_000)
+        said = await cast(at, "told-picture", holder)
+        assert said["status"] == "completed", said
+    painted = tools[0].asked[0].inputs["prompt"]
+    assert painted == "A calm lake, {{steps.1.outputs.0}}."
