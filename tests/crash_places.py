@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from app import main
+from app import main, plant
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.ports import Destinations, Executor, Prices, Recoder, Store
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
 CODE = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 OBSERVER = ROOT / "app" / "telemetry" / "observer.py"
-MAIN = ROOT / "app" / "main.py"
+BUILDERS = {ROOT / "app" / f"{each.__name__.partition('.')[2]}.py": each for each in (main, plant)}
 
 # What gives a commit its name, and opens the transaction.
 OPENERS = (
@@ -196,14 +196,15 @@ def _writes_by_reading(where: str, call: ast.Call) -> Iterator[str]:
 
 def _observed() -> Iterator[tuple[type, str]]:
     """Yield each port whose part is observed, and under which name."""
-    for call in _calls(ast.parse(MAIN.read_text())):
-        if _callee(call) == "observed":
-            _, port, name, _ = call.args
-            yield getattr(main, ast.unparse(port)), _constant(name)
+    for path, builder in BUILDERS.items():
+        for call in _calls(ast.parse(path.read_text())):
+            if _callee(call) == "observed":
+                _, port, name, _ = call.args
+                yield getattr(builder, ast.unparse(port)), _constant(name)
 
 
 def _unobserved() -> Iterator[str]:
     stands = {port for port, _ in _observed()}
     for port in PORTS:
         if port not in stands:
-            yield f"nothing in app/main.py observes the calls of a {port.__name__}"
+            yield f"nothing that is put together observes the calls of a {port.__name__}"
