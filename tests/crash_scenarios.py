@@ -311,6 +311,7 @@ SCENARIOS = {
     "USDC unanswered": Scenario(usdc.answer_lost, rails=("stub",)),
     "USDC refunded": Scenario(usdc.refunded, rails=("stub",)),
     "USDC declined": Scenario(usdc.declined, rails=("stub",)),
+    "USDC sent": Scenario(usdc.sent, rails=("stub",)),
     "cast": Scenario(casts.cast, rails=("stub",)),
     "USDC taken back": Scenario(usdc.taken_back, rails=("stub",)),
     "USDC in part": Scenario(usdc.delivered_in_part, rails=("stub",)),

@@ -2,7 +2,9 @@
 
 import time
 
+from payments.siwe import personal_digest
 from payments.usdc.address import Address
+from payments.usdc.authorization import signature_of
 from payments.usdc.network import BASE_SEPOLIA
 from payments.usdc.payment import UsdcOffer
 from payments.usdc.stub_chain import FAUCET
@@ -24,6 +26,7 @@ IN_PART: Json = {  # what of these is not made costs more than the least that is
 PATH = "/api/jobs"
 TAKEN_OVER_S = 35  # when another process looks at an order that one has died over
 EXPIRED_S = 300
+SENT = MicroUsdc(700_000)
 REFUND_EXPIRED_S = 700  # longer than an order of ours may be used
 
 
@@ -100,6 +103,43 @@ async def delivered_in_part(buyer: Buyer, body: Json = IN_PART) -> None:
         await has_the_rest(buyer, stub, payer, made["jobId"])
     finally:
         await stub.close()
+
+
+async def sent(buyer: Buyer) -> None:
+    """A stranger sends USDC as a wallet does, twice: all is his once he signs in, and goes back."""
+    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    payer, stub = Payer(), stub_of(buyer)
+    try:
+        offer = await offered(buyer, IMAGE)
+        await buyer.until_there("SELECT 1 FROM chain_block")
+        for number, name in enumerate(("sent once", "sent twice"), start=1):
+            if name not in buyer.done:
+                await stub.send(BASE_SEPOLIA, payer.address, offer.pay_to, SENT)
+                buyer.done.add(name)
+            count = f"SELECT 1 FROM usdc_deposit HAVING count(*) >= {number}"
+            await buyer.until_there(count)
+        buyer.headers["Authorization"] = f"Bearer {await _signed_in(buyer, payer)}"
+        taken = await buyer.send("/api/account/withdrawals", {"amountUsdc": "1.4"}, "all")
+        assert taken.status_code == 201, taken.text
+        await buyer.until_there("SELECT 1 FROM payout WHERE state = 'paid'")
+        left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
+        assert left == FAUCET, f"{left} are left"
+    finally:
+        await stub.close()
+
+
+async def _signed_in(buyer: Buyer, payer: Payer) -> str:
+    """Sign in with a wallet, by a new message each time; return the token."""
+    async for look in patiently("nobody is let in", pause_s=0.2):
+        address = {"address": payer.address}
+        told = (await buyer.call("GET", "/api/auth/nonce", params=address)).json()
+        signature = signature_of(payer.key, personal_digest(told["message"]))
+        body = {"message": told["message"], "signature": signature}
+        answer = await buyer.call("POST", "/api/auth/siwe", json=body)
+        look.saw = answer.text
+        if answer.status_code == 200:
+            break
+    return str(answer.json()["sessionToken"])
 
 
 async def made_in_part(buyer: Buyer, payer: Payer, body: Json) -> dict[str, str]:
