@@ -13,6 +13,7 @@ from db import batches
 from payments.usdc.address import Address
 from payments.usdc.authorization import Authorization
 from payments.usdc.payment import Payment
+from payments.usdc.x402 import LEAST_LEFT_S
 from pricing.money import MicroUsdc
 from tests.simulation import wishes
 from tests.simulation.payers import GONE, Crowd, Payer
@@ -85,6 +86,9 @@ class Signers(Crowd[Signer]):
         payment = signer.orders[-1]
         desk = process.house.usdc
         assert desk is not None
+        if again and not await self._is_taken(payment, process):
+            self._weather.counts["buyer: sends an order whose time is over"] += 1
+            return
         order = Order(lines(signer.name, signer.prices_microusd), signer.turn_of)
         purchase = purchase_of(payment, "batches", signer.name.encode(), signer.key)
         prepare = partial(process.house.batches.for_usdc, payment, order)
@@ -98,6 +102,16 @@ class Signers(Crowd[Signer]):
         assert signer.owner_id in ("", bought.owner.id), "one order bought two batches"
         signer.owner_id = bought.owner.id
         await desk.sales.answered(bought)
+
+    async def _is_taken(self, payment: Payment, process: Process) -> bool:
+        """Say whether the door takes an order: in its time, or as one that was claimed in that."""
+        order = payment.authorization
+        if order.valid_before_s >= self._clock.true.timestamp() + LEAST_LEFT_S:
+            return True
+        desk = process.house.usdc
+        assert desk is not None
+        known = desk.sales.settling.known
+        return await known(payment.network.caip2, order, payment.signature) is not None
 
     def _signed(self, signer: Signer, process: Process) -> Payment:
         usdc = process.built.usdc
