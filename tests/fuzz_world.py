@@ -31,6 +31,7 @@ from tests.paying import credential, payment_in
 KNOWN_S = 3600
 NOWHERE = "nobody@127.0.0.1:9"  # a destination at which nobody answers
 NOWHERE_TO_TELL = "http://127.0.0.1:9/hook"  # where nobody listens
+TOOLS = ["qr-code", "text-to-image", "resize", "no-such"]
 REFUNDS = ["surplus", "not-done", "not-evaluated", "unspent"]
 DEPOSIT_SATS = 10_000
 EXAMPLE_KEY = "order-2026-11-22-0001"
@@ -65,6 +66,7 @@ class Names:
     expendable: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     conversations: list[int] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)  # of tools
 
 
 @dataclass
@@ -114,6 +116,8 @@ class World:
                 "path.id": names.sessions, "path.requestId": names.requests,
             },
             "^/api/gemini/": {"path.id": names.conversations},
+            "^/api/v1/generations/status/": {"path.id": names.runs},
+            "^/api/v1/tools/": {"path.toolId": TOOLS},
             "^/api/dev/": {"path.paymentHash": names.hashes},
         }  # fmt: skip
 
@@ -148,6 +152,7 @@ class World:
             self.names.sessions, self.names.expendable = (
                 self.names.sessions[:LASTING], self.names.sessions[LASTING:],
             )  # fmt: skip
+            await self._add_run(http)
             holders: list[dict[str, str]] = [{}, *map(self.shown_for, self.names.sessions[:1])]
             for holder in holders:
                 made = await http.post(
@@ -207,6 +212,13 @@ class World:
             headers=self.shown_for(session_id),
         )
         self.names.requests.append(done["requestId"])
+
+    async def _add_run(self, http: httpx2.AsyncClient) -> None:
+        """Have a session pay for a run of a tool."""
+        asked = {"toolId": "qr-code", "inputs": {"text": "hello"}}
+        holder = self.shown_for(self.names.sessions[0])
+        made = await http.post("/api/v1/generations/execute", json=asked, headers=holder)
+        self.names.runs.append(made.raise_for_status().json()["generationId"])
 
     async def _pay(self, client: Client, invoice: Invoice, now: bool) -> None:
         self.names.hashes.append(invoice["paymentHash"])
