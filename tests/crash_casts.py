@@ -6,6 +6,8 @@ resumed, and what is missing is made.
 
 from typing import Any
 
+import httpx2
+
 from tests.crash_batches import SILENT_S
 from tests.crash_buyer import Buyer, Json
 from tests.patience import patiently
@@ -34,7 +36,7 @@ async def cast(buyer: Buyer) -> None:
     """Publish a spell, cast it from another account, and resume it where it failed."""
     if "published" not in buyer.done:
         await _in(buyer, AUTHOR)
-        answer = await buyer.call("POST", "/api/v1/spells", json=SPELL)
+        answer = await _asked(buyer, "POST", "/api/v1/spells", SPELL)
         assert answer.status_code == 201, answer.text
         buyer.done.add("published")
     await _in(buyer, CASTER)
@@ -46,11 +48,11 @@ async def cast(buyer: Buyer) -> None:
     said = await _ended(buyer, path)
     while said["status"] == "failed":
         assert "be made of that" in said["steps"][2]["error"], said
-        resumed = await buyer.call("POST", f"{path}/resume", json={})
+        resumed = await _asked(buyer, "POST", f"{path}/resume", {})
         assert resumed.status_code in (200, 202), resumed.text
         said = await _ended(buyer, path)
     assert [step["status"] for step in said["steps"]] == ["completed"] * 5, said
-    standing = (await buyer.call("GET", "/api/account")).json()
+    standing = (await _asked(buyer, "GET", "/api/account")).json()
     assert standing["balanceSats"] == SATS - said["chargedSats"], (standing, said)
     await _taken_out(buyer, standing["balanceSats"])
 
@@ -62,11 +64,21 @@ async def _taken_out(buyer: Buyer, sats: int) -> None:
     await buyer.take_refunds()
 
 
+async def _asked(buyer: Buyer, method: str, path: str, body: Json | None = None) -> httpx2.Response:
+    """Ask, again while the server can't answer just now."""
+    async for look in patiently("there is no answer but", pause_s=0.2):
+        answer = await buyer.call(method, path, json=body)
+        look.saw = answer.text
+        if answer.status_code != 503:
+            break
+    return answer
+
+
 async def _in(buyer: Buyer, name: str) -> None:
     """Sign in, with an account that is opened by it the first time."""
     buyer.headers.pop("Authorization", None)
     body = {"username": name, "password": f"the password of {name}"}
-    answer = await buyer.call("POST", "/api/auth/login", json=body)
+    answer = await _asked(buyer, "POST", "/api/auth/login", body)
     assert answer.status_code == 200, answer.text
     buyer.headers["Authorization"] = f"Bearer {answer.cookies['session']}"
 
@@ -78,7 +90,7 @@ async def _paid_in(buyer: Buyer) -> None:
     assert asked.status_code == 201, asked.text
     await buyer.pay(asked.json()["invoice"])
     async for look in patiently("the deposit is never there"):
-        look.saw = standing = (await buyer.call("GET", "/api/account")).json()
+        look.saw = standing = (await _asked(buyer, "GET", "/api/account")).json()
         if standing["balanceSats"] == SATS:
             break
         buyer.clock.forward(2)
@@ -90,7 +102,7 @@ async def _ended(buyer: Buyer, path: str) -> dict[str, Any]:
     said: dict[str, Any] = {}
     seen, still = "", 0
     async for look in patiently("the cast does not end", pause_s=0.1):
-        answer = await buyer.call("GET", path)
+        answer = await _asked(buyer, "GET", path)
         assert answer.status_code == 200, answer.text
         look.saw = said = answer.json()
         if said["status"] in ("completed", "failed"):
