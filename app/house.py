@@ -31,10 +31,12 @@ from app.trade.asks import Asks
 from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
 from app.trade.chats import Chats
+from app.trade.connecting import Connecting
 from app.trade.demos import Demos
 from app.trade.histories import Histories
 from app.trade.holds import Holds
 from app.trade.keys import Keys
+from app.trade.lightning_logins import LightningLogins
 from app.trade.logins import Logins
 from app.trade.orders import Orders
 from app.trade.proofs import Proofs
@@ -78,8 +80,10 @@ class House:
     callers: Callers
     logins: Logins
     keys: Keys
+    connecting: Connecting
     wallet_logins: WalletLogins
     proofs: Proofs
+    lightning_logins: LightningLogins
     visitors: Visitors
     doorkeeper: Doorkeeper
     paywall: Paywall

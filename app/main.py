@@ -36,13 +36,12 @@ from app.artifacts.keeping import Artifacts
 from app.house import House
 from app.http.batch_status import BatchShapes
 from app.http.caller import Callers
-from app.http.counts import make_storage
 from app.http.edge import Edge
 from app.http.envelopes import HANDLERS
 from app.http.job_status import Shapes
 from app.http.paywall import Paywall, nothing_in_usdc
 from app.http.session_rights import Doorkeeper
-from app.http.throttle import Throttle, make_rules
+from app.http.throttle import make_throttle
 from app.http.usdc_door import UsdcDoor
 from app.http.visitors import Visitors
 from app.keys.credentials import Credentials
@@ -83,12 +82,14 @@ from app.till import Till
 from app.trade.accounts import Accounts
 from app.trade.asks import Asks
 from app.trade.chats import Chats
+from app.trade.connecting import Connecting
 from app.trade.demos import Demos
 from app.trade.gathering import Fetch
 from app.trade.histories import Histories
 from app.trade.holds import Holds
 from app.trade.invoicing import Invoicing
 from app.trade.keys import Keys
+from app.trade.lightning_logins import LightningLogins
 from app.trade.logins import Logins
 from app.trade.orders import Orders
 from app.trade.proofs import Proofs
@@ -105,7 +106,6 @@ from app.watch.waiting import Waiting
 from app.web import PAGES
 from app.web.browsers import with_pages
 from app.web.metrics import metrics
-from db import switches
 from db.engine import Database, Probe, nowhere
 from db.promise_lanes import Lane
 from db.promises import Outbox, WorkerPace
@@ -267,14 +267,16 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         receipts=Receipts(db, credentials.seal, clock),
         webhooks=webhooks_of(built),
         till=till,
-        throttle=throttle_of(built),
+        throttle=make_throttle(settings, db, clock),
         callers=callers,
         logins=logins,
         keys=keys,
+        connecting=Connecting(db, shell, invoicing, credentials.seal, built.usdc, clock, new_id),
         accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc, trouble, unproven),
         histories=Histories(db, clock),
         wallet_logins=wallet_logins,
         proofs=Proofs(db, shell, wallet_logins, clock),
+        lightning_logins=LightningLogins(db, shell, logins, credentials.seal, clock),
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=paywall_of(built, loops, usdc),
@@ -302,18 +304,6 @@ def streams_of(built: Built) -> Streams:
     settings = built.settings
     beat_s, most, each = settings.stream_beat_s, settings.streams_most, settings.streams_each
     return Streams(built.db, built.signals, beat_s, most, each)
-
-
-def throttle_of(built: Built) -> Throttle:
-    """Return what counts how often each caller asks."""
-    settings, db, clock = built.settings, built.db, built.clock
-    return Throttle(
-        make_storage(settings, db, clock),
-        make_rules(settings),
-        clock,
-        partial(switches.is_on, db, switches.Name.SELLING),
-        settings.trusted_proxies,
-    )
 
 
 def paywall_of(built: Built, loops: Loops, usdc: UsdcDoor | None) -> Paywall:

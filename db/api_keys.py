@@ -114,6 +114,18 @@ async def revoke(tx: Tx, account_id: str, key_id: str, now: datetime) -> bool:
     return bool(await tx.count(query, account_id=account_id, id=key_id, now=now))
 
 
+_SHOW = """
+UPDATE api_key SET shown_at = coalesce(shown_at, %(now)s)
+ WHERE sha256 = %(sha256)s AND revoked_at IS NULL AND last_used_at IS NULL
+   AND (shown_at IS NULL OR shown_at > %(since)s)
+"""
+
+
+async def show(tx: Tx, sha256: str, since: datetime, now: datetime) -> bool:
+    """Note that a key is shown; False where it was used, or first shown before a time."""
+    return bool(await tx.count(_SHOW, sha256=sha256, since=since, now=now))
+
+
 async def use(tx: Tx, sha256: str, now: datetime) -> None:
     """Note that a key was used just now."""
     query = "UPDATE api_key SET last_used_at = %(now)s WHERE sha256 = %(sha256)s"

@@ -282,10 +282,39 @@ async def spend_nonce(tx: Tx, nonce: str, expires_at: datetime) -> bool:
     return bool(await tx.count(query, nonce=nonce, expires_at=expires_at))
 
 
+async def sign_lightning(tx: Tx, k1: str, key: str, expires_at: datetime) -> None:
+    """Keep which wallet has signed a code, until the page that shows it asks."""
+    await tx.execute(
+        "INSERT INTO lightning_proof (k1, key, expires_at) VALUES (%(k1)s, %(key)s, %(until)s)",
+        k1=k1,
+        key=key,
+        until=expires_at,
+    )
+
+
+class Signer(NamedTuple):
+    """The wallet that has signed a code."""
+
+    key: str
+
+
+async def lightning_signer(reads: Reads, k1: str) -> str | None:
+    """Return the key of the wallet that has signed a code; None: nobody has."""
+    found = await reads.row(Signer, "SELECT key FROM lightning_proof WHERE k1 = %(k1)s", k1=k1)
+    return found.key if found else None
+
+
+async def take_lightning(tx: Tx, k1: str) -> str | None:
+    """Return that key, once: nobody fetches it again."""
+    row = await tx.one("DELETE FROM lightning_proof WHERE k1 = %(k1)s RETURNING key", k1=k1)
+    return str(row["key"]) if row else None
+
+
 async def forget(tx: Tx, now: datetime) -> None:
     """Forget logins that have expired, and nonces that nobody could use any more."""
     await tx.execute("DELETE FROM login WHERE expires_at <= %(now)s", now=now)
     await tx.execute("DELETE FROM spent_nonce WHERE expires_at <= %(now)s", now=now)
+    await tx.execute("DELETE FROM lightning_proof WHERE expires_at <= %(now)s", now=now)
 
 
 # What an account may have beside its names: where there is none of it, nothing is lost with it.

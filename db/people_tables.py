@@ -17,6 +17,7 @@ class IdentityKind(StrEnum):
 
     PASSWORD = auto()
     EVM = auto()  # an address, by a signature or by a payment
+    LIGHTNING = auto()  # the key that a wallet has for us (LUD-04), by a signature
 
 
 class LoginBy(StrEnum):
@@ -25,6 +26,7 @@ class LoginBy(StrEnum):
     PASSWORD = auto()
     RECOVERY = auto()
     WALLET = auto()
+    LIGHTNING = auto()
     PAYMENT = auto()  # over x402: whoever pays has signed for it
 
 
@@ -94,6 +96,18 @@ class SpentNonce(SQLModel, table=True):
     __table_args__ = (Index("ix_spent_nonce_expires_at", "expires_at"),)
 
 
+class LightningProof(SQLModel, table=True):
+    """A code that a wallet has signed, until the page that shows it fetches what that proves."""
+
+    __tablename__ = "lightning_proof"
+
+    k1: str = Field(sa_column=Column(Text, primary_key=True))
+    key: str = Field(sa_column=Column(Text, nullable=False))  # the wallet's
+    expires_at: datetime = Field(sa_column=time_column())
+
+    __table_args__ = (Index("ix_lightning_proof_expires_at", "expires_at"),)
+
+
 class ApiKey(SQLModel, table=True):
     """A key of an account, for programs: it is good until it is revoked. Only its hash is kept."""
 
@@ -107,6 +121,8 @@ class ApiKey(SQLModel, table=True):
     created_at: datetime = Field(sa_column=time_column())
     last_used_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     revoked_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    # Of one that is fetched by whoever has paid for its account: it is shown for a while.
+    shown_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     # What it may spend in all, and what it has; none: as much as the account has.
     limit_msat: int | None = Field(default=None, sa_column=Column(BigInteger))
     limit_microusdc: int | None = Field(default=None, sa_column=Column(BigInteger))

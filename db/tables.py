@@ -26,7 +26,14 @@ from db.deposit_tables import ChainBlock, UsdcDeposit
 from db.heartbeats import Heartbeat
 from db.lapsed_tables import LapsedInvoice
 from db.ledger_tables import Account, LedgerEntry, LedgerPosting, RailBaseline
-from db.people_tables import ApiKey, Identity, Login, SpentNonce, UserAccount
+from db.people_tables import (
+    ApiKey,
+    Identity,
+    LightningProof,
+    Login,
+    SpentNonce,
+    UserAccount,
+)
 from db.rate_limits import RateLimit
 from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
@@ -47,8 +54,9 @@ __all__ = [  # told to SQLModel
     "Account", "Allowance", "ApiKey", "ArtifactRow", "Batch", "ChainBlock", "ConnectRequest",
     "Conversation", "FailureDay", "FreeDay", "Heartbeat", "Hold", "Identity", "Item",
     "JobTally", "LaneFloor", "LaneTurn", "LapsedInvoice", "Lease", "LedgerEntry",
-    "LedgerPosting", "Login", "Message", "NoticeRow", "NoticeTry", "RailBaseline", "RateLimit",
-    "ReceivingWallet", "Revocation", "RootKey", "SQLModel", "Session", "Spell", "SpellCast",
+    "LedgerPosting", "LightningProof", "Login", "Message", "NoticeRow", "NoticeTry",
+    "RailBaseline", "RateLimit", "ReceivingWallet", "Revocation", "RootKey", "SQLModel",
+    "Session", "Spell", "SpellCast",
     "SpellVersion", "SpentNonce", "Switch", "UsdcAttempt", "UsdcAuthorization", "UsdcDeposit",
     "UserAccount", "WalletTransfer", "WebhookRow",
 ]  # fmt: skip

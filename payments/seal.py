@@ -49,6 +49,10 @@ class Seal:
         """Return a mark that shows later that a text was ours, under this name."""
         return _marked(self._secrets[0], name, text)
 
+    def marks(self, name: str, text: str) -> list[str]:
+        """Return the marks of a text, as each secret makes one: the first as `mark` does."""
+        return [_marked(secret, name, text) for secret in self._secrets]
+
     def has_marked(self, name: str, text: str, mark: str) -> bool:
         """Say whether this is our mark of a text, or as much of one as the caller keeps."""
         marks = [_marked(secret, name, text)[: len(mark)] for secret in self._secrets]

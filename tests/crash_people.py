@@ -6,11 +6,13 @@ What a crash has cut off is found by what the server takes: the password of befo
 from typing import Any
 
 import httpx2
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from payments.siwe import personal_digest
 from payments.usdc.address import address_of_key
 from payments.usdc.authorization import signature_of
 from tests.crash_buyer import KNOWN_S, Buyer
+from tests.lightning_wallet import key_of, signature
 from tests.patience import patiently
 
 NAME, FIRST, SECOND, THIRD = "agent", "the first password", "the second password", "the third one"
@@ -35,7 +37,9 @@ async def lived(buyer: Buyer) -> None:
     await _paid_in_and_out(buyer)
     await join_wallet(buyer, KEY)
     assert (await _post(buyer, "siwe", await _signed(buyer, KEY))).json()["created"] is False
+    await _scanned(buyer)
     await _keyed(buyer)
+    await _connected(buyer)
     assert (await _post(buyer, "logout", {})).status_code == 200
     assert (await buyer.call("GET", "/api/auth/me")).status_code == 401
 
@@ -63,6 +67,20 @@ async def _paid_in_and_out(buyer: Buyer) -> None:
     await buyer.take_refunds()
 
 
+async def _scanned(buyer: Buyer) -> None:
+    """Join a Lightning wallet, and then sign in with it; a code that is spoilt is made anew."""
+    wallet = ec.derive_private_key(7, ec.SECP256K1())
+    for path in ("join", "login"):
+        async for look in patiently("no wallet is let in", pause_s=0.2):
+            code = (await _post(buyer, "lnurl", {})).json()
+            query = {"key": key_of(wallet), "sig": signature(code["k1"], wallet)}
+            at = f"/api/lnurl/auth/{code['k1']}"
+            look.saw = (await _sent(buyer, "GET", at, params=query))["status"]
+            sent = {"k1": code["k1"], "secret": code["secret"]}
+            if (await _post(buyer, f"lnurl/{path}", sent)).status_code == 200:
+                break
+
+
 async def _keyed(buyer: Buyer) -> None:
     """Make a key, have another stand in its place, use that, and revoke all there are."""
     at = "/api/v1/user/apikeys"
@@ -74,6 +92,30 @@ async def _keyed(buyer: Buyer) -> None:
     for key in (await _sent(buyer, "GET", at))["apiKeys"]:
         await _sent(buyer, "DELETE", f"{at}/{key['id']}")
     assert (await _sent(buyer, "GET", at))["apiKeys"] == []
+
+
+async def _connected(buyer: Buyer) -> None:
+    """Connect a wallet by paying from it, and take all out of its account again."""
+    at = "/api/v1/wallets/connect"
+    if "asked" not in buyer.made:
+        buyer.made["asked"] = await _sent(buyer, "POST", f"{at}/initiate")
+    asked = buyer.made["asked"]
+    if "connected" not in buyer.made:
+        await buyer.pay(asked | {"paymentRequest": asked["depositToAddress"]})
+        async for look in patiently("it is never connected"):
+            look.saw = told = await _sent(buyer, "GET", f"{at}/status/{asked['requestId']}")
+            if told["status"] == "COMPLETED":
+                break
+            buyer.clock.forward(2)
+        buyer.made["connected"] = told["apiKey"]
+    before = dict(buyer.headers)
+    del buyer.headers["Authorization"]
+    buyer.headers["x-api-key"] = buyer.made["connected"]
+    out = await buyer.send("/api/account/withdrawals", {"amountSats": 1_000}, "all of it")
+    assert out.status_code == 201, out.text
+    buyer.path = "/api/account"
+    await buyer.take_refunds()
+    buyer.headers = before
 
 
 async def _sent(buyer: Buyer, method: str, path: str, **more: Any) -> dict[str, Any]:

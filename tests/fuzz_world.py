@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import yaml
 
-from app.buyer.answers import Invoice
+from app.buyer.answer_fields import Invoice
 from app.buyer.client import FINAL, Client
 from db.audit import audit
 from db.engine import Database

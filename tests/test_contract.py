@@ -293,7 +293,7 @@ async def test_every_get_answers_head(instance: Instance) -> None:
     await instance.post(f"/api/jobs/{made['jobId']}/cancel")  # a stream of it ends
     for method, path, _ in CONTRACT.operations():
         if method == "GET":
-            ids = dict.fromkeys(("requestId", "secret", "itemId"), ID)
+            ids = dict.fromkeys(("requestId", "secret", "itemId", "k1"), ID)
             names = dict.fromkeys(("slug", "toolId"), "no-such")
             path = path.format(id=made["jobId"], which="surplus", **names, **ids)
             head, get = await instance.http.head(path), await instance.http.get(path)

@@ -30,7 +30,7 @@ PREIMAGE, CLAIM = "the deposit's preimage", "the claim"
 USED_CLAIM, PROOF = "the claim of a session in use", "a proof of payment"
 CREDENTIAL = "a Payment credential"  # of what was posted: its challenge holds the body's digest
 ACCOUNT, BEARER = "the cookie of an account", "the token of an account"
-API_KEY = "an API key of an account"
+API_KEY, CONNECTS = "an API key of an account", "the id of a request to connect a wallet"
 COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
 OPERATOR = "the operator's token"
 JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
@@ -46,7 +46,7 @@ GROUPS = {
         "a job's public id", "a session's public id", "a payout's public name", "a child's link",
         "a conversation's id", HASH, "an invoice", "an account's id", "a login's id",
     ],
-    "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL],
+    "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL, CONNECTS],
     "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
     "cookies and keys": [
         COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY,
@@ -133,6 +133,10 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/auth/nonce": {},
     "POST /api/auth/siwe": {},
     "POST /api/auth/wallets": {},  # what a wallet has signed, nobody else has
+    "POST /api/auth/lnurl": {},
+    "POST /api/auth/lnurl/login": {},  # what a wallet has signed, its page alone fetches
+    "POST /api/auth/lnurl/join": {},
+    "GET /api/lnurl/auth/{k1}": {},
     "GET /api/account": dict.fromkeys(HOLDERS, "balance"),
     "GET /api/account/history": {},
     "POST /api/account/deposits": dict.fromkeys(HOLDERS, "deposit"),
@@ -146,6 +150,8 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/v1/tools/registry": {},
     "GET /api/v1/tools/registry/{tool_id}": {},
     "GET /api/v1/tools/{tool_id}": {},
+    "POST /api/v1/wallets/connect/initiate": {},
+    "GET /api/v1/wallets/connect/status/{request_id}": {CONNECTS: "connected"},
     "GET /api/v1/user/me": {
         **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
         API_KEY: "account balance key",
@@ -204,6 +210,17 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /sessions/{id}/topup": {COOKIE: "topup"},
     "POST /sessions/{id}/close": {COOKIE: "close refund"},
     "POST /sessions/{id}/refund": {COOKIE: "refund"},
+    "GET /account": {ACCOUNT: "balance key"},
+    "POST /account/login": {},
+    "POST /account/lightning": {},
+    "POST /account/logout": {ACCOUNT: "login"},
+    "POST /account/topup": {ACCOUNT: "deposit"},
+    "POST /account/pay": {},  # nothing is open
+    "POST /account/withdraw": {ACCOUNT: "balance key"},  # the page says what is missing
+    "POST /account/refund": {ACCOUNT: "balance key"},  # nothing was taken out
+    "POST /account/keys": {ACCOUNT: "balance key"},
+    "POST /account/keys/revoke": {},  # the form names none
+    "POST /account/join": {ACCOUNT: "balance key"},
     "GET /operator": {OPERATOR: "books state"},
     "GET /operator/books": {OPERATOR: "books"},
     "POST /operator/login": {},

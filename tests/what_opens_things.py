@@ -12,6 +12,7 @@ import httpx2
 from payments.lnurl import decode
 from tests.batch_doors import batch, bought, ended
 from tests.house_fixtures import Instance
+from tests.patience import patiently
 from tests.paying import credential, payment_in
 from tests.session_fixtures import Holder, where
 
@@ -59,6 +60,18 @@ async def _person(instance: Instance) -> dict[str, Any]:
     login = me.json()["login"]["id"]
     token = person.cookies["session"]
     return {"person": person.json(), "token": token, "login": login, "key": key.json()}
+
+
+async def _connected(instance: Instance) -> dict[str, Any]:
+    """Connect a wallet."""
+    asked = (await instance.post("/api/v1/wallets/connect/initiate", {})).json()
+    await instance.pay(asked)
+    at = f"/api/v1/wallets/connect/status/{asked['requestId']}"
+    async for look in patiently("it is never connected"):
+        look.saw = told = (await instance.http.get(at)).json()
+        if told["status"] == "COMPLETED":
+            break
+    return {"connects": asked["requestId"], "connected": told["apiKey"]}
 
 
 async def _ask(instance: Instance, key: str) -> tuple[str, str, str]:
@@ -164,6 +177,8 @@ class Things:
     token: str
     login: str
     key: dict[str, Any]
+    connects: str
+    connected: str  # its key
     batch: str
     item: str
 
@@ -199,6 +214,7 @@ PARTS: tuple[
     (_bought, lambda made: [made.asked]),
     (_visited, lambda made: [f"talk {made.visited}."]),
     (_pictured, lambda made: [made.batch]),
+    (_connected, lambda made: [made.connects]),
     (_person, lambda made: [made.person["accountId"]]),
 )
 

@@ -218,6 +218,9 @@ def _ids(made: Things, secret: str, job_secret: str) -> dict[str, Known]:
         "a batch's id": Known(
             {"id": made.batch, "item_id": made.item, "item": made.item}, tried=made.batch
         ),
+        "the id of a request to connect a wallet": Known(
+            {"id": made.connects, "request_id": made.connects}, tried=made.connects
+        ),
         "a payment's hash": Known({"id": made.session["invoice"]["paymentHash"]}),
         "an invoice": Known({"id": made.session["invoice"]["paymentRequest"]}),
     }
@@ -304,6 +307,7 @@ async def build(
         ("account", made.person["username"]),
         ("account", made.token),
         ("key", made.key["key"]),
+        ("connected", made.connected),
         ("balance", f'"balanceSats":{FRESH}'),
         ("books", "Trial balance"),
     ]

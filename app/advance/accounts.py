@@ -116,7 +116,7 @@ async def log_in_by_wallet(act: Act, signed: SignedBy, login: NewLogin) -> OfWal
     """Log into the account of who has signed; None: the nonce was used before."""
     if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
         return None
-    account = await _of_wallet(act, signed.address)
+    account = await _opened_by(act, IdentityKind.EVM, signed.address)
     await deposits.claim(act, signed.address, account.id)
     await people.log_in(act.tx, account.id, login, act.now)
     return account
@@ -126,10 +126,48 @@ async def join_wallet(act: Act, account_id: str, signed: SignedBy) -> bool | Non
     """Have a wallet open an account too. False: it opens another; None: the nonce was used."""
     if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
         return None
-    if await people.claim(act.tx, IdentityKind.EVM, signed.address, account_id, act.now):
+    joined = await _joined(act, IdentityKind.EVM, signed.address, account_id)
+    if joined:
         await deposits.claim(act, signed.address, account_id)
+    return joined
+
+
+async def sign_lightning(act: Act, signed: SignedBy) -> bool:
+    """Keep that a Lightning wallet has signed a code. False: it was signed before, by another, or
+    what that proves was fetched.
+    """
+    if await people.spend_nonce(act.tx, signed.nonce, signed.until):
+        await people.sign_lightning(act.tx, signed.nonce, signed.address, signed.until)
         return True
-    return await people.holder_of(act.tx, IdentityKind.EVM, signed.address) == account_id
+    return await people.lightning_signer(act.tx, signed.nonce) == signed.address
+
+
+async def log_in_by_lightning(act: Act, k1: str, login: NewLogin) -> OfWallet | None:
+    """Log into the account of the wallet that has signed a code; None: nobody has, or it was
+    fetched.
+    """
+    key = await people.take_lightning(act.tx, k1)
+    if key is None:
+        return None
+    account = await _opened_by(act, IdentityKind.LIGHTNING, key)
+    await people.log_in(act.tx, account.id, login, act.now)
+    return account
+
+
+async def join_lightning(act: Act, account_id: str, k1: str) -> bool | None:
+    """Have the wallet that has signed a code open an account too. False: it opens another; None:
+    nobody has signed, or it was fetched.
+    """
+    key = await people.take_lightning(act.tx, k1)
+    if key is None:
+        return None
+    return await _joined(act, IdentityKind.LIGHTNING, key, account_id)
+
+
+async def _joined(act: Act, kind: IdentityKind, name: str, account_id: str) -> bool:
+    if await people.claim(act.tx, kind, name, account_id, act.now):
+        return True
+    return await people.holder_of(act.tx, kind, name) == account_id
 
 
 async def prove(act: Act, account_id: str, signed: SignedBy) -> bool | None:
@@ -146,17 +184,19 @@ async def of_wallet(act: Act, address: str) -> str:
 
     What was sent from it before is on that then. The address is written with its capitals (EIP-55).
     """
-    return (await _of_wallet(act, address)).id
+    return (await _opened_by(act, IdentityKind.EVM, address)).id
 
 
-async def _of_wallet(act: Act, address: str) -> OfWallet:
+async def _opened_by(act: Act, kind: IdentityKind, name: str) -> OfWallet:
+    """Return the account that a proven name opens; a new one, where there is none."""
     while True:
         account_id = secrets.token_hex(16)
-        if await people.claim(act.tx, IdentityKind.EVM, address, account_id, act.now):
+        if await people.claim(act.tx, kind, name, account_id, act.now):
             await people.insert(act.tx, account_id, act.now)
-            await deposits.claim(act, address, account_id)
+            if kind is IdentityKind.EVM:
+                await deposits.claim(act, name, account_id)
             return OfWallet(account_id, is_new=True)
-        known = await people.holder_of(act.tx, IdentityKind.EVM, address)
+        known = await people.holder_of(act.tx, kind, name)
         if known is not None and await people.keep(act.tx, known):
             return OfWallet(known, is_new=False)  # else it is forgotten at this moment
 

@@ -1,14 +1,20 @@
 """API keys of accounts: made, replaced, revoked, and what is known of their use."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from app.advance import connecting
 from app.advance.act import Act
+from app.advance.connecting import Asked
 from app.advance.outcome import Applied, Payer, Purse, Short
 from db import api_keys, people
 from db.api_keys import Limits, NewKey
+from db.invoices import MadeInvoice
+from payments import rail
 from statemachine.entries import Asset
 
 MOST = 50  # of one account
+CONNECTED = "connected wallet"  # what the first key of an account is called that a payment opens
 
 
 async def make(act: Act, account_id: str, new: NewKey, name: str, limits: Limits) -> bool:
@@ -18,6 +24,32 @@ async def make(act: Act, account_id: str, new: NewKey, name: str, limits: Limits
         return False
     await api_keys.insert(act.tx, account_id, new, name, limits, act.now)
     return True
+
+
+async def connect_lightning(
+    act: Act, asked: Asked, number: int, opened: rail.Opened, new: NewKey
+) -> MadeInvoice:
+    """Ask for a payment over Lightning that opens an account, which has this key from then on."""
+    made = await connecting.ask_lightning(act, asked, number, opened)
+    await api_keys.insert(act.tx, asked.account_id, new, CONNECTED, Limits(), act.now)
+    return made
+
+
+async def connect_usdc(
+    act: Act, asked: Asked, network: str, amounts: Sequence[int], new: NewKey
+) -> int | None:
+    """Ask for a payment on a chain in the same way; None: each of these amounts is asked for."""
+    amount = await connecting.ask_usdc(act, asked, network, amounts)
+    if amount is not None:
+        await api_keys.insert(act.tx, asked.account_id, new, CONNECTED, Limits(), act.now)
+    return amount
+
+
+async def show(act: Act, sha256: str, since: datetime) -> bool:
+    """Say whether a key may be shown to who fetches it: it was never used, and was not shown before
+    that time.
+    """
+    return await api_keys.show(act.tx, sha256, since, act.now)
 
 
 async def rotate(act: Act, account_id: str, new: NewKey) -> bool:

@@ -4,7 +4,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from app.api import kinds
-from app.api.accounts import balances, logins, wallets
+from app.api.accounts import balances, lightning, logins, wallets
 from app.api.batches import batches
 from app.api.generations import generations
 from app.api.jobs import (
@@ -77,6 +77,10 @@ ROUTES = (
     Route("/api/auth/nonce", wallets.nonce),
     Route("/api/auth/siwe", wallets.sign_in, methods=["POST"]),
     Route("/api/auth/wallets", wallets.join, methods=["POST"]),
+    Route("/api/auth/lnurl", lightning.ask, methods=["POST"]),
+    Route("/api/auth/lnurl/login", lightning.log_in, methods=["POST"]),
+    Route("/api/auth/lnurl/join", lightning.join, methods=["POST"]),
+    Route("/api/lnurl/auth/{k1}", lightning.sign),
     Route("/api/account", balances.show),
     Route("/api/account/history", balances.history),
     Route("/api/account/deposits", balances.deposit, methods=["POST"]),

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from app.buyer import answers
-from app.buyer.answers import BatchShown, Invoice, Item
+from app.buyer.answer_fields import Invoice, is_id
+from app.buyer.answers import BatchShown, Item
 from app.buyer.client import Client, new_key, without_none
 from app.buyer.failures import Refused, Strange
 from app.buyer.session import Session
@@ -102,7 +103,7 @@ async def ordered(client: Client, wish: Wish) -> "Batch":
     refused = await client.priced("/api/jobs", wish.body(), headers)
     invoice, _ = client.offered(refused)
     batch_id = str(refused.body.get("instance", "")).rpartition("/")[2]
-    if not answers.is_id(batch_id):
+    if not is_id(batch_id):
         raise Strange(client.url, "it does not say where the batch is that is to be paid for")
     return Batch(client, batch_id, invoice, most=wish.count)
 
@@ -113,7 +114,7 @@ class Batch:
     def __init__(
         self, client: Client, batch_id: str, invoice: Invoice | None = None, most: int = MOST
     ) -> None:
-        if not answers.is_id(batch_id):
+        if not is_id(batch_id):
             raise ValueError("the id of a batch is 32 hex digits")
         self.id, self.invoice = batch_id, invoice
         self._client, self._most = client, most

@@ -31,7 +31,8 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 import httpx2
 
 from app.buyer import answers
-from app.buyer.answers import Answered, Created, Estimate, Invoice, Job, Unreadable
+from app.buyer.answer_fields import Invoice, Unreadable, is_id
+from app.buyer.answers import Answered, Created, Estimate, Job
 from app.buyer.event_reader import Event, Overlong, read_events, with_first
 from app.buyer.exchange import Answer, Exchange, Lost, pause_s_before_next
 from app.buyer.failures import Away, Refused, Strange
@@ -133,7 +134,7 @@ class Client:
             body = {}
         if 200 <= answer.status < 300:
             return body
-        if not isinstance(body.get("error"), str):
+        if not isinstance((body := answers.flattened(body)).get("error"), str):
             elsewhere = ", and leads elsewhere" if 300 <= answer.status < 400 else ""
             raise Strange(self.url, f"HTTP {answer.status}{elsewhere}")
         raise Refused(answer.status, body, answer.headers)
@@ -305,7 +306,7 @@ class Client:
         refused = await self.priced("/api/ask", body, headers)
         invoice, macaroon = self.offered(refused)
         job_id = str(refused.body.get("instance", "")).rpartition("/")[2]
-        return Offer(invoice, macaroon, job_id if answers.is_id(job_id) else "", request)
+        return Offer(invoice, macaroon, job_id if is_id(job_id) else "", request)
 
     async def priced(self, path: str, body: Any, headers: dict[str, str]) -> Refused:
         """Return the 402 that says what something costs. Raises Refused for any other refusal."""
@@ -378,7 +379,7 @@ def without_none(**values: Any) -> dict[str, Any]:
 
 def _at(job_id: str) -> str:
     """Return where a job is. Raises ValueError for what can't be its id."""
-    if not answers.is_id(job_id):
+    if not is_id(job_id):
         raise ValueError("the id of a job is 32 hex digits")
     return f"/api/jobs/{job_id}"
 

@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from rich.console import Console
 
-from app.buyer.answers import BatchShown, Item, is_id
+from app.buyer.answer_fields import is_id
+from app.buyer.answers import BatchShown, Item
 from app.buyer.batch import DELIVERED, ENDED, KINDS, Batch, Wish, quoted
 from app.buyer.client import Client, new_key
 from app.buyer.display import Display

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.buyer.answers import Unreadable, parsed
+from app.buyer.answer_fields import Unreadable
+from app.buyer.answers import parsed
 
 MOST_LINE_BYTES = 4 * 1024 * 1024
 TOO_LONG = "a line of its events is longer than 4 MiB"

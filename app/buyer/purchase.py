@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from app.buyer.answers import Answered, Estimate, Job, is_id
+from app.buyer.answer_fields import is_id
+from app.buyer.answers import Answered, Estimate, Job
 from app.buyer.client import FINAL, Client, new_key
 from app.buyer.display import Display
 from app.buyer.failures import ClientError, Refused

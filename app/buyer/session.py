@@ -25,7 +25,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.buyer import answers
-from app.buyer.answers import Answered, Invoice
+from app.buyer.answer_fields import Invoice, is_id
+from app.buyer.answers import Answered
 from app.buyer.client import Client, new_key, without_none
 from app.buyer.failures import Refused, Strange
 from app.buyer.payer import Exit, NotPaid, Payer, Stop
@@ -80,7 +81,7 @@ class Session:
 
     async def follow(self, request_id: str, wait_s: int = 30) -> Answered:
         """Wait for a request; return it as it stands then."""
-        if not answers.is_id(request_id):
+        if not is_id(request_id):
             raise ValueError("the id of a request is 32 hex digits")
         parsed = await self._call("GET", f"/requests/{request_id}", params={"wait": str(wait_s)})
         return self._client.strictly(answers.answered_on_session, parsed)

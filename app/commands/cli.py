@@ -58,6 +58,9 @@ COMMANDS = {
         "Buy pictures or films of a running instance, and save them. Exit codes: 0 all delivered,"
         " 1 some were not, 2 refused before paying, 4 not paid or not known, 5 no server.",
     ),
+    "account": Place(
+        "account", "An account of a running instance: its balance, and the API keys that spend it."
+    ),
     "ledger": Place(
         "books",
         "Show every account that holds something, with totals, or the entries of one job.",

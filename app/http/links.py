@@ -4,6 +4,7 @@ import re
 
 from starlette.requests import Request
 
+from app.refusal import Refusal, Why
 from payments import lnurl
 
 _HOST = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -30,6 +31,22 @@ def is_loopback(base: str) -> bool:
     return _PLAIN.fullmatch(base.partition("://")[2]) is not None
 
 
+def own_base(request: Request, public_url: str | None) -> str:
+    """Return by which address wallets know us, to sign in here. Refuses (409) where none does.
+
+    A Host header is the caller's word: one who had a message signed for a server of his own would
+    name that. So without PUBLIC_URL only those on this machine sign in.
+    """
+    base = base_url(request, public_url)
+    if base is None or (public_url is None and not is_loopback(base)):
+        raise Refusal(
+            Why.NOT_POSSIBLE_NOW,
+            "Wallets can't sign in here: the server does not know its own address.",
+            "The operator sets PUBLIC_URL.",
+        )
+    return base
+
+
 def withdraw_path(secret: str) -> str:
     """Return where a payout is withdrawn: its own secret finds it, and no other name does."""
     return f"/api/lnurl/withdraw/{secret}"
@@ -38,3 +55,11 @@ def withdraw_path(secret: str) -> str:
 def withdraw_code(base: str, secret: str) -> str:
     """Return the LNURL of a withdrawal, in capitals, as a QR code wants it."""
     return lnurl.encode(base + withdraw_path(secret))
+
+
+def sign_in_code(base: str, k1: str, action: str) -> str:
+    """Return the LNURL by which a wallet signs in (LUD-04).
+
+    The nonce is in the path, too: some wallets replace the query that they are given.
+    """
+    return lnurl.encode(f"{base}/api/lnurl/auth/{k1}?tag=login&k1={k1}&action={action}")

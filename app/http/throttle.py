@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum, auto
+from functools import partial
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import Storage
@@ -19,12 +20,14 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import StorageError
 from starlette.requests import Request
 
-from app.http.counts import NAMESPACE
+from app.http.counts import NAMESPACE, make_storage
 from app.http.dialect import AGENT_JOBS, why_of
+from app.ports import Clock
 from app.refusal import LEAST_RETRY_S, Refusal, Spent, Why, patience_s, unavailable
 from app.settings import Settings
 from app.strict_json import BadInput
-from db.engine import DatabaseAway
+from db import switches
+from db.engine import Database, DatabaseAway
 
 LOGINS_PER_MINUTE = 10
 GUESSES, GUESSES_EACH, GUESSES_IN_MIN = 10, 50, 15  # at one name's password; of one address
@@ -346,4 +349,15 @@ def _too_many(rule: Rule, item: RateLimitItem, wait_s: int) -> Refusal:
         f"That is more than {allowed} in {within} from your address.",
         NEXT.get(rule, "Send the same request again in {wait_s} seconds.").format(wait_s=wait_s),
         {"Retry-After": str(wait_s)},
+    )
+
+
+def make_throttle(settings: Settings, db: Database, clock: Clock) -> Throttle:
+    """Return what counts how often each caller asks, as the settings say."""
+    return Throttle(
+        make_storage(settings, db, clock),
+        make_rules(settings),
+        clock,
+        partial(switches.is_on, db, switches.Name.SELLING),
+        settings.trusted_proxies,
     )

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from db import batches, invoices, jobs, sessions
+from db import batches, invoices, jobs, sessions, user_balances
 from db.batches import Mark
 from db.engine import Database
 from db.invoices import InvoiceRow
@@ -17,6 +17,7 @@ from statemachine.batch import BatchState, invoice_id
 from statemachine.session import SessionState
 
 LOOKS_AGAIN_S = 1.0  # at a batch that is being made: that one item has ended is told to nobody
+MOST_ASKED = 5  # deposits that the rail is asked about by one poll
 LOOK_UP_PATIENCE_S = 1.0  # how long a poll waits for the rail, before it answers what is known
 
 
@@ -99,6 +100,25 @@ class Waiting:
                 waits = row is not None and row.state is SessionState.AWAITING_PAYMENT
                 if not waits or left_s <= 0 or self.signals.released:
                     return row
+                await self.signals.wait(changed, self._pause_s(left_s))
+        finally:
+            stop()
+
+    async def for_payment(
+        self, account_id: str, is_paid: Callable[[], Awaitable[bool]], wait_s: float
+    ) -> None:
+        """Return as soon as a payment to an account is booked, or when time is over."""
+        until = monotonic() + wait_s
+        changed, stop = self.signals.watch(account_id)
+        try:
+            while True:
+                changed.clear()
+                await self.nudge_invoices(
+                    await user_balances.open_deposits(self.db, account_id, MOST_ASKED)
+                )
+                left_s = until - monotonic()
+                if await is_paid() or left_s <= 0 or self.signals.released:
+                    return
                 await self.signals.wait(changed, self._pause_s(left_s))
         finally:
             stop()

@@ -6,6 +6,7 @@ Whatever a page does works without JavaScript, and nothing is asked of another h
 from starlette.routing import BaseRoute, Route
 
 from app.web import (
+    account,
     assets,
     batch,
     casts,
@@ -16,6 +17,7 @@ from app.web import (
     operator,
     operator_door,
     session,
+    sign_in,
     spells,
     studio,
     tools,
@@ -56,6 +58,17 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/sessions/{id}/topup", session.topup, methods=["POST"]),
     Route("/sessions/{id}/close", session.close, methods=["POST"]),
     Route("/sessions/{id}/refund", session.refund, methods=["POST"]),
+    Route("/account", account.show),
+    Route("/account/login", sign_in.by_name, methods=["POST"]),
+    Route("/account/lightning", sign_in.by_lightning, methods=["POST"]),
+    Route("/account/logout", account.leave, methods=["POST"]),
+    Route("/account/topup", account.top_up, methods=["POST"]),
+    Route("/account/pay", account.pay, methods=["POST"]),
+    Route("/account/withdraw", account.withdraw, methods=["POST"]),
+    Route("/account/refund", account.refund, methods=["POST"]),
+    Route("/account/keys", account.make_key, methods=["POST"]),
+    Route("/account/keys/revoke", account.revoke_key, methods=["POST"]),
+    Route("/account/join", account.join, methods=["POST"]),
     Route("/operator", operator.show),
     Route("/operator/books", operator.books),
     Route("/operator/login", operator_door.login, methods=["POST"]),

@@ -41,7 +41,7 @@ def hours_of(rows: Sequence[Tally], first: datetime, hours: int) -> list[Hour]:
 
 def plot(hours: Sequence[Hour]) -> Markup:
     """Return the plot. What it shows stands in a table beside it, for whoever can't see it."""
-    top = _ceiling(max([max(h.ended, h.counts.get("begun", 0)) for h in hours], default=0))
+    top = ceiling(max([max(h.ended, h.counts.get("begun", 0)) for h in hours], default=0))
     inner_width, inner_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     slot = inner_width / max(1, len(hours))
 
@@ -81,7 +81,7 @@ def plot(hours: Sequence[Hour]) -> Markup:
     return Markup(opening + "".join(shapes) + "</svg>")
 
 
-def _ceiling(most: int) -> int:
+def ceiling(most: int) -> int:
     """Return a round number that nothing goes beyond, and that quarters well."""
     size = 1
     while True:

@@ -1,7 +1,5 @@
 """Signing in and out: a name and a password, and then a cookie for seven days (bulk media API)."""
 
-import hashlib
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -13,6 +11,7 @@ from app.http.body import json_response, parse, read_body
 from app.http.caller import login_cookie, unknown
 from app.http.fields import Body, path_id
 from app.http.origins import check_json
+from app.http.signing_in import by_password, guessed
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import moment
@@ -55,19 +54,7 @@ async def log_in(request: Request) -> Response:
     house = house_of(request)
     check_json(request, house.settings.public_url)
     asked = parse(await read_body(request), LogIn)
-    name, throttle = name_of(asked.username), house.throttle
-    admits = partial(throttle.count, request, Rule.ACCOUNT)
-    async with (
-        throttle.guess(Rule.GUESS_EACH, throttle.address(request)),
-        throttle.guess(Rule.GUESS, _guessed(name)),
-    ):
-        told = await house.logins.by_password(name, asked.password, admits)
-        if told is None:
-            raise unknown(
-                Why.CREDENTIAL_INVALID,
-                "The username or the password isn't right.",
-                "Check both. With the recovery code, POST /api/auth/recover sets a new password.",
-            )
+    told = await by_password(request, house.logins, house.throttle, asked.username, asked.password)
     return _logged_in(house, told)
 
 
@@ -91,7 +78,7 @@ async def change_password(request: Request) -> Response:
     house = house_of(request)
     holder, login = await house.callers.needed_login(request)
     asked = parse(await read_body(request), ChangePassword)
-    async with house.throttle.guess(Rule.GUESS, _guessed(holder.account_id)):
+    async with house.throttle.guess(Rule.GUESS, guessed(holder.account_id)):
         code = await house.logins.change_password(login, asked.password, asked.new_password)
         if code is None:
             raise unknown(Why.CREDENTIAL_INVALID, "The password isn't right.")
@@ -118,6 +105,7 @@ async def me(request: Request) -> Response:
         if name.kind is IdentityKind.PASSWORD:
             told["username"] = name.name
     told["wallets"] = [name.name for name in names if name.kind is IdentityKind.EVM]
+    told["lightningKeys"] = [name.name for name in names if name.kind is IdentityKind.LIGHTNING]
     if holder.login is not None:
         told["login"] = _shown(holder.login)
     return json_response(told)
@@ -144,11 +132,6 @@ async def end_login(request: Request) -> Response:
 
 def _unknown_login() -> Refusal:
     return Refusal(Why.UNKNOWN, "Your account has no login with this id.")
-
-
-def _guessed(whose: str) -> str:
-    """Return whose password is guessed, as it is counted: people mistype names, too."""
-    return hashlib.sha256(whose.encode()).hexdigest()[:32]
 
 
 def _shown(login: LoginRow) -> dict[str, Any]:

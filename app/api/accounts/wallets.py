@@ -11,10 +11,10 @@ from app.house import house_of
 from app.http.body import json_response, parse, read_body
 from app.http.caller import login_cookie, unknown
 from app.http.fields import Body
-from app.http.links import base_url, is_loopback
+from app.http.links import own_base
 from app.http.origins import check_json
 from app.http.throttle import Rule
-from app.refusal import Refusal, Why
+from app.refusal import Why
 from app.strict_json import BadInput, moment
 from payments import siwe
 from payments.siwe import Wrong
@@ -33,7 +33,8 @@ class Signed(Body):
 
 async def nonce(request: Request) -> Response:
     """GET /api/auth/nonce: 200 with a nonce; with `?address=`, the message to be signed, too."""
-    house, base = house_of(request), _base(request)
+    house = house_of(request)
+    base = own_base(request, house.settings.public_url)
     given = request.query_params.getlist("address")
     made, until = house.wallet_logins.nonce()
     domain = urlsplit(base).netloc
@@ -53,7 +54,8 @@ async def nonce(request: Request) -> Response:
 
 async def sign_in(request: Request) -> Response:
     """POST /api/auth/siwe: 200 with a cookie, and the same token for who uses none."""
-    house, domain = house_of(request), urlsplit(_base(request)).netloc
+    house = house_of(request)
+    domain = urlsplit(own_base(request, house.settings.public_url)).netloc
     check_json(request, house.settings.public_url)
     asked = parse(await read_body(request), Signed)
     async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
@@ -72,7 +74,8 @@ async def sign_in(request: Request) -> Response:
 
 async def join(request: Request) -> Response:
     """POST /api/auth/wallets: 200; from now on this wallet opens the caller's account, too."""
-    house, domain = house_of(request), urlsplit(_base(request)).netloc
+    house = house_of(request)
+    domain = urlsplit(own_base(request, house.settings.public_url)).netloc
     holder = await house.callers.unlimited(request)
     asked = parse(await read_body(request), Signed)
     async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
@@ -82,20 +85,3 @@ async def join(request: Request) -> Response:
         if isinstance(told, Wrong):
             raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
     return json_response({"wallet": told})
-
-
-def _base(request: Request) -> str:
-    """Return by which address a wallet knows us.
-
-    A Host header is the caller's word: one who had a message signed for a server of his own would
-    name that. So without PUBLIC_URL only those on this machine sign in.
-    """
-    public_url = house_of(request).settings.public_url
-    base = base_url(request, public_url)
-    if base is None or (public_url is None and not is_loopback(base)):
-        raise Refusal(
-            Why.NOT_POSSIBLE_NOW,
-            "Wallets can't sign in here: the server does not know its own address.",
-            "The operator sets PUBLIC_URL.",
-        )
-    return base

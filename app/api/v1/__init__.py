@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.v1 import artifacts, casts, generations, keys, spells, tools, user
+from app.api.v1 import artifacts, casts, generations, keys, spells, tools, user, wallets
 from app.house import house_of
 from app.http.throttle import Rule
 
@@ -37,6 +37,8 @@ V1_ROUTES = (
     Route("/api/v1/spells/casts/{id}/cancel", counted(casts.cancel), methods=["POST"]),
     Route("/api/v1/spells/{slug}", counted(spells.show)),
     Route("/api/v1/spells/{slug}/quote", counted(spells.quote), methods=["POST"]),
+    Route("/api/v1/wallets/connect/initiate", counted(wallets.initiate), methods=["POST"]),
+    Route("/api/v1/wallets/connect/status/{request_id}", counted(wallets.status)),
     Route("/api/v1/user/me", counted(user.me)),
     Route("/api/v1/user/dashboard", counted(user.dashboard)),
     Route("/api/v1/user/history", counted(user.history)),

@@ -76,6 +76,7 @@ async def _user(house: House, holder: Holder) -> dict[str, Any]:
         if name.kind is IdentityKind.PASSWORD:
             shape["username"] = name.name
     shape["wallets"] = [name.name for name in names if name.kind is IdentityKind.EVM]
+    shape["lightningKeys"] = [name.name for name in names if name.kind is IdentityKind.LIGHTNING]
     shape |= balances_shape(await house.accounts.balances(holder.account_id))
     if holder.key is not None:
         shape["apiKey"] = key_shape(holder.key)

@@ -1,0 +1,112 @@
+"""Signing in with a Lightning wallet (LNURL-auth, LUD-04), and joining one to an account.
+
+A wallet scans a code and signs it; the page or the program that asked for the code is let in, by a
+secret that the code does not hold.
+"""
+
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import house_of
+from app.http.body import json_response, parse, read_body
+from app.http.caller import login_cookie, unknown
+from app.http.fields import Body
+from app.http.links import own_base, sign_in_code
+from app.http.origins import check_json
+from app.http.throttle import Rule
+from app.refusal import Why
+from app.strict_json import moment
+from app.trade.lightning_logins import Unsigned
+from payments.siwe import Wrong
+
+RETRY_S = 2
+Digits = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Ask(Body):
+    """POST /api/auth/lnurl: a code to sign in by, or one that joins the wallet to an account."""
+
+    action: Annotated[str, Field(pattern="^(login|link)$")] = "login"
+
+
+class Signed(Body):
+    """POST /api/auth/lnurl/login and /join: what the code was answered with."""
+
+    k1: Digits
+    secret: Digits
+
+
+async def ask(request: Request) -> Response:
+    """POST /api/auth/lnurl: 201 with a code for a wallet, and a secret that is the asker's own."""
+    house = house_of(request)
+    check_json(request, house.settings.public_url)
+    base = own_base(request, house.settings.public_url)
+    asked = parse(await read_body(request), Ask)
+    made = house.lightning_logins.code()
+    shape = {
+        "k1": made.k1,
+        "secret": made.secret,
+        "lnurl": sign_in_code(base, made.k1, asked.action),
+        "expiresAt": moment(made.until),
+    }
+    return json_response(shape, 201)
+
+
+async def sign(request: Request) -> Response:
+    """GET /api/lnurl/auth/{k1}: a wallet has signed. Its answer has exactly the keys of the LUD."""
+    house, k1 = house_of(request), str(request.path_params["k1"])
+    given = request.query_params
+    if given.get("k1", k1) != k1 or given.get("tag", "login") != "login":
+        return _refused("This link is not whole. Scan the code again.")
+    key, signature = given.get("key", "").lower(), given.get("sig", "").lower()
+    wrong = await house.lightning_logins.sign(k1, key, signature)
+    return json_response({"status": "OK"}) if wrong is None else _refused(wrong.sentence)
+
+
+async def log_in(request: Request) -> Response:
+    """POST /api/auth/lnurl/login: 200 with a cookie, and the same token for who uses none; 202
+    while no wallet has signed.
+    """
+    house = house_of(request)
+    check_json(request, house.settings.public_url)
+    asked = parse(await read_body(request), Signed)
+    admits = partial(house.throttle.count, request, Rule.ACCOUNT)
+    async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
+        told = await house.lightning_logins.log_in(asked.k1, asked.secret, admits)
+        if isinstance(told, Wrong):
+            raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
+    if isinstance(told, Unsigned):
+        return _not_yet()
+    shape = {
+        "accountId": told.account_id,
+        "created": told.is_new,
+        "sessionToken": told.token,
+        "expiresAt": moment(told.expires_at),
+    }
+    cookie = login_cookie(told.token, house.settings.public_url)
+    return json_response(shape, headers={"Set-Cookie": cookie})
+
+
+async def join(request: Request) -> Response:
+    """POST /api/auth/lnurl/join: 200; from now on this wallet opens the caller's account, too."""
+    house = house_of(request)
+    holder = await house.callers.unlimited(request)
+    asked = parse(await read_body(request), Signed)
+    async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
+        told = await house.lightning_logins.join(holder.account_id, asked.k1, asked.secret)
+        if isinstance(told, Wrong):
+            raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
+    return _not_yet() if isinstance(told, Unsigned) else json_response({"lightningKey": told})
+
+
+def _not_yet() -> Response:
+    shape: dict[str, Any] = {"status": "pending", "next": "Scan the code with a Lightning wallet."}
+    return json_response(shape, 202, {"Retry-After": str(RETRY_S)})
+
+
+def _refused(reason: str) -> Response:
+    return json_response({"status": "ERROR", "reason": reason})

@@ -1,0 +1,38 @@
+"""Signing in with a name and a password: counted by the name, and by the address that guesses."""
+
+import hashlib
+from functools import partial
+
+from starlette.requests import Request
+
+from app.http.caller import unknown
+from app.http.throttle import Rule, Throttle
+from app.refusal import Why
+from app.trade.logins import LoggedIn, Logins, name_of
+
+
+def guessed(whose: str) -> str:
+    """Return whose password is guessed, as it is counted: people mistype names, too."""
+    return hashlib.sha256(whose.encode()).hexdigest()[:32]
+
+
+async def by_password(
+    request: Request, logins: Logins, throttle: Throttle, username: str, password: str
+) -> LoggedIn:
+    """Log in; the first login of a name opens its account. Refuses with 401 what is wrong, and
+    with 429 where too much was guessed.
+    """
+    name = name_of(username)
+    admits = partial(throttle.count, request, Rule.ACCOUNT)
+    async with (
+        throttle.guess(Rule.GUESS_EACH, throttle.address(request)),
+        throttle.guess(Rule.GUESS, guessed(name)),
+    ):
+        told = await logins.by_password(name, password, admits)
+        if told is None:
+            raise unknown(
+                Why.CREDENTIAL_INVALID,
+                "The username or the password isn't right.",
+                "Check both. With the recovery code, POST /api/auth/recover sets a new password.",
+            )
+    return told

@@ -1,0 +1,264 @@
+"""An account's page: signing in, the balance and its ways in and out, keys, what was spent on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from payments.lnurl import decode
+from payments.siwe import personal_digest
+from payments.usdc.address import address_of_key
+from payments.usdc.authorization import signature_of
+from pricing.money import Msat
+from tests.account_fixtures import right
+from tests.batch_doors import batch, sold_by
+from tests.house_fixtures import Instance
+from tests.lightning_wallet import key_of, scan_of
+from tests.page_fixtures import Visitor
+from tests.patience import patiently
+from tests.scripted_maker import ScriptedMaker
+
+Come = Callable[..., Awaitable[Visitor]]
+ATTACK = '<script>alert(1)</script> "><b data-xss>bold</b> <img src=x onerror="alert(2)">'
+NAME, PASSWORD = "somebody", "a password of theirs"
+WALLET = ec.derive_private_key(11, ec.SECP256K1())
+
+
+@pytest.fixture
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
+    """An instance that makes pictures at once."""
+    async with sold_by(database_url, tmp_path, ScriptedMaker()) as running:
+        yield running
+
+
+async def signed_in(visitor: Visitor) -> None:
+    """Open an account with a name and a password."""
+    page = visitor.page
+    await page.goto("/account")
+    await page.fill("#username", NAME)
+    await page.fill("#password", PASSWORD)
+    await page.click("[data-login]")
+    if await page.locator("[data-recovery]").count():
+        await page.click("text=I have kept it")
+    await visitor.headline("Your balance")
+
+
+async def topped_up(visitor: Visitor, sats: str) -> None:
+    """Pay into the account by the code of an invoice."""
+    page = visitor.page
+    await page.fill("#amount", sats)
+    await page.click("[data-topup]")
+    assert "LIGHTNING:LN" in await visitor.code()
+    await page.click("[data-stub-pay]")
+    async for look in patiently("the balance is never that", pause_s=0.1):
+        await page.goto("/account")
+        look.saw = shown = await page.inner_text("[data-balance]")
+        if shown == sats:
+            break
+
+
+async def test_an_account_is_used_with_forms_alone(house: Instance, visit: Come) -> None:
+    """Signed in, topped up, spent, taken out and left, without a script."""
+    visitor = await visit(house.url, java_script_enabled=False)
+    page = visitor.page
+    await signed_in(visitor)
+    await topped_up(visitor, "10,000")
+    bought = await page.request.post("/api/jobs", data=batch("a red boat", "a blue one"))
+    assert bought.status == 201, await bought.text()
+    async for _ in patiently("nothing is made", pause_s=0.1):
+        await page.goto("/account")
+        if await page.locator(".gallery img").count() == 2:
+            break
+    left = int((await page.inner_text("[data-balance]")).replace(",", ""))
+    spent = await page.inner_text("[data-spent]")
+    assert 0 < float(spent) <= 10_000 - left < float(spent) + 1
+    assert await page.locator(".plot rect").count() == 1
+    assert await page.get_attribute(".gallery img >> nth=0", "alt") in ("a red boat", "a blue one")
+    picture = await page.request.get(await page.get_attribute(".gallery img >> nth=0", "src") or "")
+    assert picture.headers["content-type"] == "image/png"
+    assert house.built.stub is not None
+    mine = await house.built.stub.buyer_invoice(Msat(100_000), "mine", 600)
+    await page.fill("#payee", mine.bolt11)
+    await page.click("[data-withdraw]")
+    async for _ in patiently("it does not arrive", pause_s=0.1):
+        await page.goto("/account")
+        if not await page.locator("#refunds").count():
+            break
+    assert await page.inner_text("[data-balance]") == f"{left - 100:,}"
+    await page.click("[data-leave]")
+    await page.locator("#username").wait_for()
+    await signed_in(visitor)
+    await right(house)
+
+
+async def test_a_wallet_signs_in_by_the_code_that_is_shown(instance: Instance, visit: Come) -> None:
+    """The page is let in by itself once the wallet has signed; so is one without a script, when it
+    is asked to look.
+    """
+    for options in ({}, {"java_script_enabled": False}):
+        visitor = await visit(instance.url, **options)
+        page = visitor.page
+        await page.goto("/account")
+        link = (await visitor.code()).removeprefix("LIGHTNING:")
+        if options:
+            await page.click("[data-scanned]")
+            assert "No wallet has signed" in await page.inner_text("[data-scan-says]")
+            assert (await visitor.code()).removeprefix("LIGHTNING:") == link
+        assert await scan_of(instance, link, WALLET) == {"status": "OK"}
+        if options:
+            await page.click("[data-scanned]")
+        await visitor.headline("Your balance")
+        assert key_of(WALLET)[:6] in await page.inner_text("#ways")
+
+
+async def test_a_lightning_wallet_joins_an_account(instance: Instance, visit: Come) -> None:
+    """By the code on its page; it opens the same account then."""
+    visitor = await visit(instance.url)
+    page = visitor.page
+    await signed_in(visitor)
+    await page.click("[data-join]")
+    link = (await visitor.code("#join .qr")).removeprefix("LIGHTNING:")
+    assert "action=link" in (decode(link) or "")
+    assert await scan_of(instance, link, WALLET) == {"status": "OK"}
+    await page.locator("#ways", has_text="Lightning wallet").wait_for()
+
+
+async def test_a_key_is_shown_once_and_revoked(instance: Instance, visit: Come) -> None:
+    """It is in the answer that made it, and in no other; it opens the account until then."""
+    visitor = await visit(instance.url)
+    page = visitor.page
+    await signed_in(visitor)
+    await page.fill("#name", "my server")
+    await page.fill("#limit", "500")
+    await page.click("[data-make-key]")
+    key = (await page.text_content("[data-key]") or "").strip()
+    assert key.startswith("sk_live_bw_")
+    async with httpx2.AsyncClient(base_url=instance.url) as http:
+        me = (await http.get("/api/v1/user/me", headers={"x-api-key": key})).json()
+        assert me["apiKey"]["spendingLimitSats"] == 500
+        await page.goto("/account")
+        assert key not in await page.content()
+        assert "my server" in await page.inner_text("#keys")
+        await page.click("text=Revoke")
+        await visitor.headline("Your balance")
+        assert "my server" not in await page.inner_text("#keys")
+        gone = await http.get("/api/v1/user/me", headers={"x-api-key": key})
+        assert gone.status_code == 401
+
+
+async def test_a_browsers_wallet_signs_in(instance: Instance, visit: Come) -> None:
+    """It is asked for a signature of our message, and no more."""
+    visitor = await visit(instance.url)
+    page = visitor.page
+    await page.expose_function("signs", _signs)
+    await page.add_init_script(
+        "window.ethereum = {request: ({method, params}) => window.signs(method, params || [])}"
+    )
+    await page.goto("/account")
+    await page.click("[data-siwe]")
+    await visitor.headline("Your balance")
+    assert "Browser wallet" in await page.inner_text("#ways")
+
+
+def _signs(method: str, params: list[Any]) -> Any:
+    key = bytes(range(1, 33))
+    if method == "eth_requestAccounts":
+        return [address_of_key(key)]
+    assert method == "personal_sign"
+    return signature_of(key, personal_digest(bytes.fromhex(params[0][2:]).decode()))
+
+
+async def test_forms_are_taken_from_our_own_page_alone(instance: Instance, visit: Come) -> None:
+    """Without the cookie and its token nothing is paid out, made, or joined."""
+    visitor = await visit(instance.url)
+    await signed_in(visitor)
+    cookies = await visitor.context.cookies()
+    [cookie] = [each for each in cookies if each["name"] == "session"]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
+    acts = ("topup", "withdraw", "refund", "keys", "keys/revoke", "join", "logout")
+    async with httpx2.AsyncClient(base_url=instance.url) as http:
+        ours = {"Cookie": f"session={cookie['value']}"}
+        told = await asyncio.gather(
+            *(http.post(f"/account/{act}", data={"amount": "5"}) for act in acts),
+            *(http.post(f"/account/{act}", data={"csrf": "0" * 64}, headers=ours) for act in acts),
+        )
+    assert [each.status_code for each in told] == [401] * len(acts) + [403] * len(acts)
+
+
+async def test_a_wrong_password_is_said_at_its_form(instance: Instance, visit: Come) -> None:
+    """And bad amounts at theirs."""
+    visitor = await visit(instance.url)
+    page = visitor.page
+    await signed_in(visitor)
+    for field, value, button in (
+        ("#amount", "0", "[data-topup]"),
+        ("#sats", "a lot", "[data-withdraw]"),
+        ("#sats", "", ""),
+        ("#payee", "nobody", "[data-withdraw]"),
+        ("#limit", "-1", "[data-make-key]"),
+    ):
+        await page.fill(field, value)
+        if not button:
+            continue
+        await page.click(button)
+        await page.locator(f"{field}[aria-invalid=true]").wait_for()
+    await page.click("[data-leave]")
+    await page.fill("#username", NAME)
+    await page.fill("#password", "another one")
+    await page.click("[data-login]")
+    assert "isn’t right" in (await page.inner_text("#problem")).replace("'", "’")
+
+
+async def account_pages(visitor: Visitor) -> AsyncIterator[str]:
+    """Bring a visitor to every kind of page of an account, one after another; yield its name."""
+    page = visitor.page
+    await page.goto("/account")
+    yield "sign in"
+    await page.fill("#username", "somebody")
+    await page.fill("#password", "a password")
+    await page.click("[data-login]")
+    await page.locator("[data-recovery]").wait_for()
+    yield "recovery code"
+    await page.click("text=I have kept it")
+    await visitor.headline("Your balance")
+    yield "empty account"
+    await page.fill("#amount", "10,000")
+    await page.click("[data-topup]")
+    await page.locator("#pay").wait_for()
+    yield "top-up"
+    await page.click("[data-stub-pay]")
+    await page.locator("[data-balance]", has_text="10,000").wait_for()
+    body = batch("one", "two", f"three {ATTACK}")
+    bought = await page.request.post("/api/jobs", data=body)
+    assert bought.status == 201, await bought.text()
+    async for _ in patiently("nothing is made", pause_s=0.2):
+        await page.goto("/account")
+        if await page.locator(".gallery img").count() == 3:
+            break
+    await page.click("text=Show as tables")
+    await page.click("[data-make-key]")
+    await page.locator("[data-key]").wait_for()
+    yield "account"
+    await page.fill("#sats", "0")
+    await page.click("[data-withdraw]")
+    await page.locator("#problem").wait_for()
+    yield "refused withdrawal"
+    await page.fill("#sats", "100")
+    await page.click("[data-withdraw]")
+    await page.locator("#refunds .qr").wait_for()
+    yield "withdrawal"
+    await page.click("[data-join]")
+    await page.locator("#join").wait_for()
+    yield "joining a wallet"
+
+
+async def test_every_page_can_be_used_by_everybody(house: Instance, visit: Come, axe: str) -> None:
+    """axe-core finds no violation, light or dark, and 360 px are enough; a prompt is text alone."""
+    visitor = await visit(house.url)
+    async for name in account_pages(visitor):
+        await visitor.judged(axe, name)
+        assert await visitor.page.locator("main script, main style, main [data-xss]").count() == 0
