@@ -53,7 +53,12 @@ class Buyer:
         self.path = ""  # of the job or the session
         self.headers: dict[str, str] = {}  # what the holder of a session shows
         self.preimages: dict[str, str] = {}  # by the invoice that was paid
-        self._http = httpx2.AsyncClient(timeout=PATIENCE_S, trust_env=False, verify=False)
+        # No connection is used again: one that the server has let go of after a pause would look
+        # like its death.
+        self._http = httpx2.AsyncClient(
+            timeout=PATIENCE_S, trust_env=False, verify=False,
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )  # fmt: skip
 
     async def close(self) -> None:
         """Let go of the connections."""
