@@ -1,8 +1,8 @@
 """The whole contract against a running server, by schemathesis: all its checks, and our own.
 
 `python -m tests.fuzz` (scripts/fuzz) plays round after round, each with the next seed, until so
-many cases were sent, by turns with nothing and with a session's macaroon. Exits with 1 and how to
-see it again when any answer is outside of the contract.
+many cases were sent, by turns with nothing, with a session's macaroon and with an account. Exits
+with 1 and how to see it again when any answer is outside of the contract.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from tests.crash_run import Databases
-from tests.fuzz_rules import Rules
+from tests.fuzz_rules import Rules, Who
 from tests.fuzz_world import World, world_on
 
 FIRST = ("examples", "coverage")  # go through the contract once: again, they would find the same
@@ -85,18 +85,13 @@ class Round:
     seed: int
     phases: tuple[str, ...]
     examples: int
-    pays: bool = False  # with macaroons
-
-    @property
-    def who(self) -> str:
-        """Who sends its requests."""
-        return "with macaroons" if self.pays else "as a visitor"
+    who: Who = Who.VISITOR
 
 
 def play(world: World, played: Round, report: Report) -> None:
     """Send one round's cases, and add what came of them to the report."""
     schema = schemathesis.openapi.from_dict(world.document(), config=_config(world, played))
-    Rules(world, pays=played.pays).teach(schema)
+    Rules(world, played.who).teach(schema)
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             report.add(played.who, event.phase.value, event.recorder)
@@ -148,8 +143,10 @@ async def rounds(template_url: str, seed: int, cases: int, examples: int) -> Rep
     report, number = Report(), 0
     async with world_on(Databases(template_url)) as world:
         while report.total < cases and not report.wrong:
-            phases = (*FIRST, *MORE) if number < 2 else MORE
-            await _timed(world, Round(seed + number, phases, examples, number % 2 == 1), report)
+            whose = tuple(Who)
+            phases = (*FIRST, *MORE) if number < len(whose) else MORE
+            who = whose[number % len(whose)]
+            await _timed(world, Round(seed + number, phases, examples, who), report)
             number += 1
         for finding in await world.findings():
             report.wrong["books", "", finding] = finding

@@ -5,6 +5,7 @@ Each exemption says why; none is for a status that the contract does not promise
 
 import re
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +21,8 @@ from tests.fuzz_world import VISITOR, World
 LONGEST_WAIT_S = 60
 FAULTS = "/api/dev/stub/faults"
 LNURL = "/api/lnurl/"
+LOGOUT = "/api/auth/logout"
+IN_USDC = ("/api/jobs", "/v1/images/generate", "/v1/videos/generate")
 JOB, QUOTES = "/api/jobs/{id}", "/api/jobs/quote"
 STREAM_SCHEMA = "SSE event violates schema"
 
@@ -56,11 +59,19 @@ def the_contract(ctx: Any, response: Any, case: Any) -> None:
     CONTRACT.check(request.method, path, response.status_code, headers, body)
 
 
-class Rules:
-    """The rules of one round in one world; `pays` says whether it comes with macaroons."""
+class Who(StrEnum):
+    """Who sends a round's requests."""
 
-    def __init__(self, world: World, *, pays: bool) -> None:
-        self._world, self._pays = world, pays
+    VISITOR = "as a visitor"
+    SESSION = "with macaroons"
+    ACCOUNT = "with an account"
+
+
+class Rules:
+    """The rules of one round in one world, whose requests somebody sends."""
+
+    def __init__(self, world: World, who: Who) -> None:
+        self._world, self._who = world, who
 
     def teach(self, schema: Any) -> None:
         """Tell a schema all of this."""
@@ -82,16 +93,27 @@ class Rules:
             schema.hook(hook)
 
     def _credentials(self) -> type:
-        """Return what shows a case's credential: of its session, or the visitor's cookie."""
-        world, pays = self._world, self._pays
+        """Return what shows a case's credential: an account's, its session's, or a visitor's."""
+        world, who = self._world, self._who
 
         class Credentials:
             def get(self, case: Any, context: Any) -> dict[str, str]:
-                if not pays and case.operation.path == "/api/ask":
-                    return _proof(world.credentials, case)
-                if not pays:
-                    return {VISITOR: world.cookie}
-                return world.shown_for(str((case.path_parameters or {}).get("id", "")))
+                path = case.operation.path
+                if who is Who.SESSION:
+                    return world.shown_for(str((case.path_parameters or {}).get("id", "")))
+                if who is Who.ACCOUNT:
+                    spare = world.market.spare
+                    ends = path == LOGOUT and bool(spare)
+                    return {
+                        "Authorization": f"Bearer {spare.pop() if ends else world.market.token}"
+                    }
+                if path == "/api/ask":
+                    return _shown(
+                        case, "Authorization", [f"Payment {c}" for c in world.credentials]
+                    )
+                if path in IN_USDC:
+                    return _shown(case, "PAYMENT-SIGNATURE", world.market.orders)
+                return {VISITOR: world.cookie}
 
             def set(self, case: Any, data: dict[str, str], context: Any) -> None:
                 (case.cookies if VISITOR in data else case.headers).update(data)
@@ -147,10 +169,10 @@ def _said(response: Any) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _proof(credentials: Sequence[str], case: Any) -> dict[str, str]:
-    """Return a credential of MPP, or none: always the same for the same case."""
-    turn = len(f"{case.query} {case.body}") % (len(credentials) + 1)
-    return {"Authorization": f"Payment {credentials[turn - 1]}"} if turn else {}
+def _shown(case: Any, header: str, values: Sequence[str]) -> dict[str, str]:
+    """Return a header with one of these values, or none: always the same for the same case."""
+    turn = len(f"{case.query} {case.body}") % (len(values) + 1)
+    return {header: values[turn - 1]} if turn else {}
 
 
 def _whole(value: Any) -> Any:

@@ -23,6 +23,7 @@ from tests.contract import FILE
 from tests.crash_run import Databases
 from tests.crash_server import ForkedServer
 from tests.crash_world import StubSide
+from tests.fuzz_market import Market, furnish
 from tests.gemini_server import CLIENT_KEY, GeminiServer
 from tests.patience import PATIENCE_S
 from tests.pay_server import PayServer
@@ -34,7 +35,7 @@ NOWHERE_TO_TELL = "http://127.0.0.1:9/hook"  # where nobody listens
 TOOLS = ["qr-code", "text-to-image", "resize", "no-such"]
 REFUNDS = ["surplus", "not-done", "not-evaluated", "unspent"]
 DEPOSIT_SATS = 10_000
-EXAMPLE_KEY = "order-2026-11-22-0001"
+EXAMPLE_KEY = "2c9f6e1b7d8a40f3b5e0c4d2a1968753"
 ENDS = ("/api/sessions/{id}/close", "/api/sessions/{id}/revoke")
 VISITOR = "boltwork_visitor"
 ASKED = "Write a haiku about channels."  # as the contract's example has it
@@ -81,6 +82,7 @@ class World:
     macaroons: dict[str, str] = field(default_factory=dict)  # by session
     cookie: str = ""  # of the visitor who has the conversations
     credentials: list[str] = field(default_factory=list)  # of MPP: one that holds, and others
+    market: Market = field(default_factory=Market)
 
     @property
     def url(self) -> str:
@@ -94,7 +96,9 @@ class World:
         text = text.replace("you@example.org", self.destination)
         text = text.replace(EXAMPLE_JOB, self.names.jobs[0])
         # A key that is used again and again answers 409, and nothing else is learnt.
-        text = text.replace(f"      example: {EXAMPLE_KEY}\n", "")
+        named_key = f"      example: {EXAMPLE_KEY}\n"
+        assert named_key in text
+        text = text.replace(named_key, "")
         document = yaml.safe_load(text.replace(EXAMPLE_SESSION, self.names.sessions[0]))
         named = document["components"]["parameters"]["SessionId"]
         for path in ENDS:
@@ -105,10 +109,17 @@ class World:
 
     def parameters(self) -> dict[str, dict[str, list[Any]]]:
         """Return the values that parameters take, by the addresses that they are in."""
-        names = self.names
+        names, market = self.names, self.market
         return {
-            "^/api/jobs/.*/events$": {"path.id": names.ended},
-            "^/api/jobs/[^/]*(/(refund|cancel|receipt))?$": {"path.id": names.jobs},
+            "^/api/jobs/.*/events$": {"path.id": names.ended + market.ended},
+            "^/api/jobs/[^/]*(/(refund|cancel|receipt))?$": {
+                "path.id": names.jobs + market.batches,
+            },
+            "^/api/jobs/.*/(images|videos)/": {
+                "path.id": market.batches, "path.itemId": market.items,
+            },
+            "^/v1/generations/": {"path.id": market.generations + market.batches},
+            "^/api/auth/logins/": {"path.id": market.logins},
             "^/api/lnurl/": {"path.id": [*names.jobs, *names.sessions], "path.which": REFUNDS},
             "^/api/sessions/.*/(close|revoke)$": {"path.id": names.expendable},
             "^/api/sessions/.*/refund$": {"path.id": [*names.expendable, *names.sessions]},
@@ -161,6 +172,7 @@ class World:
                 self.names.conversations.append(made.raise_for_status().json()["id"])
             self.cookie = http.cookies[VISITOR]
             self.credentials = await self._paid_by_the_call(client, http)
+            self.market = await furnish(http, self.server.clock())
 
     def shown_for(self, session_id: str) -> dict[str, str]:
         """Return the header with the macaroon of a session, or of any for what is none."""

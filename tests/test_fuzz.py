@@ -4,6 +4,7 @@ import asyncio
 
 from tests.crash_run import Databases
 from tests.fuzz import Report, Round, play
+from tests.fuzz_rules import Who
 from tests.fuzz_world import world_on
 
 PHASES = ("examples", "fuzzing", "stateful")
@@ -14,7 +15,7 @@ async def test_no_answer_is_outside_of_the_contract(postgres: str) -> None:
     report = Report()
     async with world_on(Databases(postgres)) as world:
         await world.furnish()
-        await asyncio.to_thread(play, world, Round(1, PHASES, examples=2, pays=True), report)
+        await asyncio.to_thread(play, world, Round(1, PHASES, 2, Who.SESSION), report)
         assert await world.findings() == []
         log = world.server.log
     assert not report.wrong, "\n\n".join([*report.wrong.values(), log[-2000:]])
