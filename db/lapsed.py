@@ -136,26 +136,37 @@ UPDATE lapsed_invoice SET check_at = %(next)s
  WHERE payment_hash = ANY(ARRAY(SELECT payment_hash FROM lapsed_invoice
        WHERE check_at IS NOT NULL AND check_at <= %(now)s
        ORDER BY check_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-RETURNING payment_hash
+RETURNING payment_hash, expires_at
 """
 
 
-async def take_due(tx: Tx, now: datetime, pause: timedelta, limit: int) -> list[str]:
-    """Return payment hashes whose turn it is to be asked about; the next turn comes later."""
+async def take_due(tx: Tx, now: datetime, pause: timedelta, limit: int) -> dict[str, datetime]:
+    """Return payment hashes whose turn it is to be asked about, and when each has expired; the next
+    turn comes later.
+    """
     rows = await tx.all(_ASK, now=now, next=now + pause, limit=limit)
-    return [row["payment_hash"] for row in rows]
+    return {row["payment_hash"]: row["expires_at"] for row in rows}
+
+
+async def never_paid(tx: Tx, payment_hash: str) -> None:
+    """Forget an invoice that the rail, asked for the last time, knows no payment of."""
+    query = "DELETE FROM lapsed_invoice WHERE payment_hash = %(h)s"
+    await tx.execute(query, h=payment_hash)
 
 
 _FORGET = """
 DELETE FROM lapsed_invoice WHERE payment_hash = ANY(ARRAY(SELECT payment_hash
-  FROM lapsed_invoice WHERE expires_at < %(before)s
+  FROM lapsed_invoice
+ WHERE expires_at < %(before)s AND (check_at IS NULL OR expires_at < %(long_before)s)
  ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 """
 
 
-async def forget(tx: Tx, before: datetime, limit: int) -> int:
-    """Forget what the rail is asked about no more; return how many that were."""
-    return await tx.count(_FORGET, before=before, limit=limit)
+async def forget(tx: Tx, before: datetime, long_before: datetime, limit: int) -> int:
+    """Forget what the rail is not asked about, or has not answered for so long; return how many
+    that were.
+    """
+    return await tx.count(_FORGET, before=before, long_before=long_before, limit=limit)
 
 
 # Of an order that failed, the chain has said that it never will pay: no line of it stays.

@@ -92,6 +92,19 @@ async def paid_when_purged(buyer: Buyer) -> None:
     await buyer.take_refunds()
 
 
+async def never_paid(buyer: Buyer) -> None:
+    """A job that nobody ever paid for: its rail is asked for the last time, and it is forgotten."""
+    if not buyer.made:
+        buyer.made = await buyer.create("hello")
+        buyer.clock.forward(26 * 3_600)
+    if "purged" not in buyer.done:
+        await _until_kept(buyer, 1)
+        buyer.done.add("purged")
+        buyer.clock.forward(7 * 86_400)
+    await _until_kept(buyer, 0)
+    assert (await buyer.call("GET", buyer.path)).status_code == 404
+
+
 async def _until_kept(buyer: Buyer, invoices: int) -> None:
     async for _ in patiently(f"not {invoices} invoices are kept of what was purged", pause_s=0.1):
         if len(await buyer.books.ask("SELECT 1 FROM lapsed_invoice")) == invoices:
@@ -320,6 +333,7 @@ SCENARIOS = {
     "flaky": Scenario(bought("FLAKY")),
     "paid late": Scenario(paid_late),
     "paid when purged": Scenario(paid_when_purged),
+    "never paid": Scenario(never_paid),
     "stopped": Scenario(stopped, environment={"OPERATOR_TOKEN": TOKEN}),
     "rail away": Scenario(sent_when_the_rail_is_back),
     "push missed": Scenario(bought("hello"), "commit invoices.book: before", later),

@@ -157,7 +157,8 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "forget keys": lambda tx: idempotency.purge(tx, NOW),
     "count a caller": lambda tx: rate_limits.count(tx, "caller:7", 1, NOW, NOW),
     "due purged invoices": lambda tx: lapsed.take_due(tx, NOW, DAY, 100),
-    "forget purged invoices": lambda tx: lapsed.forget(tx, NOW - DAY, 100),
+    "forget purged invoices": lambda tx: lapsed.forget(tx, NOW - DAY, NOW - DAY, 100),
+    "forget a purged invoice": lambda tx: lapsed.never_paid(tx, "0" * 64),
     "purge what nobody paid for": lambda tx: lapsed.purge(tx, [UNPAID]),
     "forget counts": lambda tx: rate_limits.purge(tx, NOW),
     "what a session and its budgets have left": lambda tx: balances.lock_to_spend(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.plant import loops_of
 from db import payouts
 from db.audit import audit
 from payments.stub import StubRail
@@ -82,8 +83,51 @@ async def test_what_nobody_paid_for_is_gone_a_day_after_it_lapsed(
     assert await rows_of(timed) == before | {"lapsed_invoice": 1}
     clock.forward(days=7)
     await purge(timed)
+    await taken_in(timed)  # asked about for the last time
     assert await rows_of(timed) == before
     assert await audit(timed.built.db) == []
+
+
+async def test_what_was_paid_while_nobody_was_there_to_ask_is_owed_back(
+    database_url: str, tmp_path: Path, clock: Clock
+) -> None:
+    """A server that was off for longer than it remembers asks before it forgets."""
+    async with instance_of(
+        database_url, tmp_path, rail=StubRail(tmp_path / "stub.sqlite3", clock), clock=clock
+    ) as before:
+        job = await before.create(TEXT)
+        clock.forward(hours=26)
+        await purge(before)
+    rail = StubRail(tmp_path / "stub.sqlite3", clock)
+    await rail.receive(job["evalInvoice"]["paymentHash"], late=True)
+    await rail.close()
+    clock.forward(days=8)
+    async with instance_of(
+        database_url, tmp_path, rail=StubRail(tmp_path / "stub.sqlite3", clock), clock=clock
+    ) as after:
+        await loops_of(after.built).unpaid.turn()
+        await taken_in(after)
+        shown = await after.until(job["jobId"], "failed", field="refunds")
+        assert shown["refunds"][0]["amountSats"] == job["evalInvoice"]["amountSats"]
+        await books_are_right(after)
+
+
+async def test_a_rail_that_never_answers_is_asked_for_two_months(
+    lenient_timed: Instance, clock: Clock
+) -> None:
+    """Then what it was to tell of is forgotten, and not before."""
+    timed, loops = lenient_timed, loops_of(lenient_timed.built)
+    await timed.create(TEXT)
+    clock.forward(hours=26)
+    await purge(timed)
+    fault = {"call": "look_up_invoice", "fault": "5xx", "times": 1_000}
+    assert (await timed.post("/api/dev/stub/faults", fault)).status_code == 200
+    for days, kept in ((50, 1), (11, 0)):
+        clock.forward(days=days)
+        await loops.sweep.turn()
+        await loops.unpaid.turn()
+        row = await timed.built.db.read_one("SELECT count(*) AS n FROM lapsed_invoice")
+        assert row is not None and row["n"] == kept
 
 
 async def test_a_thousand_bytes_of_what_nobody_paid_for_are_kept_at_most(

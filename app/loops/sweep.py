@@ -32,7 +32,8 @@ class Sweep:
         self._db, self._rail, self._booking = db, rail, booking
         self._hearing, self._unpaid = hearing, unpaid
         self._clock, self._sweep_s = clock, sweep_s
-        self._due: dict[str, None] = {}  # invoices whose turn has come, and was not had yet
+        # Invoices whose turn has come, and was not had yet; and whether it is the last one.
+        self._due: dict[str, bool] = {}
 
     @property
     def pause_s(self) -> float:
@@ -52,13 +53,14 @@ class Sweep:
             "due_invoices", lambda tx: invoices.take_due(tx, now, pace, BATCH), alone=True
         )
         # Their next turn may be minutes away: who does not have this one now has it soon.
-        self._due |= dict.fromkeys(due)
-        self._due |= dict.fromkeys(await self._unpaid.due())
+        self._due |= dict.fromkeys(due, False)
+        self._due |= await self._unpaid.due()
         while self._due:  # a review may be asking at the same time
             payment_hash = next(iter(self._due))
-            del self._due[payment_hash]
+            is_last = self._due.pop(payment_hash)
             try:
-                await self._booking.look_up(payment_hash)
+                if await self._booking.look_up(payment_hash) and is_last:
+                    await self._unpaid.never_paid(payment_hash)
             except DatabaseAway:
-                self._due[payment_hash] = None
+                self._due[payment_hash] = is_last
                 raise

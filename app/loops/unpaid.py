@@ -1,6 +1,8 @@
 """What nobody paid for is purged a day after it lapsed, a batch at a time; late money is not lost.
 
 A slim row of each invoice stays for a week: the rail is asked about it, and a payment is owed back.
+It goes when the rail, asked after that week, knows of no payment: whoever was not there to ask, as
+all was switched off or the rail was away, asks first.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +24,8 @@ KEPT = timedelta(days=1)  # after its invoice lapsed
 BATCH = 100
 MOST_BATCHES = 50  # in one turn: the rest is for the next
 LATE_PAUSE = timedelta(hours=6)  # between two questions about one that was purged
-FORGET = timedelta(days=7)  # after its expiry nobody asks any more
+FORGET = timedelta(days=7)  # after its expiry it is asked about for the last time
+UNANSWERED = timedelta(days=60)  # after it nobody asks any more: a rail that never answers is gone
 BATCHES = 20  # at once, of up to 500 items each
 UNUSED = timedelta(days=8)  # since a login: then the last one has expired
 UNUSED_NAME = timedelta(days=90)  # likewise, where somebody may remember a name and a password
@@ -55,7 +58,9 @@ class Unpaid:
         ended = now - self._files_kept - KEPT
         leases = partial(lapsed.purge_leases, before=ended, now=now, limit=BATCHES)
         await _all(lambda: self._db.run("purge_leases", leases), BATCHES)
-        slim = partial(lapsed.forget, before=now - FORGET, limit=BATCH)
+        slim = partial(
+            lapsed.forget, before=now - FORGET, long_before=now - UNANSWERED, limit=BATCH
+        )
         await _all(lambda: self._db.run("forget_unpaid", slim))
         await self._db.run("forget_logins", partial(people.forget, now=now))
         await self._accounts(now)
@@ -89,12 +94,19 @@ class Unpaid:
         if not self._after:
             self._again_at = now + ROUND
 
-    async def due(self) -> list[str]:
-        """Return payment hashes of what was purged that the rail should be asked about now."""
+    async def due(self) -> dict[str, bool]:
+        """Return payment hashes of what was purged that the rail should be asked about now, and
+        whether it is for the last time.
+        """
         now = self._clock()
-        return await self._db.run(
+        due = await self._db.run(
             "due_purged", lambda tx: lapsed.take_due(tx, now, LATE_PAUSE, BATCH)
         )
+        return {name: expired_at < now - FORGET for name, expired_at in due.items()}
+
+    async def never_paid(self, payment_hash: str) -> None:
+        """Forget one that the rail knows no payment of, when it was asked for the last time."""
+        await self._db.run("never_paid", lambda tx: lapsed.never_paid(tx, payment_hash))
 
 
 async def _all(some: Callable[[], Awaitable[int]], most: int = BATCH) -> int:
