@@ -87,7 +87,7 @@ def _safe(value: Any, escapes: bool) -> Any:
         case float():
             return _number(value)
         case _:
-            raise TypeError(f"a {type(value).__name__} can't be told to a receiver")
+            raise TypeError(f"a {type(value).__name__} can't be sent to a receiver")
 
 
 def _safe_fields(fields: dict[str, Any], escapes: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 from standardwebhooks import Webhook
 
@@ -175,3 +176,27 @@ async def test_a_slow_receiver_holds_nobody_up_and_is_asked_one_thing_at_a_time(
         ended = (await quick.until(2))[-1]
         assert ended.told["jobId"] == job["jobId"]
         assert slow.most_at_once == 1
+
+
+async def test_the_page_shows_the_log_to_the_holder_of_the_secret(instance: Instance) -> None:
+    """Escaped, whatever a receiver says; to nobody else."""
+    async with NoticeServer([said(200, b"<script>alert(1)</script>")]).running() as server:
+        made = await instance.create("hello", notify={"url": server.url, "secret": SECRET})
+        await instance.pay(made["evalInvoice"])
+        await server.until(1)
+        await until_logged(instance, made["notify"], tries=1)
+        where = f"/notices/{made['notify']['id']}"
+        form = {"Sec-Fetch-Site": "same-origin"}
+        async with httpx2.AsyncClient(base_url=instance.url, verify=False) as browser:
+            door = await browser.get(where)
+            assert door.status_code == 200 and server.url not in door.text
+            wrong = await browser.post(where, data={"secret": "another-one"}, headers=form)
+            assert wrong.status_code == 401 and server.url not in wrong.text
+            shown = await browser.post(where, data={"secret": SECRET}, headers=form)
+            assert shown.status_code == 200 and "job.awaiting_work_payment" in shown.text
+            assert "<script>alert" not in shown.text and "&lt;script&gt;alert(1)" in shown.text
+            assert SECRET not in shown.text
+            fields = {"secret": SECRET, "notice": ""}
+            again = await browser.post(f"{where}/redeliver", data=fields, headers=form)
+            assert again.status_code == 200 and "being sent again" in again.text
+        await server.until(2)

@@ -221,6 +221,9 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /account/keys": {ACCOUNT: "balance key"},
     "POST /account/keys/revoke": {},  # the form names none
     "POST /account/join": {ACCOUNT: "balance key"},
+    "GET /notices/{id}": {},
+    "POST /notices/{id}": {},
+    "POST /notices/{id}/redeliver": {},
     "GET /operator": {OPERATOR: "books state"},
     "GET /operator/books": {OPERATOR: "books"},
     "POST /operator/login": {},

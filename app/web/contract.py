@@ -32,6 +32,7 @@ SHOWN = {  # what a command shows of the caller, by the name of what secures an 
     "sessionCookie": "-b cookies -c cookies",
     "sessionToken": '-H "Authorization: Bearer $TOKEN"',
     "apiKey": '-H "x-api-key: $API_KEY"',
+    "webhookSecret": '-H "X-Webhook-Secret: $SECRET"',
 }
 
 _DRAWING = Lock()
