@@ -22,6 +22,7 @@ from tests.race_pair import Pair, alternating, crowd
 from tests.usdc_fixtures import Payer, header
 
 PATH = "/api/jobs"
+ALL_IN_S = 3.0  # by then a whole crowd has been heard
 DEAD_AFTER_S = 1  # what the servers here take for death
 
 # Where whoever makes an item, or sends a refund, may stand still while others go on.
@@ -201,9 +202,13 @@ async def order_without_an_answer(pair: Pair, count: int = 20) -> str:
 
 async def orders_for_one_thing(pair: Pair, count: int = 20) -> None:
     """Many orders with a nonce each, by one who has had no answer yet: one is settled, and all are
-    told of what it bought."""
+    told of what it bought, or to come again as it was answered at that moment."""
     async with pair.buyer() as buyer, crowd() as http:
-        body, payer = images(2), Payer(buyer.key)
+        body, payer, stub = images(2), Payer(buyer.key), usdc.stub_of(buyer)
+        try:
+            await stub.script_fault("settle", "slow", delay_s=ALL_IN_S)
+        finally:
+            await stub.close()
         signed = [await _signed(buyer, body, payer) for _ in range(count)]
         named = {"Idempotency-Key": buyer.key}
         answers = await asyncio.gather(
@@ -212,8 +217,9 @@ async def orders_for_one_thing(pair: Pair, count: int = 20) -> None:
                 for url, paying in zip(alternating(pair, count), signed, strict=True)
             )
         )
-        assert {answer.status_code for answer in answers} == {201}, answers
-        said = [answer.json() for answer in answers]
+        told = Counter(answer.status_code for answer in answers)
+        assert set(told) <= {201, 503} and told[201], told
+        said = [answer.json() for answer in answers if answer.status_code == 201]
         assert all("sessionToken" in each for each in said), "each holds the payer's own key"
         await _bought_once(pair, buyer, payer, said)
 
