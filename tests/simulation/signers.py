@@ -69,6 +69,9 @@ class Signers(Crowd[Signer]):
     def wish(self, signer: Signer) -> str | None:
         """See Crowd."""
         if not signer.owner_id:
+            # Not beside himself: once either is answered, the other one buys anew.
+            if signer.busy:
+                return None
             return "buy" if self.comes_back(signer, MOST_ORDERS) else None
         if self._dice.random() < 0.04:
             return "cancel"
