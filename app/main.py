@@ -106,7 +106,7 @@ from app.watch.waiting import Waiting
 from app.web import PAGES
 from app.web.browsers import with_pages
 from app.web.metrics import metrics
-from db.engine import Database, Probe, nowhere
+from db.engine import Database, DatabaseAway, Probe, nowhere
 from db.promise_lanes import Lane
 from db.promises import Outbox, WorkerPace
 from db.signals import Signals
@@ -342,12 +342,14 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
     await built.db.open()
     await built.outbox.open()
     await loops.receiving.refresh()
-    await house.spells.install()
+    with contextlib.suppress(DatabaseAway):  # then they are published when it can be written to
+        await house.spells.install()
     loops.readiness.works = worker
     tasks = [
         asyncio.create_task(always("listener", built.signals.listen)),
         asyncio.create_task(always("loops", loops.run)),
         asyncio.create_task(always("streams", partial(house.streams.run, house.shapes.event))),
+        asyncio.create_task(always("spells", house.spells.keep_installed)),
     ]
     if worker:
         keep = keeping(keeper.keep, built.outbox)

@@ -295,7 +295,7 @@ class EmbeddedPostgres:
             "listen_addresses": "127.0.0.1",
             "port": str(port),
             "unix_socket_directories": "",
-            "max_connections": "100",
+            "max_connections": "200",
             "shared_buffers": "128MB",
             "fsync": durable,
             "full_page_writes": durable,

@@ -57,6 +57,7 @@ async def test_a_wallet_that_was_never_connected_leaves_nothing(
         for _ in range(2):
             clock.forward(days=8)
             await purge(timed)
+            await taken_in(timed)
     assert await rows_of(timed) == before
     assert await audit(built.db) == []
 

@@ -15,7 +15,7 @@ from tests.page_fixtures import Visitor
 
 Come = Callable[..., Awaitable[Visitor]]
 DOCUMENT = CONTRACT.document
-MOST_HIGH_PX = 45_000
+MOST_HIGH_PX = 700 * sum(len(operations) for operations in DOCUMENT["paths"].values())
 
 
 def test_a_contract_has_somebody_to_ask_and_nothing_unused() -> None:

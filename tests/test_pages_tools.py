@@ -74,7 +74,7 @@ async def test_a_file_of_ones_own_is_a_picture(
     await visitor.headline("Pay for 1 result")
     await page.click("[data-stub-pay]")
     await visitor.headline("Done")
-    assert "#008080" in await page.inner_text(".told")
+    assert "#008080" in await page.inner_text(".said")
     await visitor.judged(axe, "values")
 
 

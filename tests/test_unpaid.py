@@ -326,6 +326,7 @@ async def test_an_order_in_usdc_that_never_paid_leaves_nothing(
             await ended(shop, paid.json()["jobId"], token=paid.json()["sessionToken"])
         clock.forward(days=8)  # the logins of these are over, and the offer is purged
         await purge(shop)
+        await taken_in(shop)
         async for _ in patiently("a lane that is empty keeps turns", pause_s=0.01):
             if not await db.read_all("SELECT payer FROM lane_turn"):
                 break
@@ -343,6 +344,7 @@ async def test_an_order_in_usdc_that_never_paid_leaves_nothing(
         for _ in range(2):  # first what was asked for, then the slim rows of the offers
             clock.forward(days=8)
             await purge(shop)
+            await taken_in(shop)
         assert await rows_of(shop) == before
         assert await audit(db) == []
         await stub.close()

@@ -94,6 +94,8 @@ async def test_a_chain_that_is_not_heard_whole_is_unknown(
     assert isinstance(await world.facilitator.settle(paid), Settled)
     async with FaultProxy.before(stock_usdc.chain.url) as proxy:
         for method in METHODS if fault not in ENDLESS else METHODS[3:4]:
+            if (fault, method) == ("a megabyte", b"eth_getLogs"):
+                continue  # of a block full of transfers, an answer is longer than that
             timeout_s = SOON_S if fault in ENDLESS else LONG_S
             chain = Chain(proxy.url, BASE_SEPOLIA, depth=0, timeout_s=timeout_s)
             proxy.inject(fault, "POST", holding=method)

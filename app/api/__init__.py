@@ -1,7 +1,6 @@
 """The route table: the whole surface on one page."""
 
-from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.routing import Route
 
 from app.api import kinds
 from app.api.accounts import balances, lightning, logins, wallets
@@ -20,20 +19,11 @@ from app.api.jobs import (
 from app.api.notices import deliveries
 from app.api.site import contract, dev, discovery, health
 from app.api.v1 import V1_ROUTES, counted
-
-
-class _Alone(Route):
-    """An address that is nobody's id: whoever asks it in another way learns how it is asked."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """See Route."""
-        match, child = super().matches(scope)
-        return (Match.FULL if match is Match.PARTIAL else match), child
-
+from app.http.routes import Alone
 
 # They are tried in this order: what is polled stands first.
 ROUTES = (
-    _Alone("/api/jobs/quote", batches.quote, methods=["POST"]),
+    Alone("/api/jobs/quote", batches.quote, methods=["POST"]),
     Route("/api/jobs/{id}", kinds.show),
     Route("/api/sessions/{id}/requests/{request_id}", requests.show),
     Route("/api/healthz", health.healthz),

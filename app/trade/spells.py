@@ -4,10 +4,13 @@ A spell is checked when it is published and again when it is cast: with the tool
 then. One whose tools are gone is broken, and says so; nothing of it is rewritten.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
+
+import structlog
 
 from app import advance
 from app.advance import Applied, Shell
@@ -30,6 +33,8 @@ from statemachine import cast as law
 from statemachine.cast import CastState
 from statemachine.filling import needs, worst
 from statemachine.item import ItemState
+
+log = structlog.get_logger("boltwork.spells")
 
 PAGE: Final = 100  # spells that are listed at once
 STAND_IN_TEXT: Final = 1_000  # characters of a parameter that a quote knows nothing of
@@ -249,7 +254,8 @@ class Spells:
     async def install(self) -> None:
         """Publish the spells that come with the server, where they are new or were changed.
 
-        One whose tools aren't here is left out.
+        One whose tools aren't here, or can't do what it asks of them, is left out. Raises
+        DatabaseAway.
         """
         tools, new = self.tools(), []
         known = await spells.of_house(self.db)
@@ -259,10 +265,20 @@ class Spells:
                 step.tool in tools for step in document.steps
             ):
                 continue
+            try:
+                checked = check(document, tools)
+            except BadSpell as bad:  # here its tools may do less than it asks of them
+                log.warning("spell_left_out", spell=document.slug, reason=str(bad))
+                continue
             ids = self.new_id(), self.new_id()
-            new.append(Publishing(*ids, None, plain, check(document, tools)))
+            new.append(Publishing(*ids, None, plain, checked))
         if new:
             await self.shell.do(advance.spells.install, new)
+
+    async def keep_installed(self) -> None:
+        """Do that, and return no more. Raises DatabaseAway."""
+        await self.install()
+        await asyncio.Event().wait()
 
     async def hide(self, slug: str, why: str | None) -> bool:
         """Hide a spell with a reason, or show it again; False: there is none of this name."""

@@ -117,7 +117,7 @@ def _piece(piece: Piece) -> dict[str, Any]:
     path = f"/jobs/{piece.batch_id}/items/{piece.item_id}"
     return {
         "path": path,
-        "batch": f"/jobs/{piece.batch_id}",
+        "made_in": f"/jobs/{piece.batch_id}",
         "is_film": piece.media_type.startswith("video/"),
         "width": piece.width,
         "height": piece.height,

@@ -189,7 +189,7 @@ def _piece(house: House, item: ItemView | None, batch_id: str) -> dict[str, Any]
         "stands": stands,
         "says": f"{says}: {item.progress} %" if stands == "now" and item.progress else says,
         "file": item.id if item.artifact is not None and kept else None,
-        "batch": batch_id,
+        "made_in": batch_id,
         "is_film": (item.media_type or "").startswith("video/"),
         "text": (item.output or {}).get("text"),
         "reason": item.reason if ITEM.final(item.state) else None,

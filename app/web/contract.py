@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from app.api.site.contract import document as contract
 from app.house import house_of
-from app.web.page import answer, drawn, has_studio, page
+from app.web.page import answer, drawn, offered, page
 from app.web.prose import rendered
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -38,24 +38,24 @@ SHOWN = {  # what a command shows of the caller, by the name of what secures an 
 _DRAWING = Lock()
 
 Node = dict[str, Any]
+Head = tuple[tuple[str, bool], ...]  # what every page says of this server
 
 
 @page
 async def show(request: Request) -> Response:
     """GET /docs."""
-    house = house_of(request)
-    return answer(await asyncio.to_thread(_drawn, house.stub is not None, has_studio(house)))
+    head = tuple(offered(house_of(request)).items())
+    return answer(await asyncio.to_thread(_drawn, head))
 
 
-def _drawn(is_stub: bool, has_studio: bool) -> bytes:
+def _drawn(head: Head) -> bytes:
     with _DRAWING:  # by the first who ask for it at once, once
-        return _page(is_stub, has_studio)
+        return _page(head)
 
 
 @lru_cache(maxsize=2)
-def _page(is_stub: bool, has_studio: bool) -> bytes:
-    shared = {"path": "/docs", "is_stub": is_stub, "has_studio": has_studio}
-    return drawn("docs.html", **shared, **_read())
+def _page(head: Head) -> bytes:
+    return drawn("docs.html", path="/docs", **dict(head), **_read())
 
 
 def _read() -> Node:

@@ -64,19 +64,23 @@ def render(
 ) -> Response:
     """Return a page; with what is wrong said in it, and by its status."""
     house = house_of(request)
-    shared = {
-        "path": request.url.path,
-        "is_stub": house.stub is not None,
-        "has_studio": has_studio(house),
-        "has_spells": any(listed.is_open for listed in house.catalogue.tools()),
-        "has_tools": any(each.is_open for each in house.catalogue.tools()),
-        "now": house.clock(),
-    }
+    shared = {"path": request.url.path, "now": house.clock(), **offered(house)}
     if wrong is None:
         return answer(drawn(template, wrong=None, **shared | values), status)
     said = answer(drawn(template, wrong=wrong, **shared | values), wrong.status)
     said.headers.update(wrong.headers)
     return said
+
+
+def offered(house: House) -> dict[str, bool]:
+    """Return what each page says of this server in its head."""
+    has_tools = any(each.is_open for each in house.catalogue.tools())
+    return {
+        "is_stub": house.stub is not None,
+        "has_studio": has_studio(house),
+        "has_spells": has_tools,  # one is made of them
+        "has_tools": has_tools,
+    }
 
 
 def has_studio(house: House) -> bool:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from app.api.v1 import artifacts, casts, generations, keys, spells, tools, user, wallets
 from app.house import house_of
+from app.http.routes import Alone
 from app.http.throttle import Rule
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -31,7 +32,7 @@ def counted(handler: Handler) -> Handler:
 V1_ROUTES = (
     Route("/api/v1/spells", counted(spells.publish), methods=["POST"]),
     Route("/api/v1/spells/marketplace", counted(spells.marketplace)),
-    Route("/api/v1/spells/cast", counted(casts.cast), methods=["POST"]),
+    Alone("/api/v1/spells/cast", counted(casts.cast), methods=["POST"]),
     Route("/api/v1/spells/casts/{id}", counted(casts.show)),
     Route("/api/v1/spells/casts/{id}/resume", counted(casts.resume), methods=["POST"]),
     Route("/api/v1/spells/casts/{id}/cancel", counted(casts.cancel), methods=["POST"]),
