@@ -34,18 +34,36 @@ def moves(chain: Path) -> list[Move]:
     return [Move(*row) for row in rows]
 
 
+def sent(chain: Path) -> Counter[tuple[str, str, int]]:
+    """Return what was sent without a signed order: transaction, payee and amount of each."""
+    if not chain.exists():
+        return Counter()
+    with closing(sqlite3.connect(chain)) as file:
+        return Counter(
+            file.execute("SELECT txid, payee, microusdc FROM moved WHERE nonce IS NULL").fetchall()
+        )
+
+
 async def wrong_in_usdc(ask: Ask, chain: Path | None) -> list[str]:
     """Return what is wrong with USDC once all is calm: what came, what went back, what was earned.
 
-    Each order that settled moved its amount to us, once; each payout that is paid moved it away,
-    once, to where its owner is; nothing else moved.
+    Each order that settled moved its amount to us, once; each transfer without an order is a
+    deposit, once; each payout that is paid moved it away, once, to where its owner is; nothing else
+    moved.
     """
     orders = await ask("SELECT id, pay_to, amount_microusdc, state FROM usdc_authorization")
-    houses = {row["pay_to"] for row in orders}
+    deposits = await ask(
+        "SELECT txid, pay_to, amount_microusdc FROM usdc_deposit WHERE authorization_id IS NULL"
+    )
+    houses = {row["pay_to"] for row in (*orders, *deposits)}
     moved = moves(chain) if chain is not None else []
     came = {f"{m.network}:{m.payer}:{m.nonce}": m.microusdc for m in moved if m.payee in houses}
     settled = {r["id"]: r["amount_microusdc"] for r in orders if r["state"] == "settled"}
     wrong = [] if came == settled else [f"{came} came, and {settled} is said to have settled"]
+    by_hand = sent(chain) if chain is not None else Counter[tuple[str, str, int]]()
+    kept_of = Counter((row["txid"], row["pay_to"], row["amount_microusdc"]) for row in deposits)
+    if by_hand != kept_of:
+        wrong.append(f"{by_hand} was sent, and {kept_of} is kept of it")
     went = [m for m in moved if m.payer in houses]
     there = Counter((f"evm:{m.network}:{m.payee}", m.microusdc) for m in went)
     paid = Counter(
@@ -61,7 +79,11 @@ async def wrong_in_usdc(ask: Ask, chain: Path | None) -> list[str]:
     [charged] = await ask(
         "SELECT coalesce(sum(charged_amount), 0)::bigint AS n FROM batch WHERE asset = 'microusdc'"
     )
-    left = sum(came.values()) - sum(m.microusdc for m in went)
+    left = (
+        sum(came.values())
+        + sum(each[2] for each in by_hand.elements())
+        - sum(m.microusdc for m in went)
+    )
     rail, earned = kept.get("rail:x402", 0), kept.get("revenue:media", 0)
     if not left == rail == earned == charged["n"]:
         wrong.append(f"{left} of USDC is left, {rail} kept, {earned} earned, {charged} charged")
