@@ -66,6 +66,7 @@ class Receiving:
         self._expiry = timedelta(seconds=invoice_expiry_s)
         self._most_invoices, self._most_sats = most_invoices, most_sats
         self._at = rail.identity
+        self._asked = self._heard = 0  # for the wallets; and the last whose answer is used
         self._looked: dict[str, datetime] = {}  # when a retired wallet was last looked into
 
     async def refresh(self) -> list[OpenedWallet]:
@@ -73,10 +74,15 @@ class Receiving:
         now = self._clock()
         if self._wallets is None:
             return []
+        self._asked += 1
+        asked = self._asked
         known = await rows.opened(self._db, self._at)
         if not known:
             await self._shell.do(advance.wallets.offer_first, self._at)
             known = await rows.opened(self._db, self._at)
+        if asked < self._heard:
+            return known  # who asked later has been answered before
+        self._heard = asked
         there = [self._known(wallet, now) for wallet in known if not WALLET.final(wallet.state)]
         self._wallets.use(there, Msat(sum(wallet.left_msat or 0 for wallet in known)))
         return known
