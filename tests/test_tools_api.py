@@ -138,6 +138,9 @@ async def test_an_accounts_key_pays_and_reads_what_it_bought(shop: Instance) -> 
     assert second["status"] == "failed" and second["error"]["code"] == "NOT_FOUND"
     nobody = (await shop.post("/api/v1/generations/status", asked)).json()["generations"]
     assert [each["error"]["code"] for each in nobody] == ["NOT_FOUND"] * 2
+    odd = {"generationIds": ["a\0b", "ÿ" * 32, "x"]}  # no ids of ours
+    nobody = (await shop.post("/api/v1/generations/status", odd)).json()["generations"]
+    assert [each["error"]["code"] for each in nobody] == ["NOT_FOUND"] * 3
     me = (await shop.http.get("/api/v1/user/me", headers=key)).json()
     assert me["balanceSats"] == 999
     assert await audit(shop.built.db) == []

@@ -52,10 +52,15 @@ Usdc = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]  # an amoun
 RequestText = Annotated[str, AfterValidator(_request_text)]
 
 
+def is_id(text: str) -> bool:
+    """Say whether a text can be an id of ours."""
+    return bool(_ID.fullmatch(text))
+
+
 def path_id(request: Request, unknown: Callable[[], Refusal], name: str = "id") -> str:
     """Return an id in the path, or refuse what can't be one as unknown."""
     given: str = request.path_params[name]
-    if not _ID.fullmatch(given):
+    if not is_id(given):
         raise unknown()
     return given
 

@@ -14,7 +14,7 @@ from app.api.buying import Bought, Counter, Wish
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.dialect import V1_EXECUTE
-from app.http.fields import Body, path_id, wait_of
+from app.http.fields import Body, is_id, path_id, wait_of
 from app.http.generation_status import FINAL, estimate, generation
 from app.http.links import base_url
 from app.http.throttle import Rule
@@ -150,7 +150,7 @@ async def statuses(request: Request) -> Response:
     asked = parse(await read_body(request), Statuses)
     shown = []
     for each in dict.fromkeys(asked.ids):
-        shape = await _shown(request, house, each)
+        shape = await _shown(request, house, each) if is_id(each) else None
         shown.append(shape or {"generationId": each[:80], "status": "failed", "error": NOT_FOUND})
     return json_response({"generations": shown})
 
