@@ -218,6 +218,7 @@ async def test_a_spell_that_an_operator_hides_is_cast_no_more(stage: Stage) -> N
 
 WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "an unknown spell": ({"slug": "no-such"}, 404, "NOT_FOUND"),
+    "a slug that none can have": ({"slug": "no\0such"}, 404, "NOT_FOUND"),
     "an unknown parameter": (
         {"slug": "five-steps", "context": {"parameterOverrides": {"x": 1}}}, 400, "BAD_REQUEST",
     ),

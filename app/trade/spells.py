@@ -23,7 +23,7 @@ from app.trade.batches import Line, Order
 from app.trade.catalogue import MOST_SEED, Catalogue, Kind, Offering, Surface
 from app.trade.inputs import pictures_in
 from app.trade.spell_checks import Compiled, Tool, check, compiled
-from app.trade.spell_document import BadSpell, Document, parse, read
+from app.trade.spell_document import SLUG, BadSpell, Document, parse, read
 from db import casts, runtimes, spells
 from db.casts import CastRow
 from db.engine import Database
@@ -109,7 +109,7 @@ class Spells:
 
     async def show(self, slug: str, reader: str | None = None) -> SpellView:
         """Return a spell; one that an operator has hidden only to its author. Raises Refusal."""
-        found = await spells.by_slug(self.db, slug)
+        found = await spells.by_slug(self.db, slug) if SLUG.fullmatch(slug) else None
         if found is None or (found.hidden_why is not None and found.author_id != reader):
             raise unknown_spell(slug)
         return found
