@@ -293,16 +293,19 @@ class Pace(NamedTuple):
     charged_microusd: int
 
 
-_PACE = """
+# What a delivered item has come to in micro-USD, of its price as much as was charged of its share;
+# rounded up, as `pricing.money.part_of` is.
+CHARGED_MICROUSD = """
+CASE WHEN coalesce(i.charged_amount, i.share_amount) = i.share_amount THEN i.weight
+     ELSE ceil(i.weight::numeric * i.charged_amount / i.share_amount)::bigint END
+"""
+_PACE = f"""
 SELECT (SELECT min(l.created_at) FROM item i
          CROSS JOIN LATERAL (SELECT lease.created_at FROM lease WHERE lease.item_id = i.id
                               ORDER BY lease.number LIMIT 1) l
          WHERE i.batch_id = b.id) AS began,
        b.updated_at AS last,
-       (SELECT coalesce(sum(CASE WHEN coalesce(i.charged_amount, i.share_amount) = i.share_amount
-                            THEN i.weight
-                            ELSE ceil(i.weight::numeric * i.charged_amount / i.share_amount) END),
-                        0)::bigint FROM item i
+       (SELECT coalesce(sum({CHARGED_MICROUSD}), 0)::bigint FROM item i
          WHERE i.batch_id = b.id AND i.state = 'completed') AS charged_microusd
   FROM batch b WHERE b.id = %(id)s
 """

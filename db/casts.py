@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from db.batches import CHARGED_MICROUSD
 from db.engine import Database, Tx
 from db.rows import Reads
 from statemachine.batch import BatchState
@@ -128,7 +129,7 @@ class StepView(NamedTuple):
     place: int
     state: ItemState
     batch_state: BatchState
-    weight: int  # its price in micro-USD
+    charged_microusd: int  # what it cost, or would
     reason: str | None
     created_at: datetime
     ended_at: datetime | None
@@ -140,11 +141,10 @@ class StepView(NamedTuple):
         return Made(self.step, self.state, is_paid)
 
 
-_STEPS = """
+_STEPS = f"""
 SELECT DISTINCT ON (i.step) i.step, i.id AS item_id, i.batch_id, i.place, i.state,
-       b.state AS batch_state, CASE WHEN i.charged_amount IS NULL THEN i.weight
-         ELSE i.weight * i.charged_amount / i.share_amount END AS weight,
-       i.reason, i.created_at, i.ended_at
+       b.state AS batch_state, {CHARGED_MICROUSD} AS charged_microusd, i.reason,
+       i.created_at, i.ended_at
   FROM batch b JOIN item i ON i.batch_id = b.id
  WHERE b.cast_id = %(id)s
  ORDER BY i.step, i.state = 'completed' DESC,

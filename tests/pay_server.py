@@ -9,7 +9,7 @@ import json
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ from payments.lnurl import Destination, LnurlPay
 from payments.public_http import Away, PublicHttp, Refused
 from pricing.money import Msat
 from tests.rail_fixtures import wall_clock
+from tests.talking import talking
 
 METADATA = json.dumps([["text/plain", "a refund, bitte sehr"], ["text/identifier", "you@x"]])
 KEY = "11" * 32
@@ -97,27 +98,9 @@ class PayServer:
     @asynccontextmanager
     async def running(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["PayServer"]:
         """Listen for as long as the block lasts."""
-        talking: set[asyncio.Task[None]] = set()
-
-        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            talking.add(task)
-            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await self._talk(reader, writer)
-            writer.close()
-            talking.discard(task)
-
-        server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
-        self.scheme = "https" if tls else "http"
-        try:
+        async with talking(self._talk, tls) as port:
+            self.port, self.scheme = port, "https" if tls else "http"
             yield self
-        finally:
-            server.close()
-            for task in list(talking):
-                task.cancel()
-            await asyncio.gather(*talking, return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()

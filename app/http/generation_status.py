@@ -69,11 +69,6 @@ def cost_of(item: ItemView) -> float:
     return usd_number(part_of(item.weight, charged, item.share_amount))
 
 
-def wire_state(row: BatchView, item: ItemView) -> str:
-    """Return where a run stands. What is not paid for is pending."""
-    return STATES[item.state]
-
-
 def estimate(typical: Typical) -> dict[str, int]:
     """Return how long a run takes, and when to look for it."""
     return {
@@ -86,7 +81,7 @@ def generation(
     generation_id: str, row: BatchView, item: ItemView, typical: Typical, base: str | None
 ) -> dict[str, Any]:
     """Return a run: its status, and what came of it or why nothing did."""
-    status = wire_state(row, item)
+    status = STATES[item.state]
     shape: dict[str, Any] = {
         "generationId": generation_id,
         "toolId": item.lane,

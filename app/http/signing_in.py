@@ -4,11 +4,25 @@ import hashlib
 from functools import partial
 
 from starlette.requests import Request
+from starlette.responses import Response
 
-from app.http.caller import unknown
+from app.http.body import json_response
+from app.http.caller import login_cookie, unknown
 from app.http.throttle import Rule, Throttle
 from app.refusal import Why
+from app.strict_json import moment
 from app.trade.logins import LoggedIn, Logins, name_of
+
+
+def signed_in(told: LoggedIn, public_url: str | None) -> Response:
+    """Return the answer to who has signed in by a wallet: a cookie, and the same token."""
+    shape = {
+        "accountId": told.account_id,
+        "created": told.is_new,
+        "sessionToken": told.token,
+        "expiresAt": moment(told.expires_at),
+    }
+    return json_response(shape, headers={"Set-Cookie": login_cookie(told.token, public_url)})
 
 
 def guessed(whose: str) -> str:

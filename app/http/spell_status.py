@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from app.http.batch_status import CANCELLED, NOT_MADE, paid_with
+from app.http.generation_status import STATES
 from app.http.job_status import Shapes, refund_state
 from app.strict_json import moment
 from app.trade.spells import SpellQuote
@@ -22,16 +23,6 @@ CASTS: Final[Mapping[CastState, str]] = {
     CastState.RUNNING: "running",
     CastState.COMPLETED: "completed",
     CastState.FAILED: "failed",
-}
-STEPS: Final[Mapping[ItemState, str]] = {
-    ItemState.WAITING: "pending",
-    ItemState.PENDING: "pending",
-    ItemState.CLAIMED: "processing",
-    ItemState.PROCESSING: "processing",
-    ItemState.COMPLETED: "completed",
-    ItemState.FAILED: "failed",
-    ItemState.DEAD_LETTER: "failed",
-    ItemState.CANCELLED: "failed",
 }
 HOUSE: Final = "boltwork"  # who wrote what came with the server
 
@@ -100,7 +91,7 @@ def cast_shape(
 ) -> dict[str, Any]:
     """Return a cast, with each of its steps and what is owed back for it."""
     state = state_of([step.made for step in steps])
-    cost = sum(step.weight for step in steps if step.state is ItemState.COMPLETED)
+    cost = sum(step.charged_microusd for step in steps if step.state is ItemState.COMPLETED)
     ended = [batch.completed_at for batch in row.batches if batch.completed_at is not None]
     is_over = state in (CastState.COMPLETED, CastState.FAILED)
     owed = [payout for batch in batches for payout in batch.payouts or ()]
@@ -137,10 +128,10 @@ def _step(row: CastRow, step: StepView) -> dict[str, Any]:
         "stepId": step.step,
         "toolId": tool,
         "generationId": step.item_id,
-        "status": STEPS[step.state],
-        "costUsd": usd_shown(step.weight) if step.state is ItemState.COMPLETED else None,
+        "status": STATES[step.state],
+        "costUsd": usd_shown(step.charged_microusd) if step.state is ItemState.COMPLETED else None,
     }
-    if STEPS[step.state] == "failed":
+    if STATES[step.state] == "failed":
         lost = CANCELLED if step.state is ItemState.CANCELLED else NOT_MADE
         shape["error"] = step.reason or lost
     if step.ended_at is not None:

@@ -17,10 +17,10 @@ from app.web.cookies import check_token
 from app.web.forms import name_in, read_form
 from app.web.job import claim
 from app.web.page import page, see
+from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, at, trouble_of
 from db.api_keys import Limits
 from db.people import LoginRow
-from payments.rail import Failed
 from payments.siwe import Wrong
 from pricing.money import Msat, sats_to_msat
 
@@ -67,13 +67,8 @@ async def pay(request: Request) -> Response:
     house = house_of(request)
     await read_form(request)
     login = await _needed(request)
-    if house.stub is None:
-        raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    for invoice in await house.accounts.deposits(login.account_id):
-        if invoice.to_pay is not None:
-            paid = await house.stub.receive(invoice.to_pay.payment_hash)
-            if not isinstance(paid, Failed):
-                await house.booking.settle(paid)
+    open_now = [each.to_pay for each in await house.accounts.deposits(login.account_id)]
+    await pay_from_stub(house, [each.payment_hash for each in open_now if each])
     return see(PATH)
 
 

@@ -19,12 +19,12 @@ from app.web import batch_view
 from app.web.forms import check_origin, read_form
 from app.web.job import claim
 from app.web.page import HEADERS, Handler, page, render, see
+from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, trouble_of
 from db import invoices, items
 from db.batches import BatchView
 from db.invoices import InvoiceRow
 from db.items import ItemView
-from payments.rail import Failed
 from statemachine.batch import MOST_ITEMS, BatchState, invoice_id
 from statemachine.public_id import public_id
 
@@ -63,15 +63,9 @@ async def pay(request: Request) -> Response:
     house = house_of(request)
     await read_form(request)
     row = await _found(request)
-    if house.stub is None:
-        raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    for invoice in await _to_pay(request, row):
-        assert invoice.payment_hash is not None
-        paid = await house.stub.receive(invoice.payment_hash)
-        if isinstance(paid, Failed):
-            refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
-            return await _shown(request, row, trouble_of(refused, "page"))
-        await house.booking.settle(paid)
+    open_now = [each.to_pay for each in await _to_pay(request, row)]
+    if failed := await pay_from_stub(house, [each.payment_hash for each in open_now if each]):
+        return await _shown(request, row, trouble_of(failed, "page"))
     return see(f"/jobs/{row.id}")
 
 

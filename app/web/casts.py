@@ -19,13 +19,13 @@ from app.web import job_view
 from app.web.forms import check_origin, name_in, read_form
 from app.web.page import HEADERS, page, render, see
 from app.web.spells import stages
+from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, trouble_of
 from db import casts, invoices, items, spells
 from db.batches import BatchView
 from db.casts import CastRow
 from db.engine import Duplicate
 from db.items import ItemView
-from payments.rail import Failed
 from statemachine.batch import BatchState, invoice_id
 from statemachine.cast import CastState, state_of
 from statemachine.item import ITEM, ItemState
@@ -72,15 +72,10 @@ async def pay(request: Request) -> Response:
     house = house_of(request)
     await read_form(request)
     row = await _found(request)
-    if house.stub is None:
-        raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
     found = await invoices.get(house.db, invoice_id(row.batches[-1].id))
-    if found is not None and found.to_pay is not None:
-        paid = await house.stub.receive(found.to_pay.payment_hash)
-        if isinstance(paid, Failed):
-            refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
-            return await _shown(request, row, trouble_of(refused, "page"))
-        await house.booking.settle(paid)
+    open_now = found.to_pay if found is not None else None
+    if failed := await pay_from_stub(house, [open_now.payment_hash] if open_now else []):
+        return await _shown(request, row, trouble_of(failed, "page"))
     return see(f"/casts/{row.id}")
 
 

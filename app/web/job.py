@@ -20,11 +20,11 @@ from app.strict_json import BadInput
 from app.web import job_view
 from app.web.forms import read_form
 from app.web.page import page, render, see
+from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, WrongField, at, trouble_of
 from db import jobs, payouts
 from db.jobs import JobView
 from payments import pasted
-from payments.rail import Failed
 from pricing.money import Msat
 from statemachine.entries import Asset
 from statemachine.job import JOB
@@ -47,14 +47,9 @@ async def pay(request: Request) -> Response:
     house = house_of(request)
     await read_form(request)
     row = await _found(request)
-    if house.stub is None:
-        raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    if row.to_pay is not None:
-        paid = await house.stub.receive(row.to_pay.payment_hash)
-        if isinstance(paid, Failed):
-            refused = Refusal(Why.PAYMENT_FAILED, f"Not paid: {paid.reason}.")
-            return await _shown(request, row, trouble_of(refused, "page"))
-        await house.booking.settle(paid)
+    open_now = [] if row.to_pay is None else [row.to_pay.payment_hash]
+    if failed := await pay_from_stub(house, open_now):
+        return await _shown(request, row, trouble_of(failed, "page"))
     return see(f"/jobs/{row.id}")
 
 

@@ -26,12 +26,12 @@ from app.web.fiat import rate_now
 from app.web.forms import name_in, read_form
 from app.web.job import claim
 from app.web.page import page, render, see
+from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, WrongField, at, trouble_of
 from db import payouts, sessions, spending
 from db.invoices import InvoiceRow
 from db.payouts import PayoutRow
 from db.sessions import SessionView
-from payments.rail import Failed
 from pricing.money import Msat, sats_to_msat
 from statemachine.invoice import InvoiceState
 from statemachine.owner import Purpose
@@ -76,13 +76,8 @@ async def pay(request: Request) -> Response:
     house = house_of(request)
     await read_form(request)
     row = await holding.found(request)
-    if house.stub is None:
-        raise Refusal(Why.NO_SUCH_ADDRESS, "There is nothing at this address.")
-    for invoice in await sessions.open_invoices(house.db, row.id):
-        if invoice.to_pay is not None:
-            paid = await house.stub.receive(invoice.to_pay.payment_hash)
-            if not isinstance(paid, Failed):
-                await house.booking.settle(paid)
+    open_now = [each.to_pay for each in await sessions.open_invoices(house.db, row.id)]
+    await pay_from_stub(house, [each.payment_hash for each in open_now if each])
     return see(holding.path_of(row.id))
 
 

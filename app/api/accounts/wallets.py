@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from app.house import house_of
 from app.http.body import json_response, parse, read_body
-from app.http.caller import login_cookie, unknown
+from app.http.caller import unknown
 from app.http.fields import Body
 from app.http.links import own_base
 from app.http.origins import check_json
+from app.http.signing_in import signed_in
 from app.http.throttle import Rule
 from app.refusal import Why
 from app.strict_json import BadInput, moment
@@ -62,14 +63,7 @@ async def sign_in(request: Request) -> Response:
         told = await house.wallet_logins.log_in(asked.message, asked.signature, domain)
         if isinstance(told, Wrong):
             raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
-    shape = {
-        "accountId": told.account_id,
-        "created": told.is_new,
-        "sessionToken": told.token,
-        "expiresAt": moment(told.expires_at),
-    }
-    cookie = login_cookie(told.token, house.settings.public_url)
-    return json_response(shape, headers={"Set-Cookie": cookie})
+    return signed_in(told, house.settings.public_url)
 
 
 async def join(request: Request) -> Response:
