@@ -120,13 +120,3 @@ async def move(tx: Tx, after: ConnectFacts, paid_at: datetime | None) -> None:
         state=after.state,
         paid_at=paid_at,
     )
-
-
-async def open_count(db: Database, network: str) -> int:
-    """Return how many requests are open on a chain."""
-    row = await db.read_one(
-        "SELECT count(*) AS n FROM connect_request"
-        " WHERE kind = 'usdc' AND state = 'open' AND network = %(network)s",
-        network=network,
-    )
-    return int(row["n"]) if row else 0

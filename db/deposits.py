@@ -123,20 +123,3 @@ async def gone(db: Database, most: int) -> list[DepositRow]:
     """Return what is in the books, and on the chain no more, the oldest first."""
     query = f"{_SELECT} WHERE gone_at IS NOT NULL ORDER BY gone_at, id LIMIT %(most)s"
     return await db.rows(DepositRow, query, most=most)
-
-
-class Count(NamedTuple):
-    """How many deposits, and what they add up to."""
-
-    n: int
-    amount_microusdc: int
-
-
-async def count_unclaimed(db: Database) -> Count:
-    """Return how many deposits nobody has."""
-    told = await db.row(
-        Count,
-        "SELECT count(*) AS n, coalesce(sum(amount_microusdc), 0)::bigint AS amount_microusdc"
-        " FROM usdc_deposit WHERE state = 'unclaimed'",
-    )
-    return told or Count(0, 0)

@@ -5,7 +5,7 @@ step that fails for good takes with it what is made from it; the cast may be res
 what is missing is ordered, and paid for, anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
@@ -52,11 +52,3 @@ def missing(steps: Sequence[Made]) -> list[int]:
         for made in steps
         if ITEM.final(made.state) and made.state is not ItemState.COMPLETED
     ]
-
-
-def check_order(needs: Mapping[int, Sequence[int]]) -> None:
-    """Refuse steps that need what does not come before them. ValueError names the step."""
-    for step, needed in needs.items():
-        for other in needed:
-            if other not in needs or other >= step:
-                raise ValueError(f"step {step} needs step {other}, which does not come before it")
