@@ -5,13 +5,15 @@ name. A statement whose columns are not its type's fields is refused, and not on
 read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from functools import cache
 from types import NoneType
 from typing import Any, NamedTuple, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 R = TypeVar("R", bound=NamedTuple)
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Drifted(Exception):
@@ -28,6 +30,19 @@ class Reads(Protocol):
     async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
         """Return the first row of one SELECT, or None."""
         ...
+
+
+async def in_one_moment(
+    reading: Callable[[], Awaitable[T]], beside: Callable[[], Awaitable[U]]
+) -> tuple[T, U]:
+    """Return what two SELECTs tell of one moment: the second's answer is the same before and after
+    the first. It must be one that never becomes again what it was."""
+    before = await beside()
+    while True:
+        told = await reading()
+        if (after := await beside()) == before:
+            return told, before
+        before = after
 
 
 def columns(cls: type[NamedTuple]) -> str:

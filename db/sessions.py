@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from db import invoices
 from db.engine import Database, Tx
 from db.invoices import InvoiceRow
-from db.rows import Reads, columns
+from db.rows import Reads, columns, in_one_moment
 from statemachine.session import SessionEnd, SessionFacts, SessionState
 
 CHANNEL = "boltwork_job"  # a session's id is told where a job's is: whoever waits, waits for an id
@@ -150,9 +151,9 @@ SELECT s.id, s.state, s.version, s.minimum_msat, s.reserved_msat, s.topups, s.re
 """
 
 
-async def get(db: Database, session_id: str, links: Sequence[str] = ()) -> SessionView | None:
+async def get(reads: Reads, session_id: str, links: Sequence[str] = ()) -> SessionView | None:
     """Return a session with its balance, and whether one of these links was revoked."""
-    return await db.row(SessionView, _GET, id=session_id, links=list(links))
+    return await reads.row(SessionView, _GET, id=session_id, links=list(links))
 
 
 class Standing(NamedTuple):
@@ -192,9 +193,21 @@ _OPEN_INVOICES = (
 )
 
 
-async def open_invoices(db: Database, session_id: str) -> list[InvoiceRow]:
+async def open_invoices(reads: Reads, session_id: str) -> list[InvoiceRow]:
     """Return its deposit, and its top-up where one is pending."""
-    return await db.rows(InvoiceRow, _OPEN_INVOICES, id=session_id)
+    return await reads.rows(InvoiceRow, _OPEN_INVOICES, id=session_id)
+
+
+async def with_invoices(
+    reads: Reads, session_id: str
+) -> tuple[SessionView | None, list[InvoiceRow]]:
+    """Return a session and its open_invoices, both of one moment: what is still to pay is not on
+    the balance, and what was paid is."""
+    asked_for = await open_invoices(reads, session_id)
+    if all(invoice.to_pay is None for invoice in asked_for):
+        return await get(reads, session_id), asked_for
+    asking, reading = partial(open_invoices, reads, session_id), partial(get, reads, session_id)
+    return await in_one_moment(reading, asking)
 
 
 async def idle(db: Database, now: datetime, limit: int) -> list[str]:

@@ -1,10 +1,13 @@
 """What is paid into a session, and what time does to it: deposits, top-ups, pauses, idleness."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.plant import loops_of
+from db import sessions
+from db.rows import R
 from payments.stub import StubRail
 from tests.clock import Clock
 from tests.contract import refused
@@ -97,6 +100,35 @@ async def test_a_topup_adds_to_the_balance(instance: Instance) -> None:
     assert "pendingTopup" not in status
     assert (await holder.top_up(100))["paymentHash"] != invoice["paymentHash"]
     await books_are_right(instance)
+
+
+class PaidBetween:
+    """Reads, and before the first row that is read an invoice is paid and booked."""
+
+    def __init__(self, instance: Instance, bolt11: dict[str, Any]) -> None:
+        self.instance, self.bolt11, self.is_paid = instance, bolt11, False
+
+    async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
+        return await self.instance.built.db.rows(cls, query, **values)
+
+    async def row(self, cls: type[R], query: str, **values: Any) -> R | None:
+        db = self.instance.built.db
+        if not self.is_paid:
+            self.is_paid = True
+            await self.instance.pay(self.bolt11)
+            async for _ in patiently("the payment is not booked"):
+                if not await db.read_all("SELECT id FROM invoice WHERE state = 'open'"):
+                    break
+        return await db.row(cls, query, **values)
+
+
+async def test_what_is_on_the_balance_is_not_to_be_paid(instance: Instance) -> None:
+    """A top-up that is booked while a session is read is on the balance, and pending no more."""
+    holder = await held(instance, 100)
+    reads = PaidBetween(instance, await holder.top_up(500))
+    row, invoices = await sessions.with_invoices(reads, holder.session_id)
+    assert row is not None and row.balance_msat == 600_000 and reads.is_paid
+    assert [invoice.to_pay for invoice in invoices] == [None]
 
 
 async def test_two_topups_at_once_are_one(instance: Instance) -> None:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from app import advance
 from app.advance import Act, Applied, Purse, Shell, Short, Unproven
@@ -18,6 +19,7 @@ from db.engine import Database, Duplicate
 from db.invoices import InvoiceRow, MadeInvoice
 from db.payouts import PayoutRow
 from db.people_tables import IdentityKind
+from db.rows import in_one_moment
 from db.user_balances import Move
 from payments import bolt11
 from payments.lnurl import Destination
@@ -39,6 +41,14 @@ class _NotTaken(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__()
         self.refusal = refusal
+
+
+class Standing(NamedTuple):
+    """An account: its balances, its deposits that wait to be paid, and all that went out of it."""
+
+    balances: dict[Asset, int]
+    deposits: list[InvoiceRow]
+    payouts: list[PayoutRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,16 @@ class Accounts:
     async def balances(self, account_id: str) -> dict[Asset, int]:
         """Return what an account has in every asset."""
         return await user_balances.balances(self.db, account_id)
+
+    async def standing(self, account_id: str) -> Standing:
+        """Return an account as it stands in one moment: what is on its way in or out is not on its
+        balances."""
+
+        async def on_the_way() -> tuple[list[InvoiceRow], list[PayoutRow]]:
+            return await self.deposits(account_id), await self.payouts(account_id)
+
+        balances, moving = await in_one_moment(partial(self.balances, account_id), on_the_way)
+        return Standing(balances, *moving)
 
     async def moves(self, account_id: str, before: int, most: int) -> list[Move]:
         """Return what has moved its balances, the newest first."""

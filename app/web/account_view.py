@@ -48,11 +48,9 @@ class Here:
 async def shown(request: Request, login: LoginRow, wrong: Trouble | None, here: Here) -> Response:
     """Return the page of an account, to who is signed in."""
     house, who = house_of(request), login.account_id
-    waiting = [row.to_pay for row in await house.accounts.deposits(who)]
-    balances = await house.accounts.balances(who)
-    payouts = [
-        row for row in await house.accounts.payouts(who) if row.state is not PayoutState.PAID
-    ]
+    balances, deposits, owed = await house.accounts.standing(who)
+    waiting = [row.to_pay for row in deposits]
+    payouts = [row for row in owed if row.state is not PayoutState.PAID]
     unit = _unit(request)
     history = await house.histories.spent(who, unit, 0)
     invoices = [

@@ -233,8 +233,8 @@ async def _shown(
 ) -> Response:
     house = house_of(request)
     db, session_id, is_holder = house.db, row.id, holding.holds(request, row)
-    asked_for = await sessions.open_invoices(db, session_id)
-    row = await sessions.get(db, session_id) or row  # after them: what was paid is on the balance
+    now, asked_for = await sessions.with_invoices(db, session_id)
+    row = now or row
     state = row.state
     owed = await payouts.of_owner(db, session_id)
     spent = await spending.of_session(db, session_id, MOST_SPENT) if is_holder else []

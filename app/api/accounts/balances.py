@@ -242,17 +242,16 @@ async def refund(request: Request) -> Response:
 
 
 async def _standing(request: Request, house: House, account_id: str) -> dict[str, Any]:
-    balances = await house.accounts.balances(account_id)
+    balances, asked_for, owed = await house.accounts.standing(account_id)
     base = base_url(request, house.settings.public_url)
-    deposits = [row.to_pay for row in await house.accounts.deposits(account_id)]
-    rows = await house.accounts.payouts(account_id)
+    deposits = [row.to_pay for row in asked_for]
     return {
         "accountId": account_id,
         "balanceSats": sats_down(balances[Asset.MSAT]),
         "balanceUsdc": usd_number(MicroUsd(balances[Asset.MICROUSDC])),
         "deposits": [house.shapes.invoice(row) for row in deposits if row is not None],
         "withdrawals": [
-            _payout(house, row, base) for row in rows if row.state is not PayoutState.PAID
+            _payout(house, row, base) for row in owed if row.state is not PayoutState.PAID
         ],
     }
 

@@ -193,9 +193,10 @@ async def _found(house: House, session_id: str) -> SessionView:
 
 
 async def _standing(house: House, session_id: str) -> tuple[list[InvoiceRow], SessionView]:
-    """Return its invoices, and then itself: what was paid is on the balance."""
-    pending = await sessions.open_invoices(house.db, session_id)
-    return pending, await _found(house, session_id)
+    row, pending = await sessions.with_invoices(house.db, session_id)
+    if row is None:
+        raise unknown_session()
+    return pending, row
 
 
 async def _status(

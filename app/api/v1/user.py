@@ -13,6 +13,7 @@ from app.http.caller import Holder
 from app.strict_json import BadInput
 from app.trade.histories import TimeUnit
 from db.people_tables import IdentityKind
+from statemachine.entries import Asset
 from statemachine.payout import PayoutState
 
 RECENT = 10
@@ -23,7 +24,8 @@ async def me(request: Request) -> Response:
     """GET /api/v1/user/me: whose account this is, and what is on it."""
     house = house_of(request)
     holder = await house.callers.needed_account(request)
-    return json_response(await _user(house, holder))
+    balances = await house.accounts.balances(holder.account_id)
+    return json_response(await _user(house, holder, balances))
 
 
 async def dashboard(request: Request) -> Response:
@@ -31,16 +33,15 @@ async def dashboard(request: Request) -> Response:
     house = house_of(request)
     holder = await house.callers.needed_account(request)
     who = holder.account_id
-    deposits = await house.accounts.deposits(who)
-    await house.waiting.nudge_invoices(deposits)
+    await house.waiting.nudge_invoices(await house.accounts.deposits(who))
     recent = [bought_shape(row) for row in await house.histories.bought(who, RECENT)]
     month = history_shape(await house.histories.spent(who, TimeUnit.MONTH, 0))
-    payouts = await house.accounts.payouts(who)
+    balances, deposits, payouts = await house.accounts.standing(who)
     shape: dict[str, Any] = {
-        **await _user(house, holder),
+        **await _user(house, holder, balances),
         "lastMonth": {name: month[name] for name in ("points", "sats", "usdc", "tools")},
         "recent": recent,
-        "openDeposits": len(await house.accounts.deposits(who)),
+        "openDeposits": len(deposits),
         "openWithdrawals": sum(row.state is not PayoutState.PAID for row in payouts),
     }
     return json_response(shape)
@@ -69,7 +70,7 @@ def _one(request: Request, name: str, default: str) -> str:
     return given[0] if given else default
 
 
-async def _user(house: House, holder: Holder) -> dict[str, Any]:
+async def _user(house: House, holder: Holder, balances: dict[Asset, int]) -> dict[str, Any]:
     names = await house.logins.names_of(holder.account_id)
     shape: dict[str, Any] = {"accountId": holder.account_id}
     for name in names:
@@ -77,7 +78,7 @@ async def _user(house: House, holder: Holder) -> dict[str, Any]:
             shape["username"] = name.name
     shape["wallets"] = [name.name for name in names if name.kind is IdentityKind.EVM]
     shape["lightningKeys"] = [name.name for name in names if name.kind is IdentityKind.LIGHTNING]
-    shape |= balances_shape(await house.accounts.balances(holder.account_id))
+    shape |= balances_shape(balances)
     if holder.key is not None:
         shape["apiKey"] = key_shape(holder.key)
     return shape
