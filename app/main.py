@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +27,7 @@ from app.adapters import (
     make_unproven,
     make_usdc,
 )
-from app.advance import Shell
+from app.advance import Shell, new_id
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.api import DEV_ROUTES, ROUTES
@@ -125,11 +124,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def new_id() -> str:
-    """Return 128 bits of chance as 32 hex digits."""
-    return secrets.token_hex(16)
-
-
 def make_rail(settings: Settings, clock: Clock) -> Rail:
     """Return the rail that the settings name: LNbits, or the stub."""
     if settings.lnbits_url is not None and settings.lnbits_api_key is not None:
@@ -199,7 +193,7 @@ def assemble(
         db=db,
         outbox=outbox,
         signals=Signals(db),
-        shell=Shell(db, outbox, make_terms(settings), clock),
+        shell=Shell(db, outbox, make_terms(settings), clock, new_id),
         rail=observed(rail, Rail, "rail", passing),
         agent=observed(agent, Agent, "agent", passing),
         chat=observed(chat, Chat, "chat", passing),

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from app.advance import Shell, Terms
+from app.advance import Shell, Terms, new_id
 from app.http.caller import Callers, bearer, presented
 from app.http.dialect import AGENT_JOBS
 from app.keys.credentials import Credentials
 from app.keys.passwords import Passwords
-from app.main import new_id, utc_now
+from app.main import utc_now
 from app.refusal import Refusal, Why
 from app.trade.keys import Keys
 from app.trade.logins import Logins

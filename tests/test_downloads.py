@@ -19,12 +19,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.advance import new_id
 from app.artifacts.keeping import Artifacts
 from app.artifacts.object_store import ObjectStore
 from app.http.downloads import PIECE, download
 from app.http.edge import Edge
 from app.http.envelopes import HANDLERS
-from app.main import new_id
 from app.ports import NotNow, Store
 from app.serving.run import listening
 from db import artifacts

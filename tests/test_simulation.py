@@ -1,8 +1,10 @@
 """The simulation: no sat is lost in it, planted bugs are found, and a seed is a history."""
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from random import Random
 
 import psycopg
 import pytest
@@ -12,6 +14,8 @@ import structlog
 from tests.simulation.database import prepare
 from tests.simulation.model import Violation
 from tests.simulation.planted import PLANTED
+from tests.simulation.schedule import Life, Schedule
+from tests.simulation.weather import Weather
 from tests.simulation.world import Report, World
 
 Numbered = Callable[[], str]
@@ -92,6 +96,30 @@ async def test_a_seed_is_a_history(database: Numbered, lived: Lived) -> None:
     again = await World(1, database()).live(STEPS)
     assert again == await lived(1)
     assert again.history != (await lived(2)).history
+
+
+async def test_whoever_is_dead_draws_nothing() -> None:
+    """What is left of a process that died, or of an actor that has ended, runs on whenever the loop
+    comes to it: it changes no dice, and so no history."""
+    schedule, dice, room = Schedule(), Random(1), asyncio.Semaphore(1)
+    weather = Weather(dice)
+
+    async def ask(name: str) -> None:
+        async with room:
+            weather.strikes("crash")
+            await schedule.gate(name)
+
+    async def review() -> None:
+        await asyncio.gather(*(ask(name) for name in "abcd"))
+
+    life = Life("one")
+    actor = schedule.start("review", life, review)
+    await schedule.step(actor)
+    stood = dice.getstate()
+    await schedule.bury(life)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*left, return_exceptions=True)
+    assert dice.getstate() == stood
 
 
 @pytest.mark.parametrize("bug", PLANTED)

@@ -26,7 +26,7 @@ from app.advance import (
     usdc_payouts,
     wallets,
 )
-from app.advance.act import Act
+from app.advance.act import Act, new_id
 from app.advance.outcome import (
     Applied,
     Dear,
@@ -73,6 +73,7 @@ __all__ = [
     "jobs",
     "keys",
     "leases",
+    "new_id",
     "notices",
     "payouts",
     "purging",

@@ -1,6 +1,5 @@
 """Accounts of people: opened once for each proven name, logged into, paid in and taken out of."""
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -190,7 +189,7 @@ async def of_wallet(act: Act, address: str) -> str:
 async def _opened_by(act: Act, kind: IdentityKind, name: str) -> OfWallet:
     """Return the account that a proven name opens; a new one, where there is none."""
     while True:
-        account_id = secrets.token_hex(16)
+        account_id = act.new_id()
         if await people.claim(act.tx, kind, name, account_id, act.now):
             await people.insert(act.tx, account_id, act.now)
             if kind is IdentityKind.EVM:

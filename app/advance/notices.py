@@ -4,7 +4,6 @@ A receiver has one promise that waits, due when the first of his notices is. Wha
 in its transaction: nothing is locked after a notice.
 """
 
-import secrets
 from datetime import timedelta
 
 from app.advance.act import Act
@@ -34,7 +33,7 @@ async def tell(act: Act, owner: Owner, what: str) -> None:
     told = await webhooks.of_owner(act.tx, owner)
     if told is None:
         return
-    begun = law.begin(secrets.token_hex(16), told.receiver)
+    begun = law.begin(act.new_id(), told.receiver)
     await webhooks.insert_notice(
         act.tx, begun.facts, told.id, law.event_name(told.topic, what), act.now
     )

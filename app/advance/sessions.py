@@ -1,6 +1,5 @@
 """Sessions: prepaid balances that pay for requests. A request's ceiling is set aside first."""
 
-import secrets
 from datetime import datetime, timedelta
 
 from app.advance import notices
@@ -95,7 +94,7 @@ async def restore(act: Act, session_id: str, kept: LapsedInvoice) -> None:
         return  # its top-up was purged, and nothing else
     begun = law.begin(session_id, kept.amount_msat, act.terms.session_minimum_msat)
     # Nobody ever held its credential, so another one is as good: who paid is shown it.
-    nonce, now = secrets.token_hex(16), act.now
+    nonce, now = act.new_id(), act.now
     await sessions.insert(act.tx, begun.facts, kept.refund_to, nonce, None, now, now)
     row = await sessions.lock(act.tx, session_id)
     assert row is not None, "it was just written"

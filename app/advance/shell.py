@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from app.advance.act import Act
+from app.advance.act import new_id as by_chance
 from app.advance.outcome import Terms
 from db.engine import Database, Tx
 from db.promises import Outbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
+NUMBERS = 10**15  # what is counted by nobody has one of these
 E = TypeVar("E", bound=Callable[..., Awaitable[object]])
 
 
@@ -26,6 +28,7 @@ class Shell:
     outbox: Outbox
     terms: Terms
     clock: Callable[[], datetime]
+    new_id: Callable[[], str] = by_chance
 
     async def do(
         self,
@@ -54,7 +57,11 @@ class Shell:
 
     def act(self, tx: Tx) -> Act:
         """Return what a function in this transaction works with."""
-        return Act(tx, self.clock(), self.terms, self.outbox)
+        return Act(tx, self.clock(), self.terms, self.outbox, self.new_id)
+
+    def new_number(self) -> int:
+        """Return a number by chance, for the name of one of many things of one owner."""
+        return int(self.new_id(), 16) % NUMBERS
 
 
 _ALONE: set[Callable[..., object]] = set()

@@ -1,8 +1,8 @@
 """What the doctor says of the store of artifacts: it keeps a few bytes, or says why not."""
 
 from app.adapters import make_store
+from app.advance import new_id
 from app.commands.findings import Finding, ok, wrong
-from app.main import new_id
 from app.ports import NotNow
 from app.settings import Settings
 

@@ -1,6 +1,5 @@
 """People's balances: paid in by an invoice, taken out over Lightning, and every move to be seen."""
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +31,6 @@ from statemachine.entries import Asset
 from statemachine.owner import Purpose
 
 MOST_SHOWN = 20  # deposits that wait to be paid
-_NUMBERS = 10**15
 
 
 class _NotTaken(Exception):
@@ -109,7 +107,7 @@ class Accounts:
 
     async def _prepare_deposit(self, account_id: str, amount_msat: Msat) -> Beginning[MadeInvoice]:
         """Return a new deposit, with the invoice that the rail has made for it."""
-        number = secrets.randbelow(_NUMBERS)
+        number = self.shell.new_number()
         invoice_id = law.deposit_invoice_id(account_id, number)
         opened = await self.invoicing.new(invoice_id, Purpose.CREDIT, amount_msat)
 
@@ -135,7 +133,7 @@ class Accounts:
         refund_to = to.text if to is not None else None
 
         async def prepare() -> Beginning[str]:
-            number = secrets.randbelow(_NUMBERS)
+            number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
 
             async def withdraw(act: Act) -> str:
@@ -177,7 +175,7 @@ class Accounts:
         refund_to = refund_to_of(self.usdc.network.caip2, to or Address(wallets[0]))
 
         async def prepare() -> Beginning[str]:
-            number = secrets.randbelow(_NUMBERS)
+            number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
 
             async def withdraw_usdc(act: Act) -> str:
@@ -217,7 +215,7 @@ class Accounts:
             wrong = await self.sending.wrong_with(invoice, whole_msat, least_msat)
             if wrong is not None:
                 raise BadInput(wrong.sentence)
-            number = secrets.randbelow(_NUMBERS)
+            number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
 
             async def withdraw_to(act: Act) -> str:

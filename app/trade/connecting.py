@@ -35,7 +35,6 @@ SHOWN = timedelta(minutes=15)  # from the first time that a key is shown
 USDC_OPEN = timedelta(minutes=30)
 AMOUNTS_TRIED = 8  # each of which somebody may be asked for already
 _NAME = "API key of a connected wallet"
-_NUMBERS = 10**15
 
 
 class Standing(StrEnum):
@@ -89,7 +88,7 @@ class Connecting:
     async def over_lightning(self, amount_msat: Msat) -> OverLightning:
         """Ask for a payment over Lightning. Raises Refusal (503) where no invoice can be made."""
         request_id, account_id = self.new_id(), self.new_id()
-        number = secrets.randbelow(_NUMBERS)
+        number = self.shell.new_number()
         invoice_id = law.deposit_invoice_id(account_id, number)
         opened = await self.invoicing.new(invoice_id, Purpose.CREDIT, amount_msat)
         asked = Asked(_row_id(request_id), account_id, opened.expires_at)

@@ -47,7 +47,7 @@ def born(world: "World", name: str) -> Process:
         db=world.db,
         outbox=world.outbox,
         signals=PatientSignals(world.db, world.gate),
-        shell=world.make.shell(world.db, world.outbox, terms, world.clock),
+        shell=world.make.shell(world.db, world.outbox, terms, world.clock, new_id),
         rail=world.rail,
         agent=world.agent,
         chat=WorkerChat(world.agent, 1_000),  # holders here hear their answers elsewhere

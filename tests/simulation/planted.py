@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -41,7 +41,7 @@ class BuggyTx(Tx):
 class BuggyShell(Shell):
     """A shell that writes what the bug makes of its statements."""
 
-    bug: Bug
+    bug: Bug = field(kw_only=True)
 
     def act(self, tx: Tx) -> Act:
         """See Shell.act."""

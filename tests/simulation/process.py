@@ -50,7 +50,7 @@ class PatientSignals(Signals):
 class Make:
     """What a process is made of: the real parts, unless a bug is planted."""
 
-    shell: Callable[[Database, Outbox, Terms, Clock], Shell] = Shell
+    shell: Callable[[Database, Outbox, Terms, Clock, Callable[[], str]], Shell] = Shell
     keeper: Callable[[Built], Keeper] = keeper_of
 
 

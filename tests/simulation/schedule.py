@@ -34,6 +34,7 @@ class Actor:
     gate: "asyncio.Future[None] | None" = None
     place: str = "begin"
     waits: int = 0
+    over: bool = False
     error: Exception | None = field(default=None)
 
 
@@ -90,14 +91,14 @@ class Schedule:
         else:
             actor.place = "end"
         finally:
+            actor.over = True
             self.actors.remove(actor)
             self._quiet.set()
 
     async def gate(self, place: str) -> None:
         """Stand at a named place until it is one's turn. Raises Died when the process is dead."""
+        still_alive()
         actor = _current.get()
-        if actor.life.dead:
-            raise Died
         actor.place = place
         actor.gate = asyncio.get_running_loop().create_future()
         self._quiet.set()
@@ -108,6 +109,16 @@ class Schedule:
     def die(self) -> None:
         """Kill the process of the actor that runs now, here."""
         _current.get().life.dead = True
+        raise Died
+
+
+def still_alive() -> None:
+    """Raise Died in what is left of an actor that has ended, or whose process is dead.
+
+    When the loop comes to that is a matter of the machine: nothing that it does may be seen.
+    """
+    actor = _current.get(None)
+    if actor is not None and (actor.over or actor.life.dead):
         raise Died
 
 

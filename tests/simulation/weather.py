@@ -6,6 +6,8 @@ Each season makes some faults frequent and others rare, so that they meet in man
 from collections import Counter
 from random import Random
 
+from tests.simulation.schedule import still_alive
+
 # Of a thousand occasions, in an ordinary season.
 RATES = {
     "crash": 6,
@@ -89,7 +91,8 @@ class Weather:
         }
 
     def strikes(self, fault: str) -> bool:
-        """Say whether this fault happens now."""
+        """Say whether this fault happens now. Raises Died for whoever sees no weather any more."""
+        still_alive()
         if self.calm or self._dice.random() >= self._rates[fault]:
             return False
         self.counts[fault] += 1
