@@ -2,6 +2,8 @@
 
 What a notice says is written before its first try, so that each try sends the same bytes. A try
 that was made and not logged, as its process died, is made again: its id lets a receiver drop it.
+
+Many may wait for answers at once. What is done here before and after that is paced.
 """
 
 from datetime import datetime, timedelta
@@ -14,6 +16,7 @@ from app import advance
 from app.advance import Shell
 from app.keys import webhook_secrets
 from app.ports import Clock, Receivers
+from app.promises.pacing import Pacing
 from app.telemetry.metrics import NOTICE_TRIES
 from db import webhooks
 from db.engine import Database, Tx
@@ -54,19 +57,15 @@ class Notices:
     ) -> None:
         self._db, self._shell, self._receivers = db, shell, receivers
         self._bodies, self._seal, self._clock = bodies, seal, clock
+        self._pacing = Pacing()
 
     async def serve(self, receiver: str) -> None:
         """Send a receiver the notice that is due first; TryAgain when none is due yet."""
-        notice = await webhooks.due(self._db, receiver, self._clock())
-        if notice is None:
-            await self._wait(receiver)
+        async with self._pacing.turn():
+            due = await self._due(receiver)
+        if due is None:
             return
-        try:
-            secret = webhook_secrets.opened(self._seal, notice.webhook_id, notice.sealed)
-        except BadSecret as error:
-            log.error("notice_not_signed", notice=notice.id, reason=str(error))
-            raise TryAgain("its secret can't be opened", 60) from None
-        body = await self._body_of(notice, secret)
+        notice, body, secret = due
         at, began = self._clock(), perf_counter()
         headers = {
             "Content-Type": "application/json",
@@ -79,7 +78,21 @@ class Notices:
         event = event_of(answer)
         NOTICE_TRIES.labels(event.kind.value).inc()
         tried = tried_as(notice.number, at, took_ms, answer)
-        await self._shell.do(advance.notices.answered, notice.id, tried, event)
+        async with self._pacing.turn():
+            await self._shell.do(advance.notices.answered, notice.id, tried, event)
+
+    async def _due(self, receiver: str) -> tuple[ToSend, bytes, str] | None:
+        """Return a receiver's first notice, what it says and the secret that signs it."""
+        notice = await webhooks.due(self._db, receiver, self._clock())
+        if notice is None:
+            await self._wait(receiver)
+            return None
+        try:
+            secret = webhook_secrets.opened(self._seal, notice.webhook_id, notice.sealed)
+        except BadSecret as error:
+            log.error("notice_not_signed", notice=notice.id, reason=str(error))
+            raise TryAgain("its secret can't be opened", 60) from None
+        return notice, await self._body_of(notice, secret), secret
 
     async def _wait(self, receiver: str) -> None:
         due_at, _ = await webhooks.next_of(self._db, receiver)

@@ -12,7 +12,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 
-from . import batches, creates, debits, growth, jobs, macaroons, paid, polls, starts, streams
+from . import (
+    batches,
+    creates,
+    debits,
+    growth,
+    jobs,
+    macaroons,
+    notices,
+    paid,
+    polls,
+    starts,
+    streams,
+)
 from .rows import Failed, Row
 from .slices import QUICK, Pace
 from .stand import Stand
@@ -28,6 +40,7 @@ FAMILIES: dict[str, Callable[[Stand, Pace], Iterable[Row]]] = {
     "jobs": jobs.rows,
     "stream": streams.rows,
     "batch": batches.rows,
+    "notice": notices.rows,
     "start": starts.rows,
 }
 

@@ -47,7 +47,7 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
     job_id, etag, size = asyncio.run(bought(ours))
     session = asyncio.run(opened(ours))
     request_id, request_size = asyncio.run(session.asked())
-    run_script(url, _FILL, others=OTHERS)
+    fill(url)
     bare = stand.server("ceiling", url)
     ceiling = closed(bare, get(f"/{CEILING_ID}"))
     path = f"/api/jobs/{job_id}"
@@ -76,6 +76,11 @@ async def bought(server: Server) -> tuple[str, str, int]:
     line.close()
     holding.close()
     return job["jobId"], answer.header(b"etag"), len(answer.body)
+
+
+def fill(database_url: str) -> None:
+    """Have many more jobs like the one that was bought."""
+    run_script(database_url, _FILL, others=OTHERS)
 
 
 def run_script(database_url: str, script: str, **values: object) -> None:
