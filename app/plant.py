@@ -250,7 +250,8 @@ def refunds_of(built: Built, keeper: Keeper) -> Refunds:
 def unpaid_of(built: Built) -> Unpaid:
     """Return what forgets what nobody needs any more."""
     kept = timedelta(seconds=built.settings.artifacts_kept_s)
-    return Unpaid(built.db, built.shell, built.clock, kept)
+    asked_kept = timedelta(seconds=built.settings.asked_kept_s)
+    return Unpaid(built.db, built.shell, built.clock, kept, asked_kept)
 
 
 def health_of(built: Built, loops: Loops) -> Health:

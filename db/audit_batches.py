@@ -178,6 +178,7 @@ CHECKS = [
              || coalesce(i.sha256, 'nothing'), i.id
              FROM item i LEFT JOIN artifact a ON a.id = i.artifact
             WHERE i.state = 'completed' AND i.output IS NULL
+              AND (i.artifact IS NOT NULL OR i.asked_sha256 IS NULL)  -- a text may be forgotten
               AND a.sha256 IS DISTINCT FROM i.sha256""",
     ),
     (

@@ -17,6 +17,7 @@ class Piece(NamedTuple):
     state: ItemState
     model: str
     prompt: str
+    prompt_sha256: str | None  # of that, once it is forgotten
     share_amount: int
     charged_amount: int | None  # None: the whole share, once it is delivered
     sha256: str | None
@@ -50,6 +51,7 @@ SELECT b.id, b.state, b.funding, b.asset, b.account_id, b.paid_by, b.price_amoun
        SELECT json_agg(json_build_object('place', place, 'state', state,
               'model', asked ->> 'model',
               'prompt', coalesce(asked ->> 'prompt', (asked -> 'inputs')::text, ''),
+              'prompt_sha256', asked_sha256,
               'share_amount', share_amount, 'charged_amount', m.charged_amount,
               'sha256', sha256, 'reason', reason)
               ORDER BY place) AS items

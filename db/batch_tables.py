@@ -65,6 +65,8 @@ class Batch(SQLModel, table=True):
     completed_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     # Since then nothing tells who has made its items: what was sold stays, for its receipt.
     purged_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    # Since then nothing tells what was asked for, but its hash.
+    forgotten_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         CheckConstraint("price_amount > 0", name="price_positive"),
@@ -87,6 +89,11 @@ class Batch(SQLModel, table=True):
             "ix_batch_to_purge",
             "completed_at",
             postgresql_where=text("completed_at IS NOT NULL AND purged_at IS NULL"),
+        ),
+        Index(
+            "ix_batch_to_forget",
+            "completed_at",
+            postgresql_where=text("purged_at IS NOT NULL AND forgotten_at IS NULL"),
         ),
         Index("uq_batch_paid_by", "paid_by", unique=True),
         Index("ix_batch_cast_id", "cast_id", postgresql_where=text("cast_id IS NOT NULL")),
@@ -139,6 +146,8 @@ class Item(SQLModel, table=True):
     artifact: str | None = Field(default=None, sa_column=Column(Text))  # and where that is
     # What was delivered where that is no file: {"text": …} or {"values": …}.
     output: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    # Of the words that were asked for, once they are forgotten: the rest of it is in `asked`.
+    asked_sha256: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime = Field(sa_column=time_column())
     ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 

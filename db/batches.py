@@ -223,6 +223,7 @@ class BatchView(NamedTuple):
     quote: dict[str, Any]
     created_at: datetime
     completed_at: datetime | None
+    forgotten_at: datetime | None  # since then nothing tells what was asked for
     payouts: list[PayoutView]
 
     @property
@@ -234,7 +235,7 @@ class BatchView(NamedTuple):
 _VIEW = """
 SELECT b.id, b.state, b.version, b.funding, b.asset, b.price_amount, b.charged_amount, b.items,
        b.delivered, b.failed, b.cancelled, b.called_off, b.session_id, b.account_id, b.paid_by,
-       b.credential, b.quote, b.created_at, b.completed_at, p.payouts
+       b.credential, b.quote, b.created_at, b.completed_at, b.forgotten_at, p.payouts
   FROM batch b
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', o.id, 'secret', o.secret, 'reason', o.reason,

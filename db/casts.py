@@ -80,6 +80,7 @@ class CastRow(NamedTuple):
     parameters: dict[str, Any]
     created_at: datetime
     paid_at: datetime | None
+    forgotten_at: datetime | None  # since then nobody knows what it was given
     batches: list[BatchOfCast]
 
 
@@ -91,21 +92,9 @@ SELECT b.id, b.state, b.account_id, b.asset, b.price_amount, b.charged_amount, b
 """  # what is open, which is one at most, is the last
 
 
-class _Head(NamedTuple):
-    id: str
-    version_id: str
-    spell_id: str
-    slug: str
-    number: int
-    document: dict[str, Any]
-    parameters: dict[str, Any]
-    created_at: datetime
-    paid_at: datetime | None
-
-
 _HEAD = """
 SELECT c.id, c.version_id, s.id AS spell_id, s.slug, v.number, v.document, c.parameters,
-       c.created_at, c.paid_at
+       c.created_at, c.paid_at, c.forgotten_at, NULL AS batches
   FROM spell_cast c JOIN spell_version v ON v.id = c.version_id JOIN spell s ON s.id = v.spell_id
  WHERE c.id = %(id)s
 """
@@ -113,11 +102,10 @@ SELECT c.id, c.version_id, s.id AS spell_id, s.slug, v.number, v.document, c.par
 
 async def get(reads: Reads, cast_id: str) -> CastRow | None:
     """Return a cast with all that was ordered for it, the oldest first."""
-    head = await reads.row(_Head, _HEAD, id=cast_id)
-    if head is None:
+    row = await reads.row(CastRow, _HEAD, id=cast_id)
+    if row is None:
         return None
-    ordered = await reads.rows(BatchOfCast, _BATCHES, id=cast_id)
-    return CastRow(*head, batches=ordered)
+    return row._replace(batches=await reads.rows(BatchOfCast, _BATCHES, id=cast_id))
 
 
 class StepView(NamedTuple):
@@ -218,10 +206,10 @@ _KEPT = """
 SELECT i.step FROM batch b JOIN item i ON i.batch_id = b.id
   LEFT JOIN artifact a ON a.id = i.artifact
  WHERE b.cast_id = %(id)s AND i.state = 'completed'
-   AND (i.artifact IS NULL OR a.expires_at > %(now)s)
+   AND (i.output IS NOT NULL OR a.expires_at > %(now)s)
 """
 
 
 async def kept(reads: Reads, cast_id: str, now: datetime) -> set[int]:
-    """Return the steps of a cast whose outputs are there: a file is kept for its time alone."""
+    """Return the steps of a cast whose outputs are there: each is kept for its time alone."""
     return {row.step for row in await reads.rows(_Kept, _KEPT, id=cast_id, now=now)}

@@ -265,41 +265,28 @@ async def cancel(tx: Tx, batch_id: str, now: datetime) -> int:
     return await tx.count(_CANCEL, batch_id=batch_id, state=state, now=now)
 
 
-_DUE = """
-SELECT i.id, i.batch_id, i.state, i.lane, i.rank, i.share_amount, i.number, i.tries, i.reason,
-       i.weight, i.asked
-  FROM item i
+_DUE = f"""
+SELECT {columns(ItemRow)} FROM item i
  WHERE i.batch_id = %(batch_id)s AND i.state = 'waiting' AND %(made)s = ANY(i.needs)
    AND NOT EXISTS (SELECT FROM item n WHERE n.id = ANY(i.needs) AND n.state <> 'completed')
  ORDER BY i.place FOR UPDATE OF i
 """
 
 
-class _DueRow(NamedTuple):
+async def due(tx: Tx, batch_id: str, made: str) -> list[ItemRow]:
+    """Return those items of a locked batch that waited for this one last, locked."""
+    return await tx.rows(ItemRow, _DUE, batch_id=batch_id, made=made)
+
+
+class _Asked(NamedTuple):
     id: str
-    batch_id: str
-    state: ItemState
-    lane: str
-    rank: int | None
-    share_amount: int
-    number: int
-    tries: int
-    reason: str | None
-    weight: int
     asked: dict[str, Any]
 
 
-class Due(NamedTuple):
-    """An item for which the last that was missing is made, locked; and what it asks for."""
-
-    row: ItemRow
-    asked: dict[str, Any]
-
-
-async def due(tx: Tx, batch_id: str, made: str) -> list[Due]:
-    """Return those items of a locked batch that waited for this one last."""
-    rows = await tx.rows(_DueRow, _DUE, batch_id=batch_id, made=made)
-    return [Due(ItemRow(*row[:-1]), row.asked) for row in rows]
+async def asked_for(tx: Tx, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what each of these items asks for."""
+    query = "SELECT id, asked FROM item WHERE id = ANY(%(ids)s)"
+    return {row.id: row.asked for row in await tx.rows(_Asked, query, ids=list(ids))}
 
 
 async def ready(tx: Tx, row: ItemRow, after: ItemFacts, asked: dict[str, Any]) -> None:
@@ -359,13 +346,15 @@ class ItemView(NamedTuple):
     expires_at: datetime | None
     created_at: datetime
     ended_at: datetime | None
+    asked_sha256: str | None  # of its words, once they are forgotten; and with them what no file is
 
 
 _VIEW = """
 SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.charged_amount, i.tries,
        CASE i.state WHEN 'completed' THEN 100 ELSE coalesce(l.progress, 0) END AS progress,
        i.reason, i.asked, i.weight, l.worker, i.sha256, i.artifact, i.output, a.media_type, a.size,
-       a.width, a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at
+       a.width, a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at,
+       i.asked_sha256
   FROM item i
   LEFT JOIN LATERAL (SELECT progress, worker FROM lease
                       WHERE item_id = i.id AND state IN ('held', 'done') LIMIT 1) l ON true

@@ -67,6 +67,8 @@ class SpellCast(SQLModel, table=True):
     parameters: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     created_at: datetime = Field(sa_column=time_column())
     paid_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    # Since then nobody knows what it was given: there are no parameters.
+    forgotten_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         Index(

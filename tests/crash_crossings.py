@@ -109,6 +109,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit due_purged": (Crossing("paid when purged"), *BOUGHT),
     "commit end_call": (Crossing("flaky"),),
     "commit forget_logins": BOUGHT,
+    "commit forget_asked": BOUGHT,
     "commit purge_leases": BOUGHT,
     "commit purge_requests": BOUGHT,
     "commit forget_unpaid": BOUGHT,

@@ -115,7 +115,7 @@ class World:
             "^/api/jobs/[^/]*(/(refund|cancel|receipt))?$": {
                 "path.id": names.jobs + market.batches,
             },
-            "^/api/jobs/.*/(images|videos)/": {
+            "^/api/jobs/.*/(images|videos|previews)/": {
                 "path.id": market.batches, "path.itemId": market.items,
             },
             "^/v1/generations/": {"path.id": market.generations + market.batches},

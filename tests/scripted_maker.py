@@ -43,7 +43,7 @@ class ScriptedMaker:
             self.asked.append(wanted)
             raise NotBegun
         self.asked.append(wanted)
-        stepped(Step(1, 2))
+        stepped(Step(1, 2, picture(wanted)))
         await self.go.wait()
         if "SLOWLY" in wanted.prompt:
             await asyncio.sleep(SLOW_S)

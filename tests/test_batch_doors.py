@@ -200,8 +200,19 @@ async def test_a_poll_says_what_changes(shop: Instance, maker: ScriptedMaker) ->
         tag = {"If-None-Match": first.headers["etag"]}
         later = await shop.http.get(f"/api/jobs/{batch_id}?wait=5", headers=tag)
         first = first if later.status_code == 304 else later
+    looks = first.json()["images"][0]["preview"]
+    seen = await shop.http.get(looks)
+    assert seen.headers["content-type"] == "image/png" and seen.content.startswith(b"\x89PNG")
+    known = {"If-None-Match": seen.headers["etag"]}
+    assert (await shop.http.get(looks, headers=known)).status_code == 304
+    unmade, others = first.json()["images"][1], await bought(shop, batch("a bird"))
+    assert "preview" not in unmade
+    for path in (f"{batch_id}/previews/{unmade['id']}", f"{others}{looks[-42:]}"):
+        refused(await shop.http.get(f"/api/jobs/{path}"), 404, "no preview")
     maker.go.set()
-    await ended(shop, batch_id)
+    said = await ended(shop, batch_id)
+    assert "preview" not in said["images"][0]
+    refused(await shop.http.get(looks), 404, "no preview")
     last = await shop.http.get(f"/api/jobs/{batch_id}")
     assert "retry-after" not in last.headers
     tag = {"If-None-Match": last.headers["etag"]}
@@ -350,7 +361,10 @@ async def test_an_accounts_job_is_its_own(shop: Instance) -> None:
         refused(await shop.http.request(method, path, json=body), 404)
     unknown = await shop.http.get(f"/v1/generations/{batch_id}")
     assert unknown.status_code == 404 and unknown.json()["error"] == "not_found"
+    looks = f"/api/jobs/{batch_id}/previews/{item}"
+    refused(await shop.http.get(looks), 404, "no job with this id")
     mine = {"Cookie": login.headers["set-cookie"].partition(";")[0]}
+    refused(await shop.http.get(looks, headers=mine), 404, "no preview")
     for path in (f"/api/jobs/{batch_id}", f"/api/jobs/{batch_id}/images/{item}"):
         assert (await shop.http.get(path, headers=mine)).status_code == 200
     token = {"Authorization": f"Bearer {mine['Cookie'].partition('=')[2]}"}

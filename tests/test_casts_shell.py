@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
@@ -9,7 +10,7 @@ from app import advance
 from app.advance import Act, Applied, Payer
 from app.advance.batches import Ordered
 from app.advance.casts import CastOf
-from db import casts, people, spells
+from db import casts, forgetting, lapsed, people, spells
 from db.engine import Duplicate
 from db.items import Claim, NewItem
 from statemachine import cast as law
@@ -62,7 +63,7 @@ class Theatre:
 
     async def cast(self, batch_id: str, steps: Sequence[int], resumes: str | None = None) -> None:
         """Cast it, or have it go on."""
-        of = CastOf("version", {}, AUTHOR, 10, resumes)
+        of = CastOf("version", {"prompt": "a cat"}, AUTHOR, 10, resumes)
         items = self.items(batch_id, steps)
         ordered = Ordered(items, "p", QUOTE, account_id=PAYER, cast=of)
         begin, price = advance.batches.begin_from_account, sum(each.share_amount for each in items)
@@ -142,6 +143,17 @@ async def test_a_step_that_fails_for_good_is_charged_nothing_and_resumed_alone(
     assert await market.rests_on(f"user:{PAYER}") == 18_000 - 3_000 - 3_300
     assert await market.rests_on(f"user:{AUTHOR}") == 500
     assert await market.rests_on("batch:c") == await market.rests_on("batch:again") == 0
+    await market.is_right()
+
+    stood = await casts.steps(market.db, "c")
+    later = market.clock() + timedelta(days=60)
+    await market.db.run("purge_leases", lambda tx: lapsed.purge_leases(tx, later, later, 10))
+    for given in ({"prompt": "a cat"}, {}):  # with the last of its batches, and not before
+        await market.db.run("forget_asked", lambda tx: forgetting.forget(tx, later, later, 1))
+        row = await casts.get(market.db, "c")
+        assert row is not None and row.parameters == given
+        assert (row.forgotten_at is None) == bool(given)
+    assert await casts.steps(market.db, "c") == stood
     await market.is_right()
 
 

@@ -5,7 +5,9 @@ import secrets
 from base64 import urlsafe_b64decode
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from app import advance
@@ -21,8 +23,9 @@ from statemachine.entries import Asset
 from tests.account_fixtures import has as has_sats
 from tests.account_fixtures import message_for, paid_in, signed_in
 from tests.account_fixtures import signed as signed_message
-from tests.batch_doors import ended, sold_by
+from tests.batch_doors import batch, bought, ended, sold_by
 from tests.clock import Clock
+from tests.contract import refused
 from tests.deposit_fixtures import asked
 from tests.house_fixtures import Instance
 from tests.purging import purge, rows_of, taken_in
@@ -123,26 +126,63 @@ async def test_an_account_that_never_had_a_thing_is_forgotten(
 async def test_who_has_made_an_item_is_forgotten_and_what_was_sold_is_not(
     database_url: str, tmp_path: Path, clock: Clock
 ) -> None:
-    """A day after its file was deleted no lease is left; its receipt and its counts are."""
+    """A day after its file was deleted no lease is left; a month after its end nothing of what was
+    asked for. Its receipt, its counts and its costs are the same for ever."""
     async with sold_by(database_url, tmp_path, ScriptedMaker(), clock=clock) as shop:
         body = {"images": [{"prompt": "a cat"}] * 3}
         asked_for = asked_in(await shop.post("/api/jobs", body))
         paid = await shop.post("/api/jobs", body, headers=signed(shop, Payer("one"), asked_for))
         made = paid.json()
         await ended(shop, made["jobId"], token=made["sessionToken"])
+        others = await bought(shop, batch("a dog"))
+        await ended(shop, others)
         bearer = {"Authorization": f"Bearer {made['sessionToken']}"}
         path = f"/api/jobs/{made['jobId']}"
         shown = (await shop.http.get(path, headers=bearer)).json()
         clock.forward(hours=47)
         await purge(shop)
-        assert (await rows_of(shop))["lease"] == 3
+        assert (await rows_of(shop))["lease"] == 4
         clock.forward(hours=2)
         await purge(shop)
         rows = await rows_of(shop)
-        assert (rows["lease"], rows["item"], rows["batch"]) == (0, 3, 1)
+        assert (rows["lease"], rows["item"], rows["batch"]) == (0, 4, 2)
         after = (await shop.http.get(path, headers=bearer)).json()
         assert after["job"] == shown["job"]
         receipt = await shop.http.get(f"{path}/receipt", headers=bearer)
-        _, told, _ = receipt.json()["receipt"].split(".")
-        assert len(json.loads(urlsafe_b64decode(told + "=="))["items"]) == 3
+        assert len(_told(receipt)["items"]) == 3
         assert await audit(shop.built.db) == []
+        await _asked_is_forgotten(shop, clock, others)
+
+
+async def _asked_is_forgotten(shop: Instance, clock: Clock, batch_id: str) -> None:
+    """Look at a batch on the last day on which what it asked for is kept, and on the next."""
+    path = f"/api/jobs/{batch_id}"
+    clock.forward(days=27)
+    await purge(shop)
+    before, receipt = await shop.http.get(path), await shop.http.get(f"{path}/receipt")
+    assert before.json()["images"][0]["prompt"] == "a dog" and "deleted" not in before.json()
+    clock.forward(days=1)
+    await purge(shop)
+    seen = {"If-None-Match": before.headers["etag"]}
+    after = await shop.http.get(path, headers=seen)
+    generation = await shop.http.get(f"/v1/generations/{batch_id}")
+    for answer in (after, generation):
+        assert "no longer kept" in answer.json()["deleted"] and "a dog" not in answer.text
+    assert after.json()["job"] == before.json()["job"]
+    refused(await shop.http.get(after.json()["images"][0]["url"]), 410, "has been deleted")
+    kept = _told(await shop.http.get(f"{path}/receipt"))
+    assert {**kept, "issuedAt": ""} == {**_told(receipt), "issuedAt": ""}
+    rows = await shop.built.db.read_all("SELECT asked FROM item")
+    assert len(rows) == 4 and rows[0]["asked"].keys() == {"model", "width", "height", "duration_ms"}
+    async with httpx2.AsyncClient(base_url=shop.url) as http:
+        page = await http.get(f"/jobs/{batch_id}")
+    assert "no longer kept" in page.text and "<span>Deleted</span>" in page.text
+    assert "a dog" not in page.text
+    assert await audit(shop.built.db) == []
+
+
+def _told(receipt: httpx2.Response) -> dict[str, Any]:
+    """Return what a receipt tells."""
+    _, told, _ = receipt.json()["receipt"].split(".")
+    said: dict[str, Any] = json.loads(urlsafe_b64decode(told + "=="))
+    return said

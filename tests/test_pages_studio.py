@@ -40,9 +40,11 @@ async def test_pictures_are_bought_and_come_one_by_one(
     await page.click("[data-stub-pay]")
     await visitor.headline("Making 3 pictures")
     await page.locator(".piece.processing").wait_for()
+    # How it looks by now.
+    await page.wait_for_function("document.querySelector('.processing img')?.naturalWidth === 64")
     maker.go.set()
     await visitor.headline("Done")
-    assert await page.locator(".gallery img").count() == 3
+    assert await page.locator(".gallery a img").count() == 3
     assert "All 3 pictures are here" in await page.inner_text("[role=status]")
     assert len({wanted.seed for wanted in maker.asked}) == 3  # each is another one
     async with page.expect_download() as downloading:
@@ -175,7 +177,8 @@ async def test_files_are_for_who_knows_their_batch(studio: Instance, visit: Come
         picture = await http.get(f"/jobs/{mine}/items/{item_id}")
         assert picture.headers["content-type"] == "image/png"
         assert "sandbox" in picture.headers["content-security-policy"]
-        for path in (f"/jobs/{others}/items/{item_id}", f"/jobs/{mine}/items/{'0' * 32}"):
+        ended, nobody = f"/jobs/{mine}/previews/{item_id}", f"/jobs/{mine}/items/{'0' * 32}"
+        for path in (f"/jobs/{others}/items/{item_id}", nobody, ended):
             assert (await http.get(path)).status_code == 404
         lost = await bought(studio, http, "REFUSE", 1)
         refused = await http.get(f"/jobs/{lost}/files.zip")

@@ -1,6 +1,7 @@
 """Runs of tools by the path of all items: texts, measured use, files that they are made from."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -8,11 +9,14 @@ import pytest
 
 from app import advance
 from app.advance.batches import Ordered
+from app.http.generation_status import cost_of, outputs_of
 from app.ports import Declined, Made, Stepped, Undoable, Wanted, unwatched_step
 from app.promises.leases import asked_of, files_in, wish
-from db import artifacts, batches, runtimes
+from app.trade.batch_receipts import batch_payload
+from db import artifacts, batch_receipts, batches, forgetting, lapsed, runtimes
 from db.artifacts import Artifact
-from db.items import NewItem
+from db.engine import Tx
+from db.items import ItemView, NewItem
 from statemachine.batch import BatchState, invoice_id
 from statemachine.item import ItemState
 from tests.market_fixtures import LANE
@@ -68,6 +72,30 @@ async def test_a_text_is_kept_with_its_item_and_charged_by_its_use(workshop: Wor
     await market.is_right()
     took = (await runtimes.of(market.db, [LANE, "never"]))[LANE]
     assert took.runs == 4 and took.median_ms >= 0
+    await _is_forgotten(workshop, list(shown))
+
+
+async def _is_forgotten(workshop: Workshop, shown: list[ItemView]) -> None:
+    """Have a batch be forgotten: texts go, and what its receipt tells and each item costs stays."""
+    market, now = workshop.market, workshop.market.clock()
+    told, batch = await batch_receipts.facts(market.db, "b"), await market.batch("b")
+    assert told is not None
+    later = now + timedelta(days=1)
+    for most, count in ((10, 0), (1, 1), (1, 0)):  # who has made it is forgotten first
+
+        async def forget(tx: Tx, most: int = most) -> int:
+            return await forgetting.forget(tx, later, later, most)
+
+        assert await market.db.run("forget_asked", forget) == count
+        await market.db.run("purge_leases", lambda tx: lapsed.purge_leases(tx, later, later, 10))
+    slim, after = await market.items("b"), await market.batch("b")
+    assert [item.output for item in slim] == [None] * 6 and outputs_of(slim, None) == []
+    assert [item.asked for item in slim] == [{"model": "t"}] * 6
+    assert [cost_of(item) for item in slim] == [cost_of(item) for item in shown]
+    assert (after.version, after.forgotten_at) == (batch.version + 1, later)
+    kept = await batch_receipts.facts(market.db, "b")
+    assert kept is not None and batch_payload(kept, now) == batch_payload(told, now)
+    await market.is_right()
 
 
 async def test_a_run_is_given_the_files_that_it_names(workshop: Workshop) -> None:

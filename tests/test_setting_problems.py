@@ -54,6 +54,7 @@ def sentences(**environment: str) -> list[str]:
         ("ARTIFACTS_ENDPOINT", "http://127.0.0.1:9", "of no use without ARTIFACTS_URL"),
         ("ARTIFACTS_KEY", PLANTED, "ARTIFACTS_KEY_ID and ARTIFACTS_KEY go together"),
         ("ARTIFACTS_KEPT_S", "60", "ARTIFACTS_KEPT_S must be a whole number from 3,600 to"),
+        ("ASKED_KEPT_S", "60", "ASKED_KEPT_S must be a whole number from 86,400 to 315,360,000."),
         ("FACILITATOR_URL", f"http://{PLANTED}.org", "must begin with https://, unless it is on"),
         ("FACILITATOR_URL", "http://127.0.0.1:9", "FACILITATOR_URL needs USDC_PAY_TO, the address"),
         ("FACILITATOR_AUTHORIZATION", f"{PLANTED}\n", "must be a header's value, like `Bearer`"),

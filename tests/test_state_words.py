@@ -89,7 +89,8 @@ def test_a_page_has_a_headline_for_every_state_of_a_batch(
         id="a batch", state=state, version=1, funding=funding, asset=Asset.MSAT, price_amount=9,
         charged_amount=0, items=count, delivered=0, failed=0, cancelled=0, called_off=False,
         session_id=None, account_id=None, paid_by=None, credential=None, quote={},
-        created_at=datetime.now(UTC), completed_at=None, payouts=[],
+        created_at=datetime.now(UTC), completed_at=None, forgotten_at=None,
+        payouts=[],
     )  # fmt: skip
     headline, sentence = batch_words.head_of(row, kind=Kind.IMAGE)
     assert headline and sentence.endswith(".")

@@ -83,6 +83,7 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/jobs/{id}/events": A_JOB | A_BATCH,
     "GET /api/jobs/{id}/images/{item_id}": {BATCH: "file"},
     "GET /api/jobs/{id}/videos/{item_id}": {},
+    "GET /api/jobs/{id}/previews/{item_id}": {},  # it is made: there is none any more
     "GET /api/models": {},
     "GET /api/notices/{id}": {},
     "POST /api/notices/{id}/redeliver": {},
@@ -176,6 +177,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /jobs": {},
     "GET /jobs/{id}": A_JOB | {BATCH: "picture"},
     "GET /jobs/{id}/items/{item}": {BATCH: "file"},
+    "GET /jobs/{id}/previews/{item}": {},
     "GET /jobs/{id}/files.zip": {BATCH: "file"},
     "GET /studio": {},
     "POST /studio": {},

@@ -49,9 +49,10 @@ async def follow(act: Act, batch: BatchRow, made: str) -> list[batch_law.Event]:
         return []
     due = await items.due(act.tx, batch.id, made)
     outputs = await casts.outputs(act.tx, batch.cast_id) if due else {}
+    asked = await items.asked_for(act.tx, [row.id for row in due]) if due else {}
     lost: list[batch_law.Event] = []
-    for row, asked in due:
-        facts, filled = items.facts_of(row, batch), _filled(asked, outputs)
+    for row in due:
+        facts, filled = items.facts_of(row, batch), _filled(asked[row.id], outputs)
         if isinstance(filled, Unfit):
             declined = law.decide(facts, law.Declined(str(filled))).facts
             await items.move(act.tx, row, declined, act.now)

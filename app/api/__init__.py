@@ -35,6 +35,7 @@ ROUTES = (
     Route("/api/jobs/{id}/events", kinds.events),
     Route("/api/jobs/{id}/images/{item_id}", batches.image),
     Route("/api/jobs/{id}/videos/{item_id}", batches.video),
+    Route("/api/jobs/{id}/previews/{item_id}", batches.look),
     Route("/api/models", batches.models),
     Route("/v1/images/generate", generations.image, methods=["POST"]),
     Route("/v1/videos/generate", generations.video, methods=["POST"]),

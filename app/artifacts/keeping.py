@@ -6,13 +6,14 @@ their row may be about to be written, by a process that stood still, and clocks 
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
 import structlog
 
+from app.artifacts.previews import Previews
 from app.ports import Clock, NotNow, Recoder, Store, Unfit
 from db import artifacts
 from db.artifacts import Artifact
@@ -34,6 +35,7 @@ class Artifacts:
     clock: Clock
     new_id: Callable[[], str]
     kept: timedelta
+    previews: Previews = field(default_factory=Previews)
 
     async def take(self, data: bytes, media_type: str) -> Artifact | Unfit | NotNow:
         """Encode what an executor made anew, and store it.

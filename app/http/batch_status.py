@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any, Final
 
 from app.http.job_status import Shapes, refund_state
+from app.http.previews import BEING_MADE, preview_path
 from app.loops.making import HOUSE
 from app.refusal import Refusal, Why
 from app.strict_json import moment
@@ -64,6 +65,7 @@ PLURALS: Final[Mapping[Kind, str]] = {
 CANCELLED: Final = "It was cancelled before it was made. Nothing is charged for it."
 UNPAID: Final = "It was not paid for in time. Nothing was charged."
 NOT_MADE: Final = "It could not be made. Nothing is charged for it."
+DELETED: Final = "What was asked for, and any text that came of it, is no longer kept."
 NETWORK: Final = "network"  # who makes what no executor of ours does
 
 
@@ -187,6 +189,8 @@ class BatchShapes:
         if row.asset is Asset.MSAT:
             shape["priceSats"] = sats_up(row.price_amount)
             shape["chargedSats"] = sats_up(row.charged_amount)
+        if row.forgotten_at is not None:
+            shape["deleted"] = DELETED
         if row.payouts:
             shape["refunds"] = [self.shapes.refund(payout, base) for payout in row.payouts]
         if seen.invoice is not None:
@@ -217,6 +221,9 @@ class BatchShapes:
         }
         if GENERATION_STATES[row.state] == "failed":
             shape["error"] = why_failed(row, seen.items)
+        made_now = [item for item in seen.items if item.state in BEING_MADE]
+        if made_now:
+            shape["preview"] = f"{base or ''}{preview_path(row.id, made_now[0].id)}"
         makers = {made_by(item): None for item in seen.items if made_by(item)}
         if makers:
             shape["madeBy"] = next(iter(makers))
@@ -262,6 +269,8 @@ def bulk_item(batch_id: str, kind: Kind, item: ItemView) -> dict[str, Any]:
             "expires_at": moment(item.expires_at),
             "madeBy": made_by(item),
         }
+    elif item.state in BEING_MADE:
+        shape["preview"] = preview_path(batch_id, item.id)
     elif BULK_ITEMS[item.state] in ("failed", "dead_letter"):
         lost = CANCELLED if item.state is ItemState.CANCELLED else NOT_MADE
         shape["error"] = item.reason or lost

@@ -62,7 +62,7 @@ async def download(
         until = f"{artifact.expires_at:%Y-%m-%d %H:%M} UTC"
         raise Refusal(Why.DELETED, f"This file was kept until {until}, and has been deleted.")
     headers = _about(desk, artifact, name, attached)
-    if _has_it(request, artifact):
+    if is_known(request, _mark(artifact)):
         return Response(None, 304, headers)
     part = _wanted(request, artifact)
     whole = part is None
@@ -102,11 +102,11 @@ def _mark(artifact: Artifact) -> str:
     return f'"{artifact.sha256}"'
 
 
-def _has_it(request: Request, artifact: Artifact) -> bool:
-    """Say whether the caller has these bytes already (If-None-Match, by weak comparison)."""
+def is_known(request: Request, mark: str) -> bool:
+    """Say whether the caller has the bytes of this ETag (If-None-Match, by weak comparison)."""
     given = ",".join(request.headers.getlist("if-none-match"))
     marks = {each.strip().removeprefix("W/") for each in given.split(",")}
-    return "*" in marks or _mark(artifact) in marks
+    return "*" in marks or mark in marks
 
 
 def _wanted(request: Request, artifact: Artifact) -> _Part | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Final
 
-from app.http.batch_status import CANCELLED, NOT_MADE, UNPAID, made_by
+from app.http.batch_status import CANCELLED, DELETED, NOT_MADE, UNPAID, made_by
+from app.http.previews import BEING_MADE, preview_path
 from app.strict_json import moment
 from app.trade.runtimes import Typical
 from db.batches import BatchView
@@ -36,8 +37,15 @@ def file_url(base: str | None, artifact_id: str) -> str:
 
 
 def outputs_of(items: Sequence[ItemView], base: str | None) -> list[dict[str, Any]]:
-    """Return what came of items, each as an output of its type, in their order."""
-    return [output_of(item, base) for item in items if item.state is ItemState.COMPLETED]
+    """Return what came of items, each as an output of its type, in their order.
+
+    A text that is no longer kept is left out; where a file was, its address says so.
+    """
+    return [
+        output_of(item, base)
+        for item in items
+        if item.output is not None or item.artifact is not None
+    ]
 
 
 def output_of(item: ItemView, base: str | None) -> dict[str, Any]:
@@ -91,6 +99,10 @@ def generation(
     }
     if row.state is BatchState.AWAITING_PAYMENT and row.funding is Funding.INVOICE:
         shape["awaitingPayment"] = True
+    if item.state in BEING_MADE:
+        shape["preview"] = f"{base or ''}{preview_path(row.id, item.id)}"
+    if row.forgotten_at is not None:
+        shape["deleted"] = DELETED
     if status not in FINAL:
         return shape | estimate(typical)
     if item.ended_at is not None:

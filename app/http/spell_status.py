@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from app.http.batch_status import CANCELLED, NOT_MADE, paid_with
+from app.http.batch_status import CANCELLED, DELETED, NOT_MADE, paid_with
 from app.http.generation_status import STATES
 from app.http.job_status import Shapes, refund_state
 from app.strict_json import moment
@@ -110,8 +110,10 @@ def cast_shape(
         "parameters": row.parameters,
         "batchIds": [batch.id for batch in row.batches],
         "refundState": refund_state(owed),
-        "resumable": state is CastState.FAILED,
+        "resumable": state is CastState.FAILED and row.forgotten_at is None,
     }
+    if row.forgotten_at is not None:
+        shape["deleted"] = DELETED
     if owed:
         shape["refunds"] = [shapes.refund(payout, base) for payout in owed]
     paid = [batch for batch in batches if batch.asset is Asset.MSAT]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from app.advance import Lost, Missing
+from app.artifacts.previews import Previews
 from app.ports import (
     Declined,
     Executor,
@@ -90,7 +91,8 @@ class Making:
         return bool(claimed)
 
     async def _make(self, claim: Claim, held: Holding) -> None:
-        come = _Progress()
+        previews = self.leases.artifacts.previews
+        come = _Progress(claim.id, previews)
         making = asyncio.ensure_future(self._made(claim, come.stepped))
         beating = asyncio.ensure_future(self._beat(held, come))
         try:
@@ -108,6 +110,7 @@ class Making:
             for task in (making, beating):
                 task.cancel()
             await asyncio.gather(making, beating, return_exceptions=True)
+            previews.forget(claim.id)
 
     async def _made(self, claim: Claim, stepped: Stepped) -> Made | Declined | Undoable:
         """Have it made of what it asks for, and of the files that it names."""
@@ -172,12 +175,14 @@ class Making:
 
 
 class _Progress:
-    """How far an item is, in percent."""
+    """How far an item is, in percent; how it looks by now is shown to whoever may see it."""
 
-    def __init__(self) -> None:
+    def __init__(self, item_id: str, previews: Previews) -> None:
+        self._item_id, self._previews = item_id, previews
         self.percent, self.is_billed = 0, False
 
     def stepped(self, step: Step) -> None:
         """Hear of a step."""
         self.is_billed = self.is_billed or step.is_billed
         self.percent = 99 * step.done // max(1, step.total)  # whole is what was delivered
+        self._previews.keep(self._item_id, step.preview)

@@ -14,7 +14,7 @@ import structlog
 from app import advance
 from app.advance import Shell
 from app.ports import Clock
-from db import connect_requests, lapsed, people
+from db import connect_requests, forgetting, lapsed, people
 from db.engine import Database
 from statemachine.connect import ConnectKind
 
@@ -27,6 +27,7 @@ LATE_PAUSE = timedelta(hours=6)  # between two questions about one that was purg
 FORGET = timedelta(days=7)  # after its expiry it is asked about for the last time
 UNANSWERED = timedelta(days=60)  # after it nobody asks any more: a rail that never answers is gone
 BATCHES = 20  # at once, of up to 500 items each
+ITEMS = 500  # at once, and so many more as the last of their batches has
 UNUSED = timedelta(days=8)  # since a login: then the last one has expired
 UNUSED_NAME = timedelta(days=90)  # likewise, where somebody may remember a name and a password
 ROUND = timedelta(hours=1)  # between two looks at all accounts
@@ -35,9 +36,16 @@ ROUND = timedelta(hours=1)  # between two looks at all accounts
 class Unpaid:
     """Purges, and remembers what a late payment needs."""
 
-    def __init__(self, db: Database, shell: Shell, clock: Clock, files_kept: timedelta) -> None:
+    def __init__(
+        self,
+        db: Database,
+        shell: Shell,
+        clock: Clock,
+        files_kept: timedelta,
+        asked_kept: timedelta,
+    ) -> None:
         self._db, self._shell, self._clock = db, shell, clock
-        self._files_kept = files_kept
+        self._files_kept, self._asked_kept = files_kept, asked_kept
         self._after, self._again_at = "", clock()  # how far accounts were looked at; and when next
 
     async def turn(self) -> None:
@@ -55,9 +63,7 @@ class Unpaid:
         orders = partial(lapsed.purge_orders, before=now - KEPT, limit=BATCH)
         purged += await _all(lambda: self._db.run("purge_orders", orders))
         await self._connects(now)
-        ended = now - self._files_kept - KEPT
-        leases = partial(lapsed.purge_leases, before=ended, now=now, limit=BATCHES)
-        await _all(lambda: self._db.run("purge_leases", leases), BATCHES)
+        await self._ended(now)
         slim = partial(
             lapsed.forget, before=now - FORGET, long_before=now - UNANSWERED, limit=BATCH
         )
@@ -66,6 +72,15 @@ class Unpaid:
         await self._accounts(now)
         if purged:
             log.info("unpaid_purged", count=purged)
+
+    async def _ended(self, now: datetime) -> None:
+        """Forget who has made what was delivered, and later what was asked for."""
+        ended = now - self._files_kept - KEPT
+        leases = partial(lapsed.purge_leases, before=ended, now=now, limit=BATCHES)
+        await _all(lambda: self._db.run("purge_leases", leases), BATCHES)
+        before = min(ended, now - self._asked_kept)
+        asked = partial(forgetting.forget, ended=before, now=now, most=ITEMS)
+        await _all(lambda: self._db.run("forget_asked", asked), 1)
 
     async def _connects(self, now: datetime) -> None:
         """Lapse requests over Lightning to connect a wallet, and purge those that were never paid.

@@ -66,3 +66,9 @@ class ArtifactSettings(BaseSettings):
         validation_alias="ARTIFACTS_KEPT_S",
         description="how long a file that was made can be read; then it is deleted",
     )
+    asked_kept_s: Annotated[int, Field(ge=86_400, le=315_360_000)] = Field(
+        2_592_000,
+        validation_alias="ASKED_KEPT_S",
+        description="how long prompts, parameters and texts that were made are kept once a batch"
+        " has ended, and no shorter than its files; what a receipt and the books need stays",
+    )

@@ -59,7 +59,7 @@ def _item(piece: Piece, unit: str) -> dict[str, Any]:
         "place": piece.place,
         "state": piece.state,
         "model": piece.model,
-        "promptSha256": hashlib.sha256(piece.prompt.encode()).hexdigest(),
+        "promptSha256": piece.prompt_sha256 or hashlib.sha256(piece.prompt.encode()).hexdigest(),
         f"price{unit}": piece.share_amount,
         f"charged{unit}": _charged(piece),
     }

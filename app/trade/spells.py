@@ -38,6 +38,7 @@ log = structlog.get_logger("boltwork.spells")
 
 PAGE: Final = 100  # spells that are listed at once
 STAND_IN_TEXT: Final = 1_000  # characters of a parameter that a quote knows nothing of
+FORGOTTEN: Final = "What this cast was given is no longer kept. Cast the spell anew."
 EXPIRED: Final = "A file that the missing steps are made from is kept no more. Cast it anew."
 
 
@@ -196,6 +197,8 @@ class Spells:
         stood = [step.made for step in await casts.steps(self.db, row.id)]
         if law.state_of(stood) in (CastState.RUNNING, CastState.COMPLETED):
             return None
+        if row.forgotten_at is not None:
+            raise Refusal(Why.NOT_POSSIBLE_NOW, FORGOTTEN)
         spell = await spells.by_version(self.db, row.version_id)
         assert spell is not None, "a version is never deleted"
         self._check_castable(spell)

@@ -34,6 +34,7 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/jobs/{id}/cancel", batch.or_job(batch.cancel, job.cancel), methods=["POST"]),
     Route("/jobs/{id}/refund", batch.or_job(batch.refund, job.refund), methods=["POST"]),
     Route("/jobs/{id}/items/{item}", batch.file),
+    Route("/jobs/{id}/previews/{item}", batch.preview),
     Route("/jobs/{id}/files.zip", batch.bundle),
     Route("/studio", studio.show),
     Route("/studio", studio.buy, methods=["POST"]),

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.advance import Applied
 from app.house import house_of
+from app.http import previews
 from app.http.caller import COOKIE, READS
 from app.http.downloads import download
 from app.http.fields import path_id
@@ -51,7 +52,7 @@ async def show(request: Request) -> Response:
     row = await _found(request)
     number = _page_of(request, row)
     here = await _items(request, row, number)
-    mark = f'"{batch_view.mark(row, here, number)}"'
+    mark = f'"{batch_view.mark(house_of(request), row, here, number)}"'
     if request.headers.get("if-none-match") == mark:
         return Response(status_code=304, headers={**HEADERS, "ETag": mark})
     return await _shown(request, row, here=here)
@@ -108,6 +109,15 @@ async def file(request: Request) -> Response:
     attached = "save" in request.query_params
     name = f"{_stem(row)}-{item.place:03}"
     return await download(request, house.artifacts, item.artifact, name, attached=attached)
+
+
+@page
+async def preview(request: Request) -> Response:
+    """GET /jobs/{id}/previews/{item}: how an item looks while it is made."""
+    house = house_of(request)
+    row = await _found(request)
+    item = await items.get(house.db, row.id, path_id(request, unknown_batch, "item"))
+    return await previews.preview(request, house.artifacts, item)
 
 
 @page

@@ -10,6 +10,8 @@ from zlib import crc32
 from starlette.requests import Request
 
 from app.house import House, house_of
+from app.http.batch_status import DELETED
+from app.http.previews import BEING_MADE
 from app.trade.catalogue import Kind
 from app.web import job_view
 from app.web.batch_words import head_of, item_says, steps_of, things, was_paid
@@ -46,6 +48,7 @@ class Piece:
     expires_at: datetime | None
     progress: int
     text: str | None  # where it is no file
+    preview: int | None  # the number of the picture of it that is there while it is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,10 @@ class Line:
     is_total: bool = False
 
 
-def mark(row: BatchView, items: Sequence[ItemView], page: int) -> str:
+def mark(house: House, row: BatchView, items: Sequence[ItemView], page: int) -> str:
     """Return what changes with anything that the page shows."""
-    stands = ",".join(f"{item.state}{item.tries}:{item.progress}" for item in items)
+    seen = house.artifacts.previews.number
+    stands = ",".join(f"{item.state}{item.tries}:{item.progress}:{seen(item.id)}" for item in items)
     return f"{row.version}.{crc32(stands.encode()):x}.{page}"
 
 
@@ -74,12 +78,13 @@ async def values(
     moves = any(payout.state is not PayoutState.PAID for payout in row.payouts)
     unpaid = row.state is BatchState.AWAITING_PAYMENT
     rate = Rate(price_in(row.quote), now) if "microusd_per_btc" in row.quote else None
-    pieces = [_piece(row, item, now) for item in items]
+    seen = house.artifacts.previews.number
+    pieces = [_piece(row, item, now, seen(item.id)) for item in items]
     return {
         "batch_id": row.id,
         "here": f"/jobs/{row.id}" + (f"?page={page}" if page > 1 else ""),
         "public_id": public_id(row.id),
-        "mark": mark(row, items, page),
+        "mark": mark(house, row, items, page),
         "is_unpaid": unpaid,
         "paid": "unpaid" if unpaid else "paid",
         "ended": row.is_final,
@@ -101,7 +106,8 @@ async def values(
         "page": page,
         "pages": -(-row.items // SHOWN),
         "has_files": any(piece.has_file for piece in pieces),
-        "asked": _asked(items),
+        "asked": None if row.forgotten_at else _asked(items),
+        "deleted": DELETED if row.forgotten_at else None,
         "created_at": row.created_at,
         "session_id": row.session_id,
         "refunds": await job_view.refunds(request, row.payouts),
@@ -126,7 +132,7 @@ async def _invoice(house: House, row: BatchView) -> dict[str, Any] | None:
     return await job_view.invoice(owed.bolt11, owed.amount_msat, owed.expires_at) if owed else None
 
 
-def _piece(row: BatchView, item: ItemView, now: datetime) -> Piece:
+def _piece(row: BatchView, item: ItemView, now: datetime, seen: int | None) -> Piece:
     kept = item.expires_at is not None and item.expires_at > now
     asked = item.asked
     says = item_says(row, item)
@@ -134,7 +140,7 @@ def _piece(row: BatchView, item: ItemView, now: datetime) -> Piece:
         id=item.id,
         place=item.place,
         state=item.state.value,
-        says="Deleted" if item.artifact and not kept else says,
+        says="Deleted" if item.sha256 and not kept and item.output is None else says,
         reason=item.reason if ITEM.final(item.state) else None,
         prompt=_prompt(asked),
         has_file=item.state is ItemState.COMPLETED and kept,
@@ -144,6 +150,7 @@ def _piece(row: BatchView, item: ItemView, now: datetime) -> Piece:
         expires_at=item.expires_at,
         progress=item.progress,
         text=_text(item),
+        preview=seen if item.state in BEING_MADE else None,
     )
 
 
@@ -196,7 +203,7 @@ def _asked(items: Sequence[ItemView]) -> dict[str, Any] | None:
 
 def _again(items: Sequence[ItemView], row: BatchView) -> dict[str, str] | None:
     """Return the fields of the studio's form that would ask for the same again."""
-    if not items or not row.is_final or "inputs" in items[0].asked:
+    if not items or not row.is_final or row.forgotten_at or "inputs" in items[0].asked:
         return None
     asked = items[0].asked
     return {

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.house import House, house_of
+from app.http.batch_status import DELETED
 from app.http.caller import COOKIE, READS
 from app.http.fields import path_id
 from app.http.throttle import Rule
@@ -170,7 +171,8 @@ async def _drawn(
         headline=headline, sentence=sentence, spell=spell, document=spell.document, stages=drawn,
         state=state.value, mark=mark, poll_s=LOOKS_AFTER_S.get(state, 3 if moves else 0),
         invoice=await _invoice(house, row), owing=batches[-1].id if owed else None,
-        may_resume=state is CastState.FAILED, key=house.new_id(),
+        may_resume=state is CastState.FAILED and row.forgotten_at is None,
+        deleted=DELETED if row.forgotten_at else None, key=house.new_id(),
     )  # fmt: skip
 
 
@@ -183,6 +185,7 @@ def _piece(house: House, item: ItemView | None, batch_id: str) -> dict[str, Any]
     return {
         "stands": stands,
         "says": f"{says}: {item.progress} %" if stands == "now" and item.progress else says,
+        "deleted": item.sha256 is not None and not kept and item.output is None,
         "file": item.id if item.artifact is not None and kept else None,
         "made_in": batch_id,
         "is_film": (item.media_type or "").startswith("video/"),

@@ -17,6 +17,7 @@ from app.http.claims import ClaimRefund, answer_claim
 from app.http.dialect import AGENT_JOBS
 from app.http.downloads import download
 from app.http.fields import Body, path_id
+from app.http.previews import no_preview, preview
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
@@ -225,6 +226,14 @@ async def image(request: Request) -> Response:
 async def video(request: Request) -> Response:
     """GET /api/jobs/{id}/videos/{item_id}: the file."""
     return await _file(request, Kind.VIDEO)
+
+
+async def look(request: Request) -> Response:
+    """GET /api/jobs/{id}/previews/{item_id}: how an item looks while it is made."""
+    house, batch_id = house_of(request), path_id(request, unknown_batch)
+    await polling.readable(request, house, batch_id)
+    item = await items.get(house.db, batch_id, path_id(request, no_preview, "item_id"))
+    return await preview(request, house.artifacts, item)
 
 
 async def _file(request: Request, kind: Kind) -> Response:
