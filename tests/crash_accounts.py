@@ -39,7 +39,8 @@ async def in_usdc(buyer: Buyer, body: Json = batches.BODY) -> None:
         where = "/api/account/deposits"
         offer = await usdc.offered(buyer, deposit, where)
         await usdc.ordered(buyer, payer, offer, deposit, where)
-        await buyer.until_there("SELECT 1 FROM usdc_authorization WHERE state = 'settled'")
+        settled = "SELECT 1 FROM usdc_authorization WHERE state = 'settled'"
+        await buyer.until_there(settled, usdc.TAKEN_OVER_S, leaps=1)
         batch_id = await _bought(buyer, body)
         left = round((await buyer.show())["balanceUsdc"] * 1e6)
         await _taken_out(buyer, {"amountUsdc": _usdc(buyer.made.setdefault("rest", left))})

@@ -162,15 +162,18 @@ class Buyer:
             await self.hurry()
         raise AssertionError(f"not all came by itself: {await self._refunds()}")
 
-    async def until_there(self, query: str) -> None:
-        """Wait until a query finds something, as long as a busy machine may take for it."""
+    async def until_there(self, query: str, leap_s: int = 120, leaps: int = MOST_LEAPS) -> None:
+        """Wait until a query finds something, as long as a busy machine may take for it.
+
+        Where nothing comes, time leaps: shorter, and less often, for what is good for a time only.
+        """
         began_s, forward = time.monotonic(), 0
         while (now_s := time.monotonic() - began_s) < PATIENCE_S:
             if await self.books.ask(query):
                 return
-            if now_s // DEAD_AFTER_S > forward and forward < MOST_LEAPS:
+            if now_s // DEAD_AFTER_S > forward and forward < leaps:
                 forward += 1
-                self.clock.forward(120)
+                self.clock.forward(leap_s)
             assert (await self.call("GET", "/api/healthz")).status_code == 200
             await asyncio.sleep(0.1)
         raise AssertionError(f"there is still nothing where {query}")
