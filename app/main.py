@@ -336,14 +336,16 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
     await built.db.open()
     await built.outbox.open()
     await loops.receiving.refresh()
+    unpublished = [house.spells.keep_installed]
     with contextlib.suppress(DatabaseAway):  # then they are published when it can be written to
         await house.spells.install()
+        unpublished.clear()
     loops.readiness.works = worker
     tasks = [
         asyncio.create_task(always("listener", built.signals.listen)),
         asyncio.create_task(always("loops", loops.run)),
         asyncio.create_task(always("streams", partial(house.streams.run, house.shapes.event))),
-        asyncio.create_task(always("spells", house.spells.keep_installed)),
+        *(asyncio.create_task(always("spells", keep)) for keep in unpublished),
     ]
     if worker:
         keep = keeping(keeper.keep, built.outbox)

@@ -54,23 +54,25 @@ def _ease(url: str) -> None:
         )
 
 
+@pytest.fixture(scope="session")
+def admin(postgres: str) -> Iterator[psycopg.Connection[Any]]:
+    """Who makes databases of that cluster, and drops them: one connection for the whole run."""
+    with psycopg.connect(at(postgres, database="postgres"), autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
-def database_url(postgres: str) -> Iterator[str]:
+def database_url(postgres: str, admin: psycopg.Connection[Any]) -> Iterator[str]:
     """The URL of an empty, migrated database of the test's own."""
     name = f"test_{next(_numbers)}"
-    template = sqlalchemy.make_url(postgres)
-    admin = template.set(database="postgres").render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        # To copy the files is quicker than to write all that is in them to the log first.
-        connection.execute(
-            f"CREATE DATABASE {name} TEMPLATE {template.database} STRATEGY FILE_COPY".encode()
-        )
-    yield template.set(database=name).render_as_string(hide_password=False)
+    template = sqlalchemy.make_url(postgres).database
+    # To copy the files is quicker than to write all that is in them to the log first.
+    admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+    yield at(postgres, database=name)
     # A connection that was given up in its handshake lets go only when it is collected, and
     # Postgres would wait a minute for it.
     gc.collect()
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from starlette.requests import Request
 
 from app.agents.agent import Agent
@@ -99,14 +100,29 @@ class Instance:
         return await self.until(job["jobId"], "complete", "failed")
 
 
+class Given(Settings):
+    """Settings that owe nothing to the environment of the test run: it isn't read."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what is given, and nothing else."""
+        return (init_settings,)
+
+
 def settings_for(folder: Path, **more: Any) -> Settings:
-    """Return settings that owe nothing to the environment of the test run."""
+    """Return what an instance of a test is set to."""
     # The review of the books asks the rail for its balance: not beside tests that count its calls.
     quiet = {"BOLTWORK_DATA": folder, "SWEEP_S": 1, "WORKER_DEAD_AFTER_S": 2, "RECONCILE_S": 0}
     quiet["SETTLE_WAIT_S"] = 60  # a busy machine may take long, and whoever asks here waits
     quiet["HEALTH_S"] = 3600  # nor is it looked at again, unless a test wants to see it
     values = {**quiet, **UNLIMITED, **more}
-    return Settings.model_validate(values)
+    return Given.model_validate(values)
 
 
 @contextlib.asynccontextmanager

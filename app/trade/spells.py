@@ -7,6 +7,7 @@ then. One whose tools are gone is broken, and says so; nothing of it is rewritte
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any, Final
 
@@ -288,11 +289,13 @@ class Spells:
         return isinstance(await self.shell.do(advance.spells.hide, slug, why), Applied)
 
 
-def shipped() -> list[Document]:
-    """Return the spells that come with the server, as the package has them."""
+@cache
+def shipped() -> tuple[Document, ...]:
+    """Return the spells that come with the server, as the package has them: read once."""
     folder = resources.files("app.trade") / "spellbook"
     found = sorted(folder.iterdir(), key=lambda each: each.name)
-    return [parse(each.read_bytes(), is_yaml=True) for each in found if each.name.endswith(".yaml")]
+    yaml = (each.read_bytes() for each in found if each.name.endswith(".yaml"))
+    return tuple(parse(each, is_yaml=True) for each in yaml)
 
 
 def unknown_spell(slug: str) -> Refusal:
