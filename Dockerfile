@@ -8,7 +8,10 @@ COPY scripts/install scripts/install
 COPY scripts/lock scripts/lock
 COPY pyproject.toml README.md ./
 RUN python -m venv /opt/boltwork
-RUN scripts/install /opt/boltwork/bin/python scripts/lock/app.txt scripts/lock/weights.txt
+# "app tools" sells the tools with networks, too.
+ARG LOCKS=app
+RUN scripts/install /opt/boltwork/bin/python \
+    $(printf 'scripts/lock/%s.txt ' $LOCKS) scripts/lock/weights.txt
 COPY openapi.yaml ./
 COPY app app
 COPY db db

@@ -21,7 +21,7 @@ from app.executors.google_media import GoogleMedia
 from app.executors.openai_images import OpenAiImages
 from app.executors.painter import ScenePainter
 from app.executors.provider import Provider
-from app.executors.toolbox import Toolbox
+from app.executors.toolbox import Toolbox, make_vision
 from app.executors.venice import Venice
 from app.keys.secret import operator_secrets
 from app.ports import Clock, Destinations, Executor, Recoder, Store, UsdcRail
@@ -92,6 +92,7 @@ def make_executors(settings: Settings, agent: Agent | None = None) -> list[Execu
     made = (
         make_painter(settings),
         Toolbox(),
+        make_vision(),
         AgentTool(agent, make_token_price(settings, agent)) if agent else None,
         _images(settings),
         _comfyui(settings),

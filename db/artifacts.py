@@ -56,16 +56,17 @@ class Owned(NamedTuple):
 
     expires_at: datetime
     account_id: str | None
+    media_type: str
 
 
 _OWNED = """
-SELECT a.expires_at, b.account_id FROM artifact a JOIN batch b ON b.id = a.batch_id
+SELECT a.expires_at, b.account_id, a.media_type FROM artifact a JOIN batch b ON b.id = a.batch_id
  WHERE a.id = %(id)s
 """
 
 
 async def owned(db: Reads, artifact_id: str) -> Owned | None:
-    """Return until when a file is kept, and whose it is; None: there is none of that id."""
+    """Return until when a file is kept, whose it is and what; None: there is none of that id."""
     return await db.row(Owned, _OWNED, id=artifact_id)
 
 

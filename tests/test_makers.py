@@ -72,7 +72,7 @@ async def test_the_settings_name_the_makers() -> None:
     sold = {"IMAGES_URL": "http://127.0.0.1:9/v1", "IMAGES_MODELS": "flux=0.02@flux-1"}
     given = Settings.model_validate(sold | {"IMAGES_NAME": "ours", "IMAGES_MOST_SIDE": "1280"})
     executors = make_executors(given)
-    assert [executor.name for executor in executors] == ["scene-1", "toolbox", "ours"]
+    assert [executor.name for executor in executors] == ["scene-1", "toolbox", "vision", "ours"]
     listed = make_catalogue(given, executors).find("flux", Surface.BULK, Kind.IMAGE)
     assert listed is not None and listed.made_by == "ours"
     assert listed.offering.inputs[Surface.BULK]["properties"]["width"]["maximum"] == 1_280
@@ -84,7 +84,7 @@ async def test_venice_makes_what_is_sold_of_it() -> None:
     """With a key: names of the catalogue, at prices above what they cost there."""
     given = Settings.model_validate({"VENICE_API_KEY": "planted"})
     executors = make_executors(given)
-    assert [executor.name for executor in executors] == ["scene-1", "toolbox", "venice"]
+    assert [executor.name for executor in executors] == ["scene-1", "toolbox", "vision", "venice"]
     catalogue = make_catalogue(given, executors)
     assert set(catalogue.made_by("venice")) == {
         "seedream-v4", "chroma", "z-image-turbo", "grok-imagine-text-to-video",
@@ -100,6 +100,7 @@ async def test_gemini_makes_what_is_named_and_no_more() -> None:
     assert [each.name for each in make_executors(Settings.model_validate(alone))] == [
         "scene-1",
         "toolbox",
+        "vision",
     ]
     sold = {"GEMINI_MEDIA": "nano-banana-2=0.13@gemini-3.1-flash-image,omni=0.2/s@omni-1"}
     given = Settings.model_validate(alone | sold)

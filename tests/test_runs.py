@@ -126,7 +126,8 @@ async def test_a_run_is_given_the_files_that_it_names(workshop: Workshop) -> Non
     assert first.state is ItemState.COMPLETED
     assert (second.state, second.tries) == (ItemState.FAILED, 0)
     assert second.reason is not None and "kept no more" in second.reason
-    assert (await artifacts.owned(market.db, kept.id)) == (kept.expires_at, None)
+    found = await artifacts.owned(market.db, kept.id)
+    assert found == (kept.expires_at, None, "image/png")
     await market.is_right()
 
 

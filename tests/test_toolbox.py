@@ -14,24 +14,9 @@ from PIL import Image, ImageStat
 from app.executors.toolbox import Toolbox, ToolBroke
 from app.executors.tools.shop import RUNS
 from app.ports import Declined, Made, Undoable, Wanted
-from app.trade.catalogue import TOOLBOX, Surface
-from app.trade.inputs import pictures_in, with_defaults
+from app.trade.catalogue import TOOLBOX
 from app.trade.tools import KNOWN
-
-SIZE = (96, 64)
-BLUE, RED = (20, 40, 200), (200, 30, 20)
-
-
-def drawn(size: tuple[int, int] = SIZE, *, kind: str = "PNG") -> bytes:
-    """Return a picture that is blue to the left and red to the right."""
-    picture = Image.new("RGB", size, BLUE)
-    picture.paste(RED, (size[0] * 3 // 4, 0, *size))
-    kept = io.BytesIO()
-    picture.save(kept, kind)
-    return kept.getvalue()
-
-
-PICTURE = drawn()
+from tests.tool_fixtures import BLUE, PICTURE, RED, SIZE, drawn, pictured, run
 
 
 @pytest.fixture(scope="module")
@@ -40,36 +25,6 @@ async def toolbox() -> AsyncIterator[Toolbox]:
     made = Toolbox()
     yield made
     await made.close()
-
-
-def inputs_of(tool: str, **given: Any) -> dict[str, Any]:
-    """Return the inputs of a run as its schema completes them, with a picture where one goes."""
-    [offering] = [each for each in KNOWN if each.id == tool]
-    schema = offering.inputs[Surface.TOOLS]
-    for name in pictures_in(schema):
-        is_list = schema["properties"][name]["type"] == "array"
-        given.setdefault(name, ["artifact:a"] * 3 if is_list else "artifact:a")
-    return with_defaults(schema, given)
-
-
-async def run(
-    toolbox: Toolbox, tool: str, data: bytes = PICTURE, **given: Any
-) -> Made | Declined | Undoable:
-    """Run a tool on a picture."""
-    inputs, files = inputs_of(tool, **given), {"artifact:a": data}
-    return await toolbox.make(Wanted(tool, inputs=inputs, files=files))
-
-
-async def pictured(toolbox: Toolbox, tool: str, data: bytes = PICTURE, **given: Any) -> Image.Image:
-    """Return the picture that a tool makes."""
-    made = await run(toolbox, tool, data, **given)
-    assert isinstance(made, Made), made
-    picture = Image.open(io.BytesIO(made.data))
-    picture.load()
-    assert (made.media_type, made.width, made.height) == (
-        Image.MIME[picture.format or ""], *picture.size,
-    )  # fmt: skip
-    return picture
 
 
 def test_what_the_toolbox_runs_is_in_the_catalogue() -> None:

@@ -83,7 +83,10 @@ async def test_the_tools_are_listed_with_what_they_cost(shop: Instance) -> None:
     assert one["inputSchema"]["properties"]["fit"]["x-ui"] == {"widget": "select"}
     whole = (await shop.http.get("/api/v1/tools/registry")).json()
     closed = [tool["toolId"] for tool in whole if not tool["metadata"]["open"]]
-    assert "text-to-image" in closed  # nobody paints here
+    assert {"text-to-image", "upscale"} <= set(closed)  # nobody paints here, or has the extra
+    wants = {"toolId": "upscale", "inputs": {"image": inline()}}
+    closed_to = await shop.post("/api/v1/generations/execute", wants)
+    assert closed_to.status_code == 503 and "boltwork[tools]" in closed_to.text
     same = await shop.http.get("/api/v1/tools/registry/resize")
     assert same.json() == one
     for path in ("tools/no-such", "tools/registry/no-such"):

@@ -6,9 +6,15 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
+from app.executors.toolbox import Toolbox
+from app.ports import Declined, Made, Undoable, Wanted
+from app.trade.catalogue import Surface
+from app.trade.inputs import pictures_in, with_defaults
+from app.trade.tools import KNOWN
 from tests.account_fixtures import has, signed_in
 from tests.house_fixtures import Instance
 
@@ -80,3 +86,49 @@ class Pictures:
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with server:
             yield self
+
+
+SIZE = (96, 64)
+BLUE, RED = (20, 40, 200), (200, 30, 20)
+
+
+def drawn(size: tuple[int, int] = SIZE, *, kind: str = "PNG") -> bytes:
+    """Return a picture that is blue to the left and red to the right."""
+    picture = Image.new("RGB", size, BLUE)
+    picture.paste(RED, (size[0] * 3 // 4, 0, *size))
+    kept = io.BytesIO()
+    picture.save(kept, kind)
+    return kept.getvalue()
+
+
+PICTURE = drawn()
+
+
+def inputs_of(tool: str, **given: Any) -> dict[str, Any]:
+    """Return the inputs of a run as its schema completes them, with a picture where one goes."""
+    [offering] = [each for each in KNOWN if each.id == tool]
+    schema = offering.inputs[Surface.TOOLS]
+    for name in set(pictures_in(schema)) & set(schema["required"]):
+        is_list = schema["properties"][name]["type"] == "array"
+        given.setdefault(name, ["artifact:a"] * 3 if is_list else "artifact:a")
+    return with_defaults(schema, given)
+
+
+async def run(
+    toolbox: Toolbox, tool: str, data: bytes = PICTURE, **given: Any
+) -> Made | Declined | Undoable:
+    """Run a tool on a picture."""
+    inputs, files = inputs_of(tool, **given), {"artifact:a": data}
+    return await toolbox.make(Wanted(tool, inputs=inputs, files=files))
+
+
+async def pictured(toolbox: Toolbox, tool: str, data: bytes = PICTURE, **given: Any) -> Image.Image:
+    """Return the picture that a tool makes."""
+    made = await run(toolbox, tool, data, **given)
+    assert isinstance(made, Made), made
+    picture = Image.open(io.BytesIO(made.data))
+    picture.load()
+    assert (made.media_type, made.width, made.height) == (
+        Image.MIME[picture.format or ""], *picture.size,
+    )  # fmt: skip
+    return picture

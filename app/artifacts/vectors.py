@@ -16,7 +16,7 @@ _HEAD: Final = re.compile(
     r'<svg version="1\.1" xmlns="http://www\.w3\.org/2000/svg" width="(\d{1,5})"'
     r' height="(\d{1,5})">\s*'
 )
-_NUMBER: Final = r"-?[0-9]{1,6}(?:\.[0-9]{1,9})?"
+_NUMBER: Final = r"-?[0-9]{1,6}(?:\.[0-9]{1,20})?"
 _PATH: Final = re.compile(
     r'<path d="([MLHVCQZ0-9., -]*)" fill="(#[0-9A-Fa-f]{6})"'
     rf' transform="translate\(({_NUMBER}),({_NUMBER})\)"/>\s*'

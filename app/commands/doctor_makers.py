@@ -3,7 +3,9 @@
 import asyncio
 
 from app.adapters import make_executors
-from app.commands.findings import Finding, ok, wrong
+from app.commands.findings import Finding, ok, warn, wrong
+from app.executors.toolbox import missing
+from app.executors.tools.shop import VISION
 from app.ports import Executor
 from app.settings import Settings
 
@@ -15,10 +17,18 @@ async def of_makers(settings: Settings) -> list[Finding]:
     """Ask each how it is, which costs nothing."""
     executors = make_executors(settings)
     try:
-        return list(await asyncio.gather(*map(_of_one, executors)))
+        return [*await asyncio.gather(*map(_of_one, executors)), *of_the_extra(missing())]
     finally:
         for executor in executors:
             await executor.close()
+
+
+def of_the_extra(lacks: list[str]) -> list[Finding]:
+    """Say which tools aren't sold, where the extra that they need isn't installed."""
+    if not lacks:
+        return []
+    said = f"{', '.join(VISION)} aren't sold here: {', '.join(lacks)} can't be found"
+    return [warn(PART, said, "install the extra, boltwork[tools], if you want to sell them")]
 
 
 async def _of_one(executor: Executor) -> Finding:

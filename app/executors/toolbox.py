@@ -6,13 +6,15 @@ They need no key, no graphics card and no network.
 import asyncio
 import json
 from collections.abc import Collection
+from importlib.util import find_spec
 from typing import Any, Final
 
 from app.confining import MIB, Closed, Confining, Died, Late, Overdone
-from app.executors.tools.shop import MOST_INPUT, RUNS, packed
+from app.executors.tools.shop import MOST_INPUT, RUNS, VISION, VISION_NEEDS, packed
 from app.ports import Declined, Made, Stepped, Undoable, Wanted, unwatched_step
 
 NAME: Final = "toolbox"
+VISION_NAME: Final = "vision"  # of those that need the extra `tools`
 SHOP: Final = "app.executors.tools.shop"
 # One thread each: more would only wait for each other, and each takes address space.
 THREADS: Final = tuple(
@@ -30,10 +32,10 @@ class ToolBroke(Exception):
 class Toolbox:
     """An executor of tools. `tools`: those that are there, by their names in the catalogue."""
 
-    name = NAME
-
-    def __init__(self, tools: Collection[str] = tuple(RUNS), *, at_once: int = 2) -> None:
-        self.at_once, self._tools = at_once, frozenset(tools)
+    def __init__(
+        self, tools: Collection[str] = tuple(RUNS), *, name: str = NAME, at_once: int = 2
+    ) -> None:
+        self.name, self.at_once, self._tools = name, at_once, frozenset(tools)
         self._shop = Confining(SHOP, THREADS)
         self._room = asyncio.Semaphore(at_once)
         self._closed = False
@@ -47,7 +49,7 @@ class Toolbox:
         piece = packed(json.dumps(dict(wanted.inputs)).encode(), dict(wanted.files))
         if len(piece) > MOST_INPUT:
             return TOO_LARGE
-        means = RUNS[wanted.model][2]
+        means = (RUNS | VISION)[wanted.model][2]
         async with self._room:
             try:
                 told, data = await self._shop.ask(wanted.model, means, piece, MOST_ANSWER)
@@ -65,6 +67,16 @@ class Toolbox:
         """See Executor."""
         self._closed = True
         await self._shop.close()
+
+
+def make_vision() -> Toolbox | None:
+    """Return the tools of the extra `tools`, where it is installed."""
+    return None if missing() else Toolbox(tuple(VISION), name=VISION_NAME)
+
+
+def missing() -> list[str]:
+    """Return the modules that the extra `tools` brings and that aren't there. None is imported."""
+    return [name for name in VISION_NEEDS if find_spec(name) is None]
 
 
 def _made(told: dict[str, Any], data: bytes) -> Made | Declined:

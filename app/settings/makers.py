@@ -20,6 +20,7 @@ TAKEN = (
     "scene-1",
     "toolbox",
     "venice",
+    "vision",
 )  # names of other makers
 # What Venice asked for pictures on 2026-11-30; what is sold of them is above that.
 COSTS = "chroma=0.01,z-image-turbo=0.01,seedream-v4=0.05"

@@ -18,6 +18,8 @@ from pricing.run_price import RunPrice
 
 PAINTER: Final = "scene-1"
 TOOLBOX: Final = "toolbox"  # the tools that run in processes of ours
+VISION: Final = "vision"  # and those of them that an extra brings
+NEEDS_EXTRA: Final = "Not available here: this server runs without the extra boltwork[tools]."
 NETWORK: Final = "network"  # workers far away
 PAINTER_SAYS: Final = "a small painter of scenes from words; not a diffusion model"
 STAND_INS: Final = {
@@ -60,7 +62,7 @@ class Offering:
     second_microusd: MicroUsd = NOTHING  # of each second of it
     makers: tuple[str, ...] = ()  # executors that make it themselves, the best first
     price: RunPrice | None = None  # of a run, where it is not told by item and second
-    outputs: tuple[str, ...] = ()  # of a tool: image, video, text, values
+    outputs: tuple[str, ...] = ()  # of a tool: image, video, vector, text, values
     typical_ms: int = 10_000  # how long one takes where none was measured yet
     licence: str = ""  # of the weights that it runs with
     stand_in: str = PAINTER  # who makes it in development, where nobody else does; "": nobody
@@ -111,6 +113,11 @@ class Listed:
         return bool(self.made_by)
 
     @property
+    def why_closed(self) -> str:
+        """Why nobody makes it here."""
+        return NEEDS_EXTRA if VISION in self.offering.makers else "Not available here."
+
+    @property
     def description(self) -> str:
         """What it is, and who really makes it."""
         if self.stands_in:
@@ -119,8 +126,8 @@ class Listed:
                 f" {STAND_INS[self.made_by]}."
             )
         if not self.is_open:
-            return f"{self.offering.description} Not available here."
-        if self.made_by in STAND_INS:
+            return f"{self.offering.description} {self.why_closed}"
+        if self.made_by in (*STAND_INS, VISION):
             return self.offering.description
         maker = "workers of the network" if self.made_by == NETWORK else self.made_by
         return f"{self.offering.description} Made by {maker}."

