@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from app.keys.passwords import AT_ONCE, DERIVATIONS, WAITING, Passwords
+from app.keys.passwords import AT_ONCE, DERIVATIONS, NICE, WAITING, Passwords, stand_back
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.logins import name_of
@@ -179,7 +182,7 @@ async def test_new_accounts_are_limited_for_an_address(database_url: str, tmp_pa
         assert statuses == [200, 200, 429, 200]
 
 
-async def test_two_passwords_are_worked_on_and_sixteen_wait() -> None:
+async def test_few_passwords_are_worked_on_and_sixteen_wait() -> None:
     """Whoever comes then is asked to come again; room is free again afterwards."""
     passwords = Passwords()
     many = [asyncio.ensure_future(passwords.hashed(PASSWORD)) for _ in range(AT_ONCE + WAITING)]
@@ -187,12 +190,26 @@ async def test_two_passwords_are_worked_on_and_sixteen_wait() -> None:
     with pytest.raises(Refusal) as caught:
         await passwords.hashed(PASSWORD)
     assert caught.value.why is Why.TOO_MANY and "Retry-After" in caught.value.headers
+    with pytest.raises(Refusal):
+        passwords.check_room()
     many[-1].cancel()
     kept = await asyncio.gather(*many[:-1])
+    passwords.check_room()
     assert len(set(kept)) == len(kept), "each has a salt of its own"
     assert await passwords.is_right(PASSWORD, kept[0])
     assert not await passwords.is_right(PASSWORD + "!", kept[0])
     assert kept[0].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+async def test_passwords_are_worked_on_when_nothing_else_is() -> None:
+    """Their threads stand behind all others of the process; those stay where they are."""
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    with ThreadPoolExecutor(1, initializer=stand_back) as threads:
+        theirs = threads.submit(
+            lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        ).result()
+    assert theirs == min(19, own + NICE)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 
 
 async def test_a_password_is_the_same_from_every_keyboard() -> None:

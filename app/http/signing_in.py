@@ -38,6 +38,7 @@ async def by_password(
     """
     name = name_of(username)
     admits = partial(throttle.count, request, Rule.ACCOUNT)
+    logins.passwords.check_room()
     async with (
         throttle.guess(Rule.GUESS_EACH, throttle.address(request)),
         throttle.guess(Rule.GUESS, guessed(name)),

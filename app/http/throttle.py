@@ -224,7 +224,9 @@ class Throttle:
         item = self._rules[rule]
         try:
             allowed = await self._limiter.hit(item, rule, guesser)
-            reset_s, _ = await self._limiter.get_window_stats(item, rule, guesser)
+            reset_s = 0.0
+            if not allowed:
+                reset_s, _ = await self._limiter.get_window_stats(item, rule, guesser)
         except StorageError:
             raise self._uncounted() from None
         if not allowed:

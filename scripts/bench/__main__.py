@@ -18,6 +18,7 @@ from . import (
     debits,
     growth,
     jobs,
+    logins,
     macaroons,
     notices,
     paid,
@@ -41,6 +42,7 @@ FAMILIES: dict[str, Callable[[Stand, Pace], Iterable[Row]]] = {
     "stream": streams.rows,
     "batch": batches.rows,
     "notice": notices.rows,
+    "login": logins.rows,
     "start": starts.rows,
 }
 
