@@ -181,7 +181,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit purging.purge": (Crossing("paid when purged"),),
     "commit purging.settle": (Crossing("paid when purged"),),
     "commit rail_baseline": (Crossing("reviewed"),),
-    "commit usdc_baseline": (Crossing("reviewed"),),
+    "commit usdc_baseline": (Crossing("reviewed in USDC"),),
     "commit renew_credential": (Crossing("revoked"),),
     "commit rescue": (Crossing("worker died"), Crossing("never sent")),
     "commit revoke": (Crossing("revoked"),),

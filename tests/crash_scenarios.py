@@ -351,6 +351,7 @@ SCENARIOS = {
     ),
     "receipt": Scenario(with_a_receipt),
     "reviewed": Scenario(reviewed, environment={"RECONCILE_S": "1"}),
+    "reviewed in USDC": Scenario(reviewed, environment={"RECONCILE_S": "1"}, rails=("stub",)),
     "wallets": Scenario(on_wallets, environment=FILLED, rails=("lnbits",)),
     "more wallets": Scenario(
         on_more_wallets, environment={"LNBITS_WALLET_INVOICES": "1"}, rails=("lnbits",)

@@ -74,6 +74,18 @@ def test_every_name_is_passed_by_a_scenario() -> None:
     assert {one.scenario for crossings in CROSSED.values() for one in crossings} <= set(SCENARIOS)
 
 
+def test_what_moves_usdc_is_passed_where_a_chain_is() -> None:
+    """There is one on the stub's side only: no process that works for LNbits passes there."""
+    ours = ("facilitator ", "chain ", "commit usdc_", "keep SendUsdc")
+    on_a_chain = {
+        crossing.scenario
+        for place, crossings in CROSSED.items()
+        if place.startswith(ours)
+        for crossing in crossings
+    }
+    assert [name for name in on_a_chain if SCENARIOS[name].rails != ("stub",)] == []
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
