@@ -29,7 +29,7 @@ from app.settings import Environment, Settings
 from app.till import Limits
 from app.trade.catalogue import MOST_SIDE, TOOLBOX, Catalogue, Kind, Maker, Offering, own_offering
 from app.trade.gathering import MOST_BYTES, Fetch
-from app.trade.tools import KNOWN, MOST_PICTURE_SIDE, agent_offering
+from app.trade.tools import KNOWN, MOST_PICTURE_SIDE, agent_offering, as_run, edit_offering
 from payments.lnurl import LnurlPay
 from payments.public_http import PublicHttp
 from payments.usdc.address import Address, keccak
@@ -135,6 +135,11 @@ def make_catalogue(
         offerings = tuple(_sold(name, offer) for offer in offers)
         if name == agent_tool.NAME and agent is not None:
             offerings = (agent_offering(agent.name, make_token_price(settings, agent)),)
+        if name == settings.images_name:
+            offerings += tuple(
+                edit_offering(offer.name, offer.price_microusd, name)
+                for offer in settings.edit_offers
+            )
         tiers = name in (venice.NAME, google_media.NAME)
         makers.append(Maker(name, most_side, tiers, films.get(name, {}), offerings))
     development = settings.env is Environment.DEVELOPMENT
@@ -144,7 +149,7 @@ def make_catalogue(
 def _sold(maker: str, offer: Offer) -> Offering:
     """Return an operator's offer as a line of the catalogue."""
     kind = Kind.VIDEO if offer.is_film else Kind.IMAGE
-    return own_offering(offer.name, kind, offer.price_microusd, maker)
+    return as_run(own_offering(offer.name, kind, offer.price_microusd, maker))
 
 
 def _names(offers: Sequence[Offer]) -> dict[str, str]:
@@ -175,6 +180,7 @@ def _images(settings: Settings) -> Executor | None:
         deadline_s=settings.provider_timeout_s,
         most_side=settings.images_most_side,
         finer=settings.images_finer,
+        edits=_names(settings.edit_offers),
     )
 
 

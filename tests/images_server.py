@@ -5,10 +5,12 @@ refuses fields that it doesn't know.
 """
 
 import base64
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
+from PIL import Image, ImageOps
 
 from app.executors.openai_images import OpenAiImages
 from app.executors.provider import Provider
@@ -17,6 +19,7 @@ from tests.patience import PATIENCE_S
 from tests.provider_server import KEY, Asked, ProviderServer, Reply, has_key, png
 
 GENERATIONS, MODELS = "/v1/images/generations", "/v1/models"
+EDITS, EDITOR = "/v1/images/edits", "gpt-image-1"
 KNOWN = {"model", "prompt", "n", "size", "quality", "background", "output_format", "user"}
 FINER = {"seed", "steps", "negative_prompt"}
 MODEL = "flux-1-dev"
@@ -33,6 +36,8 @@ def answers(asked: Asked) -> Reply:
         return Reply(error("Incorrect API key provided", "invalid_api_key"), 401)
     if asked.path == MODELS:
         return Reply({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+    if asked.path == EDITS and asked.method == "POST":
+        return edits(asked)
     if asked.path != GENERATIONS or asked.method != "POST":
         return Reply(error("Unknown request URL", None), 404)
     unknown = set(asked.body) - KNOWN - FINER
@@ -44,6 +49,22 @@ def answers(asked: Asked) -> Reply:
         return Reply(error("rejected by the safety system", "moderation_blocked"), 400)
     width, height = (int(side) for side in asked.body["size"].split("x"))
     return Reply(holding(png(width, height)))
+
+
+def edits(asked: Asked) -> Reply:
+    """Return a picture as words change it: this editor knows how to mirror, and no more."""
+    if set(asked.body) - KNOWN or not asked.headers["content-type"].startswith("multipart/form"):
+        return Reply(error("Unknown parameter", "unknown_parameter"), 400)
+    if asked.body["model"] != EDITOR:
+        return Reply(error("The model does not exist", "model_not_found"), 404)
+    if set(asked.files) != {"image"}:
+        return Reply(error("Missing required parameter: 'image'", "missing_parameter"), 400)
+    if "forbidden" in asked.body["prompt"]:
+        return Reply(error("rejected by the safety system", "moderation_blocked"), 400)
+    made = io.BytesIO()
+    picture = Image.open(io.BytesIO(asked.files["image"]), formats=["PNG", "JPEG", "WEBP"])
+    ImageOps.mirror(picture).save(made, "PNG")
+    return Reply(holding(made.getvalue()))
 
 
 def holding(picture: bytes) -> dict[str, object]:
@@ -70,6 +91,7 @@ def make_images(server_url: str, **changed: Any) -> OpenAiImages:
         public=changed.pop("public", None),
     )
     usual: dict[str, Any] = {"at_once": at_once, "deadline_s": LONG_S, "most_side": 2_048}
+    usual["edits"] = {"kontext": EDITOR, "left": "gone"}
     return OpenAiImages(provider, {"flux": MODEL, "gone": "gone"}, **(usual | changed))
 
 

@@ -4,6 +4,7 @@ scripts it: late, cut, packed, without end, or with what no client expects.
 
 import asyncio
 import contextlib
+import email.policy
 import io
 import json
 import socket
@@ -35,7 +36,8 @@ class Asked:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
-    body: Any  # JSON, or None
+    body: Any  # JSON, or the fields of a form, or None
+    files: dict[str, bytes] = field(default_factory=dict)  # of a form
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class ProviderServer:
             request.url.path,
             dict(request.query_params),
             dict(request.headers),
-            json.loads(raw) if raw else None,
+            *_read(raw, request.headers.get("content-type", "")),
         )
         self.asked.append(asked)
         self.now += 1
@@ -142,6 +144,24 @@ class ProviderServer:
             self.sent_bytes += len(PIECE)
             yield PIECE
             await asyncio.sleep(0)  # else nobody here hears that the reader left
+
+
+def _read(raw: bytes, kind: str) -> tuple[Any, dict[str, bytes]]:
+    """Return what a body holds, and the files in it, by a reader that isn't the client's."""
+    if not kind.startswith("multipart/"):
+        return (json.loads(raw) if raw else None), {}
+    head = f"Content-Type: {kind}\r\n\r\n".encode()
+    fields: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    for part in email.message_from_bytes(head + raw, policy=email.policy.HTTP).iter_parts():
+        name = str(part.get_param("name", header="content-disposition"))
+        data = part.get_payload(decode=True)
+        assert isinstance(data, bytes)
+        if part.get_filename() is None:
+            fields[name] = data.decode()
+        else:
+            files[name] = data
+    return fields, files
 
 
 def has_key(asked: Asked) -> bool:

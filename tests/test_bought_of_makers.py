@@ -1,5 +1,6 @@
 """Pictures that others make, bought at the doors: delivered, refused, refunded, told honestly."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.batch_doors import bought, ended
 from tests.house_fixtures import Instance, instance_of
 from tests.images_server import GENERATIONS
 from tests.provider_server import KEY, ProviderServer, Reply
+from tests.tool_fixtures import drawn, person
 from tests.usdc_doors import asked_in, signed
 from tests.usdc_fixtures import Payer, header
 
@@ -41,6 +43,53 @@ async def test_a_picture_of_a_providers_is_bought_and_read(
         assert KEY not in str(said)
         cat = await market.http.get(f"/api/jobs/{batch_id}/images/{ends['a cat']['id']}")
         assert cat.status_code == 200 and cat.headers["content-type"] == "image/png"
+
+
+async def test_a_tool_of_a_providers_is_run(
+    database_url: str, tmp_path: Path, images_server: ProviderServer
+) -> None:
+    """By configuration alone: it is listed with its price, its form and who makes it; a known name
+    is no stand-in any more; a run is charged, and what is refused is not."""
+    sold: dict[str, Any] = {
+        "IMAGES_URL": f"{images_server.url}/v1",
+        "IMAGES_KEY": KEY,
+        "IMAGES_MODELS": "flux=0.02@flux-1-dev",
+        "IMAGES_EDITS": "kontext=0.05@gpt-image-1,mirror=0.03@gpt-image-1",
+        "MAKER_COSTS": "mirror=0.01",
+    }
+    async with instance_of(database_url, tmp_path, **sold) as shop:
+        tools = {each["toolId"]: each for each in (await shop.http.get("/api/v1/tools")).json()}
+        for name, usd in (("kontext", 0.05), ("mirror", 0.03), ("flux", 0.02)):
+            assert tools[name]["costingModel"]["usd"] == usd
+            told = tools[name]["metadata"]
+            assert (told["madeBy"], told["standsIn"]) == ("images-api", False)
+        form = (await shop.http.get("/api/v1/tools/mirror")).json()["inputSchema"]
+        assert list(form["properties"]) == ["input_image", "input_prompt"]
+        key, said = await person(shop, 1_000), []
+        picture = f"data:image/png;base64,{base64.b64encode(drawn()).decode()}"
+        for tool, inputs in (
+            ("mirror", {"input_image": picture, "input_prompt": "mirror it"}),
+            ("mirror", {"input_image": picture, "input_prompt": "forbidden"}),
+            ("flux", {"prompt": "a cat", "width": 256, "height": 320}),
+        ):
+            run = {"toolId": tool, "inputs": inputs}
+            made = await shop.post("/api/v1/generations/execute", run, headers=key)
+            assert made.status_code == 202, made.text
+            where = f"/api/v1/generations/status/{made.json()['generationId']}?wait=30"
+            said.append((await shop.http.get(where, headers=key)).json())
+        assert [each["status"] for each in said] == ["completed", "failed", "completed"]
+        assert [each["costUsd"] for each in said] == [0.03, None, 0.02]
+        assert said[1]["error"]["message"] == DECLINES
+        sizes = [
+            (image["width"], image["height"])
+            for each in (said[0], said[2])
+            for image in each["outputs"][0]["data"]["images"]
+        ]
+        assert sizes == [(96, 64), (256, 320)]
+        me = (await shop.http.get("/api/v1/user/me", headers=key)).json()
+        assert me["balanceSats"] == 1_000 - 30 - 20
+        assert await spent(shop, Asset.MSAT) == {"makers": 10_000, "failed": 0}
+        assert await audit(shop.built.db) == []
 
 
 async def test_nothing_is_sold_whose_maker_is_away(

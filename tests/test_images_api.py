@@ -1,20 +1,34 @@
 """Pictures by a server of OpenAI's Images API: what is sent, what is believed, and its faults."""
 
 import base64
+import io
 
 import pytest
+from PIL import Image
 
 from app.executors.openai_images import OpenAiImages
 from app.executors.prompts import NOTHING, cleaned
 from app.executors.provider import (
+    DECLINES,
     MOST_PICTURE_BYTES,
     OTHER_SIZE,
+    UNFIT,
     ProviderBroke,
 )
 from app.ports import BEGUN, Declined, Made, Step, Undoable, Wanted
 from payments.public_http import PublicHttp
-from tests.images_server import CAT, GENERATIONS, MODEL, MODELS, answers, make_images
+from tests.images_server import (
+    CAT,
+    EDITOR,
+    EDITS,
+    GENERATIONS,
+    MODEL,
+    MODELS,
+    answers,
+    make_images,
+)
 from tests.provider_server import ProviderServer, Reply, picture, png
+from tests.tool_fixtures import BLUE, RED, drawn
 
 
 async def test_a_picture_is_made_of_what_the_api_knows(
@@ -143,3 +157,48 @@ async def test_another_size_is_not_what_was_bought(
         assert isinstance(made, Made) and (made.width, made.height) == sides
     else:
         assert made == Declined(OTHER_SIZE)
+
+
+def change(words: str, data: bytes, tool: str = "kontext") -> Wanted:
+    """Return a run of a tool that changes a picture as words say."""
+    inputs = {"input_image": "artifact:a", "input_prompt": words}
+    return Wanted(tool, inputs=inputs, files={"artifact:a": data})
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+async def test_a_picture_is_changed_as_words_say(
+    images: OpenAiImages, images_server: ProviderServer, kind: str
+) -> None:
+    """The picture goes there whole, as what it is, with the words and the server's own name of the
+    model; what comes back is believed in whichever size it has."""
+    steps: list[Step] = []
+    data = drawn((96, 64), kind=kind)
+    made = await images.make(change("mirror it <lora:x:1>", data), steps.append)
+    assert isinstance(made, Made) and (made.media_type, made.width, made.height) == (
+        "image/png", 96, 64,
+    )  # fmt: skip
+    left, right = (Image.open(io.BytesIO(made.data)).convert("RGB").getpixel(at)
+                   for at in ((3, 30), (92, 30)))  # fmt: skip
+    for seen, drawn_so in ((left, RED), (right, BLUE)):
+        assert isinstance(seen, tuple)
+        assert all(abs(one - other) < 30 for one, other in zip(seen, drawn_so, strict=True))
+    assert steps == [BEGUN]
+    (asked,) = images_server.of(EDITS)
+    assert asked.body == {"model": EDITOR, "prompt": "mirror it ", "n": "1"}
+    assert asked.files == {"image": data}
+
+
+async def test_a_change_that_is_refused_is_declined(
+    images: OpenAiImages, images_server: ProviderServer
+) -> None:
+    """By its content rules, or for its inputs; where the model is gone another may make it. What is
+    no picture, and what says nothing, isn't sent."""
+    data = drawn()
+    assert await images.make(change("forbidden", data)) == Declined(DECLINES)
+    assert isinstance(await images.make(change("mirror", data, "left")), Undoable)
+    images_server.script(EDITS, Reply({"error": {"message": "too large"}}, 413))
+    assert await images.make(change("mirror", data)) == Declined(UNFIT)
+    asked = len(images_server.asked)
+    assert await images.make(change("mirror", b"planted")) == Declined(UNFIT)
+    assert await images.make(change(" <lora:x:1>", data)) == NOTHING
+    assert len(images_server.asked) == asked

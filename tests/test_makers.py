@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from app.adapters import make_catalogue, make_executors
 from app.executors.measure import Measured, measured
 from app.settings import Settings
+from app.settings.makers import OWN_TOOLS
 from app.settings.problems import of_settings
 from app.trade.catalogue import Kind, Surface
+from app.trade.tools import AGENT, EDIT, TOOLS
 from pricing.money import MicroUsd
 from pricing.offers import Offer, parse_offers
 from tests.comfy_server import WORKFLOW
@@ -54,6 +56,11 @@ def test_an_offer_that_cant_be_read_is_refused(text: str) -> None:
         ({"VENICE_MODELS": "chroma"}, "VENICE_MODELS must be name=price"),
         ({"GEMINI_MEDIA": "a=1"}, "GEMINI_MEDIA is of no use without GEMINI_API_KEY"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1/s"}, "make pictures only"),
+        ({"IMAGES_URL": "http://x", "IMAGES_EDITS": "a=1/s"}, "make pictures only"),
+        ({"IMAGES_EDITS": "a=1"}, "IMAGES_URL and IMAGES_MODELS go together"),
+        ({"IMAGES_URL": "http://x", "IMAGES_EDITS": "a=1", "IMAGES_MODELS": "a=1"},
+         "give it another name"),
+        ({"IMAGES_URL": "http://x", "IMAGES_EDITS": "upscale=1"}, "a tool that runs here"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "A=1"}, "IMAGES_MODELS must be name=price"),
         ({"IMAGES_URL": "http://x", "IMAGES_MODELS": "a=1", "IMAGES_NAME": "venice"},
          "IMAGES_NAME must be small letters"),
@@ -65,6 +72,12 @@ def test_settings_that_name_no_maker_are_refused(given: dict[str, str], sentence
         Settings.model_validate(given)
     said = " ".join(of_settings(refused.value))
     assert sentence in said and "planted" not in said
+
+
+def test_no_maker_is_sold_under_the_name_of_a_tool_that_runs_here() -> None:
+    """Those names are all that take something else than a picture and words."""
+    mine = {each.id for each in TOOLS if each.inputs[Surface.TOOLS] != EDIT}
+    assert set(OWN_TOOLS) == mine | {AGENT}
 
 
 async def test_the_settings_name_the_makers() -> None:

@@ -1,5 +1,7 @@
 """Pictures by any server that speaks OpenAI's Images API: OpenAI, LocalAI, stable-diffusion.cpp.
 
+It makes them from words, and, as tools, from a picture and words that say what to change in it.
+
 `response_format` is never sent: newer models refuse it. What comes is taken, as base64 or by its
 address. Tags by which some of these servers are told more inside a prompt are the operator's: they
 are cut out of a stranger's.
@@ -8,11 +10,14 @@ are cut out of a stranger's.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from app.executors.measure import measured
 from app.executors.prompts import NOTHING, cleaned
 from app.executors.provider import (
     DECLINES,
     MOST_PICTURE_BYTES,
     OTHER_SIZE,
+    UNFIT,
+    Form,
     Heard,
     Provider,
     decoded,
@@ -20,12 +25,16 @@ from app.executors.provider import (
 )
 from app.ports import BEGUN, Declined, Made, Stepped, Undoable, Wanted, unwatched_step
 
-MEND: Final = "check IMAGES_URL, IMAGES_KEY, the credit there, and the names in IMAGES_MODELS"
+MEND: Final = (
+    "check IMAGES_URL, IMAGES_KEY, the credit there, and the names in IMAGES_MODELS and"
+    " IMAGES_EDITS"
+)
 GRID: Final = 64  # models make sides that are multiples of 8, 16 or 64
 
 
 class OpenAiImages:
-    """An executor. `models` maps names of the catalogue to those of the server."""
+    """An executor. `models` and `edits` map names of the catalogue to those of the server: of what
+    makes pictures from words, and of what changes a picture."""
 
     def __init__(
         self,
@@ -36,15 +45,18 @@ class OpenAiImages:
         deadline_s: float,
         most_side: int,
         finer: bool = False,
+        edits: Mapping[str, str] | None = None,
     ) -> None:
         self.name, self.at_once = provider.name, at_once
-        self._provider, self._models = provider, dict(models)
+        self._provider, self._models, self._edits = provider, dict(models), dict(edits or {})
         self._deadline_s, self._most_side, self._finer = deadline_s, most_side, finer
 
     async def make(
         self, wanted: Wanted, stepped: Stepped = unwatched_step
     ) -> Made | Declined | Undoable:
         """See Executor. There is one answer, and no step but that it is there."""
+        if wanted.model in self._edits:
+            return await self._edited(wanted, stepped)
         prompt = cleaned(wanted.prompt)
         refusal = self._refused(wanted) or (None if prompt.strip() else NOTHING)
         if refusal is not None:
@@ -60,10 +72,33 @@ class OpenAiImages:
             body |= {"steps": wanted.steps} if wanted.steps else {}
             negative = cleaned(wanted.negative_prompt)
             body |= {"negative_prompt": negative} if negative.strip() else {}
+        found = await self._asked("/images/generations", body, wanted, stepped)
+        if not isinstance(found, Made):
+            return found
+        off = max(abs(found.width - wanted.width), abs(found.height - wanted.height))
+        return found if off < GRID else Declined(OTHER_SIZE)
+
+    async def _edited(self, wanted: Wanted, stepped: Stepped) -> Made | Declined | Undoable:
+        """Have a picture changed as words say; its size is the server's choice."""
+        prompt = cleaned(wanted.inputs["input_prompt"])
+        if not prompt.strip():
+            return NOTHING
+        data = wanted.files[wanted.inputs["input_image"]]
+        picture = measured(data)
+        if picture is None or picture.is_film:
+            return Declined(UNFIT)
+        ending = picture.media_type.partition("/")[2]
+        fields = {"model": self._edits[wanted.model], "prompt": prompt, "n": "1"}
+        file = (f"image.{ending}", data, picture.media_type)
+        return await self._asked("/images/edits", Form(fields, {"image": file}), wanted, stepped)
+
+    async def _asked(
+        self, path: str, body: object, wanted: Wanted, stepped: Stepped
+    ) -> Made | Declined | Undoable:
         async with self._provider.turn(self._deadline_s):
             # A third more for base64.
             most_bytes = MOST_PICTURE_BYTES * 4 // 3
-            heard = await self._provider.ask("/images/generations", body, most_bytes=most_bytes)
+            heard = await self._provider.ask(path, body, most_bytes=most_bytes)
             if heard.status != 200:
                 return self._provider.refused(heard)
             stepped(BEGUN)
@@ -103,5 +138,4 @@ class OpenAiImages:
         if found is None:
             raise self._provider.broke("its answer holds no picture", heard.status)
         self._provider.gate.made()
-        off = max(abs(found.width - wanted.width), abs(found.height - wanted.height))
-        return found if off < GRID else Declined(OTHER_SIZE)
+        return found

@@ -76,6 +76,14 @@ class Heard:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A body of several parts: fields, and files with their names and kinds."""
+
+    fields: Mapping[str, str]
+    files: Mapping[str, tuple[str, bytes, str]]
+
+
 class Provider:
     """The connections to one provider, and its gate."""
 
@@ -229,10 +237,13 @@ class Provider:
     async def _read(
         self, method: str, url: str, body: object, headers: Mapping[str, str], most_bytes: int
     ) -> Heard:
-        content = None if body is None else orjson.dumps(body)
-        more = {"Content-Type": "application/json"} if content is not None else {}
-        asking = self._http.stream(method, url, content=content, headers={**headers, **more})
-        async with asking as response:
+        given: dict[str, Any] = {"headers": dict(headers)}
+        if isinstance(body, Form):
+            given |= {"data": body.fields, "files": body.files}
+        elif body is not None:
+            given["content"] = orjson.dumps(body)
+            given["headers"]["Content-Type"] = "application/json"
+        async with self._http.stream(method, url, **given) as response:
             # Unpacked it might be a thousand times as long as what is counted here.
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise self.broke("its answer is packed", response.status_code)

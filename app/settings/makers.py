@@ -22,6 +22,11 @@ TAKEN = (
     "venice",
     "vision",
 )  # names of other makers
+OWN_TOOLS = (
+    "adjust", "agent", "caption", "contact-sheet", "convert", "crop", "cut-out", "moderate",
+    "palette", "pan-and-zoom", "qr-code", "read-text", "resize", "restyle", "text-to-image",
+    "trace", "upscale",
+)  # fmt: skip
 # What Venice asked for pictures on 2026-11-30; what is sold of them is above that.
 COSTS = "chroma=0.01,z-image-turbo=0.01,seedream-v4=0.05"
 VENICE = (
@@ -83,6 +88,12 @@ class MakerSettings(BaseSettings):
         validation_alias="IMAGES_MODELS",
         description="what it sells: `name=price[@its-name-there]` in USD a picture, separated by"
         " commas",
+    )
+    images_edits: Offers = Field(
+        "",
+        validation_alias="IMAGES_EDITS",
+        description="tools of its: what changes a picture as words say, as"
+        " `name=price[@its-name-there]` in USD a run (`kontext=0.05@gpt-image-1`)",
     )
     images_name: Annotated[str, AfterValidator(_name)] = Field(
         "images-api",
@@ -175,16 +186,23 @@ class MakerSettings(BaseSettings):
     def _have_makers(self) -> "MakerSettings":
         rules = (
             (
-                (self.images_url is None) != (self.images_models == ""),
-                "IMAGES_URL and IMAGES_MODELS go together: set both, or neither",
+                (self.images_url is None) != (self.images_models + self.images_edits == ""),
+                "IMAGES_URL and IMAGES_MODELS go together, or IMAGES_EDITS: set both, or neither",
             ),
             (
                 self.images_key is not None and self.images_url is None,
                 "IMAGES_KEY is of no use without IMAGES_URL and IMAGES_MODELS",
             ),
             (
-                any(offer.is_film for offer in self.images_offers),
+                any(offer.is_film for offer in (*self.images_offers, *self.edit_offers)),
                 "IMAGES_MODELS names a price for a second (/s): these servers make pictures only",
+            ),
+            (
+                not {offer.name for offer in self.edit_offers}.isdisjoint(
+                    (*OWN_TOOLS, *(offer.name for offer in self.images_offers))
+                ),
+                "IMAGES_EDITS names a model of IMAGES_MODELS, or a tool that runs here: give it"
+                " another name",
             ),
             (
                 len({self.comfyui_url is None, self.comfyui_workflows is None,
@@ -236,6 +254,11 @@ class MakerSettings(BaseSettings):
     def costs(self) -> Mapping[str, Offer]:
         """What makers want of us, by the names of our models."""
         return {offer.name: offer for offer in parse_offers(self.maker_costs)}
+
+    @property
+    def edit_offers(self) -> tuple[Offer, ...]:
+        """What the server of IMAGES_URL sells as tools."""
+        return parse_offers(self.images_edits)
 
     @property
     def images_offers(self) -> tuple[Offer, ...]:

@@ -337,7 +337,15 @@ def agent_offering(name: str, price: Tokens) -> Offering:
     )  # fmt: skip
 
 
-def _as_run(model: Offering) -> Offering:
+def edit_offering(name: str, price_microusd: MicroUsd, maker: str) -> Offering:
+    """Return a tool that the operator sells of a maker's: it changes a picture as words say."""
+    return _tool(
+        name, name, f"{name}: changes a picture as words say.", EDIT, PerRun(price_microusd),
+        makers=(maker,), typical_ms=20_000,
+    )  # fmt: skip
+
+
+def as_run(model: Offering) -> Offering:
     """Return a model of pictures as what can be run, too: the same line, sold by another surface.
 
     The embedded painter's own model is `imagine`.
@@ -347,4 +355,4 @@ def _as_run(model: Offering) -> Offering:
     return replace(model, inputs={**model.inputs, Surface.TOOLS: IMAGE_RUN}, outputs=("image",))
 
 
-KNOWN: Final = (*TOOLS, *map(_as_run, OFFERINGS))  # the whole catalogue, but operators' own lines
+KNOWN: Final = (*TOOLS, *map(as_run, OFFERINGS))  # the whole catalogue, but operators' own lines
