@@ -27,6 +27,21 @@ class BadInput(ValueError):
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """Return a JSON object, or raise BadInput."""
+    values = _parsed(body)
+    if not isinstance(values, dict):
+        raise BadInput("The body is JSON, but no object. Send one JSON object, in braces.")
+    return values
+
+
+def parse_list(body: bytes) -> list[Any]:
+    """Return a JSON list, or raise BadInput."""
+    values = _parsed(body)
+    if not isinstance(values, list):
+        raise BadInput("The body is JSON, but no list. Send one JSON list, in brackets.")
+    return values
+
+
+def _parsed(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -38,7 +53,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if _depth(text) > MOST_DEPTH:
         raise BadInput(f"The JSON is nested deeper than {MOST_DEPTH} levels. Send it flatter.")
     try:
-        values = json.loads(
+        return json.loads(
             text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
         )
     except json.JSONDecodeError as error:
@@ -46,9 +61,6 @@ def parse_object(body: bytes) -> dict[str, Any]:
             f"The body is not valid JSON (line {error.lineno}, column {error.colno})."
             " Send one JSON object, in braces."
         ) from None
-    if not isinstance(values, dict):
-        raise BadInput("The body is JSON, but no object. Send one JSON object, in braces.")
-    return values
 
 
 def _depth(text: str) -> int:

@@ -21,7 +21,8 @@ COMMAND = Path(sys.executable).with_name("boltwork")
 BUYERS = (
     "app.buyer.client", "app.buyer.session", "app.buyer.purchase", "app.buyer.payer",
     "app.buyer.spending", "app.buyer.display", "app.commands.ask", "app.commands.verify",
-    "app.buyer.batch", "app.buyer.drawing", "app.commands.draw",
+    "app.buyer.batch", "app.buyer.drawing", "app.commands.draw", "app.buyer.making",
+    "app.buyer.purse", "app.buyer.given", "app.commands.tools", "app.commands.cast",
     "app.commands.macaroon", "app.keys.receipt_check", "app.buyer.wallets.wallet",
     "app.buyer.wallets.hand", "app.buyer.wallets.stub", "app.buyer.wallets.lnbits",
     "app.buyer.wallets.nwc",

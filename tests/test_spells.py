@@ -87,7 +87,8 @@ async def test_what_is_wrong_with_a_document_is_named(stage: Stage) -> None:
 
 
 async def test_a_quote_is_what_a_cast_costs(stage: Stage) -> None:
-    """Its lines and the author's share add up to the total, in whole sats; a cast costs that."""
+    """Its lines and the author's share add up to the total, in whole sats; a cast costs that, and
+    nothing is bought of whoever wants to pay less."""
     await stage.publish(CHAIN)
     path = "/api/v1/spells/five-steps/quote"
     told = (await stage.at.post(path, {"sampleSize": 10}, headers=stage.caster)).json()
@@ -96,6 +97,10 @@ async def test_a_quote_is_what_a_cast_costs(stage: Stage) -> None:
     assert told["totalCostPts"] == sum(lines) + told["authorSharePts"] > 0
     assert told["authorSharePts"] > 0 and told["authorSharePct"] == 30
     before = await stage.sats(stage.caster)
+    dear = {"slug": "five-steps", "maxSats": told["totalCostPts"] - 1}
+    for headers in (stage.caster, {}):
+        over = await stage.at.post("/api/v1/spells/cast", dear, headers=headers)
+        assert (over.status_code, over.json()["error"]["code"]) == (409, "OVER_MAX_SATS")
     cast = await stage.ended(await stage.cast("five-steps"))
     assert cast["status"] == "completed" and len(set(cast["stepGenerationIds"])) == 5
     assert before - await stage.sats(stage.caster) == told["totalCostPts"]

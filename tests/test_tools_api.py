@@ -174,6 +174,9 @@ async def test_a_session_pays_where_its_macaroon_allows_the_tool(shop: Instance)
     assert made.status_code == 202, made.text
     assert (await ended(shop, made.json()["generationId"]))["status"] == "completed"
     lost = {"toolId": "retouch", "inputs": {"input_image": inline(), "input_prompt": "xyzzy"}}
+    dear = lost | {"toolId": "kontext", "maxSats": 39}
+    told = await shop.post("/api/v1/generations/execute", dear, headers=holder)
+    assert "costs 40 sats" in refused(told, 409, "OVER_MAX_SATS")
     told = await shop.post("/api/v1/generations/execute", lost, headers=holder)
     said = await ended(shop, told.json()["generationId"])
     assert said["status"] == "failed" and said["costUsd"] is None

@@ -22,7 +22,7 @@ ROOMS = ("app", "db", "payments", "pricing", "statemachine")
 PAGES = ("/", "/docs", "/operator", "/operator/books", "/openapi.yaml", "/openapi.json", "/metrics",
          "/api/healthz", "/api/readyz", "/.well-known/jwks.json", "/favicon.ico")  # fmt: skip
 TOKEN = "a-token-of-the-tests"
-BUYERS = {"ask", "watch", "verify", "macaroon", "draw", "account"}
+BUYERS = {"ask", "watch", "verify", "macaroon", "draw", "tools", "cast", "account"}
 WALK = """
 import importlib, pkgutil, app, db, payments, pricing, statemachine
 for room in (app, db, payments, pricing, statemachine):

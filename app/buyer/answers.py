@@ -10,7 +10,7 @@ from typing import Any, Required, TypedDict, cast
 from app.buyer import answer_fields as fields
 from app.buyer.answer_fields import Invoice, Unreadable
 from app.plain_text import harmless_value
-from app.strict_json import BadInput, parse_object
+from app.strict_json import BadInput, parse_list, parse_object
 
 
 class Owed(TypedDict, total=False):
@@ -76,7 +76,7 @@ class Answered(TypedDict, total=False):
 
 
 class Item(TypedDict, total=False):
-    """One picture or film of a batch, as it stands."""
+    """One picture, film or run of a tool of a batch, as it stands."""
 
     id: Required[str]
     index_in_job: Required[int]
@@ -90,12 +90,14 @@ class BatchShown(TypedDict, total=False):
     """A batch as it stands, with some of its items."""
 
     job: Required[dict[str, Any]]
-    items: Required[list[Item]]  # `images` or `videos` on the wire
+    items: Required[list[Item]]  # `images`, `videos` or `runs` on the wire
     priceSats: int
     chargedSats: int
     invoice: Invoice  # while it is to be paid
     refunds: list[Owed]
 
+
+PLURALS = {"image": "images", "video": "videos", "tool": "runs", "agent": "runs"}
 
 # ----------------------------------------------------------------------- whole answers
 
@@ -108,11 +110,19 @@ def parsed(body: bytes) -> dict[str, Any]:
         raise Unreadable("what it answers with is no JSON object") from broken
 
 
+def parsed_list(body: bytes) -> list[Any]:
+    """Return a JSON list whose texts are harmless. Raises Unreadable."""
+    try:
+        return cast(list[Any], harmless_value(parse_list(body)))
+    except BadInput as broken:
+        raise Unreadable("what it answers with is no JSON list") from broken
+
+
 def flattened(body: dict[str, Any]) -> dict[str, Any]:
-    """Return an error with its sentence as `error`, where the surface has all of it within that."""
+    """Return an error with its sentence as `error`, where the surface has that within it."""
     within = body.get("error")
     if isinstance(within, dict) and isinstance(within.get("message"), str):
-        return {**within, "error": within["message"]}
+        return {**body, **within, "error": within["message"]}
     return body
 
 
@@ -223,7 +233,7 @@ def batch(parsed: Mapping[str, Any], batch_id: str, most: int) -> BatchShown:
     )
     if job["id"] != batch_id:
         raise Unreadable("it answers with another batch than the one it was asked for")
-    many = {"image": "images", "video": "videos"}.get(job["job_type"])
+    many = PLURALS.get(job["job_type"])
     if many is None:
         raise Unreadable("the batch is of no kind that is known here")
     counts = (f"total_{many}", f"succeeded_{many}", f"completed_{many}")

@@ -19,9 +19,7 @@ Whoever knows the id of a batch can see its files and take its refund. What is r
 bounded, and what it says it is, is looked at.
 """
 
-import asyncio
-import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -30,6 +28,7 @@ from app.buyer.answer_fields import Invoice, is_id
 from app.buyer.answers import BatchShown, Item
 from app.buyer.client import Client, new_key, without_none
 from app.buyer.failures import Refused, Strange
+from app.buyer.files import fetched
 from app.buyer.session import Session
 
 FINAL = ("completed", "failed", "cancelled")
@@ -37,14 +36,6 @@ DELIVERED = "completed"  # of an item
 ENDED = (DELIVERED, "failed", "dead_letter")
 MOST = 500  # items of a batch
 PAGE = 50  # items that are asked for at once
-MIB = 1024 * 1024
-# What a file may be: its ending here, how it begins, and how long it may be.
-KINDS = {
-    "image/png": ("png", 0, b"\x89PNG\r\n\x1a\n", 64 * MIB),
-    "image/jpeg": ("jpg", 0, b"\xff\xd8\xff", 64 * MIB),
-    "image/webp": ("webp", 8, b"WEBP", 64 * MIB),
-    "video/mp4": ("mp4", 4, b"ftyp", 512 * MIB),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +100,30 @@ async def ordered(client: Client, wish: Wish) -> "Batch":
 
 
 class Batch:
-    """One batch, as whoever knows its id sees it. Nobody is asked before something is."""
+    """One batch, as whoever knows its id sees it. Nobody is asked before something is.
+
+    `headers` show the key of the account that has paid for it, where one has.
+    """
 
     def __init__(
-        self, client: Client, batch_id: str, invoice: Invoice | None = None, most: int = MOST
+        self,
+        client: Client,
+        batch_id: str,
+        invoice: Invoice | None = None,
+        most: int = MOST,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         if not is_id(batch_id):
             raise ValueError("the id of a batch is 32 hex digits")
         self.id, self.invoice = batch_id, invoice
-        self._client, self._most = client, most
+        self._client, self._most, self._headers = client, most, dict(headers or {})
         self._at = f"/api/jobs/{batch_id}"
 
     async def show(self, offset: int = 0) -> BatchShown:
         """Return the batch as it stands, with some of its items: those from a place on."""
         params = {"offset": str(offset), "limit": str(PAGE)}
-        return self._read(await self._client.call("GET", self._at, params=params))
+        call = self._client.call("GET", self._at, params=params, headers=self._headers)
+        return self._read(await call)
 
     def _read(self, parsed: Any) -> BatchShown:
         return self._client.strictly(answers.batch, parsed, self.id, self._most)
@@ -131,7 +131,7 @@ class Batch:
     async def watch(self) -> AsyncIterator[BatchShown]:
         """Yield the batch with all of its items each time it changes, until it has ended."""
         known: dict[int, Item] = {}
-        async for parsed in self._client.changes(self._at, limit="1"):
+        async for parsed in self._client.changes(self._at, self._headers, limit="1"):
             shown = self._read(parsed)
             total, is_final = shown["job"]["total"], shown["job"]["status"] in FINAL
             for offset in range(0, total, PAGE):
@@ -151,21 +151,13 @@ class Batch:
         Raises Strange where it is not what the server says it is, and Refused (410 where it was
         kept for its time).
         """
-        known = KINDS.get(item.get("media_type") or "")
-        if known is None:
-            raise Strange(self._client.url, "it made a file of a kind that is not known here")
-        ending, at, begins, most = known
-        await self._client.download(f"{self._at}/{kind}s/{item['id']}", into, most)
-        if await asyncio.to_thread(_sha256, into) != item.get("sha256"):
-            raise Strange(self._client.url, "a file is not the one that it says it made")
-        into.seek(at)
-        if into.read(len(begins)) != begins:
-            raise Strange(self._client.url, "a file is not of the kind that it says it is")
-        return ending
+        path = f"{self._at}/{kind}s/{item['id']}"
+        return await fetched(self._client, path, item.get("media_type"), item.get("sha256"), into)
 
     async def cancel(self) -> BatchShown:
         """Cancel it: what nobody makes yet is not made, and not charged."""
-        return self._read(await self._client.call("POST", f"{self._at}/cancel", repeatable=True))
+        at, headers = f"{self._at}/cancel", self._headers
+        return self._read(await self._client.call("POST", at, repeatable=True, headers=headers))
 
     async def refund(self, bolt11: str) -> dict[str, Any]:
         """Claim what is owed back, with an invoice of just that amount."""
@@ -174,15 +166,6 @@ class Batch:
 
 def _has_ended(item: Item | None) -> bool:
     return item is not None and item["status"] in ENDED
-
-
-def _sha256(file: IO[bytes]) -> str:
-    """Return the hash of all that a file holds."""
-    file.seek(0)
-    hashed = hashlib.sha256()
-    while piece := file.read(MIB):
-        hashed.update(piece)
-    return hashed.hexdigest()
 
 
 async def ordered_on(client: Client, wish: Wish, session: Session, key: str | None = None) -> Batch:

@@ -36,6 +36,7 @@ from app.buyer.answers import Answered, Created, Estimate, Job
 from app.buyer.event_reader import Event, Overlong, read_events, with_first
 from app.buyer.exchange import Answer, Exchange, Lost, pause_s_before_next
 from app.buyer.failures import Away, Refused, Strange
+from app.buyer.job_events import tell, told_of
 
 if TYPE_CHECKING:
     from app.buyer.batch import Batch, Wish
@@ -102,6 +103,13 @@ class Client:
         if repeatable is None:
             repeatable = method == "GET" or "Idempotency-Key" in options.get("headers", {})
         return self._read(await self._answer(method, path, repeatable, options))
+
+    async def listed(self, path: str, **params: str) -> list[Any]:
+        """Return the JSON list that a GET is answered with. Raises as `call` does."""
+        answer = await self._answer("GET", path, True, {"params": params})
+        if not 200 <= answer.status < 300:
+            self._read(answer)
+        return self.strictly(answers.parsed_list, answer.body)
 
     async def _answer(
         self, method: str, path: str, repeatable: bool, options: dict[str, Any]
@@ -189,8 +197,8 @@ class Client:
                 async with contextlib.aclosing(self._events(job_id, last)) as events:
                     async for event in events:
                         last, cuts = event.id or last, 0
-                        _tell(event, progress)
-                        job = _told_of(event, job_id)
+                        tell(event, progress)
+                        job = told_of(event, job_id)
                         if job is not None:
                             yield job
                         if event.kind == "end":
@@ -243,14 +251,16 @@ class Client:
             if job["state"] in FINAL:
                 return
 
-    async def changes(self, path: str, **params: str) -> AsyncGenerator[dict[str, Any], None]:
+    async def changes(
+        self, path: str, headers: Mapping[str, str] | None = None, **params: str
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield what is at an address now, and then whenever a held poll says that it changed."""
         etag = ""
         while True:
-            options: dict[str, Any] = {"params": params}
+            options: dict[str, Any] = {"params": params, "headers": dict(headers or {})}
             if etag:
                 options["params"] = params | {"wait": str(LONG_POLL_S)}
-                options["headers"] = {"If-None-Match": etag}
+                options["headers"]["If-None-Match"] = etag
             answer = await self._answer("GET", path, True, options)
             if answer.status == 304 and etag:
                 continue
@@ -382,18 +392,3 @@ def _at(job_id: str) -> str:
     if not is_id(job_id):
         raise ValueError("the id of a job is 32 hex digits")
     return f"/api/jobs/{job_id}"
-
-
-def _tell(event: Event, progress: Callable[[dict[str, Any]], None] | None) -> None:
-    """Pass on what the agent has written, where an event has that and can be read."""
-    if event.kind == "progress" and progress is not None:
-        with contextlib.suppress(Unreadable):
-            progress(answers.progress(event.data))
-
-
-def _told_of(event: Event, job_id: str) -> Job | None:
-    """Return the job as an event shows it, where it shows one that can be read."""
-    try:
-        return answers.job(event.data["job"], job_id) if "job" in event.data else None
-    except Unreadable:
-        return None

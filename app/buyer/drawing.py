@@ -7,20 +7,20 @@ a name of the server's, and each is written whole or not at all.
 
 import asyncio
 import contextlib
-import os
-import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 
 from app.buyer.answer_fields import is_id
 from app.buyer.answers import BatchShown, Item
-from app.buyer.batch import DELIVERED, ENDED, KINDS, Batch, Wish, quoted
+from app.buyer.batch import DELIVERED, ENDED, Batch, Wish, quoted
 from app.buyer.client import Client, new_key
 from app.buyer.display import Display
 from app.buyer.failures import ClientError, Refused
+from app.buyer.files import Folder
 from app.buyer.payer import Exit, Payer, Stop
 from app.buyer.refunds import take_back
 from app.buyer.session import Session
@@ -50,7 +50,7 @@ class Drawing:
         max_sats: int = MOST_SATS,
         wait_s: int | None = None,
     ) -> None:
-        self._client, self._payer, self._folder = client, payer, folder
+        self._client, self._payer, self._folder = client, payer, Folder(folder)
         self._shows = display or Display(Console(quiet=True))
         self._max_sats, self._wait_s = max_sats, wait_s
         self._files: dict[int, Path] = {}
@@ -68,7 +68,7 @@ class Drawing:
     async def draw(self, wish: Wish) -> dict[str, Any]:
         """Buy what is wished for, and save it; return how it ended, and the names of the files."""
         await self.price(wish)
-        self._writable()
+        self._folder.check()
         batch = await self._client.batch(wish)
         assert batch.invoice is not None, "it was ordered just now"
         self._check(batch.invoice["amountSats"])
@@ -81,7 +81,7 @@ class Drawing:
         balance again. The whole price is counted until it is known what was charged.
         """
         price_sats = await self.price(wish)
-        self._writable()
+        self._folder.check()
         key = new_key()
         name = f"session:{key}"
         await self._payer.set_aside(name, price_sats, Wanted(name, Purpose.REQUEST, self._max_sats))
@@ -109,7 +109,7 @@ class Drawing:
         """Resume a purchase: pay what is not paid yet, and save what is not there."""
         if not is_id(batch_id):
             raise Stop(Exit.REFUSED, "A batch's id is 32 hex digits, as `boltwork draw` shows it.")
-        self._writable()
+        self._folder.check()
         batch, self.batch_id = Batch(self._client, batch_id), batch_id
         shown = await batch.show()
         if shown["job"]["status"] == "awaiting_payment" and "invoice" in shown:
@@ -134,7 +134,7 @@ class Drawing:
 
     @property
     def _resuming(self) -> str:
-        return f"boltwork draw --resume {self.batch_id} --out {self._folder}"
+        return f"boltwork draw --resume {self.batch_id} --out {self._folder.path}"
 
     async def _pay(self, batch: Batch, invoice: Any) -> None:
         async def has_arrived() -> bool:
@@ -160,7 +160,7 @@ class Drawing:
             with self._shows.counting(shown["job"]["total"]) as count:
                 async for shown in batch.watch():
                     job = shown["job"]
-                    done, says = _come(shown)
+                    done, says = come(shown)
                     count(done, SAYS.get(job["status"], says))
                     for item in shown["items"]:
                         await self._look_at(batch, item, job["kind"])
@@ -185,42 +185,17 @@ class Drawing:
             self._shows.say(f"{place}: not made. {one_line(item.get('error', ''))}".rstrip())
             return
         stem = f"{public_id(batch.id)[:8]}-{place:03}"
-        for ending, *_ in KINDS.values():
-            if (there := self._folder / f"{stem}.{ending}").is_file():
-                self._files[place] = there
-                return
+        there = self._folder.there(stem)
+        if there is not None:
+            self._files[place] = there
+            return
         try:
-            self._files[place] = await self._save(batch, item, kind, stem)
+            self._files[place] = await self._folder.keep(stem, partial(batch.fetch, item, kind))
         except Refused as refused:  # it was kept for its time, say
             self._lost.add(place)
             self._shows.say(f"{place}: {refused}")
             return
         self._shows.say(f"{place}: {self._files[place]}")
-
-    async def _save(self, batch: Batch, item: Item, kind: str, stem: str) -> Path:
-        """Write a file whole, under a name of ours."""
-        number, draft = tempfile.mkstemp(dir=self._folder, prefix=".boltwork-")
-        try:
-            with os.fdopen(number, "w+b") as file:
-                ending = await batch.fetch(item, kind, file)
-                await asyncio.to_thread(_keep, file)
-            path = self._folder / f"{stem}.{ending}"
-            os.replace(draft, path)
-            return path
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(draft)
-
-    def _writable(self) -> None:
-        """Make the folder, or raise Stop: before anything is paid."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._folder):
-                return
-        except OSError as error:
-            raise Stop(
-                Exit.REFUSED, f"Nothing can be written in {self._folder}: {error.strerror}."
-            ) from error
 
     def _told(self, shown: BatchShown) -> dict[str, Any]:
         job = shown["job"]
@@ -234,7 +209,7 @@ class Drawing:
         }
 
 
-def _come(shown: BatchShown) -> tuple[float, str]:
+def come(shown: BatchShown) -> tuple[float, str]:
     """Return how far a batch is, in items, and which of them are being made, in words."""
     going = {
         item["index_in_job"] + 1: _percent(item)
@@ -249,13 +224,6 @@ def _percent(item: Item) -> int:
     """Return how far an item is, where the server says it in a way that can be."""
     told: object = dict(item).get("progress")
     return told if isinstance(told, int) and 0 <= told <= 100 else 0
-
-
-def _keep(file: IO[bytes]) -> None:
-    """Have a file be there, whatever happens next, for whoever may read others of its folder."""
-    file.flush()
-    os.fsync(file.fileno())
-    os.fchmod(file.fileno(), 0o644)
 
 
 def code_of(told: dict[str, Any]) -> Exit:

@@ -36,6 +36,8 @@ class Purpose(StrEnum):
     DEPOSIT = "deposit"
     TOP_UP = "top-up"
     BATCH = "batch"
+    RUN = "run"
+    CAST = "cast"
     REQUEST = "request"  # of a session, which pays it from its balance
 
     def covers(self, other: "Purpose") -> bool:

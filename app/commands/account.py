@@ -13,6 +13,7 @@ import typer
 from app.buyer.spending import MOST_SATS
 from app.commands.buying import (
     HERE,
+    KEY,
     Bought,
     Budget,
     MaxSats,
@@ -27,8 +28,6 @@ from app.commands.buying import (
 
 if TYPE_CHECKING:
     from app.buyer.account import Account
-
-KEY = "BOLTWORK_API_KEY"
 
 app = typer.Typer(
     help="An account of a running instance: its balance, and the API keys that spend it.",

@@ -19,6 +19,7 @@ from app.commands.surroundings import troubles
 from app.plain_text import one_line
 
 if TYPE_CHECKING:
+    from app.buyer.account import Account
     from app.buyer.client import Client
     from app.buyer.display import Display
     from app.buyer.payer import Payer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from app.buyer.wallets.wallet import Wallet
 
 INTERRUPTED = 130
+KEY = "BOLTWORK_API_KEY"
 SESSION_HAS_ITS_OWN = (
     "--refund-to can't be given with --session: what is not needed stays on the session's balance,"
     " and what is left at its end goes to the destination that was named when it was opened, or"
@@ -70,6 +72,9 @@ AsJson = Annotated[
 ]
 BySession = Annotated[
     bool, typer.Option("--session", help="a session pays, by its BOLTWORK_MACAROON")
+]
+ByAccount = Annotated[
+    bool, typer.Option("--account", help="an account pays, by its BOLTWORK_API_KEY")
 ]
 Wait = Annotated[int | None, typer.Option(min=0, help="seconds after which to stop waiting")]
 
@@ -284,6 +289,20 @@ async def _has_stub(client: "Client") -> bool:
     except Refused as refused:
         return refused.status == 405  # it is there, and takes POST
     return False
+
+
+def account_of(client: "Client") -> "Account":
+    """Return the account that BOLTWORK_API_KEY opens."""
+    from app.buyer.account import Account, BadKey
+    from app.buyer.payer import Exit, Stop
+
+    key = os.environ.get(KEY, "").strip()
+    if not key:
+        raise Stop(Exit.REFUSED, f"--account needs an API key of the account in {KEY}.")
+    try:
+        return Account(client, key)
+    except BadKey as bad:
+        raise Stop(Exit.REFUSED, f"{KEY}: {bad}.") from bad
 
 
 def session_of(client: "Client") -> "Session":

@@ -58,6 +58,12 @@ COMMANDS = {
         "Buy pictures or films of a running instance, and save them. Exit codes: 0 all delivered,"
         " 1 some were not, 2 refused before paying, 4 not paid or not known, 5 no server.",
     ),
+    "tools": Place(
+        "tools", "Tools of a running instance: find them, run one, and save what it makes."
+    ),
+    "cast": Place(
+        "cast", "Spells of a running instance: find them, cast one, and save what it makes."
+    ),
     "account": Place(
         "account", "An account of a running instance: its balance, and the API keys that spend it."
     ),

@@ -90,8 +90,21 @@ def kind_of(row: BatchView) -> Kind:
 
 
 def file_path(batch_id: str, kind: Kind, item_id: str) -> str:
-    """Return where the file of an item is."""
+    """Return where the file of a picture or a film is."""
     return f"/api/jobs/{batch_id}/{PLURALS[kind]}/{item_id}"
+
+
+def _file_path(batch_id: str, kind: Kind, item: ItemView) -> str:
+    """Return where the file of an item is: what a run has made is read by its own name."""
+    if kind in (Kind.TOOL, Kind.AGENT):
+        return f"/api/v1/artifacts/{item.artifact}"
+    return file_path(batch_id, kind, item.id)
+
+
+def _prompt(asked: Mapping[str, Any]) -> str:
+    """Return what is to be made, in words; of a step that waits these may be yet to come."""
+    prompt = asked.get("prompt", asked.get("inputs", {}).get("prompt", ""))
+    return prompt if isinstance(prompt, str) else ""
 
 
 def made_by(item: ItemView) -> str | None:
@@ -213,9 +226,9 @@ class BatchShapes:
             "status": GENERATION_STATES[as_told(row)],
             "progress": sum(percents) // len(percents),
             "output": [
-                {"url": f"{base or ''}{file_path(row.id, kind, item.id)}", "type": item.media_type}
+                {"url": f"{base or ''}{_file_path(row.id, kind, item)}", "type": item.media_type}
                 for item in seen.items
-                if item.state is ItemState.COMPLETED
+                if item.state is ItemState.COMPLETED and item.artifact is not None
             ],
             "created_at": moment(row.created_at),
         }
@@ -244,7 +257,7 @@ def bulk_item(batch_id: str, kind: Kind, item: ItemView) -> dict[str, Any]:
         "id": item.id,
         "index_in_job": item.place - 1,
         "status": BULK_ITEMS[item.state],
-        "prompt": asked.get("prompt", asked.get("inputs", {}).get("prompt", "")),
+        "prompt": _prompt(asked),
         "model": item.lane,
     }
     if kind is Kind.VIDEO:
@@ -263,7 +276,7 @@ def bulk_item(batch_id: str, kind: Kind, item: ItemView) -> dict[str, Any]:
     }
     if item.state is ItemState.COMPLETED and item.expires_at is not None:
         shape |= {
-            "url": file_path(batch_id, kind, item.id),
+            "url": _file_path(batch_id, kind, item),
             "media_type": item.media_type,
             "sha256": item.sha256,
             "expires_at": moment(item.expires_at),

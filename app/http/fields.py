@@ -49,6 +49,7 @@ HELD_S = 55  # at most: proxies give up on an answer after 60 s
 DEFAULT_HOLD_S = 25  # of what costs money whether its answer arrives or not
 
 Usdc = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]  # an amount, as a decimal
+MaxSats = Annotated[int, Field(ge=1, le=100_000_000)]  # most that its buyer wants to pay
 RequestText = Annotated[str, AfterValidator(_request_text)]
 
 

@@ -39,7 +39,7 @@ from payments.session_macaroon import Verified
 from payments.usdc.payment import Payment
 from payments.usdc.refund import refund_to_of
 from pricing.batch_quote import BatchQuote
-from pricing.money import MicroUsd, usd_in_usdc
+from pricing.money import MicroUsd, sats_to_msat, sats_up, usd_in_usdc
 from statemachine.batch import MOST_ITEMS, invoice_id
 from statemachine.entries import Asset
 from statemachine.filling import Outputs, fill
@@ -96,6 +96,7 @@ class Order:
     cast: CastOf | None = None  # whose steps the lines are
     made: Outputs = field(default_factory=dict)  # of its steps, that were made before
     webhook: NewWebhook | None = None  # who is told of its end
+    max_sats: int | None = None  # that its buyer wants to pay
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -121,6 +122,18 @@ class _NotSpent(Exception):
     def __init__(self, outcome: Outcome | Short) -> None:
         super().__init__()
         self.outcome = outcome
+
+
+def _check_limit(order: Order, price_msat: int) -> None:
+    if order.max_sats is not None and price_msat > sats_to_msat(order.max_sats):
+        price_sats = sats_up(price_msat)
+        raise Refusal(
+            Why.OVER_MAX_SATS,
+            f"This costs {price_sats} sats, more than your maxSats of {order.max_sats}. Nothing was"
+            " charged.",
+            "Ask again with a higher limit.",
+            leastSats=price_sats,
+        )
 
 
 def check_count(lines: Sequence[Line]) -> None:
@@ -270,6 +283,7 @@ class Batches:
     ) -> tuple[str, BatchQuote, Ordered]:
         """Return a new batch's id, what it costs, and its items with their shares of that."""
         quote = await self.quote(order.lines)
+        _check_limit(order, quote.total_msat)
         self.makers.check({line.wanted.model for line in order.lines})
         await self._check_room(order)
         batch_id = self.new_id()

@@ -14,7 +14,7 @@ from app.api.notifying import Notify, shown
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.dialect import V1_CAST
-from app.http.fields import Body, path_id, wait_of
+from app.http.fields import Body, MaxSats, path_id, wait_of
 from app.http.links import base_url
 from app.http.spell_status import CASTS, cast_shape, is_over
 from app.http.throttle import Rule
@@ -72,6 +72,7 @@ class Cast(Body):
     slug: Annotated[str, Field(min_length=1, max_length=64)]
     context: Context = Field(default_factory=Context)
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    max_sats: MaxSats | None = Field(None, alias="maxSats")
 
 
 class Resume(Body):
@@ -79,6 +80,7 @@ class Resume(Body):
 
     context: Hearing = Field(default_factory=Hearing)
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    max_sats: MaxSats | None = Field(None, alias="maxSats")
 
 
 async def cast(request: Request) -> Response:
@@ -89,6 +91,7 @@ async def cast(request: Request) -> Response:
     payer, refund_to = house.throttle.payer(request), _refund_to(house, asked.refund_to)
     order = house.spells.order(spell, asked.context.overrides, payer, refund_to)
     facts = {"spellId": spell.id, "spellSlug": spell.slug}
+    order = replace(order, max_sats=asked.max_sats)
     order = await _heard(request, house, order, asked.context, facts)
     out = {"context": {"webhook_url", "webhook_secret"}}  # another receiver is no other cast
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=out)
@@ -207,6 +210,7 @@ async def resume(request: Request) -> Response:
     if order is None:
         return await _as_it_stands(house, row)
     facts = {"castId": row.id, "spellId": row.spell_id, "spellSlug": row.slug}
+    order = replace(order, max_sats=asked.max_sats)
     order = await _heard(request, house, order, asked.context, facts)
     wish = Wish(order, {"resume": row.id, "after": _ended(row)}, body)
     try:

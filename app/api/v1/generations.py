@@ -14,7 +14,7 @@ from app.api.buying import Bought, Counter, Wish
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.dialect import V1_EXECUTE
-from app.http.fields import Body, is_id, path_id, wait_of
+from app.http.fields import Body, MaxSats, is_id, path_id, wait_of
 from app.http.generation_status import FINAL, estimate, generation
 from app.http.links import base_url
 from app.http.throttle import Rule
@@ -52,6 +52,7 @@ class Execute(Body):
     tool_id: Annotated[str, Field(alias="toolId", min_length=1, max_length=80)]
     inputs: dict[str, Any] = Field(default_factory=dict)
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    max_sats: MaxSats | None = Field(None, alias="maxSats")
     delivery: Delivery | None = None
 
 
@@ -72,7 +73,9 @@ async def execute(request: Request) -> Response:
     payer = house.throttle.payer(request)
     webhook = await _webhook(request, house, asked)
     tools = (offering.id,)
-    order = Order([line], payer, offering.kind, refund_to, tools=tools, webhook=webhook)
+    order = Order(
+        [line], payer, offering.kind, refund_to, tools, webhook=webhook, max_sats=asked.max_sats
+    )
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True)
     bought = await buying.buy(request, house, COUNTER, Wish(order, plain, body))
     if not isinstance(bought, Bought):
