@@ -12,7 +12,6 @@ from app.advance.outcome import (
     Missing,
     Outcome,
     Payer,
-    Purse,
     Replayed,
     Short,
     Spending,
@@ -84,10 +83,7 @@ async def begin_from_account(
 
     A key that has it pay spends of its own limit, of which it gets back what is not charged.
     """
-    left = await balances.lock_of_user(act.tx, payer.account_id, asset)
-    if left < amount:
-        return Short(Purse.ACCOUNT, amount, left, asset)
-    spent = await keys.spend(act, payer, amount, asset)
+    spent = await keys.debit(act, payer, amount, asset)
     if not isinstance(spent, Applied):
         return spent
     begun = law.begin_from_account(batch_id, payer.account_id, asset, amount, len(ordered.items))

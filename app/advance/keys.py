@@ -7,7 +7,7 @@ from app.advance import connecting
 from app.advance.act import Act
 from app.advance.connecting import Asked
 from app.advance.outcome import Applied, Payer, Purse, Short
-from db import api_keys, people
+from db import api_keys, balances, people
 from db.api_keys import Limits, NewKey
 from db.invoices import MadeInvoice
 from payments import rail
@@ -75,6 +75,16 @@ async def spend(act: Act, payer: Payer, amount: int, asset: Asset) -> Applied | 
     if payer.key_id is None or await api_keys.spend(act.tx, payer.key_id, asset, amount):
         return Applied()
     return Short(Purse.KEY, amount, await api_keys.left(act.tx, payer.key_id, asset), asset)
+
+
+async def debit(act: Act, payer: Payer, amount: int, asset: Asset) -> Applied | Short:
+    """See that an account has so much, and count it of the key that has it pay. Both stay as they
+    are seen until the transaction ends; the entry is the caller's.
+    """
+    left = await balances.lock_of_user(act.tx, payer.account_id, asset)
+    if left < amount:
+        return Short(Purse.ACCOUNT, amount, left, asset)
+    return await spend(act, payer, amount, asset)
 
 
 async def unspend(act: Act, key_ids: Sequence[str], amount: int, asset: Asset) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from time import monotonic
 
 from . import (
+    accounts,
     batches,
+    casts,
     creates,
     debits,
     growth,
@@ -43,6 +45,8 @@ FAMILIES: dict[str, Callable[[Stand, Pace], Iterable[Row]]] = {
     "batch": batches.rows,
     "notice": notices.rows,
     "login": logins.rows,
+    "account": accounts.rows,
+    "cast": casts.rows,
     "start": starts.rows,
 }
 

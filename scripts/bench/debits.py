@@ -21,11 +21,11 @@ REQUESTS = "session requests, each a whole job of an instant agent"
 REQUESTS_A_SECOND = 160  # on two quiet cores, on which the peer does some 1,400 a second
 REQUESTS_A_DEBIT = 0.11  # the same, whatever the machine and whoever else is on it
 
-_PEER = """
+PEER = """
 CREATE TABLE bench_balance (id text PRIMARY KEY, msat bigint NOT NULL);
 CREATE TABLE bench_posting (id bigserial PRIMARY KEY, account text NOT NULL, msat bigint NOT NULL);
 CREATE INDEX ON bench_posting (account);
-INSERT INTO bench_balance SELECT id, {msat} FROM session;
+INSERT INTO bench_balance SELECT {id}, {msat} FROM {owners};
 VACUUM ANALYZE
 """
 
@@ -40,7 +40,7 @@ def rows(stand: Stand, pace: Pace) -> list[Row]:
     url = stand.database()
     ours = stand.server("house", url)
     sessions = asyncio.run(many(url, ours, FEW_SESSIONS if pace.quick else SESSIONS))
-    run_script(url, _PEER, msat=RICH_MSAT)
+    run_script(url, PEER, msat=RICH_MSAT, owners="session", id="id")
     bare = stand.server("debits", url)
     each = closed(ours, *map(debit_of, sessions), connections=8)
     twice = closed(bare, *(post(f"/twice/{one.session_id}") for one in sessions), connections=8)

@@ -20,16 +20,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app import advance
+from app.advance import Act, Applied, Short
 from app.agents.agent import Accepted, Progress, Result, unwatched
+from app.executors.toolbox import Toolbox
 from app.house import house_of
 from app.http.body import json_response
 from app.main import assemble, build, running, utc_now
 from app.plant import Built
-from app.ports import UsdcRail
+from app.ports import Declined, Made, Stepped, Undoable, UsdcRail, Wanted, unwatched_step
 from app.serving.facilitator import build_facilitator
 from app.serving.run import listening
 from app.settings import Settings
 from app.telemetry import logs
+from db import ledger
 from payments.rail import Settled
 from payments.stub import StubRail
 from payments.usdc.address import Address
@@ -38,6 +42,8 @@ from payments.usdc.network import NETWORKS
 from payments.usdc.stub_facilitator import FILE, StubFacilitator
 from pricing.money import Msat
 from pricing.rates import Usage
+from statemachine.batch import begin_from_account
+from statemachine.entries import Asset
 
 from . import peers
 
@@ -82,6 +88,29 @@ class SilentRail(StubRail):
         yield None
 
 
+class TimedTools(Toolbox):
+    """The tools that run here, which keep how many seconds each run took."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.took_s: list[float] = []
+
+    async def make(
+        self, wanted: Wanted, stepped: Stepped = unwatched_step
+    ) -> Made | Declined | Undoable:
+        """See Executor."""
+        began = time.perf_counter()
+        try:
+            return await super().make(wanted, stepped)
+        finally:
+            self.took_s.append(time.perf_counter() - began)
+
+    async def told(self, request: Request) -> Response:
+        """Tell it, since it was last asked for: `GET /bench/took`."""
+        told, self.took_s = self.took_s, []
+        return json_response({"made": told})
+
+
 class Timed:
     """An application, and how many seconds its answers took since they were last asked for."""
 
@@ -105,7 +134,7 @@ class Timed:
                 self._took_s.setdefault(scope["path"], []).append(took_s)
 
 
-def _assembled(order: dict[str, Any]) -> Built:
+def _assembled(order: dict[str, Any], tools: Toolbox | None = None) -> Built:
     """Return a Boltwork: an agent that takes no time, and every default but for these."""
     settings = Settings.model_validate(
         {
@@ -127,7 +156,15 @@ def _assembled(order: dict[str, Any]) -> Built:
         settings.data.mkdir(parents=True)
         rail = SilentRail(settings.data / "stub.sqlite3", utc_now)
     usdc = _usdc(settings, order["facilitator"]) if "facilitator" in order else None
-    return assemble(settings, order["database_url"], rail=rail, usdc=usdc, agent=PromptAgent())
+    executors = None if tools is None else [tools]
+    return assemble(
+        settings,
+        order["database_url"],
+        rail=rail,
+        usdc=usdc,
+        agent=PromptAgent(),
+        executors=executors,
+    )
 
 
 def _usdc(settings: Settings, url: str) -> UsdcRail:
@@ -139,9 +176,13 @@ def _usdc(settings: Settings, url: str) -> UsdcRail:
 
 
 def house(order: dict[str, Any]) -> Starlette:
-    """Return Boltwork, with one more route: a debit and nothing else, as no route of ours is."""
-    app = build(_assembled(order), worker=order.get("worker", True))
+    """Return Boltwork, with two more routes: a debit and nothing else, as no route of ours is."""
+    tools = TimedTools() if order.get("timed") else None
+    app = build(_assembled(order, tools), worker=order.get("worker", True))
     app.router.routes.append(Route("/bench/debit/{id}", debit, methods=["POST"]))
+    app.router.routes.append(Route("/bench/account", debit_account, methods=["POST"]))
+    if tools is not None:
+        app.router.routes.append(Route("/bench/took", tools.told))
     return app
 
 
@@ -156,6 +197,24 @@ async def debit(request: Request) -> Response:
     async with house.holds.from_session(session_id, shown.grant, "bench", held_msat) as held:
         held.charge(CHARGED_MSAT)
     return json_response({"charged": True})
+
+
+async def debit_account(request: Request) -> Response:
+    """Look at an API key, and have its account pay: what a purchase does of it, in one
+    transaction.
+    """
+    house = house_of(request)
+    payer = (await house.callers.needed_account(request)).payer
+
+    async def pay(act: Act) -> Applied | Short:
+        told = await advance.keys.debit(act, payer, CHARGED_MSAT, Asset.MSAT)
+        if isinstance(told, Applied):
+            of = house.new_id(), payer.account_id, Asset.MSAT, CHARGED_MSAT, 1
+            await ledger.post(act.tx, begin_from_account(*of).entries, act.now)
+        return told
+
+    paid = isinstance(await house.holds.shell.do(pay), Applied)
+    return json_response({"charged": True}, 200 if paid else 402)
 
 
 def facilitator(order: dict[str, Any]) -> Starlette:
