@@ -14,8 +14,8 @@ from app.trade.lightning_logins import Unsigned
 from app.web import account_view, sign_in
 from app.web.account_view import Here
 from app.web.cookies import check_token
+from app.web.ending import claim
 from app.web.forms import name_in, read_form
-from app.web.job import claim
 from app.web.page import page, see
 from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, at, trouble_of

@@ -6,19 +6,16 @@ Its address is its secret. Everything that is sent from it is a plain form, as o
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.advance import Applied
 from app.house import house_of
 from app.http import previews
 from app.http.caller import COOKIE, READS
 from app.http.downloads import download
 from app.http.fields import path_id
-from app.http.throttle import Rule
 from app.http.zipped import zipped
 from app.refusal import Refusal, Why
-from app.strict_json import BadInput
 from app.web import batch_view
+from app.web.ending import Ending
 from app.web.forms import check_origin, read_form
-from app.web.job import claim
 from app.web.page import HEADERS, Handler, page, render, see
 from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, trouble_of
@@ -73,29 +70,13 @@ async def pay(request: Request) -> Response:
 @page
 async def cancel(request: Request) -> Response:
     """POST /jobs/{id}/cancel of a batch: what is not being made is not made any more."""
-    house = house_of(request)
-    await read_form(request)
-    row = await _found(request)
-    outcome = await house.batches.cancel(row.id)
-    if not isinstance(outcome, Applied) and not (row.is_final or row.called_off):
-        refused = Refusal(Why.NOT_CANCELLABLE, "This ended just now, so it can’t be cancelled.")
-        return await _shown(request, await _found(request), trouble_of(refused, "page"))
-    return see(f"/jobs/{row.id}")
+    return await _ENDING.cancel(request)
 
 
 @page
 async def refund(request: Request) -> Response:
     """POST /jobs/{id}/refund of a batch: as of a job."""
-    house = house_of(request)
-    given = await read_form(request)
-    row = await _found(request)
-    try:
-        await house.throttle.count(request, Rule.DESTINATION)
-        await claim(house, row.id, given)
-    except (BadInput, Refusal) as refused:
-        wrong = trouble_of(refused, "to")
-        return await _shown(request, await _found(request), wrong, given=given.get("to", ""))
-    return see(f"/jobs/{row.id}#refunds")
+    return await _ENDING.refund(request)
 
 
 @page
@@ -190,8 +171,8 @@ async def _shown(
     request: Request,
     row: BatchView,
     wrong: Trouble | None = None,
-    *,
     given: str = "",
+    *,
     here: list[ItemView] | None = None,
 ) -> Response:
     number = _page_of(request, row)
@@ -201,3 +182,12 @@ async def _shown(
     answer = render(request, "batch.html", wrong=wrong, given=given, **values)
     answer.headers["ETag"] = f'"{values["mark"]}"'
     return answer
+
+
+_ENDING = Ending(
+    _found,
+    _shown,
+    lambda house, batch_id: house.batches.cancel(batch_id),
+    lambda row: row.is_final or row.called_off,
+    "This ended just now, so it can’t be cancelled.",
+)

@@ -22,9 +22,9 @@ from app.trade.once import Name
 from app.trade.sessions import caller_of
 from app.web import holding, home, job_view, words
 from app.web.cookies import token_of
+from app.web.ending import claim
 from app.web.fiat import rate_now
 from app.web.forms import name_in, read_form
-from app.web.job import claim
 from app.web.page import page, render, see
 from app.web.stub_wallet import pay_from_stub
 from app.web.troubles import Trouble, WrongField, at, trouble_of
