@@ -104,7 +104,18 @@ class Batch(SQLModel, table=True):
             unique=True,
             postgresql_where=text("state IN ('awaiting_payment', 'queued', 'processing')"),
         ),
-        Index("ix_batch_account_id", "account_id", postgresql_where=text("account_id IS NOT NULL")),
+        Index(
+            "ix_batch_account_id",
+            "account_id",
+            "created_at",
+            postgresql_where=text("account_id IS NOT NULL"),
+        ),
+        # Of an account, what may have files that are kept still.
+        Index(
+            "ix_batch_with_files",
+            "account_id",
+            postgresql_where=text("account_id IS NOT NULL AND purged_at IS NULL"),
+        ),
         Index("ix_batch_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),
         Index(
             "ix_batch_open",

@@ -27,13 +27,20 @@ async def insert(
     )
 
 
+# The items of a batch, looked up for what is asked about: joined, all could be read.
+ITEMS = "CROSS JOIN LATERAL (SELECT * FROM item WHERE batch_id = b.id LIMIT 500) i"
+_PAID = """
+WITH now_paid AS (
+  UPDATE spell_cast SET paid_at = %(now)s WHERE id = %(id)s AND paid_at IS NULL
+  RETURNING version_id)
+UPDATE spell_use SET uses = uses + 1
+ WHERE spell_id = (SELECT v.spell_id FROM spell_version v JOIN now_paid p ON p.version_id = v.id)
+"""
+
+
 async def paid(tx: Tx, cast_id: str, now: datetime) -> None:
     """Note that a cast is paid for: it counts as a use of its spell, once."""
-    await tx.execute(
-        "UPDATE spell_cast SET paid_at = %(now)s WHERE id = %(id)s AND paid_at IS NULL",
-        id=cast_id,
-        now=now,
-    )
+    await tx.execute(_PAID, id=cast_id, now=now)
 
 
 async def forget_unpaid(tx: Tx, ids: Sequence[str]) -> None:
@@ -133,7 +140,7 @@ _STEPS = f"""
 SELECT DISTINCT ON (i.step) i.step, i.id AS item_id, i.batch_id, i.place, i.state,
        b.state AS batch_state, {CHARGED_MICROUSD} AS charged_microusd, i.reason,
        i.created_at, i.ended_at
-  FROM batch b JOIN item i ON i.batch_id = b.id
+  FROM batch b {ITEMS}
  WHERE b.cast_id = %(id)s
  ORDER BY i.step, i.state = 'completed' DESC,
           b.state IN ('awaiting_payment', 'queued', 'processing') DESC, b.created_at DESC, b.id DESC
@@ -152,14 +159,15 @@ class Runtime(NamedTuple):
     took_ms: int
 
 
-_RUNTIMES = """
+_RUNTIMES = f"""
 WITH last AS MATERIALIZED (
   SELECT c.id FROM spell_cast c WHERE c.version_id = %(version_id)s AND c.paid_at IS NOT NULL
    ORDER BY c.paid_at DESC LIMIT %(sample)s)
 SELECT i.step, CAST(1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY
          extract(epoch FROM i.ended_at - l.created_at)) AS bigint) AS took_ms
-  FROM last JOIN batch b ON b.cast_id = last.id JOIN item i ON i.batch_id = b.id
-  JOIN lease l ON l.item_id = i.id AND l.state = 'done'
+  FROM last CROSS JOIN LATERAL (SELECT id FROM batch WHERE cast_id = last.id LIMIT 100) b {ITEMS}
+ CROSS JOIN LATERAL (SELECT created_at FROM lease
+                      WHERE item_id = i.id AND state = 'done' LIMIT 1) l
  WHERE i.state = 'completed' GROUP BY i.step ORDER BY i.step
 """
 
@@ -185,9 +193,9 @@ class Output(NamedTuple):
         return str((self.output or {}).get("text", ""))
 
 
-_OUTPUTS = """
+_OUTPUTS = f"""
 SELECT DISTINCT ON (i.step) i.step, i.artifact, i.output
-  FROM batch b JOIN item i ON i.batch_id = b.id
+  FROM batch b {ITEMS}
  WHERE b.cast_id = %(id)s AND i.state = 'completed' ORDER BY i.step, b.created_at DESC, b.id DESC
 """
 
@@ -202,9 +210,9 @@ class _Kept(NamedTuple):
     step: int
 
 
-_KEPT = """
-SELECT i.step FROM batch b JOIN item i ON i.batch_id = b.id
-  LEFT JOIN artifact a ON a.id = i.artifact
+_KEPT = f"""
+SELECT i.step FROM batch b {ITEMS}
+  LEFT JOIN LATERAL (SELECT expires_at FROM artifact WHERE id = i.artifact LIMIT 1) a ON true
  WHERE b.cast_id = %(id)s AND i.state = 'completed'
    AND (i.output IS NOT NULL OR a.expires_at > %(now)s)
 """

@@ -46,6 +46,19 @@ class ConnectRequest(SQLModel, table=True):
         Index(
             "ix_connect_request_expires_at",
             "expires_at",
-            postgresql_where=text("state <> 'paid'"),
+            postgresql_where=text("state = 'lapsed'"),
+        ),
+        Index(
+            "ix_connect_request_open",
+            "kind",
+            "expires_at",
+            postgresql_where=text("state = 'open'"),
+        ),
+        Index(
+            "ix_connect_request_before",
+            "network",
+            "amount",
+            "created_at",
+            postgresql_where=text("kind = 'usdc' AND state <> 'open'"),
         ),
     )

@@ -42,6 +42,11 @@ class UsdcDeposit(SQLModel, table=True):
         Index("ix_usdc_deposit_block", "network", "pay_to", "block"),
         Index("ix_usdc_deposit_gone", "gone_at", postgresql_where=text("gone_at IS NOT NULL")),
         Index(
+            "ix_usdc_deposit_nobodys",
+            "created_at",
+            postgresql_where=text("state = 'unclaimed'"),
+        ),
+        Index(
             "ix_usdc_deposit_unclaimed",
             "payer",
             postgresql_where=text("state = 'unclaimed'"),

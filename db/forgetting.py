@@ -40,7 +40,7 @@ UPDATE batch SET forgotten_at = %(now)s, version = version + 1 WHERE id = ANY(%(
 _CASTS = """
 UPDATE spell_cast c SET parameters = '{}', forgotten_at = %(now)s
  WHERE id = ANY(ARRAY(SELECT cast_id FROM batch WHERE id = ANY(%(ids)s) AND cast_id IS NOT NULL))
-   AND NOT EXISTS (SELECT FROM batch b WHERE b.cast_id = c.id AND b.forgotten_at IS NULL)
+   AND NOT EXISTS (SELECT FROM batch b WHERE b.cast_id = c.id AND b.forgotten_at IS NULL OFFSET 0)
 """
 
 

@@ -201,7 +201,8 @@ SELECT id FROM batch WHERE completed_at < %(before)s AND purged_at IS NULL
  ORDER BY completed_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 _FORGET_LEASES = """
-DELETE FROM lease WHERE item_id IN (SELECT id FROM item WHERE batch_id = ANY(%(ids)s))
+DELETE FROM lease
+ WHERE item_id = ANY(ARRAY(SELECT id FROM item WHERE batch_id = ANY(%(ids)s)))
    AND cost_amount = 0  -- what a maker wanted for one is in the books, which it explains
 """
 

@@ -25,7 +25,8 @@ SELECT asked.lane, CAST(1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY last.
          FROM (SELECT id, ended_at FROM item
                 WHERE lane = asked.lane AND state = 'completed'
                 ORDER BY ended_at DESC LIMIT %(last)s) i
-         JOIN lease l ON l.item_id = i.id AND l.state = 'done') last
+        CROSS JOIN LATERAL (SELECT created_at FROM lease
+                             WHERE item_id = i.id AND state = 'done' LIMIT 1) l) last
  GROUP BY asked.lane
 """
 

@@ -34,8 +34,24 @@ class Spell(SQLModel, table=True):
         CheckConstraint("latest > 0", name="latest_positive"),
         CheckConstraint("(hidden_at IS NULL) = (hidden_why IS NULL)", name="hidden_with_reason"),
         Index("ix_spell_author_id", "author_id", postgresql_where=text("author_id IS NOT NULL")),
+        Index("ix_spell_of_house", "slug", postgresql_where=text("author_id IS NULL")),
         Index("ix_spell_searched", "searched", postgresql_using="gin"),
         Index("ix_spell_tags", "tags", postgresql_using="gin"),
+    )
+
+
+class SpellUse(SQLModel, table=True):
+    """How often a spell was cast and paid for: a row of its own, for it changes all the time."""
+
+    __tablename__ = "spell_use"
+
+    spell_id: str = Field(sa_column=Column(ForeignKey("spell.id"), primary_key=True))
+    uses: int = Field(sa_column=Column(BigInteger, nullable=False))
+    created_at: datetime = Field(sa_column=time_column())  # the spell's own
+
+    __table_args__ = (
+        CheckConstraint("uses >= 0", name="uses_counted"),
+        Index("ix_spell_use_most", "uses", "created_at"),
     )
 
 

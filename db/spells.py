@@ -36,6 +36,9 @@ VALUES (%(id)s, %(slug)s, %(author_id)s, 1, %(name)s, %(description)s, %(tags)s,
         %(now)s, %(now)s)
 ON CONFLICT (slug) DO NOTHING
 """
+_UNUSED = """
+INSERT INTO spell_use (spell_id, uses, created_at) VALUES (%(id)s, 0, %(now)s)
+"""
 _ANEW = f"""
 UPDATE spell SET latest = latest + 1, name = %(name)s, description = %(description)s,
        tags = %(tags)s, searched = {_SEARCHED}, updated_at = %(now)s
@@ -60,6 +63,7 @@ async def insert(
     values = _values(spell_id, document, now)
     if not await tx.count(_INSERT, author_id=author_id, **values):
         return False
+    await tx.execute(_UNUSED, id=spell_id, now=now)
     await _write(tx, version_id, 1, pins, values, document)
     return True
 
@@ -114,10 +118,12 @@ class _Document(NamedTuple):
     document: dict[str, Any]
 
 
-_LATEST = """
-SELECT s.slug, v.document FROM spell s JOIN spell_version v
-    ON v.spell_id = s.id AND v.number = s.latest
+# Each is looked up for what is shown: joined, all versions could be read.
+_LATEST_OF = """
+CROSS JOIN LATERAL (SELECT * FROM spell_version
+                     WHERE spell_id = s.id AND number = s.latest LIMIT 1) v
 """
+_LATEST = f"SELECT s.slug, v.document FROM spell s {_LATEST_OF}"
 
 
 async def is_latest(tx: Tx, row: SpellRow, document: dict[str, Any]) -> bool:
@@ -154,51 +160,63 @@ class SpellView(NamedTuple):
     published_at: datetime
 
 
-_USES = """
-(SELECT count(*) FROM spell_version w JOIN spell_cast c ON c.version_id = w.id
-  WHERE w.spell_id = s.id AND c.paid_at IS NOT NULL)
-"""
-_VIEW = f"""
-SELECT s.id, s.slug, s.author_id, s.hidden_why, s.created_at, {_USES} AS uses,
+_VIEW = """
+SELECT s.id, s.slug, s.author_id, s.hidden_why, s.created_at, u.uses,
        v.id AS version_id, v.number, v.document, v.pins, v.created_at AS published_at
-  FROM spell s JOIN spell_version v ON v.spell_id = s.id
 """
+_USES_OF = "CROSS JOIN LATERAL (SELECT * FROM spell_use WHERE spell_id = s.id LIMIT 1) u"
+_OF_SPELL = f"{_VIEW} FROM spell s {_USES_OF} {_LATEST_OF}"
 
 
 async def by_slug(reads: Reads, slug: str) -> SpellView | None:
     """Return the latest version of a spell, hidden or not."""
-    query = f"{_VIEW} AND v.number = s.latest WHERE s.slug = %(slug)s"
-    return await reads.row(SpellView, query, slug=slug)
+    return await reads.row(SpellView, f"{_OF_SPELL} WHERE s.slug = %(slug)s", slug=slug)
+
+
+_OF_VERSION = f"""
+{_VIEW} FROM spell_version v
+ CROSS JOIN LATERAL (SELECT * FROM spell WHERE id = v.spell_id LIMIT 1) s {_USES_OF}
+ WHERE v.id = %(id)s
+"""
 
 
 async def by_version(reads: Reads, version_id: str) -> SpellView | None:
     """Return one version of a spell, hidden or not."""
-    return await reads.row(SpellView, f"{_VIEW} WHERE v.id = %(id)s", id=version_id)
+    return await reads.row(SpellView, _OF_VERSION, id=version_id)
 
 
 async def every(db: Database) -> list[SpellView]:
     """Return the latest version of all spells, hidden or not, by their names."""
-    query = f"{_VIEW} AND v.number = s.latest ORDER BY s.slug"
-    return await db.rows(SpellView, query)
+    return await db.rows(SpellView, f"{_OF_SPELL} ORDER BY s.slug")
 
 
-_LISTED = f"{_VIEW} AND v.number = s.latest WHERE s.hidden_at IS NULL"
-_TAGGED = "AND (CAST(%(tag)s AS text) IS NULL OR s.tags @> ARRAY[CAST(%(tag)s AS text)])"
-_ALL = f"{_LISTED} {_TAGGED} ORDER BY uses DESC, s.created_at DESC LIMIT %(most)s"
+_TAGGED = "AND s.tags @> ARRAY[CAST(%(tag)s AS text)]"
+_MOST_USED = f"""
+{_VIEW} FROM (SELECT * FROM spell_use ORDER BY uses DESC, created_at DESC {{among}}) u
+ CROSS JOIN LATERAL (SELECT * FROM spell WHERE id = u.spell_id LIMIT 1) s {_LATEST_OF}
+ WHERE s.hidden_at IS NULL
+"""
+_ALL = f"{_MOST_USED.format(among='')} ORDER BY u.uses DESC, u.created_at DESC LIMIT %(most)s"
+_OF_TAG = f"""
+{_OF_SPELL} WHERE s.hidden_at IS NULL {_TAGGED}
+ ORDER BY u.uses DESC, u.created_at DESC LIMIT %(most)s
+"""
 _BY_WORDS = f"""
-{_LISTED} {_TAGGED} AND s.searched @@ websearch_to_tsquery('simple', %(search)s)
+{_OF_SPELL} WHERE s.hidden_at IS NULL {{tagged}}
+   AND s.searched @@ websearch_to_tsquery('simple', %(search)s)
  ORDER BY ts_rank(s.searched, websearch_to_tsquery('simple', %(search)s)) DESC, uses DESC
  LIMIT %(most)s
 """
 _TEXT = (
     "concat_ws(' ', s.name, replace(s.slug, '-', ' '), array_to_string(s.tags, ' '), s.description)"
 )
+_AMONG = _MOST_USED.format(among="LIMIT 500")  # what no index finds is looked for among these
 _BY_LIKENESS = f"""
-{_LISTED} {_TAGGED} AND word_similarity(%(search)s, {_TEXT}) > 0.4
+{_AMONG} {{tagged}} AND word_similarity(%(search)s, {_TEXT}) > 0.4
  ORDER BY word_similarity(%(search)s, {_TEXT}) DESC, uses DESC LIMIT %(most)s
 """
 _BY_PART = f"""
-{_LISTED} {_TAGGED} AND position(lower(%(search)s) IN lower({_TEXT})) > 0
+{_AMONG} {{tagged}} AND position(lower(%(search)s) IN lower({_TEXT})) > 0
  ORDER BY uses DESC LIMIT %(most)s
 """
 
@@ -212,11 +230,14 @@ _HAS_LIKENESS = "SELECT to_regprocedure('word_similarity(text,text)') IS NOT NUL
 
 async def listed(db: Database, tag: str | None, search: str | None, most: int) -> list[SpellView]:
     """Return spells that nobody has hidden: by whole words first, else by what is like them."""
+    tagged = "" if tag is None else _TAGGED
+    values: dict[str, Any] = {"most": most} if tag is None else {"most": most, "tag": tag}
     if search is None:
-        return await db.rows(SpellView, _ALL, tag=tag, most=most)
-    found = await db.rows(SpellView, _BY_WORDS, tag=tag, search=search, most=most)
+        return await db.rows(SpellView, _ALL if tag is None else _OF_TAG, **values)
+    values["search"] = search
+    found = await db.rows(SpellView, _BY_WORDS.format(tagged=tagged), **values)
     if found:
         return found
     there = await db.row(_There, _HAS_LIKENESS)
     query = _BY_LIKENESS if there is not None and there.is_there else _BY_PART
-    return await db.rows(SpellView, query, tag=tag, search=search, most=most)
+    return await db.rows(SpellView, query.format(tagged=tagged), **values)

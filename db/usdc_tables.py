@@ -67,6 +67,16 @@ class UsdcAuthorization(SQLModel, table=True):
             "ix_usdc_authorization_failed", "ended_at", postgresql_where=text("state = 'failed'")
         ),
         Index(
+            "ix_usdc_authorization_account_id",
+            "account_id",
+            postgresql_where=text("account_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_usdc_authorization_session_id",
+            "session_id",
+            postgresql_where=text("session_id IS NOT NULL"),
+        ),
+        Index(
             "uq_usdc_authorization_job_id",
             "job_id",
             unique=True,

@@ -52,7 +52,7 @@ class ToolSpent(NamedTuple):
 _BY_TOOL = f"""
 SELECT (b.created_at AT TIME ZONE 'UTC')::date AS day, i.lane AS tool, b.asset,
        sum(i.share_amount)::bigint AS amount, count(*) AS runs
-  FROM batch b JOIN item i ON i.batch_id = b.id
+  FROM batch b CROSS JOIN LATERAL (SELECT * FROM item WHERE batch_id = b.id LIMIT 500) i
  WHERE b.account_id = %(id)s AND b.funding = 'account' AND b.created_at >= %(first)s
    AND b.created_at < %(end)s AND i.state NOT IN {_LOST}
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -106,11 +106,16 @@ class Piece(NamedTuple):
     ended_at: datetime
 
 
+# What was purged has no file any more.
 _PIECES = """
 SELECT i.id AS item_id, b.id AS batch_id, a.media_type, a.width, a.height, i.lane AS tool,
        i.asked->>'prompt' AS prompt, i.ended_at
-  FROM batch b JOIN item i ON i.batch_id = b.id JOIN artifact a ON a.id = i.artifact
- WHERE b.account_id = %(id)s AND i.state = 'completed' AND a.expires_at > %(now)s
+  FROM batch b
+ CROSS JOIN LATERAL (SELECT * FROM item WHERE batch_id = b.id LIMIT 500) i
+ CROSS JOIN LATERAL (SELECT media_type, width, height, expires_at FROM artifact
+                      WHERE id = i.artifact LIMIT 1) a
+ WHERE b.account_id = %(id)s AND b.purged_at IS NULL AND i.state = 'completed'
+   AND a.expires_at > %(now)s
  ORDER BY i.ended_at DESC, i.id LIMIT %(most)s OFFSET %(offset)s
 """
 

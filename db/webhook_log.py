@@ -100,9 +100,9 @@ class Log(NamedTuple):
 _OF_ACCOUNT = """
 SELECT n.id, n.webhook_id, n.event, w.url, n.state, n.tries, n.created_at, n.due_at, t.status,
        t.took_ms, t.said
-  FROM webhook w JOIN notice n ON n.webhook_id = w.id
+  FROM notice n JOIN webhook w ON w.id = n.webhook_id
   LEFT JOIN notice_try t ON t.notice_id = n.id AND t.number = n.tries
- WHERE w.account_id = %(account_id)s ORDER BY n.created_at DESC, n.id LIMIT %(most)s
+ WHERE n.account_id = %(account_id)s ORDER BY n.created_at DESC, n.id LIMIT %(most)s
 """
 
 

@@ -40,12 +40,7 @@ class WebhookRow(SQLModel, table=True):
         Index("uq_webhook_job_id", "job_id", unique=True),
         Index("uq_webhook_session_id", "session_id", unique=True),
         Index("uq_webhook_batch_id", "batch_id", unique=True),
-        Index(
-            "ix_webhook_account_id",
-            "account_id",
-            "created_at",
-            postgresql_where=text("account_id IS NOT NULL"),
-        ),
+        Index("ix_webhook_created_at", "created_at"),
     )
 
 
@@ -59,6 +54,7 @@ class NoticeRow(SQLModel, table=True):
         sa_column=Column(ForeignKey("webhook.id", ondelete="CASCADE"), nullable=False)
     )
     receiver: str = Field(sa_column=Column(Text, nullable=False))
+    account_id: str | None = Field(default=None, sa_column=Column(Text))  # as its webhook's
     event: str = Field(sa_column=Column(Text, nullable=False))  # "job.complete"
     state: NoticeState = Field(sa_column=enum_column(NoticeState))
     tries: int = Field(
@@ -75,7 +71,13 @@ class NoticeRow(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("misses BETWEEN 0 AND tries", name="misses_within_tries"),
         CheckConstraint("(state = 'wanted') = (ended_at IS NULL)", name="ended_at_its_end"),
-        Index("ix_notice_webhook_id", "webhook_id"),
+        Index("ix_notice_webhook_id", "webhook_id", "created_at"),
+        Index(
+            "ix_notice_account_id",
+            "account_id",
+            "created_at",
+            postgresql_where=text("account_id IS NOT NULL"),
+        ),
         Index(
             "ix_notice_receiver",
             "receiver",

@@ -110,8 +110,9 @@ async def of_owner(tx: Tx, owner: Owner) -> Told | None:
 
 
 _INSERT_NOTICE = """
-INSERT INTO notice (id, webhook_id, receiver, event, state, created_at, due_at)
-VALUES (%(id)s, %(webhook_id)s, %(receiver)s, %(event)s, %(state)s, %(now)s, %(now)s)
+INSERT INTO notice (id, webhook_id, account_id, receiver, event, state, created_at, due_at)
+VALUES (%(id)s, %(webhook_id)s, (SELECT account_id FROM webhook WHERE id = %(webhook_id)s),
+        %(receiver)s, %(event)s, %(state)s, %(now)s, %(now)s)
 """
 
 
@@ -276,7 +277,7 @@ class _Receiver(NamedTuple):
 _FORGOTTEN = """
 SELECT DISTINCT receiver FROM notice n WHERE state = 'wanted' AND due_at < %(before)s
    AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.lock = n.receiver || ':notify'
-                      AND j.status IN ('todo', 'doing'))
+                      AND j.status IN ('todo', 'doing') OFFSET 0)
  LIMIT %(most)s
 """
 
@@ -288,17 +289,18 @@ async def forgotten(db: Database, before: datetime, most: int) -> list[str]:
 
 
 _PURGE = """
-DELETE FROM webhook WHERE id IN (
+DELETE FROM webhook WHERE id = ANY(ARRAY(
   SELECT w.id FROM webhook w WHERE w.created_at < %(before)s
      AND NOT EXISTS (SELECT FROM notice n WHERE n.webhook_id = w.id
-                        AND (n.state = 'wanted' OR n.ended_at >= %(before)s))
-     AND NOT EXISTS (SELECT FROM session s WHERE s.id = w.session_id AND s.state <> 'expired')
+                        AND (n.state = 'wanted' OR n.ended_at >= %(before)s) OFFSET 0)
+     AND NOT EXISTS (SELECT FROM session s WHERE s.id = w.session_id AND s.state <> 'expired'
+                        OFFSET 0)
      AND NOT EXISTS (SELECT FROM batch b WHERE b.id = w.batch_id
-                        AND b.state IN ('awaiting_payment', 'queued', 'processing'))
+                        AND b.state IN ('awaiting_payment', 'queued', 'processing') OFFSET 0)
      AND NOT EXISTS (SELECT FROM job j WHERE j.id = w.job_id
-                        AND j.state NOT IN ('complete', 'rejected', 'failed'))
-   ORDER BY w.created_at LIMIT %(most)s)
-"""
+                        AND j.state NOT IN ('complete', 'rejected', 'failed') OFFSET 0)
+   ORDER BY w.created_at LIMIT %(most)s))
+"""  # with an OFFSET each is looked up: else Postgres may read all jobs and sessions
 
 
 async def purge(tx: Tx, before: datetime, most: int) -> int:

@@ -87,12 +87,51 @@ INSERT INTO hold (id, state, session_id, purpose, amount_msat, charge_msat, crea
 SELECT md5('hold' || i), CASE WHEN is_open THEN 'held' ELSE 'charged' END, id, 'gemini', 1000, 0,
        at, CASE WHEN is_open THEN now() - interval '1 minute' ELSE at END, at FROM n;
 INSERT INTO batch (id, state, version, funding, asset, price_amount, charged_amount, items,
-                   delivered, session_id, payer, quote, created_at, updated_at, completed_at)
+                   delivered, session_id, payer, quote, created_at, updated_at, completed_at,
+                   account_id, cast_id, purged_at, forgotten_at)
 SELECT md5('batch' || i), CASE WHEN is_open THEN 'processing' ELSE 'completed' END, 2, 'session',
        'msat', 5000, CASE WHEN is_open THEN 0 ELSE 5000 END, 1, CASE WHEN is_open THEN 0 ELSE 1 END,
-       id, 'session:' || id, '{{}}', at, at, CASE WHEN is_open THEN NULL ELSE at END FROM n;
-INSERT INTO spell_cast (id, version_id, parameters, created_at)
-SELECT md5('cast' || i), id, '{{}}', at FROM n;
+       id, 'session:' || id, '{{}}', at, at, CASE WHEN is_open THEN NULL ELSE at END,
+       CASE WHEN i % 50 = 0 THEN md5('rich') ELSE id END, md5('cast' || i),
+       CASE WHEN i < {rows} - 400 THEN at END, CASE WHEN i < {rows} - 800 THEN at END FROM n;
+INSERT INTO spell (id, slug, author_id, latest, name, description, tags, searched, created_at,
+                   updated_at)
+SELECT md5('spell' || i), 'spell-' || i, id, 1, 'Spell ' || i, repeat('It makes a film. ', 9),
+       ARRAY['tag' || i / 10], to_tsvector('simple', 'word' || i / 10), at, at FROM n;
+INSERT INTO spell_use (spell_id, uses, created_at) SELECT md5('spell' || i), i % 100, at FROM n;
+INSERT INTO spell_version (id, spell_id, number, document, pins, created_at)
+SELECT md5('version' || i), md5('spell' || i), 1, '{{}}', '{{}}', at FROM n;
+INSERT INTO spell_cast (id, version_id, parameters, created_at, paid_at)
+SELECT md5('cast' || i), md5('version' || i % 10), '{{}}', at, at FROM n;
+INSERT INTO webhook (id, batch_id, account_id, topic, url, receiver, sealed, is_made, facts,
+                     created_at)
+SELECT md5('webhook' || i), md5('batch' || i), CASE WHEN i % 50 = 0 THEN md5('rich') ELSE id END,
+       'batch', 'https://a.example/hook',
+       'https://a.example', repeat('sealed', 20), true, '{{}}', at FROM n;
+INSERT INTO notice (id, webhook_id, account_id, receiver, event, state, tries, body, created_at,
+                    due_at, ended_at)
+SELECT md5('notice' || i), md5('webhook' || i), CASE WHEN i % 50 = 0 THEN md5('rich') ELSE id END,
+       'https://' || i % 100,
+       'batch.completed', CASE WHEN is_open THEN 'wanted' ELSE 'delivered' END, 1,
+       repeat('told ', 50), at, at, CASE WHEN is_open THEN NULL ELSE at END FROM n;
+INSERT INTO notice_try (notice_id, number, at, status, took_ms, said)
+SELECT md5('notice' || i), 1, at, 200, 9, 'thanks' FROM n;
+INSERT INTO usdc_deposit (id, network, pay_to, txid, block, sent_at, payer, amount_microusdc, state,
+                          account_id, created_at)
+SELECT md5('deposit' || i), 'eip155:8453', 'us', md5('sent' || i), i, at, md5('payer' || i), 5000,
+       CASE WHEN i % 2 = 0 THEN 'unclaimed' ELSE 'credited' END,
+       CASE WHEN i % 2 = 0 THEN NULL ELSE id END, at FROM n;
+INSERT INTO connect_request (id, kind, state, account_id, network, amount, created_at, expires_at)
+SELECT md5('connect' || i), 'usdc', CASE WHEN is_open THEN 'open' ELSE 'lapsed' END, id,
+       'eip155:8453', 500000 + i, at, at FROM n;
+INSERT INTO usdc_authorization (id, batch_id, account_id, state, purchase, pay_to, amount_microusdc,
+                                window_s, valid_after_s, valid_before_s, signature, tries, txid,
+                                created_at, ended_at)
+SELECT md5('order' || i), CASE WHEN i % 2 = 0 THEN md5('batch' || i) END,
+       CASE WHEN i % 2 = 1 THEN id END, 'settled', id, 'us', 5000, 120, 0, 0, '0x', 1,
+       md5('txid' || i), at, at FROM n;
+INSERT INTO api_key (sha256, id, account_id, name, shown, created_at, spent_msat, spent_microusdc)
+SELECT id || id, id, id, 'a key', 'sk_live_', at, 0, 0 FROM n;
 INSERT INTO artifact (id, media_type, sha256, size, width, height, created_at, expires_at)
 SELECT md5('artifact' || i), 'image/png', id || id, 1000000, 1024, 1024, at, at + interval '1 day'
   FROM n;

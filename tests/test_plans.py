@@ -7,8 +7,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from db import (
+    api_keys,
+    artifacts,
     balances,
+    batch_receipts,
     batches,
+    casts,
+    connect_requests,
+    deposits,
+    forgetting,
     holds,
     idempotency,
     invoices,
@@ -25,21 +32,30 @@ from db import (
     rate_limits,
     receiving_wallets,
     routing,
+    runtimes,
     sessions,
+    spells,
     spending,
     standing,
     user_balances,
+    user_spending,
+    webhook_log,
+    webhooks,
 )
+from db.chain_blocks import Watch
 from db.engine import Database, Tx
 from db.promises import QUEUES, Outbox
 from statemachine import hold, session
 from statemachine.attempt import AttemptFacts, AttemptState
+from statemachine.connect import ConnectKind
 from statemachine.entries import Asset, Entry, Posting, of_job, of_session
 from statemachine.lease import LeaseFacts, LeaseState
+from statemachine.notice import NoticeFacts, NoticeState
 from statemachine.owner import Purpose
 from tests.plan_fixtures import ROWS, ExplainingDatabase, Plan, analyse, fill
 
 MOST_BLOCKS = 150  # of a statement; each table has many hundreds
+LARGE = {"spells that are like a word": 6_000}  # looked for among 500, ten blocks each
 
 
 def named(text: str) -> str:
@@ -56,6 +72,8 @@ LINKS = (SESSION, named(f"link{PLACE}"))
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 BATCH, ITEM = named(f"batch{PLACE}"), named(f"item{PLACE}")
+RICH, CAST, WEBHOOK = named("rich"), named(f"cast{PLACE}"), named(f"webhook{PLACE}")
+CHAIN, SINCE = "eip155:8453", NOW - 30 * DAY
 UNPAID = lapsed.Unpaid(f"{JOB}:eval", JOB, None, None, None, Purpose.EVAL)
 LEASE = LeaseFacts(ITEM, 1, LeaseState.HELD, NOW, NOW)
 PACE = invoices.Pace(30, 600, 3600, timedelta(days=7))
@@ -127,6 +145,40 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "how much waits": lambda db: lanes.waiting(db, ["scene-1/standard"], 100),
     "what a payer has under way": lambda db: batches.load_of(db, f"session:{SESSION}"),
     "leases that are due": lambda db: leases.due(db, NOW, 100),
+    "what an account has bought": lambda db: user_spending.bought(db, RICH, 10),
+    "a day of an account": lambda db: user_spending.by_day(db, RICH, SINCE, SINCE + DAY / 24),
+    "an account's day by tool": lambda db: user_spending.by_tool(db, RICH, SINCE, SINCE + DAY / 48),
+    "files of an account": lambda db: user_spending.pieces(db, RICH, NOW, 0, 60),
+    "keys of an account": lambda db: api_keys.of_account(db, named("7")),
+    "a batch's receipt": lambda db: batch_receipts.facts(db, BATCH),
+    "a file": lambda db: artifacts.owned(db, named(f"artifact{PLACE}")),
+    "a cast": lambda db: casts.get(db, CAST),
+    "steps of a cast": lambda db: casts.steps(db, CAST),
+    "what a cast has made": lambda db: casts.outputs(db, CAST),
+    "what is kept of a cast": lambda db: casts.kept(db, CAST, NOW),
+    "how long casts take": lambda db: casts.runtimes(db, named("version7"), 10),
+    "how long runs take": lambda db: runtimes.of(db, ["scene-1/standard"]),
+    "a spell": lambda db: spells.by_slug(db, "spell-7"),
+    "a version of a spell": lambda db: spells.by_version(db, named("version7")),
+    "the marketplace": lambda db: spells.listed(db, None, None, 10),
+    "spells of a tag": lambda db: spells.listed(db, "tag700", None, 20),
+    "spells by a word": lambda db: spells.listed(db, None, "word700", 20),
+    "a tag's spells by a word": lambda db: spells.listed(db, "tag700", "word700", 20),
+    "spells that are like a word": lambda db: spells.listed(db, None, "makes", 20),
+    "spells that came with the server": spells.of_house,
+    "notices of an account": lambda db: webhook_log.of_account(db, RICH, 10),
+    "notices of a webhook": lambda db: webhook_log.of_webhook(db, WEBHOOK, 20),
+    "the last notice of a webhook": lambda db: webhook_log.notice_of(db, WEBHOOK, None),
+    "operator, notices": lambda db: webhook_log.standing(db, NOW, NOW - DAY),
+    "a notice that is due": lambda db: webhooks.due(db, "https://7", NOW),
+    "when a receiver is due": lambda db: webhooks.next_of(db, "https://7"),
+    "receivers that were forgotten": lambda db: webhooks.forgotten(db, NOW, 100),
+    "operator, unclaimed deposits": lambda db: deposits.unclaimed(db, 50),
+    "operator, deposits that are gone": lambda db: deposits.gone(db, 50),
+    "whether a request is due": lambda db: connect_requests.is_due(
+        db, ConnectKind.LIGHTNING, None, NOW
+    ),
+    "accounts that are idle": lambda db: people.idle(db, named("7"), NOW, 100),
     "operator, open jobs": overview.open_jobs,
     "operator, the sheet": overview.sheet,
     "operator, watched payouts": lambda db: standing.watched_payouts(db, NOW, 50),
@@ -176,6 +228,23 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "a pending top-up": lambda tx: sessions.pending_topup(tx, SESSION),
     "a credential's first use": lambda tx: sessions.mark_used(tx, SESSION, NOW),
     "revoke": lambda tx: sessions.revoke(tx, SESSION, "some link", NOW),
+    "items that are due": lambda tx: items.due(tx, BATCH, ITEM),
+    "items that are lost": lambda tx: items.forsake(tx, BATCH, ITEM, NOW),
+    "a cast is paid": lambda tx: casts.paid(tx, CAST, NOW),
+    "forget who has made it": lambda tx: lapsed.purge_leases(tx, NOW, NOW, 4),
+    "forget what was asked for": lambda tx: forgetting.forget(tx, NOW, NOW, 4),
+    "purge orders": lambda tx: lapsed.purge_orders(tx, NOW, 10),
+    "purge requests": lambda tx: lapsed.purge_requests(tx, NOW, NOW, 5),
+    "purge webhooks": lambda tx: webhooks.purge(tx, NOW, 10),
+    "a webhook's notice": lambda tx: webhooks.insert_notice(
+        tx, NoticeFacts("new", "https://7", NoticeState.WANTED), WEBHOOK, "batch.failed", NOW
+    ),
+    "deposits of an address": lambda tx: deposits.lock_unclaimed(tx, named("payer8")),
+    "deposits that are missed": lambda tx: deposits.miss(tx, Watch(CHAIN, "us"), ROWS - 5, NOW),
+    "who asked for an amount": lambda tx: connect_requests.asked_before(tx, CHAIN, 500_007),
+    "requests that are due": lambda tx: connect_requests.lock_due(
+        tx, ConnectKind.USDC, CHAIN, NOW, 5
+    ),
     "post an entry": lambda tx: ledger.post(tx, [entry()], NOW),
 }
 
@@ -247,6 +316,6 @@ async def test_every_hot_query_goes_by_an_index(database_url: str) -> None:
         for when, found in (("unheard of", unheard_of), ("analysed", analysed))
         for name, plans in found.items()
         for plan in plans
-        if plan.blocks > MOST_BLOCKS or plan.scanned - SMALL
+        if plan.blocks > LARGE.get(name, MOST_BLOCKS) or plan.scanned - SMALL
     ]
     assert not wrong, "\n".join(wrong)
