@@ -103,16 +103,17 @@ _HEAD = """
 SELECT c.id, c.version_id, s.id AS spell_id, s.slug, v.number, v.document, c.parameters,
        c.created_at, c.paid_at, c.forgotten_at, NULL AS batches
   FROM spell_cast c JOIN spell_version v ON v.id = c.version_id JOIN spell s ON s.id = v.spell_id
- WHERE c.id = %(id)s
+ WHERE c.id = coalesce((SELECT b.cast_id FROM batch b WHERE b.id = %(id)s), %(id)s)
 """
 
 
 async def get(reads: Reads, cast_id: str) -> CastRow | None:
-    """Return a cast with all that was ordered for it, the oldest first."""
+    """Return a cast with all that was ordered for it, the oldest first; also by the id of what was
+    ordered when it was resumed."""
     row = await reads.row(CastRow, _HEAD, id=cast_id)
     if row is None:
         return None
-    return row._replace(batches=await reads.rows(BatchOfCast, _BATCHES, id=cast_id))
+    return row._replace(batches=await reads.rows(BatchOfCast, _BATCHES, id=row.id))
 
 
 class StepView(NamedTuple):

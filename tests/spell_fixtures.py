@@ -81,10 +81,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage_on(database_url: str, folder: Path, sats: int = 5_000) -> AsyncIterator[Stage]:
+async def stage_on(
+    database_url: str, folder: Path, sats: int = 5_000, **settings: Any
+) -> AsyncIterator[Stage]:
     """Run a server whose tools are scripted, with a caster who has so much."""
     painter, toolbox = ScriptedTools("scene-1"), ScriptedTools("toolbox")
-    async with instance_of(database_url, folder, executors=[painter, toolbox]) as at:
+    async with instance_of(database_url, folder, executors=[painter, toolbox], **settings) as at:
         author, caster = await signed_in(at, "author"), await signed_in(at, "caster")
         await paid_in(at, caster, sats)
         await has(at, caster, sats)

@@ -19,6 +19,7 @@ from pricing.money import author_share
 from statemachine.owner import Purpose
 from tests.batch_doors import proof_of
 from tests.notice_server import NoticeServer
+from tests.session_fixtures import held
 from tests.spell_fixtures import CHAIN, Stage, stage_on
 
 
@@ -185,10 +186,40 @@ async def test_a_cast_is_paid_for_by_the_call_and_so_is_its_resumption(stage: St
     second = await stage.at.post(path, {})
     assert first.status_code == second.status_code == 402
     assert second.json()["amountSats"] < offer.json()["amountSats"]
+    where = (await stage.at.http.get(second.json()["instance"])).json()
+    assert (where["castId"], "invoice" in where) == (cast_id, True)  # though not by its own id
     proof = await proof_of(stage.at, second)
     resumed = await stage.at.post(path, {}, headers=proof)
     assert resumed.status_code == 202, resumed.text
     assert (await stage.ended(cast_id, {"Accept": "*/*"}))["status"] == "completed"
+
+
+async def test_a_session_pays_for_a_cast_of_tools_that_it_may_use(stage: Stage) -> None:
+    """By its macaroon, which must allow each of them; what is not made is on its balance again, and
+    its resumption is paid from there."""
+    await stage.publish(CHAIN)
+    holder = await held(stage.at, 100)
+    spell: dict[str, Any] = CHAIN
+    tools = [step["tool"] for step in spell["steps"]]
+    body, path = {"slug": "five-steps"}, "/api/v1/spells/cast"
+    fewer = holder.child(f"tools={','.join(tools[:4])}")
+    refused = await stage.at.post(path, body, headers=fewer.headers)
+    assert refused.status_code == 403 and "'caption'" in refused.json()["error"]["message"]
+    stage.toolbox.refuses = {"retouch"}
+    enough = holder.child(f"tools={','.join(tools)}")
+    begun = await stage.at.post(path, body, headers=enough.headers)
+    assert begun.status_code == 202, begun.text
+    cast_id = begun.json()["castId"]
+    failed = await stage.ended(cast_id, {"Accept": "*/*"})
+    assert (failed["status"], failed["paidWith"]) == ("failed", "session")
+    assert (await holder.status())["balanceSats"] == 100 - failed["chargedSats"]
+    stage.toolbox.refuses = set()
+    path = f"/api/v1/spells/casts/{cast_id}/resume"
+    resumed = await stage.at.post(path, {}, headers=enough.headers)
+    assert resumed.status_code == 202, resumed.text
+    done = await stage.ended(cast_id, {"Accept": "*/*"})
+    assert done["status"] == "completed" and "refunds" not in done
+    assert (await holder.status())["balanceSats"] == 100 - done["chargedSats"]
 
 
 async def test_a_cast_is_its_payers_alone(stage: Stage) -> None:
