@@ -241,6 +241,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     logins, is_stub = Logins(db, shell, Passwords(), clock, new_id), built.stub is not None
     usdc, trouble = usdc_door_of(built, loops), loops.readiness.trouble
     wallet_logins = WalletLogins(shell, logins, credentials.seal, clock, built.usdc)
+    lightning_logins = LightningLogins(db, shell, logins, credentials.seal, clock)
     keys, unproven = Keys(db, shell, clock, new_id), make_unproven(settings)
     callers = Callers(credentials, clock, logins, keys, settings.public_url)
     refunds = refunds_of(built, keeper)
@@ -269,8 +270,8 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc, trouble, unproven),
         histories=Histories(db, clock),
         wallet_logins=wallet_logins,
-        proofs=Proofs(db, shell, wallet_logins, clock),
-        lightning_logins=LightningLogins(db, shell, logins, credentials.seal, clock),
+        proofs=Proofs(db, shell, wallet_logins, lightning_logins, clock),
+        lightning_logins=lightning_logins,
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=paywall_of(built, loops, usdc),

@@ -159,13 +159,16 @@ async def recovery_of(db: Database, account_id: str) -> Recovery | None:
     )
 
 
-async def is_settled(tx: Tx, account_id: str, address: str, before: datetime) -> bool:
+async def is_settled(
+    tx: Tx, account_id: str, kind: IdentityKind, name: str, before: datetime
+) -> bool:
     """Say whether a wallet opens an account, and has since then or since the account is there."""
     row = await tx.one(
         "SELECT 1 FROM identity i JOIN user_account u ON u.id = i.account_id"
-        " WHERE i.kind = 'evm' AND i.name = %(address)s AND u.id = %(id)s"
+        " WHERE i.kind = %(kind)s AND i.name = %(name)s AND u.id = %(id)s"
         " AND (i.created_at <= %(before)s OR i.created_at = u.created_at)",
-        address=address,
+        kind=kind.value,
+        name=name,
         id=account_id,
         before=before,
     )

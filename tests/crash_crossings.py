@@ -33,6 +33,7 @@ UNOPENED = frozenset(
     "chain is_signed_by_contract",
     "chain is_there",
     "commit accounts.prove",
+    "commit accounts.prove_lightning",
     "commit forget_accounts",
     "commit keys.connect_usdc",
     "facilitator verify",

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from payments.usdc.address import keccak
 from tests.account_fixtures import (
@@ -22,6 +23,7 @@ from tests.account_fixtures import (
 from tests.clock import Clock
 from tests.contract import refused
 from tests.house_fixtures import Instance, instance_of
+from tests.lightning_wallet import scan_of
 
 KEY, OTHER = keccak(b"a wallet"), keccak(b"a wallet that was joined just now")
 NEEDED = "needs a second proof"
@@ -134,3 +136,71 @@ async def test_the_wallet_that_has_opened_an_account_proves_it_at_once(bank: Ins
     refused(await withdraw(bank, holder, amountUsdc="1.01"), 403, "1.0 USDC")
     refused(await withdraw(bank, holder, amountUsdc="1"), 402, "has 0")
     await right(bank)
+
+
+@pytest.fixture
+def wallet() -> ec.EllipticCurvePrivateKey:
+    """A Lightning wallet of the account."""
+    return ec.derive_private_key(7, ec.SECP256K1())
+
+
+async def code(at: Instance, action: str) -> dict[str, str]:
+    """Return a new code for a Lightning wallet."""
+    return dict((await at.post("/api/auth/lnurl", {"action": action})).json())
+
+
+def fetching(made: dict[str, str]) -> dict[str, str]:
+    """Return what fetches what a code has come to."""
+    return {"k1": made["k1"], "secret": made["secret"]}
+
+
+async def opened_by(at: Instance, wallet: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    """Have a Lightning wallet open an account with 5,000 sats; return its holder's headers."""
+    made = await code(at, "login")
+    await scan_of(at, made["lnurl"], wallet)
+    answer = await at.post("/api/auth/lnurl/login", fetching(made))
+    at.http.cookies.clear()
+    holder = {"Authorization": f"Bearer {answer.json()['sessionToken']}"}
+    await paid_in(at, holder, 5_000)
+    await has(at, holder, 5_000)
+    return holder
+
+
+async def test_a_lightning_wallet_proves_it_by_signing_a_code(
+    bank: Instance, wallet: ec.EllipticCurvePrivateKey
+) -> None:
+    """202 until it has; the code is good once, and the same withdrawal sent again is the first."""
+    holder = await opened_by(bank, wallet)
+    made = await code(bank, "auth")
+    body = {"amountSats": 4_000, **fetching(made)}
+    keyed = holder | {"Idempotency-Key": "once"}
+    waits = await withdraw(bank, keyed, **body)
+    assert (waits.status_code, waits.json()["status"]) == (202, "pending"), waits.text
+    assert await scan_of(bank, made["lnurl"], wallet) == {"status": "OK"}
+    first, again = [taken(await withdraw(bank, keyed, **body)) for _ in range(2)]
+    assert first == again
+    assert (await withdraw(bank, holder, **body)).status_code == 202  # nobody has signed it anew
+    assert (await standing(bank, holder))["balanceSats"] == 1_000
+    await right(bank)
+
+
+async def test_what_a_wallet_signs_to_sign_in_proves_no_withdrawal(
+    bank: Instance, wallet: ec.EllipticCurvePrivateKey
+) -> None:
+    """Whichever the wallet shows to its holder, the code is good for that alone; nor does the
+    wallet of another account prove anything.
+    """
+    holder, other = await opened_by(bank, wallet), ec.derive_private_key(8, ec.SECP256K1())
+    login, proof_ = await code(bank, "login"), await code(bank, "auth")
+    assert await scan_of(bank, login["lnurl"], wallet) == {"status": "OK"}
+    sent = {"amountSats": 4_000, **fetching(login)}
+    refused(await withdraw(bank, holder, **sent), 401, "not ours")
+    shown = await scan_of(bank, proof_["lnurl"], wallet, action="login")
+    assert shown["status"] == "ERROR"
+    assert await scan_of(bank, proof_["lnurl"], other) == {"status": "OK"}
+    answer = await bank.post("/api/auth/lnurl/login", fetching(proof_))
+    assert answer.status_code == 401, answer.text
+    sent = {"amountSats": 4_000, **fetching(proof_)}
+    refused(await withdraw(bank, holder, **sent), 401, "wallet")
+    refused(await withdraw(bank, holder, amountSats=4_000, k1=login["k1"]), 400, "go together")
+    assert (await standing(bank, holder))["balanceSats"] == 5_000

@@ -116,7 +116,8 @@ async def log_in_by_wallet(act: Act, signed: SignedBy, login: NewLogin) -> OfWal
     if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
         return None
     account = await _opened_by(act, IdentityKind.EVM, signed.address)
-    await deposits.claim(act, signed.address, account.id)
+    if not account.is_new:  # a new one has them
+        await deposits.claim(act, signed.address, account.id)
     await people.log_in(act.tx, account.id, login, act.now)
     return account
 
@@ -175,7 +176,21 @@ async def prove(act: Act, account_id: str, signed: SignedBy) -> bool | None:
     """
     if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
         return None
-    return await people.is_settled(act.tx, account_id, signed.address, act.now - SETTLED_AFTER)
+    return await _is_settled(act, account_id, IdentityKind.EVM, signed.address)
+
+
+async def prove_lightning(act: Act, account_id: str, k1: str) -> bool | None:
+    """Say the same of the Lightning wallet that has signed a code. None: nobody has, or it was
+    fetched.
+    """
+    key = await people.take_lightning(act.tx, k1)
+    if key is None:
+        return None
+    return await _is_settled(act, account_id, IdentityKind.LIGHTNING, key)
+
+
+async def _is_settled(act: Act, account_id: str, kind: IdentityKind, name: str) -> bool:
+    return await people.is_settled(act.tx, account_id, kind, name, act.now - SETTLED_AFTER)
 
 
 async def of_wallet(act: Act, address: str) -> str:

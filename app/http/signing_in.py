@@ -1,8 +1,12 @@
-"""Signing in with a name and a password: counted by the name, and by the address that guesses."""
+"""Signing in: with a name and a password, counted by the name, and by the address that guesses; and
+what is answered to who signs in by a wallet.
+"""
 
 import hashlib
 from functools import partial
+from typing import Annotated, Final
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +16,15 @@ from app.http.throttle import Rule, Throttle
 from app.refusal import Why
 from app.strict_json import moment
 from app.trade.logins import LoggedIn, Logins, name_of
+
+RETRY_S: Final = 2
+Digits = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of a code that a wallet signs
+
+
+def not_signed_yet() -> Response:
+    """Return the answer to who asks for what a code has come to, before a wallet has signed it."""
+    shape = {"status": "pending", "next": "Scan the code with a Lightning wallet."}
+    return json_response(shape, 202, {"Retry-After": str(RETRY_S)})
 
 
 def signed_in(told: LoggedIn, public_url: str | None) -> Response:

@@ -13,6 +13,7 @@ from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.invoicing import Invoicing
 from app.trade.once import Before, Beginning, Name, once
+from app.trade.proofs import ProofNeeded
 from db import payouts, people, user_balances
 from db.engine import Database, Duplicate
 from db.invoices import InvoiceRow, MadeInvoice
@@ -31,6 +32,15 @@ from statemachine.entries import Asset
 from statemachine.owner import Purpose
 
 MOST_SHOWN = 20  # deposits that wait to be paid
+
+
+# Says whether a second proof was sent, where nothing was made before: a proof is good once.
+Proves = Callable[[], Awaitable[bool]]
+
+
+async def without_proof() -> bool:
+    """Return that no second proof was sent."""
+    return False
 
 
 class _NotTaken(Exception):
@@ -122,22 +132,22 @@ class Accounts:
         amount_msat: Msat,
         to: Destination | None,
         name: Name | None,
-        is_proven: bool = False,
+        proves: Proves = without_proof,
     ) -> str:
         """Take money out, to a destination or to whoever scans its code; return its payout's id.
 
         It goes by itself where there is a destination. Raises Refusal: 402 when the balance is too
         low, 403 when it is more than is taken out without a second proof, 409 when the name was
-        used for another body.
+        used for another body; and what `proves` raises.
         """
         refund_to = to.text if to is not None else None
 
         async def prepare() -> Beginning[str]:
             number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
+            most = self._most(Asset.MSAT, await proves())
 
             async def withdraw(act: Act) -> str:
-                most = self._most(Asset.MSAT, is_proven)
                 await _taken(act, account_id, number, amount_msat, refund_to, most=most)
                 return payout_id
 
@@ -151,7 +161,7 @@ class Accounts:
         amount_microusdc: MicroUsdc,
         to: Address | None,
         name: Name | None,
-        is_proven: bool = False,
+        proves: Proves = without_proof,
     ) -> str:
         """Take USDC out, to a wallet that opens the account; return its payout's id.
 
@@ -177,10 +187,10 @@ class Accounts:
         async def prepare() -> Beginning[str]:
             number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
+            most = self._most(Asset.MICROUSDC, await proves())
 
             async def withdraw_usdc(act: Act) -> str:
                 usdc, amount = Asset.MICROUSDC, amount_microusdc
-                most = self._most(usdc, is_proven)
                 await _taken(act, account_id, number, amount, refund_to, usdc, most)
                 return payout_id
 
@@ -194,7 +204,7 @@ class Accounts:
         text: str,
         amount_msat: Msat | None,
         name: Name | None,
-        is_proven: bool = False,
+        proves: Proves = without_proof,
     ) -> str:
         """Take out what an invoice asks for, and send it there; return its payout's id.
 
@@ -217,9 +227,9 @@ class Accounts:
                 raise BadInput(wrong.sentence)
             number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
+            most = self._most(Asset.MSAT, await proves())
 
             async def withdraw_to(act: Act) -> str:
-                most = self._most(Asset.MSAT, is_proven)
                 await _taken(act, account_id, number, whole_msat, None, most=most)
                 sent = await advance.payouts.send(act, payout_id, invoice, limit_msat)
                 if not isinstance(sent, Applied):
@@ -299,11 +309,12 @@ def _beyond_key(short: Short) -> Refusal:
 def _needs_proof(most: int, asset: Asset) -> Refusal:
     is_usdc = asset is Asset.MICROUSDC
     shown = f"{usd_number(MicroUsd(most))} USDC" if is_usdc else f"{sats_down(most)} sats"
-    return Refusal(
+    return ProofNeeded(
         Why.NOT_ALLOWED,
         f"Taking out more than {shown} within 24 hours needs a second proof.",
         "Send `recoveryCode`; or `message` and `signature` of a wallet that opens your account: GET"
-        " /api/auth/nonce has the message.",
+        " /api/auth/nonce has the message; or `k1` and `secret` of a code that your Lightning wallet"
+        ' signs: POST /api/auth/lnurl {"action": "auth"} makes it.',
     )
 
 

@@ -26,7 +26,7 @@ from payments.seal import Seal
 from payments.siwe import Wrong
 
 KEPT = timedelta(minutes=10)
-_NAME = "lnurl-auth"
+_NAMES = {False: "lnurl-auth", True: "lnurl-auth proof"}
 _TIME, _HASH, _MARK = 8, 28, 28  # digits of a k1: until when, of which secret, and that it is ours
 _K1 = re.compile("[0-9a-f]{64}")
 _SECRET = re.compile("[0-9a-f]{64}")
@@ -59,15 +59,21 @@ class LightningLogins:
     seal: Seal
     clock: Clock
 
-    def code(self) -> Code:
-        """Return a new code, and until when it is good."""
+    def code(self, *, is_proof: bool = False) -> Code:
+        """Return a new code, and until when it is good: to sign in by, or as a second proof."""
         secret, until = secrets.token_hex(32), self.clock() + KEPT
         told = f"{int(until.timestamp()):0{_TIME}x}{_hash(secret)}"
-        return Code(told + self.seal.mark(_NAME, told)[:_MARK], secret, until)
+        return Code(told + self.seal.mark(_NAMES[is_proof], told)[:_MARK], secret, until)
 
-    async def sign(self, k1: str, key: str, signature: str) -> Wrong | None:
-        """Take what a wallet has signed; the same once more is as good."""
-        until = self._until(k1)
+    async def sign(
+        self, k1: str, key: str, signature: str, *, is_proof: bool = False
+    ) -> Wrong | None:
+        """Take what a wallet has signed; the same once more is as good.
+
+        `is_proof`: its holder was asked for a second proof. Who was asked to sign in proves nothing
+        more by it.
+        """
+        until = self._until(k1, is_proof=is_proof)
         if until is None:
             return _OLD
         if not is_signed(k1, key, signature):
@@ -113,18 +119,25 @@ class LightningLogins:
             )
         return signer
 
-    def _is_theirs(self, k1: str, secret: str) -> bool:
+    async def proven(self, account_id: str, k1: str, secret: str) -> bool | Unsigned | Wrong:
+        """Say whether the wallet that has signed a code proves an account to be its holder's."""
+        if not self._is_theirs(k1, secret, is_proof=True):
+            return _OLD
+        opens = await self.shell.do(advance.accounts.prove_lightning, account_id, k1)
+        return Unsigned() if opens is None else opens
+
+    def _is_theirs(self, k1: str, secret: str, *, is_proof: bool = False) -> bool:
         """Say whether a code that is good still was made for who knows this secret."""
-        if self._until(k1) is None or not _SECRET.fullmatch(secret):
+        if self._until(k1, is_proof=is_proof) is None or not _SECRET.fullmatch(secret):
             return False
         return hmac.compare_digest(_hash(secret), k1[_TIME : _TIME + _HASH])
 
-    def _until(self, k1: str) -> datetime | None:
+    def _until(self, k1: str, *, is_proof: bool) -> datetime | None:
         """Return until when a code of ours is good; None for one that is not ours, or too old."""
         if not _K1.fullmatch(k1):
             return None
         told, mark = k1[: _TIME + _HASH], k1[_TIME + _HASH :]
-        if not self.seal.has_marked(_NAME, told, mark):
+        if not self.seal.has_marked(_NAMES[is_proof], told, mark):
             return None
         until = datetime.fromtimestamp(int(told[:_TIME], 16), UTC)
         return until if until > self.clock() else None

@@ -2,7 +2,6 @@
 
 import re
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from starlette.requests import Request
@@ -11,12 +10,14 @@ from starlette.responses import Response
 from app.advance import Act
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
-from app.http.caller import Holder, unknown
+from app.http.caller import Holder
 from app.http.claims import ClaimRefund, answer_claim
 from app.http.dialect import AGENT_JOBS
 from app.http.fields import Body, Usdc, name_of
-from app.http.links import base_url, is_loopback
+from app.http.links import base_url
 from app.http.paywall import Sold
+from app.http.second_proofs import NotSignedYet, second_proof
+from app.http.signing_in import Digits, not_signed_yet
 from app.http.throttle import Rule
 from app.refusal import LEAST_RETRY_S, Refusal, Why
 from app.strict_json import BadInput, moment
@@ -24,7 +25,7 @@ from app.trade.proofs import Given
 from app.trade.usdc_sales import Bought, Thing
 from db.payouts import PayoutRow
 from db.user_balances import Move
-from payments.siwe import LONGEST, Wrong
+from payments.siwe import LONGEST
 from payments.usdc import contract_wallet
 from payments.usdc.address import read_address
 from payments.usdc.payment import Payment
@@ -90,11 +91,15 @@ class Withdraw(Body):
     )
     message: Annotated[str, Field(min_length=1, max_length=LONGEST)] | None = None
     signature: Annotated[str, Field(min_length=1, max_length=LONGEST_SIGNATURE)] | None = None
+    k1: Digits | None = None
+    secret: Digits | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.message is None) != (self.signature is None):
             raise ValueError("The fields 'message' and 'signature' go together.")
+        if (self.k1 is None) != (self.secret is None):
+            raise ValueError("The fields 'k1' and 'secret' go together.")
         if self.invoice is not None and self.to is not None:
             raise ValueError("The fields 'invoice' and 'to' exclude each other. Give one.")
         if self.amount_usdc is not None and (self.amount_sats or self.invoice):
@@ -196,40 +201,31 @@ async def withdraw(request: Request) -> Response:
     name = name_of(request, f"account:{holder.account_id}", body)
     account_id = holder.account_id
     amount_msat = sats_to_msat(asked.amount_sats) if asked.amount_sats is not None else None
-    accounts, is_proven = house.accounts, await _is_proven(request, house, account_id, asked)
-    if asked.amount_usdc is not None:
-        wallet = read_address(asked.to) if asked.to is not None else None
-        if asked.to is not None and wallet is None:
-            raise BadInput("The field 'to' must be an address: 0x and 40 hex digits.")
-        amount_microusdc = microusdc_of(asked.amount_usdc)
-        amount, take = amount_microusdc, accounts.withdraw_usdc
-        made = await take(account_id, amount, wallet, name, is_proven)
-    elif asked.invoice is not None:
-        text, take_to = asked.invoice, accounts.withdraw_to
-        made = await take_to(account_id, text, amount_msat, name, is_proven)
-    else:
-        assert amount_msat is not None, "the body says so"
-        to = house.refunds.destination_of(asked.to) if asked.to is not None else None
-        made = await accounts.withdraw(account_id, amount_msat, to, name, is_proven)
+    accounts, proves = house.accounts, second_proof(request, account_id, _given(asked))
+    try:
+        if asked.amount_usdc is not None:
+            wallet = read_address(asked.to) if asked.to is not None else None
+            if asked.to is not None and wallet is None:
+                raise BadInput("The field 'to' must be an address: 0x and 40 hex digits.")
+            amount = microusdc_of(asked.amount_usdc)
+            made = await accounts.withdraw_usdc(account_id, amount, wallet, name, proves)
+        elif asked.invoice is not None:
+            text = asked.invoice
+            made = await accounts.withdraw_to(account_id, text, amount_msat, name, proves)
+        else:
+            assert amount_msat is not None, "the body says so"
+            to = house.refunds.destination_of(asked.to) if asked.to is not None else None
+            made = await accounts.withdraw(account_id, amount_msat, to, name, proves)
+    except NotSignedYet:
+        return not_signed_yet()
     base = base_url(request, house.settings.public_url)
     rows = await house.accounts.payouts(account_id)
     [row] = [row for row in rows if row.id == made]
     return json_response({"withdrawal": _payout(house, row, base)}, 201)
 
 
-async def _is_proven(request: Request, house: House, account_id: str, asked: Withdraw) -> bool:
-    """Say whether a second proof was sent with a withdrawal. Raises Refusal for a wrong one."""
-    given = Given(asked.recovery_code, asked.message, asked.signature)
-    if given == Given():
-        return False
-    base = base_url(request, house.settings.public_url)
-    trusted = base is not None and (house.settings.public_url is not None or is_loopback(base))
-    domain = urlsplit(base).netloc if base is not None and trusted else None
-    async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
-        told = await house.proofs.proven(account_id, given, domain)
-        if isinstance(told, Wrong):
-            raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
-    return told
+def _given(asked: Withdraw) -> Given:
+    return Given(asked.recovery_code, asked.message, asked.signature, asked.k1, asked.secret)
 
 
 async def refund(request: Request) -> Response:

@@ -5,7 +5,7 @@ secret that the code does not hold.
 """
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from starlette.requests import Request
@@ -17,21 +17,22 @@ from app.http.caller import unknown
 from app.http.fields import Body
 from app.http.links import own_base, sign_in_code
 from app.http.origins import check_json
-from app.http.signing_in import signed_in
+from app.http.signing_in import Digits, not_signed_yet, signed_in
 from app.http.throttle import Rule
 from app.refusal import Why
 from app.strict_json import moment
 from app.trade.lightning_logins import Unsigned
 from payments.siwe import Wrong
 
-RETRY_S = 2
-Digits = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+PROOF = "auth"  # what the code of a second proof asks a wallet for
 
 
 class Ask(Body):
-    """POST /api/auth/lnurl: a code to sign in by, or one that joins the wallet to an account."""
+    """POST /api/auth/lnurl: a code to sign in by, one that joins the wallet to an account, or one
+    that is a second proof.
+    """
 
-    action: Annotated[str, Field(pattern="^(login|link)$")] = "login"
+    action: Annotated[str, Field(pattern="^(login|link|auth)$")] = "login"
 
 
 class Signed(Body):
@@ -47,7 +48,7 @@ async def ask(request: Request) -> Response:
     check_json(request, house.settings.public_url)
     base = own_base(request, house.settings.public_url)
     asked = parse(await read_body(request), Ask)
-    made = house.lightning_logins.code()
+    made = house.lightning_logins.code(is_proof=asked.action == PROOF)
     shape = {
         "k1": made.k1,
         "secret": made.secret,
@@ -64,7 +65,8 @@ async def sign(request: Request) -> Response:
     if given.get("k1", k1) != k1 or given.get("tag", "login") != "login":
         return _refused("This link is not whole. Scan the code again.")
     key, signature = given.get("key", "").lower(), given.get("sig", "").lower()
-    wrong = await house.lightning_logins.sign(k1, key, signature)
+    is_proof = given.get("action") == PROOF  # as the wallet has shown it to its holder
+    wrong = await house.lightning_logins.sign(k1, key, signature, is_proof=is_proof)
     return json_response({"status": "OK"}) if wrong is None else _refused(wrong.sentence)
 
 
@@ -81,7 +83,7 @@ async def log_in(request: Request) -> Response:
         if isinstance(told, Wrong):
             raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
     if isinstance(told, Unsigned):
-        return _not_yet()
+        return not_signed_yet()
     return signed_in(told, house.settings.public_url)
 
 
@@ -94,12 +96,7 @@ async def join(request: Request) -> Response:
         told = await house.lightning_logins.join(holder.account_id, asked.k1, asked.secret)
         if isinstance(told, Wrong):
             raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
-    return _not_yet() if isinstance(told, Unsigned) else json_response({"lightningKey": told})
-
-
-def _not_yet() -> Response:
-    shape: dict[str, Any] = {"status": "pending", "next": "Scan the code with a Lightning wallet."}
-    return json_response(shape, 202, {"Retry-After": str(RETRY_S)})
+    return not_signed_yet() if isinstance(told, Unsigned) else json_response({"lightningKey": told})
 
 
 def _refused(reason: str) -> Response:
