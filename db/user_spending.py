@@ -1,7 +1,7 @@
 """What people's accounts have paid for: by the day, by what made it, and the pieces themselves."""
 
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from db.engine import Database
 from statemachine.batch import BatchState
@@ -75,6 +75,8 @@ class Bought(NamedTuple):
     delivered: int
     tool: str | None  # that makes it, or the first of them
     created_at: datetime
+    cast_id: str | None  # whose steps these are
+    spell: str | None  # and its name
 
 
 _BOUGHT = """
@@ -82,8 +84,10 @@ SELECT b.id, b.state, b.asset,
        CASE WHEN b.completed_at IS NULL THEN b.price_amount ELSE b.charged_amount END AS amount,
        b.items, b.delivered,
        (SELECT i.lane FROM item i WHERE i.batch_id = b.id ORDER BY i.place LIMIT 1) AS tool,
-       b.created_at
-  FROM batch b WHERE b.account_id = %(id)s AND b.state <> 'awaiting_payment'
+       b.created_at, b.cast_id, v.document->>'name' AS spell
+  FROM batch b LEFT JOIN spell_cast c ON c.id = b.cast_id
+  LEFT JOIN spell_version v ON v.id = c.version_id
+ WHERE b.account_id = %(id)s AND b.state <> 'awaiting_payment'
  ORDER BY b.created_at DESC, b.id LIMIT %(most)s
 """
 
@@ -94,13 +98,15 @@ async def bought(db: Database, account_id: str, most: int) -> list[Bought]:
 
 
 class Piece(NamedTuple):
-    """A file that was made for an account, and is kept still."""
+    """What was made for an account: a file that is kept still, or what is said."""
 
     item_id: str
     batch_id: str
-    media_type: str
-    width: int
-    height: int
+    cast_id: str | None
+    media_type: str | None  # of a file
+    width: int | None
+    height: int | None
+    output: dict[str, Any] | None  # where it is no file
     tool: str
     prompt: str | None
     ended_at: datetime
@@ -108,14 +114,17 @@ class Piece(NamedTuple):
 
 # What was purged has no file any more.
 _PIECES = """
-SELECT i.id AS item_id, b.id AS batch_id, a.media_type, a.width, a.height, i.lane AS tool,
-       i.asked->>'prompt' AS prompt, i.ended_at
+SELECT i.id AS item_id, b.id AS batch_id, b.cast_id, a.media_type, a.width, a.height, i.output,
+       i.lane AS tool,
+       COALESCE(i.asked->>'prompt', i.asked->'inputs'->>'prompt',
+                i.asked->'inputs'->>'input_prompt', i.asked->'inputs'->>'text') AS prompt,
+       i.ended_at
   FROM batch b
  CROSS JOIN LATERAL (SELECT * FROM item WHERE batch_id = b.id LIMIT 500) i
- CROSS JOIN LATERAL (SELECT media_type, width, height, expires_at FROM artifact
-                      WHERE id = i.artifact LIMIT 1) a
+  LEFT JOIN LATERAL (SELECT media_type, width, height, expires_at FROM artifact
+                      WHERE id = i.artifact LIMIT 1) a ON true
  WHERE b.account_id = %(id)s AND b.purged_at IS NULL AND i.state = 'completed'
-   AND a.expires_at > %(now)s
+   AND (a.expires_at > %(now)s OR i.output IS NOT NULL)
  ORDER BY i.ended_at DESC, i.id LIMIT %(most)s OFFSET %(offset)s
 """
 
@@ -123,5 +132,5 @@ SELECT i.id AS item_id, b.id AS batch_id, a.media_type, a.width, a.height, i.lan
 async def pieces(
     db: Database, account_id: str, now: datetime, offset: int, most: int
 ) -> list[Piece]:
-    """Return what was made for an account and is kept still, the newest first."""
+    """Return what was made for an account, and is kept still if it is a file, the newest first."""
     return await db.rows(Piece, _PIECES, id=account_id, now=now, offset=offset, most=most)

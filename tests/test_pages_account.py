@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from playwright.async_api import Page
 
 from payments.lnurl import decode
 from payments.siwe import personal_digest
@@ -18,6 +19,7 @@ from tests.account_fixtures import right
 from tests.batch_doors import batch, sold_by
 from tests.house_fixtures import Instance
 from tests.lightning_wallet import key_of, scan_of
+from tests.notice_server import NoticeServer
 from tests.page_fixtures import Visitor
 from tests.patience import patiently
 from tests.scripted_maker import ScriptedMaker
@@ -30,21 +32,26 @@ WALLET = ec.derive_private_key(11, ec.SECP256K1())
 
 @pytest.fixture
 async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
-    """An instance that makes pictures at once."""
-    async with sold_by(database_url, tmp_path, ScriptedMaker()) as running:
+    """An instance that makes pictures at once, and pays out 5,000 sats a day without more."""
+    async with sold_by(
+        database_url, tmp_path, ScriptedMaker(), PROOF_SATS_PER_DAY=5_000
+    ) as running:
         yield running
 
 
-async def signed_in(visitor: Visitor) -> None:
-    """Open an account with a name and a password."""
+async def signed_in(visitor: Visitor) -> str:
+    """Open an account with a name and a password, or sign in; return the recovery code if new."""
     page = visitor.page
     await page.goto("/account")
     await page.fill("#username", NAME)
     await page.fill("#password", PASSWORD)
     await page.click("[data-login]")
+    code = ""
     if await page.locator("[data-recovery]").count():
+        code = await page.inner_text("[data-recovery]")
         await page.click("text=I have kept it")
     await visitor.headline("Your balance")
+    return code
 
 
 async def topped_up(visitor: Visitor, sats: str) -> None:
@@ -67,8 +74,12 @@ async def test_an_account_is_used_with_forms_alone(house: Instance, visit: Come)
     page = visitor.page
     await signed_in(visitor)
     await topped_up(visitor, "10,000")
-    bought = await page.request.post("/api/jobs", data=batch("a red boat", "a blue one"))
-    assert bought.status == 201, await bought.text()
+    async with NoticeServer().running() as server:
+        body = batch("a red boat", "a blue one", notify={"url": server.url})
+        bought = await page.request.post("/api/jobs", data=body)
+        assert bought.status == 201, await bought.text()
+        await server.until(1)
+        await _sent_again(page, server)
     async for _ in patiently("nothing is made", pause_s=0.1):
         await page.goto("/account")
         if await page.locator(".gallery img").count() == 2:
@@ -92,6 +103,51 @@ async def test_an_account_is_used_with_forms_alone(house: Instance, visit: Come)
     await page.click("[data-leave]")
     await page.locator("#username").wait_for()
     await signed_in(visitor)
+    await right(house)
+
+
+async def _sent_again(page: Page, server: NoticeServer) -> None:
+    """Find a notice among the deliveries, and have it sent again: from there, and from its log."""
+    async for _ in patiently("it is never delivered", pause_s=0.1):
+        await page.goto("/account")
+        if "Delivered" in await page.inner_text("#notices"):
+            break
+    assert "batch.completed" in await page.inner_text("#notices")
+    await page.click("#notices >> text=Send again")
+    await page.locator("[role=status]", has_text="being sent again").wait_for()
+    await server.until(2)
+    await page.click("text=Send again")
+    first, *others = await server.until(3)
+    assert {each.headers["webhook-id"] for each in others} == {first.headers["webhook-id"]}
+
+
+async def test_a_large_withdrawal_is_confirmed_by_the_wallet(house: Instance, visit: Come) -> None:
+    """A Lightning wallet signs the code that is shown; a browser's wallet a message."""
+    visitor = await visit(house.url)
+    page = visitor.page
+    await page.goto("/account")
+    await scan_of(house, (await visitor.code()).removeprefix("LIGHTNING:"), WALLET)
+    await visitor.headline("Your balance")
+    await topped_up(visitor, "10,000")
+    await page.fill("#sats", "6,000")
+    await page.click("[data-withdraw]")
+    link = (await visitor.code("#sign .qr")).removeprefix("LIGHTNING:")
+    assert "action=auth" in (decode(link) or "")
+    assert await scan_of(house, link, WALLET) == {"status": "OK"}
+    await page.locator("#refunds .qr").wait_for()
+    assert await page.inner_text("[data-balance]") == "4,000"
+    other = await visit(house.url)
+    page = other.page
+    await with_ethereum(page)
+    await page.goto("/account")
+    await page.click("[data-siwe]")
+    await other.headline("Your balance")
+    await topped_up(other, "7,000")
+    await page.fill("#sats", "7,000")
+    await page.click("[data-withdraw]")
+    await page.click("#proof [data-siwe]")
+    await page.locator("#refunds .qr").wait_for()
+    assert await page.inner_text("[data-balance]") == "0"
     await right(house)
 
 
@@ -154,14 +210,19 @@ async def test_a_browsers_wallet_signs_in(instance: Instance, visit: Come) -> No
     """It is asked for a signature of our message, and no more."""
     visitor = await visit(instance.url)
     page = visitor.page
-    await page.expose_function("signs", _signs)
-    await page.add_init_script(
-        "window.ethereum = {request: ({method, params}) => window.signs(method, params || [])}"
-    )
+    await with_ethereum(page)
     await page.goto("/account")
     await page.click("[data-siwe]")
     await visitor.headline("Your balance")
     assert "Browser wallet" in await page.inner_text("#ways")
+
+
+async def with_ethereum(page: Page) -> None:
+    """Give a browser a wallet."""
+    await page.expose_function("signs", _signs)
+    await page.add_init_script(
+        "window.ethereum = {request: ({method, params}) => window.signs(method, params || [])}"
+    )
 
 
 def _signs(method: str, params: list[Any]) -> Any:
@@ -179,7 +240,7 @@ async def test_forms_are_taken_from_our_own_page_alone(instance: Instance, visit
     cookies = await visitor.context.cookies()
     [cookie] = [each for each in cookies if each["name"] == "session"]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
-    acts = ("topup", "withdraw", "refund", "keys", "keys/revoke", "join", "logout")
+    acts = ("topup", "withdraw", "notices", "refund", "keys", "keys/revoke", "join", "logout")
     async with httpx2.AsyncClient(base_url=instance.url) as http:
         ours = {"Cookie": f"session={cookie['value']}"}
         told = await asyncio.gather(
@@ -221,7 +282,7 @@ async def account_pages(visitor: Visitor) -> AsyncIterator[str]:
     await page.fill("#username", "somebody")
     await page.fill("#password", "a password")
     await page.click("[data-login]")
-    await page.locator("[data-recovery]").wait_for()
+    code = await page.inner_text("[data-recovery]")
     yield "recovery code"
     await page.click("text=I have kept it")
     await visitor.headline("Your balance")
@@ -232,7 +293,7 @@ async def account_pages(visitor: Visitor) -> AsyncIterator[str]:
     yield "top-up"
     await page.click("[data-stub-pay]")
     await page.locator("[data-balance]", has_text="10,000").wait_for()
-    body = batch("one", "two", f"three {ATTACK}")
+    body = batch("one", "two", f"three {ATTACK}", notify={"url": "http://127.0.0.1:9/nobody"})
     bought = await page.request.post("/api/jobs", data=body)
     assert bought.status == 201, await bought.text()
     async for _ in patiently("nothing is made", pause_s=0.2):
@@ -247,10 +308,20 @@ async def account_pages(visitor: Visitor) -> AsyncIterator[str]:
     await page.click("[data-withdraw]")
     await page.locator("#problem").wait_for()
     yield "refused withdrawal"
-    await page.fill("#sats", "100")
+    await page.fill("#sats", "5,001")
     await page.click("[data-withdraw]")
+    await page.fill("#recovery_code", "0" * 32)
+    await page.click("[data-prove]")
+    await page.locator("#proof #problem", has_text="code").wait_for()
+    yield "refused proof"
+    await page.fill("#recovery_code", code)
+    await page.click("[data-prove]")
     await page.locator("#refunds .qr").wait_for()
     yield "withdrawal"
+    await page.click("#notices th a")
+    await visitor.headline("Webhook deliveries")
+    yield "deliveries"
+    await page.goto("/account")
     await page.click("[data-join]")
     await page.locator("#join").wait_for()
     yield "joining a wallet"

@@ -219,6 +219,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /account/topup": {ACCOUNT: "deposit"},
     "POST /account/pay": {},  # nothing is open
     "POST /account/withdraw": {ACCOUNT: "balance key"},  # the page says what is missing
+    "POST /account/notices": {},  # the form names none
     "POST /account/refund": {ACCOUNT: "balance key"},  # nothing was taken out
     "POST /account/keys": {ACCOUNT: "balance key"},
     "POST /account/keys/revoke": {},  # the form names none

@@ -40,6 +40,16 @@ def webhook_of(
     )
 
 
+async def webhook_of_caller(
+    request: Request, house: House, notify: Notify | None, topic: Topic
+) -> NewWebhook | None:
+    """Return the same; its log opens to the account that asks, where one does. Raises Refusal."""
+    if notify is None:
+        return None
+    holder = await house.callers.account(request)
+    return webhook_of(request, house, notify, topic, holder.account_id if holder else None)
+
+
 async def shown(
     house: House, notify: Notify | None, kind: OwnerKind, owner_id: str
 ) -> dict[str, Any]:

@@ -64,5 +64,5 @@ class Histories:
         return await user_spending.bought(self.db, account_id, most)
 
     async def pieces(self, account_id: str, offset: int, most: int) -> list[Piece]:
-        """Return the files that were made for an account and are kept still, the newest first."""
+        """Return what was made for an account, files while they are kept, the newest first."""
         return await user_spending.pieces(self.db, account_id, self.clock(), offset, most)

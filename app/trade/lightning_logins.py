@@ -119,6 +119,12 @@ class LightningLogins:
             )
         return signer
 
+    async def waits(self, k1: str, secret: str) -> bool:
+        """Say whether a second proof is waited for, of who knows the secret: nobody has signed."""
+        if not self._is_theirs(k1, secret, is_proof=True):
+            return False
+        return await people.lightning_signer(self.db, k1) is None
+
     async def proven(self, account_id: str, k1: str, secret: str) -> bool | Unsigned | Wrong:
         """Say whether the wallet that has signed a code proves an account to be its holder's."""
         if not self._is_theirs(k1, secret, is_proof=True):

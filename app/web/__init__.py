@@ -22,6 +22,7 @@ from app.web import (
     spells,
     studio,
     tools,
+    withdrawing,
 )
 
 PAGES: tuple[BaseRoute, ...] = (
@@ -66,7 +67,8 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/account/logout", account.leave, methods=["POST"]),
     Route("/account/topup", account.top_up, methods=["POST"]),
     Route("/account/pay", account.pay, methods=["POST"]),
-    Route("/account/withdraw", account.withdraw, methods=["POST"]),
+    Route("/account/withdraw", withdrawing.withdraw, methods=["POST"]),
+    Route("/account/notices", account.resend, methods=["POST"]),
     Route("/account/refund", account.refund, methods=["POST"]),
     Route("/account/keys", account.make_key, methods=["POST"]),
     Route("/account/keys/revoke", account.revoke_key, methods=["POST"]),

@@ -33,14 +33,14 @@ RANGE = "Enter a whole number of sats, from 1 to 10,000,000."
 async def show(request: Request) -> Response:
     """GET /account: the account of who is signed in; for others, the ways to sign in."""
     login = await _login(request)
-    return await sign_in.shown(request) if login is None else await _shown(request, login)
+    return await sign_in.shown(request) if login is None else await shown(request, login)
 
 
 @page
 async def leave(request: Request) -> Response:
     """POST /account/logout: this browser is signed in no more."""
     house = house_of(request)
-    login, _ = await _form(request)
+    login, _ = await form_of(request)
     await house.logins.end(login.account_id, login.id)
     answer = see(PATH)
     answer.headers.append("Set-Cookie", login_cookie("", house.settings.public_url, 0))
@@ -51,13 +51,13 @@ async def leave(request: Request) -> Response:
 async def top_up(request: Request) -> Response:
     """POST /account/topup: an invoice, which the page then shows."""
     house = house_of(request)
-    login, given = await _form(request)
+    login, given = await form_of(request)
     try:
         async with house.throttle.turn(request, Rule.CREATE):
-            amount_msat = _amount(given, "amount")
+            amount_msat = amount_in(given, "amount")
             await house.accounts.deposit(login.account_id, amount_msat, name_in(request, given))
     except (BadInput, Refusal) as refused:
-        return await _shown(request, login, trouble_of(refused, "amount"), Here(given))
+        return await shown(request, login, trouble_of(refused, "amount"), Here(given))
     return see(PATH)
 
 
@@ -73,38 +73,26 @@ async def pay(request: Request) -> Response:
 
 
 @page
-async def withdraw(request: Request) -> Response:
-    """POST /account/withdraw: to an address or an invoice, or to a code that a wallet scans."""
+async def resend(request: Request) -> Response:
+    """POST /account/notices: a notice of the account's is sent again."""
     house = house_of(request)
-    login, given = await _form(request)
-    who, to, name = login.account_id, given.get("payee", ""), name_in(request, given)
-    try:
-        await house.throttle.count(request, Rule.DESTINATION)
-        amount_msat = _amount(given, "sats") if given.get("sats") else None
-        with at("payee"):
-            if to.lower().startswith("ln") and not to.lower().startswith("lnurl"):
-                await house.accounts.withdraw_to(who, to, amount_msat, name)
-                return see(f"{PATH}#refunds")
-            where = house.refunds.destination_of(to) if to else None
-        if amount_msat is None:
-            with at("sats", "Say how many sats, or give an invoice."):
-                raise BadInput("Say how many sats, or give an invoice.")
-        await house.accounts.withdraw(who, amount_msat, where, name)
-    except (BadInput, Refusal) as refused:
-        return await _shown(request, login, trouble_of(refused, "withdraw"), Here(given))
-    return see(f"{PATH}#refunds")
+    login, given = await form_of(request)
+    await house.throttle.count(request, Rule.DESTINATION)
+    webhook = await house.webhooks.opened_by_account(given.get("webhook", ""), login.account_id)
+    sent = await house.webhooks.resend(webhook, given.get("notice") or None)
+    return see(f"/notices/{webhook.id}?sent={sent}")
 
 
 @page
 async def refund(request: Request) -> Response:
     """POST /account/refund: what waits to be fetched goes to an address, or to an invoice."""
     house = house_of(request)
-    login, given = await _form(request)
+    login, given = await form_of(request)
     try:
         await house.throttle.count(request, Rule.DESTINATION)
         await claim(house, login.account_id, given)
     except (BadInput, Refusal) as refused:
-        return await _shown(request, login, trouble_of(refused, "to"), Here(given))
+        return await shown(request, login, trouble_of(refused, "to"), Here(given))
     return see(f"{PATH}#refunds")
 
 
@@ -112,22 +100,22 @@ async def refund(request: Request) -> Response:
 async def make_key(request: Request) -> Response:
     """POST /account/keys: a new key, which is shown on this answer only."""
     house = house_of(request)
-    login, given = await _form(request)
+    login, given = await form_of(request)
     try:
         with at("name"):
             name = _key_name(given)
-        limits = Limits(_amount(given, "limit")) if given.get("limit") else Limits()
+        limits = Limits(amount_in(given, "limit")) if given.get("limit") else Limits()
         made = await house.keys.make(login.account_id, Prefix.SK, name, limits)
     except (BadInput, Refusal) as refused:
-        return await _shown(request, login, trouble_of(refused, "keys"), Here(given))
-    return await _shown(request, login, here=Here(key=made.key))
+        return await shown(request, login, trouble_of(refused, "keys"), Here(given))
+    return await shown(request, login, here=Here(key=made.key))
 
 
 @page
 async def revoke_key(request: Request) -> Response:
     """POST /account/keys/revoke: it isn't valid any more."""
     house = house_of(request)
-    login, given = await _form(request)
+    login, given = await form_of(request)
     await house.keys.revoke(login.account_id, given.get("id", ""))
     return see(f"{PATH}#keys")
 
@@ -136,21 +124,21 @@ async def revoke_key(request: Request) -> Response:
 async def join(request: Request) -> Response:
     """POST /account/join: a code that a Lightning wallet signs, to open this account too."""
     house = house_of(request)
-    login, given = await _form(request)
+    login, given = await form_of(request)
     k1, secret = given.get("k1", ""), given.get("secret", "")
     if not k1:
         wallet = await sign_in.wallet_code(request, {}, "link")
-        return await _shown(request, login, here=Here(wallet=wallet))
+        return await shown(request, login, here=Here(wallet=wallet))
     try:
         async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
             told = await house.lightning_logins.join(login.account_id, k1, secret)
             if isinstance(told, Wrong):
                 raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
     except Refusal as refused:
-        return await _shown(request, login, trouble_of(refused, "ways"), Here(given))
+        return await shown(request, login, trouble_of(refused, "ways"), Here(given))
     if isinstance(told, Unsigned):
         wallet = await sign_in.wallet_code(request, given, "link")
-        return await _shown(request, login, here=Here(given, wallet=wallet, is_unsigned=True))
+        return await shown(request, login, here=Here(given, wallet=wallet, is_unsigned=True))
     return see(f"{PATH}#ways")
 
 
@@ -161,7 +149,8 @@ def _key_name(given: dict[str, str]) -> str:
     return name
 
 
-def _amount(given: dict[str, str], field: str) -> Msat:
+def amount_in(given: dict[str, str], field: str) -> Msat:
+    """Return the sats that a field holds. Raises BadInput."""
     digits = given.get(field, "").replace(",", "")
     with at(field, RANGE):
         is_number = digits.isascii() and digits.isdecimal() and len(digits) < 9
@@ -182,7 +171,7 @@ async def _needed(request: Request) -> LoginRow:
     return login
 
 
-async def _form(request: Request) -> tuple[LoginRow, dict[str, str]]:
+async def form_of(request: Request) -> tuple[LoginRow, dict[str, str]]:
     """Return who is signed in, and the fields of a form of theirs; 401 and 403 for others."""
     given = await read_form(request)
     login = await _needed(request)
@@ -190,9 +179,10 @@ async def _form(request: Request) -> tuple[LoginRow, dict[str, str]]:
     return login, given
 
 
-async def _shown(
+async def shown(
     request: Request, login: LoginRow, wrong: Trouble | None = None, here: Here | None = None
 ) -> Response:
+    """Return the page of an account, after asking about its invoices."""
     house: House = house_of(request)
     await house.waiting.nudge_invoices(await house.accounts.deposits(login.account_id))
     return await account_view.shown(request, login, wrong, here or Here())

@@ -6,10 +6,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.house import House, house_of
+from app.house import house_of
 from app.http.caller import COOKIE
 from app.trade.histories import History, TimeUnit
 from app.web import job_view, spending_plot
+from app.web.batch_view import text_of
 from app.web.cookies import token_of
 from app.web.fiat import rate_now
 from app.web.page import render
@@ -22,7 +23,7 @@ from db.user_spending import Piece
 from statemachine.entries import Asset
 from statemachine.payout import PayoutState
 
-MOST_PIECES, MOST_BOUGHT = 24, 12
+MOST_PIECES, MOST_BOUGHT, MOST_NOTICES = 24, 12, 12
 _NAMES = {
     IdentityKind.PASSWORD: "Name and password",
     IdentityKind.EVM: "Browser wallet",
@@ -43,6 +44,7 @@ class Here:
     key: str = ""  # that was just made
     wallet: dict[str, Any] | None = None  # a code that a wallet is to sign
     is_unsigned: bool = False  # and has not yet
+    is_proof: bool = False  # it is for the second proof of a withdrawal, which is asked for
 
 
 async def shown(request: Request, login: LoginRow, wrong: Trouble | None, here: Here) -> Response:
@@ -58,11 +60,15 @@ async def shown(request: Request, login: LoginRow, wrong: Trouble | None, here: 
         for one in waiting[:1]
         if one is not None
     ]
+    named, number = await house.logins.names_of(who), _number(request)
+    skipped = (number - 1) * MOST_PIECES
+    pieces = await house.histories.pieces(who, skipped, MOST_PIECES + 1)
     return render(
         request,
         "account.html",
         wrong=wrong,
-        names=await _names(house, who),
+        names=[(_NAMES[each.kind], each.name) for each in named],
+        proofs={each.kind.value for each in named},
         balances={"msat": balances[Asset.MSAT], "usdc": balances[Asset.MICROUSDC]},
         invoices=invoices,
         is_moving=bool(invoices or payouts),
@@ -71,7 +77,9 @@ async def shown(request: Request, login: LoginRow, wrong: Trouble | None, here: 
         keys=[_key(row) for row in await house.keys.of_account(who)],
         periods=[(each.value, name, each is unit) for each, name in _PERIODS.items()],
         spent=_spent(history),
-        pieces=[_piece(each) for each in await house.histories.pieces(who, 0, MOST_PIECES)],
+        pieces=[_piece(each) for each in pieces[:MOST_PIECES]],
+        gallery={"number": number, "has_more": len(pieces) > MOST_PIECES},
+        notices=await house.webhooks.of_account(who, MOST_NOTICES),
         bought=await house.histories.bought(who, MOST_BOUGHT),
         here=here,
         given=here.given,
@@ -85,9 +93,11 @@ def _unit(request: Request) -> TimeUnit:
     return next((each for each in _PERIODS if each.value == given), TimeUnit.MONTH)
 
 
-async def _names(house: House, account_id: str) -> list[tuple[str, str]]:
-    named = await house.logins.names_of(account_id)
-    return [(_NAMES[each.kind], each.name) for each in named]
+def _number(request: Request) -> int:
+    """Return which page of what was made is asked for, from 1 on."""
+    given = request.query_params.get("made", "1")
+    is_one = given.isascii() and given.isdecimal() and len(given) < 4 and int(given) > 0
+    return int(given) if is_one else 1
 
 
 def _key(row: KeyRow) -> dict[str, Any]:
@@ -113,12 +123,14 @@ def _spent(history: History) -> list[tuple[Spent, Any]]:
 
 def _piece(piece: Piece) -> dict[str, Any]:
     path = f"/jobs/{piece.batch_id}/items/{piece.item_id}"
+    made_in = f"/casts/{piece.cast_id}" if piece.cast_id else f"/jobs/{piece.batch_id}"
     return {
         "path": path,
-        "made_in": f"/jobs/{piece.batch_id}",
-        "is_film": piece.media_type.startswith("video/"),
+        "made_in": made_in,
+        "is_film": (piece.media_type or "").startswith("video/"),
         "width": piece.width,
         "height": piece.height,
+        "text": text_of(piece.output),
         "tool": piece.tool,
         "prompt": piece.prompt or piece.tool,
         "made_at": piece.ended_at,

@@ -149,7 +149,7 @@ def _piece(row: BatchView, item: ItemView, now: datetime, seen: int | None) -> P
         height=item.height or asked.get("height", 1),
         expires_at=item.expires_at,
         progress=item.progress,
-        text=_text(item),
+        text=text_of(item.output),
         preview=seen if item.state in BEING_MADE else None,
     )
 
@@ -163,13 +163,13 @@ def _prompt(asked: Mapping[str, Any]) -> str:
     return next((word for word in words if isinstance(word, str)), str(asked["model"]))
 
 
-def _text(item: ItemView) -> str | None:
+def text_of(output: Mapping[str, Any] | None) -> str | None:
     """Return what was made where that is no file, as people read it."""
-    if item.output is None:
+    if output is None:
         return None
-    if "text" in item.output:
-        return str(item.output["text"])
-    return json.dumps(item.output["values"], indent=2, ensure_ascii=False)
+    if "text" in output:
+        return str(output["text"])
+    return json.dumps(output["values"], indent=2, ensure_ascii=False)
 
 
 def _bill(row: BatchView) -> list[Line]:

@@ -1,17 +1,19 @@
 """A webhook's page: what it was sent, how each try went, and a button that sends it again.
 
-Its secret opens it, or the account that asked for it; it is asked for with each form, and kept
-nowhere.
+Its secret opens it, or the account that asked for it. The secret is asked for with each form, and
+kept nowhere.
 """
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.house import House, house_of
+from app.http.caller import COOKIE
 from app.http.fields import path_id
 from app.http.throttle import Rule
 from app.refusal import Refusal
 from app.trade.webhooks import unknown_webhook
+from app.web.cookies import token_of
 from app.web.forms import read_form
 from app.web.page import page, render
 from app.web.troubles import Trouble
@@ -28,7 +30,8 @@ async def show(request: Request) -> Response:
     if holder is not None:
         try:
             webhook = await house.webhooks.opened_by_account(webhook_id, holder.account_id)
-            return await _shown(request, house, webhook)
+            sent, csrf = request.query_params.get("sent"), token_of(request, COOKIE)
+            return await _shown(request, house, webhook, sent, csrf)
         except Refusal:
             pass  # another's, or nobody's: its secret opens it
     return render(request, "notices.html", webhook=None, notices=[], sent=None)
@@ -69,7 +72,11 @@ def _closed(request: Request) -> Response:
 
 
 async def _shown(
-    request: Request, house: House, webhook: Webhook, sent: str | None = None
+    request: Request,
+    house: House,
+    webhook: Webhook,
+    sent: str | None = None,
+    csrf: str = "",  # of who is signed in to the account that asked for it
 ) -> Response:
     notices = await house.webhooks.log(webhook)
-    return render(request, "notices.html", webhook=webhook, notices=notices, sent=sent)
+    return render(request, "notices.html", webhook=webhook, notices=notices, sent=sent, csrf=csrf)

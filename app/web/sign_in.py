@@ -104,7 +104,7 @@ async def wallet_code(
         base = own_base(request, house.settings.public_url)
     except Refusal:
         return None
-    made = house.lightning_logins.code()
+    made = house.lightning_logins.code(is_proof=action == "auth")
     if before.get("k1") and before.get("secret"):
         made = Code(before["k1"], before["secret"], made.until)
     link = sign_in_code(base, made.k1, action)

@@ -11,12 +11,12 @@ from markupsafe import Markup, escape
 
 from app.trade.histories import History
 from app.web import words
-from app.web.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ceiling
+from app.web.plot import BOTTOM, HEIGHT, TOP, WIDTH, ceiling
 from statemachine.entries import Asset
 
 MOST_TOOLS = 5  # that have a colour of their own
 OTHERS = "others"
-_WIDER = 30  # for numbers of more digits
+_LEFT, _RIGHT = 20, 74  # the scale is on the right: that is seen first where not all has room
 _LABELS = 10  # days that are named below the bars
 
 
@@ -56,8 +56,8 @@ def spent_in(history: History, asset: Asset) -> Spent:
 def plot(spent: Spent) -> Markup:
     """Return the plot."""
     most = max((sum(parts.values()) for _, parts in spent.days), default=0)
-    top, left = ceiling(most), LEFT + _WIDER
-    inner_width, inner_height = WIDTH - left - RIGHT, HEIGHT - TOP - BOTTOM
+    top, left, right = ceiling(most), _LEFT, WIDTH - _RIGHT
+    inner_width, inner_height = right - left, HEIGHT - TOP - BOTTOM
     slot = inner_width / max(1, len(spent.days))
 
     def y(value: int) -> float:
@@ -68,8 +68,8 @@ def plot(spent: Spent) -> Markup:
         value = top * part // 4
         label = words.in_asset(value, spent.asset)
         shapes.append(
-            f'<line class="grid" x1="{left}" x2="{WIDTH - RIGHT}" y1="{y(value)}" y2="{y(value)}"/>'
-            f'<text x="{left - 8}" y="{y(value) + 4}" text-anchor="end">{escape(label)}</text>'
+            f'<line class="grid" x1="{left}" x2="{right}" y1="{y(value)}" y2="{y(value)}"/>'
+            f'<text x="{right + 8}" y="{y(value) + 4}">{escape(label)}</text>'
         )
     every = max(1, -(-len(spent.days) // _LABELS))
     for number, (day, parts) in enumerate(spent.days):

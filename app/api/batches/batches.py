@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.api import buying, polling
 from app.api.buying import Bought, Counter, Wish
-from app.api.notifying import Notify, shown, webhook_of
+from app.api.notifying import Notify, shown, webhook_of_caller
 from app.api.polling import Look
 from app.house import House, house_of
 from app.http.batch_status import PLURALS, kind_of, unknown_batch
@@ -98,7 +98,7 @@ async def create(request: Request, body: bytes) -> Response:
     asked = parse(body, Batch)
     lines = lines_of(house, asked)
     payer, refund_to = house.throttle.payer(request), _refund_to(house, asked)
-    webhook = webhook_of(request, house, asked.notify, Topic.BATCH)
+    webhook = await webhook_of_caller(request, house, asked.notify, Topic.BATCH)
     order = Order(lines, payer, asked.job_type, refund_to, webhook=webhook)
     # Who is told of it is no part of what is bought.
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.api import buying, polling
 from app.api.buying import Bought, Counter, Wish
-from app.api.notifying import Notify, shown, webhook_of
+from app.api.notifying import Notify, shown, webhook_of_caller
 from app.api.polling import LEAST_RETRY_S, Look
 from app.house import house_of
 from app.http.batch_status import GENERATION_STATES, as_told
@@ -66,7 +66,7 @@ async def _generate(request: Request, kind: Kind) -> Response:
     fields: dict[str, Any] = dict(asked.model_extra or {})
     line = line_of(listed.offering, Surface.GENERATIONS, fields, house.new_id())
     refund_to = house.refunds.destination_of(asked.refund_to).text if asked.refund_to else None
-    webhook = webhook_of(request, house, asked.notify, Topic.BATCH)
+    webhook = await webhook_of_caller(request, house, asked.notify, Topic.BATCH)
     order = Order([line], house.throttle.payer(request), kind, refund_to, webhook=webhook)
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})
     bought = await buying.buy(request, house, COUNTERS[kind], Wish(order, plain, body))

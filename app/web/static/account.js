@@ -16,39 +16,59 @@ async function scanned() {
       const body = new URLSearchParams(new FormData(scan));
       const answer = await fetch(scan.action, { method: "POST", body, redirect: "manual" });
       if (answer.type === "opaqueredirect") return location.assign("/account");
-      if (!answer.ok) break;
+      if (!answer.ok) {
+        says.textContent = problemOf(await answer.text());
+        return;
+      }
       misses = 0;
     } catch {
       misses += 1;
     }
   }
-  says.textContent = "This code is too old now. Reload the page to get another one.";
+  says.textContent = "The server can’t be reached. Reload the page to get another code.";
+}
+
+// What the server says on the page that it answered with.
+function problemOf(html) {
+  const said = new DOMParser().parseFromString(html, "text/html").querySelector("#problem");
+  return said?.textContent.trim() || "This code is too old now. Reload the page to get another one.";
 }
 
 let ethereum = window.ethereum;
 const part = document.querySelector("[data-ethereum]");
 const siwe = document.querySelector("[data-siwe]");
 
-async function signsIn() {
+// A message of ours, and what the browser's wallet has signed it with.
+async function signed() {
+  const [address] = await ethereum.request({ method: "eth_requestAccounts" });
+  const asked = await fetch(`/api/auth/nonce?address=${encodeURIComponent(address)}`);
+  const { message, error } = await asked.json();
+  if (!message) throw new Error(error);
+  const hex = [...new TextEncoder().encode(message)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const signature = await ethereum.request({ method: "personal_sign", params: [`0x${hex}`, address] });
+  return { message, signature };
+}
+
+async function signsIn(proof) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch("/api/auth/siwe", { method: "POST", headers, body: JSON.stringify(proof) });
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  location.assign("/account");
+}
+
+async function asksWallet() {
   if (siwe.ariaDisabled === "true") return;
-  const says = document.querySelector("[data-siwe-says]");
+  const says = document.querySelector("[data-siwe-says]"), form = siwe.closest("[data-siwe-form]");
   siwe.ariaDisabled = "true";
   says.textContent = "Confirm in your browser wallet.";
   try {
-    const [address] = await ethereum.request({ method: "eth_requestAccounts" });
-    const asked = await fetch(`/api/auth/nonce?address=${encodeURIComponent(address)}`);
-    const { message, error } = await asked.json();
-    if (!message) throw new Error(error);
-    const hex = [...new TextEncoder().encode(message)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const signature = await ethereum.request({ method: "personal_sign", params: [`0x${hex}`, address] });
-    const headers = { "Content-Type": "application/json" };
-    const body = JSON.stringify({ message, signature });
-    const answer = await fetch("/api/auth/siwe", { method: "POST", headers, body });
-    if (!answer.ok) throw new Error((await answer.json()).error);
-    location.assign("/account");
+    const proof = await signed();
+    if (!form) return await signsIn(proof);
+    for (const [name, value] of Object.entries(proof)) form.elements[name].value = value;
+    form.requestSubmit();
   } catch (error) {
     const why = typeof error?.message === "string" ? error.message.slice(0, 300) : "";
-    says.textContent = `You are not signed in.${why && ` ${why}`}`;
+    says.textContent = `${form ? "It isn’t confirmed." : "You are not signed in."}${why && ` ${why}`}`;
     siwe.ariaDisabled = "false";
   }
 }
@@ -59,6 +79,6 @@ if (part) {
   window.addEventListener("eip6963:announceProvider", (event) => { ethereum ||= event.detail.provider; offered(); });
   window.addEventListener("ethereum#initialized", () => { ethereum ||= window.ethereum; offered(); });
   window.dispatchEvent(new Event("eip6963:requestProvider"));
-  siwe.addEventListener("click", signsIn);
+  siwe.addEventListener("click", asksWallet);
   offered();
 }
