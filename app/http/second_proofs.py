@@ -4,14 +4,13 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from app.house import house_of
 from app.http.caller import unknown
 from app.http.links import base_url, is_loopback
-from app.http.throttle import Rule
+from app.http.throttle import Rule, Throttle
 from app.refusal import Why
 from app.trade.accounts import Proves, without_proof
 from app.trade.lightning_logins import Unsigned
-from app.trade.proofs import Given
+from app.trade.proofs import Given, Proofs
 from payments.siwe import Wrong
 
 
@@ -19,21 +18,27 @@ class NotSignedYet(Exception):
     """No wallet has signed the code that was sent as a second proof: nothing is taken out."""
 
 
-def second_proof(request: Request, account_id: str, given: Given) -> Proves:
+def second_proof(
+    request: Request,
+    proofs: Proofs,
+    throttle: Throttle,
+    public_url: str | None,
+    account_id: str,
+    given: Given,
+) -> Proves:
     """Return what says whether an account was proven by what was sent.
 
     It raises Refusal (401) for a wrong proof, and NotSignedYet while no wallet has signed.
     """
     if given == Given():
         return without_proof
-    house = house_of(request)
-    base = base_url(request, house.settings.public_url)
-    trusted = base is not None and (house.settings.public_url is not None or is_loopback(base))
+    base = base_url(request, public_url)
+    trusted = base is not None and (public_url is not None or is_loopback(base))
     domain = urlsplit(base).netloc if base is not None and trusted else None
 
     async def proves() -> bool:
-        async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
-            told = await house.proofs.proven(account_id, given, domain)
+        async with throttle.guess(Rule.GUESS_EACH, throttle.address(request)):
+            told = await proofs.proven(account_id, given, domain)
             if isinstance(told, Wrong):
                 raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
         if isinstance(told, Unsigned):

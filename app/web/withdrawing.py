@@ -60,7 +60,8 @@ async def _asked(
 async def _taken(request: Request, house: House, who: str, given: dict[str, str]) -> None:
     """Take out what a form says. Raises BadInput, Refusal and NotSignedYet."""
     to, name = given.get("payee", ""), name_in(request, given)
-    proves = second_proof(request, who, _proof_in(given))
+    public_url, given_proof = house.settings.public_url, _proof_in(given)
+    proves = second_proof(request, house.proofs, house.throttle, public_url, who, given_proof)
     amount_msat = amount_in(given, "sats") if given.get("sats") else None
     with at("payee"):
         if to.lower().startswith("ln") and not to.lower().startswith("lnurl"):

@@ -201,7 +201,8 @@ async def withdraw(request: Request) -> Response:
     name = name_of(request, f"account:{holder.account_id}", body)
     account_id = holder.account_id
     amount_msat = sats_to_msat(asked.amount_sats) if asked.amount_sats is not None else None
-    accounts, proves = house.accounts, second_proof(request, account_id, _given(asked))
+    accounts, public_url, given = house.accounts, house.settings.public_url, _given(asked)
+    proves = second_proof(request, house.proofs, house.throttle, public_url, account_id, given)
     try:
         if asked.amount_usdc is not None:
             wallet = read_address(asked.to) if asked.to is not None else None
