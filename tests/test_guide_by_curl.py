@@ -1,5 +1,5 @@
-"""What a program with an account sends by curl, from its wallet's connection to its webhooks, as its
-guide has it: only the server's address is another one, and the token that its wallet pays with.
+"""What a program with an account sends by curl, from its wallet's connection to its webhooks, as
+its guide has it: only the server's address is another one, and the token that its wallet pays with.
 
 The servers of others that the guide names stand on this machine, with certificates for their names.
 """
@@ -221,7 +221,7 @@ def _sent(came: Came) -> Sent:
 async def test_the_guide_with_a_wallet_on_a_chain(
     usdc_world: UsdcWorld, database_url: str, tmp_path: Path
 ) -> None:
-    """The wallet sends exactly the amount that it is asked for, in a transaction of a real chain."""
+    """The wallet sends exactly the amount that it is asked for, in a transaction of a chain."""
     stock, payer = usdc_world.stock, usdc_world.payer
     assert stock is not None
     settings = {

@@ -313,8 +313,8 @@ def _needs_proof(most: int, asset: Asset) -> Refusal:
         Why.NOT_ALLOWED,
         f"Taking out more than {shown} within 24 hours needs a second proof.",
         "Send `recoveryCode`; or `message` and `signature` of a wallet that opens your account: GET"
-        " /api/auth/nonce has the message; or `k1` and `secret` of a code that a wallet of yours has"
-        ' signed: POST /api/auth/lnurl {"action": "auth"} makes it.',
+        " /api/auth/nonce has the message; or `k1` and `secret` of a code that your wallet signed:"
+        ' POST /api/auth/lnurl {"action": "auth"} makes it.',
     )
 
 
