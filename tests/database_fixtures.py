@@ -4,6 +4,7 @@ import gc
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,8 @@ def admin(postgres: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@pytest.fixture
-def database_url(postgres: str, admin: psycopg.Connection[Any]) -> Iterator[str]:
-    """The URL of an empty, migrated database of the test's own."""
+@contextmanager
+def _a_database(postgres: str, admin: psycopg.Connection[Any]) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     template = sqlalchemy.make_url(postgres).database
     # To copy the files is quicker than to write all that is in them to the log first.
@@ -73,6 +73,20 @@ def database_url(postgres: str, admin: psycopg.Connection[Any]) -> Iterator[str]
     # Postgres would wait a minute for it.
     gc.collect()
     admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database_url(postgres: str, admin: psycopg.Connection[Any]) -> Iterator[str]:
+    """The URL of an empty, migrated database of the test's own."""
+    with _a_database(postgres, admin) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def database_url_of_file(postgres: str, admin: psycopg.Connection[Any]) -> Iterator[str]:
+    """The same, for all tests of a file."""
+    with _a_database(postgres, admin) as url:
+        yield url
 
 
 @pytest.fixture

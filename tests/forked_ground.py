@@ -10,6 +10,7 @@ from importlib import import_module
 from sqlalchemy.orm import configure_mappers
 
 from app.commands.cli import COMMANDS
+from app.trade.spells import shipped
 from pricing.authorities import authorities
 
 # What these import when they are first used is of the same second.
@@ -26,6 +27,7 @@ gc.disable()
 for module in (*(f"app.commands.{place.module}" for place in COMMANDS.values()), *NEEDED):
     import_module(module)
 configure_mappers()
+shipped()  # every server reads them, to see whether it has published them
 for trust_env in (False, True):
     authorities(trust_env=trust_env)
 gc.collect()

@@ -1,7 +1,7 @@
 """A whole Boltwork over real HTTP and a real Postgres, with the rail and the agent a test names."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,20 +178,53 @@ def fixed_oracle(clock: Clock) -> Oracle:
     return Oracle((), clock=clock, fallback_microusd=100_000 * USD, development_microusd=None)
 
 
-@pytest.fixture
-def scripted_agent() -> ScriptedAgent:
-    """The agent of `instance`."""
+@pytest.fixture(scope="module")
+def agent_of_file() -> ScriptedAgent:
+    """The agent of `instance_of_file`."""
     return ScriptedAgent()
 
 
 @pytest.fixture
-async def instance(
+def scripted_agent(request: pytest.FixtureRequest) -> Iterator[ScriptedAgent]:
+    """The agent of `instance`."""
+    is_shared = request.node.get_closest_marker("one_instance") is not None
+    agent = request.getfixturevalue("agent_of_file") if is_shared else ScriptedAgent()
+    yield agent
+    agent.forget()
+
+
+@pytest.fixture
+def instance(request: pytest.FixtureRequest, scripted_agent: ScriptedAgent) -> Instance:
+    """A running instance with the stub rail and a scripted agent: the test's own, or that of all
+    tests of a file which says `pytestmark = pytest.mark.one_instance`.
+    """
+    is_shared = request.node.get_closest_marker("one_instance") is not None
+    running = request.getfixturevalue(f"instance_of_{'file' if is_shared else 'test'}")
+    assert isinstance(running, Instance)
+    return running
+
+
+@pytest.fixture
+async def instance_of_test(
     database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
 ) -> AsyncIterator[Instance]:
-    """A running instance with the stub rail and a scripted agent."""
+    """See `instance`."""
     async with instance_of(database_url, tmp_path, agent=scripted_agent) as running:
         yield running
         scripted_agent.go.set()  # whoever stops waits for work that was begun
+
+
+@pytest.fixture(scope="module")
+async def instance_of_file(
+    database_url_of_file: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    agent_of_file: ScriptedAgent,
+) -> AsyncIterator[Instance]:
+    """See `instance`. What one test does there, the next finds done."""
+    folder = tmp_path_factory.mktemp("instance")
+    async with instance_of(database_url_of_file, folder, agent=agent_of_file) as running:
+        yield running
+        agent_of_file.go.set()
 
 
 def a_request() -> Request:

@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.async_api import (
     Browser,
     BrowserContext,
+    ConsoleMessage,
     Page,
     Request,
     ViewportSize,
@@ -109,40 +110,78 @@ class Visitor:
         await self.page.set_viewport_size(WIDE)
 
 
+class Browsers:
+    """What visitors sit at: one that somebody has left is the next one's, if it is for the same
+    server. Its cookies are gone, and our pages keep nothing else; a start takes longer than a page.
+    """
+
+    def __init__(self, chromium: Browser) -> None:
+        self._chromium = chromium
+        self._left: list[tuple[str, dict[str, Any], BrowserContext]] = []
+
+    @asynccontextmanager
+    async def one(self, url: str, options: dict[str, Any]) -> AsyncIterator[BrowserContext]:
+        """Give one with a single page, which is blank."""
+        left = [each for each in self._left if each[:2] == (url, options)]
+        if left:
+            self._left.remove(left[0])
+            context = left[0][2]
+        else:
+            await self._put_away(url)
+            context = await self._chromium.new_context(base_url=url, viewport=WIDE, **options)
+            context.set_default_timeout(PATIENCE_S * 1_000)
+            await context.new_page()
+        yield context
+        used = context.pages
+        await context.new_page()  # first: its process ends with the last page
+        for page in used:
+            await page.close()
+        await context.clear_cookies()
+        self._left.append((url, options, context))
+
+    async def _put_away(self, url: str) -> None:
+        others = [each for each in self._left if each[0] != url]
+        self._left = [each for each in self._left if each[0] == url]
+        for _, _, context in others:
+            await context.close()
+
+
+@pytest.fixture(scope="session")
+def browsers(chromium: Browser) -> Browsers:
+    """Those of the whole run."""
+    return Browsers(chromium)
+
+
 @asynccontextmanager
-async def visitor_of(browser: Browser, url: str, **options: Any) -> AsyncIterator[Visitor]:
+async def visitor_of(browsers: Browsers, url: str, **options: Any) -> AsyncIterator[Visitor]:
     """Give somebody a browser of their own, that may ask this server and nobody else."""
-    context = await browser.new_context(base_url=url, viewport=WIDE, **options)
-    context.set_default_timeout(PATIENCE_S * 1_000)
-    visitor = Visitor(context, await context.new_page())
+    async with browsers.one(url, options) as context:
+        visitor = Visitor(context, context.pages[0])
 
-    def asked(request: Request) -> None:
-        if not request.url.startswith((f"{url}/", "data:")):
-            visitor.troubles.append(f"asked for {request.url}")
+        def asked(request: Request) -> None:
+            if not request.url.startswith((f"{url}/", "data:")):
+                visitor.troubles.append(f"asked for {request.url}")
 
-    context.on("request", asked)
-    visitor.page.on("pageerror", lambda error: visitor.troubles.append(str(error)))
-    visitor.page.on(
-        "console",
-        lambda said: (
-            visitor.troubles.append(said.text) if "Content Security" in said.text else None
-        ),
-    )
-    visitor.page.on("dialog", lambda dialog: visitor.troubles.append(dialog.message))
-    try:
+        def said(message: ConsoleMessage) -> None:
+            if "Content Security" in message.text:
+                visitor.troubles.append(message.text)
+
+        context.on("request", asked)
+        visitor.page.on("pageerror", lambda error: visitor.troubles.append(str(error)))
+        visitor.page.on("console", said)
+        visitor.page.on("dialog", lambda dialog: visitor.troubles.append(dialog.message))
         yield visitor
-    finally:
-        await context.close()
+        context.remove_listener("request", asked)
     assert visitor.troubles == []
 
 
 @pytest.fixture
-async def visit(chromium: Browser) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
+async def visit(browsers: Browsers) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
     """Give a test visitors of whatever server it runs; each must have had no trouble."""
     async with AsyncExitStack() as stack:
 
         async def come(url: str, **options: Any) -> Visitor:
-            return await stack.enter_async_context(visitor_of(chromium, url, **options))
+            return await stack.enter_async_context(visitor_of(browsers, url, **options))
 
         yield come
 

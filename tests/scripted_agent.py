@@ -27,8 +27,14 @@ class ScriptedAgent:
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.go = asyncio.Event()  # cleared, every call waits here
-        self.go.set()
         self.begun = asyncio.Event()
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as new, for the next test."""
+        self.calls.clear()
+        self.go.set()
+        self.begun.clear()
         self.usage = Usage(50, 100)
         self.reads = 50  # what a request is measured as
 

@@ -17,6 +17,7 @@ from tests.page_fixtures import Visitor, order
 from tests.refund_fixtures import until_refund
 from tests.scripted_agent import ScriptedAgent
 
+pytestmark = pytest.mark.one_instance
 Come = Callable[..., Awaitable[Visitor]]
 
 

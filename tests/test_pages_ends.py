@@ -12,6 +12,7 @@ from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import NARROW, Visitor, opened, order
 from tests.scripted_agent import ScriptedAgent
 
+pytestmark = pytest.mark.one_instance
 Come = Callable[..., Awaitable[Visitor]]
 SAID = "[role=status][data-say]"
 

@@ -8,6 +8,7 @@ from db.audit import audit
 from tests.house_fixtures import Instance
 from tests.page_fixtures import Visitor
 
+pytestmark = pytest.mark.one_instance
 Come = Callable[..., Awaitable[Visitor]]
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Awaitable, Callable
 
 import httpx2
+import pytest
 
 from db.audit import audit
 from pricing.money import Msat
 from tests.house_fixtures import Instance
 from tests.page_fixtures import Visitor, opened
 
+pytestmark = pytest.mark.one_instance
 Come = Callable[..., Awaitable[Visitor]]
 
 
