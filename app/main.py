@@ -39,6 +39,7 @@ from app.http.edge import Edge
 from app.http.envelopes import HANDLERS
 from app.http.job_status import Shapes
 from app.http.paywall import Paywall, nothing_in_usdc
+from app.http.routes import Table
 from app.http.session_rights import Doorkeeper
 from app.http.throttle import make_throttle
 from app.http.usdc_door import UsdcDoor
@@ -378,7 +379,7 @@ def build(built: Built, *, worker: bool = True) -> Starlette:
 
     routes = [*ROUTES, *PAGES, Route("/metrics", metrics), *(DEV_ROUTES if built.stub else ())]
     app = Starlette(
-        routes=routes,
+        routes=[Table(routes)],
         lifespan=lifespan,
         middleware=[Middleware(Edge, new_id=built.new_id)],
         exception_handlers=with_pages(HANDLERS),

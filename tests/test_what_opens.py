@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from app.agents.chat import WorkerChat
 from app.api import DEV_ROUTES, ROUTES
+from app.http.routes import Table
 from app.main import build as application
 from app.web import PAGES
 from tests.house_fixtures import Instance, instance_of
@@ -252,8 +253,9 @@ def methods(route: Route) -> list[str]:
 
 def routes(instance: Instance) -> list[tuple[str, str]]:
     """Return each route of the application, once for each of its methods."""
-    made = [route for route in application(instance.built).routes if isinstance(route, Route)]
-    return [(method, route.path) for route in made for method in methods(route)]
+    [table] = application(instance.built).routes
+    assert isinstance(table, Table)
+    return [(method, route.path) for route in table.routes for method in methods(route)]
 
 
 @pytest.fixture
