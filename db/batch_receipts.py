@@ -22,6 +22,16 @@ class Piece(NamedTuple):
     charged_amount: int | None  # None: the whole share, once it is delivered
     sha256: str | None
     reason: str | None
+    step: int | None  # of the cast that it is of
+
+
+class CastFacts(NamedTuple):
+    """Of what spell a batch is a cast, or the rest of one."""
+
+    id: str
+    slug: str
+    number: int  # of its version
+    author_pct: int  # of what is charged: on top of each price, as everywhere
 
 
 class BatchFacts(NamedTuple):
@@ -38,6 +48,7 @@ class BatchFacts(NamedTuple):
     quote: dict[str, Any]
     created_at: datetime
     completed_at: datetime | None
+    cast_of: list[CastFacts]  # one at most
     items: list[Piece]
     payments: list[Payment]
     refunds: list[Refund]
@@ -45,15 +56,21 @@ class BatchFacts(NamedTuple):
 
 _FACTS = f"""
 SELECT b.id, b.state, b.funding, b.asset, b.account_id, b.paid_by, b.price_amount,
-       b.charged_amount, b.quote, b.created_at, b.completed_at, m.items, i.payments, p.refunds
+       b.charged_amount, b.quote, b.created_at, b.completed_at, c.cast_of, m.items, i.payments,
+       p.refunds
   FROM batch b
+  LEFT JOIN LATERAL (
+       SELECT json_agg(json_build_object('id', c.id, 'slug', s.slug, 'number', v.number,
+              'author_pct', CASE WHEN b.author_id IS NULL THEN 0 ELSE b.author_pct END)) AS cast_of
+         FROM spell_cast c JOIN spell_version v ON v.id = c.version_id
+         JOIN spell s ON s.id = v.spell_id WHERE c.id = b.cast_id) c ON true
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('place', place, 'state', state,
               'model', asked ->> 'model',
               'prompt', coalesce(asked ->> 'prompt', (asked -> 'inputs')::text, ''),
               'prompt_sha256', asked_sha256,
               'share_amount', share_amount, 'charged_amount', m.charged_amount,
-              'sha256', sha256, 'reason', reason)
+              'sha256', sha256, 'reason', reason, 'step', step)
               ORDER BY place) AS items
          FROM item m WHERE batch_id = b.id) m ON true
 {PAID_AND_BACK.format(column="batch_id", owner="b.id")}

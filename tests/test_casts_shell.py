@@ -10,7 +10,9 @@ from app import advance
 from app.advance import Act, Applied, Payer
 from app.advance.batches import Ordered
 from app.advance.casts import CastOf
-from db import casts, forgetting, lapsed, people, spells
+from app.keys.receipt_check import lines
+from app.trade.batch_receipts import batch_payload
+from db import batch_receipts, casts, forgetting, lapsed, people, spells
 from db.engine import Duplicate
 from db.items import Claim, NewItem
 from statemachine import cast as law
@@ -18,6 +20,7 @@ from statemachine.cast import CastState
 from statemachine.entries import Asset
 from statemachine.filling import reference, text
 from statemachine.item import ItemState
+from statemachine.public_id import public_id
 from tests.market_fixtures import LANE, QUOTE, Market
 
 PAYER, AUTHOR = "payer", "author"
@@ -127,6 +130,13 @@ async def test_a_step_that_fails_for_good_is_charged_nothing_and_resumed_alone(
     assert state is CastState.FAILED
     lost = {3: "failed", 4: "cancelled", 5: "cancelled"}
     assert steps == {1: "completed", 2: "completed", **lost}
+    facts = await batch_receipts.facts(market.db, "c")
+    assert facts is not None
+    receipt = batch_payload(facts, market.clock())
+    told = {"spell": "a-spell", "version": 1, "authorSharePct": 10, "authorMsat": 200}
+    assert receipt["cast"] == {"publicId": public_id("c"), **told}
+    assert [item["step"] for item in receipt["items"]] == [1, 2, 3, 4, 5]
+    assert any("of the spell a-spell, version 1" in line for line in lines(receipt))
     assert await market.rests_on(f"user:{PAYER}") == 18_000 - 3_000  # 2,200, in whole sats
     assert await market.rests_on(f"user:{AUTHOR}") == 200
     await market.is_right()

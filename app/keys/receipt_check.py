@@ -167,6 +167,12 @@ def _batch_lines(said: dict[str, Any]) -> list[str]:
         told.append(f"quote {quote[f'total{of}']} {unit} ({quote['totalMicrousd']} micro-USD)")
         if "btcPrice" in quote:
             told.append(_price_line(quote["btcPrice"]))
+    if "cast" in said:
+        cast = said["cast"]
+        told.append(
+            f"cast {cast['publicId']} of the spell {cast['spell']}, version {cast['version']}: of"
+            f" what was charged {cast[f'author{of}']} {unit} are its author's"
+        )
     for item in said["items"]:
         end = f"file sha256 {item['artifactSha256']}" if "artifactSha256" in item else "no file"
         told.append(

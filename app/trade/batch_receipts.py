@@ -9,7 +9,8 @@ from typing import Any
 
 from app.strict_json import moment
 from app.trade.receipt_lines import VERSION, payment_said, refund_said
-from db.batch_receipts import BatchFacts, Piece
+from db.batch_receipts import BatchFacts, CastFacts, Piece
+from pricing.money import author_share
 from statemachine.batch import Funding
 from statemachine.entries import Asset
 from statemachine.item import ItemState
@@ -38,6 +39,8 @@ def batch_payload(facts: BatchFacts, now: datetime) -> dict[str, Any]:
         "payments": [payment_said(payment) for payment in facts.payments],
         "refunds": [refund_said(refund) for refund in facts.refunds],
     }
+    for cast in facts.cast_of:
+        said["cast"] = _cast(facts, cast, unit)
     if facts.funding is not Funding.INVOICE:
         said["paidFrom"] = facts.funding
     if facts.paid_by is not None:
@@ -54,6 +57,17 @@ def _paid(facts: BatchFacts) -> int:
     return facts.price_amount
 
 
+def _cast(facts: BatchFacts, cast: CastFacts, unit: str) -> dict[str, Any]:
+    """Return of what spell it is a cast, and how much of what was charged is its author's."""
+    return {
+        "publicId": public_id(cast.id),
+        "spell": cast.slug,
+        "version": cast.number,
+        "authorSharePct": cast.author_pct,
+        f"author{unit}": sum(author_share(_charged(each), cast.author_pct) for each in facts.items),
+    }
+
+
 def _item(piece: Piece, unit: str) -> dict[str, Any]:
     said: dict[str, Any] = {
         "place": piece.place,
@@ -63,6 +77,8 @@ def _item(piece: Piece, unit: str) -> dict[str, Any]:
         f"price{unit}": piece.share_amount,
         f"charged{unit}": _charged(piece),
     }
+    if piece.step is not None:
+        said["step"] = piece.step
     if piece.sha256 is not None:
         said["artifactSha256"] = piece.sha256
     if piece.reason is not None:
