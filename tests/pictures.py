@@ -6,8 +6,10 @@ Two days of a made-up house, its clock moved by hand; the browser and the pages 
 import asyncio
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
@@ -17,11 +19,14 @@ from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from pricing.rates import Usage
 from tests.house_fixtures import Instance, instance_of
+from tests.notice_server import NoticeServer
 from tests.page_fixtures import ARGUMENTS, NARROW, SCHEMES, WIDE
+from tests.patience import PATIENCE_S
 from tests.scripted_agent import ScriptedAgent
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 TOKEN = "the token of an operator"
+MADE = 8  # pieces that the account of the pictures has
 COLOURS = 96  # a picture; more can't be told apart
 ASKED = "Explain hold invoices to somebody who knows TCP, in four lines."
 PAINTED = "A red fox in the snow, at dawn."
@@ -97,6 +102,54 @@ async def picture(page: Page, name: str, *, whole: bool = True) -> None:
     await page.set_viewport_size(WIDE)
 
 
+async def owned(browser: Browser, url: str, hooks: str) -> None:
+    """Go through the pages as somebody with an account does: runs a tool, casts a spell, looks."""
+    page = await (await browser.new_context(base_url=url)).new_page()
+    page.set_default_timeout(PATIENCE_S * 1_000)
+    await page.goto("/account")
+    await page.fill("#username", "juna")
+    await page.fill("#password", "the password of a picture")
+    await page.click("[data-login]")
+    await page.click("text=I have kept it")
+    await page.fill("#amount", "20,000")
+    await page.click("[data-topup]")
+    await page.click("[data-stub-pay]")
+    await page.locator("[data-balance]", has_text="20,000").wait_for()
+    for path, body in bought_by(hooks):
+        answer = await page.request.post(path, data=body)
+        assert answer.status in (201, 202), await answer.text()
+    await page.goto("/tools/text-to-image")
+    await page.fill("#prompt", PAINTED)
+    await page.locator(".amount").wait_for()
+    await picture(page, "tool")
+    await page.goto("/spells/postcard")
+    await page.click("text=Get an invoice")
+    await page.click("[data-stub-pay]")
+    await page.locator("h1", has_text="Done").wait_for()
+    await page.wait_for_load_state("networkidle")
+    await picture(page, "cast")
+    await page.goto("/account")
+    while await page.locator("#made figure").count() < MADE:
+        await page.reload()
+    await page.wait_for_load_state("networkidle")
+    await picture(page, "account")
+
+
+def bought_by(hooks: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what is bought from the account of the pictures, and where."""
+    scenes = (PAINTED, "A lighthouse on a cliff at night", "A small boat on a calm lake")
+    defaults = {"model": "scene-1", "width": 512, "height": 384}
+    images = [{"prompt": scene} for scene in scenes]
+    yield "/api/jobs", {"defaults": defaults, "images": images, "notify": {"url": hooks}}
+    inputs = {"text": "https://boltwork.example.org"}
+    told = {"mode": "webhook", "url": hooks}
+    yield "/api/v1/generations/execute", {"toolId": "qr-code", "inputs": inputs, "delivery": told}
+    inputs = {"prompt": ASKED}
+    yield "/api/v1/generations/execute", {"toolId": "agent", "inputs": inputs}
+    context = {"parameterOverrides": {"greeting": "Greetings from Lisbon"}}
+    yield "/api/v1/spells/cast", {"slug": "postcard", "context": context}
+
+
 async def tour(browser: Browser, url: str) -> None:
     """Go through the pages as a buyer, a holder and an operator do."""
     page = await (await browser.new_context(base_url=url)).new_page()
@@ -154,16 +207,20 @@ async def main(chromium: str) -> None:
         url = cluster.start()
         try:
             migrate(url)
-            async with instance_of(
-                url, folder, agent=Writer(), clock=clock, OPERATOR_TOKEN=TOKEN, RECONCILE_S=2
-            ) as house:
+            async with (
+                NoticeServer().running() as hooks,
+                instance_of(
+                    url, folder, agent=Writer(), clock=clock, OPERATOR_TOKEN=TOKEN, RECONCILE_S=2
+                ) as house,
+                async_playwright() as playwright,
+            ):
+                browser = await playwright.chromium.launch(
+                    executable_path=chromium, args=[*ARGUMENTS]
+                )
+                await owned(browser, house.url, hooks.url)
                 await live(house, clock)
-                async with async_playwright() as playwright:
-                    browser = await playwright.chromium.launch(
-                        executable_path=chromium, args=[*ARGUMENTS]
-                    )
-                    await tour(browser, house.url)
-                    await browser.close()
+                await tour(browser, house.url)
+                await browser.close()
         finally:
             cluster.stop()
 
