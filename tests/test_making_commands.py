@@ -126,6 +126,7 @@ async def test_a_run_is_paid_by_a_wallet_and_saved(
     assert re.fullmatch(r"[0-9a-f]{8}\.png", Path(name).name)
     assert stage.toolbox.asked[-1].inputs["width"] == 32
     assert ended.err.index("boltwork tools follow") < ended.err.index("paid 1 sat for the run")
+    assert ended.err.count("paid 1 sat") == 1
     [line] = re.findall(r"if this is interrupted: boltwork (tools .*)", ended.err)
     again = await buyer.run(*shlex.split(line))
     assert (again.code, again.out) == (0, ended.out) and await payments(stage) == 1

@@ -17,6 +17,7 @@ from app.buyer.failures import Strange
 from app.buyer.given import BadGiven, given
 from app.buyer.making import Making
 from app.buyer.payer import Payer, Stop
+from app.buyer.spending import Payments
 from app.buyer.tool_answers import Tool
 from tests.hostile_media import many_coloured, saved
 from tests.hostile_server import JOB, OTHER, Liar, Purse, Says, lying
@@ -51,9 +52,15 @@ def purse(liar: Liar) -> Purse:
     return Purse(liar.rail)
 
 
-def making(client: Client, purse: Purse, folder: Path, shows: Display | None = None) -> Making:
+def making(
+    client: Client,
+    purse: Purse,
+    folder: Path,
+    shows: Display | None = None,
+    spending: Payments | None = None,
+) -> Making:
     """Return a purchase of at most 100 sats."""
-    return Making(client, Payer(purse), folder / "out", shows, max_sats=100)
+    return Making(client, Payer(purse, spending), folder / "out", shows, max_sats=100)
 
 
 async def sells(liar: Liar, sats: int = 8, told_sats: Any = None, instance: str = JOB) -> None:
@@ -173,13 +180,14 @@ async def test_a_cast_is_asked_for_money_once(
     asks = part(item(status="pending"), invoice=await liar.invoice(9))
     asks.body["job"] |= {"status": "awaiting_payment", "succeeded_runs": 0, "completed_runs": 0}
     liar.on(f"GET {AT}", asks, failed)
-    bought = making(client, purse, tmp_path)
+    spending = Payments()
+    bought = making(client, purse, tmp_path, spending=spending)
     assert (await bought.follow_cast(JOB))["status"] == "failed"
     for sats, says in ((9, "second time for the cast"), (101, "second time")):
         asks.body["invoice"] = await liar.invoice(sats)
         liar.on(f"GET {AT}", asks)
         with pytest.raises(Stop, match=says):
-            await bought.follow_cast(JOB)
+            await making(client, purse, tmp_path, spending=spending).follow_cast(JOB)
     assert purse.paid_sats == [9]
 
 

@@ -84,6 +84,7 @@ class Making:
         self._saved: dict[str, Saved] = {}
         self._lost: set[str] = set()  # items that are not made, or could not be fetched
         self._aside: tuple[str, int] | None = None  # what a purse was counted for
+        self._asked: set[str] = set()  # batches whose invoice was given to the payer
         self._purpose = Purpose.RUN
         self.name = ""
 
@@ -253,6 +254,9 @@ class Making:
                 return False
             return status not in ("awaiting_payment", "cancelled")
 
+        if batch.id in self._asked:  # and the server has not seen it yet
+            return
+        self._asked.add(batch.id)
         wanted = Wanted(batch.id, self._purpose, self._max_sats)
         await self._payer.pay(invoice, wanted, has_arrived)
         if not self._payer.wallet.is_by_hand:
