@@ -13,7 +13,7 @@ from tests.batch_doors import bought, ended
 from tests.house_fixtures import Instance, instance_of
 from tests.images_server import GENERATIONS
 from tests.provider_server import KEY, ProviderServer, Reply
-from tests.tool_fixtures import drawn, person
+from tests.tool_fixtures import drawn, person, run_ended
 from tests.usdc_doors import asked_in, signed
 from tests.usdc_fixtures import Payer, header
 
@@ -75,8 +75,7 @@ async def test_a_tool_of_a_providers_is_run(
             run = {"toolId": tool, "inputs": inputs}
             made = await shop.post("/api/v1/generations/execute", run, headers=key)
             assert made.status_code == 202, made.text
-            where = f"/api/v1/generations/status/{made.json()['generationId']}?wait=30"
-            said.append((await shop.http.get(where, headers=key)).json())
+            said.append(await run_ended(shop, made.json()["generationId"], **key))
         assert [each["status"] for each in said] == ["completed", "failed", "completed"]
         assert [each["costUsd"] for each in said] == [0.03, None, 0.02]
         assert said[1]["error"]["message"] == DECLINES

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from app.executors.toolbox import Toolbox
+from app.executors.toolbox import Toolbox, make_vision
 from db.audit import audit
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
@@ -20,8 +20,10 @@ BUTTON = "text=Get an invoice"
 
 @pytest.fixture
 async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
-    """An instance that sells tools."""
-    async with instance_of(database_url, tmp_path, executors=[Toolbox()]) as running:
+    """An instance that sells tools, those of the extra too."""
+    vision = make_vision()
+    assert vision is not None
+    async with instance_of(database_url, tmp_path, executors=[Toolbox(), vision]) as running:
         yield running
 
 
@@ -101,7 +103,8 @@ async def test_the_price_follows_what_is_typed(shop: Instance, visit: Come) -> N
 
 
 async def test_every_open_tool_has_a_form(shop: Instance) -> None:
-    """Each field with its label and its hint; a tool that isn't there is a 404."""
+    """Each field with its label and its hint, and a picture that isn't needed may be left out. One
+    that isn't there is a 404."""
     async with httpx2.AsyncClient(base_url=shop.url, verify=False) as http:
         for listed in shop.built.catalogue.tools():
             answer = await http.get(f"/tools/{listed.offering.id}")
@@ -110,3 +113,6 @@ async def test_every_open_tool_has_a_form(shop: Instance) -> None:
                 ids = re.findall(r'id="([\w-]+)-hint"', answer.text)
                 assert len(ids) >= 1 and "/tools" in answer.text
         assert (await http.get("/tools/no-such")).status_code == 404
+        restyle = (await http.get("/tools/restyle")).text
+        needs = {name: f'name="{name}" required' in restyle for name in ("image", "style_image")}
+        assert needs == {"image": True, "style_image": False} and "under MIT" in restyle

@@ -16,10 +16,9 @@ from db.audit import audit
 from tests.batch_doors import proof_of
 from tests.house_fixtures import Instance, instance_of
 from tests.notice_server import NoticeServer
-from tests.patience import patiently
 from tests.receivers import Sent, in_javascript, in_python
 from tests.session_fixtures import opened
-from tests.tool_fixtures import Pictures, person
+from tests.tool_fixtures import Pictures, person, run_ended
 
 NOBODY = "0" * 32
 
@@ -44,20 +43,6 @@ async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
         database_url, tmp_path, executors=executors, ALLOW_PRIVATE_DESTINATIONS="true"
     ) as running:
         yield running
-
-
-async def ended(shop: Instance, generation_id: str, **headers: str) -> dict[str, Any]:
-    """Poll a run until it has ended."""
-    said: dict[str, Any] = {}
-    async for look in patiently("it did not end", pause_s=0.01):
-        where = f"/api/v1/generations/status/{generation_id}"
-        answer = await shop.http.get(where, params={"wait": "5"}, headers=headers)
-        assert answer.status_code == 200, answer.text
-        look.saw = said = answer.json()
-        if said["status"] in ("completed", "failed"):
-            break
-        assert said["checkAfterMs"] >= 500 and said["estimatedDurationSeconds"] >= 1
-    return said
 
 
 def refused(answer: httpx2.Response, status: int, code: str) -> str:
@@ -107,7 +92,7 @@ async def test_a_run_is_bought_by_the_call(shop: Instance) -> None:
     made = await shop.post("/api/v1/generations/execute", body, headers=proof)
     assert made.status_code == 202 and where.endswith(made.json()["generationId"])
     assert made.json()["status"] == "processing" and made.json()["checkAfterMs"] >= 500
-    said = await ended(shop, made.json()["generationId"])
+    said = await run_ended(shop, made.json()["generationId"])
     assert (said["status"], said["toolId"], said["madeBy"]) == ("completed", "resize", "toolbox")
     assert said["costUsd"] == 0.0005
     [output] = said["outputs"]
@@ -128,11 +113,11 @@ async def test_an_accounts_key_pays_and_reads_what_it_bought(shop: Instance) -> 
     made = await shop.post("/api/v1/generations/execute", resize(), headers=key)
     assert made.status_code == 202, made.text
     run = made.json()["generationId"]
-    said = await ended(shop, run, **key)
+    said = await run_ended(shop, run, **key)
     assert said["status"] == "completed"
     refused(await shop.http.get(f"/api/v1/generations/status/{run}"), 404, "NOT_FOUND")
     [item] = await items.page(shop.built.db, run, 0, 1)
-    of_item = await ended(shop, item.id, **key)  # as a step of a cast is read
+    of_item = await run_ended(shop, item.id, **key)  # as a step of a cast is read
     assert of_item == said | {"generationId": item.id}
     asked = {"generationIds": [run, NOBODY]}
     several = await shop.post("/api/v1/generations/status", asked, headers=key)
@@ -153,11 +138,11 @@ async def test_a_result_is_made_into_another(shop: Instance) -> None:
     """By its name: of one's own, and of nobody's; another account's is not known here."""
     key, other = await person(shop, 100), await person(shop, 100)
     first = await shop.post("/api/v1/generations/execute", resize(), headers=key)
-    said = await ended(shop, first.json()["generationId"], **key)
+    said = await run_ended(shop, first.json()["generationId"], **key)
     name = said["outputs"][0]["data"]["images"][0]["artifact"]
     body = {"toolId": "palette", "inputs": {"image": name, "colors": 2}}
     second = await shop.post("/api/v1/generations/execute", body, headers=key)
-    said = await ended(shop, second.json()["generationId"], **key)
+    said = await run_ended(shop, second.json()["generationId"], **key)
     assert said["outputs"][0]["type"] == "values"
     assert said["outputs"][0]["data"]["values"]["colors"][0]["color"] == "#008080"
     stranger = await shop.post("/api/v1/generations/execute", body, headers=other)
@@ -172,13 +157,13 @@ async def test_a_session_pays_where_its_macaroon_allows_the_tool(shop: Instance)
     _, holder = await opened(shop)
     made = await shop.post("/api/v1/generations/execute", resize(), headers=holder)
     assert made.status_code == 202, made.text
-    assert (await ended(shop, made.json()["generationId"]))["status"] == "completed"
+    assert (await run_ended(shop, made.json()["generationId"]))["status"] == "completed"
     lost = {"toolId": "retouch", "inputs": {"input_image": inline(), "input_prompt": "xyzzy"}}
     dear = lost | {"toolId": "kontext", "maxSats": 39}
     told = await shop.post("/api/v1/generations/execute", dear, headers=holder)
     assert "costs 40 sats" in refused(told, 409, "OVER_MAX_SATS")
     told = await shop.post("/api/v1/generations/execute", lost, headers=holder)
-    said = await ended(shop, told.json()["generationId"])
+    said = await run_ended(shop, told.json()["generationId"])
     assert said["status"] == "failed" and said["costUsd"] is None
     assert said["error"]["code"] == "GENERATION_FAILED" and "sepia" in said["error"]["message"]
     assert await audit(shop.built.db) == []
@@ -194,7 +179,7 @@ async def test_a_picture_is_fetched_once_before_anything_is_charged(shop: Instan
             made = await shop.post("/api/v1/generations/execute", body, headers=named)
             assert made.status_code == 202, made.text
         assert pictures.asked == ["/cat.png"]
-        said = await ended(shop, made.json()["generationId"], **key)
+        said = await run_ended(shop, made.json()["generationId"], **key)
         assert said["status"] == "completed"
         for path, sentence in pictures.hostile.items():
             told = await shop.post(
@@ -251,7 +236,7 @@ async def test_a_runs_end_is_told_to_a_webhook(shop: Instance) -> None:
         assert accepted["status"] == "accepted" and accepted["runId"].startswith("run_")
         assert accepted["delivery"]["mode"] == "webhook" and "secret" not in accepted["delivery"]
         [came] = await server.until(1)
-        said = await ended(shop, run, **key)
+        said = await run_ended(shop, run, **key)
         lost = {"toolId": "retouch", "inputs": {"input_image": inline(), "input_prompt": "xyzzy"}}
         await shop.post("/api/v1/generations/execute", lost | {"delivery": told}, headers=key)
         _, failed = await server.until(2)

@@ -17,6 +17,7 @@ from app.trade.inputs import pictures_in, with_defaults
 from app.trade.tools import KNOWN
 from tests.account_fixtures import has, signed_in
 from tests.house_fixtures import Instance
+from tests.patience import patiently
 
 
 async def person(shop: Instance, sats: int) -> dict[str, str]:
@@ -33,6 +34,20 @@ def _png() -> bytes:
     kept = io.BytesIO()
     Image.new("RGB", (90, 60), "orange").save(kept, "PNG")
     return kept.getvalue()
+
+
+async def run_ended(shop: Instance, generation_id: str, **headers: str) -> dict[str, Any]:
+    """Poll a run until it has ended."""
+    said: dict[str, Any] = {}
+    async for look in patiently("it did not end", pause_s=0.01):
+        where = f"/api/v1/generations/status/{generation_id}"
+        answer = await shop.http.get(where, params={"wait": "5"}, headers=headers)
+        assert answer.status_code == 200, answer.text
+        look.saw = said = answer.json()
+        if said["status"] in ("completed", "failed"):
+            break
+        assert said["checkAfterMs"] >= 500 and said["estimatedDurationSeconds"] >= 1
+    return said
 
 
 @dataclass

@@ -18,6 +18,7 @@ from app.executors.tools.tool import Given, Impossible, Result
 
 WEIGHTS: Final = Path(__file__).with_name("weights") / "selfie_segmentation.tflite"
 SIDE: Final = 256  # of the copy in which it is found
+FINE_SIDE: Final = 1_536  # of the copy whose edges the mask follows
 ROUNDS: Final = 4
 LEAST_PART, MOST_PART = 0.02, 0.98  # of a picture: less is nothing, more is all of it
 SURE: Final = 0.9  # of what it takes for a person, how sure the network must be on the whole
@@ -51,7 +52,9 @@ def cut_out(given: Given) -> Result:
     is_clear = inside.size and inside.mean() > SURE
     if not is_clear or not LEAST_PART < inside.size / rough.size < MOST_PART:
         raise Impossible(NO_PERSON if is_person else NO_OBJECT)
-    edge = Image.fromarray(_along_edges(ground, rough))
+    near = ground.copy()
+    near.thumbnail((FINE_SIDE, FINE_SIDE), Image.Resampling.BOX)
+    edge = Image.fromarray(_along_edges(near, rough)).resize(ground.size, Image.Resampling.BILINEAR)
     if picture.mode == "RGBA":  # what was seen through stays so
         edge = Image.composite(edge, Image.new("L", edge.size), picture.getchannel("A"))
     ground.putalpha(edge)
@@ -95,7 +98,7 @@ def _largest(inside: NDArray[np.uint8]) -> Mask:
 
 
 def _along_edges(ground: Image.Image, rough: Mask) -> NDArray[np.uint8]:
-    """Return a mask of a picture's own size, whose edge is where the picture has one."""
+    """Return a mask of a picture's size, whose edge is where the picture has one."""
     import cv2
 
     light = np.asarray(ground.convert("L"), np.float32) / 255

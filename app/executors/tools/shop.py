@@ -16,7 +16,7 @@ MOST_INPUT: Final = 200 * MIB  # of all its pictures
 PICTURES: Final = "app.executors.tools.pictures"
 SMALL: Final = Means(MOST_INPUT, 600 * MIB, 20, 90, 0)
 FILMED: Final = Means(MOST_INPUT, 900 * MIB, 90, 240, 0)
-SEEN: Final = Means(MOST_INPUT, 900 * MIB, 60, 240, 0)
+SEEN: Final = Means(MOST_INPUT, 900 * MIB, 60, 600, 0)
 # Each tool with its module, its function there, and what a run may use.
 RUNS: Final[dict[str, tuple[str, str, Means]]] = {
     "retouch": (PICTURES, "retouch", SMALL),
