@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from db.engine import Database, Tx
+from db.engine import Asked, Database, Tx
 from db.rows import columns
-from statemachine.entries import Asset
+from statemachine.entries import Asset, of_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,20 @@ def _of(query: str, asset: Asset) -> str:
     return query.format(asset=asset, other=other, most=most)
 
 
-async def spend(tx: Tx, key_id: str, asset: Asset, amount: int) -> bool:
-    """Count what a key spends; False, and nothing is counted: it may not spend so much."""
-    return bool(await tx.count(_of(_SPEND, asset), id=key_id, amount=amount))
+_HAS = """
+   AND EXISTS (SELECT FROM account
+                WHERE name = %(account)s AND asset = %(asset)s AND balance >= %(amount)s)
+"""
+
+
+async def ask_spend(tx: Tx, key_id: str, account_id: str, asset: Asset, amount: int) -> Asked:
+    """Ask to count what a key spends of an account that is locked, with what was asked for before.
+
+    No row is written where it may not spend so much, or where its account has less.
+    """
+    account = of_user(account_id).name
+    query = _of(_SPEND, asset) + _HAS
+    return await tx.ask(query, id=key_id, amount=amount, account=account, asset=asset.value)
 
 
 async def left(tx: Tx, key_id: str, asset: Asset) -> int:

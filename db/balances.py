@@ -24,8 +24,18 @@ async def balance(tx: Tx, session_id: str) -> int:
 
 async def lock_of_user(tx: Tx, account_id: str, asset: Asset) -> int:
     """Return what a person's account has in an asset; it is locked until the transaction ends."""
+    return await left_of_user(await ask_of_user(tx, account_id, asset))
+
+
+async def ask_of_user(tx: Tx, account_id: str, asset: Asset) -> Asked:
+    """Ask for the same, beside what else is asked for."""
     query = f"{_USERS} FOR UPDATE"
-    row = await tx.one(query, name=of_user(account_id).name, asset=asset.value)
+    return await tx.ask(query, name=of_user(account_id).name, asset=asset.value)
+
+
+async def left_of_user(asked: Asked) -> int:
+    """Return what the account has that was asked for."""
+    row = await asked.one()
     return int(row["balance"]) if row else 0
 
 

@@ -67,24 +67,23 @@ async def use(act: Act, sha256: str) -> None:
     await api_keys.use(act.tx, sha256, act.now)
 
 
-async def spend(act: Act, payer: Payer, amount: int, asset: Asset) -> Applied | Short:
-    """Count what a key has its account pay, in the transaction that pays it.
-
-    Short where that is more than the key may spend, or it was revoked meanwhile.
-    """
-    if payer.key_id is None or await api_keys.spend(act.tx, payer.key_id, asset, amount):
-        return Applied()
-    return Short(Purse.KEY, amount, await api_keys.left(act.tx, payer.key_id, asset), asset)
-
-
 async def debit(act: Act, payer: Payer, amount: int, asset: Asset) -> Applied | Short:
     """See that an account has so much, and count it of the key that has it pay. Both stay as they
     are seen until the transaction ends; the entry is the caller's.
+
+    Short where that is more than the account has, or than the key may spend, or where the key was
+    revoked meanwhile; then nothing is counted.
     """
-    left = await balances.lock_of_user(act.tx, payer.account_id, asset)
+    account_id, key_id = payer.account_id, payer.key_id
+    asked, spent = await balances.ask_of_user(act.tx, account_id, asset), None
+    if key_id is not None:  # in one go: the balance is locked when this is counted
+        spent = await api_keys.ask_spend(act.tx, key_id, account_id, asset, amount)
+    left = await balances.left_of_user(asked)
     if left < amount:
         return Short(Purse.ACCOUNT, amount, left, asset)
-    return await spend(act, payer, amount, asset)
+    if key_id is None or spent is None or await spent.count():
+        return Applied()
+    return Short(Purse.KEY, amount, await api_keys.left(act.tx, key_id, asset), asset)
 
 
 async def unspend(act: Act, key_ids: Sequence[str], amount: int, asset: Asset) -> None:

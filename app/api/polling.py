@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from app.house import House, house_of
 from app.http.batch_status import Seen, Window, eta_s, unknown_batch
-from app.http.fields import path_id, wait_of
+from app.http.fields import path_id, seen_tag, wait_of
 from app.http.links import base_url
 from app.strict_json import BadInput, dumped
 from app.trade.batches import PAGE
@@ -48,7 +48,7 @@ async def look(request: Request, how: Look) -> Response:
     """Answer a GET of a batch."""
     house, batch_id = house_of(request), path_id(request, unknown_batch)
     wait_s, window = wait_of(request), window_of(request, how.most)
-    asked = request.headers.get("if-none-match")
+    asked = seen_tag(request)
 
     def is_seen(mark: Mark) -> bool:
         # Who knows a mark wants to see the next one; who knows none, where it comes to.

@@ -66,6 +66,14 @@ def path_id(request: Request, unknown: Callable[[], Refusal], name: str = "id") 
     return given
 
 
+def seen_tag(request: Request) -> str | None:
+    """Return what a caller has seen: If-None-Match, as it came. A poll is hardly more than this."""
+    for name, value in request.scope["headers"]:
+        if name == b"if-none-match":
+            return bytes(value).decode("latin-1")
+    return None
+
+
 def wait_of(request: Request, default_s: int = 0) -> int:
     """Return how long to wait for a caller, in seconds: as long as they say, or nearly."""
     if not request.scope["query_string"]:

@@ -11,7 +11,7 @@ from app.api.notifying import Notify, shown, webhook_of
 from app.house import House, house_of
 from app.http.body import json_response, parse
 from app.http.claims import ClaimRefund, answer_claim
-from app.http.fields import Body, RequestText, name_of, path_id, wait_of
+from app.http.fields import Body, RequestText, name_of, path_id, seen_tag, wait_of
 from app.http.job_status import unknown_job
 from app.http.links import base_url
 from app.http.throttle import Rule
@@ -76,7 +76,7 @@ async def show(request: Request) -> Response:
     house = house_of(request)
     job_id = path_id(request, unknown_job)
     wait_s = wait_of(request)
-    asked = request.headers.get("if-none-match")
+    asked = seen_tag(request)
     kept = await _unchanged(house, job_id, bool(wait_s))
     if kept is not None:
         return _answer(kept, asked)

@@ -14,7 +14,7 @@ from app.api.notifying import Notify, shown
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.dialect import V1_CAST
-from app.http.fields import Body, MaxSats, path_id, wait_of
+from app.http.fields import Body, MaxSats, path_id, seen_tag, wait_of
 from app.http.links import base_url
 from app.http.spell_status import CASTS, cast_shape, is_over
 from app.http.throttle import Rule
@@ -156,7 +156,7 @@ async def show(request: Request) -> Response:
     """GET /api/v1/spells/casts/{id}: where it and each of its steps stand."""
     house, wait_s = house_of(request), wait_of(request)
     row = await readable(request, house)
-    last, asked = row.batches[-1].id, request.headers.get("if-none-match")
+    last, asked = row.batches[-1].id, seen_tag(request)
 
     def is_seen(mark: Mark) -> bool:
         if asked is not None:
