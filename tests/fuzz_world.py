@@ -172,7 +172,7 @@ class World:
                 self.names.conversations.append(made.raise_for_status().json()["id"])
             self.cookie = http.cookies[VISITOR]
             self.credentials = await self._paid_by_the_call(client, http)
-            self.market = await furnish(http, self.server.clock())
+            self.market = await furnish(http, self.server.clock)
 
     def shown_for(self, session_id: str) -> dict[str, str]:
         """Return the header with the macaroon of a session, or of any for what is none."""
