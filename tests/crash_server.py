@@ -237,7 +237,11 @@ async def _run(start: _Start, ready: Connection) -> None:
         agent=ScriptedAgent(),
         chat=ScriptedChat(),
         oracle=fixed_oracle(clock),
-        executors=[ScriptedMaker(), ScriptedTools("toolbox", once=start.folder / "refused")],
+        executors=[
+            ScriptedMaker(),
+            ScriptedTools("toolbox", once=start.folder / "refused"),
+            ScriptedTools("vision"),
+        ],
         clock=clock,
         passing=pause_at(start.pause_at) if start.pause_at else None,
     )

@@ -21,7 +21,11 @@ from tests.fuzz_world import VISITOR, World
 LONGEST_WAIT_S = 60
 FAULTS = "/api/dev/stub/faults"
 LNURL = "/api/lnurl/"
-OF_A_TOOL = ("/api/v1/generations/execute", "/api/v1/spells/cast")
+OF_A_TOOL = (
+    "/api/v1/generations/execute",
+    "/api/v1/spells/cast",
+    "/api/v1/spells/casts/{id}/resume",
+)
 LOGOUT = "/api/auth/logout"
 IN_USDC = ("/api/jobs", "/v1/images/generate", "/v1/videos/generate")
 JOB, QUOTES = "/api/jobs/{id}", "/api/jobs/quote"
