@@ -92,7 +92,9 @@ def cast_shape(
     """Return a cast, with each of its steps and what is owed back for it."""
     state = state_of([step.made for step in steps])
     cost = sum(step.charged_microusd for step in steps if step.state is ItemState.COMPLETED)
-    ended = [batch.completed_at for batch in row.batches if batch.completed_at is not None]
+    # The steps were read after the batches: they may have ended since, and then say when.
+    ends = [batch.completed_at for batch in row.batches] + [step.ended_at for step in steps]
+    ended = [end for end in ends if end is not None]
     is_over = state in (CastState.COMPLETED, CastState.FAILED)
     owed = [payout for batch in batches for payout in batch.payouts or ()]
     shape: dict[str, Any] = {
