@@ -95,7 +95,7 @@ def open_tool(house: House, tool_id: str) -> Listed:
     if not listed.is_open:
         raise unavailable(
             Why.NO_AGENT,
-            f"The tool '{tool_id}' can't be run. {listed.why_closed} Nothing was charged.",
+            f"The tool '{tool_id}' isn't available. {listed.why_closed} Nothing was charged.",
             CLOSED_S,
         )
     return listed
