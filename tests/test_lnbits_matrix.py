@@ -13,7 +13,7 @@ import pytest
 from tests.crash_run import Databases
 from tests.lnbits_matrix import stage_for, story
 from tests.lnbits_server import LnbitsServer
-from tests.lnbits_table import CALLS, FAULTS, PAGE, expected, page
+from tests.lnbits_table import CALLS, ENDLESS, FAULTS, PAGE, expected, page
 
 AT_ONCE = 4
 
@@ -40,7 +40,9 @@ async def told(
                 except Exception as error:
                     cells[fault] = error
 
-    await asyncio.gather(*(tell(fault) for fault in FAULTS if fault in wanted))
+    # Those that wait for an end begin first: all others work meanwhile.
+    mine = sorted((fault for fault in FAULTS if fault in wanted), key=lambda f: f not in ENDLESS)
+    await asyncio.gather(*(tell(fault) for fault in mine))
     return cells
 
 

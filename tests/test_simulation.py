@@ -93,9 +93,9 @@ async def test_in_a_world_of_faults_no_sat_is_lost(lived: Lived) -> None:
 
 async def test_a_seed_is_a_history(database: Numbered, lived: Lived) -> None:
     """The same seed lives the same steps, whatever the machine does meanwhile."""
-    again = await World(1, database()).live(STEPS)
-    assert again == await lived(1)
-    assert again.history != (await lived(2)).history
+    one, again = [await World(1, database()).live(500) for _ in range(2)]
+    assert again == one and sum(one.faults.values()) > 0
+    assert (await lived(1)).history != (await lived(2)).history
 
 
 async def test_whoever_is_dead_draws_nothing() -> None:
