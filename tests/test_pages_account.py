@@ -26,7 +26,6 @@ from tests.scripted_maker import ScriptedMaker
 
 pytestmark = pytest.mark.one_instance
 Come = Callable[..., Awaitable[Visitor]]
-ATTACK = '<script>alert(1)</script> "><b data-xss>bold</b> <img src=x onerror="alert(2)">'
 NAME, PASSWORD = "somebody", "a password of theirs"
 WALLET, OTHER = (ec.derive_private_key(key, ec.SECP256K1()) for key in (11, 12))
 
@@ -273,64 +272,3 @@ async def test_a_wrong_password_is_said_at_its_form(instance: Instance, visit: C
     await page.fill("#password", "another one")
     await page.click("[data-login]")
     assert "isn’t right" in (await page.inner_text("#problem")).replace("'", "’")
-
-
-async def account_pages(visitor: Visitor) -> AsyncIterator[str]:
-    """Bring a visitor to every kind of page of an account, one after another; yield its name."""
-    page = visitor.page
-    await page.goto("/account")
-    yield "sign in"
-    await page.fill("#username", "somebody")
-    await page.fill("#password", "a password")
-    await page.click("[data-login]")
-    code = await page.inner_text("[data-recovery]")
-    yield "recovery code"
-    await page.click("text=I have kept it")
-    await visitor.headline("Your balance")
-    yield "empty account"
-    await page.fill("#amount", "10,000")
-    await page.click("[data-topup]")
-    await page.locator("#pay").wait_for()
-    yield "top-up"
-    await page.click("[data-stub-pay]")
-    await page.locator("[data-balance]", has_text="10,000").wait_for()
-    body = batch("one", "two", f"three {ATTACK}", notify={"url": "http://127.0.0.1:9/nobody"})
-    bought = await page.request.post("/api/jobs", data=body)
-    assert bought.status == 201, await bought.text()
-    async for _ in patiently("nothing is made", pause_s=0.2):
-        await page.goto("/account")
-        if await page.locator(".gallery img").count() == 3:
-            break
-    await page.click("text=Show as tables")
-    await page.click("[data-make-key]")
-    await page.locator("[data-key]").wait_for()
-    yield "account"
-    await page.fill("#sats", "0")
-    await page.click("[data-withdraw]")
-    await page.locator("#problem").wait_for()
-    yield "refused withdrawal"
-    await page.fill("#sats", "5,001")
-    await page.click("[data-withdraw]")
-    await page.fill("#recovery_code", "0" * 32)
-    await page.click("[data-prove]")
-    await page.locator("#proof #problem", has_text="code").wait_for()
-    yield "refused proof"
-    await page.fill("#recovery_code", code)
-    await page.click("[data-prove]")
-    await page.locator("#refunds .qr").wait_for()
-    yield "withdrawal"
-    await page.click("#notices th a")
-    await visitor.headline("Webhook deliveries")
-    yield "deliveries"
-    await page.goto("/account")
-    await page.click("[data-join]")
-    await page.locator("#join").wait_for()
-    yield "joining a wallet"
-
-
-async def test_every_page_can_be_used_by_everybody(house: Instance, visit: Come, axe: str) -> None:
-    """axe-core finds no violation, light or dark, and 360 px are enough; a prompt is text alone."""
-    visitor = await visit(house.url)
-    async for name in account_pages(visitor):
-        await visitor.judged(axe, name)
-        assert await visitor.page.locator("main script, main style, main [data-xss]").count() == 0

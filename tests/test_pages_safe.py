@@ -11,6 +11,7 @@ from starlette.routing import Route
 from app.web import PAGES
 from app.web.page import POLICY
 from app.web.prose import rendered
+from tests.account_walk import account_pages
 from tests.contract import CONTRACT
 from tests.house_fixtures import Instance, instance_of
 from tests.page_fixtures import Visitor
@@ -39,6 +40,7 @@ async def house(
         agent=scripted_agent,
         executors=[ScriptedMaker()],
         OPERATOR_TOKEN=TOKEN,
+        PROOF_SATS_PER_DAY=5_000,
     ) as running:
         yield running
 
@@ -112,6 +114,8 @@ async def every_page(visitor: Visitor) -> AsyncIterator[str]:
         yield name
     async for name in session_pages(visitor):
         yield name
+    async for name in account_pages(visitor):
+        yield name
     async for name in operator_pages(visitor):
         yield name
 
@@ -173,7 +177,7 @@ async def operator_pages(visitor: Visitor) -> AsyncIterator[str]:
 
 async def test_every_page_can_be_used_by_everybody(house: Instance, visit: Come, axe: str) -> None:
     """axe-core finds no violation, light or dark, and 360 px are enough; no page holds a script,
-    a style or an address of another host.
+    a style or an address of another host; what people write is text alone.
     """
     visitor = await visit(house.url)
     async for name in every_page(visitor):
@@ -181,6 +185,7 @@ async def test_every_page_can_be_used_by_everybody(house: Instance, visit: Come,
         finds = Finds()
         finds.feed(await visitor.page.evaluate("document.documentElement.outerHTML"))
         assert finds.wrong == [], name
+        assert await visitor.page.locator("main script, main style, [data-xss]").count() == 0
 
 
 async def test_the_contract_can_be_read_by_everybody(
