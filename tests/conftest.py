@@ -4,7 +4,7 @@ import gc
 
 from hypothesis import HealthCheck, settings
 
-gc.disable()  # until all is imported and collected (tests/database_fixtures.py): all of it stays
+gc.disable()  # until all is imported and collected (database_fixtures.py): all of it stays
 
 # What a property test tries is the same each time, however long a busy machine takes for it:
 # whoever sees one fail can see it again. `scripts/fuzz` and `scripts/simulate` look for the new.
@@ -18,28 +18,28 @@ settings.register_profile(
 settings.load_profile("boltwork")
 
 pytest_plugins = [
-    "tests.longest_first",
-    "tests.database_fixtures",
-    "tests.house_fixtures",
-    "tests.server_process",
-    "tests.environments",
-    "tests.agent_fixtures",
-    "tests.gemini_server",
-    "tests.images_server",
-    "tests.venice_server",
-    "tests.session_fixtures",
-    "tests.chat_fixtures",
-    "tests.rail_fixtures",
-    "tests.pay_server",
-    "tests.receiving_fixtures",
-    "tests.refund_fixtures",
-    "tests.usdc_street",
-    "tests.local_chain",
-    "tests.usdc_world",
-    "tests.market_fixtures",
-    "tests.workshop",
-    "tests.notice_fixtures",
-    "tests.page_fixtures",
-    "tests.comfy_server",
-    "tests.google_media_server",
+    "tests.world.longest_first",
+    "tests.world.database_fixtures",
+    "tests.world.house_fixtures",
+    "tests.world.server_process",
+    "tests.world.environments",
+    "tests.world.agent_fixtures",
+    "tests.world.gemini_server",
+    "tests.world.images_server",
+    "tests.world.venice_server",
+    "tests.world.session_fixtures",
+    "tests.world.chat_fixtures",
+    "tests.world.rail_fixtures",
+    "tests.world.pay_server",
+    "tests.world.receiving_fixtures",
+    "tests.world.refund_fixtures",
+    "tests.world.usdc_street",
+    "tests.world.local_chain",
+    "tests.world.usdc_world",
+    "tests.world.market_fixtures",
+    "tests.world.workshop",
+    "tests.world.notice_fixtures",
+    "tests.world.page_fixtures",
+    "tests.world.comfy_server",
+    "tests.world.google_media_server",
 ]

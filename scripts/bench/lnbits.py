@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.fault_proxy import FaultProxy
-from tests.lnbits_server import LnbitsServer
+from tests.world.fault_proxy import FaultProxy
+from tests.world.lnbits_server import LnbitsServer
 
 
 async def run() -> None:

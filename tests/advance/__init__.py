@@ -1,0 +1,1 @@
+"""The shell: how money and states are changed, and what is never lost between."""

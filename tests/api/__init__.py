@@ -1,0 +1,1 @@
+"""The doors over HTTP: what each route takes, answers and refuses."""

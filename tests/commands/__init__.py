@@ -1,0 +1,1 @@
+"""The command `boltwork` on a terminal, and the settings it starts with."""

@@ -1,0 +1,1 @@
+"""What makes media and runs tools."""

@@ -1,0 +1,1 @@
+"""What the doors share: limits per caller, envelopes, connections, strangers' input."""

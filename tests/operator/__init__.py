@@ -1,0 +1,1 @@
+"""What an operator has: books, backups, switches, receiving wallets."""

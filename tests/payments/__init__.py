@@ -1,0 +1,1 @@
+"""Rails, invoices, chains and the formats of payments."""

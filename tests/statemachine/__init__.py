@@ -1,0 +1,1 @@
+"""The law: its tables, its stories, and what holds in every schedule."""

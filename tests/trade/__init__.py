@@ -1,0 +1,1 @@
+"""The desks: what is offered, priced, ordered and taken back."""

@@ -1,0 +1,1 @@
+"""Who waits, and what they are told."""

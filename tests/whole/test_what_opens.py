@@ -1,0 +1,302 @@
+"""What opens what: every route with every kind of id and credential. What this table does not say,
+opens nothing.
+
+`state` is where a job stands, `code` how a refund is taken with a wallet; `refund`, `spend`, `job`
+and so on are what has moved: a refund that was sent, a balance that was spent, a job brought on.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.routing import Route
+
+from app.agents.chat import WorkerChat
+from app.api import DEV_ROUTES, ROUTES
+from app.http.routes import Table
+from app.main import build as application
+from app.web import PAGES
+from tests.world.house_fixtures import Instance, instance_of
+from tests.world.patience import PATIENCE_S
+from tests.world.scripted_agent import ScriptedAgent
+from tests.world.scripted_maker import ScriptedMaker
+from tests.world.what_opens_world import TOKEN, build
+
+WHOLE, BUDGET, LIMIT = "the macaroon", "a macaroon with a budget", "a macaroon with a limit"
+TO_ASK, TO_SEE = "a macaroon to request", "a macaroon to see"
+TO_REFUND, OTHER = "a macaroon to see and refund", "the macaroon of another session"
+OVER, REVOKED = "a macaroon whose time is over", "a macaroon that was revoked"
+PREIMAGE, CLAIM = "the deposit's preimage", "the claim"
+USED_CLAIM, PROOF = "the claim of a session in use", "a proof of payment"
+CREDENTIAL = "a Payment credential"  # of what was posted: its challenge holds the body's digest
+ACCOUNT, BEARER = "the cookie of an account", "the token of an account"
+API_KEY, CONNECTS = "an API key of an account", "the id of a request to connect a wallet"
+COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
+OPERATOR = "the operator's token"
+JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
+SESSION, PAYOUT = "a session's id", "a payout's name"
+JOB_SECRET, SECRET = "the secret of a job's refund", "the secret of a session's refund"
+HASH = "a payment's hash"
+BATCH = "a batch's id"
+JOB_KEY, SESSION_KEY, ASK_KEY = "the key of a job", "the key of a session", "the key of an ask"
+
+GROUPS = {
+    "ids": ["nothing", JOB, UNPAID, SESSION, REQUEST, PAYOUT, BATCH],
+    "public names": [
+        "a job's public id", "a session's public id", "a payout's public name", "a child's link",
+        "a conversation's id", HASH, "an invoice", "an account's id", "a login's id",
+    ],
+    "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL, CONNECTS],
+    "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
+    "cookies and keys": [
+        COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY,
+    ],
+}  # fmt: skip
+TALKS = {WHOLE: "talk", BUDGET: "talk", LIMIT: "talk", VISITOR: "talk"}
+# All these name a session, and the page of one shows its balance to who has its address.
+ADDRESS = dict.fromkeys(
+    (SESSION, PAYOUT, *GROUPS["macaroons"], PREIMAGE, CLAIM, USED_CLAIM, OPERATOR), "balance"
+)
+A_JOB = {JOB: "state result code", UNPAID: "state", REQUEST: "state result"}
+A_BATCH = {BATCH: "picture file"}
+HOLDERS = (ACCOUNT, BEARER, API_KEY)
+# What a session may buy by its macaroon: whichever session it is of.
+SPENDS = {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"}
+
+TABLE: dict[str, dict[str, str]] = {
+    "POST /api/jobs/quote": {},
+    "GET /api/jobs/{id}": A_JOB | A_BATCH,
+    "GET /api/sessions/{id}/requests/{request_id}": {WHOLE: "result"},
+    "POST /api/v1/spells": {},
+    "GET /api/v1/spells/marketplace": {},
+    "POST /api/v1/spells/cast": {},
+    "GET /api/v1/spells/casts/{id}": {},
+    "POST /api/v1/spells/casts/{id}/resume": {},
+    "POST /api/v1/spells/casts/{id}/cancel": {},
+    "GET /api/v1/spells/{slug}": {},
+    "POST /api/v1/spells/{slug}/quote": {},
+    "GET /api/healthz": {},
+    "GET /api/readyz": {},
+    "POST /api/jobs": {JOB_KEY: "job_id"},
+    "POST /api/jobs/{id}/refund": {JOB: "refund"},
+    "POST /api/jobs/{id}/cancel": {UNPAID: "state job"},
+    "GET /api/jobs/{id}/events": A_JOB | A_BATCH,
+    "GET /api/jobs/{id}/images/{item_id}": {BATCH: "file"},
+    "GET /api/jobs/{id}/videos/{item_id}": {},
+    "GET /api/jobs/{id}/previews/{item_id}": {},  # it is made: there is none any more
+    "GET /api/models": {},
+    "GET /api/notices/{id}": {},
+    "POST /api/notices/{id}/redeliver": {},
+    "POST /v1/images/generate": SPENDS,
+    "POST /v1/videos/generate": SPENDS,
+    "GET /v1/generations/{id}": {BATCH: "file"},
+    "GET /api/jobs/{id}/receipt": {JOB: "state receipt", REQUEST: "state receipt"},
+    "POST /api/sessions": {SESSION_KEY: "session_id"},
+    "GET /api/sessions/{id}": {
+        **dict.fromkeys((SESSION, PAYOUT, USED_CLAIM, COOKIE), "balance"),
+        **dict.fromkeys((BUDGET, LIMIT, TO_SEE), "balance"),
+        WHOLE: "balance code",
+        TO_REFUND: "balance code",
+        PREIMAGE: "balance code macaroon",
+        CLAIM: "balance code macaroon",
+    },
+    "POST /api/sessions/{id}/request": {WHOLE: "spend", BUDGET: "spend", TO_ASK: "spend"},
+    "POST /api/sessions/{id}/topup": {WHOLE: "topup", BUDGET: "topup", LIMIT: "topup"},
+    "POST /api/sessions/{id}/close": {WHOLE: "close refund code"},
+    "POST /api/sessions/{id}/refund": {WHOLE: "refund", TO_REFUND: "refund"},
+    "POST /api/sessions/{id}/revoke": {WHOLE: "revoke"},
+    "GET /api/ask": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend", PROOF: "result job_id"},
+    "POST /api/ask": {
+        **{WHOLE: "spend", BUDGET: "spend", OTHER: "spend", PROOF: "result job_id"},
+        CREDENTIAL: "result job_id",
+        ASK_KEY: "job_id",
+    },
+    "GET /api/lnurl/withdraw/{secret}": {JOB_SECRET: "state code", SECRET: "code"},
+    "GET /api/lnurl/withdraw/{secret}/callback": {JOB_SECRET: "refund", SECRET: "refund"},
+    "GET /api/lnurl/withdraw/{id}/{which}": {},
+    "GET /api/lnurl/withdraw/{id}/{which}/callback": {},
+    "POST /api/estimate": {},
+    "GET /api/demo": {},
+    "GET /api/gemini/conversations": TALKS,
+    "POST /api/gemini/conversations": {},
+    "GET /api/gemini/conversations/{id}": TALKS,
+    "DELETE /api/gemini/conversations/{id}": TALKS,
+    "GET /api/gemini/conversations/{id}/messages": {},  # of these conversations there are none
+    "POST /api/gemini/conversations/{id}/messages": {WHOLE: "spend", BUDGET: "spend"},
+    "POST /api/gemini/generate-image": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"},
+    "POST /api/auth/login": {},
+    "POST /api/auth/logout": dict.fromkeys((ACCOUNT, BEARER), "login"),
+    "GET /api/auth/me": dict.fromkeys(HOLDERS, "account"),
+    "GET /api/auth/logins": {},
+    "DELETE /api/auth/logins/{id}": dict.fromkeys(HOLDERS, "login"),
+    "POST /api/auth/password": dict.fromkeys((ACCOUNT, BEARER), "password"),
+    "POST /api/auth/recover": {},
+    "GET /api/auth/nonce": {},
+    "POST /api/auth/siwe": {},
+    "POST /api/auth/wallets": {},  # what a wallet has signed, nobody else has
+    "POST /api/auth/lnurl": {},
+    "POST /api/auth/lnurl/login": {},  # what a wallet has signed, its page alone fetches
+    "POST /api/auth/lnurl/join": {},
+    "GET /api/lnurl/auth/{k1}": {},
+    "GET /api/account": dict.fromkeys(HOLDERS, "balance"),
+    "GET /api/account/history": {},
+    "POST /api/account/deposits": dict.fromkeys(HOLDERS, "deposit"),
+    "POST /api/account/withdrawals": dict.fromkeys(HOLDERS, "refund"),
+    "POST /api/account/refund": {},  # nothing was taken out
+    "GET /api/v1/generations/status/{id}": {BATCH: "file"},
+    "POST /api/v1/generations/status": {},
+    "POST /api/v1/generations/execute": SPENDS,
+    "GET /api/v1/artifacts/{id}": {},  # its own id, which nothing else names
+    "GET /api/v1/tools": {},
+    "GET /api/v1/tools/registry": {},
+    "GET /api/v1/tools/registry/{tool_id}": {},
+    "GET /api/v1/tools/{tool_id}": {},
+    "POST /api/v1/wallets/connect/initiate": {},
+    "GET /api/v1/wallets/connect/status/{request_id}": {CONNECTS: "connected"},
+    "GET /api/v1/user/me": {
+        **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
+        API_KEY: "account balance key",
+    },
+    "GET /api/v1/user/dashboard": {
+        **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
+        API_KEY: "account balance key",
+    },
+    "GET /api/v1/user/history": {},  # nothing was spent
+    "POST /api/v1/user/withdraw": dict.fromkeys(HOLDERS, "refund"),
+    "GET /api/v1/user/apikeys": dict.fromkeys(HOLDERS, "key"),
+    "POST /api/v1/user/apikeys": dict.fromkeys(HOLDERS, "key"),
+    "DELETE /api/v1/user/apikeys/{key_id}": dict.fromkeys(HOLDERS, "key"),
+    "POST /api/v1/user/apikeys/{key_id}/rotate": dict.fromkeys(HOLDERS, "key"),
+    "GET /.well-known/jwks.json": {},
+    "GET /.well-known/x402": {},
+    "GET /openapi.yaml": {},
+    "GET /openapi.json": {},
+    "GET /": {},
+    "POST /estimate": {},
+    "GET /demo": {},
+    "POST /jobs": {},
+    "GET /jobs/{id}": A_JOB | {BATCH: "picture"},
+    "GET /jobs/{id}/items/{item}": {BATCH: "file"},
+    "GET /jobs/{id}/previews/{item}": {},
+    "GET /jobs/{id}/files.zip": {BATCH: "file"},
+    "GET /studio": {},
+    "POST /studio": {},
+    "POST /studio/price": {},
+    "GET /spells": {},
+    "GET /spells/{slug}": {},
+    "POST /spells/{slug}": {},
+    "GET /casts/{id}": {},
+    "POST /casts/{id}/pay": {},
+    "POST /casts/{id}/resume": {},
+    "GET /tools": {},
+    "GET /tools/{tool_id}": {},
+    "POST /tools/{tool_id}": {},
+    "POST /tools/{tool_id}/price": {},
+    "POST /jobs/{id}/pay": {UNPAID: "job"},
+    "POST /jobs/{id}/cancel": {UNPAID: "job"},
+    "POST /jobs/{id}/refund": {
+        JOB: "refund state result",
+        BATCH: "picture",
+        UNPAID: "state",
+        REQUEST: "state result",
+    },
+    "POST /sessions": {},
+    "GET /sessions/{id}": ADDRESS | {COOKIE: "balance code"},
+    "POST /sessions/{id}/pay": {},
+    "POST /sessions/{id}/unlock": ADDRESS
+    | {WHOLE: "cookie", PREIMAGE: "cookie", COOKIE: "balance code"},
+    "POST /sessions/{id}/lock": {},
+    "POST /sessions/{id}/macaroon": {COOKIE: "balance code macaroon"},
+    "POST /sessions/{id}/estimate": {COOKIE: "balance code"},
+    "POST /sessions/{id}/ask": {COOKIE: "spend"},
+    "POST /sessions/{id}/topup": {COOKIE: "topup"},
+    "POST /sessions/{id}/close": {COOKIE: "close refund"},
+    "POST /sessions/{id}/refund": {COOKIE: "refund"},
+    "GET /account": {ACCOUNT: "balance key"},
+    "POST /account/login": {},
+    "POST /account/lightning": {},
+    "POST /account/logout": {ACCOUNT: "login"},
+    "POST /account/topup": {ACCOUNT: "deposit"},
+    "POST /account/pay": {},  # nothing is open
+    "POST /account/withdraw": {ACCOUNT: "balance key"},  # the page says what is missing
+    "POST /account/notices": {},  # the form names none
+    "POST /account/refund": {ACCOUNT: "balance key"},  # nothing was taken out
+    "POST /account/keys": {ACCOUNT: "balance key"},
+    "POST /account/keys/revoke": {},  # the form names none
+    "POST /account/join": {ACCOUNT: "balance key"},
+    "GET /notices/{id}": {},
+    "POST /notices/{id}": {},
+    "POST /notices/{id}/redeliver": {},
+    "GET /operator": {OPERATOR: "books state"},
+    "GET /operator/books": {OPERATOR: "books"},
+    "POST /operator/login": {},
+    "POST /operator/logout": {},
+    "POST /operator/payouts": {OPERATOR: "books state"},
+    "POST /operator/switches": {OPERATOR: "books state"},
+    "GET /docs": {},
+    "GET /static/{name}": {},
+    "GET /favicon.ico": {},
+    "GET /metrics": {},
+    # On the stub rail everybody pays for everybody, and learns what a payer does.
+    "POST /api/dev/stub/pay/{payment_hash}": {HASH: "preimage"},
+    "POST /api/dev/stub/invoice": {},
+    "POST /api/dev/stub/faults": {},
+    "DELETE /api/dev/stub/faults": {},
+}
+
+
+def methods(route: Route) -> list[str]:
+    """Return the methods of a route that may do something."""
+    return sorted((route.methods or {"GET"}) - {"HEAD", "OPTIONS"})
+
+
+def routes(instance: Instance) -> list[tuple[str, str]]:
+    """Return each route of the application, once for each of its methods."""
+    [table] = application(instance.built).routes
+    assert isinstance(table, Table)
+    return [(method, route.path) for route in table.routes for method in methods(route)]
+
+
+@pytest.fixture
+async def open_house(
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+) -> AsyncIterator[Instance]:
+    """An instance with an operator. What it draws, it draws at once."""
+    async with instance_of(
+        database_url,
+        tmp_path,
+        agent=scripted_agent,
+        chat=WorkerChat(scripted_agent, 100_000, ScriptedMaker()),
+        executors=[ScriptedMaker()],
+        OPERATOR_TOKEN=TOKEN,
+    ) as running:
+        yield running
+
+
+def test_every_route_has_a_row() -> None:
+    """Who adds a route says here what opens it."""
+    made = [route for route in (*ROUTES, *PAGES, *DEV_ROUTES) if isinstance(route, Route)]
+    named = {f"{method} {route.path}" for route in made for method in methods(route)}
+    assert named | {"GET /metrics"} == set(TABLE)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+async def test_what_opens_what(open_house: Instance, group: str) -> None:
+    """A stranger who has one of these, and puts it wherever something is asked for, is shown and
+    moves what the table says: nothing else does."""
+    wrong = []
+    async with httpx2.AsyncClient(base_url=open_house.url, timeout=PATIENCE_S) as http:
+        world = await build(open_house, http)
+        assert sorted(world.known) == sorted(kind for kinds in GROUPS.values() for kind in kinds)
+        for kind in GROUPS[group]:
+            for method, path in routes(open_house):
+                http.cookies.clear()
+                opened, changed = await world.opened(path, method, kind)
+                right = set(TABLE[f"{method} {path}"].get(kind, "").split())
+                if opened != right:
+                    wrong.append(f"{kind}: {method} {path} opens {sorted(opened)}")
+                if changed:
+                    http.cookies.clear()
+                    world = await build(open_house, http, world, changed)
+    assert not wrong, "\n".join(wrong)
