@@ -12,6 +12,7 @@ from app.api.batches import batches
 from app.api.batches import events as batch_events
 from app.api.jobs import events as job_events
 from app.api.jobs import jobs
+from app.api.polling import window_of
 from app.house import house_of
 from app.http.body import parse, read_body
 from app.http.claims import ClaimRefund
@@ -20,6 +21,7 @@ from app.http.job_status import unknown_job
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput, parse_object
+from app.trade.batches import PAGE
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -53,6 +55,7 @@ async def _of_either(request: Request, job: Endpoint, batch: Endpoint) -> Respon
 
 async def show(request: Request) -> Response:
     """GET /api/jobs/{id}."""
+    window_of(request, PAGE)  # an agent job has no pages: what is no page is refused all the same
     return await _of_either(request, jobs.show, batches.show)
 
 

@@ -190,6 +190,9 @@ async def test_a_bad_wait_is_refused(instance: Instance) -> None:
         answer = await instance.http.get(path, params={"wait": "0"}, headers=headers)
         assert answer.status_code == 200
     current = answer.headers["etag"]
+    for page in ("offset=-1", "limit=x"):  # an agent job has none, and a strange one is no page
+        answer = await instance.http.get(f"{path}?{page}", headers={"If-None-Match": current})
+        refused(answer, 400, "must be a whole number")
     for tag in (current, f"W/{current}", f'"0", {current}'):
         answer = await instance.http.get(path, headers={"If-None-Match": tag})
         assert answer.status_code == 304 and not answer.content

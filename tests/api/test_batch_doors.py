@@ -255,6 +255,8 @@ async def test_what_is_wrong_is_told_before_anything_is_paid(shop: Instance) -> 
         ({"images": [{"prompt": "a"}], "job_type": "song"}, "job_type"),
         ({"images": [{"prompt": "a"}], "job_type": "video", "defaults": {"duration": 7}}, "5, 10"),
         ({"images": [{"prompt": "a"}], "defaults": {"prompt": "b"}}, "of its own"),
+        ({"images": [{"prompt": "a", "width": 512}], "defaults": {"width": ""}}, "In defaults"),
+        ({"images": [{"prompt": "a", "model": "scene-1"}], "defaults": {"model": "x"}}, "defaults"),
         ({"images": [{"prompt": "a"}], "request": "b"}, "request"),
         ({"images": [{"prompt": "a"}], "refundTo": "nowhere"}, ""),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.batches import Line, Order, line_of
 from app.trade.catalogue import Kind, Listed, Surface
+from app.trade.inputs import with_defaults
 from db import items
 from pricing.money import MicroUsd, msat_to_sats, usd_number
 from statemachine.batch import MOST_ITEMS
@@ -118,6 +119,7 @@ async def create(request: Request, body: bytes) -> Response:
 def lines_of(house: House, asked: Batch) -> list[Line]:
     """Return the items of a body, each with its model and its price. Raises BadInput."""
     lines: list[Line] = []
+    _judge_defaults(house, asked)
     for place, fields in enumerate(asked.images):
         try:
             lines.append(_line(house, asked, fields))
@@ -126,10 +128,36 @@ def lines_of(house: House, asked: Batch) -> list[Line]:
     return lines
 
 
-def _line(house: House, asked: Batch, fields: Fields) -> Line:
+def _judge_defaults(house: House, asked: Batch) -> None:
+    """Refuse wrong defaults, also those in whose place each item has a value of its own."""
     if "prompt" in asked.defaults:
         raise BadInput("Each item has a prompt of its own: 'defaults' has none.")
-    given = {**asked.defaults, **fields}
+    unused = {
+        name: value
+        for name, value in asked.defaults.items()
+        if all(name in fields for fields in asked.images)
+    }
+    if not unused:
+        return  # each is judged with the items that have it
+    model = {"model": asked.images[0]["model"]} if "model" in asked.images[0] else {}
+    try:
+        listed, given = _listed(house, asked, {**asked.defaults, **model, **unused})
+        with_defaults(
+            {**listed.offering.inputs[Surface.BULK], "required": ()},
+            {name: value for name, value in given.items() if name in unused},
+        )
+    except BadInput as bad:
+        raise BadInput(f"In defaults: {bad}") from None
+
+
+def _line(house: House, asked: Batch, fields: Fields) -> Line:
+    listed, given = _listed(house, asked, {**asked.defaults, **fields})
+    return line_of(listed.offering, Surface.BULK, given, house.new_id())
+
+
+def _listed(house: House, asked: Batch, given: Fields) -> tuple[Listed, Fields]:
+    """Return the offering that these fields name, and the others of them. Raises BadInput."""
+    given = dict(given)
     model = given.pop("model", DEFAULTS[asked.job_type])
     if not isinstance(model, str):
         raise BadInput("The field 'model' must be a string.")
@@ -139,7 +167,7 @@ def _line(house: House, asked: Batch, fields: Fields) -> Line:
             f"The model {model[:60]!r} isn't available here for {PLURALS[asked.job_type]}. GET"
             " /api/models lists those that are."
         )
-    return line_of(listed.offering, Surface.BULK, given, house.new_id())
+    return listed, given
 
 
 async def models(request: Request) -> Response:
