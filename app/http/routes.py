@@ -1,7 +1,7 @@
 """How an address finds its route: among those that could be it, in their order."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
@@ -64,9 +64,10 @@ class Table(BaseRoute):
         # An id that reads like a part of another address makes a key that no route has.
         return self._by_key.get((len(parts), words), self.routes)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """See Route."""
-        await scope["route"].handle(scope, receive, send)
+        handled: Coroutine[Any, Any, None] = scope["route"].handle(scope, receive, send)
+        return handled
 
 
 def _key_of(route: Route) -> Key:

@@ -58,6 +58,7 @@ MOST_BLOCKS = 150  # of a statement; each table has many hundreds
 LARGE = {  # among 500, ten blocks each; and what its index has not sorted in yet
     "spells that are like a word": 6_000,
     "spells by a word": 300,
+    "a tag's spells by a word": 300,
 }
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.world.each_file import name, of_each
-from tests.world.longest_first import FILES
 from tests.world.own_patience import of_its_own
 
 ROOT = Path(__file__).parents[2]
@@ -280,16 +279,12 @@ def test_nothing_is_left_for_later(path: Path) -> None:
     assert not re.search(r"pytest\.(mark\.)?(skip|xfail)", text)
 
 
-@of_each(p for p in TESTS if p.parent == ROOT / "tests")
+@of_each(TESTS)
 def test_every_test_is_in_a_room(path: Path) -> None:
-    """The rooms of tests/ are those of the product, and what all of them stand on is in world/."""
-    assert path.name in ("__init__.py", "conftest.py")
-
-
-@of_each(p for p in TESTS if p.parent.name in ("world", "runs"))
-def test_what_is_beside_the_tests_holds_none(path: Path) -> None:
-    """What pytest collects is in the room of what it tells of."""
-    assert not path.name.startswith("test_")
+    """The rooms of tests/ are those of the product; what they stand on holds none."""
+    room = path.relative_to(ROOT / "tests").parts[0]
+    assert room not in ("world", "runs", path.name) or not path.name.startswith("test_")
+    assert room != path.name or room in ("__init__.py", "conftest.py")
 
 
 @of_each(CODE + TESTS)
@@ -400,8 +395,3 @@ def test_every_file_of_the_door_has_a_room() -> None:
     beside = {path.stem for path in (ROOT / "app").glob("*.py")}
     ground = {"ports", "refusal", "strict_json", "plain_text", "confined", "confining"}
     assert beside == {"__init__", "main", "adapters", "plant", "house", "till", *ground}
-
-
-def test_the_longest_files_are_still_there() -> None:
-    """What is told to begin first, so that no process is alone at the end, is a file of tests."""
-    assert set(FILES) <= set(TESTS)

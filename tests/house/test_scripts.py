@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.world.longest_first import FILES
+
 ROOT = Path(__file__).parents[2]
 NAMES = [
     "scripts/" + name
@@ -76,3 +78,8 @@ def test_setup_is_instant_when_nothing_changed() -> None:
         worked_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert said.stdout == "Nothing to do: .venv is up to date.\n" and not said.stderr
     assert min(worked_s) < 0.2
+
+
+def test_the_longest_files_are_still_there() -> None:
+    """What is told to begin first, so that no process is alone at the end, is a file of tests."""
+    assert set(FILES) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}

@@ -17,6 +17,7 @@ from statemachine.public_id import public_id
 from tests.world.clock import Clock
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.page_fixtures import Visitor
+from tests.world.patience import patiently
 from tests.world.scripted_maker import ScriptedMaker
 from tests.world.studio_fixtures import bought, maker, ordered, studio
 
@@ -41,7 +42,9 @@ async def test_pictures_are_bought_and_come_one_by_one(
     await visitor.headline("Making 3 pictures")
     await page.locator(".piece.processing").wait_for()
     # How it looks by now.
-    await page.wait_for_function("document.querySelector('.processing img')?.naturalWidth === 64")
+    async for _ in patiently("the preview is not shown", pause_s=0.1):
+        if await page.evaluate("document.querySelector('.processing img')?.naturalWidth") == 64:
+            break
     maker.go.set()
     await visitor.headline("Done")
     assert await page.locator(".gallery a img").count() == 3

@@ -13,6 +13,7 @@ from app.executors.toolbox import Toolbox, make_vision
 from db.audit import audit
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.page_fixtures import Visitor
+from tests.world.patience import patiently
 
 Come = Callable[..., Awaitable[Visitor]]
 BUTTON = "text=Get an invoice"
@@ -71,7 +72,9 @@ async def test_a_file_of_ones_own_is_a_picture(
     async with page.expect_file_chooser() as choosing:
         await page.click("[data-file-of=image]")
     await (await choosing.value).set_files(picture(tmp_path))
-    await page.wait_for_function("document.getElementById('image').value.startsWith('data:')")
+    async for _ in patiently("the picture is not read", pause_s=0.1):
+        if (await page.input_value("#image")).startswith("data:"):
+            break
     await page.click(BUTTON)
     await visitor.headline("Pay for 1 result")
     await page.click("[data-stub-pay]")

@@ -102,7 +102,7 @@ async def test_whoever_is_dead_draws_nothing() -> None:
     """What is left of a process that died, or of an actor that has ended, runs on whenever the loop
     comes to it: it changes no dice, and so no history."""
     schedule, dice, room = Schedule(), Random(1), asyncio.Semaphore(1)
-    weather = Weather(dice)
+    weather, others = Weather(dice), asyncio.all_tasks()
 
     async def ask(name: str) -> None:
         async with room:
@@ -117,7 +117,7 @@ async def test_whoever_is_dead_draws_nothing() -> None:
     await schedule.step(actor)
     stood = dice.getstate()
     await schedule.bury(life)
-    left = asyncio.all_tasks() - {asyncio.current_task()}
+    left = asyncio.all_tasks() - others
     await asyncio.gather(*left, return_exceptions=True)
     assert dice.getstate() == stood
 
