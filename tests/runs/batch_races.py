@@ -257,7 +257,11 @@ async def paused(pair: Pair, place: str) -> None:
     async with pair.buyer(1) as buyer:
         going = asyncio.create_task(usdc.delivered_in_part(buyer))
         try:
-            assert await first.stopped(), f"it never passed {place}"
+            standing = asyncio.create_task(first.stopped())
+            await asyncio.wait({going, standing}, return_when=asyncio.FIRST_COMPLETED)
+            if going.done():
+                going.result()  # what went wrong before anybody stood still
+            assert await standing, f"it never passed {place}"
             await third.start()
             if place in MAKER_STANDS:
                 pair.clock.forward(batches.SILENT_S)

@@ -31,7 +31,7 @@ async def in_sats(buyer: Buyer, body: Json = batches.BODY) -> None:
 async def in_usdc(buyer: Buyer, body: Json = batches.BODY) -> None:
     """Pay USDC in, have it pay for the images, and take out what is left, to the same wallet."""
     quote = await _entered(buyer, body)
-    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    await buyer.until_ready()
     payer, stub = Payer(buyer.key), usdc.stub_of(buyer)
     try:
         await people.join_wallet(buyer, payer.key)

@@ -74,6 +74,14 @@ class Buyer:
         except httpx2.TransportError as gone:
             raise Died from gone
 
+    async def until_ready(self) -> None:
+        """Wait until the server says that it is ready: others may be starting beside it."""
+        async for look in patiently("it is never ready", pause_s=0.2):
+            answer = await self.call("GET", "/api/readyz")
+            look.saw = answer.text
+            if answer.status_code == 200:
+                break
+
     async def operate(self, *words: str) -> str:
         """Have the operator give a command; return what it printed. Raises Died when it died."""
         code, printed = await self._command(*words)

@@ -53,7 +53,7 @@ async def declined(buyer: Buyer) -> None:
 
 async def refunded(buyer: Buyer) -> None:
     """Twelve images that are cancelled: what was not made goes back to the address that paid."""
-    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    await buyer.until_ready()
     payer, stub = Payer(buyer.key), stub_of(buyer)
     try:
         made = await ordered(buyer, payer, await offered(buyer, MANY), MANY)
@@ -107,7 +107,7 @@ async def delivered_in_part(buyer: Buyer, body: Json = IN_PART) -> None:
 
 async def sent(buyer: Buyer) -> None:
     """A stranger sends USDC as a wallet does, twice: all is his once he signs in, and goes back."""
-    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    await buyer.until_ready()
     payer, stub = Payer(), stub_of(buyer)
     try:
         offer = await offered(buyer, IMAGE)
@@ -145,7 +145,7 @@ async def _signed_in(buyer: Buyer, payer: Payer) -> str:
 async def made_in_part(buyer: Buyer, payer: Payer, body: Json) -> dict[str, str]:
     """Pay by an order, and see the images to their end; return what the answer to it said."""
     buyer.headers.pop("Authorization", None)
-    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    await buyer.until_ready()
     made = await ordered(buyer, payer, await offered(buyer, body), body)
     buyer.headers["Authorization"] = f"Bearer {made['sessionToken']}"
     buyer.path = f"{PATH}/{made['jobId']}"
@@ -166,7 +166,7 @@ async def has_the_rest(buyer: Buyer, stub: StubFacilitator, payer: Payer, batch_
 
 
 async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
-    assert (await buyer.call("GET", "/api/readyz")).status_code == 200
+    await buyer.until_ready()
     payer = Payer(buyer.key)
     stub = stub_of(buyer)
     try:
