@@ -5,9 +5,7 @@ resumed: it is not paid a second time, and files that are there are not fetched 
 a name of the server's, and each is written whole or not at all.
 """
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from app.buyer.payer import Exit, Payer, Stop
 from app.buyer.refunds import take_back
 from app.buyer.session import Session
 from app.buyer.spending import MOST_SATS, Purpose, Wanted
+from app.buyer.waiting import no_longer_than, until_of
 from app.plain_text import one_line
 from payments.bolt11 import whole_sats
 from statemachine.public_id import public_id
@@ -153,9 +152,7 @@ class Drawing:
 
     async def _follow(self, batch: Batch) -> dict[str, Any]:
         """Save each file as it comes, until all have ended; then take back what is owed."""
-        now_s = asyncio.get_running_loop().time()
-        until = None if self._wait_s is None else now_s + self._wait_s
-        async with self._patience(until):
+        async with no_longer_than(until_of(self._wait_s), self._resuming):
             shown = await batch.show()
             with self._shows.counting(shown["job"]["total"]) as count:
                 async for shown in batch.watch():
@@ -166,14 +163,6 @@ class Drawing:
                         await self._look_at(batch, item, job["kind"])
         await take_back(self._client, self._payer, self._shows, batch.id, shown.get("refunds"))
         return self._told(shown)
-
-    @contextlib.asynccontextmanager
-    async def _patience(self, until: float | None) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout_at(until):
-                yield
-        except TimeoutError:
-            raise Stop(Exit.FAILED, f"To continue: {self._resuming}") from None
 
     async def _look_at(self, batch: Batch, item: Item, kind: str) -> None:
         """Save what an item made, once; say of one that failed why, once."""

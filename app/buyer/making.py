@@ -5,10 +5,9 @@ so one that was interrupted is gone on with, and never paid for twice. What is m
 under names of ours, as soon as it is there; what is there already is not fetched again.
 """
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -33,6 +32,7 @@ from app.buyer.spells import AT, Cast, quoted, spell
 from app.buyer.spending import MOST_SATS, Purpose, Wanted
 from app.buyer.tool_answers import Output, Tool
 from app.buyer.tools import RUNS, runs, tool
+from app.buyer.waiting import no_longer_than, until_of
 from app.plain_text import one_line
 from payments.bolt11 import whole_sats
 from statemachine.public_id import public_id
@@ -289,8 +289,7 @@ class Making:
         shown = await batch.show()
         if shown["job"]["status"] == "awaiting_payment" and "invoice" in shown:
             await self._pay(batch, shown["invoice"])
-        now_s = asyncio.get_running_loop().time()
-        async with self._patience(None if self._wait_s is None else now_s + self._wait_s):
+        async with no_longer_than(until_of(self._wait_s), self._command("follow")):
             with self._shows.counting(shown["job"]["total"]) as count:
                 async for shown in batch.watch():
                     done, says = come(shown)
@@ -298,14 +297,6 @@ class Making:
                     await self._look_at(shown["items"], steps)
         await take_back(self._client, self._payer, self._shows, batch.id, shown.get("refunds"))
         return shown
-
-    @contextlib.asynccontextmanager
-    async def _patience(self, until: float | None) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout_at(until):
-                yield
-        except TimeoutError:
-            raise Stop(Exit.FAILED, f"To continue: {self._command('follow')}") from None
 
     async def _look_at(self, items: Sequence[Item], steps: Mapping[str, int]) -> None:
         """Save what items have made, once; say of one that failed why, once."""

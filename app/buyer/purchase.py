@@ -21,6 +21,7 @@ from app.buyer.payer import Exit, Payer, Stop
 from app.buyer.refunds import take_back
 from app.buyer.session import Session
 from app.buyer.spending import MOST_SATS, Purpose, Wanted
+from app.buyer.waiting import no_longer_than, until_of
 from payments.bolt11 import whole_sats
 
 _OURS_TO_MEND = range(400, 429)
@@ -125,12 +126,12 @@ class Purchase:
             raise
         self.job_id = answer["requestId"]
         self._shows.begun("request", answer["requestId"], f"boltwork watch {self.job_id}")
-        until = self._until()
+        until = until_of(self._wait_s)
         with self._shows.going_on():
             async with self._drawn():
                 while "debitedSats" not in answer:
                     self._show(answer)
-                    async with self._patience(until):
+                    async with no_longer_than(until, f"boltwork watch {self.job_id}"):
                         answer = await session.follow(answer["requestId"])
         await self._payer.settle_aside(name, answer["debitedSats"])
         self._show(answer)
@@ -164,10 +165,12 @@ class Purchase:
     async def _follow(self) -> Job:
         priced = False
         watched = self._client.watch(self.job_id, self._shows.progress)
-        until = self._until()
+        until = until_of(self._wait_s)
         with self._shows.going_on():
             while True:
-                async with self._patience(until):  # never while something is paid
+                async with no_longer_than(
+                    until, f"boltwork watch {self.job_id}"
+                ):  # never while something is paid
                     job = await anext(watched)
                 self._show(job)
                 if "workInvoice" in job and not priced:
@@ -205,19 +208,6 @@ class Purchase:
             async for job in self._client.watch(self.job_id, self._shows.progress):
                 if job["state"] not in FINAL:  # the end is shown together with its cost
                     self._shows.state(job["state"])
-
-    def _until(self) -> float | None:
-        """Return until when the buyer waits, by the clock of the event loop."""
-        now_s = asyncio.get_running_loop().time()
-        return None if self._wait_s is None else now_s + self._wait_s
-
-    @contextlib.asynccontextmanager
-    async def _patience(self, until: float | None) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout_at(until):
-                yield
-        except TimeoutError:
-            raise Stop(Exit.FAILED, f"To continue: boltwork watch {self.job_id}") from None
 
     async def _pay(self, name: str, invoice: Mapping[str, Any]) -> str | None:
         """Pay an invoice once; return its preimage where the wallet reports one. Raises Stop."""
