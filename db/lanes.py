@@ -44,7 +44,13 @@ stamped AS (
 UPDATE lane_turn t SET finish = (SELECT max(r.rank) FROM ranked r WHERE r.lane = t.lane)
  WHERE t.payer = %(payer)s AND t.lane = ANY(ARRAY(SELECT lane FROM begun))
 """
-# A claim begins to look at the floor of a lane, and a short turn may end below it.
+# A claim begins to look at the floor of a lane, and a short turn may end below it. The floor is
+# held until this is there to be seen: who moves it meanwhile would not know of it. And it is looked
+# at in a statement of its own, which sees where it was moved while that was waited for.
+_HOLD = """
+SELECT FROM lane_floor WHERE lane IN (SELECT lane FROM item WHERE batch_id = %(batch_id)s)
+ ORDER BY lane FOR NO KEY UPDATE
+"""
 _UNCOVER = """
 UPDATE lane_floor f SET rank = new.rank
   FROM (SELECT lane, min(rank) AS rank FROM item WHERE batch_id = %(batch_id)s GROUP BY lane) new
@@ -55,7 +61,7 @@ UPDATE lane_floor f SET rank = new.rank
 async def give_turns(tx: Tx, batch_id: str, payer: str) -> None:
     """Give each item of a batch that is paid for its turn, and wake who waits at an empty lane."""
     values: dict[str, Any] = {"batch_id": batch_id, "payer": payer, "channel": CHANNEL}
-    for statement in (_LANES, _WAKE, _BEGIN_TURN, _STAMP, _UNCOVER):
+    for statement in (_LANES, _WAKE, _BEGIN_TURN, _STAMP, _HOLD, _UNCOVER):
         await tx.execute(statement, **values)
 
 
@@ -97,7 +103,8 @@ def signal(lane: str) -> str:
     return f"lane:{lane}"
 
 
-# What has come back may be below the floor.
+# What has come back may be below the floor, which is held and looked at as above.
+_HOLD_ONE = "SELECT FROM lane_floor WHERE lane = %(lane)s FOR NO KEY UPDATE"
 _LOWER = """
 UPDATE lane_floor SET rank = %(rank)s WHERE lane = %(lane)s AND rank > %(rank)s
 """
@@ -114,27 +121,37 @@ async def wake(tx: Tx, lane: str) -> None:
 
 async def uncover(tx: Tx, lane: str, rank: int) -> None:
     """Have claims begin to look no higher than there."""
+    await tx.execute(_HOLD_ONE, lane=lane)
     await tx.execute(_LOWER, lane=lane, rank=rank)
 
 
-# The floor of a lane is told anew from all that waits in it: what was overtaken by it in a race is
-# seen again at the next turn. A lane that is empty forgets whose turns there were.
+# The floor of a lane is told anew from all that waits in it, where nobody gives out turns there at
+# this moment. First it is held: the next statement sees all turns that were given out before. A
+# lane that is empty forgets whose turns there were; one that somebody takes just now is kept.
+_FREE = "SELECT lane FROM lane_floor ORDER BY lane FOR UPDATE SKIP LOCKED"
 _FLOORS = """
 WITH seen AS MATERIALIZED (
   SELECT f.lane, f.rank AS was,
          (SELECT i.rank FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
              AND i.lane = f.lane ORDER BY i.rank, i.id LIMIT 1) AS head,
          (SELECT max(t.finish) FROM lane_turn t WHERE t.lane = f.lane) AS last
-    FROM lane_floor f ORDER BY f.lane FOR UPDATE SKIP LOCKED),
+    FROM lane_floor f WHERE f.lane = ANY(%(lanes)s)),
+over AS MATERIALIZED (
+  SELECT t.lane, t.payer FROM lane_turn t JOIN seen ON t.lane = seen.lane
+   WHERE seen.head IS NULL AND t.finish <= seen.last FOR UPDATE OF t SKIP LOCKED),
 forgotten AS (
-  DELETE FROM lane_turn t USING seen WHERE t.lane = seen.lane AND seen.head IS NULL
-     AND t.finish <= seen.last)
+  DELETE FROM lane_turn t USING over WHERE t.lane = over.lane AND t.payer = over.payer)
 UPDATE lane_floor SET rank = coalesce(seen.head, greatest(seen.was, seen.last))
   FROM seen WHERE lane_floor.lane = seen.lane
    AND lane_floor.rank IS DISTINCT FROM coalesce(seen.head, greatest(seen.was, seen.last))
 """
 
 
+class _Free(NamedTuple):
+    lane: str
+
+
 async def move_floors(tx: Tx) -> None:
     """Have claims begin to look where something waits, in every lane."""
-    await tx.execute(_FLOORS)
+    free = await tx.rows(_Free, _FREE)
+    await tx.execute(_FLOORS, lanes=[each.lane for each in free])

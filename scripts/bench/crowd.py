@@ -76,11 +76,16 @@ class Crowd:
 
         await self.db.run("bench", buy)
 
-    async def newcomers(self, count: int, pause_s: float) -> None:
-        """Have so many new payers buy one item each, one after the other."""
+    async def newcomers(self, count: int, pause_s: float) -> list[str]:
+        """Have so many new payers buy one item each, one after the other; return when each of these
+        had committed: nobody can claim an item before that.
+        """
+        there: list[str] = []
         for number in range(count):
             await self._buy(f"newcomer {number}", [self._item(LANES[0])])
+            there.append(datetime.now(UTC).isoformat())
             await asyncio.sleep(pause_s)
+        return there
 
 
 async def run() -> None:
@@ -89,14 +94,15 @@ async def run() -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         order: dict[str, Any] = json.loads(line)
         do, url = order.pop("do"), order.pop("database_url")
+        told: object = None
         if do == "leave":  # a database is copied while nobody is in it
             await crowds.pop(url).db.close()
         else:
             if url not in crowds:
                 crowds[url] = Crowd(url)
                 await crowds[url].db.open()
-            await getattr(crowds[url], do)(**order)
-        print(json.dumps({"done": do}), flush=True)
+            told = await getattr(crowds[url], do)(**order)
+        print(json.dumps({"done": do, "told": told}), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ from tests.world.patience import PATIENCE_S, patiently
 MADE = hashed("bytes, encoded anew")
 TWO_SATS = (668, 666, 666)
 THREE_SATS = (668, 1_666, 666)
+WAITING = """
+SELECT pid FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 async def test_a_batch_is_charged_what_it_delivers(market: Market) -> None:
@@ -245,6 +249,38 @@ async def test_a_newcomer_waits_one_round(market: Market) -> None:
     await market.bought("more", (10,) * 20, payer="c")
     served = Counter(claim.batch_id for claim in await market.claim(most=20))
     assert served["more"] in (9, 10, 11) and served["many"] == 20 - served["more"]
+
+
+async def test_a_turn_that_is_given_while_the_floor_moves_is_had(market: Market) -> None:
+    """A purchase that commits after claims have gone past its turn, and the floor would have
+    followed them, is the next to be made: the floor stays until it is there to be seen."""
+    await market.bought("many", (10,) * 5, payer="a")
+    opened = await market.order("one", (1_000,), payer="b")
+    paid = rail.Settled(opened.payment_hash, opened.amount_msat, hashed("preimage"))
+    async with market.db.transaction() as tx:
+        await advance.invoices.settle(market.shell.act(tx), invoice_id("one"), paid)
+        await tx.answered()
+        assert len(await market.claim(most=3)) == 3
+        await market.move_floors()
+    assert [claim.batch_id for claim in await market.claim()] == ["one"]
+    await market.is_right()
+
+
+async def test_what_comes_back_as_the_floor_is_moved_is_had(market: Market) -> None:
+    """Whoever gives an item back meanwhile waits, and has the floor follow it down again."""
+    await market.bought("many", (10,) * 5, payer="a")
+    early, *_ = await market.claim(most=3)
+    async with market.db.transaction() as moving:
+        await lanes.move_floors(moving)
+        await moving.answered()
+        given = market.shell.do(advance.leases.release, early.id, early.number, "w")
+        giving = asyncio.create_task(given)
+        async for _ in patiently("it never waits for the floor"):
+            if giving.done() or await market.db.read_one(WAITING):
+                break
+    await giving
+    assert [claim.id for claim in await market.claim("v")] == [early.id]
+    await market.is_right()
 
 
 async def test_a_payer_gains_nothing_by_splitting_what_he_orders(market: Market) -> None:
