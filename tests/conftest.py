@@ -19,6 +19,7 @@ settings.load_profile("boltwork")
 
 pytest_plugins = [
     "tests.world.longest_first",
+    "tests.world.trusted_once",
     "tests.world.database_fixtures",
     "tests.world.house_fixtures",
     "tests.world.server_process",

@@ -4,7 +4,6 @@ to it: it comes to what the law says, step by step.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -20,10 +19,13 @@ AMOUNT_MSAT = 9_000
 LIMIT_MSAT = 20_000
 
 
-@pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
-    """An instance without a worker."""
-    async with instance_of(database_url, tmp_path, worker=False) as instance:
+@pytest.fixture(scope="module")
+async def house(
+    database_url_of_file: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Instance]:
+    """An instance without a worker: of all tests, each of which has sessions of its own."""
+    folder = tmp_path_factory.mktemp("house")
+    async with instance_of(database_url_of_file, folder, worker=False) as instance:
         yield instance
 
 

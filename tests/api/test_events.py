@@ -19,6 +19,8 @@ from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_agent import ScriptedAgent, Writing
 from tests.world.session_fixtures import held
 
+pytestmark = pytest.mark.one_instance
+
 
 async def replayed(instance: Instance, job_id: str, last_id: str | None = None) -> list[Event]:
     """Return all that a job which has ended is told, from some event on."""
@@ -149,7 +151,7 @@ async def test_a_request_on_a_session_is_watched_like_a_job(instance: Instance) 
 
 
 async def test_two_hundred_watchers_cost_one_listener(
-    instance: Instance, database_url: str
+    instance: Instance, database_url_of_file: str
 ) -> None:
     """However many watch, one connection listens, and the database sees no more of them."""
     made = await instance.create("hello")
@@ -163,7 +165,7 @@ async def test_two_hundred_watchers_cost_one_listener(
         ]
         for reader in readers:
             assert (await reader.next() or Event("", {}, "")).id == "1"
-        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        async with await psycopg.AsyncConnection.connect(database_url_of_file) as connection:
             rows = await (
                 await connection.execute(
                     "SELECT application_name, count(*) FROM pg_stat_activity"
@@ -211,13 +213,13 @@ async def test_streams_are_limited(database_url: str, tmp_path: Path) -> None:
 
 
 async def test_what_happened_while_nobody_listened_is_told(
-    instance: Instance, database_url: str
+    instance: Instance, database_url_of_file: str
 ) -> None:
     """When the listening connection breaks, its watchers are told later, and nothing twice."""
     made = await instance.create()
     async with watching(instance.http, made["jobId"], "1") as reader:
         async with await psycopg.AsyncConnection.connect(
-            database_url, autocommit=True
+            database_url_of_file, autocommit=True
         ) as connection:
             async for _ in patiently("nobody listens"):
                 cut = await connection.execute(

@@ -16,6 +16,7 @@ from tests.world.gemini_server import CHAT_MODEL, STREAM, GeminiServer, Reply
 from tests.world.house_fixtures import Instance
 
 DRAW = "/api/gemini/generate-image"
+pytestmark = pytest.mark.one_instance
 
 
 async def test_a_conversation_is_its_visitors(chatty: Instance, visitor: Talker) -> None:
@@ -234,7 +235,9 @@ async def test_a_deleted_conversation_takes_no_answer(
         assert await anext(coming) == {"content": "one "}
         await visitor.http.delete(f"{HOME}/{mine}")
         assert [event async for event in coming][-1]["done"]
-    left = await chatty.built.db.read_one("SELECT count(*) AS many FROM message")
+    left = await chatty.built.db.read_one(
+        "SELECT count(*) AS many FROM message WHERE conversation_id = %(mine)s", mine=mine
+    )
     assert left is not None and left["many"] in (0, 2)  # the answer may have been stored before
     assert await audit(chatty.built.db) == []
 

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -35,12 +34,14 @@ def resize(image: str = "", **more: Any) -> dict[str, Any]:
     return {"toolId": "resize", "inputs": {"image": image or inline(), "width": 32, **more}}
 
 
-@pytest.fixture
-async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
-    """An instance that sells tools, and fetches pictures on this machine."""
-    executors = [Toolbox()]
+@pytest.fixture(scope="module")
+async def shop(
+    database_url_of_file: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Instance]:
+    """An instance that sells tools, and fetches pictures on this machine: of all tests here."""
+    folder = tmp_path_factory.mktemp("shop")
     async with instance_of(
-        database_url, tmp_path, executors=executors, ALLOW_PRIVATE_DESTINATIONS="true"
+        database_url_of_file, folder, executors=[Toolbox()], ALLOW_PRIVATE_DESTINATIONS="true"
     ) as running:
         yield running
 

@@ -12,10 +12,11 @@ import pytest
 
 from app.telemetry.log_stream import LogStream
 from db.embedded import EmbeddedPostgres
+from tests.world.database_fixtures import copy_of
 from tests.world.messages_server import MessagesServer
 from tests.world.patience import PATIENCE_S
 from tests.world.served import bought, start, until_ready_is, with_claude
-from tests.world.server_process import COMMAND, ServerProcess, copy_of
+from tests.world.server_process import COMMAND, ServerProcess
 
 
 @contextmanager

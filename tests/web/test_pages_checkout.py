@@ -12,6 +12,7 @@ from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import NARROW, WIDE, Visitor, opened, order
 
 Come = Callable[..., Awaitable[Visitor]]
+pytestmark = pytest.mark.one_instance
 FOLD = 780  # of a phone that is 360 px wide
 
 

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -19,11 +19,36 @@ from tests.world.house_fixtures import Instance, instance_of
 from tests.world.page_fixtures import Visitor
 from tests.world.patience import patiently
 from tests.world.scripted_maker import ScriptedMaker
-from tests.world.studio_fixtures import bought, maker, ordered, studio
-
-__all__ = ["maker", "studio"]
+from tests.world.studio_fixtures import bought, ordered
 
 Come = Callable[..., Awaitable[Visitor]]
+
+
+@pytest.fixture(scope="module")
+def maker_of_file() -> ScriptedMaker:
+    """What makes the pictures of `studio`."""
+    return ScriptedMaker()
+
+
+@pytest.fixture
+def maker(maker_of_file: ScriptedMaker) -> Iterator[ScriptedMaker]:
+    """The same, that was asked for nothing yet."""
+    maker_of_file.asked.clear()
+    yield maker_of_file
+    maker_of_file.go.set()
+
+
+@pytest.fixture(scope="module")
+async def studio(
+    database_url_of_file: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    maker_of_file: ScriptedMaker,
+) -> AsyncIterator[Instance]:
+    """A running instance that sells pictures, for all tests: visitors sit where others sat."""
+    folder = tmp_path_factory.mktemp("studio")
+    async with instance_of(database_url_of_file, folder, executors=[maker_of_file]) as running:
+        yield running
+        maker_of_file.go.set()  # whoever stops waits for nothing
 
 
 async def test_pictures_are_bought_and_come_one_by_one(
@@ -229,12 +254,13 @@ async def test_a_wrong_field_is_said_at_the_field(
 ) -> None:
     """With what was filled in, and nothing was ordered."""
     form = {"kind": "image", "prompt": "a cat", "model": PAINTER, "count": "1", field: value}
+    before = await studio.built.db.read_all("SELECT id FROM batch")
     async with httpx2.AsyncClient(base_url=studio.url) as http:
         answer = await http.post("/studio", data=form)
     assert answer.status_code == 400
     problem = answer.text.partition('id="problem"')[2].partition("</p>")[0]
     assert says in problem
-    assert await studio.built.db.read_all("SELECT id FROM batch") == []
+    assert await studio.built.db.read_all("SELECT id FROM batch") == before
 
 
 async def test_an_order_sent_twice_is_one(studio: Instance) -> None:

@@ -19,12 +19,14 @@ Come = Callable[..., Awaitable[Visitor]]
 BUTTON = "text=Get an invoice"
 
 
-@pytest.fixture
-async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
-    """An instance that sells tools, those of the extra too."""
-    vision = make_vision()
+@pytest.fixture(scope="module")
+async def shop(
+    database_url_of_file: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Instance]:
+    """An instance that sells tools, those of the extra too: one for all tests."""
+    folder, vision = tmp_path_factory.mktemp("shop"), make_vision()
     assert vision is not None
-    async with instance_of(database_url, tmp_path, executors=[Toolbox(), vision]) as running:
+    async with instance_of(database_url_of_file, folder, executors=[Toolbox(), vision]) as running:
         yield running
 
 

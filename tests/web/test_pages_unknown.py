@@ -11,6 +11,7 @@ from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import Visitor
 
 Come = Callable[..., Awaitable[Visitor]]
+pytestmark = pytest.mark.one_instance
 
 
 async def test_an_unknown_address_is_a_page(instance: Instance, visit: Come) -> None:

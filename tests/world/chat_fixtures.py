@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import pytest_asyncio
 
 from app.buyer.event_reader import lines_of
@@ -127,12 +128,35 @@ async def chatty_instance(
         yield running
 
 
+@pytest.fixture
+def chatty(request: pytest.FixtureRequest, gemini_server: GeminiServer) -> Instance:
+    """The instance of most tests, where visitors may ask as often as they like: the test's own, or
+    that of all tests of a file which says `pytestmark = pytest.mark.one_instance`.
+    """
+    is_shared = request.node.get_closest_marker("one_instance") is not None
+    running = request.getfixturevalue(f"chatty_of_{'file' if is_shared else 'test'}")
+    assert isinstance(running, Instance)
+    return running
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def chatty(
-    database_url: str, tmp_path: Path, gemini_server: GeminiServer
+async def chatty_of_test(
+    database_url: str, tmp_path: Path, gemini_server_running: GeminiServer
 ) -> AsyncIterator[Instance]:
-    """The instance of most tests: visitors may ask as often as they like."""
-    async with chatty_instance(database_url, tmp_path, gemini_server) as running:
+    """See `chatty`."""
+    async with chatty_instance(database_url, tmp_path, gemini_server_running) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chatty_of_file(
+    database_url_of_file: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    gemini_server_running: GeminiServer,
+) -> AsyncIterator[Instance]:
+    """See `chatty`. What one test does there, the next finds done."""
+    folder = tmp_path_factory.mktemp("chatty")
+    async with chatty_instance(database_url_of_file, folder, gemini_server_running) as running:
         yield running
 
 

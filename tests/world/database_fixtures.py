@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from db.embedded import EmbeddedPostgres
 from db.engine import Database
 from db.migrate import migrate
 from tests.world.in_memory import memory
+from tests.world.once import made_once
 
 _numbers = itertools.count(1)
 
@@ -29,15 +31,39 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
+def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an embedded Postgres that was migrated, and has ended: to be copied."""
+
+    def make(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="boltwork-test-", dir=memory()) as name:
+            Path(name).chmod(0o711)  # as root, the server is another user and must get in
+            data = Path(name) / "data"
+            with EmbeddedPostgres(data, fast_for_tests=True) as cluster:
+                url = cluster.start()
+                migrate(url)
+                _ease(url)
+            (data / "postgres" / "postmaster.opts").unlink()  # every copy looks for its own port
+            copy_of(data, folder)
+
+    return made_once(tmp_path_factory, "made-data", make)
+
+
+def copy_of(data: Path, to: Path) -> Path:
+    """Copy such a folder, and return where to; a first start without its two seconds."""
+    to.mkdir(mode=0o711, exist_ok=True)
+    for name in ("postgres", "postgres.password"):
+        subprocess.run(["cp", "-a", data / name, to / name], check=True)
+    return to
+
+
+@pytest.fixture(scope="session")
+def postgres(made_data: Path) -> Iterator[str]:
     """The libpq URL of a throw-away cluster, whose template database is migrated."""
     with tempfile.TemporaryDirectory(prefix="boltwork-test-", dir=memory()) as folder:
-        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
-        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
+        Path(folder).chmod(0o711)
+        cluster = EmbeddedPostgres(copy_of(made_data, Path(folder) / "data"), fast_for_tests=True)
         url = cluster.start()
         try:
-            migrate(url)
-            _ease(url)
             yield url
         finally:
             cluster.stop()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.world.once import made_once
 from tests.world.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -132,9 +133,15 @@ def _link(found: metadata.Distribution, there: Path) -> None:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The project, built from a copy of its files."""
-    folder = tmp_path_factory.mktemp("built")
-    source = copied(tracked(), folder / "source")
-    return Built(build("sdist", source, folder / "s"), build("wheel", source, folder / "w"))
+
+    def make(folder: Path) -> None:
+        source = copied(tracked(), folder / "source")
+        build("sdist", source, folder / "s")
+        build("wheel", source, folder / "w")
+
+    folder = made_once(tmp_path_factory, "built", make)
+    (sdist,), (wheel,) = (folder / "s").iterdir(), (folder / "w").iterdir()
+    return Built(sdist, wheel)
 
 
 @pytest.fixture(scope="session")

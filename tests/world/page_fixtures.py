@@ -128,7 +128,10 @@ class Browsers:
             context = left[0][2]
         else:
             await self._put_away(url)
-            context = await self._chromium.new_context(base_url=url, viewport=WIDE, **options)
+            # What pulses is drawn sixty times a second, for as long as a page waits for the server.
+            context = await self._chromium.new_context(
+                base_url=url, viewport=WIDE, reduced_motion="reduce", **options
+            )
             context.set_default_timeout(PATIENCE_S * 1_000)
             await context.new_page()
         yield context

@@ -13,8 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
+from tests.world.database_fixtures import copy_of
 from tests.world.forked import Forked
 from tests.world.house_fixtures import UNLIMITED
 from tests.world.in_memory import memory
@@ -122,26 +121,6 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="boltwork-test-") as name:
         Path(name).chmod(0o711)
         yield Path(name)
-
-
-@pytest.fixture(scope="session")
-def made_data() -> Iterator[Path]:
-    """The folder of an embedded Postgres that was migrated, and has ended: to be copied."""
-    with tempfile.TemporaryDirectory(prefix="boltwork-test-", dir=memory()) as name:
-        Path(name).chmod(0o711)
-        data = Path(name) / "data"
-        with EmbeddedPostgres(data, fast_for_tests=True) as cluster:
-            migrate(cluster.start())
-        (data / "postgres" / "postmaster.opts").unlink()  # every copy looks for a port of its own
-        yield data
-
-
-def copy_of(data: Path, to: Path) -> Path:
-    """Copy such a folder, and return where to; a first start without its two seconds."""
-    to.mkdir(mode=0o711, exist_ok=True)
-    for name in ("postgres", "postgres.password"):
-        subprocess.run(["cp", "-a", data / name, to / name], check=True)
-    return to
 
 
 @pytest.fixture

@@ -97,27 +97,33 @@ class World:
     invoice: str  # of a stranger's wallet, for exactly what is owed
     stood: set[tuple[str, str, str]] | None = None  # how all stood when it was last looked at
 
-    async def moved(self) -> set[tuple[str, str, str]]:
+    async def _standing(self) -> set[tuple[str, str, str]]:
         """Return how all that is here stands."""
         owned = [f"%{name}%" for name in self.owned]
         db = self.instance.built.db
         rows = await db.read_all(SNAPSHOT, endless=self.endless, owned=owned)
         return {(row["what"], row["id"], row["stands"]) for row in rows}
 
-    async def opened(self, route: str, method: str, kind: str) -> tuple[set[str], set[str]]:
-        """Return what somebody opens at a route, and the ids of what that has changed."""
+    async def shown(self, route: str, method: str, kind: str) -> set[str]:
+        """Return what somebody is shown at a route."""
         known = self.known[kind]
         if self.stood is None:
-            self.stood = await self.moved()
-        opened = set[str]()
+            self.stood = await self._standing()
+        shown = set[str]()
         for headers, query in known.ways:
             said = await self._send(route, method, known, headers, query)
             secrets_known = " ".join([*known.ids.values(), *known.headers.values()])
-            opened |= {
+            shown |= {
                 what for what, mark in self.marks if mark in said and mark not in secrets_known
             }
-        changed = self.stood ^ await self.moved()
-        return opened | {what for what, _, _ in changed}, {name for _, name, _ in changed}
+        return shown
+
+    async def moves(self) -> tuple[set[str], set[str]]:
+        """Return what has moved since this was last asked, and the ids of it."""
+        stands = await self._standing()
+        changed = (stands if self.stood is None else self.stood) ^ stands
+        self.stood = stands
+        return {what for what, _, _ in changed}, {name for _, name, _ in changed}
 
     async def _send(
         self,
