@@ -35,6 +35,7 @@ from statemachine.entries import (
 from tests.world.clock import Clock
 from tests.world.house_fixtures import Instance, instance_of, settings_for
 from tests.world.market_fixtures import Market
+from tests.world.patience import PATIENCE_S
 from tests.world.town import build, tamper
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -181,7 +182,7 @@ async def test_the_operator_sees_each_asset_in_its_own_unit(
     """The page of the trial balance has a table for each, which sums to zero."""
     instance, jobs = town
     await book_usdc(instance, jobs["done"])
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         page = await http.get("/operator/books", headers={"Authorization": f"Bearer {TOKEN}"})
     assert page.status_code == 200
     assert "Trial balance in sats" in page.text and "Trial balance in USDC" in page.text

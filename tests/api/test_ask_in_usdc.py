@@ -16,7 +16,7 @@ from payments.usdc.stub_facilitator import FILE, StubFacilitator
 from pricing.rates import Usage
 from statemachine.entries import RAIL_USDC, Asset
 from tests.world.house_fixtures import Instance, instance_of
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.usdc_doors import asked_in, signed, told_in
 from tests.world.usdc_fixtures import Payer
@@ -108,7 +108,7 @@ async def test_a_job_is_bought_for_usdc(
     assert earned == charged == await books(shop, RAIL_USDC.name)
     receipt = (await shop.http.get(f"/api/jobs/{said['jobId']}/receipt")).json()["payload"]
     assert (receipt["paidMicrousdc"], receipt["chargedMicrousdc"]) == (price, charged)
-    async with httpx2.AsyncClient(base_url=shop.url) as browser:
+    async with httpx2.AsyncClient(base_url=shop.url, timeout=PATIENCE_S) as browser:
         page = await browser.get(f"/jobs/{said['jobId']}")
     assert page.status_code == 200 and f"{shown['chargedUsdc']}</span> USDC" in page.text
 

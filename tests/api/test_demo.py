@@ -15,6 +15,7 @@ from pricing.oracle import Oracle
 from pricing.rates import Usage
 from tests.world.contract import CONTRACT, refused
 from tests.world.house_fixtures import Instance, instance_of
+from tests.world.patience import PATIENCE_S
 from tests.world.rail_fixtures import RailClock
 from tests.world.scripted_agent import ScriptedAgent
 
@@ -125,7 +126,7 @@ async def test_failures_have_an_end_too(instance: Instance, scripted_agent: Scri
 
 async def test_a_page_of_a_demo_that_broke_gives_it_back_too(instance: Instance) -> None:
     """Without JavaScript a failure of ours is no turn either."""
-    async with httpx2.AsyncClient(base_url=instance.url) as browser:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as browser:
         page = await browser.get("/demo", params={"request": "BREAK-WORK"})
     assert page.status_code == 503 and left(page) == PER_HOUR
 

@@ -90,7 +90,7 @@ class Door:
         )
         async with (
             listening(app, "127.0.0.1", 0) as self.url,
-            httpx2.AsyncClient(base_url=self.url) as client,
+            httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE_S) as client,
         ):
             yield client
 

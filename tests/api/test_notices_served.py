@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 from db import webhook_log
 from tests.world.house_fixtures import Instance
 from tests.world.notice_server import NoticeServer, said
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.receivers import Sent, in_javascript, in_python
 
 SECRET = "a-secret-of-the-buyers"
@@ -187,7 +187,9 @@ async def test_the_page_shows_the_log_to_the_holder_of_the_secret(instance: Inst
         await until_logged(instance, made["notify"], tries=1)
         where = f"/notices/{made['notify']['id']}"
         form = {"Sec-Fetch-Site": "same-origin"}
-        async with httpx2.AsyncClient(base_url=instance.url, verify=False) as browser:
+        async with httpx2.AsyncClient(
+            base_url=instance.url, verify=False, timeout=PATIENCE_S
+        ) as browser:
             door = await browser.get(where)
             assert door.status_code == 200 and server.url not in door.text
             wrong = await browser.post(where, data={"secret": "another-one"}, headers=form)

@@ -16,6 +16,7 @@ from app.ports import Destinations
 from app.serving.run import listening
 from tests.world.contract import CONTRACT
 from tests.world.house_fixtures import Instance, instance_of
+from tests.world.patience import PATIENCE_S
 from tests.world.paying import decoded
 from tests.world.raw_http import BrokenDestinations, judged, said
 
@@ -144,7 +145,7 @@ async def test_every_answer_can_be_read(database_url: str, tmp_path: Path) -> No
 async def test_a_preflight_is_answered_for_what_is_open(instance: Instance) -> None:
     """204 with all that a buyer sends; without its headers OPTIONS is a method like any other."""
     asks = ORIGIN | {"Access-Control-Request-Method": "POST"}
-    http = httpx2.AsyncClient(base_url=instance.url)
+    http = httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S)
     for path in CONTRACT.document["paths"]:
         answer = await http.options(path.replace("{id}", "0" * 32), headers=asks)
         if path.startswith(("/api/gemini", "/api/auth", "/metrics")) or not path.startswith(

@@ -19,7 +19,7 @@ from statemachine.entries import RAIL_USDC, Asset
 from tests.world.batch_doors import ended, sold_by
 from tests.world.clock import Clock
 from tests.world.house_fixtures import Instance
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_maker import ScriptedMaker
 from tests.world.usdc_doors import asked_in, signed, told_in
 from tests.world.usdc_fixtures import Payer
@@ -139,7 +139,7 @@ async def test_a_buyer_whose_answer_was_cut_and_who_signs_anew_pays_once(
     payer = Payer()
     asked = asked_in(await shop.post("/api/jobs", BULK))
     await stub.script_fault("settle", "slow", delay_s=0.5)
-    async with httpx2.AsyncClient(base_url=shop.url, trust_env=False) as hasty:
+    async with httpx2.AsyncClient(base_url=shop.url, trust_env=False, timeout=PATIENCE_S) as hasty:
         going = asyncio.create_task(
             hasty.post("/api/jobs", json=BULK, headers=signed(shop, payer, asked))
         )

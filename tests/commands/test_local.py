@@ -192,7 +192,9 @@ async def test_the_server_is_for_this_agent_alone(embedded: Embedded) -> None:
     assert [
         address for address in ports if address.port == port and address.ip != "127.0.0.1"
     ] == []
-    async with httpx2.AsyncClient(trust_env=False, base_url=embedded.url) as client:
+    async with httpx2.AsyncClient(
+        trust_env=False, base_url=embedded.url, timeout=PATIENCE_S
+    ) as client:
         for path in ("/v1/models", "/slots", "/props", "/metrics"):
             assert (await client.get(path)).status_code == 401
         known = {"Authorization": f"Bearer {embedded.client_key}"}

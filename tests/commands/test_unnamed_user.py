@@ -15,6 +15,7 @@ from db.borrowed_name import borrowed_name
 from db.refuge import NoRefuge
 from tests.world.confined import confined
 from tests.world.operating_page import DOCKERFILE, ROOT
+from tests.world.patience import PATIENCE_S
 from tests.world.server_process import ServerProcess
 
 NOBODY_KNOWS = 54321
@@ -68,7 +69,10 @@ def test_a_user_without_a_name_makes_a_database_keeps_it_and_restores_it(open_fo
     for process in (psutil.Process(server.pid), postmaster(server)):
         assert (process.uids().effective, process.gids().effective) == (NOBODY_KNOWS, 0)
         assert not {"LD_PRELOAD", "NSS_WRAPPER_PASSWD", "HOME"} & set(process.environ())
-    assert httpx2.get(f"{url}/api/jobs/{job['jobId']}").json()["result"] == job["result"]
+    assert (
+        httpx2.get(f"{url}/api/jobs/{job['jobId']}", timeout=PATIENCE_S).json()["result"]
+        == job["result"]
+    )
     backup = server.folder / "backup"
     made = told(server, "backup", str(backup))
     assert made.returncode == 0, made.stderr
@@ -82,7 +86,10 @@ def test_a_user_without_a_name_makes_a_database_keeps_it_and_restores_it(open_fo
     restored = told(other, "restore", str(backup))
     assert restored.returncode == 0, restored.stderr
     url = other.start()
-    assert httpx2.get(f"{url}/api/jobs/{job['jobId']}").json()["result"] == job["result"]
+    assert (
+        httpx2.get(f"{url}/api/jobs/{job['jobId']}", timeout=PATIENCE_S).json()["result"]
+        == job["result"]
+    )
     assert other.stop() == 0
 
 

@@ -120,7 +120,9 @@ def test_a_buyer_needs_no_server(
     job = json.loads(asked.stdout)
     assert job["state"] == "complete" and job["result"]
     receipt = tmp_path / "receipt.json"
-    receipt.write_bytes(httpx2.get(f"{serving.url}/api/jobs/{job['jobId']}/receipt").content)
+    receipt.write_bytes(
+        httpx2.get(f"{serving.url}/api/jobs/{job['jobId']}/receipt", timeout=PATIENCE_S).content
+    )
     checked = buyer.run(buyer.command, "verify", receipt, **state)
     assert checked.returncode == 0 and "Genuine" in checked.stdout
     assert buyer.run(buyer.command, "--version").stdout.startswith("boltwork ")

@@ -28,6 +28,7 @@ from tests.world.clock import Clock
 from tests.world.contract import refused
 from tests.world.deposit_fixtures import asked
 from tests.world.house_fixtures import Instance
+from tests.world.patience import PATIENCE_S
 from tests.world.purging import purge, rows_of, taken_in
 from tests.world.scripted_maker import ScriptedMaker
 from tests.world.session_fixtures import books_are_right
@@ -174,7 +175,7 @@ async def _asked_is_forgotten(shop: Instance, clock: Clock, batch_id: str) -> No
     assert {**kept, "issuedAt": ""} == {**_told(receipt), "issuedAt": ""}
     rows = await shop.built.db.read_all("SELECT asked FROM item")
     assert len(rows) == 4 and rows[0]["asked"].keys() == {"model", "width", "height", "duration_ms"}
-    async with httpx2.AsyncClient(base_url=shop.url) as http:
+    async with httpx2.AsyncClient(base_url=shop.url, timeout=PATIENCE_S) as http:
         page = await http.get(f"/jobs/{batch_id}")
     assert "no longer kept" in page.text and "<span>Deleted</span>" in page.text
     assert "a dog" not in page.text

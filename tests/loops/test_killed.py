@@ -212,7 +212,7 @@ async def test_no_log_line_holds_what_was_asked_or_who_may_pay(
     server.environment["LOG_LEVEL"] = "debug"
     async with Client(await start(with_claude(server, messages_server))) as client:
         made = await client.create("a planted secret")
-        async with httpx2.AsyncClient(base_url=server.url) as http:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http:
             await http.post("/api/jobs", content=b'{"request": "another planted')
     await finish(server, made["jobId"])
     await asyncio.to_thread(server.stop)

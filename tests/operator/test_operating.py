@@ -16,6 +16,7 @@ import yaml
 from tests.world.confined import confined
 from tests.world.environments import BARE, Built, copied, tracked, with_packages
 from tests.world.operating_page import DOCKERFILE, ROOT, follow
+from tests.world.patience import PATIENCE_S
 from tests.world.server_process import COMMAND, ServerProcess
 
 
@@ -32,7 +33,7 @@ def test_a_backup_is_made_and_restored_as_the_page_says(open_folder: Path) -> No
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     job = json.loads(asked.stdout)
-    keys = httpx2.get(f"{url}/.well-known/jwks.json").json()
+    keys = httpx2.get(f"{url}/.well-known/jwks.json", timeout=PATIENCE_S).json()
     assert "is in" in follow("Backup", server, backup)
     server.stop()
 
@@ -40,9 +41,9 @@ def test_a_backup_is_made_and_restored_as_the_page_says(open_folder: Path) -> No
     said = follow("After a restore", server, backup)
     assert "Payouts stand still until" in said and said.endswith("paying-out is on\n")
     url = server.start()
-    found = httpx2.get(f"{url}/api/jobs/{job['jobId']}").json()
+    found = httpx2.get(f"{url}/api/jobs/{job['jobId']}", timeout=PATIENCE_S).json()
     assert (found["state"], found["result"]) == ("complete", job["result"])
-    assert httpx2.get(f"{url}/.well-known/jwks.json").json() == keys
+    assert httpx2.get(f"{url}/.well-known/jwks.json", timeout=PATIENCE_S).json() == keys
     server.stop()
 
 

@@ -18,7 +18,7 @@ from pricing.money import Msat
 from statemachine.public_id import public_id
 from tests.world.contract import refused
 from tests.world.house_fixtures import Instance, instance_of
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.pay_server import PayServer
 from tests.world.refund_fixtures import wallet_of
 from tests.world.session_fixtures import books_are_right, held, take_back
@@ -105,7 +105,7 @@ async def test_the_operators_page_shows_and_turns_the_switches(
     token = "the-operators-own-token"
     async with (
         instance_of(database_url, tmp_path, OPERATOR_TOKEN=token) as instance,
-        httpx2.AsyncClient(base_url=instance.url) as pages,
+        httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as pages,
     ):
         form = {"switch": "selling", "to": "off"}
         path, ours = "/operator/switches", {"Authorization": f"Bearer {token}"}
@@ -128,7 +128,7 @@ async def test_the_operators_page_shows_who_was_given_routing(
     more: dict[str, Any] = {"OPERATOR_TOKEN": token, "ROUTING_FREE_SATS_PER_DAY": 20}
     async with (
         instance_of(database_url, tmp_path, rail=rail, **more) as instance,
-        httpx2.AsyncClient(base_url=instance.url) as pages,
+        httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as pages,
     ):
         await held(instance)
         holder = await held(instance)

@@ -27,6 +27,7 @@ from pricing.money import MicroUsdc
 from tests.world.clock import Clock
 from tests.world.house_fixtures import instance_of
 from tests.world.market_fixtures import PAYER, Market
+from tests.world.patience import PATIENCE_S
 from tests.world.town import copied, found, tamper
 from tests.world.usdc_fixtures import Payer
 from tests.world.usdc_street import client_of
@@ -209,7 +210,7 @@ async def test_the_operator_sees_what_is_earned_and_owed_in_usdc(
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (
         instance_of(database_url, tmp_path, executors=[], OPERATOR_TOKEN=TOKEN) as instance,
-        httpx2.AsyncClient(base_url=instance.url, headers=headers) as http,
+        httpx2.AsyncClient(base_url=instance.url, headers=headers, timeout=PATIENCE_S) as http,
     ):
         assert "At its addresses" not in (await http.get("/operator")).text
         clock = Clock()

@@ -272,7 +272,9 @@ async def test_lnbits_tells_a_stranger_the_preimage(lnbits: LnbitsServer) -> Non
     """Without a key LNbits gives the preimage of a paid hash: it must not be public."""
     bolt11 = await lnbits.create_invoice(lnbits.us, 4)
     await lnbits.pay(lnbits.buyer, bolt11)
-    async with httpx2.AsyncClient(base_url=lnbits.url, trust_env=False) as stranger:
+    async with httpx2.AsyncClient(
+        base_url=lnbits.url, trust_env=False, timeout=PATIENCE_S
+    ) as stranger:
         told = (await stranger.get(f"/api/v1/payments/{decode(bolt11).payment_hash}")).json()
     assert told["paid"] and len(told["preimage"]) == 64 and "details" not in told
 

@@ -52,7 +52,10 @@ async def test_the_stub_is_served_with_its_chain_and_its_faults(tmp_path: Path) 
     connection can be cut in an answer; and what was settled outlives kill -9."""
     payer, now_s = Payer(), int(time.time())
     cut, settled = payer.pays(OFFER, now_s), payer.pays(OFFER, now_s)
-    async with served(tmp_path) as (url, process), httpx2.AsyncClient(base_url=url) as http:
+    async with (
+        served(tmp_path) as (url, process),
+        httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S) as http,
+    ):
         facilitator = HttpFacilitator(url, BASE_SEPOLIA, timeout_s=PATIENCE_S)
         assert await facilitator.healthy() is None
         fault = {"call": "settle", "fault": "cut", "times": 9}
@@ -66,7 +69,10 @@ async def test_the_stub_is_served_with_its_chain_and_its_faults(tmp_path: Path) 
         process.kill()
         await process.wait()
         await facilitator.close()
-    async with served(tmp_path) as (url, _), httpx2.AsyncClient(base_url=url) as http:
+    async with (
+        served(tmp_path) as (url, _),
+        httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S) as http,
+    ):
         facilitator = HttpFacilitator(url, BASE_SEPOLIA, timeout_s=PATIENCE_S)
         for paid in (cut, settled):
             assert isinstance(await facilitator.settle(paid), Used)
@@ -80,7 +86,10 @@ async def test_what_is_sent_wrongly_is_refused_in_a_sentence(tmp_path: Path) -> 
     """Other JSON, no JSON, a payment for something else, a fault that there is not."""
     payer = Payer()
     other = payer.pays(OFFER, int(time.time()), payee=payer.address).asked()
-    async with served(tmp_path) as (url, _), httpx2.AsyncClient(base_url=url) as http:
+    async with (
+        served(tmp_path) as (url, _),
+        httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S) as http,
+    ):
         for path, sent in (
             ("/settle", b""),
             ("/settle", b"[" * 9_000),

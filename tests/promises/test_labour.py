@@ -23,6 +23,7 @@ from statemachine.entries import Asset
 from statemachine.promises import Judge, Promise, Work
 from tests.world.contract import refused
 from tests.world.house_fixtures import Instance, instance_of
+from tests.world.patience import PATIENCE_S
 from tests.world.scripted_agent import ScriptedAgent
 
 BUSY = Broke("The agent has too much to do.", retryable=True, busy=True, retry_after_s=7)
@@ -129,7 +130,7 @@ async def test_a_cut_result_says_so(still: Instance, moody: MoodyAgent) -> None:
     await keep(still, Work(job_id))
     job = await still.job(job_id)
     assert job["state"] == "complete" and job["truncated"] is True
-    async with httpx2.AsyncClient(base_url=still.url) as browser:
+    async with httpx2.AsyncClient(base_url=still.url, timeout=PATIENCE_S) as browser:
         assert "cut off" in (await browser.get(f"/jobs/{job_id}")).text
     whole = await executing(still)
     await keep(still, Work(whole))

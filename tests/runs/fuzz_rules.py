@@ -17,6 +17,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 from tests.runs.fuzz_world import VISITOR, World
 from tests.world.contract import CONTRACT, STREAM
+from tests.world.patience import PATIENCE_S
 
 LONGEST_WAIT_S = 60
 FAULTS = "/api/dev/stub/faults"
@@ -136,7 +137,9 @@ class Rules:
         if response.status_code != 200:
             return
         if case.operation.path == FAULTS and response.request.method == "POST":
-            httpx2.delete(response.request.url, trust_env=False).raise_for_status()
+            httpx2.delete(
+                response.request.url, trust_env=False, timeout=PATIENCE_S
+            ).raise_for_status()
         if case.operation.path == "/api/sessions/{id}" and response.request.method == "GET":
             said = response.json()
             if "macaroon" in said:

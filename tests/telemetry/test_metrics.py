@@ -194,7 +194,9 @@ async def test_a_worker_tells_its_own_metrics(
     beside = ServerProcess(server.folder, **server.environment, METRICS_PORT=str(port))
     await asyncio.to_thread(beside.start, "worker")
     try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S
+        ) as http:
             assert "boltwork_rail_push_up" in (await http.get("/metrics")).text
             assert (await http.get("/api/healthz")).status_code == 404
     finally:

@@ -27,7 +27,7 @@ from tests.world.account_fixtures import message_for, paying, right, signed, sig
 from tests.world.clock import Clock
 from tests.world.deposit_fixtures import Sent, asked, read, stub_of, unclaimed
 from tests.world.house_fixtures import instance_of
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.usdc_fixtures import Payer, header
 
 USDC = Asset.MICROUSDC
@@ -49,7 +49,9 @@ async def sent(database_url: str, tmp_path: Path, clock: Clock) -> AsyncIterator
 
 async def page_of(sent: Sent) -> str:
     """Return the operator's page."""
-    async with httpx2.AsyncClient(base_url=sent.at.url, trust_env=False) as http:
+    async with httpx2.AsyncClient(
+        base_url=sent.at.url, trust_env=False, timeout=PATIENCE_S
+    ) as http:
         return (await http.get("/operator", headers=OPERATOR)).text
 
 

@@ -36,6 +36,7 @@ from db.engine import Database
 from db.signing_keys import Key, PublicKey
 from payments.seal import Seal
 from tests.world.house_fixtures import Instance
+from tests.world.patience import PATIENCE_S
 from tests.world.receipt_fixtures import receipt_of
 from tests.world.server_process import ServerProcess
 
@@ -297,7 +298,7 @@ async def test_a_private_key_is_shown_to_nobody(server: ServerProcess) -> None:
     """It is in the database, closed, and in no answer, no representation, no line of the log."""
     server.environment["LOG_LEVEL"] = "debug"
     url = await asyncio.to_thread(server.start)
-    async with httpx2.AsyncClient(base_url=url) as http:
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
         shown = (await http.get("/.well-known/jwks.json")).text
     database_url = running_url(server.folder)
     assert database_url is not None

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from app.serving.listener import CannotListen, open_listener, written
 from app.serving.run import listening
+from tests.world.patience import PATIENCE_S
 from tests.world.server_process import ServerProcess
 
 
@@ -51,7 +52,10 @@ async def test_it_listens_on_every_kind_of_address(subtests: Subtests) -> None:
                 with pytest.raises(CannotListen, match=r"can't listen on \[.*Set HOST or PORT"):
                     open_listener(host, 0)
                 continue
-            async with listening(APP, host, 0) as url, httpx2.AsyncClient() as http:
+            async with (
+                listening(APP, host, 0) as url,
+                httpx2.AsyncClient(timeout=PATIENCE_S) as http,
+            ):
                 port = int(url.rpartition(":")[2])
                 assert url == f"http://{written(host, port)}"
                 assert (f"[{host}]:" in url) == (":" in host)
@@ -90,5 +94,5 @@ def test_the_command_listens_on_ipv6(server: ServerProcess) -> None:
         return
     url = server.start()
     assert url.startswith("http://[::1]:")
-    made = httpx2.post(f"{url}/api/jobs", json={"request": "a"})
+    made = httpx2.post(f"{url}/api/jobs", json={"request": "a"}, timeout=PATIENCE_S)
     assert made.status_code == 201

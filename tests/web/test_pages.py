@@ -14,6 +14,7 @@ from statemachine.public_id import public_id
 from tests.world.house_fixtures import Instance
 from tests.world.lnbits_server import LnbitsServer
 from tests.world.page_fixtures import Visitor, order
+from tests.world.patience import PATIENCE_S
 from tests.world.refund_fixtures import until_refund
 from tests.world.scripted_agent import ScriptedAgent
 
@@ -152,7 +153,7 @@ async def test_what_it_would_cost_is_said_before(instance: Instance, visit: Come
 
 async def test_a_form_sent_twice_is_one_job(instance: Instance) -> None:
     """A second click changes nothing; another text is another job."""
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         form = {"request": "hello", "key": "0" * 32}
         places = [(await http.post("/jobs", data=form)).headers["location"] for _ in range(2)]
         other = (await http.post("/jobs", data=form | {"request": "bye"})).headers["location"]

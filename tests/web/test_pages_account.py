@@ -21,7 +21,7 @@ from tests.world.house_fixtures import Instance
 from tests.world.lightning_wallet import key_of, scan_of
 from tests.world.notice_server import NoticeServer
 from tests.world.page_fixtures import Visitor
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_maker import ScriptedMaker
 
 pytestmark = pytest.mark.one_instance
@@ -193,7 +193,7 @@ async def test_a_key_is_shown_once_and_revoked(instance: Instance, visit: Come) 
     await page.click("[data-make-key]")
     key = (await page.text_content("[data-key]") or "").strip()
     assert key.startswith("sk_live_bw_")
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         me = (await http.get("/api/v1/user/me", headers={"x-api-key": key})).json()
         assert me["apiKey"]["spendingLimitSats"] == 500
         await page.goto("/account")
@@ -241,7 +241,7 @@ async def test_forms_are_taken_from_our_own_page_alone(instance: Instance, visit
     [cookie] = [each for each in cookies if each["name"] == "session"]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
     acts = ("topup", "withdraw", "notices", "refund", "keys", "keys/revoke", "join", "logout")
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         ours = {"Cookie": f"session={cookie['value']}"}
         told = await asyncio.gather(
             *(http.post(f"/account/{act}", data={"amount": "5"}) for act in acts),

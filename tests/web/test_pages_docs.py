@@ -12,6 +12,7 @@ import httpx2
 from tests.world.contract import CONTRACT
 from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import Visitor
+from tests.world.patience import PATIENCE_S
 
 Come = Callable[..., Awaitable[Visitor]]
 DOCUMENT = CONTRACT.document
@@ -60,7 +61,7 @@ def test_no_description_is_cut() -> None:
 async def test_guides_come_first_and_each_operation_has_a_command(instance: Instance) -> None:
     """Buying, sessions and L402 are read before any operation; each of these shows the curl that
     sends it, with the contract's own example."""
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         html = (await http.get("/docs")).text
     places = [html.index(f">{title}</h2>") for title in ("Buy a job", "Prepay with a session")]
     places.append(html.index(">Pay by the call (L402, MPP)</h2>"))

@@ -19,6 +19,7 @@ from statemachine.promises import FetchInvoice, PayInvoice
 from statemachine.public_id import public_id
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.page_fixtures import Visitor
+from tests.world.patience import PATIENCE_S
 from tests.world.pay_server import PayServer, said
 from tests.world.rail_fixtures import wall_clock
 from tests.world.refund_fixtures import keep, owed, until_refund
@@ -74,7 +75,7 @@ async def refused(still: Instance, payout_id: str) -> None:
 
 async def test_without_a_token_it_shows_nothing(instance: Instance) -> None:
     """It says how to set one; no form and no header opens it."""
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer None"}):
             for path in ("/operator", "/operator/books"):
                 answer = await http.get(path, headers=headers)
@@ -98,7 +99,7 @@ async def test_the_token_opens_it(house: Instance, visit: Come) -> None:
     assert cookie["path"] == "/operator" and TOKEN not in cookie["value"]
     await visitor.page.click("text=Sign out")
     await visitor.page.locator("#token").wait_for()
-    async with httpx2.AsyncClient(base_url=house.url) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=PATIENCE_S) as http:
         for shown, status in ((TOKEN, 200), ("x" * 24, 401), ("ü", 401)):
             headers = {b"Authorization": f"Bearer {shown}".encode()}
             assert (await http.get("/operator", headers=headers)).status_code == status
@@ -108,7 +109,7 @@ async def test_the_token_opens_it(house: Instance, visit: Come) -> None:
 
 async def test_guesses_are_counted(house: Instance) -> None:
     """Ten a minute for each address."""
-    async with httpx2.AsyncClient(base_url=house.url) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=PATIENCE_S) as http:
         codes = [
             (await http.post("/operator/login", data={"token": f"guess {n}"})).status_code
             for n in range(11)
@@ -201,7 +202,7 @@ async def test_acting_takes_the_forms_own_token(house: Instance, visit: Come) ->
     visitor = await visit(house.url)
     await entered(visitor)
     [cookie] = await visitor.context.cookies()
-    async with httpx2.AsyncClient(base_url=house.url) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=PATIENCE_S) as http:
         ours = {"Cookie": f"{cookie['name']}={cookie['value']}"}
         form = {"act": "retry", "payout": "x"}
         assert (await http.post("/operator/payouts", data=form)).status_code == 401

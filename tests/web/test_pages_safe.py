@@ -15,6 +15,7 @@ from tests.world.account_walk import account_pages
 from tests.world.contract import CONTRACT
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.page_fixtures import Visitor
+from tests.world.patience import PATIENCE_S
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.scripted_maker import ScriptedMaker
 from tests.world.studio_fixtures import ordered
@@ -204,7 +205,7 @@ async def test_the_contract_can_be_read_by_everybody(
 
 async def test_every_answer_is_strict(house: Instance) -> None:
     """Also errors have the policy, tell no referrer, can't be framed and are not kept."""
-    async with httpx2.AsyncClient(base_url=house.url) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=PATIENCE_S) as http:
         for route in PAGES:
             assert isinstance(route, Route)
             path = str(route.path).replace("{id}", "0" * 32).replace("{name}", "nothing.js")
@@ -273,7 +274,7 @@ def test_markdown_becomes_harmless_html(markdown: str, html: str | None) -> None
 async def test_other_sites_can_send_nothing(house: Instance) -> None:
     """A form of another site is refused, whatever it knows; our own pages' forms are taken."""
     made = await house.create("hello")
-    async with httpx2.AsyncClient(base_url=house.url) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=PATIENCE_S) as http:
         for path in (f"/jobs/{made['jobId']}/cancel", "/jobs", "/sessions", "/operator/login"):
             for headers in (
                 {"Sec-Fetch-Site": "cross-site"},
@@ -291,7 +292,7 @@ async def test_other_sites_can_send_nothing(house: Instance) -> None:
 
 async def test_a_form_is_read_as_strictly_as_json(house: Instance) -> None:
     """Too long, not ASCII, a field twice, NUL: refused with a page that says so."""
-    async with httpx2.AsyncClient(base_url=house.url) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=PATIENCE_S) as http:
         for body, status in (
             (b"request=" + b"x" * 300_000, 413),
             (b"request=\xff", 400),
@@ -308,7 +309,7 @@ async def test_a_form_is_read_as_strictly_as_json(house: Instance) -> None:
 
 async def test_the_contract_has_an_address_for_everything(house: Instance) -> None:
     """/docs shows each operation and each shape of openapi.yaml under its own name."""
-    async with httpx2.AsyncClient(base_url=house.url) as http:
+    async with httpx2.AsyncClient(base_url=house.url, timeout=PATIENCE_S) as http:
         html = (await http.get("/docs")).text
     for method, path, operation in CONTRACT.operations():
         assert f'id="{operation["operationId"]}"' in html

@@ -9,6 +9,7 @@ from db.audit import audit
 from pricing.money import Msat
 from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import Visitor, opened
+from tests.world.patience import PATIENCE_S
 
 pytestmark = pytest.mark.one_instance
 Come = Callable[..., Awaitable[Visitor]]
@@ -107,7 +108,7 @@ async def test_what_a_holder_does_takes_the_cookie_and_its_token(
     visitor = await visit(instance.url)
     session_id = await opened(visitor)
     [cookie] = await visitor.context.cookies()
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         for act in ("ask", "topup", "close", "macaroon", "refund", "lock"):
             path = f"/sessions/{session_id}/{act}"
             answer = await http.post(path, data={"request": "x", "amount": "500"})

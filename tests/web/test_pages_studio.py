@@ -17,7 +17,7 @@ from statemachine.public_id import public_id
 from tests.world.clock import Clock
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.page_fixtures import Visitor
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_maker import ScriptedMaker
 from tests.world.studio_fixtures import bought, ordered
 
@@ -187,7 +187,7 @@ async def test_an_order_is_cancelled_on_its_page(
 
 async def test_a_page_that_has_not_changed_is_not_drawn(studio: Instance) -> None:
     """A look that knows the page's mark gets 304; the mark changes with what is being made."""
-    async with httpx2.AsyncClient(base_url=studio.url) as http:
+    async with httpx2.AsyncClient(base_url=studio.url, timeout=PATIENCE_S) as http:
         batch_id = await bought(studio, http, "a cat", 2)
         first = await http.get(f"/jobs/{batch_id}")
         mark = {"If-None-Match": first.headers["etag"]}
@@ -198,7 +198,7 @@ async def test_a_page_that_has_not_changed_is_not_drawn(studio: Instance) -> Non
 
 async def test_files_are_for_who_knows_their_batch(studio: Instance, visit: Come) -> None:
     """An item is found under its own batch alone; a zip of nothing is refused with a page."""
-    async with httpx2.AsyncClient(base_url=studio.url) as http:
+    async with httpx2.AsyncClient(base_url=studio.url, timeout=PATIENCE_S) as http:
         mine, others = [await bought(studio, http, "a cat", 1) for _ in range(2)]
         page = (await http.get(f"/jobs/{mine}")).text
         item_id = page.partition(f"/jobs/{mine}/items/")[2][:32]
@@ -221,7 +221,7 @@ async def test_files_that_were_deleted_are_said(
     clock = Clock()
     async with (
         instance_of(database_url, tmp_path, executors=[maker], clock=clock) as studio,
-        httpx2.AsyncClient(base_url=studio.url) as http,
+        httpx2.AsyncClient(base_url=studio.url, timeout=PATIENCE_S) as http,
     ):
         batch_id = await bought(studio, http, "a cat", 1)
         page = (await http.get(f"/jobs/{batch_id}")).text
@@ -255,7 +255,7 @@ async def test_a_wrong_field_is_said_at_the_field(
     """With what was filled in, and nothing was ordered."""
     form = {"kind": "image", "prompt": "a cat", "model": PAINTER, "count": "1", field: value}
     before = await studio.built.db.read_all("SELECT id FROM batch")
-    async with httpx2.AsyncClient(base_url=studio.url) as http:
+    async with httpx2.AsyncClient(base_url=studio.url, timeout=PATIENCE_S) as http:
         answer = await http.post("/studio", data=form)
     assert answer.status_code == 400
     problem = answer.text.partition('id="problem"')[2].partition("</p>")[0]
@@ -266,7 +266,7 @@ async def test_a_wrong_field_is_said_at_the_field(
 async def test_an_order_sent_twice_is_one(studio: Instance) -> None:
     """A second click changes nothing; another prompt is another order."""
     form = {"kind": "image", "prompt": "a cat", "model": PAINTER, "count": "1", "key": "0" * 32}
-    async with httpx2.AsyncClient(base_url=studio.url) as http:
+    async with httpx2.AsyncClient(base_url=studio.url, timeout=PATIENCE_S) as http:
         places = [(await http.post("/studio", data=form)).headers["location"] for _ in range(2)]
         other = await http.post("/studio", data=form | {"prompt": "a dog"})
     assert places[0] == places[1] != other.headers["location"]

@@ -13,7 +13,7 @@ from app.executors.toolbox import Toolbox, make_vision
 from db.audit import audit
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.page_fixtures import Visitor
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 
 Come = Callable[..., Awaitable[Visitor]]
 BUTTON = "text=Get an invoice"
@@ -110,7 +110,7 @@ async def test_the_price_follows_what_is_typed(shop: Instance, visit: Come) -> N
 async def test_every_open_tool_has_a_form(shop: Instance) -> None:
     """Each field with its label and its hint, and a picture that isn't needed may be left out. One
     that isn't there is a 404."""
-    async with httpx2.AsyncClient(base_url=shop.url, verify=False) as http:
+    async with httpx2.AsyncClient(base_url=shop.url, verify=False, timeout=PATIENCE_S) as http:
         for listed in shop.built.catalogue.tools():
             answer = await http.get(f"/tools/{listed.offering.id}")
             assert answer.status_code == (200 if listed.is_open else 404), listed.offering.id

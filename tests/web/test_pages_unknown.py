@@ -9,6 +9,7 @@ from app.web.browsers import accepts_html
 from app.web.page import POLICY
 from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import Visitor
+from tests.world.patience import PATIENCE_S
 
 Come = Callable[..., Awaitable[Visitor]]
 pytestmark = pytest.mark.one_instance
@@ -30,7 +31,7 @@ async def test_an_unknown_address_is_a_page(instance: Instance, visit: Come) -> 
 
 async def test_a_program_is_answered_as_by_the_rest_of_the_api(instance: Instance) -> None:
     """Whatever it accepts that is not HTML."""
-    async with httpx2.AsyncClient(base_url=instance.url) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         for accept in ("*/*", "application/json", "text/html;q=0, */*", ""):
             answer = await http.get("/nowhere", headers={"Accept": accept})
             assert answer.status_code == 404 and answer.headers["vary"] == "Accept"

@@ -14,6 +14,7 @@ from payments.usdc.stub_chain import FAUCET
 from pricing.money import MicroUsdc
 from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import Visitor
+from tests.world.patience import PATIENCE_S
 from tests.world.studio_fixtures import maker, studio
 from tests.world.usdc_fixtures import Payer
 
@@ -102,7 +103,7 @@ async def test_pictures_are_paid_in_usdc_by_a_wallet_in_the_browser(
     batch_id = page.url.rpartition("/")[2]
     file = await page.locator(".gallery img").first.get_attribute("src") or ""
     assert file.startswith(f"/jobs/{batch_id}/items/")
-    async with httpx2.AsyncClient(base_url=studio.url) as stranger:
+    async with httpx2.AsyncClient(base_url=studio.url, timeout=PATIENCE_S) as stranger:
         for path in (f"/jobs/{batch_id}", file, f"/jobs/{batch_id}/files.zip"):
             assert (await stranger.get(path)).status_code == 404
             wrong = {"Cookie": f"session={'0' * 64}"}

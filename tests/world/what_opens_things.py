@@ -12,7 +12,7 @@ import httpx2
 from payments.lnurl import decode
 from tests.world.batch_doors import batch, bought, ended
 from tests.world.house_fixtures import Instance
-from tests.world.patience import patiently
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.paying import credential, payment_in
 from tests.world.session_fixtures import Holder, where
 
@@ -49,7 +49,7 @@ async def _job(instance: Instance) -> dict[str, Any]:
 
 async def _person(instance: Instance) -> dict[str, Any]:
     """Open an account, with a deposit."""
-    async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:
+    async with httpx2.AsyncClient(base_url=instance.url, verify=False, timeout=PATIENCE_S) as http:
         body = {"username": f"{PERSON}-{secrets.token_hex(4)}", "password": PASSWORD}
         person = await http.post("/api/auth/login", json=body)
         me = await http.get("/api/auth/me")
@@ -108,7 +108,9 @@ async def _used(instance: Instance) -> dict[str, Any]:
     said, (talk, _) = await asyncio.gather(holder.asked(PREPAID), _talk(instance, holder.headers))
     revoked = holder.child("child=revoked")
     gone = await holder.post("revoke", {"macaroon": revoked.macaroon})
-    async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:  # nobody's yet
+    async with httpx2.AsyncClient(
+        base_url=instance.url, verify=False, timeout=PATIENCE_S
+    ) as http:  # nobody's yet
         page = await http.post(
             f"/sessions/{holder.session_id}/unlock", data={"macaroon": holder.macaroon}
         )
@@ -191,7 +193,9 @@ async def _pictured(instance: Instance) -> dict[str, Any]:
 
 async def _talk(instance: Instance, headers: Mapping[str, str]) -> tuple[int, str]:
     """Begin a conversation; return its id, and the cookie by which a visitor is known again."""
-    async with httpx2.AsyncClient(base_url=instance.url, verify=False) as http:  # it is no TLS
+    async with httpx2.AsyncClient(
+        base_url=instance.url, verify=False, timeout=PATIENCE_S
+    ) as http:  # it is no TLS
         path = "/api/gemini/conversations"
         begun = await http.post(path, json={"title": TITLE}, headers=headers)
         return begun.json()["id"], cookie_of(begun) if "set-cookie" in begun.headers else ""
