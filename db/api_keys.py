@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from db.engine import Asked, Database, Tx
+from db.engine import Database, Tx
 from db.rows import columns
-from statemachine.entries import Asset, of_user
+from statemachine.entries import Asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +132,10 @@ async def use(tx: Tx, sha256: str, now: datetime) -> None:
     await tx.execute(query, sha256=sha256, now=now)
 
 
-# A key that has a limit in one asset only spends nothing of the other.
+# A key that has a limit in one asset only spends nothing of the other: see `debit_account`, which
+# counts what is spent.
 _MAY_SPEND = """
 coalesce(limit_{asset}, CASE WHEN limit_{other} IS NULL THEN 9223372036854775807 ELSE 0 END)
-"""
-_SPEND = """
-UPDATE api_key SET spent_{asset} = spent_{asset} + %(amount)s
- WHERE id = %(id)s AND revoked_at IS NULL AND spent_{asset} <= {most} - %(amount)s
 """
 _LEFT = """
 SELECT greatest(0, {most} - spent_{asset}) AS left_amount FROM api_key
@@ -150,22 +147,6 @@ def _of(query: str, asset: Asset) -> str:
     [other] = [each for each in Asset if each is not asset]
     most = _MAY_SPEND.format(asset=asset, other=other).strip()
     return query.format(asset=asset, other=other, most=most)
-
-
-_HAS = """
-   AND EXISTS (SELECT FROM account
-                WHERE name = %(account)s AND asset = %(asset)s AND balance >= %(amount)s)
-"""
-
-
-async def ask_spend(tx: Tx, key_id: str, account_id: str, asset: Asset, amount: int) -> Asked:
-    """Ask to count what a key spends of an account that is locked, with what was asked for before.
-
-    No row is written where it may not spend so much, or where its account has less.
-    """
-    account = of_user(account_id).name
-    query = _of(_SPEND, asset) + _HAS
-    return await tx.ask(query, id=key_id, amount=amount, account=account, asset=asset.value)
 
 
 async def left(tx: Tx, key_id: str, asset: Asset) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from db import ledger
 from db.engine import Asked, Row, Tx
 from db.rows import columns
 from db.sessions import LOCK, SessionRow
-from statemachine.entries import Asset, of_session, of_user
+from statemachine.entries import Asset, Entry, of_session, of_user
 from statemachine.session import Grounds
 
 _USERS = "SELECT balance FROM account WHERE name = %(name)s AND asset = %(asset)s"
@@ -24,19 +25,49 @@ async def balance(tx: Tx, session_id: str) -> int:
 
 async def lock_of_user(tx: Tx, account_id: str, asset: Asset) -> int:
     """Return what a person's account has in an asset; it is locked until the transaction ends."""
-    return await left_of_user(await ask_of_user(tx, account_id, asset))
-
-
-async def ask_of_user(tx: Tx, account_id: str, asset: Asset) -> Asked:
-    """Ask for the same, beside what else is asked for."""
     query = f"{_USERS} FOR UPDATE"
-    return await tx.ask(query, name=of_user(account_id).name, asset=asset.value)
-
-
-async def left_of_user(asked: Asked) -> int:
-    """Return what the account has that was asked for."""
-    row = await asked.one()
+    row = await tx.one(query, name=of_user(account_id).name, asset=asset.value)
     return int(row["balance"]) if row else 0
+
+
+_DEBIT_USER = """
+SELECT debit_account(%(account)s, %(key_id)s, %(amount)s, %(asset)s, %(at)s, %(keys)s, %(of)s,
+                     %(accounts)s, %(kinds)s, %(amounts)s) AS left_amount
+"""
+NOT_OF_KEY = -1
+
+
+class Left(NamedTuple):
+    """What is in the way of a debit: what the account has, or NOT_OF_KEY; None: it is done."""
+
+    left_amount: int | None
+
+
+async def debit_user(
+    tx: Tx,
+    account_id: str,
+    key_id: str | None,
+    amount: int,
+    asset: Asset,
+    entries: Sequence[Entry],
+    now: datetime,
+) -> int | None:
+    """Have a person's account pay, in one call: see that it has so much, count that of the key that
+    has it pay, and post the entries, which are all in this asset.
+
+    Else nothing is written, and it says why: what the account has, where that is less; NOT_OF_KEY
+    where the key may not spend so much, or was revoked.
+    """
+    told = await tx.row(
+        Left,
+        _DEBIT_USER,
+        account=of_user(account_id).name,
+        key_id=key_id,
+        amount=amount,
+        **ledger.values_of(entries, asset, now),
+    )
+    assert told is not None, "a call returns a row"
+    return told.left_amount
 
 
 class Spendable(NamedTuple):

@@ -72,7 +72,8 @@ async def begin_reserved(
     begun = law.begin_reserved(
         batch_id, session_id, price_msat, len(ordered.items), ordered.account_id
     )
-    await _insert_paid(act, begun, ordered, spending)
+    await ledger.post(act.tx, begun.entries, act.now)
+    await _insert_queued(act, begun, ordered, spending)
     return told
 
 
@@ -83,14 +84,14 @@ async def begin_from_account(
 
     A key that has it pay spends of its own limit, of which it gets back what is not charged.
     """
-    spent = await keys.debit(act, payer, amount, asset)
-    if not isinstance(spent, Applied):
-        return spent
     begun = law.begin_from_account(batch_id, payer.account_id, asset, amount, len(ordered.items))
+    told = await keys.debit(act, payer, amount, asset, begun.entries)
+    if not isinstance(told, Applied):
+        return told
     key_id = payer.key_id
     spends = None if key_id is None else Spending((key_id,), ((key_id, amount),))
-    await _insert_paid(act, begun, ordered, spends)
-    return Applied()
+    await _insert_queued(act, begun, ordered, spends)
+    return told
 
 
 async def begin_claimed(
@@ -104,16 +105,12 @@ async def begin_claimed(
     await _insert(act, begun, ordered, None)
 
 
-async def _insert_paid(
-    act: Act,
-    begun: Decision[law.BatchFacts],
-    ordered: Ordered,
-    spending: Spending | None = None,
+async def _insert_queued(
+    act: Act, begun: Decision[law.BatchFacts], ordered: Ordered, spending: Spending | None
 ) -> None:
     await _insert(act, begun, ordered, spending)
     if ordered.cast is not None:
         await casts.paid(act.tx, ordered.cast.id_of(begun.facts), act.now)
-    await ledger.post(act.tx, begun.entries, act.now)
     await lanes.give_turns(act.tx, begun.facts.id, ordered.payer)
 
 

@@ -11,7 +11,7 @@ from db import api_keys, balances, people
 from db.api_keys import Limits, NewKey
 from db.invoices import MadeInvoice
 from payments import rail
-from statemachine.entries import Asset
+from statemachine.entries import Asset, Entry
 
 MOST = 50  # of one account
 CONNECTED = "connected wallet"  # what the first key of an account is called that a payment opens
@@ -67,22 +67,21 @@ async def use(act: Act, sha256: str) -> None:
     await api_keys.use(act.tx, sha256, act.now)
 
 
-async def debit(act: Act, payer: Payer, amount: int, asset: Asset) -> Applied | Short:
-    """See that an account has so much, and count it of the key that has it pay. Both stay as they
-    are seen until the transaction ends; the entry is the caller's.
+async def debit(
+    act: Act, payer: Payer, amount: int, asset: Asset, entries: Sequence[Entry]
+) -> Applied | Short:
+    """Have an account pay so much, count it of the key that has it pay, and post what comes of it:
+    one call into Postgres.
 
     Short where that is more than the account has, or than the key may spend, or where the key was
-    revoked meanwhile; then nothing is counted.
+    revoked meanwhile; then nothing is written.
     """
     account_id, key_id = payer.account_id, payer.key_id
-    asked, spent = await balances.ask_of_user(act.tx, account_id, asset), None
-    if key_id is not None:  # in one go: the balance is locked when this is counted
-        spent = await api_keys.ask_spend(act.tx, key_id, account_id, asset, amount)
-    left = await balances.left_of_user(asked)
-    if left < amount:
-        return Short(Purse.ACCOUNT, amount, left, asset)
-    if key_id is None or spent is None or await spent.count():
+    left = await balances.debit_user(act.tx, account_id, key_id, amount, asset, entries, act.now)
+    if left is None:
         return Applied()
+    if key_id is None or left != balances.NOT_OF_KEY:
+        return Short(Purse.ACCOUNT, amount, left, asset)
     return Short(Purse.KEY, amount, await api_keys.left(act.tx, key_id, asset), asset)
 
 

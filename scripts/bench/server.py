@@ -21,7 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import advance
-from app.advance import Act, Applied, Short
+from app.advance import Act, Applied, Payer, Short
+from app.advance.shell import in_one_statement
 from app.agents.agent import Accepted, Progress, Result, unwatched
 from app.executors.toolbox import Toolbox
 from app.house import house_of
@@ -33,7 +34,6 @@ from app.serving.facilitator import build_facilitator
 from app.serving.run import listening
 from app.settings import Settings
 from app.telemetry import logs
-from db import ledger
 from payments.rail import Settled
 from payments.stub import StubRail
 from payments.usdc.address import Address
@@ -199,22 +199,20 @@ async def debit(request: Request) -> Response:
     return json_response({"charged": True})
 
 
+@in_one_statement
+async def pay(act: Act, payer: Payer, batch_id: str) -> Applied | Short:
+    """Have an account pay: what a purchase does of it, without what it buys."""
+    of = batch_id, payer.account_id, Asset.MSAT, CHARGED_MSAT, 1
+    entries = begin_from_account(*of).entries
+    return await advance.keys.debit(act, payer, CHARGED_MSAT, Asset.MSAT, entries)
+
+
 async def debit_account(request: Request) -> Response:
-    """Look at an API key, and have its account pay: what a purchase does of it, in one
-    transaction.
-    """
+    """Look at an API key, and have its account pay, in one transaction."""
     house = house_of(request)
     payer = (await house.callers.needed_account(request)).payer
-
-    async def pay(act: Act) -> Applied | Short:
-        told = await advance.keys.debit(act, payer, CHARGED_MSAT, Asset.MSAT)
-        if isinstance(told, Applied):
-            of = house.new_id(), payer.account_id, Asset.MSAT, CHARGED_MSAT, 1
-            await ledger.post(act.tx, begin_from_account(*of).entries, act.now)
-        return told
-
-    paid = isinstance(await house.holds.shell.do(pay), Applied)
-    return json_response({"charged": True}, 200 if paid else 402)
+    paid = await house.holds.shell.do(pay, payer, house.new_id())
+    return json_response({"charged": True}, 200 if isinstance(paid, Applied) else 402)
 
 
 def facilitator(order: dict[str, Any]) -> Starlette:

@@ -3,17 +3,23 @@ charged.
 """
 
 import asyncio
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from app import advance
-from app.advance import Applied, Purse, Short
-from db import api_keys
+from app.advance import Act, Applied, Payer, Purse, Short
+from db import api_keys, balances, ledger, people
 from db.api_keys import Limits, NewKey
 from db.audit import audit
+from db.engine import Tx
 from statemachine.account import deposit_invoice_id
-from statemachine.entries import Asset
+from statemachine.batch import begin_from_account
+from statemachine.entries import RAIL, Asset, Entry, Posting, of_user
 from tests.world.account_fixtures import buyers_invoice, has, paid_in, right, signed_in, withdraw
 from tests.world.batch_doors import batch, ended, sold_by
 from tests.world.contract import refused
@@ -99,6 +105,75 @@ async def test_a_limit_in_one_asset_leaves_nothing_of_the_other(
         if not may:
             assert told == Short(Purse.KEY, 100, 0, asset)
     await market.is_right()
+
+
+async def test_one_call_pays_as_the_ledger_does_step_by_step(market: Market) -> None:
+    """For random accounts, keys and amounts: what is in the way, or else what is spent and posted;
+    and a call that is refused writes nothing."""
+    dice, seen = random.Random(7), set[object]()
+    for number in range(40):
+        pair = f"one{number}", f"steps{number}"
+        asset, amount = dice.choice(list(Asset)), dice.randrange(1, 100)
+        limits = Limits(dice.choice([None, 0, 60]), dice.choice([None, 0, 60]))
+        has, before, is_keyed = dice.choice([0, 50, 100, 200]), dice.choice([0, 30]), dice.random()
+        for who in pair:
+            await market.db.run(
+                "given", partial(_given, who=who, has=has, spent=before, asset=asset, limits=limits)
+            )
+            if is_keyed > 0.8:
+                await market.shell.do(advance.keys.revoke, who, who)
+        key = None if is_keyed < 0.2 else ""
+        one, steps = (Payer(who, None if key is None else who) for who in pair)
+        reserved = [begin_from_account(who, who, asset, amount, 1).entries for who in pair]
+        told = await market.shell.do(advance.keys.debit, one, amount, asset, reserved[0])
+        assert told == await market.shell.do(_step_by_step, steps, amount, asset, reserved[1])
+        assert await _stands(market, pair[0]) == await _stands(market, pair[1])
+        seen.add(told.purse if isinstance(told, Short) else told)
+    assert seen == {Applied(), Purse.ACCOUNT, Purse.KEY}
+
+
+async def _given(tx: Tx, who: str, has: int, spent: int, asset: Asset, limits: Limits) -> None:
+    """Have an account with one key be there, which has spent as much."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    await people.insert(tx, who, now)
+    await api_keys.insert(tx, who, NewKey(who, hashed(who), "sk_live_bw_…"), "key", limits, now)
+    await tx.execute(
+        f"UPDATE api_key SET spent_{asset} = %(spent)s WHERE id = %(who)s", spent=spent, who=who
+    )
+    if has:
+        legs = Posting(RAIL, has), Posting(of_user(who), -has)
+        await ledger.post(tx, [Entry(f"given:{who}:", asset, legs)], now)
+
+
+async def _step_by_step(
+    act: Act, payer: Payer, amount: int, asset: Asset, entries: Sequence[Entry]
+) -> Applied | Short:
+    """Pay by what reads one thing each: the account, then the key; and then it is posted."""
+    has = await balances.lock_of_user(act.tx, payer.account_id, asset)
+    if has < amount:
+        return Short(Purse.ACCOUNT, amount, has, asset)
+    if payer.key_id is not None:
+        left = await api_keys.left(act.tx, payer.key_id, asset)
+        if left < amount:
+            return Short(Purse.KEY, amount, left, asset)
+        await api_keys.unspend(act.tx, payer.key_id, asset, -amount)
+    await ledger.post(act.tx, entries, act.now)
+    return Applied()
+
+
+async def _stands(market: Market, who: str) -> list[dict[str, object]]:
+    """Return all that is written of an account, with its id taken out."""
+    found = []
+    for query in (
+        "SELECT spent_msat, spent_microusdc FROM api_key WHERE account_id = %(who)s",
+        "SELECT replace(name, %(who)s, '') AS name, asset, kind, balance FROM account"
+        " WHERE name LIKE '%%:' || %(who)s ORDER BY name, asset",
+        "SELECT replace(e.key, %(who)s, '') AS key, e.asset, replace(p.account, %(who)s, '') AS"
+        " account, p.amount FROM entry e JOIN posting p ON p.entry_id = e.id"
+        " WHERE e.key LIKE '%%' || %(who)s || ':%%' ORDER BY e.id, p.account",
+    ):
+        found += await market.db.read_all(query, who=who)
+    return found
 
 
 async def test_a_key_that_was_revoked_just_now_pays_for_nothing(market: Market) -> None:

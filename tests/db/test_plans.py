@@ -48,7 +48,7 @@ from db.promises import QUEUES, Outbox
 from statemachine import hold, session
 from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.connect import ConnectKind
-from statemachine.entries import Asset, Entry, Posting, of_job, of_session
+from statemachine.entries import Asset, Entry, Posting, of_job, of_session, of_user
 from statemachine.lease import LeaseFacts, LeaseState
 from statemachine.notice import NoticeFacts, NoticeState
 from statemachine.owner import Purpose
@@ -69,6 +69,7 @@ def named(text: str) -> str:
 
 PLACE = ROWS // 2
 JOB, SESSION = named(f"job{PLACE}"), named(str(PLACE))
+PERSON = SESSION  # whose key has the same id
 HASH = SESSION * 2
 PAYOUT = f"{JOB}:surplus"
 ATTEMPT = named(f"paid{PLACE}") + SESSION
@@ -94,6 +95,14 @@ def entry() -> Entry:
         Asset.MSAT,
         (Posting(of_session(SESSION), 1000), Posting(of_job(JOB), -1000)),
     )
+
+
+async def debit_account(tx: Tx) -> None:
+    """Have an account pay by its key, out of what it was given before."""
+    legs = Posting(of_session(SESSION), 1_000), Posting(of_user(PERSON), -1_000)
+    await ledger.post(tx, [Entry("given", Asset.MSAT, legs)], NOW)
+    left = await balances.debit_user(tx, PERSON, PERSON, 1_000, Asset.MSAT, [entry()], NOW)
+    assert left is None
 
 
 READS: dict[str, Callable[[Database], Awaitable[object]]] = {
@@ -229,6 +238,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "end a hold": lambda tx: holds.end_at_once(
         tx, hold.decide(HELD, hold.Used(600)), RELEASED, LINKS[1:], NOW
     ),
+    "debit an account": debit_account,
     "a pending top-up": lambda tx: sessions.pending_topup(tx, SESSION),
     "a credential's first use": lambda tx: sessions.mark_used(tx, SESSION, NOW),
     "revoke": lambda tx: sessions.revoke(tx, SESSION, "some link", NOW),
