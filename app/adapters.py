@@ -382,6 +382,7 @@ def make_terms(settings: Settings) -> Terms:
         session_minimum_msat=sats_to_msat(settings.session_min_balance_sats),
         free_msat_a_day=sats_to_msat(settings.free_sats_per_day),
         margin_pct=settings.margin_pct,
+        pay_over_msat=sats_to_msat(settings.worker_payout_sats),
         routing_free_msat=sats_to_msat(settings.routing_free_sats),
         routing_free_msat_a_day=sats_to_msat(settings.routing_free_sats_per_day),
     )

@@ -36,6 +36,7 @@ from app.trade.demos import Demos
 from app.trade.histories import Histories
 from app.trade.holds import Holds
 from app.trade.keys import Keys
+from app.trade.lending import Lending
 from app.trade.lightning_logins import LightningLogins
 from app.trade.logins import Logins
 from app.trade.orders import Orders
@@ -60,6 +61,7 @@ class House:
     # the desks
     accounts: Accounts
     histories: Histories
+    lending: Lending
     orders: Orders
     asks: Asks
     batches: Batches

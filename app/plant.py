@@ -57,6 +57,7 @@ from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
 from app.trade.gathering import Fetch, Gathering
 from app.trade.invoicing import Invoicing
+from app.trade.lending import Lending
 from app.trade.makers import Makers
 from app.trade.refunds import Refunds
 from app.trade.webhooks import Webhooks
@@ -226,6 +227,20 @@ def making_of(built: Built) -> list[Making]:
         )
         for executor in built.executors
     ]
+
+
+def lending_of(built: Built) -> Lending:
+    """Return the desk of those who lend machines."""
+    return Lending(
+        built.db,
+        built.shell,
+        Leases(built.shell, built.artifacts),
+        built.catalogue,
+        built.signals,
+        built.clock,
+        built.new_id,
+        built.settings.workers,
+    )
 
 
 def batches_of(built: Built, invoicing: Invoicing, readiness: Readiness) -> Batches:

@@ -6,7 +6,7 @@ worked out again from the rows of jobs, invoices and payouts, leg by leg, and co
 
 from dataclasses import dataclass
 
-from db import audit_batches, audit_deposits, audit_payouts, audit_prepaid
+from db import audit_batches, audit_deposits, audit_payouts, audit_prepaid, audit_workers
 from db.engine import Database
 from statemachine.batch import BATCH, BatchState
 from statemachine.entries import (
@@ -114,6 +114,7 @@ due_leg AS (
     + audit_prepaid.LEGS_OF_ANY
     + audit_batches.LEGS
     + audit_deposits.LEGS
+    + audit_workers.LEGS
     + """),
 wrong_leg AS (
   SELECT coalesce(due.key, held.key) AS key,
@@ -302,6 +303,7 @@ _CHECKS = [
     *audit_prepaid.CHECKS,
     *audit_batches.CHECKS,
     *audit_deposits.CHECKS,
+    *audit_workers.CHECKS,
 ]
 _AUDIT = (
     _SHARED

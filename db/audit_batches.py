@@ -32,9 +32,15 @@ LEGS = """
          LATERAL (SELECT coalesce(i.charged_amount, i.share_amount) AS amount) charge,
          LATERAL (SELECT CASE WHEN b.author_id IS NULL THEN 0
            ELSE charge.amount * b.author_pct / (100 + b.author_pct) END AS amount) author,
+         LATERAL (SELECT coalesce(max(e.amount), 0) AS amount, max(e.held_amount) AS held,
+                  max(w.id) AS id, max(w.account_id) AS account_id
+                    FROM earning e JOIN worker w ON w.id = e.worker_id
+                   WHERE e.item_id = i.id) worker,
          LATERAL (VALUES ('batch:' || b.id, charge.amount),
-         (%(media)s, author.amount - charge.amount), ('user:' || b.author_id, -author.amount))
-         AS leg(account, amount)
+         (%(media)s, author.amount + worker.amount - charge.amount),
+         ('user:' || b.author_id, -author.amount),
+         ('user:' || worker.account_id, worker.held - worker.amount),
+         ('worker:' || worker.id, -worker.held)) AS leg(account, amount)
    WHERE i.state = 'completed' AND i.charged_amount IS DISTINCT FROM 0
   UNION ALL SELECT 'lease:' || l.item_id || ':' || l.number || ':spent', leg.account, leg.amount,
          b.asset

@@ -118,6 +118,6 @@ CHECKS = [
              FROM line WHERE kind = 'liability' AND balance <> 0
               AND split_part(name, ':', 1)
                   NOT IN ('job', 'refund', 'sending', 'session', 'hold', 'batch', 'user',
-                          'unclaimed')""",
+                          'unclaimed', 'worker')""",
     ),
 ]

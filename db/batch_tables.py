@@ -206,11 +206,24 @@ class Lease(SQLModel, table=True):
     cost_amount: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
     )
+    # Of a worker of the network: the lease's own name, and its part of what the item costs.
+    id: str | None = Field(default=None, sa_column=Column(Text))
+    pay_pct: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
     created_at: datetime = Field(sa_column=time_column())
     ended_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
     __table_args__ = (
         CheckConstraint("cost_amount >= 0", name="cost_not_negative"),
+        CheckConstraint("pay_pct BETWEEN 0 AND 100", name="pay_in_percent"),
+        Index("uq_lease_id", "id", unique=True, postgresql_where=text("id IS NOT NULL")),
+        # What a worker of the network holds.
+        Index(
+            "ix_lease_held_by",
+            "worker",
+            postgresql_where=text("state = 'held' AND id IS NOT NULL"),
+        ),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress_in_percent"),
         # An item is held by one; and the sweep reads those that are held, however many are over.
         Index("uq_lease_one_held", "item_id", unique=True, postgresql_where=text("state = 'held'")),

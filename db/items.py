@@ -1,4 +1,4 @@
-"""Items: written with their batch, claimed in one statement, and ended."""
+"""Items: written with their batch, and ended. They are claimed by db.claims."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +11,8 @@ from db import artifacts, lanes
 from db.artifacts import Artifact
 from db.batches import BatchRow
 from db.engine import Database, Tx
-from db.jobs import CHANNEL
 from db.rows import columns
-from statemachine.batch import BATCH, BatchEvent, BatchState
-from statemachine.entries import Asset
 from statemachine.item import ITEM, ItemEvent, ItemFacts, ItemState
-from statemachine.lease import LeaseFacts, LeaseState
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,89 +63,6 @@ async def insert(tx: Tx, batch_id: str, items: Sequence[NewItem], now: datetime)
         needs=[Jsonb(list(item.needs)) for item in items],
         now=now,
     )
-
-
-class _Claimed(NamedTuple):
-    """An item as it was when it was claimed."""
-
-    id: str
-    number: int
-    lane: str
-    asked: dict[str, Any]
-    share_amount: int
-    asset: Asset
-    batch_id: str
-
-
-class Claim(NamedTuple):
-    """An item that somebody holds now, as he sees it."""
-
-    id: str
-    number: int
-    lane: str
-    asked: dict[str, Any]
-    share_amount: int
-    asset: Asset
-    batch_id: str
-    until: datetime
-    deadline: datetime
-
-
-# The head of each lane is looked at, and locked is only in the best of them. With the first of its
-# items a batch has begun: all of it is one statement, for a claim is what there is most of.
-_CLAIM = """
-WITH best AS MATERIALIZED (
-  SELECT f.lane, f.rank AS floor FROM lane_floor f
-   CROSS JOIN LATERAL (
-         SELECT i.rank FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
-            AND i.lane = f.lane AND i.rank >= f.rank AND %(worker)s <> ALL(i.tried)
-          ORDER BY i.rank, i.id LIMIT 1) AS head
-   WHERE f.lane = ANY(%(lanes)s) ORDER BY head.rank LIMIT 1),
-taken AS MATERIALIZED (
-  SELECT i.id FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
-     AND i.lane = (SELECT lane FROM best) AND i.rank >= (SELECT floor FROM best)
-     AND %(worker)s <> ALL(i.tried)
-   ORDER BY i.rank, i.id LIMIT %(most)s FOR UPDATE SKIP LOCKED),
-claimed AS (
-  UPDATE item SET state = %(state)s, number = number + 1 FROM taken WHERE item.id = taken.id
-  RETURNING item.id, item.number, item.lane, item.rank, item.asked, item.share_amount,
-            item.batch_id),
-held AS (
-  INSERT INTO lease (item_id, number, state, worker, until, deadline, created_at)
-  SELECT id, number, %(lease_state)s, %(worker)s, %(until)s, %(deadline)s, %(now)s FROM claimed),
-begun AS (
-  UPDATE batch b SET state = %(begun)s, version = version + 1, updated_at = %(now)s
-    FROM claimed WHERE b.id = claimed.batch_id AND b.state = 'queued' RETURNING b.id),
-told AS MATERIALIZED (SELECT pg_notify(%(channel)s, id) FROM begun)
-SELECT c.id, c.number, c.lane, c.asked, c.share_amount,
-       (SELECT asset FROM batch b WHERE b.id = c.batch_id) AS asset, c.batch_id
-  FROM claimed c WHERE (SELECT count(*) FROM told) >= 0 ORDER BY c.rank, c.id
-"""
-
-
-async def claim(
-    tx: Tx, worker: str, in_lanes: Sequence[str], most: int, lease: LeaseFacts, now: datetime
-) -> list[Claim]:
-    """Claim up to so many items for a worker: those whose turn it is, in one of these lanes.
-
-    `lease`: until when he holds each. Two claimers never get the same one. A batch whose first item
-    it is has begun, and whoever waits for another state of it is told.
-    """
-    claimed = await tx.rows(
-        _Claimed,
-        _CLAIM,
-        worker=worker,
-        lanes=list(in_lanes),
-        most=most,
-        state=ITEM.step(ItemState.PENDING, ItemEvent.CLAIMED),
-        begun=BATCH.step(BatchState.QUEUED, BatchEvent.BEGUN),
-        channel=CHANNEL,
-        lease_state=LeaseState.HELD,
-        until=lease.until,
-        deadline=lease.deadline,
-        now=now,
-    )
-    return [Claim(*each, lease.until, lease.deadline) for each in claimed]
 
 
 class ItemRow(NamedTuple):

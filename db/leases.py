@@ -1,10 +1,12 @@
 """Leases: found by their item and number, beaten, ended, and which are due to lapse."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from db.engine import Database, Tx
 from db.rows import columns
+from statemachine.entries import Asset
+from statemachine.item import ItemState
 from statemachine.lease import LeaseFacts, LeaseState
 
 
@@ -19,6 +21,9 @@ class LeaseRow(NamedTuple):
     deadline: datetime
     progress: int
     sha256: str | None
+    id: str | None  # of a worker of the network
+    pay_pct: int
+    created_at: datetime
 
 
 _LOCK = f"""
@@ -47,6 +52,44 @@ SELECT {columns(LeaseRow)} FROM lease WHERE item_id = %(item_id)s AND number = %
 async def get(db: Database, item_id: str, number: int) -> LeaseRow | None:
     """Return a lease as it is now."""
     return await db.row(LeaseRow, _GET, item_id=item_id, number=number)
+
+
+class Named(NamedTuple):
+    """A lease of a worker of the network, with what it is to make and how it is paid for it."""
+
+    id: str
+    item_id: str
+    number: int
+    state: LeaseState
+    until: datetime
+    deadline: datetime
+    progress: int
+    pay_pct: int
+    lane: str
+    asked: dict[str, Any]
+    share_amount: int
+    asset: Asset
+    item: ItemState
+
+
+_NAMED = """
+SELECT l.id, l.item_id, l.number, l.state, l.until, l.deadline, l.progress, l.pay_pct, i.lane,
+       i.asked, i.share_amount, b.asset, i.state AS item
+  FROM lease l JOIN item i ON i.id = l.item_id JOIN batch b ON b.id = i.batch_id
+ WHERE l.worker = %(worker)s
+"""
+
+
+async def named(db: Database, lease_id: str, worker: str) -> Named | None:
+    """Return a lease of a worker by the lease's own name; another's isn't there for it."""
+    query = f"{_NAMED} AND l.id = %(id)s"
+    return await db.row(Named, query, id=lease_id, worker=worker)
+
+
+async def held_by(db: Database, worker: str) -> list[Named]:
+    """Return what a worker of the network holds, the oldest first."""
+    query = f"{_NAMED} AND l.state = 'held' AND l.id IS NOT NULL ORDER BY l.created_at, l.id"
+    return await db.rows(Named, query, worker=worker)
 
 
 def facts_of(row: LeaseRow) -> LeaseFacts:

@@ -331,6 +331,7 @@ SELECT id FROM user_account u WHERE id = ANY(%(ids)s)
    AND NOT EXISTS (SELECT FROM usdc_authorization o WHERE o.account_id = u.id)
    AND NOT EXISTS (SELECT FROM usdc_deposit d WHERE d.account_id = u.id)
    AND NOT EXISTS (SELECT FROM spell s WHERE s.author_id = u.id)
+   AND NOT EXISTS (SELECT FROM worker w WHERE w.account_id = u.id)
    AND NOT EXISTS (SELECT FROM account a WHERE a.name = 'user:' || u.id)
 """
 _UNUSED = f"""{_NOTHING}

@@ -43,6 +43,7 @@ from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
 from db.usdc_tables import UsdcAttempt, UsdcAuthorization
 from db.webhook_tables import NoticeRow, NoticeTry, WebhookRow
+from db.worker_tables import Earning, Worker, WorkerLane
 from statemachine.attempt import AttemptState
 from statemachine.entries import Asset
 from statemachine.invoice import InvoiceState
@@ -52,13 +53,13 @@ from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
     "Account", "Allowance", "ApiKey", "ArtifactRow", "Batch", "ChainBlock", "ConnectRequest",
-    "Conversation", "FailureDay", "FreeDay", "Heartbeat", "Hold", "Identity", "Item",
+    "Conversation", "Earning", "FailureDay", "FreeDay", "Heartbeat", "Hold", "Identity", "Item",
     "JobTally", "LaneFloor", "LaneTurn", "LapsedInvoice", "Lease", "LedgerEntry",
     "LedgerPosting", "LightningProof", "Login", "Message", "NoticeRow", "NoticeTry",
     "RailBaseline", "RateLimit", "ReceivingWallet", "Revocation", "RootKey", "SQLModel",
     "Session", "Spell", "SpellCast",
     "SpellVersion", "SpentNonce", "Switch", "UsdcAttempt", "UsdcAuthorization", "UsdcDeposit",
-    "UserAccount", "WalletTransfer", "WebhookRow",
+    "UserAccount", "WalletTransfer", "WebhookRow", "Worker", "WorkerLane",
 ]  # fmt: skip
 
 OF_ACCOUNT = "account_id IS NOT NULL"

@@ -54,6 +54,16 @@ def author_share(charged_amount: int, author_pct: int) -> int:
     return charged_amount * author_pct // (100 + author_pct)
 
 
+def worker_share(charged_amount: int, pct: int) -> int:
+    """Return how much of what was charged is a worker's, in any unit; rounded down."""
+    return charged_amount * pct // 100
+
+
+def half_down(amount: int) -> int:
+    """Return half of an amount, in any unit; rounded down."""
+    return amount // 2
+
+
 def halfway(one_microusd: int, other_microusd: int) -> MicroUsd:
     """Return the price in the middle of two, rounded down to a micro-USD."""
     return MicroUsd((one_microusd + other_microusd) // 2)

@@ -73,6 +73,11 @@ def of_user(account_id: str) -> Account:
     return Account(f"user:{account_id}", Kind.LIABILITY)
 
 
+def of_worker(worker_id: str) -> Account:
+    """Earned by a new worker, and held back until it is one no more."""
+    return Account(f"worker:{worker_id}", Kind.LIABILITY)
+
+
 def of_hold(hold_id: str) -> Account:
     """Reserved for a call that is answered while it runs."""
     return Account(f"hold:{hold_id}", Kind.LIABILITY)
@@ -223,18 +228,31 @@ def item_delivered(
     item_id: str,
     asset: Asset,
     amount: int,
-    author: tuple[Account, int] | None = None,
+    *others: tuple[Account, int],
 ) -> Entry:
     """An item was delivered: its share of what was paid for its batch is ours.
 
-    `author`: who wrote the spell that it is a step of, and how much of that share is theirs.
+    `others`: who has a part of that share, and how much: the author of the spell that it is a step
+    of, the worker that has made it. Parts of one account are one.
     """
-    theirs, theirs_amount = author or (REVENUE_MEDIA, 0)
+    theirs: dict[Account, int] = {}
+    for account, part in others:
+        theirs[account] = theirs.get(account, 0) + part
     return _entry(
         f"item:{item_id}:delivered",
         (of_batch(batch_id), amount),
-        (REVENUE_MEDIA, theirs_amount - amount),
-        (theirs, -theirs_amount),
+        (REVENUE_MEDIA, sum(theirs.values()) - amount),
+        *((account, -part) for account, part in theirs.items()),
+        asset=asset,
+    )
+
+
+def pay_freed(worker_id: str, account_id: str, asset: Asset, amount: int) -> Entry:
+    """A worker is new no more: what was held of its pay is on the account that it is lent by."""
+    return _entry(
+        f"worker:{worker_id}:freed:{asset}",
+        (of_worker(worker_id), amount),
+        (of_user(account_id), -amount),
         asset=asset,
     )
 

@@ -12,6 +12,7 @@ from statemachine import entries
 from statemachine.decision import Decision
 from statemachine.entries import Asset
 from statemachine.machine import Machine
+from statemachine.worker import Pay
 
 MOST_TRIES = 3
 
@@ -87,6 +88,7 @@ class ItemFacts:
     charged_amount: int | None = None  # of its share, once it is delivered; None: all of it
     author_id: str | None = None  # the account that has a share of it, where one does
     author_pct: int = 0
+    pay: Pay | None = None  # of the worker that brings it, where a worker of the network does
 
     @property
     def charge_amount(self) -> int:
@@ -100,6 +102,17 @@ class ItemFacts:
         if self.author_id is None or not amount:
             return None
         return entries.of_user(self.author_id), amount
+
+    @property
+    def paid_charge_amount(self) -> int:
+        """What of its charge a worker has a share of: not what is its author's."""
+        return self.charge_amount - (self.author[1] if self.author is not None else 0)
+
+    @property
+    def others(self) -> tuple[tuple[entries.Account, int], ...]:
+        """Who has a part of what it costs, and how much."""
+        author = () if self.author is None else (self.author,)
+        return (*author, *(self.pay.legs(self.paid_charge_amount) if self.pay is not None else ()))
 
     @property
     def is_held(self) -> bool:
@@ -214,7 +227,7 @@ def _delivered(after: ItemFacts, measured_amount: int | None) -> Decision[ItemFa
         raise ValueError(f"item {after.id} is charged 0 to its share")
     if not charge:
         return Decision(after)
-    entry = entries.item_delivered(after.batch_id, after.id, after.asset, charge, after.author)
+    entry = entries.item_delivered(after.batch_id, after.id, after.asset, charge, *after.others)
     return Decision(after, (entry,))
 
 

@@ -25,6 +25,7 @@ from app.advance import (
     transfers,
     usdc_payouts,
     wallets,
+    workers,
 )
 from app.advance.act import Act, new_id
 from app.advance.outcome import (
@@ -82,4 +83,5 @@ __all__ = [
     "transfers",
     "usdc_payouts",
     "wallets",
+    "workers",
 ]

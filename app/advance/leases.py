@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.advance import batches, casts
+from app.advance import batches, casts, workers
 from app.advance.act import Act
 from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed, Stale
 from app.advance.shell import in_one_statement
 from db import batches as batch_rows
-from db import items, leases, ledger
+from db import claims, items, leases, ledger
 from db.artifacts import Artifact
 from db.batches import BatchRow
-from db.items import Claim, ItemRow, Output
+from db.claims import NOBODY, Claim, Hired
+from db.items import ItemRow, Output
 from db.leases import LeaseRow
+from db.workers import facts_of
 from pricing.batch_quote import price_in
 from pricing.money import part_of, usd_in_usdc, with_author
 from statemachine import batch as batch_law
@@ -28,7 +30,9 @@ from statemachine.entries import Asset
 from statemachine.item import ITEM, ItemState
 from statemachine.lease import LeaseState
 from statemachine.machine import IllegalTransition
+from statemachine.worker import pay_of
 
+GIVEN_UP = "Whoever made it gave it up."
 FRESH = timedelta(hours=1)  # after its bytes were stored: long before they are swept as nobody's
 
 
@@ -39,12 +43,19 @@ class Held:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """The worker has given back as many items as it may within an hour: nothing changed."""
+
+
 @in_one_statement
-async def claim(act: Act, worker: str, lanes: Sequence[str], most: int) -> list[Claim]:
+async def claim(
+    act: Act, worker: str, lanes: Sequence[str], most: int, hired: Hired = NOBODY
+) -> list[Claim]:
     """Claim up to so many items for a worker, whose turn it is in one of these lanes."""
     holds, longest = timedelta(seconds=act.terms.lease_s), timedelta(seconds=act.terms.lease_most_s)
     lease = law.begin("", 0, act.now, holds, longest)
-    return await items.claim(act.tx, worker, lanes, most, lease, act.now)
+    return await claims.claim(act.tx, worker, lanes, most, lease, act.now, hired)
 
 
 async def beat(
@@ -136,6 +147,24 @@ async def release(
     return await _give(act, *whose, law.Released(), item_law.Released(), cost_microusd)
 
 
+async def hand_back(act: Act, item_id: str, number: int, worker: str) -> Outcome | Lost | Enough:
+    """Take an item back that a worker of the network has not begun; Enough: it does so too often.
+
+    Blame is counted where it has begun: then it has failed.
+    """
+    locked = await _lock(act, item_id, number, worker)
+    if locked is None:
+        return Missing()
+    hired, is_begun = await workers.hirer(act, locked.lease), locked.lease.progress > 0
+    if locked.lease.state is not LeaseState.HELD:
+        return Lost()
+    if not is_begun and hired is not None and not await workers.gives_back(act, hired):
+        return Enough()
+    event = item_law.Broke(GIVEN_UP) if is_begun else item_law.Released()
+    told = await _end(act, locked, law.Released(), event)
+    return Applied() if told else Lost()
+
+
 async def lapse(act: Act, item_id: str, number: int) -> Outcome | Lost:
     """Take an item back whose holder was not heard of in time, if that is so."""
     locked = await _lock(act, item_id, number, None)
@@ -144,6 +173,8 @@ async def lapse(act: Act, item_id: str, number: int) -> Outcome | Lost:
     if locked.lease.until > act.now:
         return Replayed()  # he was heard of at the last moment
     told = await _end(act, locked, law.Lapsed(), item_law.Recovered())
+    if told and (hired := await workers.hirer(act, locked.lease)) is not None:
+        await workers.fell_silent(act, hired)
     return Applied() if told else Replayed()
 
 
@@ -214,9 +245,15 @@ async def _end(
 ) -> bool:
     """End a lease, with what that means to its item and its batch; False: it is too late for it."""
     item, lease = locked.item, locked.lease
+    hired = await workers.hirer(act, lease) if made is not None else None
+    if hired is not None and not workers.takes_from(hired):
+        return False
+    facts_of_item = items.facts_of(item, locked.batch)
+    if hired is not None:
+        facts_of_item = replace(facts_of_item, pay=pay_of(facts_of(hired), lease.pay_pct))
     try:
         ended = law.decide(leases.facts_of(lease), event).facts
-        decision = item_law.decide(items.facts_of(item, locked.batch), meaning)
+        decision = item_law.decide(facts_of_item, meaning)
     except IllegalTransition:
         return False
     after = decision.facts
@@ -233,6 +270,8 @@ async def _end(
         facts, entries = counted.facts, (*entries, *counted.entries)
     assert counted is not None, "an item that has ended counts"
     await batches.write(act, locked.batch, replace(counted, entries=entries))
+    if hired is not None:
+        await workers.paid(act, hired, lease, item, after)
     return True
 
 

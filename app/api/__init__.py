@@ -19,6 +19,7 @@ from app.api.jobs import (
 from app.api.notices import deliveries
 from app.api.site import contract, dev, discovery, health
 from app.api.v1 import V1_ROUTES, counted
+from app.api.workers import leases, workers
 from app.http.routes import Alone
 
 # They are tried in this order: what is polled stands first.
@@ -78,6 +79,15 @@ ROUTES = (
     Route("/api/account/withdrawals", balances.withdraw, methods=["POST"]),
     Route("/api/account/refund", balances.refund, methods=["POST"]),
     *V1_ROUTES,
+    Route("/api/v1/workers", workers.register, methods=["POST"]),
+    Route("/api/v1/workers/me", workers.me, methods=["GET", "PATCH"]),
+    Route("/api/v1/workers/me/payouts", workers.payouts, methods=["POST"]),
+    Route("/api/v1/workers/claims", workers.claims, methods=["POST"]),
+    Route("/api/v1/workers/market", workers.market),
+    Route("/api/v1/leases/{id}/heartbeat", leases.heartbeat, methods=["POST"]),
+    Route("/api/v1/leases/{id}/result", leases.result, methods=["PUT"]),
+    Route("/api/v1/leases/{id}/fail", leases.fail, methods=["POST"]),
+    Route("/api/v1/leases/{id}/release", leases.release, methods=["POST"]),
     Route("/api/v1/user/withdraw", counted(balances.withdraw), methods=["POST"]),
     Route("/api/notices/{id}", deliveries.show),
     Route("/api/notices/{id}/redeliver", deliveries.redeliver, methods=["POST"]),

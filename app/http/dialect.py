@@ -88,6 +88,14 @@ AGENT_JOBS = Dialect(
         Why.FULL: (409, "limit_reached"),
         Why.TOO_MUCH_UNDER_WAY: (429, "too_many_active"),
         Why.DECLINED: (422, "declined"),
+        Why.LEASE_UNKNOWN: (404, "lease_unknown"),
+        Why.LEASE_LOST: (409, "lease_lost"),
+        Why.BROUGHT_OTHERWISE: (409, "already_submitted"),
+        Why.JOB_OVER: (410, "job_over"),
+        Why.RESULT_REFUSED: (422, "result_refused"),
+        Why.MEDIA_UNKNOWN: (415, "media_type_unknown"),
+        Why.WORKER_UNKNOWN: (401, "worker_unknown"),
+        Why.WORKER_PAUSED: (403, "worker_paused"),
         Why.TOO_MANY: (429, "rate_limited"),
         Why.TOO_MANY_FAILURES: (429, "too_many_failures"),
         Why.FREE_SPENT: (503, "free_budget_spent"),
@@ -121,6 +129,7 @@ _BY_STATUS = {
     409: "CONFLICT",
     410: "GONE",
     413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
     416: "RANGE_NOT_SATISFIABLE",
     422: "UNPROCESSABLE",
     429: "TOO_MANY_REQUESTS",
@@ -152,6 +161,9 @@ V1 = Dialect(
     _within_error,
 )
 V1_PREFIX = "/api/v1/"
+# Those who lend machines read the same words as buyers of jobs.
+WORKERS = replace(AGENT_JOBS, name="workers API")
+WORKER_PREFIXES = ("/api/v1/workers", "/api/v1/leases/")
 
 
 def _not_begun(name: str, code: str) -> Dialect:
@@ -168,6 +180,8 @@ def dialect_of(path: str) -> Dialect:
     """Return the dialect that is spoken at an address."""
     if path.startswith(PREFIX):
         return GENERATIONS
+    if path.startswith(WORKER_PREFIXES):
+        return WORKERS
     if path.startswith(V1_PREFIX):
         return _BEGINS.get(path.removeprefix(V1_PREFIX), V1)
     return AGENT_JOBS

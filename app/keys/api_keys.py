@@ -13,7 +13,7 @@ from enum import StrEnum
 BYTES = 32
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHANCE, _SUM, _SHOWN = 43, 6, 4  # characters
-_SHAPE = re.compile(r"(sk_live_bw_|uk_)[0-9A-Za-z]{49}")
+_SHAPE = re.compile(r"(sk_live_bw_|uk_|wk_)[0-9A-Za-z]{49}")
 
 
 class Prefix(StrEnum):
@@ -21,6 +21,7 @@ class Prefix(StrEnum):
 
     SK = "sk_live_bw_"  # `bw_`: without it, scanners take it for another company's
     UK = "uk_"
+    WK = "wk_"  # a worker's token: it opens no account
 
 
 def new_key(prefix: Prefix) -> str:

@@ -25,9 +25,9 @@ from app.ports import (
     Unfit,
 )
 from app.promises.leases import Holding, Leases
+from db.claims import Claim
 from db.engine import DatabaseAway
 from db.going import goes_on
-from db.items import Claim
 from db.lanes import signal
 from db.signals import Signals
 from pricing.money import MicroUsd

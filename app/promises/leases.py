@@ -6,20 +6,21 @@ text is kept in the item's own row.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
 from app import advance
 from app.advance import Lost, Missing, Otherwise, Outcome, Replayed, Shell, Stale
-from app.advance.leases import Held
+from app.advance.leases import Enough, Held
 from app.artifacts.keeping import Artifacts
 from app.plain_text import odd_in
 from app.ports import NotNow, Unfit, Wanted
 from db import leases
 from db.artifacts import Artifact
-from db.items import Claim, Output
+from db.claims import NOBODY, Claim, Hired
+from db.items import Output
 from pricing.money import MicroUsd
 from statemachine.lease import LeaseState
 
@@ -88,6 +89,13 @@ class Holding:
     cost_microusd: MicroUsd = FREE  # what whoever makes it wants of the house by now
 
 
+Fits = Callable[[Artifact], Unfit | None]
+
+
+def anything(made: Artifact) -> Unfit | None:
+    """Find nothing wrong with a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leases:
     """The desk of those who make items."""
@@ -95,9 +103,11 @@ class Leases:
     shell: Shell
     artifacts: Artifacts
 
-    async def claim(self, worker: str, in_lanes: Sequence[str], most: int) -> list[Claim]:
+    async def claim(
+        self, worker: str, in_lanes: Sequence[str], most: int, hired: Hired = NOBODY
+    ) -> list[Claim]:
         """Claim up to so many items in one of these lanes; an empty list: nothing waits there."""
-        return await self.shell.do(advance.leases.claim, worker, in_lanes, most)
+        return await self.shell.do(advance.leases.claim, worker, in_lanes, most, hired)
 
     async def beat(self, held: Holding, progress: int) -> Held | Lost | Missing:
         """Be heard of: it is held on. Lost: whoever makes it is to stop."""
@@ -120,11 +130,17 @@ class Leases:
         return replace(plain, files=files) if files else plain
 
     async def submit(
-        self, held: Holding, data: bytes, media_type: str, used_microusd: int | None = None
+        self,
+        held: Holding,
+        data: bytes,
+        media_type: str,
+        used_microusd: int | None = None,
+        fits: Fits = anything,
     ) -> Outcome | Lost | Otherwise | Unfit | NotNow:
         """Take a result in. Unfit: it is nothing that is kept, and the item is still held.
 
-        `used_microusd`: what it came to, where that is measured and less than its price. The same
+        `used_microusd`: what it came to, where that is measured and less than its price. `fits`
+        says what is wrong with a file, once it is encoded anew: that is not kept. The same
         bytes again are Replayed, and are neither encoded nor stored again.
         """
         brought = sha256(data).hexdigest()
@@ -140,6 +156,8 @@ class Leases:
             made = output_of(data, media_type)
         else:
             made = await self.artifacts.take(data, media_type)
+            if isinstance(made, Artifact):  # of one that does not fit, the bytes are swept
+                made = fits(made) or made
         if isinstance(made, Unfit | NotNow):
             return made
         whose = held.item_id, held.number, held.worker
@@ -157,6 +175,11 @@ class Leases:
         """Say that this holder could not make it: another may."""
         whose, told = (held.item_id, held.number, held.worker), reason[:LONGEST_REASON]
         return await self.shell.do(advance.leases.fail, *whose, told, held.cost_microusd)
+
+    async def hand_back(self, held: Holding) -> Outcome | Lost | Enough:
+        """Give back what a worker of the network has not begun; Enough: it does so too often."""
+        whose = held.item_id, held.number, held.worker
+        return await self.shell.do(advance.leases.hand_back, *whose)
 
     async def release(self, held: Holding) -> Outcome | Lost:
         """Give the item back, without blame."""

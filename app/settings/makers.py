@@ -71,7 +71,22 @@ def _costs(given: str) -> str:
 Offers = Annotated[str, AfterValidator(_offers)]
 
 
-class MakerSettings(BaseSettings):
+class WorkerSettings(BaseSettings):
+    """Machines that others lend. Each field is the environment variable of its alias."""
+
+    workers: bool = Field(
+        False,
+        validation_alias="WORKERS",
+        description="strangers may lend machines, see what is to be made, and are paid for it",
+    )
+    worker_payout_sats: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
+        1_000,
+        validation_alias="WORKER_PAYOUT_SATS",
+        description="free pay of a worker from which on it is sent by itself; 0: never",
+    )
+
+
+class MakerSettings(WorkerSettings):
     """Makers. Each field is the environment variable of its alias."""
 
     images_url: HttpAddress | None = Field(

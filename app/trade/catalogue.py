@@ -65,6 +65,7 @@ class Offering:
     outputs: tuple[str, ...] = ()  # of a tool: image, video, vector, text, values
     typical_ms: int = 10_000  # how long one takes where none was measured yet
     licence: str = ""  # of the weights that it runs with
+    worker_share_pct: int = 70  # of what one costs, to a worker of the network that makes it
     stand_in: str = PAINTER  # who makes it in development, where nobody else does; "": nobody
 
     @property

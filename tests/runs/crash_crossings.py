@@ -36,6 +36,10 @@ UNOPENED = frozenset(
     "commit accounts.prove_lightning",
     "commit forget_accounts",
     "commit keys.connect_usdc",
+    "commit leases.hand_back",
+    *(f"commit workers.{name}" for name in ("ban", "change", "hear", "mature", "readmit", "see")),
+    "commit workers.register",
+    "commit pay_worker",
     "facilitator verify",
 }
 TAKEN_BACK, IN_PART = (Crossing("USDC taken back"),), (Crossing("USDC in part"),)

@@ -15,7 +15,7 @@ from random import Random
 from app.advance import Applied, Lost, Missing, Otherwise, Replayed
 from app.ports import NotNow, Unfit
 from app.promises.leases import Holding
-from db.items import Claim
+from db.claims import Claim
 from tests.simulation.clock import Clock
 from tests.simulation.process import Process
 from tests.simulation.shelf import UNFIT

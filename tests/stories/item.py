@@ -18,6 +18,7 @@ from statemachine.item import (
     Released,
     Started,
 )
+from statemachine.worker import Pay
 from tests.stories.telling import Law, Story, story
 
 LAW = Law(item.ITEM, item.decide, get_args(item.Event))
@@ -149,6 +150,30 @@ STORIES: tuple[Story, ...] = (
     .hears(Delivered())
     .becomes(ItemState.COMPLETED)
     .moves(3, "batch:b", "revenue:media", "item:i:delivered"),
+    story(
+        "A worker has its part of what an item costs; of a new one half is held back",
+        LAW,
+    )
+    .given(replace(CLAIMED, pay=Pay("w", "c", 70, holds_back=True)))
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .moves(201, "batch:b", "revenue:media", "item:i:delivered")
+    .moves(234, "batch:b", "user:c", "item:i:delivered")
+    .moves(233, "batch:b", "worker:w", "item:i:delivered"),
+    story("One that is trusted has all of it, of what is not the author's", LAW)
+    .given(replace(CLAIMED, author_id="a", author_pct=10, pay=Pay("w", "c", 70, holds_back=False)))
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .moves(183, "batch:b", "revenue:media", "item:i:delivered")
+    .moves(60, "batch:b", "user:a", "item:i:delivered")
+    .moves(425, "batch:b", "user:c", "item:i:delivered"),
+    story("An author who has lent the worker too has both on one account", LAW)
+    .given(replace(CLAIMED, author_id="a", author_pct=10, pay=Pay("w", "a", 70, holds_back=False)))
+    .hears(Delivered(300))
+    .becomes(ItemState.COMPLETED)
+    .has(charged_amount=300)
+    .moves(82, "batch:b", "revenue:media", "item:i:delivered")
+    .moves(218, "batch:b", "user:a", "item:i:delivered"),
     story("An item waits for those that it is made from", LAW)
     .given(WAITING)
     .refuses(Claimed())

@@ -17,6 +17,7 @@ from tests.stories import (
     session,
     transfer,
     wallet,
+    worker,
 )
 from tests.stories.telling import Law, Story
 
@@ -36,6 +37,7 @@ LAWS: dict[str, Law] = {
     "connect": connect.LAW,
     "deposit": deposit.LAW,
     "notice": notice.LAW,
+    "worker": worker.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
     "job": job.STORIES + firm.STORIES,
@@ -53,4 +55,5 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "connect": connect.STORIES,
     "deposit": deposit.STORIES,
     "notice": notice.STORIES,
+    "worker": worker.STORIES,
 }

@@ -11,8 +11,8 @@ from app import advance
 from app.advance import Applied, Lost, Missing, Otherwise, Replayed
 from app.advance.leases import Held
 from db import batches, lanes, lapsed, leases, payouts
+from db.claims import Claim
 from db.engine import Unwritten
-from db.items import Claim
 from db.signals import Signals
 from payments import rail
 from pricing.money import whole_sats_up

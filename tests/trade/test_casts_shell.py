@@ -13,8 +13,9 @@ from app.advance.casts import CastOf
 from app.keys.receipt_check import lines
 from app.trade.batch_receipts import batch_payload
 from db import batch_receipts, casts, forgetting, lapsed, people, spells
+from db.claims import Claim
 from db.engine import Duplicate
-from db.items import Claim, NewItem
+from db.items import NewItem
 from statemachine import cast as law
 from statemachine.cast import CastState
 from statemachine.entries import Asset

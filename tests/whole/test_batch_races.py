@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app import advance
 from app.advance import Act, Applied, Outcome
 from db import batches, leases
-from db.items import Claim
+from db.claims import Claim
 from tests.world.market_fixtures import Market
 from tests.world.patience import patiently
 

@@ -67,8 +67,8 @@ class Contract:
         """Return the schema of the body that goes to this address; None where none does."""
         template = self._template(path)
         operation = self._closed["paths"].get(template, {}).get(method.lower(), {})
-        body = operation.get("requestBody")
-        return self.resolve(body["content"]["application/json"]["schema"]) if body else None
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        return self.resolve(body["schema"]) if body else None
 
     def promised(self, method: str, path: str, status: int) -> dict[str, Any] | None:
         """Return what the contract says of an answer with this status; None when nothing."""
@@ -162,11 +162,12 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
     envelope = answer.json()
     path = answer.request.url.path
     in_v1 = path.startswith("/v1/")  # there `error` is the code
-    if path.startswith("/api/v1/"):  # and there it holds both
+    lends = path.startswith(("/api/v1/workers", "/api/v1/leases/"))
+    if path.startswith("/api/v1/") and not lends:  # and there it holds both
         in_v1, envelope = True, {**envelope["error"], "error": envelope["error"]["code"]}
         del envelope["code"]
     must = {"error", "message" if in_v1 else "code", "requestId"}
-    may = {"next", "leastSats", "balanceSats", "neededSats"}
+    may = {"next", "leastSats", "balanceSats", "neededSats"} | ({"state"} if lends else set())
     assert must <= set(envelope) <= must | may
     sentence = envelope["message" if in_v1 else "error"]
     assert sentence[0].isupper() and sentence.endswith(".") and says in sentence, sentence

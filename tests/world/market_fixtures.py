@@ -17,8 +17,9 @@ from db.artifacts import Artifact
 from db.audit import audit
 from db.authorizations import AuthorizationRow
 from db.batches import BatchView
+from db.claims import Claim
 from db.engine import Database, Tx
-from db.items import Claim, ItemView, NewItem
+from db.items import ItemView, NewItem
 from db.promises import Outbox
 from payments import rail
 from payments.usdc.address import address_of_key

@@ -1,0 +1,180 @@
+"""Workers of the network: registered, paused, paid for what they bring, and stopped.
+
+A worker's pay is written in the transaction that takes its result, and so is a payout of it where
+that is enough to be sent. Its row is locked after its lease's, and before the balance.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.advance import accounts
+from app.advance.act import Act
+from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Unproven
+from db import balances, ledger, people, workers
+from db.items import ItemRow
+from db.leases import LeaseRow
+from db.workers import Earned, NewWorker, WorkerRow
+from pricing.money import whole_sats_down
+from statemachine import worker as law
+from statemachine.decision import Decision
+from statemachine.entries import Asset
+from statemachine.item import ItemFacts
+from statemachine.machine import IllegalTransition
+from statemachine.worker import WorkerFacts, WorkerState
+
+NUMBERS = 10**15  # a payout that nobody has named has one of these
+MOST_GIVEN_BACK, GIVEN_BACK_WITHIN = 5, timedelta(hours=1)
+
+
+async def register(act: Act, new: NewWorker) -> None:
+    """Write a new worker, with the account that its pay is on."""
+    await people.insert(act.tx, new.account_id, act.now)
+    facts = law.begin(new.id, new.account_id, act.now)
+    await workers.insert(act.tx, new, facts, act.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be another about a worker; None: it stays."""
+
+    name: str | None = None
+    pay_to: str | None = None
+    event: law.Resumed | law.Drained | law.Paused | None = None
+
+
+async def change(act: Act, worker_id: str, asked: Change) -> Outcome:
+    """Change what a worker is called, where its pay goes, or whether it is given items.
+
+    Replayed: its state does not allow that, and nothing has changed.
+    """
+    row = await workers.lock(act.tx, worker_id)
+    if row is None:
+        return Missing()
+    if asked.event is not None:
+        told = await _tell(act, row, asked.event)
+        if not isinstance(told, Applied):
+            return told
+    name, pay_to = asked.name or row.name, asked.pay_to or row.pay_to
+    await workers.describe(act.tx, row.id, name, pay_to)
+    return Applied()
+
+
+async def ban(act: Act, worker_id: str) -> Outcome:
+    """Give a worker nothing more, and take nothing from it. What is free of its pay stays its."""
+    row = await workers.lock(act.tx, worker_id)
+    return Missing() if row is None else await _tell(act, row, law.Banned())
+
+
+async def readmit(act: Act, worker_id: str) -> Outcome:
+    """Have a banned worker be one again that is paused."""
+    row = await workers.lock(act.tx, worker_id)
+    return Missing() if row is None else await _tell(act, row, law.Readmitted())
+
+
+async def mature(act: Act, worker_id: str) -> Outcome:
+    """Free what is held back of the pay of a worker that is new no more."""
+    row = await workers.lock(act.tx, worker_id)
+    if row is None:
+        return Missing()
+    told = await _tell(act, row, law.Matured(act.now))
+    await _send(act, row)
+    return told
+
+
+async def see(act: Act, worker_id: str, lanes: list[str], most_pixels: int, vram_gb: int) -> None:
+    """Note that a worker was heard of, and what it makes."""
+    await workers.see(act.tx, worker_id, lanes, most_pixels, vram_gb, act.now)
+
+
+async def hear(act: Act, worker_id: str) -> None:
+    """Note that a worker is at work."""
+    await workers.hear(act.tx, worker_id, act.now)
+
+
+async def hirer(act: Act, lease: LeaseRow) -> WorkerRow | None:
+    """Return the worker of the network that a locked lease is of, locked; None: it is the house's.
+
+    What is no worker's part of a lease's cost is no worker's lease.
+    """
+    return await workers.lock(act.tx, lease.worker) if lease.id is not None else None
+
+
+def takes_from(row: WorkerRow) -> bool:
+    """Say whether a worker's result may be taken."""
+    return row.state is not WorkerState.BANNED
+
+
+async def paid(
+    act: Act, row: WorkerRow, lease: LeaseRow, item: ItemRow, after: ItemFacts
+) -> Decision[WorkerFacts]:
+    """Write what a worker has earned by an item that it has delivered, and what it is then.
+
+    The item's own entry has brought it the pay; what that frees of its pay is posted here.
+    """
+    assert after.pay is not None, "it is paid for"
+    free, held = after.pay.of(after.paid_charge_amount)
+    asset, took = after.asset, act.now - lease.created_at
+    took_ms = max(0, took // timedelta(milliseconds=1))
+    whole = Earned(item.id, row.id, item.lane, asset, free + held, held, took_ms)
+    await workers.earn(act.tx, whole, act.now)
+    decision = law.decide(workers.facts_of(row), law.Delivered(act.now, asset, held))
+    await _write(act, decision)
+    await _send(act, row)
+    return decision
+
+
+async def fell_silent(act: Act, row: WorkerRow) -> None:
+    """Count a lease that a worker has lost by silence."""
+    await _write(act, law.decide(workers.facts_of(row), law.FellSilent(act.now)))
+
+
+async def gives_back(act: Act, row: WorkerRow) -> bool:
+    """Count an item that a worker gives back without blame; False: it does so too often."""
+    since = row.given_back_since
+    if since is None or act.now - since >= GIVEN_BACK_WITHIN:
+        await workers.count_given_back(act.tx, row.id, 1, act.now)
+        return True
+    if row.given_back >= MOST_GIVEN_BACK:
+        return False
+    await workers.count_given_back(act.tx, row.id, row.given_back + 1, since)
+    return True
+
+
+async def pay_out(
+    act: Act, worker_id: str, number: int, amount_msat: int | None
+) -> Applied | Short | Missing | Unproven:
+    """Owe a worker so much of its pay, or all whole sats of what is free, and send it by itself."""
+    row = await workers.lock(act.tx, worker_id)
+    if row is None:
+        return Missing()
+    if amount_msat is None:
+        amount_msat = max(1_000, await _free_msat(act, row))
+    return await accounts.withdraw(act, row.account_id, number, amount_msat, row.pay_to)
+
+
+async def _tell(act: Act, row: WorkerRow, event: law.Event) -> Outcome:
+    try:
+        decision = law.decide(workers.facts_of(row), event)
+    except IllegalTransition:
+        return Replayed()
+    await _write(act, decision)
+    return Applied()
+
+
+async def _write(act: Act, decision: Decision[WorkerFacts]) -> None:
+    await workers.move(act.tx, decision.facts, act.now)
+    await ledger.post(act.tx, decision.entries, act.now)
+
+
+async def _free_msat(act: Act, row: WorkerRow) -> int:
+    """Return the whole sats of what is free of a worker's pay, in msat."""
+    free_msat = await balances.lock_of_user(act.tx, row.account_id, Asset.MSAT)
+    return whole_sats_down(free_msat)
+
+
+async def _send(act: Act, row: WorkerRow) -> None:
+    """Have a worker's pay sent to it, where that is enough by now."""
+    least_msat, free_msat = act.terms.pay_over_msat, await _free_msat(act, row)
+    if least_msat and free_msat >= least_msat:
+        number = int(act.new_id(), 16) % NUMBERS
+        await accounts.withdraw(act, row.account_id, number, free_msat, row.pay_to)

@@ -1,0 +1,1 @@
+"""Those who lend machines: they register, take what waits, bring it, and are paid."""

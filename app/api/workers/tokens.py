@@ -1,0 +1,21 @@
+"""Which worker asks: by its token, which opens nothing else."""
+
+from starlette.requests import Request
+
+from app.house import House
+from app.http.caller import bearer, unknown
+from app.refusal import Why
+from db.workers import WorkerRow
+
+
+async def worker_of(request: Request, house: House) -> WorkerRow:
+    """Return the worker that asks. Refuses with 401 a token that is none."""
+    token = bearer(request)
+    worker = await house.lending.worker(token) if token is not None else None
+    if worker is None:
+        raise unknown(
+            Why.WORKER_UNKNOWN,
+            "No worker has this token.",
+            "Send `Authorization: Bearer wk_…`, as POST /api/v1/workers has given it.",
+        )
+    return worker

@@ -1,0 +1,359 @@
+"""Machines that others lend: what waits for them, what they bring, and what they are paid.
+
+A worker of the network claims, is heard of and brings results by the desk that the house's own
+executors use (`app.promises.leases`). It sees what it is to make and its pay: not who buys it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum, auto
+from time import monotonic
+from typing import Any
+
+from app import advance
+from app.advance import Act, Applied, Lost, Missing, Otherwise, Replayed, Shell, Short
+from app.advance.leases import Enough, Held
+from app.advance.workers import Change
+from app.keys import api_keys as credential
+from app.keys.api_keys import Prefix
+from app.ports import Clock, NotNow, Unfit
+from app.promises.leases import Holding, Leases
+from app.refusal import Refusal, Why, unavailable
+from app.trade.accounts import too_little
+from app.trade.catalogue import Catalogue, Kind, Listed
+from app.trade.once import Before, Beginning, Name, once
+from db import leases, payouts, user_balances, workers
+from db.artifacts import Artifact
+from db.claims import Claim, Hired
+from db.engine import Database
+from db.lanes import signal
+from db.leases import Named
+from db.payouts import PayoutRow
+from db.signals import Signals
+from db.workers import NewWorker, Rate, Sum, WorkerRow
+from statemachine.account import withdrawal_id
+from statemachine.entries import Asset
+from statemachine.item import ITEM
+from statemachine.lease import LeaseState
+from statemachine.worker import WorkerState
+
+LOOKS_AFTER_S = 5.0  # at lanes that nobody has told a waiting worker of
+LONGEST_WAIT_S = 30
+AT_ONCE_NEW, AT_ONCE = 2, 8  # leases of a worker that is new, and of one that is trusted
+RATES_OF = timedelta(days=1)
+AWAY_S, OFTEN_S = 5, 600
+KINDS = (Kind.IMAGE, Kind.VIDEO)
+FILM_MS = 600  # by so much a film may be longer or shorter than was asked for
+
+
+class Nothing(StrEnum):
+    """Why a worker is given nothing."""
+
+    NOTHING_WAITS = auto()
+    MODEL_UNKNOWN = auto()
+    TOO_SMALL = auto()
+    HOLDS_ENOUGH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NoMatch:
+    """One reason why a worker is given nothing, and of which model that is said."""
+
+    reason: Nothing
+    sentence: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a worker asks for: which models it makes, and how large its machine is."""
+
+    models: tuple[str, ...]
+    most_pixels: int
+    vram_gb: int = 0
+    most: int = 1
+    wait_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a worker is given; where that is nothing, why."""
+
+    claims: list[Claim]
+    no_match: list[NoMatch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeWorker:
+    """A worker that was just registered, with its token: nobody is told that again."""
+
+    row: WorkerRow
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a worker stands: what it holds, and what it has earned, had and is owed."""
+
+    row: WorkerRow
+    held: list[Named]
+    earned: list[Sum]
+    free: dict[Asset, int]
+    payouts: list[PayoutRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Lending:
+    """The desk of workers."""
+
+    db: Database
+    shell: Shell
+    leases: Leases
+    catalogue: Catalogue
+    signals: Signals
+    clock: Clock
+    new_id: Callable[[], str]
+    is_open: bool  # whether strangers may lend machines here
+
+    async def register(self, name: str, pay_to: str) -> MadeWorker:
+        """Register a worker, which is paid to this destination. Refuses where none are wanted."""
+        if not self.is_open:
+            sentence = "This server has its pictures made by nobody else."
+            raise Refusal(Why.NOT_POSSIBLE_NOW, sentence, "Its operator can set WORKERS=true.")
+        token, worker_id = credential.new_key(Prefix.WK), self.new_id()
+        sha256 = credential.kept_of(token)
+        assert sha256 is not None, "it was just made"
+        shown = credential.shown(token)
+        new = NewWorker(worker_id, self.new_id(), name, sha256, shown, pay_to)
+        await self.shell.do(advance.workers.register, new)
+        row = await workers.get(self.db, worker_id)
+        assert row is not None, "it was just written"
+        return MadeWorker(row, token)
+
+    async def worker(self, token: str) -> WorkerRow | None:
+        """Return the worker that a request shows the token of."""
+        sha256 = credential.kept_of(token)
+        return await workers.by_token(self.db, sha256) if sha256 is not None else None
+
+    async def standing(self, worker: WorkerRow) -> Standing:
+        """Return where a worker stands."""
+        now = await workers.get(self.db, worker.id)
+        return Standing(
+            now or worker,
+            await leases.held_by(self.db, worker.id),
+            await workers.earnings(self.db, worker.id),
+            await user_balances.balances(self.db, worker.account_id),
+            await payouts.of_owner(self.db, worker.account_id),
+        )
+
+    async def change(self, worker: WorkerRow, asked: Change) -> None:
+        """Change a worker. Refuses what its state does not allow."""
+        if not isinstance(await self.shell.do(advance.workers.change, worker.id, asked), Applied):
+            raise _paused(worker)
+
+    async def pay_out(self, worker: WorkerRow, amount_msat: int | None, name: Name | None) -> str:
+        """Have pay sent to a worker; return its payout's name. Refuses more than is free."""
+
+        async def prepare() -> Beginning[str]:
+            number = self.shell.new_number()
+            payout_id = withdrawal_id(worker.account_id, number)
+
+            async def pay_worker(act: Act) -> str:
+                told = await advance.workers.pay_out(act, worker.id, number, amount_msat)
+                if isinstance(told, Short):
+                    raise too_little(told)
+                return payout_id
+
+            return Beginning(payout_id, pay_worker)
+
+        made = await once(self.shell, name, prepare)
+        return made.id if isinstance(made, Before) else made
+
+    async def rates(self) -> list[Rate]:
+        """Return what was paid in the last day, by model."""
+        return await workers.rates(self.db, self.clock() - RATES_OF)
+
+    async def claim(self, worker: WorkerRow, asked: Asked) -> Given:
+        """Give a worker what it is the turn of, or wait for that; refuses one that is given
+        nothing.
+        """
+        if worker.state is not WorkerState.ONLINE or not self.is_open:
+            raise _paused(worker)
+        lanes, no_match = self._lanes(asked)
+        see = advance.workers.see
+        await self.shell.do(see, worker.id, list(lanes), asked.most_pixels, asked.vram_gb)
+        held = len(await leases.held_by(self.db, worker.id))
+        room = (AT_ONCE if worker.trusted_at is not None else AT_ONCE_NEW) - held
+        if room <= 0:
+            sentence = f"You hold {held} items. Bring one, and ask again."
+            return Given([], [NoMatch(Nothing.HOLDS_ENOUGH, sentence), *no_match])
+        if not lanes:
+            return Given([], no_match)
+        most = min(room, asked.most)
+        claims = await self._claim(worker.id, lanes, most, min(asked.wait_s, LONGEST_WAIT_S))
+        sentence = "Nothing waits for one of these models."
+        return Given(
+            claims, [] if claims else [NoMatch(Nothing.NOTHING_WAITS, sentence), *no_match]
+        )
+
+    def _lanes(self, asked: Asked) -> tuple[dict[str, int], list[NoMatch]]:
+        """Return the lanes in which a worker can make what waits, with its part of what that
+        costs; and what it can't make."""
+        lanes: dict[str, int] = {}
+        no_match: list[NoMatch] = []
+        for model in dict.fromkeys(asked.models):
+            listed = self.catalogue.get(model)
+            if listed is None or listed.offering.kind not in KINDS:
+                sentence = f"No pictures or films of the model {model!r} are sold here."
+                no_match.append(NoMatch(Nothing.MODEL_UNKNOWN, sentence, model))
+            elif (largest := _largest(listed)) > asked.most_pixels:
+                sentence = f"{model} is sold with up to {largest} pixels: maxPixels is less."
+                no_match.append(NoMatch(Nothing.TOO_SMALL, sentence, model))
+            else:
+                lanes[model] = listed.offering.worker_share_pct
+        return lanes, no_match
+
+    async def _claim(
+        self, worker_id: str, lanes: dict[str, int], most: int, wait_s: int
+    ) -> list[Claim]:
+        until, in_lanes = monotonic() + wait_s, list(lanes)
+        with contextlib.ExitStack() as watching:
+            events = [self._watch(watching, lane) for lane in in_lanes]
+            while True:
+                for event in events:
+                    event.clear()
+                hired = Hired(lanes, [self.new_id() for _ in range(most)])
+                claims = await self.leases.claim(worker_id, in_lanes, most, hired)
+                left_s = until - monotonic()
+                if claims or left_s <= 0 or self.signals.released:
+                    return claims
+                await _first_of(events, min(left_s, LOOKS_AFTER_S))
+
+    def _watch(self, watching: contextlib.ExitStack, lane: str) -> asyncio.Event:
+        woken, stop = self.signals.watch(signal(lane))
+        watching.callback(stop)
+        return woken
+
+    async def lease(self, worker: WorkerRow, lease_id: str) -> Named:
+        """Return a lease of a worker. Refuses where it has none of this name."""
+        found = await leases.named(self.db, lease_id, worker.id)
+        if found is None:
+            raise Refusal(Why.LEASE_UNKNOWN, "You have no lease of this id.")
+        return found
+
+    async def beat(self, worker: WorkerRow, lease: Named, percent: int, preview: bytes) -> Held:
+        """Hear of a worker at work. Refuses where the lease is lost."""
+        told = await self.leases.beat(_holding(worker, lease), percent)
+        if not isinstance(told, Held):
+            raise await self._lost(worker, lease)
+        if preview:
+            self.leases.artifacts.previews.keep(lease.item_id, preview)
+        await self.shell.do(advance.workers.hear, worker.id)
+        return told
+
+    async def submit(self, worker: WorkerRow, lease: Named, data: bytes, media_type: str) -> int:
+        """Take a result; return what the worker is paid for it, in the smallest unit of its asset.
+
+        The same bytes again are the same answer. Refuses what can't be kept, or isn't what was
+        asked for: the lease is still the worker's, then.
+        """
+
+        def fits(made: Artifact) -> Unfit | None:
+            return unlike(lease.asked, made)
+
+        told = await self.leases.submit(_holding(worker, lease), data, media_type, fits=fits)
+        match told:
+            case Applied() | Replayed():
+                return await workers.earned(self.db, lease.item_id)
+            case Unfit(reason):
+                raise Refusal(Why.RESULT_REFUSED, reason, "Make it again, or send a failure.")
+            case NotNow(reason):
+                raise unavailable(Why.NOT_WELL, reason, AWAY_S)
+            case Otherwise():
+                raise Refusal(Why.BROUGHT_OTHERWISE, "This lease has brought other bytes before.")
+            case Lost() | Missing():
+                raise await self._lost(worker, lease)
+
+    async def fail(self, worker: WorkerRow, lease: Named, reason: str, retryable: bool) -> None:
+        """Hear that a worker can't make an item. Only one that is trusted can say so for all."""
+        held, is_final = _holding(worker, lease), not retryable and worker.trusted_at is not None
+        told = await (self.leases.decline if is_final else self.leases.fail)(held, reason)
+        await self._is_over(worker, lease, told)
+
+    async def release(self, worker: WorkerRow, lease: Named) -> None:
+        """Take an item back that was not begun. Refuses where that is done too often."""
+        told = await self.leases.hand_back(_holding(worker, lease))
+        if isinstance(told, Enough):
+            often = advance.workers.MOST_GIVEN_BACK
+            sentence = f"You have given {often} items back within an hour."
+            raise unavailable(Why.TOO_MANY, sentence, OFTEN_S)
+        await self._is_over(worker, lease, told)
+
+    async def _is_over(self, worker: WorkerRow, lease: Named, told: object) -> None:
+        """Refuse where a lease did not end as its worker says: but if it had done so before."""
+        if isinstance(told, Applied):
+            return
+        now = await self.lease(worker, lease.id)
+        if now.state not in (LeaseState.RELEASED, LeaseState.DONE):
+            raise await self._lost(worker, lease)
+
+    async def _lost(self, worker: WorkerRow, lease: Named) -> Refusal:
+        now = await self.lease(worker, lease.id)
+        if ITEM.final(now.item):
+            return Refusal(Why.JOB_OVER, "This item has ended without you. Stop making it.")
+        return Refusal(Why.LEASE_LOST, "This lease has ended. Stop making it, and claim another.")
+
+
+def _holding(worker: WorkerRow, lease: Named) -> Holding:
+    return Holding(lease.item_id, lease.number, worker.id)
+
+
+def _paused(worker: WorkerRow) -> Refusal:
+    return Refusal(
+        Why.WORKER_PAUSED,
+        f"This worker is {worker.state}.",
+        'Send {"state": "online"} with PATCH /api/v1/workers/me.',
+        state=worker.state.value,
+    )
+
+
+def _largest(listed: Listed) -> int:
+    """Return how many pixels the largest picture of a model has; a film's frames are smaller."""
+    if listed.offering.kind is Kind.VIDEO:
+        return 0
+    sides = [1_024]
+    for schema in listed.offering.inputs.values():
+        fields = schema["properties"]
+        if "width" in fields:
+            sides.append(int(fields["width"]["maximum"]))
+        if "2k" in fields.get("resolution", {}).get("enum", ()):
+            sides.append(2_048)
+    return max(sides) ** 2
+
+
+def unlike(asked: dict[str, Any], made: Artifact) -> Unfit | None:
+    """Return what is wrong with a file beside what was asked for; None: nothing is."""
+    width, height, wanted_ms = (int(asked.get(name) or 0) for name in _MEASURES)
+    if (made.width, made.height) != (width, height):
+        return Unfit(f"It is {made.width} × {made.height} pixels, not {width} × {height}.")
+    if bool(wanted_ms) is not (made.duration_ms is not None):
+        return Unfit("A film was asked for." if wanted_ms else "A picture was asked for.")
+    if made.duration_ms is not None and abs(made.duration_ms - wanted_ms) > FILM_MS:
+        return Unfit(f"It lasts {made.duration_ms} ms, not {wanted_ms}.")
+    return None
+
+
+_MEASURES = ("width", "height", "duration_ms")
+
+
+async def _first_of(events: Sequence[asyncio.Event], longest_s: float) -> None:
+    """Wait until one of these is set, or for so long."""
+    waits: Collection[asyncio.Task[Any]] = [asyncio.create_task(each.wait()) for each in events]
+    try:
+        await asyncio.wait(waits, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

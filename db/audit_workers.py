@@ -1,0 +1,61 @@
+"""What the books must hold of workers of the network, and what their rows must say.
+
+The same kind of SQL as in db.audit, which puts both together.
+"""
+
+LEGS = """
+  UNION ALL SELECT 'worker:' || w.id || ':freed:' || held.asset, leg.account, leg.amount,
+         held.asset
+    FROM worker w JOIN (SELECT worker_id, asset, sum(held_amount)::bigint AS amount
+                          FROM earning GROUP BY 1, 2) held ON held.worker_id = w.id,
+         LATERAL (VALUES ('worker:' || w.id, held.amount), ('user:' || w.account_id, -held.amount))
+         AS leg(account, amount)
+   WHERE w.trusted_at IS NOT NULL
+"""
+
+CHECKS = [
+    (
+        6,
+        """SELECT 'it has delivered ' || w.delivered || ', and holds ' || w.held_msat
+             || ' msat and ' || w.held_microusdc || ' microusdc; its earnings are '
+             || concat_ws(', ', e.items, e.msat, e.microusdc), w.id
+             FROM worker w CROSS JOIN LATERAL (
+               SELECT count(*) AS items,
+                      coalesce(sum(held_amount) FILTER (WHERE asset = 'msat'), 0) AS msat,
+                      coalesce(sum(held_amount) FILTER (WHERE asset = 'microusdc'), 0)
+                        AS microusdc
+                 FROM earning WHERE worker_id = w.id) e
+            WHERE w.delivered <> e.items OR CASE WHEN w.trusted_at IS NULL
+                  THEN (w.held_msat, w.held_microusdc) <> (e.msat, e.microusdc)
+                  ELSE w.held_msat + w.held_microusdc > 0 END""",
+    ),
+    (
+        6,
+        """SELECT 'its worker is paid ' || coalesce(e.amount::text, 'nothing')
+             || ', and its part is ' || l.pay_pct || ' percent of what it costs', i.id
+             FROM lease l JOIN item i ON i.id = l.item_id AND i.state = 'completed'
+             JOIN batch b ON b.id = i.batch_id
+             LEFT JOIN earning e ON e.item_id = i.id AND e.worker_id = l.worker
+             CROSS JOIN LATERAL (
+               SELECT coalesce(i.charged_amount, i.share_amount) AS amount) charge
+             CROSS JOIN LATERAL (SELECT charge.amount - CASE WHEN b.author_id IS NULL THEN 0
+               ELSE charge.amount * b.author_pct / (100 + b.author_pct) END AS amount) rest
+            WHERE l.id IS NOT NULL AND l.state = 'done' AND l.sha256 IS NOT NULL
+              AND (e.amount IS DISTINCT FROM rest.amount * l.pay_pct / 100
+                   OR e.asset <> b.asset OR e.held_amount NOT IN (0, e.amount / 2))""",
+    ),
+    (
+        6,
+        """SELECT 'somebody is paid for it, and it is ' || i.state, i.id
+             FROM earning e JOIN item i ON i.id = e.item_id WHERE i.state <> 'completed'""",
+    ),
+    (
+        7,
+        """SELECT 'it holds ' || l.balance || ' ' || l.asset || ', and its worker '
+             || coalesce('has ' || CASE l.asset WHEN 'msat' THEN w.held_msat
+             ELSE w.held_microusdc END || ' held', 'is not there'), l.name
+             FROM line l LEFT JOIN worker w ON l.name = 'worker:' || w.id
+            WHERE starts_with(l.name, 'worker:') AND l.balance IS DISTINCT FROM
+                  CASE l.asset WHEN 'msat' THEN w.held_msat ELSE w.held_microusdc END""",
+    ),
+]

@@ -1,0 +1,303 @@
+"""Workers of the network: their rows, what each has earned, and who was heard of lately."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from db.engine import Database, Tx
+from db.rows import columns
+from statemachine.entries import Asset
+from statemachine.worker import NEW_FOR, NEW_ITEMS, WorkerFacts, WorkerState
+
+NOTED = timedelta(seconds=10)  # how exactly it is known when a worker was heard of
+HEARD_WITHIN = timedelta(seconds=45)  # it counts as there for so long
+
+
+@dataclass(frozen=True, slots=True)
+class NewWorker:
+    """A worker that is to be written: the hash of its token, never the token."""
+
+    id: str
+    account_id: str
+    name: str
+    sha256: str
+    shown: str
+    pay_to: str
+
+
+class WorkerRow(NamedTuple):
+    """A worker as it is now."""
+
+    id: str
+    account_id: str
+    name: str
+    shown: str
+    pay_to: str
+    state: WorkerState
+    delivered: int
+    held_msat: int
+    held_microusdc: int
+    trusted_at: datetime | None
+    silent: int
+    silent_since: datetime | None
+    given_back: int
+    given_back_since: datetime | None
+    created_at: datetime
+    seen_at: datetime
+
+
+_ROW = f"SELECT {columns(WorkerRow)} FROM worker"
+_INSERT = """
+INSERT INTO worker (id, account_id, name, sha256, shown, pay_to, state, created_at, seen_at)
+VALUES (%(id)s, %(account_id)s, %(name)s, %(sha256)s, %(shown)s, %(pay_to)s, %(state)s, %(now)s,
+        %(now)s)
+"""
+
+
+async def insert(tx: Tx, new: NewWorker, facts: WorkerFacts, now: datetime) -> None:
+    """Write a new worker."""
+    await tx.execute(
+        _INSERT,
+        id=facts.id,
+        account_id=facts.account_id,
+        name=new.name,
+        sha256=new.sha256,
+        shown=new.shown,
+        pay_to=new.pay_to,
+        state=facts.state,
+        now=now,
+    )
+
+
+async def by_token(db: Database, sha256: str) -> WorkerRow | None:
+    """Return the worker whose token has this hash."""
+    return await db.row(WorkerRow, f"{_ROW} WHERE sha256 = %(sha256)s", sha256=sha256)
+
+
+async def get(db: Database, worker_id: str) -> WorkerRow | None:
+    """Return a worker as it is now."""
+    return await db.row(WorkerRow, f"{_ROW} WHERE id = %(id)s", id=worker_id)
+
+
+async def lock(tx: Tx, worker_id: str) -> WorkerRow | None:
+    """Return a worker's row, locked; who needs a lease's lock too takes that one first."""
+    return await tx.row(WorkerRow, f"{_ROW} WHERE id = %(id)s FOR UPDATE", id=worker_id)
+
+
+def facts_of(row: WorkerRow) -> WorkerFacts:
+    """Return the law's view of a row."""
+    return WorkerFacts(
+        id=row.id,
+        account_id=row.account_id,
+        state=row.state,
+        since=row.created_at,
+        delivered=row.delivered,
+        held_msat=row.held_msat,
+        held_microusdc=row.held_microusdc,
+        is_trusted=row.trusted_at is not None,
+        silent=row.silent,
+        silent_since=row.silent_since,
+    )
+
+
+_MOVE = """
+UPDATE worker SET state = %(state)s, delivered = %(delivered)s, held_msat = %(held_msat)s,
+       held_microusdc = %(held_microusdc)s, silent = %(silent)s, silent_since = %(silent_since)s,
+       trusted_at = CASE WHEN %(is_trusted)s THEN coalesce(trusted_at, %(now)s) END
+ WHERE id = %(id)s
+"""
+
+
+async def move(tx: Tx, after: WorkerFacts, now: datetime) -> None:
+    """Write the facts after an event."""
+    await tx.execute(
+        _MOVE,
+        id=after.id,
+        state=after.state,
+        delivered=after.delivered,
+        held_msat=after.held_msat,
+        held_microusdc=after.held_microusdc,
+        silent=after.silent,
+        silent_since=after.silent_since,
+        is_trusted=after.is_trusted,
+        now=now,
+    )
+
+
+async def describe(tx: Tx, worker_id: str, name: str, pay_to: str) -> None:
+    """Write what a worker is called, and where its pay goes."""
+    query = "UPDATE worker SET name = %(name)s, pay_to = %(pay_to)s WHERE id = %(id)s"
+    await tx.execute(query, id=worker_id, name=name, pay_to=pay_to)
+
+
+async def count_given_back(tx: Tx, worker_id: str, times: int, since: datetime) -> None:
+    """Write how often a worker has given an item back since then."""
+    query = (
+        "UPDATE worker SET given_back = %(times)s, given_back_since = %(since)s WHERE id = %(id)s"
+    )
+    await tx.execute(query, id=worker_id, times=times, since=since)
+
+
+_SEEN = """
+WITH seen AS (UPDATE worker SET seen_at = %(now)s WHERE id = %(id)s AND seen_at < %(noted)s)
+INSERT INTO worker_lane (worker_id, lane, most_pixels, vram_gb, last_seen)
+SELECT %(id)s, lane, %(most_pixels)s, %(vram_gb)s, %(now)s
+  FROM unnest(CAST(%(lanes)s AS text[])) AS offered(lane) ORDER BY lane
+ON CONFLICT (worker_id, lane) DO UPDATE SET most_pixels = excluded.most_pixels,
+       vram_gb = excluded.vram_gb, last_seen = excluded.last_seen
+ WHERE worker_lane.last_seen < %(noted)s OR worker_lane.most_pixels <> excluded.most_pixels
+    OR worker_lane.vram_gb <> excluded.vram_gb
+"""
+
+
+async def see(
+    tx: Tx, worker_id: str, lanes: Sequence[str], most_pixels: int, vram_gb: int, now: datetime
+) -> None:
+    """Note that a worker was heard of, that it asks for items of these lanes, and what it can."""
+    await tx.execute(
+        _SEEN,
+        id=worker_id,
+        lanes=sorted(set(lanes)),
+        most_pixels=most_pixels,
+        vram_gb=vram_gb,
+        now=now,
+        noted=now - NOTED,
+    )
+
+
+_STILL = """
+UPDATE worker_lane SET last_seen = %(now)s
+ WHERE worker_id = %(id)s AND last_seen < %(noted)s AND last_seen >= %(heard)s
+"""
+
+
+async def hear(tx: Tx, worker_id: str, now: datetime) -> None:
+    """Note that a worker is at work: it makes what it did a moment ago."""
+    heard = now - 2 * HEARD_WITHIN
+    await tx.execute(_STILL, id=worker_id, now=now, noted=now - NOTED, heard=heard)
+
+
+class Available(NamedTuple):
+    """How many workers were heard of lately in a lane, that are given items."""
+
+    lane: str
+    workers: int
+    most_pixels: int  # the largest picture that one of them makes
+    vram_gb: int
+
+
+_AVAILABLE = """
+SELECT l.lane, count(*) AS workers, max(l.most_pixels) AS most_pixels, max(l.vram_gb) AS vram_gb
+  FROM worker_lane l JOIN worker w ON w.id = l.worker_id
+ WHERE w.state = 'online' AND l.last_seen >= %(since)s AND l.most_pixels >= %(least_pixels)s
+   AND l.vram_gb >= %(least_vram_gb)s
+ GROUP BY l.lane ORDER BY l.lane
+"""
+
+
+async def available(
+    db: Database, now: datetime, least_pixels: int = 0, least_vram_gb: int = 0
+) -> list[Available]:
+    """Return who is there by lane, of those whose machines can do at least so much."""
+    return await db.rows(
+        Available,
+        _AVAILABLE,
+        since=now - HEARD_WITHIN,
+        least_pixels=least_pixels,
+        least_vram_gb=least_vram_gb,
+    )
+
+
+_EARN = """
+INSERT INTO earning (item_id, worker_id, lane, asset, amount, held_amount, took_ms, created_at)
+VALUES (%(item_id)s, %(worker_id)s, %(lane)s, %(asset)s, %(amount)s, %(held_amount)s,
+        %(took_ms)s, %(now)s)
+"""
+
+
+class Earned(NamedTuple):
+    """What a worker is paid for an item, of that what is held back, and how long it took."""
+
+    item_id: str
+    worker_id: str
+    lane: str
+    asset: Asset
+    amount: int
+    held_amount: int
+    took_ms: int
+
+
+async def earn(tx: Tx, earned: Earned, now: datetime) -> None:
+    """Write what a worker has earned by an item."""
+    await tx.execute(_EARN, **earned._asdict(), now=now)
+
+
+class Sum(NamedTuple):
+    """What a worker has earned in one asset."""
+
+    asset: Asset
+    items: int
+    amount: int
+
+
+async def earnings(db: Database, worker_id: str) -> list[Sum]:
+    """Return what a worker has ever earned, by asset."""
+    return await db.rows(
+        Sum,
+        "SELECT asset, count(*) AS items, sum(amount)::bigint AS amount FROM earning"
+        " WHERE worker_id = %(id)s GROUP BY asset ORDER BY asset",
+        id=worker_id,
+    )
+
+
+class Found(NamedTuple):
+    """A worker."""
+
+    id: str
+
+
+_DUE = """
+SELECT id FROM worker WHERE trusted_at IS NULL AND state <> 'banned'
+   AND created_at <= %(since)s AND delivered >= %(items)s ORDER BY created_at LIMIT %(most)s
+"""
+
+
+async def due(db: Database, now: datetime, most: int) -> list[str]:
+    """Return workers that are new no more, and whose pay is still held back."""
+    rows = await db.rows(Found, _DUE, since=now - NEW_FOR, items=NEW_ITEMS, most=most)
+    return [row.id for row in rows]
+
+
+class Rate(NamedTuple):
+    """What workers were paid in a lane of late, and how long an item took them: the medians."""
+
+    lane: str
+    asset: Asset
+    items: int
+    amount: int
+    took_ms: int
+
+
+_RATES = """
+SELECT lane, asset, count(*) AS items,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) AS amount,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY took_ms) AS took_ms
+  FROM earning WHERE created_at >= %(since)s GROUP BY lane, asset ORDER BY lane, asset
+"""
+
+
+async def rates(db: Database, since: datetime) -> list[Rate]:
+    """Return what was paid since then."""
+    return await db.rows(Rate, _RATES, since=since)
+
+
+class _Amount(NamedTuple):
+    amount: int
+
+
+async def earned(db: Database, item_id: str) -> int:
+    """Return what was paid for an item, in the smallest unit of its asset; 0: it was not made."""
+    query = "SELECT amount FROM earning WHERE item_id = %(id)s"
+    row = await db.row(_Amount, query, id=item_id)
+    return row.amount if row else 0

@@ -1,0 +1,232 @@
+"""A worker: a machine that somebody lends, and that is paid for each item it delivers.
+
+Its pay is a part of what the buyer is charged. Of a new worker half of that is held back, until it
+has delivered a number of items and is a week old: then all of it is the worker's at once. What is
+free is never taken back.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum, auto
+
+from pricing.money import half_down, worker_share
+from statemachine import entries
+from statemachine.decision import Decision
+from statemachine.entries import Account, Asset
+from statemachine.machine import Machine
+
+NEW_ITEMS = 20  # so many delivered items, and
+NEW_FOR = timedelta(days=7)  # so much time, make a worker that is new no more
+MOST_SILENT = 3  # leases lost by silence within an hour
+SILENT_WITHIN = timedelta(hours=1)
+
+
+class WorkerState(StrEnum):
+    """Whether a worker is given items."""
+
+    ONLINE = auto()
+    DRAINING = auto()  # it finishes what it holds, and then ends
+    PAUSED = auto()  # by whoever lends it, or as it was not heard of too often
+    BANNED = auto()  # by the operator: what it brings is not taken either
+
+
+class WorkerEvent(StrEnum):
+    """What can happen to a worker."""
+
+    RESUMED = auto()
+    DRAINED = auto()
+    PAUSED = auto()
+    BANNED = auto()
+    READMITTED = auto()
+    DELIVERED = auto()
+    MATURED = auto()
+    FELL_SILENT = auto()
+    STOPPED = auto()
+
+
+_IN = (WorkerState.ONLINE, WorkerState.DRAINING, WorkerState.PAUSED)
+
+WORKER = Machine(
+    "worker",
+    WorkerState,
+    WorkerEvent,
+    [
+        *((WorkerEvent.RESUMED, state, WorkerState.ONLINE) for state in _IN),
+        *((WorkerEvent.DRAINED, state, WorkerState.DRAINING) for state in _IN),
+        *((WorkerEvent.PAUSED, state, WorkerState.PAUSED) for state in _IN),
+        *((WorkerEvent.BANNED, state, WorkerState.BANNED) for state in _IN),
+        (WorkerEvent.READMITTED, WorkerState.BANNED, WorkerState.PAUSED),
+        *((WorkerEvent.DELIVERED, state, state) for state in _IN),
+        *((WorkerEvent.MATURED, state, state) for state in _IN),
+        *((WorkerEvent.FELL_SILENT, state, state) for state in WorkerState),
+        # Told by nobody: what falling silent too often comes to.
+        (WorkerEvent.STOPPED, WorkerState.ONLINE, WorkerState.PAUSED),
+        (WorkerEvent.STOPPED, WorkerState.DRAINING, WorkerState.PAUSED),
+    ],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What the law needs to know of a worker. What is held of its pay is told by asset."""
+
+    id: str
+    account_id: str  # whose the pay is, once it is free
+    state: WorkerState
+    since: datetime  # when it was registered
+    delivered: int = 0
+    held_msat: int = 0
+    held_microusdc: int = 0
+    is_trusted: bool = False  # nothing is held back any more
+    silent: int = 0  # leases lost by silence since
+    silent_since: datetime | None = None
+
+    def held(self, asset: Asset) -> int:
+        """Return what is held back of its pay, in the smallest unit of an asset."""
+        return self.held_msat if asset is Asset.MSAT else self.held_microusdc
+
+    def is_due(self, at: datetime) -> bool:
+        """Say whether a new worker has done all that is asked of one."""
+        old = at - self.since >= NEW_FOR
+        return not self.is_trusted and self.delivered >= NEW_ITEMS and old
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """What a worker is paid of what an item's buyer is charged, and how much of it is held back."""
+
+    worker_id: str
+    account_id: str
+    pct: int
+    holds_back: bool  # the worker is new
+
+    def of(self, charge: int) -> tuple[int, int]:
+        """Return what a charge makes free for the worker, and what of it is held."""
+        pay = worker_share(charge, self.pct)
+        held = half_down(pay) if self.holds_back else 0
+        return pay - held, held
+
+    def legs(self, charge: int) -> tuple[tuple[Account, int], ...]:
+        """Return the accounts that have what a charge is paid for, with how much each."""
+        free, held = self.of(charge)
+        return (entries.of_user(self.account_id), free), (entries.of_worker(self.worker_id), held)
+
+
+def pay_of(facts: WorkerFacts, pct: int) -> Pay:
+    """Return how a worker is paid for an item of which so many percent are its share."""
+    return Pay(facts.id, facts.account_id, pct, not facts.is_trusted)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """It can be given items."""
+
+    kind = WorkerEvent.RESUMED
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """It is given no more, and is to end when it has finished what it holds."""
+
+    kind = WorkerEvent.DRAINED
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """It is given no more."""
+
+    kind = WorkerEvent.PAUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Banned:
+    """The operator has no more of it."""
+
+    kind = WorkerEvent.BANNED
+
+
+@dataclass(frozen=True, slots=True)
+class Readmitted:
+    """The operator takes it again, once it says that it is there."""
+
+    kind = WorkerEvent.READMITTED
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One of its results was taken, and so much of its pay is held back."""
+
+    at: datetime
+    asset: Asset
+    held: int
+    kind = WorkerEvent.DELIVERED
+
+
+@dataclass(frozen=True, slots=True)
+class Matured:
+    """It was looked at again: it may have grown old enough to be trusted."""
+
+    at: datetime
+    kind = WorkerEvent.MATURED
+
+
+@dataclass(frozen=True, slots=True)
+class FellSilent:
+    """A lease of it has lapsed, as it was not heard of."""
+
+    at: datetime
+    kind = WorkerEvent.FELL_SILENT
+
+
+Event = Resumed | Drained | Paused | Banned | Readmitted | Delivered | Matured | FellSilent
+
+
+def begin(worker_id: str, account_id: str, now: datetime) -> WorkerFacts:
+    """Return how a worker comes to be: it can be given items at once."""
+    return WorkerFacts(worker_id, account_id, WorkerState.ONLINE, now)
+
+
+def decide(facts: WorkerFacts, event: Event) -> Decision[WorkerFacts]:
+    """Return what the event means in facts and money. Raises IllegalTransition."""
+    after = replace(facts, state=WORKER.step(facts.state, event.kind))
+    match event:
+        case Resumed() | Readmitted():
+            return Decision(replace(after, silent=0, silent_since=None))
+        case Delivered(at, asset, held):
+            if held < 0 or (held and facts.is_trusted):
+                raise ValueError(f"nothing of the pay of worker {facts.id} is held back")
+            after = replace(after, delivered=facts.delivered + 1)
+            if asset is Asset.MSAT:
+                after = replace(after, held_msat=after.held_msat + held)
+            else:
+                after = replace(after, held_microusdc=after.held_microusdc + held)
+            return _trusted_if_due(after, at)
+        case Matured(at):
+            return _trusted_if_due(after, at)
+        case FellSilent(at):
+            return Decision(_silent(after, at))
+        case _:
+            return Decision(after)
+
+
+def _trusted_if_due(after: WorkerFacts, at: datetime) -> Decision[WorkerFacts]:
+    """Return a worker that is new no more, where it has become so: all that was held is free."""
+    if not after.is_due(at):
+        return Decision(after)
+    freed = tuple(
+        entries.pay_freed(after.id, after.account_id, asset, after.held(asset))
+        for asset in Asset
+        if after.held(asset)
+    )
+    return Decision(replace(after, is_trusted=True, held_msat=0, held_microusdc=0), freed)
+
+
+def _silent(after: WorkerFacts, at: datetime) -> WorkerFacts:
+    """Return a worker that was not heard of once more; it is stopped where that is too often."""
+    since = after.silent_since
+    if since is None or at - since >= SILENT_WITHIN:
+        return replace(after, silent=1, silent_since=at)
+    after = replace(after, silent=after.silent + 1)
+    if after.silent < MOST_SILENT or not WORKER.allows(after.state, WorkerEvent.STOPPED):
+        return after
+    return replace(after, state=WORKER.step(after.state, WorkerEvent.STOPPED))

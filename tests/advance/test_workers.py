@@ -1,0 +1,280 @@
+"""Workers of the network: what they bring is paid for in the transaction that takes it."""
+
+from datetime import timedelta
+
+import pytest
+
+from app import advance
+from app.advance import Applied, Lost, Missing, Replayed, Shell
+from app.advance.leases import Enough
+from app.advance.workers import Change
+from db import workers
+from db.claims import Claim, Hired
+from db.payouts import of_owner
+from db.workers import NewWorker, WorkerRow
+from statemachine.entries import Asset
+from statemachine.worker import NEW_FOR, NEW_ITEMS, Drained, Paused, Resumed, WorkerState
+from tests.world.market_fixtures import LANE, Market, hashed
+
+PAY_TO = "lender@example.org"
+
+
+async def registered(market: Market, name: str = "w") -> str:
+    """Register a worker; return its id."""
+    new = NewWorker(name, f"{name}-account", name, hashed(name), "wk_…", PAY_TO)
+    await market.shell.do(advance.workers.register, new)
+    return name
+
+
+async def claimed(market: Market, worker: str, most: int = 1) -> list[Claim]:
+    """Have a worker of the network claim items."""
+    names = [hashed(f"lease {next(market.numbers)}")[:32] for _ in range(most)]
+    hired = Hired({LANE: 70, "another": 1}, names)
+    claims = await market.shell.do(advance.leases.claim, worker, [LANE], most, hired)
+    assert [(claim.lease_id, claim.pay_pct) for claim in claims] == [
+        (name, 70) for name in names[: len(claims)]
+    ]
+    return claims
+
+
+async def row_of(market: Market, worker: str = "w") -> WorkerRow:
+    """Return a worker's row."""
+    row = await workers.get(market.db, worker)
+    assert row is not None
+    return row
+
+
+async def test_half_of_a_new_workers_pay_is_free_at_once(market: Market) -> None:
+    """The charge is the house's, the worker's and what is held for it, to the msat."""
+    await registered(market)
+    await market.bought("b", [1_001, 999])
+    first, second = await claimed(market, "w", 2)
+    assert await market.deliver(first) == Applied()
+    assert await market.rests_on("user:w-account") == 350
+    assert await market.rests_on("worker:w") == 350
+    assert await market.rests_on("revenue:media") == 301
+    assert await market.deliver(first) == Replayed()
+    assert await market.deliver(second) == Applied()
+    assert await market.rests_on("user:w-account") == 350 + 350
+    assert await market.rests_on("worker:w") == 350 + 349
+    row = await row_of(market)
+    assert (row.delivered, row.held_msat, row.trusted_at) == (2, 699, None)
+    await market.is_right()
+
+
+async def test_the_houses_own_workers_are_not_paid(market: Market) -> None:
+    """What the house's executors deliver is the house's."""
+    await registered(market)
+    await market.bought("b", [1_000])
+    [claim] = await market.claim("house:scene-1:1")
+    assert (claim.lease_id, claim.pay_pct) == (None, 0)
+    assert await market.deliver(claim, "house:scene-1:1") == Applied()
+    assert await market.rests_on("revenue:media") == 1_000
+    await market.is_right()
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+async def test_what_is_held_is_free_when_a_worker_is_new_no_more(
+    market: Market, by_itself: bool
+) -> None:
+    """Enough items and a week: with the item that comes then, or with the next look at it."""
+    await registered(market)
+    await market.bought("b", [1_000] * (NEW_ITEMS + 1))
+    for claim in await claimed(market, "w", NEW_ITEMS - 1):
+        assert await market.deliver(claim) == Applied()
+    market.clock.now += NEW_FOR - timedelta(minutes=1)
+    [last] = await claimed(market, "w")
+    if by_itself:
+        assert await market.deliver(last) == Applied()
+        assert await market.shell.do(advance.workers.mature, "w") == Applied()
+        assert (await row_of(market)).trusted_at is None
+        assert await workers.due(market.db, market.clock(), 9) == []
+        market.clock.forward(minutes=1)
+        assert await workers.due(market.db, market.clock(), 9) == ["w"]
+        assert await market.shell.do(advance.workers.mature, "w") == Applied()
+    else:
+        market.clock.forward(minutes=1)
+        assert await market.deliver(last) == Applied()
+    assert (await row_of(market)).trusted_at == market.clock()
+    assert await market.rests_on("worker:w") == 0
+    assert await market.rests_on("user:w-account") == 700 * NEW_ITEMS
+    assert await workers.due(market.db, market.clock(), 9) == []
+    [one] = await claimed(market, "w")
+    assert await market.deliver(one) == Applied()
+    assert await market.rests_on("user:w-account") == 700 * (NEW_ITEMS + 1)
+    await market.is_right()
+
+
+async def test_a_worker_is_paid_in_what_its_buyer_paid_with(market: Market) -> None:
+    """USDC is paid for in USDC."""
+    await registered(market)
+    await market.paid("b", [10_000])
+    [claim] = await claimed(market, "w")
+    assert await market.deliver(claim) == Applied()
+    assert await market.rests_on("user:w-account", Asset.MICROUSDC) == 3_500
+    assert await market.rests_on("worker:w", Asset.MICROUSDC) == 3_500
+    assert await market.rests_on("user:w-account") == 0
+    await market.is_right()
+
+
+async def test_what_is_free_is_sent_when_it_is_enough(market: Market) -> None:
+    """The payout is owed in the transaction that takes the result: whole sats, to the address."""
+    await registered(market)
+    terms = advance.Terms(pay_over_msat=5_000, session_minimum_msat=1_000)
+    shell = Shell(market.db, market.shell.outbox, terms, market.clock)
+    paying = Market(market.db, shell, market.clock, market.numbers)
+    await paying.bought("b", [10_001, 10_001])
+    first, second = await claimed(paying, "w", 2)
+    assert await paying.deliver(first) == Applied()
+    assert await of_owner(market.db, "w-account") == []
+    assert await paying.deliver(second) == Applied()
+    [payout] = await of_owner(market.db, "w-account")
+    assert (payout.amount_msat, payout.refund_to) == (7_000, PAY_TO)
+    assert await market.rests_on("user:w-account") == 0
+    await market.is_right()
+
+
+async def test_a_payout_is_asked_for(market: Market) -> None:
+    """All whole sats, or so many; never more than is free, and nothing of what is held."""
+    await registered(market)
+    await market.bought("b", [10_001])
+    [claim] = await claimed(market, "w")
+    ask = advance.workers.pay_out
+    assert isinstance(await market.shell.do(ask, "w", 1, None), advance.Short)
+    assert await market.deliver(claim) == Applied()
+    assert isinstance(await market.shell.do(ask, "w", 2, 4_000), advance.Short)
+    assert await market.shell.do(ask, "w", 3, 1_000) == Applied()
+    assert await market.shell.do(ask, "w", 4, None) == Applied()
+    owed = await of_owner(market.db, "w-account")
+    assert [payout.amount_msat for payout in owed] == [1_000, 2_000]
+    assert await market.rests_on("user:w-account") == 500
+    assert await market.rests_on("worker:w") == 3_500
+    assert await market.shell.do(ask, "nobody", 5, None) == Missing()
+    await market.is_right()
+
+
+async def test_what_a_banned_worker_brings_is_not_taken(market: Market) -> None:
+    """It is paid nothing for it, and the item waits for another; what was free stays its."""
+    await registered(market)
+    await market.bought("b", [1_000, 1_000])
+    first, second = await claimed(market, "w", 2)
+    assert await market.deliver(first) == Applied()
+    assert await market.shell.do(advance.workers.ban, "w") == Applied()
+    assert await market.shell.do(advance.workers.ban, "w") == Replayed()
+    assert await market.deliver(second) == Lost()
+    assert (await row_of(market)).state is WorkerState.BANNED
+    assert await market.shell.do(advance.workers.change, "w", Change(event=Resumed())) == Replayed()
+    market.clock.forward(minutes=5)
+    assert await market.shell.do(advance.leases.lapse, second.id, second.number) == Applied()
+    [again] = await market.claim("v")
+    assert await market.deliver(again, "v") == Applied()
+    assert await market.rests_on("user:w-account") == 350
+    assert await market.shell.do(advance.workers.pay_out, "w", 1, None) != Applied()
+    assert await market.shell.do(advance.workers.readmit, "w") == Applied()
+    assert (await row_of(market)).state is WorkerState.PAUSED
+    await market.is_right()
+
+
+async def test_a_late_result_is_paid_while_nobody_else_has_brought_one(market: Market) -> None:
+    """The first result is paid for, once: the other worker is told that its lease is lost."""
+    await registered(market)
+    await registered(market, "v")
+    await market.bought("b", [1_000])
+    [late] = await claimed(market, "w")
+    market.clock.forward(minutes=5)
+    assert await market.shell.do(advance.leases.lapse, late.id, late.number) == Applied()
+    [claim] = await claimed(market, "v")
+    assert await market.deliver(late) == Applied()
+    assert await market.deliver(claim, "v") == Lost()
+    assert await market.rests_on("user:w-account") == 350
+    assert await market.rests_on("user:v-account") == 0
+    assert (await row_of(market)).silent == 1
+    await market.is_right()
+
+
+async def test_who_falls_silent_three_times_in_an_hour_is_paused(market: Market) -> None:
+    """Nobody is blamed once."""
+    await registered(market)
+    await market.bought("b", [1_000] * 3)
+    for claim in await claimed(market, "w", 3):
+        assert (await row_of(market)).state is WorkerState.ONLINE
+        market.clock.forward(minutes=5)
+        assert await market.shell.do(advance.leases.lapse, claim.id, claim.number) == Applied()
+    row = await row_of(market)
+    assert (row.state, row.silent) == (WorkerState.PAUSED, 3)
+    assert await market.shell.do(advance.workers.change, "w", Change(event=Resumed())) == Applied()
+    assert (await row_of(market)).silent == 0
+
+
+async def test_what_was_not_begun_is_given_back_five_times_an_hour(market: Market) -> None:
+    """That is no try of the item's. What was begun is one."""
+    await registered(market)
+    await market.bought("b", [1_000] * 8)
+    claims = await claimed(market, "w", 8)
+    back = advance.leases.hand_back
+    for claim in claims[:5]:
+        assert await market.shell.do(back, claim.id, claim.number, "w") == Applied()
+    more, begun = claims[5:7]
+    assert await market.shell.do(back, more.id, more.number, "w") == Enough()
+    await market.shell.do(advance.leases.beat, begun.id, begun.number, "w", 10)
+    assert await market.shell.do(back, begun.id, begun.number, "w") == Applied()
+    assert await market.shell.do(back, begun.id, begun.number, "w") == Lost()
+    assert await market.shell.do(back, begun.id, begun.number, "v") == Missing()
+    assert sorted(item.tries for item in await market.items("b")) == [0] * 7 + [1]
+    market.clock.forward(hours=1)
+    assert await market.shell.do(back, more.id, more.number, "w") == Applied()
+
+
+async def test_a_worker_is_counted_as_there_while_it_is_heard_of(market: Market) -> None:
+    """By lane, of those that are given items and can do as much; for 45 seconds."""
+    for name in ("w", "v"):
+        await registered(market, name)
+    see, now = advance.workers.see, market.clock
+    await market.shell.do(see, "w", ["a", "b"], 1_000, 8)
+    await market.shell.do(see, "v", ["b"], 500, 24)
+
+    async def there(pixels: int = 0, vram_gb: int = 0) -> dict[str, int]:
+        found = await workers.available(market.db, now(), pixels, vram_gb)
+        return {row.lane: row.workers for row in found}
+
+    assert await there() == {"a": 1, "b": 2}
+    assert await there(pixels=501) == {"a": 1, "b": 1}
+    assert await there(vram_gb=9) == {"b": 1}
+    await market.shell.do(advance.workers.change, "v", Change(event=Drained()))
+    assert await there() == {"a": 1, "b": 1}
+    now.forward(seconds=40)
+    await market.shell.do(advance.workers.hear, "w")
+    now.forward(seconds=40)
+    assert await there() == {"a": 1, "b": 1}
+    now.forward(seconds=6)
+    assert await there() == {}
+    await market.shell.do(advance.workers.hear, "w")  # it is at work, and was there a moment ago
+    assert await there() == {"a": 1, "b": 1}
+
+
+async def test_a_worker_is_called_something_else(market: Market) -> None:
+    """What isn't said stays as it is."""
+    await registered(market)
+    change = advance.workers.change
+    assert await market.shell.do(change, "w", Change(name="mine", event=Paused())) == Applied()
+    row = await row_of(market)
+    assert (row.name, row.pay_to, row.state) == ("mine", PAY_TO, WorkerState.PAUSED)
+    assert await market.shell.do(change, "w", Change(pay_to="you@example.org")) == Applied()
+    row = await row_of(market)
+    assert (row.name, row.pay_to, row.state) == ("mine", "you@example.org", WorkerState.PAUSED)
+    assert await market.shell.do(change, "nobody", Change()) == Missing()
+
+
+async def test_what_was_paid_of_late_is_told_by_lane(market: Market) -> None:
+    """The median pay of an item, and how long it took."""
+    await registered(market)
+    await market.bought("b", [1_000, 2_000, 9_000])
+    claims = await claimed(market, "w", 3)
+    for claim in claims:
+        market.clock.forward(seconds=1)
+        assert await market.deliver(claim) == Applied()
+    [rate] = await workers.rates(market.db, market.clock() - timedelta(days=1))
+    assert rate == (LANE, Asset.MSAT, 3, 1_400, 2_000)
+    assert await workers.rates(market.db, market.clock()) == [(LANE, Asset.MSAT, 1, 6_300, 3_000)]
+    [whole] = await workers.earnings(market.db, "w")
+    assert whole == (Asset.MSAT, 3, 8_400)

@@ -1,0 +1,260 @@
+"""Those who lend machines, over HTTP: what waits for them, what they bring, and what they earn."""
+
+import asyncio
+import io
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from PIL import Image
+
+from db.audit import audit
+from tests.world.batch_doors import batch, bought, ended, sold_by
+from tests.world.contract import refused as refused_by_contract
+from tests.world.house_fixtures import Instance
+from tests.world.scripted_maker import ScriptedMaker
+
+AT = "/api/v1/workers"
+SIDE, SMALL = 512, {"width": 512, "height": 512}
+ASKS = {"models": ["scene-1"], "maxPixels": 2048 * 2048}
+
+
+def refused(answer: httpx2.Response, status: int, code: str) -> None:
+    """Hold a refusal to its status and its code."""
+    refused_by_contract(answer, status)
+    assert answer.json()["code"] == code
+
+
+def painted(colour: str = "red", side: int = SIDE) -> bytes:
+    """Return a picture of one colour."""
+    kept = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(kept, "PNG")
+    return kept.getvalue()
+
+
+@dataclass
+class Lender:
+    """Somebody who lends a machine."""
+
+    at: Instance
+    token: str
+
+    async def asks(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        """Ask with the worker's token."""
+        headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
+        return await self.at.http.request(method, path, headers=headers, **more)
+
+    async def claim(self, **more: Any) -> dict[str, Any]:
+        """Claim what waits."""
+        answer = await self.asks("POST", f"{AT}/claims", json=ASKS | more)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def one(self, **more: Any) -> dict[str, Any]:
+        """Claim one item."""
+        [lease] = (await self.claim(wait=20, **more))["leases"]
+        return dict(lease)
+
+    async def brings(
+        self, lease: dict[str, Any], data: bytes, media_type: str = "image/png", **more: str
+    ) -> httpx2.Response:
+        """Bring a file."""
+        path, headers = f"/api/v1/leases/{lease['leaseId']}/result", {"Content-Type": media_type}
+        return await self.asks("PUT", path, content=data, headers=headers | more)
+
+    async def says(self, lease: dict[str, Any], what: str, **body: Any) -> httpx2.Response:
+        """Say something of a lease."""
+        path = f"/api/v1/leases/{lease['leaseId']}/{what}"
+        return await self.asks("POST", path, **({"json": body} if what != "release" else {}))
+
+    async def me(self) -> dict[str, Any]:
+        """Return where the worker stands; what it has earned adds up."""
+        answer = await self.asks("GET", f"{AT}/me")
+        assert answer.status_code == 200, answer.text
+        me: dict[str, Any] = answer.json()
+        for each in me["earnings"].values():
+            rest = each["held"], each["free"], each["sending"], each["paid"]
+            assert each["earned"] == sum(rest)
+        return me
+
+
+@pytest.fixture
+async def open_house(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
+    """A server that sells pictures, and makes none itself: workers of the network do."""
+    nobody = ScriptedMaker(at_once=0)
+    async with sold_by(database_url, tmp_path, nobody, WORKERS="true") as running:
+        yield running
+
+
+async def lends(at: Instance, name: str = "my laptop") -> Lender:
+    """Lend a machine."""
+    made = await at.post(AT, {"name": name, "payTo": "you@example.org"})
+    assert made.status_code == 201, made.text
+    told = made.json()
+    assert (told["state"], told["trusted"], told["delivered"]) == ("online", False, 0)
+    return Lender(at, told["token"])
+
+
+async def buys(at: Instance, *prompts: str) -> str:
+    """Buy small pictures; return their batch."""
+    body = batch(*prompts)
+    body["defaults"] |= SMALL
+    return await bought(at, body)
+
+
+async def test_a_picture_is_claimed_made_and_paid_for(open_house: Instance) -> None:
+    """A worker sees the input and its pay; it is heard of, brings the file, and is paid once."""
+    lender = await lends(open_house)
+    waits = asyncio.create_task(lender.one())
+    bought_id = await buys(open_house, "a red boat")
+    lease = await waits
+    asked = lease["input"]
+    assert (asked["model"], asked["prompt"], asked["width"]) == ("scene-1", "a red boat", SIDE)
+    assert set(lease) == {"leaseId", "input", "pay", "until", "deadline"}
+    item = (await open_house.http.get(f"/api/jobs/{bought_id}")).json()["images"][0]
+    assert item["id"] not in str(lease) and bought_id not in str(lease)
+
+    beat = await lender.says(lease, "heartbeat", progress=40, preview=b64encode(painted()).decode())
+    assert beat.json()["command"] == "continue" and beat.json()["until"] >= lease["until"]
+    me = await lender.me()
+    assert me["leases"] == [{**lease, "until": beat.json()["until"]}]
+
+    data, pay = painted(), lease["pay"]["msat"]
+    digest = f"sha-256=:{b64encode(sha256(data).digest()).decode()}:"
+    for _ in range(2):  # the same file again is the same answer
+        taken = await lender.brings(lease, data, **{"Content-Digest": digest})
+        assert taken.json() == {"accepted": True, "earned": {"msat": pay}}
+    other = await lender.brings(lease, painted("blue"))
+    refused(other, 409, "already_submitted")
+
+    job = await ended(open_house, bought_id)
+    assert job["job"]["status"] == "completed"
+    assert job["images"][0]["madeBy"] == "network"
+    me = await lender.me()
+    assert (me["delivered"], me["leases"]) == (1, [])
+    assert me["earnings"]["msat"] == {
+        "earned": pay, "held": pay // 2, "free": pay - pay // 2, "sending": 0, "paid": 0,
+    }  # fmt: skip
+    [rate] = (await open_house.http.get(f"{AT}/market")).json()["rates"]
+    assert (rate["model"], rate["items"], rate["medianPay"]) == ("scene-1", 1, {"msat": pay})
+    assert [finding.line for finding in await audit(open_house.built.db)] == []
+
+
+async def test_pay_is_sent_to_its_destination(open_house: Instance) -> None:
+    """What is free is taken out by the one payout engine; the same request again takes nothing."""
+    lender = await lends(open_house)
+    await buys(open_house, "a boat", "a tree")
+    for colour in ("red", "blue"):
+        assert (await lender.brings(await lender.one(), painted(colour))).status_code == 200
+    free = (await lender.me())["earnings"]["msat"]["free"]
+    too_much = await lender.asks("POST", f"{AT}/me/payouts", json={"amountSats": free // 1_000 + 1})
+    refused(too_much, 402, "insufficient_balance")
+    key = {"Idempotency-Key": "pay me, and pay me once"}
+    for _ in range(2):
+        asked = await lender.asks("POST", f"{AT}/me/payouts", json={"amountSats": 1}, headers=key)
+        assert asked.status_code == 201, asked.text
+    [payout] = (await lender.me())["payouts"]
+    assert (payout["msat"], payout["to"]) == (1_000, "you@example.org")
+    assert (await lender.me())["earnings"]["msat"]["free"] == free - 1_000
+    assert [finding.line for finding in await audit(open_house.built.db)] == []
+
+
+async def test_what_is_not_what_was_asked_for_is_refused(open_house: Instance) -> None:
+    """Its size, its type, its digest, or that it can't be read; the lease is still the worker's."""
+    lender = await lends(open_house)
+    await buys(open_house, "a boat")
+    lease = await lender.one()
+    refused(await lender.brings(lease, painted(side=256)), 422, "result_refused")
+    refused(await lender.brings(lease, b"no picture"), 422, "result_refused")
+    refused(await lender.brings(lease, painted(), "text/html"), 415, "media_type_unknown")
+    for digest in (f"sha-256=:{b64encode(sha256(b'x').digest()).decode()}:", "md5=x"):
+        given = await lender.brings(lease, painted(), **{"Content-Digest": digest})
+        refused(given, 400, "bad_request")
+    refused(await lender.says(lease, "heartbeat", preview="no base64"), 400, "bad_request")
+    assert (await lender.me())["earnings"]["msat"]["earned"] == 0
+    assert (await lender.brings(lease, painted())).status_code == 200
+
+
+async def test_what_fails_is_another_workers_turn(open_house: Instance) -> None:
+    """Never the same item to the same worker twice; what was not begun is given back."""
+    first, second = await lends(open_house), await lends(open_house, "another")
+    bought_id = await buys(open_house, "a boat")
+    lease = await first.one()
+    for _ in range(2):
+        assert (await first.says(lease, "fail", reason="no memory")).json() == {"ok": True}
+    nothing = await first.claim()
+    assert nothing["leases"] == []
+    assert [each["reason"] for each in nothing["noMatch"]] == ["nothing_waits"]
+    refused(await first.says(lease, "heartbeat"), 409, "lease_lost")
+    refused(await first.brings(lease, painted()), 409, "lease_lost")
+    lease = await second.one()
+    refused(await first.says(lease, "heartbeat"), 404, "lease_unknown")
+    assert (await second.brings(lease, painted())).status_code == 200
+    assert (await ended(open_house, bought_id))["job"]["status"] == "completed"
+    refused(await first.says({"leaseId": "x"}, "release"), 404, "lease_unknown")
+
+
+async def test_what_was_not_begun_is_given_back(open_house: Instance) -> None:
+    """A worker may do so, and the item has lost no try by it."""
+    lender = await lends(open_house)
+    await buys(open_house, "a boat")
+    lease = await lender.one()
+    for _ in range(2):
+        assert (await lender.says(lease, "release")).json() == {"ok": True}
+    assert (await lender.claim())["leases"] == []
+
+
+async def test_a_worker_is_told_why_it_is_given_nothing(open_house: Instance) -> None:
+    """A model that nobody knows, a machine that is too small, and more than it may hold."""
+    lender = await lends(open_house)
+    told = await lender.claim(models=["sd-9", "caption", "scene-1"], maxPixels=512 * 512)
+    assert [(each["reason"], each.get("model")) for each in told["noMatch"]] == [
+        ("model_unknown", "sd-9"),
+        ("model_unknown", "caption"),
+        ("too_small", "scene-1"),
+    ]
+    await buys(open_house, "a boat", "a tree", "a house")
+    assert len((await lender.claim(most=8))["leases"]) == 2
+    told = await lender.claim()
+    assert [each["reason"] for each in told["noMatch"]] == ["holds_enough"]
+
+
+async def test_a_worker_that_is_paused_is_given_nothing(open_house: Instance) -> None:
+    """One that drains finishes what it holds; its name and its destination may change."""
+    lender = await lends(open_house)
+    await buys(open_house, "a boat")
+    lease = await lender.one()
+    changed = await lender.asks("PATCH", f"{AT}/me", json={"state": "draining", "name": "mine"})
+    assert (changed.json()["state"], changed.json()["name"]) == ("draining", "mine")
+    assert (await lender.says(lease, "heartbeat")).json()["command"] == "drain"
+    claims = await lender.asks("POST", f"{AT}/claims", json=ASKS)
+    refused(claims, 403, "worker_paused")
+    assert (await lender.brings(lease, painted())).status_code == 200
+    body = {"state": "online", "payTo": "me@example.org"}
+    changed = await lender.asks("PATCH", f"{AT}/me", json=body)
+    assert (changed.json()["state"], changed.json()["payTo"]) == ("online", "me@example.org")
+    wrong = await lender.asks("PATCH", f"{AT}/me", json={"payTo": "nowhere"})
+    refused(wrong, 400, "bad_request")
+
+
+async def test_nobody_else_has_a_workers_token(open_house: Instance) -> None:
+    """Neither a token that is none, nor an account's key; and it opens no account."""
+    lender = await lends(open_house)
+    assert lender.token not in str(await lender.me())
+    account = await lender.asks("GET", "/api/account")
+    refused(account, 401, "credential_invalid")
+    assert "API key" in account.json()["error"]
+    for token in ("wk_1", "0" * 64, lender.token[:-1] + "!"):
+        refused(await Lender(open_house, token).asks("GET", f"{AT}/me"), 401, "worker_unknown")
+    refused(await open_house.http.get(f"{AT}/me"), 401, "worker_unknown")
+
+
+async def test_where_no_workers_are_taken_nobody_lends(instance: Instance) -> None:
+    """What is to be made is shown to nobody, unless the operator says so."""
+    made = await instance.post(AT, {"name": "mine", "payTo": "you@example.org"})
+    refused(made, 409, "not_possible_now")
