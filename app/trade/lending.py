@@ -183,8 +183,8 @@ class Lending:
         if worker.state is not WorkerState.ONLINE or not self.is_open:
             raise _paused(worker)
         lanes, no_match = self._lanes(asked)
-        see = advance.workers.see
-        await self.shell.do(see, worker.id, list(lanes), asked.most_pixels, asked.vram_gb)
+        size = asked.most_pixels, asked.vram_gb
+        await self.shell.do(advance.workers.see, worker.id, list(lanes), *size)
         held = len(await leases.held_by(self.db, worker.id))
         room = (AT_ONCE if worker.trusted_at is not None else AT_ONCE_NEW) - held
         if room <= 0:

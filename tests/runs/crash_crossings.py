@@ -37,9 +37,9 @@ UNOPENED = frozenset(
     "commit forget_accounts",
     "commit keys.connect_usdc",
     "commit leases.hand_back",
-    *(f"commit workers.{name}" for name in ("ban", "change", "hear", "mature", "readmit", "see")),
+    *(f"commit workers.{name}" for name in ("change", "hear", "mature", "see")),
     "commit workers.register",
-    "commit pay_worker",
+    "commit lending.pay_worker",
     "facilitator verify",
 }
 TAKEN_BACK, IN_PART = (Crossing("USDC taken back"),), (Crossing("USDC in part"),)
