@@ -1,10 +1,13 @@
 """Logins under attack: guesses from many addresses let nobody in, and lock nobody out for good; and
-what opens an account stands in no log, error, metric or table.
+what opens an account stands in no log, error, metric, trace, table or backup.
 """
 
 import asyncio
 import os
+import subprocess
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.keys.api_keys import Prefix, new_key
+from app.telemetry import tracing
+from db import backup
+from db.embedded import packaged_binaries
 from tests.world.account_fixtures import has, paid_in
 from tests.world.clock import Clock
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.lightning_wallet import scan_of
+from tests.world.notice_server import NoticeServer
+from tests.world.trace_collector import Collector, collecting
 
 GUESSES = int(os.environ.get("GUESSES", "1000"))
 AT_ONCE = 16
+TOOLS = packaged_binaries()
+CLOSES = "planted-secret-of-the-operator-012"
 PEOPLE, PASSWORD = ("alice", "bob", "carol"), "planted-password-of-theirs"
 ME = "/api/v1/user/me"
 
@@ -96,10 +106,15 @@ async def test_many_guesses_from_many_addresses_let_nobody_in(
 async def test_what_opens_an_account_stands_nowhere(
     database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Passwords, recovery codes, tokens, keys, the secrets of codes and of requests: in no log, in
-    no metric, in no refusal, and in no row of the database.
+    """Passwords, recovery codes, tokens, keys, the secrets of codes, requests and webhooks: in no
+    log, metric, trace or refusal, in no row of the database, and in no backup of it.
     """
-    async with instance_of(database_url, tmp_path, LOG_LEVEL="debug") as at:
+    backup_at = tmp_path / "backup"
+    async with (
+        instance_of(database_url, tmp_path, LOG_LEVEL="debug", BOLTWORK_SECRET=CLOSES) as at,
+        NoticeServer().running() as receiver,
+        traced() as collector,
+    ):
         first = await log_in(at, PEOPLE[0], PASSWORD, "192.0.2.1")
         token = str(first.cookies.get("session"))
         holder = {"Authorization": f"Bearer {token}"}
@@ -114,6 +129,11 @@ async def test_what_opens_an_account_stands_nowhere(
         signed = {"k1": code["k1"], "secret": code["secret"]}
         by_wallet = (await at.post("/api/auth/lnurl/login", signed)).json()["sessionToken"]
         at.http.cookies.clear()
+        hook = {"mode": "webhook", "url": receiver.url, "secret": "planted-secret-of-a-webhook"}
+        run = {"toolId": "qr-code", "inputs": {"text": "hello"}, "delivery": hook}
+        made = await at.post("/api/v1/generations/execute", run, headers={"x-api-key": key})
+        assert made.status_code == 202, made.text
+        await receiver.until(1)
         wrong = [
             await log_in(at, PEOPLE[0], f"{PASSWORD}!", "192.0.2.1"),
             await at.http.get(ME, headers={"x-api-key": key[:-1] + "!"}),
@@ -131,15 +151,39 @@ async def test_what_opens_an_account_stands_nowhere(
             "its key": told["apiKey"],
             "a code's secret": code["secret"],
             "a wallet's token": by_wallet,
+            "a webhook's secret": hook["secret"],
+            "what closes them": CLOSES,
         }
         kept = await _kept(at)
+        await asyncio.to_thread(backup.dump, database_url, backup_at, TOOLS)
     logged = "".join(capfd.readouterr())
     places = {"log": logged, "metrics": metrics, "database": kept}
+    places["traces"] = collector.raw.decode(errors="replace")
+    places["backup"] = _told_of(backup_at)
     places["refusals"] = " ".join(answer.text + str(answer.headers) for answer in wrong)
     assert "answered" in logged and "api_key" in kept and "boltwork_http" in metrics
+    assert "api_key" in places["backup"] and collector.named("POST /api/auth/login")
     found = [f"{what}: {where}" for what, secret in secrets.items()
              for where, text in places.items() if secret in text]  # fmt: skip
     assert found == []
+
+
+@asynccontextmanager
+async def traced() -> AsyncIterator[Collector]:
+    """Send this process's traces to a collector for as long as the block lasts; all have arrived
+    when it ends."""
+    async with collecting() as collector:
+        tracing.configure(collector.url)
+        try:
+            yield collector
+        finally:
+            await asyncio.to_thread(tracing.close)
+
+
+def _told_of(backup_at: Path) -> str:
+    """Return what a backup holds, as text."""
+    words = [str(TOOLS / "pg_restore"), "--file=-", str(backup_at)]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 async def _status(at: Instance, asked: dict[str, Any]) -> dict[str, Any]:
