@@ -27,8 +27,9 @@ from app.keys.secret import operator_secrets
 from app.ports import Clock, Destinations, Executor, Recoder, Store, UsdcRail
 from app.settings import Environment, Settings
 from app.till import Limits
-from app.trade.catalogue import MOST_SIDE, TOOLBOX, Catalogue, Kind, Maker, Offering, own_offering
+from app.trade.catalogue import TOOLBOX, Catalogue, Kind, Maker, Offering, own_offering
 from app.trade.gathering import MOST_BYTES, Fetch
+from app.trade.model_inputs import MOST_SIDE
 from app.trade.tools import KNOWN, MOST_PICTURE_SIDE, agent_offering, as_run, edit_offering
 from payments.lnurl import LnurlPay
 from payments.public_http import PublicHttp

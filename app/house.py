@@ -28,6 +28,7 @@ from app.settings import Settings
 from app.till import Till
 from app.trade.accounts import Accounts
 from app.trade.asks import Asks
+from app.trade.availability import Availability
 from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
 from app.trade.chats import Chats
@@ -66,6 +67,7 @@ class House:
     asks: Asks
     batches: Batches
     catalogue: Catalogue
+    availability: Availability
     runtimes: Runtimes
     artifacts: Artifacts
     sessions: Sessions

@@ -82,6 +82,7 @@ from app.telemetry.price_log import LoggedPrices
 from app.till import Till
 from app.trade.accounts import Accounts
 from app.trade.asks import Asks
+from app.trade.availability import Availability
 from app.trade.chats import Chats
 from app.trade.connecting import Connecting
 from app.trade.demos import Demos
@@ -253,6 +254,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         asks=Asks(shell, invoicing, till, selling, new_id),
         batches=batches_of(built, invoicing, loops.readiness),
         catalogue=built.catalogue,
+        availability=Availability(built.catalogue, trouble),
         runtimes=Runtimes(db, built.catalogue),
         artifacts=built.artifacts,
         sessions=sessions,

@@ -218,7 +218,7 @@ def making_of(built: Built) -> list[Making]:
     return [
         Making(
             executor,
-            built.catalogue.made_by(executor.name),
+            built.catalogue.lanes_of_maker(executor.name),
             leases,
             built.signals,
             built.new_id,

@@ -19,6 +19,8 @@ class Why(Enum):
     TOO_LARGE = "the body is too large"
     UNKNOWN = "there is no such thing, or it belongs to another caller"
     NO_SUCH_ADDRESS = "there is nothing at this address"
+    NO_SUCH_TIER = "there is no tier of this name"
+    OVER_TIER = "the picture is larger than its tier allows"
     NO_SUCH_RANGE = "the file has no bytes there"
     DELETED = "it was kept for its time, and is deleted"
     NO_SUCH_METHOD = "this address does not answer this method"

@@ -152,10 +152,12 @@ class Till:
         card = self._at_cost if is_given else self._card
         return self._quote(card, model, read, written, await self.price())
 
-    async def batch(self, items_microusd: Sequence[MicroUsd]) -> BatchQuote:
-        """Return what these items cost together, at the bitcoin price of now."""
-        price = await self.price()
-        return make_batch_quote(items_microusd, price, self._clock(), self._limits.quote_s)
+    async def batch(
+        self, items_microusd: Sequence[MicroUsd], total_msat: Msat | None = None
+    ) -> BatchQuote:
+        """Return what these items cost together, in sats at the price of now, or as given."""
+        price, now, lasts_s = await self.price(), self._clock(), self._limits.quote_s
+        return make_batch_quote(items_microusd, price, now, lasts_s, total_msat)
 
     def cost_msat(self, model: str, used: Usage | None, price: BtcPrice) -> Msat:
         """Return what the house itself pays for a call that has used this."""

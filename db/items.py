@@ -260,6 +260,7 @@ class ItemView(NamedTuple):
     created_at: datetime
     ended_at: datetime | None
     asked_sha256: str | None  # of its words, once they are forgotten; and with them what no file is
+    started_at: datetime | None  # when whoever holds it, or has made it, claimed it
 
 
 _VIEW = """
@@ -267,9 +268,9 @@ SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.charged_amount, i.tries
        CASE i.state WHEN 'completed' THEN 100 ELSE coalesce(l.progress, 0) END AS progress,
        i.reason, i.asked, i.weight, l.worker, i.sha256, i.artifact, i.output, a.media_type, a.size,
        a.width, a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at,
-       i.asked_sha256
+       i.asked_sha256, l.created_at AS started_at
   FROM item i
-  LEFT JOIN LATERAL (SELECT progress, worker FROM lease
+  LEFT JOIN LATERAL (SELECT progress, worker, created_at FROM lease
                       WHERE item_id = i.id AND state IN ('held', 'done') LIMIT 1) l ON true
   LEFT JOIN LATERAL (SELECT media_type, size, width, height, duration_ms, expires_at
                        FROM artifact WHERE id = i.artifact LIMIT 1) a ON true

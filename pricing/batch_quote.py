@@ -50,11 +50,19 @@ def price_in(kept: Mapping[str, Any]) -> BtcPrice:
 
 
 def make_batch_quote(
-    items_microusd: Sequence[MicroUsd], price: BtcPrice, now: datetime, lasts_s: int
+    items_microusd: Sequence[MicroUsd],
+    price: BtcPrice,
+    now: datetime,
+    lasts_s: int,
+    total_msat: Msat | None = None,
 ) -> BatchQuote:
-    """Return what these items cost together. ValueError where one of them costs nothing."""
+    """Return what these items cost together. ValueError where one of them costs nothing.
+
+    `total_msat`: what they cost in sats, where that is fixed and not what the dollars are worth.
+    """
     if not items_microusd or min(items_microusd) <= 0:
         raise ValueError("every item of a batch has a price")
-    total_msat = price.to_msat(sum(items_microusd))
+    if total_msat is None:
+        total_msat = price.to_msat(sum(items_microusd))
     until = now + timedelta(seconds=lasts_s)
     return BatchQuote(tuple(items_microusd), price, total_msat, until)

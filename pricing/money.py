@@ -141,6 +141,16 @@ def sats_to_msat(amount_sat: int) -> Msat:
     return Msat(amount_sat * MSAT_PER_SAT)
 
 
+def credits_to_msat(credits: int, credit_sats: int) -> Msat:
+    """Return what credits of so many sats are. Exact."""
+    return sats_to_msat(credits * credit_sats)
+
+
+def credits_down(amount_msat: int, credit_sats: int) -> int:
+    """Return how many whole credits of so many sats there are to spend."""
+    return amount_msat // credits_to_msat(1, credit_sats)
+
+
 def msat_to_sats(amount_msat: int) -> int:
     """Return whole sats for an amount that is a whole number of them; ValueError otherwise.
 

@@ -18,6 +18,7 @@ from app.api.jobs import (
 )
 from app.api.notices import deliveries
 from app.api.site import contract, dev, discovery, health
+from app.api.studio import STUDIO_ROUTES
 from app.api.v1 import V1_ROUTES, counted
 from app.api.workers import leases, workers
 from app.http.routes import Alone
@@ -78,6 +79,7 @@ ROUTES = (
     Route("/api/account/deposits", balances.deposit, methods=["POST"]),
     Route("/api/account/withdrawals", balances.withdraw, methods=["POST"]),
     Route("/api/account/refund", balances.refund, methods=["POST"]),
+    *STUDIO_ROUTES,
     *V1_ROUTES,
     Route("/api/v1/workers", workers.register, methods=["POST"]),
     Route("/api/v1/workers/me", workers.me, methods=["GET", "PATCH"]),

@@ -6,6 +6,7 @@ first. A proof buys the batch that it was offered for once; shown again, it is a
 """
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,6 +61,7 @@ class Wish:
     order: Order
     asked: dict[str, Any]  # as it was sent: what a proof is for
     body: bytes
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what a 402 says besides its price
 
     @property
     def resource(self) -> str:
@@ -99,6 +101,7 @@ async def buy(request: Request, house: House, counter: Counter, wish: Wish) -> B
         wish.price_microusd,
         counter.polled,
         counter.dialect,
+        wish.facts,
     )
     unpaid = await _ordered(request, house, counter, wish, sold, has_key=name is not None)
     if isinstance(unpaid, Bought):

@@ -28,6 +28,7 @@ class Dialect:
     name: str
     answers: Mapping[Why, tuple[int, str]]
     envelope: Callable[[str, str, Facts], dict[str, Any]] = _sentence_and_code
+    retry_field: str | None = None  # that says when to come back, in seconds
 
     def status(self, why: Why) -> int:
         """Return the HTTP status of a reason."""
@@ -52,6 +53,8 @@ AGENT_JOBS = Dialect(
         Why.TOO_LARGE: (413, "body_too_large"),
         Why.UNKNOWN: (404, "not_found"),
         Why.NO_SUCH_ADDRESS: (404, "no_such_address"),
+        Why.NO_SUCH_TIER: (400, "bad_request"),
+        Why.OVER_TIER: (400, "bad_request"),
         Why.NO_SUCH_RANGE: (416, "no_such_range"),
         Why.DELETED: (410, "deleted"),
         Why.NO_SUCH_METHOD: (405, "method_not_allowed"),
@@ -175,6 +178,27 @@ V1_EXECUTE = _not_begun("executing a tool", "JOB_SUBMISSION_FAILED")
 V1_CAST = _not_begun("casting a spell", "SPELL_CAST_FAILED")
 _BEGINS = {"generations/execute": V1_EXECUTE, "spells/cast": V1_CAST}
 
+# Images by the tier, for credits. What is bought by the call is bought for want of credits.
+_WORDS = {
+    **_APART,
+    Why.BAD_INPUT: "INVALID_REQUEST",
+    Why.NO_SUCH_TIER: "INVALID_TIER",
+    Why.OVER_TIER: "TIER_LIMIT_EXCEEDED",
+    Why.PRICED: "INSUFFICIENT_CREDITS",
+    Why.BALANCE_TOO_LOW: "INSUFFICIENT_CREDITS",
+    Why.TOO_MANY: "RATE_LIMIT_EXCEEDED",
+    Why.NO_AGENT: "MODEL_UNAVAILABLE",
+}
+IMAGE_JOBS = Dialect(
+    "image jobs API",
+    {
+        why: (status, _WORDS.get(why, _BY_STATUS[status]))
+        for why, (status, _) in AGENT_JOBS.answers.items()
+    },
+    retry_field="retry_after",
+)
+_IMAGE_JOBS_AT = ("jobs", "users", "credits", "tiers", "models")  # the next part of its addresses
+
 
 def dialect_of(path: str) -> Dialect:
     """Return the dialect that is spoken at an address."""
@@ -183,5 +207,7 @@ def dialect_of(path: str) -> Dialect:
     if path.startswith(WORKER_PREFIXES):
         return WORKERS
     if path.startswith(V1_PREFIX):
+        if path.removeprefix(V1_PREFIX).partition("/")[0] in _IMAGE_JOBS_AT:
+            return IMAGE_JOBS
         return _BEGINS.get(path.removeprefix(V1_PREFIX), V1)
     return AGENT_JOBS

@@ -72,6 +72,9 @@ async def on_error(request: Request, error: Exception) -> Response:
     facts: dict[str, Any] = {}
     if refusal.next_step:
         facts["next"] = refusal.next_step
+    wait_s = refusal.headers.get("Retry-After")
+    if dialect.retry_field is not None and wait_s is not None:
+        facts[dialect.retry_field] = int(wait_s)
     request_id = request.scope.get("state", {}).get("request_id")
     if request_id:
         facts["requestId"] = request_id

@@ -3,8 +3,8 @@
 What a proof bought is for whoever asked for it: here it is only read, and its payment looked up.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,6 +59,7 @@ class Sold:
     price_microusd: MicroUsd | None = None  # where what it costs is known in dollars
     polled: str = "/api/jobs/"  # where its payer looks, before the id
     dialect: Dialect = AGENT_JOBS
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what its 402 says besides
 
     @property
     def digest(self) -> str | None:
@@ -145,7 +146,7 @@ class Paywall:
             "title": problem.in_words,
             "status": 402,
             "detail": sentence,
-            **sold.dialect.envelope(sentence, sold.dialect.word(Why.PRICED), {}),
+            **sold.dialect.envelope(sentence, sold.dialect.word(Why.PRICED), sold.facts),
             "next": f"{pay} the invoice of {sats} sats, then send the same request again with"
             " `Authorization: L402 MACAROON:PREIMAGE`, or with a Payment credential.",
             "amountSats": sats,

@@ -14,7 +14,12 @@ from datetime import datetime
 from enum import StrEnum, auto
 from functools import partial
 
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits import (
+    RateLimitItem,
+    RateLimitItemPerDay,
+    RateLimitItemPerHour,
+    RateLimitItemPerMinute,
+)
 from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import StorageError
@@ -54,6 +59,8 @@ class Rule(StrEnum):
     GUESS = auto()  # wrong passwords of one name
     GUESS_EACH = auto()  # and of one address
     V1 = auto()  # requests to /api/v1
+    KEY_MINUTE = auto()  # requests of one account to the image jobs API
+    KEY_DAY = auto()
 
 
 SAYS = {
@@ -67,6 +74,8 @@ SAYS = {
     Rule.LOGIN: ("login", "logins"),
     Rule.ACCOUNT: ("new account", "new accounts"),
     Rule.V1: ("request", "requests"),
+    Rule.KEY_MINUTE: ("request", "requests"),
+    Rule.KEY_DAY: ("request", "requests"),
 }
 UNCOUNTED = "The limits can't be looked up just now."
 NEXT = {
@@ -118,6 +127,7 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
         Rule.CREATE: settings.creates_per_minute,
         Rule.SUBMIT: settings.submissions_per_minute,
         Rule.DESTINATION: settings.claims_per_minute,
+        Rule.KEY_MINUTE: settings.key_requests_per_minute,
     }
     rules: dict[Rule, RateLimitItem] = {
         rule: RateLimitItemPerMinute(most, namespace=NAMESPACE)
@@ -134,6 +144,9 @@ def make_rules(settings: Settings) -> dict[Rule, RateLimitItem]:
         for rule, most in hourly.items()
         if most
     }
+    if settings.key_requests_per_day:
+        most = settings.key_requests_per_day
+        rules[Rule.KEY_DAY] = RateLimitItemPerDay(most, namespace=NAMESPACE)
     if settings.v1_requests_per_15_minutes:
         most = settings.v1_requests_per_15_minutes
         rules[Rule.V1] = RateLimitItemPerMinute(most, V1_IN_MIN, namespace=NAMESPACE)
@@ -172,14 +185,15 @@ class Throttle:
         """Return who is to blame for what a caller without a session asks for."""
         return f"address:{self.address(request)}"
 
-    async def count(self, request: Request, rule: Rule) -> None:
+    async def count(self, request: Request, rule: Rule, account_id: str | None = None) -> None:
         """Count this request, or refuse it with 429 (503 while nobody can count).
 
-        Whatever it is answered then tells its caller how much is left.
+        Whatever it is answered then tells its caller how much is left. `account_id`: whose request
+        it is, where it is not its address that counts.
         """
         if rule in (Rule.CREATE, Rule.SUBMIT, Rule.DEMO) and self._sells is not None:
             await self._check_sells(self._sells)
-        await self._ask(request, rule, counts=True)
+        await self._ask(request, rule, counts=True, account_id=account_id)
 
     @contextlib.asynccontextmanager
     async def turn(self, request: Request, rule: Rule) -> AsyncIterator[None]:
@@ -302,13 +316,15 @@ class Throttle:
         """Show the caller how much is left, and count nothing. Return whether there is any."""
         return await self._ask(request, rule, counts=False)
 
-    async def _ask(self, request: Request, rule: Rule, *, counts: bool) -> bool:
+    async def _ask(
+        self, request: Request, rule: Rule, *, counts: bool, account_id: str | None = None
+    ) -> bool:
         item = self._rules.get(rule)
         if item is None:
             return True
         now_s = self._clock().timestamp()
         _tell(request, item.amount, 0, now_s + LEAST_RETRY_S)  # until it is known
-        caller = self.address(request)
+        caller = f"account:{account_id}" if account_id else self.address(request)
         try:
             allowed = not counts or await self._limiter.hit(item, rule, caller)
             reset_s, left = await self._limiter.get_window_stats(item, rule, caller)
@@ -318,7 +334,7 @@ class Throttle:
         _tell(request, item.amount, left, reset_s)
         if not allowed:
             wait_s = min(item.get_expiry(), max(1, math.ceil(reset_s - now_s)))
-            raise _too_many(rule, item, wait_s)
+            raise _too_many(rule, item, wait_s, "account" if account_id else "address")
         return left > 0
 
     def _uncounted(self) -> Refusal:
@@ -341,14 +357,14 @@ def _kb(size: int) -> int:
     return max(1, math.ceil(size / 1_000))
 
 
-def _too_many(rule: Rule, item: RateLimitItem, wait_s: int) -> Refusal:
+def _too_many(rule: Rule, item: RateLimitItem, wait_s: int, whose: str = "address") -> Refusal:
     one, many = SAYS[rule]
     allowed = f"{item.amount} {one if item.amount == 1 else many}"
     window = item.GRANULARITY.name
     within = f"one {window}" if item.multiples == 1 else f"{item.multiples} {window}s"
     return Refusal(
         Why.TOO_MANY,
-        f"That is more than {allowed} in {within} from your address.",
+        f"That is more than {allowed} in {within} from your {whose}.",
         NEXT.get(rule, "Send the same request again in {wait_s} seconds.").format(wait_s=wait_s),
         {"Retry-After": str(wait_s)},
     )

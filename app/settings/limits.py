@@ -88,6 +88,22 @@ class LimitSettings(BaseSettings):
         description="requests to /api/v1 in 15 minutes, for each caller; 0: no limit",
     )
 
+    key_requests_per_minute: Annotated[int, Field(ge=0)] = Field(
+        60,
+        validation_alias="KEY_REQUESTS_PER_MINUTE",
+        description="requests to the image jobs API a minute, of each account; 0: no limit",
+    )
+    key_requests_per_day: Annotated[int, Field(ge=0)] = Field(
+        1_000,
+        validation_alias="KEY_REQUESTS_PER_DAY",
+        description="the same in 24 hours",
+    )
+    credit_sats: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        25,
+        validation_alias="CREDIT_SATS",
+        description="what a credit of the image jobs API is, in sats",
+    )
+
     payouts_at_once: Positive = Field(
         16,
         validation_alias="PAYOUTS_AT_ONCE",

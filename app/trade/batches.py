@@ -20,12 +20,13 @@ from app.strict_json import BadInput
 from app.telemetry.logs import about
 from app.till import Till
 from app.trade.accounts import too_little
-from app.trade.catalogue import MOST_SEED, Kind, Offering, Surface
+from app.trade.catalogue import Kind, Offering, Surface
 from app.trade.gathering import Gathered, Gathering
 from app.trade.holds import check_most, refused, spending_of
 from app.trade.inputs import pictures_in, wanted, with_defaults
 from app.trade.invoicing import Invoicing, check_open
 from app.trade.makers import Makers
+from app.trade.model_inputs import MOST_SEED
 from app.trade.once import Before, Beginning, Name, once
 from app.trade.usdc_sales import Thing
 from db import batches, items, lanes
@@ -39,7 +40,7 @@ from payments.session_macaroon import Verified
 from payments.usdc.payment import Payment
 from payments.usdc.refund import refund_to_of
 from pricing.batch_quote import BatchQuote
-from pricing.money import MicroUsd, sats_to_msat, sats_up, usd_in_usdc
+from pricing.money import MicroUsd, Msat, sats_to_msat, sats_up, usd_in_usdc
 from statemachine.batch import MOST_ITEMS, invoice_id
 from statemachine.entries import Asset
 from statemachine.filling import Outputs, fill
@@ -97,6 +98,8 @@ class Order:
     made: Outputs = field(default_factory=dict)  # of its steps, that were made before
     webhook: NewWebhook | None = None  # who is told of its end
     max_sats: int | None = None  # that its buyer wants to pay
+    price_msat: Msat | None = None  # where it is fixed in sats, as that of credits is
+    told: Mapping[str, Any] = field(default_factory=dict)  # what its quote says beside the price
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -155,10 +158,10 @@ class Batches:
     gathering: Gathering
     limits: Limits = Limits()
 
-    async def quote(self, lines: Sequence[Line]) -> BatchQuote:
+    async def quote(self, lines: Sequence[Line], price_msat: Msat | None = None) -> BatchQuote:
         """Return what these items cost together. Raises BadInput, and Refusal (503)."""
         check_count(lines)
-        return await self.till.batch([line.price_microusd for line in lines])
+        return await self.till.batch([line.price_microusd for line in lines], price_msat)
 
     async def place(self, order: Order, name: Name | None) -> MadeInvoice:
         """Return the invoice of a new batch, or of the one that this name was given to.
@@ -228,7 +231,7 @@ class Batches:
         shares = [usd_in_usdc(line.price_microusd) for line in order.lines]
         lines, files = await self._gathered(order.lines, None)
         ordered = self._items(replace(order, lines=lines), shares)
-        told = {"total_microusd": sum(shares), "kind": order.kind.value}
+        told = {"total_microusd": sum(shares), "kind": order.kind.value, **order.told}
         bought = Ordered(
             ordered,
             mine.payer,
@@ -251,6 +254,7 @@ class Batches:
         """Have a person's account pay for a new batch; return its id, or the one of this name.
 
         What it has in USDC pays where that suffices, else its sats at a locked price; never both.
+        What has its price in sats is paid in them.
         Raises as `place` does, and Refusal: 402 when neither is enough, or the key may spend less.
         """
         try:
@@ -267,8 +271,9 @@ class Batches:
         in_usdc, usdc = replace(in_msat, items=shares), usd_in_usdc(quote.total_microusd)
 
         async def begin_from_account(act: Act) -> str:
-            pay = advance.batches.begin_from_account
-            told = await pay(act, batch_id, in_usdc, Asset.MICROUSDC, usdc, payer)
+            pay, told = advance.batches.begin_from_account, None
+            if order.price_msat is None:
+                told = await pay(act, batch_id, in_usdc, Asset.MICROUSDC, usdc, payer)
             if not isinstance(told, Applied):
                 total_msat = quote.total_msat
                 told = await pay(act, batch_id, in_msat, Asset.MSAT, total_msat, payer)
@@ -282,7 +287,7 @@ class Batches:
         self, order: Order, owner: str | None = None
     ) -> tuple[str, BatchQuote, Ordered]:
         """Return a new batch's id, what it costs, and its items with their shares of that."""
-        quote = await self.quote(order.lines)
+        quote = await self.quote(order.lines, order.price_msat)
         _check_limit(order, quote.total_msat)
         self.makers.check({line.wanted.model for line in order.lines})
         await self._check_room(order)
@@ -290,7 +295,7 @@ class Batches:
         about(batch=batch_id)
         lines, files = await self._gathered(order.lines, owner)
         ordered = self._items(replace(order, lines=lines), quote.shares_msat)
-        told = {**quote.to_json(), "kind": order.kind.value}
+        told = {**quote.to_json(), "kind": order.kind.value, **order.told}
         bought = Ordered(
             ordered,
             order.payer,

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from typing import Any, Final
 
-from app.trade.inputs import RATIOS, Schema
+from app.trade.inputs import Schema
+from app.trade.model_inputs import (
+    BULK_IMAGE_INPUTS,
+    BULK_VIDEO_INPUTS,
+    MOST_SIDE,
+    ONE_IMAGE_INPUTS,
+    ONE_VIDEO_INPUTS,
+    TIERED_INPUTS,
+)
+from app.trade.tiers import lanes_of
 from pricing.money import MicroUsd, usd_number
 from pricing.run_price import RunPrice
 
@@ -27,9 +36,6 @@ STAND_INS: Final = {
     TOOLBOX: "it changes pictures by the words it knows, and is no diffusion model",
 }
 NOTHING: Final = MicroUsd(0)
-MOST_PROMPT: Final = 4_000
-MOST_SEED: Final = 2**31 - 1
-MOST_SIDE: Final = 2_048
 
 
 class Kind(StrEnum):
@@ -47,6 +53,7 @@ class Surface(StrEnum):
     BULK = auto()  # POST /api/jobs
     GENERATIONS = auto()  # POST /v1/images/generate, /v1/videos/generate
     TOOLS = auto()  # POST /api/v1/generations/execute
+    STUDIO = auto()  # POST /api/v1/jobs, by the tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,11 @@ class Offering:
     def command(self) -> str:
         """How a chat calls it."""
         return f"/{self.id}"
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """Where it is waited for: who makes it makes what waits in all of them."""
+        return lanes_of(self.id) if Surface.STUDIO in self.inputs else (self.id,)
 
     @property
     def version(self) -> str:
@@ -165,6 +177,10 @@ class Catalogue:
         """Return the models that an executor makes here, those that it stands in for too."""
         return [model for model, listed in self._listed.items() if listed.made_by == name]
 
+    def lanes_of_maker(self, name: str) -> list[str]:
+        """Return where what an executor makes here is waited for."""
+        return [lane for model in self.made_by(name) for lane in self._listed[model].offering.lanes]
+
     def maker_of(self, model: str) -> str:
         """Return the executor that makes a model here; "" where none does."""
         listed = self._listed.get(model)
@@ -194,6 +210,10 @@ class Catalogue:
             if Surface.TOOLS in listed.offering.inputs:
                 yield listed
 
+    def tiered(self, model: str) -> Listed:
+        """Return a model that is sold by the tier, open or not."""
+        return self._listed[model]
+
     def get(self, model: str) -> Listed | None:
         """Return an offering by its name, whatever it makes and wherever it is sold."""
         return self._listed.get(model)
@@ -202,10 +222,10 @@ class Catalogue:
 def own_offering(model: str, kind: Kind, price_microusd: MicroUsd, maker: str) -> Offering:
     """Return a model that the operator sells of a maker's, under a name and a price of his."""
     if kind is Kind.IMAGE:
-        inputs = {Surface.BULK: _BULK_IMAGE, Surface.GENERATIONS: _ONE_IMAGE}
+        inputs = {Surface.BULK: BULK_IMAGE_INPUTS, Surface.GENERATIONS: ONE_IMAGE_INPUTS}
         says, prices = f"{model}: images from text.", (price_microusd, NOTHING)
     else:
-        inputs = {Surface.BULK: _BULK_VIDEO, Surface.GENERATIONS: _ONE_VIDEO}
+        inputs = {Surface.BULK: BULK_VIDEO_INPUTS, Surface.GENERATIONS: ONE_VIDEO_INPUTS}
         says, prices = f"{model}: films from text.", (NOTHING, price_microusd)
     return Offering(model, model, kind, says, inputs, *prices, makers=(maker,))
 
@@ -272,72 +292,8 @@ def _narrowed(schema: Schema, most_side: int, choices: Mapping[str, Collection[A
     return {**schema, "properties": fields}
 
 
-def _text(description: str, most: int = MOST_PROMPT, least: int = 0, **more: Any) -> Schema:
-    lengths = {"maxLength": most} | ({"minLength": least} if least else {})
-    return {"type": "string", "description": description} | lengths | more
-
-
-def _whole(description: str, least: int, most: int, **more: Any) -> Schema:
-    bounds = {"minimum": least, "maximum": most}
-    return {"type": "integer", "description": description} | bounds | more
-
-
-def _one_of(description: str, choices: Collection[Any], default: Any) -> Schema:
-    kind = "integer" if isinstance(default, int) else "string"
-    return {"type": kind, "description": description, "enum": list(choices), "default": default}
-
-
-def _object(required: Collection[str], **fields: Schema) -> Schema:
-    return {
-        "type": "object",
-        "properties": fields,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-_PROMPT: Final = _text("What is to be seen.", least=1)
-_FINER: Final = {
-    "negative_prompt": _text("What must not be seen."),
-    "steps": _whole("How many passes; more are finer.", 1, 50),
-    "seed": _whole("The same seed makes the same picture again.", 0, MOST_SEED),
-}
-_BULK_IMAGE: Final = _object(
-    ("prompt",),
-    prompt=_PROMPT,
-    width=_whole("Width in pixels.", 256, MOST_SIDE, default=1_024),
-    height=_whole("Height in pixels.", 256, MOST_SIDE, default=1_024),
-    params={
-        "type": "object",
-        "description": "Handed on to who makes it; these are known, others are ignored.",
-        "properties": _FINER,
-    },
-)
-_BULK_VIDEO: Final = _object(
-    ("prompt",),
-    prompt=_PROMPT,
-    duration=_one_of("Length in seconds.", (5, 10, 15), 5),
-    resolution=_one_of("The shorter side.", ("480p", "720p"), "720p"),
-    aspect_ratio=_one_of("Width to height.", RATIOS, "16:9"),
-)
-_ONE_IMAGE: Final = _object(
-    ("prompt",),
-    prompt=_PROMPT,
-    aspect_ratio=_one_of("Width to height.", RATIOS, "1:1"),
-    resolution=_one_of("The longer side.", ("1k", "2k"), "1k"),
-)
-_ONE_VIDEO: Final = _object(
-    ("prompt", "mode"),
-    prompt=_PROMPT,
-    mode={"type": "string", "description": "Text to video.", "enum": ["t2v"]},
-    aspect_ratio=_one_of(
-        "Width to height.", ("landscape", "portrait", "square", *RATIOS), "landscape"
-    ),
-    resolution=_one_of("The shorter side.", ("480p", "720p"), "720p"),
-    duration=_one_of("Length in seconds.", (5,), 5),
-)
-
 BULK_IMAGE: Final = MicroUsd(25_000)
+CREDIT: Final = MicroUsd(25_000)  # in USDC, where a picture that costs credits is paid for so
 ONE_IMAGE: Final = MicroUsd(50_000)
 ONE_VIDEO: Final = MicroUsd(250_000)
 VIDEO_SECOND: Final = MicroUsd(50_000)
@@ -345,8 +301,17 @@ VIDEO_SECOND: Final = MicroUsd(50_000)
 
 def _bulk(model: str, name: str) -> Offering:
     return Offering(
-        model, name, Kind.IMAGE, f"{name}: images from text.", {Surface.BULK: _BULK_IMAGE},
+        model, name, Kind.IMAGE, f"{name}: images from text.", {Surface.BULK: BULK_IMAGE_INPUTS},
         BULK_IMAGE, makers=(NETWORK,),
+    )  # fmt: skip
+
+
+def _tiered(model: str, name: str, *others: Surface) -> Offering:
+    inputs = {Surface.BULK: BULK_IMAGE_INPUTS, Surface.STUDIO: TIERED_INPUTS}
+    return Offering(
+        model, name, Kind.IMAGE, f"{name}: images from text.",
+        {surface: inputs[surface] for surface in (*others, Surface.STUDIO)}, CREDIT,
+        makers=(NETWORK,),
     )  # fmt: skip
 
 
@@ -354,7 +319,7 @@ def _one(model: str, kind: Kind, says: str) -> Offering:
     is_image = kind is Kind.IMAGE
     return Offering(
         model, model, kind, says,
-        {Surface.GENERATIONS: _ONE_IMAGE if is_image else _ONE_VIDEO},
+        {Surface.GENERATIONS: ONE_IMAGE_INPUTS if is_image else ONE_VIDEO_INPUTS},
         ONE_IMAGE if is_image else ONE_VIDEO, makers=(NETWORK,),
     )  # fmt: skip
 
@@ -362,10 +327,11 @@ def _one(model: str, kind: Kind, says: str) -> Offering:
 OFFERINGS: Final = (
     _bulk("seedream-v4", "SeedreamV4.5"),
     _bulk("chroma", "Chroma"),
-    _bulk("z-image-turbo", "Z-Image Turbo"),
+    _tiered("z-image-turbo", "Z-Image Turbo", Surface.BULK),
+    _tiered("flux-schnell", "FLUX.1 Schnell"),
     Offering(
         "grok-imagine-text-to-video", "Grok Imagine", Kind.VIDEO, "Grok Imagine: films from text.",
-        {Surface.BULK: _BULK_VIDEO}, second_microusd=VIDEO_SECOND, makers=(NETWORK,),
+        {Surface.BULK: BULK_VIDEO_INPUTS}, second_microusd=VIDEO_SECOND, makers=(NETWORK,),
     ),
     _one("nano-banana-2", Kind.IMAGE, "Fast image generation."),
     _one("nano-banana-pro", Kind.IMAGE, "High quality image generation."),
@@ -375,12 +341,12 @@ OFFERINGS: Final = (
     _one("veo-3.1-lite", Kind.VIDEO, "Lightweight video generation."),
     Offering(
         PAINTER, "Scene 1", Kind.IMAGE, f"Scene 1: {PAINTER_SAYS}.",
-        {Surface.BULK: _BULK_IMAGE, Surface.GENERATIONS: _ONE_IMAGE}, MicroUsd(4_000),
+        {Surface.BULK: BULK_IMAGE_INPUTS, Surface.GENERATIONS: ONE_IMAGE_INPUTS}, MicroUsd(4_000),
         makers=(PAINTER,),
     ),
     Offering(
         f"{PAINTER}-film", "Scene 1 in motion", Kind.VIDEO, f"Scene 1 in motion: {PAINTER_SAYS}.",
-        {Surface.BULK: _BULK_VIDEO, Surface.GENERATIONS: _ONE_VIDEO},
+        {Surface.BULK: BULK_VIDEO_INPUTS, Surface.GENERATIONS: ONE_VIDEO_INPUTS},
         second_microusd=MicroUsd(8_000), makers=(PAINTER,),
     ),
 )  # fmt: skip

@@ -127,6 +127,10 @@ class Logins:
         """Return by what an account is known."""
         return await people.names_of(self.db, account_id)
 
+    async def profile_of(self, account_id: str) -> people.Profile | None:
+        """Return since when there is an account, and when its holder signed in last."""
+        return await people.profile(self.db, account_id)
+
     async def end(self, account_id: str, login_id: str) -> bool:
         """End a login of an account; False where it has none of that id."""
         return await self.shell.do(advance.accounts.log_out, account_id, login_id)

@@ -21,8 +21,9 @@ from app.ports import Wanted
 from app.refusal import Refusal, Why
 from app.till import Till
 from app.trade.batches import Line, Order
-from app.trade.catalogue import MOST_SEED, Catalogue, Kind, Offering, Surface
+from app.trade.catalogue import Catalogue, Kind, Offering, Surface
 from app.trade.inputs import pictures_in
+from app.trade.model_inputs import MOST_SEED
 from app.trade.spell_checks import Compiled, Tool, check, compiled
 from app.trade.spell_document import SLUG, BadSpell, Document, parse, read
 from db import casts, runtimes, spells

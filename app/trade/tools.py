@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from app.trade.catalogue import (
-    MOST_SEED,
     NETWORK,
     OFFERINGS,
     PAINTER,
@@ -20,6 +19,7 @@ from app.trade.catalogue import (
     Surface,
 )
 from app.trade.inputs import Schema
+from app.trade.model_inputs import MOST_SEED
 from pricing.money import MicroUsd
 from pricing.run_price import PerMegapixelStep, PerRun, RunPrice, Tokens
 

@@ -231,7 +231,10 @@ def test_every_refusal_has_the_seeds_envelope() -> None:
     names = {one["$ref"].rpartition("/")[2] for one in other} - {"V1Error", "V1Priced"}
     assert SCHEMAS["V1Error"]["properties"]["error"]["required"] == ["code", "message"]
     ones = {"GenerationError", "GenerationPriced"}  # where the code is `error`
-    assert names == {"Readiness", "PaymentRequired", "DepositRequired", "GeminiError", *ones}
+    by_tier = {"ImageJobError", "ImageJobPriced"}
+    ours = {"Readiness", "PaymentRequired", "DepositRequired", "GeminiError"}
+    assert names == {*ours, *ones, *by_tier}
+    assert all(SCHEMAS[one]["required"] == ["error", "code"] for one in by_tier)
     assert all({"error", "message"} <= set(SCHEMAS[one]["required"]) for one in ones)
     assert SCHEMAS["GeminiError"] == {"$ref": "#/components/schemas/ErrorResponse"}
     for priced in ("PaymentRequired", "DepositRequired"):

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from app.http.dialect import AGENT_JOBS, V1, V1_CAST, V1_EXECUTE, Dialect, dialect_of
+from app.http.dialect import (
+    AGENT_JOBS,
+    IMAGE_JOBS,
+    V1,
+    V1_CAST,
+    V1_EXECUTE,
+    Dialect,
+    dialect_of,
+)
 from app.refusal import Why
 from app.web.dialect import PAGES
 from tests.world.contract import CONTRACT
@@ -16,7 +24,9 @@ NOBODY = "0" * 32
 
 
 @pytest.mark.parametrize(
-    "dialect", [AGENT_JOBS, V1, V1_CAST, V1_EXECUTE, PAGES], ids=lambda dialect: dialect.name
+    "dialect",
+    [AGENT_JOBS, V1, V1_CAST, V1_EXECUTE, IMAGE_JOBS, PAGES],
+    ids=lambda dialect: dialect.name,
 )
 def test_every_dialect_answers_every_reason(dialect: Dialect) -> None:
     """A reason that a surface has no word for can't be added: each has a status and a word."""
@@ -44,12 +54,24 @@ def test_tools_and_spells_say_every_reason_in_their_own_words() -> None:
     assert dialect_of("/v1/images/generate").word(Why.NO_PRICE) == "price_unavailable"
 
 
+def test_image_jobs_say_every_reason_in_their_own_words() -> None:
+    """ImageJobCode in openapi.yaml lists them; the addresses are those of jobs, not of tools."""
+    words = sorted({word for _, word in IMAGE_JOBS.answers.values()})
+    assert words == CONTRACT.document["components"]["schemas"]["ImageJobCode"]["enum"]
+    assert all(IMAGE_JOBS.status(why) == AGENT_JOBS.status(why) for why in Why)
+    for path in ("jobs", f"jobs/{NOBODY}", "users/me", "credits", "tiers", "models"):
+        assert dialect_of(f"/api/v1/{path}") is IMAGE_JOBS
+    for path in ("jobsite", "user/me", "tools", ""):
+        assert dialect_of(f"/api/v1/{path}") is V1
+
+
 def test_one_code_has_one_meaning() -> None:
     """Reasons that share a code are two ways to say one thing, and there are few of them."""
     shared: dict[str, set[Why]] = {}
     for why, (_, word) in AGENT_JOBS.answers.items():
         shared.setdefault(word, set()).add(why)
     assert [group for group in shared.values() if len(group) > 1] == [
+        {Why.BAD_INPUT, Why.NO_SUCH_TIER, Why.OVER_TIER},
         {Why.NOT_ALLOWED, Why.FORM_NOT_OURS},
         {Why.CLOSED, Why.CLOSED_FOR_TOP_UP},
     ]

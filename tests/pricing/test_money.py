@@ -16,6 +16,8 @@ from pricing.money import (
     MicroUsd,
     btc_to_msat,
     ceil_div,
+    credits_down,
+    credits_to_msat,
     halfway,
     msat_to_sats,
     sats_down,
@@ -37,6 +39,14 @@ costs_microusd = st.integers(0, 10**15)
 
 def price(microusd_per_btc: int) -> BtcPrice:
     return BtcPrice(MicroUsd(microusd_per_btc), NOW, ("a", "b", "c"))
+
+
+@given(st.integers(0, 10**12), st.integers(1, 100_000))
+def test_credits_are_whole_pieces_of_a_balance(balance_msat: int, credit_sats: int) -> None:
+    """As many as can be spent, and not one more."""
+    credits = credits_down(balance_msat, credit_sats)
+    assert credits_to_msat(credits, credit_sats) <= balance_msat
+    assert balance_msat < credits_to_msat(credits + 1, credit_sats)
 
 
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**30))

@@ -164,6 +164,14 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/v1/tools/{tool_id}": {},
     "POST /api/v1/wallets/connect/initiate": {},
     "GET /api/v1/wallets/connect/status/{request_id}": {CONNECTS: "connected"},
+    "GET /api/v1/users/me": dict.fromkeys(HOLDERS, "account balance"),
+    "GET /api/v1/users/me/credits": dict.fromkeys(HOLDERS, "balance"),
+    "POST /api/v1/credits": dict.fromkeys(HOLDERS, "deposit"),
+    "GET /api/v1/tiers": {},
+    "GET /api/v1/models": {},
+    "POST /api/v1/jobs": SPENDS,  # who has an account has too little on it
+    "GET /api/v1/jobs/{id}": {},  # of these ids none is such a job's
+    "GET /api/v1/jobs/{id}/result": {},
     "GET /api/v1/user/me": {
         **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
         API_KEY: "account balance key",
@@ -280,6 +288,7 @@ async def open_house(
         chat=WorkerChat(scripted_agent, 100_000, ScriptedMaker()),
         executors=[ScriptedMaker()],
         OPERATOR_TOKEN=TOKEN,
+        CREDIT_SATS="200",
     ) as running:
         yield running
 

@@ -31,6 +31,7 @@ from tests.world.what_opens_things import (
 
 TOKEN = "the-token-of-the-operator"
 ONE = {"model": "scene-1", "prompt": "hello"}
+BY_TIER = {"prompt": "hello"}
 FILM = {"model": "scene-1-film", "prompt": "hello", "mode": "t2v"}
 
 # Each line is one thing that only its owner may change. What an unpaid job owes in the end comes a
@@ -171,7 +172,8 @@ class World:
             }
             return urlencode(form).encode(), "application/x-www-form-urlencoded"
         bodies: dict[str, dict[str, Any]] = {
-            "jobs": {"request": JOB},
+            "jobs": BY_TIER if route.startswith("/api/v1/") else {"request": JOB},
+            "credits": {"credits": 1},
             "ask": {"request": text},
             "request": {"request": text},
             "estimate": {"request": text},
@@ -315,6 +317,7 @@ async def build(
         ("key", made.key["key"]),
         ("connected", made.connected),
         ("balance", f'"balanceSats":{FRESH}'),
+        ("balance", f'"balance_sats":{FRESH}'),
         ("books", "Trial balance"),
     ]
     known = _ids(made, secret, job_secret) | _credentials(made)
