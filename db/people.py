@@ -55,19 +55,6 @@ async def insert(tx: Tx, account_id: str, now: datetime) -> None:
     )
 
 
-class Profile(NamedTuple):
-    """Since when there is an account, and when its holder signed in last."""
-
-    created_at: datetime
-    last_login_at: datetime
-
-
-async def profile(db: Database, account_id: str) -> Profile | None:
-    """Return since when there is an account; None when there is none."""
-    query = "SELECT created_at, last_login_at FROM user_account WHERE id = %(id)s"
-    return await db.row(Profile, query, id=account_id)
-
-
 class Holder(NamedTuple):
     """Whose a name is."""
 

@@ -19,7 +19,7 @@ from app.trade.catalogue import Listed, Surface
 from app.trade.tiers import DEFAULT_MODEL, TIERED, Tier, Tiered, tier_of
 from db.batches import BatchView
 from db.items import ItemView
-from db.people import Profile
+from db.profiles import Profile
 from pricing.money import credits_down, sats_down
 from statemachine.batch import BatchState, Funding
 from statemachine.item import ItemState

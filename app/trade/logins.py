@@ -20,10 +20,11 @@ from app.keys.passwords import Passwords
 from app.ports import Clock
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
-from db import people
+from db import people, profiles
 from db.engine import Database
 from db.people import LoginRow, Named, NewLogin, Password
 from db.people_tables import LoginBy
+from db.profiles import Profile
 
 KEPT = timedelta(days=7)
 LEAST_CHARACTERS, MOST_CHARACTERS = 6, 256  # of a password
@@ -127,9 +128,9 @@ class Logins:
         """Return by what an account is known."""
         return await people.names_of(self.db, account_id)
 
-    async def profile_of(self, account_id: str) -> people.Profile | None:
+    async def profile_of(self, account_id: str) -> Profile | None:
         """Return since when there is an account, and when its holder signed in last."""
-        return await people.profile(self.db, account_id)
+        return await profiles.of_account(self.db, account_id)
 
     async def end(self, account_id: str, login_id: str) -> bool:
         """End a login of an account; False where it has none of that id."""

@@ -28,7 +28,7 @@ OF_A_TOOL = (
     "/api/v1/spells/casts/{id}/resume",
 )
 LOGOUT = "/api/auth/logout"
-IN_USDC = ("/api/jobs", "/v1/images/generate", "/v1/videos/generate")
+IN_USDC = ("/api/jobs", "/api/v1/jobs", "/v1/images/generate", "/v1/videos/generate")
 JOB, QUOTES = "/api/jobs/{id}", "/api/jobs/quote"
 STREAM_SCHEMA = "SSE event violates schema"
 
@@ -44,6 +44,8 @@ BEYOND_FORM = (
     "is not that of an event of this job",
     "Here one pays by lightning/charge",
     "must be 'lightning' or 0x",  # a token that is not taken here
+    "allows at most",  # a side, by this tier of this model
+    "'credits' must be 1 to",  # as many sats as a deposit may be
 )
 
 _NOTHING_WRONG = re.compile(

@@ -68,6 +68,7 @@ class Names:
     requests: list[str] = field(default_factory=list)
     conversations: list[int] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)  # of tools
+    pictures: list[str] = field(default_factory=list)  # by the tier
 
 
 @dataclass
@@ -128,6 +129,7 @@ class World:
             },
             "^/api/gemini/": {"path.id": names.conversations},
             "^/api/v1/generations/status/": {"path.id": names.runs},
+            "^/api/v1/jobs/": {"path.id": names.pictures},
             "^/api/v1/tools/": {"path.toolId": TOOLS},
             "^/api/dev/": {"path.paymentHash": names.hashes},
         }  # fmt: skip
@@ -226,11 +228,14 @@ class World:
         self.names.requests.append(done["requestId"])
 
     async def _add_run(self, http: httpx2.AsyncClient) -> None:
-        """Have a session pay for a run of a tool."""
+        """Have a session pay for a run of a tool, and for pictures by the tier."""
         asked = {"toolId": "qr-code", "inputs": {"text": "hello"}}
         holder = self.shown_for(self.names.sessions[0])
         made = await http.post("/api/v1/generations/execute", json=asked, headers=holder)
         self.names.runs.append(made.raise_for_status().json()["generationId"])
+        for prompt in ("a boat", "REFUSE"):
+            made = await http.post("/api/v1/jobs", json={"prompt": prompt}, headers=holder)
+            self.names.pictures.append(made.raise_for_status().json()["id"])
 
     async def _pay(self, client: Client, invoice: Invoice, now: bool) -> None:
         self.names.hashes.append(invoice["paymentHash"])

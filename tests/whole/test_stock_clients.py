@@ -13,14 +13,17 @@ from db.audit import audit
 from payments.lnbits import LnbitsRail
 from tests.world.batch_doors import batch, ended, sold_by
 from tests.world.house_fixtures import Instance, instance_of
+from tests.world.image_jobs import FILE as IMAGE_JOBS
 from tests.world.lnbits_server import LnbitsServer
 from tests.world.npm import npm
 from tests.world.rail_fixtures import wall_clock
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.scripted_maker import ScriptedMaker
 from tests.world.session_fixtures import opened
+from tests.world.tool_fixtures import person
 
 ROOT = Path(__file__).parents[2]
+CREDIT_SATS = 25
 RUNNERS = Path(__file__).parents[1] / "stock_clients"
 ASKS: list[dict[str, Any]] = [
     {"method": "GET", "request": "what is rain?"},
@@ -125,6 +128,34 @@ async def _are_bought(shop: Instance, told: dict[str, Any]) -> None:
     count = "SELECT count(*) AS n FROM invoice WHERE state = 'settled'"
     assert [row["n"] for row in await shop.built.db.read_all(count)] == [len(MEDIA)]
     assert await audit(shop.built.db) == []
+
+
+async def test_a_generated_client_buys_an_image(
+    clients: Path, database_url: str, tmp_path: Path
+) -> None:
+    """What a stock generator makes of another network's document works with us as it is: it looks
+    at its credits, buys with them, fetches the picture, and is told what it needs for another one.
+    """
+    made = tmp_path / "image_jobs_client"
+    generator = clients / "venv" / "bin" / "openapi-python-client"
+    settings = tmp_path / "generator.yaml"
+    settings.write_text(f"post_hooks: []\npackage_name_override: {made.name}\n")
+    asks = ["--path", IMAGE_JOBS, "--config", settings, "--output-path", made, "--meta", "none"]
+    generating = await asyncio.create_subprocess_exec(
+        generator, "generate", *asks, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert await generating.wait() == 0
+    async with sold_by(database_url, tmp_path, ScriptedMaker()) as shop:
+        key = (await person(shop, 5 * CREDIT_SATS))["x-api-key"]
+        [*command], _ = runs(clients, "generated")
+        job = {"prompt": "a boat", "model": "flux-schnell", "tier": "pro", "width": 640}
+        told = await run([*command, tmp_path], {"url": shop.url, "key": key, "job": job})
+        assert told["same"] and told["available"] and told["costs"] == 3
+        assert (told["status"], told["credits"]) == ("completed", [5, 2])
+        assert told["short"] == ["INSUFFICIENT_CREDITS", 2, 3]
+        file = await shop.http.get(told["result"])
+        assert file.status_code == 200 and file.headers["content-type"] == "image/png"
+        assert await audit(shop.built.db) == []
 
 
 PAID = {

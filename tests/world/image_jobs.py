@@ -14,6 +14,9 @@ from jsonschema import Draft4Validator
 
 FILE = Path(__file__).parents[1] / "contracts" / "image_jobs.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
+_CREATING = DOCUMENT["paths"]["/api/v1/jobs"]["post"]["responses"]
+# The limits are those of all its operations.
+TOO_MANY: dict[str, Any] = _CREATING["429"]["content"]["application/json"]["schema"]
 
 
 def promised() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
@@ -32,7 +35,7 @@ def promise_of(method: str, path: str) -> dict[str, dict[str, Any]] | None:
         for verb, template, status, schema in promised()
         if verb == method and re.fullmatch(re.sub("{[^}]+}", "[^/]+", template), path)
     }
-    return found or None
+    return {"429": TOO_MANY, **found} if found else None
 
 
 async def hold(answer: httpx2.Response) -> None:

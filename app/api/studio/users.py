@@ -17,7 +17,7 @@ from app.http.key_holders import counted_holder
 from app.http.throttle import Rule
 from app.strict_json import BadInput
 from db.people_tables import IdentityKind
-from pricing.money import Msat, credits_to_msat, sats_to_msat
+from pricing.money import Msat, credits_down, credits_to_msat, sats_to_msat
 from statemachine.entries import Asset
 
 MOST_MSAT: Final = sats_to_msat(10_000_000)  # that is bought at once
@@ -65,7 +65,7 @@ async def buy(request: Request) -> Response:
         asked = parse(body, BuyCredits)
         amount_msat = credits_to_msat(asked.credits, house.settings.credit_sats)
         if amount_msat > MOST_MSAT:
-            most = MOST_MSAT // credits_to_msat(1, house.settings.credit_sats)
+            most = credits_down(MOST_MSAT, house.settings.credit_sats)
             raise BadInput(f"The field 'credits' must be 1 to {most}.")
         name = name_of(request, f"account:{holder.account_id}", body)
         invoice = await house.accounts.deposit(holder.account_id, amount_msat, name)
