@@ -254,7 +254,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         asks=Asks(shell, invoicing, till, selling, new_id),
         batches=batches_of(built, invoicing, loops.readiness),
         catalogue=built.catalogue,
-        availability=Availability(built.catalogue, trouble),
+        availability=Availability(db, clock, trouble),
         runtimes=Runtimes(db, built.catalogue),
         artifacts=built.artifacts,
         sessions=sessions,

@@ -1,32 +1,27 @@
 """Who can make a picture of a tier just now: the house's own maker, and workers of the network."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
 from app.loops.readiness import maker
-from app.trade.catalogue import Catalogue, Listed
+from app.ports import Clock
+from app.trade.catalogue import Listed
 from app.trade.tiers import lane_of
+from db import workers
+from db.engine import Database
 
 HOLDS_S: Final = 2.0  # a count is good for so long
-
-# Workers of the network that are heard of, by the lane in which they make what waits.
-Network = Callable[[], Awaitable[Mapping[str, int]]]
-
-
-async def no_network() -> Mapping[str, int]:
-    """Return that nobody outside of the house makes anything."""
-    return {}
 
 
 @dataclass(slots=True)
 class Availability:
     """How many can make what, as this process counted them last."""
 
-    catalogue: Catalogue
+    db: Database
+    clock: Clock
     trouble: Callable[[str], str | None]  # of a part of readiness
-    network: Network = no_network
     _seen: tuple[float, Mapping[str, int]] | None = None
 
     async def of(self, listed: Listed, tiers: Mapping[str, object]) -> dict[str, int]:
@@ -38,5 +33,6 @@ class Availability:
     async def _far(self) -> Mapping[str, int]:
         now = monotonic()
         if self._seen is None or self._seen[0] <= now - HOLDS_S:
-            self._seen = now, await self.network()
+            there = await workers.available(self.db, self.clock())
+            self._seen = now, {row.lane: row.workers for row in there}
         return self._seen[1]

@@ -23,8 +23,9 @@ from app.ports import Clock, NotNow, Unfit
 from app.promises.leases import Holding, Leases
 from app.refusal import Refusal, Why, unavailable
 from app.trade.accounts import too_little
-from app.trade.catalogue import Catalogue, Kind, Listed
+from app.trade.catalogue import Catalogue, Kind, Listed, Surface
 from app.trade.once import Before, Beginning, Name, once
+from app.trade.tiers import TIERED, lane_of
 from db import leases, payouts, user_balances, workers
 from db.artifacts import Artifact
 from db.claims import Claim, Hired
@@ -209,11 +210,14 @@ class Lending:
             if listed is None or listed.offering.kind not in KINDS:
                 sentence = f"No pictures or films of the model {model!r} are sold here."
                 no_match.append(NoMatch(Nothing.MODEL_UNKNOWN, sentence, model))
-            elif (largest := _largest(listed)) > asked.most_pixels:
-                sentence = f"{model} is sold with up to {largest} pixels: maxPixels is less."
+                continue
+            fits = _lanes_of(listed, asked)
+            lanes |= dict.fromkeys(fits, listed.offering.worker_share_pct)
+            if model not in fits:
+                sentence = (
+                    f"{model} is sold with up to {_largest(listed)} pixels: maxPixels is less."
+                )
                 no_match.append(NoMatch(Nothing.TOO_SMALL, sentence, model))
-            else:
-                lanes[model] = listed.offering.worker_share_pct
         return lanes, no_match
 
     async def _claim(
@@ -318,6 +322,19 @@ def _paused(worker: WorkerRow) -> Refusal:
         'Send {"state": "online"} with PATCH /api/v1/workers/me.',
         state=worker.state.value,
     )
+
+
+def _lanes_of(listed: Listed, asked: Asked) -> list[str]:
+    """Return the lanes of a model in which all that waits is small enough for a machine."""
+    model, most = listed.offering.id, asked.most_pixels
+    fits = [model] if _largest(listed) <= most else []
+    if Surface.STUDIO in listed.offering.inputs:
+        tiers = TIERED[model].tiers.values()
+        able = [
+            each for each in tiers if each.most_side**2 <= most and each.vram_gb <= asked.vram_gb
+        ]
+        fits += [lane_of(model, tier.name) for tier in able]
+    return fits
 
 
 def _largest(listed: Listed) -> int:

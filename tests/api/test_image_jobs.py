@@ -4,6 +4,7 @@ Every answer is held to the contract, and to the document that others have writt
 """
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from PIL import Image
 
 from app.executors.toolbox import Toolbox
 from db.audit import audit
@@ -216,6 +218,41 @@ async def test_what_nobody_can_make_now_is_not_sold(database_url: str, tmp_path:
         said = refused(answer, 503, "MODEL_UNAVAILABLE")
         assert said["retry_after"] == int(answer.headers["retry-after"])
         assert (await credits_of(at, key))["credits"] == 1
+
+
+async def test_a_worker_counts_for_the_tiers_that_its_machine_can_make(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It claims their jobs and no larger ones; where the house makes none, these alone are sold."""
+    executors = [Toolbox()]
+    async with instance_of(database_url, tmp_path, executors=executors, WORKERS="true") as at:
+        lends = {"name": "a laptop", "payTo": "you@example.org"}
+        token = (await at.post("/api/v1/workers", lends)).json()["token"]
+        worker = {"Authorization": f"Bearer {token}"}
+        asks = {"models": ["z-image-turbo"], "maxPixels": 1024 * 1024, "vramGb": 8}
+        none = await at.post("/api/v1/workers/claims", asks, headers=worker)
+        assert none.json()["leases"] == []
+        model = (await at.http.get(MODELS)).json()["models"]["z-image-turbo"]
+        assert model["available"] and model["worker_count"] == 1
+        counts = {tier: there["worker_count"] for tier, there in model["tiers"].items()}
+        assert counts == {"basic": 1, "pro": 0, "premium": 0}
+        key = await buyer(at, 4)
+        wants = {"prompt": "a lake", "width": 256, "height": 256}
+        too_large = await at.post(JOBS, wants | {"tier": "pro"}, headers=key)
+        refused(too_large, 503, "MODEL_UNAVAILABLE")
+        job = (await at.post(JOBS, wants, headers=key)).json()
+        waiting = await at.post("/api/v1/workers/claims", asks | {"wait": 20}, headers=worker)
+        [lease] = waiting.json()["leases"]
+        kept = io.BytesIO()
+        Image.new("RGB", (256, 256), "teal").save(kept, "PNG")
+        brings = worker | {"Content-Type": "image/png"}
+        path = f"/api/v1/leases/{lease['leaseId']}/result"
+        brought = await at.http.put(path, content=kept.getvalue(), headers=brings)
+        assert brought.status_code == 200, brought.text
+        ended = await done(at, job["id"])
+        assert (ended["status"], ended["made_by"]) == ("completed", "network")
+        assert (await credits_of(at, key))["credits"] == 3
+        assert await audit(at.built.db) == []
 
 
 async def test_an_account_is_limited_by_the_minute_and_by_the_day(
