@@ -20,7 +20,7 @@ from tests.world.tool_fixtures import person
 CREDITS, CREDIT_SATS = 3, 25
 # Whoever keeps the form of the document may still ask for more than a tier allows, or has.
 ALSO_RIGHT = ["2xx", "400", "402", "404"]
-SEEN_ELSEWHERE = {"202", "402", "429"}  # of a job that waits, of who has too little or asks too often
+SEEN_ELSEWHERE = {"202", "402", "429"}  # of a job that waits; of who has too little, or asks on
 
 
 class Sent:
