@@ -140,9 +140,11 @@ async def test_a_generated_client_buys_an_image(
     generator = clients / "venv" / "bin" / "openapi-python-client"
     settings = tmp_path / "generator.yaml"
     settings.write_text(f"post_hooks: []\npackage_name_override: {made.name}\n")
-    asks = ["--path", IMAGE_JOBS, "--config", settings, "--output-path", made, "--meta", "none"]
+    where: list[Path | str] = ["--path", IMAGE_JOBS, "--config", settings, "--output-path", made]
     generating = await asyncio.create_subprocess_exec(
-        generator, "generate", *asks, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        *(generator, "generate", *where, "--meta", "none"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     assert await generating.wait() == 0
     async with sold_by(database_url, tmp_path, ScriptedMaker()) as shop:
