@@ -275,7 +275,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         histories=Histories(db, clock),
         lending=lending_of(built),
         wallet_logins=wallet_logins,
-        proofs=Proofs(db, shell, wallet_logins, lightning_logins, clock),
+        proofs=Proofs(db, wallet_logins, lightning_logins),
         lightning_logins=lightning_logins,
         visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
         doorkeeper=Doorkeeper(callers, sessions),

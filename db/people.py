@@ -149,9 +149,9 @@ class Recovery(NamedTuple):
     since: datetime | None
 
 
-async def recovery_of(db: Database, account_id: str) -> Recovery | None:
+async def recovery_of(reads: Reads, account_id: str) -> Recovery | None:
     """Return the recovery code of an account; None: it has none."""
-    return await db.row(
+    return await reads.row(
         Recovery,
         "SELECT recovery_sha256 AS sha256, recovery_at AS since FROM identity WHERE kind ="
         " 'password' AND account_id = %(id)s AND recovery_sha256 IS NOT NULL",

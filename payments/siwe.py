@@ -14,6 +14,7 @@ from payments.usdc.authorization import signer_of
 
 LONGEST: Final = 4096  # characters
 NOT_SIGNED: Final = "The signature isn't that of the address in the message."
+SIGN_IN: Final = "Sign in to Boltwork. This costs nothing, and moves no money."
 AGE: Final = timedelta(minutes=10)  # of a message that is still taken
 AHEAD: Final = timedelta(minutes=1)  # the wallet's clock may be
 
@@ -47,6 +48,7 @@ class Message:
     address: Address
     nonce: str
     chain_id: int
+    statement: str | None
     digest: bytes
 
 
@@ -58,12 +60,18 @@ class Wrong:
 
 
 def message(
-    domain: str, uri: str, address: Address, nonce: str, chain_id: int, issued_at: datetime
+    domain: str,
+    uri: str,
+    address: Address,
+    nonce: str,
+    chain_id: int,
+    issued_at: datetime,
+    statement: str = SIGN_IN,
 ) -> str:
     """Return a message as a wallet shows it, and signs it."""
     return (
         f"{domain} wants you to sign in with your Ethereum account:\n{address}\n\n"
-        "Sign in to Boltwork. This costs nothing, and moves no money.\n\n"
+        f"{statement}\n\n"
         f"URI: {uri}\nVersion: 1\nChain ID: {chain_id}\nNonce: {nonce}\n"
         f"Issued At: {issued_at.isoformat(timespec='seconds').replace('+00:00', 'Z')}"
     )
@@ -96,7 +104,8 @@ def read_message(text: str, domain: str, now: datetime) -> Message | Wrong:
         return Wrong("The message is too old, or from the future. Ask for a new nonce.")
     if (expires is not None and now >= expires) or (before is not None and now < before):
         return Wrong("The message isn't valid at this time.")
-    return Message(address, found["nonce"], int(found["chain"]), personal_digest(text))
+    digest = personal_digest(text)
+    return Message(address, found["nonce"], int(found["chain"]), found["statement"], digest)
 
 
 def is_signed(message: Message, signature: str) -> bool:

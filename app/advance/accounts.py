@@ -1,11 +1,12 @@
 """Accounts of people: opened once for each proven name, logged into, paid in and taken out of."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from app.advance import connecting, deposits
+from app.advance import connecting, deposits, proofs
 from app.advance.act import Act
-from app.advance.outcome import Applied, Missing, Outcome, Purse, Short, Unproven
+from app.advance.outcome import Applied, Disproved, Missing, Outcome, Purse, Short, Unproven
+from app.advance.proofs import Proof, SignedBy
 from app.advance.writing import Payee, perform, write_first
 from db import balances, connect_requests, payouts, people
 from db.invoices import MadeInvoice
@@ -16,8 +17,6 @@ from payments import rail
 from statemachine import account as law
 from statemachine.entries import Asset
 from statemachine.owner import Owner, OwnerKind
-
-SETTLED_AFTER = timedelta(days=1)  # of what proves more than a password or a key does
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +94,6 @@ async def log_out(act: Act, account_id: str, login_id: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedBy:
-    """A wallet that has signed a nonce of ours; until then nobody else may use that."""
-
-    address: str
-    nonce: str
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class OfWallet:
     """The account that a wallet opens."""
 
@@ -170,29 +160,6 @@ async def _joined(act: Act, kind: IdentityKind, name: str, account_id: str) -> b
     return await people.holder_of(act.tx, kind, name) == account_id
 
 
-async def prove(act: Act, account_id: str, signed: SignedBy) -> bool | None:
-    """Say whether a wallet that has signed opens this account, and has for a while: who has taken
-    an account over could join one of his own. None: the nonce was used before.
-    """
-    if not await people.spend_nonce(act.tx, signed.nonce, signed.until):
-        return None
-    return await _is_settled(act, account_id, IdentityKind.EVM, signed.address)
-
-
-async def prove_lightning(act: Act, account_id: str, k1: str) -> bool | None:
-    """Say the same of the Lightning wallet that has signed a code. None: nobody has, or it was
-    fetched.
-    """
-    key = await people.take_lightning(act.tx, k1)
-    if key is None:
-        return None
-    return await _is_settled(act, account_id, IdentityKind.LIGHTNING, key)
-
-
-async def _is_settled(act: Act, account_id: str, kind: IdentityKind, name: str) -> bool:
-    return await people.is_settled(act.tx, account_id, kind, name, act.now - SETTLED_AFTER)
-
-
 async def of_wallet(act: Act, address: str) -> str:
     """Return the account of who has proven to hold this address; a new one, where there is none.
 
@@ -228,20 +195,27 @@ async def withdraw(
     amount: int,
     refund_to: str | None,
     asset: Asset = Asset.MSAT,
-    most: int | None = None,  # that may have been taken out in a day; None: it was proven
-) -> Applied | Short | Missing | Unproven:
-    """Take money out of an account: it is owed to its holder, and goes where they say."""
+    by: Proof | int | None = None,  # or how much may be taken out in a day without one
+) -> Applied | Short | Missing | Unproven | Disproved:
+    """Take money out of an account: it is owed to its holder, and goes where they say.
+
+    A proof is looked at last: what is refused for another reason costs none.
+    """
     if await people.lock(act.tx, account_id) is None:
         return Missing()
-    if most is not None:
+    if isinstance(by, int):
         since = act.now - timedelta(days=1)
-        if await payouts.withdrawn(act.tx, account_id, asset, since) + amount > most:
-            return Unproven(most)
+        if await payouts.withdrawn(act.tx, account_id, asset, since) + amount > by:
+            return Unproven(by)
     balance = await balances.lock_of_user(act.tx, account_id, asset)
     try:
         decision = law.withdraw(account_id, number, balance, amount, asset)
     except law.Short:
         return Short(Purse.ACCOUNT, amount, balance, asset)
+    if by is not None and not isinstance(by, int):
+        wrong = await proofs.spend(act, account_id, by)
+        if wrong is not None:
+            return wrong
     await perform(act, Payee(_owner(account_id), refund_to), decision)
     await people.tell(act.tx, account_id)
     return Applied()

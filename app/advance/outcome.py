@@ -66,6 +66,14 @@ class Unproven:
     most: int  # in a day, in the smallest unit of the asset
 
 
+class Disproved(StrEnum):
+    """Why a second proof does not show that an account is its holder's: nothing changed."""
+
+    CODE = auto()  # it is not the account's recovery code, or less than a day
+    USED = auto()  # another withdrawal was approved by it
+    WALLET = auto()  # whoever has signed does not open the account, or has for less than a day
+
+
 @dataclass(frozen=True, slots=True)
 class Dear:
     """Routing may cost more than the house bears for this payer: nothing changed."""

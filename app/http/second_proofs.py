@@ -4,11 +4,13 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from app.advance.proofs import Proof
 from app.http.caller import unknown
 from app.http.links import base_url, is_loopback
 from app.http.throttle import Rule, Throttle
 from app.refusal import Why
 from app.trade.accounts import Proves, without_proof
+from app.trade.approvals import Withdrawal
 from app.trade.lightning_logins import Unsigned
 from app.trade.proofs import Given, Proofs
 from payments.siwe import Wrong
@@ -26,7 +28,7 @@ def second_proof(
     account_id: str,
     given: Given,
 ) -> Proves:
-    """Return what says whether an account was proven by what was sent.
+    """Return what reads the second proof that was sent with a withdrawal.
 
     It raises Refusal (401) for a wrong proof, and NotSignedYet while no wallet has signed.
     """
@@ -36,9 +38,9 @@ def second_proof(
     trusted = base is not None and (public_url is not None or is_loopback(base))
     domain = urlsplit(base).netloc if base is not None and trusted else None
 
-    async def proves() -> bool:
+    async def proves(withdrawal: Withdrawal) -> Proof | None:
         async with throttle.guess(Rule.GUESS_EACH, throttle.address(request)):
-            told = await proofs.proven(account_id, given, domain)
+            told = await proofs.read(account_id, given, domain, withdrawal)
             if isinstance(told, Wrong):
                 raise unknown(Why.CREDENTIAL_INVALID, told.sentence)
         if isinstance(told, Unsigned):

@@ -6,14 +6,16 @@ from functools import partial
 from typing import NamedTuple
 
 from app import advance
-from app.advance import Act, Applied, Purse, Shell, Short, Unproven
+from app.advance import Act, Applied, Disproved, Purse, Shell, Short, Unproven
+from app.advance.proofs import Proof
 from app.ports import UsdcRail
 from app.promises.sending import PAUSED, USED, Sending
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
+from app.trade.approvals import Withdrawal, to_destination, to_invoice, to_wallet
 from app.trade.invoicing import Invoicing
 from app.trade.once import Before, Beginning, Name, once
-from app.trade.proofs import ProofNeeded
+from app.trade.proofs import ProofNeeded, disproved
 from db import payouts, people, user_balances
 from db.engine import Database, Duplicate
 from db.invoices import InvoiceRow, MadeInvoice
@@ -24,6 +26,7 @@ from db.user_balances import Move
 from payments import bolt11
 from payments.lnurl import Destination
 from payments.usdc.address import Address
+from payments.usdc.network import Network
 from payments.usdc.refund import refund_to_of
 from pricing.money import MicroUsd, MicroUsdc, Msat, sats_down, sats_up, usd_number
 from statemachine import account as law
@@ -34,13 +37,12 @@ from statemachine.owner import Purpose
 MOST_SHOWN = 20  # deposits that wait to be paid
 
 
-# Says whether a second proof was sent, where nothing was made before: a proof is good once.
-Proves = Callable[[], Awaitable[bool]]
+# Returns the second proof that was sent for a withdrawal, if any, where nothing was made before.
+Proves = Callable[[Withdrawal], Awaitable[Proof | None]]
 
 
-async def without_proof() -> bool:
+async def without_proof(_: Withdrawal) -> None:
     """Return that no second proof was sent."""
-    return False
 
 
 class _NotTaken(Exception):
@@ -70,6 +72,13 @@ class Accounts:
     usdc: UsdcRail | None
     trouble: Callable[[str], str | None]  # what is wrong with a part now, in words
     unproven: Mapping[Asset, int]  # most that is taken out in a day without a second proof
+
+    @property
+    def network(self) -> Network:
+        """The chain that USDC is sent on. Raises Refusal (409) where none is."""
+        if self.usdc is None:
+            raise Refusal(Why.NOT_POSSIBLE_NOW, "This server sends no USDC.")
+        return self.usdc.network
 
     def usdc_unwatched(self) -> str | None:
         """Return why USDC that is sent here without a signed order is not taken in just now; None:
@@ -137,18 +146,19 @@ class Accounts:
         """Take money out, to a destination or to whoever scans its code; return its payout's id.
 
         It goes by itself where there is a destination. Raises Refusal: 402 when the balance is too
-        low, 403 when it is more than is taken out without a second proof, 409 when the name was
-        used for another body; and what `proves` raises.
+        low, 401 when the proof that was sent does not hold, 403 when it is more than is taken out
+        without one, 409 when the name was used for another body; and what `proves` raises. A proof
+        is spent by what it has taken out, and by nothing else.
         """
-        refund_to = to.text if to is not None else None
+        refund_to, told = to.text if to is not None else None, to_destination(amount_msat, to)
 
         async def prepare() -> Beginning[str]:
             number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
-            most = self._most(Asset.MSAT, await proves())
+            by = await proves(told)
 
             async def withdraw(act: Act) -> str:
-                await _taken(act, account_id, number, amount_msat, refund_to, most=most)
+                await self._take(act, account_id, number, told, refund_to, by)
                 return payout_id
 
             return Beginning(payout_id, withdraw)
@@ -168,8 +178,7 @@ class Accounts:
         Without `to` it is the one that does. Raises BadInput where that is not said, or is not so,
         and Refusal: 409 where no USDC is sent from here, else as `withdraw`.
         """
-        if self.usdc is None:
-            raise Refusal(Why.NOT_POSSIBLE_NOW, "This server sends no USDC.")
+        network = self.network
         if amount_microusdc < LEAST_REFUND_MICROUSDC:
             raise BadInput("Take out 0.01 USDC at the least.")
         names = await people.names_of(self.db, account_id)
@@ -182,16 +191,17 @@ class Accounts:
             raise BadInput(
                 "USDC goes to a wallet that opens your account: POST /api/auth/wallets joins one."
             )
-        refund_to = refund_to_of(self.usdc.network.caip2, to or Address(wallets[0]))
+        where = to or Address(wallets[0])
+        told = to_wallet(amount_microusdc, where, network)
+        refund_to = refund_to_of(network.caip2, where)
 
         async def prepare() -> Beginning[str]:
             number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
-            most = self._most(Asset.MICROUSDC, await proves())
+            by = await proves(told)
 
             async def withdraw_usdc(act: Act) -> str:
-                usdc, amount = Asset.MICROUSDC, amount_microusdc
-                await _taken(act, account_id, number, amount, refund_to, usdc, most)
+                await self._take(act, account_id, number, told, refund_to, by)
                 return payout_id
 
             return Beginning(payout_id, withdraw_usdc)
@@ -217,6 +227,7 @@ class Accounts:
             raise BadInput(str(bad)) from bad
         whole_msat = amount_msat or Msat(invoice.amount_msat or 0)
         limit_msat = self.sending.limit_msat(whole_msat)
+        told = to_invoice(invoice, whole_msat)
 
         async def prepare() -> Beginning[str]:
             if not await self.sending.pays_out():
@@ -227,10 +238,10 @@ class Accounts:
                 raise BadInput(wrong.sentence)
             number = self.shell.new_number()
             payout_id = law.withdrawal_id(account_id, number)
-            most = self._most(Asset.MSAT, await proves())
+            by = await proves(told)
 
             async def withdraw_to(act: Act) -> str:
-                await _taken(act, account_id, number, whole_msat, None, most=most)
+                await self._take(act, account_id, number, told, None, by)
                 sent = await advance.payouts.send(act, payout_id, invoice, limit_msat)
                 if not isinstance(sent, Applied):
                     raise _NotTaken(_dear(whole_msat, limit_msat))
@@ -243,8 +254,28 @@ class Accounts:
         except Duplicate:
             raise BadInput(USED) from None
 
-    def _most(self, asset: Asset, is_proven: bool) -> int | None:
-        return None if is_proven else self.unproven[asset]
+    async def _take(
+        self,
+        act: Act,
+        account_id: str,
+        number: int,
+        out: Withdrawal,
+        refund_to: str | None,
+        proof: Proof | None,
+    ) -> None:
+        """Take it out, with the proof that approves it; what is not taken rolls all back."""
+        by, asset = proof or self.unproven[out.asset], out.asset
+        told = await advance.accounts.withdraw(
+            act, account_id, number, out.amount, refund_to, asset, by
+        )
+        match told:
+            case Short():
+                raise _NotTaken(too_little(told))
+            case Unproven(most):
+                raise _NotTaken(_needs_proof(most, asset))
+            case Disproved():
+                raise _NotTaken(disproved(told))
+        assert isinstance(told, Applied), "who is logged in has an account"
 
     async def _once(
         self, name: Name | None, prepare: Callable[[], Awaitable[Beginning[str]]]
@@ -254,23 +285,6 @@ class Accounts:
         except _NotTaken as not_taken:
             raise not_taken.refusal from None
         return made.id if isinstance(made, Before) else made
-
-
-async def _taken(
-    act: Act,
-    account_id: str,
-    number: int,
-    amount: int,
-    refund_to: str | None,
-    asset: Asset = Asset.MSAT,
-    most: int | None = None,
-) -> None:
-    told = await advance.accounts.withdraw(act, account_id, number, amount, refund_to, asset, most)
-    if isinstance(told, Short):
-        raise _NotTaken(too_little(told))
-    if isinstance(told, Unproven):
-        raise _NotTaken(_needs_proof(told.most, asset))
-    assert isinstance(told, Applied), "who is logged in has an account"
 
 
 def too_little(short: Short) -> Refusal:
@@ -313,8 +327,9 @@ def _needs_proof(most: int, asset: Asset) -> Refusal:
         Why.NOT_ALLOWED,
         f"Taking out more than {shown} within 24 hours needs a second proof.",
         "Send `recoveryCode`; or `message` and `signature` of a wallet that opens your account: GET"
-        " /api/auth/nonce has the message; or `k1` and `secret` of a code that your wallet signed:"
-        ' POST /api/auth/lnurl {"action": "auth"} makes it.',
+        " /api/auth/nonce writes the message, asked with what is taken out and to where; or `k1`"
+        ' and `secret` of a code that your wallet signed: POST /api/auth/lnurl {"action": "auth"}'
+        " makes it.",
     )
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from app import advance
 from app.advance import Shell
-from app.advance.accounts import SignedBy
+from app.advance.proofs import SignedBy, SignedCode
 from app.ports import Clock
 from app.refusal import Refusal, Why
 from app.trade.logins import LoggedIn, Logins
@@ -125,12 +125,12 @@ class LightningLogins:
             return False
         return await people.lightning_signer(self.db, k1) is None
 
-    async def proven(self, account_id: str, k1: str, secret: str) -> bool | Unsigned | Wrong:
-        """Say whether the wallet that has signed a code proves an account to be its holder's."""
+    async def proven(self, k1: str, secret: str) -> SignedCode | Unsigned | Wrong:
+        """Return a code that a wallet has signed as a second proof; it is not spent yet."""
         if not self._is_theirs(k1, secret, is_proof=True):
             return _OLD
-        opens = await self.shell.do(advance.accounts.prove_lightning, account_id, k1)
-        return Unsigned() if opens is None else opens
+        signer = await people.lightning_signer(self.db, k1)
+        return Unsigned() if signer is None else SignedCode(k1)
 
     def _is_theirs(self, k1: str, secret: str, *, is_proof: bool = False) -> bool:
         """Say whether a code that is good still was made for who knows this secret."""

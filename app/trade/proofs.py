@@ -1,17 +1,15 @@
 """A second proof that somebody holds an account: by more than what he is logged in with.
 
-It counts where it is a day old, or as old as the account: who has taken over a login could give an
-account another recovery code, or join a wallet of his own.
+Here it is read; the withdrawal that it approves spends it.
 """
 
 import hmac
 from dataclasses import dataclass
 
-from app import advance
-from app.advance import Shell
-from app.advance.accounts import SETTLED_AFTER
-from app.ports import Clock
-from app.refusal import Refusal
+from app.advance.outcome import Disproved
+from app.advance.proofs import Proof, RecoveryCode
+from app.refusal import Refusal, Why
+from app.trade.approvals import Withdrawal
 from app.trade.lightning_logins import LightningLogins, Unsigned
 from app.trade.logins import sha256_of_code
 from app.trade.wallet_logins import WalletLogins
@@ -19,13 +17,21 @@ from db import people
 from db.engine import Database
 from payments.siwe import Wrong
 
-WRONG_CODE = "The recovery code isn't right, or less than a day old."
-WRONG_WALLET = "This wallet does not open your account, or has for less than a day."
-USED = "This nonce was used before. Ask for a new one."
+_WHY = {
+    Disproved.CODE: "The recovery code isn't right, or less than a day old.",
+    Disproved.WALLET: "This wallet does not open your account, or has for less than a day.",
+    Disproved.USED: "This proof was used before. Ask for a new one.",
+}
 
 
 class ProofNeeded(Refusal):
     """It is more than an account takes out in a day without a second proof."""
+
+
+def disproved(why: Disproved) -> Refusal:
+    """Return what is said to who has sent a second proof that does not hold."""
+    bearer = {"WWW-Authenticate": 'Bearer realm="boltwork"'}
+    return Refusal(Why.CREDENTIAL_INVALID, _WHY[why], headers=bearer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +52,30 @@ class Proofs:
     """The desk of second proofs."""
 
     db: Database
-    shell: Shell
     wallet_logins: WalletLogins
     lightning_logins: LightningLogins
-    clock: Clock
 
-    async def proven(
-        self, account_id: str, given: Given, domain: str | None
-    ) -> bool | Unsigned | Wrong:
-        """Say whether anything was sent that proves it; or what is wrong with it.
+    async def read(
+        self, account_id: str, given: Given, domain: str | None, withdrawal: Withdrawal
+    ) -> Proof | Unsigned | Wrong | None:
+        """Return what was sent to prove that this withdrawal is its holder's, or what is wrong with
+        it; None: nothing was sent. A wallet's message must say what is withdrawn.
 
-        `domain`: by which name wallets know us; None: none can sign here. A message and a code of
-        a Lightning wallet are good once.
+        `domain`: by which name wallets know us; None: none can sign here.
         """
         if given.recovery_code is not None:
-            is_right = await self._is_code(account_id, given.recovery_code)
-            return True if is_right else Wrong(WRONG_CODE)
+            return await self._code(account_id, given.recovery_code)
         if given.k1 is not None and given.secret is not None:
-            told = await self.lightning_logins.proven(account_id, given.k1, given.secret)
-            return Wrong(WRONG_WALLET) if told is False else told
+            return await self.lightning_logins.proven(given.k1, given.secret)
         if given.message is None or given.signature is None:
-            return False
+            return None
         if domain is None:
             return Wrong("Wallets can't sign in here: the server does not know its own address.")
-        signed = await self.wallet_logins.proven(given.message, given.signature, domain)
-        if isinstance(signed, Wrong):
-            return signed
-        opens = await self.shell.do(advance.accounts.prove, account_id, signed)
-        if opens is None:
-            return Wrong(USED)
-        return True if opens else Wrong(WRONG_WALLET)
+        says = withdrawal.statement
+        return await self.wallet_logins.proven(given.message, given.signature, domain, says)
 
-    async def _is_code(self, account_id: str, code: str) -> bool:
+    async def _code(self, account_id: str, code: str) -> RecoveryCode | Wrong:
         known, given = await people.recovery_of(self.db, account_id), sha256_of_code(code)
         if known is None or given is None or not hmac.compare_digest(given, known.sha256):
-            return False
-        return known.since is None or known.since <= self.clock() - SETTLED_AFTER
+            return Wrong(_WHY[Disproved.CODE])
+        return RecoveryCode(given)

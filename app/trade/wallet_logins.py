@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from app import advance
 from app.advance import Shell
-from app.advance.accounts import SignedBy
+from app.advance.proofs import SignedBy
 from app.ports import Clock, UsdcRail
 from app.refusal import LEAST_RETRY_S, Refusal, Why, unavailable
 from app.trade.logins import LoggedIn, Logins
@@ -22,7 +22,8 @@ from payments.usdc.network import BASE
 from payments.usdc.outcome import Unknown
 
 KEPT = timedelta(minutes=10)
-_NAME, _MARK = "sign-in nonce", 40  # digits of the mark
+_NAMES = {False: "sign-in nonce", True: "withdrawal nonce"}
+_MARK = 40  # digits of the mark
 _TIME, _CHANCE = 8, 24
 _HEX = re.compile("0x(?:[0-9a-fA-F]{2})+")
 
@@ -42,11 +43,13 @@ class WalletLogins:
         """Return the chain that our messages name: any will do where a key signs them."""
         return self.usdc.network.chain_id if self.usdc else BASE.chain_id
 
-    def nonce(self) -> tuple[str, datetime]:
-        """Return a new nonce, and until when it is good."""
+    def nonce(self, *, approves: bool = False) -> tuple[str, datetime]:
+        """Return a new nonce, and until when it is good: to sign in by, or to approve by it that
+        money is taken out. One is never good for the other.
+        """
         until = self.clock() + KEPT
         told = f"{int(until.timestamp()):0{_TIME}x}{secrets.token_hex(_CHANCE // 2)}"
-        return told + self.seal.mark(_NAME, told)[:_MARK], until
+        return told + self.seal.mark(_NAMES[approves], told)[:_MARK], until
 
     async def log_in(self, message: str, signature: str, domain: str) -> LoggedIn | Wrong:
         """Log in by a signed message; the first login of an address opens its account."""
@@ -78,18 +81,23 @@ class WalletLogins:
             )
         return signed.address
 
-    async def proven(self, message: str, signature: str, domain: str) -> SignedBy | Wrong:
+    async def proven(
+        self, message: str, signature: str, domain: str, approved: str | None = None
+    ) -> SignedBy | Wrong:
         """Return whose wallet has signed a message with a nonce of ours, which is not spent yet.
 
-        Raises Refusal (503) where a chain must be asked, and does not answer.
+        `approved`: what its statement must say, word by word, with a nonce to approve by. Raises
+        Refusal (503) where a chain must be asked, and does not answer.
         """
         now = self.clock()
         told = siwe.read_message(message, domain, now)
         if isinstance(told, Wrong):
             return told
-        until = self._until(told.nonce)
+        until = self._until(told.nonce, approves=approved is not None)
         if until is None or until <= now:
-            return Wrong("The nonce is not ours, or too old. Ask for a new one.")
+            return Wrong("The nonce is not ours, too old, or not for this. Ask for a new message.")
+        if approved is not None and told.statement != approved:
+            return Wrong(f"The message approves something else. Its statement must be: {approved}")
         wrong = None if siwe.is_signed(told, signature) else await self._asked(told, signature)
         return wrong or SignedBy(told.address, told.nonce, until)
 
@@ -110,10 +118,10 @@ class WalletLogins:
             raise unavailable(Why.NOT_WELL, sentence, LEAST_RETRY_S)
         return None if is_its else Wrong(siwe.NOT_SIGNED)
 
-    def _until(self, nonce: str) -> datetime | None:
+    def _until(self, nonce: str, *, approves: bool) -> datetime | None:
         """Return until when a nonce of ours is good; None for one that is not ours."""
         told, mark = nonce[: _TIME + _CHANCE], nonce[_TIME + _CHANCE :]
-        if len(mark) != _MARK or not self.seal.has_marked(_NAME, told, mark):
+        if len(mark) != _MARK or not self.seal.has_marked(_NAMES[approves], told, mark):
             return None
         return datetime.fromtimestamp(int(told[:_TIME], 16), UTC)
 

@@ -1,5 +1,6 @@
 """Who takes out much proves that the account is his by more than what he is logged in with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from payments.usdc.address import keccak
+from payments.usdc.address import address_of_key, keccak
 from tests.world.account_fixtures import (
     buyers_invoice,
     has,
@@ -49,9 +50,14 @@ async def opened(at: Instance) -> tuple[dict[str, str], str]:
     return holder, str(answer.json()["recoveryCode"])
 
 
-async def proof(at: Instance, key: bytes) -> dict[str, str]:
-    """Return a new message with its signature."""
-    return signed(await message_for(at, key), key)
+async def proof(at: Instance, key: bytes, **out: Any) -> dict[str, str]:
+    """Return a new message with its signature: to sign in, or for what is taken out."""
+    return signed(await message_for(at, key, **out), key)
+
+
+async def approved(at: Instance, who: dict[str, str], key: bytes, **out: Any) -> httpx2.Response:
+    """Ask for a withdrawal that a wallet has approved."""
+    return await withdraw(at, who, **out, **await proof(at, key, **out))
 
 
 async def joined(at: Instance, holder: dict[str, str], key: bytes) -> None:
@@ -109,14 +115,14 @@ async def test_a_wallet_proves_it_that_has_opened_the_account_for_a_day(
 ) -> None:
     """Not one that was joined just now, not another one; and each message once."""
     holder, _ = await opened(bank)
-    refused(await withdraw(bank, holder, amountSats=5_000, **await proof(bank, KEY)), 401, "wallet")
+    refused(await approved(bank, holder, KEY, amountSats=5_000), 401, "wallet")
     clock.forward(minutes=1)
     await joined(bank, holder, KEY)
-    refused(await withdraw(bank, holder, amountSats=5_000, **await proof(bank, KEY)), 401, "a day")
+    refused(await approved(bank, holder, KEY, amountSats=5_000), 401, "a day")
     clock.forward(hours=24)
     await joined(bank, holder, OTHER)
-    refused(await withdraw(bank, holder, amountSats=5_000, **await proof(bank, OTHER)), 401, "day")
-    sent = await proof(bank, KEY)
+    refused(await approved(bank, holder, OTHER, amountSats=5_000), 401, "day")
+    sent = await proof(bank, KEY, amountSats=4_000)
     taken(await withdraw(bank, holder, amountSats=4_000, **sent))
     refused(await withdraw(bank, holder, amountSats=4_000, **sent), 401, "used before")
     one = {"message": sent["message"]}
@@ -124,17 +130,99 @@ async def test_a_wallet_proves_it_that_has_opened_the_account_for_a_day(
     await right(bank)
 
 
+async def of_wallet(at: Instance, sats: int = 5_000) -> dict[str, str]:
+    """Have a wallet open an account with so much; return its holder's headers."""
+    answer = await at.post("/api/auth/siwe", await proof(at, KEY))
+    at.http.cookies.clear()
+    holder = {"Authorization": f"Bearer {answer.json()['sessionToken']}"}
+    await paid_in(at, holder, sats)
+    await has(at, holder, sats)
+    return holder
+
+
 async def test_the_wallet_that_has_opened_an_account_proves_it_at_once(bank: Instance) -> None:
     """It was there from the beginning. USDC has a limit of its own."""
-    answer = await bank.post("/api/auth/siwe", await proof(bank, KEY))
-    bank.http.cookies.clear()
-    holder = {"Authorization": f"Bearer {answer.json()['sessionToken']}"}
-    await paid_in(bank, holder, 5_000)
-    await has(bank, holder, 5_000)
+    holder = await of_wallet(bank)
     refused(await withdraw(bank, holder, amountSats=5_000), 403, "1000 sats")
-    taken(await withdraw(bank, holder, amountSats=5_000, **await proof(bank, KEY)))
+    taken(await approved(bank, holder, KEY, amountSats=5_000))
     refused(await withdraw(bank, holder, amountUsdc="1.01"), 403, "1.0 USDC")
     refused(await withdraw(bank, holder, amountUsdc="1"), 402, "has 0")
+    await right(bank)
+
+
+async def test_a_signature_approves_what_it_names_and_nothing_else(bank: Instance) -> None:
+    """The wallet shows how much goes, and to where: not a sat more, not to another place; it signs
+    nobody in, and joins nothing; and who was asked to sign in has approved nothing.
+    """
+    holder, wrong = await of_wallet(bank), "approves something else"
+    out = {"amountSats": 2_000, "to": "you@example.org"}
+    says = "I take 2,000 sats out of my Boltwork account, to you@example.org. This moves money."
+    sent = await proof(bank, KEY, **out)
+    assert sent["message"].splitlines()[3] == says
+    refused(await withdraw(bank, holder, **out | {"amountSats": 2_001}, **sent), 401, wrong)
+    refused(await withdraw(bank, holder, **out | {"to": "me@example.org"}, **sent), 401, wrong)
+    refused(await withdraw(bank, holder, amountSats=2_000, **sent), 401, wrong)
+    for path in ("/api/auth/siwe", "/api/auth/wallets"):
+        refused(await bank.post(path, sent, headers=holder), 401, "not for this")
+    refused(await withdraw(bank, holder, **out, **await proof(bank, KEY)), 401, "not for this")
+    retold = sent["message"].replace(says, "Sign in to Boltwork.")
+    refused(await withdraw(bank, holder, **out, **signed(retold, KEY)), 401, wrong)
+    taken(await withdraw(bank, holder, **out, **sent))
+    invoice = await buyers_invoice(bank, 1_500)
+    sent = await proof(bank, KEY, invoice=invoice)
+    assert f"1,500 sats out of my Boltwork account, to the invoice {invoice}." in sent["message"]
+    another = await buyers_invoice(bank, 1_500)
+    refused(await withdraw(bank, holder, invoice=another, **sent), 401, wrong)
+    taken(await withdraw(bank, holder, invoice=invoice, **sent))
+    usdc = await message_for(bank, KEY, amountUsdc="1.5")
+    assert f"1.500000 USDC out of my Boltwork account, to {address_of_key(KEY)} on" in usdc
+    await right(bank)
+
+
+async def test_a_message_is_asked_for_with_what_may_be_taken_out(bank: Instance) -> None:
+    """Else nobody would know what is wrong with it before he has signed."""
+    mine: dict[str, Any] = {"address": address_of_key(KEY)}
+    usdc = {"amountUsdc": "1", "to": "you@example.org"}
+    for wrong, why in (
+        ({"amountSats": 1}, "address"),
+        ({**mine, "amountSats": 0}, "amountSats"),
+        ({**mine, "amountSats": ["1", "2"]}, "once"),
+        ({**mine, "to": "you@example.org"}, "amountSats"),
+        ({**mine, "invoice": "lnbc1"}, "invoice"),
+        ({**mine, **usdc}, "must be an address"),
+    ):
+        refused(await bank.http.get("/api/auth/nonce", params=wrong), 400, why)
+
+
+async def test_what_is_refused_costs_no_proof(
+    bank: Instance, wallet: ec.EllipticCurvePrivateKey
+) -> None:
+    """Who has too little pays in, and sends the same once more."""
+    rich, other = await of_wallet(bank), await opened_by(bank, wallet)
+    sent = {"amountSats": 5_001, **await proof(bank, KEY, amountSats=5_001)}
+    made = await code(bank, "auth")
+    assert await scan_of(bank, made["lnurl"], wallet) == {"status": "OK"}
+    for holder, body in ((rich, sent), (other, {"amountSats": 5_001, **fetching(made)})):
+        refused(await withdraw(bank, holder, **body), 402, "has 5000")
+        await paid_in(bank, holder, 1)
+        await has(bank, holder, 5_001)
+        taken(await withdraw(bank, holder, **body))
+    await right(bank)
+
+
+async def test_one_proof_approves_one_withdrawal_of_many_at_once(
+    bank: Instance, wallet: ec.EllipticCurvePrivateKey
+) -> None:
+    """Under however many names they are asked for."""
+    rich, other = await of_wallet(bank), await opened_by(bank, wallet)
+    sent = {"amountSats": 1_100, **await proof(bank, KEY, amountSats=1_100)}
+    made = await code(bank, "auth")
+    assert await scan_of(bank, made["lnurl"], wallet) == {"status": "OK"}
+    for holder, body in ((rich, sent), (other, {"amountSats": 1_100, **fetching(made)})):
+        asked = [withdraw(bank, holder | {"Idempotency-Key": f"{n}"}, **body) for n in range(4)]
+        codes = sorted([answer.status_code for answer in await asyncio.gather(*asked)])
+        assert codes[0] == 201 and set(codes[1:]) <= {202, 401}, codes
+        assert (await standing(bank, holder))["balanceSats"] == 3_900
     await right(bank)
 
 

@@ -84,9 +84,13 @@ async def on_chain(at: Instance, payer: Payer) -> int:
     return balance
 
 
-async def message_for(at: Instance, key: bytes) -> str:
-    """Return a message for the holder of a key to sign."""
-    answer = await at.http.get("/api/auth/nonce", params={"address": address_of_key(key)})
+async def message_for(at: Instance, key: bytes, **out: Any) -> str:
+    """Return a message for the holder of a key to sign: to sign in, or to approve what is taken
+    out.
+    """
+    asked = {"address": address_of_key(key), **out}
+    answer = await at.http.get("/api/auth/nonce", params=asked)
+    assert answer.status_code == 200, answer.text
     return str(answer.json()["message"])
 
 

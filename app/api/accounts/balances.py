@@ -19,6 +19,7 @@ from app.http.paywall import Sold
 from app.http.second_proofs import NotSignedYet, second_proof
 from app.http.signing_in import Digits, not_signed_yet
 from app.http.throttle import Rule
+from app.http.withdrawals import Sats, Wanted
 from app.refusal import LEAST_RETRY_S, Refusal, Why
 from app.strict_json import BadInput, moment
 from app.trade.proofs import Given
@@ -27,7 +28,6 @@ from db.payouts import PayoutRow
 from db.user_balances import Move
 from payments.siwe import LONGEST
 from payments.usdc import contract_wallet
-from payments.usdc.address import read_address
 from payments.usdc.payment import Payment
 from payments.usdc.x402 import REQUIRED, RESPONSE, header_of
 from pricing.money import (
@@ -45,11 +45,9 @@ from statemachine.owner import Owner, OwnerKind
 from statemachine.payout import PayoutState
 from statemachine.public_id import public_id
 
-MOST_SATS: Final = 10_000_000
 PAGE: Final = 100
 LARGEST: Final = 2**53
 LONGEST_SIGNATURE: Final = 2 * contract_wallet.LONGEST_SIGNATURE + 2  # characters
-Sats = Annotated[int, Field(ge=1, le=MOST_SATS)]
 
 # What an entry is called, by its key: the first that fits.
 _WHAT: Final = (
@@ -79,13 +77,9 @@ class Deposit(Body):
         return self
 
 
-class Withdraw(Body):
-    """POST /api/account/withdrawals: to an invoice, to a destination, or to a code's scanner."""
+class Withdraw(Wanted):
+    """POST /api/account/withdrawals: what is wanted, and a second proof where that is needed."""
 
-    amount_sats: Sats | None = Field(None, alias="amountSats")
-    amount_usdc: Usdc | None = Field(None, alias="amountUsdc")
-    invoice: Annotated[str, Field(min_length=1)] | None = None
-    to: Annotated[str, Field(min_length=1)] | None = None
     recovery_code: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         None, alias="recoveryCode"
     )
@@ -95,19 +89,11 @@ class Withdraw(Body):
     secret: Digits | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _whole_proof(self) -> Self:
         if (self.message is None) != (self.signature is None):
             raise ValueError("The fields 'message' and 'signature' go together.")
         if (self.k1 is None) != (self.secret is None):
             raise ValueError("The fields 'k1' and 'secret' go together.")
-        if self.invoice is not None and self.to is not None:
-            raise ValueError("The fields 'invoice' and 'to' exclude each other. Give one.")
-        if self.amount_usdc is not None and (self.amount_sats or self.invoice):
-            raise ValueError(
-                "Take out sats or USDC: 'amountUsdc' excludes the other fields but 'to'."
-            )
-        if self.invoice is None and self.amount_sats is None and self.amount_usdc is None:
-            raise ValueError("The field 'amountSats' is missing. Add it, or 'invoice'.")
         return self
 
 
@@ -200,15 +186,12 @@ async def withdraw(request: Request) -> Response:
     asked = parse(body, Withdraw)
     name = name_of(request, f"account:{holder.account_id}", body)
     account_id = holder.account_id
-    amount_msat = sats_to_msat(asked.amount_sats) if asked.amount_sats is not None else None
+    amount_msat = asked.amount_msat
     accounts, public_url, given = house.accounts, house.settings.public_url, _given(asked)
     proves = second_proof(request, house.proofs, house.throttle, public_url, account_id, given)
     try:
         if asked.amount_usdc is not None:
-            wallet = read_address(asked.to) if asked.to is not None else None
-            if asked.to is not None and wallet is None:
-                raise BadInput("The field 'to' must be an address: 0x and 40 hex digits.")
-            amount = microusdc_of(asked.amount_usdc)
+            wallet, amount = asked.wallet, microusdc_of(asked.amount_usdc)
             made = await accounts.withdraw_usdc(account_id, amount, wallet, name, proves)
         elif asked.invoice is not None:
             text = asked.invoice

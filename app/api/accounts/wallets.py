@@ -15,13 +15,19 @@ from app.http.links import own_base
 from app.http.origins import check_json
 from app.http.signing_in import signed_in
 from app.http.throttle import Rule
+from app.http.withdrawals import to_approve
 from app.refusal import Why
 from app.strict_json import BadInput, moment
 from payments import siwe
 from payments.siwe import Wrong
 from payments.usdc import contract_wallet
-from payments.usdc.address import read_address
+from payments.usdc.address import Address, read_address
 
+_ADDRESS = (
+    "The parameter 'address' must be one address: 0x and 40 hex digits, with its capitals where"
+    " they must be (EIP-55), or without any."
+)
+NOBODY = Address("0x" + 40 * "0")
 LONGEST_SIGNATURE = 2 * contract_wallet.LONGEST_SIGNATURE + 2  # characters
 
 
@@ -33,24 +39,32 @@ class Signed(Body):
 
 
 async def nonce(request: Request) -> Response:
-    """GET /api/auth/nonce: 200 with a nonce; with `?address=`, the message to be signed, too."""
+    """GET /api/auth/nonce: 200 with a nonce; with `?address=`, the message to be signed, too; and
+    with what is taken out, and to where, the message that approves it.
+    """
     house = house_of(request)
     base = own_base(request, house.settings.public_url)
-    given = request.query_params.getlist("address")
-    made, until = house.wallet_logins.nonce()
-    domain = urlsplit(base).netloc
+    domain, address = urlsplit(base).netloc, _signer(request)
+    approved = to_approve(request, house.accounts, house.refunds, address or NOBODY)
+    if approved is not None and address is None:
+        raise BadInput(f"{_ADDRESS} It is who approves the withdrawal.")
+    made, until = house.wallet_logins.nonce(approves=approved is not None)
     shape = {"nonce": made, "domain": domain, "uri": base, "expiresAt": moment(until)}
-    if given:
-        address = read_address(given[0]) if len(given) == 1 else None
-        if address is None:
-            raise BadInput(
-                "The parameter 'address' must be one address: 0x and 40 hex digits, with its"
-                " capitals where they must be (EIP-55), or without any."
-            )
-        shape["message"] = siwe.message(
-            domain, base, address, made, house.wallet_logins.chain_id, house.clock()
-        )
+    if address is not None:
+        says = siwe.SIGN_IN if approved is None else approved.statement
+        chain_id, now = house.wallet_logins.chain_id, house.clock()
+        shape["message"] = siwe.message(domain, base, address, made, chain_id, now, says)
+        if len(shape["message"]) > siwe.LONGEST:
+            raise BadInput("This is too long for a wallet to sign. Have a shorter invoice made.")
     return json_response(shape)
+
+
+def _signer(request: Request) -> Address | None:
+    given = request.query_params.getlist("address")
+    address = read_address(given[0]) if len(given) == 1 else None
+    if given and address is None:
+        raise BadInput(_ADDRESS)
+    return address
 
 
 async def sign_in(request: Request) -> Response:

@@ -38,10 +38,18 @@ let ethereum = window.ethereum;
 const part = document.querySelector("[data-ethereum]");
 const siwe = document.querySelector("[data-siwe]");
 
+// What a form takes out, and to where, as the message that approves it is asked for.
+function takenOut(form) {
+  const said = (name) => form?.elements[name]?.value.trim() || "";
+  const sats = said("sats").replaceAll(",", ""), usdc = said("usdc"), to = usdc ? said("wallet") : said("payee");
+  const where = !usdc && /^ln(?!url)/i.test(to) ? "invoice" : "to";
+  return { ...(usdc ? { amountUsdc: usdc } : sats && { amountSats: sats }), ...(to && { [where]: to }) };
+}
+
 // A message of ours, and what the browser's wallet has signed it with.
-async function signed() {
+async function signed(form) {
   const [address] = await ethereum.request({ method: "eth_requestAccounts" });
-  const asked = await fetch(`/api/auth/nonce?address=${encodeURIComponent(address)}`);
+  const asked = await fetch(`/api/auth/nonce?${new URLSearchParams({ address, ...takenOut(form) })}`);
   const { message, error } = await asked.json();
   if (!message) throw new Error(error);
   const hex = [...new TextEncoder().encode(message)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -62,7 +70,7 @@ async function asksWallet() {
   siwe.ariaDisabled = "true";
   says.textContent = "Confirm in your browser wallet.";
   try {
-    const proof = await signed();
+    const proof = await signed(form);
     if (!form) return await signsIn(proof);
     for (const [name, value] of Object.entries(proof)) form.elements[name].value = value;
     form.requestSubmit();
