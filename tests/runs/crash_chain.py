@@ -44,6 +44,14 @@ def sent(chain: Path) -> Counter[tuple[str, str, int]]:
         )
 
 
+def mined_anew(chain: Path, txid: str) -> None:
+    """Have a transfer be in a later block, as after a reorganisation: its block is gone."""
+    with closing(sqlite3.connect(chain, timeout=30)) as file, file:
+        file.execute(
+            "UPDATE moved SET number = (SELECT max(number) + 1 FROM moved) WHERE txid = ?", (txid,)
+        )
+
+
 async def wrong_in_usdc(ask: Ask, chain: Path | None) -> list[str]:
     """Return what is wrong with USDC once all is calm: what came, what went back, what was earned.
 

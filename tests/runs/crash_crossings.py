@@ -14,40 +14,28 @@ class Crossing:
 WALLETS, LATER = (Crossing("wallets"),), (Crossing("more wallets"),)
 BOUGHT, BOTH = (Crossing("bought"),), (Crossing("bought"), Crossing("bought", 2))
 SESSION, ACCOUNT = (Crossing("session"),), (Crossing("account"),)
+PROVEN = Crossing("proven"), Crossing("proven", 2)  # by a wallet; by a Lightning wallet
 TOLD, NOT_TOLD = (Crossing("told"), Crossing("told", 2)), (Crossing("not told"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
 BATCH, CAST = (Crossing("batch"),), (Crossing("cast"),)
-# Nobody here sends USDC without an order, or asks for a wallet and does not pay; and no order of
-# ours is silent for so long. Whether one would be settled is asked only where no chain is.
+# No worker of somebody else's lends itself here. Whether an order would be settled is asked of a
+# facilitator where there is no chain to ask, and every server has one.
 UNOPENED = frozenset(
-    f"commit {name}"
-    for name in (
-        "connecting.lapse",
-        "deposits.give",
-        "deposits.go_back",
-        "spells.hide",
-        "usdc_payouts.let_go",
-        "usdc_payouts.take_hand",
+    (
+        "commit leases.hand_back",
+        *(f"commit workers.{name}" for name in ("change", "hear", "mature", "see", "register")),
+        "commit lending.pay_worker",
+        "facilitator verify",
     )
-) | {
-    "chain is_signed_by_contract",
-    "chain is_there",
-    "commit accounts.prove",
-    "commit accounts.prove_lightning",
-    "commit forget_accounts",
-    "commit keys.connect_usdc",
-    "commit leases.hand_back",
-    *(f"commit workers.{name}" for name in ("change", "hear", "mature", "see")),
-    "commit workers.register",
-    "commit lending.pay_worker",
-    "facilitator verify",
-}
+)
 TAKEN_BACK, IN_PART = (Crossing("USDC taken back"),), (Crossing("USDC in part"),)
 OF_ACCOUNT = Crossing("batch of an account"), Crossing("batch of an account in USDC")
 IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
 DECLINED, REFUNDED = (Crossing("USDC declined"),), (Crossing("USDC refunded"),)
 CROSSED: dict[str, tuple[Crossing, ...]] = {
     "chain balance_microusdc": IN_USDC,
+    "chain is_signed_by_contract": (Crossing("no contract"),),
+    "chain is_there": (Crossing("USDC reorganised"),),
     "chain received": IN_USDC,
     "chain use_of": (*UNANSWERED, *DECLINED),
     "commit accounts.log_in": IN_USDC,
@@ -57,8 +45,12 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit authorizations.note": UNANSWERED,
     "commit authorizations.settle": (*IN_USDC, *UNANSWERED, Crossing("USDC declined")),
     "commit deposits.record": (*IN_USDC, Crossing("USDC sent", 2), Crossing("USDC sent", 3)),
+    "commit deposits.give": (Crossing("USDC given"),),
+    "commit deposits.go_back": (Crossing("USDC reorganised"),),
     "commit due_authorizations": IN_USDC,
     "commit usdc_payouts.acknowledge": TAKEN_BACK,
+    "commit usdc_payouts.let_go": (Crossing("USDC unheard"),),
+    "commit usdc_payouts.take_hand": (Crossing("USDC unheard"),),
     "commit usdc_payouts.order": (*REFUNDED, *IN_PART, Crossing("USDC taken back", 2)),
     "commit usdc_payouts.settle": (*REFUNDED, *IN_PART, *OF_ACCOUNT[1:], *TAKEN_BACK),
     "commit usdc_payouts.take_back": TAKEN_BACK,
@@ -92,7 +84,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit accounts.open_with_password": ACCOUNT,
     "commit accounts.recover": ACCOUNT,
     "commit accounts.sign_lightning": ACCOUNT,
-    "commit accounts.withdraw": ACCOUNT,
+    "commit accounts.withdraw": (*ACCOUNT, *PROVEN),
     "commit accounts.withdraw_to": ACCOUNT,
     "commit accounts.withdraw_usdc": (*OF_ACCOUNT[1:], Crossing("USDC sent")),
     "commit ask_all": (Crossing("push missed"), *BOUGHT),
@@ -106,6 +98,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit begin_conversation": (Crossing("talk"),),
     "commit begin_exchange": (Crossing("talk"),),
     "commit count_hit": (Crossing("demo"),),
+    "commit connecting.lapse": (Crossing("asked for in vain"),),
     "commit credential_used": SESSION,
     "commit delete_conversation": (Crossing("talk"),),
     "commit due_invoices": (Crossing("push missed"), Crossing("bought", 2)),
@@ -114,6 +107,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit due_purged": (Crossing("paid when purged"), *BOUGHT),
     "commit end_call": (Crossing("flaky"),),
     "commit forget_logins": BOUGHT,
+    "commit forget_accounts": (Crossing("never back"),),
     "commit forget_asked": BOUGHT,
     "commit purge_leases": BOUGHT,
     "commit purge_requests": BOUGHT,
@@ -148,8 +142,10 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit jobs.recover": (Crossing("promise lost"),),
     "commit orders.begin": BOUGHT,
     "commit spells.install": BOUGHT,
+    "commit spells.hide": (Crossing("withdrawn"),),
     "commit spells.publish": CAST,
     "commit keys.connect_lightning": ACCOUNT,
+    "commit keys.connect_usdc": (Crossing("USDC asked for"),),
     "commit keys.make": ACCOUNT,
     "commit keys.revoke": ACCOUNT,
     "commit keys.rotate": ACCOUNT,

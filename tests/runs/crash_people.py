@@ -46,15 +46,7 @@ async def lived(buyer: Buyer) -> None:
 
 async def _paid_in_and_out(buyer: Buyer) -> None:
     """Pay in; take a part out to an invoice, and the rest as it may be fetched."""
-    asked = await buyer.send("/api/account/deposits", {"amountSats": 3_000}, "deposit")
-    assert asked.status_code == 201, asked.text
-    await buyer.pay(asked.json()["invoice"])
-    if "some" not in buyer.done:
-        async for _ in patiently("the deposit is never there"):
-            if (await _standing(buyer))["balanceSats"] == 3_000:
-                break
-            buyer.clock.forward(2)
-        buyer.done.add("some")
+    await _paid_in(buyer)
     if "invoice" not in buyer.made:
         buyer.made["invoice"] = await buyer.side.make_invoice(10, KNOWN_S)
     for name, body in (
@@ -67,18 +59,66 @@ async def _paid_in_and_out(buyer: Buyer) -> None:
     await buyer.take_refunds()
 
 
-async def _scanned(buyer: Buyer) -> None:
+async def _paid_in(buyer: Buyer) -> None:
+    if "some" in buyer.done:  # its name may be forgotten by now
+        return
+    asked = await buyer.send("/api/account/deposits", {"amountSats": 3_000}, "deposit")
+    assert asked.status_code == 201, asked.text
+    await buyer.pay(asked.json()["invoice"])
+    async for _ in patiently("the deposit is never there"):
+        if (await _standing(buyer))["balanceSats"] == 3_000:
+            break
+        buyer.clock.forward(2)
+    buyer.done.add("some")
+
+
+async def proven(buyer: Buyer) -> None:
+    """More is taken out than without a second proof: the wallet that opens the account approves it,
+    and a day after it was joined a Lightning wallet. Each proof is good once.
+    """
+    if "opened" not in buyer.done:
+        opened = await _post(buyer, "siwe", await _signed(buyer, KEY))
+        buyer.headers["Authorization"] = f"Bearer {opened.json()['sessionToken']}"
+        buyer.done.add("opened")
+    await _paid_in(buyer)
+    if "a day later" not in buyer.done:
+        await _scanned(buyer, ("join",))
+        buyer.clock.forward(25 * 3_600)
+        buyer.done.add("a day later")
+    if "code" not in buyer.made:
+        buyer.made["signed"] = await _signed(buyer, KEY, amountSats=1_000)
+        buyer.made["code"] = (await _post(buyer, "lnurl", {"action": "auth"})).json()
+    made = buyer.made["code"]
+    for name, body in (
+        ("by a wallet", {"amountSats": 1_000, **buyer.made["signed"]}),
+        ("by a code", {"amountSats": 2_000, "k1": made["k1"], "secret": made["secret"]}),
+    ):
+        query = {**_signature(made["k1"]), "action": "auth"}
+        await _sent(buyer, "GET", f"/api/lnurl/auth/{made['k1']}", params=query)
+        sent = await buyer.send("/api/account/withdrawals", body, name)
+        assert sent.status_code == 201, sent.text
+    assert (await _standing(buyer))["balanceSats"] == 0
+    buyer.path = "/api/account"
+    await buyer.take_refunds()
+
+
+async def _scanned(buyer: Buyer, paths: tuple[str, ...] = ("join", "login")) -> None:
     """Join a Lightning wallet, and then sign in with it; a code that is spoilt is made anew."""
-    wallet = ec.derive_private_key(7, ec.SECP256K1())
-    for path in ("join", "login"):
+    for path in paths:
         async for look in patiently("no wallet is let in", pause_s=0.2):
             code = (await _post(buyer, "lnurl", {})).json()
-            query = {"key": key_of(wallet), "sig": signature(code["k1"], wallet)}
+            query = _signature(code["k1"])
             at = f"/api/lnurl/auth/{code['k1']}"
             look.saw = (await _sent(buyer, "GET", at, params=query))["status"]
             sent = {"k1": code["k1"], "secret": code["secret"]}
             if (await _post(buyer, f"lnurl/{path}", sent)).status_code == 200:
                 break
+
+
+def _signature(k1: str) -> dict[str, str]:
+    """Return what a Lightning wallet signs a code with."""
+    wallet = ec.derive_private_key(7, ec.SECP256K1())
+    return {"key": key_of(wallet), "sig": signature(k1, wallet)}
 
 
 async def _keyed(buyer: Buyer) -> None:
@@ -155,10 +195,10 @@ async def join_wallet(buyer: Buyer, key: bytes) -> None:
     assert joined.status_code == 200, joined.text
 
 
-async def _signed(buyer: Buyer, key: bytes) -> dict[str, Any]:
+async def _signed(buyer: Buyer, key: bytes, **out: Any) -> dict[str, Any]:
     """Return a new message to the server, and its signature by a key of the buyer's."""
-    address = {"address": address_of_key(key)}
-    told = (await buyer.call("GET", "/api/auth/nonce", params=address)).json()
+    asked = {"address": address_of_key(key), **out}
+    told = (await buyer.call("GET", "/api/auth/nonce", params=asked)).json()
     signature = signature_of(key, personal_digest(told["message"]))
     return {"message": told["message"], "signature": signature}
 

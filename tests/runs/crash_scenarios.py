@@ -14,6 +14,7 @@ from tests.runs import crash_casts as casts
 from tests.runs import crash_holder as holder
 from tests.runs import crash_notices as notices
 from tests.runs import crash_people as people
+from tests.runs import crash_strangers as strangers
 from tests.runs import crash_usdc as usdc
 from tests.runs.crash_buyer import KNOWN_S, LONG, Buyer
 from tests.runs.crash_server import ROTATES
@@ -315,6 +316,8 @@ async def promises_are_lost(buyer: Buyer) -> None:
     buyer.clock.forward(300)
 
 
+# What a wallet signs names the server, which has another port once it is started again.
+PROVES = {"PROOF_SATS_PER_DAY": "10", "PUBLIC_URL": "https://boltwork.example"}
 FILLED = {"LNBITS_WALLET_INVOICES": "2"}
 DEAR = {"ROUTING_FREE_SATS": "5"}  # less than the way of a session's rest may cost
 
@@ -328,6 +331,14 @@ SCENARIOS = {
     "USDC sent": Scenario(usdc.sent, rails=("stub",)),
     "cast": Scenario(casts.cast, rails=("stub",)),
     "USDC taken back": Scenario(usdc.taken_back, rails=("stub",)),
+    "USDC unheard": Scenario(usdc.kept_silent, rails=("stub",)),
+    "USDC asked for": Scenario(strangers.paid_on_a_chain, rails=("stub",)),
+    "USDC given": Scenario(strangers.given_by_the_operator, rails=("stub",)),
+    "USDC reorganised": Scenario(strangers.reorganised, rails=("stub",)),
+    "asked for in vain": Scenario(strangers.paid_too_late, rails=("stub",)),
+    "no contract": Scenario(strangers.not_its_contract, rails=("stub",)),
+    "never back": Scenario(strangers.never_back, rails=("stub",)),
+    "withdrawn": Scenario(strangers.withdrawn, rails=("stub",)),
     "USDC in part": Scenario(usdc.delivered_in_part, rails=("stub",)),
     "rejected": Scenario(bought("REJECT me")),
     "broken": Scenario(bought("BREAK-WORK")),
@@ -379,6 +390,7 @@ SCENARIOS = {
     "maker away": Scenario(batches.given_back),
     "item lost": Scenario(batches.bought, "commit leases.submit: before", batches.silent),
     "account": Scenario(people.lived, rails=("stub",)),
+    "proven": Scenario(people.proven, environment=PROVES, rails=("stub",)),
     "by the call": Scenario(holder.asked),
     "rotated": Scenario(
         held_session, "commit sessions.begin_reserved: after", environment={ROTATES: "1"}

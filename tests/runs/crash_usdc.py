@@ -94,6 +94,27 @@ async def taken_back(buyer: Buyer) -> None:
         await stub.close()
 
 
+async def kept_silent(buyer: Buyer) -> None:
+    """Whoever is handed a refund keeps silent, and nothing moves: others go on meanwhile, until it
+    is handed over once more.
+    """
+    payer, stub = Payer(buyer.key), stub_of(buyer)
+    try:
+        if "silent" not in buyer.done:
+            buyer.done.add("silent")
+            await stub.script_fault("settle", "slow")  # the buyer's own order, and no slower
+            await stub.script_fault("settle", "5xx", times=1_000)
+        made = await made_in_part(buyer, payer, IN_PART)
+        if "heard" not in buyer.done:
+            query = "SELECT 1 FROM usdc_attempt WHERE NOT in_hand"
+            await buyer.until_there(query, TAKEN_OVER_S, leaps=3)
+            await stub.clear_faults()
+            buyer.done.add("heard")
+        await has_the_rest(buyer, stub, payer, made["jobId"])
+    finally:
+        await stub.close()
+
+
 async def delivered_in_part(buyer: Buyer, body: Json = IN_PART) -> None:
     """Images of which some are never made: each that is made is read, and what the others cost goes
     back to the address that paid."""
@@ -118,7 +139,7 @@ async def sent(buyer: Buyer) -> None:
                 buyer.done.add(name)
             count = f"SELECT 1 FROM usdc_deposit HAVING count(*) >= {number}"
             await buyer.until_there(count)
-        buyer.headers["Authorization"] = f"Bearer {await _signed_in(buyer, payer)}"
+        buyer.headers["Authorization"] = f"Bearer {await signed_in(buyer, payer)}"
         taken = await buyer.send("/api/account/withdrawals", {"amountUsdc": "1.4"}, "all")
         assert taken.status_code == 201, taken.text
         await buyer.until_there("SELECT 1 FROM payout WHERE state = 'paid'")
@@ -128,7 +149,7 @@ async def sent(buyer: Buyer) -> None:
         await stub.close()
 
 
-async def _signed_in(buyer: Buyer, payer: Payer) -> str:
+async def signed_in(buyer: Buyer, payer: Payer) -> str:
     """Sign in with a wallet, by a new message each time; return the token."""
     async for look in patiently("nobody is let in", pause_s=0.2):
         address = {"address": payer.address}
