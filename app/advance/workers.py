@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from app.advance import accounts
 from app.advance.act import Act
-from app.advance.outcome import Applied, Missing, Outcome, Replayed, Short, Unproven
+from app.advance.outcome import Applied, Disproved, Missing, Outcome, Replayed, Short, Unproven
 from db import balances, ledger, people, workers
 from db.items import ItemRow
 from db.leases import LeaseRow
@@ -142,7 +142,7 @@ async def gives_back(act: Act, row: WorkerRow) -> bool:
 
 async def pay_out(
     act: Act, worker_id: str, number: int, amount_msat: int | None
-) -> Applied | Short | Missing | Unproven:
+) -> Applied | Short | Missing | Unproven | Disproved:
     """Owe a worker so much of its pay, or all whole sats of what is free, and send it by itself."""
     row = await workers.lock(act.tx, worker_id)
     if row is None:
