@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.world.patience import PATIENCE_S
+
 Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
 
 
@@ -46,7 +48,7 @@ def sent(chain: Path) -> Counter[tuple[str, str, int]]:
 
 def mined_anew(chain: Path, txid: str) -> None:
     """Have a transfer be in a later block, as after a reorganisation: its block is gone."""
-    with closing(sqlite3.connect(chain, timeout=30)) as file, file:
+    with closing(sqlite3.connect(chain, timeout=PATIENCE_S)) as file, file:
         file.execute(
             "UPDATE moved SET number = (SELECT max(number) + 1 FROM moved) WHERE txid = ?", (txid,)
         )
