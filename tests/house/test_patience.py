@@ -13,6 +13,7 @@ from tests.world.own_patience import of_its_own
         "async with asyncio.timeout(5): pass",
         "await asyncio.wait_for(ready.wait(), 20)",
         "http = Client(timeout=30)",
+        "async with httpx2.AsyncClient(base_url=url) as http: pass",
         "@pytest.mark.timeout(60)\ndef test(): pass",
         "for _ in range(100):\n    await asyncio.sleep(0.1)",
     ],

@@ -17,8 +17,9 @@ TURNS = (
 )  # fmt: skip
 REVIEW = "review"
 LAST_REVIEW = "the last review"
-LAST_LATE = 40  # in this pause the last one pays for what was purged
-PAUSES_MINUTES = (1, 1, 5, 20, 60) + 70 * (60,)  # a payout in flight may need a day and more
+LAST_LATE = 20  # in this pause the last one pays for what was purged
+# A payout in flight may need a day and more. Each pause costs as much as many steps of a life.
+PAUSES_MINUTES = (1, 1, 5, 20, 60, 60, 60, 60) + 17 * (240,)
 
 
 class Calm:

@@ -10,8 +10,9 @@ import pytest
 # wait leave room for those that work.
 LONGEST = (
     "crash_points", "silence", "lnbits_matrix", "log_stream", "chain", "pages_safe",
-    "simulation", "at_once", "what_opens", "races", "painter", "operating", "pages",
+    "simulation", "server_states", "what_opens", "races", "painter", "operating", "pages",
     "pages_session", "pages_ends", "receiving", "embedded", "waits", "pages_operator",
+    "pages_studio", "stock_clients", "pages_account",
     "ask_command", "wheel", "unnamed_user", "killed", "books_cli", "withdraw", "batches",
     "ask_mpp", "artifacts", "pages_result", "upgrade", "fuzz", "events_killed", "library_log",
     "engine", "house", "hostile_terminal", "install", "keys", "session_credentials",

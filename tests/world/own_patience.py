@@ -3,6 +3,10 @@
 import ast
 from collections.abc import Iterator
 
+ASKS = ("AsyncClient", "Client", "get", "post", "put", "delete", "request", "stream")
+HTTP = {f"httpx2.{name}" for name in ASKS}  # who says nothing else waits five seconds
+SAYS = {"timeout", "transport", None}  # `None` is what **options hold
+
 
 def of_its_own(tree: ast.AST) -> Iterator[str]:
     """Yield each wait in a file whose length is that file's own.
@@ -13,6 +17,8 @@ def of_its_own(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.For) and ast.unparse(node.iter).startswith("range("):
             yield from (f"line {node.lineno}: look `patiently`" for _ in _pauses(node))
         if isinstance(node, ast.Call):
+            if ast.unparse(node.func) in HTTP and not SAYS & {word.arg for word in node.keywords}:
+                yield f"line {node.lineno}: it waits for 5 s, and not for PATIENCE_S"
             given = [word.value for word in node.keywords if word.arg == "timeout"]
             if ast.unparse(node.func).endswith((".timeout", ".wait_for")):
                 given += node.args[-1:]
