@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from db.chain_blocks import Watch
 from db.engine import Database
 from statemachine.entries import (
     EXPENSE_FAILED,
@@ -28,6 +29,10 @@ class UsdcSheet(NamedTuple):
     recent: int  # came in so lately that a chain may not show it at its depth yet
     waiting: int  # owed back, and not sent
     entry: int  # the newest one
+    # Up to which block transfers without an order were read; None: none was yet.
+    read_number: int | None
+    read_hash: str | None
+    read_at: datetime | None
 
     @property
     def owed(self) -> int:
@@ -63,15 +68,22 @@ SELECT coalesce((SELECT balance FROM account
          WHERE (state = 'in_flight' OR (state = 'owed' AND failures >= 3)) AND state = 'owed'
            AND asset = 'microusdc') AS waiting,
        coalesce((SELECT id FROM entry WHERE asset = 'microusdc'
-          ORDER BY id DESC LIMIT 1), 0) AS entry
+          ORDER BY id DESC LIMIT 1), 0) AS entry,
+       read.number AS read_number, read.hash AS read_hash, read.at AS read_at
+  FROM (VALUES (1)) AS one
+       LEFT JOIN LATERAL (SELECT number, hash, at FROM chain_block
+           WHERE network = %(network)s AND pay_to = %(pay_to)s
+           ORDER BY number DESC LIMIT 1) read ON true
 """
 _EARNED = [account.name for account in (REVENUE_MEDIA, REVENUE_WORK, REVENUE_EVAL, REVENUE_FREE,
                                         EXPENSE_ROUTING, EXPENSE_FREE, EXPENSE_FAILED)]  # fmt: skip
 
 
-async def usdc_sheet(db: Database, since: datetime) -> UsdcSheet:
-    """Return the books in USDC as they are now; what came in since then is recent."""
+async def usdc_sheet(db: Database, since: datetime, watch: Watch) -> UsdcSheet:
+    """Return the books in USDC as they are now; what came in since then is recent. `watch`: of
+    which address transfers are read.
+    """
     names = {"rail": RAIL_USDC.name, "unclaimed": UNCLAIMED.name, "earned": _EARNED}
-    sheet = await db.row(UsdcSheet, _SHEET, since=since, **names)
+    sheet = await db.row(UsdcSheet, _SHEET, since=since, **names, **watch._asdict())
     assert sheet is not None
     return sheet

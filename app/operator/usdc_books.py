@@ -11,9 +11,10 @@ from app.ports import Clock, UsdcRail
 from db import baselines, usdc_standing
 from db.audit import Finding
 from db.baselines import FIRST_SEEN, Baseline
+from db.chain_blocks import Watch
 from db.engine import Database
 from db.usdc_standing import UsdcSheet
-from payments.usdc.outcome import Unknown
+from payments.usdc.outcome import Block, Received, Unknown
 from pricing.money import usdc_text
 
 TRIES = 5  # the books move while the chain is asked: how often it is asked again
@@ -49,7 +50,9 @@ class UsdcBooks:
 
     async def sheet(self) -> UsdcSheet:
         """Return what the books say."""
-        return await usdc_standing.usdc_sheet(self.db, self.clock() - DEEP_AFTER)
+        usdc = self.usdc
+        watch = Watch(usdc.network.caip2, usdc.pay_to) if usdc else Watch("", "")
+        return await usdc_standing.usdc_sheet(self.db, self.clock() - DEEP_AFTER, watch)
 
     async def compare(self) -> Comparison | None:
         """Hold the chain against the books; None: there is no second rail.
@@ -65,7 +68,8 @@ class UsdcBooks:
             return seen
         if baseline is not None:
             return _judged(seen, baseline.beyond)
-        if seen.sheet.moving or seen.sheet.arriving or seen.sheet.recent:
+        moves = seen.sheet.moving or seen.sheet.arriving or seen.sheet.recent
+        if moves or not await self._is_read(self.usdc, seen.sheet):
             said = "Payments in USDC are on their way. The chain is compared once they rest."
             return Comparison(said, False)
         new = Baseline(seen.beyond, FIRST_SEEN, self.clock())
@@ -79,6 +83,8 @@ class UsdcBooks:
             return
         identity, seen = identity_of(self.usdc), await self._see(self.usdc)
         if isinstance(seen, Comparison) or seen.sheet.moving or seen.sheet.arriving:
+            return
+        if not await self._is_read(self.usdc, seen.sheet):
             return
         new = Baseline(seen.beyond, reason, self.clock())
         await self.db.run("usdc_baseline", lambda tx: baselines.add(tx, identity, new))
@@ -96,6 +102,18 @@ class UsdcBooks:
             if sheet == await self.sheet():
                 return _Seen(sheet, held)
         return Comparison("The books in USDC did not stand still.", False)
+
+    async def _is_read(self, usdc: UsdcRail, sheet: UsdcSheet) -> bool:
+        """Say whether all that lies so deep that it was counted is in the books.
+
+        What is not would be taken for what lay there before, and missed for ever once it is booked.
+        Where nothing was read yet, reading begins after what was counted.
+        """
+        if sheet.read_number is None or sheet.read_hash is None or sheet.read_at is None:
+            return True
+        upto = Block(sheet.read_number, sheet.read_hash, int(sheet.read_at.timestamp()))
+        read = await usdc.ledger.received(usdc.pay_to, upto)
+        return isinstance(read, Received) and read.is_all and not read.transfers
 
 
 def identity_of(usdc: UsdcRail) -> str:

@@ -12,6 +12,7 @@ import sqlalchemy
 
 from app import advance
 from app.advance import Applied, Shell, Terms
+from app.loops.deposits import Deposits
 from app.operator.comparison import Comparison
 from app.operator.usdc_books import UsdcBooks
 from app.ports import UsdcRail
@@ -200,6 +201,29 @@ async def test_the_chain_is_held_against_the_books(market: Market, tmp_path: Pat
     assert "to the millionth" in settled.said, settled
     balance = await rail.ledger.balance_microusdc(rail.pay_to)
     assert balance == FAUCET + 1 and settled.beyond == balance
+    await stub.close()
+
+
+async def test_what_was_not_read_yet_is_not_taken_for_what_lay_there(
+    market: Market, tmp_path: Path
+) -> None:
+    """Once reading has begun, the chain is first seen when all that it shows is in the books: else
+    that would be missing for ever, once it is booked."""
+    clock = market.clock
+    stub = StubFacilitator(tmp_path / "usdc.sqlite3", clock)
+    rail = rail_on(stub)
+    books, reading = UsdcBooks(market.db, rail, clock), Deposits(market.db, market.shell, rail)
+    await reading.turn()
+    sent = Payer("somebody").pays(rail.offer(MicroUsdc(70_000)), int(clock().timestamp()))
+    await rail.facilitator.settle(sent)
+    unread = await books.compare()
+    assert unread is not None and not unread.is_done and "on their way" in unread.said
+    await books.accept("too early")
+    await reading.turn()
+    clock.forward(minutes=16)
+    first, then = await books.compare(), await books.compare()
+    assert first is not None and first.beyond == FAUCET
+    assert then is not None and "to the millionth" in then.said
     await stub.close()
 
 
