@@ -51,7 +51,8 @@ def live(template: str, seed: int, steps: int, *, trace: bool) -> None:
     name = f"world_{seed}"
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {url.database}".encode())
-    world = World(seed, url.set(database=name).render_as_string(hide_password=False))
+    where = url.set(database=name).render_as_string(hide_password=False)
+    world = World(seed, where, people=True)
     if trace:
         world.tell = lambda line: print(line, file=sys.stderr)
     began_s = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from app.operator.books import Review
 from db.audit import audit
 from db.engine import Database
 from tests.simulation.ledger import named
@@ -34,6 +35,14 @@ _TABLES = {
     "artifact": ("id",),
     "usdc_authorization": ("id",),
     "usdc_attempt": ("payout_id", "number"),
+    "user_account": ("id",),
+    "identity": ("kind", "name"),
+    "api_key": ("id",),
+    "usdc_deposit": ("id",),
+    "spell_cast": ("id",),
+    "webhook": ("id",),
+    "notice": ("id",),
+    "notice_try": ("notice_id", "number"),
 }
 
 
@@ -74,7 +83,7 @@ class Auditor:
         """Delete a promise that only Recovered can bring back; return its name."""
         query = (
             "SELECT id, lock FROM procrastinate_jobs WHERE status = 'todo'"
-            " AND task_name IN ('Judge', 'Work') ORDER BY id LIMIT 1"
+            " AND task_name IN ('Judge', 'Work', 'Notify') ORDER BY id LIMIT 1"
         )
         row = await (await self._connection.execute(query)).fetchone()
         if row is None:
@@ -127,14 +136,27 @@ class Auditor:
             known = finding.who in self.model.lost
             hold(known, finding.invariant, f"db.audit finds {finding.line}")
         self._compare_balance()
-        model.usdc.compare(model.market.lots.values())
+        model.usdc.compare(model.owners())
         model.market.recount()
+        model.told.recount()
+
+    def reviewed(self, review: Review, began: datetime, *, is_last: bool) -> None:
+        """Check what the product's own review has found, which began then: only what the world
+        took away, or not given back yet.
+        """
+        model = self.model
+        for finding in review.findings:
+            known = finding.who in model.ever_lost
+            known |= finding.who == "rail x402" and model.usdc.is_short(began)
+            hold(known, finding.invariant, f"the books' own review finds {finding.line}")
+        hold(review.rail.is_done or not is_last, 3, review.rail.said)
 
     def _witnessed(self) -> dict[str, dict[tuple[Any, ...], Row]]:
         prepaid, market = self.model.prepaid, self.model.market
         rows: dict[str, list[Row]] = {name: [] for name in _TABLES}
         for owner in self.model.owners():
-            rows[owner.what].append(owner.row)
+            if owner.what in rows:
+                rows[owner.what].append(owner.row)
             rows["invoice"] += owner.invoices.values()
             rows["payout"] += owner.payouts.values()
             rows["payout_attempt"] += owner.attempts.values()
@@ -148,6 +170,20 @@ class Auditor:
             rows["item"] += lot.items.values()
             rows["lease"] += lot.leases.values()
             rows["usdc_attempt"] += lot.usdc_attempts.values()
+        for deal in self.model.deals.values():
+            rows["usdc_attempt"] += deal.usdc_attempts.values()
+        for patron in self.model.people.patrons.values():
+            rows["usdc_attempt"] += patron.usdc_attempts.values()
+        people = self.model.people
+        told = self.model.told
+        rows["webhook"] += told.webhooks.values()
+        rows["notice"] += told.notices.values()
+        rows["notice_try"] += told.tries.values()
+        rows["user_account"] += people.accounts.values()
+        rows["identity"] += people.names.values()
+        rows["api_key"] += people.keys.values()
+        rows["usdc_deposit"] += people.deposits.values()
+        rows["spell_cast"] += market.casts.rows.values()
         rows["artifact"] += market.files.values()
         rows["usdc_authorization"] += self.model.usdc.rows.values()
         return {
@@ -185,15 +221,13 @@ class Auditor:
         model = self.model
         sums = dict.fromkeys(("paid", "earned", "refunded", "claimable"), 0)
         sums |= dict.fromkeys(("microUSDC paid", "microUSDC earned", "microUSDC refunded"), 0)
+        sums["microUSDC claimable"] = 0
         paid: dict[str, int] = {}
         for invoice in self._node.invoices.values():
             owner_id = invoice.key.partition(":")[0]
             paid[owner_id] = paid.get(owner_id, 0) + (invoice.received_msat or 0)
         shown = {payer.owner_id: payer for payer in payers if payer.owner_id}
-        for deal in model.deals.values():
-            hold(deal.row["state"] in FINAL, 7, f"job {deal.row['id']} is still going on")
-            if not deal.row["session_id"]:
-                self._settle(deal, deal.earned_msat, paid, shown, sums)
+        self._settle_deals(paid, shown, sums)
         for purse in model.prepaid.purses.values():
             over = purse.row["state"] == "expired" and not purse.reserved_msat
             hold(over, 7, f"session {purse.row['id']} is still going on")
@@ -201,19 +235,46 @@ class Auditor:
         for lot in model.market.lots.values():
             over = lot.row["state"] in BATCH_FINAL
             hold(over, 7, f"batch {lot.row['id']} is still going on")
+            if lot.row["funding"] == "account":
+                continue  # what it cost is its account's
             if lot.asset != "msat":
                 model.usdc.settle(lot, sums)
             elif not lot.row["session_id"]:
                 self._settle(lot, lot.earned_msat, paid, shown, sums)
+        self._settle_people(paid, shown, sums)
         for owner_id, owner in model.purged.owners.items():
             received = paid.get(owner_id, 0)
             hold(not received, 7, f"{owner.what} {owner_id} was purged, and {received} were paid")
+        model.told.settle()
         hold(not model.is_unpaid(), 7, "what nobody paid for lies there for ever")
         held = [name for name, row in model.prepaid.free_holds.items() if row["state"] == "held"]
         hold(not held, 7, f"{held} are held for ever")
         left = {name for name, count in model.staged.items() if count and name not in model.lost}
         hold(not left, 8, f"promises are left over: {sorted(left)[:5]}")
         return sums
+
+    def _settle_deals(
+        self, paid: dict[str, int], shown: dict[str, Payer], sums: dict[str, int]
+    ) -> None:
+        model = self.model
+        for deal in model.deals.values():
+            hold(deal.row["state"] in FINAL, 7, f"job {deal.row['id']} is still going on")
+            if deal.asset != "msat":
+                model.usdc.settle(deal, sums)
+            elif not deal.row["session_id"]:
+                self._settle(deal, deal.earned_msat, paid, shown, sums)
+
+    def _settle_people(
+        self, paid: dict[str, int], shown: dict[str, Payer], sums: dict[str, int]
+    ) -> None:
+        model = self.model
+        for patron in model.people.patrons.values():
+            at_rest = patron.balance("msat")
+            earned = patron.earned_msat - patron.shares["msat"]
+            self._settle(patron, earned + at_rest, paid, shown, sums)
+            sums["earned"] -= at_rest
+            sums["claimable"] += at_rest
+            model.people.settle(patron, model.usdc.moved(patron), sums)
 
     def _settle(
         self,

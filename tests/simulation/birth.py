@@ -11,11 +11,11 @@ from app.keys.credentials import Credentials
 from app.plant import Built
 from app.settings import Settings
 from app.till import Till
-from app.trade.catalogue import Catalogue
 from payments.key_ring import KeyRing
 from payments.public_http import PublicHttp
 from payments.seal import Seal
 from pricing.rates import PUBLISHED, RateCard
+from tests.simulation import workbench
 from tests.simulation.prepaid import FREE_MSAT_A_DAY, MINIMUM_MSAT
 from tests.simulation.process import PatientSignals, Process
 from tests.simulation.shelf import Press
@@ -56,7 +56,7 @@ def born(world: "World", name: str) -> Process:
         receivers=world.receivers,
         till=Till(card, world.oracle, world.agent, world.clock, make_limits(given)),
         artifacts=Artifacts(world.db, world.shelf, press, world.clock, new_id, timedelta(days=1)),
-        catalogue=Catalogue((), development=False),
+        catalogue=workbench.catalogue(),
         fetch=PublicHttp(),  # nothing is made from pictures here
         credentials=Credentials(world.db, Seal(("simulated",)), KeyRing(), (), world.clock),
         clock=world.clock,

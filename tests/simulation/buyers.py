@@ -8,6 +8,7 @@ from app.trade.once import Name
 from app.trade.orders import Order
 from db import jobs
 from pricing.money import Msat
+from statemachine.notice import Topic
 from tests.simulation.payers import GONE, KEY_LIFE, Crowd, Payer
 from tests.simulation.process import Process
 
@@ -65,7 +66,8 @@ class Buyers(Crowd[Buyer]):
             ask = Ask(buyer.request, max_msat, buyer.refund_to)
             row = await process.house.asks.place(ask, name)
         else:
-            order = Order(buyer.request, max_msat, buyer.refund_to)
+            told = self.word(process, Topic.JOB)
+            order = Order(buyer.request, max_msat, buyer.refund_to, webhook=told)
             row = await process.house.orders.place(order, name)
         assert buyer.owner_id in ("", row.owner_id), "one key gave two jobs"
         buyer.owner_id = row.owner_id

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 # Loops, by their names.
-TURNS = (
+TURNS: tuple[str, ...] = (
     "expiry", "sweep", "payouts", "recovery", "unpaid", "lanes", "artifacts", "authorizations",
 )  # fmt: skip
+OF_PEOPLE: tuple[str, ...] = (*TURNS, "deposits")
 REVIEW = "review"
 LAST_REVIEW = "the last review"
 LAST_LATE = 20  # in this pause the last one pays for what was purged
@@ -63,7 +64,7 @@ class Calm:
         for _, push in world.pushes:
             world.start(process, "push", partial(process.loops.hearing.heard, push))
         world.pushes.clear()
-        for turn in TURNS:
+        for turn in world.turns:
             world.start(process, turn, partial(world.turn, process, turn))
         await self._finish()
         await self._make(process)

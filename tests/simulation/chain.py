@@ -29,10 +29,11 @@ from payments.usdc.outcome import (
     Used,
     Valid,
 )
+from payments.usdc.outcome import Transfer as Moving
 from payments.usdc.payment import Payment
 from payments.usdc.refund import RefundKey
 from pricing.money import MicroUsdc
-from tests.simulation.clock import Clock
+from tests.simulation.clock import DAWN, Clock
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ Nonce = tuple[str, str]  # of a payer
 
 OWN_MICROUSDC = 10**9  # what every address has that was never seen: the operator's too
 DEPTH = timedelta(seconds=24)  # below which the chain is read
+BLOCKS = 7_000  # that are read at once
 KEY = bytes(range(32))  # of the house
 SPENT = "invalid_exact_evm_insufficient_balance"
 
@@ -54,8 +56,21 @@ class Transfer:
     gone_at: datetime | None = None
 
 
+@dataclass(eq=False)
+class Sent:
+    """USDC that somebody sent to an address without an order."""
+
+    payer: str
+    payee: str
+    amount_microusdc: int
+    txid: str
+    at: datetime
+    gone_at: datetime | None = None
+    is_gone: bool = False
+
+
 class SimulatedChain:
-    """Balances, and the nonces that were used."""
+    """Balances, the nonces that were used, and what was sent without one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -63,6 +78,9 @@ class SimulatedChain:
         self.used: dict[Nonce, Transfer] = {}
         self.taken_back: list[Transfer] = []
         self._young: list[Transfer] = []
+        self.sent: dict[str, Sent] = {}
+        self._forks: list[int] = []  # blocks after which it was another chain from then on
+        self.forked_at: datetime | None = None  # for the last time
 
     @property
     def now_s(self) -> int:
@@ -84,8 +102,18 @@ class SimulatedChain:
         self._move(order.payer, order.payee, order.amount_microusdc)
         return transfer
 
+    def send(self, payer: str, payee: str, microusdc: int, gone_at: datetime | None) -> None:
+        """Move money without an order; it may be taken back while it is not deep."""
+        txid = f"0xf{len(self.sent):063x}"
+        self.sent[txid] = Sent(payer, payee, microusdc, txid, self._clock.true, gone_at)
+        self._move(payer, payee, microusdc)
+
     def tick(self) -> None:
         """Take back what is taken back by now."""
+        for sent in self.sent.values():
+            if sent.gone_at is not None and not sent.is_gone and sent.gone_at <= self._clock.true:
+                sent.is_gone = True
+                self._move(sent.payee, sent.payer, sent.amount_microusdc)
         for transfer in list(self._young):
             order = transfer.order
             if transfer.gone_at is not None and transfer.gone_at <= self._clock.true:
@@ -95,6 +123,40 @@ class SimulatedChain:
                 self._move(order.payee, order.payer, order.amount_microusdc)
             elif transfer.gone_at is None and self.is_deep(transfer):
                 self._young.remove(transfer)
+
+    def fork(self, depth_s: int) -> None:
+        """Have another chain after a block: what was sent without an order is in a new one."""
+        last = self.now_s - depth_s
+        self._forks.append(last)
+        self.forked_at = self._clock.true
+        for sent in self.sent.values():
+            if sent.gone_at is None and int(sent.at.timestamp()) > last:
+                sent.at = self._clock.true
+
+    def block(self, number: int) -> Block:
+        """Return the block of a second, as it is on the chain of now."""
+        chain = sum(last < number for last in self._forks)
+        return Block(number, f"0x{chain:08x}{number:056x}", number)
+
+    def came_to(self, payee: Address) -> list[Moving]:
+        """Return what has come to an address and stays, with orders and without."""
+        with_orders = [
+            self._moving(one, one.order.payer, one.order.amount_microusdc, one.order.nonce)
+            for one in self.used.values()
+            if one.order.payee == payee and one.gone_at is None
+        ]
+        without = [
+            self._moving(one, one.payer, one.amount_microusdc, None)
+            for one in self.sent.values()
+            if one.payee == payee and one.gone_at is None
+        ]
+        return sorted(with_orders + without, key=lambda one: (one.block.number, one.txid))
+
+    def _moving(
+        self, one: Transfer | Sent, payer: str, amount_microusdc: int, nonce: str | None
+    ) -> Moving:
+        block = self.block(int(one.at.timestamp()))
+        return Moving(one.txid, 1, block, Address(payer), MicroUsdc(amount_microusdc), nonce)
 
     def is_deep(self, transfer: Transfer) -> bool:
         """Say whether a transfer stays."""
@@ -106,6 +168,18 @@ class SimulatedChain:
             one for one in self.taken_back if (one.order.payer, one.order.nonce) == (payer, nonce)
         ]
         return self.used.get((payer, nonce)) or next(iter(gone), None)
+
+    def deep_balance(self, holder: str) -> int:
+        """Return what an address holds, without all that is not deep."""
+        young: list[Authorization | Sent] = [one.order for one in self._young]
+        young += [
+            one
+            for one in self.sent.values()
+            if not one.is_gone and one.at + DEPTH > self._clock.true
+        ]
+        came = sum(one.amount_microusdc for one in young if one.payee == holder)
+        went = sum(one.amount_microusdc for one in young if one.payer == holder)
+        return self.held[holder] - came + went
 
     def _move(self, payer: str, payee: str, microusdc: int) -> None:
         self.held[payer] -= microusdc
@@ -182,9 +256,10 @@ class SimulatedLedger:
         self,
         chain: SimulatedChain,
         weather: Weather,
+        dice: Random,
         gate: Callable[[str], Awaitable[None]],
     ) -> None:
-        self._chain, self._weather, self._gate = chain, weather, gate
+        self._chain, self._weather, self._dice, self._gate = chain, weather, dice, gate
 
     async def use_of(self, authorization: Authorization) -> Use | Unknown:
         """See Ledger."""
@@ -202,18 +277,34 @@ class SimulatedLedger:
         return told
 
     async def balance_microusdc(self, holder: Address) -> MicroUsdc | Unknown:
-        """See Ledger. What will be taken back is not seen here, however young it is."""
+        """See Ledger."""
         if self._weather.strikes("chain: no answer"):
             return Unknown("no answer")
-        return MicroUsdc(self._chain.held[holder])
+        return MicroUsdc(self._chain.deep_balance(holder))
 
     async def received(self, payee: Address, after: Block | None) -> Received | Gone | Unknown:
-        """See Ledger: here nobody sends anything without an order."""
-        return Unknown("it is not read here")
+        """See Ledger. There is a block a second, and so many of them are read at once."""
+        await self._gate("chain received: before")
+        if self._weather.strikes("chain: no answer"):
+            return Unknown("no answer")
+        if self._weather.strikes("chain: reorganised deeper than it is read"):
+            self._chain.fork(self._dice.randrange(30, 1_000))
+        if after is not None and self._chain.block(after.number) != after:
+            return Gone()
+        deep_s = self._chain.now_s - int(DEPTH.total_seconds()) - 1
+        # It was looked at before anybody sent anything: what was sent before that is never read.
+        dawn_s = int(DAWN.timestamp()) - BLOCKS
+        first_s = dawn_s if after is None else after.number
+        upto_s = dawn_s if after is None else min(deep_s, first_s + BLOCKS)
+        found = [
+            each for each in self._chain.came_to(payee) if first_s < each.block.number <= upto_s
+        ]
+        await self._gate("chain received: after")
+        return Received(self._chain.block(upto_s), tuple(found), upto_s == deep_s)
 
     async def is_there(self, block: Block) -> bool:
         """See Ledger."""
-        return True
+        return self._chain.block(block.number) == block
 
     async def is_signed_by_contract(self, signer: Address, digest: bytes, signature: bytes) -> bool:
         """See Ledger: here every payer is a person."""
@@ -233,5 +324,5 @@ def rail_on(
     """Return the second rail of a world: refunds come from where payments go."""
     key = RefundKey(KEY, BASE_SEPOLIA)
     facilitator = SimulatedFacilitator(chain, weather, dice, clock, gate)
-    ledger = SimulatedLedger(chain, weather, gate)
+    ledger = SimulatedLedger(chain, weather, dice, gate)
     return UsdcRail(BASE_SEPOLIA, key.address, facilitator, ledger, key)

@@ -39,6 +39,8 @@ WITNESSED = (
     "job", "invoice", "payout", "payout_attempt", "account", "entry", "posting",
     "procrastinate_jobs", "session", "hold", "allowance", "free_day", "lapsed_invoice",
     "batch", "item", "lease", "artifact", "usdc_authorization", "usdc_attempt",
+    "user_account", "identity", "api_key", "usdc_deposit", "spell_cast",
+    "webhook", "notice", "notice_try",
 )  # fmt: skip
 SEARCH_PATH = "world,public,pg_catalog"
 

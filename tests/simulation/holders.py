@@ -5,7 +5,7 @@ They know what they were promised: one name is one request, and a child spends w
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,15 +14,18 @@ from app.trade import batches
 from app.trade import holds as holding
 from app.trade import sessions as prepaid
 from app.trade.once import Name
-from db import payouts, sessions
+from db import casts, payouts, sessions
+from db.engine import Duplicate
 from payments.grant import Budget, Grant
 from payments.session_macaroon import Verified
 from pricing.money import Msat
+from statemachine.notice import Topic
+from tests.simulation import workbench
 from tests.simulation.database import Gate
 from tests.simulation.payers import GONE, KEY_LIFE, Crowd, Payer
 from tests.simulation.process import HungUp, Process
 from tests.simulation.shoppers import lines, prices
-from tests.simulation.wishes import Order, Wish, Wishes
+from tests.simulation.wishes import Order, Wish
 
 DEPOSITS_SATS = (100, 1_000, 4_000, 10_000, 10_000, 10_000)
 BUDGETS_SATS = (50, 1_500, 4_000, 9_000)
@@ -52,6 +55,7 @@ class Holder(Payer):
     named: dict[str, Asked] = field(default_factory=dict)
     topups: dict[str, tuple[int, datetime]] = field(default_factory=dict)  # name → sats, when
     batches: list[str] = field(default_factory=list)
+    casts: dict[str, Verified] = field(default_factory=dict)  # and who has paid for them
     requests: int = 0
     is_short: bool = False
 
@@ -59,7 +63,6 @@ class Holder(Payer):
 class Holders(Crowd[Holder]):
     """All holders, and what they do next."""
 
-    wishes: Wishes
     gate: Gate
 
     def arrive(self) -> Holder:
@@ -121,7 +124,9 @@ class Holders(Crowd[Holder]):
         """POST /api/sessions."""
         name = None if holder.key is None else _name("peer:simulation", holder.key, holder.name)
         deposit_msat = Msat(holder.deposit_sats * 1_000)
-        opening = await process.house.sessions.open(deposit_msat, holder.refund_to, name)
+        house = process.house
+        told = self.word(process, Topic.SESSION)
+        opening = await house.sessions.open(deposit_msat, holder.refund_to, name, told)
         session_id, invoice = opening.session_id, opening.invoice
         assert holder.owner_id in ("", session_id), "one key gave two sessions"
         holder.owner_id = session_id
@@ -173,7 +178,11 @@ class Holders(Crowd[Holder]):
 
     async def draw(self, holder: Holder, process: Process) -> None:
         """Have the balance pay for a batch; one with a name may be sent again by `ask`."""
-        dice, key = self._dice, self._next(holder)
+        dice = self._dice
+        if (slugs := self.slugs()) and dice.random() < 0.5:
+            await self._cast(holder, process, slugs)
+            return
+        key = self._next(holder)
         credential, costs = self._credential(holder), prices(dice)
         asked = Asked(key, credential, None, self._clock.true, prices_microusd=costs)
         grant = credential.grant
@@ -184,6 +193,30 @@ class Holders(Crowd[Holder]):
             await self._submit(holder, process, key)
         else:
             await self._spend(holder, process, asked, None)
+
+    async def _cast(self, holder: Holder, process: Process, slugs: list[str]) -> None:
+        """POST /api/v1/spells/cast, or …/casts/{id}/resume: without a name each is another one."""
+        dice, house, turn = self._dice, process.house, f"session:{holder.owner_id}"
+        if holder.casts and dice.random() < 0.3:
+            cast_id = dice.choice(sorted(holder.casts))
+            credential, row = holder.casts[cast_id], await casts.get(house.db, cast_id)
+            assert row is not None, "a cast that was paid for is gone"
+            order = await house.spells.resumption(row, turn, None)
+        else:
+            key, credential, cast_id = self._next(holder), self._credential(holder), ""
+            spell = await house.spells.show(dice.choice(slugs))
+            costs = workbench.costs(spell.document, spell.author_id is not None)
+            grant = credential.grant
+            links, most = tuple(budget.link for budget in grant.budgets), grant.max_msat
+            wished = Order(holder.owner_id, most, links, costs, spell=spell.slug)
+            self.wishes.orders[key] = wished
+            order = house.spells.order(spell, {"tag": key}, turn, None)
+        if order is None:
+            return
+        with self._short(holder), suppress(Duplicate):  # at this moment, by another call of his
+            batch_id = await house.batches.place_on(credential, order, None)
+            holder.batches.append(batch_id)
+            holder.casts.setdefault(cast_id or batch_id, credential)
 
     async def give_up(self, holder: Holder, process: Process) -> None:
         """Cancel a batch that the balance pays for."""

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 
+from tests.simulation.casts import Casts, lost_with
 from tests.simulation.clock import Clock
 from tests.simulation.ledger import Ledger
 from tests.simulation.makers import Said, sha
 from tests.simulation.minds import SimulatedOracle
+from tests.simulation.people import People, author_share
 from tests.simulation.purged import SKEW, Purged
 from tests.simulation.rows import (
     BATCH_ARCS,
@@ -27,6 +29,7 @@ from tests.simulation.rows import (
 )
 from tests.simulation.shelf import Shelf, anew
 from tests.simulation.wishes import Order, Wishes
+from tests.simulation.workbench import words
 
 MOST_TRIES = 3
 HELD = ("claimed", "processing")
@@ -45,7 +48,9 @@ class Lots:
         clock: Clock,
         said: Said,
         shelf: Shelf,
+        people: People,
     ) -> None:
+        self.people, self.casts = people, Casts()
         self._ledger, self._purged, self._wishes = ledger, purged, wishes
         self._oracle, self._clock, self._said, self._shelf = oracle, clock, said, shelf
         self.lots: dict[str, Lot] = {}
@@ -64,6 +69,7 @@ class Lots:
         if now is None:
             assert was is not None
             lot = self.lots.pop(was["id"])
+            self.people.left(lot)
             hold(not lot.items, 7, f"batch {was['id']} was purged, and its items were not")
             self._purged.purge(lot)
             return str(was["id"])
@@ -87,8 +93,10 @@ class Lots:
         told = was is None or now["version"] > was["version"]
         hold(told, 6, f"{name}, and nobody was told")
         self.seen[f"batch {now['state']}"] += 1
+        lot.was_begun |= now["state"] == "queued"
         if was is None and not is_back:
             self._begun.append(lot)
+            self.people.begun(lot)
         return batch_id
 
     def item(self, was: Row | None, now: Row | None) -> str:
@@ -112,6 +120,9 @@ class Lots:
         hold((before, now["state"]) in ITEM_ARCS, 6, name)
         if now["state"] in HELD:
             hold(lot.is_under_way, 4, f"{name}, and its batch is {lot.row['state']}")
+        if now["state"] == "completed":
+            self.income[lot.asset] -= author_share(lot, now)
+            self.people.delivered(lot, now)
         if now["state"] in ITEM_FINAL:
             self.seen[f"item {now['state']}"] += 1
         return batch_id
@@ -186,34 +197,42 @@ class Lots:
         """Check that a batch is what its buyer ordered, at the price of the day."""
         batch_id, items = lot.row["id"], sorted(lot.items.values(), key=_place)
         hold(items, 4, f"batch {batch_id} has no items")
-        lot.tag = str(items[0]["asked"]["prompt"]).partition(" ")[0]
+        lot.tag = words(items[0]["asked"]).partition(" ")[0]
         order = self._wishes.orders.get(lot.tag)
         hold(order is not None, 4, f"nobody ordered the batch {batch_id}")
         assert order is not None
+        if order.spell is not None:
+            self.casts.begun(lot, len(order.prices_microusd))
         if not order.in_usdc:
             self._once(lot)
-        hold((lot.asset == "microusdc") == order.in_usdc, 4, f"{batch_id} is in {lot.asset}")
+        in_usdc = lot.asset == "microusdc"
+        right = in_usdc == order.in_usdc or order.account_id is not None
+        hold(right, 4, f"{batch_id} is in {lot.asset}")
+        paid_by = lot.row["account_id"] if lot.row["funding"] == "account" else None
+        hold(paid_by == order.account_id, 4, f"{batch_id} is paid by the account {paid_by}")
         hold(lot.row["session_id"] == order.session_id, 4, f"{batch_id} is paid by another")
         self._check_price(lot, items, order)
         links = set(lot.row["budgets"] or ())
         hold(links == set(order.links), 2, f"batch {batch_id} spends {links}")
 
     def _once(self, lot: Lot) -> None:
-        """Check that nothing else was begun for the same wish."""
-        batch_id = lot.row["id"]
+        """Check that nothing else was begun for the same wish; a cast may be resumed."""
+        batch_id = lot.row["cast_id"] or lot.row["id"]
         before = self._by_tag.setdefault(lot.tag, batch_id)
         hold(before == batch_id, 5, f"{lot.tag} was wanted once, and is {before} and {batch_id}")
 
     def _check_price(self, lot: Lot, items: list[Row], order: Order) -> None:
-        if order.in_usdc:
+        weights = list(order.prices_microusd)
+        if order.spell is not None:
+            weights = [weights[item["step"] - 1] for item in items]
+        if lot.asset == "microusdc":
             said = [item["share_amount"] for item in items]
-            hold(said == [*order.prices_microusd], 6, f"{lot.tag} has the shares {said}")
+            hold(said == weights, 6, f"{lot.tag} has the shares {said}")
             hold(lot.row["price_amount"] == sum(said), 6, f"{lot.tag} costs not {sum(said)}")
             return
         quote, price, name = lot.row["quote"], lot.row["price_amount"], f"batch {lot.row['id']}"
-        weights = order.prices_microusd
-        said = [f"{lot.tag} {place}" for place in range(1, len(weights) + 1)]
-        hold([item["asked"]["prompt"] for item in items] == said, 6, f"{name} has other items")
+        said = [f"{lot.tag} {item['step'] or item['place']}" for item in items]
+        hold([words(item["asked"]) for item in items] == said, 6, f"{name} has other items")
         bitcoin = quote["microusd_per_btc"]
         honest = self._oracle.lowest <= bitcoin <= self._oracle.highest
         hold(honest, 6, f"{name} has a bitcoin price that no honest source named")
@@ -231,7 +250,7 @@ class Lots:
         row, rests = lot.row, lot.rests_msat
         name = f"batch {row['id']} ({row['state']})"
         self._ledger.holds(f"batch:{row['id']}", rests, lot.asset)
-        if lot.asset != "msat" and lot.is_under_way:
+        if row["funding"] == "x402" and lot.is_under_way:
             self._once(lot)  # of several orders for one wish, one is settled in time
         states = Counter(item["state"] for item in lot.items.values())
         counted = (row["items"], row["delivered"], row["failed"], row["cancelled"])
@@ -244,6 +263,8 @@ class Lots:
         hold(ended or row["state"] not in BATCH_FINAL, 6, f"{name}, and items of it are open")
         hold(not ended or not lot.is_under_way, 6, f"{name}, and all of its items have ended")
         self._check_end(lot, name, there)
+        if row["cast_id"] is not None:
+            self.casts.check(lot)
         if row["purged_at"] is None:
             for item in lot.items.values():
                 self._check_item(lot, item)
@@ -251,10 +272,10 @@ class Lots:
             hold(
                 not lot.leases, 7, f"{name} was purged, and {len(lot.leases)} leases of it were not"
             )
-        if row["session_id"]:
+        if row["funding"] in ("session", "account"):
             hold(not lot.invoices and not lot.payouts, 7, f"{name} has its own money")
             return
-        right = lot.received_msat == rests + charged + lot.owed_msat
+        right = lot.received_msat == rests + charged + lot.owed_msat + lot.kept
         hold(right, 6, f"{name} received {lot.received_msat}, {rests} rest, {charged} are charged")
         paid = [
             one
@@ -269,6 +290,8 @@ class Lots:
 
     def _check_end(self, lot: Lot, name: str, there: tuple[int, int, int, int]) -> None:
         _, delivered, _, cancelled = there
+        if lot.row["cast_id"] is not None and not lot.row["called_off"]:
+            cancelled = 0  # with what they were to be made from
         match lot.row["state"]:
             case "completed":
                 hold(delivered and not cancelled, 6, f"{name}, and it has {there}")
@@ -297,7 +320,10 @@ class Lots:
         hold(bool(declined) == (state == "failed"), 6, f"{name}, and {len(declined)} declined it")
         if state == "cancelled":
             never_begun = all(one["state"] == "cancelled" for one in lot.items.values())
-            hold(lot.row["called_off"] or never_begun, 6, f"{name}, and its buyer wanted it")
+            lost = lost_with(lot, item)
+            hold(
+                lot.row["called_off"] or never_begun or lost, 6, f"{name}, and its buyer wanted it"
+            )
         if brought:
             self._check_file(item, brought[0], name)
 

@@ -20,8 +20,10 @@ from tests.simulation.clock import Clock
 from tests.simulation.process import Process
 from tests.simulation.shelf import UNFIT
 from tests.simulation.weather import Weather
+from tests.simulation.workbench import COSTS_MICROUSD, words
 
 LANES = ("scene-1/standard", "scene-1/fast", "film-1/standard")
+ALL_LANES = (*LANES, *COSTS_MICROUSD)
 WORKERS = tuple(f"worker:{n}" for n in range(5))
 MOST_PIECES = 8  # that are being made at once
 MOST_CLAIMED = 3
@@ -80,6 +82,7 @@ class Makers:
     def __init__(self, dice: Random, weather: Weather, clock: Clock) -> None:
         self._dice, self._weather, self._clock = dice, weather, clock
         self.said = Said()
+        self.lanes: tuple[str, ...] = LANES
         self.pieces: list[Piece] = []
         self._born = 0
 
@@ -101,7 +104,7 @@ class Makers:
 
     async def claim(self, process: Process, worker: str) -> None:
         """Claim some items, and see what becomes of each."""
-        lanes = self._dice.sample(LANES, self._dice.randrange(1, len(LANES) + 1))
+        lanes = self._dice.sample(self.lanes, self._dice.randrange(1, len(self.lanes) + 1))
         most = self._dice.randrange(1, MOST_CLAIMED + 1)
         for claim in await process.leases.claim(worker, lanes, most):
             self._weather.counts["maker: has an item"] += 1
@@ -110,7 +113,7 @@ class Makers:
     def _piece(self, claim: Claim, worker: str) -> Piece:
         names, weights = zip(*FATES, strict=True)
         fate = "honest" if self._weather.calm else self._dice.choices(names, weights)[0]
-        data = f"{claim.asked['prompt']} {claim.number} {self._dice.random()}".encode()
+        data = f"{words(claim.asked)} {claim.number} {self._dice.random()}".encode()
         at = self._clock.true
         if fate == "silent":
             at = claim.until + timedelta(seconds=self._dice.randrange(1, 4_000))
@@ -190,5 +193,5 @@ class Makers:
         return partial(self._claim_all, process, f"house:{self._born}")
 
     async def _claim_all(self, process: Process, worker: str) -> None:
-        for claim in await process.leases.claim(worker, LANES, 10):
+        for claim in await process.leases.claim(worker, self.lanes, 10):
             self.pieces.append(self._piece(claim, worker))

@@ -10,18 +10,20 @@ from itertools import chain
 
 from tests.simulation.chain import SimulatedChain
 from tests.simulation.clock import Clock
+from tests.simulation.deals import Deals
 from tests.simulation.ledger import Ledger
 from tests.simulation.lots import Lots
 from tests.simulation.makers import Said
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
 from tests.simulation.node import Node
+from tests.simulation.owed import check_attempts, check_routing
+from tests.simulation.people import Patron, People
 from tests.simulation.prepaid import Prepaid
-from tests.simulation.prices import MARGIN, Prices
+from tests.simulation.prices import Prices
 from tests.simulation.promised import is_for, promised, waits
 from tests.simulation.purged import Purged, is_unpaid
+from tests.simulation.receivers import SimulatedReceivers
 from tests.simulation.rows import (
-    ARCS,
-    FINAL,
     FIRST_STATES,
     INVOICE_ARCS,
     PAYOUT_ARCS,
@@ -32,17 +34,14 @@ from tests.simulation.rows import (
     Row,
     Violation,
     hold,
+    owner_id_of,
 )
 from tests.simulation.shelf import Shelf
+from tests.simulation.told import Told
 from tests.simulation.usdc import Usdc
 from tests.simulation.wishes import Wishes
 
 __all__ = ["Model", "Violation", "hold"]
-
-EARNED = ("rejected", "awaiting_work_payment")  # entered from evaluating, these keep the fee
-FIRM_EARNED = ("rejected", "complete")  # of a job at a firm price
-PASSING = ("overpaid", "unawaited", "unspent", "change")
-ROUTING_MSAT = 20_000  # that the house gives for one payer
 
 
 class Model:
@@ -59,26 +58,39 @@ class Model:
         shelf: Shelf,
         chain: SimulatedChain,
         house: str,
+        receivers: SimulatedReceivers,
     ) -> None:
-        self._node, self._prices = node, Prices(agent, oracle)
+        self._node = node
         self.ledger, self.purged = Ledger(), Purged(node, clock)
         self.prepaid = Prepaid(self.ledger, wishes, clock)
-        self.market = Lots(self.ledger, self.purged, wishes, oracle, clock, said, shelf)
+        self.people = People(self.ledger, wishes, chain)
+        parts = (oracle, clock, said, shelf, self.people)
+        self.market = Lots(self.ledger, self.purged, wishes, *parts)
         self._artifact = self.market.artifact
-        self.usdc = Usdc(self.ledger, chain, clock, house)
-        self.deals: dict[str, Deal] = {}
+        self.usdc = Usdc(self.ledger, chain, clock, house, self.people)
+        self._takers = self.people.takers | {"spell_cast": self.market.casts.cast}
+        given = self.ledger, Prices(agent, oracle), self.purged, self.prepaid
+        self.jobs = Deals(*given, self.people, self.market.orders)
+        self.deals = self.jobs.rows
         self.staged: Counter[str] = Counter()  # promises that wait or are being kept, by name
         self.waiting: Counter[str] = Counter()  # of them, those that nobody has taken yet
         self.lost: set[str] = set()  # promises that the world took away
         self.ever_lost: set[str] = set()
+        self.told = Told(receivers, self.owner, self.staged, self.lost)
+        self._takers |= self.told.takers
         self.touched: set[str] = set()
         self.received_msat = self.sent_msat = self.fees_msat = 0
         self.withheld_msat = 0  # what payees bore of the fees
-        self.fee_income_msat = self.work_income_msat = 0
 
     def owners(self) -> Iterator[Owner]:
-        """Yield every job, session and batch."""
-        return chain(self.deals.values(), self.prepaid.purses.values(), self.market.lots.values())
+        """Yield every job, session, batch and account."""
+        first, others = self.deals.values(), self.prepaid.purses.values()
+        return chain(first, others, self.market.lots.values(), self.people.patrons.values())
+
+    def seen(self) -> Counter[str]:
+        """Return what has become of what was bought, for a report."""
+        market, others = self.market, (self.usdc, self.people, self.told, self.jobs)
+        return sum((other.seen for other in others), market.seen + market.casts.seen)
 
     def is_unpaid(self) -> bool:
         """Say whether there is anything that nobody paid for, and that is not purged yet."""
@@ -87,58 +99,22 @@ class Model:
         return any(is_unpaid(i) for owner in self.owners() for i in owner.invoices.values())
 
     def owner(self, owner_id: str) -> Owner | None:
-        """Return a job, a session or a batch."""
-        deals, purses, lots = self.deals, self.prepaid.purses, self.market.lots
-        return deals.get(owner_id) or purses.get(owner_id) or lots.get(owner_id)
+        """Return a job, a session, a batch or an account."""
+        kinds = (self.deals, self.prepaid.purses, self.market.lots, self.people.patrons)
+        return next((kind[owner_id] for kind in kinds if owner_id in kind), None)
 
     # ------------------------------------------------------------------ what is witnessed
 
     def witness(self, name: str, was: Row | None, is_now: Row | None) -> None:
         """Take in one change of one row."""
-        getattr(self, f"_{name}")(was, is_now)
+        taker = self._takers.get(name)
+        if taker is not None:
+            self.touched.add(taker(was, is_now))
+        else:
+            getattr(self, f"_{name}")(was, is_now)
 
     def _job(self, was: Row | None, now: Row | None) -> None:
-        if now is None:
-            assert was is not None
-            self.purged.purge(self.deals.pop(was["id"]))
-            return
-        job_id = now["id"]
-        self.touched.add(job_id)
-        before = was["state"] if was else None
-        if was is None:
-            self.purged.begin(now)
-            self.deals[job_id] = Deal(now)
-        deal = self.deals[job_id]
-        deal.row = now
-        if now["session_id"]:
-            self.touched.add(self.prepaid.request(deal, was))
-        if was is not None and before in FINAL:
-            changed = {field for field in now if now[field] != was[field]}
-            hold(
-                changed <= {"version", "updated_at"},
-                6,
-                f"job {job_id} is {before}, and changed {sorted(changed)}",
-            )
-            return
-        if before == now["state"]:
-            return
-        arcs = ARCS[now["funding"]]
-        hold((before, now["state"]) in arcs, 6, f"job {job_id}: {before} → {now['state']}")
-        told = was is None or now["version"] > was["version"]
-        hold(told, 6, f"job {job_id} went to {now['state']}, and nobody was told")
-        if now["state"] == "failed":
-            self.prepaid.failed_msat += now["spent_msat"]
-        earned = now["state"] in (FIRM_EARNED if deal.is_firm else EARNED)
-        if earned and before is not None and not deal.fee_earned:
-            deal.fee_earned = True
-            self.fee_income_msat += now["eval_msat"]
-        if now["state"] == "awaiting_work_payment" or (was is None and deal.is_firm):
-            # What it asked for is kept no longer than the job: nobody can measure that again.
-            is_firm = deal.is_firm and not self.purged.is_restored(job_id)
-            self._prices.check_quote(now, is_firm=is_firm)
-        if now["state"] == "complete":
-            self._prices.check_charge(now)
-            self.work_income_msat += now["charge"]["total_msat"]
+        self.touched |= self.jobs.job(was, now)
 
     def _session(self, was: Row | None, now: Row | None) -> None:
         if now is None:
@@ -160,8 +136,7 @@ class Model:
         self.prepaid.free_day(now)
 
     def _owner_of(self, row: Row) -> Owner:
-        owner_id = row["job_id"] or row["session_id"] or row["batch_id"]
-        self.touched.add(owner_id)
+        self.touched.add(owner_id := owner_id_of(row))
         owner = self.owner(owner_id)
         hold(owner, 7, f"{row['id']} is nobody's")
         assert owner is not None
@@ -242,17 +217,19 @@ class Model:
     def _usdc_authorization(self, was: Row | None, now: Row | None) -> None:
         row = now or was
         assert row is not None
-        self.touched.add(batch_id := self.usdc.order(was, now))
-        orders = self.market.orders[batch_id]
+        self.touched.add(owner_id := self.usdc.order(was, now))
+        orders = self.market.orders[owner_id]
         if now is None:
             del orders[row["id"]]
         else:
             orders[row["id"]] = now
 
     def _usdc_attempt(self, was: Row | None, now: Row | None) -> None:
-        batch_id = str((now or was or {})["payout_id"]).partition(":")[0]
-        self.touched.add(batch_id)
-        self.usdc.attempt(self.market.lots[batch_id], was, now)
+        owner_id = str((now or was or {})["payout_id"]).partition(":")[0]
+        self.touched.add(owner_id)
+        owner = self.owner(owner_id)
+        assert isinstance(owner, Deal | Lot | Patron)
+        self.usdc.attempt(owner, was, now)
 
     def _batch(self, was: Row | None, now: Row | None) -> None:
         self.touched.add(batch_id := self.market.batch(was, now))
@@ -295,24 +272,30 @@ class Model:
         self.ledger.check()
         for owner_id in sorted(self.touched):
             owner = self.owner(owner_id)
+            if owner is not None:
+                self.told.check_owner(owner)
             if isinstance(owner, Deal):
-                self._check_deal(owner)
+                self.ledger.holds(f"job:{owner_id}", owner.rests_msat, owner.asset)
+                self._check_owner(owner)
+                self.jobs.check_deal(owner)
             elif isinstance(owner, Purse):
                 self._check_owner(owner)
                 self.prepaid.check_purse(owner)
             elif isinstance(owner, Lot):
                 self._check_owner(owner)
                 self.market.check_lot(owner)
+            elif isinstance(owner, Patron):
+                self._check_owner(owner)
+                self.people.check_patron(owner)
         self.touched.clear()
         self.prepaid.check()
         self.market.check()
         self.usdc.check()
+        self.people.check()
+        self.told.check()
         self.purged.check(self.ledger.credited)
-        work_income_msat = self.work_income_msat + self.prepaid.income_msat
+        self.jobs.check()
         is_ = self.ledger.holds
-        is_("revenue:eval", self.fee_income_msat)
-        is_("revenue:work", work_income_msat)
-        is_("expense:failed", self.prepaid.failed_msat)
         is_("expense:routing", self.fees_msat - self.withheld_msat)
         is_("rail:lightning", self.received_msat - self.sent_msat - self.fees_msat)
 
@@ -327,69 +310,12 @@ class Model:
             asset = payout["asset"]
             is_(f"refund:{payout['id']}", amount_msat if state == "owed" else 0, asset)
             is_(f"sending:{payout['id']}", amount_msat if state == "in_flight" else 0, asset)
-            if isinstance(owner, Lot) and owner.asset != "msat":
+            if isinstance(owner, Deal | Lot | Patron) and asset != "msat":
                 self.usdc.check_payout(owner, payout)
             else:
-                self._check_attempts(owner, payout)
+                check_attempts(self._node, owner, payout)
         self._check_promises(owner)
-        self._check_routing(owner)
-
-    def _check_routing(self, owner: Owner) -> None:
-        """What only passed through costs the house its margin, and a little more, at most."""
-        passing = {name for name, row in owner.payouts.items() if row["reason"] in PASSING}
-        borne_msat = sum(
-            attempt["borne_msat"]
-            if attempt["outcome"] == "live"
-            else min(attempt["borne_msat"], attempt["fee_msat"])
-            for (name, _), attempt in owner.attempts.items()
-            if name in passing and attempt["outcome"] != "returned"
-        )
-        most_msat = owner.earned_msat * MARGIN / (1 + MARGIN) + ROUTING_MSAT
-        who = f"{owner.what} {owner.row['id']}"
-        hold(borne_msat <= most_msat, 2, f"routing for {who} costs the house {borne_msat}")
-
-    def _check_deal(self, deal: Deal) -> None:
-        job, job_id, rests = deal.row, deal.row["id"], deal.rests_msat
-        self.ledger.holds(f"job:{job_id}", rests)
-        self._check_owner(deal)
-        if job["session_id"]:
-            hold(not deal.invoices and not deal.payouts, 7, f"the request {job_id} has its own")
-            return
-        hold(
-            deal.received_msat == rests + deal.earned_msat + deal.owed_msat,
-            6,
-            f"job {job_id} ({job['state']}) received {deal.received_msat}, and {rests} rest for"
-            f" it, {deal.earned_msat} are earned and {deal.owed_msat} owed or paid back",
-        )
-        paid = [name for name, row in deal.invoices.items() if row["state"] == "settled"]
-        first, second = "eval", "work"
-        if deal.is_firm:
-            first = second = "ask"
-            asked_msat = deal.invoices[f"{job_id}:ask"]["amount_msat"]
-            hold(asked_msat == deal.prepaid_msat, 6, f"job {job_id} asks for {asked_msat}")
-        if job["state"] in ("evaluating", "rejected", "awaiting_work_payment"):
-            hold(f"{job_id}:{first}" in paid, 4, f"job {job_id} is {job['state']}, its fee unpaid")
-        if job["state"] in ("executing", "complete"):
-            hold(f"{job_id}:{second}" in paid, 4, f"job {job_id} is {job['state']}, unpaid")
-        if job["state"].startswith("awaiting"):
-            purpose = first if job["state"] == "awaiting_eval_payment" else second
-            hold(f"{job_id}:{purpose}" not in paid, 4, f"job {job_id} waits for what was paid")
-
-    def _check_attempts(self, owner: Owner, payout: Row) -> None:
-        tries = [a for (name, _), a in owner.attempts.items() if name == payout["id"]]
-        alive = [a for a in tries if a["outcome"] != "returned"]
-        wanted = {"owed": 0, "in_flight": 1, "paid": 1}[payout["state"]]
-        hold(
-            len(alive) == wanted, 5, f"{payout['id']} is {payout['state']} with {len(alive)} tries"
-        )
-        sent = [self._node.sent.get(a["payment_hash"]) for a in tries]
-        given = sum(s.to.amount_msat for s in sent if s is not None and s.will_settle)
-        hold(given <= payout["amount"], 5, f"{payout['id']} was paid out twice")
-        for attempt in tries:
-            payment_hash = attempt["payment_hash"]
-            calls = self._node.calls.get(payment_hash, 0)
-            unsent = self._node.unsent.get(payment_hash, 0)
-            hold(calls <= 1 + unsent, 5, f"{payout['id']} was handed to the rail {calls} times")
+        check_routing(owner)
 
     def _check_promises(self, owner: Owner) -> None:
         wanted = promised(owner)

@@ -9,11 +9,15 @@ from typing import Any, Generic, TypeVar
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from db import payouts
+from db.webhooks import NewWebhook
+from statemachine.notice import Topic
+from tests.simulation import receivers
 from tests.simulation.clock import DAWN, Clock
 from tests.simulation.node import Node, Ours
 from tests.simulation.process import Process
 from tests.simulation.wallet import Theirs, Wallets
 from tests.simulation.weather import Weather
+from tests.simulation.wishes import Wishes
 
 LATEST_S = 6 * 3600  # how long after its expiry a payment may still arrive
 PURGED_S, FORGOTTEN_S = 26 * 3600, 5 * 86_400  # after its expiry: between these it comes too late
@@ -62,6 +66,9 @@ P = TypeVar("P", bound=Payer)
 class Crowd(Generic[P]):
     """Payers of one kind, and what all of them do: pay, and come for what is owed back."""
 
+    wishes: Wishes
+    slugs: Callable[[], list[str]] = staticmethod(list)  # of spells that can be cast
+
     def __init__(
         self, dice: Random, weather: Weather, clock: Clock, node: Node, wallets: Wallets
     ) -> None:
@@ -70,6 +77,7 @@ class Crowd(Generic[P]):
         self.active: list[P] = []
         self.past: list[P] = []
         self.on_paid: Callable[[Ours], None] = lambda invoice: None
+        self.is_told = False  # by servers of ours, where somebody wants to be
 
     def arrive(self) -> P:
         """Let another one come."""
@@ -142,6 +150,12 @@ class Crowd(Generic[P]):
             return False
         payer.tries += 1
         return True
+
+    def word(self, process: Process, topic: Topic) -> NewWebhook | None:
+        """Return where somebody wants to be told what becomes of something, if he does."""
+        if not self.is_told:
+            return None
+        return receivers.wanted(self._dice, process.house.webhooks, topic)
 
     def comes_for_money(self, payer: P) -> str | None:
         """Return by which door somebody comes for what is owed back, if he does."""

@@ -20,7 +20,7 @@ class Prices:
         """Check the price at which a job was offered."""
         quote = job["quote"]
         tokens = quote["input_tokens"] * IN_DOLLARS + quote["max_output_tokens"] * OUT_DOLLARS
-        self._check(job["id"], quote, tokens, quote["total_msat"], None)
+        self._check(job["id"], quote, tokens, quote, None)
         price = quote["price"]["microusd_per_btc"]
         honest = self._oracle.lowest <= price <= self._oracle.highest
         hold(honest, 6, f"job {job['id']} has a bitcoin price that no honest source named")
@@ -40,17 +40,20 @@ class Prices:
         hold(used in self._agent.used[job["request"]], 6, f"job {job['id']} did not use {used}")
         tokens = used[0] * IN_DOLLARS + used[1] * OUT_DOLLARS
         total = charge["total_msat"]
-        self._check(job["id"], quote, tokens, total, quote["total_msat"])
+        self._check(job["id"], quote, tokens, charge, quote["total_msat"])
         hold(
             total + charge["surplus_msat"] == quote["total_msat"], 6, f"job {job['id']} loses some"
         )
 
     def _check(
-        self, job_id: str, quote: Row, millionths: int, total_msat: int, most_msat: int | None
+        self, job_id: str, quote: Row, millionths: int, told: Row, most_msat: int | None
     ) -> None:
         hold(quote["model"] == WORK_MODEL, 6, f"job {job_id} is priced as {quote['model']}")
         cost = Fraction(ceil(Fraction(millionths)), 10**6)
         charge = Fraction(ceil((cost + INFRA_DOLLARS) * (1 + MARGIN) * 10**6), 10**6)
+        in_dollars, total_msat = told["charge_microusd"], told["total_msat"]
+        right = in_dollars == charge * 10**6
+        hold(right, 6, f"job {job_id}: {in_dollars} micro-USD, not {charge * 10**6}")
         bitcoin = Fraction(quote["price"]["microusd_per_btc"], 10**6)
         right_msat = max(1, ceil(charge / bitcoin * 10**8)) * 1_000
         if most_msat is not None:

@@ -4,11 +4,11 @@ from tests.simulation.rows import Owner, Row
 
 
 def promised(owner: Owner) -> set[str]:
-    """Return the names of the promises that are due for a job, a session or a batch."""
+    """Return the names of the promises that are due for a job, a session, a batch or an account."""
     wanted, job_id = set(), owner.row["id"]
-    if owner.row["state"] == "evaluating":
+    if owner.row.get("state") == "evaluating":
         wanted.add(f"{job_id}:judge")
-    if owner.row["state"] == "executing":
+    if owner.row.get("state") == "executing":
         wanted.add(f"{job_id}:do")
     wanted |= {row["id"] for row in owner.invoices.values() if row["state"] == "wanted"}
     for payout in owner.payouts.values():

@@ -13,7 +13,7 @@ SKEW = timedelta(hours=2)  # the server's clock may be an hour off, both times t
 AT_LEAST_KEPT = timedelta(days=1) - SKEW
 AT_LEAST_KNOWN = timedelta(days=7) - SKEW
 # Purposes of what a buyer asks for before paying.
-PURGED = ("eval", "ask", "deposit", "topup", "batch")
+PURGED = ("eval", "ask", "deposit", "topup", "batch", "credit")
 ENDED = {"job": ("failed",), "session": ("expired",), "batch": ("cancelled",)}
 
 

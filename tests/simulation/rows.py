@@ -32,10 +32,12 @@ FIRM_ARCS = {arc for arc in JOB_ARCS if "awaiting_work_payment" not in arc} | {
 REQUEST_ARCS = {arc for arc in FIRM_ARCS if "awaiting_eval_payment" not in arc} | {
     (None, "evaluating")
 }
-ARCS = {"invoices": JOB_ARCS, "invoice": FIRM_ARCS, "session": REQUEST_ARCS}
+ARCS = {"invoices": JOB_ARCS, "session": REQUEST_ARCS} | dict.fromkeys(
+    ("invoice", "x402"), FIRM_ARCS
+)
 # The rail makes the first invoice of anything before its row is there, and that of work after.
 FIRST_STATES = {"work": "wanted"} | dict.fromkeys(
-    ("eval", "ask", "deposit", "topup", "batch"), "open"
+    ("eval", "ask", "deposit", "topup", "batch", "credit"), "open"
 )
 INVOICE_ARCS = {
     ("wanted", "open"),
@@ -71,6 +73,9 @@ BATCH_ARCS = {
 _ENDS = ("pending", "completed", "failed", "dead_letter", "cancelled")
 ITEM_ARCS = {
     (None, "pending"),
+    (None, "waiting"),
+    ("waiting", "pending"),
+    ("waiting", "cancelled"),
     ("pending", "claimed"),
     ("pending", "completed"),
     ("pending", "cancelled"),
@@ -89,10 +94,17 @@ HOLD_ARCS = {(None, "held"), ("held", "charged"), ("held", "dropped")}
 FINAL = ("rejected", "complete", "failed")
 BATCH_FINAL = ("completed", "failed", "cancelled")
 ITEM_FINAL = ("completed", *LOST, "cancelled")
+LEAST_SENT_MICROUSDC = 10_000  # of a rest, where its payer has an account
 
 
 class Violation(AssertionError):
     """An invariant of money.md does not hold."""
+
+
+def owner_id_of(row: Row) -> str:
+    """Return the id of the job, session, batch or account that a row belongs to."""
+    owners = (row[name] for name in ("job_id", "session_id", "batch_id", "account_id"))
+    return str(next(owner_id for owner_id in owners if owner_id))
 
 
 def hold(condition: object, number: int, what: str) -> None:
@@ -143,7 +155,7 @@ class Owner:
 
     def lines(self, node: Node) -> list[str]:
         """Return how all of it stands, and what the node knows of it, for a person."""
-        lines = [f"{self.what} {self.row['id']} is {self.row['state']}"]
+        lines = [f"{self.what} {self.row['id']} is {self.row.get('state')}"]
         for invoice in self.invoices.values():
             lines.append(f"invoice {invoice['id']} is {invoice['state']}")
         for payout in self.payouts.values():
@@ -156,7 +168,33 @@ class Owner:
 
 
 @dataclass(eq=False)
-class Deal(Owner):
+class InUsdc(Owner):
+    """What may be paid for by a signed order: its amounts are in its asset's smallest unit."""
+
+    orders: dict[str, Row] = field(default_factory=dict)  # in USDC, that it was claimed with
+    usdc_attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
+    was_begun: bool = False  # it was paid for while it waited for that
+
+    @property
+    def received_msat(self) -> int:
+        """See Owner; in USDC, what its order has brought."""
+        settled = [row for row in self.orders.values() if row["state"] == "settled"]
+        return super().received_msat + sum(int(row["amount_microusdc"]) for row in settled)
+
+    @property
+    def rest(self) -> int:
+        """What was paid for it and is not ours, once it has ended."""
+        raise NotImplementedError
+
+    @property
+    def kept(self) -> int:
+        """What of its rest is too little to be sent: the account of the wallet that paid has it."""
+        mine = self.row["funding"] == "x402" and self.row["account_id"] and self.was_begun
+        return self.rest if mine and self.rest < LEAST_SENT_MICROUSDC else 0
+
+
+@dataclass(eq=False)
+class Deal(InUsdc):
     """One job, with all that belongs to it."""
 
     fee_earned: bool = False
@@ -167,15 +205,44 @@ class Deal(Owner):
         return bool(self.row["funding"] != "invoices")
 
     @property
+    def asset(self) -> str:
+        """In the smallest unit of which all of its amounts are."""
+        return "microusdc" if self.row["funding"] == "x402" else "msat"
+
+    @property
+    def fee(self) -> int:
+        """What its evaluation costs."""
+        return int(self.row["eval_msat" if self.asset == "msat" else "eval_microusdc"])
+
+    @property
+    def quoted(self) -> int:
+        """What its work may cost at most: in USDC, as many millionths as of a dollar."""
+        return int(self.row["quote"]["total_msat" if self.asset == "msat" else "charge_microusd"])
+
+    @property
+    def charged(self) -> int:
+        """What its work has cost."""
+        charge = self.row["charge"]
+        if charge is None:
+            return 0
+        if self.asset == "msat":
+            return int(charge["total_msat"])
+        return min(int(charge["charge_microusd"]), self.quoted)
+
+    @property
     def prepaid_msat(self) -> int:
         """What a job at a firm price may cost at most."""
-        return int(self.row["eval_msat"] + self.row["quote"]["total_msat"])
+        return self.fee + self.quoted
 
     @property
     def earned_msat(self) -> int:
         """What of it is ours."""
-        earned = self.row["eval_msat"] if self.fee_earned else 0
-        return int(earned + (self.row["charge"]["total_msat"] if self.row["charge"] else 0))
+        return (self.fee if self.fee_earned else 0) + self.charged
+
+    @property
+    def rest(self) -> int:
+        """See InUsdc."""
+        return self.prepaid_msat - self.earned_msat if self.row["state"] in FINAL else 0
 
     @property
     def rests_msat(self) -> int:
@@ -184,18 +251,16 @@ class Deal(Owner):
         if self.is_firm:
             return self.prepaid_msat if state in ("evaluating", "executing") else 0
         if state == "evaluating":
-            return int(self.row["eval_msat"])
-        return int(self.row["quote"]["total_msat"]) if state == "executing" else 0
+            return self.fee
+        return self.quoted if state == "executing" else 0
 
 
 @dataclass(eq=False)
-class Lot(Owner):
+class Lot(InUsdc):
     """One batch, with its items and the leases on them."""
 
     items: dict[str, Row] = field(default_factory=dict)
     leases: dict[tuple[str, int], Row] = field(default_factory=dict)
-    orders: dict[str, Row] = field(default_factory=dict)  # in USDC, that it was claimed with
-    usdc_attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
     tag: str = ""  # of the wish that it is
 
     what = "batch"
@@ -206,10 +271,10 @@ class Lot(Owner):
         return str(self.row["asset"])
 
     @property
-    def received_msat(self) -> int:
-        """See Owner; in USDC, what its order has brought."""
-        settled = [row for row in self.orders.values() if row["state"] == "settled"]
-        return super().received_msat + sum(int(row["amount_microusdc"]) for row in settled)
+    def rest(self) -> int:
+        """See InUsdc."""
+        over = self.row["state"] in BATCH_FINAL
+        return int(self.row["price_amount"]) - self.earned_msat if over else 0
 
     @property
     def earned_msat(self) -> int:

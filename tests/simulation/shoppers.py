@@ -10,11 +10,11 @@ from app.trade.batches import Line, Order
 from app.trade.once import Name
 from db import batches
 from pricing.money import MicroUsd
+from statemachine.notice import Topic
 from tests.simulation import wishes
 from tests.simulation.makers import LANES
 from tests.simulation.payers import GONE, KEY_LIFE, Crowd, Payer
 from tests.simulation.process import Process
-from tests.simulation.wishes import Wishes
 
 PRICES_MICROUSD = (1, 700, 4_000, 5_000, 39_999, 250_000)
 SIZES = (1, 1, 1, 2, 3, 5, 8)
@@ -49,8 +49,6 @@ class Shopper(Payer):
 
 class Shoppers(Crowd[Shopper]):
     """All of them, and what they do next."""
-
-    wishes: Wishes
 
     def arrive(self) -> Shopper:
         """See Crowd."""
@@ -87,7 +85,8 @@ class Shoppers(Crowd[Shopper]):
             sha = hashlib.sha256(shopper.name.encode()).hexdigest()
             name = Name("peer:simulation", shopper.key, sha)
         wanted = lines(shopper.name, shopper.prices_microusd)
-        order = Order(wanted, shopper.turn_of, refund_to=shopper.refund_to)
+        told = self.word(process, Topic.BATCH)
+        order = Order(wanted, shopper.turn_of, refund_to=shopper.refund_to, webhook=told)
         made = await process.house.batches.place(order, name)
         assert shopper.owner_id in ("", made.owner_id), "one key gave two batches"
         shopper.owner_id = made.owner_id

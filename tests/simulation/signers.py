@@ -1,14 +1,14 @@
 """The buyers of batches in USDC: each signs an order, and another one where he hears nothing.
 
-One who was answered signs no more; so whatever he has signed, his batch is made once.
+One who was answered signs no more; so whatever he has signed, what he wants is made once.
 """
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from app.trade.batches import Order
-from app.trade.usdc_sales import NotPaid, purchase_of
+from app.trade.usdc_sales import NotPaid, Thing, purchase_of
 from db import batches
 from payments.usdc.address import Address
 from payments.usdc.authorization import Authorization
@@ -19,7 +19,6 @@ from tests.simulation import wishes
 from tests.simulation.payers import GONE, Crowd, Payer
 from tests.simulation.process import Process
 from tests.simulation.shoppers import PAYERS, lines, prices
-from tests.simulation.wishes import Wishes
 
 SIGNATURE = "0x" + "5" * 130  # nobody looks at it here: the chain is simulated
 MOST_ORDERS = 5
@@ -43,10 +42,17 @@ class Signer(Payer):
         return []
 
 
+@dataclass(frozen=True)
+class Sale:
+    """What somebody wants, as one of our doors has it."""
+
+    microusdc: int  # its price just now
+    resource: str
+    prepare: Callable[[Payment], Awaitable[Thing]]
+
+
 class Signers(Crowd[Signer]):
     """All of them, and what they do next."""
-
-    wishes: Wishes
 
     def arrive(self) -> Signer:
         """See Crowd."""
@@ -84,42 +90,55 @@ class Signers(Crowd[Signer]):
     async def buy(self, signer: Signer, process: Process) -> None:
         """Send an order: one that was sent before, or a new one while he has heard nothing."""
         again = signer.orders and (signer.owner_id or self._dice.random() < 0.4)
+        sale = await self.sale(signer, process)
+        if sale is None:
+            return
         if not again:
-            signer.orders.append(self._signed(signer, process))
+            signer.orders.append(self._signed(signer, process, sale.microusdc))
         payment = signer.orders[-1]
         desk = process.house.usdc
         assert desk is not None
-        if again and not await self._is_taken(payment, process):
+        if again and not await self._is_taken(payment, process, sale.microusdc):
             self._weather.counts["buyer: sends an order whose time is over"] += 1
             return
-        order = Order(lines(signer.name, signer.prices_microusd), signer.turn_of)
-        purchase = purchase_of(payment, "batches", signer.name.encode(), signer.key)
-        prepare = partial(process.house.batches.for_usdc, payment, order)
-        bought = await desk.sales.buy(payment, purchase, prepare)
+        purchase = purchase_of(payment, sale.resource, signer.name.encode(), signer.key)
+        bought = await desk.sales.buy(payment, purchase, lambda: sale.prepare(payment))
         if isinstance(bought, NotPaid):
             self._weather.counts["buyer: is told that an order in USDC paid nothing"] += 1
             return
         if self._dice.random() < 0.2:
             self._weather.counts["buyer: does not hear what an order in USDC bought"] += 1
             return
-        assert signer.owner_id in ("", bought.owner.id), "one order bought two batches"
+        assert signer.owner_id in ("", bought.owner.id), "one order bought two things"
         signer.owner_id = bought.owner.id
         await desk.sales.answered(bought)
 
-    async def _is_taken(self, payment: Payment, process: Process) -> bool:
-        """Say whether the door takes an order: in its time, or as one that was claimed in that."""
+    async def sale(self, signer: Signer, process: Process) -> Sale | None:
+        """Return what he wants, for what it costs now; None: it can't be had any more."""
+        order = Order(lines(signer.name, signer.prices_microusd), signer.turn_of)
+
+        async def prepare(payment: Payment) -> Thing:
+            return await process.house.batches.for_usdc(payment, order)
+
+        return Sale(sum(signer.prices_microusd), "batches", prepare)
+
+    async def _is_taken(self, payment: Payment, process: Process, microusdc: int) -> bool:
+        """Say whether the door takes an order: at the price of now and in its time, or as one that
+        was claimed in that.
+        """
         order = payment.authorization
-        if order.valid_before_s >= self._clock.true.timestamp() + LEAST_LEFT_S:
+        in_time = order.valid_before_s >= self._clock.true.timestamp() + LEAST_LEFT_S
+        if in_time and order.amount_microusdc == microusdc:
             return True
         desk = process.house.usdc
         assert desk is not None
         known = desk.sales.settling.known
         return await known(payment.network.caip2, order, payment.signature) is not None
 
-    def _signed(self, signer: Signer, process: Process) -> Payment:
+    def _signed(self, signer: Signer, process: Process, microusdc: int) -> Payment:
         usdc = process.built.usdc
         assert usdc is not None
-        offer = usdc.offer(MicroUsdc(sum(signer.prices_microusd)))
+        offer = usdc.offer(MicroUsdc(microusdc))
         now_s = int(self._clock.true.timestamp())
         named = f"{signer.name} {len(signer.orders)}"
         order = Authorization(

@@ -10,11 +10,12 @@ from datetime import datetime
 
 from payments.usdc.network import BASE_SEPOLIA
 from payments.usdc.refund import refund_nonce
-from tests.simulation.chain import OWN_MICROUSDC, SimulatedChain, Transfer
+from tests.simulation.chain import DEPTH, OWN_MICROUSDC, SimulatedChain, Transfer
 from tests.simulation.clock import Clock
 from tests.simulation.ledger import Ledger
+from tests.simulation.people import Patron, People
 from tests.simulation.purged import AT_LEAST_KEPT
-from tests.simulation.rows import BATCH_FINAL, Lot, Row, hold
+from tests.simulation.rows import InUsdc, Owner, Row, hold, owner_id_of
 
 USDC = "microusdc"
 ORDER_ARCS = {(None, "claimed"), ("claimed", "settled"), ("claimed", "failed")}
@@ -23,7 +24,10 @@ ORDER_ARCS = {(None, "claimed"), ("claimed", "settled"), ("claimed", "failed")}
 class Usdc:
     """Orders as they were witnessed, and the chain as it truly is."""
 
-    def __init__(self, ledger: Ledger, chain: SimulatedChain, clock: Clock, house: str) -> None:
+    def __init__(
+        self, ledger: Ledger, chain: SimulatedChain, clock: Clock, house: str, people: People
+    ) -> None:
+        self._people = people
         self._ledger, self._chain, self._clock, self._house = ledger, chain, clock, house
         self.rows: dict[str, Row] = {}  # orders of buyers
         self.received = self.sent = 0
@@ -32,18 +36,18 @@ class Usdc:
     # ------------------------------------------------------------------ what is witnessed
 
     def order(self, was: Row | None, now: Row | None) -> str:
-        """Take in a change of a buyer's order; return the id of its batch."""
+        """Take in a change of a buyer's order; return whose it is: a job or a batch."""
         if now is None:
             assert was is not None
             name, ended = f"the order {was['id']}", datetime.fromisoformat(was["ended_at"])
             age = self._clock.true - ended
             hold(was["state"] == "failed" and age >= AT_LEAST_KEPT, 7, f"{name} was purged")
             del self.rows[was["id"]]
-            return str(was["batch_id"])
+            return owner_id_of(was)
         self.rows[now["id"]] = now
         before = was["state"] if was else None
         if before == now["state"]:
-            return str(now["batch_id"])
+            return owner_id_of(now)
         name = f"order {now['id']}: {before} → {now['state']}"
         hold((before, now["state"]) in ORDER_ARCS, 6, name)
         self.seen[f"order {now['state']}"] += 1
@@ -60,13 +64,13 @@ class Usdc:
             over = now["valid_before_s"] <= self._chain.now_s
             stays = moved is not None and moved not in self._chain.taken_back
             hold(over and not stays, 5, f"{name}, and it has moved {moved}, or may")
-        return str(now["batch_id"])
+        return owner_id_of(now)
 
-    def attempt(self, lot: Lot, was: Row | None, now: Row | None) -> None:
-        """Take in a change of an order of ours for a payout of a batch."""
+    def attempt(self, owner: InUsdc | Patron, was: Row | None, now: Row | None) -> None:
+        """Take in a change of an order of ours for a payout."""
         hold(now is not None, 7, "an order of ours was deleted")
         assert now is not None
-        lot.usdc_attempts[now["payout_id"], now["number"]] = now
+        owner.usdc_attempts[now["payout_id"], now["number"]] = now
         if was is None or was["outcome"] == now["outcome"]:
             return
         name = f"the order {now['number']} for {now['payout_id']}"
@@ -85,10 +89,10 @@ class Usdc:
 
     # ------------------------------------------------------------------ what must hold
 
-    def check_payout(self, lot: Lot, payout: Row) -> None:
+    def check_payout(self, owner: InUsdc | Patron, payout: Row) -> None:
         """Check what is owed in USDC, and its orders."""
         name = f"payout {payout['id']} ({payout['state']})"
-        tries = [row for (of, _), row in lot.usdc_attempts.items() if of == payout["id"]]
+        tries = [row for (of, _), row in owner.usdc_attempts.items() if of == payout["id"]]
         alive = [row for row in tries if row["outcome"] != "returned"]
         wanted = {"owed": 0, "in_flight": 1, "paid": 1}[payout["state"]]
         hold(len(alive) == wanted, 5, f"{name} has {len(alive)} orders")
@@ -101,9 +105,13 @@ class Usdc:
 
     def check(self) -> None:
         """Check what the books keep of USDC."""
-        self._ledger.holds("rail:x402", self.received - self.sent, USDC)
+        self._ledger.holds("rail:x402", self._books, USDC)
 
-    def compare(self, lots: Iterable[Lot]) -> None:
+    @property
+    def _books(self) -> int:
+        return self.received + self._people.arrived_microusdc - self.sent
+
+    def compare(self, owners: Iterable[Owner]) -> None:
         """Hold what the address truly has to the books."""
         settled = {name for name, row in self.rows.items() if row["state"] == "settled"}
         came = {
@@ -115,9 +123,9 @@ class Usdc:
         arriving = sum(amount for name, amount in came.items() if name not in settled)
         paid = {
             payout["id"]
-            for lot in lots
-            for payout in lot.payouts.values()
-            if payout["state"] == "paid"
+            for owner in owners
+            for payout in owner.payouts.values()
+            if payout["state"] == "paid" and payout["asset"] == USDC
         }
         known = {refund_nonce(BASE_SEPOLIA, name) for name in paid}
         leaving = sum(
@@ -125,8 +133,9 @@ class Usdc:
             for (payer, nonce), transfer in self._chain.used.items()
             if payer == self._house and nonce not in known
         )
-        held, books = self._chain.held[self._house], self.received - self.sent
-        right = OWN_MICROUSDC + books + arriving - leaving - lost
+        sent, books = self._people.unbooked(), self._books
+        held = self._chain.held[self._house]
+        right = OWN_MICROUSDC + books + arriving + sent - leaving - lost
         hold(held == right, 3, f"the address holds {held}, the books say {books} beside its own")
 
     @property
@@ -135,20 +144,28 @@ class Usdc:
         gone = [each.order for each in self._chain.taken_back if each.order.payee == self._house]
         return sum(order.amount_microusdc for order in gone)
 
-    def settle(self, lot: Lot, sums: dict[str, int]) -> None:
-        """Check, in calm weather, that a batch in USDC has ended, and where its money went."""
-        batch_id = lot.row["id"]
-        hold(lot.row["state"] in BATCH_FINAL, 7, f"batch {batch_id} is still going on")
-        open_ = [row["id"] for row in lot.payouts.values() if row["state"] != "paid"]
+    def is_short(self, since: datetime) -> bool:
+        """Say whether the chain may have shown less than the books say since then: it has lost what
+        came in, or has it in new blocks that are not deep yet.
+        """
+        again = self._chain.forked_at
+        return self.lost_microusdc > 0 or (again is not None and again + DEPTH > since)
+
+    def moved(self, owner: Owner) -> int:
+        """Return what the chain has truly moved to who is owed it."""
+        moved = (self._moved(payout_id) for payout_id in owner.payouts)
+        return sum(each.order.amount_microusdc for each in moved if each is not None)
+
+    def settle(self, owner: InUsdc, sums: dict[str, int]) -> None:
+        """Check, in calm weather, where the money went that paid for a job or a batch in USDC."""
+        owner_id = owner.row["id"]
+        open_ = [row["id"] for row in owner.payouts.values() if row["state"] != "paid"]
         hold(not open_, 7, f"{open_} are owed in USDC for ever")
-        received, earned = lot.received_msat, lot.earned_msat
-        refunded = sum(
-            moved.order.amount_microusdc
-            for payout_id in lot.payouts
-            if (moved := self._moved(payout_id)) is not None
-        )
-        name = f"for batch {batch_id} {received} were paid in USDC"
-        hold(received == earned + refunded, 7, f"{name}, {earned} earned, {refunded} refunded")
+        received, earned, kept = owner.received_msat, owner.earned_msat, owner.kept
+        refunded = self.moved(owner)
+        name = f"for {owner.what} {owner_id} {received} were paid in USDC"
+        right = received == earned + refunded + kept
+        hold(right, 7, f"{name}, {earned} earned, {refunded} refunded, {kept} on a balance")
         sums["microUSDC paid"] += received
         sums["microUSDC earned"] += earned
         sums["microUSDC refunded"] += refunded

@@ -4,6 +4,7 @@ Each season makes some faults frequent and others rare, so that they meet in man
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 
 from tests.simulation.schedule import still_alive
@@ -70,14 +71,23 @@ RATES = {
     "press: away": 40,
     "clock: jumps": 4,
 }
+# Where people have accounts, and are told of things.
+WITH_PEOPLE = {
+    "chain: reorganised deeper than it is read": 30,
+    "receiver: away": 150,
+    "receiver: breaks": 150,
+    "receiver: hangs": 250,
+    "receiver: its answer is lost": 80,
+    "receiver: wants no more": 30,
+} | RATES
 SEASON_STEPS = 500
 
 
 class Weather:
     """Decides about faults, and counts them."""
 
-    def __init__(self, dice: Random) -> None:
-        self._dice = dice
+    def __init__(self, dice: Random, of: Mapping[str, float] = RATES) -> None:
+        self._dice, self._of = dice, of
         self.calm = False
         self.counts: Counter[str] = Counter()
         self._rates: dict[str, float] = {}
@@ -87,13 +97,13 @@ class Weather:
         """Begin another season."""
         self._rates = {
             name: rate / 1000 * self._dice.choice((0, 0.5, 1, 1, 2, 3))
-            for name, rate in RATES.items()
+            for name, rate in self._of.items()
         }
 
     def strikes(self, fault: str) -> bool:
         """Say whether this fault happens now. Raises Died for whoever sees no weather any more."""
         still_alive()
-        if self.calm or self._dice.random() >= self._rates[fault]:
+        if self.calm or self._dice.random() >= self._rates.get(fault, 0):
             return False
         self.counts[fault] += 1
         return True

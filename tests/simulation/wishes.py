@@ -19,6 +19,8 @@ class Order(Wish):
 
     prices_microusd: tuple[int, ...] = ()  # of its items, in their order
     in_usdc: bool = False
+    account_id: str | None = None  # that pays, in what it has enough of
+    spell: str | None = None  # whose cast it is; the prices are those of its steps
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Wishes:
     orders: dict[str, Order] = field(default_factory=dict)  # by the tag in its items' words
     requests: dict[str, Wish] = field(default_factory=dict)  # by the request's own words
     limits: dict[str, int] = field(default_factory=dict)  # msat, by a credential's link
+    # What keys may spend, in msat and in millionths of a USDC, by their names.
+    keys: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)  # sessions that somebody wanted closed
     # What a call was said to have cost, by the name of its hold.
     costs: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))

@@ -5,7 +5,7 @@ A step is one thing that happens, whoever does it. After each step the auditor l
 
 import zlib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -17,16 +17,15 @@ from payments.rail import Settled
 from pricing.money import Msat
 from tests.simulation.auditor import Auditor
 from tests.simulation.birth import born
-from tests.simulation.buyers import Buyers
-from tests.simulation.calm import LAST_REVIEW, REVIEW, TURNS, Calm
+from tests.simulation.calm import LAST_REVIEW, OF_PEOPLE, REVIEW, TURNS, Calm
 from tests.simulation.chain import SimulatedChain, rail_on
 from tests.simulation.clock import DAWN, Clock
+from tests.simulation.crowds import gathered
 from tests.simulation.database import WorldConnector, WorldDatabase
 from tests.simulation.destinations import SimulatedDestinations
-from tests.simulation.holders import Holders
-from tests.simulation.makers import Makers
+from tests.simulation.makers import ALL_LANES, Makers
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
-from tests.simulation.model import Model, Violation, hold
+from tests.simulation.model import Model, Violation
 from tests.simulation.node import Node, Ours
 from tests.simulation.payers import Crowd, Payer
 from tests.simulation.process import EXPECTED, MOST_KEPT, Make, Process
@@ -34,10 +33,8 @@ from tests.simulation.rail import SimulatedRail
 from tests.simulation.receivers import SimulatedReceivers
 from tests.simulation.schedule import Actor, Life, Schedule, who
 from tests.simulation.shelf import Shelf
-from tests.simulation.shoppers import Shoppers
-from tests.simulation.signers import Signers
 from tests.simulation.wallet import Wallets
-from tests.simulation.weather import SEASON_STEPS, Weather
+from tests.simulation.weather import RATES, SEASON_STEPS, WITH_PEOPLE, Weather
 from tests.simulation.wishes import Wishes
 
 PROCESSES = ("one", "two")
@@ -68,35 +65,32 @@ class Report:
 class World:
     """One seed's history."""
 
-    def __init__(self, seed: int, database_url: str, make: Make | None = None) -> None:
-        self.seed, self.steps = seed, 0
+    def __init__(
+        self,
+        seed: int,
+        database_url: str,
+        make: Make | None = None,
+        *,
+        people: bool = False,
+        faults: Mapping[str, float] | None = None,
+    ) -> None:
+        self.seed, self.steps, self.most_payers = seed, 0, MOST_PAYERS
         self.dice = Random(seed)
         self.clock = Clock()
-        self.weather = Weather(self.dice)
+        usual = WITH_PEOPLE if people else RATES
+        self.weather = Weather(self.dice, usual if faults is None else faults)
+        self.turns = OF_PEOPLE if people else TURNS
         self.schedule = Schedule()
         self.wallets = Wallets(self.dice)
         self.chain = SimulatedChain(self.clock)
         self.usdc = rail_on(self.chain, self.weather, self.dice, self.clock, self.gate)
         self.node = Node(self.clock, self.wallets)
-        parts = (self.dice, self.weather, self.clock, self.node, self.wallets)
-        self.buyers, self.holders, self.shoppers = (
-            Buyers(*parts),
-            Holders(*parts),
-            Shoppers(*parts),
-        )
-        self.holders.wishes, self.holders.gate = Wishes(), self.gate
-        self.signers = Signers(*parts)
-        self.shoppers.wishes = self.signers.wishes = self.holders.wishes
+        wishes = Wishes()
+        self.crowds = gathered(self, wishes, self._tell_of, people=people)
         self.makers = Makers(self.dice, self.weather, self.clock)
         self.shelf = Shelf(self.weather, self.clock, self.gate)
-        self.crowds: tuple[Crowd[Any], ...] = (
-            self.buyers,
-            self.holders,
-            self.shoppers,
-            self.signers,
-        )
-        for crowd in self.crowds:
-            crowd.on_paid = self._tell_of
+        if people:
+            self.makers.lanes = ALL_LANES
         self.rail = SimulatedRail(self.node, self.weather, self.dice, self.clock, self.gate)
         self.agent = SimulatedAgent(self.weather, self.dice, self.gate)
         self.oracle = SimulatedOracle(self.weather, self.dice, self.clock, self.gate)
@@ -111,12 +105,13 @@ class World:
             self.node,
             self.agent,
             self.oracle,
-            self.holders.wishes,
+            wishes,
             self.clock,
             self.makers.said,
             self.shelf,
             self.chain,
             self.usdc.pay_to,
+            self.receivers,
         )
         self.auditor = Auditor(model, self.node)
         self.make = make or Make()
@@ -160,7 +155,7 @@ class World:
             sums=sums,
             states=Counter(deal.row["state"] for deal in model.deals.values()),
             sessions=model.prepaid.seen,
-            market=model.market.seen + model.usdc.seen,
+            market=model.seen(),
             purged=model.purged.seen,
             faults=self.weather.counts,
             places=self.places,
@@ -327,7 +322,7 @@ class World:
             if process.keeping < MOST_KEPT:
                 self.start(process, "work", process.work)
         else:
-            turn = self.dice.choice((*TURNS, *TURNS, REVIEW))
+            turn = self.dice.choice((*self.turns, *self.turns, REVIEW))
             self.start(process, turn, partial(self.turn, process, turn))
 
     async def turn(self, process: Process, turn: str) -> None:
@@ -335,14 +330,9 @@ class World:
         if turn not in (REVIEW, LAST_REVIEW):
             await process.turn(turn)
             return
+        began = self.clock.true
         review = await process.loops.books.review()
-        for finding in review.findings:
-            model = self.auditor.model
-            known = finding.who in model.ever_lost
-            known |= finding.who == "rail x402" and model.usdc.lost_microusdc > 0
-            hold(known, finding.invariant, f"the books' own review finds {finding.line}")
-        if turn == LAST_REVIEW:
-            hold(review.rail.is_done, 3, review.rail.said)
+        self.auditor.reviewed(review, began, is_last=turn == LAST_REVIEW)
 
     def pay_long_after(self) -> bool:
         """Let somebody pay what was purged; return whether anybody did."""
@@ -357,7 +347,7 @@ class World:
             return
         at_large = crowd.at_large()
         free = [payer for payer in at_large if payer.busy < 2]
-        if len(at_large) < MOST_PAYERS and self.dice.random() < 0.3:
+        if len(at_large) < self.most_payers and self.dice.random() < 0.3:
             free = [crowd.arrive()]
         if not free:
             return
