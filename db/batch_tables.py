@@ -201,6 +201,8 @@ class Lease(SQLModel, table=True):
     progress: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
     )
+    # How its item looks by now: the name of a picture in the store of artifacts.
+    preview: str | None = Field(default=None, sa_column=Column(Text))
     sha256: str | None = Field(default=None, sa_column=Column(Text))
     # What its holder's call has cost the house, in what the batch was paid in.
     cost_amount: int = Field(

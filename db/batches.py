@@ -262,7 +262,7 @@ class Mark(NamedTuple):
     version: int
     state: BatchState
     account_id: str | None  # whose it is, where it is anybody's
-    held: str | None  # what is being made, and how far it is: that is no change of the batch
+    held: str | None  # what is being made, how far it is and looks: that is no change of the batch
 
     @property
     def is_final(self) -> bool:
@@ -273,7 +273,8 @@ class Mark(NamedTuple):
 _MARK = """
 SELECT b.version, b.state, b.account_id,
        CASE b.state WHEN 'processing' THEN (
-         SELECT string_agg(concat_ws(':', i.place, i.state, l.number, l.progress), ','
+         SELECT string_agg(concat_ws(':', i.place, i.state, l.number, l.progress,
+                                     left(l.preview, 8)), ','
                            ORDER BY i.place)
            FROM item i LEFT JOIN lease l ON l.item_id = i.id AND l.state = 'held'
           WHERE i.batch_id = b.id AND i.state IN ('claimed', 'processing')) END AS held

@@ -129,6 +129,8 @@ class StepView(NamedTuple):
     reason: str | None
     created_at: datetime
     ended_at: datetime | None
+    progress: int  # in percent
+    preview: str | None  # by what name it is stored how it looks, while it is made
 
     @property
     def made(self) -> Made:
@@ -138,13 +140,20 @@ class StepView(NamedTuple):
 
 
 _STEPS = f"""
-SELECT DISTINCT ON (i.step) i.step, i.id AS item_id, i.batch_id, i.place, i.state,
-       b.state AS batch_state, {CHARGED_MICROUSD} AS charged_microusd, i.reason,
-       i.created_at, i.ended_at
-  FROM batch b {ITEMS}
- WHERE b.cast_id = %(id)s
- ORDER BY i.step, i.state = 'completed' DESC,
-          b.state IN ('awaiting_payment', 'queued', 'processing') DESC, b.created_at DESC, b.id DESC
+WITH last AS (
+  SELECT DISTINCT ON (i.step) i.step, i.id AS item_id, i.batch_id, i.place, i.state,
+         b.state AS batch_state, {CHARGED_MICROUSD} AS charged_microusd, i.reason,
+         i.created_at, i.ended_at
+    FROM batch b {ITEMS}
+   WHERE b.cast_id = %(id)s
+   ORDER BY i.step, i.state = 'completed' DESC,
+            b.state IN ('awaiting_payment', 'queued', 'processing') DESC, b.created_at DESC,
+            b.id DESC)
+SELECT last.*, CASE last.state WHEN 'completed' THEN 100 ELSE coalesce(l.progress, 0) END
+       AS progress, l.preview
+  FROM last LEFT JOIN LATERAL (SELECT progress, preview FROM lease
+                                WHERE item_id = last.item_id AND state = 'held' LIMIT 1) l ON true
+ ORDER BY last.step
 """
 
 

@@ -248,6 +248,7 @@ class ItemView(NamedTuple):
     asked: dict[str, Any]
     weight: int  # its price in micro-USD
     worker: str | None  # who holds it, or has made it
+    preview: str | None  # by what name it is stored how it looks, while it is made
     sha256: str | None
     artifact: str | None
     output: dict[str, Any] | None
@@ -266,11 +267,11 @@ class ItemView(NamedTuple):
 _VIEW = """
 SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.charged_amount, i.tries,
        CASE i.state WHEN 'completed' THEN 100 ELSE coalesce(l.progress, 0) END AS progress,
-       i.reason, i.asked, i.weight, l.worker, i.sha256, i.artifact, i.output, a.media_type, a.size,
-       a.width, a.height, a.duration_ms, a.expires_at, i.created_at, i.ended_at,
-       i.asked_sha256, l.created_at AS started_at
+       i.reason, i.asked, i.weight, l.worker, l.preview, i.sha256, i.artifact, i.output,
+       a.media_type, a.size, a.width, a.height, a.duration_ms, a.expires_at, i.created_at,
+       i.ended_at, i.asked_sha256, l.created_at AS started_at
   FROM item i
-  LEFT JOIN LATERAL (SELECT progress, worker, created_at FROM lease
+  LEFT JOIN LATERAL (SELECT progress, worker, preview, created_at FROM lease
                       WHERE item_id = i.id AND state IN ('held', 'done') LIMIT 1) l ON true
   LEFT JOIN LATERAL (SELECT media_type, size, width, height, duration_ms, expires_at
                        FROM artifact WHERE id = i.artifact LIMIT 1) a ON true

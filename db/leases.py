@@ -99,7 +99,8 @@ def facts_of(row: LeaseRow) -> LeaseFacts:
 
 # No column of an index is written: a row that beats stays on its page.
 _BEAT = """
-UPDATE lease SET until = %(until)s, progress = greatest(progress, %(progress)s)
+UPDATE lease SET until = %(until)s, progress = greatest(progress, %(progress)s),
+       preview = coalesce(%(preview)s, preview)
  WHERE item_id = %(item_id)s AND number = %(number)s
 """
 _END = """
@@ -108,10 +109,18 @@ UPDATE lease SET state = %(state)s, sha256 = %(sha256)s, ended_at = %(now)s
 """
 
 
-async def beat(tx: Tx, after: LeaseFacts, progress: int) -> None:
-    """Write until when a lease is held, and how far its holder has come, in percent."""
+async def beat(tx: Tx, after: LeaseFacts, progress: int, preview: str | None) -> None:
+    """Write until when a lease is held, and how far its holder has come, in percent.
+
+    `preview`: by what name it is stored how its item looks by now; None: as before.
+    """
     await tx.execute(
-        _BEAT, item_id=after.item_id, number=after.number, until=after.until, progress=progress
+        _BEAT,
+        item_id=after.item_id,
+        number=after.number,
+        until=after.until,
+        progress=progress,
+        preview=preview,
     )
 
 

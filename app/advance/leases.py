@@ -59,9 +59,12 @@ async def claim(
 
 
 async def beat(
-    act: Act, item_id: str, number: int, worker: str, progress: int
+    act: Act, item_id: str, number: int, worker: str, progress: int, preview: str | None = None
 ) -> Held | Lost | Missing:
-    """Hear of a lease's holder, who has come so far (in percent); Lost: he is to stop."""
+    """Hear of a lease's holder, who has come so far (in percent); Lost: he is to stop.
+
+    `preview`: the name by which it is stored how the item looks by now.
+    """
     is_first = await items.state_of(act.tx, item_id) is ItemState.CLAIMED
     item = await items.lock(act.tx, item_id) if is_first else None  # before the lease's row
     row = await _lease_of(act, item_id, number, worker)
@@ -77,7 +80,7 @@ async def beat(
     if item is not None and item.state is ItemState.CLAIMED:
         started = item_law.decide(items.facts_of(item, None), item_law.Started()).facts
         await items.move(act.tx, item, started, act.now)
-    await leases.beat(act.tx, after, progress)
+    await leases.beat(act.tx, after, progress, preview)
     return Held(after.until)
 
 

@@ -6,7 +6,7 @@ their row may be about to be written, by a process that stood still, and clocks 
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Final
@@ -35,7 +35,11 @@ class Artifacts:
     clock: Clock
     new_id: Callable[[], str]
     kept: timedelta
-    previews: Previews = field(default_factory=Previews)
+
+    @property
+    def previews(self) -> Previews:
+        """Where it lies how items look while they are made."""
+        return Previews(self.store, self.recoder)
 
     async def take(self, data: bytes, media_type: str) -> Artifact | Unfit | NotNow:
         """Encode what an executor made anew, and store it.

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any, Final
 
 from app.http.job_status import Shapes, refund_state
-from app.http.previews import BEING_MADE, preview_path
+from app.http.previews import is_seen, preview_path
 from app.loops.making import HOUSE
 from app.refusal import Refusal, Why
 from app.strict_json import moment
@@ -234,9 +234,9 @@ class BatchShapes:
         }
         if GENERATION_STATES[row.state] == "failed":
             shape["error"] = why_failed(row, seen.items)
-        made_now = [item for item in seen.items if item.state in BEING_MADE]
-        if made_now:
-            shape["preview"] = f"{base or ''}{preview_path(row.id, made_now[0].id)}"
+        looks = [item.id for item in seen.items if is_seen(item)]
+        if looks:
+            shape["preview"] = f"{base or ''}{preview_path(row.id, looks[0])}"
         makers = {made_by(item): None for item in seen.items if made_by(item)}
         if makers:
             shape["madeBy"] = next(iter(makers))
@@ -282,7 +282,7 @@ def bulk_item(batch_id: str, kind: Kind, item: ItemView) -> dict[str, Any]:
             "expires_at": moment(item.expires_at),
             "madeBy": made_by(item),
         }
-    elif item.state in BEING_MADE:
+    elif is_seen(item):
         shape["preview"] = preview_path(batch_id, item.id)
     elif BULK_ITEMS[item.state] in ("failed", "dead_letter"):
         lost = CANCELLED if item.state is ItemState.CANCELLED else NOT_MADE

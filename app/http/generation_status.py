@@ -7,7 +7,7 @@ from math import ceil
 from typing import Any, Final
 
 from app.http.batch_status import CANCELLED, DELETED, NOT_MADE, UNPAID, made_by
-from app.http.previews import BEING_MADE, preview_path
+from app.http.previews import is_seen, preview_path
 from app.strict_json import moment
 from app.trade.runtimes import Typical
 from db.batches import BatchView
@@ -99,7 +99,7 @@ def generation(
     }
     if row.state is BatchState.AWAITING_PAYMENT and row.funding is Funding.INVOICE:
         shape["awaitingPayment"] = True
-    if item.state in BEING_MADE:
+    if is_seen(item):
         shape["preview"] = f"{base or ''}{preview_path(row.id, item.id)}"
     if row.forgotten_at is not None:
         shape["deleted"] = DELETED

@@ -6,6 +6,7 @@ from typing import Any, Final
 from app.http.batch_status import CANCELLED, DELETED, NOT_MADE, paid_with
 from app.http.generation_status import STATES
 from app.http.job_status import Shapes, refund_state
+from app.http.previews import is_seen, preview_path
 from app.strict_json import moment
 from app.trade.spells import SpellQuote
 from db.batches import BatchView
@@ -108,7 +109,7 @@ def cast_shape(
         "costUsd": usd_shown(cost),
         "startedAt": moment(row.paid_at or row.created_at),
         "completedAt": moment(max(ended)) if ended and is_over else None,
-        "steps": [_step(row, step) for step in steps],
+        "steps": [_step(row, step, base) for step in steps],
         "parameters": row.parameters,
         "batchIds": [batch.id for batch in row.batches],
         "refundState": refund_state(owed),
@@ -126,18 +127,21 @@ def cast_shape(
     return shape
 
 
-def _step(row: CastRow, step: StepView) -> dict[str, Any]:
+def _step(row: CastRow, step: StepView, base: str | None) -> dict[str, Any]:
     tool = row.document["steps"][step.step - 1]["tool"]
     shape: dict[str, Any] = {
         "stepId": step.step,
         "toolId": tool,
         "generationId": step.item_id,
         "status": STATES[step.state],
+        "progress": step.progress,
         "costUsd": usd_shown(step.charged_microusd) if step.state is ItemState.COMPLETED else None,
     }
     if STATES[step.state] == "failed":
         lost = CANCELLED if step.state is ItemState.CANCELLED else NOT_MADE
         shape["error"] = step.reason or lost
+    if is_seen(step):
+        shape["preview"] = f"{base or ''}{preview_path(step.batch_id, step.item_id)}"
     if step.ended_at is not None:
         shape["completedAt"] = moment(step.ended_at)
     return shape

@@ -8,11 +8,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import structlog
 
 from app.advance import Lost, Missing
-from app.artifacts.previews import Previews
 from app.ports import (
     Declined,
     Executor,
@@ -34,6 +34,8 @@ from pricing.money import MicroUsd
 from pricing.offers import Offer
 
 LOOKS_AFTER_S = 1.0  # at a lane that nobody has told it of
+SHOWS_AFTER_S = 0.5  # how an item looks, and between two looks: what takes less is seen whole
+LOOKED_AT: Final = 2  # the newest one, and the one before it, which may be on its way to somebody
 NOTHING = MicroUsd(0)
 BROKE = "It could not be made."
 HOUSE = "house"  # the first part of the name of a worker of ours; its executor is the second
@@ -52,6 +54,7 @@ class Making:
     new_id: Callable[[], str]
     beat_s: float  # a third of how long a lease holds
     costs: Mapping[str, Offer] = field(default_factory=dict)  # what its maker wants, by model
+    shows_s: float = SHOWS_AFTER_S
 
     async def run(self) -> None:
         """Make what waits, as many at once as the executor may, until cancelled."""
@@ -91,10 +94,10 @@ class Making:
         return bool(claimed)
 
     async def _make(self, claim: Claim, held: Holding) -> None:
-        previews = self.leases.artifacts.previews
-        come = _Progress(claim.id, previews)
+        come = _Progress()
         making = asyncio.ensure_future(self._made(claim, come.stepped))
         beating = asyncio.ensure_future(self._beat(held, come))
+        showing = asyncio.ensure_future(self._show(held, come))
         try:
             await asyncio.wait({making, beating}, return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
@@ -107,10 +110,10 @@ class Making:
             await self.leases.release(replace(held, cost_microusd=self._cost(claim, come)))
             raise
         finally:
-            for task in (making, beating):
+            for task in (making, beating, showing):
                 task.cancel()
-            await asyncio.gather(making, beating, return_exceptions=True)
-            previews.forget(claim.id)
+            await asyncio.gather(making, beating, showing, return_exceptions=True)
+            await self.leases.artifacts.previews.forget(come.shown)
 
     async def _made(self, claim: Claim, stepped: Stepped) -> Made | Declined | Undoable:
         """Have it made of what it asks for, and of the files that it names."""
@@ -136,6 +139,23 @@ class Making:
                 if isinstance(await self.leases.beat(held, come.percent), Lost | Missing):
                     return
             await asyncio.sleep(self.beat_s)
+
+    async def _show(self, held: Holding, come: "_Progress") -> None:
+        """Let others see how far it is and how it looks, where it takes its time."""
+        artifacts = self.leases.artifacts
+        while True:
+            await asyncio.sleep(self.shows_s)
+            await come.news.wait()
+            come.news.clear()
+            name, brought, come.looks = artifacts.new_id(), come.looks, b""
+            come.shown.append(name)  # before it is there: whatever happens, it is let go of
+            if not await artifacts.previews.keep(name, brought):
+                come.shown.remove(name)
+            with contextlib.suppress(DatabaseAway):
+                await self.leases.beat(held, come.percent, next(iter(come.shown[-1:]), None))
+            old = come.shown[:-LOOKED_AT]
+            await artifacts.previews.forget(old)
+            del come.shown[: len(old)]
 
     async def _tell(
         self,
@@ -175,14 +195,19 @@ class Making:
 
 
 class _Progress:
-    """How far an item is, in percent; how it looks by now is shown to whoever may see it."""
+    """How far an item is, in percent, and how it looks by now."""
 
-    def __init__(self, item_id: str, previews: Previews) -> None:
-        self._item_id, self._previews = item_id, previews
+    def __init__(self) -> None:
         self.percent, self.is_billed = 0, False
+        self.looks = b""  # as its maker brings it, until it is shown
+        self.shown: list[str] = []  # the names of what may lie in the store, the newest last
+        self.news = asyncio.Event()
 
     def stepped(self, step: Step) -> None:
         """Hear of a step."""
+        before = self.percent
         self.is_billed = self.is_billed or step.is_billed
         self.percent = 99 * step.done // max(1, step.total)  # whole is what was delivered
-        self._previews.keep(self._item_id, step.preview)
+        self.looks = step.preview or self.looks
+        if self.looks or self.percent != before:
+            self.news.set()

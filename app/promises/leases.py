@@ -109,10 +109,15 @@ class Leases:
         """Claim up to so many items in one of these lanes; an empty list: nothing waits there."""
         return await self.shell.do(advance.leases.claim, worker, in_lanes, most, hired)
 
-    async def beat(self, held: Holding, progress: int) -> Held | Lost | Missing:
-        """Be heard of: it is held on. Lost: whoever makes it is to stop."""
-        whose = held.item_id, held.number, held.worker
-        return await self.shell.do(advance.leases.beat, *whose, min(100, max(0, progress)))
+    async def beat(
+        self, held: Holding, progress: int, preview: str | None = None
+    ) -> Held | Lost | Missing:
+        """Be heard of: it is held on. Lost: whoever makes it is to stop.
+
+        `preview`: under what name it was stored how the item looks by now, if it was.
+        """
+        whose, percent = (held.item_id, held.number, held.worker), min(100, max(0, progress))
+        return await self.shell.do(advance.leases.beat, *whose, percent, preview)
 
     async def wanted(self, asked: dict[str, Any]) -> Wanted | Unfit | NotNow:
         """Return what an item asks for, with the bytes of its files; Unfit: one is kept no more."""

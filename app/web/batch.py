@@ -49,7 +49,7 @@ async def show(request: Request) -> Response:
     row = await _found(request)
     number = _page_of(request, row)
     here = await _items(request, row, number)
-    mark = f'"{batch_view.mark(house_of(request), row, here, number)}"'
+    mark = f'"{batch_view.mark(row, here, number)}"'
     if request.headers.get("if-none-match") == mark:
         return Response(status_code=304, headers={**HEADERS, "ETag": mark})
     return await _shown(request, row, here=here)

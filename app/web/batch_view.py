@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from app.house import House, house_of
 from app.http.batch_status import DELETED
-from app.http.previews import BEING_MADE
+from app.http.previews import is_seen
 from app.trade.catalogue import Kind
 from app.web import job_view
 from app.web.batch_words import head_of, item_says, steps_of, things, was_paid
@@ -48,7 +48,7 @@ class Piece:
     expires_at: datetime | None
     progress: int
     text: str | None  # where it is no file
-    preview: int | None  # the number of the picture of it that is there while it is made
+    preview: str | None  # what changes with the picture of it that is there while it is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,9 @@ class Line:
     is_total: bool = False
 
 
-def mark(house: House, row: BatchView, items: Sequence[ItemView], page: int) -> str:
+def mark(row: BatchView, items: Sequence[ItemView], page: int) -> str:
     """Return what changes with anything that the page shows."""
-    seen = house.artifacts.previews.number
-    stands = ",".join(f"{item.state}{item.tries}:{item.progress}:{seen(item.id)}" for item in items)
+    stands = ",".join(f"{item.state}{item.tries}:{item.progress}:{item.preview}" for item in items)
     return f"{row.version}.{crc32(stands.encode()):x}.{page}"
 
 
@@ -78,13 +77,12 @@ async def values(
     moves = any(payout.state is not PayoutState.PAID for payout in row.payouts)
     unpaid = row.state is BatchState.AWAITING_PAYMENT
     rate = Rate(price_in(row.quote), now) if "microusd_per_btc" in row.quote else None
-    seen = house.artifacts.previews.number
-    pieces = [_piece(row, item, now, seen(item.id)) for item in items]
+    pieces = [_piece(row, item, now) for item in items]
     return {
         "batch_id": row.id,
         "here": f"/jobs/{row.id}" + (f"?page={page}" if page > 1 else ""),
         "public_id": public_id(row.id),
-        "mark": mark(house, row, items, page),
+        "mark": mark(row, items, page),
         "is_unpaid": unpaid,
         "paid": "unpaid" if unpaid else "paid",
         "ended": row.is_final,
@@ -132,7 +130,7 @@ async def _invoice(house: House, row: BatchView) -> dict[str, Any] | None:
     return await job_view.invoice(owed.bolt11, owed.amount_msat, owed.expires_at) if owed else None
 
 
-def _piece(row: BatchView, item: ItemView, now: datetime, seen: int | None) -> Piece:
+def _piece(row: BatchView, item: ItemView, now: datetime) -> Piece:
     kept = item.expires_at is not None and item.expires_at > now
     asked = item.asked
     says = item_says(row, item)
@@ -150,8 +148,13 @@ def _piece(row: BatchView, item: ItemView, now: datetime, seen: int | None) -> P
         expires_at=item.expires_at,
         progress=item.progress,
         text=text_of(item.output),
-        preview=seen if item.state in BEING_MADE else None,
+        preview=preview_number(item),
     )
+
+
+def preview_number(item: ItemView) -> str | None:
+    """Return what changes with how an item looks; None: there is nothing to be seen of it now."""
+    return item.preview[:8] if item.preview is not None and is_seen(item) else None
 
 
 def _prompt(asked: Mapping[str, Any]) -> str:

@@ -10,14 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.house import House, house_of
-from app.http.batch_status import DELETED
+from app.http.batch_status import DELETED, paid_with
 from app.http.caller import COOKIE, READS
 from app.http.fields import path_id
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.web import job_view
-from app.web.forms import check_origin, name_in, read_form
+from app.web.balance import placed, purse_of
+from app.web.batch_view import preview_number
+from app.web.forms import check_origin, read_form
 from app.web.page import HEADERS, page, render, see
 from app.web.spells import stages
 from app.web.stub_wallet import pay_from_stub
@@ -82,7 +84,7 @@ async def pay(request: Request) -> Response:
 
 @page
 async def resume(request: Request) -> Response:
-    """POST /casts/{id}/resume: an invoice for the steps that are missing."""
+    """POST /casts/{id}/resume: the steps that are missing, from a balance or for an invoice."""
     house = house_of(request)
     given = await read_form(request)
     row = await _found(request)
@@ -90,7 +92,7 @@ async def resume(request: Request) -> Response:
         async with house.throttle.turn(request, Rule.SUBMIT):
             order = await house.spells.resumption(row, house.throttle.payer(request), None)
             if order is not None:
-                await house.batches.place(order, name_in(request, given))
+                await placed(request, order, given)
     except Duplicate:
         pass  # it was resumed at this moment
     except (BadInput, Refusal) as refused:
@@ -130,7 +132,9 @@ async def _shown(request: Request, row: CastRow, wrong: Trouble | None = None) -
     shown = [await house.batches.show(batch.id) for batch in row.batches]
     batches: list[BatchView] = [batch for batch in shown if batch is not None]
     items_of = {step.step: await items.get(house.db, step.batch_id, step.item_id) for step in steps}
-    stands = ",".join(f"{i.state}{i.progress}" for i in items_of.values() if i is not None)
+    stands = ",".join(
+        f"{i.state}{i.progress}:{i.preview}" for i in items_of.values() if i is not None
+    )
     told = f"{state} {[batch.version for batch in batches]} {stands}"
     mark = f"{crc32(told.encode()):x}"
     if wrong is None and request.headers.get("if-none-match") == f'"{mark}"':
@@ -166,14 +170,28 @@ async def _drawn(
     ]
     owed = [payout for batch in batches for payout in batch.payouts or ()]
     moves = any(payout.state is not PayoutState.PAID for payout in owed)
+    may_resume = state is CastState.FAILED and row.forgotten_at is None
     return render(
         request, "cast.html", wrong=wrong, cast_id=row.id, public_id=public_id(row.id),
         headline=headline, sentence=sentence, spell=spell, document=spell.document, stages=drawn,
         state=state.value, mark=mark, poll_s=LOOKS_AFTER_S.get(state, 3 if moves else 0),
         invoice=await _invoice(house, row), owing=batches[-1].id if owed else None,
-        may_resume=state is CastState.FAILED and row.forgotten_at is None,
+        rest=await _rest(request, row) if may_resume else None,
+        purse=await purse_of(request) if may_resume else None,
+        bills=[each for each in batches if each.is_final and paid_with(each) is not None],
         deleted=DELETED if row.forgotten_at else None, key=house.new_id(),
     )  # fmt: skip
+
+
+async def _rest(request: Request, row: CastRow) -> dict[str, Any]:
+    """Return what the steps that are missing cost, or why they can't be made any more."""
+    house = house_of(request)
+    try:
+        order = await house.spells.resumption(row, house.throttle.payer(request), None)
+        quote = await house.batches.quote(order.lines) if order is not None else None
+    except (BadInput, Refusal) as refused:
+        return {"lost": trouble_of(refused, "resume")}
+    return {"msat": quote.total_msat} if quote is not None else {}
 
 
 def _piece(house: House, item: ItemView | None, batch_id: str) -> dict[str, Any]:
@@ -185,6 +203,9 @@ def _piece(house: House, item: ItemView | None, batch_id: str) -> dict[str, Any]
     return {
         "stands": stands,
         "says": f"{says}: {item.progress} %" if stands == "now" and item.progress else says,
+        "progress": item.progress if stands == "now" else None,
+        "item": item.id,
+        "preview": preview_number(item),
         "deleted": item.sha256 is not None and not kept and item.output is None,
         "file": item.id if item.artifact is not None and kept else None,
         "made_in": batch_id,

@@ -12,6 +12,7 @@ from obstore.store import MemoryStore
 from app import advance
 from app.advance import Applied, Lost, Missing, Otherwise, Replayed, Stale
 from app.artifacts.object_store import ObjectStore
+from app.artifacts.previews import Preview, Previews
 from app.executors.painter import ScenePainter
 from app.loops.lanes import Lanes
 from app.ports import (
@@ -85,6 +86,27 @@ async def test_the_embedded_painter_makes_what_was_bought(workshop: Workshop) ->
     assert [(one.media_type, one.width, one.height) for one in kept if one] == [
         ("image/png", 256, 256)
     ] * 2
+    await workshop.market.is_right()
+
+
+async def test_how_it_looks_is_known_to_every_process(workshop: Workshop) -> None:
+    """By its row, with how far it is; and forgotten as soon as it is made."""
+    executor, artifacts = Scripted(at_once=1), workshop.leases.artifacts
+    elsewhere = Previews(artifacts.store, artifacts.recoder)
+    async with workshop.at_work(executor):
+        await workshop.bought("b", a("wait"))
+        async for look in patiently("nothing is to be seen", pause_s=0.02):
+            look.saw = [item] = await workshop.market.items("b")
+            if item.preview is not None:
+                break
+        assert item.preview is not None and item.progress == 49
+        seen = await elsewhere.read(item.preview)
+        assert isinstance(seen, Preview) and seen.media_type == "image/png"
+        executor.go.set()
+        await workshop.until("b", BatchState.COMPLETED)
+        async for _ in patiently("it is not forgotten", pause_s=0.02):
+            if await elsewhere.read(item.preview) is None:
+                break
     await workshop.market.is_right()
 
 

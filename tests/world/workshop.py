@@ -59,7 +59,7 @@ class Scripted:
     ) -> Made | Declined | Undoable:
         """Make it, or do not."""
         self.asked.append(wanted)
-        stepped(Step(1, 2))
+        stepped(Step(1, 2, png()))
         self.begun.set()
         match wanted.prompt:
             case "wait":
@@ -112,7 +112,9 @@ class Workshop:
     async def at_work(self, executor: Executor) -> AsyncIterator[None]:
         """Have an executor at work for as long as the block lasts."""
         new_id = partial(secrets.token_hex, 8)
-        making = Making(executor, [LANE], self.leases, self.signals, new_id, beat_s=0.05)
+        making = Making(
+            executor, [LANE], self.leases, self.signals, new_id, beat_s=0.05, shows_s=0.05
+        )
         running = asyncio.create_task(making.run())
         try:
             yield

@@ -1,0 +1,13 @@
+"""The lease of who makes an item names the picture of how it looks by now."""
+
+from alembic import op
+
+revision = "0050"
+down_revision = "0049"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply this step."""
+    op.execute("ALTER TABLE lease ADD COLUMN preview TEXT")
