@@ -69,6 +69,8 @@ async def shown(request: Request, login: LoginRow, wrong: Trouble | None, here: 
         wrong=wrong,
         names=[(_NAMES[each.kind], each.name) for each in named],
         proofs={each.kind.value for each in named},
+        wallets=[each.name for each in named if each.kind is IdentityKind.EVM],
+        sends_usdc=house.usdc is not None,
         balances={"msat": balances[Asset.MSAT], "usdc": balances[Asset.MICROUSDC]},
         invoices=invoices,
         is_moving=bool(invoices or payouts),

@@ -11,13 +11,15 @@ from app.refusal import Refusal
 from app.strict_json import BadInput
 from app.trade.spell_checks import levels
 from app.trade.spell_document import SLUG, BadSpell, read
-from app.trade.spells import unknown_spell
-from app.web.forms import name_in, read_form
+from app.trade.spells import SpellQuote, unknown_spell
+from app.web.balance import placed, purse_of
+from app.web.forms import read_form
 from app.web.page import page, render, see
 from app.web.troubles import Trouble, WrongField, trouble_of
 from db.spells import SpellView
 
 MOST_SEARCH = 200
+SAMPLE = 10  # casts by which it is said how long one takes
 OVERRIDE = "/context/parameterOverrides/"
 
 
@@ -46,12 +48,12 @@ async def cast(request: Request) -> Response:
         async with house.throttle.turn(request, Rule.SUBMIT):
             overrides = _overrides(spell, given)
             order = house.spells.order(spell, overrides, house.throttle.payer(request), None)
-            made = await house.batches.place(order, name_in(request, given))
+            cast_id = await placed(request, order, given)
     except BadSpell as wrong:
         return await _shown(request, spell, given, _at_its_field(wrong))
     except (BadInput, Refusal) as refused:
         return await _shown(request, spell, given, trouble_of(refused, "buy"))
-    return see(f"/casts/{made.owner_id}")
+    return see(f"/casts/{cast_id}")
 
 
 def _at_its_field(wrong: BadSpell) -> Trouble:
@@ -85,6 +87,14 @@ def _overrides(spell: SpellView, given: dict[str, str]) -> dict[str, Any]:
     return found
 
 
+async def _quoted(house: House, spell: SpellView, given: dict[str, str]) -> SpellQuote:
+    """Return what a cast of what a form holds costs; where that is wrong, of the defaults."""
+    try:
+        return await house.spells.quote(spell, _overrides(spell, given) if given else {}, SAMPLE)
+    except BadInput:
+        return await house.spells.quote(spell, {}, SAMPLE)
+
+
 def _number(kind: str, text: str, place: str) -> float:
     try:
         return int(text) if kind == "integer" else float(text)
@@ -99,7 +109,7 @@ async def _shown(
     broken, quote = house.spells.broken(spell), None
     if broken is None:
         try:
-            quote = await house.spells.quote(spell, {}, 10)
+            quote = await _quoted(house, spell, given)
         except Refusal as refused:
             wrong = wrong or trouble_of(refused, "buy")
     return render(
@@ -112,6 +122,7 @@ async def _shown(
         stages=stages(house, spell),
         broken=broken,
         quote=quote,
+        purse=await purse_of(request),
         key=house.new_id(),
     )
 

@@ -15,9 +15,10 @@ from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.batches import Line, Order, line_of
 from app.trade.catalogue import Kind, Listed, Surface
+from app.web.balance import placed, purse_of
 from app.web.batch_words import things
 from app.web.fiat import Rate, rate_now
-from app.web.forms import name_in, read_form
+from app.web.forms import read_form
 from app.web.page import page, render, see
 from app.web.troubles import Trouble, WrongField, at, trouble_of
 from pricing.money import MicroUsd, Msat
@@ -73,10 +74,10 @@ async def buy(request: Request) -> Response:
                 refund_to = house.refunds.destination_of(to).text if to else None
             payer = house.throttle.payer(request)
             order = Order(lines, payer, _kind_of(given), refund_to)
-            made = await house.batches.place(order, name_in(request, given))
+            batch_id = await placed(request, order, given)
     except (BadInput, Refusal) as refused:
         return await _shown(request, given, trouble_of(_in_our_words(refused), "buy"))
-    return see(f"/jobs/{made.owner_id}")
+    return see(f"/jobs/{batch_id}")
 
 
 def _in_our_words(refused: BadInput | Refusal) -> BadInput | Refusal:
@@ -212,14 +213,14 @@ async def _shown(
         filled[choice.name] = value if value in choice.values else choice.default
     filled["model"] = chosen.offering.id if chosen is not None else ""
     priced = None
-    if offered and wrong is None:
+    if offered and (wrong is None or not wrong.is_field):
         try:
             if asks:
                 await house.throttle.count(request, Rule.ESTIMATE)
             priced = await _priced(request, filled)
         except (BadInput, Refusal) as refused:
             if asks or isinstance(refused, Refusal):
-                wrong = trouble_of(refused, "buy")
+                wrong = wrong or trouble_of(refused, "buy")
     return render(
         request,
         "studio.html",
@@ -233,6 +234,7 @@ async def _shown(
         priced=priced,
         key=house.new_id(),
         takes_usdc=house.usdc is not None,
+        purse=await purse_of(request),
         wrong=wrong,
         rate=await rate_now(house),
         keeps_h=house.settings.artifacts_kept_s // 3_600,

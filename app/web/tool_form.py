@@ -21,7 +21,7 @@ class Field:
     says: str
     widget: str
     value: str
-    choices: tuple[str, ...]
+    choices: tuple[tuple[str, str], ...]  # each with what it is called
     rule: Mapping[str, Any]
     required: bool
     step: str
@@ -37,10 +37,14 @@ def fields_of(offering: Offering, given: Mapping[str, str]) -> list[Field]:
 def _field(name: str, rule: Schema, given: Mapping[str, str], required: bool) -> Field:
     default = rule.get("default", "")
     value = given.get(name, "" if default is False else str(default))
-    choices = tuple(str(choice) for choice in rule.get("enum", ()))
-    step = str(rule.get("x-ui", {}).get("step", 1))
+    hint = rule.get("x-ui", {})
+    choices = tuple((str(choice), str(choice)) for choice in rule.get("enum", ()))
+    if "labels" in hint:
+        choices = tuple((str(each), label) for each, label in enumerate(hint["labels"], 1))
+    step = str(hint.get("step", 1))
     of = widget_of(rule), value, choices, rule, required, step
-    return Field(name, rule["title"], rule["description"], *of)
+    says = rule["description"].partition(":")[0] + "." if "labels" in hint else rule["description"]
+    return Field(name, rule["title"], says, *of)
 
 
 def inputs_in(offering: Offering, given: Mapping[str, str], *, sample: bool) -> dict[str, Any]:

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.advance import Payer
 from app.house import House, house_of
-from app.http.caller import COOKIE
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.batches import Line, Order, run_of
 from app.trade.catalogue import Listed
+from app.web.balance import placed, purse_of
 from app.web.fiat import Rate, rate_now
-from app.web.forms import name_in, read_form
+from app.web.forms import read_form
 from app.web.page import page, render, see
 from app.web.tool_form import fields_of, inputs_in
 from app.web.troubles import Trouble, at, trouble_of
@@ -76,20 +75,7 @@ async def _bought(
         refund_to = house.refunds.destination_of(to).text if to else None
     offering = listed.offering
     order = Order([line], payer, offering.kind, refund_to, tools=(offering.id,))
-    name = name_in(request, given)
-    if given.get("pay") != "balance":
-        return (await house.batches.place(order, name)).owner_id
-    account_id = await _account(request, house)
-    if account_id is None:
-        raise Refusal(Why.CREDENTIAL_EXPIRED, "You are not signed in.", "Sign in again.")
-    mine = Order([line], f"account:{account_id}", offering.kind, tools=(offering.id,))
-    return await house.batches.place_for(Payer(account_id), mine, name)
-
-
-async def _account(request: Request, house: House) -> str | None:
-    """Return whose browser this is; None where nobody is signed in."""
-    login = await house.callers.logins.holder(request.cookies.get(COOKIE, ""))
-    return login.account_id if login is not None else None
+    return await placed(request, order, given)
 
 
 def _tool(request: Request) -> Listed:
@@ -117,13 +103,13 @@ async def _shown(
     """Return the page with what was filled in, what is wrong with it, and its price."""
     house, listed = house_of(request), _tool(request)
     offering, priced = listed.offering, None
-    if wrong is None:
+    if wrong is None or not wrong.is_field:
         try:
             if asks:
                 await house.throttle.count(request, Rule.ESTIMATE)
             priced = await _priced(house, listed, given)
         except (BadInput, Refusal) as refused:
-            wrong = trouble_of(refused, "buy")
+            wrong = wrong or trouble_of(refused, "buy")
     typical = (await house.runtimes.of([offering.id]))[offering.id]
     return render(
         request,
@@ -135,7 +121,7 @@ async def _shown(
         metered="text" in offering.outputs and offering.costing()["type"] == "tokens",
         typical_s=max(1, round(typical.ms / 1_000)),
         key=house.new_id(),
-        signed_in=await _account(request, house) is not None,
+        purse=await purse_of(request),
         rate=await rate_now(house),
         keeps_h=house.settings.artifacts_kept_s // 3_600,
         wrong=wrong,

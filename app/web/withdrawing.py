@@ -1,5 +1,7 @@
 """The form that takes money out of an account, with a second proof where that is asked for."""
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,9 +18,14 @@ from app.web.forms import name_in
 from app.web.page import page, see
 from app.web.troubles import Trouble, at, trouble_of
 from db.people import LoginRow
+from payments.usdc.address import Address, read_address
+from pricing.money import MicroUsdc, microusdc_of
 
 DONE = "/account#refunds"
 AMOUNT = "Enter how many sats, or paste an invoice."
+WALLET = "Choose a wallet that opens this account."
+USDC = "Enter an amount of USDC, such as 2.50, with six places at most."
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 
 
 @page
@@ -39,7 +46,8 @@ async def withdraw(request: Request) -> Response:
     except (BadInput, Refusal) as refused:
         if proof != Given() and isinstance(refused, Refusal):
             return await _asked(request, login, given, trouble_of(refused, "proof"))
-        return await shown(request, login, trouble_of(refused, "withdraw"), Here(given))
+        form = "withdraw-usdc" if given.get("usdc") else "withdraw"
+        return await shown(request, login, trouble_of(refused, form), Here(given))
     return see(DONE)
 
 
@@ -62,6 +70,9 @@ async def _taken(request: Request, house: House, who: str, given: dict[str, str]
     to, name = given.get("payee", ""), name_in(request, given)
     public_url, given_proof = house.settings.public_url, _proof_in(given)
     proves = second_proof(request, house.proofs, house.throttle, public_url, who, given_proof)
+    if given.get("usdc"):
+        await house.accounts.withdraw_usdc(who, _usdc_in(given), _wallet_in(given), name, proves)
+        return
     amount_msat = amount_in(given, "sats") if given.get("sats") else None
     with at("payee"):
         if to.lower().startswith("ln") and not to.lower().startswith("lnurl"):
@@ -72,6 +83,23 @@ async def _taken(request: Request, house: House, who: str, given: dict[str, str]
         with at("sats", AMOUNT):
             raise BadInput(AMOUNT)
     await house.accounts.withdraw(who, amount_msat, where, name, proves)
+
+
+def _usdc_in(given: dict[str, str]) -> MicroUsdc:
+    """Return the USDC that a form takes out. Raises WrongField."""
+    with at("usdc", USDC):  # a comma is refused: to some it is the point
+        if not _DECIMAL.fullmatch(given["usdc"]):
+            raise BadInput(USDC)
+    return microusdc_of(given["usdc"])
+
+
+def _wallet_in(given: dict[str, str]) -> Address | None:
+    """Return the wallet that a form names; None for none. Raises WrongField."""
+    wallet = read_address(given["wallet"]) if given.get("wallet") else None
+    with at("wallet", WALLET):
+        if given.get("wallet") and wallet is None:
+            raise BadInput(WALLET)
+    return wallet
 
 
 def _proof_in(given: dict[str, str]) -> Given:

@@ -14,8 +14,9 @@ from payments.lnurl import decode
 from payments.siwe import personal_digest
 from payments.usdc.address import address_of_key
 from payments.usdc.authorization import signature_of
+from payments.usdc.stub_chain import FAUCET
 from pricing.money import Msat
-from tests.world.account_fixtures import right
+from tests.world.account_fixtures import paying, right
 from tests.world.batch_doors import batch, sold_by
 from tests.world.house_fixtures import Instance
 from tests.world.lightning_wallet import key_of, scan_of
@@ -23,10 +24,12 @@ from tests.world.notice_server import NoticeServer
 from tests.world.page_fixtures import Visitor
 from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_maker import ScriptedMaker
+from tests.world.usdc_fixtures import Payer
 
 pytestmark = pytest.mark.one_instance
 Come = Callable[..., Awaitable[Visitor]]
 NAME, PASSWORD = "somebody", "a password of theirs"
+BROWSERS = bytes(range(1, 33))  # the key of a browser's wallet
 WALLET, OTHER = (ec.derive_private_key(key, ec.SECP256K1()) for key in (11, 12))
 
 
@@ -34,7 +37,7 @@ WALLET, OTHER = (ec.derive_private_key(key, ec.SECP256K1()) for key in (11, 12))
 async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
     """An instance that makes pictures at once, and pays out 5,000 sats a day without more."""
     async with sold_by(
-        database_url, tmp_path, ScriptedMaker(), PROOF_SATS_PER_DAY=5_000
+        database_url, tmp_path, ScriptedMaker(), PROOF_SATS_PER_DAY=5_000, PROOF_USDC_PER_DAY="1"
     ) as running:
         yield running
 
@@ -183,6 +186,47 @@ async def test_a_lightning_wallet_joins_an_account(instance: Instance, visit: Co
     await page.locator("#ways", has_text="Lightning wallet").wait_for()
 
 
+async def test_usdc_goes_out_to_the_wallet_that_opens_the_account(
+    house: Instance, visit: Come, axe: str
+) -> None:
+    """And to no other; more than a day's amount is confirmed first, as sats are."""
+    visitor, payer = await visit(house.url), Payer()
+    page = visitor.page
+    await with_ethereum(page)
+    await page.goto("/account")
+    await page.click("[data-siwe]")
+    await visitor.headline("Your balance")
+    assert not await page.locator("#out-usdc").count()
+    paid = paying(house, payer, 2_500_000)
+    told = await page.request.post(
+        "/api/account/deposits", data={"amountUsdc": "2.5"}, headers=paid
+    )
+    assert told.status == 201, await told.text()
+    await page.goto("/account")
+    for amount, said in (("1.2345678", "six places"), ("2.6", "your account has 2.5"),
+                         ("0.001", "0.01 USDC at the least")):  # fmt: skip
+        await page.fill("#usdc", amount)
+        await page.click("[data-withdraw-usdc]")
+        await page.locator("#problem", has_text=said).wait_for()
+    await page.fill("#usdc", "0.5")
+    await page.click("[data-withdraw-usdc]")
+    await visitor.judged(axe, "usdc out")
+    assert await page.inner_text("[data-usdc-balance]") == "2.000000"
+    await page.fill("#usdc", "1.5")
+    await page.click("[data-withdraw-usdc]")
+    mine = address_of_key(BROWSERS)
+    assert f"1.5 USDC to {mine[:20]}…{mine[-8:]}" in await page.inner_text("#proof")
+    await page.click("#proof [data-siwe]")
+    async for _ in patiently("it does not arrive", pause_s=0.1):
+        await page.goto("/account")
+        if not await page.locator("#refunds").count():
+            break
+    assert await page.inner_text("[data-usdc-balance]") == "0.500000"
+    assert house.built.usdc is not None
+    assert await house.built.usdc.ledger.balance_microusdc(mine) == FAUCET + 2_000_000
+    await right(house)
+
+
 async def test_a_key_is_shown_once_and_revoked(instance: Instance, visit: Come) -> None:
     """It is in the answer that made it, and in no other; it opens the account until then."""
     visitor = await visit(instance.url)
@@ -226,7 +270,7 @@ async def with_ethereum(page: Page) -> None:
 
 
 def _signs(method: str, params: list[Any]) -> Any:
-    key = bytes(range(1, 33))
+    key = BROWSERS
     if method == "eth_requestAccounts":
         return [address_of_key(key)]
     assert method == "personal_sign"

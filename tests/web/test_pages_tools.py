@@ -121,3 +121,5 @@ async def test_every_open_tool_has_a_form(shop: Instance) -> None:
         restyle = (await http.get("/tools/restyle")).text
         needs = {name: f'name="{name}" required' in restyle for name in ("image", "style_image")}
         assert needs == {"image": True, "style_image": False} and "under MIT" in restyle
+        assert '<option value="16">stained glass</option>' in restyle
+        assert "Which of its own." in restyle
