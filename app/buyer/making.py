@@ -123,6 +123,20 @@ class Making:
         told = {"runId": run_id, "status": shown["job"]["status"]}
         return await self._ended(told, [shown])
 
+    async def cancel_run(self, run_id: str) -> dict[str, Any]:
+        """Cancel a run that nobody makes yet; save one that is being made all the same."""
+        self._begin(Purpose.RUN, run_id)
+        await self._batch(run_id).cancel()
+        return await self.follow_run(run_id)
+
+    def price_of(self, wanted: Tool) -> int:
+        """Return the most that a run costs, in sats; raise Stop when that is more than is allowed
+        or not known."""
+        if "mostSats" not in wanted:
+            raise Stop(Exit.FAILED, "The server has no price of a bitcoin now: try again soon.")
+        self._check(wanted["mostSats"])
+        return wanted["mostSats"]
+
     # ------------------------------------------------------------------- casts
 
     async def cast(

@@ -2,7 +2,7 @@
 alone are on standard output. Exit codes are those of `boltwork draw`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +51,10 @@ ToolId = Annotated[str, typer.Argument(help="the tool's id, as `boltwork tools l
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(help="NAME=VALUE; NAME=@FILE is what a file holds, a picture say"),
+]
+RunId = Annotated[str, typer.Argument(help="the run's id, as `boltwork tools run` shows it")]
+ToGoOn = Annotated[
+    WalletName, typer.Option("--wallet", help="pays what is not paid yet, as run does")
 ]
 
 
@@ -133,6 +137,9 @@ def run(
     account: ByAccount = False,
     key: Key = "",
     wait: Wait = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what it costs at most, and buy nothing")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a tool, and save what it makes. Exit codes: 0 it was made, 1 it was not, 2 refused
@@ -143,19 +150,28 @@ def run(
     async def work(making: "Making") -> dict[str, Any]:
         tool = await making.tool(tool_id)
         typed = given_inputs(inputs or (), tool.get("inputs", {}))
+        if dry_run:
+            return {"outputs": [], "toolId": tool_id, "mostSats": making.price_of(tool)}
         return await making.run(tool, typed, refund_to=refund_to, key=key)
 
-    make(wishes, out, work, follow=FOLLOW, purse=purse)
+    def code_of(told: Mapping[str, Any]) -> int:
+        from app.buyer import making
+
+        if not dry_run:
+            return making.code_of(told)
+        if not as_json:
+            print(told["mostSats"])
+        return 0
+
+    make(wishes, out, work, follow=FOLLOW, purse=purse, code=code_of)
 
 
 @app.command()
 def follow(
-    run_id: Annotated[str, typer.Argument(help="the run's id, as `boltwork tools run` shows it")],
+    run_id: RunId,
     url: Url = HERE,
     out: Out = Path("."),
-    wallet: Annotated[
-        WalletName, typer.Option("--wallet", help="pays what is not paid yet, as run does")
-    ] = WalletName.SCAN,
+    wallet: ToGoOn = WalletName.SCAN,
     max_sats: MaxSats = MOST_SATS,
     budget_per_day: Budget = None,
     account: ByAccount = False,
@@ -169,3 +185,23 @@ def follow(
         return await making.follow_run(run_id.strip())
 
     make(wishes, out, work, follow=FOLLOW, purse="account" if account else "")
+
+
+@app.command()
+def cancel(
+    run_id: RunId,
+    url: Url = HERE,
+    out: Out = Path("."),
+    wallet: ToGoOn = WalletName.SCAN,
+    account: ByAccount = False,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a run that nobody makes yet, and take back what it cost; else save what it makes."""
+    wishes = Wishes(url, wallet, as_json=as_json, wait_s=wait)
+
+    async def work(making: "Making") -> dict[str, Any]:
+        return await making.cancel_run(run_id.strip())
+
+    purse = "account" if account else ""
+    make(wishes, out, work, follow=FOLLOW, purse=purse, code=lambda _: 0)

@@ -5,6 +5,7 @@ was interrupted is gone on with, and nothing is paid for twice. All over HTTP, o
 import json
 import re
 import shlex
+import signal
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 from app.buyer.account import Account, connect
 from app.buyer.client import Client
 from app.buyer.given import given
+from app.buyer.making import Making
 from app.buyer.payer import Payer
 from app.buyer.session import Session, open_session
 from app.buyer.wallets.stub import StubWallet
@@ -25,6 +27,7 @@ from app.trade.catalogue import Surface
 from app.trade.tools import TOOLS
 from tests.world.account_fixtures import right
 from tests.world.ask_buyer import Buyer
+from tests.world.patience import patiently
 from tests.world.spell_fixtures import CHAIN, Stage, stage_on
 
 README = Path(__file__).parents[2] / "README.md"
@@ -141,10 +144,48 @@ async def test_a_run_is_paid_by_a_wallet_and_saved(
     assert "not made. It can’t be made of that." in lost.err and "1 sat was sent." in lost.err
 
 
+async def test_an_interrupted_run_is_cancelled_or_gone_on_with(
+    buyer: Buyer, stage: Stage, picture: Path, tmp_path: Path
+) -> None:
+    """What is being made when it is cancelled is saved all the same, and what nobody has paid for
+    costs nothing; a look at the price buys nothing."""
+    out = ("--out", str(tmp_path / "o"))
+    words = ("tools", "run", "resize", f"image=@{picture}", *out)
+    dry = await buyer.run(*words, "--dry-run")
+    assert (dry.code, dry.out) == (0, "1\n")
+    stage.toolbox.go.clear()
+    running = await buyer.begin(*words)
+    lines = ""
+    while "paid 1 sat" not in lines:
+        line = (await running.err.readline()).decode()
+        assert line, lines  # it has not ended
+        lines += line
+    async for _ in patiently("nobody makes it"):
+        if stage.toolbox.asked:
+            break
+    running.send_signal(signal.SIGINT)
+    ended = await running.ended()
+    assert ended.code == 130 and "boltwork tools follow" in ended.err and not ended.out
+    [run_id] = re.findall(r"if this is interrupted: boltwork tools follow (\w+)", lines)
+    cancelling = await buyer.begin("tools", "cancel", run_id, *out)
+    async for _ in patiently("it is not cancelled"):
+        if (await stage.at.built.db.read_all("SELECT id FROM batch WHERE called_off")) != []:
+            break
+    stage.toolbox.go.set()
+    ended = await cancelling.ended()
+    assert ended.code == 0 and len(ended.out.splitlines()) == 1, ended.err
+    unpaid = await buyer.run(*words, "--wallet", "scan", "--wait", "0")
+    [run_id] = re.findall(r"To continue: boltwork tools follow (\w+)", unpaid.err)
+    ended = await buyer.run("tools", "cancel", run_id, *out)
+    assert (ended.code, ended.out) == (0, ""), ended.err
+    assert await payments(stage) == 1
+
+
 async def test_a_cast_is_paid_by_a_wallet_and_each_step_is_saved(
     buyer: Buyer, stage: Stage, tmp_path: Path
 ) -> None:
-    """For what it was quoted at. One of which a step fails is resumed for what is missing."""
+    """For what it was quoted at. One of which a step fails is resumed for what is missing; one that
+    is cancelled before it is paid costs nothing."""
     listed = await buyer.run("cast", "list", "--tag", "landscape")
     assert "five-steps" in listed.out
     shown = await buyer.run("cast", "show", "five-steps")
@@ -168,6 +209,13 @@ async def test_a_cast_is_paid_by_a_wallet_and_each_step_is_saved(
     assert len(stage.painter.asked) == 1 and await payments(stage) == 2
     again = await buyer.run(*shlex.split(line))
     assert (again.code, again.out, await payments(stage)) == (0, resumed.out, 2)
+    async with Client(stage.at.url) as client:
+        body, key = {"slug": "five-steps"}, {"Idempotency-Key": "k" * 32}
+        refused = await client.priced("/api/v1/spells/cast", body, key)
+        making = Making(client, Payer(StubWallet(client)), tmp_path / "o")
+        told = await making.cancel(refused.body["instance"].rpartition("/")[2])
+        assert (told["outputs"], told["missing"], told["chargedSats"]) == ([], 5, 0)
+    assert await payments(stage) == 2
 
 
 async def test_a_purse_pays_once_by_its_key(
