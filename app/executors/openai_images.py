@@ -10,7 +10,7 @@ are cut out of a stranger's.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from app.executors.measure import measured
+from app.executors.measure import Measured, measured
 from app.executors.prompts import NOTHING, cleaned
 from app.executors.provider import (
     DECLINES,
@@ -30,6 +30,10 @@ MEND: Final = (
     " IMAGES_EDITS"
 )
 GRID: Final = 64  # models make sides that are multiples of 8, 16 or 64
+
+
+MASK: Final = "The mask must be a PNG with transparent parts, as wide and as high as the picture."
+_ALPHA: Final = (4, 6)  # kinds of colour of a PNG that has it
 
 
 class OpenAiImages:
@@ -89,8 +93,13 @@ class OpenAiImages:
             return Declined(UNFIT)
         ending = picture.media_type.partition("/")[2]
         fields = {"model": self._edits[wanted.model], "prompt": prompt, "n": "1"}
-        file = (f"image.{ending}", data, picture.media_type)
-        return await self._asked("/images/edits", Form(fields, {"image": file}), wanted, stepped)
+        files = {"image": (f"image.{ending}", data, picture.media_type)}
+        if "mask" in wanted.inputs:
+            mask = wanted.files[wanted.inputs["mask"]]
+            if not _masks(mask, picture):
+                return Declined(MASK)
+            files["mask"] = ("mask.png", mask, "image/png")
+        return await self._asked("/images/edits", Form(fields, files), wanted, stepped)
 
     async def _asked(
         self, path: str, body: object, wanted: Wanted, stepped: Stepped
@@ -139,3 +148,11 @@ class OpenAiImages:
             raise self._provider.broke("its answer holds no picture", heard.status)
         self._provider.gate.made()
         return found
+
+
+def _masks(data: bytes, picture: Measured) -> bool:
+    """Say whether a file, as we encode them, can be the mask of a picture."""
+    mask = measured(data)
+    if mask is None or mask.media_type != "image/png" or len(data) < 26:
+        return False
+    return data[25] in _ALPHA and (mask.width, mask.height) == (picture.width, picture.height)

@@ -5,6 +5,7 @@ that providers have made known is open where one of them makes it, or in develop
 of ours stands in for it and every listing says so.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -67,6 +68,13 @@ def choice(title: str, says: str, *choices: str, default: str = "") -> Schema:
 def switch(title: str, says: str) -> Schema:
     """Return the rule of what is done or not, and isn't unless it is asked for."""
     return _field("boolean", title, says, "checkbox", default=False)
+
+
+def named(title: str, says: str, names: Sequence[str]) -> Schema:
+    """Return the rule of a number, from 1 on, where each has a name for people."""
+    listed = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+    rule = whole(title, f"{says}: {listed}.", 1, len(names), 1)
+    return {**rule, "x-ui": {"widget": "select", "labels": list(names)}}
 
 
 def schema_of(*required: str, **fields: Schema) -> Schema:
@@ -139,6 +147,21 @@ EDIT: Final = schema_of(
     "input_image", "input_prompt",
     input_image=picture(),
     input_prompt=text("What to change", "In words.", 4_000),
+)  # fmt: skip
+# What the network's own styles look like: it has numbers for them, and no names.
+STYLES: Final = (
+    "pastel", "ink and yellow", "soft wash", "bright shards", "warm crimson", "oil strokes",
+    "speckled night", "bold primaries", "light sketch", "grey and red leaves", "copper",
+    "ochre etching", "lilac", "green chalk", "pale blue", "stained glass", "blue crayon", "woven",
+    "sand relief", "blue and gold strokes", "deep red", "pop", "lavender and ink", "dusk",
+    "blue woodblock", "carved bronze",
+)  # fmt: skip
+MASKED: Final = schema_of(
+    "input_image", "input_prompt",
+    input_image=picture(),
+    input_prompt=text("What to change", "In words.", 4_000),
+    mask=picture("Mask", "A PNG of the same size: only where it is transparent is the"
+                 " picture changed. Without one, anywhere."),
 )  # fmt: skip
 TOOLS: Final = (
     IMAGINE,
@@ -301,7 +324,7 @@ TOOLS: Final = (
         schema_of(
             "image",
             image=picture(),
-            style=whole("Style", "Which of its own.", 1, 26, 1),
+            style=named("Style", "Which of its own", STYLES),
             style_image=picture("Style of", "A picture whose style is taken instead. "
                                 + PICTURE_SAYS),
             strength=amount("Strength", "0 leaves the picture.", 0, 1, 1),
@@ -340,7 +363,7 @@ def agent_offering(name: str, price: Tokens) -> Offering:
 def edit_offering(name: str, price_microusd: MicroUsd, maker: str) -> Offering:
     """Return a tool that the operator sells of a maker's: it changes a picture as words say."""
     return _tool(
-        name, name, f"{name}: changes a picture as words say.", EDIT, PerRun(price_microusd),
+        name, name, f"{name}: changes a picture as words say.", MASKED, PerRun(price_microusd),
         makers=(maker,), typical_ms=20_000,
     )  # fmt: skip
 

@@ -1,9 +1,13 @@
 """Pictures that others make, bought at the doors: delivered, refused, refunded, told honestly."""
 
 import base64
+import io
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from app.executors.openai_images import MASK
 from app.executors.provider import DECLINES, UNAVAILABLE
 from db import ledger
 from db.audit import audit
@@ -64,20 +68,29 @@ async def test_a_tool_of_a_providers_is_run(
             told = tools[name]["metadata"]
             assert (told["madeBy"], told["standsIn"]) == ("images-api", False)
         form = (await shop.http.get("/api/v1/tools/mirror")).json()["inputSchema"]
-        assert list(form["properties"]) == ["input_image", "input_prompt"]
+        assert list(form["properties"]) == ["input_image", "input_prompt", "mask"]
+        assert form["required"] == ["input_image", "input_prompt"]
         key, said = await person(shop, 1_000), []
         picture = f"data:image/png;base64,{base64.b64encode(drawn()).decode()}"
         for tool, inputs in (
             ("mirror", {"input_image": picture, "input_prompt": "mirror it"}),
             ("mirror", {"input_image": picture, "input_prompt": "forbidden"}),
             ("flux", {"prompt": "a cat", "width": 256, "height": 320}),
+            ("mirror", {"input_image": picture, "input_prompt": "mirror", "mask": left_open()}),
+            ("mirror", {"input_image": picture, "input_prompt": "mirror", "mask": picture}),
         ):
             run = {"toolId": tool, "inputs": inputs}
             made = await shop.post("/api/v1/generations/execute", run, headers=key)
             assert made.status_code == 202, made.text
             said.append(await run_ended(shop, made.json()["generationId"], **key))
-        assert [each["status"] for each in said] == ["completed", "failed", "completed"]
-        assert [each["costUsd"] for each in said] == [0.03, None, 0.02]
+        ends = ["completed", "failed", "completed", "completed", "failed"]
+        assert [each["status"] for each in said] == ends
+        assert [each["costUsd"] for each in said] == [0.03, None, 0.02, 0.03, None]
+        assert said[4]["error"]["message"] == MASK
+        whole, masked = [await seen(shop, said[at]) for at in (0, 3)]
+        given = Image.open(io.BytesIO(drawn())).convert("RGB")
+        assert masked.crop((0, 0, 48, 64)).tobytes() == whole.crop((0, 0, 48, 64)).tobytes()
+        assert masked.crop((48, 0, 96, 64)).tobytes() == given.crop((48, 0, 96, 64)).tobytes()
         assert said[1]["error"]["message"] == DECLINES
         sizes = [
             (image["width"], image["height"])
@@ -86,9 +99,24 @@ async def test_a_tool_of_a_providers_is_run(
         ]
         assert sizes == [(96, 64), (256, 320)]
         me = (await shop.http.get("/api/v1/user/me", headers=key)).json()
-        assert me["balanceSats"] == 1_000 - 30 - 20
-        assert await spent(shop, Asset.MSAT) == {"makers": 10_000, "failed": 0}
+        assert me["balanceSats"] == 1_000 - 30 - 20 - 30
+        assert await spent(shop, Asset.MSAT) == {"makers": 20_000, "failed": 0}
         assert await audit(shop.built.db) == []
+
+
+def left_open() -> str:
+    """Return a mask by which the left half is changed, as a data URI."""
+    mask, kept = Image.new("RGBA", (96, 64), (0, 0, 0, 255)), io.BytesIO()
+    mask.paste((0, 0, 0, 0), (0, 0, 48, 64))
+    mask.save(kept, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(kept.getvalue()).decode()}"
+
+
+async def seen(shop: Instance, run: dict[str, Any]) -> Image.Image:
+    """Return the picture that a run has made."""
+    [image] = run["outputs"][0]["data"]["images"]
+    answer = await shop.http.get(image["url"])
+    return Image.open(io.BytesIO(answer.content)).convert("RGB")
 
 
 async def test_nothing_is_sold_whose_maker_is_away(

@@ -52,18 +52,23 @@ def answers(asked: Asked) -> Reply:
 
 
 def edits(asked: Asked) -> Reply:
-    """Return a picture as words change it: this editor knows how to mirror, and no more."""
+    """Return a picture as words change it: this editor knows how to mirror, and no more. Where
+    there is a mask, what is not transparent in it stays."""
     if set(asked.body) - KNOWN or not asked.headers["content-type"].startswith("multipart/form"):
         return Reply(error("Unknown parameter", "unknown_parameter"), 400)
     if asked.body["model"] != EDITOR:
         return Reply(error("The model does not exist", "model_not_found"), 404)
-    if set(asked.files) != {"image"}:
+    if set(asked.files) - {"mask"} != {"image"}:
         return Reply(error("Missing required parameter: 'image'", "missing_parameter"), 400)
     if "forbidden" in asked.body["prompt"]:
         return Reply(error("rejected by the safety system", "moderation_blocked"), 400)
     made = io.BytesIO()
     picture = Image.open(io.BytesIO(asked.files["image"]), formats=["PNG", "JPEG", "WEBP"])
-    ImageOps.mirror(picture).save(made, "PNG")
+    mirrored = ImageOps.mirror(picture)
+    if "mask" in asked.files:
+        mask = Image.open(io.BytesIO(asked.files["mask"]), formats=["PNG"])
+        mirrored.paste(picture, mask=mask.getchannel("A"))
+    mirrored.save(made, "PNG")
     return Reply(holding(made.getvalue()))
 
 
