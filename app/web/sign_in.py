@@ -87,7 +87,9 @@ async def shown(
         is_unsigned=is_unsigned,
         wallet=await wallet_code(request, given if is_unsigned else {}, "login"),
     )
-    if wrong is None and COOKIE in request.cookies:  # one that opens nothing any more
+    # A cookie that opens nothing any more is taken back; not while a code waits to be signed, whose
+    # browser may have signed in otherwise meanwhile.
+    if wrong is None and not is_unsigned and COOKIE in request.cookies:
         house = house_of(request)
         answer.headers.append("Set-Cookie", login_cookie("", house.settings.public_url, 0))
     return answer

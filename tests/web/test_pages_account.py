@@ -251,12 +251,19 @@ async def test_a_key_is_shown_once_and_revoked(instance: Instance, visit: Come) 
 
 
 async def test_a_browsers_wallet_signs_in(instance: Instance, visit: Come) -> None:
-    """It is asked for a signature of our message, and no more."""
+    """It is asked for a signature of our message, and no more; a look after the code that was
+    shown beside it, which nobody has signed, comes late and changes nothing."""
     visitor = await visit(instance.url)
     page = visitor.page
     await with_ethereum(page)
     await page.goto("/account")
+    code: dict[str, str | float | bool] = {
+        name: await page.input_value(f"[name={name}]") for name in ("k1", "secret")
+    }
     await page.click("[data-siwe]")
+    await visitor.headline("Your balance")
+    assert (await page.request.post("/account/lightning", form=code)).ok
+    await page.goto("/account")
     await visitor.headline("Your balance")
     assert "Browser wallet" in await page.inner_text("#ways")
 
