@@ -190,14 +190,15 @@ async def _rest(request: Request, row: CastRow) -> dict[str, Any]:
         order = await house.spells.resumption(row, house.throttle.payer(request), None)
         quote = await house.batches.quote(order.lines) if order is not None else None
     except (BadInput, Refusal) as refused:
-        return {"lost": trouble_of(refused, "resume")}
-    return {"msat": quote.total_msat} if quote is not None else {}
+        return {"lost": trouble_of(refused, "resume"), "msat": 0}
+    return {"lost": None, "msat": quote.total_msat if quote is not None else 0}
 
 
 def _piece(house: House, item: ItemView | None, batch_id: str) -> dict[str, Any]:
     """Return how one step stands, and where what it made is."""
     if item is None:
-        return {"stands": "next", "says": "Not begun", "file": None, "text": None, "reason": None}
+        lacks = ("file", "text", "reason", "deleted", "progress", "preview")
+        return {"stands": "next", "says": "Not begun", **dict.fromkeys(lacks)}
     stands, says = STANDS[item.state]
     kept = item.expires_at is not None and item.expires_at > house.clock()
     return {
