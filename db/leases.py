@@ -24,6 +24,7 @@ class LeaseRow(NamedTuple):
     id: str | None  # of a worker of the network
     pay_pct: int
     created_at: datetime
+    preview: str | None  # by what name it is stored how its item looks by now
 
 
 _LOCK = f"""

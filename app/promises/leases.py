@@ -119,6 +119,20 @@ class Leases:
         whose, percent = (held.item_id, held.number, held.worker), min(100, max(0, progress))
         return await self.shell.do(advance.leases.beat, *whose, percent, preview)
 
+    async def show(self, held: Holding, progress: int, brought: bytes) -> Held | None:
+        """Let others see how an item looks by now: a small picture, as its holder brings it.
+
+        None: it is none to be shown, or the lease is lost.
+        """
+        previews, name = self.artifacts.previews, self.artifacts.new_id()
+        before = await leases.get(self.shell.db, held.item_id, held.number)
+        if before is None or not await previews.keep(name, brought):
+            return None
+        told = await self.beat(held, progress, name)
+        old = before.preview if isinstance(told, Held) else name
+        await previews.forget([old] if old is not None else [])
+        return told if isinstance(told, Held) else None
+
     async def wanted(self, asked: dict[str, Any]) -> Wanted | Unfit | NotNow:
         """Return what an item asks for, with the bytes of its files; Unfit: one is kept no more."""
         plain, files = wish(asked), {}

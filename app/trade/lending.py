@@ -254,7 +254,7 @@ class Lending:
         if not isinstance(told, Held):
             raise await self._lost(worker, lease)
         if preview:
-            self.leases.artifacts.previews.keep(lease.item_id, preview)
+            told = await self.leases.show(_holding(worker, lease), percent, preview) or told
         await self.shell.do(advance.workers.hear, worker.id)
         return told
 

@@ -123,6 +123,10 @@ async def test_a_picture_is_claimed_made_and_paid_for(open_house: Instance) -> N
     assert beat.json()["command"] == "continue" and beat.json()["until"] >= lease["until"]
     me = await lender.me()
     assert me["leases"] == [{**lease, "until": beat.json()["until"]}]
+    item = (await open_house.http.get(f"/api/jobs/{bought_id}")).json()["images"][0]
+    assert item["progress"] == 40
+    seen = await open_house.http.get(item["preview"])
+    assert seen.headers["content-type"] == "image/png"
 
     data, pay = painted(), lease["pay"]["msat"]
     digest = f"sha-256=:{b64encode(sha256(data).digest()).decode()}:"
