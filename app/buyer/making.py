@@ -109,11 +109,9 @@ class Making:
         """Buy a run of a tool and save what it makes; return how it ended."""
         body = without_none(toolId=wanted["toolId"], inputs=dict(inputs), refundTo=refund_to)
         most_sats = wanted.get("mostSats", self._max_sats)
-        path = f"{RUNS}/execute"
-        run_id = await self._bought(
-            Errand(Purpose.RUN, path, body, most_sats, tool_answers.accepted), key
-        )
-        return await self.follow_run(run_id)
+        path, id_in = f"{RUNS}/execute", tool_answers.accepted
+        errand = Errand(Purpose.RUN, path, body, most_sats, id_in)
+        return await self.follow_run(await self._bought(errand, key))
 
     async def follow_run(self, run_id: str) -> dict[str, Any]:
         """Wait for a run, pay what it still asks for, and save what it makes."""
@@ -130,12 +128,11 @@ class Making:
         return await self.follow_run(run_id)
 
     def price_of(self, wanted: Tool) -> int:
-        """Return the most that a run costs, in sats; raise Stop when that is more than is allowed
-        or not known."""
-        if "mostSats" not in wanted:
+        """Return the most that a run costs, in sats. Raises Stop where that is more than may be."""
+        if (most_sats := wanted.get("mostSats")) is None:
             raise Stop(Exit.FAILED, "The server has no price of a bitcoin now: try again soon.")
-        self._check(wanted["mostSats"])
-        return wanted["mostSats"]
+        self._check(most_sats)
+        return most_sats
 
     # ------------------------------------------------------------------- casts
 
