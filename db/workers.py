@@ -80,6 +80,11 @@ async def get(db: Database, worker_id: str) -> WorkerRow | None:
     return await db.row(WorkerRow, f"{_ROW} WHERE id = %(id)s", id=worker_id)
 
 
+async def every(db: Database) -> list[WorkerRow]:
+    """Return all workers, those first that were heard of last."""
+    return await db.rows(WorkerRow, f"{_ROW} ORDER BY seen_at DESC, id")
+
+
 async def lock(tx: Tx, worker_id: str) -> WorkerRow | None:
     """Return a worker's row, locked; who needs a lease's lock too takes that one first."""
     return await tx.row(WorkerRow, f"{_ROW} WHERE id = %(id)s FOR UPDATE", id=worker_id)

@@ -64,6 +64,10 @@ COMMANDS = {
     "cast": Place(
         "cast", "Spells of a running instance: find them, cast one, and save what it makes."
     ),
+    "lend": Place(
+        "lend",
+        "Lend this machine to a running instance, and be paid in sats for what it makes.",
+    ),
     "account": Place(
         "account", "An account of a running instance: its balance, and the API keys that spend it."
     ),
@@ -88,6 +92,7 @@ COMMANDS = {
         "Stop or resume payouts: what is owed waits, and is sent by itself afterwards.",
     ),
     "spells": Place("spells", "Withdraw spells that were published here, and show them again."),
+    "workers": Place("workers", "Look at the workers of the network, and ban one."),
     "receiving": Place(
         "receiving", "The LNbits wallets that invoices are made on, one after the other."
     ),

@@ -6,7 +6,7 @@ executors use (`app.promises.leases`). It sees what it is to make and its pay: n
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum, auto
@@ -48,6 +48,9 @@ RATES_OF = timedelta(days=1)
 AWAY_S, OFTEN_S = 5, 600
 KINDS = (Kind.IMAGE, Kind.VIDEO)
 FILM_MS = 600  # by so much a film may be longer or shorter than was asked for
+
+
+IsGone = Callable[[], Awaitable[bool]]  # whether who waits has hung up
 
 
 class Nothing(StrEnum):
@@ -122,8 +125,7 @@ class Lending:
     async def register(self, name: str, pay_to: str) -> MadeWorker:
         """Register a worker, which is paid to this destination. Refuses where none are wanted."""
         if not self.is_open:
-            sentence = "This server has its pictures made by nobody else."
-            raise Refusal(Why.NOT_POSSIBLE_NOW, sentence, "Its operator can set WORKERS=true.")
+            raise _closed()
         token, worker_id = credential.new_key(Prefix.WK), self.new_id()
         sha256 = credential.kept_of(token)
         assert sha256 is not None, "it was just made"
@@ -177,11 +179,13 @@ class Lending:
         """Return what was paid in the last day, by model."""
         return await workers.rates(self.db, self.clock() - RATES_OF)
 
-    async def claim(self, worker: WorkerRow, asked: Asked) -> Given:
-        """Give a worker what it is the turn of, or wait for that; refuses one that is given
-        nothing.
+    async def claim(self, worker: WorkerRow, asked: Asked, is_gone: IsGone) -> Given:
+        """Give a worker what it is the turn of, or wait for that, as long as it is there; refuses
+        one that is given nothing.
         """
-        if worker.state is not WorkerState.ONLINE or not self.is_open:
+        if not self.is_open:
+            raise _closed()
+        if worker.state is not WorkerState.ONLINE:
             raise _paused(worker)
         lanes, no_match = self._lanes(asked)
         size = asked.most_pixels, asked.vram_gb
@@ -194,7 +198,8 @@ class Lending:
         if not lanes:
             return Given([], no_match)
         most = min(room, asked.most)
-        claims = await self._claim(worker.id, lanes, most, min(asked.wait_s, LONGEST_WAIT_S))
+        waits = min(asked.wait_s, LONGEST_WAIT_S), is_gone
+        claims = await self._claim(worker.id, lanes, most, *waits)
         sentence = "Nothing waits for one of these models."
         return Given(
             claims, [] if claims else [NoMatch(Nothing.NOTHING_WAITS, sentence), *no_match]
@@ -221,7 +226,7 @@ class Lending:
         return lanes, no_match
 
     async def _claim(
-        self, worker_id: str, lanes: dict[str, int], most: int, wait_s: int
+        self, worker_id: str, lanes: dict[str, int], most: int, wait_s: int, is_gone: IsGone
     ) -> list[Claim]:
         until, in_lanes = monotonic() + wait_s, list(lanes)
         with contextlib.ExitStack() as watching:
@@ -235,6 +240,8 @@ class Lending:
                 if claims or left_s <= 0 or self.signals.released:
                     return claims
                 await _first_of(events, min(left_s, LOOKS_AFTER_S))
+                if await is_gone():  # else it would hold what it is never told of
+                    return []
 
     def _watch(self, watching: contextlib.ExitStack, lane: str) -> asyncio.Event:
         woken, stop = self.signals.watch(signal(lane))
@@ -315,13 +322,17 @@ def _holding(worker: WorkerRow, lease: Named) -> Holding:
     return Holding(lease.item_id, lease.number, worker.id)
 
 
+def _closed() -> Refusal:
+    sentence = "This server has its pictures made by nobody else."
+    return Refusal(Why.NOT_POSSIBLE_NOW, sentence, "Its operator can set WORKERS=true.")
+
+
 def _paused(worker: WorkerRow) -> Refusal:
-    return Refusal(
-        Why.WORKER_PAUSED,
-        f"This worker is {worker.state}.",
-        'Send {"state": "online"} with PATCH /api/v1/workers/me.',
-        state=worker.state.value,
-    )
+    next_step: str | None = 'Send {"state": "online"} with PATCH /api/v1/workers/me.'
+    if worker.state is WorkerState.BANNED:
+        next_step = None
+    sentence, state = f"This worker is {worker.state}.", worker.state.value
+    return Refusal(Why.WORKER_PAUSED, sentence, next_step, state=state)
 
 
 def _lanes_of(listed: Listed, asked: Asked) -> list[str]:

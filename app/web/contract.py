@@ -32,6 +32,7 @@ SHOWN = {  # what a command shows of the caller, by the name of what secures an 
     "sessionCookie": "-b cookies -c cookies",
     "sessionToken": '-H "Authorization: Bearer $TOKEN"',
     "apiKey": '-H "x-api-key: $API_KEY"',
+    "workerToken": '-H "Authorization: Bearer $WORKER_TOKEN"',
     "webhookSecret": '-H "X-Webhook-Secret: $SECRET"',
 }
 
@@ -120,8 +121,8 @@ class _Reader:
         )
         where = re.sub(r"\{(\w+)\}", lambda name: f"${_shouted(name[1])}", path)
         lines = [f'curl -s "$BOLTWORK{where}{"?" + query if query else ""}"']
-        if method == "delete":
-            lines[0] = lines[0].replace("curl -s", "curl -s -X DELETE")
+        if method in ("delete", "patch", "put"):
+            lines[0] = lines[0].replace("curl -s", f"curl -s -X {method.upper()}")
         schemes = [name for each in operation.get("security", ()) for name in each]
         if "visitorCookie" in schemes:
             lines.append(SHOWN["visitorCookie"])
@@ -129,7 +130,10 @@ class _Reader:
             lines.append(SHOWN[schemes[0]])
         body = self._resolved(operation.get("requestBody", {}))
         if body:
-            _, first = _first(body.get("content", {}))
+            media, first = _first(body.get("content", {}))
+            if media == "image/*":
+                lines += ['-H "Content-Type: image/png"', "--data-binary @picture.png"]
+                return " \\\n  ".join(lines)
             example = json.dumps(_example_of(first) or {}, ensure_ascii=False)
             lines += ['-H "Content-Type: application/json"', f"-d {shlex.quote(example)}"]
         elif method == "post":

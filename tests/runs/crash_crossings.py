@@ -23,7 +23,10 @@ BATCH, CAST = (Crossing("batch"),), (Crossing("cast"),)
 UNOPENED = frozenset(
     (
         "commit leases.hand_back",
-        *(f"commit workers.{name}" for name in ("change", "hear", "mature", "see", "register")),
+        *(
+            f"commit workers.{name}"
+            for name in ("ban", "change", "hear", "mature", "readmit", "register", "see")
+        ),
         "commit lending.pay_worker",
         "facilitator verify",
     )

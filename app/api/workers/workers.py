@@ -105,7 +105,7 @@ async def claims(request: Request) -> Response:
     worker = await worker_of(request, house)
     asked = parse(await read_body(request), ClaimItems)
     wish = Asked(tuple(asked.models), asked.most_pixels, asked.vram_gb, asked.most, asked.wait)
-    given = await house.lending.claim(worker, wish)
+    given = await house.lending.claim(worker, wish, request.is_disconnected)
     no_match = [
         {
             "reason": each.reason.value,
