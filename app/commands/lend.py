@@ -40,11 +40,13 @@ def lend(
     most_side: Annotated[
         int, typer.Option(min=64, max=8192, help="the largest side of a picture, in pixels")
     ] = 2048,
+    vram_gb: Annotated[int, typer.Option(min=0, help="VRAM of its graphics card, in GB")] = 0,
     items: Annotated[int, typer.Option(min=0, help="end after so many; 0: go on")] = 0,
     state: Annotated[Path | None, typer.Option(help="the file that keeps the worker")] = None,
 ) -> None:
     """Lend this machine to a running instance, and be paid for what it makes."""
-    asked = _Asked(url, to, name, backend, model or [], backend_key, most_side, items, state)
+    size = most_side, vram_gb
+    asked = _Asked(url, to, name, backend, model or [], backend_key, size, items, state)
     run(asked.work())
 
 
@@ -53,11 +55,11 @@ class _Asked:
 
     def __init__(
         self, url: str, to: str, name: str, backend: str, models: list[str], key: str,
-        most_side: int, items: int, state: Path | None,
+        size: tuple[int, int], items: int, state: Path | None,
     ) -> None:  # fmt: skip
         self.url, self.to, self.name = url.rstrip("/"), to, name
         self.backend, self.models, self.key = backend, models, key
-        self.most_side, self.items, self.file = most_side, items, state
+        self.size, self.items, self.file = size, items, state
 
     async def work(self) -> None:
         """Lend the machine until it is told to end."""
@@ -65,12 +67,14 @@ class _Asked:
         from app.lender.backends import NoBackend, backend_of
         from app.lender.keeping import Unkept
         from app.lender.lending import Lender
-        from app.lender.server import TIMEOUT_S, Refused
+        from app.lender.server import TIMEOUT_S, Machine, Refused
 
         try:
-            executor, models = backend_of(self.backend, self.models, self.key, self.most_side)
+            most_side, vram_gb = self.size
+            executor, models = backend_of(self.backend, self.models, self.key, most_side)
+            machine = Machine(models, most_side**2, vram_gb)
             server = await self._server(Exchange(self.url, TIMEOUT_S))
-            lender = Lender(server, executor, models, self.most_side**2, say, most_items=self.items)
+            lender = Lender(server, executor, machine, say, most_items=self.items)
             with _told_to_end(lender.end):
                 await lender.run()
             summed_up(await server.me())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from app.buyer.exchange import Lost
-from app.lender.server import Lease, Refused, Server
+from app.lender.server import Lease, Machine, Refused, Server
 from app.ports import Declined, Executor, Made, Step, Undoable
 
 T = TypeVar("T")
@@ -40,8 +40,7 @@ class Lender:
 
     server: Server
     executor: Executor
-    models: list[str]
-    most_pixels: int
+    machine: Machine
     say: Callable[[str], None]
     beat_s: float = BEAT_S
     most_items: int = 0  # after which it ends; 0: never
@@ -73,7 +72,7 @@ class Lender:
     async def _claim(self) -> tuple[list[Lease], list[str]]:
         """Wait for an item, or for the end: a claim that is given up may have given one, and a
         later start finds it."""
-        ask = self._patiently(lambda: self.server.claim(self.models, self.most_pixels, 1))
+        ask = self._patiently(lambda: self.server.claim(self.machine))
         asking, ending = asyncio.ensure_future(ask), asyncio.ensure_future(self.ending.wait())
         try:
             await asyncio.wait({asking, ending}, return_when=asyncio.FIRST_COMPLETED)

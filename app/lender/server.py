@@ -43,6 +43,15 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """What a machine makes, and how much it can: pixels of a picture, and gigabytes of VRAM."""
+
+    models: list[str]
+    most_pixels: int
+    vram_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """What was given; where that is nothing, the sentences that say why."""
 
@@ -76,9 +85,10 @@ class Server:
         """Return what the worker holds since before. Raises Lost, Refused."""
         return _leases((await self.me()).get("leases"))
 
-    async def claim(self, models: list[str], most_pixels: int, most: int) -> Claimed:
-        """Take what waits, or wait for that. Raises Lost, Refused."""
-        asks = {"models": models, "maxPixels": most_pixels, "most": most, "wait": CLAIM_WAIT_S}
+    async def claim(self, machine: Machine) -> Claimed:
+        """Take an item that waits, or wait for one. Raises Lost, Refused."""
+        size = {"maxPixels": machine.most_pixels, "vramGb": machine.vram_gb}
+        asks = {"models": machine.models, **size, "most": 1, "wait": CLAIM_WAIT_S}
         told = await self._asked("POST", "/api/v1/workers/claims", asks)
         why = [str(each.get("message", "")) for each in told.get("noMatch", []) if each]
         return Claimed(_leases(told.get("leases")), why)

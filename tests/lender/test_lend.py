@@ -12,7 +12,7 @@ from app.lender import keeping
 from app.lender.backends import NoBackend, backend_of
 from app.lender.keeping import Kept, Unkept
 from app.lender.lending import BROKE, Lender
-from app.lender.server import Refused, Server
+from app.lender.server import Machine, Refused, Server
 from app.ports import Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
 from db import leases
 from db.audit import audit
@@ -24,6 +24,7 @@ from tests.world.lending_fixtures import SIDE, buys, open_house, painted
 __all__ = ["open_house"]
 
 TO = "you@example.org"
+MACHINE = Machine(["scene-1"], 2048**2)
 
 
 class Paints:
@@ -64,8 +65,7 @@ class Desk:
         self.server, self.paints = Server(Exchange(at.url, 60), token), Paints()
         self.said: list[str] = []
         self.spoke = asyncio.Event()
-        models = ["scene-1"]
-        self.lender = Lender(self.server, self.paints, models, 2048**2, self.say, beat_s=0.05)
+        self.lender = Lender(self.server, self.paints, MACHINE, self.say, beat_s=0.05)
 
     def say(self, line: str) -> None:
         """Say something."""
@@ -261,7 +261,7 @@ async def test_the_operator_bans_a_worker(
     assert len(listed.splitlines()) == 1
     assert (await operator("ban", worker_id))[0] == 0
     with pytest.raises(Refused, match="This worker is banned"):
-        await desk.server.claim(["scene-1"], 2048**2, 1)
+        await desk.server.claim(MACHINE)
     assert (await operator("ban", worker_id))[0] == 1
     assert (await operator("readmit", worker_id))[0] == 0
     await desk.server.change(state="online")
