@@ -52,7 +52,7 @@ _SHARED = (
 WITH line AS (
   SELECT name, asset, kind, balance,
          CASE WHEN kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS sign
-    FROM account),
+    FROM kept_balance),
 recomputed AS (
   SELECT p.account AS name, e.asset, sum(p.amount)::bigint AS total
     FROM posting p JOIN entry e ON e.id = p.entry_id GROUP BY 1, 2),

@@ -63,7 +63,7 @@ async def trial_balance(db: Database) -> list[Balance]:
     """Recompute every account from its postings, each asset apart, in one snapshot."""
     rows = await db.read_all(
         "SELECT name, kind, asset, balance, coalesce(sum(amount), 0)::bigint AS total"
-        " FROM account LEFT JOIN (SELECT posting.account, posting.amount, entry.asset AS of"
+        " FROM kept_balance LEFT JOIN (SELECT posting.account, posting.amount, entry.asset AS of"
         " FROM posting JOIN entry ON entry.id = posting.entry_id) AS leg"
         " ON leg.account = name AND leg.of = asset"
         " GROUP BY name, kind, asset, balance ORDER BY name, asset"
@@ -79,7 +79,7 @@ def _line(row: Row) -> Balance:
 async def balance(db: Database, account: str, asset: Asset) -> int:
     """Return what rests on an account of an asset, in its natural sign; 0: nothing ever did."""
     row = await db.read_one(
-        "SELECT balance FROM account WHERE name = %(name)s AND asset = %(asset)s",
+        "SELECT balance FROM kept_balance WHERE name = %(name)s AND asset = %(asset)s",
         name=account,
         asset=asset.value,
     )

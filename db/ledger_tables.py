@@ -23,6 +23,19 @@ class Account(SQLModel, table=True):
     )
 
 
+class AccountPart(SQLModel, table=True):
+    """A part of what one of the house's own accounts has, beside its row: whoever posts adds to one
+    of his own, and waits for nobody. The view `kept_balance` tells what every account has.
+    """
+
+    __tablename__ = "account_part"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    asset: Asset = Field(sa_column=enum_column(Asset, primary_key=True))
+    part: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    balance: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
 class LedgerEntry(SQLModel, table=True):
     """One balanced event of the books, under its business key."""
 

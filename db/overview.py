@@ -78,7 +78,7 @@ class Sheet:
 
 
 _SHEET = """
-SELECT (SELECT json_object_agg(name, balance) FROM account WHERE asset = 'msat'
+SELECT (SELECT json_object_agg(name, balance) FROM kept_balance WHERE asset = 'msat'
          AND name IN ('rail:lightning', 'revenue:eval', 'revenue:work', 'revenue:media',
          'revenue:free', 'expense:routing', 'expense:free', 'expense:failed',
          'expense:makers')) AS flat,
@@ -121,7 +121,7 @@ SELECT asset, kind, CASE kind WHEN 'liability' THEN split_part(name, ':', 1) ELS
        count(*) FILTER (WHERE balance <> recomputed) AS wrong
   FROM (SELECT a.asset, a.name, a.kind, a.balance, coalesce(sum(leg.amount), 0)
                * CASE WHEN a.kind IN ('asset', 'expense') THEN 1 ELSE -1 END AS recomputed
-          FROM account a LEFT JOIN (SELECT p.account, p.amount, e.asset
+          FROM kept_balance a LEFT JOIN (SELECT p.account, p.amount, e.asset
                  FROM posting p JOIN entry e ON e.id = p.entry_id) leg
             ON leg.account = a.name AND leg.asset = a.asset
          GROUP BY a.asset, a.name, a.kind, a.balance) AS line

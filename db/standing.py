@@ -35,7 +35,7 @@ class RailSheet:
 
 _SHEET = """
 SELECT (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance END), 0)::bigint
-          FROM account WHERE kind <> 'asset' AND asset = 'msat') AS due_msat,
+          FROM kept_balance WHERE kind <> 'asset' AND asset = 'msat') AS due_msat,
        (SELECT coalesce(json_agg(json_build_array(a.payment_hash, p.amount + a.fee_limit_msat)
                ORDER BY a.payment_hash), '[]')
           FROM payout_attempt a JOIN payout p ON p.id = a.payout_id

@@ -25,7 +25,7 @@ from db.conversation_tables import Conversation, Message
 from db.deposit_tables import ChainBlock, UsdcDeposit
 from db.heartbeats import Heartbeat
 from db.lapsed_tables import LapsedInvoice
-from db.ledger_tables import Account, LedgerEntry, LedgerPosting, RailBaseline
+from db.ledger_tables import Account, AccountPart, LedgerEntry, LedgerPosting, RailBaseline
 from db.people_tables import (
     ApiKey,
     Identity,
@@ -52,8 +52,9 @@ from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
-    "Account", "Allowance", "ApiKey", "ArtifactRow", "Batch", "ChainBlock", "ConnectRequest",
-    "Conversation", "Earning", "FailureDay", "FreeDay", "Heartbeat", "Hold", "Identity", "Item",
+    "Account", "AccountPart", "Allowance", "ApiKey", "ArtifactRow", "Batch", "ChainBlock",
+    "ConnectRequest", "Conversation", "Earning", "FailureDay", "FreeDay", "Heartbeat", "Hold",
+    "Identity", "Item",
     "JobTally", "LaneFloor", "LaneTurn", "LapsedInvoice", "Lease", "LedgerEntry",
     "LedgerPosting", "LightningProof", "Login", "Message", "NoticeRow", "NoticeTry",
     "RailBaseline", "RateLimit", "ReceivingWallet", "Revocation", "RootKey", "SQLModel",

@@ -48,10 +48,10 @@ class UsdcSheet(NamedTuple):
 # What is held is what one account of the books says, and what is earned those of a few names: the
 # rest is read by indexes of what is open, or new. None of it grows with how much is done.
 _SHEET = """
-SELECT coalesce((SELECT balance FROM account
+SELECT coalesce((SELECT balance FROM kept_balance
           WHERE name = %(rail)s AND asset = 'microusdc'), 0) AS held,
        (SELECT coalesce(sum(CASE kind WHEN 'expense' THEN -balance ELSE balance END), 0)::bigint
-          FROM account WHERE name = ANY(%(earned)s) AND asset = 'microusdc') AS earned,
+          FROM kept_balance WHERE name = ANY(%(earned)s) AND asset = 'microusdc') AS earned,
        coalesce((SELECT balance FROM account
           WHERE name = %(unclaimed)s AND asset = 'microusdc'), 0) AS unclaimed,
        (SELECT coalesce(sum(amount_microusdc), 0)::bigint FROM usdc_attempt

@@ -279,7 +279,14 @@ PROMISES = {
 
 
 LEARNING = 5  # what a connection learns when it first calls a function is no plan
-SMALL = {"job_tally", "root_key", "n", "procrastinate_workers", "lane_floor"}  # whatever happens
+SMALL = {  # whatever happens
+    "job_tally",
+    "root_key",
+    "n",
+    "procrastinate_workers",
+    "lane_floor",
+    "account_part",
+}
 
 
 class _Undone(Exception):

@@ -84,7 +84,7 @@ async def wrong_in_usdc(ask: Ask, chain: Path | None) -> list[str]:
     )
     if there != paid:
         wrong.append(f"{there} went, and {paid} is said to be paid")
-    rows = await ask("SELECT name, balance FROM account WHERE asset = 'microusdc'")
+    rows = await ask("SELECT name, balance FROM kept_balance WHERE asset = 'microusdc'")
     kept = {row["name"]: int(row["balance"]) for row in rows}
     [charged] = await ask(
         "SELECT coalesce(sum(charged_amount), 0)::bigint AS n FROM batch WHERE asset = 'microusdc'"

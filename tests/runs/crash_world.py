@@ -247,7 +247,7 @@ NOTHING = (
     ),
     (
         "balances that are not what their postings add up to",
-        "SELECT name, a.asset, balance, s FROM account a LEFT JOIN (SELECT account, e.asset,"
+        "SELECT name, a.asset, balance, s FROM kept_balance a LEFT JOIN (SELECT account, e.asset,"
         " sum(amount) AS s FROM posting JOIN entry e ON e.id = entry_id GROUP BY 1, 2) p"
         " ON account = name AND p.asset = a.asset WHERE abs(balance) <> abs(coalesce(s, 0))",
     ),
@@ -316,7 +316,7 @@ async def audit(books: Books, side: Side) -> list[str]:
     """Return everything that is wrong once all is calm: no sat lost, none paid twice."""
     found = [(what, await books.ask(query)) for what, query in NOTHING]
     wrong = [f"{what}: {rows}" for what, rows in found if rows]
-    kept = await books.ask("SELECT name, balance FROM account WHERE asset = 'msat'")
+    kept = await books.ask("SELECT name, balance FROM kept_balance WHERE asset = 'msat'")
     sums = {row["name"]: int(row["balance"]) for row in kept}
     held, received = await side.held_msat(), await side.received_msat()
     if sums.get("rail:lightning", 0) != held:

@@ -119,7 +119,7 @@ class Auditor:
             name = named(row["account"], row["asset"])
             hold(posted[name] == row["total"], 1, f"{name} was changed")
         hold(total == 0, 1, f"the trial balance is off by {total}")
-        accounts = await execute("SELECT name, asset, kind, balance FROM account")
+        accounts = await execute("SELECT name, asset, kind, balance FROM kept_balance")
         for row in await accounts.fetchall():
             sign = 1 if row["kind"] in ("asset", "expense") else -1
             name = named(row["name"], row["asset"])

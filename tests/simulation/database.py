@@ -36,7 +36,7 @@ BEGIN
 END $$;
 """
 WITNESSED = (
-    "job", "invoice", "payout", "payout_attempt", "account", "entry", "posting",
+    "job", "invoice", "payout", "payout_attempt", "account", "account_part", "entry", "posting",
     "procrastinate_jobs", "session", "hold", "allowance", "free_day", "lapsed_invoice",
     "batch", "item", "lease", "artifact", "usdc_authorization", "usdc_attempt",
     "user_account", "identity", "api_key", "usdc_deposit", "spell_cast",

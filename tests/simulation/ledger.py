@@ -16,7 +16,7 @@ class Ledger:
     """Every account, entry and posting, as they came."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, int] = defaultdict(int)  # balances as the account rows have them
+        self.kept: dict[str, int] = defaultdict(int)  # balances as their rows have them
         self.posted: dict[str, int] = defaultdict(int)  # what the postings add up to
         self.kinds: dict[str, str] = {}
         self.entries: dict[int, str] = {}
@@ -25,13 +25,14 @@ class Ledger:
         self._new: list[Row] = []  # postings, whose entry may be witnessed after them
         self._open_entries: dict[int, int] = defaultdict(int)
 
-    def account(self, now: Row | None) -> None:
-        """Take in a change of an account's row."""
+    def account(self, was: Row | None, now: Row | None) -> None:
+        """Take in a change of an account's row, or of a part of it, which has no kind."""
         assert now is not None
-        hold(now["kind"] != "liability" or now["balance"] >= 0, 2, f"{now['name']} is negative")
-        name = named(now["name"], now["asset"])
-        self.kept[name] = now["balance"]
-        self.kinds[name] = now["kind"]
+        name, kind = named(now["name"], now["asset"]), now.get("kind")
+        hold(kind != "liability" or now["balance"] >= 0, 2, f"{name} is negative")
+        self.kept[name] += now["balance"] - (was["balance"] if was else 0)
+        if kind is not None:
+            self.kinds[name] = kind
 
     def entry(self, was: Row | None, now: Row | None) -> None:
         """Take in an entry."""

@@ -244,7 +244,10 @@ class Model:
         self.touched.add(self.market.lease(was, now))
 
     def _account(self, was: Row | None, now: Row | None) -> None:
-        self.ledger.account(now)
+        self.ledger.account(was, now)
+
+    def _account_part(self, was: Row | None, now: Row | None) -> None:
+        self.ledger.account(was, now)
 
     def _entry(self, was: Row | None, now: Row | None) -> None:
         self.ledger.entry(was, now)

@@ -12,6 +12,7 @@ BOUNDED = {
     "signing_key",
     "rail_baseline",
     "account",
+    "account_part",
     "heartbeat",
     "chain_block",
 }
