@@ -263,6 +263,11 @@ class ItemView(NamedTuple):
     asked_sha256: str | None  # of its words, once they are forgotten; and with them what no file is
     started_at: datetime | None  # when whoever holds it, or has made it, claimed it
 
+    @property
+    def model(self) -> str:
+        """Return what makes it; its lane, once what was asked for is no longer kept."""
+        return str(self.asked.get("model", self.lane))
+
 
 _VIEW = """
 SELECT i.id, i.place, i.state, i.lane, i.share_amount, i.charged_amount, i.tries,

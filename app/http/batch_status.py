@@ -258,7 +258,7 @@ def bulk_item(batch_id: str, kind: Kind, item: ItemView) -> dict[str, Any]:
         "index_in_job": item.place - 1,
         "status": BULK_ITEMS[item.state],
         "prompt": _prompt(asked),
-        "model": item.lane,
+        "model": item.model,
     }
     if kind is Kind.VIDEO:
         resolution, ratio = film_of(asked.get("width", 0), asked.get("height", 0))

@@ -92,7 +92,7 @@ def generation(
     status = STATES[item.state]
     shape: dict[str, Any] = {
         "generationId": generation_id,
-        "toolId": item.lane,
+        "toolId": item.model,
         "status": status,
         "progress": item.progress,
         "createdAt": moment(item.created_at),
