@@ -6,7 +6,7 @@ A job is a batch of one. Whoever knows its UUID may read it: it is 128 bits of c
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -46,6 +46,7 @@ PATH: Final = "/api/v1/jobs/"
 COUNTER: Final = Counter("One image from text.", PATH, IMAGE_JOBS, Rule.CREATE, True)
 RETRY_S: Final = 2  # when to look at a job again
 AWAY_S: Final = 30  # when to come back, while nobody can make a model
+OPTIONAL: Final = ("negative_prompt", "width", "height", "seed")
 NOT_YET: Final = "The picture isn't ready yet. Ask again."
 
 
@@ -63,10 +64,17 @@ class CreateJob(Body):
     max_sats: MaxSats | None = Field(None, alias="maxSats")
     notify: Notify | None = None
 
+    @field_validator(*OPTIONAL, mode="before")
+    @classmethod
+    def _is_said(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            raise ValueError(f"The field {info.field_name!r} must not be null. Leave it out.")
+        return value
+
     @property
     def inputs(self) -> dict[str, Any]:
         """What the model is asked."""
-        names = ("prompt", "negative_prompt", "width", "height", "seed")
+        names = ("prompt", *OPTIONAL)
         return {name: given for name in names if (given := getattr(self, name)) is not None}
 
 
