@@ -64,11 +64,12 @@ class CreateJob(Body):
     max_sats: MaxSats | None = Field(None, alias="maxSats")
     notify: Notify | None = None
 
-    @field_validator(*OPTIONAL, mode="before")
+    @field_validator(*OPTIONAL, "refund_to", "notify", mode="before")
     @classmethod
     def _is_said(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None:
-            raise ValueError(f"The field {info.field_name!r} must not be null. Leave it out.")
+            name = "refundTo" if info.field_name == "refund_to" else info.field_name
+            raise ValueError(f"The field {name!r} must not be null. Leave it out.")
         return value
 
     @property
