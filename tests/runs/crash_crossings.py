@@ -18,19 +18,10 @@ PROVEN = Crossing("proven"), Crossing("proven", 2)  # by a wallet; by a Lightnin
 TOLD, NOT_TOLD = (Crossing("told"), Crossing("told", 2)), (Crossing("not told"),)
 WITHHELD = (Crossing("withheld"), Crossing("withheld", 2))  # the rest, and then its change
 BATCH, CAST = (Crossing("batch"),), (Crossing("cast"),)
-# No worker of somebody else's lends itself here. Whether an order would be settled is asked of a
-# facilitator where there is no chain to ask, and every server has one.
-UNOPENED = frozenset(
-    (
-        "commit leases.hand_back",
-        *(
-            f"commit workers.{name}"
-            for name in ("ban", "change", "hear", "mature", "readmit", "register", "see")
-        ),
-        "commit lending.pay_worker",
-        "facilitator verify",
-    )
-)
+# Whether an order would be settled is asked of a facilitator where there is no chain to ask, and
+# every server has one.
+UNOPENED = frozenset({"facilitator verify"})
+LENT = (Crossing("lent"),)
 TAKEN_BACK, IN_PART = (Crossing("USDC taken back"),), (Crossing("USDC in part"),)
 OF_ACCOUNT = Crossing("batch of an account"), Crossing("batch of an account in USDC")
 IN_USDC, UNANSWERED = (Crossing("in USDC"),), (Crossing("USDC unanswered"),)
@@ -165,11 +156,26 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit leases.claim": BATCH,
     "commit leases.decline": (*BATCH, *CAST),
     "commit leases.fail": (*BATCH, Crossing("batch", 3)),  # and its item is dead after it
+    "commit leases.hand_back": LENT,
+    **dict.fromkeys(
+        (
+            "commit workers.ban",
+            "commit workers.change",
+            "commit workers.hear",
+            "commit workers.mature",
+            "commit workers.readmit",
+            "commit workers.register",
+            "commit workers.see",
+            "commit lending.pay_worker",
+        ),
+        LENT,
+    ),
     "commit leases.lapse": (Crossing("item lost"),),
     "commit leases.release": (Crossing("maker away"),),
     "commit leases.submit": (
         *BATCH,
         Crossing("batch on a session", 2),
+        *LENT,
         *(Crossing("cast", nth) for nth in range(1, 6)),  # each step of a spell
     ),
     "commit move_floors": BATCH,

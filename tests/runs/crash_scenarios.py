@@ -12,6 +12,7 @@ from tests.runs import crash_accounts as accounts
 from tests.runs import crash_batches as batches
 from tests.runs import crash_casts as casts
 from tests.runs import crash_holder as holder
+from tests.runs import crash_lent as lending
 from tests.runs import crash_notices as notices
 from tests.runs import crash_people as people
 from tests.runs import crash_strangers as strangers
@@ -389,6 +390,7 @@ SCENARIOS = {
     "batch of an account in USDC": Scenario(accounts.in_usdc, rails=("stub",)),
     "maker away": Scenario(batches.given_back),
     "item lost": Scenario(batches.bought, "commit leases.submit: before", batches.silent),
+    "lent": Scenario(lending.lent, environment=lending.LENT, rails=("stub",)),
     "account": Scenario(people.lived, rails=("stub",)),
     "proven": Scenario(people.proven, environment=PROVES, rails=("stub",)),
     "by the call": Scenario(holder.asked),

@@ -35,6 +35,7 @@ from tests.world.scripted_agent import ScriptedAgent
 from tests.world.scripted_maker import ScriptedMaker
 from tests.world.scripted_tools import ScriptedTools
 
+MAKES_NOTHING = "MAKES_NOTHING"  # in an environment: its pictures are made by others
 ROTATES = "ROTATES_ITS_KEYS"  # in an environment: first of all the process makes new keys
 KILLED = 137  # the exit code of a probe that ends the process
 
@@ -238,7 +239,7 @@ async def _run(start: _Start, ready: Connection) -> None:
         chat=ScriptedChat(),
         oracle=fixed_oracle(clock),
         executors=[
-            ScriptedMaker(),
+            ScriptedMaker(at_once=0 if MAKES_NOTHING in start.environment else 1),
             ScriptedTools("toolbox", once=start.folder / "refused"),
             ScriptedTools("vision"),
         ],

@@ -273,7 +273,8 @@ NOTHING = (
     ),
     (
         "items that were not brought once, if they were delivered",
-        "SELECT i.id, i.state, count(l.sha256) FROM item i LEFT JOIN lease l ON l.item_id = i.id"
+        "SELECT i.id, i.state, count(l.sha256) FROM item i JOIN batch b ON b.id = i.batch_id"
+        " AND b.purged_at IS NULL LEFT JOIN lease l ON l.item_id = i.id"
         " GROUP BY i.id HAVING count(l.sha256) <> (i.state = 'completed')::int",
     ),
     (
