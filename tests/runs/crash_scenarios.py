@@ -25,8 +25,6 @@ from tests.world.pay_server import said
 MUCH_LATER = 9 * 86_400  # when nobody asks about an invoice any more
 
 Story = Callable[[Buyer], Awaitable[None]]
-
-
 TOKEN = "the-operators-own-token"
 
 
