@@ -40,12 +40,25 @@ def values_of(entries: Sequence[Entry], asset: Asset, now: datetime) -> dict[str
     return {
         "asset": asset.value,
         "at": now,
-        "keys": [entry.key for entry in entries],
-        "of": [place for place, _ in legs],
-        "accounts": [posting.account.name for _, posting in legs],
-        "kinds": [posting.account.kind.value for _, posting in legs],
-        "amounts": [posting.amount for _, posting in legs],
+        "keys": texts([entry.key for entry in entries]),
+        "of": integers([place for place, _ in legs]),
+        "accounts": texts([posting.account.name for _, posting in legs]),
+        "kinds": texts([posting.account.kind.value for _, posting in legs]),
+        "amounts": integers([posting.amount for _, posting in legs]),
     }
+
+
+def texts(values: Sequence[str]) -> str:
+    """Return an array as Postgres writes one: to write five lists takes psycopg a quarter of all
+    the time that such a call takes here.
+    """
+    escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return '{"' + '","'.join(escaped) + '"}' if values else "{}"
+
+
+def integers(values: Sequence[int]) -> str:
+    """Return an array as Postgres writes one."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 @dataclass(frozen=True, slots=True)

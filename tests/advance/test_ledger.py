@@ -77,3 +77,14 @@ def test_an_entry_names_an_account_once() -> None:
     account = Account("a", Kind.ASSET)
     with pytest.raises(ValueError, match="twice"):
         Entry("k", Asset.MSAT, (Posting(account, 1), Posting(account, -1)))
+
+
+async def test_names_are_posted_as_they_are(db: Database) -> None:
+    """Whatever letters are in a key or in a name."""
+    strange = 'a "name", {of} \\ NULL'
+    owed = entries.of_job(strange)
+    legs = Posting(entries.RAIL, 5), Posting(owed, -5)
+    await post(db, Entry(strange, Asset.MSAT, legs))
+    assert await ledger.balance(db, owed.name, Asset.MSAT) == 5
+    [first, _] = await ledger.entries_of(db, [owed.name])
+    assert first.key == strange
