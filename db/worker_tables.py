@@ -88,5 +88,5 @@ class Earning(SQLModel, table=True):
         CheckConstraint("held_amount BETWEEN 0 AND amount", name="held_of_amount"),
         CheckConstraint("took_ms >= 0", name="took_not_negative"),
         Index("ix_earning_worker_id", "worker_id", "created_at"),
-        Index("ix_earning_lane", "lane", "created_at"),
+        Index("ix_earning_created_at", "created_at"),
     )

@@ -288,13 +288,16 @@ _RATES = """
 SELECT lane, asset, count(*) AS items,
        percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) AS amount,
        percentile_disc(0.5) WITHIN GROUP (ORDER BY took_ms) AS took_ms
-  FROM earning WHERE created_at >= %(since)s GROUP BY lane, asset ORDER BY lane, asset
+  FROM (SELECT lane, asset, amount, took_ms FROM earning WHERE created_at >= %(since)s
+         ORDER BY created_at DESC LIMIT %(most)s) lately
+ GROUP BY lane, asset ORDER BY lane, asset
 """
+MOST_RATED = 2_000
 
 
 async def rates(db: Database, since: datetime) -> list[Rate]:
-    """Return what was paid since then."""
-    return await db.rows(Rate, _RATES, since=since)
+    """Return what was paid since then, for the newest items."""
+    return await db.rows(Rate, _RATES, since=since, most=MOST_RATED)
 
 
 class _Amount(NamedTuple):

@@ -85,7 +85,7 @@ ROUTES = (
     Route("/api/v1/workers/me", workers.me, methods=["GET", "PATCH"]),
     Route("/api/v1/workers/me/payouts", workers.payouts, methods=["POST"]),
     Route("/api/v1/workers/claims", workers.claims, methods=["POST"]),
-    Route("/api/v1/workers/market", workers.market),
+    Route("/api/v1/workers/market", counted(workers.market)),
     Route("/api/v1/leases/{id}/heartbeat", leases.heartbeat, methods=["POST"]),
     Route("/api/v1/leases/{id}/result", leases.result, methods=["PUT"]),
     Route("/api/v1/leases/{id}/fail", leases.fail, methods=["POST"]),

@@ -42,6 +42,7 @@ from db import (
     user_spending,
     webhook_log,
     webhooks,
+    workers,
 )
 from db.chain_blocks import Watch
 from db.engine import Database, Tx
@@ -110,6 +111,13 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "poll, the whole": lambda db: jobs.view(db, JOB),
     "poll, the version": lambda db: jobs.version(db, JOB),
     "job": lambda db: jobs.get(db, JOB),
+    "a worker by its token": lambda db: workers.by_token(db, HASH),
+    "workers that are new no more": lambda db: workers.due(db, NOW, 9),
+    "what a worker has earned": lambda db: workers.earnings(db, SESSION),
+    "what an item was paid for": lambda db: workers.earned(db, ITEM),
+    "what work pays": lambda db: workers.rates(db, NOW),
+    "a lease by its name": lambda db: leases.named(db, named(f"lease{PLACE}"), "w"),
+    "what a worker holds": lambda db: leases.held_by(db, "w"),
     "history": lambda db: jobs.happened(db, JOB, "cancelled"),
     "stream, where it stands": lambda db: job_events.standing(db, JOB),
     "stream, what happened": lambda db: job_events.between(db, JOB, 0, 9),
@@ -202,6 +210,9 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
 WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "lock a job": lambda tx: jobs.lock(tx, JOB),
     "lock a session": lambda tx: sessions.lock(tx, SESSION),
+    "lock a worker": lambda tx: workers.lock(tx, SESSION),
+    "see a worker": lambda tx: workers.see(tx, SESSION, ["scene-1/standard"], 9, 9, NOW),
+    "hear a worker": lambda tx: workers.hear(tx, SESSION, NOW),
     "lock an invoice": lambda tx: invoices.lock(tx, f"{JOB}:eval"),
     "lock a payout": lambda tx: payouts.lock(tx, PAYOUT),
     "lock a hold": lambda tx: holds.lock(tx, named(f"hold{PLACE}")),

@@ -142,10 +142,19 @@ SELECT md5('item' || i), md5('batch' || i), 1, CASE WHEN NOT is_open THEN 'compl
        jsonb_build_object('prompt', repeat('a cat ', 20)), CASE WHEN NOT is_open THEN id || id END,
        CASE WHEN NOT is_open THEN md5('artifact' || i) END, at,
        CASE WHEN is_open THEN NULL ELSE at END FROM n;
-INSERT INTO lease (item_id, number, state, worker, until, deadline, sha256, created_at, ended_at)
+INSERT INTO worker (id, account_id, name, sha256, shown, pay_to, state, delivered, trusted_at,
+                    created_at, seen_at)
+SELECT id, id, 'a laptop', id || id, 'wk_', 'you@example.org', 'online', 20,
+       CASE WHEN NOT is_open THEN at END, at, at FROM n;
+INSERT INTO worker_lane (worker_id, lane, most_pixels, vram_gb, last_seen)
+SELECT id, 'scene-1/standard', 4194304, 8, at FROM n;
+INSERT INTO earning (item_id, worker_id, lane, asset, amount, held_amount, took_ms, created_at)
+SELECT md5('item' || i), id, 'scene-1/standard', 'msat', 3500, 0, 900, at FROM n;
+INSERT INTO lease (item_id, number, state, worker, until, deadline, sha256, created_at, ended_at,
+                   id)
 SELECT md5('item' || i), 1, CASE WHEN NOT is_open THEN 'done' WHEN i % 2 = 0 THEN 'released'
        ELSE 'held' END, 'w', at, at, CASE WHEN NOT is_open THEN id || id END, at,
-       CASE WHEN is_open THEN NULL ELSE at END FROM n;
+       CASE WHEN is_open THEN NULL ELSE at END, md5('lease' || i) FROM n;
 INSERT INTO lane_floor (lane, rank) VALUES ('scene-1/standard', 1);
 INSERT INTO lane_turn (lane, payer, finish) SELECT 'scene-1/standard', 'session:' || id, i FROM n;
 INSERT INTO lapsed_invoice (payment_hash, invoice_id, purpose, amount_msat, wallet, eval_msat,
