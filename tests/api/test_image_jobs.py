@@ -88,6 +88,17 @@ async def done(at: Instance, job_id: str) -> dict[str, Any]:
     return said
 
 
+async def counted(at: Instance, workers: int) -> dict[str, Any]:
+    """Wait until so many can make the default model; return it."""
+    model: dict[str, Any] = {}
+    async for look in patiently("another number is counted"):
+        model = (await at.http.get(MODELS)).json()["models"]["z-image-turbo"]
+        look.saw = model["worker_count"]
+        if look.saw == workers:
+            break
+    return model
+
+
 async def test_credits_are_the_balance_in_whole_pieces(studio: Instance) -> None:
     """What is less than a credit is shown beside them; more are bought by an invoice."""
     key = await buyer(studio, 2, rest_sats=7)
@@ -234,20 +245,17 @@ async def test_a_worker_counts_for_the_tiers_that_its_machine_can_make(
     database_url: str, tmp_path: Path
 ) -> None:
     """It claims their jobs and no larger ones; while the house's own maker is away, these alone are
-    sold.
+    sold. One that isn't heard of for a minute counts no more.
     """
-    async with sold_by(database_url, tmp_path, AwayMaker(), WORKERS="true") as at:
+    clock = Clock()
+    async with sold_by(database_url, tmp_path, AwayMaker(), clock=clock, WORKERS="true") as at:
         lends = {"name": "a laptop", "payTo": "you@example.org"}
         token = (await at.post("/api/v1/workers", lends)).json()["token"]
         worker = {"Authorization": f"Bearer {token}"}
         asks = {"models": ["z-image-turbo"], "maxPixels": 1024 * 1024, "vramGb": 8}
         none = await at.post("/api/v1/workers/claims", asks, headers=worker)
         assert none.json()["leases"] == []
-        async for look in patiently("the house's own maker still counts"):
-            model = (await at.http.get(MODELS)).json()["models"]["z-image-turbo"]
-            look.saw = model["worker_count"]
-            if look.saw == 1:
-                break
+        model = await counted(at, 1)
         counts = {tier: there["worker_count"] for tier, there in model["tiers"].items()}
         assert counts == {"basic": 1, "pro": 0, "premium": 0}
         key = await buyer(at, 4)
@@ -266,6 +274,9 @@ async def test_a_worker_counts_for_the_tiers_that_its_machine_can_make(
         ended = await done(at, job["id"])
         assert (ended["status"], ended["made_by"]) == ("completed", "network")
         assert (await credits_of(at, key))["credits"] == 3
+        clock.forward(seconds=60)
+        assert not (await counted(at, 0))["available"]
+        refused(await at.post(JOBS, wants, headers=key), 503, "MODEL_UNAVAILABLE")
         assert await audit(at.built.db) == []
 
 
