@@ -27,7 +27,7 @@ from tests.world.session_fixtures import (
     where,
 )
 
-# ------------------------------------------------------------------------- who sees it
+pytestmark = pytest.mark.one_instance
 
 
 async def test_the_sessions_id_never_shows_it(instance: Instance) -> None:
