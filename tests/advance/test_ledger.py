@@ -1,6 +1,7 @@
 """The books: a replay changes nothing, kept balances are the postings' sums, no debt below zero."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db import ledger
-from db.engine import Database, Unwritten
+from db.engine import Database, Tx, Unwritten
 from statemachine import entries
 from statemachine.entries import Account, Asset, Entry, Kind, Posting
 
@@ -88,3 +89,22 @@ async def test_names_are_posted_as_they_are(db: Database) -> None:
     assert await ledger.balance(db, owed.name, Asset.MSAT) == 5
     [first, _] = await ledger.entries_of(db, [owed.name])
     assert first.key == strange
+
+
+async def test_who_earns_waits_for_nobody_who_earns(db: Database) -> None:
+    """What the house's accounts have is kept in parts, of which each connection has its own: two
+    entries that earn are posted beside each other, though neither has committed."""
+    await post(db, entries.invoice_settled("i", (entries.of_job("i"), 5_000)))
+    async with AsyncExitStack() as open_:
+        parts: dict[int, Tx] = {}
+        while len(parts) < 2:
+            tx = await open_.enter_async_context(db.transaction())
+            told = await tx.one("SELECT pg_backend_pid() %% 64 AS part")
+            assert told is not None
+            parts[told["part"]] = tx
+        for name, tx in zip("jk", parts.values(), strict=True):
+            entry = entries.invoice_settled(name, (entries.of_job(name), 5_000))
+            await ledger.post(tx, [entry], NOW)
+            await tx.answered()
+    assert await ledger.balance(db, "rail:lightning", Asset.MSAT) == 15_000
+    assert all(line.kept == line.recomputed for line in await ledger.trial_balance(db))

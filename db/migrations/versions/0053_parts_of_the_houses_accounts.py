@@ -65,17 +65,17 @@ BEGIN
     IF leg.kind = 'liability' THEN
       UPDATE account SET balance = balance + leg.delta
        WHERE name = leg.account AND asset = of_asset;
+      IF NOT FOUND THEN
+        INSERT INTO account AS kept (name, asset, kind, balance)
+        VALUES (leg.account, of_asset, leg.kind, leg.delta)
+        ON CONFLICT (name, asset) DO UPDATE SET balance = kept.balance + excluded.balance;
+      END IF;
     ELSE
       UPDATE account_part SET balance = balance + leg.delta
        WHERE name = leg.account AND asset = of_asset AND part = mine;
-    END IF;
-    IF NOT FOUND THEN
-      INSERT INTO account AS kept (name, asset, kind, balance)
-      VALUES (leg.account, of_asset, leg.kind,
-              CASE leg.kind WHEN 'liability' THEN leg.delta ELSE 0 END)
-      ON CONFLICT (name, asset) DO UPDATE SET balance = kept.balance + excluded.balance
-       WHERE kept.kind = 'liability';
-      IF leg.kind <> 'liability' THEN
+      IF NOT FOUND THEN
+        INSERT INTO account (name, asset, kind, balance)
+        VALUES (leg.account, of_asset, leg.kind, 0) ON CONFLICT (name, asset) DO NOTHING;
         INSERT INTO account_part AS kept (name, asset, part, balance)
         VALUES (leg.account, of_asset, mine, leg.delta)
         ON CONFLICT (name, asset, part) DO UPDATE SET balance = kept.balance + excluded.balance;
