@@ -48,7 +48,11 @@ def read_settings(**given: Any) -> "Settings":
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end."""
-    import uvloop
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        work.close()  # else Python says that it was never awaited, after what the command says
+        raise
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
