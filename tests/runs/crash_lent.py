@@ -33,6 +33,8 @@ async def lent(buyer: Buyer) -> None:
     assert answer.status_code in (200, 409), answer.text
     await batches.ended(buyer)
     await buyer.take_refunds()
+    # What is free and too little to be sent by itself; what is held is sent when it is freed.
+    await _worker(buyer, "POST", f"{AT}/me/payouts", key=f"{buyer.key} pay", json={})
     await _banned_and_back(buyer)
     await _matured(buyer)
     await _paid(buyer)
@@ -124,7 +126,6 @@ async def _matured(buyer: Buyer) -> None:
 
 
 async def _paid(buyer: Buyer) -> None:
-    """Ask for what is left, once; all of it arrives by itself."""
-    await _worker(buyer, "POST", f"{AT}/me/payouts", key=f"{buyer.key} pay", json={})
+    """Wait until all of it has arrived, by itself."""
     paid = "SELECT 1 WHERE NOT EXISTS (SELECT FROM payout WHERE state <> 'paid')"
     await buyer.until_there(paid)
