@@ -32,25 +32,32 @@ USED_CLAIM, PROOF = "the claim of a session in use", "a proof of payment"
 CREDENTIAL = "a Payment credential"  # of what was posted: its challenge holds the body's digest
 ACCOUNT, BEARER = "the cookie of an account", "the token of an account"
 API_KEY, CONNECTS = "an API key of an account", "the id of a request to connect a wallet"
+LIMITED, OTHERS_KEY = "an API key with a spending limit", "the API key of another account"
+ENDED_KEY = "an API key that was revoked"  # and one that another has replaced
+WEBHOOK = "the secret of a webhook"
 COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
 OPERATOR = "the operator's token"
 JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
 SESSION, PAYOUT = "a session's id", "a payout's name"
 JOB_SECRET, SECRET = "the secret of a job's refund", "the secret of a session's refund"
 HASH = "a payment's hash"
-BATCH = "a batch's id"
+BATCH, CAST, FILE = "a batch's id", "a cast's id", "a file's id"
+OTHERS_CAST = "the id of an account's cast"
 JOB_KEY, SESSION_KEY, ASK_KEY = "the key of a job", "the key of a session", "the key of an ask"
 
 GROUPS = {
-    "ids": ["nothing", JOB, UNPAID, SESSION, REQUEST, PAYOUT, BATCH],
+    "ids": ["nothing", JOB, UNPAID, SESSION, REQUEST, PAYOUT, BATCH, CAST, OTHERS_CAST],
     "public names": [
         "a job's public id", "a session's public id", "a payout's public name", "a child's link",
         "a conversation's id", HASH, "an invoice", "an account's id", "a login's id",
     ],
-    "secrets": [JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL, CONNECTS],
+    "secrets": [
+        JOB_SECRET, SECRET, PREIMAGE, CLAIM, USED_CLAIM, PROOF, CREDENTIAL, CONNECTS, FILE, WEBHOOK,
+    ],
     "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
     "cookies and keys": [
-        COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, OPERATOR, JOB_KEY, SESSION_KEY, ASK_KEY,
+        COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, LIMITED, ENDED_KEY, OTHERS_KEY, OPERATOR,
+        JOB_KEY, SESSION_KEY, ASK_KEY,
     ],
 }  # fmt: skip
 TALKS = {WHOLE: "talk", BUDGET: "talk", LIMIT: "talk", VISITOR: "talk"}
@@ -59,10 +66,14 @@ ADDRESS = dict.fromkeys(
     (SESSION, PAYOUT, *GROUPS["macaroons"], PREIMAGE, CLAIM, USED_CLAIM, OPERATOR), "balance"
 )
 A_JOB = {JOB: "state result code", UNPAID: "state", REQUEST: "state result"}
-A_BATCH = {BATCH: "picture file"}
+A_BATCH = dict.fromkeys((BATCH, CAST, OTHERS_KEY), "picture file")  # that key's account bought one
+FILES = dict.fromkeys((BATCH, CAST, OTHERS_KEY), "file")
+A_CAST = dict.fromkeys((CAST, OTHERS_KEY), "cast")
 HOLDERS = (ACCOUNT, BEARER, API_KEY)
+MEMBERS = (*HOLDERS, LIMITED)  # who may see what the account has, and pay in
 # What a session may buy by its macaroon: whichever session it is of.
 SPENDS = {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"}
+SPENDS_TOO = SPENDS | dict.fromkeys(HOLDERS, "spend")  # by a key within its limit alone
 
 TABLE: dict[str, dict[str, str]] = {
     "POST /api/jobs/quote": {},
@@ -71,8 +82,8 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/v1/spells": {},
     "GET /api/v1/spells/marketplace": {},
     "POST /api/v1/spells/cast": {},
-    "GET /api/v1/spells/casts/{id}": {},
-    "POST /api/v1/spells/casts/{id}/resume": {},
+    "GET /api/v1/spells/casts/{id}": A_CAST,
+    "POST /api/v1/spells/casts/{id}/resume": A_CAST,  # nothing is left to do
     "POST /api/v1/spells/casts/{id}/cancel": {},
     "GET /api/v1/spells/{slug}": {},
     "POST /api/v1/spells/{slug}/quote": {},
@@ -86,8 +97,8 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/jobs/{id}/videos/{item_id}": {},
     "GET /api/jobs/{id}/previews/{item_id}": {},  # it is made: there is none any more
     "GET /api/models": {},
-    "GET /api/notices/{id}": {},
-    "POST /api/notices/{id}/redeliver": {},
+    "GET /api/notices/{id}": dict.fromkeys((WEBHOOK, OTHERS_KEY), "told"),
+    "POST /api/notices/{id}/redeliver": dict.fromkeys((WEBHOOK, OTHERS_KEY), "told"),
     "POST /api/v1/workers": {},  # a worker's token opens what is the worker's, and nothing here
     "GET /api/v1/workers/me": {},
     "PATCH /api/v1/workers/me": {},
@@ -98,9 +109,9 @@ TABLE: dict[str, dict[str, str]] = {
     "PUT /api/v1/leases/{id}/result": {},
     "POST /api/v1/leases/{id}/fail": {},
     "POST /api/v1/leases/{id}/release": {},
-    "POST /v1/images/generate": SPENDS,
-    "POST /v1/videos/generate": SPENDS,
-    "GET /v1/generations/{id}": {BATCH: "file"},
+    "POST /v1/images/generate": SPENDS_TOO,
+    "POST /v1/videos/generate": SPENDS_TOO,
+    "GET /v1/generations/{id}": FILES,
     "GET /api/jobs/{id}/receipt": {JOB: "state receipt", REQUEST: "state receipt"},
     "POST /api/sessions": {SESSION_KEY: "session_id"},
     "GET /api/sessions/{id}": {
@@ -137,7 +148,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/gemini/generate-image": {WHOLE: "spend", BUDGET: "spend", OTHER: "spend"},
     "POST /api/auth/login": {},
     "POST /api/auth/logout": dict.fromkeys((ACCOUNT, BEARER), "login"),
-    "GET /api/auth/me": dict.fromkeys(HOLDERS, "account"),
+    "GET /api/auth/me": dict.fromkeys(MEMBERS, "account"),
     "GET /api/auth/logins": {},
     "DELETE /api/auth/logins/{id}": dict.fromkeys(HOLDERS, "login"),
     "POST /api/auth/password": dict.fromkeys((ACCOUNT, BEARER), "password"),
@@ -149,24 +160,24 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/auth/lnurl/login": {},  # what a wallet has signed, its page alone fetches
     "POST /api/auth/lnurl/join": {},
     "GET /api/lnurl/auth/{k1}": {},
-    "GET /api/account": dict.fromkeys(HOLDERS, "balance"),
+    "GET /api/account": dict.fromkeys(MEMBERS, "balance"),
     "GET /api/account/history": {},
-    "POST /api/account/deposits": dict.fromkeys(HOLDERS, "deposit"),
+    "POST /api/account/deposits": dict.fromkeys(MEMBERS, "deposit"),
     "POST /api/account/withdrawals": dict.fromkeys(HOLDERS, "refund"),
     "POST /api/account/refund": {},  # nothing was taken out
-    "GET /api/v1/generations/status/{id}": {BATCH: "file"},
+    "GET /api/v1/generations/status/{id}": FILES,
     "POST /api/v1/generations/status": {},
-    "POST /api/v1/generations/execute": SPENDS,
-    "GET /api/v1/artifacts/{id}": {},  # its own id, which nothing else names
+    "POST /api/v1/generations/execute": SPENDS_TOO,
+    "GET /api/v1/artifacts/{id}": {FILE: "file"},  # its own id opens it, and nothing else does
     "GET /api/v1/tools": {},
     "GET /api/v1/tools/registry": {},
     "GET /api/v1/tools/registry/{tool_id}": {},
     "GET /api/v1/tools/{tool_id}": {},
     "POST /api/v1/wallets/connect/initiate": {},
     "GET /api/v1/wallets/connect/status/{request_id}": {CONNECTS: "connected"},
-    "GET /api/v1/users/me": dict.fromkeys(HOLDERS, "account balance"),
-    "GET /api/v1/users/me/credits": dict.fromkeys(HOLDERS, "balance"),
-    "POST /api/v1/credits": dict.fromkeys(HOLDERS, "deposit"),
+    "GET /api/v1/users/me": dict.fromkeys(MEMBERS, "account balance"),
+    "GET /api/v1/users/me/credits": dict.fromkeys(MEMBERS, "balance"),
+    "POST /api/v1/credits": dict.fromkeys(MEMBERS, "deposit"),
     "GET /api/v1/tiers": {},
     "GET /api/v1/models": {},
     "POST /api/v1/jobs": SPENDS,  # who has an account has too little on it
@@ -175,10 +186,12 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/v1/user/me": {
         **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
         API_KEY: "account balance key",
+        LIMITED: "account balance",
     },
     "GET /api/v1/user/dashboard": {
         **dict.fromkeys((ACCOUNT, BEARER), "account balance"),
         API_KEY: "account balance key",
+        LIMITED: "account balance",
     },
     "GET /api/v1/user/history": {},  # nothing was spent
     "POST /api/v1/user/withdraw": dict.fromkeys(HOLDERS, "refund"),
@@ -194,7 +207,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /estimate": {},
     "GET /demo": {},
     "POST /jobs": {},
-    "GET /jobs/{id}": A_JOB | {BATCH: "picture"},
+    "GET /jobs/{id}": A_JOB | {BATCH: "picture", CAST: "picture"},
     "GET /jobs/{id}/items/{item}": {BATCH: "file"},
     "GET /jobs/{id}/previews/{item}": {},
     "GET /jobs/{id}/files.zip": {BATCH: "file"},
@@ -204,7 +217,7 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /spells": {},
     "GET /spells/{slug}": {},
     "POST /spells/{slug}": {},
-    "GET /casts/{id}": {},
+    "GET /casts/{id}": {CAST: "cast"},
     "POST /casts/{id}/pay": {},
     "POST /casts/{id}/resume": {},
     "GET /tools": {},
@@ -216,6 +229,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /jobs/{id}/refund": {
         JOB: "refund state result",
         BATCH: "picture",
+        CAST: "picture",
         UNPAID: "state",
         REQUEST: "state result",
     },
@@ -243,9 +257,9 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /account/keys": {ACCOUNT: "balance key"},
     "POST /account/keys/revoke": {},  # the form names none
     "POST /account/join": {ACCOUNT: "balance key"},
-    "GET /notices/{id}": {},
-    "POST /notices/{id}": {},
-    "POST /notices/{id}/redeliver": {},
+    "GET /notices/{id}": {OTHERS_KEY: "told"},
+    "POST /notices/{id}": {WEBHOOK: "told"},
+    "POST /notices/{id}/redeliver": {WEBHOOK: "told"},
     "GET /operator": {OPERATOR: "books state"},
     "GET /operator/books": {OPERATOR: "books"},
     "POST /operator/login": {},

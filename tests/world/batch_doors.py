@@ -35,7 +35,7 @@ async def bought(instance: Instance, body: dict[str, Any], path: str = "/api/job
     answer = await instance.post(path, body, headers=proof)
     assert answer.status_code in (201, 202), answer.text
     made = answer.json()
-    return str(made.get("jobId") or made.get("id"))
+    return str(made.get("jobId") or made.get("castId") or made.get("id"))
 
 
 async def ended(

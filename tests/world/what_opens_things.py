@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 
 from payments.lnurl import decode
+from tests.world.account_fixtures import has, paid_in, signed_in
 from tests.world.batch_doors import batch, bought, ended
 from tests.world.house_fixtures import Instance
 from tests.world.patience import PATIENCE_S, patiently
@@ -19,7 +20,9 @@ from tests.world.session_fixtures import Holder, where
 JOB, ASKED, PREPAID, TITLE = "planted-job", "planted-ask", "planted-request", "planted-title"
 PERSON, PASSWORD = "planted-person", "planted-password"
 SATS, FRESH, OWED = 1_789, 157, 33
-PICTURE = "planted-picture"
+PICTURE, CAST_BY = "planted-picture", "planted-cast"
+WEBHOOK_SECRET = "planted-secret-of-a-webhook"
+NOWHERE = "http://127.0.0.1:9/hook"
 
 
 async def _session(instance: Instance, sats: int, key: str) -> tuple[dict[str, Any], Holder, str]:
@@ -56,10 +59,67 @@ async def _person(instance: Instance) -> dict[str, Any]:
         asked = await http.post("/api/account/deposits", json={"amountSats": FRESH})
         await instance.pay(asked.json()["invoice"])
         await http.get("/api/account")
-        key = await http.post("/api/v1/user/apikeys", json={})
+        keys = "/api/v1/user/apikeys"
+        key, *others = [(await http.post(keys, json={})).json() for _ in range(3)]
+        limited = (await http.post(keys, json={"spendingLimitSats": 1})).json()["apiKey"]
+        await http.post(f"{keys}/{others[0]['id']}/rotate", json={})
+        await http.delete(f"{keys}/{others[1]['id']}")
     login = me.json()["login"]["id"]
     token = person.cookies["session"]
-    return {"person": person.json(), "token": token, "login": login, "key": key.json()}
+    ended = [each["apiKey"] for each in others]
+    return {
+        **{"person": person.json(), "token": token, "login": login, "key": key},
+        **{"limited": limited, "ended_keys": ended},
+    }
+
+
+async def _owned(instance: Instance) -> dict[str, Any]:
+    """Open another account, which casts a spell and is told of it; somebody without one casts the
+    same.
+    """
+    owner = await signed_in(instance, f"owner-{secrets.token_hex(4)}")
+    await paid_in(instance, owner, 1_000)
+    await has(instance, owner, 1_000)
+    key = (await instance.post("/api/v1/user/apikeys", {}, headers=owner)).json()["apiKey"]
+    slug = f"planted-{secrets.token_hex(4)}"
+    steps = [{"id": 1, "tool": "text-to-image", "inputs": {"prompt": CAST_BY}}]
+    spell = {"slug": slug, "name": "Planted", "steps": steps}
+    published = await instance.post("/api/v1/spells", spell, headers=owner)
+    assert published.status_code == 201, published.text
+    told = {"webhookUrl": NOWHERE, "webhookSecret": WEBHOOK_SECRET}
+    body, at = {"slug": slug, "context": told}, "/api/v1/spells/cast"
+    made = (await instance.post(at, body, headers=owner)).json()
+    free = await bought(instance, {"slug": slug}, at)
+    theirs, anybodys = [
+        await _cast(instance, cast_id, headers)
+        for cast_id, headers in ((made["castId"], owner), (free, {}))
+    ]
+    where = made["notify"]["deliveries"]
+    notices: list[dict[str, Any]] = []
+    async for look in patiently("nobody is told of the cast"):
+        look.saw = log = (await instance.http.get(where, headers=owner)).json()
+        if notices := log["notices"]:
+            break
+    return {
+        **{"others_key": key, "others_cast": theirs, "cast": anybodys},
+        **{"webhook": made["notify"]["id"], "notice": notices[0]["noticeId"]},
+    }
+
+
+async def _cast(instance: Instance, cast_id: str, headers: dict[str, str]) -> dict[str, str]:
+    """Wait until a cast has ended; return its id, its item's, and its file's."""
+    said: dict[str, Any] = {}
+    async for look in patiently("the cast does not end", pause_s=0.02):
+        answer = await instance.http.get(f"/api/v1/spells/casts/{cast_id}", headers=headers)
+        look.saw = said = answer.json()
+        if said["status"] in ("completed", "failed"):
+            break
+    [item] = said["stepGenerationIds"]
+    at = f"/api/v1/generations/status/{item}"
+    made = (await instance.http.get(at, headers=headers)).text
+    file = re.search("/api/v1/artifacts/([0-9a-f]{32})", made)
+    assert file is not None, made
+    return {"id": cast_id, "item_id": item, "item": item, "artifact": file[1]}
 
 
 async def _connected(instance: Instance) -> dict[str, Any]:
@@ -179,6 +239,13 @@ class Things:
     token: str
     login: str
     key: dict[str, Any]
+    limited: str  # a key that may spend one sat
+    ended_keys: list[str]  # one that another has replaced, one that was revoked
+    others_key: str
+    others_cast: dict[str, str]  # which that account has paid for
+    cast: dict[str, str]  # which somebody without an account has paid for
+    webhook: str  # of the account's cast
+    notice: str  # that it was sent
     connects: str
     connected: str  # its key
     batch: str
@@ -220,6 +287,7 @@ PARTS: tuple[
     (_pictured, lambda made: [made.batch]),
     (_connected, lambda made: [made.connects]),
     (_person, lambda made: [made.person["accountId"]]),
+    (_owned, lambda made: [made.others_cast["id"], made.cast["id"]]),
 )
 
 

@@ -15,6 +15,7 @@ from statemachine.public_id import concealed, public_id
 from tests.world.house_fixtures import Instance
 from tests.world.what_opens_things import (
     ASKED,
+    CAST_BY,
     FRESH,
     JOB,
     OWED,
@@ -23,6 +24,7 @@ from tests.world.what_opens_things import (
     PICTURE,
     PREPAID,
     TITLE,
+    WEBHOOK_SECRET,
     Things,
     made_in,
     owned_by,
@@ -44,6 +46,7 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'spend', session_id || id, '' FROM job WHERE session_id IS NOT NULL
  UNION ALL SELECT 'spend', session_id || id, '' FROM hold WHERE session_id IS NOT NULL
  UNION ALL SELECT 'spend', session_id || id, '' FROM batch WHERE session_id IS NOT NULL
+ UNION ALL SELECT 'spend', account_id || id, '' FROM batch WHERE account_id IS NOT NULL
  UNION ALL SELECT 'batch', id, state FROM batch WHERE session_id IS NULL
  UNION ALL SELECT 'topup', id, topups::text FROM session
  UNION ALL SELECT 'close', id, state FROM session
@@ -58,6 +61,18 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
 """
 
 
+# What an address names by {id}, by how it begins: else it is a job, a batch or a session.
+NAMED = (
+    ("/api/gemini", "conversation"),
+    ("/api/auth/logins", "login"),
+    ("/api/v1/spells/casts", "cast"),
+    ("/casts", "cast"),
+    ("/api/v1/artifacts", "artifact"),
+    ("/api/notices", "webhook"),
+    ("/notices", "webhook"),
+)
+
+
 @dataclass(frozen=True)
 class Known:
     """What one stranger has: what goes into addresses, and with the request."""
@@ -66,17 +81,19 @@ class Known:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     tried: str = ""  # a text to send as each kind of credential, too
+    also: Mapping[str, str] = field(default_factory=dict)  # to show in place of the headers, too
 
     def named(self, route: str, parameter: str) -> str:
         """Return what to put into a place of an address."""
-        if route.startswith("/api/gemini"):
-            parameter = "conversation"
+        parameter = next((of for start, of in NAMED if route.startswith(start)), parameter)
         return self.ids.get(parameter, next(iter(self.ids.values()), "0" * 32))
 
     @property
     def ways(self) -> list[tuple[dict[str, str], dict[str, str]]]:
         """The headers and the queries to try it with."""
         ways: list[tuple[dict[str, str], dict[str, str]]] = [(dict(self.headers), dict(self.query))]
+        if self.also:
+            ways.append((dict(self.also), {}))
         if self.tried:
             shown = {"X-Payment-Preimage": (self.tried * 64)[:64], "Idempotency-Key": self.tried}
             ways.append(({"Authorization": f"Bearer {self.tried}"}, {}))
@@ -169,6 +186,7 @@ class World:
                 "amount": str(FRESH),
                 "sure": "yes",
                 "macaroon": headers.get("X-Payment-Preimage", shown),
+                "secret": headers.get("X-Webhook-Secret", ""),
             }
             return urlencode(form).encode(), "application/x-www-form-urlencoded"
         bodies: dict[str, dict[str, Any]] = {
@@ -226,6 +244,9 @@ def _ids(made: Things, secret: str, job_secret: str) -> dict[str, Known]:
         "a batch's id": Known(
             {"id": made.batch, "item_id": made.item, "item": made.item}, tried=made.batch
         ),
+        "a cast's id": Known({"id": made.cast["id"], **made.cast, "artifact": "0" * 32}),
+        "a file's id": Known({"id": made.cast["artifact"]}),
+        "the id of an account's cast": Known({**made.others_cast, "artifact": "0" * 32}),
         "the id of a request to connect a wallet": Known(
             {"id": made.connects, "request_id": made.connects}, tried=made.connects
         ),
@@ -246,7 +267,10 @@ def _named(made: Things) -> dict[str, str]:
 def _credentials(made: Things) -> dict[str, Known]:
     """Return those who have a credential, or something that was one."""
     here, fresh = _named(made), made.fresh
-    mine = {"id": made.login, "key_id": made.key["id"]}
+    # What is another account's is in the addresses, where it is not one's own.
+    others = {**made.others_cast, "webhook": made.webhook, "artifact": "0" * 32}
+    mine = others | {"login": made.login, "key_id": made.key["id"]}
+    replaced, gone = made.ended_keys
 
     def held(*caveats: str) -> Known:
         return Known(here, made.holder.child(*caveats).headers)
@@ -271,6 +295,14 @@ def _credentials(made: Things) -> dict[str, Known]:
         "the cookie of an account": Known(mine, {"Cookie": f"session={made.token}"}),
         "the token of an account": Known(mine, {"Authorization": f"Bearer {made.token}"}),
         "an API key of an account": Known(mine, {"x-api-key": made.key["apiKey"]}),
+        "an API key with a spending limit": Known(mine, {"x-api-key": made.limited}),
+        "an API key that was revoked": Known(
+            mine, {"x-api-key": gone}, also={"Authorization": f"Bearer {replaced}"}
+        ),
+        "the API key of another account": Known(mine, {"x-api-key": made.others_key}),
+        "the secret of a webhook": Known(
+            {"id": made.webhook}, {"X-Webhook-Secret": WEBHOOK_SECRET}
+        ),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
         "the key of a job": Known({}, {"Idempotency-Key": made.job_key}),
         "the key of a session": Known({}, {"Idempotency-Key": made.session_key}),
@@ -291,7 +323,7 @@ async def build(
     mine = await instance.post("/api/dev/stub/invoice", {"amountSats": OWED})
     code, secret = secret_of(status["refunds"])
     job_code, job_secret = secret_of(made.job["refunds"])
-    holders = (holder, made.owner)
+    holders, casts = (holder, made.owner), (made.cast, made.others_cast)
     marks = [
         *(("result", f"done: {text}") for text in (JOB, ASKED, PREPAID)),
         *(("state", public_id(each)[:8]) for each in job_ids),
@@ -307,7 +339,13 @@ async def build(
         *(("receipt", hashlib.sha256(each.encode()).hexdigest()) for each in (JOB, PREPAID)),
         ("preimage", made.preimage),
         ("picture", PICTURE),
+        ("picture", CAST_BY),
+        ("told", made.notice),
         ("file", f"/images/{made.item}"),
+        *(("file", cast["artifact"]) for cast in casts),
+        *(("file", f'filename=\\"{cast["artifact"][:12]}.') for cast in casts),
+        *(("cast", f'"castId":"{cast["id"]}"') for cast in casts),
+        *(("cast", f'data-here="/casts/{cast["id"]}"') for cast in casts),
         ("file", '"artifact:'),
         ("file", "image-1.png"),
         ("file", f"boltwork-{public_id(made.batch)[:8]}"),
