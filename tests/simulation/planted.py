@@ -11,6 +11,7 @@ from app.plant import Built, keeper_of
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour
 from app.promises.usdc_sending import UsdcSending
+from db import ledger
 from db.engine import Asked, Tx
 from payments import rail
 from payments.usdc.outcome import Failed, Outcome, Unknown
@@ -22,6 +23,7 @@ Statement = tuple[str, dict[str, Any]]
 Bug = Callable[[str, dict[str, Any]], Statement | None]
 
 
+TEXTS, INTEGERS = ("keys", "accounts", "kinds"), ("of", "amounts")  # of an entry; see db.ledger
 NOTHING = "SELECT 1 WHERE false"  # in the place of a statement that is left out
 
 
@@ -32,9 +34,22 @@ class BuggyTx(Tx):
         self._tx, self._bug = tx, bug
 
     async def ask(self, query: str, **values: Any) -> Asked:
-        """See Tx.ask."""
+        """See Tx.ask. A bug sees what is posted as lists, not as Postgres reads them."""
+        posts = isinstance(values.get("kinds"), str)
+        if posts:
+            values |= {name: _listed(values[name]) for name in TEXTS}
+            values |= {name: [int(each) for each in _listed(values[name])] for name in INTEGERS}
         query, values = self._bug(query, values) or (NOTHING, {})
+        if posts and values:
+            values |= {name: ledger.texts(values[name]) for name in TEXTS}
+            values |= {name: ledger.integers(values[name]) for name in INTEGERS}
         return await self._tx.ask(query, **values)
+
+
+def _listed(array: str) -> list[str]:
+    """Return an array that Postgres reads, of names or of numbers, as a list."""
+    plain = array.strip("{}")
+    return plain.strip('"').split('","' if '"' in plain else ",") if plain else []
 
 
 @dataclass(frozen=True)
