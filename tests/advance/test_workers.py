@@ -1,5 +1,6 @@
 """Workers of the network: what they bring is paid for in the transaction that takes it."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -278,3 +279,56 @@ async def test_what_was_paid_of_late_is_told_by_lane(market: Market) -> None:
     assert await workers.rates(market.db, market.clock()) == [(LANE, Asset.MSAT, 1, 6_300, 3_000)]
     [whole] = await workers.earnings(market.db, "w")
     assert whole == (Asset.MSAT, 3, 8_400)
+
+
+async def test_of_two_who_bring_one_item_at_once_one_is_paid(market: Market) -> None:
+    """The late one and the one that holds it now; and each of them twice."""
+    for name in ("w", "v"):
+        await registered(market, name)
+    for number in range(4):
+        batch_id = f"b{number}"
+        await market.bought(batch_id, [1_000])
+        [late] = await claimed(market, "w")
+        market.clock.forward(minutes=25)  # so that nobody falls silent thrice in an hour
+        assert await market.shell.do(advance.leases.lapse, late.id, late.number) == Applied()
+        [now] = await claimed(market, "v")
+        brings = [(late, "w"), (now, "v")] * 2
+        told = await asyncio.gather(*(market.deliver(*each) for each in brings))
+        assert told.count(Applied()) == 1
+        assert set(told) <= {Applied(), Replayed(), Lost()} and Lost() in told
+    earned = [await market.rests_on(f"user:{name}-account") for name in ("w", "v")]
+    assert sum(earned) == 4 * 350
+    await market.is_right()
+
+
+async def test_pay_is_sent_once_however_often_it_is_asked_for_at_once(market: Market) -> None:
+    """All of it goes with one payout; the others find nothing."""
+    await registered(market)
+    await market.bought("b", [10_000])
+    [claim] = await claimed(market, "w")
+    assert await market.deliver(claim) == Applied()
+    ask = advance.workers.pay_out
+    told = await asyncio.gather(*(market.shell.do(ask, "w", n, None) for n in range(5)))
+    assert told.count(Applied()) == 1
+    [payout] = await of_owner(market.db, "w-account")
+    assert payout.amount_msat == 3_000
+    await market.is_right()
+
+
+async def test_a_result_comes_at_the_moment_of_a_ban(market: Market) -> None:
+    """It is taken and paid for, or it is not; never the one without the other."""
+    for number in range(6):
+        name, batch_id = f"w{number}", f"b{number}"
+        await registered(market, name)
+        await market.bought(batch_id, [1_000])
+        [claim] = await claimed(market, name)
+        told, _ = await asyncio.gather(
+            market.deliver(claim, name), market.shell.do(advance.workers.ban, name)
+        )
+        pay = await market.rests_on(f"user:{name}-account")
+        assert (told, pay) in ((Applied(), 350), (Lost(), 0))
+        assert (await row_of(market, name)).state is WorkerState.BANNED
+        if told == Lost():
+            await market.shell.do(advance.leases.fail, claim.id, claim.number, name, "banned")
+            await market.shell.do(advance.batches.cancel, batch_id)
+    await market.is_right()
