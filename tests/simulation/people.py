@@ -160,6 +160,8 @@ class People:
         self.deposits[now["id"]] = now
         name, before = f"deposit {now['id']}", was["state"] if was else None
         if was is None:
+            twice = [row["id"] for row in self.deposits.values() if row["txid"] == now["txid"]]
+            hold(twice == [now["id"]], 5, f"{name} was sent once, and is {twice}")
             sent = self._chain.sent.get(now["txid"])
             hold(sent is not None and sent.gone_at is None, 4, f"{name}, and nobody has sent it")
             assert sent is not None

@@ -38,37 +38,20 @@ def keeps(query: str, values: Values) -> Statement | None:
             return None
         for place, name in enumerate(values.get("accounts", ())):
             if re.fullmatch(r"refund:\w+:back", name):
-                values["accounts"][place], values["kinds"][place] = "revenue:work", "income"
+                values["accounts"][place], values["kinds"][place] = "revenue:media", "income"
     return query, values
 
 
 def counts_nothing(query: str, values: Values) -> Statement:
     """Lets a key spend, and does not count what it has spent."""
-    return re.sub(r"(spent_\w+ = spent_\w+) \+ %\(amount\)s", r"\1", query), values
+    if "debit_account(" in query:
+        values["key_id"] = None
+    return query, values
 
 
-def looks_away(query: str, values: Values) -> Statement:
-    """Counts what a key has spent, and lets it spend more than it may."""
-    return re.sub(r"AND spent_\w+ <= .*- %\(amount\)s", "", query, flags=re.DOTALL), values
-
-
-class Forgetful:
-    """Knows a transfer by its block, too: after a reorganisation it is another one."""
-
-    def __init__(self) -> None:
-        self._named: dict[str, str] = {}
-
-    def __call__(self, query: str, values: Values) -> Statement | None:
-        """See Bug."""
-        if "UPDATE usdc_deposit SET block" in query:
-            return None
-        if "INSERT INTO usdc_deposit" in query:
-            self._named[values["id"]] = values["id"] = f"{values['id']}@{values['block']}"
-        for place, key in enumerate(values.get("keys", ())):
-            told = re.fullmatch(r"deposit:(.*):arrived", key)
-            if told and told[1] in self._named:
-                values["keys"][place] = f"deposit:{self._named[told[1]]}:arrived"
-        return query, values
+def gives_twice(query: str, values: Values) -> Statement:
+    """Counts twice for a key what it got back of what it has spent."""
+    return re.sub(r"(spent_\w+ = spent_\w+ -) %\(amount\)s", r"\1 2 * %(amount)s", query), values
 
 
 def tells_nobody(query: str, values: Values) -> Statement | None:
@@ -82,7 +65,6 @@ PLANTED_ON_PEOPLE = {
     "a cast's rest that is kept": Make(shell=partial(BuggyShell, bug=pockets)),
     "a job's rest in USDC that is kept": Make(shell=partial(BuggyShell, bug=keeps)),
     "a key's spending that is not counted": Make(shell=partial(BuggyShell, bug=counts_nothing)),
-    "a key's limit that nobody looks at": Make(shell=partial(BuggyShell, bug=looks_away)),
-    "a deposit that is credited again": Make(shell=partial(BuggyShell, bug=Forgetful())),
+    "a key's rest that is given back twice": Make(shell=partial(BuggyShell, bug=gives_twice)),
     "a notice that nobody promises": Make(shell=partial(BuggyShell, bug=tells_nobody)),
 }
