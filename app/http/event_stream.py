@@ -16,13 +16,30 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.http.envelopes import on_error
-from app.strict_json import dumped
+from app.strict_json import BadInput, dumped
 
+MOST_DIGITS = 18  # of an event's id
 BEAT_S = 15.0  # silence after which a comment is sent: proxies close what is idle
 _BEAT = b": still here\n\n"
 
 Events = AsyncGenerator[dict[str, Any], None]
 log = structlog.get_logger("boltwork.http")
+
+
+def last_event_id(request: Request) -> int:
+    """Return the last event that its reader has seen: 0 for none, which replays all of them.
+
+    Raises BadInput for what is none.
+    """
+    queried = request.query_params.getlist("lastEventId")
+    given = [each for each in (request.headers.get("last-event-id"), *queried) if each]
+    if len(queried) > 1 or not all(_is_number(each) for each in given):
+        raise BadInput("The last event id must be the id of an event of this job.")
+    return int(given[0]) if given else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 class EventStream(Response):

@@ -327,6 +327,8 @@ async def test_events_tell_each_item(shop: Instance) -> None:
                 seen |= {item["prompt"]: item["status"] for item in said["images"]}
     assert status == "completed" and seen == {"a cat": "completed", "REFUSE": "failed"}
     refused(await shop.http.get(f"/api/jobs/{NOBODY}/events"), 404)
+    path = f"/api/jobs/{batch_id}/events"
+    refused(await shop.http.get(path, params={"lastEventId": "the first"}), 400, "last event id")
 
 
 async def test_a_key_names_one_offer(shop: Instance) -> None:

@@ -19,6 +19,7 @@ from app.buyer.answer_fields import Invoice
 from app.buyer.client import FINAL, Client
 from db.audit import audit
 from db.engine import Database
+from tests.runs import fuzz_people
 from tests.runs.crash_run import Databases
 from tests.runs.crash_server import ForkedServer
 from tests.runs.crash_world import StubSide
@@ -84,6 +85,7 @@ class World:
     cookie: str = ""  # of the visitor who has the conversations
     credentials: list[str] = field(default_factory=list)  # of MPP: one that holds, and others
     market: Market = field(default_factory=Market)
+    people: fuzz_people.People = field(default_factory=fuzz_people.People)
 
     @property
     def url(self) -> str:
@@ -110,7 +112,7 @@ class World:
 
     def parameters(self) -> dict[str, dict[str, list[Any]]]:
         """Return the values that parameters take, by the addresses that they are in."""
-        names, market = self.names, self.market
+        names, market, people = self.names, self.market, self.people
         return {
             "^/api/jobs/.*/events$": {"path.id": names.ended + market.ended},
             "^/api/jobs/[^/]*(/(refund|cancel|receipt))?$": {
@@ -131,6 +133,12 @@ class World:
             "^/api/v1/generations/status/": {"path.id": names.runs},
             "^/api/v1/jobs/": {"path.id": names.pictures},
             "^/api/v1/tools/": {"path.toolId": TOOLS},
+            "^/api/v1/user/apikeys/": {"path.keyId": people.keys},
+            "^/api/v1/spells/casts/": {"path.id": people.casts},
+            "^/api/v1/spells/[^/]*(/quote)?$": {"path.slug": people.slugs},
+            "^/api/v1/artifacts/": {"path.id": people.artifacts},
+            "^/api/v1/wallets/connect/status/": {"path.requestId": people.requests},
+            "^/api/notices/": {"path.id": people.webhooks},
             "^/api/dev/": {"path.paymentHash": names.hashes},
         }  # fmt: skip
 
@@ -175,6 +183,8 @@ class World:
             self.cookie = http.cookies[VISITOR]
             self.credentials = await self._paid_by_the_call(client, http)
             self.market = await furnish(http, self.server.clock)
+            told_at = NOWHERE_TO_TELL
+            self.people = await fuzz_people.furnish(http, self.market.token, told_at)
 
     def shown_for(self, session_id: str) -> dict[str, str]:
         """Return the header with the macaroon of a session, or of any for what is none."""

@@ -56,8 +56,9 @@ GROUPS = {
     ],
     "macaroons": [WHOLE, BUDGET, LIMIT, TO_ASK, TO_SEE, TO_REFUND, OVER, REVOKED, OTHER],
     "cookies and keys": [
-        COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, LIMITED, ENDED_KEY, OTHERS_KEY, OPERATOR,
-        JOB_KEY, SESSION_KEY, ASK_KEY,
+        OPERATOR,  # first: its page lists so many payouts, and the others take money out
+        COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, LIMITED, ENDED_KEY, OTHERS_KEY, JOB_KEY,
+        SESSION_KEY, ASK_KEY,
     ],
 }  # fmt: skip
 TALKS = {WHOLE: "talk", BUDGET: "talk", LIMIT: "talk", VISITOR: "talk"}

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api.polling import readable, seen_of
 from app.house import House, house_of
 from app.http.batch_status import Seen, Window, unknown_batch
-from app.http.event_stream import Events, EventStream
+from app.http.event_stream import Events, EventStream, last_event_id
 from app.http.fields import path_id
 from app.http.links import base_url
 from db.batches import Mark
@@ -24,6 +24,7 @@ HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering"
 async def events(request: Request) -> Response:
     """GET /api/jobs/{id}/events: first where all of it stands, then what changes, to its end."""
     house, batch_id = house_of(request), path_id(request, unknown_batch)
+    last_event_id(request)  # one that is none is refused; a batch's stream begins with all of it
     await readable(request, house, batch_id)
     if request.method == "HEAD":
         return Response(headers=HEADERS, media_type=EventStream.media_type)

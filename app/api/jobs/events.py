@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.house import House, house_of
+from app.http.event_stream import last_event_id
 from app.http.fields import path_id
 from app.http.job_status import unknown_job
 from app.http.links import base_url
@@ -15,14 +16,12 @@ from app.watch.streams import Watcher
 from db import job_events
 from statemachine.job import JOB
 
-MOST_DIGITS = 18
-
 
 async def events(request: Request) -> Response:
     """GET /api/jobs/{id}/events: 200 and all that happens; 204 when all was sent already."""
     house = house_of(request)
     job_id = path_id(request, unknown_job)
-    after = _told(request)
+    after = last_event_id(request)
     row = await job_events.standing(house.db, job_id)
     if row is None:
         raise unknown_job()
@@ -35,19 +34,6 @@ async def events(request: Request) -> Response:
     caller, base = house.throttle.address(request), base_url(request, house.settings.public_url)
     house.streams.admit(caller)
     return _Stream(house, Watcher(job_id, after, caller, base))
-
-
-def _told(request: Request) -> int:
-    """Return the last event that its reader has seen: 0 for none, which replays all of them."""
-    queried = request.query_params.getlist("lastEventId")
-    given = [each for each in (request.headers.get("last-event-id"), *queried) if each]
-    if len(queried) > 1 or not all(_is_number(each) for each in given):
-        raise BadInput("The last event id must be the id of an event of this job.")
-    return int(given[0]) if given else 0
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 _MEDIA_TYPE = "text/event-stream"
