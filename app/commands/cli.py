@@ -66,7 +66,7 @@ COMMANDS = {
     ),
     "lend": Place(
         "lend",
-        "Lend this machine to a running instance, and be paid in sats for what it makes.",
+        "Lend this machine to a running instance, and be paid for what it makes.",
     ),
     "account": Place(
         "account", "An account of a running instance: its balance, and the API keys that spend it."
@@ -92,7 +92,7 @@ COMMANDS = {
         "Stop or resume payouts: what is owed waits, and is sent by itself afterwards.",
     ),
     "spells": Place("spells", "Withdraw spells that were published here, and show them again."),
-    "workers": Place("workers", "Look at the workers of the network, and ban one."),
+    "workers": Place("workers", "Look at workers of the network, and ban one."),
     "receiving": Place(
         "receiving", "The LNbits wallets that invoices are made on, one after the other."
     ),

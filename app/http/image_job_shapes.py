@@ -46,7 +46,10 @@ def uuid_of(own_id: str) -> str:
 
 def unknown_job() -> Refusal:
     """Return what is said of a job that is not there."""
-    return Refusal(Why.UNKNOWN, "There is no job with this id.")
+    return Refusal(
+        Why.UNKNOWN,
+        "There is no job with this id. Check it, or create one with POST /api/v1/jobs.",
+    )
 
 
 def path_uuid(request: Request) -> str:

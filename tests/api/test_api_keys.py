@@ -40,7 +40,7 @@ def test_a_key_has_its_prefix_its_chance_and_a_checksum(
 ) -> None:
     """One character that is changed makes it none of ours, before any database is asked."""
     key = key_of(prefix, chance)
-    assert re.fullmatch("(sk_live_bw_|uk_)[0-9A-Za-z]{49}", key) and prefix_of(key) is prefix
+    assert re.fullmatch("(sk_live_bw_|uk_|wk_)[0-9A-Za-z]{49}", key) and prefix_of(key) is prefix
     assert kept_of(key) == hashlib.sha256(key.encode()).hexdigest() and looks_like_one(key)
     at = data.draw(st.integers(len(prefix), len(key) - 1))
     other = data.draw(

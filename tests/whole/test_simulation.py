@@ -45,7 +45,9 @@ def database(postgres: str) -> Iterator[Numbered]:
 
 
 # Not every history has a refund whose outcome is unknown and which settles all the same.
-SEEDS = {"a refund retried on Unknown": 4}
+# Where a bug is found soonest; a change of the product is another history of every seed.
+SEEDS = {"a refund retried on Unknown": 4, "a refund in USDC owed again on Unknown": 14}
+WORLDS = 4  # that are lived through, one after another, before a bug counts as not found
 
 
 @pytest.fixture(autouse=True)
@@ -124,8 +126,10 @@ async def test_whoever_is_dead_draws_nothing() -> None:
 
 @pytest.mark.parametrize("bug", PLANTED)
 async def test_a_planted_bug_is_found(database: Numbered, bug: str) -> None:
-    """Within 10,000 steps, and named as the breach of an invariant, if Postgres itself does not
-    refuse a negative liability first."""
+    """Within 10,000 steps of one of a few worlds, and named as the breach of an invariant, if
+    Postgres itself does not refuse a negative liability first."""
     named = r"seed \d+, step \d+: (invariant \d|.*ck_account_no_negative_liability)"
+    first = SEEDS.get(bug, 1)
     with pytest.raises(Violation, match=named):
-        await World(SEEDS.get(bug, 1), database(), PLANTED[bug]).live(10_000)
+        for seed in range(first, first + WORLDS):
+            await World(seed, database(), PLANTED[bug]).live(10_000)

@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -52,17 +53,22 @@ def clients() -> Path:
 
 
 async def run(command: Sequence[Path | str], asked: dict[str, Any], **environment: str) -> Any:
-    """Let a client buy, in a process of its own; return what it tells."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    told, trouble = await process.communicate(json.dumps(asked).encode())
-    assert process.returncode == 0, trouble.decode()
-    return json.loads(told)
+    """Let a client buy, in a process of its own; return what it tells.
+
+    It tells a file: of what Node writes to a pipe, only 64 KiB get through before it exits.
+    """
+    with TemporaryFile() as told:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", **environment},
+            stdin=subprocess.PIPE,
+            stdout=told,
+            stderr=subprocess.PIPE,
+        )
+        _, trouble = await process.communicate(json.dumps(asked).encode())
+        assert process.returncode == 0, trouble.decode()
+        told.seek(0)
+        return json.loads(told.read())
 
 
 def runs(clients: Path, name: str) -> tuple[list[Path | str], dict[str, str]]:

@@ -156,6 +156,10 @@ class Contract:
         ]
 
 
+# Image jobs for credits, which say it as another network's document does.
+FLAT = tuple(f"/api/v1/{name}" for name in ("jobs", "users/", "credits", "tiers", "models"))
+
+
 def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
     """Hold a refusal to the envelope: a sentence for a person, an id, nothing of our insides."""
     assert answer.status_code == status, answer.text
@@ -163,11 +167,13 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
     path = answer.request.url.path
     in_v1 = path.startswith("/v1/")  # there `error` is the code
     lends = path.startswith(("/api/v1/workers", "/api/v1/leases/"))
-    if path.startswith("/api/v1/") and not lends:  # and there it holds both
+    is_flat = lends or path.startswith(FLAT)
+    if path.startswith("/api/v1/") and not is_flat:  # and there it holds both
         in_v1, envelope = True, {**envelope["error"], "error": envelope["error"]["code"]}
         del envelope["code"]
     must = {"error", "message" if in_v1 else "code", "requestId"}
     may = {"next", "leastSats", "balanceSats", "neededSats"} | ({"state"} if lends else set())
+    may |= {"credits", "credits_needed", "retry_after"} if is_flat and not lends else set()
     assert must <= set(envelope) <= must | may
     sentence = envelope["message" if in_v1 else "error"]
     assert sentence[0].isupper() and sentence.endswith(".") and says in sentence, sentence
