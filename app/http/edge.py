@@ -2,8 +2,10 @@
 line in the log that names the route and never what was asked.
 """
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -27,10 +29,15 @@ REQUESTS = Counter(
 )
 SECONDS = Histogram("boltwork_http_request_seconds", "Time to the answer by route", ["route"])
 
+Line = tuple[bytes, bytes]
+
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 # Addresses hold ids and claims: no page that one leads to is told of them.
 _NO_REFERRER = (b"referrer-policy", b"no-referrer")
 _NO_STORE = (b"cache-control", b"no-store")
+_LAST = (b"connection", b"close")
+# What comes right behind the head of a request that is refused by its head alone.
+MOST_LEFT_BYTES, REST_S = 65_536, 1.0
 _SUBJECT = re.compile(r"(?:/api|/v1)?/(jobs|sessions|generations)/([0-9a-f]{32})(?![^/])")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FRAMED_TWICE = Refusal(
@@ -43,6 +50,35 @@ _FRAMED_TWICE = Refusal(
 def _is_framed_twice(scope: Scope) -> bool:
     """Say whether a proxy before us may have seen another end of this request than we do."""
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+
+
+class _Body:
+    """The body of a request, and how much of it is read."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._is_read = receive, False
+
+    async def receive(self) -> Message:
+        """Return the next part, as ASGI has it."""
+        message = await self._receive()
+        self._is_read = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def read_rest(self) -> bool:
+        """Read a little that the application had no use for; say whether that was all of it."""
+        left = MOST_LEFT_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST_S):
+                while not self._is_read and left >= 0:
+                    left -= len((await self.receive()).get("body", b""))
+        return self._is_read
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
 
 
 def _name_subject(scope: Scope) -> None:
@@ -59,6 +95,18 @@ def _tell(traced: Any, scope: Scope) -> None:
     traced.set_attribute("http.request.method", scope["method"])
     traced.set_attribute("http.route", route)
     traced.set_attribute("http.response.status_code", scope["state"].get("status", 500))
+
+
+def _with_ours(given: Iterable[Line], scope: Scope, request_id: str) -> list[Line]:
+    """Return an answer's headers with those that all answers have."""
+    headers = [*given, (b"x-request-id", request_id.encode()), _NO_SNIFF, _NO_REFERRER]
+    if not any(name == b"cache-control" for name, _ in headers):
+        headers.append(_NO_STORE)
+    if origins.is_open(scope):
+        headers += origins.ANSWER
+    for name, value in scope["state"].get("rate_limit", {}).items():
+        headers.append((name.encode(), str(value).encode()))
+    return headers
 
 
 @cache
@@ -81,7 +129,8 @@ class Edge:
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         bind_contextvars(request_id=request_id)  # of this request's task: nothing to undo
-        is_open = origins.is_open(scope)
+        body = _Body(receive) if _has_body(scope) else None
+        receive = receive if body is None else body.receive
         began = perf_counter()
         status, started = 500, False
 
@@ -90,14 +139,11 @@ class Edge:
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 scope["state"]["status"] = status
-                named = (b"x-request-id", request_id.encode())
-                headers = [*message["headers"], named, _NO_SNIFF, _NO_REFERRER]
-                if not any(name == b"cache-control" for name, _ in headers):
-                    headers.append(_NO_STORE)
-                if is_open:
-                    headers += origins.ANSWER
-                for name, value in scope["state"].get("rate_limit", {}).items():
-                    headers.append((name.encode(), str(value).encode()))
+                headers = _with_ours(message["headers"], scope, request_id)
+                # A connection ends after an answer before which a request was not read whole; who
+                # is not told so sends the next one there, and loses it (RFC 9112, section 9.6).
+                if body is not None and status >= 400 and not await body.read_rest():
+                    headers.append(_LAST)
                 message["headers"] = headers
             await send(message)
 
