@@ -5,6 +5,7 @@ It prints its address in a line when it listens.
 
 import json
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,8 +15,29 @@ from x402.mechanisms.evm.exact import register_exact_evm_facilitator
 from x402.schemas import PaymentPayload, PaymentRequirements
 
 RPC_URL, KEY, NETWORK = sys.argv[1:]
+
+
+class Sender(FacilitatorWeb3Signer):
+    """x402's, which has one transaction on its way at a time.
+
+    A node that mines each at once (anvil) may take one of an account for early while it mines the
+    one before, and then keeps it waiting: that and all later ones would never be in a block.
+    """
+
+    def __init__(self, key: str, rpc_url: str) -> None:
+        super().__init__(key, rpc_url)
+        self._under_way = threading.Lock()
+
+    def write_contract(self, *args: Any, **options: Any) -> str:
+        """Send, and wait until it is in a block."""
+        with self._under_way:
+            sent: str = super().write_contract(*args, **options)
+            self.wait_for_transaction_receipt(sent)
+            return sent
+
+
 FACILITATOR = x402FacilitatorSync()
-register_exact_evm_facilitator(FACILITATOR, FacilitatorWeb3Signer(KEY, RPC_URL), networks=NETWORK)
+register_exact_evm_facilitator(FACILITATOR, Sender(KEY, RPC_URL), networks=NETWORK)
 
 
 class Door(BaseHTTPRequestHandler):
