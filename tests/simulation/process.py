@@ -1,6 +1,7 @@
 """One process of Boltwork: the real shell, keeper, loops and claims, until it is killed."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from procrastinate.exceptions import ConnectorException
@@ -12,6 +13,7 @@ from app.plant import Built, keeper_of, loops_of, settling_of
 from app.ports import Clock
 from app.promises.keeping import Keeper
 from app.promises.leases import Leases
+from app.promises.pacing import Pacing
 from app.refusal import Refusal
 from app.strict_json import BadInput
 from db.engine import Database, DatabaseAway
@@ -46,6 +48,15 @@ class PatientSignals(Signals):
         await self._gate("wait for a change")
 
 
+class Unpaced(Pacing):
+    """Lets everybody in: who waits for another's turn would stand at no gate."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """See Pacing."""
+        yield
+
+
 @dataclass(frozen=True)
 class Make:
     """What a process is made of: the real parts, unless a bug is planted."""
@@ -63,6 +74,7 @@ class Process:
         self.keeper = make.keeper(built)
         self.loops = loops_of(built, self.keeper)
         self.loops.books.at_once = 1  # whoever is under way stands at one gate at a time
+        self.keeper._notices._pacing = Unpaced()
         self.house = furnish(built, self.keeper, self.loops)
         self.leases = Leases(built.shell, built.artifacts)
         self._settling = settling_of(built)

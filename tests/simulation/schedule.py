@@ -38,6 +38,8 @@ class Actor:
     error: Exception | None = field(default=None)
 
 
+STUCK_S = 120  # longer than anything that a busy machine does between two gates
+
 _current: contextvars.ContextVar[Actor] = contextvars.ContextVar("actor")
 
 
@@ -69,7 +71,11 @@ class Schedule:
             gate, actor.gate = actor.gate, None
             assert gate is not None, f"{actor.name} waits for something else at {actor.place}"
             gate.set_result(None)
-        await self._quiet.wait()
+        try:
+            async with asyncio.timeout(STUCK_S):
+                await self._quiet.wait()
+        except TimeoutError:
+            raise AssertionError(f"{actor.name} waits at no gate, after {actor.place}") from None
 
     async def bury(self, life: Life) -> None:
         """End all that went on in a process that died, without letting any of it do a thing."""
