@@ -52,28 +52,32 @@ class AuthorizationRow(NamedTuple):
 
 
 _COLUMNS = columns(AuthorizationRow)
+_PAYS = "a.state <> 'failed' AND NOT a.declined"
 _INSERT = f"""
 INSERT INTO usdc_authorization (id, job_id, session_id, batch_id, account_id, state, purchase,
        pay_to, amount_microusdc, window_s, valid_after_s, valid_before_s, signature, tries,
        created_at, check_at)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(account_id)s, 'claimed',
-        %(purchase)s, %(pay_to)s,
-        %(amount_microusdc)s, %(window_s)s, %(valid_after_s)s, %(valid_before_s)s, %(signature)s,
-        1, %(now)s, %(check_at)s)
+SELECT %(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(account_id)s, 'claimed',
+       %(purchase)s, %(pay_to)s,
+       %(amount_microusdc)s, %(window_s)s, %(valid_after_s)s, %(valid_before_s)s, %(signature)s,
+       1, %(now)s, %(check_at)s
+ WHERE NOT EXISTS (SELECT FROM usdc_presented p WHERE p.id = %(id)s)
+   AND NOT (%(is_named)s AND EXISTS (SELECT FROM usdc_authorization a
+          WHERE a.purchase = %(purchase)s AND {_PAYS}))
 ON CONFLICT DO NOTHING
 RETURNING {_COLUMNS}
 """
 
 
 async def claim(
-    tx: Tx, owner: Owner, told: dict[str, Any], now: datetime, check_at: datetime
+    tx: Tx, owner: Owner, told: dict[str, Any], is_named: bool, now: datetime, check_at: datetime
 ) -> AuthorizationRow | None:
-    """Write a new order, taken on until then; None where it was claimed before, or its purchase
-    waits for an answer. Its owner is written in the same transaction, after it.
+    """Write a new order, taken on until then; None where it was claimed or answered before, or its
+    purchase is paid for by another one: which waits for an answer or, of one that is named, had it.
+    Its owner is written in the same transaction, after it.
     """
-    return await tx.row(
-        AuthorizationRow, _INSERT, **told, **columns_of(owner), now=now, check_at=check_at
-    )
+    values = {**told, **columns_of(owner), "is_named": is_named}
+    return await tx.row(AuthorizationRow, _INSERT, **values, now=now, check_at=check_at)
 
 
 async def get(db: Database, authorization: str) -> AuthorizationRow | None:
@@ -82,13 +86,40 @@ async def get(db: Database, authorization: str) -> AuthorizationRow | None:
     return await db.row(AuthorizationRow, query, id=authorization)
 
 
-async def unanswered(db: Database, purchase: str) -> AuthorizationRow | None:
-    """Return the order of a purchase whose buyer has had no answer yet."""
+_PRESENTED = f"""
+SELECT {_COLUMNS} FROM usdc_authorization
+ WHERE id = (SELECT authorization_id FROM usdc_presented WHERE id = %(id)s)
+"""
+
+
+async def answering(db: Database, authorization: str) -> AuthorizationRow | None:
+    """Return the order in whose place this one was shown, and which it was answered with."""
+    return await db.row(AuthorizationRow, _PRESENTED, id=authorization)
+
+
+async def of_purchase(db: Database, purchase: str, is_named: bool) -> AuthorizationRow | None:
+    """Return the order of a purchase whose buyer has had no answer yet; of one that is named, also
+    one whose buyer has had it.
+    """
     query = (
-        f"SELECT {_COLUMNS} FROM usdc_authorization"
-        " WHERE purchase = %(purchase)s AND answered_at IS NULL AND state <> 'failed'"
+        f"SELECT {_COLUMNS} FROM usdc_authorization a"
+        f" WHERE purchase = %(purchase)s AND (answered_at IS NULL AND state <> 'failed'"
+        f"       OR %(is_named)s AND {_PAYS})"
+        " ORDER BY answered_at IS NULL DESC, created_at DESC LIMIT 1"
     )
-    return await db.row(AuthorizationRow, query, purchase=purchase)
+    return await db.row(AuthorizationRow, query, purchase=purchase, is_named=is_named)
+
+
+_PRESENT = """
+INSERT INTO usdc_presented (id, authorization_id, expires_at)
+VALUES (%(id)s, %(authorization_id)s, to_timestamp(%(valid_before_s)s)) ON CONFLICT DO NOTHING
+"""
+
+
+async def present(tx: Tx, shown: str, authorization: str, valid_before_s: int) -> None:
+    """Write that an order is answered with what another one has bought."""
+    values = {"authorization_id": authorization, "valid_before_s": valid_before_s}
+    await tx.execute(_PRESENT, id=shown, **values)
 
 
 async def read(tx: Tx, authorization: str) -> AuthorizationRow | None:

@@ -183,9 +183,17 @@ DELETE FROM usdc_authorization
 """
 
 
+# Those that were shown in another's place: none is taken once its time is over.
+_FORGET_PRESENTED = """
+DELETE FROM usdc_presented WHERE id = ANY(ARRAY(
+  SELECT id FROM usdc_presented WHERE expires_at < %(before)s ORDER BY expires_at LIMIT %(limit)s))
+"""
+
+
 async def purge_orders(tx: Tx, before: datetime, limit: int) -> int:
     """Purge orders in USDC that failed before then, with what they were for, and the accounts of
     wallets that nothing else was ever heard of; return how many orders are gone."""
+    await tx.execute(_FORGET_PRESENTED, before=before, limit=limit)
     of_jobs = await _purge_orders_of_jobs(tx, before, limit)
     due = await tx.all(_FAILED_ORDERS, before=before, limit=limit)
     batches = list(await _locked(tx, _BATCHES, [row["batch_id"] for row in due]))

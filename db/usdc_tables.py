@@ -58,6 +58,7 @@ class UsdcAuthorization(SQLModel, table=True):
         CheckConstraint("(state = 'claimed') = (check_at IS NOT NULL)", name="claimed_is_watched"),
         # A payer who asks again for what he has had no answer about does not pay again.
         Index("uq_usdc_authorization_open", "purchase", unique=True, postgresql_where=text(_OPEN)),
+        Index("ix_usdc_authorization_purchase", "purchase"),
         Index(
             "ix_usdc_authorization_check_at",
             "check_at",
@@ -89,6 +90,23 @@ class UsdcAuthorization(SQLModel, table=True):
             postgresql_where=text("batch_id IS NOT NULL"),
         ),
     )
+
+
+class UsdcPresented(SQLModel, table=True):
+    """An order that was shown in the place of another one, and answered with what that has bought:
+    it is never claimed. It is of no use to anybody once its time is over."""
+
+    __tablename__ = "usdc_presented"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))  # "<chain>:<payer>:<nonce>"
+    authorization_id: str = Field(
+        sa_column=Column(
+            ForeignKey("usdc_authorization.id", ondelete="CASCADE"), nullable=False, index=True
+        )
+    )
+    expires_at: datetime = Field(sa_column=time_column())
+
+    __table_args__ = (Index("ix_usdc_presented_expires_at", "expires_at"),)
 
 
 class UsdcAttempt(SQLModel, table=True):

@@ -17,14 +17,23 @@ TAKEN_IN = "it was sent before, and is a deposit of its sender's"
 LEAST_PAUSE_S, LONGEST_PAUSE_S = 2, 60  # between two looks at one of which nobody knows
 
 
-async def claim(act: Act, owner: Owner, told: dict[str, Any]) -> AuthorizationRow | None:
+async def claim(
+    act: Act, owner: Owner, told: dict[str, Any], is_named: bool
+) -> AuthorizationRow | None:
     """Claim an order for what is written after it in this transaction, and take it on.
 
-    None, and nothing is written: it was claimed before, or another one was for the same purchase,
-    whose buyer has had no answer.
+    None, and nothing is written: it was claimed or answered before, or another one was claimed for
+    the same purchase, whose buyer has had no answer, or has named it.
     """
     until = act.now + timedelta(seconds=act.terms.settling_s)
-    return await authorizations.claim(act.tx, owner, told, act.now, until)
+    return await authorizations.claim(act.tx, owner, told, is_named, act.now, until)
+
+
+async def present(act: Act, shown: str, authorization: str, valid_before_s: int) -> None:
+    """Write that an order is answered with what another one has bought: it buys nothing else, also
+    when it is sent again after its buyer has had that answer.
+    """
+    await authorizations.present(act.tx, shown, authorization, valid_before_s)
 
 
 async def settle(act: Act, authorization: str, txid: str) -> Outcome:

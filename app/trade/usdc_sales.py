@@ -101,7 +101,7 @@ class UsdcSales:
         long ago, and what `prepare` does.
         """
         until_s = monotonic() + self.answer_s
-        row, is_new = await self._claimed(payment, purchase, prepare)
+        row, is_new = await self._claimed(payment, purchase, prepare, is_named)
         if not is_new and not is_named:
             self._still_told(payment, row)
         about(**{row.owner.kind.value: row.owner.id})
@@ -127,17 +127,21 @@ class UsdcSales:
         await self.shell.do(advance.authorizations.answered, bought.authorization)
 
     async def _claimed(
-        self, payment: Payment, purchase: str, prepare: Callable[[], Awaitable[Thing]]
+        self,
+        payment: Payment,
+        purchase: str,
+        prepare: Callable[[], Awaitable[Thing]],
+        is_named: bool,
     ) -> tuple[AuthorizationRow, bool]:
         """Return the order that pays for this purchase, and whether it was claimed just now."""
-        before = await self._before(payment, purchase)
+        before = await self._before(payment, purchase, is_named)
         if before is not None:
             return before, False
         thing = await prepare()
 
         async def claim(act: Act) -> AuthorizationRow | None:
             told = told_of(payment, purchase)
-            row = await advance.authorizations.claim(act, thing.owner, told)
+            row = await advance.authorizations.claim(act, thing.owner, told, is_named)
             if row is not None:
                 await thing.begin(act)
             return row
@@ -145,23 +149,39 @@ class UsdcSales:
         row = await self.shell.do(claim)
         if row is not None:
             return row, True
-        before = await self._before(payment, purchase)
+        before = await self._before(payment, purchase, is_named)
         if before is None:  # what stood in the way has failed meanwhile, or was answered
             raise unavailable(Why.BUSY, "This purchase changed at the same moment.", 1)
         return before, False
 
-    async def _before(self, payment: Payment, purchase: str) -> AuthorizationRow | None:
-        """Return the order that pays for this purchase already: this one, or an earlier one whose
-        buyer has had no answer."""
-        row = await authorizations.get(self.db, authorization_of(payment))
+    async def _before(
+        self, payment: Payment, purchase: str, is_named: bool
+    ) -> AuthorizationRow | None:
+        """Return the order that pays for this purchase already: this one, the one in whose place
+        it was shown before, or one that its buyer has had no answer about, or has named."""
+        shown = authorization_of(payment)
+        row = await authorizations.get(self.db, shown)
+        row = row or await authorizations.answering(self.db, shown)
         if row is None:
-            return await authorizations.unanswered(self.db, purchase)
+            return await self._in_its_place(payment, purchase, is_named)
         if row.purchase != purchase:
             raise Refusal(
                 Why.KEY_REUSED,
                 "This payment was made for another request, and with that one it is still good.",
                 "Send the request that it was made for, or sign a new payment for this one.",
             )
+        return row
+
+    async def _in_its_place(
+        self, payment: Payment, purchase: str, is_named: bool
+    ) -> AuthorizationRow | None:
+        """Return the order that pays for this purchase in the place of a new one, which then buys
+        nothing else: its buyer may send it once more after he has had the answer."""
+        row = await authorizations.of_purchase(self.db, purchase, is_named)
+        if row is not None:
+            until_s = payment.authorization.valid_before_s
+            shown = authorization_of(payment)
+            await self.shell.do(advance.authorizations.present, shown, row.id, until_s)
         return row
 
     def _still_told(self, payment: Payment, row: AuthorizationRow) -> None:

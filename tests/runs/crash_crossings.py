@@ -37,6 +37,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit authorizations.decline": DECLINED,
     "commit authorizations.fail": DECLINED,
     "commit authorizations.note": UNANSWERED,
+    "commit authorizations.present": UNANSWERED,
     "commit authorizations.settle": (*IN_USDC, *UNANSWERED, Crossing("USDC declined")),
     "commit deposits.record": (*IN_USDC, Crossing("USDC sent", 2), Crossing("USDC sent", 3)),
     "commit deposits.give": (Crossing("USDC given"),),

@@ -2,6 +2,8 @@
 
 import time
 
+import httpx2
+
 from payments.siwe import personal_digest
 from payments.usdc.address import Address
 from payments.usdc.authorization import signature_of
@@ -36,8 +38,9 @@ async def paid_in_usdc(buyer: Buyer) -> None:
 
 
 async def answer_lost(buyer: Buyer) -> None:
-    """The facilitator settles the order, and its answer is lost: the chain says it."""
-    await _bought(buyer, "cut")
+    """The facilitator settles the order, and its answer is lost: the chain says it. Another order
+    for the same purchase, by its key, is answered with what the first one has bought."""
+    await _bought(buyer, "cut", signs_anew=True)
 
 
 async def declined(buyer: Buyer) -> None:
@@ -186,7 +189,9 @@ async def has_the_rest(buyer: Buyer, stub: StubFacilitator, payer: Payer, batch_
     assert left == FAUCET - batch["charged_amount"], f"{left} are left"
 
 
-async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
+async def _bought(
+    buyer: Buyer, fault: UsdcFault | None = None, *, signs_anew: bool = False
+) -> None:
     await buyer.until_ready()
     payer = Payer(buyer.key)
     stub = stub_of(buyer)
@@ -196,6 +201,9 @@ async def _bought(buyer: Buyer, fault: UsdcFault | None = None) -> None:
             await stub.script_fault("settle", fault)
         offer = await offered(buyer)
         made = await ordered(buyer, payer, offer)
+        if signs_anew:
+            answer = await _sent(buyer, _order(buyer, payer, offer, "anew"), IMAGE, PATH)
+            assert answer.json()["jobId"] == made["jobId"], answer.text
         await _made(buyer, made["jobId"], made["sessionToken"])
         left = await stub.ledger(BASE_SEPOLIA).balance_microusdc(payer.address)
         assert left == FAUCET - offer.amount_microusdc, f"{left} are left"
@@ -230,23 +238,33 @@ async def ordered(
 ) -> dict[str, str]:
     """Send the order until it is taken; where it paid nothing, send another one."""
     for name in ("first", "second"):
-        if name not in buyer.made:
-            now_s = int(buyer.clock().timestamp())
-            payer.signed = len(buyer.made)  # another nonce for each
-            before_s = now_s + offer.window_s
-            buyer.made[name] = header(payer.pays(offer, now_s, valid_before_s=before_s))
-        # With its key the answer to a second sending has a token of the account too.
-        headers = {"PAYMENT-SIGNATURE": buyer.made[name], "Idempotency-Key": buyer.key}
-        async for look in patiently("the order is not taken", pause_s=0.2):
-            answer = await buyer.call("POST", path, json=asked, headers=headers)
-            look.saw = answer.text
-            if answer.status_code != 503:
-                break
+        answer = await _sent(buyer, _order(buyer, payer, offer, name), asked, path)
         if answer.status_code in (201, 202):
             return dict(answer.json())
         assert answer.status_code == 402, answer.text
         assert answer.json()["retry_action"] == "resign", answer.text
     raise AssertionError(f"neither order was taken: {answer.text}")
+
+
+def _order(buyer: Buyer, payer: Payer, offer: UsdcOffer, name: str) -> str:
+    """Return an order that is signed once."""
+    if name not in buyer.made:
+        now_s = int(buyer.clock().timestamp())
+        payer.signed = len(buyer.made)  # another nonce for each
+        before_s = now_s + offer.window_s
+        buyer.made[name] = header(payer.pays(offer, now_s, valid_before_s=before_s))
+    return str(buyer.made[name])
+
+
+async def _sent(buyer: Buyer, order: str, asked: Json, path: str) -> httpx2.Response:
+    # With its key the answer to a second sending has a token of the account too.
+    headers = {"PAYMENT-SIGNATURE": order, "Idempotency-Key": buyer.key}
+    async for look in patiently("the order is not taken", pause_s=0.2):
+        answer = await buyer.call("POST", path, json=asked, headers=headers)
+        look.saw = answer.text
+        if answer.status_code != 503:
+            break
+    return answer
 
 
 async def _made(buyer: Buyer, batch_id: str, token: str) -> None:

@@ -22,7 +22,7 @@ from app.trade.gathering import Gathering
 from app.trade.invoicing import Invoicing
 from app.trade.makers import Makers
 from app.trade.usdc_sales import Bought, NotPaid, UsdcSales, purchase_of
-from db import authorizations, batches, ledger, payouts
+from db import authorizations, batches, lapsed, ledger, payouts
 from db.audit import audit
 from db.batches import BatchView
 from payments.usdc.address import Address
@@ -74,7 +74,7 @@ class Counter:
         order = Order([Line(Wanted("scene-1", "a cat", 256, 256), LANE, MicroUsd(PRICE))], "peer")
         purchase = purchase_of(payment, "batches", body, key)
         thing = partial(self.batches.for_usdc, payment, order)
-        return await self.sales.buy(payment, purchase, thing)
+        return await self.sales.buy(payment, purchase, thing, is_named=key is not None)
 
     async def turn(self) -> None:
         """Let the loop look at what is due."""
@@ -199,6 +199,57 @@ async def test_who_has_had_no_answer_and_signs_again_pays_once(counter: Counter)
     anew = await counter.buys(counter.signs())
     assert isinstance(anew, Bought) and anew.owner != first.owner
     assert FAUCET - await counter.has(counter.payer.address) == 4 * PRICE
+    await counter.is_right()
+
+
+async def test_an_order_that_was_answered_with_what_another_one_bought_buys_nothing(
+    counter: Counter,
+) -> None:
+    """Also when it is sent again after the answer, or for something else; until its time is over,
+    after which no door takes it."""
+    first, second = counter.signs(), counter.signs()
+    bought = await counter.buys(first)
+    assert isinstance(bought, Bought) and await counter.buys(second) == bought
+    await counter.sales.answered(bought)
+    for paid in (first, second):
+        assert await counter.buys(paid) == bought
+        with pytest.raises(Refusal, match="another request"):
+            await counter.buys(paid, body=b"a dog")
+    assert FAUCET - await counter.has(counter.payer.address) == PRICE
+    db = counter.instance.built.db
+    for passed, left in ((timedelta(0), 1), (timedelta(days=1), 0)):
+        purge = partial(lapsed.purge_orders, before=counter.clock() + passed, limit=9)
+        await db.run("purge_orders", purge)
+        assert len(await db.read_all("SELECT FROM usdc_presented")) == left
+    await counter.is_right()
+
+
+async def test_a_purchase_with_a_key_is_made_once(counter: Counter) -> None:
+    """Whoever signs anew after he was answered is answered with the same."""
+    key = "a key of its own"
+    first = await counter.buys(counter.signs(), key=key)
+    assert isinstance(first, Bought)
+    await counter.sales.answered(first)
+    told = await asyncio.gather(*(counter.buys(counter.signs(), key=key) for _ in range(5)))
+    assert all(each == first for each in told)
+    assert FAUCET - await counter.has(counter.payer.address) == PRICE
+    await counter.is_right()
+
+
+async def test_an_order_whose_stand_in_has_failed_has_paid_nothing_either(counter: Counter) -> None:
+    """Its buyer was answered that nobody knows yet; now he is asked for a new one, which buys."""
+    await counter.stub.script_fault("settle", "5xx", times=1000)
+    assert isinstance(await counter.buys(counter.signs()), Bought)
+    paid = counter.signs(valid_before_s=int(counter.clock().timestamp()) + 500)
+    pending = await counter.buys(paid)
+    assert isinstance(pending, Bought) and not pending.is_settled
+    await counter.stub.clear_faults()
+    await counter.later(seconds=300)
+    assert (await counter.batch(pending)).state is BatchState.CANCELLED
+    told = await counter.buys(paid)
+    assert isinstance(told, NotPaid) and told.retry_action is Retry.RESIGN
+    bought = await counter.buys(counter.signs())
+    assert isinstance(bought, Bought) and bought.is_settled and bought.owner != pending.owner
     await counter.is_right()
 
 

@@ -154,7 +154,7 @@ class Market:
         async def claim(act: Act) -> AuthorizationRow | None:
             owner = Owner(OwnerKind.BATCH, batch_id)
             await _there(act, account_id)
-            row = await advance.authorizations.claim(act, owner, told)
+            row = await advance.authorizations.claim(act, owner, told, False)
             if row is not None:
                 begin = advance.batches.begin_claimed
                 await begin(act, batch_id, ordered, price, authorization)

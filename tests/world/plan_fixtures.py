@@ -130,6 +130,8 @@ INSERT INTO usdc_authorization (id, batch_id, account_id, state, purchase, pay_t
 SELECT md5('order' || i), CASE WHEN i % 2 = 0 THEN md5('batch' || i) END,
        CASE WHEN i % 2 = 1 THEN id END, 'settled', id, 'us', 5000, 120, 0, 0, '0x', 1,
        md5('txid' || i), at, at FROM n;
+INSERT INTO usdc_presented (id, authorization_id, expires_at)
+SELECT md5('shown' || i), md5('order' || i), at + interval '10 minutes' FROM n;
 INSERT INTO api_key (sha256, id, account_id, name, shown, created_at, spent_msat, spent_microusdc)
 SELECT id || id, id, id, 'a key', 'sk_live_', at, 0, 0 FROM n;
 INSERT INTO artifact (id, media_type, sha256, size, width, height, created_at, expires_at)
