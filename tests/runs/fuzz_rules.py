@@ -27,6 +27,7 @@ OF_A_TOOL = (
     "/api/v1/generations/execute",
     "/api/v1/spells/cast",
     "/api/v1/spells/casts/{id}/resume",
+    "/api/v1/spells/{slug}/quote",
 )
 LOGOUT = "/api/auth/logout"
 # What is taken out, and to where: parts that exclude each other, in formats of our own.

@@ -64,7 +64,7 @@ class CreateJob(Body):
     max_sats: MaxSats | None = Field(None, alias="maxSats")
     notify: Notify | None = None
 
-    @field_validator(*OPTIONAL, "refund_to", "notify", mode="before")
+    @field_validator(*OPTIONAL, "refund_to", mode="before")
     @classmethod
     def _is_said(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None:
