@@ -16,7 +16,7 @@ from tests.simulation.planted_people import PLANTED_ON_PEOPLE
 from tests.simulation.process import Make
 from tests.simulation.world import World
 
-SEED, STEPS = 2, 800
+SEED, STEPS = 3, 800
 NEW = 4  # crowds that are in no other test come after these
 
 
