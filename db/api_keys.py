@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from db.engine import Database, Tx
+from db.lookups import Lookup
 from db.rows import columns
 from statemachine.entries import Asset
 
@@ -49,9 +50,12 @@ class KeyRow(NamedTuple):
 _KEYS = f"SELECT {columns(KeyRow)} FROM api_key WHERE revoked_at IS NULL"
 
 
+_HELD = Lookup(KeyRow, ["sha256"], f"{_KEYS} AND api_key.sha256 = asked.sha256")
+
+
 async def find(db: Database, sha256: str) -> KeyRow | None:
     """Return a key that holds by its hash."""
-    return await db.row(KeyRow, f"{_KEYS} AND sha256 = %(sha256)s", sha256=sha256)
+    return await _HELD.find(db, sha256)
 
 
 async def of_account(db: Database, account_id: str) -> list[KeyRow]:

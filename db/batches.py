@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from db.engine import Database, Tx
 from db.jobs import CHANNEL
+from db.lookups import Lookup
 from db.payouts import PayoutView
 from db.rows import columns
 from statemachine.batch import BATCH, BatchFacts, BatchState, Funding
@@ -270,7 +271,10 @@ class Mark(NamedTuple):
         return BATCH.final(self.state)
 
 
-_MARK = """
+_MARKS = Lookup(
+    Mark,
+    ["id"],
+    """
 SELECT b.version, b.state, b.account_id,
        CASE b.state WHEN 'processing' THEN (
          SELECT string_agg(concat_ws(':', i.place, i.state, l.number, l.progress,
@@ -278,13 +282,14 @@ SELECT b.version, b.state, b.account_id,
                            ORDER BY i.place)
            FROM item i LEFT JOIN lease l ON l.item_id = i.id AND l.state = 'held'
           WHERE i.batch_id = b.id AND i.state IN ('claimed', 'processing')) END AS held
-  FROM batch b WHERE b.id = %(id)s
-"""
+  FROM batch b WHERE b.id = asked.id
+""",
+)
 
 
 async def mark(db: Database, batch_id: str) -> Mark | None:
     """Return by what this look at a batch is told from an earlier one; None: there is none."""
-    return await db.row(Mark, _MARK, id=batch_id)
+    return await _MARKS.find(db, batch_id)
 
 
 class Pace(NamedTuple):

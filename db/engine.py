@@ -1,7 +1,7 @@
 """The way to Postgres: one pool to write with, one pool to read with.
 
-Nothing commits outside `transaction`. Races are settled by Postgres; what it asks to be tried
-again (a deadlock, a serialization failure) is tried again by `Database.run`.
+Nothing commits outside `transaction`. Races are settled by Postgres; what it asks to be tried again
+(a deadlock, a serialization failure) is, by `Database.run`.
 
 A transaction is one pipeline: what it writes is sent when something is read, or with the commit.
 So rows which many others want (an account of the house, say) are locked for as long as Postgres
@@ -33,7 +33,6 @@ Row = DictRow  # what a statement returns: column name → value
 T = TypeVar("T")
 
 Probe = Callable[[str], None]  # told of each place that commits or calls the outside
-
 # serialization_failure, deadlock_detected, idle_in_transaction_session_timeout,
 # read_only_sql_transaction: nothing was written. The last is a connection to a server that was
 # written to before; another one may lead to its successor. One that is outdated leads there again.
@@ -43,7 +42,7 @@ TRIES = 5
 
 
 def nowhere(_: str) -> None:
-    """The probe of every day: it does nothing."""
+    """The probe of every day."""
 
 
 class DatabaseAway(Exception):
@@ -190,6 +189,7 @@ class Database:
     ) -> None:
         self.url, self.passing = url, passing
         self._columns = Columns()
+        self.lookups = dict[object, Any]()  # who look the same up at once: see db.lookups
         self._writes = pool_of(url, pool_size, self._for_writing, patience_s)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from db.engine import Database, Tx
+from db.lookups import Lookup
 from db.payouts import PayoutView
 from db.rows import columns
 from pricing.money import MicroUsd, Msat
@@ -333,10 +334,17 @@ async def view(db: Database, job_id: str) -> JobView | None:
     return await db.row(JobView, _VIEW, id=job_id)
 
 
+class _Version(NamedTuple):
+    version: int
+
+
+_VERSIONS = Lookup(_Version, ["id"], "SELECT version FROM job WHERE job.id = asked.id")
+
+
 async def version(db: Database, job_id: str) -> int | None:
     """Return how often a job has changed; None when there is no such job."""
-    row = await db.read_one("SELECT version FROM job WHERE id = %(id)s", id=job_id)
-    return int(row["version"]) if row else None
+    row = await _VERSIONS.find(db, job_id)
+    return row.version if row else None
 
 
 async def happened(db: Database, job_id: str, event: str) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from db import invoices
 from db.engine import Database, Tx
 from db.invoices import InvoiceRow
+from db.lookups import Lookup
 from db.rows import Reads, columns, in_one_moment
 from statemachine.session import SessionEnd, SessionFacts, SessionState
 
@@ -166,14 +167,18 @@ class Standing(NamedTuple):
     is_its_asker: bool | None
 
 
-# One text for all the links: to write an array for psycopg costs more than to read this.
-_STANDING = """
+# One text for all the links: a key has no lists.
+_STANDINGS = Lookup(
+    Standing,
+    ["id", "links", "request_id"],
+    """
 SELECT s.nonce, s.credential_used_at IS NULL AS is_new, EXISTS (SELECT 1 FROM revocation r
-       WHERE r.session_id = s.id AND r.link = ANY(string_to_array(%(links)s, ' '))) AS is_revoked,
-       j.version, split_part(%(links)s, ' ', -1) = ANY(j.credential) AS is_its_asker
-  FROM session s LEFT JOIN job j ON j.id = %(request_id)s AND j.session_id = s.id
- WHERE s.id = %(id)s
-"""
+       WHERE r.session_id = s.id AND r.link = ANY(string_to_array(asked.links, ' '))) AS is_revoked,
+       j.version, split_part(asked.links, ' ', -1) = ANY(j.credential) AS is_its_asker
+  FROM session s LEFT JOIN job j ON j.id = asked.request_id AND j.session_id = s.id
+ WHERE s.id = asked.id
+""",
+)
 
 
 async def standing(
@@ -183,8 +188,7 @@ async def standing(
     revoked) and was used before; and the version of a request of that session, None where there is
     none, and whether the last of these links, or one made from it, has asked for it.
     """
-    values = {"id": session_id, "links": " ".join(links), "request_id": request_id}
-    return await db.row(Standing, _STANDING, **values)
+    return await _STANDINGS.find(db, session_id, " ".join(links), request_id)
 
 
 _OPEN_INVOICES = (

@@ -11,7 +11,7 @@ from app.plant import Built, keeper_of
 from app.promises.keeping import Keeper
 from app.promises.labour import Labour
 from app.promises.usdc_sending import UsdcSending
-from db import ledger
+from db import arrays
 from db.engine import Asked, Tx
 from payments import rail
 from payments.usdc.outcome import Failed, Outcome, Unknown
@@ -41,8 +41,8 @@ class BuggyTx(Tx):
             values |= {name: [int(each) for each in _listed(values[name])] for name in INTEGERS}
         query, values = self._bug(query, values) or (NOTHING, {})
         if posts and values:
-            values |= {name: ledger.texts(values[name]) for name in TEXTS}
-            values |= {name: ledger.integers(values[name]) for name in INTEGERS}
+            values |= {name: arrays.texts(values[name]) for name in TEXTS}
+            values |= {name: arrays.integers(values[name]) for name in INTEGERS}
         return await self._tx.ask(query, **values)
 
 
