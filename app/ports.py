@@ -3,19 +3,21 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from payments.bolt11 import Invoice
 from payments.faults import Call, Fault
 from payments.lnurl import BadDestination, Destination
 from payments.public_http import Answer, Away, Refused
 from payments.rail import Failed, Opened, Settled
-from payments.usdc.address import Address
-from payments.usdc.network import Network
-from payments.usdc.outcome import Facilitator, Ledger
-from payments.usdc.payment import Payment, UsdcOffer
 from pricing.money import BtcPrice, MicroUsdc, Msat
 from pricing.oracle import OracleStatus, PriceUnavailable
+
+if TYPE_CHECKING:  # a lent machine makes things as an executor does, and knows no chain
+    from payments.usdc.address import Address
+    from payments.usdc.network import Network
+    from payments.usdc.outcome import Facilitator, Ledger
+    from payments.usdc.payment import Payment, UsdcOffer
 
 
 class Playground(Protocol):
@@ -45,12 +47,12 @@ class Playground(Protocol):
 class RefundSigner(Protocol):
     """Who signs refunds in USDC, each with the nonce that its debt has for ever."""
 
-    address: Address
-    network: Network
+    address: "Address"
+    network: "Network"
 
     def refund(
-        self, payout_id: str, payee: Address, amount_microusdc: MicroUsdc, now: datetime
-    ) -> Payment:
+        self, payout_id: str, payee: "Address", amount_microusdc: MicroUsdc, now: datetime
+    ) -> "Payment":
         """Return the signed order that pays a debt of ours."""
         ...
 
@@ -62,14 +64,16 @@ USDC_WINDOW_S = 120  # how long an order of a buyer's may be valid, and its outc
 class UsdcRail:
     """The second rail: USDC on one chain, which buyers pay by signed orders (x402)."""
 
-    network: Network
-    pay_to: Address
-    facilitator: Facilitator
-    ledger: Ledger
+    network: "Network"
+    pay_to: "Address"
+    facilitator: "Facilitator"
+    ledger: "Ledger"
     refunds: RefundSigner | None  # without it, what is owed in USDC waits
 
-    def offer(self, amount_microusdc: MicroUsdc) -> UsdcOffer:
+    def offer(self, amount_microusdc: MicroUsdc) -> "UsdcOffer":
         """Return how so much can be paid here."""
+        from payments.usdc.payment import UsdcOffer
+
         return UsdcOffer(self.network, self.pay_to, amount_microusdc, USDC_WINDOW_S)
 
 

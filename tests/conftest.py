@@ -41,6 +41,7 @@ pytest_plugins = [
     "tests.world.workshop",
     "tests.world.notice_fixtures",
     "tests.world.page_fixtures",
+    "tests.world.a1111_server",
     "tests.world.comfy_server",
     "tests.world.google_media_server",
 ]

@@ -33,7 +33,7 @@ from app.executors.provider import (
     made,
 )
 from app.ports import BEGUN, Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
-from app.settings.workflow import Workflow, filled
+from app.workflow import Workflow, filled
 from pricing.authorities import authorities
 from pricing.loopback import is_here
 

@@ -9,7 +9,7 @@ itself: a file at its own address, or at a public one.
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import httpx2
 import orjson
-import structlog
 
 from app.executors.gate import PAUSES_S, Gate
 from app.executors.measure import Measured, measured
@@ -44,7 +43,8 @@ UNFIT: Final = "Who makes this model can't make it from these inputs."
 TOO_SHORT: Final = "Who makes this model made a shorter film than was asked for."
 OTHER_SIZE: Final = "Who makes this model made it in another size than was asked for."
 
-_log = structlog.get_logger("executor")
+
+Hears = Callable[[str, int], None]  # what went wrong, in our words, and the status, if any
 
 
 class ProviderBroke(Exception):
@@ -99,10 +99,12 @@ class Provider:
         pauses_s: Sequence[float] = PAUSES_S,
         retries_s: Sequence[float] = RETRIES_S,
         public: PublicHttp | None = None,
+        hears: Hears | None = None,
     ) -> None:
         self.name, self.base_url, self.mend = name, base_url.rstrip("/"), mend
         self.gate = Gate(self._probe, pauses_s)
         self._probe_path, self._retries_s = probe_path, retries_s
+        self._hears = hears or self._log
         self._places = asyncio.Semaphore(at_once)
         self.headers = dict(headers)
         here = is_here(base_url)
@@ -204,13 +206,33 @@ class Provider:
 
     def tell(self, what: str, status: int = 0) -> None:
         """Write down what went wrong, in our words."""
-        _log.warning("provider_broke", executor=self.name, what=what, status=status)
+        self._hears(what, status)
+
+    def _log(self, what: str, status: int) -> None:
+        import structlog  # a lent machine has none, and hears of it otherwise
+
+        log = structlog.get_logger("executor")
+        log.warning("provider_broke", executor=self.name, what=what, status=status)
 
     async def free(self, path: str, body: object = None, *, method: str = "POST") -> None:
         """Let the provider know that something is wanted no more. Whatever it says is taken."""
         with suppress(httpx2.HTTPError, TimeoutError, ProviderBroke):
             async with asyncio.timeout(CONNECT_S):
                 await self._once(path, body, None, MOST_JSON_BYTES, method)
+
+    async def glance(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        most_bytes: int = MOST_JSON_BYTES,
+    ) -> Heard | None:
+        """Ask once, and shut no gate; None where it isn't answered: it matters to nobody much."""
+        with suppress(httpx2.HTTPError, TimeoutError, ProviderBroke):
+            async with asyncio.timeout(PROBE_S):
+                return await self._once(path, body, query, most_bytes)
+        return None
 
     async def close(self) -> None:
         """Close the connections."""

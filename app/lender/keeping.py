@@ -1,26 +1,34 @@
 """What the program knows of its worker at each server: one file, which only its owner reads.
 
-It is written whole beside the old one, and then takes its place: a crash leaves one of the two.
+It is written whole beside the old one, and then takes its place: a crash leaves one of the two. One
+process at a time has it: two with one worker would take each other's items for their own.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 
 class Unkept(Exception):
-    """The file can't be read or written. The message says why."""
+    """The file can't be used. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A worker at a server: its id there, and the token that opens it."""
+    """A worker at a server: its id there, and the token that opens it; both empty where it is only
+    about to be registered, under this key, this name and for this destination."""
 
-    worker_id: str
-    token: str
+    worker_id: str = ""
+    token: str = ""
+    key: str = ""
+    name: str = ""
+    to: str = ""
 
 
 def default_path() -> Path:
@@ -33,6 +41,34 @@ def default_path() -> Path:
     return root / "boltwork" / "lend.json"
 
 
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Have the file to oneself for as long as the block lasts. Raises Unkept.
+
+    The system lets go of it however the process ends.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unkept(f"{lock} can't be written: {error.strerror}.") from error
+    with os.fdopen(handle, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            number = file.read(20).strip()
+            who = f" (process {number})" if number.isdecimal() else ""
+            raise Unkept(
+                f"Another `boltwork lend`{who} works with {path}. Give this one a file of its own,"
+                " with --state."
+            ) from error
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
 def read(path: Path, url: str) -> Kept | None:
     """Return the worker at a server; None: none is known there. Raises Unkept."""
     return _all(path).get(url)
@@ -40,12 +76,20 @@ def read(path: Path, url: str) -> Kept | None:
 
 def write(path: Path, url: str, kept: Kept) -> None:
     """Keep a worker at a server. Raises Unkept."""
-    workers = _all(path) | {url: kept}
+    _write(path, _all(path) | {url: kept})
+
+
+def forget(path: Path, url: str) -> None:
+    """Keep nothing of a server any more. Raises Unkept."""
+    _write(path, {at: kept for at, kept in _all(path).items() if at != url})
+
+
+def _write(path: Path, workers: dict[str, Kept]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # 0600
         with os.fdopen(handle, "w") as file:
-            json.dump({at: asdict(each) for at, each in workers.items()}, file, indent=2)
+            json.dump({at: _filled(kept) for at, kept in workers.items()}, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
@@ -53,10 +97,17 @@ def write(path: Path, url: str, kept: Kept) -> None:
         raise Unkept(f"{path} can't be written: {error.strerror}.") from error
 
 
+def _filled(kept: Kept) -> dict[str, str]:
+    return {name: value for name, value in asdict(kept).items() if value}
+
+
 def _all(path: Path) -> dict[str, Kept]:
     try:
         said: Any = json.loads(path.read_bytes())
-        return {str(url): Kept(**each) for url, each in said.items()}
+        workers = {str(url): Kept(**each) for url, each in said.items()}
+        if not all(isinstance(v, str) for each in workers.values() for v in asdict(each).values()):
+            raise TypeError("a text is none")
+        return workers
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -1,117 +1,125 @@
-"""The server as a worker sees it. What it answers is read as a stranger's: by its shape, or not."""
+"""The server as a worker sees it: what it is asked, and that it may not answer."""
 
 import asyncio
 import contextlib
+import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
-from app.buyer.exchange import Answer, Exchange, Lost, pause_s_before_next
-from app.ports import Wanted
+from app.buyer.event_reader import Overlong
+from app.buyer.exchange import LONGEST_PAUSE_S, Answer, Exchange, Lost
+from app.lender.answers import (
+    Claimed,
+    Lease,
+    Standing,
+    claimed_of,
+    leases_of,
+    pay_of,
+    standing_of,
+)
+from app.plain_text import one_line
 from app.strict_json import BadInput, dumped, parse_object
 
 TIMEOUT_S = 60.0
 CLAIM_WAIT_S = 25
 MOST_PAUSE_S = 30.0
-MOST_SIDE, MOST_PROMPT = 8_192, 20_000
 PATIENCE_S = 600.0  # for which a result is brought again to a server that does not answer
+MOST_PREVIEW_BYTES: Final = 512 * 1024  # a larger one is not kept there
+TOKEN: Final = re.compile(r"wk_[A-Za-z0-9_-]{8,200}")
+LOST: Final = ("lease_lost", "lease_unknown", "job_over", "already_submitted")
 
 
 class Refused(Exception):
     """The server does not do it. `code` is its word for that."""
 
-    def __init__(self, status: int, code: str, sentence: str) -> None:
+    def __init__(self, status: int, code: str, sentence: str, state: str = "") -> None:
         super().__init__(sentence)
-        self.status, self.code, self.sentence = status, code, sentence
+        self.status, self.code, self.sentence, self.worker_state = status, code, sentence, state
 
     @property
     def is_lost(self) -> bool:
         """Whether a lease has ended, and what is made under it is nobody's any more."""
-        return self.code in ("lease_lost", "lease_unknown", "job_over", "already_submitted")
+        return self.code in LOST
 
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """An item to make, and what is paid for it."""
-
-    id: str
-    wanted: Wanted
-    pay: str
+    @property
+    def is_paused(self) -> bool:
+        """Whether the worker is given nothing for a while, and is still one."""
+        return self.code == "worker_paused" and self.worker_state != "banned"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a machine makes, and how much it can: pixels of a picture, and gigabytes of VRAM."""
+    """What a machine makes, and how much it can: pixels of a picture, and gigabytes of VRAM. For
+    less than so many sats it makes nothing."""
 
     models: list[str]
     most_pixels: int
     vram_gb: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What was given; where that is nothing, the sentences that say why."""
-
-    leases: list[Lease]
-    why_nothing: list[str]
+    min_sats: int = 0
 
 
 class Server:
     """One server, as the worker with this token."""
 
     def __init__(self, exchange: Exchange, token: str = "") -> None:
-        self._exchange, self._token = exchange, token
+        self._exchange, self.token = exchange, token
 
-    async def register(self, name: str, pay_to: str) -> tuple[str, str]:
-        """Lend a machine; return the worker's id and its token. Raises Lost, Refused."""
-        made = await self._asked("POST", "/api/v1/workers", {"name": name, "payTo": pay_to})
-        worker_id, self._token = str(made.get("workerId", "")), str(made.get("token", ""))
-        if not worker_id or not self._token.startswith("wk_"):
+    async def register(self, name: str, pay_to: str, key: str = "") -> tuple[str, str]:
+        """Lend a machine; return the worker's id and its token. The same `key` again is the same
+        worker. Raises Lost, Refused."""
+        headers = {"Idempotency-Key": key} if key else {}
+        body = {"name": name, "payTo": pay_to}
+        made = await self._asked("POST", "/api/v1/workers", body, headers)
+        worker_id, self.token = str(made.get("workerId", "")), str(made.get("token", ""))
+        if not worker_id.isalnum() or TOKEN.fullmatch(self.token) is None:
             raise Refused(200, "", "It answers something else than a worker.")
-        return worker_id, self._token
+        return worker_id, self.token
 
-    async def me(self) -> dict[str, Any]:
+    async def me(self) -> Standing:
         """Return where the worker stands. Raises Lost, Refused."""
-        return await self._asked("GET", "/api/v1/workers/me")
+        return standing_of(await self._asked("GET", "/api/v1/workers/me"))
 
-    async def change(self, **fields: str) -> None:
+    async def change(self, **fields: str) -> Standing:
         """Change the worker. Raises Lost, Refused."""
-        await self._asked("PATCH", "/api/v1/workers/me", fields)
+        return standing_of(await self._asked("PATCH", "/api/v1/workers/me", fields))
 
     async def held(self) -> list[Lease]:
         """Return what the worker holds since before. Raises Lost, Refused."""
-        return _leases((await self.me()).get("leases"))
+        return leases_of((await self._asked("GET", "/api/v1/workers/me")).get("leases"))
 
-    async def claim(self, machine: Machine) -> Claimed:
-        """Take an item that waits, or wait for one. Raises Lost, Refused."""
+    async def claim(self, machine: Machine, most: int = 1) -> Claimed:
+        """Take what waits, or wait for it. Raises Lost, Refused."""
         size = {"maxPixels": machine.most_pixels, "vramGb": machine.vram_gb}
-        asks = {"models": machine.models, **size, "most": 1, "wait": CLAIM_WAIT_S}
-        told = await self._asked("POST", "/api/v1/workers/claims", asks)
-        why = [str(each.get("message", "")) for each in told.get("noMatch", []) if each]
-        return Claimed(_leases(told.get("leases")), why)
+        asks = {"models": machine.models, **size, "most": most, "wait": CLAIM_WAIT_S}
+        if machine.min_sats:
+            asks["minSats"] = machine.min_sats
+        return claimed_of(await self._asked("POST", "/api/v1/workers/claims", asks))
 
-    async def beat(self, lease: Lease, percent: int, preview: bytes) -> bool:
-        """Say that it is made; return whether no more is to be claimed. Raises Lost, Refused."""
+    async def beat(self, lease: Lease, percent: int, preview: bytes) -> str:
+        """Say that it is made; return the server's command. Raises Lost, Refused."""
         body: dict[str, Any] = {"progress": percent}
-        if preview:
+        if 0 < len(preview) <= MOST_PREVIEW_BYTES:
             body["preview"] = b64encode(preview).decode()
         told = await self._asked("POST", f"/api/v1/leases/{lease.id}/heartbeat", body)
-        return told.get("command") == "drain"
+        return str(told.get("command", "continue"))
 
     async def bring(self, lease: Lease, data: bytes, media_type: str) -> str:
-        """Bring what was made, for as long as it takes; return what is earned. Raises Refused."""
+        """Bring what was made, for as long as it takes; return what is earned.
+
+        Raises Lost where there was no answer for a long time, and Refused.
+        """
         digest = b64encode(sha256(data).digest()).decode()
         headers = {"Content-Type": media_type, "Content-Digest": f"sha-256=:{digest}:"}
         path = f"/api/v1/leases/{lease.id}/result"
         told = await self._patiently(lambda: self._call("PUT", path, content=data, headers=headers))
-        return _pay(told.get("earned"))
+        return pay_of(told.get("earned"))
 
     async def fail(self, lease: Lease, reason: str, *, retryable: bool) -> None:
-        """Say that it can't be made. Raises Refused."""
-        body = {"reason": reason, "retryable": retryable}
+        """Say that it can't be made. Raises Lost, Refused."""
+        body = {"reason": one_line(reason, 200), "retryable": retryable}
         path = f"/api/v1/leases/{lease.id}/fail"
         await self._patiently(lambda: self._asked("POST", path, body))
 
@@ -123,38 +131,55 @@ class Server:
         """Let go of the connections."""
         await self._exchange.close()
 
-    async def _patiently(self, call: Callable[[], Any]) -> dict[str, Any]:
+    async def _patiently(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         """Call until there is an answer: each call is a replay where it was heard before."""
         pause_s = 0.5
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                with contextlib.suppress(Lost):
-                    answered: dict[str, Any] = await call()
-                    return answered
-                await asyncio.sleep(pause_s)
-                pause_s = min(MOST_PAUSE_S, 2 * pause_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    try:
+                        return await call()
+                    except Lost as lost:
+                        if not lost.may_pass:
+                            raise
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(MOST_PAUSE_S, 2 * pause_s)
+        raise Lost(f"it did not answer for {PATIENCE_S // 60:.0f} minutes")
 
-    async def _asked(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    async def _asked(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         if body is None:
-            return await self._call(method, path)
-        headers = {"Content-Type": "application/json"}
-        return await self._call(method, path, content=dumped(body), headers=headers)
+            return await self._call(method, path, headers=dict(headers or {}))
+        typed = {"Content-Type": "application/json", **(headers or {})}
+        return await self._call(method, path, content=dumped(body), headers=typed)
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Return the JSON of an answer. Lost: the same call may get one later."""
         headers = options.pop("headers", {})
-        if self._token:
-            headers = {**headers, "Authorization": f"Bearer {self._token}"}
-        answer = await self._exchange.ask(method, path, headers=headers, **options)
+        if self.token:
+            headers = {**headers, "Authorization": f"Bearer {self.token}"}
+        try:
+            answer = await self._exchange.ask(method, path, headers=headers, **options)
+        except Overlong as long:
+            raise Refused(0, "", f"Its answer can't be used: {long}.") from long
         said = _object(answer)
         if answer.status < 300:
             return said
-        pause_s = pause_s_before_next(answer, 0, repeatable=True)
-        if answer.status >= 500:
-            await asyncio.sleep(min(pause_s or 1.0, MOST_PAUSE_S))
-            raise Lost("it can't answer just now")
-        sentence = str(said.get("error", "It does not say why."))
-        raise Refused(answer.status, str(said.get("code", "")), sentence)
+        if answer.status == 429 or answer.status >= 500:
+            await asyncio.sleep(_pause_s(answer))
+            busy = answer.status == 429
+            raise Lost("it asks to be asked less often" if busy else "it can't answer just now")
+        sentence = one_line(str(said.get("error", "It does not say why.")))
+        code, state = str(said.get("code", "")), str(said.get("state", ""))
+        raise Refused(answer.status, code, sentence, state)
+
+
+def _pause_s(answer: Answer) -> float:
+    """Return for how long the server asks not to be asked."""
+    said = answer.headers.get("retry-after", "")
+    known = said.isascii() and said.isdecimal() and len(said) < 6
+    return min(float(said), LONGEST_PAUSE_S) if known else 1.0
 
 
 def _object(answer: Answer) -> dict[str, Any]:
@@ -164,53 +189,3 @@ def _object(answer: Answer) -> dict[str, Any]:
         if answer.status < 500:
             raise Refused(answer.status, "", "Its answer isn't one of Boltwork's.") from None
         return {}
-
-
-def _leases(said: Any) -> list[Lease]:
-    """Return leases as they are told; what can't be read as one is left to lapse."""
-    leases = []
-    for each in said if isinstance(said, list) else ():
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            leases.append(Lease(_id(each["leaseId"]), _wanted(each["input"]), _pay(each["pay"])))
-    return leases
-
-
-def _id(said: Any) -> str:
-    if not isinstance(said, str) or not said.isalnum():
-        raise ValueError("that is no id")
-    return said
-
-
-def _wanted(asked: dict[str, Any]) -> Wanted:
-    return Wanted(
-        str(asked["model"])[:MOST_PROMPT],
-        str(asked["prompt"])[:MOST_PROMPT],
-        _whole(asked["width"], MOST_SIDE),
-        _whole(asked["height"], MOST_SIDE),
-        str(asked.get("negativePrompt", ""))[:MOST_PROMPT],
-        _whole(asked.get("steps", 0), 1_000),
-        _whole(asked.get("seed", 0), 2**53),
-        _whole(asked.get("durationMs", 0), 600_000),
-    )
-
-
-def _whole(said: Any, most: int) -> int:
-    if not isinstance(said, int) or not 0 <= said <= most:
-        raise ValueError("that is no size")
-    return said
-
-
-def shifted(amount: int, places: int) -> str:
-    """Return an amount of a small unit in one that is ten to so many as large. Exact."""
-    return f"{Decimal(amount).scaleb(-places):f}"
-
-
-def _pay(said: Any) -> str:
-    """Return a pay as a person reads it."""
-    match said:
-        case {"msat": int(msat)}:
-            return f"{shifted(msat, 3)} sats"
-        case {"microUsdc": int(micro)}:
-            return f"{shifted(micro, 6)} USDC"
-        case _:
-            return "nothing"

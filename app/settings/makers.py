@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings
 
 from app.settings.forms import HttpAddress, Key, Positive
-from app.settings.workflow import Workflow, read_workflows
+from app.workflow import Workflow, read_workflows
 from pricing.offers import Offer, parse_offers
 
 TAKEN = (

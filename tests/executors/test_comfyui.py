@@ -11,7 +11,7 @@ from app.executors.comfyui import MEND, ComfyUi
 from app.executors.prompts import NOTHING
 from app.executors.provider import OTHER_SIZE, TOO_SHORT, UNAVAILABLE, ProviderBroke
 from app.ports import BEGUN, Declined, Made, Step, Undoable, Wanted
-from app.settings.workflow import filled, read_workflow, read_workflows
+from app.workflow import filled, read_workflow, read_workflows
 from tests.world.comfy_server import API, PREVIEW, TREE, WORKFLOW, long_film, make_comfy
 from tests.world.patience import PATIENCE_S
 from tests.world.provider_server import ProviderServer, Reply, film, png

@@ -393,5 +393,5 @@ def test_the_top_of_the_house_is_as_it_was_drawn() -> None:
 def test_every_file_of_the_door_has_a_room() -> None:
     """What lies beside the rooms is what puts them together, and what all of them stand on."""
     beside = {path.stem for path in (ROOT / "app").glob("*.py")}
-    ground = {"ports", "refusal", "strict_json", "plain_text", "confined", "confining"}
+    ground = {"ports", "refusal", "strict_json", "plain_text", "workflow", "confined", "confining"}
     assert beside == {"__init__", "main", "adapters", "plant", "house", "till", *ground}

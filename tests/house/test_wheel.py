@@ -1,5 +1,6 @@
 """The wheel, installed where there is nothing else: every page and file, and what buyers can do."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -14,15 +15,17 @@ import pytest
 import yaml
 
 from app.commands.cli import COMMANDS
+from tests.world.a1111_server import LOGIN
 from tests.world.environments import ROOT, Built, Environment, build, tracked
 from tests.world.patience import PATIENCE_S
+from tests.world.provider_server import ProviderServer
 from tests.world.server_process import ServerProcess
 
 ROOMS = ("app", "db", "payments", "pricing", "statemachine")
 PAGES = ("/", "/docs", "/operator", "/operator/books", "/openapi.yaml", "/openapi.json", "/metrics",
          "/api/healthz", "/api/readyz", "/.well-known/jwks.json", "/favicon.ico")  # fmt: skip
 TOKEN = "a-token-of-the-tests"
-BUYERS = {"ask", "watch", "verify", "macaroon", "draw", "tools", "cast", "account"}
+BUYERS = {"ask", "watch", "verify", "macaroon", "draw", "tools", "cast", "account", "lend"}
 WALK = """
 import importlib, pkgutil, app, db, payments, pricing, statemachine
 for room in (app, db, payments, pricing, statemachine):
@@ -126,6 +129,23 @@ def test_a_buyer_needs_no_server(
     checked = buyer.run(buyer.command, "verify", receipt, **state)
     assert checked.returncode == 0 and "Genuine" in checked.stdout
     assert buyer.run(buyer.command, "--version").stdout.startswith("boltwork ")
+
+
+async def test_who_lends_a_machine_needs_no_server(
+    buyer_environment: Environment, a1111_server: ProviderServer, tmp_path: Path
+) -> None:
+    """With the base install alone, `boltwork lend` makes things with a server of its owner's; the
+    embedded painter comes with the extra, and it says so."""
+    lender = buyer_environment
+    state = {"XDG_STATE_HOME": str(tmp_path), "BOLTWORK_BACKEND_KEY": LOGIN}
+    words = ("lend", "--url", "http://127.0.0.1:9", "--to", "you@example.org", "--model", "scene-1")
+    backend = ("--backend", f"a1111:{a1111_server.url}")
+    said = await asyncio.to_thread(lender.run, lender.command, *words, *backend, **state)
+    assert (said.returncode, a1111_server.asked[0].path) == (5, "/sdapi/v1/sd-models"), said.stderr
+    painted = await asyncio.to_thread(
+        lender.run, lender.command, *words, "--backend", "scene", **state
+    )
+    assert painted.returncode == 2 and "pip install 'boltwork[server]'" in painted.stderr
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - BUYERS))

@@ -9,17 +9,18 @@ import pytest
 from app import advance
 from app.buyer.exchange import Exchange
 from app.lender import keeping
-from app.lender.backends import NoBackend, backend_of
+from app.lender.answers import Lease, Standing
 from app.lender.keeping import Kept, Unkept
-from app.lender.lending import BROKE, Lender
+from app.lender.lending import Lender
 from app.lender.server import Machine, Refused, Server
-from app.ports import Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
+from app.ports import Declined, Made, NotBegun, Step, Stepped, Undoable, Wanted, unwatched_step
 from db import leases
 from db.audit import audit
 from tests.world.batch_doors import ended
 from tests.world.command import boltwork
 from tests.world.house_fixtures import Instance
 from tests.world.lending_fixtures import SIDE, buys, open_house, painted
+from tests.world.patience import patiently
 
 __all__ = ["open_house"]
 
@@ -34,43 +35,80 @@ class Paints:
 
     def __init__(self) -> None:
         self.begun, self.go, self.side = asyncio.Event(), asyncio.Event(), SIDE
+        self.now = self.most = self.looked = 0
+        self.ill = 0  # looks at which it is not well
         self.go.set()
 
     async def make(
         self, wanted: Wanted, stepped: Stepped = unwatched_step
     ) -> Made | Declined | Undoable:
         """Make a picture, or say why not."""
+        if "AWAY" in wanted.prompt:
+            self.begun.set()
+            raise NotBegun
+        self.now += 1
+        self.most = max(self.most, self.now)
         self.begun.set()
         stepped(Step(1, 2, painted(side=64)))
         await self.go.wait()
+        self.now -= 1
         if "BREAK" in wanted.prompt:
             raise ValueError("broken")
         if "REFUSE" in wanted.prompt:
             return Declined("Nobody paints that.")
         if "CANNOT" in wanted.prompt:
             return Undoable("It is too much for this machine.")
-        return Made(painted(side=self.side), "image/png")
+        side = 64 if "ODD" in wanted.prompt else 0
+        return Made(painted(side=self.side), "image/png", side, side)
 
-    async def healthy(self) -> None:
-        """It always is."""
+    async def healthy(self) -> Undoable | None:
+        """Say whether it is well by now."""
+        self.looked += 1
+        return Undoable("It is away.") if self.looked <= self.ill else None
 
     async def close(self) -> None:
         """There is nothing to close."""
 
 
 class Desk:
-    """A lender at a server, and what it has said."""
+    """A lender at a server, and what it has shown."""
+
+    draws = True
 
     def __init__(self, at: Instance, token: str = "") -> None:
         self.server, self.paints = Server(Exchange(at.url, 60), token), Paints()
         self.said: list[str] = []
+        self.percents: list[int] = []
+        self.stood: list[Standing] = []
         self.spoke = asyncio.Event()
-        self.lender = Lender(self.server, self.paints, MACHINE, self.say, beat_s=0.05)
+        self.lender = Lender(self.server, self.paints, MACHINE, self, 0.05, rests_s=0.01)
 
     def say(self, line: str) -> None:
         """Say something."""
         self.said.append(line)
         self.spoke.set()
+
+    def begun(self, lease: Lease) -> None:
+        """An item is being made."""
+        self.said.append(f"begun {lease.shown}")
+
+    def went(self, lease: Lease, percent: int) -> None:
+        """It is so far."""
+        self.percents.append(percent)
+
+    def ended(self, lease: Lease) -> None:
+        """It is made no more."""
+        self.said.append(f"ended {lease.shown}")
+
+    def stands(self, standing: Standing) -> None:
+        """So much is earned."""
+        self.stood.append(standing)
+
+    async def until(self, words: str) -> None:
+        """Wait until it has said something of the kind."""
+        while not self.heard(words):
+            self.spoke.clear()
+            await self.spoke.wait()
 
     async def registered(self) -> str:
         """Register; return the token."""
@@ -89,9 +127,10 @@ async def test_what_waits_is_made_and_paid_for(open_house: Instance) -> None:
     desk.lender.most_items = 2
     await desk.lender.run()
     assert (await ended(open_house, batch_id))["job"]["status"] == "completed"
-    earnings = (await desk.server.me())["earnings"]["msat"]
+    earnings = (await desk.server.me()).earnings["msat"]
     assert earnings["earned"] == earnings["free"] + earnings["held"] > 0
     assert desk.heard(" sats  scene-1 512×512: a boat") and desk.lender.made == 2
+    assert [each.state for each in desk.stood] == ["online"]  # it is looked at now and then
     await desk.server.close()
     assert [finding.line for finding in await audit(open_house.built.db)] == []
 
@@ -113,6 +152,59 @@ async def test_started_again_it_goes_on_with_what_it_held(open_house: Instance) 
     assert (await ended(open_house, batch_id))["job"]["status"] == "completed"
     for desk in (first, again):
         await desk.server.close()
+
+
+async def test_as_many_are_made_at_once_as_it_says(open_house: Instance) -> None:
+    """And each as it goes on is seen by who bought it."""
+    desk = Desk(open_house)
+    await desk.registered()
+    batch_id = await buys(open_house, "a boat", "a tree", "a cat")
+    desk.paints.go.clear()
+    desk.lender.at_once, desk.lender.most_items = 2, 3
+    working = asyncio.create_task(desk.lender.run())
+    async for look in patiently("no preview is shown", pause_s=0.01):
+        look.saw = said = (await open_house.http.get(f"/api/jobs/{batch_id}")).json()
+        if sum("preview" in image for image in said["images"]) == 2:
+            break
+    assert {image.get("progress", 0) for image in said["images"]} == {0, 49}
+    desk.paints.go.set()
+    await working
+    assert (await ended(open_house, batch_id))["job"]["status"] == "completed"
+    assert (desk.paints.most, desk.lender.made, set(desk.percents)) == (2, 3, {49})
+    await desk.server.close()
+
+
+async def test_a_backend_that_is_away_claims_nothing(open_house: Instance) -> None:
+    """That is told once, and so is its return."""
+    desk = Desk(open_house)
+    await desk.registered()
+    await buys(open_house, "a boat")
+    desk.paints.ill, desk.lender.most_items = 3, 1
+    await desk.lender.run()
+    said = [line for line in desk.said if "backend" in line]
+    assert said == ["The backend can't be asked: It is away.", "The backend can be asked again."]
+    assert desk.lender.made == 1
+    await desk.server.close()
+
+
+async def test_a_worker_that_was_paused_waits(open_house: Instance) -> None:
+    """It goes on when it may; drained by its owner at the server it ends, and a banned one too."""
+    desk = Desk(open_house)
+    await desk.registered()
+    await desk.server.change(state="paused")
+    desk.lender.paused_s = 0.01
+    working = asyncio.create_task(desk.lender.run())
+    await desk.until("This worker is paused. It goes on")
+    await desk.server.change(state="online")
+    desk.paints.go.clear()
+    await buys(open_house, "a boat")
+    await desk.paints.begun.wait()
+    await desk.server.change(state="draining")
+    await desk.until("Ending: what is held is finished first.")
+    desk.paints.go.set()
+    await working
+    assert desk.lender.made == 1
+    await desk.server.close()
 
 
 async def test_told_to_end_it_finishes_what_it_holds(open_house: Instance) -> None:
@@ -147,25 +239,25 @@ async def test_a_lease_that_is_lost_is_made_no_further(open_house: Instance) -> 
     [lease] = await leases.held_by(open_house.built.db, worker_id)
     whose = lease.item_id, lease.number, worker_id, "It was taken away."
     await open_house.built.shell.do(advance.leases.fail, *whose)
-    while not desk.heard("Lost: scene-1"):
-        desk.spoke.clear()
-        await desk.spoke.wait()
+    await desk.until("Lost: scene-1")
     desk.lender.end()
     await working
     await desk.server.close()
 
 
 @pytest.mark.parametrize(
-    ("prompt", "says", "reason"),
+    ("prompt", "says"),
     [
-        ("BREAK", "Broke: ", BROKE),
-        ("REFUSE", "Declined: ", "Nobody paints that."),
-        ("CANNOT", "Not made: ", "It is too much for this machine."),
-        ("another size", "Refused: It is 64 × 64 pixels", BROKE),
+        ("BREAK", "Broke: "),
+        ("REFUSE", "Declined: "),
+        ("CANNOT", "Not made: "),
+        ("another size", "Refused: It is 64 × 64 pixels"),
+        ("ODD", "Not made: scene-1 512×512: ODD. It came out as 64 × 64."),
+        ("AWAY", "Given back: "),
     ],
 )
 async def test_what_it_cannot_make_is_another_workers_turn(
-    open_house: Instance, prompt: str, says: str, reason: str
+    open_house: Instance, prompt: str, says: str
 ) -> None:
     """It says why; a new worker's word does not end an item for all."""
     desk = Desk(open_house)
@@ -220,20 +312,11 @@ def test_the_worker_is_kept_in_a_file_of_its_owners(tmp_path: Path) -> None:
         keeping.write(tmp_path / "deep" / "lend.json" / "no", "http://a", Kept("1", "wk_a"))
 
 
-def test_there_are_few_backends() -> None:
-    """The painter, and a server of one's own that makes these models."""
-    assert backend_of("scene", [])[1] == ["scene-1", "scene-1-film"]
-    with pytest.raises(NoBackend, match="no backend 'mine'"):
-        backend_of("mine", [])
-    with pytest.raises(NoBackend, match="--model"):
-        backend_of("openai:http://127.0.0.1:9/v1", [])
-
-
 async def test_a_laptop_lends_itself_at_a_terminal(open_house: Instance, tmp_path: Path) -> None:
     """With the embedded painter, to its first pay; a second start needs no --to."""
     state = ("--state", str(tmp_path / "lend.json"))
     batch_id = await buys(open_house, "a red boat on a calm lake")
-    words = ("lend", "--url", open_house.url, *state, "--items", "1")
+    words = ("lend", "--url", open_house.url, *state, "--items", "1", "--backend", "scene")
     nowhere = await asyncio.to_thread(boltwork, *words)
     assert nowhere.returncode == 2 and "--to" in nowhere.stderr
     done = await asyncio.to_thread(boltwork, *words, "--to", TO)

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from app.executors.comfyui import MEND, NAME, PROBE_PATH, ComfyUi
 from app.executors.provider import Provider
 from app.ports import Wanted
-from app.settings.workflow import read_workflow
+from app.workflow import read_workflow
 from tests.world.patience import PATIENCE_S
 from tests.world.provider_server import (
     KEY,

@@ -36,20 +36,33 @@ def read_workflow(text: bytes) -> Workflow:
     return dict(nodes)
 
 
+def read_workflow_file(file: Path) -> Workflow:
+    """Return the workflow in a file. ValueError says what is wrong with it."""
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise ValueError("is too large")
+        return read_workflow(file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"can't be read: {error.strerror}") from None
+
+
 def read_workflows(folder: Path, names: Mapping[str, str]) -> dict[str, Workflow]:
     """Return the workflow of each model, by its file's name. ValueError says which is wrong."""
     workflows = {}
     for model, name in names.items():
         file = folder / f"{name}.json"
         try:
-            if file.name != f"{name}.json" or file.stat().st_size > MOST_BYTES:
-                raise ValueError("is no file of that folder, or too large")
-            workflows[model] = read_workflow(file.read_bytes())
-        except OSError:
-            raise ValueError(f"the workflow of {model} can't be read") from None
+            if file.name != f"{name}.json":
+                raise ValueError("is no file of that folder")
+            workflows[model] = read_workflow_file(file)
         except ValueError as wrong:
             raise ValueError(f"the workflow of {model} {wrong}") from None
     return workflows
+
+
+def makes_films(workflow: Workflow) -> bool:
+    """Say whether a workflow has a place for how long a film is to be."""
+    return any(place == "seconds" for place in _places(workflow))
 
 
 def filled(workflow: Workflow, values: Mapping[str, str | int]) -> dict[str, Any]:
