@@ -40,6 +40,7 @@ from app.trade.keys import Keys
 from app.trade.lending import Lending
 from app.trade.lightning_logins import LightningLogins
 from app.trade.logins import Logins
+from app.trade.network import Network
 from app.trade.orders import Orders
 from app.trade.proofs import Proofs
 from app.trade.receipts import Receipts
@@ -63,6 +64,7 @@ class House:
     accounts: Accounts
     histories: Histories
     lending: Lending
+    network: Network
     orders: Orders
     asks: Asks
     batches: Batches

@@ -93,6 +93,7 @@ from app.trade.invoicing import Invoicing
 from app.trade.keys import Keys
 from app.trade.lightning_logins import LightningLogins
 from app.trade.logins import Logins
+from app.trade.network import Network
 from app.trade.orders import Orders
 from app.trade.proofs import Proofs
 from app.trade.receipts import Receipts
@@ -274,6 +275,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         accounts=Accounts(db, shell, invoicing, refunds.sending, built.usdc, trouble, unproven),
         histories=Histories(db, clock),
         lending=lending_of(built),
+        network=Network(db, clock, built.catalogue),
         wallet_logins=wallet_logins,
         proofs=Proofs(db, wallet_logins, lightning_logins),
         lightning_logins=lightning_logins,

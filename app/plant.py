@@ -30,6 +30,7 @@ from app.loops.switchboard import Switchboard
 from app.loops.turns import Loops, Pace
 from app.loops.unpaid import Unpaid
 from app.operator.books import Books
+from app.operator.fleet import Fleet
 from app.operator.overseeing import Overseeing
 from app.operator.receiving import MOST_SATS, Receiving
 from app.operator.usdc_books import UsdcBooks
@@ -209,6 +210,7 @@ def overseeing_of(built: Built, books: Books) -> Overseeing:
         built.oracle,
         built.clock,
         built.settings.routing_free_sats_per_day,
+        Fleet(built.db, built.shell, built.clock),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.operator.books import Books, Review
+from app.operator.fleet import Fleet, Summary
 from app.operator.switching import turn
 from app.ports import Clock, Prices
 from db import (
@@ -64,6 +65,7 @@ class Glance:
     routing_payers: list[Payer]
     rail: str
     push_is_up: bool
+    fleet: Summary  # workers of the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Overseeing:
     oracle: Prices
     clock: Clock
     routing_free_sats_per_day: int
+    fleet: Fleet
 
     async def glance(self, since: datetime) -> Glance:
         """Return how everything stands now; jobs are counted by the hour since then."""
@@ -107,6 +110,7 @@ class Overseeing:
             routing_payers=[row._replace(payer=concealed(row.payer)) for row in payers],
             rail=self.rail.name,
             push_is_up=self.rail.push_is_up,
+            fleet=await self.fleet.summary(),
         )
 
     async def trial_balance(self) -> tuple[list[Group], Review | None]:

@@ -160,6 +160,7 @@ async def _shown(request: Request, wrong: Trouble | None = None) -> Response:
         routing_payers=glance.routing_payers,
         rail=glance.rail,
         push_is_up=glance.push_is_up,
+        fleet=glance.fleet,
         csrf=token_of(request, COOKIE),
     )
 

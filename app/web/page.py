@@ -80,6 +80,7 @@ def offered(house: House) -> dict[str, bool]:
         "has_studio": has_studio(house),
         "has_spells": has_tools,  # one is made of them
         "has_tools": has_tools,
+        "has_workers": house.lending.is_open,
     }
 
 

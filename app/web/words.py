@@ -30,7 +30,7 @@ LEFT = {
 }
 MODELS = {"smollm2-135m-instruct": "SmolLM2-135M, a very small model on this server,"}
 _FIELD = re.compile(r"The field '[^']{1,40}'")
-_CALL = re.compile(r"(?:GET|POST) /api/")
+_CALL = re.compile(r"(?:GET|POST|PUT|PATCH|DELETE) /api/")
 
 
 def sats(amount_msat: int) -> str:
@@ -92,6 +92,19 @@ def ago(at: datetime, now: datetime) -> str:
     return "just now"
 
 
+def lasting(milliseconds: int) -> str:
+    """Return how long something took, in its two largest units."""
+    if milliseconds < 9_950:
+        return f"{max(1, round(milliseconds / 100)) / 10:.1f} s"
+    seconds = round(milliseconds / 1_000)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 def time_until(seconds: int) -> str:
     """Return when something is possible again, in words."""
     if seconds <= 60:
@@ -141,6 +154,7 @@ FILTERS = {
     "clock": clock,
     "iso": iso,
     "ago": ago,
+    "lasting": lasting,
     "reason": reason,
     "what": what,
     "plain": plain,

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import shlex
+import signal
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -13,9 +15,14 @@ from pathlib import Path
 import pytest
 
 from db.audit import audit
+from tests.world.command import BARE
+from tests.world.forked import Forked
 from tests.world.house_fixtures import Instance
+from tests.world.lending_fixtures import open_house
 from tests.world.patience import PATIENCE_S
 from tests.world.server_process import INHERITED
+
+__all__ = ["open_house"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +50,7 @@ PROGRAMS = [
     if block.startswith(("import ", "from "))
 ]
 SHOWN_BEFORE = re.compile(r"\b(PAYMENT_HASH|JOB_ID|SESSION_ID|CLAIM|MACAROON)\b")
+LENT = "boltwork lend --url http://127.0.0.1:8402 "
 RECIPES = [block for block in blocks("README.md") if "curl " in block]
 
 
@@ -107,3 +115,24 @@ async def test_a_recipe_runs_as_it_is_shown(
             "MACAROON": told.get("macaroon"),
         }
         known |= {name: value for name, value in shown.items() if value}
+
+
+async def test_a_machine_earns_as_it_is_shown(open_house: Instance, tmp_path: Path) -> None:
+    """One terminal lends, the other buys: the machine has made all of it, and says what it has
+    earned when it is told to end."""
+    [shown] = [block for block in blocks("README.md") if block.startswith(LENT)]
+    lend, draw = (
+        shlex.split(line.replace("http://127.0.0.1:8402", open_house.url), comments=True)[1:]
+        for line in shown.splitlines()
+    )
+    env = BARE | {"XDG_STATE_HOME": str(tmp_path), "BOLTWORK_URL": open_house.url}
+    said = os.open(tmp_path / "said", os.O_WRONLY | os.O_CREAT)
+    lends, buys = (Forked(words, tmp_path, env, stderr=said) for words in (lend, draw))
+    code = await asyncio.to_thread(buys.wait, PATIENCE_S)
+    os.close(said)
+    assert code == 0, (tmp_path / "said").read_text()
+    lends.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(lends.wait, PATIENCE_S) == 0
+    assert lends.stdout is not None and lends.stdout.read().startswith("sats: earned ")
+    assert len([*(tmp_path / "foxes").iterdir()]) == 4
+    assert await audit(open_house.built.db) == []

@@ -1,4 +1,5 @@
-"""Takes the pictures of the README: `scripts/pictures`.
+"""Takes the pictures of the README: `scripts/pictures`, or `scripts/pictures lent` for one of its
+three parts (owned, toured, lent).
 
 Two days of a made-up house, its clock moved by hand; the browser and the pages are real.
 """
@@ -6,7 +7,7 @@ Two days of a made-up house, its clock moved by hand; the browser and the pages 
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,17 @@ from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from pricing.rates import Usage
 from tests.world.house_fixtures import Instance, instance_of
+from tests.world.lending_fixtures import ASKS, AT, buys, lends, painted
 from tests.world.notice_server import NoticeServer
 from tests.world.page_fixtures import ARGUMENTS, NARROW, SCHEMES, WIDE
 from tests.world.patience import PATIENCE_S
 from tests.world.scripted_agent import ScriptedAgent
+from tests.world.scripted_maker import ScriptedMaker
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 TOKEN = "the token of an operator"
+PARTS = ("owned", "toured", "lent")
+MACHINES = (("attic", 24), ("laptop", 0), ("rig 7", 16))  # that are lent, with their VRAM in GB
 MADE = 8  # pieces that the account of the pictures has
 COLOURS = 96  # a picture; more can't be told apart
 ASKED = "Explain hold invoices to somebody who knows TCP, in four lines."
@@ -190,6 +195,41 @@ async def tour(browser: Browser, url: str) -> None:
     await picture(page, "operator")
 
 
+async def lend(house: Instance, clock: Clock) -> str:
+    """Have machines lent, and make what is bought; return the token of the first."""
+    lenders = [await lends(house, name) for name, _ in MACHINES]
+    for number in range(9):
+        clock.now += timedelta(minutes=23)
+        await buys(house, *(f"{PAINTED} Number {number}" for _ in range(2)))
+        for lender, (_, vram_gb) in zip(lenders[: 1 + number % 3], MACHINES, strict=False):
+            [lease, *_] = (await lender.claim(vramGb=vram_gb))["leases"]
+            clock.now += timedelta(seconds=4 + number)
+            await lender.brings(lease, painted("teal"))
+    await lenders[2].asks("PATCH", f"{AT}/me", json={"state": "paused"})
+    for lender, (_, vram_gb) in zip(lenders, MACHINES, strict=True):
+        await lender.asks("POST", f"{AT}/me/payouts", json={"amountSats": 3})
+        await lender.asks("POST", f"{AT}/claims", json=ASKS | {"vramGb": vram_gb})
+    await buys(house, PAINTED, PAINTED, PAINTED)
+    return lenders[0].token
+
+
+async def seen_lent(browser: Browser, url: str, token: str) -> None:
+    """Look at the network, at a worker as who lends it does, and at all of them as the operator."""
+    page = await (await browser.new_context(base_url=url)).new_page()
+    await page.goto("/workers")
+    await picture(page, "workers")
+    await page.goto("/workers/me")
+    await page.fill("#token", token)
+    await page.click("[data-unlock]")
+    await page.locator("#part-sums").wait_for()
+    await picture(page, "worker")
+    await page.goto("/operator/workers")
+    await page.fill("#token", TOKEN)
+    await page.click("main button")
+    await page.goto("/operator/workers")
+    await picture(page, "operator-workers")
+
+
 def enterable(name: str) -> Path:
     """Let Postgres in, which is another user when we are root."""
     folder = Path(name)
@@ -197,33 +237,52 @@ def enterable(name: str) -> Path:
     return folder
 
 
-async def main(chromium: str) -> None:
-    """Run the house, and take the pictures."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+async def sold(browser: Browser, url: str, folder: Path, parts: Collection[str]) -> None:
+    """Take the pages of a house that makes everything itself."""
     clock = Clock()
+    async with (
+        NoticeServer().running() as hooks,
+        instance_of(
+            url, folder, agent=Writer(), clock=clock, OPERATOR_TOKEN=TOKEN, RECONCILE_S=2
+        ) as house,
+    ):
+        if "owned" in parts:
+            await owned(browser, house.url, hooks.url)
+        if "toured" in parts:
+            await live(house, clock)
+            await tour(browser, house.url)
+
+
+async def lent(browser: Browser, url: str, folder: Path) -> None:
+    """Take the pages of one whose pictures are made by machines that others lend."""
+    clock, nobody = Clock(), ScriptedMaker(at_once=0)
+    settings = {"OPERATOR_TOKEN": TOKEN, "WORKERS": "true"}
+    async with instance_of(url, folder, clock=clock, executors=[nobody], **settings) as house:
+        await seen_lent(browser, house.url, await lend(house, clock))
+
+
+async def main(chromium: str, parts: Collection[str]) -> None:
+    """Run the house, and take the pictures of these parts."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="boltwork-pictures-") as name:
         folder = enterable(name)
         cluster = EmbeddedPostgres(folder / "data", fast_for_tests=True)
         url = cluster.start()
         try:
             migrate(url)
-            async with (
-                NoticeServer().running() as hooks,
-                instance_of(
-                    url, folder, agent=Writer(), clock=clock, OPERATOR_TOKEN=TOKEN, RECONCILE_S=2
-                ) as house,
-                async_playwright() as playwright,
-            ):
+            async with async_playwright() as playwright:
                 browser = await playwright.chromium.launch(
                     executable_path=chromium, args=[*ARGUMENTS]
                 )
-                await owned(browser, house.url, hooks.url)
-                await live(house, clock)
-                await tour(browser, house.url)
+                if {"owned", "toured"} & set(parts):
+                    await sold(browser, url, folder, parts)
+                if "lent" in parts:
+                    await lent(browser, url, folder)
                 await browser.close()
         finally:
             cluster.stop()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if sys.argv[1:] else "/usr/bin/chromium"))
+    asked = sys.argv[2:] or PARTS
+    asyncio.run(main(sys.argv[1] if sys.argv[1:] else "/usr/bin/chromium", asked))

@@ -1,0 +1,129 @@
+"""What a worker's page shows: where its pay is, what it does, and what keeps work from it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.house import House, house_of
+from app.promises.leases import wish
+from app.trade.earnings import Purse, purses
+from app.trade.idle import Idle, Stands, why_idle
+from app.trade.lending import AT_ONCE, AT_ONCE_NEW, Standing
+from app.web.cookies import token_of
+from app.web.page import render
+from app.web.troubles import Trouble
+from db import network
+from db.leases import Named
+from db.network import LaneSeen
+from db.payouts import PayoutRow
+from db.workers import HEARD_WITHIN, WorkerRow
+from pricing.money import worker_share
+from statemachine.entries import Asset
+from statemachine.payout import PayoutState
+from statemachine.worker import MOST_SILENT, NEW_FOR, NEW_ITEMS, WorkerState
+
+COOKIE = "boltwork_worker"
+PATH = "/workers/me"
+MOST_PAID, MOST_PAYOUTS = 20, 10
+HEADS = {
+    WorkerState.ONLINE: "Online",
+    WorkerState.DRAINING: "Draining",
+    WorkerState.PAUSED: "Paused",
+    WorkerState.BANNED: "Banned",
+}
+# What may be asked for in each state: the value of a button, and what stands on it.
+_PAUSE, _RESUME = ("paused", "Pause"), ("online", "Resume")
+_DRAIN = ("draining", "Finish and stop")
+BUTTONS = {
+    WorkerState.ONLINE: (_DRAIN, _PAUSE),
+    WorkerState.DRAINING: (_RESUME, _PAUSE),
+    WorkerState.PAUSED: (_RESUME,),
+    WorkerState.BANNED: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An item that it has just now."""
+
+    model: str
+    prompt: str
+    progress: int
+    until: datetime
+    asset: Asset
+    pay: int
+
+
+async def shown(
+    request: Request,
+    row: WorkerRow,
+    wrong: Trouble | None = None,
+    given: dict[str, str] | None = None,
+) -> Response:
+    """Return the page of a worker, to whom has shown its token."""
+    house = house_of(request)
+    standing = await house.lending.standing(row)
+    lanes = await network.lanes_of(house.db, row.id)
+    now = standing.row
+    heard_at = max([now.seen_at, *(lane.last_seen for lane in lanes)])
+    is_here = house.clock() - heard_at < HEARD_WITHIN
+    return render(
+        request,
+        "worker.html",
+        wrong=wrong,
+        given=given or {},
+        worker=now,
+        state=now.state.value,
+        headline=HEADS[now.state],
+        heard_at=heard_at,
+        is_here=is_here,
+        is_moving=is_here or any(_moves(each) for each in standing.payouts),
+        sums=_sums(standing),
+        idle=await _idle(house, standing, lanes),
+        held=[_held(lease) for lease in standing.held],
+        paid=await network.paid_to(house.db, now.id, MOST_PAID),
+        payouts=standing.payouts[:MOST_PAYOUTS],
+        facts=_facts(now),
+        buttons=BUTTONS[now.state],
+        new_items=NEW_ITEMS,
+        trusted_from=now.created_at + NEW_FOR,
+        payout_sats=house.settings.worker_payout_sats,
+        key=house.new_id(),
+        csrf=token_of(request, COOKIE),
+    )
+
+
+def _moves(payout: PayoutRow) -> bool:
+    return payout.state is not PayoutState.PAID
+
+
+def _sums(standing: Standing) -> list[tuple[Asset, Purse]]:
+    """Return where the pay is, in sats always, in USDC where there ever was any."""
+    every = purses(standing)
+    return [(asset, purse) for asset, purse in every.items() if asset is Asset.MSAT or purse.earned]
+
+
+async def _idle(house: House, standing: Standing, lanes: list[LaneSeen]) -> list[Idle]:
+    row = standing.row
+    at_once = AT_ONCE if row.trusted_at is not None else AT_ONCE_NEW
+    waiting = await network.waiting(house.db, house.network.lanes)
+    stands = Stands(row.state, row.silent, len(standing.held), at_once, lanes)
+    return why_idle(stands, waiting, house.catalogue, house.clock())
+
+
+def _held(lease: Named) -> Held:
+    wanted, pay = wish(dict(lease.asked)), worker_share(lease.share_amount, lease.pay_pct)
+    return Held(wanted.model, wanted.prompt, lease.progress, lease.until, lease.asset, pay)
+
+
+def _facts(row: WorkerRow) -> list[tuple[str, Any]]:
+    """Return what is known of a worker's work, by which it is trusted."""
+    facts = [("Items delivered", row.delivered)]
+    if row.silent:
+        facts.append((f"Items lost by silence lately ({MOST_SILENT} pause it)", row.silent))
+    if row.given_back:
+        facts.append(("Items given back lately", row.given_back))
+    return facts
