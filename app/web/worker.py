@@ -25,7 +25,6 @@ from db import workers
 from db.workers import WorkerRow
 from statemachine import worker as law
 
-NO_WORKER = "No worker has this token."
 SHUT = "This needs the worker’s token: give it below."
 EVENTS: dict[str, law.Resumed | law.Drained | law.Paused] = {
     "online": law.Resumed(),
@@ -46,17 +45,12 @@ async def unlock(request: Request) -> Response:
     """POST /workers/me/unlock: this browser shows a worker's token, and is its lender's from now
     on."""
     house, given = house_of(request), await read_form(request)
-    token = given.get("token", "")
-    try:
-        async with house.throttle.guess(Rule.GUESS_EACH, house.throttle.address(request)):
-            worker = await house.lending.worker(token)
-            if worker is None:
-                raise unknown(Why.CREDENTIAL_INVALID, NO_WORKER)
-    except Refusal as refused:
-        return closed(request, trouble_of(refused, "token"))
+    sha256 = kept_of(given.get("token", ""))
+    if sha256 is None or await workers.by_token(house.db, sha256) is None:
+        wrong = unknown(Why.WORKER_UNKNOWN, "No worker has this token.")
+        return closed(request, trouble_of(wrong, "token"))
     answer = see(PATH)
-    line = cookies.line(house, COOKIE, kept_of(token) or "", PATH)
-    answer.headers.append("Set-Cookie", line)
+    answer.headers.append("Set-Cookie", cookies.line(house, COOKIE, sha256, PATH))
     return answer
 
 

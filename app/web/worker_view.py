@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -119,7 +118,7 @@ def _held(lease: Named) -> Held:
     return Held(wanted.model, wanted.prompt, lease.progress, lease.until, lease.asset, pay)
 
 
-def _facts(row: WorkerRow) -> list[tuple[str, Any]]:
+def _facts(row: WorkerRow) -> list[tuple[str, int]]:
     """Return what is known of a worker's work, by which it is trusted."""
     facts = [("Items delivered", row.delivered)]
     if row.silent:

@@ -54,7 +54,7 @@ async def opened(visitor: Visitor, token: str) -> None:
 def sats(amount_msat: int) -> str:
     """Return msat as the pages write them."""
     whole, rest = divmod(amount_msat, 1_000)
-    return f"{whole:,}" + (f".{rest:03d}".rstrip("0") if rest else "")
+    return f"{whole:,}" + (f".{rest:03d}" if rest else "")
 
 
 async def test_the_network_is_seen_at_a_glance(
