@@ -37,6 +37,7 @@ ENDED_KEY = "an API key that was revoked"  # and one that another has replaced
 WEBHOOK = "the secret of a webhook"
 COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
 OPERATOR = "the operator's token"
+WORKER = "the token of a worker"  # and the cookie of its page
 JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
 SESSION, PAYOUT = "a session's id", "a payout's name"
 JOB_SECRET, SECRET = "the secret of a job's refund", "the secret of a session's refund"
@@ -58,7 +59,7 @@ GROUPS = {
     "cookies and keys": [
         OPERATOR,  # first: its page lists so many payouts, and the others take money out
         COOKIE, VISITOR, ACCOUNT, BEARER, API_KEY, LIMITED, ENDED_KEY, OTHERS_KEY, JOB_KEY,
-        SESSION_KEY, ASK_KEY,
+        SESSION_KEY, ASK_KEY, WORKER,
     ],
 }  # fmt: skip
 TALKS = {WHOLE: "talk", BUDGET: "talk", LIMIT: "talk", VISITOR: "talk"}
@@ -100,8 +101,8 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /api/models": {},
     "GET /api/notices/{id}": dict.fromkeys((WEBHOOK, OTHERS_KEY), "told"),
     "POST /api/notices/{id}/redeliver": dict.fromkeys((WEBHOOK, OTHERS_KEY), "told"),
-    "POST /api/v1/workers": {},  # a worker's token opens what is the worker's, and nothing here
-    "GET /api/v1/workers/me": {},
+    "POST /api/v1/workers": {},
+    "GET /api/v1/workers/me": {WORKER: "worker"},
     "PATCH /api/v1/workers/me": {},
     "POST /api/v1/workers/me/payouts": {},
     "POST /api/v1/workers/claims": {},
@@ -262,20 +263,20 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /notices/{id}": {WEBHOOK: "told"},
     "POST /notices/{id}/redeliver": {WEBHOOK: "told"},
     "GET /workers": {},
-    "GET /workers/me": {},  # a worker's cookie opens it, and nothing else does
+    "GET /workers/me": {WORKER: "worker"},
     "POST /workers/me/unlock": {},
     "POST /workers/me/lock": {},
-    "POST /workers/me/state": {},
-    "POST /workers/me/payouts": {},
-    "POST /workers/me/destination": {},
+    "POST /workers/me/state": {WORKER: "worker"},  # the page says what is missing
+    "POST /workers/me/payouts": {WORKER: "worker"},  # nothing was earned
+    "POST /workers/me/destination": {WORKER: "worker"},
     "GET /operator": {OPERATOR: "books state"},
     "GET /operator/books": {OPERATOR: "books"},
     "POST /operator/login": {},
     "POST /operator/logout": {},
     "POST /operator/payouts": {OPERATOR: "books state"},
     "POST /operator/switches": {OPERATOR: "books state"},
-    "GET /operator/workers": {},  # none is there, whose state it could show
-    "POST /operator/workers": {},
+    "GET /operator/workers": {OPERATOR: "worker"},
+    "POST /operator/workers": {OPERATOR: "worker"},  # the form names none
     "GET /docs": {},
     "GET /static/{name}": {},
     "GET /favicon.ico": {},
@@ -313,6 +314,7 @@ async def open_house(
         executors=[ScriptedMaker()],
         OPERATOR_TOKEN=TOKEN,
         CREDIT_SATS="200",
+        WORKERS="true",
     ) as running:
         yield running
 

@@ -22,6 +22,7 @@ PERSON, PASSWORD = "planted-person", "planted-password"
 SATS, FRESH, OWED = 1_789, 157, 33
 PICTURE, CAST_BY = "planted-picture", "planted-cast"
 WEBHOOK_SECRET = "planted-secret-of-a-webhook"
+LENDER, PAY_TO = "planted-lender", "planted@example.org"
 NOWHERE = "http://127.0.0.1:9/hook"
 
 
@@ -209,6 +210,18 @@ def secret_of(refunds: list[dict[str, Any]]) -> tuple[str, str]:
     return code, url.rpartition("/")[2]
 
 
+async def _lent(instance: Instance) -> dict[str, Any]:
+    """Lend a machine, and open its page."""
+    body = {"name": LENDER, "payTo": PAY_TO}
+    made = (await instance.post("/api/v1/workers", body)).json()
+    async with httpx2.AsyncClient(base_url=instance.url, verify=False, timeout=PATIENCE_S) as http:
+        page = await http.post("/workers/me/unlock", data={"token": made["token"]})
+    return {
+        **{"worker": made["workerId"], "worker_token": made["token"]},
+        **{"worker_cookie": cookie_of(page)},
+    }
+
+
 @dataclass(frozen=True)
 class Things:
     """All that is made for a world, and what it is called by."""
@@ -250,6 +263,9 @@ class Things:
     connected: str  # its key
     batch: str
     item: str
+    worker: str
+    worker_token: str
+    worker_cookie: str  # of its page
 
 
 async def _pictured(instance: Instance) -> dict[str, Any]:
@@ -288,6 +304,7 @@ PARTS: tuple[
     (_connected, lambda made: [made.connects]),
     (_person, lambda made: [made.person["accountId"]]),
     (_owned, lambda made: [made.others_cast["id"], made.cast["id"]]),
+    (_lent, lambda made: [made.worker]),
 )
 
 

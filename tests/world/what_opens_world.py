@@ -18,6 +18,7 @@ from tests.world.what_opens_things import (
     CAST_BY,
     FRESH,
     JOB,
+    LENDER,
     OWED,
     PASSWORD,
     PERSON,
@@ -56,6 +57,7 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'key', account_id || id, sha256 || coalesce(revoked_at::text, '') FROM api_key
  UNION ALL SELECT 'deposit', account_id || id, '' FROM invoice WHERE account_id IS NOT NULL
  UNION ALL SELECT 'password', account_id, secret FROM identity
+ UNION ALL SELECT 'worker', id, state || ' ' || pay_to FROM worker
  UNION ALL SELECT 'talk', 'talk ' || id || '.', '' FROM conversation
 ) AS line WHERE id LIKE ANY(%(owned)s)
 """
@@ -303,6 +305,11 @@ def _credentials(made: Things) -> dict[str, Known]:
         "the secret of a webhook": Known(
             {"id": made.webhook}, {"X-Webhook-Secret": WEBHOOK_SECRET}
         ),
+        "the token of a worker": Known(  # and the cookie of its page
+            {"id": made.worker},
+            {"Authorization": f"Bearer {made.worker_token}"},
+            also={"Cookie": made.worker_cookie},
+        ),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
         "the key of a job": Known({}, {"Idempotency-Key": made.job_key}),
         "the key of a session": Known({}, {"Idempotency-Key": made.session_key}),
@@ -357,6 +364,7 @@ async def build(
         ("balance", f'"balanceSats":{FRESH}'),
         ("balance", f'"balance_sats":{FRESH}'),
         ("books", "Trial balance"),
+        ("worker", LENDER),
     ]
     known = _ids(made, secret, job_secret) | _credentials(made)
     invoice = mine.json()["paymentRequest"]
