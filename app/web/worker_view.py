@@ -6,6 +6,7 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.advance.workers import GIVEN_BACK_WITHIN, MOST_GIVEN_BACK
 from app.house import House, house_of
 from app.promises.leases import wish
 from app.trade.earnings import Purse, purses
@@ -22,7 +23,7 @@ from db.workers import HEARD_WITHIN, WorkerRow
 from pricing.money import worker_share
 from statemachine.entries import Asset
 from statemachine.payout import PayoutState
-from statemachine.worker import MOST_SILENT, NEW_FOR, NEW_ITEMS, WorkerState
+from statemachine.worker import MOST_SILENT, NEW_FOR, NEW_ITEMS, SILENT_WITHIN, WorkerState
 
 COOKIE = "boltwork_worker"
 PATH = "/workers/me"
@@ -85,7 +86,7 @@ async def shown(
         held=[_held(lease) for lease in standing.held],
         paid=await network.paid_to(house.db, now.id, MOST_PAID),
         payouts=standing.payouts[:MOST_PAYOUTS],
-        facts=_facts(now),
+        facts=_facts(now, house.clock()),
         buttons=BUTTONS[now.state],
         new_items=NEW_ITEMS,
         trusted_from=now.created_at + NEW_FOR,
@@ -118,11 +119,11 @@ def _held(lease: Named) -> Held:
     return Held(wanted.model, wanted.prompt, lease.progress, lease.until, lease.asset, pay)
 
 
-def _facts(row: WorkerRow) -> list[tuple[str, int]]:
+def _facts(row: WorkerRow, now: datetime) -> list[tuple[str, int]]:
     """Return what is known of a worker's work, by which it is trusted."""
     facts = [("Items delivered", row.delivered)]
-    if row.silent:
-        facts.append((f"Items lost by silence lately ({MOST_SILENT} pause it)", row.silent))
-    if row.given_back:
-        facts.append(("Items given back lately", row.given_back))
+    if row.silent_since is not None and now - row.silent_since < SILENT_WITHIN:
+        facts.append((f"Lost by silence within an hour ({MOST_SILENT} pause it)", row.silent))
+    if row.given_back_since is not None and now - row.given_back_since < GIVEN_BACK_WITHIN:
+        facts.append((f"Given back within an hour (of {MOST_GIVEN_BACK})", row.given_back))
     return facts
