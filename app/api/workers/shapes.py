@@ -6,13 +6,14 @@ from typing import Any
 
 from app.promises.leases import wish
 from app.strict_json import moment
-from app.trade.earnings import purses
 from app.trade.lending import Standing
 from db.claims import Claim
 from db.leases import Named
 from db.workers import Rate, WorkerRow
 from pricing.money import worker_share
 from statemachine.entries import Asset
+from statemachine.owner import Reason
+from statemachine.payout import PayoutState
 from statemachine.worker import NEW_FOR, NEW_ITEMS
 
 _WORDS = {Asset.MSAT: "msat", Asset.MICROUSDC: "microUsdc"}
@@ -64,16 +65,23 @@ def standing_shape(standing: Standing) -> dict[str, Any]:
 def earnings_shape(standing: Standing) -> dict[str, dict[str, int]]:
     """Return what a worker has earned in each asset, and where that is: held, free, on its way,
     paid. They add up."""
-    return {
-        _WORDS[asset]: {
-            "earned": purse.earned,
-            "held": purse.held,
-            "free": purse.free,
-            "sending": purse.sending,
-            "paid": purse.paid,
+    row, shape = standing.row, dict[str, dict[str, int]]()
+    held = {Asset.MSAT: row.held_msat, Asset.MICROUSDC: row.held_microusdc}
+    earned = {each.asset: each.amount for each in standing.earned}
+    for asset in Asset:
+        sent = [payout for payout in standing.payouts if payout.asset is asset]
+        # What routing did not need of a payout is owed once more: it was not paid.
+        change = sum(payout.amount for payout in sent if payout.reason is Reason.CHANGE)
+        paid = sum(payout.amount for payout in sent if payout.state is PayoutState.PAID)
+        sending = sum(payout.amount for payout in sent if payout.state is not PayoutState.PAID)
+        shape[_WORDS[asset]] = {
+            "earned": earned.get(asset, 0),
+            "held": held[asset],
+            "free": standing.free[asset],
+            "sending": sending,
+            "paid": paid - change,
         }
-        for asset, purse in purses(standing).items()
-    }
+    return shape
 
 
 def claim_shape(claim: Claim) -> dict[str, Any]:
