@@ -27,7 +27,7 @@ async def show(request: Request) -> Response:
         most_counted=MOST_COUNTED,
         base=base_url(request, public_url) or "https://…",
         address=EXAMPLE_ADDRESS,
-        **terms_of(house),
+        terms=terms_of(house),
     )
 
 

@@ -256,7 +256,7 @@ async def sold(browser: Browser, url: str, folder: Path, parts: Collection[str])
 async def lent(browser: Browser, url: str, folder: Path) -> None:
     """Take the pages of one whose pictures are made by machines that others lend."""
     clock, nobody = Clock(), ScriptedMaker(at_once=0)
-    settings = {"OPERATOR_TOKEN": TOKEN, "WORKERS": "true"}
+    settings: dict[str, Any] = {"OPERATOR_TOKEN": TOKEN, "WORKERS": "true"}
     async with instance_of(url, folder, clock=clock, executors=[nobody], **settings) as house:
         await seen_lent(browser, house.url, await lend(house, clock))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -19,8 +20,8 @@ from tests.world.scripted_maker import ScriptedMaker
 
 Come = Callable[..., Awaitable[Visitor]]
 TOKEN = "the token of an operator"
-SETTINGS = {"WORKERS": "true", "OPERATOR_TOKEN": TOKEN}
-MACHINE = {"headers": {"Authorization": f"Bearer {TOKEN}"}}
+SETTINGS: dict[str, Any] = {"WORKERS": "true", "OPERATOR_TOKEN": TOKEN}
+MACHINE = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ async def test_the_network_is_seen_at_a_glance(
         lease = await lender.one()
         earned = (await lender.brings(lease, painted())).json()["earned"]["msat"]
         async for _ in patiently("the page never tells of the worker", pause_s=0.2):
-            if "data-here>1<" in (await at.http.get("/workers")).text:
+            if "data-here>1<" in await (await page.request.get("/workers")).text():
                 break
         await page.reload()
         tiles = [await page.inner_text(f"[data-{each}]") for each in ("here", "waiting", "made")]
@@ -227,11 +228,13 @@ async def test_banning_takes_the_operators_token_and_the_forms(
     async with httpx2.AsyncClient(base_url=network.url, timeout=PATIENCE_S) as http:
         shut = await http.get("/operator/workers")
         assert shut.status_code == 401 and "loft" not in shut.text
-        assert (await http.get("/operator/workers?page=0&state=x", **MACHINE)).status_code == 200
+        assert (
+            await http.get("/operator/workers?page=0&state=x", headers=MACHINE)
+        ).status_code == 200
         assert (await http.post("/operator/workers", data=form)).status_code == 401
         assert (await http.post("/operator/workers", data=form, headers=ours)).status_code == 403
         for wrong, status in (({"act": "praise"}, 400), ({"worker": "x"}, 404)):
-            answer = await http.post("/operator/workers", data=form | wrong, **MACHINE)
+            answer = await http.post("/operator/workers", data=form | wrong, headers=MACHINE)
             assert answer.status_code == status
     assert (await lender.me())["state"] == "online"
 
@@ -240,18 +243,18 @@ async def test_where_no_machine_can_be_lent_the_pages_say_so(
     database_url: str, tmp_path: Path
 ) -> None:
     """No page leads there; who has a worker from before can still look at its pay."""
-    async with instance_of(database_url, tmp_path, OPERATOR_TOKEN=TOKEN) as at:
+    async with (
+        instance_of(database_url, tmp_path, OPERATOR_TOKEN=TOKEN) as at,
+        httpx2.AsyncClient(base_url=at.url, timeout=PATIENCE_S, follow_redirects=True) as http,
+    ):
         for path in ("/", "/operator"):
-            assert 'href="/workers"' not in (await at.http.get(path, **MACHINE)).text
-        said = (await at.http.get("/workers")).text
+            assert 'href="/workers"' not in (await http.get(path, headers=MACHINE)).text
+        said = (await http.get("/workers")).text
         assert "doesn’t work with the machines of others" in said and "pip install" not in said
         token = api_keys.new_key(Prefix.WK)
         kept, shown = api_keys.kept_of(token) or "", api_keys.shown(token)
         new = NewWorker("w" * 32, "a" * 32, "from before", kept, shown, "you@example.org")
         await at.built.shell.do(advance.workers.register, new)
-        async with httpx2.AsyncClient(
-            base_url=at.url, timeout=PATIENCE_S, follow_redirects=True
-        ) as http:
-            page = await http.post("/workers/me/unlock", data={"token": token})
+        page = await http.post("/workers/me/unlock", data={"token": token})
         assert "from before" in page.text and "gives no work" in page.text
-        assert "from before" in (await at.http.get("/operator/workers", **MACHINE)).text
+        assert "from before" in (await http.get("/operator/workers", headers=MACHINE)).text
