@@ -37,6 +37,7 @@ from app.trade.demos import Demos
 from app.trade.histories import Histories
 from app.trade.holds import Holds
 from app.trade.keys import Keys
+from app.trade.lenders import Lenders
 from app.trade.lending import Lending
 from app.trade.lightning_logins import LightningLogins
 from app.trade.logins import Logins
@@ -63,6 +64,7 @@ class House:
     # the desks
     accounts: Accounts
     histories: Histories
+    lenders: Lenders
     lending: Lending
     network: Network
     orders: Orders

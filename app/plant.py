@@ -58,6 +58,7 @@ from app.trade.batches import Batches
 from app.trade.catalogue import Catalogue
 from app.trade.gathering import Fetch, Gathering
 from app.trade.invoicing import Invoicing
+from app.trade.lenders import Lenders
 from app.trade.lending import Lending
 from app.trade.makers import Makers
 from app.trade.refunds import Refunds
@@ -91,7 +92,7 @@ class Built:
     fetch: Fetch  # of pictures that runs are made from
     credentials: Credentials
     clock: Clock
-    new_id: Callable[[], str]  # 128 bits of chance, hex: whoever knows a job's id may read it
+    new_id: Callable[[], str]  # a random UUID, hex: whoever knows a job's id may read it
     wallets: Wallets | None  # the rail's own doors to open one after the other, where it can
     stub: Playground | None  # the stub rail's own doors, when there is one to play with
     executors: Sequence[Executor] = ()  # who makes the items of batches in this process
@@ -232,17 +233,25 @@ def making_of(built: Built) -> list[Making]:
 
 
 def lending_of(built: Built) -> Lending:
-    """Return the desk of those who lend machines."""
+    """Return the desk of what lent machines make."""
     return Lending(
         built.db,
         built.shell,
         Leases(built.shell, built.artifacts),
         built.catalogue,
         built.signals,
+        built.till,
         built.clock,
         built.new_id,
         built.settings.workers,
     )
+
+
+def lenders_of(built: Built) -> Lenders:
+    """Return the desk of those who lend machines."""
+    network = built.usdc.network if built.usdc is not None else None
+    is_open = built.settings.workers
+    return Lenders(built.db, built.shell, built.clock, built.new_id, is_open, network)
 
 
 def batches_of(built: Built, invoicing: Invoicing, readiness: Readiness) -> Batches:

@@ -18,14 +18,21 @@ CHECKS = [
         6,
         """SELECT 'it has delivered ' || w.delivered || ', and holds ' || w.held_msat
              || ' msat and ' || w.held_microusdc || ' microusdc; its earnings are '
-             || concat_ws(', ', e.items, e.msat, e.microusdc), w.id
+             || concat_ws(', ', e.items, e.msat, e.microusdc) || '; it has earned '
+             || w.earned_msat || ' msat and ' || w.earned_microusdc || ' microusdc, and by its'
+             || ' earnings ' || e.all_msat || ' and ' || e.all_microusdc, w.id
              FROM worker w CROSS JOIN LATERAL (
                SELECT count(*) AS items,
                       coalesce(sum(held_amount) FILTER (WHERE asset = 'msat'), 0) AS msat,
                       coalesce(sum(held_amount) FILTER (WHERE asset = 'microusdc'), 0)
-                        AS microusdc
+                        AS microusdc,
+                      coalesce(sum(amount) FILTER (WHERE asset = 'msat'), 0) AS all_msat,
+                      coalesce(sum(amount) FILTER (WHERE asset = 'microusdc'), 0)
+                        AS all_microusdc
                  FROM earning WHERE worker_id = w.id) e
-            WHERE w.delivered <> e.items OR CASE WHEN w.trusted_at IS NULL
+            WHERE w.delivered <> e.items
+                  OR (w.earned_msat, w.earned_microusdc) <> (e.all_msat, e.all_microusdc)
+                  OR CASE WHEN w.trusted_at IS NULL
                   THEN (w.held_msat, w.held_microusdc) <> (e.msat, e.microusdc)
                   ELSE w.held_msat + w.held_microusdc > 0 END""",
     ),

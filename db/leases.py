@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from db.claims import PAY
 from db.engine import Database, Tx
 from db.rows import columns
 from statemachine.entries import Asset
@@ -71,11 +72,13 @@ class Named(NamedTuple):
     share_amount: int
     asset: Asset
     item: ItemState
+    pay_amount: int
 
 
-_NAMED = """
+_NAMED = f"""
 SELECT l.id, l.item_id, l.number, l.state, l.until, l.deadline, l.progress, l.pay_pct, i.lane,
-       i.asked, i.share_amount, b.asset, i.state AS item
+       i.asked, i.share_amount, b.asset, i.state AS item,
+       {PAY.format(pct="l.pay_pct")} AS pay_amount
   FROM lease l JOIN item i ON i.id = l.item_id JOIN batch b ON b.id = i.batch_id
  WHERE l.worker = %(worker)s
 """

@@ -247,7 +247,15 @@ class Payout(SQLModel, table=True):
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint(ONE_OWNER, name="one_owner"),
         Index("ix_payout_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
-        Index("ix_payout_account_id", "account_id", postgresql_where=text(OF_ACCOUNT)),
+        Index(
+            "ix_payout_account_id", "account_id", "created_at", postgresql_where=text(OF_ACCOUNT)
+        ),
+        Index(
+            "ix_payout_account_unpaid",
+            "account_id",
+            "created_at",
+            postgresql_where=text(f"{OF_ACCOUNT} AND state <> 'paid'"),
+        ),
         Index("ix_payout_unpaid", "created_at", postgresql_where=text("state <> 'paid'")),
         # Those that wait for their owner, or to be sent.
         Index(

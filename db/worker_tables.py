@@ -33,8 +33,19 @@ class Worker(SQLModel, table=True):
     sha256: str = Field(sa_column=Column(Text, nullable=False, unique=True))  # of its token
     shown: str = Field(sa_column=Column(Text, nullable=False))  # its first and last characters
     pay_to: str = Field(sa_column=Column(Text, nullable=False))  # Lightning address or LNURL-pay
+    usdc_to: str | None = Field(default=None, sa_column=Column(Text))  # an address and its network
+    # An Ed25519 key that signs each change of these, and how many it has signed.
+    payout_key: str | None = Field(default=None, sa_column=Column(Text))
+    signed: int = _count()
+    # Of a worker without a key a change waits until then.
+    next_pay_to: str | None = Field(default=None, sa_column=Column(Text))
+    next_usdc_to: str | None = Field(default=None, sa_column=Column(Text))
+    next_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     state: WorkerState = Field(sa_column=enum_column(WorkerState))
     delivered: int = _count()
+    # What it has ever earned: the sums of its earnings.
+    earned_msat: int = _count()
+    earned_microusdc: int = _count()
     # What is held back of its pay; nothing any more, once it is trusted.
     held_msat: int = _count()
     held_microusdc: int = _count()
@@ -48,6 +59,11 @@ class Worker(SQLModel, table=True):
     seen_at: datetime = Field(sa_column=time_column())  # when it was last heard of, about
 
     __table_args__ = (
+        CheckConstraint(
+            "(next_at IS NULL) = (next_pay_to IS NULL AND next_usdc_to IS NULL)",
+            name="next_has_its_time",
+        ),
+        CheckConstraint("payout_key IS NULL OR next_at IS NULL", name="signed_at_once"),
         CheckConstraint("held_msat >= 0 AND held_microusdc >= 0", name="held_not_negative"),
         CheckConstraint(
             "trusted_at IS NULL OR (held_msat = 0 AND held_microusdc = 0)",
@@ -67,6 +83,10 @@ class WorkerLane(SQLModel, table=True):
     most_pixels: int = Field(sa_column=Column(BigInteger, nullable=False))
     vram_gb: int = Field(sa_column=Column(BigInteger, nullable=False))
     last_seen: datetime = Field(sa_column=time_column())
+    # How fast it is there: statemachine/speed.py.
+    took_ms: int = _count()
+    work: int = _count()
+    items: int = _count()
 
     # No index on the time: it is written every few seconds, and read by few at once.
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)

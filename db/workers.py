@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from db.engine import Database, Tx
-from db.rows import columns
+from db.rows import Reads, columns
 from statemachine.entries import Asset
+from statemachine.speed import FADES, Speed
 from statemachine.worker import NEW_FOR, NEW_ITEMS, WorkerFacts, WorkerState
 
 NOTED = timedelta(seconds=10)  # how exactly it is known when a worker was heard of
@@ -24,6 +25,8 @@ class NewWorker:
     sha256: str
     shown: str
     pay_to: str
+    usdc_to: str | None = None
+    payout_key: str | None = None
 
 
 class WorkerRow(NamedTuple):
@@ -45,13 +48,22 @@ class WorkerRow(NamedTuple):
     given_back_since: datetime | None
     created_at: datetime
     seen_at: datetime
+    earned_msat: int
+    earned_microusdc: int
+    usdc_to: str | None
+    payout_key: str | None
+    signed: int
+    next_pay_to: str | None
+    next_usdc_to: str | None
+    next_at: datetime | None
 
 
 _ROW = f"SELECT {columns(WorkerRow)} FROM worker"
 _INSERT = """
-INSERT INTO worker (id, account_id, name, sha256, shown, pay_to, state, created_at, seen_at)
-VALUES (%(id)s, %(account_id)s, %(name)s, %(sha256)s, %(shown)s, %(pay_to)s, %(state)s, %(now)s,
-        %(now)s)
+INSERT INTO worker (id, account_id, name, sha256, shown, pay_to, usdc_to, payout_key, state,
+                    created_at, seen_at)
+VALUES (%(id)s, %(account_id)s, %(name)s, %(sha256)s, %(shown)s, %(pay_to)s, %(usdc_to)s,
+        %(payout_key)s, %(state)s, %(now)s, %(now)s)
 """
 
 
@@ -65,6 +77,8 @@ async def insert(tx: Tx, new: NewWorker, facts: WorkerFacts, now: datetime) -> N
         sha256=new.sha256,
         shown=new.shown,
         pay_to=new.pay_to,
+        usdc_to=new.usdc_to,
+        payout_key=new.payout_key,
         state=facts.state,
         now=now,
     )
@@ -130,10 +144,9 @@ async def move(tx: Tx, after: WorkerFacts, now: datetime) -> None:
     )
 
 
-async def describe(tx: Tx, worker_id: str, name: str, pay_to: str) -> None:
-    """Write what a worker is called, and where its pay goes."""
-    query = "UPDATE worker SET name = %(name)s, pay_to = %(pay_to)s WHERE id = %(id)s"
-    await tx.execute(query, id=worker_id, name=name, pay_to=pay_to)
+async def describe(tx: Tx, worker_id: str, name: str) -> None:
+    """Write what a worker is called."""
+    await tx.execute("UPDATE worker SET name = %(name)s WHERE id = %(id)s", id=worker_id, name=name)
 
 
 async def count_given_back(tx: Tx, worker_id: str, times: int, since: datetime) -> None:
@@ -183,6 +196,23 @@ async def hear(tx: Tx, worker_id: str, now: datetime) -> None:
     await tx.execute(_STILL, id=worker_id, now=now, noted=now - NOTED, heard=heard)
 
 
+class _Measured(NamedTuple):
+    """The columns of a lane's row that are a speed."""
+
+    took_ms: int
+    work: int
+    items: int
+
+
+async def speed(reads: Reads, worker_id: str, lane: str) -> Speed:
+    """Return how fast a worker was in a lane."""
+    query = (
+        f"SELECT {columns(_Measured)} FROM worker_lane WHERE worker_id = %(id)s AND lane = %(lane)s"
+    )
+    row = await reads.row(_Measured, query, id=worker_id, lane=lane)
+    return Speed(*row) if row is not None else Speed()
+
+
 class Available(NamedTuple):
     """How many workers were heard of lately in a lane, that are given items."""
 
@@ -214,10 +244,39 @@ async def available(
     )
 
 
-_EARN = """
-INSERT INTO earning (item_id, worker_id, lane, asset, amount, held_amount, took_ms, created_at)
-VALUES (%(item_id)s, %(worker_id)s, %(lane)s, %(asset)s, %(amount)s, %(held_amount)s,
-        %(took_ms)s, %(now)s)
+class Makers(NamedTuple):
+    """How many workers were heard of lately that make some tier of a model, each counted once."""
+
+    model: str
+    workers: int
+
+
+_OF_TIERS = """
+SELECT split_part(l.lane, '/', 1) AS model, count(DISTINCT l.worker_id) AS workers
+  FROM worker_lane l JOIN worker w ON w.id = l.worker_id
+ WHERE w.state = 'online' AND l.last_seen >= %(since)s AND strpos(l.lane, '/') > 0
+ GROUP BY 1 ORDER BY 1
+"""
+
+
+async def of_tiers(db: Database, now: datetime) -> list[Makers]:
+    """Return who is there by model, of those that make it by the tier."""
+    return await db.rows(Makers, _OF_TIERS, since=now - HEARD_WITHIN)
+
+
+_EARN = f"""
+WITH kept AS (
+  INSERT INTO earning (item_id, worker_id, lane, asset, amount, held_amount, took_ms, created_at)
+  VALUES (%(item_id)s, %(worker_id)s, %(lane)s, %(asset)s, %(amount)s, %(held_amount)s,
+          %(took_ms)s, %(now)s) RETURNING worker_id, asset, amount),
+measured AS (
+  UPDATE worker_lane SET took_ms = took_ms - took_ms / {FADES} + %(took_ms)s,
+         work = work - work / {FADES} + %(work)s, items = items + 1
+   WHERE worker_id = %(worker_id)s AND lane = %(lane)s)
+UPDATE worker w SET
+       earned_msat = earned_msat + CASE k.asset WHEN 'msat' THEN k.amount ELSE 0 END,
+       earned_microusdc = earned_microusdc + CASE k.asset WHEN 'msat' THEN 0 ELSE k.amount END
+  FROM kept k WHERE w.id = k.worker_id
 """
 
 
@@ -231,29 +290,12 @@ class Earned(NamedTuple):
     amount: int
     held_amount: int
     took_ms: int
+    work: int  # what the item weighs
 
 
 async def earn(tx: Tx, earned: Earned, now: datetime) -> None:
-    """Write what a worker has earned by an item."""
+    """Write what a locked worker has earned by an item, and how fast it was; count both."""
     await tx.execute(_EARN, **earned._asdict(), now=now)
-
-
-class Sum(NamedTuple):
-    """What a worker has earned in one asset."""
-
-    asset: Asset
-    items: int
-    amount: int
-
-
-async def earnings(db: Database, worker_id: str) -> list[Sum]:
-    """Return what a worker has ever earned, by asset."""
-    return await db.rows(
-        Sum,
-        "SELECT asset, count(*) AS items, sum(amount)::bigint AS amount FROM earning"
-        " WHERE worker_id = %(id)s GROUP BY asset ORDER BY asset",
-        id=worker_id,
-    )
 
 
 class Found(NamedTuple):

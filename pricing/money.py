@@ -207,6 +207,11 @@ class BtcPrice:
         worth = ceil_div(amount_msat * self.microusd_per_btc, SAT_PER_BTC * MSAT_PER_SAT)
         return MicroUsd(ceil_div(worth, MICROUSD_PER_CENT) * MICROUSD_PER_CENT)
 
+    def least_usdc(self, amount_msat: int) -> MicroUsdc:
+        """Return the least USDC that is worth so many msat, or more."""
+        worth = ceil_div(amount_msat * self.microusd_per_btc, SAT_PER_BTC * MSAT_PER_SAT)
+        return MicroUsdc(worth)
+
     def to_microusd(self, amount_msat: int) -> MicroUsd:
         """Return what msat are worth in dollars, rounded down. To be shown, never charged."""
         return MicroUsd(amount_msat * self.microusd_per_btc // (SAT_PER_BTC * MSAT_PER_SAT))

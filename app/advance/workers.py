@@ -7,20 +7,31 @@ that is enough to be sent. Its row is locked after its lease's, and before the b
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.advance import accounts
+from app.advance import accounts, pay_destinations
 from app.advance.act import Act
-from app.advance.outcome import Applied, Disproved, Missing, Outcome, Replayed, Short, Unproven
+from app.advance.outcome import (
+    Applied,
+    Disproved,
+    Missing,
+    Outcome,
+    Purse,
+    Replayed,
+    Short,
+    Unproven,
+)
+from app.advance.pay_destinations import Named, Unsigned
 from db import balances, ledger, people, workers
 from db.items import ItemRow
 from db.leases import LeaseRow
 from db.workers import Earned, NewWorker, WorkerRow
 from pricing.money import whole_sats_down
 from statemachine import worker as law
+from statemachine.batch import LEAST_REFUND_MICROUSDC
 from statemachine.decision import Decision
 from statemachine.entries import Asset
 from statemachine.item import ItemFacts
 from statemachine.machine import IllegalTransition
-from statemachine.worker import WorkerFacts, WorkerState
+from statemachine.worker import WORKER, WorkerFacts, WorkerState
 
 NUMBERS = 10**15  # a payout that nobody has named has one of these
 MOST_GIVEN_BACK, GIVEN_BACK_WITHIN = 5, timedelta(hours=1)
@@ -38,24 +49,27 @@ class Change:
     """What is to be another about a worker; None: it stays."""
 
     name: str | None = None
-    pay_to: str | None = None
+    pay: Named | None = None
     event: law.Resumed | law.Drained | law.Paused | None = None
 
 
-async def change(act: Act, worker_id: str, asked: Change) -> Outcome:
+async def change(act: Act, worker_id: str, asked: Change) -> Outcome | Unsigned:
     """Change what a worker is called, where its pay goes, or whether it is given items.
 
-    Replayed: its state does not allow that, and nothing has changed.
+    Replayed: its state does not allow that, and nothing has changed; nor has it for Unsigned.
     """
     row = await workers.lock(act.tx, worker_id)
     if row is None:
         return Missing()
+    if asked.event is not None and not WORKER.allows(row.state, asked.event.kind):
+        return Replayed()
+    if asked.pay is not None:
+        redirected = await pay_destinations.redirect(act, row, asked.pay)
+        if isinstance(redirected, Unsigned):
+            return redirected
     if asked.event is not None:
-        told = await _tell(act, row, asked.event)
-        if not isinstance(told, Applied):
-            return told
-    name, pay_to = asked.name or row.name, asked.pay_to or row.pay_to
-    await workers.describe(act.tx, row.id, name, pay_to)
+        await _tell(act, row, asked.event)
+    await workers.describe(act.tx, row.id, asked.name or row.name)
     return Applied()
 
 
@@ -115,7 +129,8 @@ async def paid(
     free, held = after.pay.of(after.paid_charge_amount)
     asset, took = after.asset, act.now - lease.created_at
     took_ms = max(0, took // timedelta(milliseconds=1))
-    whole = Earned(item.id, row.id, item.lane, asset, free + held, held, took_ms)
+    earned = free + held
+    whole = Earned(item.id, row.id, item.lane, asset, earned, held, took_ms, item.weight)
     await workers.earn(act.tx, whole, act.now)
     decision = law.decide(workers.facts_of(row), law.Delivered(act.now, asset, held))
     await _write(act, decision)
@@ -140,16 +155,33 @@ async def gives_back(act: Act, row: WorkerRow) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """Nobody has said where pay in this asset goes: nothing changed."""
+
+
 async def pay_out(
-    act: Act, worker_id: str, number: int, amount_msat: int | None
-) -> Applied | Short | Missing | Unproven | Disproved:
-    """Owe a worker so much of its pay, or all whole sats of what is free, and send it by itself."""
+    act: Act, worker_id: str, number: int, amount: int | None, asset: Asset = Asset.MSAT
+) -> Applied | Short | Missing | Unproven | Disproved | Nowhere:
+    """Owe a worker so much of its pay, in the smallest unit of an asset, and send it by itself.
+
+    None: all that is free; of msat the whole sats. What was owed to it before, and went nowhere,
+    is sent with it, or without.
+    """
     row = await workers.lock(act.tx, worker_id)
     if row is None:
         return Missing()
-    if amount_msat is None:
-        amount_msat = max(1_000, await _free_msat(act, row))
-    return await accounts.withdraw(act, row.account_id, number, amount_msat, row.pay_to)
+    row = await pay_destinations.current(act, row)
+    to = row.pay_to if asset is Asset.MSAT else row.usdc_to
+    if to is None:
+        return Nowhere()
+    followed = await pay_destinations.follow(act, row)
+    is_all, least = amount is None, 1_000 if asset is Asset.MSAT else LEAST_REFUND_MICROUSDC
+    if amount is None:
+        amount = await _free(act, row, asset)
+    if amount < least:
+        return Applied() if is_all and followed else Short(Purse.ACCOUNT, least, amount, asset)
+    return await accounts.withdraw(act, row.account_id, number, amount, to, asset)
 
 
 async def _tell(act: Act, row: WorkerRow, event: law.Event) -> Outcome:
@@ -166,15 +198,23 @@ async def _write(act: Act, decision: Decision[WorkerFacts]) -> None:
     await ledger.post(act.tx, decision.entries, act.now)
 
 
-async def _free_msat(act: Act, row: WorkerRow) -> int:
-    """Return the whole sats of what is free of a worker's pay, in msat."""
-    free_msat = await balances.lock_of_user(act.tx, row.account_id, Asset.MSAT)
-    return whole_sats_down(free_msat)
+async def _free(act: Act, row: WorkerRow, asset: Asset) -> int:
+    """Return what is free of a worker's pay; of msat the whole sats, in msat."""
+    free = await balances.lock_of_user(act.tx, row.account_id, asset)
+    return whole_sats_down(free) if asset is Asset.MSAT else free
 
 
 async def _send(act: Act, row: WorkerRow) -> None:
     """Have a worker's pay sent to it, where that is enough by now."""
-    least_msat, free_msat = act.terms.pay_over_msat, await _free_msat(act, row)
-    if least_msat and free_msat >= least_msat:
-        number = int(act.new_id(), 16) % NUMBERS
-        await accounts.withdraw(act, row.account_id, number, free_msat, row.pay_to)
+    row = await pay_destinations.current(act, row)  # its payouts are locked before the balance
+    over_msat, over_microusdc = act.terms.pay_over_msat, act.terms.pay_over_microusdc
+    for asset, to, least in (
+        (Asset.MSAT, row.pay_to, over_msat),
+        (Asset.MICROUSDC, row.usdc_to, over_microusdc),
+    ):
+        if not least or to is None:
+            continue
+        free = await _free(act, row, asset)
+        if free >= least:
+            number = int(act.new_id(), 16) % NUMBERS
+            await accounts.withdraw(act, row.account_id, number, free, to, asset)

@@ -83,7 +83,7 @@ ROUTES = (
     *V1_ROUTES,
     Route("/api/v1/workers", workers.register, methods=["POST"]),
     Route("/api/v1/workers/me", workers.me, methods=["GET", "PATCH"]),
-    Route("/api/v1/workers/me/payouts", workers.payouts, methods=["POST"]),
+    Route("/api/v1/workers/me/payouts", workers.payouts, methods=["GET", "POST"]),
     Route("/api/v1/workers/claims", workers.claims, methods=["POST"]),
     Route("/api/v1/workers/market", counted(workers.market)),
     Route("/api/v1/leases/{id}/heartbeat", leases.heartbeat, methods=["POST"]),

@@ -165,7 +165,7 @@ V1 = Dialect(
 )
 V1_PREFIX = "/api/v1/"
 # Those who lend machines read the same words as buyers of jobs.
-WORKERS = replace(AGENT_JOBS, name="workers API")
+WORKERS = replace(AGENT_JOBS, name="workers API", retry_field="retry_after")
 WORKER_PREFIXES = ("/api/v1/workers", "/api/v1/leases/")
 
 

@@ -32,7 +32,7 @@ FAILED: Final = "GENERATION_FAILED"
 
 
 def file_url(base: str | None, artifact_id: str) -> str:
-    """Return where a file is. Its id is 128 bits of chance: whoever was given it may read it."""
+    """Return where a file is. Its id is chance: whoever was given it may read it."""
     return f"{base or ''}/api/v1/artifacts/{artifact_id}"
 
 

@@ -15,6 +15,7 @@ from app.http.batch_status import as_told, made_by
 from app.http.generation_status import file_url, why_failed
 from app.refusal import Refusal, Why
 from app.strict_json import moment
+from app.trade.availability import There
 from app.trade.catalogue import Listed, Surface
 from app.trade.tiers import DEFAULT_MODEL, TIERED, Tier, Tiered, tier_of
 from db.batches import BatchView
@@ -113,8 +114,8 @@ def tiers_shape(listed: Listed) -> dict[str, Any]:
     }
 
 
-def model_shape(listed: Listed, there: Mapping[str, int]) -> dict[str, Any]:
-    """Return a model with who can make it now: `there`, by the tier."""
+def model_shape(listed: Listed, there: There) -> dict[str, Any]:
+    """Return a model with who can make it now."""
     model = listed.offering.id
     return {
         "id": model,
@@ -123,8 +124,8 @@ def model_shape(listed: Listed, there: Mapping[str, int]) -> dict[str, Any]:
         "optimal_steps": TIERED[model].steps,
         "is_default": model == DEFAULT_MODEL,
         "tier_configs": tiers_shape(listed),
-        **_there(max(there.values())),
-        "tiers": {tier: _there(count) for tier, count in there.items()},
+        **_there(there.count),
+        "tiers": {tier: _there(count) for tier, count in there.by_tier.items()},
     }
 
 

@@ -27,6 +27,7 @@ from starlette.requests import Request
 
 from app.http.counts import NAMESPACE, make_storage
 from app.http.dialect import AGENT_JOBS, why_of
+from app.http.worker_pace import WorkerPace
 from app.ports import Clock
 from app.refusal import LEAST_RETRY_S, Refusal, Spent, Why, patience_s, unavailable
 from app.settings import Settings
@@ -169,10 +170,12 @@ class Throttle:
         clock: Callable[[], datetime],
         sells: Callable[[], Awaitable[bool]] | None = None,
         trusted_proxies: int = 0,
+        workers_per_minute: int = 0,
     ) -> None:
         self._storage, self._limiter = storage, FixedWindowRateLimiter(storage)
         self._rules, self._clock, self._sells = rules, clock, sells
         self._trusted_proxies = trusted_proxies
+        self.workers = WorkerPace(workers_per_minute, clock)
         self._mute_since: datetime | None = None  # since when nobody can count
 
     def address(self, request: Request) -> str:
@@ -378,4 +381,5 @@ def make_throttle(settings: Settings, db: Database, clock: Clock) -> Throttle:
         clock,
         partial(switches.is_on, db, switches.Name.SELLING),
         settings.trusted_proxies,
+        settings.worker_requests_per_minute,
     )

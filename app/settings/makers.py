@@ -84,6 +84,15 @@ class WorkerSettings(BaseSettings):
         validation_alias="WORKER_PAYOUT_SATS",
         description="free pay of a worker from which on it is sent by itself; 0: never",
     )
+    worker_payout_usdc: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        5, validation_alias="WORKER_PAYOUT_USDC", description="the same in USDC"
+    )
+    worker_requests_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        3_000,
+        validation_alias="WORKER_REQUESTS_PER_MINUTE",
+        description="requests of one worker a minute to each process, and ten times as many of one"
+        " address; 0: no limit",
+    )
 
 
 class MakerSettings(WorkerSettings):

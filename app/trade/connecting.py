@@ -1,6 +1,6 @@
 """Connecting a wallet: whoever pays what a request asks for has a new account, and its API key.
 
-The request's own id is the secret: 128 bits, known to who asked. The key is made of it, so that
+The request's own id is the secret: 122 bits, known to who asked. The key is made of it, so that
 nothing of either is kept in clear; it is shown until it is first used, or for a quarter of an hour.
 """
 

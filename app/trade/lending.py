@@ -7,35 +7,30 @@ executors use (`app.promises.leases`). It sees what it is to make and its pay: n
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum, auto
 from time import monotonic
 from typing import Any
 
 from app import advance
-from app.advance import Act, Applied, Lost, Missing, Otherwise, Replayed, Shell, Short
+from app.advance import Applied, Lost, Missing, Otherwise, Replayed, Shell
 from app.advance.leases import Enough, Held
-from app.advance.workers import Change
-from app.keys import api_keys as credential
-from app.keys.api_keys import Prefix
 from app.ports import Clock, NotNow, Unfit
 from app.promises.leases import Holding, Leases
 from app.refusal import Refusal, Why, unavailable
-from app.trade.accounts import too_little
+from app.till import Till
 from app.trade.catalogue import Catalogue, Kind, Listed, Surface
-from app.trade.once import Before, Beginning, Name, once
+from app.trade.lenders import closed, paused
 from app.trade.tiers import TIERED, lane_of
-from db import leases, payouts, user_balances, workers
+from db import claims, leases, workers
 from db.artifacts import Artifact
 from db.claims import Claim, Hired
 from db.engine import Database
 from db.lanes import signal
 from db.leases import Named
-from db.payouts import PayoutRow
 from db.signals import Signals
-from db.workers import NewWorker, Rate, Sum, WorkerRow
-from statemachine.account import withdrawal_id
+from db.workers import Rate, WorkerRow
 from statemachine.entries import Asset
 from statemachine.item import ITEM
 from statemachine.lease import LeaseState
@@ -47,6 +42,7 @@ AT_ONCE_NEW, AT_ONCE = 2, 8  # leases of a worker that is new, and of one that i
 RATES_OF = timedelta(days=1)
 AWAY_S, OFTEN_S = 5, 600
 KINDS = (Kind.IMAGE, Kind.VIDEO)
+PAYS_LESS = "What waits for {}, and is looked at, pays less than minSats."
 FILM_MS = 600  # by so much a film may be longer or shorter than was asked for
 
 
@@ -57,6 +53,7 @@ class Nothing(StrEnum):
     """Why a worker is given nothing."""
 
     NOTHING_WAITS = auto()
+    PAYS_LESS = auto()
     MODEL_UNKNOWN = auto()
     TOO_SMALL = auto()
     HOLDS_ENOUGH = auto()
@@ -80,6 +77,7 @@ class Asked:
     vram_gb: int = 0
     most: int = 1
     wait_s: int = 0
+    least_msat: int = 0  # what pays less is not for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +89,6 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeWorker:
-    """A worker that was just registered, with its token: nobody is told that again."""
-
-    row: WorkerRow
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a worker stands: what it holds, and what it has earned, had and is owed."""
-
-    row: WorkerRow
-    held: list[Named]
-    earned: list[Sum]
-    free: dict[Asset, int]
-    payouts: list[PayoutRow]
-
-
-@dataclass(frozen=True, slots=True)
 class Lending:
     """The desk of workers."""
 
@@ -118,62 +97,10 @@ class Lending:
     leases: Leases
     catalogue: Catalogue
     signals: Signals
+    till: Till
     clock: Clock
     new_id: Callable[[], str]
     is_open: bool  # whether strangers may lend machines here
-
-    async def register(self, name: str, pay_to: str) -> MadeWorker:
-        """Register a worker, which is paid to this destination. Refuses where none are wanted."""
-        if not self.is_open:
-            raise _closed()
-        token, worker_id = credential.new_key(Prefix.WK), self.new_id()
-        sha256 = credential.kept_of(token)
-        assert sha256 is not None, "it was just made"
-        shown = credential.shown(token)
-        new = NewWorker(worker_id, self.new_id(), name, sha256, shown, pay_to)
-        await self.shell.do(advance.workers.register, new)
-        row = await workers.get(self.db, worker_id)
-        assert row is not None, "it was just written"
-        return MadeWorker(row, token)
-
-    async def worker(self, token: str) -> WorkerRow | None:
-        """Return the worker that a request shows the token of."""
-        sha256 = credential.kept_of(token)
-        return await workers.by_token(self.db, sha256) if sha256 is not None else None
-
-    async def standing(self, worker: WorkerRow) -> Standing:
-        """Return where a worker stands."""
-        now = await workers.get(self.db, worker.id)
-        return Standing(
-            now or worker,
-            await leases.held_by(self.db, worker.id),
-            await workers.earnings(self.db, worker.id),
-            await user_balances.balances(self.db, worker.account_id),
-            await payouts.of_owner(self.db, worker.account_id),
-        )
-
-    async def change(self, worker: WorkerRow, asked: Change) -> None:
-        """Change a worker. Refuses what its state does not allow."""
-        if not isinstance(await self.shell.do(advance.workers.change, worker.id, asked), Applied):
-            raise _paused(worker)
-
-    async def pay_out(self, worker: WorkerRow, amount_msat: int | None, name: Name | None) -> str:
-        """Have pay sent to a worker; return its payout's name. Refuses more than is free."""
-
-        async def prepare() -> Beginning[str]:
-            number = self.shell.new_number()
-            payout_id = withdrawal_id(worker.account_id, number)
-
-            async def pay_worker(act: Act) -> str:
-                told = await advance.workers.pay_out(act, worker.id, number, amount_msat)
-                if isinstance(told, Short):
-                    raise too_little(told)
-                return payout_id
-
-            return Beginning(payout_id, pay_worker)
-
-        made = await once(self.shell, name, prepare)
-        return made.id if isinstance(made, Before) else made
 
     async def rates(self) -> list[Rate]:
         """Return what was paid in the last day, by model."""
@@ -184,26 +111,44 @@ class Lending:
         one that is given nothing.
         """
         if not self.is_open:
-            raise _closed()
+            raise closed()
         if worker.state is not WorkerState.ONLINE:
-            raise _paused(worker)
+            raise paused(worker)
         lanes, no_match = self._lanes(asked)
         size = asked.most_pixels, asked.vram_gb
         await self.shell.do(advance.workers.see, worker.id, list(lanes), *size)
         held = len(await leases.held_by(self.db, worker.id))
-        room = (AT_ONCE if worker.trusted_at is not None else AT_ONCE_NEW) - held
-        if room <= 0:
+        at_once = AT_ONCE if worker.trusted_at is not None else AT_ONCE_NEW
+        if at_once <= held:
             sentence = f"You hold {held} items. Bring one, and ask again."
             return Given([], [NoMatch(Nothing.HOLDS_ENOUGH, sentence), *no_match])
         if not lanes:
             return Given([], no_match)
-        most = min(room, asked.most)
-        waits = min(asked.wait_s, LONGEST_WAIT_S), is_gone
-        claims = await self._claim(worker.id, lanes, most, *waits)
-        sentence = "Nothing waits for one of these models."
-        return Given(
-            claims, [] if claims else [NoMatch(Nothing.NOTHING_WAITS, sentence), *no_match]
-        )
+        most, wait_s = min(at_once - held, asked.most), min(asked.wait_s, LONGEST_WAIT_S)
+        hired = Hired(lanes, [], at_once, await self._least(asked.least_msat))
+        given = await self._claim(worker.id, hired, most, wait_s, is_gone)
+        if given:
+            return Given(given, [])
+        return Given([], [*await self._nothing(worker.id, hired), *no_match])
+
+    async def _least(self, least_msat: int) -> dict[Asset, int] | None:
+        """Return a worker's floor in each asset; None: it has none. What is paid in USDC is not
+        compared while there is no bitcoin price.
+        """
+        if not least_msat:
+            return None
+        price = await self.till.price_if_any()
+        least = {Asset.MSAT: least_msat}
+        return least if price is None else least | {Asset.MICROUSDC: price.least_usdc(least_msat)}
+
+    async def _nothing(self, worker_id: str, hired: Hired) -> list[NoMatch]:
+        """Return why a worker was given nothing of what it makes."""
+        if hired.least is not None:
+            waits = await claims.waiting(self.db, worker_id, list(hired.pay_pct))
+            models = dict.fromkeys(lane.partition("/")[0] for lane in waits)
+            if models:
+                return [NoMatch(Nothing.PAYS_LESS, PAYS_LESS.format(name), name) for name in models]
+        return [NoMatch(Nothing.NOTHING_WAITS, "Nothing waits for one of these models.")]
 
     def _lanes(self, asked: Asked) -> tuple[dict[str, int], list[NoMatch]]:
         """Return the lanes in which a worker can make what waits, with its part of what that
@@ -226,16 +171,16 @@ class Lending:
         return lanes, no_match
 
     async def _claim(
-        self, worker_id: str, lanes: dict[str, int], most: int, wait_s: int, is_gone: IsGone
+        self, worker_id: str, hired: Hired, most: int, wait_s: int, is_gone: IsGone
     ) -> list[Claim]:
-        until, in_lanes = monotonic() + wait_s, list(lanes)
+        until, in_lanes = monotonic() + wait_s, list(hired.pay_pct)
         with contextlib.ExitStack() as watching:
             events = [self._watch(watching, lane) for lane in in_lanes]
             while True:
                 for event in events:
                     event.clear()
-                hired = Hired(lanes, [self.new_id() for _ in range(most)])
-                claims = await self.leases.claim(worker_id, in_lanes, most, hired)
+                named = replace(hired, names=[self.new_id() for _ in range(most)])
+                claims = await self.leases.claim(worker_id, in_lanes, most, named)
                 left_s = until - monotonic()
                 if claims or left_s <= 0 or self.signals.released:
                     return claims
@@ -320,19 +265,6 @@ class Lending:
 
 def _holding(worker: WorkerRow, lease: Named) -> Holding:
     return Holding(lease.item_id, lease.number, worker.id)
-
-
-def _closed() -> Refusal:
-    sentence = "This server has its pictures made by nobody else."
-    return Refusal(Why.NOT_POSSIBLE_NOW, sentence, "Its operator can set WORKERS=true.")
-
-
-def _paused(worker: WorkerRow) -> Refusal:
-    next_step: str | None = 'Send {"state": "online"} with PATCH /api/v1/workers/me.'
-    if worker.state is WorkerState.BANNED:
-        next_step = None
-    sentence, state = f"This worker is {worker.state}.", worker.state.value
-    return Refusal(Why.WORKER_PAUSED, sentence, next_step, state=state)
 
 
 def _lanes_of(listed: Listed, asked: Asked) -> list[str]:

@@ -142,6 +142,7 @@ def _assembled(order: dict[str, Any], tools: Toolbox | None = None) -> Built:
             "BTC_PRICE_SOURCES": "",
             "BTC_PRICE_USD_FALLBACK": BTC_USD,
             "CREATES_PER_MINUTE": 0,  # one address asks for all
+            "WORKER_REQUESTS_PER_MINUTE": 0,
             "SUBMISSIONS_PER_MINUTE": 0,
             "CLAIMS_PER_MINUTE": 0,
             "REQUEST_KB_PER_HOUR": 0,

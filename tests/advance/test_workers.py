@@ -9,7 +9,7 @@ from app import advance
 from app.advance import Applied, Lost, Missing, Replayed, Shell
 from app.advance.leases import Enough
 from app.advance.workers import Change
-from db import workers
+from db import leases, workers
 from db.claims import Claim, Hired
 from db.payouts import of_owner
 from db.workers import NewWorker, WorkerRow
@@ -27,10 +27,12 @@ async def registered(market: Market, name: str = "w") -> str:
     return name
 
 
-async def claimed(market: Market, worker: str, most: int = 1) -> list[Claim]:
-    """Have a worker of the network claim items."""
+async def claimed(
+    market: Market, worker: str, most: int = 1, at_once: int | None = None
+) -> list[Claim]:
+    """Have a worker of the network claim items, of which it may hold so many."""
     names = [hashed(f"lease {next(market.numbers)}")[:32] for _ in range(most)]
-    hired = Hired({LANE: 70, "another": 1}, names)
+    hired = Hired({LANE: 70, "another": 1}, names, at_once)
     claims = await market.shell.do(advance.leases.claim, worker, [LANE], most, hired)
     assert [(claim.lease_id, claim.pay_pct) for claim in claims] == [
         (name, 70) for name in names[: len(claims)]
@@ -253,6 +255,16 @@ async def test_a_worker_is_counted_as_there_while_it_is_heard_of(market: Market)
     assert await there() == {"a": 1, "b": 1}
 
 
+async def test_a_worker_counts_once_for_a_model(market: Market) -> None:
+    """However many of its tiers it makes; those that make only other tiers count too."""
+    see = advance.workers.see
+    makes = {"w": ["m/basic", "m/pro"], "v": ["m/pro", "m"], "u": ["m", "n/basic"]}
+    for name, lanes in makes.items():
+        await registered(market, name)
+        await market.shell.do(see, name, lanes, 1_000, 8)
+    assert await workers.of_tiers(market.db, market.clock()) == [("m", 2), ("n", 1)]
+
+
 async def test_a_worker_is_called_something_else(market: Market) -> None:
     """What isn't said stays as it is."""
     await registered(market)
@@ -260,9 +272,6 @@ async def test_a_worker_is_called_something_else(market: Market) -> None:
     assert await market.shell.do(change, "w", Change(name="mine", event=Paused())) == Applied()
     row = await row_of(market)
     assert (row.name, row.pay_to, row.state) == ("mine", PAY_TO, WorkerState.PAUSED)
-    assert await market.shell.do(change, "w", Change(pay_to="you@example.org")) == Applied()
-    row = await row_of(market)
-    assert (row.name, row.pay_to, row.state) == ("mine", "you@example.org", WorkerState.PAUSED)
     assert await market.shell.do(change, "nobody", Change()) == Missing()
 
 
@@ -277,8 +286,8 @@ async def test_what_was_paid_of_late_is_told_by_lane(market: Market) -> None:
     [rate] = await workers.rates(market.db, market.clock() - timedelta(days=1))
     assert rate == (LANE, Asset.MSAT, 3, 1_400, 2_000)
     assert await workers.rates(market.db, market.clock()) == [(LANE, Asset.MSAT, 1, 6_300, 3_000)]
-    [whole] = await workers.earnings(market.db, "w")
-    assert whole == (Asset.MSAT, 3, 8_400)
+    row = await row_of(market)
+    assert (row.earned_msat, row.earned_microusdc) == (8_400, 0)
 
 
 async def test_of_two_who_bring_one_item_at_once_one_is_paid(market: Market) -> None:
@@ -332,3 +341,23 @@ async def test_a_result_comes_at_the_moment_of_a_ban(market: Market) -> None:
             await market.shell.do(advance.leases.fail, claim.id, claim.number, name, "banned")
             await market.shell.do(advance.batches.cancel, batch_id)
     await market.is_right()
+
+
+async def test_of_many_claims_at_once_a_worker_holds_no_more_than_it_may(market: Market) -> None:
+    """They go one after the other; and who is not online is given nothing."""
+    for name in ("w", "v"):
+        await registered(market, name)
+    await market.bought("b", [1_000] * 20)
+    asked = [claimed(market, name, most, 5) for name in ("w", "v") for most in (1, 2, 3, 4)]
+    given = [claim for claims in await asyncio.gather(*asked) for claim in claims]
+    assert len({claim.id for claim in given}) == len(given) == 10
+    held = await leases.held_by(market.db, "w")
+    assert len(held) == 5
+    assert await claimed(market, "w", 4, 5) == []
+    assert await market.deliver(next(each for each in given if each.id == held[0].item_id)) == (
+        Applied()
+    )
+    assert len(await claimed(market, "w", 4, 5)) == 1
+    change = advance.workers.change
+    assert await market.shell.do(change, "w", Change(event=Paused())) == Applied()
+    assert await claimed(market, "w", 4, 20) == []

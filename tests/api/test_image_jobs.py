@@ -171,6 +171,7 @@ async def test_a_job_takes_its_credits_and_is_followed_without_a_key(
     file = await studio.http.get(ended["result_url"])
     assert file.status_code == 200 and file.headers["content-type"] == "image/png"
     assert (await credits_of(studio, key))["balance_sats"] == CREDIT_SATS
+    assert UUID(job["id"]).version == 4  # which strict readers of UUIDs want
     short = UUID(job["id"]).hex  # as other surfaces write it
     assert (await studio.http.get(f"{JOBS}/{short}")).json()["id"] == job["id"]
     assert await audit(studio.built.db) == []

@@ -138,7 +138,9 @@ async def test_a_worker_is_told_why_it_is_given_nothing(open_house: Instance) ->
         ("too_small", "scene-1"),
     ]
     await buys(open_house, "a boat", "a tree", "a house")
-    assert len((await lender.claim(most=8))["leases"]) == 2
+    [told] = (await lender.claim(minSats=1_000_000))["noMatch"]
+    assert (told["reason"], told["model"]) == ("pays_less", "scene-1")
+    assert len((await lender.claim(most=8, minSats=1))["leases"]) == 2
     told = await lender.claim()
     assert [each["reason"] for each in told["noMatch"]] == ["holds_enough"]
 
@@ -156,7 +158,8 @@ async def test_a_worker_that_is_paused_is_given_nothing(open_house: Instance) ->
     assert (await lender.brings(lease, painted())).status_code == 200
     body = {"state": "online", "payTo": "me@example.org"}
     changed = await lender.asks("PATCH", f"{AT}/me", json=body)
-    assert (changed.json()["state"], changed.json()["payTo"]) == ("online", "me@example.org")
+    assert (changed.json()["state"], changed.json()["payTo"]) == ("online", "you@example.org")
+    assert changed.json()["next"]["payTo"] == "me@example.org"
     wrong = await lender.asks("PATCH", f"{AT}/me", json={"payTo": "nowhere"})
     refused(wrong, 400, "bad_request")
 

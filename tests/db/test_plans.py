@@ -43,11 +43,15 @@ from db import (
     user_spending,
     webhook_log,
     webhooks,
+    worker_payouts,
     workers,
 )
 from db.chain_blocks import Watch
+from db.claims import Hired
 from db.engine import Database, Tx
+from db.pay_destinations import strayed
 from db.promises import QUEUES, Outbox
+from db.worker_payouts import FROM_THE_NEWEST
 from statemachine import hold, session
 from statemachine.attempt import AttemptFacts, AttemptState
 from statemachine.connect import ConnectKind
@@ -114,7 +118,8 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "job": lambda db: jobs.get(db, JOB),
     "a worker by its token": lambda db: workers.by_token(db, HASH),
     "workers that are new no more": lambda db: workers.due(db, NOW, 9),
-    "what a worker has earned": lambda db: workers.earnings(db, SESSION),
+    "what a worker has": lambda db: worker_payouts.purses(db, SESSION),
+    "what was sent to a worker": lambda db: worker_payouts.page(db, PERSON, FROM_THE_NEWEST, 20),
     "what an item was paid for": lambda db: workers.earned(db, ITEM),
     "what work pays": lambda db: workers.rates(db, NOW),
     "what waits for workers": lambda db: network.waiting(db, ["scene-1/standard"], 100),
@@ -123,6 +128,7 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "what a worker was paid": lambda db: network.paid_to(db, SESSION, 9),
     "a lease by its name": lambda db: leases.named(db, named(f"lease{PLACE}"), "w"),
     "what a worker holds": lambda db: leases.held_by(db, "w"),
+    "lanes where something waits": lambda db: claims.waiting(db, "v", ["scene-1/standard"]),
     "history": lambda db: jobs.happened(db, JOB, "cancelled"),
     "stream, where it stands": lambda db: job_events.standing(db, JOB),
     "stream, what happened": lambda db: job_events.between(db, JOB, 0, 9),
@@ -216,6 +222,9 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "lock a job": lambda tx: jobs.lock(tx, JOB),
     "lock a session": lambda tx: sessions.lock(tx, SESSION),
     "lock a worker": lambda tx: workers.lock(tx, SESSION),
+    "what is owed to a worker, and goes nowhere": lambda tx: strayed(
+        tx, SESSION, "you@example.org", None
+    ),
     "see a worker": lambda tx: workers.see(tx, SESSION, ["scene-1/standard"], 9, 9, NOW),
     "hear a worker": lambda tx: workers.hear(tx, SESSION, NOW),
     "lock an invoice": lambda tx: invoices.lock(tx, f"{JOB}:eval"),
@@ -230,6 +239,18 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "lock a lease": lambda tx: leases.lock(tx, ITEM, 1),
     "lock who holds an item": lambda tx: leases.lock_held(tx, ITEM),
     "claim items": lambda tx: claims.claim(tx, "v", ["scene-1/standard"], 2, LEASE, NOW),
+    "claim items for a worker of the network": lambda tx: claims.claim(
+        tx, SESSION, ["scene-1/standard"], 2, LEASE, NOW, Hired({}, ["a", "b"], 2)
+    ),
+    "claim items that pay enough": lambda tx: claims.claim(
+        tx,
+        SESSION,
+        ["scene-1/standard"],
+        2,
+        LEASE,
+        NOW,
+        Hired({"scene-1/standard": 70}, ["a", "b"], 2, {Asset.MSAT: 1}),
+    ),
     "give turns": lambda tx: lanes.give_turns(tx, BATCH, f"session:{SESSION}"),
     "cancel items": lambda tx: items.cancel(tx, BATCH, NOW),
     "due invoices": lambda tx: invoices.take_due(tx, NOW, PACE, 100),

@@ -104,6 +104,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/v1/workers": {},
     "GET /api/v1/workers/me": {WORKER: "worker"},
     "PATCH /api/v1/workers/me": {},
+    "GET /api/v1/workers/me/payouts": {},
     "POST /api/v1/workers/me/payouts": {},
     "POST /api/v1/workers/claims": {},
     "GET /api/v1/workers/market": {},

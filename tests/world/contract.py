@@ -172,8 +172,11 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
         in_v1, envelope = True, {**envelope["error"], "error": envelope["error"]["code"]}
         del envelope["code"]
     must = {"error", "message" if in_v1 else "code", "requestId"}
-    may = {"next", "leastSats", "balanceSats", "neededSats"} | ({"state"} if lends else set())
-    may |= {"credits", "credits_needed", "retry_after"} if is_flat and not lends else set()
+    may = {"next", "leastSats", "balanceSats", "neededSats"} | (
+        {"state", "signedChanges"} if lends else set()
+    )
+    may |= {"retry_after"} if is_flat else set()
+    may |= {"credits", "credits_needed"} if is_flat and not lends else set()
     assert must <= set(envelope) <= must | may
     sentence = envelope["message" if in_v1 else "error"]
     assert sentence[0].isupper() and sentence.endswith(".") and says in sentence, sentence

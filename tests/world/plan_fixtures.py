@@ -60,6 +60,11 @@ INSERT INTO payout (id, job_id, reason, state, amount, attempts, failures, note,
 SELECT md5('job' || i) || ':surplus', md5('job' || i), 'surplus',
        CASE WHEN is_open THEN 'in_flight' ELSE 'paid' END, 5000, 1, 0, repeat('Paid. ', 300),
        at, at, at FROM n;
+INSERT INTO payout (id, account_id, reason, state, amount, attempts, failures, created_at,
+                    updated_at, paid_at)
+SELECT whose.id || ':withdrawal' || n.i, whose.id, 'withdrawn', 'paid', 5000, 1, 0, n.at, n.at, n.at
+  FROM n CROSS JOIN LATERAL (SELECT CASE WHEN n.i % 50 = 0 THEN md5(({rows} / 2)::text)
+       ELSE n.id END AS id) whose WHERE NOT n.is_open;
 INSERT INTO payout_attempt (payment_hash, payout_id, number, bolt11, fee_limit_msat, sent_msat,
                             borne_msat, free_msat, expires_at, outcome, check_at, checks)
 SELECT md5('paid' || i) || id, md5('job' || i) || ':surplus', 1, repeat('lnbcrt', 30), 1000, 5000,

@@ -1,6 +1,6 @@
 """One picture by the tier: bought for credits, or by the call; and where it stands.
 
-A job is a batch of one. Whoever knows its UUID may read it: it is 128 bits of chance.
+A job is a batch of one. Whoever knows its UUID may read it: it is a random one (RFC 9562).
 """
 
 from dataclasses import replace
@@ -123,7 +123,7 @@ async def _wanted(house: House, asked: CreateJob) -> tuple[Listed, Tier]:
                 f" at most {side}.",
             )
     there = await house.availability.of(listed, tiered.tiers)
-    if not there[tier.name]:
+    if not there.by_tier[tier.name]:
         raise unavailable(
             Why.NO_AGENT,
             f"Nobody can make {asked.model} in the tier {tier.name} just now. Nothing was charged.",

@@ -6,14 +6,13 @@ from typing import Any
 
 from app.promises.leases import wish
 from app.strict_json import moment
-from app.trade.lending import Standing
+from app.trade.lenders import SHOWN, Standing
 from db.claims import Claim
 from db.leases import Named
+from db.worker_payouts import Purse, Sent
 from db.workers import Rate, WorkerRow
-from pricing.money import worker_share
+from payments.usdc.refund import read_refund_to
 from statemachine.entries import Asset
-from statemachine.owner import Reason
-from statemachine.payout import PayoutState
 from statemachine.worker import NEW_FOR, NEW_ITEMS
 
 _WORDS = {Asset.MSAT: "msat", Asset.MICROUSDC: "microUsdc"}
@@ -30,7 +29,7 @@ def worker_shape(row: WorkerRow) -> dict[str, Any]:
         "workerId": row.id,
         "name": row.name,
         "state": row.state.value,
-        "payTo": row.pay_to,
+        **_destinations(row),
         "token": row.shown,
         "createdAt": moment(row.created_at),
         "delivered": row.delivered,
@@ -42,66 +41,86 @@ def worker_shape(row: WorkerRow) -> dict[str, Any]:
     }
 
 
+def _destinations(row: WorkerRow) -> dict[str, Any]:
+    """Return where a worker's pay goes, and where it goes next."""
+    shape: dict[str, Any] = {"payTo": row.pay_to}
+    if row.usdc_to is not None:
+        shape["payToUsdc"] = _address(row.usdc_to)
+    if row.payout_key is not None:
+        shape |= {"payoutKey": row.payout_key, "signedChanges": row.signed}
+    if row.next_at is not None:
+        coming: dict[str, Any] = {"at": moment(row.next_at)}
+        if row.next_pay_to is not None:
+            coming["payTo"] = row.next_pay_to
+        if row.next_usdc_to is not None:
+            coming["payToUsdc"] = _address(row.next_usdc_to)
+        shape["next"] = coming
+    return shape
+
+
+def _address(usdc_to: str) -> str:
+    told = read_refund_to(usdc_to)
+    assert told is not None, "it was written by us"
+    return told[1]
+
+
 def standing_shape(standing: Standing) -> dict[str, Any]:
     """Return where a worker stands: what it holds, and what it has earned."""
     return {
         **worker_shape(standing.row),
         "leases": [lease_shape(lease) for lease in standing.held],
-        "earnings": earnings_shape(standing),
-        "payouts": [
-            {
-                "state": payout.state.value,
-                **pay_shape(payout.asset, payout.amount),
-                "to": payout.refund_to,
-                "attempts": payout.attempts,
-                "at": moment(payout.updated_at),
-                **({"lastOutcome": payout.note} if payout.note else {}),
-            }
-            for payout in standing.payouts
-        ],
+        "earnings": {_WORDS[purse.asset]: purse_shape(purse) for purse in standing.purses},
+        **payouts_shape(standing.payouts),
     }
 
 
-def earnings_shape(standing: Standing) -> dict[str, dict[str, int]]:
-    """Return what a worker has earned in each asset, and where that is: held, free, on its way,
-    paid. They add up."""
-    row, shape = standing.row, dict[str, dict[str, int]]()
-    held = {Asset.MSAT: row.held_msat, Asset.MICROUSDC: row.held_microusdc}
-    earned = {each.asset: each.amount for each in standing.earned}
-    for asset in Asset:
-        sent = [payout for payout in standing.payouts if payout.asset is asset]
-        # What routing did not need of a payout is owed once more: it was not paid.
-        change = sum(payout.amount for payout in sent if payout.reason is Reason.CHANGE)
-        paid = sum(payout.amount for payout in sent if payout.state is PayoutState.PAID)
-        sending = sum(payout.amount for payout in sent if payout.state is not PayoutState.PAID)
-        shape[_WORDS[asset]] = {
-            "earned": earned.get(asset, 0),
-            "held": held[asset],
-            "free": standing.free[asset],
-            "sending": sending,
-            "paid": paid - change,
-        }
+def payouts_shape(page: list[Sent]) -> dict[str, Any]:
+    """Return a page of what was sent to a worker; `nextBefore` asks for the next, if there is."""
+    shape: dict[str, Any] = {"payouts": [_payout(payout) for payout in page]}
+    if len(page) == SHOWN:
+        shape["nextBefore"] = str(page[-1].mark)
     return shape
+
+
+def _payout(payout: Sent) -> dict[str, Any]:
+    return {
+        "state": payout.state.value,
+        **pay_shape(payout.asset, payout.amount),
+        "to": payout.refund_to,
+        "attempts": payout.attempts,
+        "at": moment(payout.updated_at),
+        **({"txid": payout.txid} if payout.txid else {}),
+        **({"lastOutcome": payout.note} if payout.note else {}),
+    }
+
+
+def purse_shape(purse: Purse) -> dict[str, int]:
+    """Return what a worker has earned in an asset: held, free, on its way and paid; they add up."""
+    return {
+        "earned": purse.earned,
+        "held": purse.held,
+        "free": purse.free,
+        "sending": purse.sending,
+        "paid": purse.paid,
+    }
 
 
 def claim_shape(claim: Claim) -> dict[str, Any]:
     """Return an item as the worker that holds it now is told it."""
-    pay = worker_share(claim.share_amount, claim.pay_pct)
     return {
         "leaseId": claim.lease_id,
         "input": _input(claim.asked),
-        "pay": pay_shape(claim.asset, pay),
+        "pay": pay_shape(claim.asset, claim.pay_amount),
         **_until(claim.until, claim.deadline),
     }
 
 
 def lease_shape(lease: Named) -> dict[str, Any]:
     """Return an item that a worker holds."""
-    pay = worker_share(lease.share_amount, lease.pay_pct)
     return {
         "leaseId": lease.id,
         "input": _input(lease.asked),
-        "pay": pay_shape(lease.asset, pay),
+        "pay": pay_shape(lease.asset, lease.pay_amount),
         **_until(lease.until, lease.deadline),
     }
 

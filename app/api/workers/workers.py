@@ -1,25 +1,38 @@
 """A worker itself: registered, read, changed, paid; and what work pays."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.advance.workers import Change
-from app.api.workers.shapes import claim_shape, rate_shape, standing_shape, worker_shape
+from app.api.workers.shapes import (
+    claim_shape,
+    payouts_shape,
+    rate_shape,
+    standing_shape,
+    worker_shape,
+)
 from app.api.workers.tokens import worker_of
-from app.house import house_of
+from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
 from app.http.fields import Body, name_of
 from app.http.throttle import Rule
 from app.plain_text import odd_in
 from app.strict_json import BadInput
+from app.trade.lenders import Redirection, Registration
 from app.trade.lending import LONGEST_WAIT_S, Asked
-from pricing.money import sats_to_msat
+from db.worker_payouts import FROM_THE_NEWEST, mark_of
+from db.workers import WorkerRow
+from payments.usdc.address import Address, read_address
+from pricing.money import microusdc_of, sats_to_msat
 from statemachine import worker as law
+from statemachine.entries import Asset
 
 KEEP = "Keep the token: it is shown this once."
+KEEP_BOTH = "Keep the token. With your secret the same request shows it again for 24 hours."
+SHOWN_ONCE = "This worker was registered before, and its token was shown then."
 MOST_NAMED, MOST_MODELS = 64, 64
 MOST_PIXELS, MOST_VRAM_GB, MOST_AT_ONCE = 8_192 * 8_192, 10_000, 8
 MOST_SATS = 100_000_000
@@ -31,6 +44,10 @@ EVENTS: dict[str, law.Resumed | law.Drained | law.Paused] = {
 Named = Annotated[str, Field(min_length=1, max_length=MOST_NAMED)]
 To = Annotated[str, Field(min_length=3, max_length=2_000)]
 Model = Annotated[str, Field(min_length=1, max_length=80)]
+UsdcOrAll = Annotated[str, Field(pattern=r"^([0-9]{1,9}(\.[0-9]{1,6})?|all)$")]
+Wallet = Annotated[str, Field(min_length=42, max_length=42)]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
 class Register(Body):
@@ -38,6 +55,9 @@ class Register(Body):
 
     name: Named
     pay_to: To = Field(alias="payTo")
+    usdc_to: Wallet | None = Field(None, alias="payToUsdc")
+    payout_key: Hex32 | None = Field(None, alias="payoutKey")
+    secret: Hex32 | None = None
 
 
 class ChangeWorker(Body):
@@ -45,6 +65,8 @@ class ChangeWorker(Body):
 
     name: Named | None = None
     pay_to: To | None = Field(None, alias="payTo")
+    usdc_to: Wallet | None = Field(None, alias="payToUsdc")
+    signature: Hex64 | None = None
     state: Literal["online", "draining", "paused"] | None = None
 
 
@@ -56,12 +78,37 @@ class ClaimItems(Body):
     vram_gb: Annotated[int, Field(ge=0, le=MOST_VRAM_GB)] = Field(0, alias="vramGb")
     most: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = 1
     wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S)] = 0
+    least_sats: Annotated[int, Field(ge=0, le=MOST_SATS)] = Field(0, alias="minSats")
 
 
 class PayOut(Body):
     """POST /api/v1/workers/me/payouts."""
 
     amount_sats: Annotated[int, Field(ge=1, le=MOST_SATS)] | None = Field(None, alias="amountSats")
+    amount_usdc: UsdcOrAll | None = Field(None, alias="amountUsdc")
+
+    @model_validator(mode="after")
+    def _of_one(self) -> Self:
+        if self.amount_sats is not None and self.amount_usdc is not None:
+            raise ValueError("Take out sats or USDC: 'amountUsdc' has no use here.")
+        return self
+
+    @property
+    def amount(self) -> int | None:
+        """Return how much, in the smallest unit of its asset; None: all that is free."""
+        if self.amount_usdc is not None:
+            return microusdc_of(self.amount_usdc) if self.amount_usdc != "all" else None
+        return sats_to_msat(self.amount_sats) if self.amount_sats is not None else None
+
+
+def _wallet(text: str | None) -> Address | None:
+    wallet = read_address(text) if text is not None else None
+    if text is not None and wallet is None:
+        raise BadInput(
+            "The field 'payToUsdc' must be an address: 0x and 40 hex digits, with its capitals"
+            " where they must be."
+        )
+    return wallet
 
 
 def _plain(name: str) -> str:
@@ -77,10 +124,17 @@ async def register(request: Request) -> Response:
     """POST /api/v1/workers: 201 with a new worker, and its token, which is shown once."""
     house = house_of(request)
     await house.throttle.count(request, Rule.ACCOUNT)
-    asked = parse(await read_body(request), Register)
-    to = house.refunds.destination_of(asked.pay_to)
-    made = await house.lending.register(_plain(asked.name), to.text)
-    return json_response({**worker_shape(made.row), "token": made.token, "message": KEEP}, 201)
+    body = await read_body(request)
+    asked = parse(body, Register)
+    to = house.refunds.destination_of(asked.pay_to).text
+    guards = _wallet(asked.usdc_to), asked.payout_key, asked.secret
+    name = name_of(request, f"peer:{house.throttle.address(request)}", body, is_known=False)
+    made = await house.lenders.register(Registration(_plain(asked.name), to, *guards), name)
+    shape = worker_shape(made.row)
+    if made.token is None:
+        return json_response({**shape, "message": SHOWN_ONCE}, 201)
+    message = KEEP_BOTH if asked.secret is not None and name is not None else KEEP
+    return json_response({**shape, "token": made.token, "message": message}, 201)
 
 
 async def me(request: Request) -> Response:
@@ -89,14 +143,20 @@ async def me(request: Request) -> Response:
     worker = await worker_of(request, house)
     if request.method == "PATCH":
         asked = parse(await read_body(request), ChangeWorker)
-        to = house.refunds.destination_of(asked.pay_to) if asked.pay_to is not None else None
         change = Change(
             name=_plain(asked.name) if asked.name is not None else None,
-            pay_to=to.text if to is not None else None,
             event=EVENTS[asked.state] if asked.state is not None else None,
         )
-        await house.lending.change(worker, change)
-    return json_response(standing_shape(await house.lending.standing(worker)))
+        await house.lenders.change(worker, change, _redirection(house, asked))
+    return json_response(standing_shape(await house.lenders.standing(worker)))
+
+
+def _redirection(house: House, asked: ChangeWorker) -> Redirection | None:
+    if asked.pay_to is None and asked.usdc_to is None:
+        return None
+    pay_to = house.refunds.destination_of(asked.pay_to).text if asked.pay_to is not None else None
+    as_sent = asked.pay_to, asked.usdc_to
+    return Redirection(pay_to, _wallet(asked.usdc_to), asked.signature, *as_sent)
 
 
 async def claims(request: Request) -> Response:
@@ -104,7 +164,8 @@ async def claims(request: Request) -> Response:
     house = house_of(request)
     worker = await worker_of(request, house)
     asked = parse(await read_body(request), ClaimItems)
-    wish = Asked(tuple(asked.models), asked.most_pixels, asked.vram_gb, asked.most, asked.wait)
+    able = tuple(asked.models), asked.most_pixels, asked.vram_gb
+    wish = Asked(*able, asked.most, asked.wait, sats_to_msat(asked.least_sats))
     given = await house.lending.claim(worker, wish, request.is_disconnected)
     no_match = [
         {
@@ -119,16 +180,26 @@ async def claims(request: Request) -> Response:
 
 
 async def payouts(request: Request) -> Response:
-    """POST /api/v1/workers/me/payouts: 201; so much of the pay is on its way."""
+    """GET /api/v1/workers/me/payouts: a page of them. POST: 201; pay is on its way."""
     house = house_of(request)
     worker = await worker_of(request, house)
+    if request.method != "POST":
+        return await _page(request, house, worker)
     await house.throttle.count(request, Rule.DESTINATION)
     body = await read_body(request)
     asked = parse(body, PayOut)
-    amount_msat = sats_to_msat(asked.amount_sats) if asked.amount_sats is not None else None
+    asset = Asset.MICROUSDC if asked.amount_usdc is not None else Asset.MSAT
     name = name_of(request, f"worker:{worker.id}", body)
-    await house.lending.pay_out(worker, amount_msat, name)
-    return json_response(standing_shape(await house.lending.standing(worker)), 201)
+    await house.lenders.pay_out(worker, asked.amount, name, asset)
+    return json_response(standing_shape(await house.lenders.standing(worker)), 201)
+
+
+async def _page(request: Request, house: House, worker: WorkerRow) -> Response:
+    given = request.query_params.getlist("before")
+    before = mark_of(given[0]) if len(given) == 1 else FROM_THE_NEWEST
+    if before is None or len(given) > 1:
+        raise BadInput("The parameter 'before' must be the `nextBefore` of the page before.")
+    return json_response(payouts_shape(await house.lenders.payouts(worker, before)))
 
 
 async def market(request: Request) -> Response:
