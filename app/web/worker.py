@@ -14,6 +14,7 @@ from app.http.throttle import Rule
 from app.keys.api_keys import kept_of
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
+from app.trade.lenders import Redirection
 from app.trade.once import Name
 from app.web import cookies, worker_view
 from app.web.account import amount_in
@@ -73,7 +74,7 @@ async def change(request: Request) -> Response:
     try:
         if event is None:
             raise BadInput("A worker is online, draining or paused.")
-        await house.lending.change(worker, Change(event=event))
+        await house.lenders.change(worker, Change(event=event))
     except (BadInput, Refusal) as refused:
         return await worker_view.shown(request, worker, trouble_of(refused, "state"))
     return see(PATH)
@@ -87,7 +88,7 @@ async def pay_out(request: Request) -> Response:
     try:
         await house.throttle.count(request, Rule.DESTINATION)
         amount_msat = amount_in(given, "sats") if given.get("sats") else None
-        await house.lending.pay_out(worker, amount_msat, _named(request, worker, given))
+        await house.lenders.pay_out(worker, amount_msat, _named(request, worker, given))
     except (BadInput, Refusal) as refused:
         return await worker_view.shown(request, worker, trouble_of(refused, "payout"), given)
     return see(f"{PATH}#payouts")
@@ -102,17 +103,17 @@ async def pay_to(request: Request) -> Response:
         await house.throttle.count(request, Rule.DESTINATION)
         with at("to"):
             to = _destination(house, given)
-        await house.lending.change(worker, Change(pay_to=to))
+        await house.lenders.change(worker, Change(), to)
     except (BadInput, Refusal) as refused:
         return await worker_view.shown(request, worker, trouble_of(refused, "to"), given)
     return see(f"{PATH}#destination")
 
 
-def _destination(house: House, given: dict[str, str]) -> str:
+def _destination(house: House, given: dict[str, str]) -> Redirection:
     to = given.get("to", "")
     if not to:
         raise WrongField("to", "Enter a Lightning address or an LNURL.")
-    return house.refunds.destination_of(to).text
+    return Redirection(house.refunds.destination_of(to).text)
 
 
 def _named(request: Request, worker: WorkerRow, given: dict[str, str]) -> Name | None:

@@ -9,18 +9,17 @@ from starlette.responses import Response
 from app.advance.workers import GIVEN_BACK_WITHIN, MOST_GIVEN_BACK
 from app.house import House, house_of
 from app.promises.leases import wish
-from app.trade.earnings import Purse, purses
 from app.trade.idle import Idle, Stands, why_idle
-from app.trade.lending import AT_ONCE, AT_ONCE_NEW, Standing
+from app.trade.lenders import Standing
+from app.trade.lending import AT_ONCE, AT_ONCE_NEW
 from app.web.cookies import token_of
 from app.web.page import render
 from app.web.troubles import Trouble
 from db import network
 from db.leases import Named
 from db.network import LaneSeen
-from db.payouts import PayoutRow
+from db.worker_payouts import Purse, Sent
 from db.workers import HEARD_WITHIN, WorkerRow
-from pricing.money import worker_share
 from statemachine.entries import Asset
 from statemachine.payout import PayoutState
 from statemachine.worker import MOST_SILENT, NEW_FOR, NEW_ITEMS, SILENT_WITHIN, WorkerState
@@ -65,7 +64,7 @@ async def shown(
 ) -> Response:
     """Return the page of a worker, to whom has shown its token."""
     house = house_of(request)
-    standing = await house.lending.standing(row)
+    standing = await house.lenders.standing(row)
     lanes = await network.lanes_of(house.db, row.id)
     now = standing.row
     heard_at = max([now.seen_at, *(lane.last_seen for lane in lanes)])
@@ -96,14 +95,14 @@ async def shown(
     )
 
 
-def _moves(payout: PayoutRow) -> bool:
+def _moves(payout: Sent) -> bool:
     return payout.state is not PayoutState.PAID
 
 
 def _sums(standing: Standing) -> list[tuple[Asset, Purse]]:
     """Return where the pay is, in sats always, in USDC where there ever was any."""
-    every = purses(standing)
-    return [(asset, purse) for asset, purse in every.items() if asset is Asset.MSAT or purse.earned]
+    shown = [each for each in standing.purses if each.asset is Asset.MSAT or each.earned]
+    return [(purse.asset, purse) for purse in shown]
 
 
 async def _idle(house: House, standing: Standing, lanes: list[LaneSeen]) -> list[Idle]:
@@ -115,7 +114,7 @@ async def _idle(house: House, standing: Standing, lanes: list[LaneSeen]) -> list
 
 
 def _held(lease: Named) -> Held:
-    wanted, pay = wish(dict(lease.asked)), worker_share(lease.share_amount, lease.pay_pct)
+    wanted, pay = wish(dict(lease.asked)), lease.pay_amount
     return Held(wanted.model, wanted.prompt, lease.progress, lease.until, lease.asset, pay)
 
 

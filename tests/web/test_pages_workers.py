@@ -157,6 +157,7 @@ async def test_a_worker_is_changed_and_paid_on_its_page(network: Instance, visit
     await page.fill("#to", "me@example.com")
     await page.click("[data-change]")
     assert await page.locator("#problem").count() == 0
+    assert "me@example.com" in await page.inner_text("[data-next]")
     assert [finding.line for finding in await audit(network.built.db)] == []
 
 
