@@ -43,7 +43,7 @@ from pricing.money import MICROUSD_PER_USD, sats_to_msat
 from pricing.offers import Offer
 from pricing.oracle import Oracle, parse_sources
 from pricing.rates import PUBLISHED, RateCard, parse_overrides, with_overrides
-from pricing.run_price import Tokens
+from pricing.run_price import Tokens, token_price
 from statemachine.entries import Asset
 
 CHAT_S = 60  # longest wait for one answer in a conversation, or one image
@@ -105,17 +105,8 @@ def make_executors(settings: Settings, agent: Agent | None = None) -> list[Execu
 
 def make_token_price(settings: Settings, agent: Agent) -> Tokens:
     """Return what the agent's tokens cost as a tool, at the prices of the day it is set up."""
-    card = make_card(settings)
-    rate = card.rate(agent.work_model, datetime.now(UTC).date())
-    return Tokens(
-        agent.work_model,
-        rate.input_microusd_per_mtok,
-        rate.output_microusd_per_mtok,
-        card.infra_microusd,
-        card.margin_pct,
-        MOST_CHARACTERS,
-        agent.max_output_tokens,
-    )
+    today, most = datetime.now(UTC).date(), agent.max_output_tokens
+    return token_price(make_card(settings), agent.work_model, today, MOST_CHARACTERS, most)
 
 
 def make_catalogue(

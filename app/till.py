@@ -15,6 +15,7 @@ from pricing.money import BtcPrice, MicroUsd, Msat
 from pricing.oracle import PriceUnavailable
 from pricing.quote import Quote, make_quote, token_ceiling, used_msat
 from pricing.rates import EndedModel, RateCard, Usage
+from pricing.run_price import Tokens, token_price
 
 ENDED_S = 3600  # when to come back after the last day of a model
 
@@ -132,6 +133,12 @@ class Till:
         """Return the price of work that an agent has measured."""
         model = self._agent.work_model
         return self._quote(self._card, model, input_tokens, max_output_tokens, price)
+
+    def tokens(self, most_characters: int) -> Tokens:
+        """Return what work costs for its tokens, of a request that is so long at most."""
+        agent, today = self._agent, self._clock().date()
+        most = agent.max_output_tokens
+        return token_price(self._card, agent.work_model, today, most_characters, most)
 
     async def demo(self, text: str) -> Bill:
         """Return what a demo may cost the house."""

@@ -174,6 +174,12 @@ def btc_text(amount_msat: int) -> str:
     return f"{whole}.{rest:011d}".rstrip("0").rstrip(".")
 
 
+def usd_text(amount_microusd: int) -> str:
+    """Return an amount in dollars as programs read it, exactly: no zeros at its end."""
+    whole, rest = split_usd(amount_microusd)
+    return f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
+
+
 def usdc_text(amount_microusdc: int) -> str:
     """Return an amount in USDC as programs read it, exactly: with all its six places."""
     whole, rest = split_usd(amount_microusdc)

@@ -6,11 +6,12 @@ paid; what was not used goes back.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 from pricing.money import MicroUsd, ceil_div, usd_number
 from pricing.quote import token_ceiling, token_cost, with_overheads
-from pricing.rates import Usage
+from pricing.rates import RateCard, Usage
 
 MEGAPIXEL: Final = 1_000_000
 BYTES_A_CHARACTER: Final = 4  # at most, in UTF-8
@@ -21,6 +22,11 @@ class PerRun:
     """The same for every run."""
 
     microusd: MicroUsd
+
+    @property
+    def least_microusd(self) -> MicroUsd:
+        """What a run costs at least."""
+        return self.microusd
 
     @property
     def most_microusd(self) -> MicroUsd:
@@ -73,6 +79,11 @@ class Tokens:
     most_tokens: int  # that may be written
 
     @property
+    def least_microusd(self) -> MicroUsd:
+        """What a run is priced at that has nothing to read, and writes one token."""
+        return self._charge(token_ceiling(""), 1)
+
+    @property
     def most_microusd(self) -> MicroUsd:
         """What a run costs at most."""
         longest = token_ceiling("") + self.most_characters * BYTES_A_CHARACTER
@@ -102,6 +113,22 @@ class Tokens:
             "marginPct": self.margin_pct,
             "mostUsd": usd_number(self.most_microusd),
         }
+
+
+def token_price(
+    card: RateCard, model: str, day: date, most_characters: int, most_tokens: int
+) -> Tokens:
+    """Return what a model's tokens cost on a day, by the house's rates."""
+    rate = card.rate(model, day)
+    return Tokens(
+        model,
+        rate.input_microusd_per_mtok,
+        rate.output_microusd_per_mtok,
+        card.infra_microusd,
+        card.margin_pct,
+        most_characters,
+        most_tokens,
+    )
 
 
 RunPrice = PerRun | PerMegapixelStep | Tokens

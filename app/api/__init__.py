@@ -5,6 +5,7 @@ from starlette.routing import Route
 from app.api import kinds
 from app.api.accounts import balances, lightning, logins, wallets
 from app.api.batches import batches
+from app.api.discovery import DISCOVERY_ROUTES
 from app.api.generations import generations
 from app.api.jobs import (
     ask,
@@ -17,7 +18,7 @@ from app.api.jobs import (
     withdrawals,
 )
 from app.api.notices import deliveries
-from app.api.site import contract, dev, discovery, health
+from app.api.site import dev, health
 from app.api.studio import STUDIO_ROUTES
 from app.api.v1 import V1_ROUTES, counted
 from app.api.workers import leases, workers
@@ -94,9 +95,7 @@ ROUTES = (
     Route("/api/notices/{id}", deliveries.show),
     Route("/api/notices/{id}/redeliver", deliveries.redeliver, methods=["POST"]),
     Route("/.well-known/jwks.json", receipts.jwks),
-    Route("/.well-known/x402", discovery.x402),
-    Route("/openapi.yaml", contract.openapi_yaml),
-    Route("/openapi.json", contract.openapi_json),
+    *DISCOVERY_ROUTES,
 )
 
 # Only where the rail is the stub, and the environment is not production.

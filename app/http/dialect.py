@@ -178,6 +178,19 @@ V1_EXECUTE = _not_begun("executing a tool", "JOB_SUBMISSION_FAILED")
 V1_CAST = _not_begun("casting a spell", "SPELL_CAST_FAILED")
 _BEGINS = {"generations/execute": V1_EXECUTE, "spells/cast": V1_CAST}
 
+# Quotes of L402's discovery have its words (its section 6.5), and beside them those of a status.
+_OF_QUOTES = {400: "malformed_request", 409: "unsatisfiable_budget", 429: "rate_limited"}
+_OF_QUOTES |= {503: "unpriceable"}
+L402_QUOTES = replace(
+    V1,
+    name="L402 quotes",
+    answers={
+        why: (status, _OF_QUOTES.get(status, _BY_STATUS[status].lower()))
+        for why, (status, _) in AGENT_JOBS.answers.items()
+    },
+)
+QUOTES_AT = "/l402/quote"
+
 # Images by the tier, for credits. What is bought by the call is bought for want of credits.
 _WORDS = {
     **_APART,
@@ -204,6 +217,8 @@ def dialect_of(path: str) -> Dialect:
     """Return the dialect that is spoken at an address."""
     if path.startswith(PREFIX):
         return GENERATIONS
+    if path == QUOTES_AT:
+        return L402_QUOTES
     if path.startswith(WORKER_PREFIXES):
         return WORKERS
     if path.startswith(V1_PREFIX):

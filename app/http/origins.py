@@ -14,7 +14,9 @@ Headers = list[tuple[bytes, bytes]]
 
 # Conversations belong to a cookie, and a login is one.
 _OPEN = re.compile(
-    r"/api/(?!(?:gemini|auth)(?:/|$)).*|/v1/.*|/openapi\.(?:yaml|json)|/\.well-known/.*", re.DOTALL
+    r"/api/(?!(?:gemini|auth)(?:/|$)).*|/v1/.*|/\.well-known/.*|/l402/quote|/mcp"
+    r"|/openapi\.(?:yaml|json)|/swagger\.json|/llms(?:-full)?\.txt",
+    re.DOTALL,
 )
 
 _ANYONE = (b"access-control-allow-origin", b"*")
@@ -25,8 +27,8 @@ _READ = (
 )
 _SENT = (
     "Accept-Payment, Authorization, Payment-Authorization, Content-Type, Idempotency-Key,"
-    " If-None-Match, Last-Event-ID, PAYMENT-SIGNATURE, Prefer, X-API-Key, X-Payment-Preimage,"
-    " X-Request-Id"
+    " If-None-Match, Last-Event-ID, MCP-Protocol-Version, Mcp-Method, Mcp-Name, PAYMENT-SIGNATURE,"
+    " Prefer, X-API-Key, X-Payment-Preimage, X-Request-Id"
 )
 _OURS = ("same-origin", "none")  # none: typed, or from a bookmark
 ANSWER: Headers = [_ANYONE, (b"access-control-expose-headers", _READ.encode())]

@@ -97,7 +97,8 @@ class Offering:
             return self.price.to_json()
         if self.second_microusd:
             return {"type": "per_second", "usd": usd_number(self.second_microusd)}
-        return {"type": "per_image", "usd": usd_number(self.item_microusd)}
+        one = "per_film" if self.kind is Kind.VIDEO else "per_image"
+        return {"type": one, "usd": usd_number(self.item_microusd)}
 
     @property
     def most_microusd(self) -> MicroUsd:

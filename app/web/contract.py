@@ -16,8 +16,8 @@ from urllib.parse import quote_plus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.site.contract import document as contract
 from app.house import house_of
+from app.http.contract import document as contract
 from app.web.page import answer, drawn, offered, page
 from app.web.prose import rendered
 

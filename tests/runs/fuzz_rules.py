@@ -30,6 +30,7 @@ OF_A_TOOL = (
     "/api/v1/spells/casts/{id}/resume",
     "/api/v1/spells/{slug}/quote",
 )
+NAMES_ANOTHER = ("/l402/quote",)  # address: what that takes, its own schema says
 LOGOUT = "/api/auth/logout"
 # What is taken out, and to where: parts that exclude each other, in formats of our own.
 TAKEN_OUT = frozenset({"amountSats", "amountUsdc", "invoice", "to"})
@@ -219,7 +220,7 @@ def _means_nothing_here(case: Any, response: Any) -> bool:
     said, body = response.json(), case.body
     told = said["error"]
     sentence = told["message"] if isinstance(told, dict) else said.get("message", told)
-    if case.operation.path in OF_A_TOOL and response.status_code == 400:
+    if case.operation.path in (*OF_A_TOOL, *NAMES_ANOTHER) and response.status_code == 400:
         return True  # what a tool or a spell asks for, its own schema says
     if any(words in sentence for words in BEYOND_FORM):
         return True

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.ports import Executor
 from db.audit import audit
 from payments.lnbits import LnbitsRail
 from tests.world.batch_doors import batch, ended, sold_by
@@ -20,6 +21,7 @@ from tests.world.npm import npm
 from tests.world.rail_fixtures import wall_clock
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.scripted_maker import ScriptedMaker
+from tests.world.scripted_tools import ScriptedTools
 from tests.world.session_fixtures import opened
 from tests.world.tool_fixtures import person
 
@@ -172,13 +174,23 @@ PAID = {
     "POST /api/jobs",
     "POST /v1/images/generate",
     "POST /v1/videos/generate",
+    "POST /api/v1/jobs",
+    "POST /api/v1/generations/execute",
+    "POST /api/v1/spells/cast",
 }
+
+
+def estimate(price: dict[str, str]) -> str:
+    """Return a price of the contract as AgentCash's tool tells it."""
+    bounds = f"{price['min']}-{price['max']}" if "min" in price else "dynamic"
+    return f"{price.get('amount', bounds)} {price['currency']}"
 
 
 @pytest.fixture
 async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Instance]:
     """An instance that sells all that is sold by the call, in bitcoin and in USDC."""
-    async with sold_by(database_url, tmp_path, ScriptedMaker()) as running:
+    makers: list[Executor] = [ScriptedMaker(), ScriptedTools("toolbox")]
+    async with instance_of(database_url, tmp_path, executors=makers) as running:
         yield running
 
 
@@ -207,6 +219,7 @@ async def test_what_the_contract_says_of_prices_is_read_by_tools(
     finds each address that is paid for, with its protocols, and what is sent and answered there."""
     node = clients / "node_modules"
     document = f"{shop.url}/openapi.json"
+    contract = (await shop.http.get(document)).json()["paths"]
     valid = await run([node / ".bin" / "mppx", "discover", "validate", document, "--json"], {})
     assert (valid["valid"], valid["errorCount"], valid["warningCount"]) == (True, 0, 0), valid
     tool: list[Path | str] = ["node", node / "@agentcash" / "discovery" / "bin" / "discovery.js"]
@@ -218,10 +231,26 @@ async def test_what_the_contract_says_of_prices_is_read_by_tools(
         method, _, path = name.partition(" ")
         told = await run([*tool, "check", shop.url + path, "--json"], {})
         [each] = [each for each in told["advisories"] if each["method"] == method]
-        assert each["estimatedPrice"] == "dynamic USD" and {"inputSchema", "outputSchema"} <= {
-            *each
-        }
+        assert {"inputSchema", "outputSchema"} <= {*each}
         assert each["protocols"] == ["x402", "mpp", "l402"]
+        price = contract[path][method.lower()]["x-payment-info"]["price"]
+        assert each["estimatedPrice"] == estimate(price), each
+
+
+async def test_a_client_of_l402_needs_llms_txt_and_nothing_else(
+    clients: Path, shop: Instance
+) -> None:
+    """From its words alone it knows where to send what: it buys an answer and an image, and each
+    proof is good for the same one again."""
+    python, program = clients / "venv" / "bin" / "python", RUNNERS / "llms_txt_buys.py"
+    told = await run([python, program], {"llms": f"{shop.url}/llms.txt"})
+    [answer, image] = told["told"]
+    assert [answer[0][0], image[0][0]] == [200, 202], told
+    assert answer[0][1]["result"].startswith("done: ")
+    assert answer[1][1]["jobId"] == answer[0][1]["jobId"]
+    assert image[1][1]["id"] == image[0][1]["id"]
+    assert told["spentSats"] == answer[0][1]["priceSats"] + 50
+    assert await audit(shop.built.db) == []
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ STREAM = "text/event-stream"  # has no end to read to
 READ: dict[str, Callable[[str], Any]] = {
     "application/json": json.loads,
     "application/problem+json": json.loads,
+    "application/linkset+json": json.loads,
     "application/yaml": partial(yaml.load, Loader=LOADER),
 }
 

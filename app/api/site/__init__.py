@@ -1,1 +1,1 @@
-"""What every server answers whatever it sells: health, the contract, development's own doors."""
+"""What every server answers whatever it sells: health, and development's own doors."""
