@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +67,10 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair_on(databases: Databases) -> AsyncIterator[Pair]:
-    """Give two running servers for as long as the block lasts."""
+async def pair_on(
+    databases: Databases, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Pair]:
+    """Give two running servers for as long as the block lasts; `settings`: and others of theirs."""
     with tempfile.TemporaryDirectory(prefix="boltwork-race-") as name:
         folder = Path(name)
         async with databases.one() as url, PayServer().running() as stranger:
@@ -79,6 +81,7 @@ async def pair_on(databases: Databases) -> AsyncIterator[Pair]:
                 "DEMO_PER_HOUR": "100000",
                 "FREE_SATS_PER_DAY": "100000000",
                 "SETTLE_WAIT_S": "60",  # a crowd is answered slowly, and none of it is told to poll
+                **(settings or {}),
             }
             servers = (
                 ForkedServer(folder, url, environment),

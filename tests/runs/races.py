@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import httpx2
 
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
-from tests.runs import batch_races, session_races
+from tests.runs import batch_races, lent_races, session_races
 from tests.runs.crash_buyer import FINAL, LONG, Buyer
 from tests.runs.crash_run import Databases
 from tests.runs.crash_server import ForkedServer
@@ -240,7 +240,8 @@ async def _still_works(pair: Pair) -> None:
         await buyer.take_refunds()
 
 
-RACES: dict[str, Callable[[Pair], Awaitable[Any]]] = {
+Race = Callable[[Pair], Awaitable[Any]]
+RACES: dict[str, Race] = {
     "claims": claims,
     "polls of a just-paid job": polls,
     "cancel against payment": cancel_against_payment,
@@ -257,13 +258,7 @@ async def _main(options: argparse.Namespace, template_url: str) -> None:
         began_s = time.monotonic()
         told = await claims(pair, options.claims)
         print(f"{options.claims} claims at once: {dict(told)}, {time.monotonic() - began_s:.1f} s")
-        for name, race in RACES.items():
-            began_s, ends = time.monotonic(), Counter[str]()
-            for _ in range(options.rounds):
-                ends[str(await race(pair))] += 1
-            await pair.calm()
-            took_s = time.monotonic() - began_s
-            print(f"{name}: {options.rounds} rounds, {took_s:.1f} s, {dict(ends)}", flush=True)
+        await _run(pair, RACES, options.rounds)
         began_s = time.monotonic()
         pauses = [STANDS[n % len(STANDS)] for n in range(options.rounds)]
         for place in pauses:
@@ -275,6 +270,19 @@ async def _main(options: argparse.Namespace, template_url: str) -> None:
             await batch_races.paused(pair, stands[n % len(stands)])
         await pair.calm()
         print(f"paused makers: {options.rounds} rounds, {time.monotonic() - began_s:.1f} s")
+    async with pair_on(Databases(template_url), lent_races.ENVIRONMENT) as pair:
+        await _run(pair, lent_races.RACES, options.rounds)
+
+
+async def _run(pair: Pair, races: Mapping[str, Race], rounds: int) -> None:
+    """Run so many rounds of each of these races."""
+    for name, race in races.items():
+        began_s, ends = time.monotonic(), Counter[str]()
+        for _ in range(rounds):
+            ends[str(await race(pair))] += 1
+        await pair.calm()
+        took_s = time.monotonic() - began_s
+        print(f"{name}: {rounds} rounds, {took_s:.1f} s, {dict(ends)}", flush=True)
 
 
 def main() -> int:

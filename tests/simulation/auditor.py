@@ -40,6 +40,8 @@ _TABLES = {
     "api_key": ("id",),
     "usdc_deposit": ("id",),
     "spell_cast": ("id",),
+    "worker": ("id",),
+    "earning": ("item_id",),
     "webhook": ("id",),
     "notice": ("id",),
     "notice_try": ("notice_id", "number"),
@@ -184,6 +186,7 @@ class Auditor:
         rows["api_key"] += people.keys.values()
         rows["usdc_deposit"] += people.deposits.values()
         rows["spell_cast"] += market.casts.rows.values()
+        rows |= self.model.network.recount()
         rows["artifact"] += market.files.values()
         rows["usdc_authorization"] += self.model.usdc.rows.values()
         return {
@@ -242,6 +245,7 @@ class Auditor:
             elif not lot.row["session_id"]:
                 self._settle(lot, lot.earned_msat, paid, shown, sums)
         self._settle_people(paid, shown, sums)
+        model.network.settle(sums)
         for owner_id, owner in model.purged.owners.items():
             received = paid.get(owner_id, 0)
             hold(not received, 7, f"{owner.what} {owner_id} was purged, and {received} were paid")

@@ -24,17 +24,20 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 INVOICE_S = 3 * 3_600
+PAY_OVER_MSAT = 60_000  # of what is free of a worker's pay is sent by itself
 
 
 def born(world: "World", name: str) -> Process:
     """Return a new process of a world."""
-    given = Settings.model_validate({"BOLTWORK_DATA": "nowhere", "INVOICE_EXPIRY_S": INVOICE_S})
+    set_to = {"BOLTWORK_DATA": "nowhere", "INVOICE_EXPIRY_S": INVOICE_S, "WORKERS": True}
+    given = Settings.model_validate(set_to)
     # What the facilitator says is waited for, however long the machine takes to come to it.
     given = given.model_copy(update={"settle_wait_s": 10**6})
     terms = Terms(
         eval_invoice_s=INVOICE_S,
         session_minimum_msat=MINIMUM_MSAT,
         free_msat_a_day=FREE_MSAT_A_DAY,
+        pay_over_msat=PAY_OVER_MSAT,
     )
     card = RateCard(PUBLISHED, 2_000, 20)
 

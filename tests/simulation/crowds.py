@@ -7,6 +7,7 @@ from tests.simulation.askers import Askers
 from tests.simulation.buyers import Buyers
 from tests.simulation.casters import Casters, CastSigners
 from tests.simulation.holders import Holders
+from tests.simulation.lenders import Lenders
 from tests.simulation.node import Ours
 from tests.simulation.patrons import People
 from tests.simulation.payers import Crowd
@@ -22,7 +23,7 @@ def gathered(
     world: "World", wishes: Wishes, on_paid: Callable[[Ours], None], *, people: bool
 ) -> tuple[Crowd[Any], ...]:
     """Return those who buy jobs, sessions and batches; and, where they are wanted, people with
-    accounts, and all who cast their spells.
+    accounts, all who cast their spells, and those who lend machines.
     """
     parts = (world.dice, world.weather, world.clock, world.node, world.wallets)
     holders = Holders(*parts)
@@ -31,7 +32,9 @@ def gathered(
     if people:
         patrons = People(*parts)
         patrons.chain = world.chain
-        crowds += [patrons, Askers(*parts), Casters(*parts), CastSigners(*parts)]
+        lenders = Lenders(*parts)
+        lenders.said = world.makers.said
+        crowds += [patrons, Askers(*parts), Casters(*parts), CastSigners(*parts), lenders]
         for crowd in crowds:
             crowd.slugs = patrons.published
     for crowd in crowds:

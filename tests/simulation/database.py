@@ -40,7 +40,7 @@ WITNESSED = (
     "procrastinate_jobs", "session", "hold", "allowance", "free_day", "lapsed_invoice",
     "batch", "item", "lease", "artifact", "usdc_authorization", "usdc_attempt",
     "user_account", "identity", "api_key", "usdc_deposit", "spell_cast",
-    "webhook", "notice", "notice_try",
+    "webhook", "notice", "notice_try", "worker", "earning",
 )  # fmt: skip
 SEARCH_PATH = "world,public,pg_catalog"
 

@@ -153,6 +153,11 @@ class Lots:
             self._check_done(now, name)
         return batch_id
 
+    def item_of(self, item_id: str) -> tuple[Lot, Row]:
+        """Return an item, and its batch."""
+        lot = self.lots[self._lot_of[item_id]]
+        return lot, lot.items[item_id]
+
     def _check_done(self, lease: Row, name: str) -> None:
         which, worker = (lease["item_id"], lease["number"]), lease["worker"]
         if lease["sha256"] is None:

@@ -5,7 +5,7 @@ said: a result that nobody brought, or a refusal that nobody uttered, can't be w
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,9 +20,9 @@ from tests.simulation.clock import Clock
 from tests.simulation.process import Process
 from tests.simulation.shelf import UNFIT
 from tests.simulation.weather import Weather
-from tests.simulation.workbench import COSTS_MICROUSD, words
+from tests.simulation.workbench import COSTS_MICROUSD, PAYS_PCT, words
 
-LANES = ("scene-1/standard", "scene-1/fast", "film-1/standard")
+LANES = tuple(PAYS_PCT)
 ALL_LANES = (*LANES, *COSTS_MICROUSD)
 WORKERS = tuple(f"worker:{n}" for n in range(5))
 MOST_PIECES = 8  # that are being made at once
@@ -57,6 +57,9 @@ class Said:
     declined: set[tuple[Which, str]] = field(default_factory=set)
     taken: list[tuple[Which, str]] = field(default_factory=list)
     refused: list[Which] = field(default_factory=list)
+    # What workers of the network were told of their pay: for which item, who, and how much.
+    paid: list[tuple[str, str, int]] = field(default_factory=list)
+    operated: Counter[str] = field(default_factory=Counter)  # "<worker> banned", or readmitted
 
 
 @dataclass(eq=False)

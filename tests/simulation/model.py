@@ -15,6 +15,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.lots import Lots
 from tests.simulation.makers import Said
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
+from tests.simulation.network import Network
 from tests.simulation.node import Node
 from tests.simulation.owed import check_attempts, check_routing
 from tests.simulation.people import Patron, People
@@ -68,7 +69,9 @@ class Model:
         self.market = Lots(self.ledger, self.purged, wishes, *parts)
         self._artifact = self.market.artifact
         self.usdc = Usdc(self.ledger, chain, clock, house, self.people)
+        self.network = Network(self.ledger, self.market, clock, said)
         self._takers = self.people.takers | {"spell_cast": self.market.casts.cast}
+        self._takers |= self.network.takers
         given = self.ledger, Prices(agent, oracle), self.purged, self.prepaid
         self.jobs = Deals(*given, self.people, self.market.orders)
         self.deals = self.jobs.rows
@@ -89,7 +92,8 @@ class Model:
 
     def seen(self) -> Counter[str]:
         """Return what has become of what was bought, for a report."""
-        market, others = self.market, (self.usdc, self.people, self.told, self.jobs)
+        others = (self.usdc, self.people, self.told, self.jobs, self.network)
+        market = self.market
         return sum((other.seen for other in others), market.seen + market.casts.seen)
 
     def is_unpaid(self) -> bool:
@@ -242,6 +246,7 @@ class Model:
 
     def _lease(self, was: Row | None, now: Row | None) -> None:
         self.touched.add(self.market.lease(was, now))
+        self.network.lease(was, now)
 
     def _account(self, was: Row | None, now: Row | None) -> None:
         self.ledger.account(was, now)
@@ -295,6 +300,7 @@ class Model:
         self.market.check()
         self.usdc.check()
         self.people.check()
+        self.network.check()
         self.told.check()
         self.purged.check(self.ledger.credited)
         self.jobs.check()

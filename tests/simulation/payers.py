@@ -67,6 +67,7 @@ class Crowd(Generic[P]):
     """Payers of one kind, and what all of them do: pay, and come for what is owed back."""
 
     wishes: Wishes
+    most = 1_000  # of them are here at once, wherever more may be
     slugs: Callable[[], list[str]] = staticmethod(list)  # of spells that can be cast
 
     def __init__(

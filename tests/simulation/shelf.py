@@ -13,6 +13,7 @@ from tests.simulation.weather import Weather
 
 Gate = Callable[[str], Awaitable[None]]
 UNFIT = b"no picture"  # what such bytes begin with
+OTHER_SIZE = b"large picture"  # and those of one that is not of the size that all ask for
 PAGE = 20
 
 
@@ -81,7 +82,8 @@ class Press:
             return NotNow("the press is away")
         if data.startswith(UNFIT):
             return Unfit("It is not a picture.")
-        return Recoded(anew(data), media_type, 8, 8)
+        side = 16 if data.startswith(OTHER_SIZE) else 8
+        return Recoded(anew(data), media_type, side, side)
 
     async def close(self) -> None:
         """Nothing to let go of."""

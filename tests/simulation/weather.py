@@ -71,6 +71,7 @@ RATES = {
     "press: away": 40,
     "clock: jumps": 4,
 }
+DAYS_PASS = "time: days pass"
 # Where people have accounts, and are told of things.
 WITH_PEOPLE = {
     "chain: reorganised deeper than it is read": 30,
@@ -79,6 +80,7 @@ WITH_PEOPLE = {
     "receiver: hangs": 250,
     "receiver: its answer is lost": 80,
     "receiver: wants no more": 30,
+    DAYS_PASS: 3,  # in which nobody comes; but not soon after
 } | RATES
 SEASON_STEPS = 500
 

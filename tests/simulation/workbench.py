@@ -1,4 +1,6 @@
-"""Tools that makers have here, and spells of them: what a step costs, and what it is made from."""
+"""What is offered in a world: pictures that anybody makes, tools that makers have here, and spells
+of those: what a step costs, and what it is made from.
+"""
 
 from math import ceil
 from random import Random
@@ -9,6 +11,8 @@ from app.trade.spell_document import Document, read
 from pricing.money import MicroUsd
 
 MAKER = "workbench"
+# In which lanes items wait that workers of the network make too, and what part of it they are paid.
+PAYS_PCT = {"scene-1/standard": 70, "scene-1/fast": 55, "film-1/standard": 33}
 COSTS_MICROUSD = {"sketch": 4_000, "tint": 700, "frame": 39_999}
 PCTS = (0, 10, 30, 30)
 _PICTURE = {"type": "string", "x-ui": {"widget": "image"}}
@@ -41,9 +45,14 @@ def _tool(name: str) -> Offering:
     )
 
 
+def _picture(name: str) -> Offering:
+    return Offering(name, name, Kind.IMAGE, f"{name}.", {}, worker_share_pct=PAYS_PCT[name])
+
+
 def catalogue() -> Catalogue:
     """Return what is offered here."""
-    return Catalogue((MAKER,), development=False, known=[_tool(name) for name in COSTS_MICROUSD])
+    known = [_tool(name) for name in COSTS_MICROUSD] + [_picture(name) for name in PAYS_PCT]
+    return Catalogue((MAKER,), development=False, known=known)
 
 
 def spell(slug: str, dice: Random) -> Document:

@@ -34,7 +34,7 @@ from tests.simulation.receivers import SimulatedReceivers
 from tests.simulation.schedule import Actor, Life, Schedule, who
 from tests.simulation.shelf import Shelf
 from tests.simulation.wallet import Wallets
-from tests.simulation.weather import RATES, SEASON_STEPS, WITH_PEOPLE, Weather
+from tests.simulation.weather import DAYS_PASS, RATES, SEASON_STEPS, WITH_PEOPLE, Weather
 from tests.simulation.wishes import Wishes
 
 PROCESSES = ("one", "two")
@@ -42,6 +42,7 @@ MOST_PAYERS = 12  # of each kind, at once
 MOST_ACTORS = 10
 FREEZES_S = (60, 600, 3_600, 7_200, 14_400)
 RECOUNT_STEPS = 1_000
+DAYS_APART = 1_500  # steps between two times when days pass
 LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000, 20_000)
 
 
@@ -86,8 +87,8 @@ class World:
         self.usdc = rail_on(self.chain, self.weather, self.dice, self.clock, self.gate)
         self.node = Node(self.clock, self.wallets)
         wishes = Wishes()
-        self.crowds = gathered(self, wishes, self._tell_of, people=people)
         self.makers = Makers(self.dice, self.weather, self.clock)
+        self.crowds = gathered(self, wishes, self._tell_of, people=people)
         self.shelf = Shelf(self.weather, self.clock, self.gate)
         if people:
             self.makers.lanes = ALL_LANES
@@ -122,7 +123,8 @@ class World:
         self.history = 0
         self.tell: Callable[[str], object] = lambda line: None
         self._url = database_url
-        self._skewed_until = self._channel_up_at = 0
+        self._skewed_until = self._channel_up_at = self._days_after = 0
+        self._has_days = DAYS_PASS in (usual if faults is None else faults)
         self._thaws_at = self.clock.true
 
     # ------------------------------------------------------------------ from dawn to the end
@@ -257,6 +259,11 @@ class World:
             self.clock.forward(seconds=dice.choice(LEAPS_S))
             self.note("time passes")
             return True
+        if self._has_days and self.steps >= self._days_after and strikes(DAYS_PASS):
+            self._days_after = self.steps + DAYS_APART
+            self.clock.forward(days=dice.choice((2, 3, 4)))
+            self.note("days pass")
+            return True
         if frozen and self.clock.true >= self._thaws_at:
             for process in self.processes:
                 process.life.frozen = False
@@ -347,7 +354,7 @@ class World:
             return
         at_large = crowd.at_large()
         free = [payer for payer in at_large if payer.busy < 2]
-        if len(at_large) < self.most_payers and self.dice.random() < 0.3:
+        if len(at_large) < min(self.most_payers, crowd.most) and self.dice.random() < 0.3:
             free = [crowd.arrive()]
         if not free:
             return

@@ -10,7 +10,7 @@ import pytest
 
 from db.connection import IDLE_S
 from db.engine import Database, DatabaseAway, Tx
-from tests.runs import races
+from tests.runs import lent_races, races
 from tests.runs.crash_run import Databases
 from tests.runs.race_pair import Pair, pair_on
 from tests.runs.races import CLAIMS, CLEAR, RACES, STANDS
@@ -39,6 +39,20 @@ async def test_a_race_ends_well_whoever_wins(pair: Pair, race: str) -> None:
     """However it goes, each payment is booked once, each refund paid once, and nothing is lost."""
     await RACES[race](pair)
     await pair.calm()
+
+
+@pytest.fixture(scope="module")
+async def lending(postgres: str) -> AsyncIterator[Pair]:
+    """Two running servers, for which only workers of the network make anything."""
+    async with pair_on(Databases(postgres), lent_races.ENVIRONMENT) as running:
+        yield running
+
+
+@pytest.mark.parametrize("race", lent_races.RACES)
+async def test_a_race_of_workers_ends_well_whoever_wins(lending: Pair, race: str) -> None:
+    """However it goes, what was brought is paid for once, and nobody holds more than he may."""
+    await lent_races.RACES[race](lending)
+    await lending.calm()
 
 
 @pytest.mark.parametrize("place", PLACES)
