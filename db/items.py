@@ -166,6 +166,21 @@ async def move(
         await lanes.uncover(tx, row.lane, rank)
 
 
+_LOCK_UNBEGUN = """
+SELECT i.id FROM item i JOIN batch b ON b.id = i.batch_id
+ WHERE b.id = %(batch_id)s AND b.state = 'queued' AND i.state = 'pending' ORDER BY i.id
+   FOR UPDATE OF i
+"""
+
+
+async def lock_unbegun(tx: Tx, batch_id: str) -> None:
+    """Lock the items of a batch that nobody has begun; who needs its lock too takes that one next.
+
+    Whoever claims the first of them has locked that, and then begins the batch.
+    """
+    await tx.all(_LOCK_UNBEGUN, batch_id=batch_id)
+
+
 _CANCEL = """
 UPDATE item SET state = %(state)s, ended_at = %(now)s
  WHERE batch_id = %(batch_id)s AND state IN ('waiting', 'pending')

@@ -144,6 +144,7 @@ async def cancel(act: Act, batch_id: str) -> Outcome:
 
     Items that are held run to their end, and are charged if they are delivered.
     """
+    await items.lock_unbegun(act.tx, batch_id)
     row = await batches.lock(act.tx, batch_id)
     if row is None:
         return Missing()

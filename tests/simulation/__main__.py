@@ -17,6 +17,7 @@ import structlog
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from tests.simulation.database import prepare
+from tests.simulation.lent import world_of_lenders
 from tests.simulation.model import Violation
 from tests.simulation.world import Report, World
 
@@ -30,6 +31,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None, help="another seed, another history")
     parser.add_argument("--steps", type=int, default=20_000, help="how long a world has faults")
     parser.add_argument("--worlds", type=int, default=1, help="how many seeds, one after another")
+    parser.add_argument(
+        "--lenders", action="store_true", help="only who buys pictures, and who lends machines"
+    )
     parser.add_argument("--trace", action="store_true", help="write every step to standard error")
     asked = parser.parse_args()
     first = asked.seed if asked.seed is not None else int(time.time())
@@ -41,10 +45,10 @@ def main() -> None:
             migrate(template)
             prepare(template)
             for seed in range(first, first + asked.worlds):
-                live(template, seed, asked.steps, trace=asked.trace)
+                live(template, seed, asked.steps, trace=asked.trace, lenders=asked.lenders)
 
 
-def live(template: str, seed: int, steps: int, *, trace: bool) -> None:
+def live(template: str, seed: int, steps: int, *, trace: bool, lenders: bool) -> None:
     """Live one world on a database of its own, and print what it came to."""
     url = sqlalchemy.make_url(template)
     admin = url.set(database="postgres").render_as_string(hide_password=False)
@@ -52,14 +56,15 @@ def live(template: str, seed: int, steps: int, *, trace: bool) -> None:
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {url.database}".encode())
     where = url.set(database=name).render_as_string(hide_password=False)
-    world = World(seed, where, people=True)
+    world = world_of_lenders(seed, where) if lenders else World(seed, where, people=True)
     if trace:
         world.tell = lambda line: print(line, file=sys.stderr)
     began_s = time.perf_counter()
     try:
         report = asyncio.run(world.live(steps))
     except Violation as wrong:
-        print(f"{wrong}\n\nTo see it again: scripts/simulate --seed {seed} --steps {steps}")
+        words = f"--seed {seed} --steps {steps}{' --lenders' if lenders else ''}"
+        print(f"{wrong}\n\nTo see it again: scripts/simulate {words}")
         sys.exit(1)
     show(report, time.perf_counter() - began_s)
     with psycopg.connect(admin, autocommit=True) as connection:

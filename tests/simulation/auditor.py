@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from app.operator.books import Review
 from db.audit import audit
 from db.engine import Database
+from tests.simulation.database import PATIENCE_S
 from tests.simulation.ledger import named
 from tests.simulation.model import Model, hold
 from tests.simulation.node import OWN_MSAT, Node
@@ -60,7 +61,7 @@ class Auditor:
 
     async def open(self, url: str) -> None:
         """Connect."""
-        self._database = Database(url, pool_size=1)
+        self._database = Database(url, pool_size=1, patience_s=PATIENCE_S)
         await self._database.open()
         self._connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, row_factory=dict_row, prepare_threshold=0

@@ -17,6 +17,7 @@ from db.task_engine import CLAIM, FORGET, PUT_BACK
 from tests.simulation.weather import Weather
 
 T = TypeVar("T")
+PATIENCE_S = 600.0  # with Postgres itself, however busy the machine is
 Gate = Callable[[str], Awaitable[None]]
 
 # Procrastinate's functions and queries find this `now` before the one of Postgres.
@@ -73,7 +74,7 @@ class WorldDatabase(Database):
     """A Database that stands at a gate before and after each commit."""
 
     def __init__(self, url: str, weather: Weather, gate: Gate) -> None:
-        super().__init__(living_in(url))
+        super().__init__(living_in(url), patience_s=PATIENCE_S)
         self._weather, self._gate = weather, gate
 
     async def run(self, name: str, work: Callable[[Tx], Awaitable[T]], *, alone: bool = False) -> T:

@@ -42,7 +42,7 @@ LETS_GO, BEATS, SHARED = (
 )
 MANY = 2  # colluders know each other
 MOST_LENDERS = 7
-MOST_BEATS = 3
+MOST_BEATS = 2
 GOES_ON = (Why.NOT_WELL,)  # the same again is right then
 LARGE, VRAM_GB = 4_096 * 4_096, 48
 
@@ -69,6 +69,7 @@ class Lender(Payer):
     worker_id: str = ""
     works: list[Work] = field(default_factory=list)
     forgotten: bool = False  # it has died, and must ask what it holds
+    stopped: bool = False  # it was told that it is given nothing
     asked_for_pay: int = 0
 
     @property
@@ -107,6 +108,8 @@ class Lenders(Crowd[Lender]):
         now, is_greedy = self._clock.true, lender.character == "greedy"
         if any(work.at <= now for work in lender.works) and self._dice.random() < 0.75:
             return "work"
+        if lender.stopped and self._dice.random() < 0.5:
+            return self.pick([("change", 2), ("operate", 1)])
         doors = [("take", 60), ("poll", 4), ("take_pay", 30 if is_greedy else 4), ("change", 5)]
         return self.pick([*doors, ("operate", 2), ("pretend", 3)])
 
@@ -153,7 +156,11 @@ class Lenders(Crowd[Lender]):
         async def is_gone() -> bool:
             return False
 
-        given = await lending.claim(await self._row(lender, process), asked, is_gone)
+        try:
+            given = await lending.claim(await self._row(lender, process), asked, is_gone)
+        except Refusal as refusal:
+            lender.stopped = refusal.why is Why.WORKER_PAUSED
+            raise
         assert given.claims or given.no_match, "nothing, and nobody says why"
         for claim in given.claims:
             assert claim.lease_id is not None, "it is the house's"
@@ -216,7 +223,7 @@ class Lenders(Crowd[Lender]):
     async def _beat(self, process: Process, lender: Lender, work: Work) -> None:
         work.at = self._clock.true + timedelta(seconds=self._dice.randrange(20))
         worker, lease = await self._mine(process, lender, work)
-        held = await process.house.lending.beat(worker, lease, 30 * work.beats, b"")
+        held = await process.house.lending.beat(worker, lease, 45 * work.beats, b"")
         work.until = held.until
 
     async def _bring(self, process: Process, lender: Lender, work: Work, data: bytes) -> None:
@@ -275,7 +282,9 @@ class Lenders(Crowd[Lender]):
 
     async def change(self, lender: Lender, process: Process) -> None:
         """PATCH /api/v1/workers/me."""
-        event = self._dice.choice((Resumed(), Resumed(), Resumed(), Drained(), Paused()))
+        stops = (Drained(), Paused()) if self._dice.random() < 0.3 and not lender.stopped else ()
+        event = self._dice.choice((Resumed(), *stops))
+        lender.stopped = False
         pay_to = f"{lender.name}.{self._dice.randrange(9)}@wallet.example.org"
         asked = Change(pay_to=pay_to if self._dice.random() < 0.2 else None, event=event)
         await process.house.lending.change(await self._row(lender, process), asked)
@@ -283,7 +292,7 @@ class Lenders(Crowd[Lender]):
     async def operate(self, lender: Lender, process: Process) -> None:
         """The operator bans a worker, or takes one again."""
         workers, shell = advance.workers, process.built.shell
-        if self._dice.random() < 0.4:
+        if not lender.stopped and self._dice.random() < 0.5:
             self.said.operated[f"{lender.worker_id} banned"] += 1
             await shell.do(workers.ban, lender.worker_id)
         else:

@@ -21,9 +21,9 @@ SIZES = (1, 1, 1, 2, 3, 5, 8)
 PAYERS = 5  # whose turn it is, and whose limits hold: several batches are one's
 
 
-def prices(dice: Random) -> tuple[int, ...]:
+def prices(dice: Random, sizes: Sequence[int] = SIZES) -> tuple[int, ...]:
     """Return what the items of a batch cost: often all the same."""
-    size = dice.choice(SIZES)
+    size = dice.choice(sizes)
     if dice.random() < 0.5:
         return (dice.choice(PRICES_MICROUSD),) * size
     return tuple(dice.choice(PRICES_MICROUSD) for _ in range(size))
@@ -50,6 +50,8 @@ class Shopper(Payer):
 class Shoppers(Crowd[Shopper]):
     """All of them, and what they do next."""
 
+    sizes: Sequence[int] = SIZES  # of what they order
+
     def arrive(self) -> Shopper:
         """See Crowd."""
         dice, number = self._dice, len(self.active) + len(self.past)
@@ -59,7 +61,7 @@ class Shoppers(Crowd[Shopper]):
             gives_up=dice.random() < 0.1,
             came_at=self._clock.true,
             refund_to=f"m{number}@wallet.example.org" if dice.random() < 0.35 else None,
-            prices_microusd=prices(dice),
+            prices_microusd=prices(dice, self.sizes),
             turn_of=f"payer {dice.randrange(PAYERS)}",
         )
         order = wishes.Order(None, None, (), shopper.prices_microusd)

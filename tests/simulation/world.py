@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 from typing import Any, NoReturn
 
+from db.connection import patient
 from db.promises import Outbox
 from payments.rail import Settled
 from pricing.money import Msat
@@ -21,7 +22,7 @@ from tests.simulation.calm import LAST_REVIEW, OF_PEOPLE, REVIEW, TURNS, Calm
 from tests.simulation.chain import SimulatedChain, rail_on
 from tests.simulation.clock import DAWN, Clock
 from tests.simulation.crowds import gathered
-from tests.simulation.database import WorldConnector, WorldDatabase
+from tests.simulation.database import PATIENCE_S, WorldConnector, WorldDatabase
 from tests.simulation.destinations import SimulatedDestinations
 from tests.simulation.makers import ALL_LANES, Makers
 from tests.simulation.minds import SimulatedAgent, SimulatedOracle
@@ -76,6 +77,8 @@ class World:
         faults: Mapping[str, float] | None = None,
     ) -> None:
         self.seed, self.steps, self.most_payers = seed, 0, MOST_PAYERS
+        self.makers_share = 0.3  # of what begins, with what the house's own makers do
+        self.more: tuple[Crowd[Any], ...] = ()  # who come as often once more
         self.dice = Random(seed)
         self.clock = Clock()
         usual = WITH_PEOPLE if people else RATES
@@ -131,6 +134,10 @@ class World:
 
     async def live(self, steps: int) -> Report:
         """Live so many steps with faults, and then in calm until all has ended."""
+        with patient(PATIENCE_S):  # a machine that is slow is none of the world's faults
+            return await self._live(steps)
+
+    async def _live(self, steps: int) -> Report:
         await self.db.open()
         await self.outbox.open()
         await self.auditor.open(self._url)
@@ -313,11 +320,11 @@ class World:
                 self.start(process, "push", partial(process.loops.hearing.heard, due[0][1]))
             elif self.dice.random() < 0.4:
                 self._server(process)
-            elif self.dice.random() < 0.3:
+            elif self.dice.random() < self.makers_share:
                 if made := self.makers.next(process):
                     self.start(process, *made)
             else:
-                self._payer(process, self.dice.choice(self.crowds))
+                self._payer(process, self.dice.choice((*self.crowds, *self.more)))
             if (len(self.schedule.actors), self.history) != (before, line):
                 return
 

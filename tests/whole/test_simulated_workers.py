@@ -1,22 +1,17 @@
 """The simulation's machines that others lend, honest ones and others, and their pay."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import pytest
 import structlog
 
 from tests.simulation.database import prepare
-from tests.simulation.lenders import Lenders
+from tests.simulation.lent import world_of_lenders
 from tests.simulation.model import Violation
 from tests.simulation.planted_workers import PLANTED_ON_WORKERS
-from tests.simulation.process import Make
-from tests.simulation.shoppers import Shoppers
-from tests.simulation.signers import Signers
-from tests.simulation.world import World
 
 SEED, STEPS = 1, 1_500
-CROWDS = (Shoppers, Signers, Lenders)
 
 
 @pytest.fixture(autouse=True)
@@ -28,21 +23,12 @@ async def silence() -> AsyncIterator[None]:
     structlog.configure(**before)
 
 
-def world_of(
-    seed: int, url: str, make: Make | None = None, faults: Mapping[str, float] | None = None
-) -> World:
-    """Return a world of buyers, in bitcoin and in USDC, and of those who lend machines."""
-    prepare(url)
-    world = World(seed, url, make, people=True, faults=faults)
-    world.crowds = tuple(each for each in world.crowds if type(each) in CROWDS)
-    return world
-
-
 async def test_who_lends_a_machine_is_paid_for_what_is_taken_of_it_and_for_nothing_else(
     database_url: str,
 ) -> None:
     """Whatever they bring, forget, steal and ask for; and all that was paid is somebody's."""
-    report = await world_of(SEED, database_url).live(STEPS)
+    prepare(database_url)
+    report = await world_of_lenders(SEED, database_url).live(STEPS)
     seen, sums = report.market, report.sums
     assert sums["paid"] == sums["earned"] + sums["refunded"] + sums["claimable"] > 0
     assert seen["worker registered"] and seen["item lent out"] and seen["item paid for"]
@@ -52,6 +38,7 @@ async def test_who_lends_a_machine_is_paid_for_what_is_taken_of_it_and_for_nothi
 @pytest.mark.parametrize("bug", PLANTED_ON_WORKERS)
 async def test_what_is_planted_among_workers_is_found(database_url: str, bug: str) -> None:
     """And named as the breach of an invariant; nothing else goes wrong in that world."""
-    world = world_of(SEED, database_url, PLANTED_ON_WORKERS[bug], {})
+    prepare(database_url)
+    world = world_of_lenders(SEED, database_url, PLANTED_ON_WORKERS[bug], {})
     with pytest.raises(Violation, match=r"step \d+: invariant \d"):
         await world.live(2_000)

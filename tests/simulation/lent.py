@@ -1,0 +1,31 @@
+"""Worlds of buyers of pictures and of those who lend machines, who make most of them there."""
+
+from collections.abc import Mapping
+
+from tests.simulation.lenders import Lenders
+from tests.simulation.process import Make
+from tests.simulation.shoppers import Shoppers
+from tests.simulation.signers import Signers
+from tests.simulation.world import World
+
+CROWDS = (Shoppers, Signers, Lenders)  # who pay in bitcoin, and in USDC
+MAKERS_SHARE = 0.02  # the house's own are few
+SIZES = (3, 8, 13)  # of what somebody orders: there is much to make for few
+MOST_BUYERS = 3
+
+
+def world_of_lenders(
+    seed: int, url: str, make: Make | None = None, faults: Mapping[str, float] | None = None
+) -> World:
+    """Return such a world, on a database that was prepared for one."""
+    world = World(seed, url, make, people=True, faults=faults)
+    world.crowds = tuple(each for each in world.crowds if type(each) in CROWDS)
+    for crowd in world.crowds:
+        if isinstance(crowd, Lenders):
+            world.more = (crowd,) * 4
+        else:
+            crowd.most = MOST_BUYERS
+        if isinstance(crowd, Shoppers):
+            crowd.sizes = SIZES
+    world.makers_share = MAKERS_SHARE
+    return world
