@@ -221,6 +221,7 @@ class Lenders(Crowd[Lender]):
         self._forget(lender, work)
 
     async def _beat(self, process: Process, lender: Lender, work: Work) -> None:
+        work.beats += 1
         work.at = self._clock.true + timedelta(seconds=self._dice.randrange(20))
         worker, lease = await self._mine(process, lender, work)
         held = await process.house.lending.beat(worker, lease, 45 * work.beats, b"")
