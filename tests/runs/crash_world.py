@@ -239,6 +239,10 @@ class Books:
         )
 
 
+UNCLAIMED = "money that nobody has claimed in the end"
+PAY = (
+    "SELECT 'worker:' || id AS name FROM worker UNION ALL SELECT 'user:' || account_id FROM worker"
+)
 # What there must be nothing of, once all is calm.
 NOTHING = (
     (
@@ -252,7 +256,7 @@ NOTHING = (
         " ON account = name AND p.asset = a.asset WHERE abs(balance) <> abs(coalesce(s, 0))",
     ),
     (
-        "money that nobody has claimed in the end",
+        UNCLAIMED,
         "SELECT name, asset, balance FROM account WHERE kind = 'liability' AND balance <> 0"
         " AND NOT (starts_with(name, 'user:') AND balance < 1000)",  # no invoice asks for it
     ),
@@ -313,9 +317,18 @@ NOTHING = (
 )
 
 
-async def audit(books: Books, side: Side) -> list[str]:
-    """Return everything that is wrong once all is calm: no sat lost, none paid twice."""
+async def audit(books: Books, side: Side, *, pay_may_rest: bool = False) -> list[str]:
+    """Return everything that is wrong once all is calm: no sat lost, none paid twice.
+
+    `pay_may_rest`: workers of the network have not come for theirs.
+    """
     found = [(what, await books.ask(query)) for what, query in NOTHING]
+    if pay_may_rest:
+        pay = {row["name"] for row in await books.ask(PAY)}
+        found = [
+            (what, [row for row in rows if what != UNCLAIMED or row["name"] not in pay])
+            for what, rows in found
+        ]
     wrong = [f"{what}: {rows}" for what, rows in found if rows]
     kept = await books.ask("SELECT name, balance FROM kept_balance WHERE asset = 'msat'")
     sums = {row["name"]: int(row["balance"]) for row in kept}
@@ -329,7 +342,8 @@ async def audit(books: Books, side: Side) -> list[str]:
     if owed["n"] != received:
         wrong.append(f"owed back {owed['n']}, received by the buyer {received}")
     earned = sum(sums.get(f"revenue:{what}", 0) for what in ("eval", "work", "media"))
-    earned += sum(left for name, left in sums.items() if name.startswith("user:"))  # by authors
+    # By authors, and by workers.
+    earned += sum(left for name, left in sums.items() if name.startswith(("user:", "worker:")))
     if side.paid_msat - received != earned:
         wrong.append(f"paid {side.paid_msat}, sent back {received}, earned {earned}")
     spent = sum(sums.get(f"expense:{what}", 0) for what in ("free", "failed"))

@@ -43,6 +43,7 @@ LETS_GO, BEATS, SHARED = (
 MANY = 2  # colluders know each other
 MOST_LENDERS = 7
 MOST_BEATS = 2
+LATE_S = (2, 10, 40, 300, 4_000)  # after a lease has ended
 GOES_ON = (Why.NOT_WELL,)  # the same again is right then
 LARGE, VRAM_GB = 4_096 * 4_096, 48
 
@@ -170,7 +171,7 @@ class Lenders(Crowd[Lender]):
     def _work(self, lender: Lender, lease_id: str, asked: dict[str, Any], until: datetime) -> Work:
         fate, at = self.pick(FATES[lender.character]), self._clock.true
         if fate == "late":
-            at = until + timedelta(seconds=self._dice.randrange(1, 4_000))
+            at = until + timedelta(seconds=self._dice.choice(LATE_S))
         self._weather.counts[f"maker: {lender.character}, {fate}"] += fate != "brings"
         data = f"{words(asked)} by {lender.name} {self._dice.random()}".encode()
         return Work(lease_id, asked, until, fate, data, at)
