@@ -19,6 +19,7 @@ from db.migrate import migrate
 from tests.simulation.database import prepare
 from tests.simulation.lent import world_of_lenders
 from tests.simulation.model import Violation
+from tests.simulation.weather import WITH_LENDERS
 from tests.simulation.world import Report, World
 
 # Counted, and nothing wrong with them.
@@ -56,7 +57,10 @@ def live(template: str, seed: int, steps: int, *, trace: bool, lenders: bool) ->
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {url.database}".encode())
     where = url.set(database=name).render_as_string(hide_password=False)
-    world = world_of_lenders(seed, where) if lenders else World(seed, where, people=True)
+    if lenders:
+        world = world_of_lenders(seed, where)
+    else:
+        world = World(seed, where, people=True, faults=WITH_LENDERS)
     if trace:
         world.tell = lambda line: print(line, file=sys.stderr)
     began_s = time.perf_counter()

@@ -6,6 +6,7 @@ from tests.simulation.lenders import Lenders
 from tests.simulation.process import Make
 from tests.simulation.shoppers import Shoppers
 from tests.simulation.signers import Signers
+from tests.simulation.weather import WITH_LENDERS
 from tests.simulation.world import World
 
 CROWDS = (Shoppers, Signers, Lenders)  # who pay in bitcoin, and in USDC
@@ -18,7 +19,7 @@ def world_of_lenders(
     seed: int, url: str, make: Make | None = None, faults: Mapping[str, float] | None = None
 ) -> World:
     """Return such a world, on a database that was prepared for one."""
-    world = World(seed, url, make, people=True, faults=faults)
+    world = World(seed, url, make, people=True, faults=WITH_LENDERS if faults is None else faults)
     world.crowds = tuple(each for each in world.crowds if type(each) in CROWDS)
     for crowd in world.crowds:
         if isinstance(crowd, Lenders):

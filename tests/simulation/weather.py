@@ -80,8 +80,9 @@ WITH_PEOPLE = {
     "receiver: hangs": 250,
     "receiver: its answer is lost": 80,
     "receiver: wants no more": 30,
-    DAYS_PASS: 3,  # in which nobody comes; but not soon after
 } | RATES
+# And where others lend machines: in a week a worker is new no more.
+WITH_LENDERS = WITH_PEOPLE | {DAYS_PASS: 3}  # in which nobody comes; but not soon after
 SEASON_STEPS = 500
 
 

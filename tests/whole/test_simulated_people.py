@@ -9,6 +9,7 @@ import structlog
 
 from tests.simulation.askers import Askers
 from tests.simulation.database import prepare
+from tests.simulation.lenders import Lenders
 from tests.simulation.model import Violation
 from tests.simulation.patrons import People
 from tests.simulation.payers import Crowd
@@ -36,11 +37,13 @@ def world_of(
     make: Make | None = None,
     faults: Mapping[str, float] | None = None,
 ) -> World:
-    """Return a world of a few of them, each of whom does much; None: of all who are new."""
+    """Return a world of a few of them, each of whom does much; None: of all who are new, but for
+    those who lend machines."""
     prepare(url)
     world = World(seed, url, make, people=True, faults=faults)
     world.most_payers = 4
-    mine = [each for each in world.crowds[NEW:] if crowd is None or type(each) is crowd]
+    new = [each for each in world.crowds[NEW:] if not isinstance(each, Lenders)]
+    mine = [each for each in new if crowd is None or type(each) is crowd]
     world.crowds = tuple(mine)
     return world
 
