@@ -12,7 +12,8 @@ from tests.simulation.model import Violation
 from tests.simulation.planted_workers import PLANTED_ON_WORKERS
 
 SEED, STEPS = 1, 1_000
-FOUND_BY = {"a lease without fencing": 2}  # where a bug is found soonest; the others: by the first
+# Where a bug is found soonest; the others: by the first.
+FOUND_BY = {"a lease without fencing": 2, "a limit that is looked at too early": 5}
 
 
 @pytest.fixture(autouse=True)
