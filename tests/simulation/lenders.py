@@ -5,16 +5,18 @@ A machine lives on when a process of ours dies, and it may die itself between an
 then it knows its token, and asks what it holds, or has forgotten all.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from app import advance
 from app.advance.workers import Change
-from app.api.workers.shapes import earnings_shape
 from app.refusal import Refusal, Why
+from app.trade.lenders import Redirection, Registration
 from app.trade.lending import Asked
 from app.trade.once import Name
+from db import payouts
 from db.leases import Named
 from db.workers import WorkerRow
 from pricing.money import worker_share
@@ -91,7 +93,7 @@ class Lenders(Crowd[Lender]):
         characters = tuple(FATES) + ("colluding",) * (MANY - 1)
         lender = Lender(
             name=f"n{number}",
-            gives_up=True,  # nobody but its worker knows its account
+            gives_up=False,
             came_at=self._clock.true,
             refund_to=f"n{number}@wallet.example.org",
             key=None,
@@ -119,29 +121,36 @@ class Lenders(Crowd[Lender]):
     async def register(self, lender: Lender, process: Process) -> None:
         """POST /api/v1/workers. Who is not answered has a token of none, and registers again."""
         assert lender.refund_to is not None
-        made = await process.house.lending.register(lender.name, lender.refund_to)
+        asked = Registration(lender.name, lender.refund_to)
+        made = await process.house.lenders.register(asked)
         if not lender.token:
+            assert made.token is not None, "it is told to nobody else"
             lender.token, lender.worker_id = made.token, made.row.id
             lender.owner_id = made.row.account_id
 
     async def poll(self, lender: Lender, process: Process) -> None:
         """GET /api/v1/workers/me."""
         house = process.house
-        standing = await house.lending.standing(await self._row(lender, process))
-        in_msat = [each for each in standing.payouts if each.asset is Asset.MSAT]
+        standing = await house.lenders.standing(await self._row(lender, process))
+        for purse in standing.purses:  # read in one moment
+            assert min(*purse[1:], purse.paid) >= 0, f"{lender.name} is shown {purse}"
+        rows = await payouts.of_owner(house.db, lender.owner_id)
+        in_msat = [each for each in rows if each.asset is Asset.MSAT]
         refunds = [house.shapes.refund(each, None) for each in in_msat]
         lender.status = {"state": "open", "refunds": refunds}
-        if self._weather.calm:  # else it is read while it changes
-            for asset, sums in earnings_shape(standing).items():
-                there = sum(sums.values()) - sums["earned"]
-                assert sums["earned"] == there, f"{lender.name} is shown {sums} of {asset}"
+
+    async def claim(self, lender: Lender, process: Process) -> None:
+        """POST /api/v1/workers/me/payouts: what went nowhere is sent to where its pay goes now."""
+        with suppress(Refusal):
+            await process.house.lenders.pay_out(await self._row(lender, process), None, None)
+        await self.poll(lender, process)
 
     async def resume(self, lender: Lender, process: Process) -> None:
         """Come back to life: ask what it holds, or know nothing of it."""
         lender.forgotten = False
         if self._dice.random() < 0.4:
             return
-        standing = await process.house.lending.standing(await self._row(lender, process))
+        standing = await process.house.lenders.standing(await self._row(lender, process))
         known = {work.lease_id for work in lender.works}
         for lease in standing.held:
             if lease.id not in known:
@@ -277,9 +286,9 @@ class Lenders(Crowd[Lender]):
         key = f"pay {lender.asked_for_pay}"
         amount_msat = self._dice.choice((None, None, 1_000, 5_000))
         name = Name(f"worker:{worker.id}", key, sha(f"{amount_msat}".encode()))
-        times, lending = (3 if lender.character == "greedy" else 1), process.house.lending
+        times, lenders = (3 if lender.character == "greedy" else 1), process.house.lenders
         self._weather.counts["maker: asks for its pay"] += times
-        made = {await lending.pay_out(worker, amount_msat, name) for _ in range(times)}
+        made = {await lenders.pay_out(worker, amount_msat, name) for _ in range(times)}
         assert len(made) == 1, "one key gave two payouts"
 
     async def change(self, lender: Lender, process: Process) -> None:
@@ -288,8 +297,9 @@ class Lenders(Crowd[Lender]):
         event = self._dice.choice((Resumed(), *stops))
         lender.stopped = False
         pay_to = f"{lender.name}.{self._dice.randrange(9)}@wallet.example.org"
-        asked = Change(pay_to=pay_to if self._dice.random() < 0.2 else None, event=event)
-        await process.house.lending.change(await self._row(lender, process), asked)
+        to = Redirection(pay_to) if self._dice.random() < 0.2 else None
+        row = await self._row(lender, process)
+        await process.house.lenders.change(row, Change(event=event), to)
 
     async def operate(self, lender: Lender, process: Process) -> None:
         """The operator bans a worker, or takes one again."""
@@ -304,7 +314,7 @@ class Lenders(Crowd[Lender]):
     # ------------------------------------------------------------------------------- parts
 
     async def _row(self, lender: Lender, process: Process) -> WorkerRow:
-        row = await process.house.lending.worker(lender.token)
+        row = await process.house.lenders.worker(lender.token)
         assert row is not None and row.id == lender.worker_id, "a token opens another worker"
         return row
 

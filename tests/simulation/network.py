@@ -202,6 +202,9 @@ class Network:
             held, told = hand.held_back(asset), row[f"held_{asset}"]
             hold(held == told, 3, f"{name} holds {told} {asset}, and should hold {held}")
             self._ledger.holds(f"worker:{row['id']}", held, asset)
+            earned = sum(each["amount"] for each in hand.earnings if each["asset"] == asset)
+            told = row[f"earned_{asset}"]
+            hold(earned == told, 3, f"{name} has earned {told} {asset}, and it is {earned}")
         silent = row["state"] == "online" and row["silent"] >= MOST_SILENT
         hold(not silent, 6, f"{name} was silent {row['silent']} times, and is given items")
 

@@ -60,7 +60,7 @@ async def _pay(act: Act, lease: LeaseRow) -> None:
     pay = worker_share(item.share_amount, lease.pay_pct)
     if not pay:
         return
-    earned = Earned(item.id, hand.id, item.lane, Asset.MSAT, pay, 0, 1)
+    earned = Earned(item.id, hand.id, item.lane, Asset.MSAT, pay, 0, 1, item.weight)
     await workers.earn(act.tx, earned, act.now)
     legs = (
         entries.Posting(entries.REVENUE_MEDIA, pay),
