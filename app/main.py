@@ -247,6 +247,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     usdc, trouble = usdc_door_of(built, loops), loops.readiness.trouble
     wallet_logins = WalletLogins(shell, logins, credentials.seal, clock, built.usdc)
     lightning_logins = LightningLogins(db, shell, logins, credentials.seal, clock)
+    availability = Availability(db, clock, trouble)
     keys, unproven = Keys(db, shell, clock, new_id), make_unproven(settings)
     callers = Callers(credentials, clock, logins, keys, settings.public_url)
     refunds = refunds_of(built, keeper)
@@ -254,9 +255,9 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     return House(
         orders=Orders(shell, invoicing, till, selling, new_id),
         asks=Asks(shell, invoicing, till, selling, new_id),
-        batches=batches_of(built, invoicing, loops.readiness),
+        batches=batches_of(built, invoicing, availability),
         catalogue=built.catalogue,
-        availability=Availability(db, clock, trouble),
+        availability=availability,
         runtimes=Runtimes(db, built.catalogue),
         artifacts=built.artifacts,
         sessions=sessions,
@@ -353,6 +354,7 @@ async def running(built: Built, *, worker: bool = True) -> AsyncIterator[House]:
     loops.readiness.works = worker
     tasks = [
         asyncio.create_task(always("listener", built.signals.listen)),
+        asyncio.create_task(always("wait queue", built.signals.queue.run)),
         asyncio.create_task(always("loops", loops.run)),
         asyncio.create_task(always("streams", partial(house.streams.run, house.shapes.event))),
         *(asyncio.create_task(always("spells", keep)) for keep in unpublished),

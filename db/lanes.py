@@ -4,10 +4,11 @@ A turn is a number that is stamped when a batch is paid for. Nothing is rewritte
 """
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from db.engine import Database, Tx
 from db.jobs import CHANNEL
+from db.wait_queue import Waits
 
 # Self-clocked fair queueing: a payer's next turn begins where his last one ends, or where the one
 # begins that is next in the lane, whichever is later; and ends by as much later as it is long.
@@ -98,9 +99,22 @@ async def before(db: Database, batch_id: str, most: int) -> int:
     return row.items if row else 0
 
 
-def signal(lane: str) -> str:
-    """Return what is told when a lane is not empty any more."""
-    return f"lane:{lane}"
+_AT = """
+SELECT f.lane, ARRAY(
+         SELECT i.id FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
+            AND i.lane = f.lane AND i.rank >= f.rank ORDER BY i.rank, i.id LIMIT %(most)s) AS items,
+       (SELECT i.id FROM item i WHERE i.state = 'pending' AND i.rank IS NOT NULL
+           AND i.lane = f.lane AND i.rank >= f.rank ORDER BY i.rank DESC, i.id DESC LIMIT 1) AS last
+  FROM lane_floor f WHERE f.lane = ANY(%(lanes)s)
+"""
+
+
+async def at(db: Database, in_lanes: Collection[str], most: int) -> list[Waits]:
+    """Return what waits in each of these lanes: so many of those whose turn it is, and the last."""
+    return await db.rows(Waits, _AT, lanes=list(in_lanes), most=most)
+
+
+SIGNAL: Final = "lane:"  # begins what is told when a lane is not empty any more
 
 
 # What has come back may be below the floor, which is held and looked at as above.

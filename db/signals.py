@@ -9,15 +9,18 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import psycopg
 
+from db import lanes
 from db.connection import Line, lasting
 from db.engine import Database
 from db.going import goes_on
 from db.job_events import PROGRESS
 from db.jobs import CHANNEL
+from db.wait_queue import WaitQueue
 
 ASKS_AFTER_S = 1.0  # pause between two questions on the connection that listens
 SOON_S = 1.0  # after which a question that has no answer is put on another connection too
@@ -52,7 +55,8 @@ class Signals:
         self._db = db
         self._again_after_s, self._asks_after_s = again_after_s, asks_after_s
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._listeners: list[Listener] = []
+        self.queue = WaitQueue(partial(lanes.at, db), lanes.SIGNAL)  # of who waits for items
+        self._listeners: list[Listener] = [self.queue]
         self.answered_s = 0.0  # when Postgres last answered it (time.monotonic)
         self.released = False  # the process ends: nobody waits any more
 

@@ -20,6 +20,7 @@ from app.advance.outcome import (
     Unproven,
 )
 from app.advance.pay_destinations import Named, Unsigned
+from app.advance.shell import in_one_statement
 from db import balances, ledger, people, workers
 from db.items import ItemRow
 from db.leases import LeaseRow
@@ -95,11 +96,13 @@ async def mature(act: Act, worker_id: str) -> Outcome:
     return told
 
 
+@in_one_statement
 async def see(act: Act, worker_id: str, lanes: list[str], most_pixels: int, vram_gb: int) -> None:
     """Note that a worker was heard of, and what it makes."""
     await workers.see(act.tx, worker_id, lanes, most_pixels, vram_gb, act.now)
 
 
+@in_one_statement
 async def hear(act: Act, worker_id: str) -> None:
     """Note that a worker is at work."""
     await workers.hear(act.tx, worker_id, act.now)

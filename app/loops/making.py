@@ -28,7 +28,6 @@ from app.promises.leases import Holding, Leases
 from db.claims import Claim
 from db.engine import DatabaseAway
 from db.going import goes_on
-from db.lanes import signal
 from db.signals import Signals
 from pricing.money import MicroUsd
 from pricing.offers import Offer
@@ -65,33 +64,25 @@ class Making:
     async def _works(self) -> None:
         while goes_on():
             try:
-                if await self.executor.healthy() is not None:  # and would lose whatever it tries
-                    await asyncio.sleep(LOOKS_AFTER_S)
-                elif not await self._turn():
-                    await self._wait()
+                worker = f"{HOUSE}:{self.executor.name}:{self.new_id()}"
+                for claim in await self._claimed(worker):
+                    await self._make(claim, Holding(claim.id, claim.number, worker))
             except Exception as error:  # of the database, say: what is held lapses
                 log.error("making_broke", error=type(error).__name__)
                 await asyncio.sleep(LOOKS_AFTER_S)
 
-    async def _wait(self) -> None:
-        """Wait until something is told to wait in one of the lanes, or look again after a while."""
-        watched = [self.signals.watch(signal(lane)) for lane in self.lanes]
-        waits = [asyncio.ensure_future(woken.wait()) for woken, _ in watched]
-        try:
-            await asyncio.wait(waits, timeout=LOOKS_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            for _, stop in watched:
-                stop()
-
-    async def _turn(self) -> bool:
-        """Claim one item and make it; False: nothing waits."""
-        worker = f"{HOUSE}:{self.executor.name}:{self.new_id()}"
-        claimed = await self.leases.claim(worker, self.lanes, 1)
-        for claim in claimed:
-            await self._make(claim, Holding(claim.id, claim.number, worker))
-        return bool(claimed)
+    async def _claimed(self, worker: str) -> list[Claim]:
+        """Claim one item, as soon as there is one and its executor is well."""
+        with self.signals.queue.joined(self.lanes) as waiter:
+            while goes_on():
+                claimed: list[Claim] = []
+                with waiter.looking():
+                    if await self.executor.healthy() is None:  # else it loses whatever it tries
+                        claimed = await self.leases.claim(worker, self.lanes, 1)
+                if claimed:
+                    return claimed
+                await waiter.woken(LOOKS_AFTER_S)
+        return []
 
     async def _make(self, claim: Claim, held: Holding) -> None:
         come = _Progress()

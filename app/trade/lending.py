@@ -4,11 +4,9 @@ A worker of the network claims, is heard of and brings results by the desk that 
 executors use (`app.promises.leases`). It sees what it is to make and its pay: not who buys it.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from time import monotonic
 from typing import Any
@@ -17,17 +15,16 @@ from app import advance
 from app.advance import Applied, Lost, Missing, Otherwise, Replayed, Shell
 from app.advance.leases import Enough, Held
 from app.ports import Clock, NotNow, Unfit
-from app.promises.leases import Holding, Leases
+from app.promises.leases import Holding, Leases, wish
 from app.refusal import Refusal, Why, unavailable
 from app.till import Till
-from app.trade.catalogue import Catalogue, Kind, Listed, Surface
+from app.trade.catalogue import LENT, Catalogue, Kind, Listed, Surface
 from app.trade.lenders import closed, paused
 from app.trade.tiers import TIERED, lane_of
 from db import claims, leases, workers
 from db.artifacts import Artifact
 from db.claims import Claim, Hired
 from db.engine import Database
-from db.lanes import signal
 from db.leases import Named
 from db.signals import Signals
 from db.workers import Rate, WorkerRow
@@ -36,15 +33,14 @@ from statemachine.item import ITEM
 from statemachine.lease import LeaseState
 from statemachine.worker import WorkerState
 
-LOOKS_AFTER_S = 5.0  # at lanes that nobody has told a waiting worker of
 LONGEST_WAIT_S = 30
 AT_ONCE_NEW, AT_ONCE = 2, 8  # leases of a worker that is new, and of one that is trusted
 RATES_OF = timedelta(days=1)
 AWAY_S, OFTEN_S = 5, 600
-KINDS = (Kind.IMAGE, Kind.VIDEO)
 PAYS_LESS = "What waits for {}, and is looked at, pays less than minSats."
 FILM_MS = 600  # by so much a film may be longer or shorter than was asked for
-
+MOST_NOTED = 20_000  # workers, of which a process remembers what it has noted
+Noted = tuple[datetime, tuple[tuple[str, ...], int, int]]  # when, and of which lanes and size
 
 IsGone = Callable[[], Awaitable[bool]]  # whether who waits has hung up
 
@@ -101,6 +97,7 @@ class Lending:
     clock: Clock
     new_id: Callable[[], str]
     is_open: bool  # whether strangers may lend machines here
+    _noted: dict[str, Noted] = field(default_factory=dict, init=False)  # by worker, the last time
 
     async def rates(self) -> list[Rate]:
         """Return what was paid in the last day, by model."""
@@ -116,7 +113,7 @@ class Lending:
             raise paused(worker)
         lanes, no_match = self._lanes(asked)
         size = asked.most_pixels, asked.vram_gb
-        await self.shell.do(advance.workers.see, worker.id, list(lanes), *size)
+        await self._see(worker.id, list(lanes), *size)
         held = len(await leases.held_by(self.db, worker.id))
         at_once = AT_ONCE if worker.trusted_at is not None else AT_ONCE_NEW
         if at_once <= held:
@@ -150,6 +147,17 @@ class Lending:
                 return [NoMatch(Nothing.PAYS_LESS, PAYS_LESS.format(name), name) for name in models]
         return [NoMatch(Nothing.NOTHING_WAITS, "Nothing waits for one of these models.")]
 
+    async def _see(self, worker_id: str, lanes: list[str], most_pixels: int, vram_gb: int) -> None:
+        """Note that a worker is there, and what it makes: the same not twice within moments."""
+        now, makes = self.clock(), (tuple(lanes), most_pixels, vram_gb)
+        at, noted = self._noted.get(worker_id, (now, None))
+        if makes == noted and now < at + workers.NOTED:
+            return
+        await self.shell.do(advance.workers.see, worker_id, lanes, most_pixels, vram_gb)
+        if len(self._noted) >= MOST_NOTED:
+            self._noted.clear()
+        self._noted[worker_id] = now, makes
+
     def _lanes(self, asked: Asked) -> tuple[dict[str, int], list[NoMatch]]:
         """Return the lanes in which a worker can make what waits, with its part of what that
         costs; and what it can't make."""
@@ -157,7 +165,7 @@ class Lending:
         no_match: list[NoMatch] = []
         for model in dict.fromkeys(asked.models):
             listed = self.catalogue.get(model)
-            if listed is None or listed.offering.kind not in KINDS:
+            if listed is None or listed.offering.kind not in LENT:
                 sentence = f"No pictures or films of the model {model!r} are sold here."
                 no_match.append(NoMatch(Nothing.MODEL_UNKNOWN, sentence, model))
                 continue
@@ -174,24 +182,17 @@ class Lending:
         self, worker_id: str, hired: Hired, most: int, wait_s: int, is_gone: IsGone
     ) -> list[Claim]:
         until, in_lanes = monotonic() + wait_s, list(hired.pay_pct)
-        with contextlib.ExitStack() as watching:
-            events = [self._watch(watching, lane) for lane in in_lanes]
+        queue = self.signals.queue
+        with queue.joined(in_lanes) as waiter:
             while True:
-                for event in events:
-                    event.clear()
-                named = replace(hired, names=[self.new_id() for _ in range(most)])
-                claims = await self.leases.claim(worker_id, in_lanes, most, named)
+                with waiter.looking():
+                    named = replace(hired, names=[self.new_id() for _ in range(most)])
+                    claims = await self.leases.claim(worker_id, in_lanes, most, named)
                 left_s = until - monotonic()
-                if claims or left_s <= 0 or self.signals.released:
+                if claims or left_s <= 0 or queue.is_released:
                     return claims
-                await _first_of(events, min(left_s, LOOKS_AFTER_S))
-                if await is_gone():  # else it would hold what it is never told of
-                    return []
-
-    def _watch(self, watching: contextlib.ExitStack, lane: str) -> asyncio.Event:
-        woken, stop = self.signals.watch(signal(lane))
-        watching.callback(stop)
-        return woken
+                if not await waiter.woken(left_s) or await is_gone():
+                    return []  # who has hung up would hold what it is never told of
 
     async def lease(self, worker: WorkerRow, lease_id: str) -> Named:
         """Return a lease of a worker. Refuses where it has none of this name."""
@@ -296,7 +297,8 @@ def _largest(listed: Listed) -> int:
 
 def unlike(asked: dict[str, Any], made: Artifact) -> Unfit | None:
     """Return what is wrong with a file beside what was asked for; None: nothing is."""
-    width, height, wanted_ms = (int(asked.get(name) or 0) for name in _MEASURES)
+    wanted = wish(asked)
+    width, height, wanted_ms = wanted.width, wanted.height, wanted.duration_ms
     if (made.width, made.height) != (width, height):
         return Unfit(f"It is {made.width} × {made.height} pixels, not {width} × {height}.")
     if bool(wanted_ms) is not (made.duration_ms is not None):
@@ -304,16 +306,3 @@ def unlike(asked: dict[str, Any], made: Artifact) -> Unfit | None:
     if made.duration_ms is not None and abs(made.duration_ms - wanted_ms) > FILM_MS:
         return Unfit(f"It lasts {made.duration_ms} ms, not {wanted_ms}.")
     return None
-
-
-_MEASURES = ("width", "height", "duration_ms")
-
-
-async def _first_of(events: Sequence[asyncio.Event], longest_s: float) -> None:
-    """Wait until one of these is set, or for so long."""
-    waits: Collection[asyncio.Task[Any]] = [asyncio.create_task(each.wait()) for each in events]
-    try:
-        await asyncio.wait(waits, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -175,6 +175,7 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "a batch's mark": lambda db: batches.mark(db, BATCH),
     "a batch's pace": lambda db: batches.pace(db, BATCH),
     "what waits before a batch": lambda db: lanes.before(db, BATCH, 100),
+    "what waits in lanes": lambda db: lanes.at(db, ["scene-1/standard"], 8),
     "how much waits": lambda db: lanes.waiting(db, ["scene-1/standard"], 100),
     "what a payer has under way": lambda db: batches.load_of(db, f"session:{SESSION}"),
     "leases that are due": lambda db: leases.due(db, NOW, 100),

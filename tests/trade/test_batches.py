@@ -314,7 +314,7 @@ async def test_whoever_waits_at_an_empty_lane_is_woken_once(market: Market) -> N
     async for _ in patiently("it never listens"):
         if signals.answered_s:
             break
-    woken, stop = signals.watch(lanes.signal(LANE))
+    woken, stop = signals.watch(lanes.SIGNAL + LANE)
     await market.bought("b", TWO_SATS)
     async with asyncio.timeout(PATIENCE_S):
         await woken.wait()
