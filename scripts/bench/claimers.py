@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -26,6 +27,7 @@ from .crowd import LANES
 
 CONNECTIONS = 8  # as a process of ours has to write with
 FLOORS_S = 0.5  # as the house's own loop moves them
+LAST = 10**14  # beyond every place and every turn
 TERMS = Terms(lease_s=3_600, lease_most_s=7_200)  # nothing lapses while it is looked at
 
 # What the bare claim writes down: who holds an item, by which number, until when.
@@ -49,6 +51,13 @@ UPDATE item SET state = 'claimed', held_by = %(worker)s, token = nextval('item_t
 RETURNING id, asked
 """
 
+# As the one that was claimed, with a turn after all others.
+_ONE_MORE = f"""
+INSERT INTO item (id, batch_id, place, state, lane, rank, weight, share_amount, asked, created_at)
+SELECT %(new_id)s, batch_id, {LAST} + place + number * {LAST}, 'pending', lane, rank + {LAST},
+       weight, share_amount, asked, created_at FROM item WHERE id = %(id)s RETURNING id
+"""
+
 Claim = Callable[[str, list[str]], Awaitable[str | None]]  # a worker, his lanes: an item's id
 
 
@@ -67,6 +76,27 @@ class Ours:
         """Claim one item."""
         claimed = await self._shell.do(advance.leases.claim, worker, in_lanes, 1)
         return claimed[0].id if claimed else None
+
+    async def steady(self, seconds: float) -> dict[str, Any]:
+        """Claim one item after the other for so long. For each that is claimed another one comes,
+        and the floors are moved: neither is counted.
+        """
+        latencies: list[int] = []
+        until, cpu_s = time.perf_counter() + seconds, 0.0
+        moved = time.perf_counter()
+        while time.perf_counter() < until or not latencies:
+            began, cpu = time.perf_counter(), time.process_time()
+            item_id = await self.claim("worker 1", LANES)
+            latencies.append(int((time.perf_counter() - began) * 1e6))
+            cpu_s += time.process_time() - cpu
+            assert item_id is not None, "there is nothing left to be claimed"
+            await self._db.read_all(_ONE_MORE, id=item_id, new_id=uuid4().hex)
+            if time.perf_counter() > moved + FLOORS_S:
+                await self._db.run("move_floors", lanes.move_floors)
+                moved = time.perf_counter()
+        rate = len(latencies) / (sum(latencies) / 1e6)
+        cpu_us = cpu_s / len(latencies) * 1e6
+        return {"rate": rate, "cpu_us": cpu_us, "latencies_us": latencies}
 
     async def move_floors(self) -> None:
         """Move them until cancelled."""
@@ -150,6 +180,10 @@ async def run() -> None:
             opened[url] = Claimers(order["whose"], url, order["first"])
             await opened[url].side.open()
             _say({})
+        elif order["do"] == "steady":
+            side = opened[url].side
+            assert isinstance(side, Ours), "the bare claim is not asked that"
+            _say(await side.steady(order["seconds"]))
         elif order["do"] == "ids":
             _say({"ids": opened[url].ids})
         else:

@@ -138,6 +138,39 @@ def _copy(table: str, columns: list[str], job_id: str, hashes: list[str]) -> str
     )
 
 
+# Each copy is a payer's next items, whose turns come after all that were there before.
+_COPIES = """
+INSERT INTO item ({names})
+SELECT {values} FROM item l, generate_series(%(first)s::int, %(last)s::int) n
+ WHERE l.place <= {place}
+"""
+_COPIED = {
+    "id": "md5(l.id || n)",
+    "place": "l.place + n * {place}::bigint",
+    "rank": "l.rank + n * {rank}::bigint",
+}
+COPIES = 50  # of all items in one statement
+
+
+def copies(database_url: str, times: int) -> None:
+    """Add so many copies of all items that wait."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("SET synchronous_commit = off")
+        found = connection.execute(_COLUMNS.encode(), {"table": "item"}).fetchall()
+        most = connection.execute("SELECT max(place), max(rank) FROM item").fetchone()
+        assert most is not None
+        place, rank = most
+        names = [name for (name,) in found]
+        values = [_COPIED.get(name, f"l.{name}").format(place=place, rank=rank) for name in names]
+        insert = _COPIES.format(
+            names=", ".join(names), values=", ".join(values), place=place
+        ).encode()
+        for first in range(1, times + 1, COPIES):
+            last = min(times, first + COPIES - 1)
+            connection.execute(insert, {"first": first, "last": last})
+
+
 def analyse(database_url: str) -> None:
     """Have the planner learn what is there."""
     with psycopg.connect(database_url, autocommit=True) as connection:

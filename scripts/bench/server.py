@@ -177,11 +177,14 @@ def _usdc(settings: Settings, url: str) -> UsdcRail:
 
 
 def house(order: dict[str, Any]) -> Starlette:
-    """Return Boltwork, with two more routes: a debit and nothing else, as no route of ours is."""
+    """Return Boltwork, with more routes: a debit and nothing else, as no route of ours is, and how
+    many workers idle.
+    """
     tools = TimedTools() if order.get("timed") else None
     app = build(_assembled(order, tools), worker=order.get("worker", True))
     app.router.routes.append(Route("/bench/debit/{id}", debit, methods=["POST"]))
     app.router.routes.append(Route("/bench/account", debit_account, methods=["POST"]))
+    app.router.routes.append(Route("/bench/idle", idle))
     if tools is not None:
         app.router.routes.append(Route("/bench/took", tools.told))
     return app
@@ -214,6 +217,11 @@ async def debit_account(request: Request) -> Response:
     payer = (await house.callers.needed_account(request)).payer
     paid = await house.holds.shell.do(pay, payer, house.new_id())
     return json_response({"charged": True}, 200 if isinstance(paid, Applied) else 402)
+
+
+async def idle(request: Request) -> Response:
+    """Tell how many wait for work."""
+    return json_response({"idle": len(house_of(request).lending.signals.queue)})
 
 
 def facilitator(order: dict[str, Any]) -> Starlette:
