@@ -27,7 +27,7 @@ from app.keys.secret import operator_secrets
 from app.ports import Clock, Destinations, Executor, Recoder, Store, UsdcRail
 from app.settings import Environment, Settings
 from app.till import Limits
-from app.trade.catalogue import TOOLBOX, Catalogue, Kind, Maker, Offering, own_offering
+from app.trade.catalogue import NETWORK, TOOLBOX, Catalogue, Kind, Maker, Offering, own_offering
 from app.trade.gathering import MOST_BYTES, Fetch
 from app.trade.model_inputs import MOST_SIDE
 from app.trade.tools import KNOWN, MOST_PICTURE_SIDE, agent_offering, as_run, edit_offering
@@ -134,6 +134,7 @@ def make_catalogue(
             )
         tiers = name in (venice.NAME, google_media.NAME)
         makers.append(Maker(name, most_side, tiers, films.get(name, {}), offerings))
+    makers += [Maker(NETWORK)] if settings.workers else []
     development = settings.env is Environment.DEVELOPMENT
     return Catalogue(makers, development=development, known=KNOWN)
 

@@ -54,8 +54,9 @@ from app.promises.settling import Settling
 from app.promises.usdc_sending import UsdcSending
 from app.settings import Environment, Settings
 from app.till import Till
+from app.trade.availability import Availability
 from app.trade.batches import Batches
-from app.trade.catalogue import Catalogue
+from app.trade.catalogue import NETWORK, Catalogue
 from app.trade.gathering import Fetch, Gathering
 from app.trade.invoicing import Invoicing
 from app.trade.lenders import Lenders
@@ -254,7 +255,7 @@ def lenders_of(built: Built) -> Lenders:
     return Lenders(built.db, built.shell, built.clock, built.new_id, is_open, network)
 
 
-def batches_of(built: Built, invoicing: Invoicing, readiness: Readiness) -> Batches:
+def batches_of(built: Built, invoicing: Invoicing, availability: Availability) -> Batches:
     """Return the desk of batches."""
     return Batches(
         built.db,
@@ -262,7 +263,7 @@ def batches_of(built: Built, invoicing: Invoicing, readiness: Readiness) -> Batc
         invoicing,
         built.till,
         built.new_id,
-        Makers(built.catalogue, readiness.trouble),
+        Makers(built.catalogue, availability),
         Gathering(built.artifacts, built.fetch),
     )
 
@@ -290,6 +291,7 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
     """Return every loop of a process."""
     settings, db, shell, clock = built.settings, built.db, built.shell, built.clock
     receiving, settling = receiving_of(built), settling_of(built)
+    unmade = timedelta(seconds=settings.unmade_s)
     booking = Booking(db, shell, built.rail, receiving)
     hearing, unpaid = Hearing(db, built.rail, booking, clock), unpaid_of(built)
     sweep_s, dead_after_s = settings.sweep_s, settings.worker_dead_after_s
@@ -313,7 +315,7 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         expiry=Expiry(db, shell, booking, clock),
         recovery=Recovery(db, built.outbox, shell, clock, dead_after_s),
         switchboard=Switchboard(db),
-        lanes=Lanes(db, shell, clock),
+        lanes=Lanes(db, shell, clock, built.catalogue.lanes_of_maker(NETWORK), unmade),
         authorizations=None if settling is None else Authorizations(settling),
         deposits=deposits,
         artifacts=built.artifacts,

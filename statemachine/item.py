@@ -42,6 +42,7 @@ class ItemEvent(StrEnum):
     BROKE = auto()
     RECOVERED = auto()
     CANCELLED = auto()
+    ABANDONED = auto()
     EXHAUSTED = auto()
 
 
@@ -66,6 +67,8 @@ ITEM = Machine(
         *((ItemEvent.RECOVERED, state, ItemState.PENDING) for state in _HELD),
         (ItemEvent.CANCELLED, ItemState.WAITING, ItemState.CANCELLED),
         (ItemEvent.CANCELLED, ItemState.PENDING, ItemState.CANCELLED),
+        # Nobody who could make it came.
+        (ItemEvent.ABANDONED, ItemState.PENDING, ItemState.FAILED),
         # Told by nobody: what the third try without a result comes to.
         (ItemEvent.EXHAUSTED, ItemState.PENDING, ItemState.DEAD_LETTER),
     ],
@@ -186,11 +189,28 @@ class Cancelled:
     kind = ItemEvent.CANCELLED
 
 
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """It has waited long, and nobody who could make it came."""
+
+    kind = ItemEvent.ABANDONED
+
+
 Event = (
-    Readied | Claimed | Started | Delivered | Declined | Released | Broke | Recovered | Cancelled
+    Readied
+    | Claimed
+    | Started
+    | Delivered
+    | Declined
+    | Released
+    | Broke
+    | Recovered
+    | Cancelled
+    | Abandoned
 )
 
 SILENT = "Whoever made it was not heard of any more."
+NOBODY = "No worker that makes it came in time."
 
 
 def begin(item_id: str, batch_id: str, share_amount: int, waits: bool = False) -> ItemFacts:
@@ -215,6 +235,8 @@ def decide(facts: ItemFacts, event: Event) -> Decision[ItemFacts]:
             return Decision(_back(replace(after, tries=facts.tries + 1, reason=reason)))
         case Recovered():
             return Decision(_back(replace(after, tries=facts.tries + 1, reason=SILENT)))
+        case Abandoned():
+            return Decision(replace(after, reason=NOBODY))
         case _:
             return Decision(after)
 

@@ -181,6 +181,27 @@ async def lapse(act: Act, item_id: str, number: int) -> Outcome | Lost:
     return Applied() if told else Replayed()
 
 
+async def abandon(act: Act, item_id: str) -> Outcome:
+    """Give up an item that nobody holds, and that nobody comes for who could make it; Replayed:
+    somebody has come after all. What was paid for it goes back at its batch's end.
+    """
+    batch = await batch_rows.lock_of_item(act.tx, item_id)
+    item = await items.lock(act.tx, item_id)
+    if batch is None or item is None:
+        return Missing()
+    try:
+        after = item_law.decide(items.facts_of(item, batch), item_law.Abandoned()).facts
+    except IllegalTransition:
+        return Replayed()
+    await items.move(act.tx, item, after, act.now)
+    facts = batch_rows.facts_of(batch)
+    if facts.state is batch_law.BatchState.QUEUED:  # it is the first thing that happens to it
+        facts = batch_law.decide(facts, batch_law.Begun()).facts
+    [lost] = await _counts(act, batch, after)
+    await batches.write(act, batch, batch_law.decide(facts, lost))
+    return Applied()
+
+
 @dataclass(frozen=True, slots=True)
 class _Locked:
     """A lease whose batch, item and own row are locked."""

@@ -13,7 +13,7 @@ from app.http.previews import is_seen, preview_path
 from app.loops.making import HOUSE
 from app.refusal import Refusal, Why
 from app.strict_json import moment
-from app.trade.catalogue import Kind
+from app.trade.catalogue import NETWORK, Kind, Listed
 from app.trade.inputs import film_of
 from db.batches import BatchView, Pace
 from db.invoices import MadeInvoice
@@ -66,7 +66,6 @@ CANCELLED: Final = "It was cancelled before it was made. Nothing is charged for 
 UNPAID: Final = "It was not paid for in time. Nothing was charged."
 NOT_MADE: Final = "It could not be made. Nothing is charged for it."
 DELETED: Final = "What was asked for, and any text that came of it, is no longer kept."
-NETWORK: Final = "network"  # who makes what no executor of ours does
 
 
 def unknown_batch() -> Refusal:
@@ -105,6 +104,11 @@ def _prompt(asked: Mapping[str, Any]) -> str:
     """Return what is to be made, in words; of a step that waits these may be yet to come."""
     prompt = asked.get("prompt", asked.get("inputs", {}).get("prompt", ""))
     return prompt if isinstance(prompt, str) else ""
+
+
+def maker_shape(listed: Listed) -> dict[str, Any]:
+    """Return who makes a model here, and whether that is another than the model of this name."""
+    return {"madeBy": listed.made_by, "standsIn": listed.stands_in}
 
 
 def made_by(item: ItemView) -> str | None:

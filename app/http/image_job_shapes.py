@@ -123,6 +123,8 @@ def model_shape(listed: Listed, there: There) -> dict[str, Any]:
         "description": listed.description,
         "optimal_steps": TIERED[model].steps,
         "is_default": model == DEFAULT_MODEL,
+        "made_by": listed.made_by,
+        "stands_in": listed.stands_in,
         "tier_configs": tiers_shape(listed),
         **_there(there.count),
         "tiers": {tier: _there(count) for tier, count in there.by_tier.items()},

@@ -93,6 +93,12 @@ class WorkerSettings(BaseSettings):
         description="requests of one worker a minute to each process, and ten times as many of one"
         " address; 0: no limit",
     )
+    unmade_s: Annotated[int, Field(ge=60, le=604_800)] = Field(
+        900,
+        validation_alias="UNMADE_S",
+        description="seconds after which an item that is made by workers alone is given up, where"
+        " none came that could make it; what was paid for it goes back",
+    )
 
 
 class MakerSettings(WorkerSettings):

@@ -107,11 +107,9 @@ class Order:
         return self.tools or (self.kind.value,)
 
     @property
-    def unasked(self) -> set[str]:
-        """Return the models whose makers are still to be asked after; of what is bought by the tier
-        that was asked before (`app.trade.availability`): workers may make it, too.
-        """
-        return {line.wanted.model for line in self.lines if line.lane == line.wanted.model}
+    def lanes(self) -> set[tuple[str, str]]:
+        """Return which models are asked for, each with where it waits."""
+        return {(line.wanted.model, line.lane) for line in self.lines}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +227,7 @@ class Batches:
         account, and nobody else may read it.
         """
         check_count(order.lines)
-        self.makers.check(order.unasked)
+        await self.makers.check(order.lanes)
         payer = payment.authorization.payer
         refund_to = refund_to_of(payment.network.caip2, payer)
         mine = replace(order, payer=f"evm:{payer}", refund_to=refund_to)
@@ -296,7 +294,7 @@ class Batches:
         """Return a new batch's id, what it costs, and its items with their shares of that."""
         quote = await self.quote(order.lines, order.price_msat)
         _check_limit(order, quote.total_msat)
-        self.makers.check(order.unasked)
+        await self.makers.check(order.lanes)
         await self._check_room(order)
         batch_id = self.new_id()
         about(batch=batch_id)

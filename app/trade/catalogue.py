@@ -1,8 +1,9 @@
 """What is offered: each model with its inputs, its price, and who makes it here.
 
-Offerings are data. A name that providers have made known is open where one of them, or a worker,
-makes it. In development, and only there, the embedded painter stands in for it, and every listing
-says so; production says that it isn't available.
+Offerings are data. A name that providers have made known is open where one of them makes it, or
+where workers of the network may: whether one that can is there is asked before it is sold
+(`app.trade.makers`). In development, and only there, the embedded painter stands in for it, and
+every listing says so; production says that it isn't available.
 """
 
 import hashlib
@@ -45,6 +46,9 @@ class Kind(StrEnum):
     VIDEO = auto()
     TOOL = auto()  # what a run of a tool gives: `outputs` says it
     AGENT = auto()  # text, for its tokens
+
+
+LENT: Final = (Kind.IMAGE, Kind.VIDEO)  # what workers of the network make
 
 
 class Surface(StrEnum):
@@ -120,6 +124,7 @@ class Listed:
     offering: Offering
     made_by: str  # the executor's name; "" where nobody makes it
     stands_in: bool = False  # it isn't the model of this name that makes it
+    is_lent: bool = False  # workers of the network may make it, too
 
     @property
     def is_open(self) -> bool:
@@ -134,17 +139,17 @@ class Listed:
     @property
     def description(self) -> str:
         """What it is, and who really makes it."""
+        says = self.offering.description
         if self.stands_in:
-            return (
-                f"{self.offering.description} In development {self.made_by} stands in for it:"
-                f" {STAND_INS[self.made_by]}."
-            )
-        if not self.is_open:
-            return f"{self.offering.description} {self.why_closed}"
-        if self.made_by in (*STAND_INS, VISION):
-            return self.offering.description
-        maker = "workers of the network" if self.made_by == NETWORK else self.made_by
-        return f"{self.offering.description} Made by {maker}."
+            stand_in = f"{self.made_by} stands in for it: {STAND_INS[self.made_by]}"
+            says += f" In development {stand_in}."
+        elif not self.is_open:
+            return f"{says} {self.why_closed}"
+        elif self.made_by == NETWORK:
+            return f"{says} Made by workers of the network, while one that can is there."
+        elif self.made_by not in (*STAND_INS, VISION):
+            says += f" Made by {self.made_by}."
+        return f"{says} Workers of the network may make it, too." if self.is_lent else says
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +262,8 @@ def _with_own(makers: Collection[Maker], all_known: Sequence[Offering]) -> Itera
 
 
 def _as_it_stands(offering: Offering, makers: Mapping[str, Maker], *, development: bool) -> Listed:
-    own = next((name for name in offering.makers if name in makers), "")
+    is_lent = NETWORK in makers and offering.kind in LENT
+    own = next((name for name in offering.makers if name in makers and name != NETWORK), "")
     if own:
         maker = makers[own]
         by_tier = maker.has_tiers and Surface.BULK not in offering.inputs
@@ -267,10 +273,11 @@ def _as_it_stands(offering: Offering, makers: Mapping[str, Maker], *, developmen
             surface: _narrowed(schema, most_side, films)
             for surface, schema in offering.inputs.items()
         }
-        return Listed(replace(offering, inputs=inputs), own)
+        return Listed(replace(offering, inputs=inputs), own, is_lent=is_lent)
     if development and offering.stand_in in makers:
-        return Listed(offering, offering.stand_in, stands_in=True)
-    return Listed(offering, "")
+        return Listed(offering, offering.stand_in, stands_in=True, is_lent=is_lent)
+    alone = NETWORK if is_lent and NETWORK in offering.makers else ""
+    return Listed(offering, alone, is_lent=is_lent)
 
 
 def _narrowed(schema: Schema, most_side: int, choices: Mapping[str, Collection[Any]]) -> Schema:

@@ -4,6 +4,7 @@ The kind, the model, the size and the count make the price; the page says it ane
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -192,6 +193,10 @@ async def _priced(request: Request, given: dict[str, str]) -> Priced:
     return Priced(what, quote.total_msat, lines[0].price_microusd, rate)
 
 
+def _less(away: set[str], each: Listed) -> tuple[bool, bool]:
+    return each.offering.id in away, each.stands_in
+
+
 async def _shown(
     request: Request, given: dict[str, str], wrong: Trouble | None = None, *, asks: bool = False
 ) -> Response:
@@ -202,10 +207,12 @@ async def _shown(
         given |= {"kind": given["switch"], "model": ""}
     kind = _kind_of(given)
     offered = list(house.catalogue.listed(Surface.BULK, kind))
+    away = {each.offering.id for each in offered if not await house.availability.is_there(each)}
     filled = {field: given.get(field, "") for field in FIELDS} | {"kind": kind.value}
     filled["count"] = filled["count"] or COUNT_WANTED
-    # Chosen is what was, or else what is what it says it is, where there is such a one.
-    by_name = {each.offering.id: each for each in sorted(offered, key=lambda each: each.stands_in)}
+    # Chosen is what was, or else what is what it says it is and is made now, where there is such a
+    # one.
+    by_name = {each.offering.id: each for each in sorted(offered, key=partial(_less, away))}
     chosen = by_name.get(filled["model"]) or next(iter(by_name.values()), None)
     choices = choices_of(chosen) if chosen is not None else []
     for choice in choices:
@@ -228,6 +235,7 @@ async def _shown(
         kind=kind.value,
         kinds=[each.value for each in Kind if any(house.catalogue.listed(Surface.BULK, each))],
         offered=offered,
+        away=away,
         chosen=chosen,
         choices=choices,
         most=MOST_ITEMS,

@@ -39,6 +39,8 @@ FIRST = 40  # workers that come and go before
 FIRST_WAIT_S, IDLE_WAIT_S = 2, 30
 MOST_WATCHED_S = 12.0  # of those: all of them wait meanwhile
 PATIENCE_S = 20.0
+# From one address come all of them here; and none of their work is looked at.
+LENT = {"WORKERS": True, "WORKER_REQUESTS_PER_MINUTE": 0, "WORKER_CANARY_EVERY": 0}
 AT = "/api/v1/workers/claims"
 MODELS = ("z-image-turbo", "flux-schnell")
 WANTS = (Want("p99", most=1.5), Want("p50"))
@@ -102,7 +104,7 @@ def _over_http(stand: Stand, pace: Pace) -> Row:
     run_script(url, _LANES, name=_NAME)
     tokens = lenders(url, FEW_LENDERS if pace.quick else LENDERS)
     run_script(url, PEER, msat=RICH_MSAT, owners="worker", id="id")
-    ours = stand.server("house", url, worker=False, settings={"WORKERS": True})
+    ours = stand.server("house", url, worker=False, settings=LENT)
     bare = stand.server("debits", url)
     mine = closed(ours, *map(asks, tokens.values()), connections=CLAIMERS)
     theirs = closed(bare, *(post(f"/once/{each}") for each in tokens), connections=CLAIMERS)
@@ -185,7 +187,7 @@ def _idle(stand: Stand, pace: Pace) -> Row:
     count, seconds = FEW_IDLE if pace.quick else IDLE, min(pace.seconds, MOST_WATCHED_S)
     url = stand.database()
     tokens = list(lenders(url, count).values())
-    server = stand.server("house", url, worker=False, settings={"WORKERS": True})
+    server = stand.server("house", url, worker=False, settings=LENT)
     idlers = stand.process("idlers")
     weather = stand.weather()
     _come(idlers, server, [asks(token, FIRST_WAIT_S) for token in tokens[:FIRST]])

@@ -41,9 +41,13 @@ async def test_a_quote_is_the_price(shop: Instance) -> None:
     assert said == {
         "estimatedCost": 0.025, "itemCount": 1, "costPerItem": 0.025, "jobType": "image",
         "currency": "USDC", "priceSats": 25, "btcPriceUsd": 100_000.0,
+        "makers": [{"model": "seedream-v4", "madeBy": "scene-1", "standsIn": True,
+                    "available": True}],
     }  # fmt: skip
     offer = await shop.post("/api/jobs", body)
     assert offer.status_code == 402 and offer.json()["amountSats"] == 25
+    made_by = {"model": "seedream-v4", "madeBy": "scene-1", "standsIn": True}
+    assert offer.json()["makers"] == [made_by]
     film = {"job_type": "video", "defaults": {"duration": 10}, "images": [{"prompt": "rain"}]}
     said = (await shop.post("/api/jobs/quote", film)).json()
     assert said["estimatedCost"] == 0.5 and said["jobType"] == "video"

@@ -171,6 +171,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
         ),
         LENT,
     ),
+    "commit leases.abandon": (Crossing("abandoned"),),
     "commit leases.lapse": (Crossing("item lost"),),
     "commit leases.release": (Crossing("maker away"),),
     "commit leases.submit": (

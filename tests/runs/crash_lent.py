@@ -1,7 +1,8 @@
 """What somebody does who lends a machine, each step so that it may be done again after a crash.
 
 A buyer's pictures are made by that machine alone: one is given back, one fails, the others are
-brought and paid for. Then the worker is new no more, and all of its pay is sent to it.
+brought and paid for. Then the worker is new no more, and all of its pay is sent to it. And another
+buyer's picture, that workers alone make, is made by none: what he paid is his again.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ BODY: Json = {
     "images": [{"prompt": f"a cat, {number}"} for number in range(22)] + [{"prompt": "BREAK"}],
 }
 LENT = {"WORKERS": "true", "WORKER_PAYOUT_SATS": "20", MAKES_NOTHING: "1"}
+ALONE = {"WORKERS": "true", MAKES_NOTHING: "alone"}  # workers make what is sold, or nobody does
+MODEL, TOO_LONG_S = "chroma", 1_000
 A_WEEK_S = 8 * 86_400
 
 
@@ -39,6 +42,20 @@ async def lent(buyer: Buyer) -> None:
     await _banned_and_back(buyer)
     await _matured(buyer)
     await _paid(buyer)
+
+
+async def abandoned(buyer: Buyer) -> None:
+    """Buy a picture of a model that workers alone make, of whom the only one goes away."""
+    await _registered(buyer)
+    if "batch" not in buyer.made:  # it is sold while one is there
+        asks: Json = {"models": [MODEL], "maxPixels": 2048**2}
+        await _worker(buyer, "POST", f"{AT}/claims", json=asks)
+        size: Json = {"model": MODEL, "width": SIDE, "height": SIDE}
+        await batches.ordered(buyer, {"defaults": size, "images": [{"prompt": "a cat"}]})
+    await buyer.pay(buyer.made["batch"])
+    await buyer.until_there("SELECT 1 FROM batch WHERE state = 'failed'", TOO_LONG_S)
+    await batches.ended(buyer)
+    await buyer.take_refunds()
 
 
 async def _worker(buyer: Buyer, method: str, path: str, key: str = "", **more: Json) -> Json:
@@ -133,3 +150,6 @@ async def _paid(buyer: Buyer) -> None:
     """Wait until all of it has arrived, by itself."""
     paid = "SELECT 1 WHERE NOT EXISTS (SELECT FROM payout WHERE state <> 'paid')"
     await buyer.until_there(paid)
+
+
+DO = {"lent": (lent, LENT), "abandoned": (abandoned, ALONE)}

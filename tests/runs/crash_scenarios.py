@@ -388,7 +388,7 @@ SCENARIOS = {
     "batch of an account in USDC": Scenario(accounts.in_usdc, rails=("stub",)),
     "maker away": Scenario(batches.given_back),
     "item lost": Scenario(batches.bought, "commit leases.submit: before", batches.silent),
-    "lent": Scenario(lending.lent, environment=lending.LENT, rails=("stub",)),
+    **{k: Scenario(do, environment=env, rails=("stub",)) for k, (do, env) in lending.DO.items()},
     "account": Scenario(people.lived, rails=("stub",)),
     "proven": Scenario(people.proven, environment=PROVES, rails=("stub",)),
     "by the call": Scenario(holder.asked),

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from app.commands.cli import app
 from app.main import assemble, build, utc_now
 from app.operator.key_rotation import rotate
+from app.ports import Executor
 from app.serving.run import listening
 from app.settings import Settings
 from app.telemetry import logs
@@ -40,6 +41,12 @@ ROTATES = "ROTATES_ITS_KEYS"  # in an environment: first of all the process make
 KILLED = 137  # the exit code of a probe that ends the process
 
 _PR_SET_PDEATHSIG = 1
+
+
+def makers_in(environment: Mapping[str, str]) -> list[Executor]:
+    """Return who makes pictures here: one, or one that makes none, or (`alone`) nobody at all."""
+    told = environment.get(MAKES_NOTHING)
+    return [] if told == "alone" else [ScriptedMaker(at_once=1 if told is None else 0)]
 
 
 class MovableClock:
@@ -239,7 +246,7 @@ async def _run(start: _Start, ready: Connection) -> None:
         chat=ScriptedChat(),
         oracle=fixed_oracle(clock),
         executors=[
-            ScriptedMaker(at_once=0 if MAKES_NOTHING in start.environment else 1),
+            *makers_in(start.environment),
             ScriptedTools("toolbox", once=start.folder / "refused"),
             ScriptedTools("vision"),
         ],

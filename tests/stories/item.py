@@ -5,6 +5,7 @@ from typing import get_args
 
 from statemachine import item
 from statemachine.item import (
+    Abandoned,
     Broke,
     Cancelled,
     Claimed,
@@ -133,6 +134,14 @@ STORIES: tuple[Story, ...] = (
     .becomes(ItemState.CANCELLED)
     .refuses(Claimed())
     .refuses(Cancelled()),
+    story("An item that nobody comes for who could make it is lost, and not charged", LAW)
+    .given(PENDING)
+    .hears(Abandoned())
+    .becomes(ItemState.FAILED)
+    .has(reason="No worker that makes it came in time.")
+    .refuses(Delivered())
+    .refuses(Abandoned()),
+    story("An item that somebody holds is not abandoned", LAW).given(CLAIMED).refuses(Abandoned()),
     story("An item of a batch that was given up comes back, and is not tried again", LAW)
     .given(replace(AT_WORK, called_off=True))
     .hears(Recovered())

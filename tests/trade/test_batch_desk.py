@@ -9,6 +9,7 @@ from app.plant import keeper_of, loops_of
 from app.ports import Wanted
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
+from app.trade.availability import Availability
 from app.trade.batches import Batches, Limits, Line, Order
 from app.trade.gathering import Gathering
 from app.trade.invoicing import Invoicing
@@ -37,7 +38,7 @@ def desk(instance: Instance) -> Batches:
     readiness = loops_of(built, keeper).readiness
     invoicing, makers = (
         Invoicing(built.db, keeper, readiness),
-        Makers(built.catalogue, readiness.trouble),
+        Makers(built.catalogue, Availability(built.db, built.clock, readiness.trouble)),
     )
     gathering = Gathering(built.artifacts, built.fetch)
     return Batches(built.db, built.shell, invoicing, built.till, built.new_id, makers, gathering)

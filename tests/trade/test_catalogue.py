@@ -95,6 +95,27 @@ def test_who_makes_a_model_itself_comes_before_the_stand_in() -> None:
                  Catalogue({"network"}, development=True)).made_by == "network"  # fmt: skip
 
 
+def test_what_workers_alone_make_is_open_and_says_so() -> None:
+    """In production. In development the painter keeps standing in; a maker of the house's is the
+    one who is named; and tools are no workers' to make.
+    """
+    lends = {"network", PAINTER, TOOLBOX}
+    live, here = (Catalogue(lends, development=dev, known=ALL) for dev in (False, True))
+    alone = found("seedream-v4", Surface.BULK, within=live)
+    assert (alone.made_by, alone.stands_in, alone.is_open) == ("network", False, True)
+    assert alone.description.endswith(
+        "Made by workers of the network, while one that can is there."
+    )
+    assert set(live.lanes_of_maker("network")) >= {"chroma", "z-image-turbo", "z-image-turbo/pro"}
+    stands_in = found("seedream-v4", Surface.BULK, within=here)
+    assert (stands_in.made_by, stands_in.stands_in) == ("scene-1", True)
+    assert stands_in.description.endswith("Workers of the network may make it, too.")
+    assert here.lanes_of_maker("network") == []
+    assert found("scene-1", Surface.BULK, within=live).made_by == "scene-1"
+    tool = live.tool("kontext")
+    assert tool is not None and not tool.is_open
+
+
 def test_an_operator_sells_models_of_his_makers_under_his_own_prices() -> None:
     """A new name is a new line; a known one has his price, and his maker before all others."""
     own = tuple(

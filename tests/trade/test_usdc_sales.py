@@ -17,6 +17,7 @@ from app.plant import keeper_of, loops_of, settling_of
 from app.ports import Wanted
 from app.promises.settling import authorization_of
 from app.refusal import Refusal, Why
+from app.trade.availability import Availability
 from app.trade.batches import Batches, Line, Order
 from app.trade.gathering import Gathering
 from app.trade.invoicing import Invoicing
@@ -117,7 +118,7 @@ async def counter_at(url: str, folder: Path, clock: Clock) -> AsyncIterator[Coun
         assert settling is not None
         readiness = loops_of(built, keeper).readiness
         invoicing = Invoicing(built.db, keeper, readiness)
-        makers = Makers(built.catalogue, readiness.trouble)
+        makers = Makers(built.catalogue, Availability(built.db, built.clock, readiness.trouble))
         gathering = Gathering(built.artifacts, built.fetch)
         batches = Batches(
             built.db, built.shell, invoicing, built.till, built.new_id, makers, gathering

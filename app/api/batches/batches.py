@@ -11,7 +11,7 @@ from app.api.buying import Bought, Counter, Wish
 from app.api.notifying import Notify, shown, webhook_of_caller
 from app.api.polling import Look
 from app.house import House, house_of
-from app.http.batch_status import PLURALS, kind_of, unknown_batch
+from app.http.batch_status import PLURALS, kind_of, maker_shape, unknown_batch
 from app.http.body import json_response, parse, read_body
 from app.http.claims import ClaimRefund, answer_claim
 from app.http.dialect import AGENT_JOBS
@@ -75,6 +75,10 @@ async def quote(request: Request) -> Response:
         lines = lines_of(house, asked)
         _refund_to(house, asked)  # what the order would be refused for, its quote is refused for
         price = await house.till.price_if_any()
+        makers = [
+            shape | {"available": await house.availability.is_there(listed)}
+            for listed, shape in _makers(house, lines)
+        ]
     total = MicroUsd(sum(line.price_microusd for line in lines))
     shape: Fields = {
         "estimatedCost": usd_number(total),
@@ -82,11 +86,19 @@ async def quote(request: Request) -> Response:
         "costPerItem": round(usd_number(total) / len(lines), 6),
         "jobType": asked.job_type.value,
         "currency": CURRENCY,
+        "makers": makers,
     }
     if price is not None:
         shape["priceSats"] = msat_to_sats(price.to_msat(total))
         shape["btcPriceUsd"] = usd_number(price.microusd_per_btc)
     return json_response(shape)
+
+
+def _makers(house: House, lines: list[Line]) -> list[tuple[Listed, Fields]]:
+    """Return each model that is asked for, with who makes it here."""
+    models = dict.fromkeys(line.wanted.model for line in lines)
+    listed = [each for model in models if (each := house.catalogue.get(model)) is not None]
+    return [(each, {"model": each.offering.id, **maker_shape(each)}) for each in listed]
 
 
 def _refund_to(house: House, asked: Batch) -> str | None:
@@ -103,13 +115,15 @@ async def create(request: Request, body: bytes) -> Response:
     order = Order(lines, payer, asked.job_type, refund_to, webhook=webhook)
     # Who is told of it is no part of what is bought.
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})
-    wish = Wish(order, plain, body)
+    makers = {"makers": [shape for _, shape in _makers(house, lines)]}
+    wish = Wish(order, plain, body, makers)
     bought = await buying.buy(request, house, COUNTER, wish)
     if not isinstance(bought, Bought):
         return bought
     made = {
         "jobId": bought.batch_id,
         "estimatedCost": usd_number(wish.price_microusd),
+        **makers,
         **await shown(house, asked.notify, OwnerKind.BATCH, bought.batch_id),
     }
     where = {"Location": f"{PATH}{bought.batch_id}"}
@@ -172,13 +186,20 @@ def _listed(house: House, asked: Batch, given: Fields) -> tuple[Listed, Fields]:
 
 async def models(request: Request) -> Response:
     """GET /api/models: what can be made here, and for how much."""
-    listed = house_of(request).catalogue.listed
+    house = house_of(request)
+    listed = house.catalogue.listed
+    images, films = listed(Surface.BULK, Kind.IMAGE), listed(Surface.BULK, Kind.VIDEO)
     return json_response(
         {
-            "image": [_image_model(each) for each in listed(Surface.BULK, Kind.IMAGE)],
-            "video": [_video_model(each) for each in listed(Surface.BULK, Kind.VIDEO)],
+            "image": [_image_model(each) | await _who(house, each) for each in images],
+            "video": [_video_model(each) | await _who(house, each) for each in films],
         }
     )
+
+
+async def _who(house: House, listed: Listed) -> Fields:
+    available = await house.availability.is_there(listed)
+    return {"description": listed.description, **maker_shape(listed), "available": available}
 
 
 DIEM: Final = 500_000  # micro-USD: in which the document this API follows has its prices
@@ -197,7 +218,6 @@ def _image_model(listed: Listed) -> Fields:
         "price_diem": None if price == PLATFORM_RATE else price / DIEM,
         "tier": TIER,
         "price": usd_number(price),
-        **_maker(listed),
     }
 
 
@@ -211,15 +231,6 @@ def _video_model(listed: Listed) -> Fields:
         "resolutions": fields["resolution"]["enum"],
         "aspect_ratios": fields["aspect_ratio"]["enum"],
         "price_per_second": usd_number(offering.second_microusd),
-        **_maker(listed),
-    }
-
-
-def _maker(listed: Listed) -> Fields:
-    return {
-        "description": listed.description,
-        "madeBy": listed.made_by,
-        "standsIn": listed.stands_in,
     }
 
 

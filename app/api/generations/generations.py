@@ -11,7 +11,7 @@ from app.api.buying import Bought, Counter, Wish
 from app.api.notifying import Notify, shown, webhook_of_caller
 from app.api.polling import LEAST_RETRY_S, Look
 from app.house import house_of
-from app.http.batch_status import GENERATION_STATES, as_told
+from app.http.batch_status import GENERATION_STATES, as_told, maker_shape
 from app.http.body import parse, read_body
 from app.http.dialect import GENERATIONS
 from app.http.throttle import Rule
@@ -69,7 +69,8 @@ async def _generate(request: Request, kind: Kind) -> Response:
     webhook = await webhook_of_caller(request, house, asked.notify, Topic.BATCH)
     order = Order([line], house.throttle.payer(request), kind, refund_to, webhook=webhook)
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})
-    bought = await buying.buy(request, house, COUNTERS[kind], Wish(order, plain, body))
+    maker = maker_shape(listed)
+    bought = await buying.buy(request, house, COUNTERS[kind], Wish(order, plain, body, maker))
     if not isinstance(bought, Bought):
         return bought
     row = await house.batches.show(bought.batch_id)
@@ -77,6 +78,7 @@ async def _generate(request: Request, kind: Kind) -> Response:
     made = {
         "id": bought.batch_id,
         "status": GENERATION_STATES[state],
+        **maker,
         **await shown(house, asked.notify, OwnerKind.BATCH, bought.batch_id),
     }
     headers = {"Location": f"{PATH}{bought.batch_id}", "Retry-After": str(LEAST_RETRY_S)}

@@ -91,7 +91,9 @@ async def create(request: Request) -> Response:
     order = await _order(request, house, asked, listed, tier)
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})
     left = await _credits(house, holder)
-    wish = Wish(order, plain, body, {"credits": left, "credits_needed": tier.credits})
+    facts = {"credits": left, "credits_needed": tier.credits}
+    maker = {"made_by": listed.made_by, "stands_in": listed.stands_in}
+    wish = Wish(order, plain, body, facts | maker)
     bought = await buying.buy(request, house, COUNTER, wish)
     if not isinstance(bought, Bought):
         bought.headers["content-type"] = "application/json"  # as all answers of this surface are
