@@ -49,6 +49,7 @@ from app.trade.refunds import Refunds
 from app.trade.runtimes import Runtimes
 from app.trade.sessions import Sessions
 from app.trade.spells import Spells
+from app.trade.stock_workers import StockWorkers
 from app.trade.wallet_logins import WalletLogins
 from app.trade.webhooks import Webhooks
 from app.watch.remembered import Remembered
@@ -113,6 +114,11 @@ class House:
     clock: Clock
     new_id: Callable[[], str]
     stub: Playground | None  # the stub rail's own doors, when there is one to play with
+
+    @property
+    def stock_workers(self) -> StockWorkers:
+        """Return the second door of those who lend machines: another network's dialect."""
+        return StockWorkers(self.lending, self.artifacts.store, self.credentials.seal)
 
     @property
     def settling(self) -> list[asyncio.Task[None]]:

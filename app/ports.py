@@ -254,7 +254,10 @@ class Recoder(Protocol):
     """Who decodes what strangers made, bounds it, and encodes it anew."""
 
     async def recode(self, data: bytes, media_type: str) -> Recoded | Unfit | NotNow:
-        """Return a picture or a film as we encode it, of the kind that it turned out to be."""
+        """Return a picture or a film as we encode it, of the kind that it turned out to be.
+
+        `image/webp; cut=500x400`: a picture that is larger by less than 64 pixels is cut to that.
+        """
         ...
 
     async def close(self) -> None:

@@ -39,6 +39,7 @@ from db.receiving_tables import ReceivingWallet, WalletTransfer
 from db.root_key_tables import RootKey
 from db.session_tables import Allowance, FreeDay, Hold, Revocation, Session
 from db.spell_tables import Spell, SpellCast, SpellVersion
+from db.stock_tables import StockKey
 from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
 from db.usdc_tables import UsdcAttempt, UsdcAuthorization
@@ -59,8 +60,8 @@ __all__ = [  # told to SQLModel
     "LedgerPosting", "LightningProof", "Login", "Message", "NoticeRow", "NoticeTry",
     "RailBaseline", "RateLimit", "ReceivingWallet", "Revocation", "RootKey", "SQLModel",
     "Session", "Spell", "SpellCast",
-    "SpellVersion", "SpentNonce", "Switch", "UsdcAttempt", "UsdcAuthorization", "UsdcDeposit",
-    "UserAccount", "WalletTransfer", "WebhookRow", "Worker", "WorkerLane",
+    "SpellVersion", "SpentNonce", "StockKey", "Switch", "UsdcAttempt", "UsdcAuthorization",
+    "UsdcDeposit", "UserAccount", "WalletTransfer", "WebhookRow", "Worker", "WorkerLane",
 ]  # fmt: skip
 
 OF_ACCOUNT = "account_id IS NOT NULL"

@@ -59,18 +59,25 @@ async def claim(
 
 
 async def beat(
-    act: Act, item_id: str, number: int, worker: str, progress: int, preview: str | None = None
+    act: Act,
+    item_id: str,
+    number: int,
+    worker: str,
+    progress: int,
+    preview: str | None = None,
+    holds_s: int | None = None,
 ) -> Held | Lost | Missing:
     """Hear of a lease's holder, who has come so far (in percent); Lost: he is to stop.
 
-    `preview`: the name by which it is stored how the item looks by now.
+    `preview`: the name by which it is stored how the item looks by now. `holds_s`: he holds it for
+    so long without a word; None: for as long as everybody does.
     """
     is_first = await items.state_of(act.tx, item_id) is ItemState.CLAIMED
     item = await items.lock(act.tx, item_id) if is_first else None  # before the lease's row
     row = await _lease_of(act, item_id, number, worker)
     if row is None:
         return Missing()
-    beaten = law.Beat(act.now, timedelta(seconds=act.terms.lease_s))
+    beaten = law.Beat(act.now, timedelta(seconds=holds_s or act.terms.lease_s))
     try:
         after = law.decide(leases.facts_of(row), beaten).facts
     except IllegalTransition:

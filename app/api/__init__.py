@@ -7,6 +7,7 @@ from app.api.accounts import balances, lightning, logins, wallets
 from app.api.batches import batches
 from app.api.discovery import DISCOVERY_ROUTES
 from app.api.generations import generations
+from app.api.horde import HORDE_ROUTES
 from app.api.jobs import (
     ask,
     demo,
@@ -94,6 +95,7 @@ ROUTES = (
     Route("/api/v1/user/withdraw", counted(balances.withdraw), methods=["POST"]),
     Route("/api/notices/{id}", deliveries.show),
     Route("/api/notices/{id}/redeliver", deliveries.redeliver, methods=["POST"]),
+    *HORDE_ROUTES,
     Route("/.well-known/jwks.json", receipts.jwks),
     *DISCOVERY_ROUTES,
 )

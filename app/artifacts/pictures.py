@@ -34,6 +34,7 @@ UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+STRIP: Final = 64  # pixels: models make sides that are multiples of so many
 NOT_ONE: Final = "This is not a picture that can be decoded: send a whole PNG, JPEG or WebP file."
 TOO_LARGE: Final = (
     f"The picture is too large: at most {MOST_SIDE:,} pixels a side and"
@@ -44,8 +45,8 @@ ANIMATED: Final = "The picture is animated: send a still picture, or a film as M
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # a second net: it only warns up to twice as many
 
 
-def press(data: bytes) -> Pressed:
-    """Return a picture encoded anew. Raises Refused."""
+def press(data: bytes, cut: tuple[int, int] | None = None) -> Pressed:
+    """Return a picture encoded anew, cut to this size where that is little less. Raises Refused."""
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
@@ -67,11 +68,22 @@ def press(data: bytes) -> Pressed:
     del picture
     if turn is not None:
         clean = clean.transpose(turn)
+    if cut is not None:
+        clean = _cut(clean, *cut)
     try:
         made = _saved(clean, kind, data)
     except (OSError, ValueError):  # so encoders say that there is too little memory
         raise MemoryError from None
     return Pressed(made, f"image/{kind.lower()}", *clean.size)
+
+
+def _cut(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Return the middle of a picture; all of it, where more than a strip would be lost."""
+    wide, high = picture.width - width, picture.height - height
+    if not (0 <= wide < STRIP and 0 <= high < STRIP):
+        return picture
+    left, top = wide // 2, high // 2
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _bound(picture: Image.Image) -> None:

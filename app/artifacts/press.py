@@ -18,9 +18,16 @@ NOT_ONE: Final = "This file can't be decoded: send it whole, and of the kind tha
 
 
 def begin(kind: str) -> Work:
-    """Return what is done with a kind: films' decoders come with the first film."""
-    module, means = KINDS[kind]
-    return Work(partial(_answer, import_module(module).press), means)
+    """Return what is done with a kind: films' decoders come with the first film.
+
+    A picture's may name the size that it is cut to: `picture 1440 1440`.
+    """
+    name, *size = kind.split()
+    module, means = KINDS[name]
+    press = import_module(module).press
+    if size:
+        press = partial(press, cut=(int(size[0]), int(size[1])))
+    return Work(partial(_answer, press), means)
 
 
 def _answer(press: Callable[[bytes], Pressed], data: bytes) -> Answer:

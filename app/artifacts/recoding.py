@@ -4,11 +4,13 @@ Whatever comes of it is a value with a sentence: bytes of a stranger's raise not
 """
 
 import asyncio
+import re
 from typing import Final
 
 import structlog
 
 from app.artifacts.bounds import FILM, MIB, MOST_ANSWER, PICTURE, VECTOR
+from app.confined import Means
 from app.confining import Closed, Confining, Died, Late, Overdone
 from app.ports import NotNow, Recoded, Unfit
 
@@ -20,6 +22,7 @@ KINDS: Final = {
     "video/mp4": ("film", FILM),
     "image/svg+xml": ("vector", VECTOR),
 }
+_CUT: Final = re.compile("([a-z0-9/+]+); cut=([0-9]{1,4})x([0-9]{1,4})")
 EMPTY: Final = Unfit("The file is empty.")
 NO_KIND: Final = Unfit("Only PNG, JPEG and WebP pictures and MP4 films are taken.")
 TOO_MUCH: Final = Unfit(
@@ -40,9 +43,10 @@ class Pressing:
 
     async def recode(self, data: bytes, media_type: str) -> Recoded | Unfit | NotNow:
         """See Recoder."""
-        if media_type not in KINDS:
+        known = _known(media_type)
+        if known is None:
             return NO_KIND
-        kind, means = KINDS[media_type]
+        kind, means = known
         if not data:
             return EMPTY
         if len(data) > means.input_bytes:
@@ -68,3 +72,13 @@ class Pressing:
     async def close(self) -> None:
         """See Recoder."""
         await self._press.close()
+
+
+def _known(media_type: str) -> tuple[str, Means] | None:
+    """Return what is done with a media type, as the process that decodes is asked for it."""
+    found = _CUT.fullmatch(media_type)
+    known = KINDS.get(found[1] if found else media_type)
+    if found is None or known is None:
+        return known
+    kind, means = known
+    return (f"{kind} {found[2]} {found[3]}", means) if kind == "picture" else None

@@ -212,6 +212,46 @@ IMAGE_JOBS = Dialect(
 )
 _IMAGE_JOBS_AT = ("jobs", "users", "credits", "tiers", "models")  # the next part of its addresses
 
+# Workers of another network: its programs read `message` and `rc`, and some look for certain words
+# in the message. What its dialect has no word for is said in words of its kind.
+_RC_BY_STATUS = {
+    400: "BadRequest",
+    401: "InvalidAPIKey",
+    402: "KudosUpfront",
+    403: "Forbidden",
+    404: "RequestNotFound",
+    408: "RequestExpired",
+    429: "TooManyPrompts",
+    500: "Locked",
+    503: "Locked",
+}
+_RC = {
+    Why.NOT_POSSIBLE_NOW: (403, "WorkerInviteOnly"),
+    Why.WORKER_PAUSED: (403, "WorkerMaintenance"),
+    Why.LEASE_UNKNOWN: (404, "InvalidJobID"),
+    Why.LEASE_LOST: (404, "InvalidJobID"),
+    Why.JOB_OVER: (404, "InvalidJobID"),
+    Why.BROUGHT_OTHERWISE: (400, "DuplicateGen"),
+    Why.RESULT_REFUSED: (400, "ImageValidationFailed"),
+    Why.MEDIA_UNKNOWN: (400, "ImageValidationFailed"),
+    Why.UNKNOWN: (404, "WorkerNotFound"),
+}
+
+
+def _message_and_rc(sentence: str, code: str, facts: Facts) -> dict[str, Any]:
+    return {"message": sentence, "rc": code, **facts}
+
+
+STOCK_WORKERS = Dialect(
+    "AI Horde dialect for workers",
+    {
+        why: _RC.get(why, (status, _RC_BY_STATUS.get(status, "BadRequest")))
+        for why, (status, _) in AGENT_JOBS.answers.items()
+    },
+    _message_and_rc,
+)
+STOCK_PREFIX = "/api/v2/"
+
 
 def dialect_of(path: str) -> Dialect:
     """Return the dialect that is spoken at an address."""
@@ -225,4 +265,6 @@ def dialect_of(path: str) -> Dialect:
         if path.removeprefix(V1_PREFIX).partition("/")[0] in _IMAGE_JOBS_AT:
             return IMAGE_JOBS
         return _BEGINS.get(path.removeprefix(V1_PREFIX), V1)
+    if path.startswith(STOCK_PREFIX):
+        return STOCK_WORKERS
     return AGENT_JOBS

@@ -25,6 +25,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class Foreign(BaseModel):
+    """A body of another network's program: what is not read here is ignored, for each version of it
+    sends something else.
+    """
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
 def _request_text(text: str, info: ValidationInfo) -> str:
     """Return the trimmed text, or raise ValueError with a sentence for its sender."""
     field = f"The field {info.field_name!r}"

@@ -53,12 +53,18 @@ def unknown_job() -> Refusal:
     )
 
 
+def id_of(uuid: str) -> str | None:
+    """Return our id for a UUID, with its hyphens or without; None for a text that is none."""
+    given = uuid.lower()
+    return given.replace("-", "") if _UUID.fullmatch(given) else None
+
+
 def path_uuid(request: Request) -> str:
     """Return our id for the UUID in the path, or refuse what can't be one as unknown."""
-    given = str(request.path_params["id"]).lower()
-    if not _UUID.fullmatch(given):
+    own_id = id_of(str(request.path_params["id"]))
+    if own_id is None:
         raise unknown_job()
-    return given.replace("-", "")
+    return own_id
 
 
 def credits_shape(account_id: str, balance_msat: int, credit_sats: int) -> dict[str, Any]:

@@ -110,14 +110,19 @@ class Leases:
         return await self.shell.do(advance.leases.claim, worker, in_lanes, most, hired)
 
     async def beat(
-        self, held: Holding, progress: int, preview: str | None = None
+        self,
+        held: Holding,
+        progress: int,
+        preview: str | None = None,
+        holds_s: int | None = None,
     ) -> Held | Lost | Missing:
         """Be heard of: it is held on. Lost: whoever makes it is to stop.
 
-        `preview`: under what name it was stored how the item looks by now, if it was.
+        `preview`: under what name it was stored how the item looks by now, if it was. `holds_s`:
+        for how long it is held on, where not for as long as everybody's.
         """
         whose, percent = (held.item_id, held.number, held.worker), min(100, max(0, progress))
-        return await self.shell.do(advance.leases.beat, *whose, percent, preview)
+        return await self.shell.do(advance.leases.beat, *whose, percent, preview, holds_s)
 
     async def show(self, held: Holding, progress: int, brought: bytes) -> Held | None:
         """Let others see how an item looks by now: a small picture, as its holder brings it.

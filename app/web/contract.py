@@ -33,6 +33,7 @@ SHOWN = {  # what a command shows of the caller, by the name of what secures an 
     "sessionToken": '-H "Authorization: Bearer $TOKEN"',
     "apiKey": '-H "x-api-key: $API_KEY"',
     "workerToken": '-H "Authorization: Bearer $WORKER_TOKEN"',
+    "hordeKey": '-H "apikey: $HORDE_KEY"',
     "webhookSecret": '-H "X-Webhook-Secret: $SECRET"',
 }
 

@@ -2,8 +2,11 @@
 
 import asyncio
 from base64 import b64encode
+from datetime import UTC, datetime
 from hashlib import sha256
 
+from app.trade.lending import unlike
+from db.artifacts import Artifact
 from db.audit import audit
 from tests.world.batch_doors import ended
 from tests.world.house_fixtures import Instance
@@ -97,6 +100,17 @@ async def test_what_is_not_what_was_asked_for_is_refused(open_house: Instance) -
     refused(await lender.says(lease, "heartbeat", preview="no base64"), 400, "bad_request")
     assert (await lender.me())["earnings"]["msat"]["earned"] == 0
     assert (await lender.brings(lease, painted())).status_code == 200
+
+
+def test_what_was_bought_as_a_run_of_a_tool_is_held_to_its_size_too() -> None:
+    """Its row keeps width and height among the inputs."""
+    now = datetime.now(UTC)
+    made = Artifact("0" * 32, "image/png", "0" * 64, 9, 512, 256, None, now, now)
+    asked = {"prompt": "a boat", "width": 512, "height": 256}
+    for right in ({"model": "chroma", "inputs": asked}, {"model": "chroma", **asked}):
+        assert unlike(right, made) is None
+    for wrong in ({"model": "chroma", "inputs": asked | {"width": 256}}, {"model": "qr-code"}):
+        assert unlike(wrong, made) is not None
 
 
 async def test_what_fails_is_another_workers_turn(open_house: Instance) -> None:

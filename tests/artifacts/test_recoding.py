@@ -106,6 +106,18 @@ async def test_a_picture_is_turned_as_its_camera_was_and_says_so_no_more(press: 
         assert not shown.getexif() and b"planted" not in made.data and b"eXIf" not in made.data
 
 
+async def test_a_picture_is_cut_to_a_size_that_is_little_less(press: Pressing) -> None:
+    """The middle of it is kept; one that is smaller, or much larger, stays whole."""
+    given = media.many_coloured(size=(40, 30))
+    for size, box in (((36, 30), (2, 0, 38, 30)), ((41, 30), None), ((40, 1), (0, 14, 40, 15))):
+        shown = image(await press.recode(media.saved(given), f"image/png; cut={size[0]}x{size[1]}"))
+        wanted = given if box is None else given.crop(box)
+        assert (shown.size, shown.tobytes()) == (wanted.size, wanted.tobytes())
+    large = media.many_coloured(size=(100, 30))
+    assert image(await press.recode(media.saved(large), "image/png; cut=36x30")).size == (100, 30)
+    assert isinstance(await press.recode(media.saved(given), "image/png; cut=-1x1"), Unfit)
+
+
 async def test_nothing_but_pixels_is_kept(press: Pressing) -> None:
     """Neither profiles, comments, resolutions nor unknown chunks come through, in any format."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -137,6 +137,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit jobs.recover": (Crossing("promise lost"),),
     "commit orders.begin": BOUGHT,
     "commit spells.install": BOUGHT,
+    "commit stock_keys.give": LENT,
     "commit spells.hide": (Crossing("withdrawn"),),
     "commit spells.publish": CAST,
     "commit keys.connect_lightning": ACCOUNT,

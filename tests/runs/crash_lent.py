@@ -30,6 +30,7 @@ A_WEEK_S = 8 * 86_400
 async def lent(buyer: Buyer) -> None:
     """Lend a machine that makes what a buyer wants, and see all of its pay arrive."""
     await _registered(buyer)
+    await _keyed(buyer)
     await batches.ordered(buyer, BODY)
     await buyer.pay(buyer.made["batch"])
     await _worked(buyer)
@@ -79,6 +80,15 @@ async def _registered(buyer: Buyer) -> None:
     assert answer.status_code == 201, answer.text
     assert not await buyer.books.ask("SELECT 1 FROM worker HAVING count(*) > 1")
     buyer.made["token"] = answer.json()["token"]
+
+
+async def _keyed(buyer: Buyer) -> None:
+    """Get the worker's key for the other dialect; who has lost the answer asks for another."""
+    if "key" not in buyer.made:
+        key = (await _worker(buyer, "POST", f"{AT}/me/horde-key"))["apiKey"]
+        answer = await buyer.call("GET", "/api/v2/find_user", headers={"apikey": key})
+        assert answer.status_code == 200, answer.text
+        buyer.made["key"] = key
 
 
 async def _worked(buyer: Buyer) -> None:

@@ -16,6 +16,7 @@ from payments.lnbits import LnbitsRail
 from tests.world.batch_doors import batch, ended, sold_by
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.image_jobs import FILE as IMAGE_JOBS
+from tests.world.lending_fixtures import buys, lends, open_house, painted
 from tests.world.lnbits_server import LnbitsServer
 from tests.world.npm import npm
 from tests.world.rail_fixtures import wall_clock
@@ -24,6 +25,8 @@ from tests.world.scripted_maker import ScriptedMaker
 from tests.world.scripted_tools import ScriptedTools
 from tests.world.session_fixtures import opened
 from tests.world.tool_fixtures import person
+
+__all__ = ["open_house"]
 
 ROOT = Path(__file__).parents[2]
 CREDIT_SATS = 25
@@ -321,3 +324,26 @@ async def test_npm_macaroon_narrows_a_session(clients: Path, instance: Instance)
     status = (await instance.http.get(f"/api/sessions/{session_id}", headers=holder)).json()
     assert code == 200 and status["balanceSats"] == 2_000 - sum(debits) - last
     assert await audit(instance.built.db) == []
+
+
+async def test_a_stock_worker_lends_its_machine(clients: Path, open_house: Instance) -> None:
+    """It is given a picture, brings it and is paid; what it breaks off is another's turn at once;
+    and what it is refused, it reads in words of its own.
+    """
+    lender, other = await lends(open_house, "stock"), await lends(open_house, "another")
+    key = (await lender.asks("POST", "/api/v1/workers/me/horde-key")).json()
+    bought_id = await buys(open_house, "a red boat", "a blue boat")
+    command = [clients / "venv" / "bin" / "python", RUNNERS / "horde_lends.py"]
+    asked = {"url": key["url"], "key": key["apiKey"], "model": "scene-1"}
+    told = await run(command, asked)
+    pay = (await lender.me())["earnings"]["msat"]
+    assert told == {
+        **{"made": "a red boat", "model": "scene-1", "left": "a blue boat", "nothing": []},
+        **{"reward": pay["earned"] // 1_000, "accumulated": pay["earned"] // 1_000},
+        **{"kudos": pay["free"] // 1_000, "fulfilled": 1},
+        "refused": ["WorkerNotFound", "InvalidAPIKey"],
+    }
+    assert pay["earned"] > 0 and pay["held"] == pay["earned"] // 2
+    assert (await other.brings(await other.one(), painted())).status_code == 200
+    assert (await ended(open_house, bought_id))["job"]["status"] == "completed"
+    assert await audit(open_house.built.db) == []
