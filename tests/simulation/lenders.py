@@ -31,7 +31,7 @@ from tests.simulation.workbench import words
 # What becomes of an item in the hands of each: by weights.
 FATES = {
     "honest": (("brings", 1),),
-    "slow": (("slow", 5), ("late", 3), ("brings", 2)),
+    "slow": (("slow", 2), ("late", 7), ("brings", 1)),
     "dying": (("dies", 5), ("brings", 4)),
     "lying": (("junk", 3), ("other size", 2), ("stolen", 3), ("late", 2), ("otherwise", 2)),
     "greedy": (("brings", 4), ("gives back", 4), ("fails", 1), ("never", 1)),
@@ -45,7 +45,7 @@ LETS_GO, BEATS, SHARED = (
 MANY = 2  # colluders know each other
 MOST_LENDERS = 7
 MOST_BEATS = 2
-LATE_S = (2, 10, 40, 300, 4_000)  # after a lease has ended
+LATE_S = (1, 3, 8, 20, 60, 4_000)  # after a lease has ended
 GOES_ON = (Why.NOT_WELL,)  # the same again is right then
 LARGE, VRAM_GB = 4_096 * 4_096, 48
 
