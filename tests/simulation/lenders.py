@@ -5,6 +5,7 @@ A machine lives on when a process of ours dies, and it may die itself between an
 then it knows its token, and asks what it holds, or has forgotten all.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -42,7 +43,7 @@ LETS_GO, BEATS, SHARED = (
     ("slow", "brings", "dies"),
     ("by the other", "by both"),
 )
-MANY = 2  # colluders know each other
+ALL = (*FATES, "colluding")  # colluders know each other
 MOST_LENDERS = 7
 MOST_BEATS = 2
 LATE_S = (1, 3, 8, 20, 60, 4_000)  # after a lease has ended
@@ -86,18 +87,18 @@ class Lenders(Crowd[Lender]):
 
     said: Said
     most = MOST_LENDERS
+    characters: Sequence[str] = ALL  # who comes, one after the other
 
     def arrive(self) -> Lender:
         """See Crowd."""
         number = len(self.active) + len(self.past)
-        characters = tuple(FATES) + ("colluding",) * (MANY - 1)
         lender = Lender(
             name=f"n{number}",
             gives_up=False,
             came_at=self._clock.true,
             refund_to=f"n{number}@wallet.example.org",
             key=None,
-            character=characters[number % len(characters)],
+            character=self.characters[number % len(self.characters)],
         )
         self.active.append(lender)
         return lender

@@ -12,12 +12,12 @@ from tests.simulation.model import Violation
 from tests.simulation.planted_workers import PLANTED_ON_WORKERS
 
 SEED, STEPS = 5, 1_000
-# Where a bug is found soonest.
+# By whom a bug is found soonest.
 FOUND_BY = {
-    "a lease without fencing": 2,
-    "pay without acceptance": 1,
-    "holdback released early": 1,
-    "a limit that is looked at too early": 5,
+    "a lease without fencing": "slow",
+    "pay without acceptance": "honest",
+    "holdback released early": "honest",
+    "a limit that is looked at too early": "greedy",
 }
 
 
@@ -47,6 +47,7 @@ async def test_what_is_planted_among_workers_is_found(database_url: str, bug: st
     """Within 10,000 steps, and named as the breach of an invariant; nothing else goes wrong in that
     world."""
     prepare(database_url)
-    world = world_of_lenders(FOUND_BY[bug], database_url, PLANTED_ON_WORKERS[bug], {})
+    make, characters = PLANTED_ON_WORKERS[bug], [FOUND_BY[bug]]
+    world = world_of_lenders(SEED, database_url, make, {}, characters)
     with pytest.raises(Violation, match=r"step \d+: invariant \d"):
         await world.live(10_000)
