@@ -376,6 +376,7 @@ def make_terms(settings: Settings) -> Terms:
         free_msat_a_day=sats_to_msat(settings.free_sats_per_day),
         margin_pct=settings.margin_pct,
         pay_over_msat=sats_to_msat(settings.worker_payout_sats),
+        canary_every=settings.worker_canary_every,
         pay_over_microusdc=settings.worker_payout_usdc * MICROUSD_PER_USD,
         routing_free_msat=sats_to_msat(settings.routing_free_sats),
         routing_free_msat_a_day=sats_to_msat(settings.routing_free_sats_per_day),

@@ -16,6 +16,7 @@ from app.http.notice_shapes import NoticeShapes
 from app.keys.credentials import Credentials
 from app.loops.authorizations import Authorizations
 from app.loops.booking import Booking
+from app.loops.canaries import Canaries as Judging
 from app.loops.deposits import Deposits
 from app.loops.expiry import Expiry
 from app.loops.health import Health
@@ -56,6 +57,7 @@ from app.settings import Environment, Settings
 from app.till import Till
 from app.trade.availability import Availability
 from app.trade.batches import Batches
+from app.trade.canaries import Canaries
 from app.trade.catalogue import NETWORK, Catalogue
 from app.trade.gathering import Fetch, Gathering
 from app.trade.invoicing import Invoicing
@@ -245,7 +247,26 @@ def lending_of(built: Built) -> Lending:
         built.clock,
         built.new_id,
         built.settings.workers,
+        canaries_of(built),
     )
+
+
+def canaries_of(built: Built) -> Canaries:
+    """Return the desk of what the house orders of workers, to see what they make of it."""
+    db, shell, till, catalogue = built.db, built.shell, built.till, built.catalogue
+    return Canaries(db, shell, till, catalogue, built.clock, built.new_id)
+
+
+def judging_of(built: Built) -> Judging:
+    """Return what compares that with what this process makes itself."""
+    desk, clock = canaries_of(built), built.clock
+    makers = {
+        model: executor
+        for executor in built.executors
+        for model in built.catalogue.made_by(executor.name)
+        if desk.is_known(model)
+    }
+    return Judging(built.db, built.shell, makers, built.artifacts.recoder, clock)
 
 
 def lenders_of(built: Built) -> Lenders:
@@ -316,6 +337,7 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         recovery=Recovery(db, built.outbox, shell, clock, dead_after_s),
         switchboard=Switchboard(db),
         lanes=Lanes(db, shell, clock, built.catalogue.lanes_of_maker(NETWORK), unmade),
+        canaries=judging_of(built),
         authorizations=None if settling is None else Authorizations(settling),
         deposits=deposits,
         artifacts=built.artifacts,

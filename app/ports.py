@@ -234,6 +234,7 @@ class Recoded:
     width: int
     height: int
     duration_ms: int | None = None  # of a film
+    look: str | None = None  # 64 hex digits, nearly the same ones for what looks the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ class ArtifactRow(SQLModel, table=True):
     created_at: datetime = Field(sa_column=time_column())
     expires_at: datetime = Field(sa_column=time_column())
     batch_id: str | None = Field(default=None, sa_column=Column(Text))  # it was made in, or for
+    look: str | None = Field(default=None, sa_column=Column(Text))  # 256 bits, hex
 
     __table_args__ = (
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_whole"),
+        CheckConstraint("look ~ '^[0-9a-f]{64}$'", name="look_whole"),
         CheckConstraint("size > 0 AND width > 0 AND height > 0", name="something"),
         CheckConstraint("expires_at > created_at", name="kept"),
     )

@@ -25,6 +25,7 @@ class Artifact(NamedTuple):
     created_at: datetime
     expires_at: datetime
     batch_id: str | None = None  # it was made in, or for
+    look: str | None = None  # how it looks, in 64 hex digits; None: too plain to be told by that
 
 
 class _Named(NamedTuple):
@@ -34,7 +35,7 @@ class _Named(NamedTuple):
 _INSERT = f"""
 INSERT INTO artifact ({columns(Artifact)})
 VALUES (%(id)s, %(media_type)s, %(sha256)s, %(size)s, %(width)s, %(height)s, %(duration_ms)s,
-        %(created_at)s, %(expires_at)s, %(batch_id)s)
+        %(created_at)s, %(expires_at)s, %(batch_id)s, %(look)s)
 """
 
 

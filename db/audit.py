@@ -6,10 +6,18 @@ worked out again from the rows of jobs, invoices and payouts, leg by leg, and co
 
 from dataclasses import dataclass
 
-from db import audit_batches, audit_deposits, audit_payouts, audit_prepaid, audit_workers
+from db import (
+    audit_batches,
+    audit_deposits,
+    audit_payouts,
+    audit_prepaid,
+    audit_trust,
+    audit_workers,
+)
 from db.engine import Database
 from statemachine.batch import BATCH, BatchState
 from statemachine.entries import (
+    EXPENSE_CANARIES,
     EXPENSE_FAILED,
     EXPENSE_FREE,
     EXPENSE_MAKERS,
@@ -17,6 +25,7 @@ from statemachine.entries import (
     RAIL,
     RAIL_USDC,
     REVENUE_EVAL,
+    REVENUE_FORFEITS,
     REVENUE_FREE,
     REVENUE_MEDIA,
     REVENUE_WORK,
@@ -115,6 +124,7 @@ due_leg AS (
     + audit_batches.LEGS
     + audit_deposits.LEGS
     + audit_workers.LEGS
+    + audit_trust.LEGS
     + """),
 wrong_leg AS (
   SELECT coalesce(due.key, held.key) AS key,
@@ -304,6 +314,7 @@ _CHECKS = [
     *audit_batches.CHECKS,
     *audit_deposits.CHECKS,
     *audit_workers.CHECKS,
+    *audit_trust.CHECKS,
 ]
 _AUDIT = (
     _SHARED
@@ -326,6 +337,8 @@ _VALUES = {
     "given": REVENUE_FREE.name,
     "failed": EXPENSE_FAILED.name,
     "makers": EXPENSE_MAKERS.name,
+    "canaries": EXPENSE_CANARIES.name,
+    "forfeits": REVENUE_FORFEITS.name,
     "batch_final": [state.value for state in BatchState if BATCH.final(state)],
     "final": [state.value for state in JobState if JOB.final(state)],
     "most_failures": MOST_FAILURES,

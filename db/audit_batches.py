@@ -144,7 +144,8 @@ CHECKS = [
              CROSS JOIN LATERAL (SELECT coalesce(sum(received_msat), 0) AS msat FROM invoice
                WHERE batch_id = b.id AND state = 'settled') paid
              CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS msat FROM payout
-               WHERE batch_id = b.id AND asset = 'msat' AND reason <> 'change') back
+               WHERE batch_id = b.id AND asset = 'msat'
+                 AND reason NOT IN ('change', 'not made as asked')) back
              CROSS JOIN LATERAL (SELECT CASE WHEN b.state IN ('queued', 'processing')
                THEN b.price_amount - b.charged_amount ELSE 0 END AS msat) held
             WHERE b.funding = 'invoice'

@@ -6,8 +6,9 @@ The same kind of SQL as in db.audit, which puts both together.
 # Payouts of the other reasons were owed by the entry of their invoice, or of their charge.
 LEGS = """
   UNION ALL SELECT 'payout:' || id || ':owed', leg.account, leg.amount, asset
-    FROM payout, LATERAL (VALUES (coalesce('job:' || job_id, 'session:' || session_id,
-         'batch:' || batch_id, 'user:' || account_id), amount), ('refund:' || id, -amount))
+    FROM payout, LATERAL (VALUES (CASE WHEN reason = 'not made as asked' THEN %(forfeits)s
+         ELSE coalesce('job:' || job_id, 'session:' || session_id, 'batch:' || batch_id,
+                       'user:' || account_id) END, amount), ('refund:' || id, -amount))
          AS leg(account, amount)
    WHERE reason NOT IN ('overpaid', 'unawaited', 'surplus', 'change') AND right(id, 5) <> ':back'
   UNION ALL SELECT 'payout:' || p.id || leg.key, leg.account, leg.amount, 'microusdc'

@@ -8,8 +8,10 @@ LEGS = """
          held.asset
     FROM worker w JOIN (SELECT worker_id, asset, sum(held_amount)::bigint AS amount
                           FROM earning GROUP BY 1, 2) held ON held.worker_id = w.id,
-         LATERAL (VALUES ('worker:' || w.id, held.amount), ('user:' || w.account_id, -held.amount))
-         AS leg(account, amount)
+         LATERAL (SELECT held.amount - CASE held.asset WHEN 'msat' THEN w.forfeited_msat
+           ELSE w.forfeited_microusdc END AS amount) freed,
+         LATERAL (VALUES ('worker:' || w.id, freed.amount),
+         ('user:' || w.account_id, -freed.amount)) AS leg(account, amount)
    WHERE w.trusted_at IS NOT NULL
 """
 
@@ -33,7 +35,8 @@ CHECKS = [
             WHERE w.delivered <> e.items
                   OR (w.earned_msat, w.earned_microusdc) <> (e.all_msat, e.all_microusdc)
                   OR CASE WHEN w.trusted_at IS NULL
-                  THEN (w.held_msat, w.held_microusdc) <> (e.msat, e.microusdc)
+                  THEN (w.held_msat + w.forfeited_msat, w.held_microusdc + w.forfeited_microusdc)
+                       <> (e.msat, e.microusdc)
                   ELSE w.held_msat + w.held_microusdc > 0 END""",
     ),
     (

@@ -248,8 +248,8 @@ SELECT b.id, b.state, b.version, b.funding, b.asset, b.price_amount, b.charged_a
          FROM payout o LEFT JOIN usdc_attempt t
            ON t.payout_id = o.id AND t.outcome IN ('live', 'settled')
         WHERE o.batch_id = b.id) p ON true
- WHERE b.id = %(id)s
-"""
+ WHERE b.id = %(id)s AND b.funding <> 'house'
+"""  # what the house orders of a worker is shown to nobody
 
 
 async def view(db: Database, batch_id: str) -> BatchView | None:
@@ -282,7 +282,7 @@ SELECT b.version, b.state, b.account_id,
                            ORDER BY i.place)
            FROM item i LEFT JOIN lease l ON l.item_id = i.id AND l.state = 'held'
           WHERE i.batch_id = b.id AND i.state IN ('claimed', 'processing')) END AS held
-  FROM batch b WHERE b.id = asked.id
+  FROM batch b WHERE b.id = asked.id AND b.funding <> 'house'
 """,
 )
 

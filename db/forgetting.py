@@ -32,6 +32,8 @@ UPDATE item SET asked_sha256 = encode(sha256(convert_to(
        output = NULL, tried = '{}'
  WHERE batch_id = ANY(%(ids)s) AND asked_sha256 IS NULL
 """
+# How what a worker brought looked: nobody can say any more whether another was asked the same.
+_LOOKS = "DELETE FROM look USING item i WHERE i.id = look.item_id AND i.batch_id = ANY(%(ids)s)"
 # Another version: whoever has seen it before sees that something has gone.
 _MARK = """
 UPDATE batch SET forgotten_at = %(now)s, version = version + 1 WHERE id = ANY(%(ids)s)
@@ -53,6 +55,7 @@ async def forget(tx: Tx, ended: datetime, now: datetime, most: int) -> int:
     ids = [row.id for row in await tx.rows(_Ended, _ENDED, ended=ended, most=most)]
     if ids:
         await tx.execute(_SLIM, ids=ids)
+        await tx.execute(_LOOKS, ids=ids)
         await tx.execute(_MARK, ids=ids, now=now)
         await tx.execute(_CASTS, ids=ids, now=now)
     return len(ids)

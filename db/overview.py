@@ -80,8 +80,8 @@ class Sheet:
 _SHEET = """
 SELECT (SELECT json_object_agg(name, balance) FROM kept_balance WHERE asset = 'msat'
          AND name IN ('rail:lightning', 'revenue:eval', 'revenue:work', 'revenue:media',
-         'revenue:free', 'expense:routing', 'expense:free', 'expense:failed',
-         'expense:makers')) AS flat,
+         'revenue:free', 'revenue:forfeits', 'expense:routing', 'expense:free', 'expense:failed',
+         'expense:makers', 'expense:canaries')) AS flat,
        (SELECT coalesce(sum((SELECT balance FROM account a WHERE a.name = 'job:' || j.id
          AND a.asset = 'msat')), 0)::bigint FROM job j
         WHERE j.state IN ('evaluating', 'executing'))

@@ -42,6 +42,7 @@ from db.spell_tables import Spell, SpellCast, SpellVersion
 from db.stock_tables import StockKey
 from db.switch_tables import Switch
 from db.tally_tables import FailureDay, JobTally
+from db.trust_tables import Amends, Canary, Look
 from db.usdc_tables import UsdcAttempt, UsdcAuthorization
 from db.webhook_tables import NoticeRow, NoticeTry, WebhookRow
 from db.worker_tables import Earning, Worker, WorkerLane
@@ -53,11 +54,12 @@ from statemachine.owner import Purpose, Reason
 from statemachine.payout import PayoutState
 
 __all__ = [  # told to SQLModel
-    "Account", "AccountPart", "Allowance", "ApiKey", "ArtifactRow", "Batch", "ChainBlock",
+    "Account", "AccountPart", "Allowance", "Amends", "ApiKey", "ArtifactRow", "Batch", "Canary",
+    "ChainBlock",
     "ConnectRequest", "Conversation", "Earning", "FailureDay", "FreeDay", "Heartbeat", "Hold",
     "Identity", "Item",
     "JobTally", "LaneFloor", "LaneTurn", "LapsedInvoice", "Lease", "LedgerEntry",
-    "LedgerPosting", "LightningProof", "Login", "Message", "NoticeRow", "NoticeTry",
+    "LedgerPosting", "LightningProof", "Login", "Look", "Message", "NoticeRow", "NoticeTry",
     "RailBaseline", "RateLimit", "ReceivingWallet", "Revocation", "RootKey", "SQLModel",
     "Session", "Spell", "SpellCast",
     "SpellVersion", "SpentNonce", "StockKey", "Switch", "UsdcAttempt", "UsdcAuthorization",

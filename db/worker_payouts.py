@@ -87,11 +87,12 @@ class Purse(NamedTuple):
     held: int  # back, while the worker is new
     free: int
     sending: int  # owed to it, or on its way
+    forfeited: int  # of what was held: it has failed a canary
 
     @property
     def paid(self) -> int:
         """Return the rest: the account of a worker has nothing but its pay."""
-        return self.earned - self.held - self.free - self.sending
+        return self.earned - self.held - self.free - self.sending - self.forfeited
 
 
 _PURSES = """
@@ -101,7 +102,8 @@ SELECT a.asset,
        coalesce((SELECT balance FROM account
                   WHERE name = 'user:' || w.account_id AND asset = a.asset), 0) AS free,
        coalesce((SELECT sum(amount)::bigint FROM payout WHERE account_id = w.account_id
-                    AND state <> 'paid' AND asset = a.asset), 0) AS sending
+                    AND state <> 'paid' AND asset = a.asset), 0) AS sending,
+       CASE a.asset WHEN 'msat' THEN w.forfeited_msat ELSE w.forfeited_microusdc END AS forfeited
   FROM worker w CROSS JOIN (VALUES ('msat'), ('microusdc')) a(asset) WHERE w.id = %(id)s
  ORDER BY a.asset DESC
 """

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from db.columns import enum_column, time_column
@@ -55,6 +55,17 @@ class Worker(SQLModel, table=True):
     silent_since: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     given_back: int = _count()
     given_back_since: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    # What it has lost by canaries of what was held; and what it is known by.
+    forfeited_msat: int = _count()
+    forfeited_microusdc: int = _count()
+    failed: int = _count()  # items that it gave up
+    lost: int = _count()  # and lost by silence, more than once in an hour
+    late: int = _count()  # of those that it delivered
+    canary_due: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    canaries_passed: int = _count()
+    canaries_failed: int = _count()
     created_at: datetime = Field(sa_column=time_column())
     seen_at: datetime = Field(sa_column=time_column())  # when it was last heard of, about
 

@@ -48,6 +48,14 @@ class WorkerRow(NamedTuple):
     given_back_since: datetime | None
     created_at: datetime
     seen_at: datetime
+    forfeited_msat: int
+    forfeited_microusdc: int
+    failed: int
+    lost: int
+    late: int
+    canary_due: bool
+    canaries_passed: int
+    canaries_failed: int
     earned_msat: int
     earned_microusdc: int
     usdc_to: str | None
@@ -56,6 +64,10 @@ class WorkerRow(NamedTuple):
     next_pay_to: str | None
     next_usdc_to: str | None
     next_at: datetime | None
+
+    def forfeited(self, asset: Asset) -> int:
+        """Return what it has lost of what was held of its pay."""
+        return self.forfeited_msat if asset is Asset.MSAT else self.forfeited_microusdc
 
 
 _ROW = f"SELECT {columns(WorkerRow)} FROM worker"
@@ -117,12 +129,23 @@ def facts_of(row: WorkerRow) -> WorkerFacts:
         is_trusted=row.trusted_at is not None,
         silent=row.silent,
         silent_since=row.silent_since,
+        forfeited_msat=row.forfeited_msat,
+        forfeited_microusdc=row.forfeited_microusdc,
+        failed=row.failed,
+        lost=row.lost,
+        late=row.late,
+        canary_due=row.canary_due,
+        canaries_passed=row.canaries_passed,
+        canaries_failed=row.canaries_failed,
     )
 
 
 _MOVE = """
 UPDATE worker SET state = %(state)s, delivered = %(delivered)s, held_msat = %(held_msat)s,
        held_microusdc = %(held_microusdc)s, silent = %(silent)s, silent_since = %(silent_since)s,
+       forfeited_msat = %(forfeited_msat)s, forfeited_microusdc = %(forfeited_microusdc)s,
+       failed = %(failed)s, lost = %(lost)s, late = %(late)s, canary_due = %(canary_due)s,
+       canaries_passed = %(canaries_passed)s, canaries_failed = %(canaries_failed)s,
        trusted_at = CASE WHEN %(is_trusted)s THEN coalesce(trusted_at, %(now)s) END
  WHERE id = %(id)s
 """
@@ -139,6 +162,14 @@ async def move(tx: Tx, after: WorkerFacts, now: datetime) -> None:
         held_microusdc=after.held_microusdc,
         silent=after.silent,
         silent_since=after.silent_since,
+        forfeited_msat=after.forfeited_msat,
+        forfeited_microusdc=after.forfeited_microusdc,
+        failed=after.failed,
+        lost=after.lost,
+        late=after.late,
+        canary_due=after.canary_due,
+        canaries_passed=after.canaries_passed,
+        canaries_failed=after.canaries_failed,
         is_trusted=after.is_trusted,
         now=now,
     )

@@ -37,6 +37,7 @@ class Funding(StrEnum):
     SESSION = auto()  # from a prepaid balance
     ACCOUNT = auto()  # from a person's balance, in either asset
     X402 = auto()  # in USDC, by an authorization that has settled
+    HOUSE = auto()  # by the house, which orders it to see what a worker makes of it
 
 
 class BatchEvent(StrEnum):
@@ -107,7 +108,13 @@ class BatchFacts:
     @property
     def back_to(self) -> Account | None:
         """Where its rest goes at its end; None: it is owed to whoever paid, as a payout."""
-        is_little = self.funding is Funding.X402 and self.rest_amount < LEAST_REFUND_MICROUSDC
+        return self.balance_for(self.rest_amount)
+
+    def balance_for(self, amount: int) -> Account | None:
+        """Return the balance on which so much goes back; None: it is owed to whoever paid."""
+        if self.funding is Funding.HOUSE:
+            return entries.EXPENSE_CANARIES
+        is_little = self.funding is Funding.X402 and amount < LEAST_REFUND_MICROUSDC
         if self.session_id is not None:
             return entries.of_session(self.session_id)
         if self.account_id is not None and (self.funding is Funding.ACCOUNT or is_little):
@@ -217,6 +224,16 @@ def begin_from_account(
         account_id=account_id,
     )
     return _reserved(facts, entries.of_user(account_id))
+
+
+def begin_for_house(batch_id: str, price_msat: int) -> Decision[BatchFacts]:
+    """Return how a batch of one comes to be that the house orders, and that a worker has begun: who
+    does not bring it is followed by nobody.
+    """
+    facts = BatchFacts(
+        batch_id, BatchState.PROCESSING, Funding.HOUSE, price_msat, items=1, called_off=True
+    )
+    return _reserved(facts, entries.EXPENSE_CANARIES)
 
 
 def begin_claimed(

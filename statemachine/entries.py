@@ -48,6 +48,8 @@ EXPENSE_ROUTING = Account("expense:routing", Kind.EXPENSE)
 EXPENSE_FREE = Account("expense:free", Kind.EXPENSE)
 EXPENSE_FAILED = Account("expense:failed", Kind.EXPENSE)
 EXPENSE_MAKERS = Account("expense:makers", Kind.EXPENSE)
+EXPENSE_CANARIES = Account("expense:canaries", Kind.EXPENSE)  # what the house orders to see
+REVENUE_FORFEITS = Account("revenue:forfeits", Kind.INCOME)  # of workers, less what buyers have
 REVENUE_FREE = Account(
     "revenue:free", Kind.INCOME
 )  # what the house itself pays to its models and makers, out of another pocket than its rails
@@ -254,6 +256,24 @@ def pay_freed(worker_id: str, account_id: str, asset: Asset, amount: int) -> Ent
         (of_worker(worker_id), amount),
         (of_user(account_id), -amount),
         asset=asset,
+    )
+
+
+def pay_forfeited(worker_id: str, canary_id: str, asset: Asset, amount: int) -> Entry:
+    """A worker has not made what was asked for: what was held of its pay is for its buyers."""
+    return _entry(
+        f"worker:{worker_id}:forfeited:{canary_id}:{asset}",
+        (of_worker(worker_id), amount),
+        (REVENUE_FORFEITS, -amount),
+        asset=asset,
+    )
+
+
+def amends_made(amends_id: str, to: Account, asset: Asset, amount: int) -> Entry:
+    """A buyer has back what was paid for something that was not made as it was asked for: it is on
+    the balance that had paid."""
+    return _entry(
+        f"amends:{amends_id}:made", (REVENUE_FORFEITS, amount), (to, -amount), asset=asset
     )
 
 

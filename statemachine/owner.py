@@ -121,6 +121,7 @@ class Reason(StrEnum):
     UNSPENT = "unspent"
     UNDELIVERED = "undelivered"
     WITHDRAWN = "withdrawn"
+    AMENDS = "not made as asked"
 
     @property
     def sentence(self) -> str:
@@ -151,6 +152,7 @@ _SENTENCES = {
     Reason.UNSPENT: "rest of the session’s balance",
     Reason.UNDELIVERED: "payment for what wasn’t delivered",
     Reason.WITHDRAWN: "withdrawal of your balance",
+    Reason.AMENDS: "payment for what wasn’t made as you asked",
 }
 
 # What names say beside a purpose: a payout of its owner's, or a promise to have an agent asked.
@@ -158,7 +160,7 @@ _WORDS = {
     **{purpose.value: purpose.kind for purpose in Purpose},
     **dict.fromkeys(("surplus", "back", "undone", "unjudged", "judge", "do"), OwnerKind.JOB),
     "rest": OwnerKind.SESSION,
-    "undelivered": OwnerKind.BATCH,
+    **dict.fromkeys(("undelivered", "amends"), OwnerKind.BATCH),
     "withdrawal": OwnerKind.ACCOUNT,
 }
 

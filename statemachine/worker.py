@@ -2,7 +2,8 @@
 
 Its pay is a part of what the buyer is charged. Of a new worker half of that is held back, until it
 has delivered a number of items and is a week old: then all of it is the worker's at once. What is
-free is never taken back.
+free is never taken back. Now and then it is given a canary, an item whose answer the house knows:
+who brings something else is banned, and loses what is held back.
 """
 
 from dataclasses import dataclass, replace
@@ -42,6 +43,10 @@ class WorkerEvent(StrEnum):
     MATURED = auto()
     FELL_SILENT = auto()
     STOPPED = auto()
+    ITEM_FAILED = auto()
+    CANARY_GIVEN = auto()
+    CANARY_PASSED = auto()
+    CANARY_FAILED = auto()
 
 
 _IN = (WorkerState.ONLINE, WorkerState.DRAINING, WorkerState.PAUSED)
@@ -62,6 +67,11 @@ WORKER = Machine(
         # Told by nobody: what falling silent too often comes to.
         (WorkerEvent.STOPPED, WorkerState.ONLINE, WorkerState.PAUSED),
         (WorkerEvent.STOPPED, WorkerState.DRAINING, WorkerState.PAUSED),
+        *((WorkerEvent.ITEM_FAILED, state, state) for state in WorkerState),
+        (WorkerEvent.CANARY_GIVEN, WorkerState.ONLINE, WorkerState.ONLINE),
+        # What it brought is judged later: it may have been paused or banned since.
+        *((WorkerEvent.CANARY_PASSED, state, state) for state in WorkerState),
+        *((WorkerEvent.CANARY_FAILED, state, WorkerState.BANNED) for state in WorkerState),
     ],
 )
 
@@ -80,6 +90,14 @@ class WorkerFacts:
     is_trusted: bool = False  # nothing is held back any more
     silent: int = 0  # leases lost by silence since
     silent_since: datetime | None = None
+    forfeited_msat: int = 0  # of what was held of its pay
+    forfeited_microusdc: int = 0
+    failed: int = 0  # items that it has given up, or said that nobody can make
+    lost: int = 0  # and lost by silence, for which it is to blame
+    late: int = 0  # of those delivered: after they were lost
+    canary_due: bool = False  # the next item that it is given is one
+    canaries_passed: int = 0
+    canaries_failed: int = 0
 
     def held(self, asset: Asset) -> int:
         """Return what is held back of its pay, in the smallest unit of an asset."""
@@ -154,11 +172,16 @@ class Readmitted:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """One of its results was taken, and so much of its pay is held back."""
+    """One of its results was taken, and so much of its pay is held back.
+
+    `draws`: the dice want it to be given a canary next.
+    """
 
     at: datetime
     asset: Asset
     held: int
+    draws: bool = False
+    is_late: bool = False  # its lease had lapsed
     kind = WorkerEvent.DELIVERED
 
 
@@ -178,7 +201,49 @@ class FellSilent:
     kind = WorkerEvent.FELL_SILENT
 
 
-Event = Resumed | Drained | Paused | Banned | Readmitted | Delivered | Matured | FellSilent
+@dataclass(frozen=True, slots=True)
+class ItemFailed:
+    """It has given an item up that it had begun, or can't make."""
+
+    kind = WorkerEvent.ITEM_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryGiven:
+    """It was given an item whose answer is known. It is told nothing of that."""
+
+    kind = WorkerEvent.CANARY_GIVEN
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPassed:
+    """It has brought what the house makes of that item."""
+
+    kind = WorkerEvent.CANARY_PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryFailed:
+    """It has brought something else."""
+
+    canary_id: str
+    kind = WorkerEvent.CANARY_FAILED
+
+
+Event = (
+    Resumed
+    | Drained
+    | Paused
+    | Banned
+    | Readmitted
+    | Delivered
+    | Matured
+    | FellSilent
+    | ItemFailed
+    | CanaryGiven
+    | CanaryPassed
+    | CanaryFailed
+)
 
 
 def begin(worker_id: str, account_id: str, now: datetime) -> WorkerFacts:
@@ -192,21 +257,56 @@ def decide(facts: WorkerFacts, event: Event) -> Decision[WorkerFacts]:
     match event:
         case Resumed() | Readmitted():
             return Decision(replace(after, silent=0, silent_since=None))
-        case Delivered(at, asset, held):
-            if held < 0 or (held and facts.is_trusted):
-                raise ValueError(f"nothing of the pay of worker {facts.id} is held back")
-            after = replace(after, delivered=facts.delivered + 1)
-            if asset is Asset.MSAT:
-                after = replace(after, held_msat=after.held_msat + held)
-            else:
-                after = replace(after, held_microusdc=after.held_microusdc + held)
-            return _trusted_if_due(after, at)
+        case Delivered():
+            return _trusted_if_due(_delivered(after, event), event.at)
         case Matured(at):
             return _trusted_if_due(after, at)
         case FellSilent(at):
             return Decision(_silent(after, at))
+        case ItemFailed():
+            return Decision(replace(after, failed=facts.failed + 1))
+        case CanaryGiven():
+            return Decision(replace(after, canary_due=False))
+        case CanaryPassed():
+            return Decision(replace(after, canaries_passed=facts.canaries_passed + 1))
+        case CanaryFailed(canary_id):
+            return _forfeited(after, canary_id)
         case _:
             return Decision(after)
+
+
+def _delivered(after: WorkerFacts, event: Delivered) -> WorkerFacts:
+    """Return a worker of which one result more was taken."""
+    held = event.held
+    if held < 0 or (held and after.is_trusted):
+        raise ValueError(f"nothing of the pay of worker {after.id} is held back")
+    after = replace(
+        after,
+        delivered=after.delivered + 1,
+        late=after.late + event.is_late,
+        canary_due=after.canary_due or event.draws,
+    )
+    if event.asset is Asset.MSAT:
+        return replace(after, held_msat=after.held_msat + held)
+    return replace(after, held_microusdc=after.held_microusdc + held)
+
+
+def _forfeited(after: WorkerFacts, canary_id: str) -> Decision[WorkerFacts]:
+    """Return a worker that has lost what was held of its pay; what was free stays its."""
+    lost = tuple(
+        entries.pay_forfeited(after.id, canary_id, asset, after.held(asset))
+        for asset in Asset
+        if after.held(asset)
+    )
+    after = replace(
+        after,
+        canaries_failed=after.canaries_failed + 1,
+        forfeited_msat=after.forfeited_msat + after.held_msat,
+        forfeited_microusdc=after.forfeited_microusdc + after.held_microusdc,
+        held_msat=0,
+        held_microusdc=0,
+    )
+    return Decision(after, lost)
 
 
 def _trusted_if_due(after: WorkerFacts, at: datetime) -> Decision[WorkerFacts]:
@@ -222,11 +322,14 @@ def _trusted_if_due(after: WorkerFacts, at: datetime) -> Decision[WorkerFacts]:
 
 
 def _silent(after: WorkerFacts, at: datetime) -> WorkerFacts:
-    """Return a worker that was not heard of once more; it is stopped where that is too often."""
+    """Return a worker that was not heard of once more; it is stopped where that is too often.
+
+    Nobody is blamed for the first time in an hour.
+    """
     since = after.silent_since
     if since is None or at - since >= SILENT_WITHIN:
         return replace(after, silent=1, silent_since=at)
-    after = replace(after, silent=after.silent + 1)
+    after = replace(after, silent=after.silent + 1, lost=after.lost + 1)
     if after.silent < MOST_SILENT or not WORKER.allows(after.state, WorkerEvent.STOPPED):
         return after
     return replace(after, state=WORKER.step(after.state, WorkerEvent.STOPPED))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.advance import batches, casts, workers
+from app.advance import batches, casts, looks, workers
 from app.advance.act import Act
-from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed, Stale
+from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed, Reused, Stale
 from app.advance.shell import in_one_statement
 from db import batches as batch_rows
 from db import claims, items, leases, ledger
@@ -100,13 +100,14 @@ async def submit(
     made: Artifact | Output,
     used_microusd: int | None = None,
     cost_microusd: int = 0,
-) -> Outcome | Lost | Otherwise | Stale:
+) -> Outcome | Lost | Otherwise | Reused | Stale:
     """Take the first result of an item, of the lease that holds it or of one that had lapsed.
 
     `sha256` is of the bytes that were brought, `made` what has become of them in the store.
     `used_microusd`: what its making came to, where it is less than its price.
     Replayed: this lease has brought these bytes before, and they were taken. Stale: its bytes were
-    stored long ago, by a process that stood still since, and may be gone.
+    stored long ago, by a process that stood still since, and may be gone. Reused: a worker of the
+    network has brought what was given before, for something else.
     """
     locked = await _lock(act, item_id, number, worker)
     if locked is None:
@@ -117,10 +118,20 @@ async def submit(
         return Otherwise()
     if isinstance(made, Artifact) and act.now - made.created_at > FRESH:
         return Stale()
+    if isinstance(made, Artifact) and await _is_reused(act, locked, made):
+        return Reused()
     delivered = item_law.Delivered(_charged(locked, used_microusd))
     told = await _end(act, locked, law.Submitted(sha256), delivered, made)
     await _spend(act, locked, cost_microusd, was_delivered=told)
     return Applied() if told else Lost()
+
+
+async def _is_reused(act: Act, locked: "_Locked", made: Artifact) -> bool:
+    """Say whether a worker of the network brings what was given before, for something else."""
+    lease, item = locked.lease, locked.item
+    taken = law.LEASE.allows(lease.state, law.LeaseEvent.SUBMITTED) and not ITEM.final(item.state)
+    hired = await workers.hirer(act, lease) if taken else None  # locked: it brings one at a time
+    return hired is not None and await looks.is_reused(act, item.id, made)
 
 
 def _charged(locked: "_Locked", used_microusd: int | None) -> int | None:
@@ -172,6 +183,8 @@ async def hand_back(act: Act, item_id: str, number: int, worker: str) -> Outcome
         return Enough()
     event = item_law.Broke(GIVEN_UP) if is_begun else item_law.Released()
     told = await _end(act, locked, law.Released(), event)
+    if told and is_begun:
+        await _blame(act, locked)
     return Applied() if told else Lost()
 
 
@@ -246,8 +259,16 @@ async def _give(
     if locked is None:
         return Missing()
     told = await _end(act, locked, event, meaning)
+    if told and not isinstance(meaning, item_law.Released):
+        await _blame(act, locked)
     await _spend(act, locked, cost_microusd, was_delivered=False)
     return Applied() if told else Lost()
+
+
+async def _blame(act: Act, locked: _Locked) -> None:
+    """Count what a worker of the network has not made, or can't."""
+    if (hired := await workers.hirer(act, locked.lease)) is not None:
+        await workers.failed_item(act, hired)
 
 
 async def _spend(act: Act, locked: _Locked, cost_microusd: int, *, was_delivered: bool) -> None:
@@ -302,7 +323,9 @@ async def _end(
     assert counted is not None, "an item that has ended counts"
     await batches.write(act, locked.batch, replace(counted, entries=entries))
     if hired is not None:
-        await workers.paid(act, hired, lease, item, after)
+        await workers.paid(act, hired, lease, item, after, locked.batch.funding)
+        if isinstance(made, Artifact):
+            await looks.keep(act, item.id, made)
     return True
 
 

@@ -26,11 +26,13 @@ from db.items import ItemRow
 from db.leases import LeaseRow
 from db.workers import Earned, NewWorker, WorkerRow
 from pricing.money import whole_sats_down
+from statemachine import canary as canary_law
 from statemachine import worker as law
-from statemachine.batch import LEAST_REFUND_MICROUSDC
+from statemachine.batch import LEAST_REFUND_MICROUSDC, Funding
 from statemachine.decision import Decision
 from statemachine.entries import Asset
 from statemachine.item import ItemFacts
+from statemachine.lease import LeaseState
 from statemachine.machine import IllegalTransition
 from statemachine.worker import WORKER, WorkerFacts, WorkerState
 
@@ -122,11 +124,12 @@ def takes_from(row: WorkerRow) -> bool:
 
 
 async def paid(
-    act: Act, row: WorkerRow, lease: LeaseRow, item: ItemRow, after: ItemFacts
+    act: Act, row: WorkerRow, lease: LeaseRow, item: ItemRow, after: ItemFacts, by: Funding
 ) -> Decision[WorkerFacts]:
     """Write what a worker has earned by an item that it has delivered, and what it is then.
 
-    The item's own entry has brought it the pay; what that frees of its pay is posted here.
+    The item's own entry has brought it the pay; what that frees of its pay is posted here. What the
+    house itself has ordered (`by`) is followed by no canary.
     """
     assert after.pay is not None, "it is paid for"
     free, held = after.pay.of(after.paid_charge_amount)
@@ -135,15 +138,30 @@ async def paid(
     earned = free + held
     whole = Earned(item.id, row.id, item.lane, asset, earned, held, took_ms, item.weight)
     await workers.earn(act.tx, whole, act.now)
-    decision = law.decide(workers.facts_of(row), law.Delivered(act.now, asset, held))
-    await _write(act, decision)
+    is_late = lease.state is LeaseState.LAPSED
+    brought = law.Delivered(
+        act.now, asset, held, by is not Funding.HOUSE and _draws(act, row), is_late
+    )
+    decision = law.decide(workers.facts_of(row), brought)
+    await write(act, decision)
     await _send(act, row)
     return decision
 
 
+def _draws(act: Act, row: WorkerRow) -> bool:
+    """Say whether the dice want a worker to be given a canary next."""
+    every, passed = act.terms.canary_every, row.canaries_passed
+    return canary_law.draws(int(act.new_id(), 16), every, passed) if every else False
+
+
+async def failed_item(act: Act, row: WorkerRow) -> None:
+    """Count an item that a worker has given up, or can't make."""
+    await write(act, law.decide(workers.facts_of(row), law.ItemFailed()))
+
+
 async def fell_silent(act: Act, row: WorkerRow) -> None:
     """Count a lease that a worker has lost by silence."""
-    await _write(act, law.decide(workers.facts_of(row), law.FellSilent(act.now)))
+    await write(act, law.decide(workers.facts_of(row), law.FellSilent(act.now)))
 
 
 async def gives_back(act: Act, row: WorkerRow) -> bool:
@@ -192,11 +210,12 @@ async def _tell(act: Act, row: WorkerRow, event: law.Event) -> Outcome:
         decision = law.decide(workers.facts_of(row), event)
     except IllegalTransition:
         return Replayed()
-    await _write(act, decision)
+    await write(act, decision)
     return Applied()
 
 
-async def _write(act: Act, decision: Decision[WorkerFacts]) -> None:
+async def write(act: Act, decision: Decision[WorkerFacts]) -> None:
+    """Write what was decided about a locked worker."""
     await workers.move(act.tx, decision.facts, act.now)
     await ledger.post(act.tx, decision.entries, act.now)
 

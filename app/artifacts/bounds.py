@@ -42,6 +42,7 @@ class Pressed:
     width: int
     height: int
     duration_ms: int | None = None
+    look: str | None = None  # see `app.artifacts.looks`; None: it is too plain to be told by one
 
     def facts(self) -> dict[str, Any]:
         """Return what there is to say of the bytes."""
@@ -50,4 +51,5 @@ class Pressed:
             "width": self.width,
             "height": self.height,
             "duration_ms": self.duration_ms,
+            "look": self.look,
         }

@@ -23,9 +23,11 @@ from app.artifacts.bounds import (
     Pressed,
     Refused,
 )
+from app.artifacts.looks import SIDE, WIDE, look_in
 
 TICKS: Final = 90_000  # a second of the time that pictures are shown at
 RATE: Final = 48_000  # samples a second
+LOOKS_AT: Final = 8  # one picture of so many, to see how the film looks
 # `whitelist`: no other decoder is opened, not even to look what a stream may be.
 ONLY: Final = {"codec_whitelist": "h264,aac"}
 X264: Final = {
@@ -106,6 +108,8 @@ class _Pressing:
         self._began_s: float | None = None
         self._frames, self._last, self._step = 0, -1, TICKS // 25
         self._samples: int | None = None
+        self._greys = [0] * (WIDE * SIDE)  # of some pictures together: how the film looks
+        self._looked = 0
 
     def run(self) -> None:
         """Decode every picture and sound, and encode it anew."""
@@ -140,7 +144,8 @@ class _Pressing:
         """Return what was made, once it is whole."""
         width, height = self._size
         duration_ms = (self._last + self._step) * 1000 // TICKS
-        return Pressed(data, "video/mp4", width, height, duration_ms)
+        greys = [grey // self._looked for grey in self._greys]
+        return Pressed(data, "video/mp4", width, height, duration_ms, look_in(greys))
 
     # ------------------------------------------------------------------ pictures
 
@@ -168,11 +173,20 @@ class _Pressing:
             raise Refused(TOO_LONG)
         at = max(at, self._last + 1)  # each is shown after the one before it
         self._step = min(at - self._last, TICKS) if self._frames else self._step
+        if self._frames % LOOKS_AT == 0:
+            self._look_at(frame)
         picture = frame.reformat(*self._size, format="yuv420p")
         picture.pict_type = av.video.frame.PictureType.NONE  # which are whole, we decide
         picture.time_base, picture.pts = Fraction(1, TICKS), at
         self._frames, self._last = self._frames + 1, at
         self._write(self._shown, picture)
+
+    def _look_at(self, frame: Any) -> None:
+        [plane] = frame.reformat(WIDE, SIDE, format="gray", interpolation="AREA").planes
+        seen, line = memoryview(plane), plane.line_size
+        self._looked += 1
+        for at in range(WIDE * SIDE):
+            self._greys[at] += seen[at // WIDE * line + at % WIDE]
 
     # ------------------------------------------------------------------ sound
 

@@ -62,6 +62,7 @@ class Artifacts:
             made.duration_ms,
             now,
             now + self.kept,
+            look=made.look,
         )
 
     async def find(self, artifact_id: str) -> Artifact | None:

@@ -18,6 +18,7 @@ from app.artifacts.bounds import (
     Pressed,
     Refused,
 )
+from app.artifacts.looks import look_of
 
 # Imported before anything is decoded: afterwards the process may open no more files.
 PLUGINS: Final = (PngImagePlugin, JpegImagePlugin, WebPImagePlugin, MpoImagePlugin)
@@ -71,10 +72,11 @@ def press(data: bytes, cut: tuple[int, int] | None = None) -> Pressed:
     if cut is not None:
         clean = _cut(clean, *cut)
     try:
+        look = look_of(clean)
         made = _saved(clean, kind, data)
     except (OSError, ValueError):  # so encoders say that there is too little memory
         raise MemoryError from None
-    return Pressed(made, f"image/{kind.lower()}", *clean.size)
+    return Pressed(made, f"image/{kind.lower()}", *clean.size, look=look)
 
 
 def _cut(picture: Image.Image, width: int, height: int) -> Image.Image:

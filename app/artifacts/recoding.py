@@ -67,7 +67,8 @@ class Pressing:
             log.warning("press_refused", error=head["error"])
         if "refused" in head:
             return Unfit(str(head["refused"]))
-        return Recoded(made, head["media_type"], head["width"], head["height"], head["duration_ms"])
+        size = head["width"], head["height"], head["duration_ms"]
+        return Recoded(made, head["media_type"], *size, head["look"])
 
     async def close(self) -> None:
         """See Recoder."""

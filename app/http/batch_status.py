@@ -54,6 +54,7 @@ PAID_WITH: Final[Mapping[Funding, str]] = {
     Funding.SESSION: "session",
     Funding.ACCOUNT: "account",
     Funding.X402: "x402",
+    Funding.HOUSE: "house",
 }
 BY_PAYMENT: Final = (Funding.INVOICE, Funding.X402)  # which may never come
 PLURALS: Final[Mapping[Kind, str]] = {

@@ -13,6 +13,8 @@ import structlog
 from app.artifacts.keeping import Artifacts
 from app.loops.authorizations import Authorizations
 from app.loops.booking import Booking
+from app.loops.canaries import PAUSE_S as CANARIES_S
+from app.loops.canaries import Canaries
 from app.loops.deposits import PAUSE_S as DEPOSITS_S
 from app.loops.deposits import Deposits
 from app.loops.expiry import Expiry
@@ -57,6 +59,7 @@ class Loops:
     recovery: Recovery
     switchboard: Switchboard
     lanes: Lanes
+    canaries: Canaries
     authorizations: Authorizations | None
     deposits: Deposits | None
     artifacts: Artifacts
@@ -77,6 +80,7 @@ class Loops:
                 ("purge", sweep_s, self.unpaid.turn),
                 ("switches", 1.0, self.switchboard.turn),
                 ("lanes", PAUSE_S, self.lanes.turn),
+                ("canaries", CANARIES_S, self.canaries.turn),
                 ("receive", sweep_s, self.receiving.turn),
                 ("sweep_artifacts", SWEEP_ARTIFACTS_S, self.artifacts.sweep),
             ):

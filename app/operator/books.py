@@ -26,6 +26,7 @@ from db.standing import MOST_UNPAID, RailSheet
 from payments.rail import Absent, GivenUp, Outcome, Rail, Settled, Unknown
 from pricing.money import sats_text
 from statemachine.entries import (
+    EXPENSE_CANARIES,
     EXPENSE_FAILED,
     EXPENSE_FREE,
     EXPENSE_MAKERS,
@@ -41,6 +42,7 @@ log = structlog.get_logger("boltwork.books")
 INVARIANTS = range(1, 9)  # as they are numbered in the README
 AUDIT_S = 300.0  # all rows are read at once, which is slow where there are many
 ASKED_AT_ONCE = 8  # open invoices that the rail is asked about
+SPENT = (EXPENSE_CANARIES, EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_MAKERS, EXPENSE_ROUTING)
 TRIES = 5  # the books move while the rail is asked: how often it is asked again
 
 FINDINGS = Gauge(
@@ -64,7 +66,8 @@ ROUTING_GIVEN = Gauge(
 EXPENSES = Gauge(
     "boltwork_expense_msat",
     "What the house has spent in all: failed is models that were paid for work that failed,"
-    " makers what others want for images and films that were delivered",
+    " makers what others want for images and films that were delivered, canaries what is ordered of"
+    " workers to see what they make of it",
     ["account"],
 )
 JOBS = Gauge("boltwork_jobs", "Jobs by state", ["state"])
@@ -147,7 +150,7 @@ class Books:
     async def _count(self) -> None:
         db, now = self._db, self._clock()
         ROUTING_GIVEN.set(await routing.given_msat(db, now.date()))
-        for spent in (EXPENSE_FAILED, EXPENSE_FREE, EXPENSE_MAKERS, EXPENSE_ROUTING):
+        for spent in SPENT:
             spent_msat = await ledger.balance(db, spent.name, Asset.MSAT)
             EXPENSES.labels(spent.name.removeprefix("expense:")).set(spent_msat)
         in_msat = await standing.payouts_by_standing(db, now)

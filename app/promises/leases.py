@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from app import advance
-from app.advance import Lost, Missing, Otherwise, Outcome, Replayed, Shell, Stale
+from app.advance import Lost, Missing, Otherwise, Outcome, Replayed, Reused, Shell, Stale
 from app.advance.leases import Enough, Held
 from app.artifacts.keeping import Artifacts
 from app.plain_text import odd_in
@@ -33,6 +33,10 @@ ARTIFACT: Final = "artifact:"  # how inputs name a file that is kept here
 # Inputs that every maker of pictures knows under these names.
 SHARED: Final = ("prompt", "negative_prompt", "width", "height", "steps", "seed")
 GONE: Final = Unfit("A picture that this is to be made from is kept no more.")
+
+REUSED: Final = Unfit(
+    "This was brought before, for something else that was asked for: make what this lease asks for."
+)
 
 
 def asked_of(wanted: Wanted) -> dict[str, Any]:
@@ -188,7 +192,13 @@ class Leases:
         submit = advance.leases.submit
         paid = used_microusd, held.cost_microusd
         told = await self.shell.do(submit, *whose, brought, made, *paid)
-        return NotNow("It lay too long before it was written.") if isinstance(told, Stale) else told
+        match told:
+            case Stale():
+                return NotNow("It lay too long before it was written.")
+            case Reused():
+                return REUSED
+            case _:
+                return told
 
     async def decline(self, held: Holding, reason: str) -> Outcome | Lost:
         """Say that the item can't be made, whoever tries; the buyer reads the reason."""

@@ -79,6 +79,13 @@ class WorkerSettings(BaseSettings):
         validation_alias="WORKERS",
         description="strangers may lend machines, see what is to be made, and are paid for it",
     )
+    worker_canary_every: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        20,
+        validation_alias="WORKER_CANARY_EVERY",
+        description="of so many items that a worker delivers one is followed by one that the house"
+        " orders and whose answer it knows; a worker that brings something else loses what is held"
+        " of its pay, to those who had its last items; 0: never",
+    )
     worker_payout_sats: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         1_000,
         validation_alias="WORKER_PAYOUT_SATS",

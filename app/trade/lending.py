@@ -18,6 +18,7 @@ from app.ports import Clock, NotNow, Unfit
 from app.promises.leases import Holding, Leases, wish
 from app.refusal import Refusal, Why, unavailable
 from app.till import Till
+from app.trade.canaries import Canaries
 from app.trade.catalogue import LENT, Catalogue, Kind, Listed, Surface
 from app.trade.lenders import closed, paused
 from app.trade.tiers import TIERED, lane_of
@@ -31,10 +32,10 @@ from db.workers import Rate, WorkerRow
 from statemachine.entries import Asset
 from statemachine.item import ITEM
 from statemachine.lease import LeaseState
+from statemachine.reputation import at_once
 from statemachine.worker import WorkerState
 
 LONGEST_WAIT_S = 30
-AT_ONCE_NEW, AT_ONCE = 2, 8  # leases of a worker that is new, and of one that is trusted
 RATES_OF = timedelta(days=1)
 AWAY_S, OFTEN_S = 5, 600
 PAYS_LESS = "What waits for {}, and is looked at, pays less than minSats."
@@ -97,6 +98,7 @@ class Lending:
     clock: Clock
     new_id: Callable[[], str]
     is_open: bool  # whether strangers may lend machines here
+    canaries: Canaries
     _noted: dict[str, Noted] = field(default_factory=dict, init=False)  # by worker, the last time
 
     async def rates(self) -> list[Rate]:
@@ -115,15 +117,20 @@ class Lending:
         size = asked.most_pixels, asked.vram_gb
         await self._see(worker.id, list(lanes), *size)
         held = len(await leases.held_by(self.db, worker.id))
-        at_once = AT_ONCE if worker.trusted_at is not None else AT_ONCE_NEW
-        if at_once <= held:
+        may_hold = at_once(workers.facts_of(worker))
+        if may_hold <= held:
             sentence = f"You hold {held} items. Bring one, and ask again."
             return Given([], [NoMatch(Nothing.HOLDS_ENOUGH, sentence), *no_match])
         if not lanes:
             return Given([], no_match)
-        most, wait_s = min(at_once - held, asked.most), min(asked.wait_s, LONGEST_WAIT_S)
-        hired = Hired(lanes, [], at_once, await self._least(asked.least_msat))
-        given = await self._claim(worker.id, hired, most, wait_s, is_gone)
+        least = await self._least(asked.least_msat)
+        most, wait_s = min(may_hold - held, asked.most), min(asked.wait_s, LONGEST_WAIT_S)
+        hired = Hired(lanes, [], may_hold, least)
+
+        async def claim(most: int, wait_s: float) -> list[Claim]:
+            return await self._claim(worker.id, hired, most, wait_s, is_gone)
+
+        given = await self.canaries.among(worker, lanes, most, wait_s, claim, is_gone)
         if given:
             return Given(given, [])
         return Given([], [*await self._nothing(worker.id, hired), *no_match])
@@ -179,7 +186,7 @@ class Lending:
         return lanes, no_match
 
     async def _claim(
-        self, worker_id: str, hired: Hired, most: int, wait_s: int, is_gone: IsGone
+        self, worker_id: str, hired: Hired, most: int, wait_s: float, is_gone: IsGone
     ) -> list[Claim]:
         until, in_lanes = monotonic() + wait_s, list(hired.pay_pct)
         queue = self.signals.queue

@@ -25,6 +25,7 @@ WHERE_THE_REST_IS = {
     Funding.SESSION: "back on the session’s balance",
     Funding.ACCOUNT: "back on your balance",
     Funding.X402: "sent back to the address that paid",
+    Funding.HOUSE: "the house’s again",
 }
 NAMES = {
     Kind.IMAGE: "picture",
@@ -32,7 +33,7 @@ NAMES = {
     Kind.TOOL: "result",
     Kind.AGENT: "answer",
 }
-FROM_BALANCE = (Funding.SESSION, Funding.ACCOUNT)
+FROM_BALANCE = (Funding.SESSION, Funding.ACCOUNT, Funding.HOUSE)
 
 
 def things(count: int, *, kind: Kind) -> str:

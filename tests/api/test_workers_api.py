@@ -61,6 +61,7 @@ async def test_a_picture_is_claimed_made_and_paid_for(open_house: Instance) -> N
     assert (me["delivered"], me["leases"]) == (1, [])
     assert me["earnings"]["msat"] == {
         "earned": pay, "held": pay // 2, "free": pay - pay // 2, "sending": 0, "paid": 0,
+        "forfeited": 0,
     }  # fmt: skip
     [rate] = (await open_house.http.get(f"{AT}/market")).json()["rates"]
     assert (rate["model"], rate["items"], rate["medianPay"]) == ("scene-1", 1, {"msat": pay})

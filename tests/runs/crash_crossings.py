@@ -160,6 +160,10 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit leases.fail": (*BATCH, Crossing("batch", 3)),  # and its item is dead after it
     "commit leases.hand_back": LENT,
     **dict.fromkeys(
+        ("commit amends.make", "commit canaries.give", "commit canaries.judge"),
+        (Crossing("canary"),),
+    ),
+    **dict.fromkeys(
         (
             "commit workers.ban",
             "commit workers.change",

@@ -21,8 +21,17 @@ BODY: Json = {
     "defaults": {"model": "scene-1", "width": SIDE, "height": SIDE},
     "images": [{"prompt": f"a cat, {number}"} for number in range(22)] + [{"prompt": "BREAK"}],
 }
-LENT = {"WORKERS": "true", "WORKER_PAYOUT_SATS": "20", MAKES_NOTHING: "1"}
-ALONE = {"WORKERS": "true", MAKES_NOTHING: "alone"}  # workers make what is sold, or nobody does
+LENT = {
+    "WORKERS": "true",
+    "WORKER_PAYOUT_SATS": "20",
+    "WORKER_CANARY_EVERY": "0",
+    MAKES_NOTHING: "1",
+}
+ALONE = {  # workers make what is sold, or nobody does
+    "WORKERS": "true",
+    "WORKER_CANARY_EVERY": "0",
+    MAKES_NOTHING: "alone",
+}
 MODEL, TOO_LONG_S = "chroma", 1_000
 A_WEEK_S = 8 * 86_400
 
@@ -126,13 +135,14 @@ async def _made(buyer: Buyer, lease: Json) -> None:
     await _worker(buyer, "POST", f"{where}/heartbeat", json={"progress": 50})
     headers = {"Authorization": f"Bearer {buyer.made['token']}", "Content-Type": "image/png"}
     number = int(prompt.rpartition(" ")[2])
-    answer = await buyer.call("PUT", f"{where}/result", content=_painted(number), headers=headers)
+    answer = await buyer.call("PUT", f"{where}/result", content=painted(number), headers=headers)
     assert answer.status_code in (200, 409, 410, 503), answer.text
 
 
-def _painted(number: int) -> bytes:
+def painted(number: int, size: tuple[int, int] = (SIDE, SIDE)) -> bytes:
+    """Return a picture of one colour."""
     kept = io.BytesIO()
-    Image.new("RGB", (SIDE, SIDE), (number * 37 % 256, number * COLOURS % 256, 9)).save(kept, "PNG")
+    Image.new("RGB", size, (number * 37 % 256, number * COLOURS % 256, 9)).save(kept, "PNG")
     return kept.getvalue()
 
 

@@ -16,6 +16,7 @@ from tests.runs import crash_lent as lending
 from tests.runs import crash_notices as notices
 from tests.runs import crash_people as people
 from tests.runs import crash_strangers as strangers
+from tests.runs import crash_trust as trust
 from tests.runs import crash_usdc as usdc
 from tests.runs.crash_buyer import KNOWN_S, LONG, Buyer
 from tests.runs.crash_server import ROTATES
@@ -388,6 +389,7 @@ SCENARIOS = {
     "batch of an account in USDC": Scenario(accounts.in_usdc, rails=("stub",)),
     "maker away": Scenario(batches.given_back),
     "item lost": Scenario(batches.bought, "commit leases.submit: before", batches.silent),
+    "canary": Scenario(trust.found_out, environment=trust.CANARIES, rails=("stub",)),
     **{k: Scenario(do, environment=env, rails=("stub",)) for k, (do, env) in lending.DO.items()},
     "account": Scenario(people.lived, rails=("stub",)),
     "proven": Scenario(people.proven, environment=PROVES, rails=("stub",)),

@@ -239,4 +239,21 @@ STORIES: tuple[Story, ...] = (
     .has(failed=2)
     .moves(9_999, "batch:b", "refund:b:undelivered", OWED, USDC)
     .owes("undelivered", 9_999, "b:undelivered", USDC),
+    story("What the house orders of a worker is the house's expense", LAW)
+    .begins(BatchState.PROCESSING, batch.begin_for_house("b", 2_000))
+    .has(funding=Funding.HOUSE, called_off=True)
+    .moves(2_000, "expense:canaries", "batch:b", "batch:b:reserved")
+    .hears(ItemDelivered(2_000))
+    .passes(BatchState.PROCESSING, BatchEvent.COMPLETED)
+    .becomes(BatchState.COMPLETED)
+    .has(delivered=1, charged_amount=2_000),
+    story("And costs nothing where that worker does not bring it: nobody else is asked", LAW)
+    .begins(BatchState.PROCESSING, batch.begin_for_house("b", 2_000))
+    .has(funding=Funding.HOUSE, called_off=True)
+    .moves(2_000, "expense:canaries", "batch:b", "batch:b:reserved")
+    .hears(ItemLost(True))
+    .passes(BatchState.PROCESSING, BatchEvent.EMPTIED)
+    .becomes(BatchState.CANCELLED)
+    .has(cancelled=1)
+    .moves(2_000, "batch:b", "expense:canaries", "batch:b:ended"),
 )

@@ -1,9 +1,11 @@
 """All stories, by the machine that they are told of: its name is its file's name in the law."""
 
 from tests.stories import (
+    amends,
     attempt,
     authorization,
     batch,
+    canary,
     connect,
     deposit,
     firm,
@@ -38,6 +40,8 @@ LAWS: dict[str, Law] = {
     "deposit": deposit.LAW,
     "notice": notice.LAW,
     "worker": worker.LAW,
+    "canary": canary.LAW,
+    "amends": amends.LAW,
 }
 STORIES: dict[str, tuple[Story, ...]] = {
     "job": job.STORIES + firm.STORIES,
@@ -56,4 +60,6 @@ STORIES: dict[str, tuple[Story, ...]] = {
     "deposit": deposit.STORIES,
     "notice": notice.STORIES,
     "worker": worker.STORIES,
+    "canary": canary.STORIES,
+    "amends": amends.STORIES,
 }

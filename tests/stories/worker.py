@@ -10,9 +10,13 @@ from statemachine.worker import (
     NEW_FOR,
     NEW_ITEMS,
     Banned,
+    CanaryFailed,
+    CanaryGiven,
+    CanaryPassed,
     Delivered,
     Drained,
     FellSilent,
+    ItemFailed,
     Matured,
     Paused,
     Readmitted,
@@ -97,17 +101,17 @@ STORIES: tuple[Story, ...] = (
     .hears(FellSilent(NOON))
     .has(silent=1, silent_since=NOON)
     .hears(FellSilent(NOON + HOUR / 2))
-    .has(silent=2)
+    .has(silent=2, lost=1)
     .hears(FellSilent(NOON + HOUR))
     .has(silent=1, silent_since=NOON + HOUR)
     .hears(FellSilent(NOON + HOUR))
-    .has(silent=2)
+    .has(silent=2, lost=2)
     .hears(FellSilent(NOON + HOUR))
     .passes(WorkerState.ONLINE, WorkerEvent.STOPPED)
     .becomes(WorkerState.PAUSED)
-    .has(silent=3)
+    .has(silent=3, lost=3)
     .hears(FellSilent(NOON + HOUR))
-    .has(silent=4)
+    .has(silent=4, lost=4)
     .hears(Resumed())
     .becomes(WorkerState.ONLINE)
     .has(silent=0, silent_since=None),
@@ -116,7 +120,7 @@ STORIES: tuple[Story, ...] = (
     .hears(FellSilent(NOON))
     .passes(WorkerState.DRAINING, WorkerEvent.STOPPED)
     .becomes(WorkerState.PAUSED)
-    .has(silent=3),
+    .has(silent=3, lost=1),
     story("What a banned worker brings is not taken, and what is held stays held", LAW)
     .given(replace(ALMOST, silent=1, silent_since=NOON))
     .hears(Banned())
@@ -126,7 +130,7 @@ STORIES: tuple[Story, ...] = (
     .refuses(Resumed())
     .refuses(Banned())
     .hears(FellSilent(NOON))
-    .has(silent=2)
+    .has(silent=2, lost=1)
     .hears(Readmitted())
     .becomes(WorkerState.PAUSED)
     .has(silent=0, silent_since=None)
@@ -136,4 +140,65 @@ STORIES: tuple[Story, ...] = (
     .given(replace(NEW, state=WorkerState.DRAINING))
     .hears(Banned())
     .becomes(WorkerState.BANNED),
+    story("A worker that the dice want to see is given a canary once, while it is online", LAW)
+    .given(NEW)
+    .hears(Delivered(NOON, Asset.MSAT, 50, draws=True))
+    .has(delivered=1, held_msat=50, canary_due=True)
+    .hears(PAID)
+    .has(delivered=2, held_msat=100)
+    .hears(CanaryGiven())
+    .has(canary_due=False)
+    .hears(Delivered(NOON, Asset.MSAT, 50, is_late=True))
+    .has(delivered=3, held_msat=150, late=1)
+    .hears(CanaryPassed())
+    .has(canaries_passed=1)
+    .hears(Drained())
+    .becomes(WorkerState.DRAINING)
+    .refuses(CanaryGiven()),
+    story("A failed canary takes what is held, never what is free, and bans the worker", LAW)
+    .given(ALMOST)
+    .hears(CanaryFailed("c"))
+    .becomes(WorkerState.BANNED)
+    .has(
+        held_msat=0, held_microusdc=0, forfeited_msat=700, forfeited_microusdc=30, canaries_failed=1
+    )
+    .moves(700, "worker:w", "revenue:forfeits", "worker:w:forfeited:c:msat")
+    .moves(30, "worker:w", "revenue:forfeits", "worker:w:forfeited:c:microusdc", Asset.MICROUSDC)
+    .refuses(CanaryGiven())
+    .hears(CanaryFailed("d"))
+    .has(canaries_failed=2)
+    .hears(CanaryPassed())
+    .has(canaries_passed=1)
+    .hears(ItemFailed())
+    .has(failed=1)
+    .hears(Readmitted())
+    .becomes(WorkerState.PAUSED)
+    .refuses(CanaryGiven())
+    .hears(PAID)
+    .has(delivered=NEW_ITEMS, held_msat=50)
+    .hears(CanaryFailed("e"))
+    .becomes(WorkerState.BANNED)
+    .has(held_msat=0, forfeited_msat=750, canaries_failed=3)
+    .moves(50, "worker:w", "revenue:forfeits", "worker:w:forfeited:e:msat"),
+    story("One that is trusted has nothing held, and is banned all the same", LAW)
+    .given(replace(NEW, state=WorkerState.DRAINING, delivered=NEW_ITEMS, is_trusted=True))
+    .hears(CanaryPassed())
+    .has(canaries_passed=1)
+    .hears(CanaryFailed("c"))
+    .becomes(WorkerState.BANNED)
+    .has(canaries_failed=1),
+    story("What it gives up is counted, whatever it does", LAW)
+    .given(NEW)
+    .hears(ItemFailed())
+    .has(failed=1)
+    .hears(Drained())
+    .becomes(WorkerState.DRAINING)
+    .hears(ItemFailed())
+    .has(failed=2)
+    .hears(Paused())
+    .becomes(WorkerState.PAUSED)
+    .hears(ItemFailed())
+    .has(failed=3)
+    .hears(CanaryPassed())
+    .has(canaries_passed=1),
 )

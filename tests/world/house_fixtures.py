@@ -124,6 +124,7 @@ def settings_for(folder: Path, **more: Any) -> Settings:
     quiet = {"BOLTWORK_DATA": folder, "SWEEP_S": 1, "WORKER_DEAD_AFTER_S": 2, "RECONCILE_S": 0}
     quiet["SETTLE_WAIT_S"] = 60  # a busy machine may take long, and whoever asks here waits
     quiet["HEALTH_S"] = 3600  # nor is it looked at again, unless a test wants to see it
+    quiet["WORKER_CANARY_EVERY"] = 0  # nor is there anything that dice decide
     values = {**quiet, **UNLIMITED, **more}
     return Given.model_validate(values)
 

@@ -74,7 +74,7 @@ class Lender:
         assert answer.status_code == 200, answer.text
         me: dict[str, Any] = answer.json()
         for each in me["earnings"].values():
-            rest = each["held"], each["free"], each["sending"], each["paid"]
+            rest = (each[name] for name in ("held", "free", "sending", "paid", "forfeited"))
             assert each["earned"] == sum(rest)
         return me
 

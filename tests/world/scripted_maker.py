@@ -3,6 +3,7 @@
 import asyncio
 import io
 from dataclasses import dataclass, field
+from random import Random
 
 from PIL import Image
 
@@ -12,10 +13,14 @@ SLOW_S = 0.3  # of a picture that is made slowly
 
 
 def picture(wanted: Wanted) -> bytes:
-    """Return a picture of one colour, which its seed chooses."""
-    kept = io.BytesIO()
+    """Return a picture of one colour, which its seed chooses; or of SQUARES, likewise."""
+    kept, size = io.BytesIO(), (wanted.width // 16, wanted.height // 16)
+    if "SQUARES" in wanted.prompt:
+        squares = Image.frombytes("L", (9, 9), Random(wanted.seed).randbytes(81))
+        squares.resize(size, Image.Resampling.NEAREST).convert("RGB").save(kept, "PNG")
+        return kept.getvalue()
     colour = tuple((wanted.seed * step) % 256 for step in (37, 91, 53))
-    Image.new("RGB", (wanted.width // 16, wanted.height // 16), colour).save(kept, "PNG")
+    Image.new("RGB", size, colour).save(kept, "PNG")
     return kept.getvalue()
 
 

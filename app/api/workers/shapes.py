@@ -10,9 +10,10 @@ from app.trade.lenders import SHOWN, Standing
 from db.claims import Claim
 from db.leases import Named
 from db.worker_payouts import Purse, Sent
-from db.workers import Rate, WorkerRow
+from db.workers import Rate, WorkerRow, facts_of
 from payments.usdc.refund import read_refund_to
 from statemachine.entries import Asset
+from statemachine.reputation import reputation_of
 from statemachine.worker import NEW_FOR, NEW_ITEMS
 
 _WORDS = {Asset.MSAT: "msat", Asset.MICROUSDC: "microUsdc"}
@@ -70,6 +71,7 @@ def standing_shape(standing: Standing) -> dict[str, Any]:
         **worker_shape(standing.row),
         "leases": [lease_shape(lease) for lease in standing.held],
         "earnings": {_WORDS[purse.asset]: purse_shape(purse) for purse in standing.purses},
+        "reputation": reputation_shape(standing),
         **payouts_shape(standing.payouts),
     }
 
@@ -102,6 +104,25 @@ def purse_shape(purse: Purse) -> dict[str, int]:
         "free": purse.free,
         "sending": purse.sending,
         "paid": purse.paid,
+        "forfeited": purse.forfeited,
+    }
+
+
+def reputation_shape(standing: Standing) -> dict[str, Any]:
+    """Return what a worker has shown, and how much it is given at once for that."""
+    row = standing.row
+    told = reputation_of(facts_of(row))
+    settled_msat = row.earned_msat - row.held_msat - row.forfeited_msat
+    shares = {"acceptedPct": told.accepted_pct, "onTimePct": told.on_time_pct}
+    return {
+        "settledMsat": settled_msat,
+        "accepted": row.delivered,
+        "failed": row.failed,
+        "lost": row.lost,
+        "late": row.late,
+        **{name: share for name, share in shares.items() if share is not None},
+        "canaries": {"passed": told.canaries_passed, "failed": told.canaries_failed},
+        "atOnce": told.at_once,
     }
 
 

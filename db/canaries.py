@@ -1,0 +1,199 @@
+"""Canaries: written as a batch of one that a worker holds, found when they are brought, judged."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from db.engine import Database, Tx
+from db.rows import columns
+from statemachine.amends import MOST_ITEMS, Charge
+from statemachine.canary import CanaryFacts, CanaryState
+from statemachine.entries import Asset
+from statemachine.item import ItemState
+from statemachine.lease import LeaseFacts, LeaseState
+
+LATE = timedelta(days=1)  # what was asked for since then may be asked of another
+NEWEST = 200  # of which one is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class NewCanary:
+    """A canary as it is ordered: what is asked for, and what the worker holds it by."""
+
+    batch_id: str
+    item_id: str
+    lease_id: str
+    lane: str
+    asked: dict[str, Any]
+    weight: int  # its price in micro-USD
+    share_amount: int  # and in msat
+    pay_pct: int
+    quote: dict[str, Any]
+
+
+# As an item is that somebody has claimed: but for its turn, which it never had.
+_INSERT = """
+WITH ordered AS (
+  INSERT INTO item (id, batch_id, place, state, lane, weight, share_amount, number, asked,
+                    created_at)
+  VALUES (%(item_id)s, %(batch_id)s, 1, %(claimed)s, %(lane)s, %(weight)s, %(share_amount)s, 1,
+          %(asked)s, %(now)s) RETURNING id),
+held AS (
+  INSERT INTO lease (item_id, number, state, worker, until, deadline, created_at, id, pay_pct)
+  SELECT id, 1, %(held)s, %(worker_id)s, %(until)s, %(deadline)s, %(now)s, %(lease_id)s,
+         %(pay_pct)s FROM ordered)
+INSERT INTO canary (item_id, worker_id, state, created_at)
+SELECT id, %(worker_id)s, %(given)s, %(now)s FROM ordered
+"""
+
+
+async def insert(
+    tx: Tx, new: NewCanary, facts: CanaryFacts, lease: LeaseFacts, now: datetime
+) -> None:
+    """Write a canary whose batch is written, with the lease by which its worker holds it."""
+    await tx.execute(
+        _INSERT,
+        item_id=facts.id,
+        batch_id=new.batch_id,
+        claimed=ItemState.CLAIMED,
+        lane=new.lane,
+        weight=new.weight,
+        share_amount=new.share_amount,
+        asked=Jsonb(new.asked),
+        held=LeaseState.HELD,
+        worker_id=facts.worker_id,
+        until=lease.until,
+        deadline=lease.deadline,
+        lease_id=new.lease_id,
+        pay_pct=new.pay_pct,
+        given=facts.state,
+        now=now,
+    )
+
+
+class CanaryRow(NamedTuple):
+    """A canary whose row is locked until the transaction ends."""
+
+    item_id: str
+    worker_id: str
+    state: CanaryState
+    unlike_pct: int | None
+
+
+_LOCK = f"SELECT {columns(CanaryRow)} FROM canary WHERE item_id = %(id)s FOR UPDATE"
+
+
+async def lock(tx: Tx, item_id: str) -> CanaryRow | None:
+    """Return a canary's row, locked; who needs its worker's lock too takes that one after it."""
+    return await tx.row(CanaryRow, _LOCK, id=item_id)
+
+
+def facts_of(row: CanaryRow) -> CanaryFacts:
+    """Return the law's view of a row."""
+    return CanaryFacts(row.item_id, row.worker_id, row.state, row.unlike_pct)
+
+
+_MOVE = """
+UPDATE canary SET state = %(state)s, unlike_pct = %(unlike_pct)s, judged_at = %(now)s,
+       forfeited_msat = %(msat)s, forfeited_microusdc = %(microusdc)s
+ WHERE item_id = %(id)s
+"""
+
+
+async def move(tx: Tx, after: CanaryFacts, lost: dict[Asset, int], now: datetime) -> None:
+    """Write how a canary was judged, and what its worker has lost by it."""
+    await tx.execute(
+        _MOVE,
+        id=after.id,
+        state=after.state,
+        unlike_pct=after.unlike_pct,
+        msat=lost.get(Asset.MSAT, 0),
+        microusdc=lost.get(Asset.MICROUSDC, 0),
+        now=now,
+    )
+
+
+class Brought(NamedTuple):
+    """A canary that is to be judged: its item has ended."""
+
+    item_id: str
+    state: ItemState
+    asked: dict[str, Any]
+    look: str | None  # of what was brought
+    created_at: datetime
+
+
+_DUE = """
+SELECT c.item_id, i.state, i.asked, a.look, c.created_at
+  FROM canary c JOIN item i ON i.id = c.item_id LEFT JOIN artifact a ON a.id = i.artifact
+ WHERE c.state = 'given' AND i.state IN ('completed', 'failed', 'dead_letter', 'cancelled')
+ ORDER BY c.created_at LIMIT %(most)s
+"""
+
+
+async def due(db: Database, most: int) -> list[Brought]:
+    """Return canaries that are to be judged."""
+    return await db.rows(Brought, _DUE, most=most)
+
+
+class Wish(NamedTuple):
+    """What somebody asked for of late, and its price in micro-USD."""
+
+    asked: dict[str, Any]
+    weight: int
+
+
+_WISH = """
+SELECT w.asked, w.weight FROM (
+  SELECT i.id, i.asked, i.weight, i.batch_id FROM item i
+   WHERE i.lane = %(lane)s AND i.state = 'completed' AND i.ended_at >= %(since)s
+   ORDER BY i.ended_at DESC LIMIT %(newest)s) w
+  JOIN batch b ON b.id = w.batch_id AND b.funding <> 'house'
+ WHERE w.asked ->> 'prompt' <> '' AND NOT EXISTS (
+       SELECT FROM lease l WHERE l.item_id = w.id AND l.worker = %(worker_id)s)
+ ORDER BY random() LIMIT 1
+"""
+
+
+async def wish_of_late(db: Database, lane: str, worker_id: str, now: datetime) -> Wish | None:
+    """Return what was asked for of late in a lane, and never of this worker; None: nothing was."""
+    values: dict[str, Any] = {"lane": lane, "worker_id": worker_id, "newest": NEWEST}
+    return await db.row(Wish, _WISH, since=now - LATE, **values)
+
+
+class _Charged(NamedTuple):
+    batch_id: str
+    amount: int
+
+
+# What it brought since the last canary that was judged before: what that was followed by is not
+# known to be anything. Batches of the house are canaries themselves.
+_CHARGES = """
+SELECT w.batch_id, sum(w.amount)::bigint AS amount FROM (
+  SELECT i.batch_id, coalesce(i.charged_amount, i.share_amount) AS amount, e.created_at
+    FROM earning e JOIN item i ON i.id = e.item_id JOIN batch b ON b.id = i.batch_id
+   WHERE e.worker_id = %(worker_id)s AND e.asset = %(asset)s AND b.funding <> 'house'
+     AND e.created_at >= coalesce((
+         SELECT max(last.created_at) FROM canary c JOIN earning last ON last.item_id = c.item_id
+          WHERE c.worker_id = %(worker_id)s AND c.state IN ('passed', 'failed')
+            AND c.item_id <> %(canary_id)s), '-infinity')
+   ORDER BY e.created_at DESC LIMIT %(most)s) w
+ GROUP BY w.batch_id ORDER BY max(w.created_at) DESC, w.batch_id
+"""
+
+
+async def charges(tx: Tx, canary: CanaryRow, asset: Asset) -> list[Charge]:
+    """Return what buyers were charged, by batch, for the last items of a locked canary's worker:
+    since the one before, and the newest first.
+    """
+    found = await tx.rows(
+        _Charged,
+        _CHARGES,
+        worker_id=canary.worker_id,
+        canary_id=canary.item_id,
+        asset=asset,
+        most=MOST_ITEMS,
+    )
+    return [Charge(*row) for row in found if row.amount]
