@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 ROWS: Final = 16  # of 16 bits each
-REUSED_PCT: Final = 6  # as unlike as that, a picture is still the same one
+REUSED_PCT: Final = 10  # as unlike as that, a picture is still the same one
 _ROW: Final = 1 << ROWS
 _WORD: Final = re.compile(r"\w{3,}")
 

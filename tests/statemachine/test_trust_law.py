@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,7 +132,7 @@ def test_more_at_once_is_given_to_who_has_shown_more(
         ({"failed": MEASURED}, 1),
     ],
 )
-def test_how_many_leases_a_worker_holds_at_once(changes: dict[str, int], most: int) -> None:
+def test_how_many_leases_a_worker_holds_at_once(changes: dict[str, Any], most: int) -> None:
     """By trust, by canaries, and by how much of what it held it has delivered, and in time."""
     facts = replace(NEW, **changes)
     assert reputation_of(facts).at_once == at_once(facts) == most
