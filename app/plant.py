@@ -254,7 +254,11 @@ def lending_of(built: Built) -> Lending:
 def canaries_of(built: Built) -> Canaries:
     """Return the desk of what the house orders of workers, to see what they make of it."""
     db, shell, till, catalogue = built.db, built.shell, built.till, built.catalogue
-    return Canaries(db, shell, till, catalogue, built.clock, built.new_id)
+
+    def dice(sides: int) -> int:
+        return int(built.new_id(), 16) % sides
+
+    return Canaries(db, shell, till, catalogue, built.clock, built.new_id, dice)
 
 
 def judging_of(built: Built) -> Judging:

@@ -146,21 +146,27 @@ class Wish(NamedTuple):
 
 
 _WISH = """
-SELECT w.asked, w.weight FROM (
-  SELECT i.id, i.asked, i.weight, i.batch_id FROM item i
-   WHERE i.lane = %(lane)s AND i.state = 'completed' AND i.ended_at >= %(since)s
-   ORDER BY i.ended_at DESC LIMIT %(newest)s) w
-  JOIN batch b ON b.id = w.batch_id AND b.funding <> 'house'
- WHERE w.asked ->> 'prompt' <> '' AND NOT EXISTS (
-       SELECT FROM lease l WHERE l.item_id = w.id AND l.worker = %(worker_id)s)
- ORDER BY random() LIMIT 1
+SELECT asked, weight FROM (
+  SELECT w.asked, w.weight, row_number() OVER (ORDER BY w.id) AS place, count(*) OVER () AS all_of
+    FROM (
+      SELECT i.id, i.asked, i.weight, i.batch_id FROM item i
+       WHERE i.lane = %(lane)s AND i.state = 'completed' AND i.ended_at >= %(since)s
+       ORDER BY i.ended_at DESC LIMIT %(newest)s) w
+    JOIN batch b ON b.id = w.batch_id AND b.funding <> 'house'
+   WHERE w.asked ->> 'prompt' <> '' AND NOT EXISTS (
+         SELECT FROM lease l WHERE l.item_id = w.id AND l.worker = %(worker_id)s)) AS placed
+ WHERE place = 1 + %(drawn)s %% all_of
 """
 
 
-async def wish_of_late(db: Database, lane: str, worker_id: str, now: datetime) -> Wish | None:
-    """Return what was asked for of late in a lane, and never of this worker; None: nothing was."""
+async def wish_of_late(
+    db: Database, lane: str, worker_id: str, drawn: int, now: datetime
+) -> Wish | None:
+    """Return one of the things that were asked for of late in a lane, and never of this worker, by
+    a number that was drawn; None: nothing was.
+    """
     values: dict[str, Any] = {"lane": lane, "worker_id": worker_id, "newest": NEWEST}
-    return await db.row(Wish, _WISH, since=now - LATE, **values)
+    return await db.row(Wish, _WISH, drawn=drawn, since=now - LATE, **values)
 
 
 class _Charged(NamedTuple):

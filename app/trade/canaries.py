@@ -5,7 +5,6 @@ of now; they come when the dice say so, after an item that was delivered, and to
 at some moment of its wait. Only what the house itself makes always in the same way can be one.
 """
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -54,7 +53,7 @@ class Canaries:
     catalogue: Catalogue
     clock: Clock
     new_id: Callable[[], str]
-    dice: Callable[[int], int] = secrets.randbelow
+    dice: Callable[[int], int]  # a number below this one
 
     async def among(
         self,
@@ -95,7 +94,8 @@ class Canaries:
         return listed is not None and listed.made_by == PAINTER and not listed.stands_in
 
     async def _give(self, worker: WorkerRow, lane: str, pay_pct: int) -> Claim | None:
-        wish = await canaries.wish_of_late(self.db, lane, worker.id, self.clock())
+        drawn = self.dice(canaries.NEWEST)
+        wish = await canaries.wish_of_late(self.db, lane, worker.id, drawn, self.clock())
         wish = wish or self._composed(lane)
         if wish is None:
             return None

@@ -284,12 +284,12 @@ async def test_what_was_asked_of_late_is_asked_of_another(lent: Lent) -> None:
     await lent.made("b")
     assert await lent.brings(await lent.holds("c")) == Applied()
     lane = "scene-1/standard"
-    assert await canaries.wish_of_late(market.db, lane, "w", now()) is None
-    wish = await canaries.wish_of_late(market.db, lane, "v", now())
+    assert await canaries.wish_of_late(market.db, lane, "w", 0, now()) is None
+    wish = await canaries.wish_of_late(market.db, lane, "v", 7, now())
     assert wish is not None
     assert (wish.asked["prompt"], wish.asked["seed"], wish.weight) == (CAT, 7, 1)
     now.forward(hours=25)
-    assert await canaries.wish_of_late(market.db, lane, "v", now()) is None
+    assert await canaries.wish_of_late(market.db, lane, "v", 7, now()) is None
 
 
 async def test_the_auditor_sees_what_was_changed_by_hand(lent: Lent) -> None:

@@ -67,9 +67,11 @@ async def test_of_two_who_bring_one_picture_at_once_one_is_paid(lent: Lent) -> N
     await lent.workers("w", "v")
     for number in range(4):
         await lent.asked(f"b{number}", (f"{CAT} number{number}", 1), (f"{DOG} {number}", 1))
-        claims = [(*(await lent.claimed(worker)), worker) for worker in ("w", "v")]
+        claims = [((await lent.claimed(worker))[0], worker) for worker in ("w", "v")]
         bits = int(hashed(f"look {number}"), 16)
-        told = await asyncio.gather(*(lent.brings(*each, bits, f"{number}") for each in claims))
+        told = await asyncio.gather(
+            *(lent.brings(claim, worker, bits, f"{number}") for claim, worker in claims)
+        )
         assert sorted(map(str, told)) == ["Applied()", "Reused()"]
         await lent.market.shell.do(advance.batches.cancel, f"b{number}")
         for claim, worker in claims:

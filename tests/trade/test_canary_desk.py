@@ -118,12 +118,8 @@ async def test_without_a_price_there_is_none(worker: Worker) -> None:
     assert (await worker.lent.row()).canary_due
 
 
-def test_only_what_the_house_makes_itself_is_known() -> None:
+async def test_only_what_the_house_makes_itself_is_known(market: Market) -> None:
     """Where its painter stands in for a model, its picture is not that model's."""
-    lane = "z-image-turbo/pro"
-    for development in (True, False):
-        catalogue = Catalogue({PAINTER}, development=development)
-        desk = Canaries(*[None] * 3, catalogue, *[None] * 2)  # type: ignore[arg-type,list-item]
-        known = [each for each in ("scene-1", "z-image-turbo", lane, "chroma", "x")
-                 if desk.is_known(each)]  # fmt: skip
-        assert known == ["scene-1"]
+    desk = desk_of(market, fixed_oracle(market.clock))
+    names = "scene-1", "z-image-turbo", "z-image-turbo/pro", "chroma", "x"
+    assert [name for name in names if desk.is_known(name)] == ["scene-1"]
