@@ -13,6 +13,7 @@ from statemachine.canary import CanaryFacts, CanaryState
 from statemachine.entries import Asset
 from statemachine.item import ItemState
 from statemachine.lease import LeaseFacts, LeaseState
+from statemachine.speed import Speed
 
 LATE = timedelta(days=1)  # what was asked for since then may be asked of another
 NEWEST = 200  # of which one is drawn
@@ -71,6 +72,35 @@ async def insert(
         given=facts.state,
         now=now,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """How many items a worker holds, and how fast it is in a lane."""
+
+    items: int
+    speed: Speed
+
+
+class _InHand(NamedTuple):
+    held: int
+    took_ms: int | None
+    work: int | None
+    items: int | None
+
+
+_IN_HAND = """
+SELECT (SELECT count(*) FROM lease l WHERE l.worker = %(id)s AND l.state = 'held'
+           AND l.id IS NOT NULL) AS held, s.took_ms, s.work, s.items
+  FROM (VALUES (1)) one(row) LEFT JOIN worker_lane s ON s.worker_id = %(id)s AND s.lane = %(lane)s
+"""
+
+
+async def in_hand(tx: Tx, worker_id: str, lane: str) -> InHand:
+    """Return what a locked worker holds."""
+    row = await tx.row(_InHand, _IN_HAND, id=worker_id, lane=lane)
+    assert row is not None, "it selects one row"
+    return InHand(row.held, Speed(row.took_ms or 0, row.work or 0, row.items or 0))
 
 
 class CanaryRow(NamedTuple):

@@ -13,13 +13,16 @@ from db import amends, batches, canaries, ledger
 from db import workers as worker_rows
 from db.canaries import CanaryRow, NewCanary
 from db.claims import Claim
+from pricing.money import worker_share
 from statemachine import amends as amends_law
 from statemachine import batch as batch_law
 from statemachine import canary as law
 from statemachine import lease as lease_law
+from statemachine import speed
 from statemachine import worker as worker_law
 from statemachine.entries import Asset
 from statemachine.machine import IllegalTransition
+from statemachine.reputation import at_once
 
 HOUSE = "house"  # who pays
 
@@ -27,7 +30,8 @@ HOUSE = "house"  # who pays
 async def give(act: Act, worker_id: str, new: NewCanary) -> Claim | None:
     """Have a worker hold an item that the house orders; None: it is given none now."""
     row = await worker_rows.lock(act.tx, worker_id)
-    if row is None or not row.canary_due:
+    in_hand = await canaries.in_hand(act.tx, worker_id, new.lane)
+    if row is None or not row.canary_due or in_hand.items >= at_once(_facts(row)):
         return None
     try:
         await workers.write(act, worker_law.decide(_facts(row), worker_law.CanaryGiven()))
@@ -35,13 +39,16 @@ async def give(act: Act, worker_id: str, new: NewCanary) -> Claim | None:
         return None
     begun = batch_law.begin_for_house(new.batch_id, new.share_amount)
     await batches.insert(act.tx, begun.facts, HOUSE, new.quote, None, act.now)
-    holds, longest = timedelta(seconds=act.terms.lease_s), timedelta(seconds=act.terms.lease_most_s)
+    holds, house = timedelta(seconds=act.terms.lease_s), timedelta(seconds=act.terms.lease_most_s)
+    expected_ms = in_hand.speed.expected_ms(new.weight)
+    longest = speed.longest(house, expected_ms, in_hand.items + 1)
     lease = lease_law.begin(new.item_id, 1, act.now, holds, longest)
     await canaries.insert(act.tx, new, law.begin(new.item_id, worker_id), lease, act.now)
     await ledger.post(act.tx, begun.entries, act.now)
     return Claim(
         new.item_id, 1, new.lane, new.asked, new.share_amount, begun.facts.asset, new.batch_id,
-        new.lease_id, new.pay_pct, lease.until, lease.deadline,
+        new.lease_id, new.pay_pct, worker_share(new.share_amount, new.pay_pct), lease.until,
+        lease.deadline,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ of now; they come when the dice say so, after an item that was delivered, and to
 at some moment of its wait. Only what the house itself makes always in the same way can be one.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,10 +19,11 @@ from app.trade.catalogue import PAINTER, Catalogue, Kind
 from app.trade.model_inputs import MOST_SEED
 from db import canaries, lanes
 from db.canaries import NewCanary, Wish
-from db.claims import Claim
+from db.claims import Claim, Hired
 from db.engine import Database
 from db.workers import WorkerRow
-from pricing.money import MicroUsd
+from pricing.money import MicroUsd, worker_share
+from statemachine.entries import Asset
 
 PARTS: Final = 1_000  # of a wait
 SELDOM: Final = 4  # who asks often and does not wait is answered at one of so many times
@@ -58,7 +59,7 @@ class Canaries:
     async def among(
         self,
         worker: WorkerRow,
-        of_lanes: Mapping[str, int],
+        hired: Hired,
         most: int,
         wait_s: float,
         claim: Claims,
@@ -66,9 +67,10 @@ class Canaries:
     ) -> list[Claim]:
         """Return what a worker holds from now on, with a canary among it where one is due.
 
-        `of_lanes`: its part in percent of what an item costs there. `claim` has it claim what
-        others have ordered.
+        `hired`: its part of what an item costs in each lane, and what that must come to. `claim`
+        has it claim what others have ordered.
         """
+        of_lanes = hired.pay_pct
         known = [lane for lane in of_lanes if self.is_known(lane)] if worker.canary_due else []
         if not known:
             return await claim(most, wait_s)
@@ -81,7 +83,7 @@ class Canaries:
             if claims or await is_gone():
                 return claims
         lane = known[self.dice(len(known))]
-        given = await self._give(worker, lane, of_lanes[lane])
+        given = await self._give(worker, lane, hired)
         if given is None:
             return await claim(most, wait_s - waited_s)
         claims = await claim(most - 1, 0) if most > 1 else []
@@ -93,7 +95,7 @@ class Canaries:
         listed = self.catalogue.get(lane)
         return listed is not None and listed.made_by == PAINTER and not listed.stands_in
 
-    async def _give(self, worker: WorkerRow, lane: str, pay_pct: int) -> Claim | None:
+    async def _give(self, worker: WorkerRow, lane: str, hired: Hired) -> Claim | None:
         drawn = self.dice(canaries.NEWEST)
         wish = await canaries.wish_of_late(self.db, lane, worker.id, drawn, self.clock())
         wish = wish or self._composed(lane)
@@ -102,6 +104,9 @@ class Canaries:
         try:
             quote = await self.till.batch([MicroUsd(wish.weight)])
         except Refusal:  # nothing can be priced just now
+            return None
+        pay_pct, least = hired.pay_pct[lane], hired.least or {}
+        if worker_share(quote.total_msat, pay_pct) < least.get(Asset.MSAT, 0):
             return None
         new = NewCanary(
             self.new_id(),

@@ -130,7 +130,7 @@ class Lending:
         async def claim(most: int, wait_s: float) -> list[Claim]:
             return await self._claim(worker.id, hired, most, wait_s, is_gone)
 
-        given = await self.canaries.among(worker, lanes, most, wait_s, claim, is_gone)
+        given = await self.canaries.among(worker, hired, most, wait_s, claim, is_gone)
         if given:
             return Given(given, [])
         return Given([], [*await self._nothing(worker.id, hired), *no_match])

@@ -105,9 +105,10 @@ async def test_junk_is_found_and_its_buyer_is_made_whole(house: Instance) -> Non
     async for _ in patiently("its buyer is owed nothing"):
         if owed := await of_owner(house.built.db, batch_id):
             break
-    job = (await house.http.get(f"/api/jobs/{batch_id}")).json()["job"]
+    said = (await house.http.get(f"/api/jobs/{batch_id}")).json()
+    assert [each["reason"] for each in said["refunds"]] == ["not_made_as_asked"]
     assert [each.reason.sentence for each in owed] == ["payment for what wasn’t made as you asked"]
-    assert owed[0].amount_msat == 1_000 * job["chargedSats"]
+    assert owed[0].amount_msat == 1_000 * said["chargedSats"]
     refused(await lender.asks("POST", "/api/v1/workers/claims", json={
         "models": ["scene-1"], "maxPixels": 512 * 512,
     }), 403, "worker_paused")  # fmt: skip

@@ -10,10 +10,11 @@ from app.advance import Applied
 from app.till import Limits, Till
 from app.trade.canaries import PARTS, Canaries
 from app.trade.catalogue import PAINTER, Catalogue
-from db.claims import Claim
+from db.claims import Claim, Hired
 from pricing.money import sats_to_msat
 from pricing.oracle import Oracle
 from pricing.rates import PUBLISHED, RateCard
+from statemachine.entries import Asset
 from tests.world.house_fixtures import fixed_oracle
 from tests.world.market_fixtures import Market
 from tests.world.scripted_agent import ScriptedAgent
@@ -31,11 +32,12 @@ class Worker:
         self.waits: list[tuple[int, float]] = []
         self.comes: list[Claim] = []  # while it waits
         self.is_gone = False
+        self.least: dict[Asset, int] | None = None
 
     async def claims(self, most: int = 1, wait_s: float = 20) -> list[Claim]:
         """Claim what waits."""
-        row, lanes = await self.lent.row(), LANES
-        return await self.desk.among(row, lanes, most, wait_s, self._claim, self._is_gone)
+        row, hired = await self.lent.row(), Hired(LANES, [], least=self.least)
+        return await self.desk.among(row, hired, most, wait_s, self._claim, self._is_gone)
 
     async def _claim(self, most: int, wait_s: float) -> list[Claim]:
         self.waits.append((most, wait_s))
@@ -105,6 +107,15 @@ async def test_where_others_wait_it_is_one_of_several(worker: Worker) -> None:
     assert worker.waits == [(2, 0)] and len(given) == 3
     assert one == theirs
     assert canary.asked == {**theirs.asked, "seed": canary.asked["seed"]}
+
+
+async def test_what_pays_less_than_a_worker_wants_is_not_given(worker: Worker) -> None:
+    """A floor of its own holds for what the house orders, as for anything else."""
+    worker.least = {Asset.MSAT: 2_801}
+    assert await worker.claims() == []
+    worker.least = {Asset.MSAT: 2_800}
+    [canary] = await worker.claims()
+    assert canary.pay_amount == 2_800
 
 
 async def test_without_a_price_there_is_none(worker: Worker) -> None:
