@@ -129,8 +129,8 @@ async def test_pay_in_usdc_goes_to_an_address(market: Market) -> None:
     assert await market.shell.do(ask, "w", 6, None, Asset.MICROUSDC) == Applied()
     paid = [(each.asset, each.amount, each.refund_to) for each in await owed(market)]
     assert paid == [(Asset.MICROUSDC, amount, WALLET) for amount in (12_000, 23_000)]
-    assert await purse(market, Asset.MICROUSDC) == (Asset.MICROUSDC, 70_000, 35_000, 0, 35_000)
-    assert await purse(market) == (Asset.MSAT, 0, 0, 0, 0)
+    assert await purse(market, Asset.MICROUSDC) == (Asset.MICROUSDC, 70_000, 35_000, 0, 35_000, 0)
+    assert await purse(market) == (Asset.MSAT, 0, 0, 0, 0, 0)
     await market.is_right()
 
 
@@ -166,7 +166,7 @@ async def test_what_a_worker_has_adds_up(market: Market) -> None:
         assert await sent(market, number) == Applied()
         if number:  # two of them at one moment
             market.clock.forward(seconds=1)
-    assert await purse(market) == (Asset.MSAT, 21_000, 10_500, 500, 10_000)
+    assert await purse(market) == (Asset.MSAT, 21_000, 10_500, 500, 10_000, 0)
     assert (await purse(market)).paid == 0
     seen, mark = [], FROM_THE_NEWEST
     for _ in range(4):
