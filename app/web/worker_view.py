@@ -11,7 +11,6 @@ from app.house import House, house_of
 from app.promises.leases import wish
 from app.trade.idle import Idle, Stands, why_idle
 from app.trade.lenders import Standing
-from app.trade.lending import AT_ONCE, AT_ONCE_NEW
 from app.web.cookies import token_of
 from app.web.page import render
 from app.web.troubles import Trouble
@@ -19,9 +18,10 @@ from db import network
 from db.leases import Named
 from db.network import LaneSeen
 from db.worker_payouts import Purse, Sent
-from db.workers import HEARD_WITHIN, WorkerRow
+from db.workers import HEARD_WITHIN, WorkerRow, facts_of
 from statemachine.entries import Asset
 from statemachine.payout import PayoutState
+from statemachine.reputation import at_once
 from statemachine.worker import MOST_SILENT, NEW_FOR, NEW_ITEMS, SILENT_WITHIN, WorkerState
 
 COOKIE = "boltwork_worker"
@@ -107,9 +107,9 @@ def _sums(standing: Standing) -> list[tuple[Asset, Purse]]:
 
 async def _idle(house: House, standing: Standing, lanes: list[LaneSeen]) -> list[Idle]:
     row = standing.row
-    at_once = AT_ONCE if row.trusted_at is not None else AT_ONCE_NEW
+    may_hold = at_once(facts_of(row))
     waiting = await network.waiting(house.db, house.network.lanes)
-    stands = Stands(row.state, row.silent, len(standing.held), at_once, lanes)
+    stands = Stands(row.state, row.silent, len(standing.held), may_hold, lanes)
     return why_idle(stands, waiting, house.catalogue, house.clock())
 
 
