@@ -19,7 +19,7 @@ from tests.runs import crash_strangers as strangers
 from tests.runs import crash_trust as trust
 from tests.runs import crash_usdc as usdc
 from tests.runs.crash_buyer import KNOWN_S, LONG, Buyer
-from tests.runs.crash_server import ROTATES
+from tests.runs.crash_server import ROTATED
 from tests.world.patience import patiently
 from tests.world.pay_server import said
 
@@ -394,9 +394,7 @@ SCENARIOS = {
     "account": Scenario(people.lived, rails=("stub",)),
     "proven": Scenario(people.proven, environment=PROVES, rails=("stub",)),
     "by the call": Scenario(holder.asked),
-    "rotated": Scenario(
-        held_session, "commit sessions.begin_reserved: after", environment={ROTATES: "1"}
-    ),
+    "rotated": Scenario(held_session, "commit sessions.begin_reserved: after", environment=ROTATED),
     "answer lost": Scenario(bought("hello"), "rail pay: after", later),
     "never sent": Scenario(bought("hello"), "rail pay: before", long_after),
 }

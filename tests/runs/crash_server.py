@@ -38,6 +38,7 @@ from tests.world.scripted_tools import ScriptedTools
 
 MAKES_NOTHING = "MAKES_NOTHING"  # in an environment: its pictures are made by others
 ROTATES = "ROTATES_ITS_KEYS"  # in an environment: first of all the process makes new keys
+ROTATED = {ROTATES: "1"}
 KILLED = 137  # the exit code of a probe that ends the process
 
 _PR_SET_PDEATHSIG = 1
