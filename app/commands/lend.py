@@ -198,6 +198,8 @@ class _Lent:
         standing = await patiently(lambda: server.change(**fields), shows.say)
         shows.say(f"Worker {kept.worker_id[:8]} is back at {shown(self.url)}.")
         shows.say(f"Its pay goes to {standing.pay_to}.")
+        if standing.pays_next:
+            shows.say(f"Later it goes to {standing.pays_next}.")
         for payout in standing.stuck:
             shows.say(f"Not sent yet: {payout} Another destination can be named with --to.")
 

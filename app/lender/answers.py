@@ -49,6 +49,7 @@ class Standing:
     worker_id: str
     state: str
     pay_to: str
+    pays_next: str  # where its pay goes later, and from when on
     leases: list[Lease]
     earnings: dict[str, dict[str, int]]  # by asset, in its smallest unit
     stuck: list[str]  # payouts that could not be sent yet, and why
@@ -76,10 +77,17 @@ def standing_of(said: Mapping[str, Any]) -> Standing:
         one_line(str(said.get("workerId", "")), 80),
         one_line(str(said.get("state", "")), 40),
         one_line(str(said.get("payTo", "")), 2_000),
+        _next(said.get("next")),
         leases_of(said.get("leases")),
         {asset: _amounts(earnings.get(asset)) for asset, _, _ in UNITS},
         _stuck(said.get("payouts")),
     )
+
+
+def _next(said: Any) -> str:
+    if not isinstance(said, dict) or "payTo" not in said:
+        return ""
+    return f"{one_line(str(said['payTo']), 2_000)}, from {one_line(str(said.get('at', '')), 40)} on"
 
 
 def _stuck(said: Any) -> list[str]:

@@ -177,7 +177,7 @@ class Lender:
 
     async def _until_resumed(self, sentence: str) -> None:
         """Wait until the worker is given items again; whoever paused it says when."""
-        self.shows.say(f"{sentence} It goes on when that is over.")
+        self.shows.say(f"{sentence} It goes on when it is resumed.")
         while not await self._rest(self.paused_s):
             state = (await self._patiently(self.server.me)).state
             if state in ("online", "banned"):  # a banned one is told so by the next claim

@@ -51,11 +51,15 @@ def test_earnings_are_shown_exactly() -> None:
     sent."""
     amounts = {"earned": 3_500, "held": 1_000, "free": 500, "sending": 0, "paid": 2_000}
     failed = {"state": "owed", "msat": 2_000, "to": "a@b.example", "lastOutcome": "It is\x07 away."}
-    said = {"earnings": {"msat": amounts, "microUsdc": {"earned": 0}}, "payouts": [failed, {}]}
+    said: dict[str, Any] = {"payouts": [failed, {}]}
+    said["earnings"] = {"msat": amounts, "microUsdc": {"earned": 0}}
     standing = standing_of(said)
     sums = "sats: earned 3.500, held 1.000, free 0.500, sending 0.000, paid 2.000"
     assert standing.sums == [sums]
     assert standing.stuck == ["2.000 sats to a@b.example: It is\N{REPLACEMENT CHARACTER} away."]
+    assert standing.pays_next == ""
+    said["next"] = {"payTo": "c@d.example", "at": "2026-12-01T00:00:00Z"}
+    assert standing_of(said).pays_next == "c@d.example, from 2026-12-01T00:00:00Z on"
     said["earnings"] = {"microUsdc": {"earned": 17_500, "forfeited": 500}}
     assert standing_of(said).sums[1].endswith("paid 0.000000, forfeited 0.000500")
 

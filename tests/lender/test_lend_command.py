@@ -16,6 +16,7 @@ from tests.world.command import BARE, ROOT, boltwork
 from tests.world.forked import Forked
 from tests.world.house_fixtures import Instance
 from tests.world.lending_fixtures import buys, open_house
+from tests.world.patience import PATIENCE_S
 from tests.world.provider_server import ProviderServer, Reply
 
 __all__ = ["open_house"]
@@ -43,7 +44,7 @@ async def test_a_second_signal_ends_it_at_once(
             pass
         process.send_signal(signal.SIGTERM)
         assert "Ended at once" in await asyncio.to_thread(said.read)
-    assert (await asyncio.to_thread(process.wait, 60), API.interrupted) == (130, 1)
+    assert (await asyncio.to_thread(process.wait, PATIENCE_S), API.interrupted) == (130, 1)
     assert second.returncode == 2 and f"(process {process.pid}) works with" in second.stderr
     API.reset()
     again = await asyncio.to_thread(boltwork, *words, "--items", "1", **KEY)

@@ -21,6 +21,7 @@ import uvloop
 from typer.testing import CliRunner
 
 from app.commands.cli import app
+from app.executors.painter import ScenePainter
 from app.main import assemble, build, utc_now
 from app.operator.key_rotation import rotate
 from app.ports import Executor
@@ -37,6 +38,7 @@ from tests.world.scripted_maker import ScriptedMaker
 from tests.world.scripted_tools import ScriptedTools
 
 MAKES_NOTHING = "MAKES_NOTHING"  # in an environment: its pictures are made by others
+PAINTS = "PAINTS_FOR_ITSELF"  # and it paints none but those that the house itself asks for
 ROTATES = "ROTATES_ITS_KEYS"  # in an environment: first of all the process makes new keys
 ROTATED = {ROTATES: "1"}
 KILLED = 137  # the exit code of a probe that ends the process
@@ -44,8 +46,19 @@ KILLED = 137  # the exit code of a probe that ends the process
 _PR_SET_PDEATHSIG = 1
 
 
+class HousePainter(ScenePainter):
+    """The embedded painter, which makes nothing that was bought: the house alone asks it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = 0
+
+
 def makers_in(environment: Mapping[str, str]) -> list[Executor]:
-    """Return who makes pictures here: one, or one that makes none, or (`alone`) nobody at all."""
+    """Return who makes pictures here: one, or one that makes none or (`alone`) nobody at all, or
+    the painter for the house alone."""
+    if PAINTS in environment:
+        return [HousePainter()]
     told = environment.get(MAKES_NOTHING)
     return [] if told == "alone" else [ScriptedMaker(at_once=1 if told is None else 0)]
 
