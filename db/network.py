@@ -73,7 +73,8 @@ SELECT lane, CAST(1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY waited_s) A
                )::float8 AS waited_s
           FROM (SELECT item_id, lane FROM earning WHERE created_at >= %(since)s
                  ORDER BY created_at DESC LIMIT %(most)s) e
-          JOIN item i ON i.id = e.item_id AND i.needs = '{}'
+         CROSS JOIN LATERAL (SELECT batch_id, created_at FROM item
+                              WHERE id = e.item_id AND needs = '{}' LIMIT 1) i
          CROSS JOIN LATERAL (SELECT l.created_at AS at FROM lease l
                               WHERE l.item_id = e.item_id AND l.state = 'done' LIMIT 1) taken
           LEFT JOIN LATERAL (SELECT v.settled_at AS at FROM invoice v
@@ -161,6 +162,12 @@ class Lent(NamedTuple):
     silent_since: datetime | None
     created_at: datetime
     heard_at: datetime
+    failed: int
+    lost: int
+    canaries_passed: int
+    canaries_failed: int
+    forfeited_msat: int
+    forfeited_microusdc: int
     holds: int
     day_items: int
     day_msat: int
@@ -170,6 +177,8 @@ class Lent(NamedTuple):
 _LENT = """
 SELECT w.id, w.name, w.state, w.delivered, w.held_msat, w.held_microusdc, w.trusted_at, w.silent,
        w.silent_since, w.created_at, greatest(w.seen_at, lanes.at) AS heard_at,
+       w.failed, w.lost, w.canaries_passed, w.canaries_failed, w.forfeited_msat,
+       w.forfeited_microusdc,
        (SELECT count(*) FROM lease l WHERE l.worker = w.id AND l.state = 'held'
            AND l.id IS NOT NULL) AS holds, day.items AS day_items, day.msat AS day_msat,
        day.microusdc AS day_microusdc

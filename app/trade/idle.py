@@ -21,6 +21,7 @@ class Stands:
 
     state: WorkerState
     silent: int  # leases lost by silence, within an hour
+    failed_canary: bool
     held: int  # leases that it has
     at_once: int  # and that it may have
     lanes: Sequence[LaneSeen]  # the newest first
@@ -54,6 +55,14 @@ def why_idle(
 
 def _stopped(stands: Stands) -> Idle | None:
     match stands.state:
+        case WorkerState.BANNED if stands.failed_canary:
+            return Idle(
+                "It is banned: the server knew what one of its items looks like, and it brought"
+                " something else. What was held back of its pay went to the buyers of its last"
+                " items.",
+                "What is free of its pay stays yours, and can be paid out. If something on the"
+                " machine was broken, mend that and ask the operator to readmit it.",
+            )
         case WorkerState.BANNED:
             return Idle(
                 "The operator of this server has banned it: it gets no work, and what it brings"

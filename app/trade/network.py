@@ -48,6 +48,7 @@ class Offer:
     by_second: bool
     pay_microusd: MicroUsd  # for one, or for each second of one
     pay_pct: int
+    is_plain: bool  # it is sold without a tier, too
     tiers: tuple[Tier, ...]
 
     def tier_pay_msat(self, tier: Tier, credit_sats: int) -> int:
@@ -132,7 +133,7 @@ class Network:
         """Yield each lane of what is sold, with its model and its tier."""
         for listed in self._sold():
             model = listed.offering.id
-            if set(listed.offering.inputs) - {Surface.STUDIO}:
+            if _is_plain(listed):
                 yield model, (model, "")
             for tier in _tiers_of(listed):
                 yield lane_of(model, tier.name), (model, tier.name)
@@ -163,7 +164,14 @@ def _offer(listed: Listed) -> Offer:
     is_film, pct = offering.kind is Kind.VIDEO, offering.worker_share_pct
     by_second = bool(offering.second_microusd)
     pay = MicroUsd(worker_share(offering.second_microusd or offering.item_microusd, pct))
-    return Offer(offering.id, offering.name, is_film, by_second, pay, pct, _tiers_of(listed))
+    is_plain = _is_plain(listed)
+    named = offering.id, offering.name
+    return Offer(*named, is_film, by_second, pay, pct, is_plain, _tiers_of(listed))
+
+
+def _is_plain(listed: Listed) -> bool:
+    """Say whether a model is sold without a tier."""
+    return bool(set(listed.offering.inputs) - {Surface.STUDIO})
 
 
 def _tiers_of(listed: Listed) -> tuple[Tier, ...]:

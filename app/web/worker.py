@@ -25,6 +25,7 @@ from app.web.worker_view import COOKIE, PATH
 from db import workers
 from db.workers import WorkerRow
 from statemachine import worker as law
+from statemachine.entries import Asset
 
 SHUT = "This needs the worker’s token: give it below."
 EVENTS: dict[str, law.Resumed | law.Drained | law.Paused] = {
@@ -87,8 +88,10 @@ async def pay_out(request: Request) -> Response:
     worker, given = await form_of(request)
     try:
         await house.throttle.count(request, Rule.DESTINATION)
-        amount_msat = amount_in(given, "sats") if given.get("sats") else None
-        await house.lenders.pay_out(worker, amount_msat, _named(request, worker, given))
+        asset = Asset.MICROUSDC if given.get("asset") == "usdc" else Asset.MSAT
+        is_part = given.get("sats") and asset is Asset.MSAT
+        amount_msat = amount_in(given, "sats") if is_part else None
+        await house.lenders.pay_out(worker, amount_msat, _named(request, worker, given), asset)
     except (BadInput, Refusal) as refused:
         return await worker_view.shown(request, worker, trouble_of(refused, "payout"), given)
     return see(f"{PATH}#payouts")

@@ -14,6 +14,7 @@ from app.trade.lenders import Standing
 from app.web.cookies import token_of
 from app.web.page import render
 from app.web.troubles import Trouble
+from app.web.worker_pay import WAITS_HOURS, directions_at
 from db import network
 from db.leases import Named
 from db.network import LaneSeen
@@ -21,7 +22,7 @@ from db.worker_payouts import Purse, Sent
 from db.workers import HEARD_WITHIN, WorkerRow, facts_of
 from statemachine.entries import Asset
 from statemachine.payout import PayoutState
-from statemachine.reputation import at_once
+from statemachine.reputation import at_once, reputation_of
 from statemachine.worker import MOST_SILENT, NEW_FOR, NEW_ITEMS, SILENT_WITHIN, WorkerState
 
 COOKIE = "boltwork_worker"
@@ -90,6 +91,8 @@ async def shown(
         new_items=NEW_ITEMS,
         trusted_from=now.created_at + NEW_FOR,
         payout_sats=house.settings.worker_payout_sats,
+        pay=directions_at(now, house.clock()),
+        waits_hours=WAITS_HOURS,
         key=house.new_id(),
         csrf=token_of(request, COOKIE),
     )
@@ -109,7 +112,8 @@ async def _idle(house: House, standing: Standing, lanes: list[LaneSeen]) -> list
     row = standing.row
     may_hold = at_once(facts_of(row))
     waiting = await network.waiting(house.db, house.network.lanes)
-    stands = Stands(row.state, row.silent, len(standing.held), may_hold, lanes)
+    failed = row.canaries_failed > 0
+    stands = Stands(row.state, row.silent, failed, len(standing.held), may_hold, lanes)
     return why_idle(stands, waiting, house.catalogue, house.clock())
 
 
@@ -118,11 +122,23 @@ def _held(lease: Named) -> Held:
     return Held(wanted.model, wanted.prompt, lease.progress, lease.until, lease.asset, pay)
 
 
-def _facts(row: WorkerRow, now: datetime) -> list[tuple[str, int]]:
+def _facts(row: WorkerRow, now: datetime) -> list[tuple[str, str]]:
     """Return what is known of a worker's work, by which it is trusted."""
-    facts = [("Items delivered", row.delivered)]
+    told = reputation_of(facts_of(row))
+    shares = (("Accepted", told.accepted_pct), ("On time", told.on_time_pct))
+    counts = [
+        ("Items delivered", row.delivered),
+        ("Given up", row.failed),
+        ("Lost by silence", row.lost),
+        ("Brought late", row.late),
+        ("Checks passed", told.canaries_passed),
+        ("Checks failed", told.canaries_failed),
+    ]
+    facts = [(name, f"{n:,}") for name, n in counts if n or name == "Items delivered"]
+    facts += [(name, f"{share} %") for name, share in shares if share is not None]
+    facts.append(("Items at once", f"{told.at_once}"))
     if row.silent_since is not None and now - row.silent_since < SILENT_WITHIN:
-        facts.append((f"Lost by silence within an hour ({MOST_SILENT} pause it)", row.silent))
+        facts.append(("Lost by silence, within an hour", f"{row.silent} of {MOST_SILENT}"))
     if row.given_back_since is not None and now - row.given_back_since < GIVEN_BACK_WITHIN:
-        facts.append((f"Given back within an hour (of {MOST_GIVEN_BACK})", row.given_back))
+        facts.append(("Given back, within an hour", f"{row.given_back} of {MOST_GIVEN_BACK}"))
     return facts

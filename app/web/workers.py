@@ -7,6 +7,7 @@ from app.advance.workers import GIVEN_BACK_WITHIN, MOST_GIVEN_BACK
 from app.house import House, house_of
 from app.http.links import base_url
 from app.web.page import page, render
+from app.web.worker_pay import WAITS_HOURS
 from db.network import MOST_COUNTED
 from statemachine import worker as law
 
@@ -40,5 +41,6 @@ def terms_of(house: House) -> dict[str, int]:
         "silent_hours": law.SILENT_WITHIN.seconds // 3_600,
         "most_given_back": MOST_GIVEN_BACK,
         "given_back_hours": GIVEN_BACK_WITHIN.seconds // 3_600,
+        "waits_hours": WAITS_HOURS,
         "payout_sats": house.settings.worker_payout_sats,
     }

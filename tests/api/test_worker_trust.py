@@ -16,7 +16,7 @@ from db.audit import audit
 from db.payouts import of_owner
 from tests.world.batch_doors import ended, sold_by
 from tests.world.house_fixtures import Instance
-from tests.world.lending_fixtures import Lender, buys, lends, refused
+from tests.world.lending_fixtures import Lender, buys, lends, page_of, refused
 from tests.world.patience import patiently
 from tests.world.scripted_maker import ScriptedMaker
 
@@ -112,4 +112,6 @@ async def test_junk_is_found_and_its_buyer_is_made_whole(house: Instance) -> Non
     refused(await lender.asks("POST", "/api/v1/workers/claims", json={
         "models": ["scene-1"], "maxPixels": 512 * 512,
     }), 403, "worker_paused")  # fmt: skip
+    page = await page_of(lender)
+    assert "data-forfeited" in page and "went to the buyers of its last" in page
     assert [finding.line for finding in await audit(house.built.db)] == []

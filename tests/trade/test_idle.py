@@ -26,9 +26,10 @@ def stands(
     lanes: Sequence[LaneSeen] = (lane("chroma"),),
     silent: int = 0,
     held: int = 0,
+    failed_canary: bool = False,
 ) -> Stands:
     """Return a worker that may hold two items."""
-    return Stands(state, silent, held, 2, lanes)
+    return Stands(state, silent, failed_canary, held, 2, lanes)
 
 
 def said(worker: Stands, **waits: int) -> str:
@@ -45,6 +46,7 @@ OLD = HEARD_WITHIN.seconds + 1
     ("worker", "words"),
     [
         (stands(WorkerState.BANNED, silent=9), "has banned it"),
+        (stands(WorkerState.BANNED, failed_canary=True), "went to the buyers of its last items"),
         (stands(PAUSED, silent=MOST_SILENT), f"lost {MOST_SILENT} items within an hour"),
         (stands(PAUSED, silent=MOST_SILENT - 1), "It is paused."),
         (stands(WorkerState.DRAINING), "It is draining"),

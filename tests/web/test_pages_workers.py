@@ -158,6 +158,10 @@ async def test_a_worker_is_changed_and_paid_on_its_page(network: Instance, visit
     await page.click("[data-change]")
     assert await page.locator("#problem").count() == 0
     assert "me@example.com" in await page.inner_text("[data-next]")
+    assert await page.inner_text("[data-pay-to]") == "you@example.org"
+    await page.click("[data-keep]")
+    assert await page.locator("[data-next]").count() == 0
+    assert "next" not in await lender.me()
     assert [finding.line for finding in await audit(network.built.db)] == []
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.world.batch_doors import batch, bought, sold_by
 from tests.world.contract import refused as refused_by_contract
 from tests.world.house_fixtures import Instance
+from tests.world.patience import PATIENCE_S
 from tests.world.scripted_maker import ScriptedMaker
 
 AT = "/api/v1/workers"
@@ -77,6 +78,16 @@ class Lender:
             rest = (each[name] for name in ("held", "free", "sending", "paid", "forfeited"))
             assert each["earned"] == sum(rest)
         return me
+
+
+async def page_of(lender: Lender) -> str:
+    """Return a worker's own page, as it is opened with its token."""
+    async with httpx2.AsyncClient(
+        base_url=lender.at.url, timeout=PATIENCE_S, follow_redirects=True
+    ) as http:
+        answer = await http.post("/workers/me/unlock", data={"token": lender.token})
+    assert answer.status_code == 200, answer.text
+    return answer.text
 
 
 @pytest.fixture
