@@ -49,6 +49,7 @@ from app.keys.passwords import Passwords
 from app.keys.secret import operator_secrets
 from app.loops.gauges import Gauges
 from app.loops.turns import Loops, always
+from app.mcp import MCP_ROUTES
 from app.plant import (
     Built,
     batches_of,
@@ -62,6 +63,7 @@ from app.plant import (
     overseeing_of,
     refunds_of,
     settling_of,
+    streams_of,
     webhooks_of,
 )
 from app.ports import (
@@ -105,7 +107,6 @@ from app.trade.spells import Spells
 from app.trade.usdc_sales import UsdcSales
 from app.trade.wallet_logins import WalletLogins
 from app.watch.remembered import Remembered
-from app.watch.streams import Streams
 from app.watch.waiting import Waiting
 from app.web import PAGES
 from app.web.browsers import with_pages
@@ -175,9 +176,9 @@ def assemble(
     passing: Probe | None = None,
 ) -> Built:
     """Make what a process is built of; what isn't given is made as the settings say."""
-    if passing is None and settings.crash_at:
-        passing = crash_at(settings.crash_at)
-    db = Database(database_url, settings.database_pool, passing or nowhere)
+    if passing is None:
+        passing = crash_at(settings.crash_at) if settings.crash_at else nowhere
+    db = Database(database_url, settings.database_pool, passing)
     outbox = Outbox(db)
     rail = rail or make_rail(settings, clock)
     production = settings.env is Environment.PRODUCTION
@@ -189,7 +190,6 @@ def assemble(
     usdc = usdc or make_usdc(settings, clock)
     destinations = destinations or make_destinations(settings, rail.network, clock)
     receivers = receivers or make_receivers(settings)
-    passing = passing or nowhere
     priced = observed(LoggedPrices(oracle), Prices, "oracle", passing)
     till = Till(make_card(settings), priced, agent, clock, make_limits(settings))
     wallets = rail if isinstance(rail, LnbitsRail) else None
@@ -304,13 +304,6 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     )
 
 
-def streams_of(built: Built) -> Streams:
-    """Return who streams changes to whoever watches."""
-    settings = built.settings
-    beat_s, most, each = settings.stream_beat_s, settings.streams_most, settings.streams_each
-    return Streams(built.db, built.signals, beat_s, most, each)
-
-
 def paywall_of(built: Built, loops: Loops, usdc: UsdcDoor | None) -> Paywall:
     """Return what offers everything that is paid by the call, by every way there is."""
     return Paywall(
@@ -387,7 +380,8 @@ def build(built: Built, *, worker: bool = True) -> Starlette:
             app.state.house = house
             yield
 
-    routes = [*ROUTES, *PAGES, Route("/metrics", metrics), *(DEV_ROUTES if built.stub else ())]
+    doors = (*ROUTES, *MCP_ROUTES)
+    routes = [*doors, *PAGES, Route("/metrics", metrics), *(DEV_ROUTES if built.stub else ())]
     app = Starlette(
         routes=[Table(routes)],
         lifespan=lifespan,

@@ -66,6 +66,7 @@ from app.trade.lending import Lending
 from app.trade.makers import Makers
 from app.trade.refunds import Refunds
 from app.trade.webhooks import Webhooks
+from app.watch.streams import Streams
 from db.engine import Database
 from db.promises import Outbox
 from db.signals import Signals
@@ -357,3 +358,10 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         ),
         pace=Pace(float(sweep_s), float(settings.health_s), float(settings.reconcile_s)),
     )
+
+
+def streams_of(built: Built) -> Streams:
+    """Return who streams changes to whoever watches."""
+    settings = built.settings
+    beat_s, most, each = settings.stream_beat_s, settings.streams_most, settings.streams_each
+    return Streams(built.db, built.signals, beat_s, most, each)

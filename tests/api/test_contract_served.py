@@ -23,6 +23,17 @@ def without_prices(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "paths": paths}
 
 
+def test_only_the_stubs_doors_are_for_development() -> None:
+    """Each development route is tagged so, and says that it is not always there."""
+    tagged = {path for _, path, op in CONTRACT.operations() if op["tags"] == ["development"]}
+    assert tagged == {path for path in CONTRACT.document["paths"] if path.startswith("/api/dev/")}
+    for _, path, operation in CONTRACT.operations():
+        if path in tagged:
+            assert "only on the stub rail, outside production" in " ".join(
+                operation["description"].split()
+            )
+
+
 async def test_the_server_hands_out_its_contract(instance: Instance) -> None:
     """GET /openapi.yaml is the file at the root."""
     answer = await instance.http.get("/openapi.yaml")

@@ -180,7 +180,9 @@ async def test_what_a_document_links_to_is_there(instance: Instance) -> None:
         for link in relation
     }
     card = (await instance.http.get("/.well-known/agent-card.json")).json()
-    links |= {card["documentationUrl"], *(each["url"] for each in card["supportedInterfaces"])}
+    interfaces = {each["protocolBinding"]: each["url"] for each in card["supportedInterfaces"]}
+    assert interfaces.pop("MCP") == f"{instance.url}/mcp"  # where nothing is read by GET
+    links |= {card["documentationUrl"], *interfaces.values()}
     words = (await instance.http.get("/llms.txt")).text
     links |= set(re.findall(r"\]\((.*?)\)", words))
     assert len(links) > 8 and all(link.startswith(instance.url) for link in links)

@@ -149,7 +149,10 @@ async def test_a_preflight_is_answered_for_what_is_open(instance: Instance) -> N
     for path in CONTRACT.document["paths"]:
         answer = await http.options(path.replace("{id}", "0" * 32), headers=asks)
         if path.startswith(("/api/gemini", "/api/auth", "/metrics")) or not path.startswith(
-            ("/api/", "/v1/", "/openapi", "/swagger.json", "/.well-known/", "/llms", "/l402/")
+            (
+                *("/api/", "/v1/", "/openapi", "/swagger.json"),
+                *("/.well-known/", "/llms", "/l402/", "/mcp"),
+            )
         ):
             assert answer.status_code == 405 and not shares_preflight(answer), path
             continue

@@ -30,7 +30,7 @@ OF_A_TOOL = (
     "/api/v1/spells/casts/{id}/resume",
     "/api/v1/spells/{slug}/quote",
 )
-NAMES_ANOTHER = ("/l402/quote",)  # address: what that takes, its own schema says
+NAMES_ANOTHER = ("/l402/quote", "/mcp")  # address: what that takes, its own schema says
 LOGOUT = "/api/auth/logout"
 # What is taken out, and to where: parts that exclude each other, in formats of our own.
 TAKEN_OUT = frozenset({"amountSats", "amountUsdc", "invoice", "to"})
@@ -181,6 +181,8 @@ class Rules:
             polite = case.operation.path.startswith(LNURL) and response.json()["status"] == "ERROR"
             return not polite and not _NOTHING_WRONG.search(failure.message)
         if isinstance(failure, RejectedPositiveData):
+            if case.operation.path == "/mcp":
+                return response.status_code not in (404, 406)  # a method, or an Accept, of chance
             # What is bought by the call is refused until it is paid for, and a session that is
             # over does nothing more.
             # Nor does any schema know how long a file is.

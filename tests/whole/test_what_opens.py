@@ -16,6 +16,7 @@ from app.agents.chat import WorkerChat
 from app.api import DEV_ROUTES, ROUTES
 from app.http.routes import Table
 from app.main import build as application
+from app.mcp import MCP_ROUTES
 from app.web import PAGES
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.patience import PATIENCE_S
@@ -218,6 +219,7 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /.well-known/api-catalog": {},
     "GET /.well-known/agent-card.json": {},
     "POST /l402/quote": {},  # an offer to anybody, and to nobody's account
+    "POST /mcp": {},  # a tool opens what the address does that it asks
     "GET /llms.txt": {},
     "GET /llms-full.txt": {},
     "GET /swagger.json": {},
@@ -340,7 +342,8 @@ async def open_house(
 
 def test_every_route_has_a_row() -> None:
     """Who adds a route says here what opens it."""
-    made = [route for route in (*ROUTES, *PAGES, *DEV_ROUTES) if isinstance(route, Route)]
+    listed = (*ROUTES, *MCP_ROUTES, *PAGES, *DEV_ROUTES)
+    made = [route for route in listed if isinstance(route, Route)]
     named = {f"{method} {route.path}" for route in made for method in methods(route)}
     assert named | {"GET /metrics"} == set(TABLE)
 

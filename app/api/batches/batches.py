@@ -16,7 +16,7 @@ from app.http.body import json_response, parse, read_body
 from app.http.claims import ClaimRefund, answer_claim
 from app.http.dialect import AGENT_JOBS
 from app.http.downloads import download
-from app.http.fields import Body, path_id
+from app.http.fields import Body, MaxSats, path_id
 from app.http.previews import no_preview, preview
 from app.http.throttle import Rule
 from app.refusal import Refusal, Why
@@ -59,6 +59,7 @@ class Batch(Body):
     defaults: Fields = Field(default_factory=dict)
     images: Annotated[list[Fields], Field(min_length=1, max_length=MOST_ITEMS)]
     refund_to: Annotated[str, Field(min_length=1)] | None = Field(None, alias="refundTo")
+    max_sats: MaxSats | None = Field(None, alias="maxSats")
     notify: Notify | None = None
 
 
@@ -112,7 +113,7 @@ async def create(request: Request, body: bytes) -> Response:
     lines = lines_of(house, asked)
     payer, refund_to = house.throttle.payer(request), _refund_to(house, asked)
     webhook = await webhook_of_caller(request, house, asked.notify, Topic.BATCH)
-    order = Order(lines, payer, asked.job_type, refund_to, webhook=webhook)
+    order = Order(lines, payer, asked.job_type, refund_to, webhook=webhook, max_sats=asked.max_sats)
     # Who is told of it is no part of what is bought.
     plain = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"notify"})
     makers = {"makers": [shape for _, shape in _makers(house, lines)]}

@@ -25,6 +25,7 @@ SHORT: Final = {BASE: "base", BASE_SEPOLIA: "base-sepolia"}
 LINKSET: Final = (
     'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'  # RFC 9727, 4.2
 )
+MCP_VERSION: Final = "2026-07-28"  # the newest that is spoken here
 CATALOG: Final = "/.well-known/api-catalog"
 
 
@@ -168,8 +169,8 @@ def _card(house: House, base: str) -> Node:
     ]
     return {
         "name": info["title"],
-        "description": f"{info['summary']} It speaks HTTP as its OpenAPI document says, and none of"
-        " A2A's own methods.",
+        "description": f"{info['summary']} It speaks HTTP as its OpenAPI document says, and MCP; it"
+        " has none of A2A's own methods.",
         "version": info["version"],
         "documentationUrl": f"{base}/docs",
         "supportedInterfaces": [
@@ -177,7 +178,8 @@ def _card(house: House, base: str) -> Node:
                 "url": f"{base}/openapi.json",
                 "protocolBinding": "OPENAPI",
                 "protocolVersion": contract["openapi"],
-            }
+            },
+            {"url": f"{base}/mcp", "protocolBinding": "MCP", "protocolVersion": MCP_VERSION},
         ],
         "capabilities": {"streaming": False, "pushNotifications": False},
         "defaultInputModes": ["application/json"],

@@ -53,6 +53,7 @@ MORE: Final = """
 - [Documentation]({base}/docs): for people
 - [All of it]({base}/llms-full.txt): this page, with each operation in full
 - [L402 manifest]({base}/.well-known/l402.json): what is sold, and POST {base}/l402/quote
+- MCP server: {base}/mcp (streamable HTTP): the same as tools, for models that buy
 - [Spells]({base}/api/v1/spells/marketplace): workflows that others have written
 - [Readiness]({base}/api/readyz): whether work can be bought now
 """
