@@ -8,6 +8,7 @@ lost. What no wake-up has told of is found by one look at all lanes of the proce
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Final, NamedTuple
@@ -40,10 +41,10 @@ class Waiter:
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
-        self._answers: list[asyncio.Future[None]] = []  # wake-ups that it has not looked after
+        self._answers: list[asyncio.Future[bool]] = []  # wake-ups that it has not looked after
 
-    def wake(self) -> asyncio.Future[None]:
-        """Wake it; what is returned is done once it has looked since, or has left."""
+    def wake(self) -> asyncio.Future[bool]:
+        """Wake it; what is returned says whether it has looked since, or has left without."""
         answer = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
         self._woken.set()
@@ -63,28 +64,30 @@ class Waiter:
         """
         answers, self._answers = self._answers, []
         self._woken.clear()
+        has_looked = False
         try:
             yield
+            has_looked = True
         finally:
-            _done(answers)
+            _done(answers, has_looked=has_looked)
 
     def leave(self) -> None:
         """Answer whatever woke it: it looks no more."""
-        _done(self._answers)
+        _done(self._answers, has_looked=False)
 
 
-def _done(answers: Sequence[asyncio.Future[None]]) -> None:
+def _done(answers: Sequence[asyncio.Future[bool]], *, has_looked: bool) -> None:
     for answer in answers:
         if not answer.done():
-            answer.set_result(None)
+            answer.set_result(has_looked)
 
 
 class WaitQueue:
     """The queues of a process. It hears of wake-ups as a listener of `db.signals`."""
 
-    def __init__(self, look: Look, prefix: str) -> None:
+    def __init__(self, look: Look, prefix: str, answers_s: float = ANSWERS_S) -> None:
         """`look` finds what waits; `prefix` begins the name of a signal that tells of a lane."""
-        self._look, self._prefix = look, prefix
+        self._look, self._prefix, self._answers_s = look, prefix, answers_s
         self._queues: dict[str, dict[Waiter, None]] = {}  # by lane, who has waited longest first
         self._handing: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()  # lanes that were told of while they were handed on
@@ -193,13 +196,21 @@ class WaitQueue:
         woken: set[Waiter] = set()
         left, count = None, 1
         while next_ones := self._next(lane, count, woken):
-            await asyncio.wait([each.wake() for each in next_ones], timeout=ANSWERS_S)
+            answers = [each.wake() for each in next_ones]
+            _, late = await asyncio.wait(answers, timeout=self._answers_s)
+            for answer in late:
+                answer.add_done_callback(partial(self._late, lane))
             found = () if self.is_released else await self._look([lane], AT_ONCE)
             left = next((waits for waits in found if waits.items), None)
             if left is None:
                 return None
             count = len(left.items)
         return left
+
+    def _late(self, lane: str, answer: asyncio.Future[bool]) -> None:
+        """Pass on what woke a worker that has not looked in time, and goes away after all."""
+        if not answer.cancelled() and not answer.result() and lane in self._queues:
+            self._hand(lane)
 
     def _next(self, lane: str, count: int, woken: set[Waiter]) -> list[Waiter]:
         """Return who is woken next. They are the last from now on, if they stay."""

@@ -54,6 +54,9 @@ class Process:
             self._child.stdin.write(json.dumps(order).encode() + b"\n")
             self._child.stdin.flush()
         line = self._child.stdout.readline()
+        while line and not line.startswith(b"{"):  # it warns of what its database does, say
+            sys.stderr.buffer.write(line)
+            line = self._child.stdout.readline()
         if not line:
             said = self._log.read_text()[-2000:] if self._log.exists() else ""
             raise Broken(f"{self._log.stem} ended before it answered. It said:\n{said}")

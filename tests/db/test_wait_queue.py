@@ -97,6 +97,20 @@ async def test_who_goes_away_passes_it_on() -> None:
     assert not lanes.queue._handing and not lanes.queue._queues
 
 
+async def test_who_is_late_and_goes_away_passes_it_on_too() -> None:
+    """The others were woken meanwhile, and have left it."""
+    lanes = Lanes()
+    lanes.queue = WaitQueue(lanes.look, "lane:", answers_s=0)
+    with lanes.queue.joined("a") as other:
+        with lanes.queue.joined("a") as late:
+            lanes.comes("x")
+            assert await is_woken(other, late) == [True, True]
+            with other.looking():
+                pass
+            assert await is_woken(other, late) == [False, True]
+        assert await is_woken(other) == [True]
+
+
 async def test_what_comes_while_a_worker_looks_wakes_it_again() -> None:
     """It had joined before it looked: nothing falls between its look and its wait."""
     lanes = Lanes()
