@@ -43,10 +43,10 @@ async def takes_from_anybody(act: Act, item_id: str, number: int, worker: str, *
 
 
 async def pays_for_words(
-    act: Act, item_id: str, number: int, worker: str, progress: int, preview: str | None = None
+    act: Act, item_id: str, number: int, worker: str, progress: int, *more: Any
 ) -> Any:
     """Pays a worker that says that it is all but done; nobody has looked at what it has made."""
-    told = await advance.leases.beat(act, item_id, number, worker, progress, preview)
+    told = await advance.leases.beat(act, item_id, number, worker, progress, *more)
     lease = await leases.lock(act.tx, item_id, number)
     assert lease is not None
     if isinstance(told, Held) and progress >= DONE_PCT and lease.id is not None:
