@@ -20,7 +20,7 @@ from tests.simulation.planted import BuggyShell, Statement
 from tests.simulation.process import Make
 
 Event = Callable[..., Awaitable[Any]]
-DONE_PCT, EARLY = 90, 3
+DONE_PCT, EARLY = 90, 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ async def _pay(act: Act, lease: LeaseRow) -> None:
 
 
 async def frees_early(act: Act, item_id: str, number: int, worker: str, *more: Any) -> Any:
-    """Frees what is held back of a worker's pay with its third item, and books that as it should
+    """Frees what is held back of a worker's pay with its second item, and books that as it should
     be booked: what the law would have said of one that is new no more."""
     told = await advance.leases.submit(act, item_id, number, worker, *more)
     hand = await workers.lock(act.tx, worker)
