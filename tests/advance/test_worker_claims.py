@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app import advance
 from app.advance import Applied
-from db import claims, leases, workers
+from db import claims, workers
 from db.claims import Claim, Hired
 from db.workers import NewWorker
 from statemachine.entries import Asset
@@ -16,7 +16,6 @@ from statemachine.speed import KNOWN_AFTER, LEAST, TIMES, Speed, longest
 from tests.world.market_fixtures import LANE, Market, hashed
 
 HOUSE = timedelta(seconds=900)
-AUTHOR = "UPDATE batch SET author_id = %(author_id)s, author_pct = 10"
 
 
 async def lends(market: Market) -> None:
@@ -57,18 +56,6 @@ async def test_what_pays_less_than_its_floor_is_not_given(market: Market) -> Non
     for each in (*given, usdc, *rest):
         assert await market.deliver(each) == Applied()
     await market.is_right()
-
-
-async def test_a_worker_is_told_what_it_is_paid(market: Market) -> None:
-    """An author's share of what an item costs is no part of that, nor of what a floor looks at."""
-    await lends(market)
-    await market.bought("b", [1_003])
-    await market.db.run("author", lambda tx: tx.execute(AUTHOR, author_id="w-account"))
-    assert await claimed(market, 1, {Asset.MSAT: 639}) == []
-    [claim] = await claimed(market, 1, {Asset.MSAT: 638})
-    [held] = await leases.held_by(market.db, "w")
-    assert await market.deliver(claim) == Applied()
-    assert claim.pay_amount == held.pay_amount == await workers.earned(market.db, claim.id) == 638
 
 
 async def test_who_is_fast_holds_an_item_no_longer_than_it_may_need(market: Market) -> None:

@@ -12,10 +12,11 @@ from app.advance.batches import Ordered
 from app.advance.casts import CastOf
 from app.keys.receipt_check import lines
 from app.trade.batch_receipts import batch_payload
-from db import batch_receipts, casts, forgetting, lapsed, people, spells
-from db.claims import Claim
+from db import batch_receipts, casts, forgetting, lapsed, leases, people, spells, workers
+from db.claims import Claim, Hired
 from db.engine import Duplicate
 from db.items import NewItem
+from db.workers import NewWorker
 from statemachine import cast as law
 from statemachine.cast import CastState
 from statemachine.entries import Asset
@@ -226,6 +227,23 @@ async def test_the_author_of_what_is_paid_in_usdc_has_usdc(market: Market) -> No
     )
     await market.deliver((await house.claimed())[1])
     assert await market.rests_on(f"user:{AUTHOR}", Asset.MICROUSDC) == 1_100 * 30 // 130
+    await market.is_right()
+
+
+async def test_a_worker_is_told_what_it_is_paid_of_a_step(market: Market) -> None:
+    """The author's share is no part of that, nor of what its own floor is held to."""
+    house = Theatre(market, ((),))
+    await house.open(9_000)
+    await house.cast("c", (1,))
+    lender = NewWorker("w", "w-account", "w", "0" * 64, "wk_…", "lender@example.org")
+    await market.shell.do(advance.workers.register, lender)
+    claim, share = advance.leases.claim, {LANE: 70}  # of the 1,000 that are not the author's
+    more, enough = (Hired(share, ["1"], 2, {Asset.MSAT: least}) for least in (701, 700))
+    assert await market.shell.do(claim, "w", [LANE], 1, more) == []
+    [given] = await market.shell.do(claim, "w", [LANE], 1, enough)
+    [held] = await leases.held_by(market.db, "w")
+    assert await market.deliver(given) == Applied()
+    assert given.pay_amount == held.pay_amount == await workers.earned(market.db, given.id) == 700
     await market.is_right()
 
 
