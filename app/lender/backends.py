@@ -85,10 +85,12 @@ async def backend_of(
 
 
 async def _scene(asked: Asked) -> Backend:
+    if set(asked.models) - {*SCENES}:
+        raise NoBackend(f"The embedded painter makes {' and '.join(SCENES)}, and nothing else.")
     painter = ScenePainter(at_once=asked.at_once)
     if await painter.healthy() is not None:
         raise NoBackend(INSTALL)
-    return Backend(painter, list(asked.theirs) or [*SCENES])
+    return Backend(painter, list(asked.models) or [*SCENES])
 
 
 async def _auto(asked: Asked, hears: Hears, usual: Sequence[tuple[Kind, str]]) -> Backend:
@@ -102,7 +104,7 @@ async def _auto(asked: Asked, hears: Hears, usual: Sequence[tuple[Kind, str]]) -
             why_not.append(str(not_it))
         else:
             return Backend(made.executor, made.models, [*said, f"Making with {found.told}."])
-    if set(asked.theirs) <= {*SCENES} and not any(asked.theirs.values()):
+    if set(asked.models) <= {*SCENES}:
         hints = [f"To lend it: {_how(found)}" for found in there]
         painted = await _scene(asked)
         said = [*said, *hints, "Making with the embedded painter."]

@@ -78,6 +78,7 @@ async def test_an_images_api_makes_by_its_models(images_server: ProviderServer) 
         ("comfy:AT", ("a=x.json",), "does not speak ComfyUI"),
         ("a1111:AT", ("a",), "started with --api"),
         ("openai:AT/v1", (), "Say with --model"),
+        ("scene", ("flux",), "makes scene-1 and scene-1-film"),
     ],
 )
 async def test_what_is_no_backend_says_why(

@@ -60,11 +60,16 @@ class Account:
         return int(answer.json()["balanceSats"])
 
     async def buy(self, number: int) -> None:
-        """Buy a picture."""
+        """Buy a picture, as soon as few enough of its jobs are under way."""
         thing, place = THINGS[number % len(THINGS)], PLACES[number // 6 % len(PLACES)]
         body = {"prompt": f"{thing} by {place}, number {number}", "width": SIDE, "height": SIDE}
-        made = await self._post("/api/v1/jobs", body, self.key)
-        self.jobs.append(str(made["id"]))
+        async for look in patiently("nothing more can be bought", pause_s=0.5):
+            answer = await self.http.post("/api/v1/jobs", json=body, headers=self.key)
+            look.saw = answer.text
+            if answer.status_code not in (429, 503):
+                break
+        assert answer.status_code == 201, answer.text
+        self.jobs.append(str(answer.json()["id"]))
 
     async def see(self) -> None:
         """Wait until each job has ended: with a picture of its size, or without."""

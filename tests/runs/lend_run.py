@@ -123,8 +123,8 @@ async def town(
         go = asyncio.Event()
         stack.callback(go.set)
         lies = await stack.enter_async_context(lying(plan.pause_s / 4))
-        works = waiting(go) if plan.is_cheap else slow(plan.pause_s)
-        waits = await stack.enter_async_context(works)
+        pieces = waiting(go) if plan.is_cheap else slow(plan.pause_s)
+        waits = await stack.enter_async_context(pieces)
         to = f"boltwork@127.0.0.1:{lnbits.port}"  # the wallet that nobody buys with
 
         def machine(name: str, *backend: str) -> Machine:
@@ -132,14 +132,11 @@ async def town(
 
         models = [word for each in MODELS for word in ("--model", f"{each}={CHECKPOINT}")]
         with_ui = (*models, "--backend")
-        paints = (*with_ui, f"a1111:{waits}")
-        if not plan.is_cheap:
-            models = [word for each in MODELS for word in ("--model", each)]
-            paints = ("--backend", "scene", *models)
+        works = waits if plan.is_cheap else await stack.enter_async_context(slow(0))
         yield Town(
             server, books, side, lnbits, http,
             [Account(http, f"buyer{number}") for number in range(BUYERS)],
-            machine("honest", *paints, "--at-once", "2"),
+            machine("honest", *with_ui, f"a1111:{works}", "--at-once", "2"),
             machine("liar", *with_ui, f"a1111:{lies}"),
             machine("slow", *with_ui, f"a1111:{waits}"),
             go,
@@ -151,13 +148,16 @@ async def lent(databases: Databases, lnbits: LnbitsServer, plan: Plan) -> Told:
     began_s, wrong = time.monotonic(), list[str]()
     with tempfile.TemporaryDirectory(prefix="boltwork-lend-") as folder:
         async with town(databases, lnbits, Path(folder), plan) as at:
-            for machine in at.machines:
-                machine.start()
-            for machine in at.machines:
-                await machine.there(at.http)
-            await _bought(at, plan.jobs)
+            others = (at.liar, at.slow)
+            await _started(at, at.honest, *(() if plan.is_cheap else others))
+            for buyer in at.buyers:
+                await buyer.open(at.side, plan.jobs // BUYERS)
+            buying = asyncio.create_task(_bought(at, plan.jobs))
             await _killed(at, 0 if plan.is_cheap else plan.jobs // 4)
             at.go.set()
+            if plan.is_cheap:  # else nothing might be left for the one that is to be killed
+                await _started(at, *others)
+            await buying
             for buyer in at.buyers:
                 await buyer.see()
             for machine in at.machines:
@@ -178,13 +178,23 @@ async def lent(databases: Databases, lnbits: LnbitsServer, plan: Plan) -> Told:
     return Told(*told, tuple(wrong), took_s)
 
 
+async def _started(at: Town, *machines: Machine) -> None:
+    """Lend these, and wait until they are registered."""
+    for machine in machines:
+        machine.start()
+    for machine in machines:
+        await machine.there(at.http)
+
+
 async def _bought(at: Town, jobs: int) -> None:
-    """Open the accounts, and buy all jobs at once."""
+    """Buy all jobs, each buyer as many at once as one may."""
     assert jobs % BUYERS == 0, "each buyer has as many"
-    for buyer in at.buyers:
-        await buyer.open(at.side, jobs // BUYERS)
-    for number in range(jobs):
-        await at.buyers[number % BUYERS].buy(number)
+
+    async def bought(buyer: Account, first: int) -> None:
+        for number in range(first, jobs, BUYERS):
+            await buyer.buy(number)
+
+    await asyncio.gather(*(bought(buyer, first) for first, buyer in enumerate(at.buyers)))
 
 
 async def _killed(at: Town, after: int) -> None:
@@ -201,9 +211,10 @@ async def _killed(at: Town, after: int) -> None:
 async def _judged(at: Town) -> None:
     """Wait until all canaries are judged, and amends are made."""
     async for look in patiently("not all is judged"):
-        look.saw = left = await at.books.ask(UNJUDGED)
+        left = await at.books.ask(UNJUDGED)
         if not left:
             break
+        look.saw = left, [line for line in at.server.log.splitlines() if "canary" in line][-3:]
 
 
 async def _wrong_with_liar(at: Town) -> list[str]:
