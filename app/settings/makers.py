@@ -77,7 +77,9 @@ class WorkerSettings(BaseSettings):
     workers: bool = Field(
         False,
         validation_alias="WORKERS",
-        description="strangers may lend machines, see what is to be made, and are paid for it",
+        description="strangers may lend machines, see what is to be made, and are paid for it; what"
+        " protects buyers: pictures are compared with those brought for other words, canaries"
+        " (`WORKER_CANARY_EVERY`), and the half of a new worker's pay that is held back",
     )
     worker_canary_every: Annotated[int, Field(ge=0, le=10_000)] = Field(
         20,
