@@ -181,8 +181,8 @@ class Rules:
             polite = case.operation.path.startswith(LNURL) and response.json()["status"] == "ERROR"
             return not polite and not _NOTHING_WRONG.search(failure.message)
         if isinstance(failure, RejectedPositiveData):
-            if case.operation.path == "/mcp":
-                return response.status_code not in (404, 406)  # a method, or an Accept, of chance
+            if case.operation.path == "/mcp" and response.status_code in (404, 406):
+                return False  # a method, or an Accept, of chance
             # What is bought by the call is refused until it is paid for, and a session that is
             # over does nothing more.
             # Nor does any schema know how long a file is.
