@@ -96,6 +96,22 @@ async def held_by(db: Database, worker: str) -> list[Named]:
     return await db.rows(Named, query, worker=worker)
 
 
+class _Counted(NamedTuple):
+    leases: int
+
+
+_HOLDS = """
+SELECT count(*) AS leases FROM lease
+ WHERE worker = %(worker)s AND state = 'held' AND id IS NOT NULL
+"""
+
+
+async def count_held(db: Database, worker: str) -> int:
+    """Return how much a worker of the network holds."""
+    row = await db.row(_Counted, _HOLDS, worker=worker)
+    return row.leases if row else 0
+
+
 def facts_of(row: LeaseRow) -> LeaseFacts:
     """Return the law's view of a row."""
     return LeaseFacts(row.item_id, row.number, row.state, row.until, row.deadline, row.sha256)

@@ -116,7 +116,7 @@ class Lending:
         lanes, no_match = self._lanes(asked)
         size = asked.most_pixels, asked.vram_gb
         await self._see(worker.id, list(lanes), *size)
-        held = len(await leases.held_by(self.db, worker.id))
+        held = await leases.count_held(self.db, worker.id)
         may_hold = at_once(workers.facts_of(worker))
         if may_hold <= held:
             sentence = f"You hold {held} items. Bring one, and ask again."

@@ -33,7 +33,7 @@ from .slices import Pace, Slice, Target, closed, in_turn, measured, row_of
 from .stand import Broken, Process, Server, Stand
 from .window import cpu_of
 
-LENDERS, FEW_LENDERS = 2_000, 400  # more than ask in that moment: none of them holds too many
+LENDERS, FEW_LENDERS = 3_000, 1_000  # more than ask in that moment: none of them holds too many
 IDLE, FEW_IDLE = 1_000, 100
 FIRST = 40  # workers that come and go before
 FIRST_WAIT_S, IDLE_WAIT_S = 2, 30
