@@ -68,4 +68,21 @@ CHECKS = [
             WHERE starts_with(l.name, 'worker:') AND l.balance IS DISTINCT FROM
                   CASE l.asset WHEN 'msat' THEN w.held_msat ELSE w.held_microusdc END""",
     ),
+    (
+        6,
+        """SELECT 'it has earned ' || pay.earned || ' ' || pay.asset || ', of which ' || pay.held
+             || ' are held and ' || pay.forfeited || ' forfeited, '
+             || coalesce(free.balance, 0) || ' are free, and it was sent or is owed '
+             || coalesce(sent.amount, 0), w.id
+             FROM worker w CROSS JOIN LATERAL (VALUES
+               ('msat', w.earned_msat, w.held_msat, w.forfeited_msat),
+               ('microusdc', w.earned_microusdc, w.held_microusdc, w.forfeited_microusdc))
+               AS pay(asset, earned, held, forfeited)
+             LEFT JOIN line free ON free.name = 'user:' || w.account_id AND free.asset = pay.asset
+             LEFT JOIN (SELECT account_id, asset, sum(amount) AS amount FROM payout
+                         WHERE account_id IS NOT NULL AND reason <> 'change' GROUP BY 1, 2) sent
+               ON sent.account_id = w.account_id AND sent.asset = pay.asset
+            WHERE pay.earned - pay.held - pay.forfeited - coalesce(free.balance, 0)
+                  <> coalesce(sent.amount, 0)""",
+    ),
 ]

@@ -205,7 +205,8 @@ class _Charged(NamedTuple):
 
 
 # What it brought since the last canary that was judged before: what that was followed by is not
-# known to be anything. Batches of the house are canaries themselves.
+# known to be anything. Nor what came before one was judged that failed: its buyers have their part
+# of that. Batches of the house are canaries themselves.
 _CHARGES = """
 SELECT w.batch_id, sum(w.amount)::bigint AS amount FROM (
   SELECT i.batch_id, coalesce(i.charged_amount, i.share_amount) AS amount, e.created_at
@@ -215,6 +216,9 @@ SELECT w.batch_id, sum(w.amount)::bigint AS amount FROM (
          SELECT max(last.created_at) FROM canary c JOIN earning last ON last.item_id = c.item_id
           WHERE c.worker_id = %(worker_id)s AND c.state IN ('passed', 'failed')
             AND c.item_id <> %(canary_id)s), '-infinity')
+     AND e.created_at > coalesce((
+         SELECT max(c.judged_at) FROM canary c WHERE c.worker_id = %(worker_id)s
+            AND c.state = 'failed' AND c.item_id <> %(canary_id)s), '-infinity')
    ORDER BY e.created_at DESC LIMIT %(most)s) w
  GROUP BY w.batch_id ORDER BY max(w.created_at) DESC, w.batch_id
 """

@@ -63,8 +63,9 @@ SELECT i.id, i.rank FROM item i WHERE i.state = 'pending'
    AND i.id IN (SELECT id FROM ({_PAYS_ENOUGH.format(**_BEST)}) enough)
 """
 # The head of each lane is looked at, and locked is only in the best of them. With the first of its
-# items a batch has begun: all of it is one statement, for a claim is what there is most of. Claims
-# of one worker of the network go one after the other, so that it holds no more than it may.
+# items a batch has begun: all of it is one statement, for a claim is what there is most of. Two
+# claims that begin the same batches lock them in one order. Claims of one worker of the network go
+# one after the other, so that it holds no more than it may.
 _CLAIM = """
 WITH room AS MATERIALIZED (
   SELECT CASE WHEN CAST(%(at_once)s AS bigint) IS NULL THEN %(most)s
@@ -100,9 +101,12 @@ held AS (
   SELECT id, number, %(lease_state)s, %(worker)s, least(%(until)s, deadline), deadline, %(now)s,
          (CAST(%(names)s AS text[]))[place], pay_pct
     FROM timed RETURNING item_id, id, pay_pct, until, deadline),
+unbegun AS MATERIALIZED (
+  SELECT b.id FROM batch b WHERE b.id = ANY(ARRAY(SELECT batch_id FROM claimed))
+     AND b.state = 'queued' ORDER BY b.id FOR NO KEY UPDATE),
 begun AS (
   UPDATE batch b SET state = %(begun)s, version = version + 1, updated_at = %(now)s
-    FROM claimed WHERE b.id = claimed.batch_id AND b.state = 'queued' RETURNING b.id),
+    FROM unbegun WHERE b.id = unbegun.id RETURNING b.id),
 told AS MATERIALIZED (SELECT pg_notify(%(channel)s, id) FROM begun)
 SELECT i.id, i.number, i.lane, i.asked, i.share_amount, b.asset, i.batch_id, h.id AS lease_id,
        h.pay_pct, {pay} AS pay_amount, h.until, h.deadline

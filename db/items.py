@@ -166,11 +166,12 @@ async def move(
         await lanes.uncover(tx, row.lane, rank)
 
 
-_LOCK_UNBEGUN = """
+_UNBEGUN = """
 SELECT i.id FROM item i JOIN batch b ON b.id = i.batch_id
- WHERE b.id = %(batch_id)s AND b.state = 'queued' AND i.state = 'pending' ORDER BY i.id
-   FOR UPDATE OF i
+ WHERE b.state = 'queued' AND i.state = 'pending' AND {which} ORDER BY i.id FOR UPDATE OF i
 """
+_LOCK_UNBEGUN = _UNBEGUN.format(which="b.id = %(batch_id)s")
+_LOCK_IF_UNBEGUN = _UNBEGUN.format(which="i.id = %(item_id)s")
 
 
 async def lock_unbegun(tx: Tx, batch_id: str) -> None:
@@ -179,6 +180,11 @@ async def lock_unbegun(tx: Tx, batch_id: str) -> None:
     Whoever claims the first of them has locked that, and then begins the batch.
     """
     await tx.all(_LOCK_UNBEGUN, batch_id=batch_id)
+
+
+async def lock_if_unbegun(tx: Tx, item_id: str) -> None:
+    """Lock an item if nobody has begun its batch, as `lock_unbegun` does all of them."""
+    await tx.all(_LOCK_IF_UNBEGUN, item_id=item_id)
 
 
 _CANCEL = """

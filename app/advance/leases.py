@@ -205,6 +205,7 @@ async def abandon(act: Act, item_id: str) -> Outcome:
     """Give up an item that nobody holds, and that nobody comes for who could make it; Replayed:
     somebody has come after all. What was paid for it goes back at its batch's end.
     """
+    await items.lock_if_unbegun(act.tx, item_id)
     batch = await batch_rows.lock_of_item(act.tx, item_id)
     item = await items.lock(act.tx, item_id)
     if batch is None or item is None:

@@ -208,6 +208,30 @@ async def test_only_what_came_since_the_last_canary_is_made_good(lent: Lent) -> 
     await market.is_right()
 
 
+async def test_nobody_has_the_same_back_twice(lent: Lent) -> None:
+    """Where an older canary is judged late, of a worker that was taken again: what was made good by
+    the other one is not made good by this one, however much was held since."""
+    market = lent.market
+    late, soon = await lent.holds("a"), await lent.holds("b")
+    for canary in (late, soon):
+        assert await lent.brings(canary) == Applied()
+    market.clock.forward(seconds=1)
+    await market.bought("b", [1_000])
+    await lent.made("b")
+    await judged(lent, "b", FAILS)
+    assert await amended(lent) == [("b", 1_000)]
+    await again(lent)
+    market.clock.forward(seconds=1)
+    await market.bought("since", [1_000])
+    await lent.made("since")
+    for name in "cdefgh":
+        assert await lent.brings(await lent.holds(name)) == Applied()
+    await judged(lent, "a", FAILS)
+    assert (await lent.row()).forfeited_msat == 3 * 350 + 7 * 350
+    assert await amended(lent) == [("since", 1_000)]
+    await market.is_right()
+
+
 async def test_no_more_than_its_last_items_are_made_good(lent: Lent) -> None:
     """However much was held."""
     market = lent.market

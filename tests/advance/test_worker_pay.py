@@ -12,6 +12,7 @@ from app.advance.pay_destinations import Named, Unsigned
 from app.advance.workers import Change, Nowhere
 from app.trade.lenders import Lenders
 from db import worker_payouts, workers
+from db.audit import audit
 from db.claims import Hired
 from db.payouts import PayoutRow, of_owner
 from db.worker_payouts import FROM_THE_NEWEST, Purse, mark_of
@@ -180,6 +181,19 @@ async def test_what_a_worker_has_adds_up(market: Market) -> None:
         (each.created_at for each in seen), reverse=True
     )
     await market.is_right()
+
+
+async def test_pay_that_went_another_way_is_found(market: Market) -> None:
+    """Though whatever it was spent on is in the books: a worker's pay is held, free, forfeited, or
+    sent to where it has said."""
+    await lends(market)
+    await earns(market, "b", 10_000)
+    assert await sent(market, 1, 1_000) == Applied()
+    await market.is_right()
+    assert await market.from_account("c", [2_000], "w-account", Asset.MSAT) == Applied()
+    [found] = await audit(market.db)
+    assert (found.invariant, found.who) == (6, "w")
+    assert " 500 are free, and it was sent or is owed 1000" in found.what
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "x-0f6f2b8e", "1-0f6f2b8", "9" * 17 + "-0f6f2b8e"])

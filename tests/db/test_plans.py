@@ -257,6 +257,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     ),
     "give turns": lambda tx: lanes.give_turns(tx, BATCH, f"session:{SESSION}"),
     "lock what nobody has begun": lambda tx: items.lock_unbegun(tx, BATCH),
+    "lock an item that nobody has begun": lambda tx: items.lock_if_unbegun(tx, ITEM),
     "cancel items": lambda tx: items.cancel(tx, BATCH, NOW),
     "due invoices": lambda tx: invoices.take_due(tx, NOW, PACE, 100),
     "due payouts": lambda tx: payouts.take_due(tx, NOW, 5, 300, 100),
