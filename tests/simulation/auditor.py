@@ -43,6 +43,8 @@ _TABLES = {
     "spell_cast": ("id",),
     "worker": ("id",),
     "earning": ("item_id",),
+    "canary": ("item_id",),
+    "amends": ("id",),
     "webhook": ("id",),
     "notice": ("id",),
     "notice_try": ("notice_id", "number"),
@@ -188,6 +190,8 @@ class Auditor:
         rows["usdc_deposit"] += people.deposits.values()
         rows["spell_cast"] += market.casts.rows.values()
         rows |= self.model.network.recount()
+        rows["canary"] += self.model.canaries.rows.values()
+        rows["amends"] += self.model.canaries.amends.values()
         rows["artifact"] += market.files.values()
         rows["usdc_authorization"] += self.model.usdc.rows.values()
         return {
@@ -239,14 +243,15 @@ class Auditor:
         for lot in model.market.lots.values():
             over = lot.row["state"] in BATCH_FINAL
             hold(over, 7, f"batch {lot.row['id']} is still going on")
-            if lot.row["funding"] == "account":
-                continue  # what it cost is its account's
+            if lot.row["funding"] in ("account", "house"):
+                continue  # what it cost is its account's, or ours
             if lot.asset != "msat":
                 model.usdc.settle(lot, sums)
             elif not lot.row["session_id"]:
-                self._settle(lot, lot.earned_msat, paid, shown, sums)
+                self._settle(lot, lot.earned_msat - lot.sent_back, paid, shown, sums)
         self._settle_people(paid, shown, sums)
         model.network.settle(sums)
+        model.canaries.settle()
         for owner_id, owner in model.purged.owners.items():
             received = paid.get(owner_id, 0)
             hold(not received, 7, f"{owner.what} {owner_id} was purged, and {received} were paid")

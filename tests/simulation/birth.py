@@ -18,12 +18,13 @@ from pricing.rates import PUBLISHED, RateCard
 from tests.simulation import workbench
 from tests.simulation.prepaid import FREE_MSAT_A_DAY, MINIMUM_MSAT
 from tests.simulation.process import PatientSignals, Process
-from tests.simulation.shelf import Press
+from tests.simulation.shelf import Painter, Press
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 INVOICE_S = 3 * 3_600
+CANARY_EVERY = 3  # items of a worker; the last of them
 PAY_OVER_MSAT = 60_000  # of what is free of a worker's pay is sent by itself
 
 
@@ -38,6 +39,7 @@ def born(world: "World", name: str) -> Process:
         session_minimum_msat=MINIMUM_MSAT,
         free_msat_a_day=FREE_MSAT_A_DAY,
         pay_over_msat=PAY_OVER_MSAT,
+        canary_every=CANARY_EVERY if world.has_canaries else 0,
     )
     card = RateCard(PUBLISHED, 2_000, 20)
 
@@ -67,5 +69,6 @@ def born(world: "World", name: str) -> Process:
         wallets=None,
         stub=None,
         usdc=world.usdc,
+        executors=[Painter(world.weather, world.gate)],
     )
     return Process(name, built, world.make, world.gate)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TURNS: tuple[str, ...] = (
     "expiry", "sweep", "payouts", "recovery", "unpaid", "lanes", "artifacts", "authorizations",
 )  # fmt: skip
-OF_PEOPLE: tuple[str, ...] = (*TURNS, "deposits")
+OF_PEOPLE: tuple[str, ...] = (*TURNS, "deposits", "canaries")
 REVIEW = "review"
 LAST_REVIEW = "the last review"
 LAST_LATE = 20  # in this pause the last one pays for what was purged

@@ -42,6 +42,7 @@ WITNESSED = (
     "batch", "item", "lease", "artifact", "usdc_authorization", "usdc_attempt",
     "user_account", "identity", "api_key", "usdc_deposit", "spell_cast",
     "webhook", "notice", "notice_try", "worker", "earning",
+    "canary", "amends",
 )  # fmt: skip
 SEARCH_PATH = "world,public,pg_catalog"
 

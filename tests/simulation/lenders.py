@@ -34,7 +34,7 @@ FATES = {
     "honest": (("brings", 1),),
     "slow": (("slow", 2), ("late", 7), ("brings", 1)),
     "dying": (("dies", 5), ("brings", 4)),
-    "lying": (("junk", 3), ("other size", 2), ("stolen", 3), ("late", 2), ("otherwise", 2)),
+    "lying": (("lies", 6), ("junk", 2), ("other size", 1), ("stolen", 3), ("otherwise", 2)),
     "greedy": (("brings", 4), ("gives back", 4), ("fails", 1), ("never", 1)),
     "colluding": (("by the other", 4), ("by both", 3), ("stolen", 2), ("brings", 2)),
 }
@@ -225,6 +225,7 @@ class Lenders(Crowd[Lender]):
             "junk": UNFIT + work.data,
             "other size": OTHER_SIZE + work.data,
             "stolen": self._stolen() or work.data,
+            "lies": f"nothing of it {self._dice.random()}".encode(),
         }.get(work.fate, work.data)
         await self._bring(process, lender, work, data)
         if work.fate == "otherwise":

@@ -32,5 +32,5 @@ def world_of_lenders(
             crowd.most = MOST_BUYERS
         if isinstance(crowd, Shoppers):
             crowd.sizes = SIZES
-    world.makers_share = MAKERS_SHARE
+    world.makers_share, world.has_canaries = MAKERS_SHARE, True
     return world

@@ -89,12 +89,13 @@ class Lots:
         if before == now["state"]:
             return batch_id
         is_back = was is None and self._purged.is_restored(batch_id)
-        hold((before, now["state"]) in BATCH_ARCS or is_back, 6, name)
+        is_known = (before, now["funding"], now["state"]) == (None, "house", "processing")
+        hold((before, now["state"]) in BATCH_ARCS or is_back or is_known, 6, name)
         told = was is None or now["version"] > was["version"]
         hold(told, 6, f"{name}, and nobody was told")
         self.seen[f"batch {now['state']}"] += 1
         lot.was_begun |= now["state"] == "queued"
-        if was is None and not is_back:
+        if was is None and not is_back and now["funding"] != "house":
             self._begun.append(lot)
             self.people.begun(lot)
         return batch_id
@@ -117,7 +118,8 @@ class Lots:
             hold(now == was, 6, f"{name}, and it had ended")
         if before == now["state"]:
             return batch_id
-        hold((before, now["state"]) in ITEM_ARCS, 6, name)
+        is_known = lot.row["funding"] == "house" and (before, now["state"]) == (None, "claimed")
+        hold(is_known or (before, now["state"]) in ITEM_ARCS, 6, name)
         if now["state"] in HELD:
             hold(lot.is_under_way, 4, f"{name}, and its batch is {lot.row['state']}")
         if now["state"] == "completed":
@@ -277,7 +279,7 @@ class Lots:
             hold(
                 not lot.leases, 7, f"{name} was purged, and {len(lot.leases)} leases of it were not"
             )
-        if row["funding"] in ("session", "account"):
+        if row["funding"] in ("session", "account", "house"):
             hold(not lot.invoices and not lot.payouts, 7, f"{name} has its own money")
             return
         right = lot.received_msat == rests + charged + lot.owed_msat + lot.kept

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
+from tests.simulation.canaries import Canaries
 from tests.simulation.chain import SimulatedChain
 from tests.simulation.clock import Clock
 from tests.simulation.deals import Deals
@@ -71,7 +72,8 @@ class Model:
         self.usdc = Usdc(self.ledger, chain, clock, house, self.people)
         self.network = Network(self.ledger, self.market, clock, said)
         self._takers = self.people.takers | {"spell_cast": self.market.casts.cast}
-        self._takers |= self.network.takers
+        self.canaries = Canaries(self.ledger, self.network, said, self.prepaid.purses)
+        self._takers |= self.network.takers | self.canaries.takers
         given = self.ledger, Prices(agent, oracle), self.purged, self.prepaid
         self.jobs = Deals(*given, self.people, self.market.orders)
         self.deals = self.jobs.rows
@@ -92,7 +94,7 @@ class Model:
 
     def seen(self) -> Counter[str]:
         """Return what has become of what was bought, for a report."""
-        others = (self.usdc, self.people, self.told, self.jobs, self.network)
+        others = (self.usdc, self.people, self.told, self.jobs, self.network, self.canaries)
         market = self.market
         return sum((other.seen for other in others), market.seen + market.casts.seen)
 
@@ -301,6 +303,7 @@ class Model:
         self.usdc.check()
         self.people.check()
         self.network.check()
+        self.canaries.check()
         self.told.check()
         self.purged.check(self.ledger.credited)
         self.jobs.check()

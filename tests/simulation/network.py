@@ -21,6 +21,7 @@ from tests.simulation.workbench import PAYS_PCT
 
 NEW_ITEMS, NEW_FOR = 20, timedelta(days=7)
 HELD_AT_ONCE = {True: 8, False: 2}  # of a worker that is trusted, and of one that is new
+CHECKED_AT_ONCE = 4  # of a new one that has passed a canary
 MOST_SILENT = 3
 GIVEN_ITEMS = ("online",)
 ARCS = {
@@ -40,6 +41,7 @@ class Hand:
     born: datetime  # by the true clock
     earnings: list[Row] = field(default_factory=list)
     holds: set[Which] = field(default_factory=set)
+    forfeited: Counter[str] = field(default_factory=Counter)  # by asset
 
     @property
     def is_trusted(self) -> bool:
@@ -50,14 +52,16 @@ class Hand:
         """Return what must be held back of its pay."""
         if self.is_trusted:
             return 0
-        return sum(row["held_amount"] for row in self.earnings if row["asset"] == asset)
+        held = [row["held_amount"] for row in self.earnings if row["asset"] == asset]
+        return sum(held) - self.forfeited[asset]
 
 
 class Network:
     """Workers, and what each was paid."""
 
     def __init__(self, ledger: Ledger, lots: Lots, clock: Clock, said: Said) -> None:
-        self._ledger, self._lots, self._people = ledger, lots, lots.people
+        self._ledger, self.lots, self.people = ledger, lots, lots.people
+        self.caught: Counter[str] = Counter()  # workers, by canaries that they failed
         self._clock, self._said = clock, said
         self.hands: dict[str, Hand] = {}
         self.earnings: dict[str, Row] = {}  # by item
@@ -65,6 +69,7 @@ class Network:
         self._wanted: dict[str, str] = {}  # who must have been paid for an item
         self._touched: set[str] = set()
         self._operated: Counter[str] = Counter()  # bans and readmissions that are written
+        self._banned: set[str] = set()  # of late
         self.takers: dict[str, Callable[[Row | None, Row | None], str]] = {
             "worker": self._worker,
             "earning": self._earning,
@@ -98,11 +103,14 @@ class Network:
         name = f"worker {worker_id}: {before} → {after}"
         hold((before, after) in ARCS, 6, name)
         self.seen[f"worker {after}"] += 1
-        if "banned" in (before, after):
+        if before == "banned":
             word = f"{worker_id} {after}"
             self._operated[word] += 1
-            told = self._said.operated[word]  # once it is asked for, not once it is answered
+            told = self._said.operated[word]
             hold(self._operated[word] <= told, 4, f"{name}, and its operator said so {told} times")
+        if after == "banned":
+            self._operated[f"{worker_id} banned"] += 1
+            self._banned.add(worker_id)
 
     def _freed(self, hand: Hand, now: Row) -> None:
         """Take in that all of a worker's pay is free, as it is new no more."""
@@ -113,7 +121,7 @@ class Network:
         hold(min(age, lived) >= NEW_FOR, 2, f"{name} has all of its pay after {age}, {lived}")
         for asset in ASSETS:
             freed = hand.held_back(asset)
-            self._people.patrons[now["account_id"]].shares[asset] += freed
+            self.people.patrons[now["account_id"]].shares[asset] += freed
             self.seen[f"pay freed in {asset}"] += freed
         self.seen["worker trusted"] += 1
 
@@ -121,7 +129,7 @@ class Network:
         hold(was is None and now is not None, 7, f"the earning {was} was changed: {now}")
         assert now is not None
         hand, name = self.hands[now["worker_id"]], f"the pay for {now['item_id']}"
-        lot, item = self._lots.item_of(now["item_id"])
+        lot, item = self.lots.item_of(now["item_id"])
         hold(item["state"] == "completed", 4, f"{name} is paid, and it is {item['state']}")
         mine = [one for one in lot.leases_of(item["id"]) if one["worker"] == now["worker_id"]]
         taken = [one for one in mine if one["state"] == "done" and one["sha256"]]
@@ -136,8 +144,8 @@ class Network:
         hand.earnings.append(now)
         self._touched.add(now["worker_id"])
         account_id = str(hand.row["account_id"])
-        self._people.patrons[account_id].shares[lot.asset] += pay - held
-        self._lots.income[lot.asset] -= pay
+        self.people.patrons[account_id].shares[lot.asset] += pay - held
+        self.lots.income[lot.asset] -= pay
         self.seen[f"pay in {lot.asset}"] += pay
         self.seen["item paid for"] += 1
         return account_id
@@ -146,7 +154,7 @@ class Network:
         """Take in a change of a lease, of whomever it is."""
         if now is None:
             return
-        _, item = self._lots.item_of(now["item_id"])
+        _, item = self.lots.item_of(now["item_id"])
         which, name = (item["id"], now["number"]), f"lease {now['number']} of {item['id']}"
         if now["id"] is None:
             hold(not now["pay_pct"], 4, f"{name} is the house's, and is paid for")
@@ -170,8 +178,12 @@ class Network:
         hold(state in GIVEN_ITEMS, 4, f"{name} is given to {lease['worker']}, who is {state}")
         right = PAYS_PCT.get(item["lane"])
         hold(lease["pay_pct"] == right, 2, f"{name} pays {lease['pay_pct']} percent, not {right}")
+        if self.lots.item_of(item["id"])[0].row["funding"] == "house":
+            return  # whatever it holds beside it
         hand.holds.add(which)
         most = HELD_AT_ONCE[hand.is_trusted]
+        if hand.row["canaries_passed"]:
+            most = max(most, CHECKED_AT_ONCE)
         held = len(hand.holds)
         hold(held <= most, 6, f"{name} is one of {held} that {lease['worker']} holds, of {most}")
         self.seen["item lent out"] += 1
@@ -185,6 +197,11 @@ class Network:
             whose = None if paid is None else paid["worker_id"]
             hold(whose == worker_id, 2, f"{worker_id} has made {item_id}, and {whose} is paid")
         self._wanted.clear()
+        for worker_id in sorted(self._banned):
+            times, caught = self._operated[f"{worker_id} banned"], self.caught[worker_id]
+            said = self._said.operated[f"{worker_id} banned"]
+            hold(times <= said + caught, 4, f"{worker_id} is banned, and nobody said so")
+        self._banned.clear()
         for worker_id in sorted(self._touched):
             self._check_hand(self.hands[worker_id])
         self._touched.clear()
@@ -202,6 +219,8 @@ class Network:
             held, told = hand.held_back(asset), row[f"held_{asset}"]
             hold(held == told, 3, f"{name} holds {told} {asset}, and should hold {held}")
             self._ledger.holds(f"worker:{row['id']}", held, asset)
+            lost, told = hand.forfeited[asset], row[f"forfeited_{asset}"]
+            hold(lost == told, 3, f"{name} has lost {told} {asset}, and should have lost {lost}")
             earned = sum(each["amount"] for each in hand.earnings if each["asset"] == asset)
             told = row[f"earned_{asset}"]
             hold(earned == told, 3, f"{name} has earned {told} {asset}, and it is {earned}")

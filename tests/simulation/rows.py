@@ -262,6 +262,7 @@ class Lot(InUsdc):
     items: dict[str, Row] = field(default_factory=dict)
     leases: dict[tuple[str, int], Row] = field(default_factory=dict)
     tag: str = ""  # of the wish that it is
+    sent_back: int = 0  # of what was charged: it was not made as it was asked for
 
     what = "batch"
 
@@ -269,6 +270,11 @@ class Lot(InUsdc):
     def asset(self) -> str:
         """In the smallest unit of which all of its amounts are."""
         return str(self.row["asset"])
+
+    @property
+    def owed_msat(self) -> int:
+        """See Owner: of what was not charged."""
+        return super().owed_msat - self.sent_back
 
     @property
     def rest(self) -> int:
@@ -323,6 +329,7 @@ class Purse(Owner):
     lots: dict[str, Lot] = field(default_factory=dict)
     holds: dict[str, Row] = field(default_factory=dict)
     allowances: dict[str, Row] = field(default_factory=dict)
+    amends_msat: int = 0  # of what was charged: it was not made as it was asked for
     used_at: datetime | None = None  # when money last came to it, or was set aside from it
 
     what = "session"
@@ -332,7 +339,8 @@ class Purse(Owner):
         """What of it is ours."""
         charged = sum(row["charge_msat"] for row in self.holds.values())
         bought = sum(lot.earned_msat for lot in self.lots.values())
-        return int(charged + bought + sum(deal.earned_msat for deal in self.requests.values()))
+        done = sum(deal.earned_msat for deal in self.requests.values())
+        return int(charged + bought + done) - self.amends_msat
 
     @property
     def reserved_msat(self) -> int:

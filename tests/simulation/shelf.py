@@ -3,11 +3,13 @@
 The shelf survives every crash of a process. What was put there may not have been answered.
 """
 
+import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.ports import NotNow, Recoded, Unfit
+from app.ports import Made, NotNow, Recoded, Stepped, Undoable, Unfit, Wanted, unwatched_step
+from app.trade.catalogue import PAINTER
 from tests.simulation.clock import Clock
 from tests.simulation.weather import Weather
 
@@ -20,6 +22,12 @@ PAGE = 20
 def anew(data: bytes) -> bytes:
     """Return bytes as this world's press encodes them."""
     return b"anew: " + data
+
+
+def look_of(data: bytes) -> str:
+    """Return how a picture looks: two that show the same words look the same, whoever made them."""
+    shows = data.removeprefix(anew(b"")).partition(b" by ")[0]
+    return hashlib.sha256(shows).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,30 @@ class Shelf:
             yield names[start : start + PAGE]
 
 
+class Painter:
+    """Implements Executor: the house's own, which makes of the same words always the same."""
+
+    name, at_once = PAINTER, 1
+
+    def __init__(self, weather: Weather, gate: Gate) -> None:
+        self._weather, self._gate = weather, gate
+
+    async def make(self, wanted: Wanted, stepped: Stepped = unwatched_step) -> Made:
+        """See Executor."""
+        await self._gate("executor make: before")
+        if self._weather.strikes("painter: breaks"):
+            raise OSError("it broke")
+        await self._gate("executor make: after")
+        return Made(f"{wanted.prompt} by the house".encode(), "image/png")
+
+    async def healthy(self) -> Undoable | None:
+        """See Executor."""
+        return Undoable("It is away.") if self._weather.strikes("painter: away") else None
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
 class Press:
     """Implements Recoder: whatever is not marked as unfit is a picture."""
 
@@ -83,7 +115,7 @@ class Press:
         if data.startswith(UNFIT):
             return Unfit("It is not a picture.")
         side = 16 if data.startswith(OTHER_SIZE) else 8
-        return Recoded(anew(data), media_type, side, side)
+        return Recoded(anew(data), media_type, side, side, look=look_of(anew(data)))
 
     async def close(self) -> None:
         """Nothing to let go of."""

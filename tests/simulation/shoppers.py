@@ -31,9 +31,10 @@ def prices(dice: Random, sizes: Sequence[int] = SIZES) -> tuple[int, ...]:
 
 def lines(tag: str, prices_microusd: Sequence[int]) -> list[Line]:
     """Return the lines of an order, which its items can be known by."""
+    lanes = [LANES[price % len(LANES)] for price in prices_microusd]
     return [
-        Line(Wanted("scene-1", f"{tag} {place}", 8, 8), LANES[price % len(LANES)], MicroUsd(price))
-        for place, price in enumerate(prices_microusd, start=1)
+        Line(Wanted(lane, f"{tag} {place}", 8, 8), lane, MicroUsd(price))
+        for place, (lane, price) in enumerate(zip(lanes, prices_microusd, strict=True), start=1)
     ]
 
 

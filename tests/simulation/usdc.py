@@ -15,7 +15,7 @@ from tests.simulation.clock import Clock
 from tests.simulation.ledger import Ledger
 from tests.simulation.people import Patron, People
 from tests.simulation.purged import AT_LEAST_KEPT
-from tests.simulation.rows import InUsdc, Owner, Row, hold, owner_id_of
+from tests.simulation.rows import InUsdc, Lot, Owner, Row, hold, owner_id_of
 
 USDC = "microusdc"
 ORDER_ARCS = {(None, "claimed"), ("claimed", "settled"), ("claimed", "failed")}
@@ -162,6 +162,8 @@ class Usdc:
         open_ = [row["id"] for row in owner.payouts.values() if row["state"] != "paid"]
         hold(not open_, 7, f"{open_} are owed in USDC for ever")
         received, earned, kept = owner.received_msat, owner.earned_msat, owner.kept
+        if isinstance(owner, Lot):
+            earned -= owner.sent_back
         refunded = self.moved(owner)
         name = f"for {owner.what} {owner_id} {received} were paid in USDC"
         right = received == earned + refunded + kept

@@ -82,7 +82,11 @@ WITH_PEOPLE = {
     "receiver: wants no more": 30,
 } | RATES
 # And where others lend machines: in a week a worker is new no more.
-WITH_LENDERS = WITH_PEOPLE | {DAYS_PASS: 3}  # in which nobody comes; but not soon after
+WITH_LENDERS = WITH_PEOPLE | {
+    "painter: away": 100,
+    "painter: breaks": 100,
+    DAYS_PASS: 3,  # in which nobody comes; but not soon after
+}
 SEASON_STEPS = 500
 
 

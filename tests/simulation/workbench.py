@@ -6,7 +6,7 @@ from math import ceil
 from random import Random
 from typing import Any
 
-from app.trade.catalogue import Catalogue, Kind, Offering, Surface
+from app.trade.catalogue import PAINTER, Catalogue, Kind, Offering, Surface
 from app.trade.spell_document import Document, read
 from pricing.money import MicroUsd
 
@@ -46,13 +46,16 @@ def _tool(name: str) -> Offering:
 
 
 def _picture(name: str) -> Offering:
-    return Offering(name, name, Kind.IMAGE, f"{name}.", {}, worker_share_pct=PAYS_PCT[name])
+    # By its kind a film: of a picture the house would compose a canary where nobody has asked for
+    # any of late, and of a size that the press of a world makes none of.
+    pct = PAYS_PCT[name]
+    return Offering(name, name, Kind.VIDEO, f"{name}.", {}, makers=(PAINTER,), worker_share_pct=pct)
 
 
 def catalogue() -> Catalogue:
     """Return what is offered here."""
     known = [_tool(name) for name in COSTS_MICROUSD] + [_picture(name) for name in PAYS_PCT]
-    return Catalogue((MAKER,), development=False, known=known)
+    return Catalogue((MAKER, PAINTER), development=False, known=known)
 
 
 def spell(slug: str, dice: Random) -> Document:

@@ -78,6 +78,7 @@ class World:
     ) -> None:
         self.seed, self.steps, self.most_payers = seed, 0, MOST_PAYERS
         self.makers_share = 0.3  # of what begins, with what the house's own makers do
+        self.has_canaries = False  # among what workers are given
         self.more: tuple[Crowd[Any], ...] = ()  # who come as often once more
         self.dice = Random(seed)
         self.clock = Clock()
