@@ -212,8 +212,9 @@ class Idler:
                 return  # it has hung up; its next request comes later
 
 
-async def _whatever_happens(dice: Random, is_told: bool) -> None:
+async def _whatever_happens(dice: Random, is_told: bool, answers_s: float) -> None:
     lanes = Lanes()
+    lanes.queue = WaitQueue(lanes.look, "lane:", answers_s=answers_s)
     names = [f"{lane}{number}" for lane in "ab" for number in range(4)]
     idlers = [
         Idler(lanes, dice, dice.choice(["a", "b", "ab"]), set(dice.sample(names, 3)))
@@ -238,10 +239,11 @@ async def _whatever_happens(dice: Random, is_told: bool) -> None:
     await asyncio.gather(*running, return_exceptions=True)
 
 
+@pytest.mark.parametrize("answers_s", [LONG_S, 0])
 @pytest.mark.parametrize("is_told", [True, False])
-def test_no_wake_up_is_lost(is_told: bool) -> None:
+def test_no_wake_up_is_lost(is_told: bool, answers_s: float) -> None:
     """Whatever comes when, whoever hangs up: no worker idles beside what it could take. What a
-    signal tells of needs no look; what none has told of, one.
+    signal tells of needs no look; what none has told of, one. Also where nobody answers in time.
     """
     for seed in range(SEEDS):
-        asyncio.run(_whatever_happens(Random(seed), is_told))
+        asyncio.run(_whatever_happens(Random(seed), is_told, answers_s))

@@ -106,6 +106,30 @@ async def test_a_first_claim_and_a_cancel_at_once(market: Market) -> None:
     await market.is_right()
 
 
+async def test_batches_are_begun_in_one_order(market: Market) -> None:
+    """Whatever comes first in a claim: whoever waits for one of them holds none that others may
+    wait for beside it, and so two claims never wait for each other."""
+    for name in "ba":
+        await market.bought(name, (1_000,))
+    locked = asyncio.Event()
+
+    async def holds_one(act: Act) -> list[str]:
+        assert await batches.lock(act.tx, "a") is not None
+        locked.set()
+        async for _ in patiently("the claim never waits for the batch"):
+            row = await market.db.read_one(WAITING)
+            if row is not None and row["n"]:
+                break
+        free = "SELECT id FROM batch WHERE id = 'b' FOR UPDATE SKIP LOCKED"
+        return [row["id"] for row in await act.tx.all(free)]
+
+    holding = asyncio.create_task(market.shell.do(holds_one))
+    await locked.wait()
+    claimed = await market.claim(most=2)
+    assert [one.batch_id for one in claimed] == ["b", "a"]
+    assert await holding == ["b"]
+
+
 async def test_many_bring_the_result_of_one_item(market: Market) -> None:
     """From the lease that holds it and from those that had lapsed, ten times each, at once: one is
     taken and charged, and all others are told."""
