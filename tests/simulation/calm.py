@@ -123,5 +123,6 @@ class Calm:
             or any(lot.row["state"] not in BATCH_FINAL for lot in model.market.lots.values())
             or any(row["state"] == "held" for row in model.prepaid.free_holds.values())
             or any(row["state"] == "claimed" for row in model.usdc.rows.values())
+            or model.canaries.is_under_way()
         )
         return not (unbooked or in_flight or going_on or +model.staged or model.is_unpaid())

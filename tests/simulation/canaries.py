@@ -12,7 +12,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.makers import Said, sha
 from tests.simulation.network import Network
 from tests.simulation.people import ASSETS, spent_on
-from tests.simulation.rows import Lot, Purse, Row, hold
+from tests.simulation.rows import BATCH_FINAL, Lot, Purse, Row, hold
 from tests.simulation.shelf import anew, look_of
 from tests.simulation.workbench import words
 
@@ -31,7 +31,8 @@ class Canaries:
         self.rows: dict[str, Row] = {}
         self.amends: dict[str, Row] = {}
         self.seen: Counter[str] = Counter()
-        self._house: list[Lot] = []
+        self._house: list[Lot] = []  # that has not ended,
+        self._spent_msat = 0  # and what those have cost that have
         self._pots: Counter[tuple[str, str]] = Counter()  # by canary and asset
         self._rest: Counter[str] = Counter()  # of all that was forfeited, by asset
         self.takers: dict[str, Callable[[Row | None, Row | None], str]] = {
@@ -123,9 +124,17 @@ class Canaries:
 
     def check(self) -> None:
         """Check what canaries have cost, and what is left of what was forfeited."""
-        self._ledger.holds("expense:canaries", sum(spent_on(lot) for lot in self._house))
+        over = [lot for lot in self._house if lot.row["state"] in BATCH_FINAL]
+        self._house = [lot for lot in self._house if lot not in over]
+        self._spent_msat += sum(map(spent_on, over))
+        self._ledger.holds("expense:canaries", self._spent_msat + sum(map(spent_on, self._house)))
         for asset in ASSETS:
             self._ledger.holds("revenue:forfeits", self._rest[asset], asset)
+
+    def is_under_way(self) -> bool:
+        """Say whether anything is to be judged or to be made good."""
+        given = any(row["state"] == "given" for row in self.rows.values())
+        return given or any(row["state"] == "due" for row in self.amends.values())
 
     def settle(self) -> None:
         """Check, in calm weather, that whoever is to have amends has them."""
