@@ -160,13 +160,14 @@ async def _ends_at(
 async def _go_on(case: Case, server: ForkedServer, buyer: Buyer) -> list[str]:
     await server.start()
     buyer.url = server.url
-    await SCENARIOS[case.crossing.scenario].story(buyer)
+    scenario = SCENARIOS[case.crossing.scenario]
+    await scenario.story(buyer)
     due = await buyer.books.due()
     until_s = time.monotonic() + PATIENCE_S
     while due and time.monotonic() < until_s:
         await asyncio.sleep(0.1)
         due = await buyer.books.due()
-    wrong = await audit(buyer.books, buyer.side)
+    wrong = await audit(buyer.books, buyer.side, pay_may_rest=scenario.rests)
     if due:
         wrong.append(f"promises are due, and nobody keeps them: {due}; log: {server.log[-600:]}")
     if (code := await server.exit_code(0)) is not None:

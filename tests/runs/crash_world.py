@@ -342,7 +342,8 @@ async def audit(books: Books, side: Side, *, pay_may_rest: bool = False) -> list
     if owed["n"] != received:
         wrong.append(f"owed back {owed['n']}, received by the buyer {received}")
     earned = sum(sums.get(f"revenue:{what}", 0) for what in ("eval", "work", "media"))
-    # By authors, and by workers.
+    # By authors, and by workers; and what these have forfeited, beside what canaries have cost.
+    earned += sums.get("revenue:forfeits", 0) - sums.get("expense:canaries", 0)
     earned += sum(left for name, left in sums.items() if name.startswith(("user:", "worker:")))
     if side.paid_msat - received != earned:
         wrong.append(f"paid {side.paid_msat}, sent back {received}, earned {earned}")
