@@ -33,7 +33,10 @@ UPDATE item SET asked_sha256 = encode(sha256(convert_to(
  WHERE batch_id = ANY(%(ids)s) AND asked_sha256 IS NULL
 """
 # How what a worker brought looked: nobody can say any more whether another was asked the same.
-_LOOKS = "DELETE FROM look USING item i WHERE i.id = look.item_id AND i.batch_id = ANY(%(ids)s)"
+_LOOKS = """
+DELETE FROM look
+ WHERE item_id = ANY(ARRAY(SELECT id FROM item WHERE batch_id = ANY(%(ids)s)))
+"""
 # Another version: whoever has seen it before sees that something has gone.
 _MARK = """
 UPDATE batch SET forgotten_at = %(now)s, version = version + 1 WHERE id = ANY(%(ids)s)

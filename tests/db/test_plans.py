@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from db import (
+    amends,
     api_keys,
     artifacts,
     balances,
     batch_receipts,
     batches,
+    canaries,
     casts,
     claims,
     connect_requests,
@@ -27,6 +29,7 @@ from db import (
     lapsed,
     leases,
     ledger,
+    looks,
     network,
     overview,
     payouts,
@@ -47,6 +50,7 @@ from db import (
     worker_payouts,
     workers,
 )
+from db.canaries import CanaryRow
 from db.chain_blocks import Watch
 from db.claims import Hired
 from db.engine import Database, Tx
@@ -55,6 +59,7 @@ from db.promises import QUEUES, Outbox
 from db.worker_payouts import FROM_THE_NEWEST
 from statemachine import hold, session
 from statemachine.attempt import AttemptFacts, AttemptState
+from statemachine.canary import CanaryState
 from statemachine.connect import ConnectKind
 from statemachine.entries import Asset, Entry, Posting, of_job, of_session, of_user
 from statemachine.lease import LeaseFacts, LeaseState
@@ -120,6 +125,8 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "a worker by its token": lambda db: workers.by_token(db, HASH),
     "a worker by its key": lambda db: stock_keys.worker(db, HASH),
     "whose file it is": lambda db: stock_keys.awaited(db, SESSION),
+    "canaries to judge": lambda db: canaries.due(db, 20),
+    "amends to make": lambda db: amends.due(db, 20),
     "workers that are new no more": lambda db: workers.due(db, NOW, 9),
     "what a worker has": lambda db: worker_payouts.purses(db, SESSION),
     "what was sent to a worker": lambda db: worker_payouts.page(db, PERSON, FROM_THE_NEWEST, 20),
@@ -258,6 +265,11 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "give turns": lambda tx: lanes.give_turns(tx, BATCH, f"session:{SESSION}"),
     "lock what nobody has begun": lambda tx: items.lock_unbegun(tx, BATCH),
     "lock an item that nobody has begun": lambda tx: items.lock_if_unbegun(tx, ITEM),
+    "pictures that look the same": lambda tx: looks.near(tx, ITEM, f"{7:064x}"),
+    "what a worker has been paid for": lambda tx: canaries.charges(
+        tx, CanaryRow(ITEM, SESSION, CanaryState.GIVEN, None), Asset.MSAT
+    ),
+    "number of amends": lambda tx: amends.next_number(tx, BATCH),
     "cancel items": lambda tx: items.cancel(tx, BATCH, NOW),
     "due invoices": lambda tx: invoices.take_due(tx, NOW, PACE, 100),
     "due payouts": lambda tx: payouts.take_due(tx, NOW, 5, 300, 100),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 INVOICE_S = 3 * 3_600
-CANARY_EVERY = 3  # items of a worker; the last of them
+CANARY_EVERY = 1  # items of a worker: few are delivered in a world
 PAY_OVER_MSAT = 60_000  # of what is free of a worker's pay is sent by itself
 
 

@@ -53,7 +53,7 @@ class Hand:
         if self.is_trusted:
             return 0
         held = [row["held_amount"] for row in self.earnings if row["asset"] == asset]
-        return sum(held) - self.forfeited[asset]
+        return int(sum(held)) - self.forfeited[asset]
 
 
 class Network:

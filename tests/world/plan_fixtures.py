@@ -155,6 +155,15 @@ SELECT id, id, 'a laptop', id || id, 'wk_', 'you@example.org', 'online', 20,
        CASE WHEN NOT is_open THEN at END, at, at FROM n;
 INSERT INTO worker_lane (worker_id, lane, most_pixels, vram_gb, last_seen)
 SELECT id, 'scene-1/standard', 4194304, 8, at FROM n;
+INSERT INTO stock_key (worker_id, sha256, created_at) SELECT id, id || id, at FROM n;
+INSERT INTO look (item_id, bits, keys, created_at)
+SELECT md5('item' || i), i::bit(256), ARRAY[i], at FROM n;
+INSERT INTO canary (item_id, worker_id, state, unlike_pct, created_at, judged_at)
+SELECT md5('item' || i), id, CASE WHEN is_open THEN 'given' ELSE 'failed' END,
+       CASE WHEN NOT is_open THEN 90 END, at, CASE WHEN NOT is_open THEN at END FROM n;
+INSERT INTO amends (id, canary_id, batch_id, state, asset, amount, number, created_at)
+SELECT id, md5('item' || i), md5('batch' || i), CASE WHEN is_open THEN 'due' ELSE 'made' END,
+       'msat', 1000, CASE WHEN NOT is_open THEN 1 END, at FROM n;
 INSERT INTO earning (item_id, worker_id, lane, asset, amount, held_amount, took_ms, created_at)
 SELECT md5('item' || i), id, 'scene-1/standard', 'msat', 3500, 0, 900, at FROM n;
 INSERT INTO lease (item_id, number, state, worker, until, deadline, sha256, created_at, ended_at,
