@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from db import switches
 from db.migrate import migrate
+from db.reach import longest_s, opened
 
 
 class BackupFailed(Exception):
@@ -57,7 +58,7 @@ def restore(url: str, of: Path, tools: Path) -> None:
 
 def _is_empty(url: str) -> bool:
     try:
-        with psycopg.connect(url, connect_timeout=10) as connection:
+        with opened(url) as connection:
             found = connection.execute(
                 "SELECT 1 FROM pg_class WHERE relnamespace = 'public'::regnamespace LIMIT 1"
             ).fetchone()
@@ -68,7 +69,7 @@ def _is_empty(url: str) -> bool:
 
 def _run(tool: Path, url: str, *words: str) -> None:
     """Run a tool. The password is in its environment, which others can't read."""
-    given = conninfo_to_dict(url)
+    given = {"connect_timeout": longest_s(url)} | conninfo_to_dict(url)
     password = str(given.pop("password", None) or "")
     at = make_conninfo("", **given)
     command = [str(tool), "--no-password", "--no-owner", "--no-privileges", f"--dbname={at}"]

@@ -30,6 +30,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
 from db.going import times_cancelled
+from db.hosts import LASTING_OF_SEVERAL, Hosts, Place, are_several
 from db.reach import UTF8
 
 T = TypeVar("T")
@@ -71,6 +72,14 @@ NOT_OURS = ("25006", "25P04", "53", "57P", "58", "F0", "XX")
 OUTDATED = "0A000"  # feature_not_supported: "cached plan must not change result type"
 USELESS = (OUTDATED, "25006", "25P04", "57P", "58", "XX")
 
+# A pooler between us and Postgres names its own: what is no session of ours is left alone. So is a
+# commit that waits for its standby: ended, it would be seen by everybody, and lost in a failover.
+END = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE pid = ANY(%(pids)s) AND usename = current_user AND application_name LIKE 'boltwork%%'
+   AND wait_event IS DISTINCT FROM 'SyncRep'
+"""
+
 _patience_s: ContextVar[float] = ContextVar("patience_s", default=ANSWER_S)
 
 
@@ -91,7 +100,8 @@ def patient(longest_s: float) -> Iterator[None]:
 def lasting(url: str) -> dict[str, Any]:
     """Return how connections of this URL are made to last, but for what it says itself."""
     said = conninfo_to_dict(url)
-    kept = {name: value for name, value in LASTING.items() if name not in said}
+    wanted = LASTING | (LASTING_OF_SEVERAL if are_several(url) else {})
+    kept = {name: value for name, value in wanted.items() if name not in said}
     return {"client_encoding": UTF8, **kept}
 
 
@@ -111,12 +121,14 @@ class Line(psycopg.AsyncConnection[DictRow]):
         self.asked_s: float | None = None  # since when it waits for what it is told
         self.is_suspect = False
         self.pid = 0  # of the other end, as Postgres counts its processes
+        self.place: Place = ("", 0)  # where that is
 
     @classmethod
     async def connect(cls, *arguments: Any, **options: Any) -> Self:
         """See AsyncConnection. The session ends by itself when it is left alone."""
         connection = await super().connect(*arguments, **options)
         connection.pid = connection.info.backend_pid
+        connection.place = connection.info.host, connection.info.port
         try:
             await connection.set_autocommit(True)
             await connection.execute(SESSION)
@@ -259,10 +271,10 @@ async def to_write(connection: Line) -> None:
 _LIMIT = "SELECT set_config(name, %(most)s, false) FROM pg_settings WHERE name = %(name)s"
 
 
-def pool_of(url: str, most: int, configure: Callable[[Line], Any], patience_s: float) -> Lines:
+def pool_of(hosts: Hosts, most: int, configure: Callable[[Line], Any], patience_s: float) -> Lines:
     """Return a pool of connections to one Postgres, not opened yet."""
     return Lines(
-        url,
+        hosts.conninfo,
         connection_class=Line,
         min_size=min(2, most),
         max_size=most,
@@ -275,6 +287,6 @@ def pool_of(url: str, most: int, configure: Callable[[Line], Any], patience_s: f
             "prepare_threshold": 0,
             "row_factory": dict_row,
             "application_name": "boltwork",
-            **lasting(url),
+            **lasting(hosts.url),
         },
     )

@@ -23,7 +23,8 @@ from psycopg import AsyncPipeline
 from psycopg.errors import IdleInTransactionSessionTimeout
 from psycopg.rows import DictRow, tuple_row
 
-from db.connection import OUTDATED, Line, is_not_ours, pool_of, to_read, to_write
+from db.connection import END, OUTDATED, Line, is_not_ours, pool_of, to_read, to_write
+from db.hosts import Hosts, Place
 from db.rows import R
 from db.statements import Columns, Found
 
@@ -179,7 +180,7 @@ class Alone(Tx):
 
 
 class Database:
-    """Connections to one Postgres. `url` is a libpq URL (postgresql://…).
+    """Connections to one Postgres. `url` is a libpq URL (postgresql://…), of several hosts or one.
 
     Who finds all of them busy, or none, waits `patience_s` for one.
     """
@@ -188,14 +189,15 @@ class Database:
         self, url: str, pool_size: int = 8, passing: Probe = nowhere, patience_s: float = 10
     ) -> None:
         self.url, self.passing = url, passing
+        self.hosts = Hosts(url)
         self._columns = Columns()
         self.lookups = dict[object, Any]()  # who look the same up at once: see db.lookups
-        self._writes = pool_of(url, pool_size, self._for_writing, patience_s)
+        self._writes = pool_of(self.hosts, pool_size, self._for_writing, patience_s)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.
-        self.reads = pool_of(url, pool_size + 5, self._for_reading, patience_s)
+        self.reads = pool_of(self.hosts, pool_size + 5, self._for_reading, patience_s)
         self._lines = WeakSet[Line]()  # of both pools
-        self._silent_pids = set[int]()  # their other ends, which have heard nothing of it
+        self._silent = set[tuple[Place, int]]()  # their other ends, which have heard nothing of it
         self.given_up = 0  # connections that were found to be of no use
         self._away_since_s: float | None = None
 
@@ -342,14 +344,16 @@ class Database:
         self._keep(connection)
 
     def _keep(self, connection: Line) -> None:
+        self.hosts.found(connection.place)
         connection.lost = self.lost
         self._lines.add(connection)
 
     def lost(self, connection: Line, why: str) -> None:
         """Hear that a connection was of no use: those opened before may well be as it is."""
         self.given_up += 1
+        self.hosts.left(connection.place)
         log.warning("database_connection_given_up", why=why)
-        self._silent_pids.add(connection.pid)
+        self._silent.add((connection.place, connection.pid))
         if any(connection.opened_s > pool.distrusts_s for pool in (self.reads, self._writes)):
             self._distrust(monotonic())
 
@@ -361,10 +365,10 @@ class Database:
         self.given_up += 1
         log.warning("database_connection_given_up", why="overtaken")
         self._distrust(asked_s)
-        self._silent_pids.add(connection.pid)
+        self._silent.add((connection.place, connection.pid))
         for line in self._lines:
             if line.opened_s <= asked_s and line.suspect():
-                self._silent_pids.add(line.pid)
+                self._silent.add((line.place, line.pid))
 
     async def end_silent(self, newer: Line) -> None:
         """Have Postgres end, over a newer connection, what it holds of those that are silent.
@@ -372,19 +376,13 @@ class Database:
         It would keep what a transaction has locked (an account of the house, say) for IDLE_S yet,
         and everybody who needs that would wait.
         """
-        pids, self._silent_pids = list(self._silent_pids), set()
-        await newer.execute(_END, {"pids": pids})
+        silent, self._silent = self._silent, set()
+        pids = [pid for place, pid in silent if place == newer.place]
+        await newer.execute(END, {"pids": pids})
 
     def _distrust(self, opened_before_s: float) -> None:
         for pool in (self.reads, self._writes):
             pool.distrusts_s = max(pool.distrusts_s, opened_before_s)
-
-
-# A pooler between us and Postgres names its own: what is no session of ours is left alone.
-_END = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
- WHERE pid = ANY(%(pids)s) AND usename = current_user AND application_name LIKE 'boltwork%%'
-"""
 
 
 def _rule_of(error: psycopg.Error) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from db.reach import UTF8, Unfit, reached
+from db.reach import Unfit, opened, reached
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -29,9 +29,7 @@ def migrate(url: str, target: str = "head") -> None:
     import sqlalchemy
     from alembic import command
 
-    engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(url, client_encoding=UTF8)
-    )
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: opened(url))
     try:
         with engine.begin() as connection:
             connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:n)"), {"n": LOCK})

@@ -12,6 +12,8 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from db.hosts import SOON_S, are_several, places
+
 WAIT_S = 15
 # Whatever the role, the database or the environment say: this is what we write and read.
 UTF8: Final = "utf8"
@@ -37,13 +39,21 @@ def reached(url: str) -> Iterator[psycopg.Connection[Any]]:
     if "@" in host or not re.fullmatch(r"[0-9,]*", port):
         raise Unfit(*_NO_URL)
     try:
-        wait_s = int(str(place.get("connect_timeout", WAIT_S)))
-        with psycopg.connect(
-            url, autocommit=True, connect_timeout=wait_s, client_encoding=UTF8
-        ) as connection:
+        with opened(url, autocommit=True) as connection:
             yield connection
     except (psycopg.Error, ValueError) as error:
         raise Unfit(*why(str(error), place)) from None
+
+
+def opened(url: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """Open a connection. Raises psycopg.Error, or ValueError where a time is no number."""
+    wait_s = int(str(conninfo_to_dict(url).get("connect_timeout", longest_s(url))))
+    return psycopg.connect(url, autocommit=autocommit, connect_timeout=wait_s, client_encoding=UTF8)
+
+
+def longest_s(url: str) -> int:
+    """Return how long a host that this URL names is waited for, in seconds."""
+    return SOON_S if are_several(url) else WAIT_S
 
 
 _NO_URL = (
@@ -90,6 +100,11 @@ _REASONS = (
         " DATABASE_URL",
     ),
     (
+        r"session is read-only|server is in hot standby mode",
+        "No host of Postgres takes writes now ({at})",
+        "try again when a standby has taken over; see what the cluster says of its leader",
+    ),
+    (
         r"could not translate host name|Name or service not known|failed to resolve",
         "The host of Postgres ({at}) has no address",
         "correct the host in DATABASE_URL, or the name service",
@@ -121,7 +136,7 @@ def why(words: str, place: dict[str, Any]) -> tuple[str, str]:
     """Return what libpq's words mean, and the mend. `place` is the URL in its parts."""
     user = str(place.get("user") or "")
     named = {
-        "at": ":".join(str(place[part]) for part in ("host", "port") if place.get(part)) or "here",
+        "at": _at(place),
         "user": user or "(none is named)",
         "database": str(place.get("dbname") or user),
     }
@@ -131,3 +146,9 @@ def why(words: str, place: dict[str, Any]) -> tuple[str, str]:
     last = words.strip().splitlines()[-1].strip() if words.strip() else "no reason given"
     said = re.sub(r".*(FATAL|ERROR):\s*", "", last).rstrip(".")
     return f"Postgres does not let us in ({said})", "check DATABASE_URL, and Postgres's own log"
+
+
+def _at(place: dict[str, Any]) -> str:
+    if "," in str(place.get("host")):
+        return ", ".join(f"{host}:{port}" for host, port in places(place))
+    return ":".join(str(place[part]) for part in ("host", "port") if place.get(part)) or "here"

@@ -121,12 +121,14 @@ class Signals:
             await newer.close()
 
     async def _connect(self) -> Line:
+        hosts = self._db.hosts
         connection = await Line.connect(
-            self._db.url,
+            hosts.conninfo(),
             autocommit=True,
             application_name="boltwork signals",
             **lasting(self._db.url),
         )
+        hosts.found(connection.place)
         connection.lost = self._db.lost
         return connection
 

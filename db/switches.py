@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from db.engine import Database, Tx
+from db.reach import opened
 
 STAND_STILL = "boltwork.payouts_stand_still"
 
@@ -58,7 +59,7 @@ async def turn(tx: Tx, name: Name, on: bool, now: datetime) -> None:
 
 def stop_payouts(url: str) -> None:
     """Switch paying out off in a database that has no tables yet."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with opened(url, autocommit=True) as connection:
         connection.execute(_of_database(connection, sql.SQL("SET {} = 'yes'")))
 
 

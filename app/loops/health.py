@@ -22,6 +22,7 @@ class Report:
 
     body: dict[str, Any]
     ill: tuple[str, ...]
+    is_leaving: bool  # this process ends soon, however well it is
     retry_after_s: int
 
 
@@ -44,7 +45,8 @@ class Health:
         checks = self._checks()
         ill = tuple(name for name, check in checks.items() if check["status"] != "ok")
         body = {
-            "status": "unavailable" if ill else "ok",
+            "status": "unavailable" if ill or readiness.is_leaving else "ok",
+            **({"leaving": True} if readiness.is_leaving else {}),
             **checks,
             # Jobs can be bought without anybody who converses: that part makes nothing unready.
             "chat": _said(readiness.trouble("chat"), name=self.chat.name),
@@ -52,7 +54,7 @@ class Health:
             "switches": {name.value: on for name, on in self.switchboard.seen.items()},
             "books": _books(self.books.latest),
         }
-        return Report(body, ill, readiness.retry_after_s(*checks))
+        return Report(body, ill, readiness.is_leaving, readiness.retry_after_s(*checks))
 
     def _usdc(self) -> dict[str, Any]:
         """Return how the second rail stands, where there is one: the first sells without it."""

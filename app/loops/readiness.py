@@ -107,6 +107,7 @@ class Readiness:
         self.beats: dict[str, Beat] = {}
         self.pulse: Pulse | None = None  # what the task engine was last seen to do
         self.works = False  # this process has a worker of its own
+        self.is_leaving = False  # it ends soon: whoever sends buyers sends them elsewhere
         self._questions: dict[str, Callable[[], Awaitable[str | None]]] = {
             "database": self._ask_database,
             "rail": partial(_reason, outside.rail.healthy),

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
+from app.house import House
 from app.main import assemble, build, running
 from app.operator.key_rotation import check_secret
 from app.ports import Prices
@@ -73,7 +74,7 @@ async def listening(
 
 
 async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
-    """Serve until SIGINT or SIGTERM, then drain."""
+    """Serve until SIGINT or SIGTERM, then drain: who looks is told first, and has time to."""
     stop = stop_signal()
     tracing.configure(settings.otel_exporter_otlp_endpoint)
     built = assemble(settings, database_url)
@@ -89,9 +90,21 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
         asking = asyncio.create_task(_say_price(built.oracle))
         await stop.wait()
         asking.cancel()
+        await _leave(app.state.house, stop, settings.shutdown_delay_s)
         say("Draining: what is under way is finished first.")
         built.signals.release()
     await asyncio.to_thread(tracing.close)
+
+
+async def _leave(house: House, stop: asyncio.Event, delay_s: int) -> None:
+    """Say that this server is not ready any more, and serve on for so long, or until told again."""
+    house.health.readiness.is_leaving = True
+    if delay_s:
+        say(f"Not ready any more, and still listening for {delay_s} s; told again, it stops now.")
+        stop.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await stop.wait()
 
 
 async def _metrics(

@@ -84,7 +84,8 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, Us
     database_url: PostgresUrl | None = Field(
         None,
         validation_alias="DATABASE_URL",
-        description="a Postgres of yours (`postgresql://…`); without it one is embedded",
+        description="a Postgres of yours (`postgresql://…`), of several hosts or one; without it"
+        " one is embedded",
     )
     database_pool: Positive = Field(
         8, validation_alias="DATABASE_POOL", description="connections for writing, per process"
@@ -162,6 +163,12 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, Us
         description="silence after which a worker's promises are taken over",
     )
 
+    shutdown_delay_s: Annotated[int, Field(ge=0, le=300)] = Field(
+        0,
+        validation_alias="SHUTDOWN_DELAY_S",
+        description="how long a server that is told to stop still listens, and says that it is not"
+        " ready: longer than a balancer takes to see it",
+    )
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = Field(
         0,
         validation_alias="TRUSTED_PROXIES",

@@ -5,7 +5,7 @@ Each refusal is a sentence that says what to write, and quotes nothing.
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -48,7 +48,22 @@ def _postgres_url(given: SecretStr) -> SecretStr:
         raise ValueError(f"must begin with postgresql:// (without the +{scheme.split('+')[1]})")
     if not sign or scheme not in ("postgresql", "postgres"):
         raise ValueError("must be a URL like postgresql://user:password@host:5432/database")
+    if _names_several(given.get_secret_value()) and not _WRITES.search(given.get_secret_value()):
+        raise ValueError(
+            "names several hosts: add ?target_session_attrs=read-write to it, so that the one is"
+            " found that takes writes"
+        )
     return given
+
+
+_WRITES = re.compile(r"[?&]target_session_attrs=(read-write|primary)(&|$)")
+
+
+def _names_several(url: str) -> bool:
+    place, _, query = url.partition("://")[2].rpartition("@")[2].partition("?")
+    hosts = [place.partition("/")[0]]
+    hosts += [value for name, value in parse_qsl(query) if name in ("host", "hostaddr")]
+    return any("," in each for each in hosts)
 
 
 def _network(given: str) -> str:

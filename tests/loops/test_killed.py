@@ -1,6 +1,8 @@
 """kill -9 of the server in every state, then a start: the job goes on and ends, charged once."""
 
 import asyncio
+import os
+import signal
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -237,3 +239,21 @@ async def test_a_stop_does_not_wait_for_those_who_wait(server: ServerProcess) ->
             stopped = asyncio.create_task(asyncio.to_thread(server.stop))
             assert (await held).status_code == 304
             assert await stopped == 0
+
+
+async def test_who_sends_buyers_has_time_to_send_them_elsewhere(server: ServerProcess) -> None:
+    """Told to stop, it says at once that it is not ready, and sells as before until it is told
+    again, or the delay is over.
+    """
+    server.environment["SHUTDOWN_DELAY_S"] = "300"
+    async with (
+        Client(await start(server)) as client,
+        httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as http,
+    ):
+        await client.create("before")
+        os.kill(server.pid, signal.SIGTERM)
+        while (told := await http.get("/api/readyz")).json().get("leaving") is not True:
+            pass
+        assert told.status_code == 503 and told.headers["retry-after"] and told.json()["error"]
+        await client.create("meanwhile")
+    assert await asyncio.to_thread(server.stop) == 0

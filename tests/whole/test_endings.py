@@ -8,6 +8,7 @@ import pytest
 from app.main import assemble, running, utc_now
 from db.connection import Line, pool_of
 from db.engine import Database
+from db.hosts import Hosts
 from payments.stub import StubRail
 from payments.usdc.stub_facilitator import FILE, StubFacilitator
 from tests.world.batch_doors import batch, sold_by
@@ -37,7 +38,7 @@ async def test_whoever_ends_early_ends(database_url: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("ticks", range(8))
 async def test_who_is_cancelled_as_a_connection_comes_ends(database_url: str, ticks: int) -> None:
     """The pool may swallow that; who waited ends all the same, and the connection goes back."""
-    pool = pool_of(database_url, 1, _as_it_is, 10)
+    pool = pool_of(Hosts(database_url), 1, _as_it_is, 10)
     await pool.open(wait=True)
     held = await pool.getconn()
     waiting = asyncio.create_task(pool.getconn())

@@ -9,6 +9,7 @@ from app.http.dialect import AGENT_JOBS
 from app.refusal import Why
 
 NOT_WELL = AGENT_JOBS.word(Why.NOT_WELL)
+LEAVING = "This server was told to stop, and ends soon."
 
 
 async def healthz(request: Request) -> Response:
@@ -17,10 +18,12 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """GET /api/readyz: each part with its state; 503 when a job could not be bought now."""
+    """GET /api/readyz: each part with its state; 503 when a job could not be bought now, or not
+    for long: when this server was told to stop.
+    """
     report = await house_of(request).health.report()
-    if not report.ill:
+    if not report.ill and not report.is_leaving:
         return json_response(report.body)
-    error = f"Some parts don't work just now: {', '.join(report.ill)}."
+    error = f"Some parts don't work just now: {', '.join(report.ill)}." if report.ill else LEAVING
     body = {"error": error, "code": NOT_WELL, **report.body}
     return json_response(body, 503, {"Retry-After": str(report.retry_after_s)})

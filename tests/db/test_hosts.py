@@ -1,0 +1,126 @@
+"""Several hosts of one Postgres: the one that takes writes is found, and found again."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from db.connection import END, LASTING, lasting
+from db.hosts import SOON_S, Hosts
+from db.reach import Unfit, reached, why
+from tests.world.house_fixtures import instance_of, until_ready_is
+from tests.world.in_memory import memory
+from tests.world.patience import patiently
+from tests.world.standby import Couple, coupled, follows
+
+BOTH = "postgresql://u:p@a:5433,b/d?target_session_attrs=read-write"
+
+
+@pytest.fixture(scope="module")
+def couple(made_data: Path) -> Iterator[Couple]:
+    """A leader and its standby, for all tests here; the last one has them fail over."""
+    with tempfile.TemporaryDirectory(prefix="boltwork-hosts-", dir=memory()) as name:
+        Path(name).chmod(0o711)  # as root, the servers are another user and must get in
+        with coupled(made_data, Path(name)) as running:
+            yield running
+
+
+def asked(hosts: Hosts) -> str:
+    """Return which hosts are asked, in what order."""
+    said = conninfo_to_dict(hosts.conninfo())
+    assert (said["user"], said["password"], said["dbname"]) == ("u", "p", "d")
+    return f"{said['host']} {said['port']}"
+
+
+def test_who_let_somebody_in_is_asked_first() -> None:
+    """And who fell silent, or may not be written to, last."""
+    hosts = Hosts(BOTH)
+    assert asked(hosts) == "a,b 5433,5432"
+    hosts.found(("b", 5432))
+    assert asked(hosts) == "b,a 5432,5433"
+    hosts.found(("c", 1))
+    hosts.left(("b", 5432))
+    assert asked(hosts) == "a,b 5433,5432"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@a:5433/d",
+        "postgresql:///d",
+        "postgresql://u@a,b/d?hostaddr=127.0.0.1,127.0.0.2",
+    ],
+)
+def test_what_has_no_order_is_left_as_it_is(url: str) -> None:
+    """One host, the one of this machine, and names that go together with addresses."""
+    hosts = Hosts(url)
+    hosts.found(("b", 5432))
+    assert hosts.conninfo() == url
+
+
+def test_one_of_several_that_says_nothing_is_given_up_soon() -> None:
+    """Unless the URL says how long; a single one is waited for."""
+    assert lasting(BOTH)["connect_timeout"] == SOON_S
+    assert "connect_timeout" not in lasting(f"{BOTH}&connect_timeout=7")
+    assert lasting("postgresql://a/d")["connect_timeout"] == LASTING["connect_timeout"]
+
+
+def test_no_leader_has_a_sentence() -> None:
+    """It names the hosts, and no password; whoever runs the cluster is to look there."""
+    words = "connection failed: Connection refused\nconnection failed: session is read-only"
+    said, mend = why(words, conninfo_to_dict(BOTH))
+    assert said == "No host of Postgres takes writes now (a:5433, b:5432)"
+    assert "leader" in mend
+
+
+async def test_a_commit_that_waits_for_its_standby_is_not_ended(couple: Couple) -> None:
+    """Whoever ends it has everybody see what may be lost in the failover that follows."""
+    async with (
+        await psycopg.AsyncConnection.connect(couple.url, autocommit=True) as newer,
+        await psycopg.AsyncConnection.connect(
+            couple.url, autocommit=True, application_name="boltwork"
+        ) as older,
+    ):
+        pid = older.info.backend_pid
+        await newer.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        await newer.execute("SELECT pg_reload_conf()")
+        committing = asyncio.create_task(older.execute("CREATE TABLE waits ()"))
+        async for look in patiently("it does not wait"):
+            look.saw = await _waits_for(newer, pid)
+            if look.saw == ("SyncRep",):
+                break
+        assert await (await newer.execute(END, {"pids": [pid]})).fetchall() == []
+        await newer.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        await newer.execute("SELECT pg_reload_conf()")
+        await committing
+        assert await (await newer.execute(END, {"pids": [pid]})).fetchall() == [(True,)]
+
+
+async def _waits_for(line: psycopg.AsyncConnection[tuple[object, ...]], pid: int) -> object:
+    asked = await line.execute("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", [pid])
+    return await asked.fetchone()
+
+
+async def test_money_moves_on_the_new_leader(couple: Couple, tmp_path: Path) -> None:
+    """A job that was asked for before a failover is paid and done after it: pools, listener and
+    keepers have found who leads now. The standby alone is refused until then.
+    """
+    await follows(couple)
+    with pytest.raises(Unfit, match="takes writes"):
+        only = f"{couple.standby_url}?target_session_attrs=read-write"
+        with reached(only):
+            raise AssertionError("it let us in")
+    async with instance_of(couple.url, tmp_path, HEALTH_S=1) as instance:
+        made = await instance.create("hello")
+        await couple.fail_over()
+        await until_ready_is(instance, 200, "database")
+        await instance.pay(made["evalInvoice"])
+        job = await instance.until(made["jobId"], "awaiting_work_payment", field="workInvoice")
+        await instance.pay(job["workInvoice"])
+        await instance.until(made["jobId"], "complete")
+        with psycopg.connect(couple.standby_url) as new:
+            assert new.execute("SELECT state FROM job").fetchall() == [("complete",)]
