@@ -21,6 +21,7 @@ from pathlib import Path
 from tests.runs.crash_server import MovableClock
 from tests.runs.crash_world import Books, StubSide, audit
 from tests.runs.hosts_buyers import Buyers
+from tests.runs.hosts_costs import Cost
 from tests.runs.hosts_network import Network
 from tests.runs.hosts_times import Around, Times
 from tests.runs.hosts_town import CLIENT, HOSTS, SELLERS, Town
@@ -130,12 +131,12 @@ def files_in(folder: Path) -> list[Path]:
 
 async def sell(network: Network, folder: Path, options: argparse.Namespace) -> int:
     """Build the town, have buyers buy while it breaks, and say what came of it."""
-    town = Town(network, folder)
+    town = Town(network, folder, options.hosts)
     await town.start()
-    say(f"Two hosts sell. Logs are in {folder}.")
+    say(f"{options.hosts} hosts sell. Logs are in {folder}.")
     side = StubSide(town.shared, MovableClock(folder / "clock"))
     buyers = Buyers(town.url, side, Times())
-    run, began_s = Run(town, buyers), time.monotonic()
+    run, began_s, before = Run(town, buyers), time.monotonic(), cost_of(town)
     faults = [fault for fault in options.faults.split(",") if fault]
     buying = asyncio.create_task(buyers.buy(options.jobs, options.at_once))
     breaking = asyncio.create_task(run.breaks(options.jobs, faults))
@@ -145,9 +146,16 @@ async def sell(network: Network, folder: Path, options: argparse.Namespace) -> i
             task.result()
     await asyncio.gather(buying, breaking)
     took_s = time.monotonic() - began_s
+    if not faults:  # else what has ended has taken its numbers with it
+        say("\n".join(cost_of(town).since(before, options.jobs, took_s)))
     wrong = await wrong_in(town, buyers, side)
     await side.close()
     return told(run, took_s, wrong)
+
+
+def cost_of(town: Town) -> Cost:
+    """Return what was spent so far."""
+    return Cost.read(town.network, town.cluster.url)
 
 
 def told(run: Run, took_s: float, wrong: list[str]) -> int:
@@ -174,7 +182,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2_000)
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="buyers")
     parser.add_argument("--faults", default=",".join(FAULTS), help="in this order; '' for none")
+    parser.add_argument("--hosts", type=int, choices=(1, 2), default=2, help="that sell")
     options = parser.parse_args()
+    if options.hosts == 1 and options.faults:
+        parser.error("what befalls one host leaves nobody who sells: --faults ''")
     network = Network(f"bw{os.getpid()}", HOSTS)
     with tempfile.TemporaryDirectory(prefix="boltwork-hosts-") as name, network.running():
         folder = Path(name)

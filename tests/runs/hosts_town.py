@@ -110,13 +110,14 @@ class Town:
 
     network: Network
     folder: Path
+    count: int = len(SELLERS)  # of the hosts that sell
     cluster: Cluster = field(init=False)
     sellers: dict[str, Seller] = field(init=False)
 
     def __post_init__(self) -> None:
         self.cluster = Cluster(self.network, self.folder, ETCD)
         self._secret = secrets.token_hex(32)
-        self.sellers = {host: self._seller(host) for host in SELLERS}
+        self.sellers = {host: self._seller(host) for host in SELLERS[: self.count]}
 
     @property
     def url(self) -> str:
@@ -134,7 +135,7 @@ class Town:
         return self.folder / "store" / BUCKET
 
     async def start(self) -> None:
-        """Start everything, and wait until both hosts sell."""
+        """Start everything, and wait until all hosts sell."""
         self.shared.mkdir()
         self.bucket.mkdir(parents=True)
         self._store().start()
