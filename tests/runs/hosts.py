@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.runs import hosts_tools
 from tests.runs.crash_server import MovableClock
 from tests.runs.crash_world import Books, StubSide, audit
 from tests.runs.hosts_buyers import Buyers
@@ -54,6 +55,7 @@ class Run:
             await asyncio.sleep(CALM_S)
             self.seen.append(self.buyers.times.around(fault, at_s, time.monotonic()))
             say(f"  {self.seen[-1]}")
+        self.buyers.enough.set()
 
     async def cut(self) -> None:
         """Cut a host that sells off from everybody, and mend its link."""
@@ -147,7 +149,7 @@ async def sell(network: Network, folder: Path, options: argparse.Namespace) -> i
     await asyncio.gather(buying, breaking)
     took_s = time.monotonic() - began_s
     if not faults:  # else what has ended has taken its numbers with it
-        say("\n".join(cost_of(town).since(before, options.jobs, took_s)))
+        say("\n".join(cost_of(town).since(before, buyers.done.total(), took_s)))
     wrong = await wrong_in(town, buyers, side)
     await side.close()
     return told(run, took_s, wrong)
@@ -187,6 +189,7 @@ def main() -> int:
     if options.hosts == 1 and options.faults:
         parser.error("what befalls one host leaves nobody who sells: --faults ''")
     network = Network(f"bw{os.getpid()}", HOSTS)
+    hosts_tools.install()
     with tempfile.TemporaryDirectory(prefix="boltwork-hosts-") as name, network.running():
         folder = Path(name)
         folder.chmod(0o711)  # Postgres runs as another user, and must get in

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count
 from typing import Any
 
 import httpx2
@@ -34,6 +34,7 @@ class Buyers:
     files: Counter[str] = field(default_factory=Counter)  # SHA-256 of each that was downloaded
     done: Counter[str] = field(default_factory=Counter)  # jobs that came to their end, by kind
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
     _paid: set[str] = field(default_factory=set)
     _preimages: dict[str, str] = field(default_factory=dict)
 
@@ -43,17 +44,19 @@ class Buyers:
         )
 
     async def buy(self, jobs: int, at_once: int) -> None:
-        """Buy so many jobs of all kinds, some at once."""
-        numbers = iter(range(jobs))
+        """Buy so many jobs of all kinds, some at once, and more until `enough` is set."""
+        numbers = count()
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
-                group.create_task(self._buys(numbers))
+                group.create_task(self._buys(numbers, jobs))
         await self._http.aclose()
 
-    async def _buys(self, numbers: Iterator[int]) -> None:
-        while left := list(islice(numbers, 1)):
-            kind, story = KINDS[left[0] % len(KINDS)]
-            await story(self, f"job {left[0]}")
+    async def _buys(self, numbers: Iterator[int], jobs: int) -> None:
+        for number in numbers:
+            if number >= jobs and self.enough.is_set():
+                break
+            kind, story = KINDS[number % len(KINDS)]
+            await story(self, f"job {number}")
             self.done[kind] += 1
             self.changed.set()
 

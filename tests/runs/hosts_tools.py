@@ -24,6 +24,14 @@ PACKAGES = ("etcd-server", "haproxy", "liblua5.3-0")
 LIBRARIES = UNPACKED / "usr" / "lib" / "x86_64-linux-gnu"
 
 
+def install() -> None:
+    """Have all of them here: on a host of a run nothing can be fetched."""
+    patroni()
+    for name in ("etcd", "haproxy"):
+        debian(name)
+    postgres()
+
+
 def patroni() -> Path:
     """Return Patroni's command, installed first when it is missing."""
     wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
