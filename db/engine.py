@@ -351,7 +351,8 @@ class Database:
     def lost(self, connection: Line, why: str) -> None:
         """Hear that a connection was of no use: those opened before may well be as it is."""
         self.given_up += 1
-        self.hosts.left(connection.place)
+        if why != OUTDATED:
+            self.hosts.left(connection.place)
         log.warning("database_connection_given_up", why=why)
         self._silent.add((connection.place, connection.pid))
         if any(connection.opened_s > pool.distrusts_s for pool in (self.reads, self._writes)):

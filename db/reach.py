@@ -7,10 +7,11 @@ what is not known here is said in its own words.
 import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from db.hosts import SOON_S, are_several, places
 
@@ -152,3 +153,32 @@ def _at(place: dict[str, Any]) -> str:
     if "," in str(place.get("host")):
         return ", ".join(f"{host}:{port}" for host, port in places(place))
     return ":".join(str(place[part]) for part in ("host", "port") if place.get(part)) or "here"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of several hosts: why it lets nobody in, or whether it leads and waits for a standby."""
+
+    at: str
+    trouble: str | None = None
+    leads: bool = False
+    waits: bool = False
+
+
+def members(url: str) -> list[Member]:
+    """Ask each of several hosts how it stands."""
+    return [_member(url, host, port) for host, port in places(conninfo_to_dict(url))]
+
+
+_STANDING = "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names')"
+
+
+def _member(url: str, host: str, port: int) -> Member:
+    at, only = f"{host}:{port}", {"host": host, "port": port, "target_session_attrs": "any"}
+    try:
+        with reached(make_conninfo(url, **only)) as connection:
+            row = connection.execute(_STANDING).fetchone()
+            assert row is not None
+            return Member(at, leads=not row[0], waits=row[1] != "")
+    except Unfit as unfit:
+        return Member(at, unfit.said)

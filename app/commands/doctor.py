@@ -20,6 +20,7 @@ from app.adapters import make_agent, make_card, make_chat, make_oracle
 from app.commands import folder, postgres, surroundings
 from app.commands.doctor_artifacts import of_artifacts
 from app.commands.doctor_expenses import of_expenses
+from app.commands.doctor_hosts import of_hosts
 from app.commands.doctor_makers import of_makers
 from app.commands.doctor_running import answers, of_running
 from app.commands.doctor_usdc import of_usdc
@@ -132,7 +133,7 @@ async def _database(settings: Settings, url: str, broken: str | None) -> list[Fi
     except Unfit as unfit:
         return [wrong("database", unfit.said, unfit.mend)]
     findings = [ok("database", "answers" if theirs else "the embedded one answers")]
-    findings.append(about_tables(at))
+    findings += [about_tables(at), *await of_hosts(url)]
     db = Database(url, 1, nowhere)
     try:
         await db.open()

@@ -9,9 +9,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from app.commands.doctor_hosts import about_hosts
+from app.commands.findings import Level
 from db.connection import END, LASTING, lasting
 from db.hosts import SOON_S, Hosts
-from db.reach import Unfit, reached, why
+from db.reach import Member, Unfit, members, reached, why
 from tests.world.house_fixtures import instance_of, until_ready_is
 from tests.world.in_memory import memory
 from tests.world.patience import patiently
@@ -116,6 +118,7 @@ async def test_money_moves_on_the_new_leader(couple: Couple, tmp_path: Path) -> 
             raise AssertionError("it let us in")
     async with instance_of(couple.url, tmp_path, HEALTH_S=1) as instance:
         made = await instance.create("hello")
+        assert levels(couple) == ["ok", "warn"]  # it leads, and waits for nobody
         await couple.fail_over()
         await until_ready_is(instance, 200, "database")
         await instance.pay(made["evalInvoice"])
@@ -124,3 +127,24 @@ async def test_money_moves_on_the_new_leader(couple: Couple, tmp_path: Path) -> 
         await instance.until(made["jobId"], "complete")
         with psycopg.connect(couple.standby_url) as new:
             assert new.execute("SELECT state FROM job").fetchall() == [("complete",)]
+    assert levels(couple) == ["ok", "warn", "warn"]  # and the other one is gone
+
+
+def levels(couple: Couple) -> list[str]:
+    """Return what the doctor finds of the hosts."""
+    return [finding.level.value for finding in about_hosts(members(couple.url))]
+
+
+def test_the_doctor_says_who_leads() -> None:
+    """Whom its commits wait for, who can take over, and that there is only one."""
+    leads, follows = Member("a:1", leads=True, waits=True), Member("b:1")
+    [found] = about_hosts([leads, follows])
+    assert found.said == "a:1 leads, b:1 can take over" and found.level == Level.OK
+    both = about_hosts([leads, Member("b:1", leads=True)])
+    assert both[0].said == "a:1 and b:1 both take writes" and both[0].level == Level.WARN
+    nobody = about_hosts([Member("a:1", "Postgres does not answer at a:1"), follows])
+    assert [found.said for found in nobody] == [
+        "nobody leads, b:1 can take over",
+        "a commit that was answered may be lost with the leader",
+        "Postgres does not answer at a:1",
+    ]
