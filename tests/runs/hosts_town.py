@@ -44,7 +44,7 @@ frontend buyers
     default_backend sellers
 backend sellers
     balance roundrobin
-    option redispatch
+    option redispatch 1
     retries 2
     retry-on conn-failure
     option httpchk GET /api/readyz
@@ -176,6 +176,7 @@ class Town:
             "BTC_PRICE_SOURCES": "nobody=http://127.0.0.1:9/#usd",
             "TRUSTED_PROXIES": "1",
             "SHUTDOWN_DELAY_S": str(DELAY_S),
+            "HEALTH_S": "2",
             "SWEEP_S": "2",
             "RECONCILE_S": "0",
             "WORKER_DEAD_AFTER_S": "5",
