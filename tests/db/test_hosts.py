@@ -120,8 +120,14 @@ async def test_money_moves_on_the_new_leader(couple: Couple, tmp_path: Path) -> 
         made = await instance.create("hello")
         assert levels(couple) == ["ok", "warn"]  # it leads, and waits for nobody
         await couple.fail_over()
+        paying = f"/api/dev/stub/pay/{made['evalInvoice']['paymentHash']}"
+        async for look in patiently("it can't be paid", pause_s=0.2):
+            answer = await instance.http.post(paying, json={})
+            look.saw = answer.text
+            if answer.status_code == 200:
+                break
+            assert answer.status_code == 503 and answer.headers["retry-after"]
         await until_ready_is(instance, 200, "database")
-        await instance.pay(made["evalInvoice"])
         job = await instance.until(made["jobId"], "awaiting_work_payment", field="workInvoice")
         await instance.pay(job["workInvoice"])
         await instance.until(made["jobId"], "complete")

@@ -25,6 +25,7 @@ CLIENT, BALANCER, STORE, ETCD = "client", "balancer", "store", "etcd"
 HOSTS = (*SELLERS, "pg1", "pg2", ETCD, STORE, BALANCER, CLIENT)
 SERVES = ("serve", "--no-worker")
 PORT, STORE_PORT, MODEL_PORT = 8402, 9000, 9100
+ANSWERS_S = 5.0  # the longest wait for one look
 DELAY_S = 5  # longer than the balancer takes to see that a server is not ready
 _DEFAULTS = """
 global
@@ -92,7 +93,7 @@ class Seller:
 
     async def ready(self) -> None:
         """Wait until its server says that it is ready."""
-        async with httpx2.AsyncClient(timeout=5, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=ANSWERS_S, trust_env=False) as http:
             async for look in patiently(f"{self.host} is never ready", pause_s=0.3):
                 try:
                     answer = await http.get(f"{self.url}/api/readyz")
