@@ -7,17 +7,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 
 from app.commands.doctor_hosts import about_hosts
 from app.commands.findings import Level
-from db.connection import END, LASTING, lasting
+from db.connection import END, LASTING, lasting, patient
+from db.engine import Database, DatabaseAway, Tx
 from db.hosts import SOON_S, Hosts
 from db.reach import Member, Unfit, members, reached, why
 from tests.world.house_fixtures import instance_of, until_ready_is
 from tests.world.in_memory import memory
 from tests.world.patience import patiently
-from tests.world.standby import Couple, coupled, follows
+from tests.world.silent_proxy import SilentProxy
+from tests.world.standby import Couple, coupled, follows, shown
 
 BOTH = "postgresql://u:p@a:5433,b/d?target_session_attrs=read-write"
 
@@ -77,6 +80,32 @@ def test_no_leader_has_a_sentence() -> None:
     said, mend = why(words, conninfo_to_dict(BOTH))
     assert said == "No host of Postgres takes writes now (a:5433, b:5432)"
     assert "leader" in mend
+
+
+async def test_a_host_that_finishes_nothing_is_left(database_url: str) -> None:
+    """It lets everybody in, and answers nothing: so does a leader that lost its standby."""
+    url = sqlalchemy.make_url(database_url)
+    to = str(url.host), int(url.port or 0)
+    async with SilentProxy.before(*to) as first, SilentProxy.before(*to) as second:
+        ports = {"host": "127.0.0.1,127.0.0.1", "port": f"{first.port},{second.port}"}
+        db = Database(shown(url.set(host=None, port=None, query=ports)), pool_size=2)
+        await db.open()
+        try:
+            assert await db.run("one", one) == 1
+            assert first.opened and not second.opened
+            first.freeze()
+            with patient(0.5), pytest.raises(DatabaseAway):
+                await db.run("one", one)
+            assert await db.run("one", one) == 1
+            assert second.opened
+        finally:
+            await db.close()
+
+
+async def one(tx: Tx) -> int:
+    """Write nothing, and read a one."""
+    row = await tx.one("SELECT 1 AS one")
+    return int(row["one"]) if row else 0
 
 
 async def test_a_commit_that_waits_for_its_standby_is_not_ended(couple: Couple) -> None:
