@@ -14,18 +14,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.runs import hosts_tools
 from tests.runs.crash_server import MovableClock
-from tests.runs.crash_world import Books, StubSide, audit
+from tests.runs.crash_world import Books, LnbitsSide, Side, StubSide, audit
 from tests.runs.hosts_buyers import Buyers
 from tests.runs.hosts_costs import Cost
 from tests.runs.hosts_network import Network
 from tests.runs.hosts_times import Around, Times
-from tests.runs.hosts_town import CLIENT, HOSTS, SELLERS, Town
+from tests.runs.hosts_town import CLIENT, HOSTS, SELLERS, Town, shared
+from tests.world.lnbits_server import LnbitsServer, installed_python
 from tests.world.patience import patiently
 
 AT_ONCE = 12
@@ -101,7 +103,7 @@ FAULTS: dict[str, Callable[[Run], Awaitable[None]]] = {
 }
 
 
-async def wrong_in(town: Town, buyers: Buyers, side: StubSide) -> list[str]:
+async def wrong_in(town: Town, buyers: Buyers, side: Side) -> list[str]:
     """Wait until nothing is due; return what is wrong with the books, the rail and the files."""
     books = Books(town.cluster.url)
     try:
@@ -125,6 +127,21 @@ async def wrong_in(town: Town, buyers: Buyers, side: StubSide) -> list[str]:
     return wrong
 
 
+@asynccontextmanager
+async def rail_of(name: str, folder: Path) -> AsyncIterator[Side]:
+    """Give the rail that is asked for: a real LNbits on the host of the buyers, or the stub."""
+    shared(folder).mkdir()
+    if name == "stub":
+        side: Side = StubSide(shared(folder), MovableClock(folder / "clock"))
+        yield side
+        await side.close()
+        return
+    async with LnbitsServer.running() as lnbits:
+        side = await LnbitsSide.on(lnbits)
+        yield side
+        await side.close()
+
+
 def files_in(folder: Path) -> list[Path]:
     """Return the files of a bucket, without those that its server keeps for itself."""
     found = [path for path in folder.rglob("*") if path.is_file()]
@@ -132,11 +149,16 @@ def files_in(folder: Path) -> list[Path]:
 
 
 async def sell(network: Network, folder: Path, options: argparse.Namespace) -> int:
-    """Build the town, have buyers buy while it breaks, and say what came of it."""
-    town = Town(network, folder, options.hosts)
-    await town.start()
-    say(f"{options.hosts} hosts sell. Logs are in {folder}.")
-    side = StubSide(town.shared, MovableClock(folder / "clock"))
+    """Build the town, and have buyers buy while it breaks."""
+    async with rail_of(options.rail, folder) as side:
+        town = Town(network, folder, options.hosts, side.environment())
+        await town.start()
+        say(f"{options.hosts} hosts sell. Logs are in {folder}.")
+        return await bought(town, side, options)
+
+
+async def bought(town: Town, side: Side, options: argparse.Namespace) -> int:
+    """Have buyers buy while it breaks, and say what came of it."""
     buyers = Buyers(town.url, side, Times())
     run, began_s, before = Run(town, buyers), time.monotonic(), cost_of(town)
     faults = [fault for fault in options.faults.split(",") if fault]
@@ -151,7 +173,6 @@ async def sell(network: Network, folder: Path, options: argparse.Namespace) -> i
     if not faults:  # else what has ended has taken its numbers with it
         say("\n".join(cost_of(town).since(before, buyers.done.total(), took_s)))
     wrong = await wrong_in(town, buyers, side)
-    await side.close()
     return told(run, took_s, wrong)
 
 
@@ -184,12 +205,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2_000)
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="buyers")
     parser.add_argument("--faults", default=",".join(FAULTS), help="in this order; '' for none")
+    parser.add_argument("--rail", choices=("stub", "lnbits"), default="stub")
     parser.add_argument("--hosts", type=int, choices=(1, 2), default=2, help="that sell")
     options = parser.parse_args()
     if options.hosts == 1 and options.faults:
         parser.error("what befalls one host leaves nobody who sells: --faults ''")
     network = Network(f"bw{os.getpid()}", HOSTS)
     hosts_tools.install()
+    if options.rail == "lnbits":
+        installed_python()
     with tempfile.TemporaryDirectory(prefix="boltwork-hosts-") as name, network.running():
         folder = Path(name)
         folder.chmod(0o711)  # Postgres runs as another user, and must get in

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from tests.runs.crash_world import StubSide
+from tests.runs.crash_world import Side
 from tests.runs.hosts_times import Times
 from tests.world.patience import patiently
 
@@ -21,6 +21,7 @@ AWAY = (429, 502, 503, 504)  # nothing was decided: the same again
 ASKED_S, HELD_S = 15, 5  # the longest wait for an answer; how long a poll is held
 KNOWN_S = 3_600  # how long an invoice of theirs can be paid
 SIDE = 256
+DEPOSIT_SATS = 1_000
 Json = dict[str, Any]
 
 
@@ -29,7 +30,7 @@ class Buyers:
     """All buyers: what they have asked for, and what they have."""
 
     url: str
-    side: StubSide
+    side: Side
     times: Times
     files: Counter[str] = field(default_factory=Counter)  # SHA-256 of each that was downloaded
     done: Counter[str] = field(default_factory=Counter)  # jobs that came to their end, by kind
@@ -96,7 +97,7 @@ class Buyers:
 
     async def session(self, key: str) -> None:
         """Open a session, have something said on its balance, close it, and take its rest."""
-        made = (await self._post("/api/sessions", {"amount_sats": 3_000}, key, 201)).json()
+        made = (await self._post("/api/sessions", {"amount_sats": DEPOSIT_SATS}, key, 201)).json()
         path = f"/api/sessions/{made['sessionId']}"
         await self._pay(made["invoice"])
         proof = {"X-Payment-Preimage": self._preimages[made["invoice"]["paymentRequest"]]}

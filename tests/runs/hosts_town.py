@@ -1,12 +1,14 @@
 """All that sells in a run: two hosts with a server, a worker and its makers, the balancer before
 them, the bucket that both write to, and the Postgres of two hosts behind them.
 
-The Lightning node is a file that all hosts reach: it goes on for one that is cut off, too.
+The Lightning node is LNbits on the host of the buyers, or a file that all hosts reach: that goes on
+for one that is cut off, too.
 """
 
 import asyncio
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +26,7 @@ SELLERS = ("app1", "app2")
 CLIENT, BALANCER, STORE, ETCD = "client", "balancer", "store", "etcd"
 HOSTS = (*SELLERS, "pg1", "pg2", ETCD, STORE, BALANCER, CLIENT)
 SERVES = ("serve", "--no-worker")
-PORT, STORE_PORT, MODEL_PORT = 8402, 9000, 9100
+PORT, STORE_PORT, MODEL_PORT, NODE_PORT = 8402, 9000, 9100, 5000
 ANSWERS_S = 5.0  # the longest wait for one look
 DELAY_S = 5  # longer than the balancer takes to see that a server is not ready
 _DEFAULTS = """
@@ -58,11 +60,16 @@ backend sellers
 """
 # Plain HTTP to a store is for this machine alone: a relay on each host takes the place of TLS.
 _RELAY = """
-listen store
+listen relay
     mode tcp
-    bind 127.0.0.1:{port}
-    server store {to}:{port}
+    bind {at}
+    server there {to}
 """
+
+
+def shared(folder: Path) -> Path:
+    """Return the folder that stands in for a node, where LNbits is none."""
+    return folder / "node"
 
 
 @dataclass
@@ -112,6 +119,7 @@ class Town:
     network: Network
     folder: Path
     count: int = len(SELLERS)  # of the hosts that sell
+    rail: Mapping[str, str] = field(default_factory=dict)  # settings; of none it is the stub
     cluster: Cluster = field(init=False)
     sellers: dict[str, Seller] = field(init=False)
 
@@ -128,7 +136,7 @@ class Town:
     @property
     def shared(self) -> Path:
         """What stands in for the node, and for the chain of the second rail."""
-        return self.folder / "node"
+        return shared(self.folder)
 
     @property
     def bucket(self) -> Path:
@@ -137,11 +145,14 @@ class Town:
 
     async def start(self) -> None:
         """Start everything, and wait until all hosts sell."""
-        self.shared.mkdir()
         self.bucket.mkdir(parents=True)
         self._store().start()
         await self.cluster.start()
         await self.migrated()
+        if "LNBITS_URL" in self.rail:
+            at = f"{self.network.address(CLIENT)}:{NODE_PORT}"
+            to = self.rail["LNBITS_URL"].partition("://")[2]
+            self._haproxy(CLIENT, _DEFAULTS + _RELAY.format(at=at, to=to)).start()
         for seller in self.sellers.values():
             seller.start()
         self._balancer().start()
@@ -183,15 +194,18 @@ class Town:
             "WORKER_DEAD_AFTER_S": "5",
             "ROUTING_FREE_SATS": "1000",  # or a session's rest is not taken as one sum
             **UNLIMITED,
+            **self.rail,
         }
+        if "LNBITS_URL" in self.rail:
+            environment["LNBITS_URL"] = f"http://{self.network.address(CLIENT)}:{NODE_PORT}"
         log = self.folder / f"{host}-{words[0]}.log"
         return Program(self.network, host, words[0], [COMMAND, *words], log, environment)
 
     def _seller(self, host: str) -> Seller:
         url = f"http://{self.network.address(host)}:{PORT}"
         model = self._python(host, "tests.world.messages_server", "--port", str(MODEL_PORT))
-        to = self.network.address(STORE)
-        relay = self._haproxy(host, _DEFAULTS + _RELAY.format(port=STORE_PORT, to=to))
+        at, to = f"127.0.0.1:{STORE_PORT}", f"{self.network.address(STORE)}:{STORE_PORT}"
+        relay = self._haproxy(host, _DEFAULTS + _RELAY.format(at=at, to=to))
         server, worker = (
             self._boltwork(host, "serve", "--no-worker"),
             self._boltwork(host, "worker"),
