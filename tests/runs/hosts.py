@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -207,6 +207,7 @@ def main() -> int:
     parser.add_argument("--faults", default=",".join(FAULTS), help="in this order; '' for none")
     parser.add_argument("--rail", choices=("stub", "lnbits"), default="stub")
     parser.add_argument("--hosts", type=int, choices=(1, 2), default=2, help="that sell")
+    parser.add_argument("--folder", help="for all that it writes, its logs too; it is kept")
     options = parser.parse_args()
     if options.hosts == 1 and options.faults:
         parser.error("what befalls one host leaves nobody who sells: --faults ''")
@@ -214,11 +215,21 @@ def main() -> int:
     hosts_tools.install()
     if options.rail == "lnbits":
         installed_python()
-    with tempfile.TemporaryDirectory(prefix="boltwork-hosts-") as name, network.running():
-        folder = Path(name)
+    with folder_of(options.folder) as folder, network.running():
         folder.chmod(0o711)  # Postgres runs as another user, and must get in
         network.enter(CLIENT)
         return asyncio.run(sell(network, folder, options))
+
+
+@contextmanager
+def folder_of(name: str | None) -> Iterator[Path]:
+    """Give the folder of a run, made for it, and removed afterwards where nobody named it."""
+    if name is not None:
+        Path(name).mkdir()
+        yield Path(name)
+        return
+    with tempfile.TemporaryDirectory(prefix="boltwork-hosts-") as made:
+        yield Path(made)
 
 
 if __name__ == "__main__":
