@@ -225,8 +225,9 @@ def main() -> int:
 def folder_of(name: str | None) -> Iterator[Path]:
     """Give the folder of a run, made for it, and removed afterwards where nobody named it."""
     if name is not None:
-        Path(name).mkdir()
-        yield Path(name)
+        kept = Path(name).absolute()
+        kept.mkdir()
+        yield kept
         return
     with tempfile.TemporaryDirectory(prefix="boltwork-hosts-") as made:
         yield Path(made)
