@@ -38,6 +38,10 @@ class Health:
     chat: Chat
     usdc: UsdcRail | None
 
+    def leave(self) -> None:
+        """Say from now on that this server is not ready, however well it is: it ends soon."""
+        self.readiness.is_leaving = True
+
     async def report(self) -> Report:
         """Return how each part stands, once each was looked at."""
         readiness = self.readiness

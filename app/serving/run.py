@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from app.house import House
 from app.main import assemble, build, running
 from app.operator.key_rotation import check_secret
 from app.ports import Prices
@@ -90,15 +89,15 @@ async def serve(settings: Settings, database_url: str, *, worker: bool) -> None:
         asking = asyncio.create_task(_say_price(built.oracle))
         await stop.wait()
         asking.cancel()
-        await _leave(app.state.house, stop, settings.shutdown_delay_s)
+        await _leave(app, stop, settings.shutdown_delay_s)
         say("Draining: what is under way is finished first.")
         built.signals.release()
     await asyncio.to_thread(tracing.close)
 
 
-async def _leave(house: House, stop: asyncio.Event, delay_s: int) -> None:
+async def _leave(app: Starlette, stop: asyncio.Event, delay_s: int) -> None:
     """Say that this server is not ready any more, and serve on for so long, or until told again."""
-    house.health.readiness.is_leaving = True
+    app.state.house.health.leave()
     if delay_s:
         say(f"Not ready any more, and still listening for {delay_s} s; told again, it stops now.")
         stop.clear()
