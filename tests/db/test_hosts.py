@@ -116,6 +116,7 @@ async def test_a_commit_that_waits_for_its_standby_is_not_ended(couple: Couple) 
             couple.url, autocommit=True, application_name="boltwork"
         ) as older,
     ):
+        await older.execute("SET synchronous_commit = on")  # as it is where nobody is in a hurry
         pid = older.info.backend_pid
         await newer.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         await newer.execute("SELECT pg_reload_conf()")

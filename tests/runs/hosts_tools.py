@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "scripts" / "lock" / "hosts.txt"
 VENV = ROOT / ".cache" / "hosts-venv"
 UNPACKED = ROOT / ".cache" / "hosts-debian"
-PACKAGES = ("etcd-server", "haproxy", "liblua5.3-0")
+# And of what haproxy needs, the libraries that a bare machine lacks.
+PACKAGES = (
+    "etcd-server", "haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1",
+)  # fmt: skip
 LIBRARIES = UNPACKED / "usr" / "lib" / "x86_64-linux-gnu"
 
 
