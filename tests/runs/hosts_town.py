@@ -56,7 +56,7 @@ backend sellers
     srvtcpka-idle 5s
     srvtcpka-intvl 1s
     srvtcpka-cnt 3
-    default-server check inter 1s fall 2 rise 1
+    default-server check inter 1s fall 2 rise 1 tcp-ut 5s
 """
 # Plain HTTP to a store is for this machine alone: a relay on each host takes the place of TLS.
 _RELAY = """
