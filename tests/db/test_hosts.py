@@ -120,16 +120,24 @@ async def test_a_commit_that_waits_for_its_standby_is_not_ended(couple: Couple) 
         pid = older.info.backend_pid
         await newer.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         await newer.execute("SELECT pg_reload_conf()")
-        committing = asyncio.create_task(older.execute("CREATE TABLE waits ()"))
+        goes_on = [True]
+        committing = asyncio.create_task(_commits(older, goes_on))
         async for look in patiently("it does not wait"):
             look.saw = await _waits_for(newer, pid)
             if look.saw == ("SyncRep",):
                 break
         assert await (await newer.execute(END, {"pids": [pid]})).fetchall() == []
+        goes_on.clear()
         await newer.execute("ALTER SYSTEM RESET synchronous_standby_names")
         await newer.execute("SELECT pg_reload_conf()")
         await committing
         assert await (await newer.execute(END, {"pids": [pid]})).fetchall() == [(True,)]
+
+
+async def _commits(line: psycopg.AsyncConnection[tuple[object, ...]], goes_on: list[bool]) -> None:
+    """Write again and again: it takes a moment until Postgres waits for whom it was told to."""
+    while goes_on:
+        await line.execute("SELECT pg_logical_emit_message(true, 'boltwork', '')")
 
 
 async def _waits_for(line: psycopg.AsyncConnection[tuple[object, ...]], pid: int) -> object:
