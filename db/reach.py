@@ -174,9 +174,10 @@ _STANDING = "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_na
 
 
 def _member(url: str, host: str, port: int) -> Member:
-    at, only = f"{host}:{port}", {"host": host, "port": port, "target_session_attrs": "any"}
+    at = f"{host}:{port}"
     try:
-        with reached(make_conninfo(url, **only)) as connection:
+        only = make_conninfo(url, host=host, port=port, target_session_attrs="any")
+        with reached(only) as connection:
             row = connection.execute(_STANDING).fetchone()
             assert row is not None
             return Member(at, leads=not row[0], waits=row[1] != "")

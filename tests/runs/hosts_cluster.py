@@ -105,9 +105,17 @@ class Cluster:
             ended = [program.said for program in self.programs if program.has_ended]
             assert not ended, ended
 
-    def _add(self, host: str, name: str, command: list[str | Path], **more: bool) -> None:
+    def _add(
+        self, host: str, name: str, command: list[str | Path], is_nobodys: bool = False
+    ) -> None:
         program = Program(
-            self.network, host, name, command, self.folder / f"{name}.log", _SURROUNDINGS, **more
+            self.network,
+            host,
+            name,
+            command,
+            self.folder / f"{name}.log",
+            _SURROUNDINGS,
+            is_nobodys,
         )
         program.start()
         self.programs.append(program)
