@@ -16,7 +16,11 @@ from tests.world.patience import PATIENCE_S
 NET = "10.77.0"
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+# Who is not root, and may pass through folders that are root's: a Python may lie in one.
+_AS_NOBODY = (
+    "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+)  # fmt: skip
 
 
 def ip(*words: str) -> str:
