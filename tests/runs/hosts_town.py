@@ -199,7 +199,8 @@ class Town:
         if "LNBITS_URL" in self.rail:
             environment["LNBITS_URL"] = f"http://{self.network.address(CLIENT)}:{NODE_PORT}"
         log = self.folder / f"{host}-{words[0]}.log"
-        return Program(self.network, host, words[0], [COMMAND, *words], log, environment)
+        command: list[str | Path] = [COMMAND, *words]
+        return Program(self.network, host, words[0], command, log, environment)
 
     def _seller(self, host: str) -> Seller:
         url = f"http://{self.network.address(host)}:{PORT}"
@@ -222,7 +223,7 @@ class Town:
     def _haproxy(self, host: str, settings: str) -> Program:
         file = self.folder / f"{host}-haproxy.cfg"
         file.write_text(settings)
-        command = [hosts_tools.debian("haproxy"), "-db", "-f", file]
+        command: list[str | Path] = [hosts_tools.debian("haproxy"), "-db", "-f", file]
         log, libraries = file.with_suffix(".log"), {"LD_LIBRARY_PATH": str(hosts_tools.LIBRARIES)}
         return Program(self.network, host, "haproxy", command, log, libraries)
 
