@@ -53,10 +53,10 @@ async def _list(
 def _as_listed(tool: Tool) -> types.Tool:
     hints = types.ToolAnnotations(
         title=tool.title,
-        read_only_hint=tool.reads,
+        read_only_hint=tool.only_reads,
         destructive_hint=False,
         idempotent_hint=True,  # what spends has a purchaseKey
-        open_world_hint=not tool.reads,
+        open_world_hint=not tool.only_reads,
     )
     return types.Tool(
         name=tool.name,

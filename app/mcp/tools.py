@@ -54,7 +54,7 @@ class Tool:
     takes: Schema = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     spends: bool = False
-    reads: bool = False  # it changes nothing
+    only_reads: bool = False  # it changes nothing
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _looking() -> tuple[Tool, ...]:
                 "slug": _spell()["slug"],
                 "search": {"type": "string", "maxLength": 200, "description": "Words of a spell."},
             },
-            reads=True,
+            only_reads=True,
         ),
         Tool(
             "quote",
@@ -119,7 +119,7 @@ def _looking() -> tuple[Tool, ...]:
             "What something would cost, for free: send the same fields as you would buy it with"
             " (request for buy_job; images for draw; toolId for run_tool; slug for cast_spell).",
             {**_request(), **_pictures(), **_run(), **_spell()},
-            reads=True,
+            only_reads=True,
         ),
     )
 
@@ -171,7 +171,7 @@ def _after() -> tuple[Tool, ...]:
             "Where it stands, and its result. With waitS it waits for the end.",
             {"id": ID, "kind": KIND, "waitS": {**WAIT, "default": 0}},
             ("id",),
-            reads=True,
+            only_reads=True,
         ),
         Tool(
             "cancel",
@@ -185,7 +185,7 @@ def _after() -> tuple[Tool, ...]:
             "Show the balance",
             "What the session of the macaroon, or the account of the key, has left that this"
             " connection sends as Authorization.",
-            reads=True,
+            only_reads=True,
         ),
         Tool(
             "claim_refund",
