@@ -12,6 +12,7 @@ from app.web import (
     casts,
     contract,
     demo,
+    guides,
     home,
     job,
     notices,
@@ -95,6 +96,7 @@ PAGES: tuple[BaseRoute, ...] = (
     Route("/operator/workers", operator_workers.show),
     Route("/operator/workers", operator_workers.act, methods=["POST"]),
     Route("/docs", contract.show),
+    Route("/docs/{name}", guides.show),
     Route("/static/{name}", assets.static),
     Route("/favicon.ico", assets.favicon),
 )

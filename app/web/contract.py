@@ -1,4 +1,4 @@
-"""The contract for people: guides first, then every operation with a curl command, every shape.
+"""The contract for people: its guides, then every operation with a curl command, every shape.
 
 It is drawn here, once, from the same file that machines read, and kept as bytes.
 """
@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote_plus
@@ -18,13 +17,13 @@ from starlette.responses import Response
 
 from app.house import house_of
 from app.http.contract import document as contract
+from app.http.guides import guides
 from app.web.page import answer, drawn, offered, page
 from app.web.prose import rendered
 
 METHODS = ("get", "post", "put", "patch", "delete")
 DEPTH = 4  # of $refs that are followed for what a body looks like
 
-GUIDES = Path(__file__).parent / "templates" / "guides.md"
 SHOWN = {  # what a command shows of the caller, by the name of what secures an operation
     "sessionMacaroon": '-H "Authorization: Bearer $MACAROON"',
     "l402": '-H "Authorization: L402 $MACAROON:$PREIMAGE"',
@@ -75,7 +74,7 @@ def _read() -> Node:
     schemas = document["components"]["schemas"]
     return {
         "info": document["info"],
-        "guides": rendered(GUIDES.read_text(), 1),
+        "guides": list(guides().values()),
         "intro": rendered(document["info"].get("description", ""), 2),
         "groups": [group for group in groups if group["operations"]],
         "schemas": [reader.schema(name, schemas[name]) for name in sorted(schemas)],

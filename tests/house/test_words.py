@@ -15,7 +15,8 @@ FILES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "web" not in path.relative_to(ROOT).parts  # the pages have a test of their own
 )
-DOCUMENTS = ("README.md", "openapi.yaml", "docs/operating.md", "app/web/templates/guides.md")
+GUIDES = sorted(f"app/guides/{path.name}" for path in (ROOT / "app" / "guides").iterdir())
+DOCUMENTS = ("README.md", "openapi.yaml", "docs/operating.md", *GUIDES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

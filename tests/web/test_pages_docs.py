@@ -1,4 +1,5 @@
-"""The page of the contract: guides first, a command for every operation, short, and searched."""
+"""The page of the contract: guides first, a command for every operation, short, and searched; and
+the guides' own pages."""
 
 import re
 import shlex
@@ -8,8 +9,11 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx2
+from markupsafe import escape
 
+from app.http.guides import HERE, NAMES
 from tests.world.contract import CONTRACT
+from tests.world.guided import programs
 from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import Visitor
 from tests.world.patience import PATIENCE_S
@@ -59,12 +63,11 @@ def test_no_description_is_cut() -> None:
 
 
 async def test_guides_come_first_and_each_operation_has_a_command(instance: Instance) -> None:
-    """Buying, sessions and L402 are read before any operation; each of these shows the curl that
-    sends it, with the contract's own example."""
+    """Every guide is named before any operation; each of these shows the curl that sends it, with
+    the contract's own example."""
     async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
         html = (await http.get("/docs")).text
-    places = [html.index(f">{title}</h2>") for title in ("Buy a job", "Prepay with a session")]
-    places.append(html.index(">Pay by the call (L402, MPP)</h2>"))
+    places = [html.index(f'<dt><a href="/docs/{name}">') for name in NAMES]
     places += [html.index(f'id="{name}"') for name in ("createJob", "createSession", "healthCheck")]
     assert places == sorted(places)
     shown = re.findall(r'aria-label="Command: [^"]*"><code>(.*?)</code>', html, re.DOTALL)
@@ -74,6 +77,24 @@ async def test_guides_come_first_and_each_operation_has_a_command(instance: Inst
         assert command[0] == "curl" and not re.search(
             r"[{}]", command[-1] if "-d" not in command else command[2]
         )
+
+
+async def test_a_guide_is_the_same_to_people_and_to_models(instance: Instance) -> None:
+    """Its page copies the very code of its Markdown, in which this server's address stands; all of
+    them are named in /llms.txt, by what they are for."""
+    async with httpx2.AsyncClient(base_url=instance.url, timeout=PATIENCE_S) as http:
+        listed = (await http.get("/llms.txt")).text
+        for name in NAMES:
+            text, page = [await http.get(f"/docs/{name}{kind}") for kind in (".md", "")]
+            title, lead = text.text.removeprefix("# ").split("\n\n")[:2]
+            assert f"- [{title}]({instance.url}/docs/{name}.md): {lead}\n" in listed
+            assert title in page.text and escape(lead) in page.text
+            copied = re.findall(r'data-copy="([^"]*)"', page.text)
+            shown = [block.code for blocks in programs(text.text).values() for block in blocks]
+            assert sorted(map(unescape, copied)) == sorted(shown)
+            assert HERE not in text.text + page.text and "<!--" not in text.text + page.text
+            assert name == "operate" or instance.url in text.text
+        assert (await http.get("/docs/nothing")).status_code == 404
 
 
 async def test_the_page_is_short_and_keeps_names_whole(instance: Instance, visit: Come) -> None:

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from starlette.routing import Route
 
+from app.http.guides import NAMES
 from app.web import PAGES
 from app.web.page import POLICY
 from app.web.prose import rendered
@@ -192,7 +193,7 @@ async def test_every_page_can_be_used_by_everybody(house: Instance, visit: Come,
 async def test_the_contract_can_be_read_by_everybody(
     house: Instance, visit: Come, axe: str
 ) -> None:
-    """It too, long as it is; its colours are those of its first part."""
+    """It too, long as it is; its colours are those of its first part. And so can its guides."""
     visitor = await visit(house.url)
     await visitor.page.goto("/docs")
     await visitor.judged(
@@ -200,6 +201,11 @@ async def test_the_contract_can_be_read_by_everybody(
     )
     finds = Finds()
     finds.feed(await visitor.page.evaluate("document.documentElement.outerHTML"))
+    for name in NAMES:
+        await visitor.page.goto(f"/docs/{name}")
+        finds.feed(await visitor.page.evaluate("document.documentElement.outerHTML"))
+        if name in ("session", "lend"):  # all languages, and what only some servers are shown
+            await visitor.judged(axe, name)
     assert finds.wrong == []
 
 

@@ -14,6 +14,7 @@ from app.ports import Executor
 from db.audit import audit
 from payments.lnbits import LnbitsRail
 from tests.world.batch_doors import batch, ended, sold_by
+from tests.world.clients import installed_clients
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.image_jobs import FILE as IMAGE_JOBS
 from tests.world.lending_fixtures import buys, lends, open_house, painted
@@ -28,7 +29,6 @@ from tests.world.tool_fixtures import person
 
 __all__ = ["open_house"]
 
-ROOT = Path(__file__).parents[2]
 CREDIT_SATS = 25
 RUNNERS = Path(__file__).parents[1] / "stock_clients"
 ASKS: list[dict[str, Any]] = [
@@ -53,8 +53,7 @@ BY_PROXY: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def clients() -> Path:
     """The folder that they are installed in, made where it is not there yet."""
-    subprocess.run([ROOT / "scripts" / "clients"], check=True)
-    return ROOT / ".cache" / "clients"
+    return installed_clients()
 
 
 async def run(command: Sequence[Path | str], asked: dict[str, Any], **environment: str) -> Any:

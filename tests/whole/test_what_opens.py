@@ -299,6 +299,7 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /operator/workers": {OPERATOR: "worker"},
     "POST /operator/workers": {OPERATOR: "worker"},  # the form names none
     "GET /docs": {},
+    "GET /docs/{name}": {},
     "GET /static/{name}": {},
     "GET /favicon.ico": {},
     "GET /metrics": {},

@@ -15,6 +15,7 @@ from app.api.discovery.price_list import PriceList, in_words, price_list
 from app.api.discovery.unchanging import answered, document_of
 from app.house import House, house_of
 from app.http.contract import Sale, document, resolved, sales
+from app.http.guides import guides
 from app.http.links import base_url
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -81,7 +82,14 @@ def _text(house: House, base: str, in_full: bool) -> str:
     usdc = USDC if house.usdc is not None else ""
     head = HEAD.format(summary=document()["info"]["summary"], base=base, usdc=usdc)
     each = [_sale(sale, prices, base, in_full) for sale in sales()]
-    return head + "\n## What is sold\n\n" + "\n".join(each) + MORE.format(base=base)
+    sold = "\n## What is sold\n\n" + "\n".join(each)
+    return head + sold + _guides(base) + MORE.format(base=base)
+
+
+def _guides(base: str) -> str:
+    """Return where there are programs to copy."""
+    lines = [f"- [{each.title}]({base}{each.path}.md): {each.lead}" for each in guides().values()]
+    return "\n".join(["", "## Guides", "", *lines, ""])
 
 
 def _sale(sale: Sale, prices: PriceList, base: str, in_full: bool) -> str:
