@@ -3,6 +3,8 @@ is shown below it. Payments are simulated, and then made from another wallet of 
 """
 
 import os
+import re
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -41,6 +43,7 @@ FOLLOWED = {
     "operate": ("sh",),
 }
 BOUGHT = ("wallet", "l402", "session", "x402", "spell")  # of an agent and of tools
+PAID_IN_SATS = 100  # by who opens an account in the guide that sells
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -60,10 +63,10 @@ async def followed(
     folder: Path,
     pays: Pays | None = None,
     **environment: str,
-) -> None:
+) -> str:
     """Follow one language of a server's guide in a folder, with what its reader has installed."""
     blocks = programs(await text_of(url, name))[language]
-    await run(blocks, language, folder, is_usdc=name == "x402", pays=pays, **environment)
+    return await run(blocks, language, folder, is_usdc=name == "x402", pays=pays, **environment)
 
 
 async def run(
@@ -74,14 +77,13 @@ async def run(
     is_usdc: bool = False,
     pays: Pays | None = None,
     **environment: str,
-) -> None:
+) -> str:
     """Run blocks with what their reader has installed: curl and `boltwork`, or stock packages."""
     given = {"PATH": PATH, "HOME": str(folder), "XDG_STATE_HOME": str(folder), **environment}
     if language == "sh":
         async with forked_command(folder) as at:
             given["PATH"] = f"{at}:{PATH}"
-            await follow(language, blocks, ["bash", "-e"], folder, given, pays)
-        return
+            return await follow(language, blocks, ["bash", "-e"], folder, given, pays)
     installed = installed_chain() if is_usdc else installed_clients()
     command: list[Path | str] = [installed / "venv" / "bin" / "python"]
     if language == "js":
@@ -89,7 +91,7 @@ async def run(
         modules = folder / "node_modules"
         if not modules.exists():
             modules.symlink_to(installed / "node_modules")
-    await follow(language, blocks, command, folder, given, pays)
+    return await follow(language, blocks, command, folder, given, pays)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +118,11 @@ async def test_every_guide_is_followed_in_all_its_languages(shop: Instance) -> N
 async def test_a_guide_is_followed(
     shop: Instance, tmp_path: Path, name: str, language: str
 ) -> None:
-    """It buys or sells what it says, and prints what is shown."""
-    await followed(shop.url, name, language, tmp_path)
+    """It buys or sells what it says, and prints what is shown; who sells has more than before."""
+    key = {"PRIVATE_KEY": f"0x{secrets.token_hex(32)}"} if name == "x402" else {}
+    printed = await followed(shop.url, name, language, tmp_path, **key)
+    if name == "spell":
+        assert int(re.findall("balance is ([0-9]+) sats", printed)[0]) > PAID_IN_SATS
     assert await audit(shop.built.db) == []
 
 
@@ -175,6 +180,9 @@ async def test_the_guide_of_operators_is_followed(
     for block in blocks:
         for shown, meant in given.items():
             block.code = block.code.replace(shown, meant)
+    (open_folder / "boltwork-data").mkdir(
+        mode=0o711
+    )  # its Postgres is another user, when we are root
     kept = {name: os.environ[name] for name in ("LANG",) if name in os.environ}
     priced = {"BTC_PRICE_USD_FALLBACK": "100000", **NO_SOURCES}
     await run(blocks, "sh", open_folder, PORT=str(port), **UNLIMITED, **priced, **kept)

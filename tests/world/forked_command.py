@@ -39,7 +39,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, st
 
     folder, given, count = Path(await field()), Path(await field()), int(await field())
     words = [await field() for _ in range(count)]
-    environment = {}
+    environment: dict[str, str] = {}
     while entry := await field():
         name, _, environment[name] = entry.partition("=")
     process = _forked(words, folder, environment, given, stderr)

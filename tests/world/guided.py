@@ -89,8 +89,8 @@ async def follow(
     folder: Path,
     environment: Mapping[str, str],
     pays: Pays | None = None,
-) -> None:
-    """Run one language of a guide in a folder, and hold it to its outputs.
+) -> str:
+    """Run one language of a guide in a folder, hold it to its outputs, and return them.
 
     Who follows it has a wallet where `pays` is given: each invoice that is printed is paid.
     """
@@ -118,3 +118,4 @@ async def follow(
         code = await process.wait()
     assert code == 0, f"{printed}\n{wrong.read_text()}"
     held(blocks, printed)
+    return printed
