@@ -111,8 +111,8 @@ async def follow(
     async with asyncio.timeout(PATIENCE_S):
         while part := await process.stdout.read(65_536):
             printed += part.decode()
-            for invoice in INVOICE.findall(printed) if pays is not None else ():
-                if invoice not in paid:
+            if pays is not None:
+                for invoice in set(INVOICE.findall(printed)) - paid:
                     paid.add(invoice)
                     await pays(invoice)
         code = await process.wait()
