@@ -5,8 +5,9 @@ is shown below it. Payments are simulated, and then made from another wallet of 
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 import pytest
@@ -44,6 +45,7 @@ FOLLOWED = {
 }
 BOUGHT = ("wallet", "l402", "session", "x402", "spell")  # of an agent and of tools
 PAID_IN_SATS = 100  # by who opens an account in the guide that sells
+NOTHING: Mapping[str, str] = MappingProxyType({})
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -62,11 +64,13 @@ async def followed(
     language: str,
     folder: Path,
     pays: Pays | None = None,
-    **environment: str,
+    environment: Mapping[str, str] = NOTHING,
 ) -> str:
     """Follow one language of a server's guide in a folder, with what its reader has installed."""
     blocks = programs(await text_of(url, name))[language]
-    return await run(blocks, language, folder, is_usdc=name == "x402", pays=pays, **environment)
+    return await run(
+        blocks, language, folder, is_usdc=name == "x402", pays=pays, environment=environment
+    )
 
 
 async def run(
@@ -76,10 +80,10 @@ async def run(
     *,
     is_usdc: bool = False,
     pays: Pays | None = None,
-    **environment: str,
+    environment: Mapping[str, str] = NOTHING,
 ) -> str:
     """Run blocks with what their reader has installed: curl and `boltwork`, or stock packages."""
-    given = {"PATH": PATH, "HOME": str(folder), "XDG_STATE_HOME": str(folder), **environment}
+    given = {"PATH": PATH, "HOME": str(folder), "XDG_STATE_HOME": str(folder)} | {**environment}
     if language == "sh":
         async with forked_command(folder) as at:
             given["PATH"] = f"{at}:{PATH}"
@@ -120,7 +124,7 @@ async def test_a_guide_is_followed(
 ) -> None:
     """It buys or sells what it says, and prints what is shown; who sells has more than before."""
     key = {"PRIVATE_KEY": f"0x{secrets.token_hex(32)}"} if name == "x402" else {}
-    printed = await followed(shop.url, name, language, tmp_path, **key)
+    printed = await followed(shop.url, name, language, tmp_path, environment=key)
     if name == "spell":
         assert int(re.findall("balance is ([0-9]+) sats", printed)[0]) > PAID_IN_SATS
     assert await audit(shop.built.db) == []
@@ -160,7 +164,7 @@ async def test_guides_are_followed_with_a_wallet(
     for name in ("wallet", "l402", "session", "spell"):
         folder = tmp_path / name
         folder.mkdir()
-        await followed(shop_on_lnbits.url, name, language, folder, pays, **wallet)
+        await followed(shop_on_lnbits.url, name, language, folder, pays, wallet)
     assert await audit(shop_on_lnbits.built.db) == []
 
 
@@ -180,10 +184,10 @@ async def test_the_guide_of_operators_is_followed(
     for block in blocks:
         for shown, meant in given.items():
             block.code = block.code.replace(shown, meant)
-    (open_folder / "boltwork-data").mkdir(
-        mode=0o711
-    )  # its Postgres is another user, when we are root
+    # Its Postgres is another user, where we are root.
+    (open_folder / "boltwork-data").mkdir(mode=0o711)
     kept = {name: os.environ[name] for name in ("LANG",) if name in os.environ}
     priced = {"BTC_PRICE_USD_FALLBACK": "100000", **NO_SOURCES}
-    await run(blocks, "sh", open_folder, PORT=str(port), **UNLIMITED, **priced, **kept)
+    environment = {"PORT": str(port), **UNLIMITED, **priced, **kept}
+    await run(blocks, "sh", open_folder, environment=environment)
     assert (open_folder / "monday.dump").stat().st_size > 0
