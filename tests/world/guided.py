@@ -60,7 +60,7 @@ def pattern(shown: str) -> str:
     def of(line: str) -> str:
         if line == ANYTHING:
             return r"[\s\S]*?"
-        free = rf"({ANYTHING}|[0-9]+)" if "sat" in line else f"({ANYTHING})"
+        free = rf"({ANYTHING}|[0-9][0-9,]*)" if "sat" in line else f"({ANYTHING})"
         parts = re.split(free, line)
         return "".join(_meant(part, is_free=place % 2 == 1) for place, part in enumerate(parts))
 
@@ -70,7 +70,7 @@ def pattern(shown: str) -> str:
 def _meant(part: str, *, is_free: bool) -> str:
     if not is_free:
         return re.escape(part)
-    return ".*" if part == ANYTHING else "[0-9]+"
+    return ".*" if part == ANYTHING else "[0-9][0-9,]*"
 
 
 def held(blocks: Sequence[Block], printed: str) -> None:
