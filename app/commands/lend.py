@@ -1,15 +1,16 @@
-"""The command that lends this machine: it makes what waits at a server, and is paid in sats.
+"""The command that lends this machine: it makes what waits at a server, and is paid in sats. One
+below it has the pay sent.
 
-0 it was told to end, 1 the server has no more of this worker, 2 what was typed can't be used, 5 no
-server there, 130 it was told to end at once.
+0 it was told to end, or pay is on its way, 1 the server has no more of this worker, 2 what was
+typed can't be used, 5 no server there, 130 it was told to end at once.
 """
 
 import asyncio
 import secrets
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,16 +22,16 @@ from app.commands.terminal import fail
 
 if TYPE_CHECKING:
     from app.lender.backends import Asked
-    from app.lender.display import Shows
-    from app.lender.keeping import Kept
-    from app.lender.server import Server
+    from app.lender.registering import Place
 
 app = typer.Typer()
 GONE = "Move {path} away, and start with --to: it registers a new worker then."
+State = Annotated[Path | None, typer.Option(help="the file that keeps the worker")]
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def lend(
+    context: typer.Context,
     url: Url = HERE,
     to: Annotated[
         str, typer.Option(help="a Lightning address or LNURL: where the pay goes; once is enough")
@@ -68,14 +69,78 @@ def lend(
         int, typer.Option(min=0, help="make nothing that pays less than so many sats")
     ] = 0,
     items: Annotated[int, typer.Option(min=0, help="end after so many; 0: go on")] = 0,
-    state: Annotated[Path | None, typer.Option(help="the file that keeps the worker")] = None,
+    state: State = None,
 ) -> None:
     """Lend this machine to a running instance, and be paid for what it makes."""
+    if context.invoked_subcommand is not None:
+        context.obj = url, state
+        return
     from app.lender.backends import Asked
 
     asked = Asked(backend, model or [], backend_key, most_side, at_once)
     lent = _Lent(url.rstrip("/"), to, name, asked, vram_gb, min_sats, items, state)
     raise typer.Exit(asyncio.run(_interruptible(lent)))
+
+
+@app.command()
+def withdraw(
+    context: typer.Context,
+    sats: Annotated[
+        int | None, typer.Option(min=1, max=100_000_000, help="how much; else all that is free")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="the instance, where not named before")] = None,
+    state: State = None,
+) -> None:
+    """Have what is free of this machine's pay sent to where it goes."""
+    named = context.obj or (HERE, None)
+    asyncio.run(_withdraw((url or named[0]).rstrip("/"), state or named[1], sats))
+
+
+async def _withdraw(url: str, state: Path | None, sats: int | None) -> None:
+    from app.buyer.exchange import Exchange, shown
+    from app.lender.keeping import Unkept
+    from app.lender.patience import patiently
+    from app.lender.server import TIMEOUT_S, Server
+
+    with _told(url, state) as at:
+        kept = at.kept()
+        if kept is None or not kept.token:
+            raise Unkept(f"{at.path} knows no worker at {shown(url)}: say with --url which it is.")
+        server, name = Server(Exchange(url, TIMEOUT_S), kept.token), secrets.token_hex(32)
+        try:
+            await server.me()  # where there is no server, nothing is asked of it
+            standing = await patiently(lambda: server.withdraw(sats, name), _say)
+        finally:
+            await server.close()
+        print(f"Your pay is on its way to {standing.pay_to}.")
+        for line in standing.sums:
+            print(line)
+
+
+def _say(line: str) -> None:
+    print(f"boltwork: {line}", file=sys.stderr)
+
+
+@contextmanager
+def _told(url: str, state: Path | None) -> Iterator["Place"]:
+    """Yield a server with the file of its worker; where that can't be used, or the server has no
+    more of it, or isn't there, end the command with a sentence."""
+    from app.buyer.exchange import BadAddress, Lost, shown
+    from app.lender import keeping
+    from app.lender.backends import NoBackend
+    from app.lender.registering import Place
+    from app.lender.server import Refused
+
+    try:
+        at = Place(url, state or keeping.default_path())
+        yield at
+    except (NoBackend, BadAddress, keeping.Unkept) as wrong:
+        fail(str(wrong), 2)
+    except Refused as refused:
+        more = f" {GONE.format(path=at.path)}" if refused.code == "worker_unknown" else ""
+        fail(f"{shown(url)}: {refused.sentence}{more}")
+    except Lost as lost:
+        fail(f"There is no answer from {shown(url)}: {lost.reason}.", 5)
 
 
 @dataclass
@@ -94,35 +159,24 @@ class _Lent:
 
     async def work(self) -> int:
         """Lend the machine until it is told to end."""
-        from app.buyer.exchange import BadAddress, Lost, shown
         from app.lender import keeping
-        from app.lender.backends import NoBackend
-        from app.lender.server import Refused
 
-        try:
-            path = self.state or keeping.default_path()
+        with _told(self.url, self.state) as at:
             async with AsyncExitStack() as stack:
-                stack.enter_context(keeping.held(path))
-                sums = await self._lend(path, stack)
+                stack.enter_context(keeping.held(at.path))
+                sums = await self._lend(at, stack)
             for line in sums:
                 print(line, flush=True)
-            return 0
-        except (NoBackend, BadAddress, keeping.Unkept) as wrong:
-            fail(str(wrong), 2)
-        except Refused as refused:
-            more = f" {GONE.format(path=path)}" if refused.code == "worker_unknown" else ""
-            fail(f"{shown(self.url)}: {refused.sentence}{more}")
-        except Lost as lost:
-            fail(f"There is no answer from {shown(self.url)}: {lost.reason}.", 5)
+        return 0
 
-    async def _lend(self, path: Path, stack: AsyncExitStack) -> list[str]:
+    async def _lend(self, at: "Place", stack: AsyncExitStack) -> list[str]:
         from rich.console import Console
 
         from app.buyer.exchange import Exchange
-        from app.lender import keeping
         from app.lender.backends import backend_of
         from app.lender.display import shown_on
         from app.lender.lending import Lender
+        from app.lender.registering import enter
         from app.lender.server import TIMEOUT_S, Machine, Server
 
         console = Console(stderr=True, highlight=False, emoji=False)
@@ -131,8 +185,7 @@ class _Lent:
         def hears(what: str, status: int) -> None:
             shows.say(f"The backend: {what}{f' ({status})' if status else ''}.")
 
-        kept = keeping.read(path, self.url)
-        self._check_destination(is_new=kept is None)
+        self._check_destination(is_new=at.kept() is None)
         made = await backend_of(self.backend, hears)
         stack.push_async_callback(made.executor.close)
         for line in made.said:
@@ -141,7 +194,7 @@ class _Lent:
         machine = Machine(made.models, most_side**2, self.vram_gb, self.min_sats)
         server = Server(Exchange(self.url, TIMEOUT_S))
         stack.push_async_callback(server.close)
-        await self._known(server, kept, path, shows)
+        await enter(server, at, self.name, self.to, shows.say)
         lender = Lender(
             server, made.executor, machine, shows, at_once=self.backend.at_once,
             most_items=self.items,
@@ -149,32 +202,6 @@ class _Lent:
         self.end = lender.end
         await lender.run()
         return (await server.me()).sums
-
-    async def _known(
-        self, server: "Server", kept: "Kept | None", path: Path, shows: "Shows"
-    ) -> None:
-        """Be the worker that is known at the server, or a new one. Raises Refused, Lost."""
-        from app.buyer.exchange import shown
-        from app.lender import keeping
-        from app.lender.keeping import Kept
-        from app.lender.server import Refused
-
-        if kept is not None and kept.token:
-            server.token = kept.token
-            await self._back(server, kept, shows)
-            return
-        if kept is None:
-            kept = Kept(key=secrets.token_hex(32), name=self.name, to=self.to)
-            keeping.write(path, self.url, kept)  # first: what it answers may never be heard
-        try:
-            worker_id, token = await server.register(kept.name, kept.to, kept.key)
-        except Refused:
-            keeping.forget(path, self.url)
-            raise
-        keeping.write(path, self.url, Kept(worker_id, token))
-        at = shown(self.url)
-        shows.say(f"Worker {worker_id[:8]} is registered at {at}; {path} keeps its token.")
-        shows.say(f"Its pay goes to {kept.to}.")
 
     def _check_destination(self, *, is_new: bool) -> None:
         """End where the pay could go nowhere."""
@@ -184,24 +211,6 @@ class _Lent:
             fail("Say with --to where the pay goes: a Lightning address, or an LNURL.", 2)
         if self.to and isinstance(bad := parse(self.to, allow_loopback=True), BadDestination):
             fail(f"--to: {bad.sentence}", 2)
-
-    async def _back(self, server: "Server", kept: "Kept", shows: "Shows") -> None:
-        """Be given items again, and paid where that was said anew. Waits for a server that is
-        away: who is started with the machine may be there before its network is."""
-        from app.buyer.exchange import shown
-        from app.lender.patience import patiently
-
-        fields = {"state": "online"}
-        standing = await patiently(server.me, shows.say)
-        if self.to and self.to != standing.pay_to:
-            fields["payTo"] = self.to
-        standing = await patiently(lambda: server.change(**fields), shows.say)
-        shows.say(f"Worker {kept.worker_id[:8]} is back at {shown(self.url)}.")
-        shows.say(f"Its pay goes to {standing.pay_to}.")
-        if standing.pays_next:
-            shows.say(f"Later it goes to {standing.pays_next}.")
-        for payout in standing.stuck:
-            shows.say(f"Not sent yet: {payout} Another destination can be named with --to.")
 
 
 async def _interruptible(lent: _Lent) -> int:

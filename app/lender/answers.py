@@ -53,6 +53,8 @@ class Standing:
     leases: list[Lease]
     earnings: dict[str, dict[str, int]]  # by asset, in its smallest unit
     stuck: list[str]  # payouts that could not be sent yet, and why
+    payout_key: str = ""  # the public half of what signs where its pay goes
+    signed: int = 0  # how many changes it has signed
 
     @property
     def sums(self) -> list[str]:
@@ -81,7 +83,13 @@ def standing_of(said: Mapping[str, Any]) -> Standing:
         leases_of(said.get("leases")),
         {asset: _amounts(earnings.get(asset)) for asset, _, _ in UNITS},
         _stuck(said.get("payouts")),
+        one_line(str(said.get("payoutKey", "")), 80),
+        _counted(said.get("signedChanges")),
     )
+
+
+def _counted(said: Any) -> int:
+    return said if type(said) is int and 0 <= said < MOST_AMOUNT else 0
 
 
 def _next(said: Any) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,13 +23,16 @@ class Unkept(Exception):
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A worker at a server: its id there, and the token that opens it; both empty where it is only
-    about to be registered, under this key, this name and for this destination."""
+    about to be registered, under this key, this name and for this destination, with a secret that
+    has its token told again. `payout_key` signs where its pay goes."""
 
     worker_id: str = ""
     token: str = ""
     key: str = ""
     name: str = ""
     to: str = ""
+    secret: str = ""
+    payout_key: str = ""  # 64 hex digits, of the private half
 
 
 def default_path() -> Path:
@@ -101,12 +105,19 @@ def _filled(kept: Kept) -> dict[str, str]:
     return {name: value for name, value in asdict(kept).items() if value}
 
 
+def _is_key(text: str) -> bool:
+    """Say whether a text is a key's, or empty: there is none."""
+    return not text or re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
 def _all(path: Path) -> dict[str, Kept]:
     try:
         said: Any = json.loads(path.read_bytes())
         workers = {str(url): Kept(**each) for url, each in said.items()}
         if not all(isinstance(v, str) for each in workers.values() for v in asdict(each).values()):
             raise TypeError("a text is none")
+        if not all(_is_key(kept.payout_key) for kept in workers.values()):
+            raise TypeError("a key is none")
         return workers
     except FileNotFoundError:
         return {}

@@ -67,11 +67,15 @@ class Server:
     def __init__(self, exchange: Exchange, token: str = "") -> None:
         self._exchange, self.token = exchange, token
 
-    async def register(self, name: str, pay_to: str, key: str = "") -> tuple[str, str]:
+    async def register(
+        self, name: str, pay_to: str, key: str = "", **guards: str
+    ) -> tuple[str, str]:
         """Lend a machine; return the worker's id and its token. The same `key` again is the same
-        worker. Raises Lost, Refused."""
+        worker; `guards` are its `payoutKey`, and the `secret` that has its token told again.
+
+        Raises Lost, Refused."""
         headers = {"Idempotency-Key": key} if key else {}
-        body = {"name": name, "payTo": pay_to}
+        body = {"name": name, "payTo": pay_to, **guards}
         made = await self._asked("POST", "/api/v1/workers", body, headers)
         worker_id, self.token = str(made.get("workerId", "")), str(made.get("token", ""))
         if not worker_id.isalnum() or TOKEN.fullmatch(self.token) is None:
@@ -85,6 +89,14 @@ class Server:
     async def change(self, **fields: str) -> Standing:
         """Change the worker. Raises Lost, Refused."""
         return standing_of(await self._asked("PATCH", "/api/v1/workers/me", fields))
+
+    async def withdraw(self, sats: int | None, name: str) -> Standing:
+        """Have so much of its pay sent, or all that is free (None); return where it stands then.
+
+        The same `name` again is the same payout. Raises Lost, Refused."""
+        asks: dict[str, Any] = {} if sats is None else {"amountSats": sats}
+        headers = {"Idempotency-Key": name}
+        return standing_of(await self._asked("POST", "/api/v1/workers/me/payouts", asks, headers))
 
     async def held(self) -> list[Lease]:
         """Return what the worker holds since before. Raises Lost, Refused."""

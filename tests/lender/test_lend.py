@@ -8,10 +8,11 @@ import pytest
 
 from app import advance
 from app.buyer.exchange import Exchange
-from app.lender import keeping
+from app.lender import keeping, payout_key
 from app.lender.answers import Lease, Standing
 from app.lender.keeping import Kept, Unkept
 from app.lender.lending import Lender
+from app.lender.registering import Place, enter
 from app.lender.server import Machine, Refused, Server
 from app.ports import Declined, Made, NotBegun, Step, Stepped, Undoable, Wanted, unwatched_step
 from db import leases
@@ -296,6 +297,37 @@ async def test_a_server_that_takes_no_workers_says_so(instance: Instance) -> Non
     await desk.server.close()
 
 
+async def test_another_destination_is_signed_and_right_at_once(
+    open_house: Instance, tmp_path: Path
+) -> None:
+    """By a key that was registered, and is in the file; of who has none there, it waits for a day.
+    A registration whose answer was never heard is answered again, with the same token."""
+    at, other = Place(open_house.url, tmp_path / "lend.json"), "other@example.org"
+    desks = [Desk(open_house) for _ in range(4)]
+    first, again, moved, unsigned = desks
+    await enter(first.server, at, "laptop", TO, first.say)
+    made = at.kept()
+    assert made is not None and made.token == first.server.token
+    asked = Kept(key="5e" * 32, name="desk", to=TO, secret="07" * 32, payout_key=made.payout_key)
+    for desk in (again, moved):  # as if the first had heard nothing
+        keeping.write(at.path, at.url, asked)
+        await enter(desk.server, at, "", "", desk.say)
+    assert again.server.token == moved.server.token != first.server.token
+    await enter(moved.server, at, "", other, moved.say)
+    assert moved.heard(f"Its pay goes to {other}.") and not moved.heard("Later")
+    standing = await moved.server.me()
+    assert (standing.signed, standing.payout_key) == (1, payout_key.public_half(made.payout_key))
+    keeping.write(at.path, at.url, Kept(standing.worker_id, moved.server.token))
+    with pytest.raises(Refused, match="must sign"):
+        await enter(moved.server, at, "", TO, moved.say)
+    worker_id, token = await unsigned.server.register("an older one", TO)
+    keeping.write(at.path, at.url, Kept(worker_id, token))
+    await enter(unsigned.server, at, "", other, unsigned.say)
+    assert unsigned.heard(f"Its pay goes to {TO}.") and unsigned.heard(f"Later it goes to {other}")
+    for desk in desks:
+        await desk.server.close()
+
+
 def test_the_worker_is_kept_in_a_file_of_its_owners(tmp_path: Path) -> None:
     """One file for all servers; what isn't one is not written over."""
     path = tmp_path / "deep" / "lend.json"
@@ -304,7 +336,8 @@ def test_the_worker_is_kept_in_a_file_of_its_owners(tmp_path: Path) -> None:
     keeping.write(path, "http://b", Kept("2", "wk_b"))
     assert keeping.read(path, "http://a") == Kept("1", "wk_a")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    for broken in ("no json", "[]", '{"http://a": {"token": 1}}'):
+    odd = '{"http://a": {"payout_key": "5e"}}'
+    for broken in ("no json", "[]", '{"http://a": {"token": 1}}', odd):
         path.write_text(broken)
         with pytest.raises(Unkept, match="Move it away"):
             keeping.read(path, "http://a")
@@ -313,7 +346,7 @@ def test_the_worker_is_kept_in_a_file_of_its_owners(tmp_path: Path) -> None:
 
 
 async def test_a_laptop_lends_itself_at_a_terminal(open_house: Instance, tmp_path: Path) -> None:
-    """With the embedded painter, to its first pay; a second start needs no --to."""
+    """With the embedded painter, to its first pay, which it has sent."""
     state = ("--state", str(tmp_path / "lend.json"))
     batch_id = await buys(open_house, "a red boat on a calm lake")
     words = ("lend", "--url", open_house.url, *state, "--items", "1", "--backend", "scene")
@@ -322,6 +355,16 @@ async def test_a_laptop_lends_itself_at_a_terminal(open_house: Instance, tmp_pat
     done = await asyncio.to_thread(boltwork, *words, "--to", TO)
     assert done.returncode == 0, done.stderr
     assert "is registered at" in done.stderr and done.stdout.startswith("sats: earned ")
+    sent = await asyncio.to_thread(boltwork, *words[:5], "withdraw")
+    assert sent.returncode == 0, sent.stderr
+    assert sent.stdout.startswith(f"Your pay is on its way to {TO}.\nsats: earned "), sent.stdout
+    kept = keeping.read(tmp_path / "lend.json", open_house.url)
+    desk = Desk(open_house, kept.token if kept is not None else "")
+    earnings = (await desk.server.me()).earnings["msat"]
+    assert earnings["sending"] == (earnings["earned"] - earnings["held"]) // 1_000 * 1_000 > 0
+    with pytest.raises(Refused, match="0 sats are free"):
+        await desk.server.withdraw(None, "another one of these names")
+    await desk.server.close()
     assert (await ended(open_house, batch_id))["job"]["status"] == "completed"
     [image] = (await open_house.http.get(f"/api/jobs/{batch_id}")).json()["images"]
     assert image["madeBy"] == "network"

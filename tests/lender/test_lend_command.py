@@ -81,6 +81,7 @@ async def test_what_a_server_says_steers_no_terminal(
         (("--to", TO, "--url", "ftp://127.0.0.1:9"), 5, "must start with http"),
         (("--to", TO, "--url", "http://127.0.0.1:9"), 5, "http://127.0.0.1:9: nothing answers"),
         (("--to", TO, "--backend", "a1111:http://127.0.0.1:9"), 2, "Nothing answers at"),
+        (("--url", "http://127.0.0.1:9", "withdraw"), 2, "no worker at http://127.0.0.1:9"),
     ],
 )
 def test_what_cannot_be_used_is_told(
