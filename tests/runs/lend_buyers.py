@@ -59,6 +59,12 @@ class Account:
         assert answer.status_code == 200, answer.text
         return int(answer.json()["balanceSats"])
 
+    async def account_id(self) -> str:
+        """Return the account."""
+        answer = await self.http.get("/api/v1/users/me", headers=self.key)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"]).replace("-", "")
+
     async def buy(self, number: int) -> None:
         """Buy a picture, as soon as few enough of its jobs are under way."""
         thing, place = THINGS[number % len(THINGS)], PLACES[number // 6 % len(PLACES)]
@@ -72,8 +78,9 @@ class Account:
         self.jobs.append(str(answer.json()["id"]))
 
     async def see(self) -> None:
-        """Wait until each job has ended: with a picture of its size, or without."""
-        for job_id in self.jobs:
+        """Wait until each job has ended that was not seen yet: with a picture of its size, or
+        without."""
+        for job_id in self.jobs[len(self.ended) :]:
             async for look in patiently("a job does not end"):
                 answer = await self.http.get(f"/api/v1/jobs/{job_id}", params={"wait": "20"})
                 assert answer.status_code == 200, answer.text

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from tests.world.command import BARE, ROOT
+from tests.world.command import BARE, ROOT, boltwork
 from tests.world.forked import Forked
 from tests.world.patience import PATIENCE_S, patiently
 
@@ -37,14 +37,19 @@ class Machine:
         return self.folder / f"{self.name}.json"
 
     @property
+    def log(self) -> Path:
+        """The file that it speaks into."""
+        return self.folder / f"{self.name}.log"
+
+    @property
     def said(self) -> str:
         """What it has said."""
-        return (self.folder / f"{self.name}.log").read_text()
+        return self.log.read_text()
 
     def start(self) -> None:
         """Lend it, or lend it again."""
         words = ["lend", "--url", self.url, "--to", self.to, "--name", self.name, *self.backend]
-        with (self.folder / f"{self.name}.log").open("a") as log:
+        with self.log.open("a") as log:
             out = log.fileno()
             self._process = Forked(
                 [*words, *MINE, "--state", str(self.state)], ROOT, BARE, stderr=out, stdout=out
@@ -62,6 +67,12 @@ class Machine:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             self.codes.append(await asyncio.to_thread(self._process.wait, PATIENCE_S))
+
+    async def withdraw(self) -> tuple[int, str]:
+        """Have its pay sent, as its owner does; return the exit code, and what was said."""
+        words = ("lend", "--url", self.url, "--state", str(self.state), "withdraw")
+        done = await asyncio.to_thread(boltwork, *words)
+        return done.returncode, done.stdout + done.stderr
 
     @property
     def token(self) -> str:

@@ -14,37 +14,46 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from tests.runs.crash_run import Databases
-from tests.runs.crash_server import MAKES_NOTHING, PAINTS, ForkedServer
+from tests.runs.crash_server import MAKES_NOTHING, PAINTS, ForkedServer, MovableClock
 from tests.runs.crash_world import Books, LnbitsSide
 from tests.runs.lend_backends import CHECKPOINT, lying, slow, waiting
-from tests.runs.lend_buyers import CREDIT_MSAT, Account
+from tests.runs.lend_buyers import Account
+from tests.runs.lend_checks import (
+    CANARIES,
+    wrong_with_amends,
+    wrong_with_books,
+    wrong_with_buyers,
+    wrong_with_honest,
+    wrong_with_liar,
+)
 from tests.runs.lend_machines import MODELS, Machine
 from tests.world.lnbits_server import LnbitsServer
 from tests.world.patience import PATIENCE_S, patiently
 
-A_WEEK_S = 8 * 86_400
+EIGHT_DAYS_S = 8 * 86_400
 BUYERS = 4
-CANARY_EVERY = "4"
-ENDED = "SELECT count(*) AS n FROM item WHERE ended_at IS NOT NULL"
-HELD = "SELECT count(*) AS n FROM lease WHERE state = 'held' AND worker = '{}'"
-EARNED = (
-    "SELECT coalesce(sum(amount), 0)::bigint AS n FROM earning WHERE worker_id = '{}'"
-    " AND asset = 'msat'"
+SPARE = 15  # pictures that each may buy beyond the plan, until the liar has had a canary
+ENDED = (
+    "SELECT count(*) AS n FROM item i JOIN batch b ON b.id = i.batch_id"
+    " WHERE i.ended_at IS NOT NULL AND b.funding = 'account'"
 )
-AMENDS = "SELECT coalesce(sum(amount), 0)::bigint AS n FROM amends WHERE state = 'made'"
-FORFEITED = "SELECT coalesce(sum(forfeited_msat), 0)::bigint AS n FROM canary"
+HELD = "SELECT id FROM lease WHERE state = 'held' AND worker = '{}' AND id IS NOT NULL"
+FACES_ONE = (
+    "SELECT (canary_due OR EXISTS (SELECT FROM canary WHERE worker_id = w.id"
+    " AND state <> 'void'))::int AS n FROM worker w WHERE id = '{}'"
+)
 UNJUDGED = (
     "SELECT c.worker_id, i.state, i.asked FROM canary c JOIN item i ON i.id = c.item_id"
     " WHERE c.state = 'given'"
     " UNION ALL SELECT batch_id, state, NULL FROM amends WHERE state = 'due'"
 )
-UNBALANCED = "SELECT entry_id FROM posting GROUP BY 1 HAVING sum(amount) <> 0"
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,8 @@ class Told:
     failed: int
     delivered: dict[str, int]
     earned_msat: dict[str, int]
+    canaries: dict[str, tuple[int, int]]  # passed, failed
+    kills: int
     withdrawn_msat: int
     wrong: tuple[str, ...]
     took_s: float
@@ -90,6 +101,14 @@ class Town:
         """All that are lent."""
         return self.honest, self.liar, self.slow
 
+    @property
+    def last_words(self) -> str:
+        """What everybody said last, for who must find out what went wrong."""
+        said = {each.name: each.said for each in self.machines if each.log.exists()}
+        said["server"] = self.server.log
+        lines = (f"--- {name}:\n{text[-2_000:]}" for name, text in said.items())
+        return "\n".join(lines)
+
     async def count(self, query: str) -> int:
         """Return what a query counts."""
         [row] = await self.books.ask(query)
@@ -110,9 +129,12 @@ async def town(
         side = await LnbitsSide.on(lnbits)
         stack.push_async_callback(side.close)
         lent = {"WORKERS": "true", "WORKER_PAYOUT_SATS": "0", MAKES_NOTHING: "1"}
-        lent["WORKER_CANARY_EVERY"] = "0"
-        if not plan.is_cheap:  # what was brought is compared with what the house itself makes
-            lent |= {"WORKER_CANARY_EVERY": CANARY_EVERY, PAINTS: "1"}
+        lent |= {"DATABASE_POOL": "8"}  # machines and buyers wait at it all the time
+        if plan.is_cheap:
+            lent["WORKER_CANARY_EVERY"] = "0"
+        else:  # what was brought is compared with what the house itself makes
+            lent[PAINTS] = "1"
+        MovableClock(folder / "clock").forward(-EIGHT_DAYS_S)  # until the honest one is registered
         server = ForkedServer(folder, database_url, {**side.environment(), **lent})
         await server.start()
         stack.push_async_callback(server.kill)
@@ -148,34 +170,54 @@ async def lent(databases: Databases, lnbits: LnbitsServer, plan: Plan) -> Told:
     began_s, wrong = time.monotonic(), list[str]()
     with tempfile.TemporaryDirectory(prefix="boltwork-lend-") as folder:
         async with town(databases, lnbits, Path(folder), plan) as at:
-            others = (at.liar, at.slow)
-            await _started(at, at.honest, *(() if plan.is_cheap else others))
-            for buyer in at.buyers:
-                await buyer.open(at.side, plan.jobs // BUYERS)
-            buying = asyncio.create_task(_bought(at, plan.jobs))
-            await _killed(at, 0 if plan.is_cheap else plan.jobs // 4)
-            at.go.set()
-            if plan.is_cheap:  # else nothing might be left for the one that is to be killed
-                await _started(at, *others)
-            await buying
-            for buyer in at.buyers:
-                await buyer.see()
-            for machine in at.machines:
-                await machine.stop()
-            if not plan.is_cheap:
-                await _judged(at)
-                wrong += await _wrong_with_liar(at)
-            wrong += await _wrong_with_buyers(at, judged=not plan.is_cheap)
-            withdrawn_msat = await _withdrawn(at)
-            earned = {each.name: await _earned(at, each) for each in at.machines}
-            wrong += await _wrong_with_books(at, earned, withdrawn_msat)
-            honest = at.machines if plan.is_cheap else (at.honest, at.slow)
-            wrong += [f"{each.name} ended with {each.codes}" for each in honest if any(each.codes)]
-            delivered = {each.name: await _delivered(at, each) for each in at.machines}
-    completed = sum(buyer.delivered for buyer in at.buyers)
+            try:
+                await _worked(at, plan)
+                if not plan.is_cheap:
+                    wrong += await wrong_with_liar(at)
+                    wrong += await wrong_with_amends(at)
+                withdrawn_msat = await _withdrawn(at)
+                told = await _told(at)
+                honest = at.machines if plan.is_cheap else (at.honest, at.slow)
+                wrong += await wrong_with_honest(at, *honest)
+                wrong += await wrong_with_buyers(at)
+                books = await wrong_with_books(at, told["earned_msat"], withdrawn_msat, at.machines)
+            except BaseException:
+                print(at.last_words, file=sys.stderr, flush=True)
+                raise
     took_s = round(time.monotonic() - began_s, 1)
-    told = completed, plan.jobs - completed, delivered, earned, withdrawn_msat
-    return Told(*told, tuple(wrong), took_s)
+    return Told(
+        **told, withdrawn_msat=withdrawn_msat, wrong=(*wrong, *books), took_s=took_s,
+        kills=at.honest.kills,
+    )  # fmt: skip
+
+
+async def _worked(at: Town, plan: Plan) -> None:
+    """Have all machines lent, and all jobs bought and made; the honest machine is killed meanwhile.
+
+    The honest one has been there for a week: what is held back of its pay is freed once it has
+    delivered enough.
+    """
+    others = (at.liar, at.slow)
+    await _started(at, at.honest)
+    at.server.clock.forward(EIGHT_DAYS_S)
+    if not plan.is_cheap:
+        await _started(at, *others)
+    for buyer in at.buyers:
+        await buyer.open(at.side, plan.jobs // BUYERS + SPARE)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_bought(at, plan.jobs))
+        await _killed(at, 0 if plan.is_cheap else plan.jobs // 4)
+        at.go.set()
+        if plan.is_cheap:  # else nothing might be left for the one that is to be killed
+            await _started(at, *others)
+    for buyer in at.buyers:
+        await buyer.see()
+    if not plan.is_cheap:
+        await _found_out(at, plan.jobs)
+    for machine in at.machines:
+        await machine.stop()
+    if not plan.is_cheap:
+        await _judged(at)
 
 
 async def _started(at: Town, *machines: Machine) -> None:
@@ -198,105 +240,103 @@ async def _bought(at: Town, jobs: int) -> None:
 
 
 async def _killed(at: Town, after: int) -> None:
-    """Kill the honest machine at work, once so many jobs have ended, and lend it again."""
-    held = HELD.format(await at.worker_id(at.honest))
-    async for look in patiently("the honest machine holds nothing", pause_s=0.01):
-        look.saw = ended, holds = await at.count(ENDED), await at.count(held)
-        if ended >= after and holds:
+    """Kill the honest machine at work, once so many jobs have ended, and lend it again: it goes on
+    with what it held. Where that had just been brought it is killed once more."""
+    held, before = HELD.format(await at.worker_id(at.honest)), -1
+    while before < after:
+        async for look in patiently("no job ends", pause_s=0.1):
+            look.saw = ended = await at.count(ENDED)
+            if ended > before:
+                break
+        before = ended
+    while not await _killed_once(at, held):
+        continue
+
+
+async def _killed_once(at: Town, query: str) -> bool:
+    """Kill the honest machine while it holds something; say whether it goes on with that."""
+    async for _ in patiently("the honest machine holds nothing", pause_s=0.01):
+        if await at.books.ask(query):
             break
     await at.honest.kill()
+    held = {row["id"] for row in await at.books.ask(query)}
     at.honest.start()
+    async for look in patiently("it does not come back", pause_s=0.01):
+        look.saw = at.honest.said[-500:]
+        if "Going on with: " in at.honest.said:
+            return True
+        if not held & {row["id"] for row in await at.books.ask(query)}:
+            break
+    return False
+
+
+async def _found_out(at: Town, jobs: int) -> None:
+    """Buy on until the liar faces a canary, and wait until it was found out by that."""
+    query, more = FACES_ONE.format(await at.worker_id(at.liar)), 0
+    while not await at.count(query) and more < SPARE:
+        for buyer in at.buyers:
+            await buyer.buy(jobs + more * BUYERS)
+        for buyer in at.buyers:
+            await buyer.see()
+        more += 1
+    async for look in patiently("the liar is not found out", pause_s=0.5):
+        look.saw = state = (await at.liar.asks(at.http, "GET"))["state"]
+        if state == "banned":
+            break
 
 
 async def _judged(at: Town) -> None:
     """Wait until all canaries are judged, and amends are made."""
-    async for look in patiently("not all is judged"):
-        left = await at.books.ask(UNJUDGED)
-        if not left:
-            break
-        look.saw = left, [line for line in at.server.log.splitlines() if "canary" in line][-3:]
-
-
-async def _wrong_with_liar(at: Town) -> list[str]:
-    """Return what the liar has that it should not have: it is found out, and loses what is held."""
-    me = await at.liar.asks(at.http, "GET")
-    earnings, forfeited_msat = me["earnings"]["msat"], await at.count(FORFEITED)
-    wrong = [] if me["state"] == "banned" else [f"the liar is {me['state']}"]
-    if at.liar.codes != [1] or "banned" not in at.liar.said:
-        wrong.append(f"the liar ended with {at.liar.codes}: {at.liar.said[-300:]}")
-    if earnings["held"] or earnings["paid"] or earnings["forfeited"] != forfeited_msat:
-        wrong.append(f"the liar has {earnings}, and has forfeited {forfeited_msat}")
-    return wrong if forfeited_msat else [*wrong, "the liar has forfeited nothing"]
-
-
-async def _wrong_with_buyers(at: Town, *, judged: bool) -> list[str]:
-    """Return who has neither a picture nor the credits for it; amends for junk come on top."""
-    wrong, amends_msat = [], 0
-    for buyer in at.buyers:
-        batches = ", ".join(f"'{job.replace('-', '')}'" for job in buyer.jobs)
-        theirs = f"{AMENDS} AND batch_id IN ({batches})"
-        theirs_msat = await at.count(theirs) if judged else 0
-        due_msat = buyer.paid_msat - buyer.delivered * CREDIT_MSAT + theirs_msat
-        has_sats = await buyer.balance_sats()
-        amends_msat += theirs_msat
-        if has_sats != due_msat // 1_000:
-            wrong.append(f"{buyer.name} has {has_sats} sats, and should have {due_msat} msat")
-    if judged and amends_msat != await at.count(AMENDS):
-        wrong.append("amends went to somebody else")
-    return wrong
+    left = -1
+    while left:
+        before = left
+        async for look in patiently("not all is judged"):
+            rows = await at.books.ask(UNJUDGED)
+            left = len(rows)
+            if not left or left != before:
+                break
+            look.saw = rows, [line for line in at.server.log.splitlines() if "canary" in line][-3:]
 
 
 async def _withdrawn(at: Town) -> int:
-    """Have the honest machine's sats sent to its wallet; return how much has arrived there.
-
-    A week passes for the house alone, so that what is held back is freed: the rail lives by the
-    real time, and so must whoever sends.
-    """
+    """Have the honest machine's sats sent to its wallet, by its own command; return how much has
+    arrived there."""
     before_msat = await at.lnbits.balance_msat(at.lnbits.us)
     me = await at.honest.asks(at.http, "GET")
-    if me["delivered"] >= me["trustedAfter"]["items"]:
-        at.server.clock.forward(A_WEEK_S)
-        async for look in patiently("what is held is never freed"):
-            look.saw = me = await at.honest.asks(at.http, "GET")
-            if me["trusted"] and me["earnings"]["msat"]["held"] == 0:
-                break
-        at.server.clock.forward(-A_WEEK_S)
-    key = {"Idempotency-Key": "the honest machine takes its sats"}
-    await at.honest.asks(at.http, "POST", "/payouts", json={}, headers=key)
+    assert me["trusted"] == (me["delivered"] >= me["trustedAfter"]["items"]), me
+    free_msat = me["earnings"]["msat"]["free"]
+    code, said = await at.honest.withdraw()
+    assert code == 0 and said.startswith("Your pay is on its way to "), said
     async for look in patiently("the sats never arrive"):
         look.saw = earnings = (await at.honest.asks(at.http, "GET"))["earnings"]["msat"]
         if earnings["sending"] == 0 and earnings["paid"]:
             break
     arrived_msat = await at.lnbits.balance_msat(at.lnbits.us) - before_msat
-    assert arrived_msat == earnings["paid"], (arrived_msat, earnings)
+    assert arrived_msat == earnings["paid"] == free_msat // 1_000 * 1_000, (arrived_msat, earnings)
     assert earnings["free"] < 1_000 and (not me["trusted"] or earnings["held"] == 0), earnings
     return arrived_msat
 
 
-async def _earned(at: Town, machine: Machine) -> int:
-    """Return what a machine has earned, as its worker reads it; it adds up."""
-    me = (await machine.asks(at.http, "GET"))["earnings"]["msat"]
-    parts = ("held", "free", "sending", "paid", "forfeited")
-    assert me["earned"] == sum(me.get(part, 0) for part in parts), me
-    return int(me["earned"])
-
-
-async def _delivered(at: Town, machine: Machine) -> int:
-    return int((await machine.asks(at.http, "GET"))["delivered"])
-
-
-async def _wrong_with_books(at: Town, earned: dict[str, int], withdrawn_msat: int) -> list[str]:
-    """Return what does not agree: rows, sums, the rail, and the product's own review."""
-    wrong = [f"{row} does not balance" for row in await at.books.ask(UNBALANCED)]
+async def _told(at: Town) -> dict[str, Any]:
+    """Return what was made by whom, and what each has earned for it, as its worker reads it."""
+    delivered, earned, canaries = {}, {}, {}
     for machine in at.machines:
-        rows_msat = await at.count(EARNED.format(await at.worker_id(machine)))
-        if rows_msat != earned[machine.name]:
-            wrong.append(f"{machine.name} earned {earned[machine.name]}, its rows say {rows_msat}")
-    held_msat = await at.side.held_msat()
-    if held_msat != at.side.paid_msat - withdrawn_msat:
-        wrong.append(f"the rail holds {held_msat} of {at.side.paid_msat} - {withdrawn_msat}")
-    code, said = await at.server.command("reconcile")
-    return wrong if code == 0 else [*wrong, f"reconcile: {said}"]
+        me = await machine.asks(at.http, "GET")
+        each = me["earnings"]["msat"]
+        parts = ("held", "free", "sending", "paid", "forfeited")
+        assert each["earned"] == sum(each[part] for part in parts), each
+        delivered[machine.name], earned[machine.name] = int(me["delivered"]), int(each["earned"])
+        [row] = await at.books.ask(CANARIES.format(await at.worker_id(machine)))
+        canaries[machine.name] = int(row["passed"]), int(row["failed"])
+    completed = sum(buyer.delivered for buyer in at.buyers)
+    bought = sum(len(buyer.jobs) for buyer in at.buyers)
+    return {
+        "completed": completed,
+        "failed": bought - completed,
+        "delivered": delivered,
+        "earned_msat": earned,
+        "canaries": canaries,
+    }
 
 
 async def _main(template_url: str, plan: Plan) -> int:
