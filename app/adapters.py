@@ -366,7 +366,7 @@ def make_limits(settings: Settings) -> Limits:
     )
 
 
-def make_terms(settings: Settings) -> Terms:
+def make_terms(settings: Settings, catalogue: Catalogue) -> Terms:
     """Return how long things hold, and what the house gives away."""
     return Terms(
         eval_invoice_s=settings.invoice_expiry_s,
@@ -377,6 +377,7 @@ def make_terms(settings: Settings) -> Terms:
         margin_pct=settings.margin_pct,
         pay_over_msat=sats_to_msat(settings.worker_payout_sats),
         canary_every=settings.worker_canary_every,
+        canary_lanes=catalogue.known,
         pay_over_microusdc=settings.worker_payout_usdc * MICROUSD_PER_USD,
         routing_free_msat=sats_to_msat(settings.routing_free_sats),
         routing_free_msat_a_day=sats_to_msat(settings.routing_free_sats_per_day),

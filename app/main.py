@@ -192,13 +192,14 @@ def assemble(
     receivers = receivers or make_receivers(settings)
     priced = observed(LoggedPrices(oracle), Prices, "oracle", passing)
     till = Till(make_card(settings), priced, agent, clock, make_limits(settings))
+    catalogue = make_catalogue(settings, executors, agent)
     wallets = rail if isinstance(rail, LnbitsRail) else None
     return Built(
         settings=settings,
         db=db,
         outbox=outbox,
         signals=Signals(db),
-        shell=Shell(db, outbox, make_terms(settings), clock, new_id),
+        shell=Shell(db, outbox, make_terms(settings, catalogue), clock, new_id),
         rail=observed(rail, Rail, "rail", passing),
         agent=observed(agent, Agent, "agent", passing),
         chat=observed(chat, Chat, "chat", passing),
@@ -215,7 +216,7 @@ def assemble(
             timedelta(seconds=settings.artifacts_kept_s),
         ),
         executors=[observed(each, Executor, "executor", passing) for each in executors],
-        catalogue=make_catalogue(settings, executors, agent),
+        catalogue=catalogue,
         fetch=fetch or make_fetch(settings),
         credentials=make_credentials(settings, db, clock),
         clock=clock,

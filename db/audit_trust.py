@@ -20,6 +20,12 @@ LEGS = """
          ('microusdc', c.forfeited_microusdc)) AS lost(asset, amount),
          LATERAL (VALUES ('worker:' || c.worker_id, lost.amount), (%(forfeits)s, -lost.amount))
          AS leg(account, amount)
+  UNION ALL SELECT 'canary:' || c.item_id || ':added:' || own.asset, leg.account, leg.amount,
+         own.asset
+    FROM canary c, LATERAL (VALUES ('msat', c.added_msat), ('microusdc', c.added_microusdc))
+         AS own(asset, amount),
+         LATERAL (VALUES (%(media)s, own.amount), (%(forfeits)s, -own.amount))
+         AS leg(account, amount)
   UNION ALL SELECT 'amends:' || a.id || ':made', leg.account, leg.amount, a.asset
     FROM amends a JOIN batch b ON b.id = a.batch_id
          LEFT JOIN payout p ON p.id = a.batch_id || ':amends' || a.number,
@@ -65,16 +71,38 @@ CHECKS = [
             WHERE (c.state IN ('passed', 'failed')) <> (c.unlike_pct IS NOT NULL)
                OR (c.state IN ('passed', 'failed') AND i.state <> 'completed')
                OR e.worker_id <> c.worker_id
-               OR (c.state <> 'failed' AND c.forfeited_msat + c.forfeited_microusdc > 0)""",
+               OR (c.state <> 'failed' AND c.forfeited_msat + c.forfeited_microusdc
+                   + c.added_msat + c.added_microusdc > 0)""",
     ),
     (
         6,
-        """SELECT 'its buyers have ' || sum(a.amount) || ' ' || a.asset || ' of ' || lost.amount,
-             a.canary_id
-             FROM amends a JOIN canary c ON c.item_id = a.canary_id
-             CROSS JOIN LATERAL (SELECT CASE a.asset WHEN 'msat' THEN c.forfeited_msat
-               ELSE c.forfeited_microusdc END AS amount) lost
-            GROUP BY a.canary_id, a.asset, lost.amount HAVING sum(a.amount) > lost.amount""",
+        """SELECT 'its buyers have ' || coalesce(has.amount, 0) || ' ' || lost.asset || ' of '
+             || lost.amount || ', to which the house has added ' || lost.added, c.item_id
+             FROM canary c CROSS JOIN LATERAL (VALUES
+               ('msat', c.forfeited_msat, c.added_msat),
+               ('microusdc', c.forfeited_microusdc, c.added_microusdc))
+               AS lost(asset, amount, added)
+             CROSS JOIN LATERAL (SELECT sum(a.amount)::bigint AS amount FROM amends a
+               WHERE a.canary_id = c.item_id AND a.asset = lost.asset) has
+            WHERE lost.added <> greatest(0, coalesce(has.amount, 0) - lost.amount)""",
+    ),
+    (
+        6,
+        """SELECT 'the house has added ' || sum(c.added_msat) || ' msat and '
+             || sum(c.added_microusdc) || ' microusdc for what its buyers had of it, and had '
+             || max(own.msat) || ' and ' || max(own.microusdc), c.worker_id
+             FROM canary c CROSS JOIN LATERAL (
+               SELECT coalesce(sum(part.own) FILTER (WHERE e.asset = 'msat'), 0) AS msat,
+                      coalesce(sum(part.own) FILTER (WHERE e.asset = 'microusdc'), 0) AS microusdc
+                 FROM earning e JOIN item i ON i.id = e.item_id JOIN batch b ON b.id = i.batch_id
+                 CROSS JOIN LATERAL (
+                   SELECT coalesce(i.charged_amount, i.share_amount) AS amount) charge
+                 CROSS JOIN LATERAL (SELECT charge.amount - e.amount - CASE
+                   WHEN b.author_id IS NULL THEN 0
+                   ELSE charge.amount * b.author_pct / (100 + b.author_pct) END AS own) part
+                WHERE e.worker_id = c.worker_id AND b.funding <> 'house') own
+            GROUP BY c.worker_id HAVING sum(c.added_msat) > max(own.msat)
+                OR sum(c.added_microusdc) > max(own.microusdc)""",
     ),
     (
         6,

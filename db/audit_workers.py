@@ -52,7 +52,8 @@ CHECKS = [
                ELSE charge.amount * b.author_pct / (100 + b.author_pct) END AS amount) rest
             WHERE l.id IS NOT NULL AND l.state = 'done' AND l.sha256 IS NOT NULL
               AND (e.amount IS DISTINCT FROM rest.amount * l.pay_pct / 100
-                   OR e.asset <> b.asset OR e.held_amount NOT IN (0, e.amount / 2))""",
+                   OR e.asset <> b.asset
+                   OR e.held_amount NOT IN (0, e.amount / 2, e.amount))""",
     ),
     (
         6,

@@ -1,5 +1,6 @@
 """Canaries: written as a batch of one that a worker holds, found when they are brought, judged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -127,13 +128,17 @@ def facts_of(row: CanaryRow) -> CanaryFacts:
 
 _MOVE = """
 UPDATE canary SET state = %(state)s, unlike_pct = %(unlike_pct)s, judged_at = %(now)s,
-       forfeited_msat = %(msat)s, forfeited_microusdc = %(microusdc)s
+       forfeited_msat = %(msat)s, forfeited_microusdc = %(microusdc)s,
+       added_msat = %(added_msat)s, added_microusdc = %(added_microusdc)s
  WHERE item_id = %(id)s
 """
 
 
-async def move(tx: Tx, after: CanaryFacts, lost: dict[Asset, int], now: datetime) -> None:
-    """Write how a canary was judged, and what its worker has lost by it."""
+async def move(
+    tx: Tx, after: CanaryFacts, lost: dict[Asset, int], added: dict[Asset, int], now: datetime
+) -> None:
+    """Write how a canary was judged, what its worker has lost by it, and what the house has added
+    to that for its buyers."""
     await tx.execute(
         _MOVE,
         id=after.id,
@@ -141,6 +146,8 @@ async def move(tx: Tx, after: CanaryFacts, lost: dict[Asset, int], now: datetime
         unlike_pct=after.unlike_pct,
         msat=lost.get(Asset.MSAT, 0),
         microusdc=lost.get(Asset.MICROUSDC, 0),
+        added_msat=added.get(Asset.MSAT, 0),
+        added_microusdc=added.get(Asset.MICROUSDC, 0),
         now=now,
     )
 
@@ -201,16 +208,21 @@ async def wish_of_late(
 
 class _Charged(NamedTuple):
     batch_id: str
-    amount: int
+    held: int
+    own: int
 
 
 # What it brought since the last canary that was judged before: what that was followed by is not
 # known to be anything. Nor what came before one was judged that failed: its buyers have their part
-# of that. Batches of the house are canaries themselves.
+# of that. Batches of the house are canaries themselves. Of a trusted worker nothing is held now.
 _CHARGES = """
-SELECT w.batch_id, sum(w.amount)::bigint AS amount FROM (
-  SELECT i.batch_id, coalesce(i.charged_amount, i.share_amount) AS amount, e.created_at
+SELECT made.batch_id, sum(made.held)::bigint AS held, sum(made.own)::bigint AS own FROM (
+  SELECT i.batch_id, CASE WHEN w.trusted_at IS NULL THEN e.held_amount ELSE 0 END AS held,
+         charge.amount - e.amount - CASE WHEN b.author_id IS NULL THEN 0
+         ELSE charge.amount * b.author_pct / (100 + b.author_pct) END AS own
     FROM earning e JOIN item i ON i.id = e.item_id JOIN batch b ON b.id = i.batch_id
+    JOIN worker w ON w.id = e.worker_id
+   CROSS JOIN LATERAL (SELECT coalesce(i.charged_amount, i.share_amount) AS amount) charge
    WHERE e.worker_id = %(worker_id)s AND e.asset = %(asset)s AND b.funding <> 'house'
      AND e.created_at >= coalesce((
          SELECT max(last.created_at) FROM canary c JOIN earning last ON last.item_id = c.item_id
@@ -219,14 +231,29 @@ SELECT w.batch_id, sum(w.amount)::bigint AS amount FROM (
      AND e.created_at > coalesce((
          SELECT max(c.judged_at) FROM canary c WHERE c.worker_id = %(worker_id)s
             AND c.state = 'failed' AND c.item_id <> %(canary_id)s), '-infinity')
-   ORDER BY e.created_at DESC LIMIT %(most)s) w
- GROUP BY w.batch_id ORDER BY max(w.created_at) DESC, w.batch_id
+   ORDER BY e.created_at DESC LIMIT %(most)s) made
+ GROUP BY made.batch_id ORDER BY made.batch_id
 """
 
 
+class _Offers(NamedTuple):
+    is_one: bool
+
+
+async def are_of(tx: Tx, worker_id: str, lanes: Sequence[str]) -> bool:
+    """Say whether a worker was seen in one of these lanes."""
+    query = (
+        "SELECT EXISTS (SELECT FROM worker_lane WHERE worker_id = %(id)s"
+        " AND lane = ANY(%(lanes)s)) AS is_one"
+    )
+    row = await tx.row(_Offers, query, id=worker_id, lanes=list(lanes))
+    assert row is not None, "it selects one row"
+    return row.is_one
+
+
 async def charges(tx: Tx, canary: CanaryRow, asset: Asset) -> list[Charge]:
-    """Return what buyers were charged, by batch, for the last items of a locked canary's worker:
-    since the one before, and the newest first.
+    """Return what is left of what buyers were charged, by batch, for the last items of a locked
+    canary's worker: since the one before.
     """
     found = await tx.rows(
         _Charged,
@@ -236,4 +263,4 @@ async def charges(tx: Tx, canary: CanaryRow, asset: Asset) -> list[Charge]:
         asset=asset,
         most=MOST_ITEMS,
     )
-    return [Charge(*row) for row in found if row.amount]
+    return [Charge(*row) for row in found]

@@ -42,6 +42,13 @@ class Canary(SQLModel, table=True):
     forfeited_microusdc: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
     )
+    # What the house has added to that of its own, for those who bought of the worker.
+    added_msat: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
+    added_microusdc: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=_NONE)
+    )
     created_at: datetime = Field(sa_column=time_column())
     judged_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
@@ -50,6 +57,7 @@ class Canary(SQLModel, table=True):
         CheckConstraint(
             "least(forfeited_msat, forfeited_microusdc) >= 0", name="forfeited_not_negative"
         ),
+        CheckConstraint("least(added_msat, added_microusdc) >= 0", name="added_not_negative"),
         CheckConstraint("(state = 'given') = (judged_at IS NULL)", name="judged_has_time"),
         Index("ix_canary_given", "created_at", postgresql_where=text("state = 'given'")),
         Index("ix_canary_worker_id", "worker_id"),

@@ -1,7 +1,9 @@
-"""Amends: what a batch's buyer has back of what a worker has forfeited that brought him junk.
+"""Amends: what a batch's buyer has back of what was paid for junk that a worker has brought him.
 
-The newest come first, each whole while there is enough. It goes to where the payment came from: a
-balance, or a payout like any other. In bitcoin it is whole sats, as no wallet asks for less.
+Of each item he has what its worker forfeits of his pay, and the house's own part: never more than
+came in for it, less what is the worker's for good; or who lends, and buys of himself, would earn by
+it. It goes to where the payment came from: a balance, or a payout like any other. In bitcoin it is
+whole sats, as no wallet asks for less.
 """
 
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from typing import Final
 
-from pricing.money import whole_sats_down, whole_sats_up
+from pricing.money import whole_sats_down
 from statemachine import entries
 from statemachine.decision import Decision, Owed
 from statemachine.entries import Account, Asset
@@ -42,10 +44,28 @@ AMENDS = Machine(
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a batch was charged for items of one worker."""
+    """What is left of what a batch was charged for items of one worker, in its asset's smallest
+    unit."""
 
     batch_id: str
-    amount: int  # in the smallest unit of the batch's asset
+    held: int  # of the worker's pay
+    own: int  # the house's part
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a batch's buyer has back."""
+
+    batch_id: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What all of them have back, and what of that the house adds to what was forfeited."""
+
+    each: tuple[Share, ...]
+    added: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +92,19 @@ class Made:
 Event = Made
 
 
-def shared(pot: int, asset: Asset, charges: Sequence[Charge]) -> list[Charge]:
-    """Return what each of these buyers has of what was forfeited: the first of them first.
-
-    Never more than there is, nor than he was charged, but for the part of a sat that his batch's
-    charge is rounded up by.
-    """
-    shares, left = [], pot
+def shared(pot: int, asset: Asset, charges: Sequence[Charge]) -> Shares:
+    """Return what each of these buyers has back, where so much was forfeited."""
+    each = []
     for charge in charges:
-        whole, rest = charge.amount, left
+        amount = charge.held + charge.own
         if asset is Asset.MSAT:
-            whole, rest = whole_sats_up(charge.amount), whole_sats_down(left)
-        part = min(whole, rest)
-        if part:
-            shares.append(replace(charge, amount=part))
-            left -= part
-    return shares
+            amount = whole_sats_down(amount)
+        if amount:
+            each.append(Share(charge.batch_id, amount))
+    return Shares(tuple(each), max(0, sum(share.amount for share in each) - pot))
 
 
-def begin(amends_id: str, asset: Asset, share: Charge) -> AmendsFacts:
+def begin(amends_id: str, asset: Asset, share: Share) -> AmendsFacts:
     """Return how amends come to be."""
     return AmendsFacts(amends_id, share.batch_id, AmendsState.DUE, asset, share.amount)
 

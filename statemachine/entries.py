@@ -269,6 +269,17 @@ def pay_forfeited(worker_id: str, canary_id: str, asset: Asset, amount: int) -> 
     )
 
 
+def amends_added(canary_id: str, asset: Asset, amount: int) -> Entry:
+    """The house gives back what it had of what a worker has made that failed a canary, where what
+    the worker forfeits is not enough for its buyers."""
+    return _entry(
+        f"canary:{canary_id}:added:{asset}",
+        (REVENUE_MEDIA, amount),
+        (REVENUE_FORFEITS, -amount),
+        asset=asset,
+    )
+
+
 def amends_made(amends_id: str, to: Account, asset: Asset, amount: int) -> Entry:
     """A buyer has back what was paid for something that was not made as it was asked for: it is on
     the balance that had paid."""

@@ -1,9 +1,10 @@
 """A worker: a machine that somebody lends, and that is paid for each item it delivers.
 
 Its pay is a part of what the buyer is charged. Of a new worker half of that is held back, until it
-has delivered a number of items and is a week old: then all of it is the worker's at once. What is
-free is never taken back. Now and then it is given a canary, an item whose answer the house knows:
-who brings something else is banned, and loses what is held back.
+has delivered a number of items and is a week old: then all of it is the worker's at once. Now and
+then it is given a canary, an item whose answer the house knows: who brings something else is
+banned, and loses what is held back. So all is held of what a worker brings before it has passed
+one, where it can be given any. What is free is never taken back.
 """
 
 from dataclasses import dataclass, replace
@@ -103,10 +104,23 @@ class WorkerFacts:
         """Return what is held back of its pay, in the smallest unit of an asset."""
         return self.held_msat if asset is Asset.MSAT else self.held_microusdc
 
+    @property
+    def is_unproven(self) -> bool:
+        """Whether it has passed no canary yet, and is not trusted for any other reason."""
+        return not self.canaries_passed and not self.is_trusted
+
     def is_due(self, at: datetime) -> bool:
         """Say whether a new worker has done all that is asked of one."""
         old = at - self.since >= NEW_FOR
         return not self.is_trusted and self.delivered >= NEW_ITEMS and old
+
+
+class Holds(StrEnum):
+    """How much of a worker's pay is held back."""
+
+    NOTHING = auto()  # it is trusted
+    HALF = auto()  # it is new
+    ALL = auto()  # and has not shown yet that it makes what it is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +130,12 @@ class Pay:
     worker_id: str
     account_id: str
     pct: int
-    holds_back: bool  # the worker is new
+    holds: Holds
 
     def of(self, charge: int) -> tuple[int, int]:
         """Return what a charge makes free for the worker, and what of it is held."""
         pay = worker_share(charge, self.pct)
-        held = half_down(pay) if self.holds_back else 0
+        held = {Holds.NOTHING: 0, Holds.HALF: half_down(pay), Holds.ALL: pay}[self.holds]
         return pay - held, held
 
     def legs(self, charge: int) -> tuple[tuple[Account, int], ...]:
@@ -130,9 +144,15 @@ class Pay:
         return (entries.of_user(self.account_id), free), (entries.of_worker(self.worker_id), held)
 
 
-def pay_of(facts: WorkerFacts, pct: int) -> Pay:
-    """Return how a worker is paid for an item of which so many percent are its share."""
-    return Pay(facts.id, facts.account_id, pct, not facts.is_trusted)
+def pay_of(facts: WorkerFacts, pct: int, *, is_checked: bool = False) -> Pay:
+    """Return how a worker is paid for an item of which so many percent are its share.
+
+    `is_checked`: it makes something of which canaries are known.
+    """
+    holds = Holds.NOTHING if facts.is_trusted else Holds.HALF
+    if is_checked and facts.is_unproven:
+        holds = Holds.ALL
+    return Pay(facts.id, facts.account_id, pct, holds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from pricing.money import worker_share
 from statemachine import amends as amends_law
 from statemachine import batch as batch_law
 from statemachine import canary as law
+from statemachine import entries, speed
 from statemachine import lease as lease_law
-from statemachine import speed
 from statemachine import worker as worker_law
 from statemachine.entries import Asset
 from statemachine.machine import IllegalTransition
@@ -73,18 +73,22 @@ async def judge(act: Act, canary_id: str, event: law.Event) -> Outcome:
             facts = _facts(worker)
             lost = {asset: facts.held(asset) for asset in Asset}
             await workers.write(act, worker_law.decide(facts, worker_law.CanaryFailed(canary_id)))
-    await canaries.move(act.tx, after, lost, act.now)
-    for asset, pot in lost.items():
-        await _share(act, row, asset, pot)
+    added = {asset: await _share(act, row, asset, pot) for asset, pot in lost.items()}
+    await canaries.move(act.tx, after, lost, added, act.now)
     return Applied()
 
 
-async def _share(act: Act, canary: CanaryRow, asset: Asset, pot: int) -> None:
-    """Write what each buyer has of what was forfeited."""
-    charges = await canaries.charges(act.tx, canary, asset) if pot else []
-    for share in amends_law.shared(pot, asset, charges):
+async def _share(act: Act, canary: CanaryRow, asset: Asset, pot: int) -> int:
+    """Write what each buyer has of what was forfeited; return what the house adds to that."""
+    charges = await canaries.charges(act.tx, canary, asset)
+    shares = amends_law.shared(pot, asset, charges)
+    for share in shares.each:
         facts = amends_law.begin(act.new_id(), asset, share)
         await amends.insert(act.tx, canary.item_id, facts, act.now)
+    if shares.added:
+        added = entries.amends_added(canary.item_id, asset, shares.added)
+        await ledger.post(act.tx, (added,), act.now)
+    return shares.added
 
 
 _facts = worker_rows.facts_of

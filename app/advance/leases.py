@@ -303,7 +303,9 @@ async def _end(
         return False
     facts_of_item = items.facts_of(item, locked.batch)
     if hired is not None:
-        facts_of_item = replace(facts_of_item, pay=pay_of(facts_of(hired), lease.pay_pct))
+        checked, worker = await workers.is_checked(act, hired), facts_of(hired)
+        pay = pay_of(worker, lease.pay_pct, is_checked=checked)
+        facts_of_item = replace(facts_of_item, pay=pay)
     try:
         ended = law.decide(leases.facts_of(lease), event).facts
         decision = item_law.decide(facts_of_item, meaning)

@@ -118,6 +118,7 @@ class Terms:
     lease_s: int = 30  # how long an item is held by a holder who is not heard of
     lease_most_s: int = 900  # and by one who is
     canary_every: int = 0  # items of a worker to one that the house orders; 0: none
+    canary_lanes: tuple[str, ...] = ()  # in which the house knows what is to be made
     pay_over_msat: int = 0  # what is free of a worker's pay is sent from so much on; 0: never
     pay_over_microusdc: int = 0  # the same of its pay in USDC
     routing_free_msat: int = 20_000  # of what only passed through, for one payer

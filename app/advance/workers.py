@@ -21,7 +21,7 @@ from app.advance.outcome import (
 )
 from app.advance.pay_destinations import Named, Unsigned
 from app.advance.shell import in_one_statement
-from db import balances, ledger, people, workers
+from db import balances, canaries, ledger, people, workers
 from db.items import ItemRow
 from db.leases import LeaseRow
 from db.workers import Earned, NewWorker, WorkerRow
@@ -121,6 +121,13 @@ async def hirer(act: Act, lease: LeaseRow) -> WorkerRow | None:
 def takes_from(row: WorkerRow) -> bool:
     """Say whether a worker's result may be taken."""
     return row.state is not WorkerState.BANNED
+
+
+async def is_checked(act: Act, row: WorkerRow) -> bool:
+    """Say whether a worker that has passed no canary yet makes something of which there are any."""
+    if not act.terms.canary_every or not workers.facts_of(row).is_unproven:
+        return False
+    return await canaries.are_of(act.tx, row.id, act.terms.canary_lanes)
 
 
 async def paid(

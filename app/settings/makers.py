@@ -79,14 +79,15 @@ class WorkerSettings(BaseSettings):
         validation_alias="WORKERS",
         description="strangers may lend machines, see what is to be made, and are paid for it; what"
         " protects buyers: pictures are compared with those brought for other words, canaries"
-        " (`WORKER_CANARY_EVERY`), and the half of a new worker's pay that is held back",
+        " (`WORKER_CANARY_EVERY`), and the part of a new worker's pay that is held back",
     )
     worker_canary_every: Annotated[int, Field(ge=0, le=10_000)] = Field(
         20,
         validation_alias="WORKER_CANARY_EVERY",
         description="of so many items that a worker delivers one is followed by one that the house"
         " orders and whose answer it knows; a worker that brings something else loses what is held"
-        " of its pay, to those who had its last items; 0: never",
+        " of its pay, to those who had its last items; before the first of these all is held;"
+        " 0: never",
     )
     worker_payout_sats: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         1_000,

@@ -15,7 +15,7 @@ from app.ports import Clock, Wanted
 from app.promises.leases import asked_of
 from app.refusal import Refusal
 from app.till import Till
-from app.trade.catalogue import PAINTER, Catalogue, Kind
+from app.trade.catalogue import Catalogue, Kind
 from app.trade.model_inputs import MOST_SEED
 from db import canaries, lanes
 from db.canaries import NewCanary, Wish
@@ -92,8 +92,7 @@ class Canaries:
 
     def is_known(self, lane: str) -> bool:
         """Say whether what waits in a lane is made here, always in the same way."""
-        listed = self.catalogue.get(lane)
-        return listed is not None and listed.made_by == PAINTER and not listed.stands_in
+        return lane in self.catalogue.known
 
     async def _give(self, worker: WorkerRow, lane: str, hired: Hired) -> Claim | None:
         drawn = self.dice(canaries.NEWEST)

@@ -132,6 +132,11 @@ class Listed:
         return bool(self.made_by)
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is made here, always in the same way."""
+        return self.made_by == PAINTER and not self.stands_in
+
+    @property
     def why_closed(self) -> str:
         """Why nobody makes it here."""
         return NEEDS_EXTRA if VISION in self.offering.makers else "Not available here."
@@ -182,6 +187,11 @@ class Catalogue:
     def made_by(self, name: str) -> list[str]:
         """Return the models that an executor makes here, those that it stands in for too."""
         return [model for model, listed in self._listed.items() if listed.made_by == name]
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The models whose pictures are always the same here: the house knows what is right."""
+        return tuple(model for model, listed in self._listed.items() if listed.is_known)
 
     def lanes_of_maker(self, name: str) -> list[str]:
         """Return where what an executor makes here is waited for."""

@@ -1,7 +1,9 @@
-"""Canaries: paid like any item; one that is failed bans its worker, and makes its buyers whole."""
+"""Canaries: paid like any item; one that is failed bans its worker, whose buyers have back what
+that has forfeited, and what the house had of it."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +17,7 @@ from statemachine.amends import MOST_ITEMS
 from statemachine.canary import Event, Failed, Passed, Voided
 from statemachine.entries import Asset
 from statemachine.worker import NEW_FOR, NEW_ITEMS, Resumed, WorkerState
-from tests.world.market_fixtures import Market
+from tests.world.market_fixtures import LANE, Market
 from tests.world.trust_fixtures import CAT, Lent
 
 FAILS, PASSES = Failed(90), Passed(2)
@@ -37,13 +39,13 @@ async def judged(lent: Lent, name: str, event: Event) -> None:
     assert told == Applied()
 
 
-async def amended(lent: Lent) -> list[tuple[str, int]]:
+async def amended(lent: Lent) -> dict[str, int]:
     """Make all amends that are due; return to which batches, and how much."""
     due = await amends.due(lent.market.db, 99)
     for row in due:
         assert await lent.market.shell.do(advance.amends.make, row.id, row.batch_id) == Applied()
     assert await amends.due(lent.market.db, 99) == []
-    return [(row.batch_id, row.amount) for row in due]
+    return {row.batch_id: row.amount for row in due}
 
 
 async def failed(lent: Lent, name: str = "c") -> None:
@@ -118,25 +120,53 @@ async def test_a_canary_is_given_once_to_who_is_given_items(lent: Lent) -> None:
     await market.is_right()
 
 
-async def test_a_failed_canary_takes_what_is_held_and_makes_buyers_whole(lent: Lent) -> None:
-    """The newest first, while it lasts; what is left is the house's, in an account of its own. What
+async def test_what_is_held_and_the_houses_part_go_back_to_buyers(lent: Lent) -> None:
+    """Of what each has paid, in whole sats: first what was forfeited, then what the house had. What
     was free stays free."""
-    market = lent.market
+    market, held = lent.market, 4 * 3_500 + 350
     for number in range(4):
-        await market.bought(f"b{number}", [1_000])
+        await market.bought(f"b{number}", [10_000])
         market.clock.forward(seconds=1)
         await lent.made(f"b{number}")
     await failed(lent)
     row = await lent.row()
-    assert (row.state, row.held_msat, row.forfeited_msat) == (WorkerState.BANNED, 0, 5 * 350)
-    assert await market.rests_on("revenue:forfeits") == 5 * 350
+    assert (row.state, row.held_msat, row.forfeited_msat) == (WorkerState.BANNED, 0, held)
+    assert await market.rests_on("revenue:forfeits") == 4 * 6_000
+    assert await market.rests_on("revenue:media") == 4 * 3_000 + 300 - (4 * 6_000 - held)
     await market.is_right()
-    assert await amended(lent) == [("b3", 1_000)]
-    assert await market.rests_on("revenue:forfeits") == 750
-    assert await market.rests_on("user:w-account") == 5 * 350
+    assert await amended(lent) == {f"b{number}": 6_000 for number in range(4)}
+    assert await market.rests_on("revenue:forfeits") == 0
+    assert await market.rests_on("user:w-account") == held
     [owed] = await of_owner(market.db, "b3")
-    assert (owed.amount_msat, owed.reason.value) == (1_000, "not made as asked")
+    assert (owed.amount_msat, owed.reason.value) == (6_000, "not made as asked")
     assert (await market.batch("b3")).payouts[0].id == "b3:amends1"
+    await market.is_right()
+
+
+async def test_all_is_held_of_who_has_passed_no_canary(lent: Lent) -> None:
+    """Of what it makes there are some: then its buyers are made whole, and it keeps nothing. Of who
+    makes what nobody here knows half is held, as of who has passed one."""
+    market = lent.market
+    terms = replace(market.shell.terms, canary_every=10**9, canary_lanes=(LANE,))
+    lent.market = market = replace(market, shell=replace(market.shell, terms=terms))
+    await market.bought("unknown", [10_000])
+    await lent.made("unknown")
+    assert (await lent.row()).held_msat == 3_500
+    await market.shell.do(advance.workers.see, "w", [LANE], 8 * 8, 0)
+    await market.bought("junk", [10_000, 20_000])
+    await lent.made("junk")
+    assert (await lent.row()).held_msat == 3_500 + 21_000
+    await failed(lent)
+    assert await market.rests_on("user:w-account") == 3_500
+    assert await amended(lent) == {"junk": 30_000, "unknown": 6_000}
+    await market.is_right()
+    await lent.workers("v")
+    await market.shell.do(advance.workers.see, "v", [LANE], 8 * 8, 0)
+    assert await lent.brings(await lent.holds("a", "v"), "v") == Applied()
+    await judged(lent, "a", PASSES)
+    await market.bought("good", [10_000])
+    await lent.made("good", "v")
+    assert (await lent.row("v")).held_msat == 700 + 3_500
     await market.is_right()
 
 
@@ -158,12 +188,12 @@ async def test_amends_go_to_where_the_payment_came_from(lent: Lent) -> None:
     await failed(lent)
     row = await lent.row()
     assert (row.forfeited_msat, row.forfeited_microusdc) == (12 * 350, 2 * 7_000 + 3_150)
-    assert dict(await amended(lent)) == {"ofs": 2_000, "b": 2_000, "ofu": 9_000, "usdc": 8_150}
-    assert await market.rests_on("session:s") == 5_000
-    assert await market.rests_on("user:u", Asset.MICROUSDC) == 9_000
+    assert await amended(lent) == {"ofs": 1_000, "b": 5_000, "ofu": 5_850, "usdc": 26_000}
+    assert await market.rests_on("session:s") == 4_000
+    assert await market.rests_on("user:u", Asset.MICROUSDC) == 5_850
     [owed] = await of_owner(market.db, "usdc")
-    assert (owed.amount, owed.asset) == (8_150, Asset.MICROUSDC)
-    assert await market.rests_on("revenue:forfeits") == 200
+    assert (owed.amount, owed.asset) == (26_000, Asset.MICROUSDC)
+    assert await market.rests_on("revenue:forfeits") == 0
     assert await market.rests_on("revenue:forfeits", Asset.MICROUSDC) == 0
     await market.is_right()
 
@@ -176,9 +206,9 @@ async def test_amends_of_a_session_that_is_over_go_on_to_its_holder(lent: Lent) 
     await lent.made("b")
     assert await market.shell.do(advance.sessions.close, "s") == Applied()
     await failed(lent)
-    assert await amended(lent) == [("b", 1_000)]
+    assert await amended(lent) == {"b": 2_000}
     assert await market.rests_on("session:s") == 0
-    assert [owed.amount_msat for owed in await of_owner(market.db, "s")] == [1_000, 1_000]
+    assert sorted(owed.amount_msat for owed in await of_owner(market.db, "s")) == [1_000, 2_000]
     await market.is_right()
 
 
@@ -196,13 +226,13 @@ async def test_only_what_came_since_the_last_canary_is_made_good(lent: Lent) -> 
     await brought("old", [9_000])
     assert await lent.brings(await lent.holds("a")) == Applied()
     await judged(lent, "a", PASSES)
-    await brought("new", [1_000])
+    await brought("new", [10_000])
     await failed(lent, "b")
-    assert await amended(lent) == [("new", 1_000)]
+    assert await amended(lent) == {"new": 6_000}
     await again(lent)
-    await brought("newer", [4_000])
+    await brought("newer", [40_000])
     await failed(lent, "c")
-    assert await amended(lent) == [("newer", 1_000)]
+    assert await amended(lent) == {"newer": 26_000}
     row = await lent.row()
     assert (row.canaries_passed, row.canaries_failed, row.held_msat) == (1, 2, 0)
     await market.is_right()
@@ -242,12 +272,13 @@ async def test_no_more_than_its_last_items_are_made_good(lent: Lent) -> None:
     for claim in await lent.claimed("w", MOST_ITEMS + 5):
         assert await lent.brings(claim) == Applied()
     await failed(lent)
-    assert await amended(lent) == [("many", 1_000 * MOST_ITEMS)]
+    assert await amended(lent) == {"many": 650 * MOST_ITEMS // 1_000 * 1_000}
     await market.is_right()
 
 
 async def test_a_trusted_worker_has_nothing_to_lose_but_its_place(lent: Lent) -> None:
-    """What was held is free by then, and nothing of that is taken."""
+    """What was held is free by then, and nothing of that is taken: its buyers have the house's part
+    alone."""
     market = lent.market
     await market.bought("b", [1_000] * NEW_ITEMS)
     for claim in await lent.claimed("w", NEW_ITEMS):
@@ -258,7 +289,7 @@ async def test_a_trusted_worker_has_nothing_to_lose_but_its_place(lent: Lent) ->
     await failed(lent)
     assert await market.rests_on("user:w-account") == free + 700
     assert (await lent.row()).state is WorkerState.BANNED
-    assert await amended(lent) == []
+    assert await amended(lent) == {"b": 300 * NEW_ITEMS}
     await market.is_right()
 
 
@@ -324,11 +355,12 @@ async def test_the_auditor_sees_what_was_changed_by_hand(lent: Lent) -> None:
     await market.bought("b", [1_000])
     await lent.made("b")
     await failed(lent)
-    assert await amended(lent) == []
+    assert await amended(lent) == {}
     await market.is_right()
     for change, undo in (
         ("UPDATE canary SET state = 'passed'", "UPDATE canary SET state = 'failed'"),
         ("UPDATE canary SET forfeited_msat = 1", "UPDATE canary SET forfeited_msat = 700"),
+        ("UPDATE canary SET added_msat = 1", "UPDATE canary SET added_msat = 0"),
         ("UPDATE worker SET canaries_failed = 0", "UPDATE worker SET canaries_failed = 1"),
         (
             "UPDATE batch SET funding = 'invoice' WHERE id = 'cb'",

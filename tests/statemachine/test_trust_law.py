@@ -13,34 +13,41 @@ from statemachine.amends import Charge
 from statemachine.canary import EVERY_NEW, PASSES_PCT, Failed, Passed, Voided
 from statemachine.entries import Asset
 from statemachine.reputation import AT_ONCE, AT_ONCE_NEW, MEASURED, at_once, reputation_of
-from statemachine.worker import CanaryFailed, Delivered, Pay, WorkerFacts, WorkerState
+from statemachine.worker import CanaryFailed, Delivered, Holds, Pay, WorkerFacts, WorkerState
 from tests.world.law_facts import held
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NEW = WorkerFacts("w", "c", WorkerState.ONLINE, NOON)
 ASSETS = st.sampled_from(Asset)
 BITS = st.integers(1, 2**256 - 1)
-CHARGES = st.lists(st.integers(1, 10**7), max_size=20)
+CHARGES = st.lists(st.tuples(st.integers(1, 10**7), st.sampled_from(Holds)), max_size=20)
 
 
-@given(st.integers(0, 10**8), ASSETS, CHARGES)
-def test_buyers_are_made_whole_from_what_is_there(
-    pot: int, asset: Asset, charges: list[int]
+@given(ASSETS, CHARGES, st.integers(0, 10**7))
+def test_a_buyer_has_back_what_nobody_keeps(
+    asset: Asset, items: list[tuple[int, Holds]], more: int
 ) -> None:
-    """The newest first and whole, the last one in part; never more than was forfeited. In bitcoin
-    that is whole sats, and of what is left nobody who wants some can have a whole sat."""
-    asked = [Charge(f"b{place}", charge) for place, charge in enumerate(charges)]
-    shares = amends.shared(pot, asset, asked)
+    """Of each item what its worker forfeits, and the house's own part: all of its charge before the
+    worker has passed a canary, and never more than that less what is the worker's for good. What
+    was forfeited is used up before the house adds of its own. In bitcoin it is whole sats.
+    """
+    charges, pot, own = [], more, 0
+    for place, (charge, holds) in enumerate(items):
+        free, back = Pay("w", "c", 70, holds).of(charge)
+        charges.append(Charge(f"b{place}", back, charge - free - back))
+        pot, own = pot + back, own + charge - free - back
+    shares = amends.shared(pot, asset, charges)
     unit = 1_000 if asset is Asset.MSAT else 1
-    whole = [-(-charge // unit) * unit for charge in charges]
-    paid = [share.amount for share in shares]
-    assert [share.batch_id for share in shares] == [each.batch_id for each in asked[: len(paid)]]
-    assert paid[:-1] == whole[: max(0, len(paid) - 1)]
-    assert all(amount > 0 and amount % unit == 0 for amount in paid)
-    left = pot - sum(paid)
-    assert left >= 0
-    if paid != whole:
-        assert left < unit
+    due = {each.batch_id: (each.held + each.own) // unit * unit for each in charges}
+    assert {each.batch_id: each.amount for each in shares.each} == {
+        k: v for k, v in due.items() if v
+    }
+    for (charge, holds), amount in zip(items, due.values(), strict=True):
+        free, _ = Pay("w", "c", 70, holds).of(charge)
+        assert amount + free <= charge
+        assert holds is not Holds.ALL or charge - amount < unit
+    given_back = sum(due.values())
+    assert shares.added == max(0, given_back - pot) <= own
 
 
 @given(st.lists(st.tuples(ASSETS, st.integers(0, 10**9), st.booleans()), max_size=40))
@@ -52,7 +59,7 @@ def test_what_is_forfeited_was_held_and_nothing_else(
     facts, was_held, lost = NEW, dict.fromkeys(Asset, 0), dict.fromkeys(Asset, 0)
     keys: list[str] = []
     for number, (asset, pay, fails) in enumerate(brings):
-        _, back = Pay("w", "c", 100, True).of(pay)
+        _, back = Pay("w", "c", 100, Holds.HALF).of(pay)
         was_held[asset] += back
         facts = worker.decide(facts, Delivered(NOON, asset, back)).facts
         if fails:

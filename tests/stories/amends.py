@@ -1,12 +1,12 @@
 """Amends: what a worker has forfeited goes back to where a buyer's payment came from."""
 
 from statemachine import amends
-from statemachine.amends import AmendsState, Charge, Made
+from statemachine.amends import AmendsState, Made, Share
 from statemachine.entries import Asset, of_session, of_user
 from tests.stories.telling import Law, Story, story
 
 LAW = Law(amends.AMENDS, amends.decide, (Made,))
-DUE = amends.begin("a", Asset.MSAT, Charge("b", 3_000))
+DUE = amends.begin("a", Asset.MSAT, Share("b", 3_000))
 USDC = Asset.MICROUSDC
 
 STORIES: tuple[Story, ...] = (
@@ -25,7 +25,7 @@ STORIES: tuple[Story, ...] = (
     .has(number=1)
     .moves(3_000, "revenue:forfeits", "session:s", "amends:a:made"),
     story("What was paid in USDC goes back in USDC", LAW)
-    .given(amends.begin("a", USDC, Charge("b", 30_001)))
+    .given(amends.begin("a", USDC, Share("b", 30_001)))
     .hears(Made(1, of_user("u")))
     .becomes(AmendsState.MADE)
     .has(number=1)

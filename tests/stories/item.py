@@ -19,7 +19,7 @@ from statemachine.item import (
     Released,
     Started,
 )
-from statemachine.worker import Pay
+from statemachine.worker import Holds, Pay
 from tests.stories.telling import Law, Story, story
 
 LAW = Law(item.ITEM, item.decide, get_args(item.Event))
@@ -163,21 +163,27 @@ STORIES: tuple[Story, ...] = (
         "A worker has its part of what an item costs; of a new one half is held back",
         LAW,
     )
-    .given(replace(CLAIMED, pay=Pay("w", "c", 70, holds_back=True)))
+    .given(replace(CLAIMED, pay=Pay("w", "c", 70, Holds.HALF)))
     .hears(Delivered())
     .becomes(ItemState.COMPLETED)
     .moves(201, "batch:b", "revenue:media", "item:i:delivered")
     .moves(234, "batch:b", "user:c", "item:i:delivered")
     .moves(233, "batch:b", "worker:w", "item:i:delivered"),
+    story("All is held of what one brings that has not shown yet what it makes", LAW)
+    .given(replace(CLAIMED, pay=Pay("w", "c", 70, Holds.ALL)))
+    .hears(Delivered())
+    .becomes(ItemState.COMPLETED)
+    .moves(201, "batch:b", "revenue:media", "item:i:delivered")
+    .moves(467, "batch:b", "worker:w", "item:i:delivered"),
     story("One that is trusted has all of it, of what is not the author's", LAW)
-    .given(replace(CLAIMED, author_id="a", author_pct=10, pay=Pay("w", "c", 70, holds_back=False)))
+    .given(replace(CLAIMED, author_id="a", author_pct=10, pay=Pay("w", "c", 70, Holds.NOTHING)))
     .hears(Delivered())
     .becomes(ItemState.COMPLETED)
     .moves(183, "batch:b", "revenue:media", "item:i:delivered")
     .moves(60, "batch:b", "user:a", "item:i:delivered")
     .moves(425, "batch:b", "user:c", "item:i:delivered"),
     story("An author who has lent the worker too has both on one account", LAW)
-    .given(replace(CLAIMED, author_id="a", author_pct=10, pay=Pay("w", "a", 70, holds_back=False)))
+    .given(replace(CLAIMED, author_id="a", author_pct=10, pay=Pay("w", "a", 70, Holds.NOTHING)))
     .hears(Delivered(300))
     .becomes(ItemState.COMPLETED)
     .has(charged_amount=300)
