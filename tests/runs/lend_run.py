@@ -274,8 +274,8 @@ async def _found_out(at: Town, jobs: int) -> None:
     """Buy on until the liar faces a canary, and wait until it was found out by that."""
     query, more = FACES_ONE.format(await at.worker_id(at.liar)), 0
     while not await at.count(query) and more < SPARE:
-        for buyer in at.buyers:
-            await buyer.buy(jobs + more * BUYERS)
+        for place, buyer in enumerate(at.buyers):
+            await buyer.buy(jobs + more * BUYERS + place)
         for buyer in at.buyers:
             await buyer.see()
         more += 1
