@@ -246,19 +246,19 @@ async def test_nobody_has_the_same_back_twice(lent: Lent) -> None:
     for canary in (late, soon):
         assert await lent.brings(canary) == Applied()
     market.clock.forward(seconds=1)
-    await market.bought("b", [1_000])
+    await market.bought("b", [10_000])
     await lent.made("b")
     await judged(lent, "b", FAILS)
-    assert await amended(lent) == [("b", 1_000)]
+    assert await amended(lent) == {"b": 6_000}
     await again(lent)
     market.clock.forward(seconds=1)
-    await market.bought("since", [1_000])
+    await market.bought("since", [10_000])
     await lent.made("since")
     for name in "cdefgh":
         assert await lent.brings(await lent.holds(name)) == Applied()
     await judged(lent, "a", FAILS)
-    assert (await lent.row()).forfeited_msat == 3 * 350 + 7 * 350
-    assert await amended(lent) == [("since", 1_000)]
+    assert (await lent.row()).forfeited_msat == 2 * 3_500 + 8 * 350
+    assert await amended(lent) == {"since": 6_000}
     await market.is_right()
 
 

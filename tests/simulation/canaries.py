@@ -2,7 +2,8 @@
 
 The house orders an item whose answer it knows, and pays for it like any buyer. A worker that brings
 something else is banned, and loses what is held back of its pay, never what is free: those whom it
-has worked for of late have that back, and nobody has more back than he was charged.
+has worked for of late have that back, with what the house has had of it, and nobody has more back
+than he was charged.
 """
 
 from collections import Counter
@@ -30,6 +31,7 @@ class Canaries:
         self._lots, self._purses = network.lots, purses
         self.rows: dict[str, Row] = {}
         self.amends: dict[str, Row] = {}
+        self._failed: list[tuple[str, str, int, int]] = []  # of late: what was lost, and added
         self.seen: Counter[str] = Counter()
         self._house: list[Lot] = []  # that has not ended,
         self._spent_msat = 0  # and what those have cost that have
@@ -77,8 +79,11 @@ class Canaries:
             lost, told = hand.held_back(asset), canary[f"forfeited_{asset}"]
             hold(lost == told, 2, f"{canary['worker_id']} loses {told} {asset}, and held {lost}")
             hand.forfeited[asset] += lost
-            self._pots[canary["item_id"], asset] += lost
-            self._rest[asset] += lost
+            added = canary[f"added_{asset}"]
+            self._lots.income[asset] -= added
+            self._pots[canary["item_id"], asset] += lost + added
+            self._rest[asset] += lost + added
+            self._failed.append((canary["item_id"], asset, lost, added))
             self.seen[f"forfeited in {asset}"] += lost
 
     def _amends(self, was: Row | None, now: Row | None) -> str:
@@ -130,6 +135,15 @@ class Canaries:
         self._ledger.holds("expense:canaries", self._spent_msat + sum(map(spent_on, self._house)))
         for asset in ASSETS:
             self._ledger.holds("revenue:forfeits", self._rest[asset], asset)
+        for canary_id, asset, lost, added in self._failed:
+            mine = [
+                int(row["amount"])
+                for row in self.amends.values()
+                if (row["canary_id"], row["asset"]) == (canary_id, asset)
+            ]
+            right, name = max(0, sum(mine) - lost), f"to {lost} {asset} of {canary_id}"
+            hold(added == right, 2, f"{name} the house adds {added}, and {right} are needed")
+        self._failed.clear()
 
     def is_under_way(self) -> bool:
         """Say whether anything is to be judged or to be made good."""

@@ -33,4 +33,5 @@ def world_of_lenders(
         if isinstance(crowd, Shoppers):
             crowd.sizes = SIZES
     world.makers_share, world.has_canaries = MAKERS_SHARE, True
+    world.auditor.model.network.has_canaries = True
     return world

@@ -63,6 +63,7 @@ class Network:
         self._ledger, self.lots, self.people = ledger, lots, lots.people
         self.caught: Counter[str] = Counter()  # workers, by canaries that they failed
         self._clock, self._said = clock, said
+        self.has_canaries = False  # among what workers are given
         self.hands: dict[str, Hand] = {}
         self.earnings: dict[str, Row] = {}  # by item
         self.seen: Counter[str] = Counter()
@@ -136,7 +137,7 @@ class Network:
         hold(taken, 4, f"{name} is paid to {now['worker_id']}, of whom nothing was taken")
         hold(taken[0]["id"], 4, f"{name} is paid, and the house's own has made it")
         pay = pay_for(lot, item)
-        held = 0 if hand.is_trusted else pay // 2
+        held = self._held_of(hand, pay)
         right = lot.asset, pay, held, item["lane"]
         told = now["asset"], now["amount"], now["held_amount"], now["lane"]
         hold(told == right, 2, f"{name} is {told}, and it is {right}")
@@ -149,6 +150,13 @@ class Network:
         self.seen[f"pay in {lot.asset}"] += pay
         self.seen["item paid for"] += 1
         return account_id
+
+    def _held_of(self, hand: Hand, pay: int) -> int:
+        """Return what is held back of a pay: all of it where the house could have seen what its
+        worker makes, and has not."""
+        if hand.is_trusted:
+            return 0
+        return pay if self.has_canaries and not hand.row["canaries_passed"] else pay // 2
 
     def lease(self, was: Row | None, now: Row | None) -> None:
         """Take in a change of a lease, of whomever it is."""
