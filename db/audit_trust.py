@@ -101,6 +101,7 @@ CHECKS = [
                    WHEN b.author_id IS NULL THEN 0
                    ELSE charge.amount * b.author_pct / (100 + b.author_pct) END AS own) part
                 WHERE e.worker_id = c.worker_id AND b.funding <> 'house') own
+            WHERE c.added_msat + c.added_microusdc > 0
             GROUP BY c.worker_id HAVING sum(c.added_msat) > max(own.msat)
                 OR sum(c.added_microusdc) > max(own.microusdc)""",
     ),
