@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from db.engine import Database, Tx
 from db.rows import columns
-from statemachine.amends import MOST_ITEMS, Charge
+from statemachine.amends import MOST_ITEMS, Charge, Shares
 from statemachine.canary import CanaryFacts, CanaryState
 from statemachine.entries import Asset
 from statemachine.item import ItemState
@@ -135,7 +135,7 @@ UPDATE canary SET state = %(state)s, unlike_pct = %(unlike_pct)s, judged_at = %(
 
 
 async def move(
-    tx: Tx, after: CanaryFacts, lost: dict[Asset, int], added: dict[Asset, int], now: datetime
+    tx: Tx, after: CanaryFacts, lost: dict[Asset, int], shares: dict[Asset, Shares], now: datetime
 ) -> None:
     """Write how a canary was judged, what its worker has lost by it, and what the house has added
     to that for its buyers."""
@@ -144,10 +144,10 @@ async def move(
         id=after.id,
         state=after.state,
         unlike_pct=after.unlike_pct,
-        msat=lost.get(Asset.MSAT, 0),
-        microusdc=lost.get(Asset.MICROUSDC, 0),
-        added_msat=added.get(Asset.MSAT, 0),
-        added_microusdc=added.get(Asset.MICROUSDC, 0),
+        msat=lost[Asset.MSAT],
+        microusdc=lost[Asset.MICROUSDC],
+        added_msat=shares[Asset.MSAT].added,
+        added_microusdc=shares[Asset.MICROUSDC].added,
         now=now,
     )
 

@@ -68,6 +68,9 @@ class Shares:
     added: int
 
 
+NOTHING: Final = Shares((), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class AmendsFacts:
     """What the law needs to know of amends."""

@@ -244,9 +244,12 @@ class CanaryPassed:
 
 @dataclass(frozen=True, slots=True)
 class CanaryFailed:
-    """It has brought something else."""
+    """It has brought something else. To what it loses the house adds so much of its own, as its
+    buyers need that."""
 
     canary_id: str
+    added_msat: int = 0
+    added_microusdc: int = 0
     kind = WorkerEvent.CANARY_FAILED
 
 
@@ -289,8 +292,8 @@ def decide(facts: WorkerFacts, event: Event) -> Decision[WorkerFacts]:
             return Decision(replace(after, canary_due=False))
         case CanaryPassed():
             return Decision(replace(after, canaries_passed=facts.canaries_passed + 1))
-        case CanaryFailed(canary_id):
-            return _forfeited(after, canary_id)
+        case CanaryFailed():
+            return _forfeited(after, event)
         case _:
             return Decision(after)
 
@@ -311,12 +314,17 @@ def _delivered(after: WorkerFacts, event: Delivered) -> WorkerFacts:
     return replace(after, held_microusdc=after.held_microusdc + held)
 
 
-def _forfeited(after: WorkerFacts, canary_id: str) -> Decision[WorkerFacts]:
+def _forfeited(after: WorkerFacts, event: CanaryFailed) -> Decision[WorkerFacts]:
     """Return a worker that has lost what was held of its pay; what was free stays its."""
+    canary_id = event.canary_id
     lost = tuple(
         entries.pay_forfeited(after.id, canary_id, asset, after.held(asset))
         for asset in Asset
         if after.held(asset)
+    )
+    adds = (Asset.MSAT, event.added_msat), (Asset.MICROUSDC, event.added_microusdc)
+    added = tuple(
+        entries.amends_added(canary_id, asset, amount) for asset, amount in adds if amount
     )
     after = replace(
         after,
@@ -326,7 +334,7 @@ def _forfeited(after: WorkerFacts, canary_id: str) -> Decision[WorkerFacts]:
         held_msat=0,
         held_microusdc=0,
     )
-    return Decision(after, lost)
+    return Decision(after, (*lost, *added))
 
 
 def _trusted_if_due(after: WorkerFacts, at: datetime) -> Decision[WorkerFacts]:

@@ -17,8 +17,8 @@ from pricing.money import worker_share
 from statemachine import amends as amends_law
 from statemachine import batch as batch_law
 from statemachine import canary as law
-from statemachine import entries, speed
 from statemachine import lease as lease_law
+from statemachine import speed
 from statemachine import worker as worker_law
 from statemachine.entries import Asset
 from statemachine.machine import IllegalTransition
@@ -65,30 +65,30 @@ async def judge(act: Act, canary_id: str, event: law.Event) -> Outcome:
         after = law.decide(canaries.facts_of(row), event).facts
     except IllegalTransition:
         return Replayed()
-    lost: dict[Asset, int] = {}
+    lost, shares = dict.fromkeys(Asset, 0), dict.fromkeys(Asset, amends_law.NOTHING)
     match event:
         case law.Passed():
             await workers.write(act, worker_law.decide(_facts(worker), worker_law.CanaryPassed()))
         case law.Failed():
             facts = _facts(worker)
-            lost = {asset: facts.held(asset) for asset in Asset}
-            await workers.write(act, worker_law.decide(facts, worker_law.CanaryFailed(canary_id)))
-    added = {asset: await _share(act, row, asset, pot) for asset, pot in lost.items()}
-    await canaries.move(act.tx, after, lost, added, act.now)
+            for asset in Asset:
+                lost[asset] = facts.held(asset)
+                charges = await canaries.charges(act.tx, row, asset)
+                shares[asset] = amends_law.shared(lost[asset], asset, charges)
+            added = shares[Asset.MSAT].added, shares[Asset.MICROUSDC].added
+            failed = worker_law.CanaryFailed(canary_id, *added)
+            await workers.write(act, worker_law.decide(facts, failed))
+    await canaries.move(act.tx, after, lost, shares, act.now)
+    for asset, shared in shares.items():
+        await _share(act, row, asset, shared)
     return Applied()
 
 
-async def _share(act: Act, canary: CanaryRow, asset: Asset, pot: int) -> int:
-    """Write what each buyer has of what was forfeited; return what the house adds to that."""
-    charges = await canaries.charges(act.tx, canary, asset)
-    shares = amends_law.shared(pot, asset, charges)
+async def _share(act: Act, canary: CanaryRow, asset: Asset, shares: amends_law.Shares) -> None:
+    """Write what each buyer has of what was forfeited."""
     for share in shares.each:
         facts = amends_law.begin(act.new_id(), asset, share)
         await amends.insert(act.tx, canary.item_id, facts, act.now)
-    if shares.added:
-        added = entries.amends_added(canary.item_id, asset, shares.added)
-        await ledger.post(act.tx, (added,), act.now)
-    return shares.added
 
 
 _facts = worker_rows.facts_of

@@ -180,13 +180,15 @@ STORIES: tuple[Story, ...] = (
     .becomes(WorkerState.BANNED)
     .has(held_msat=0, forfeited_msat=750, canaries_failed=3)
     .moves(50, "worker:w", "revenue:forfeits", "worker:w:forfeited:e:msat"),
-    story("One that is trusted has nothing held, and is banned all the same", LAW)
+    story("One that is trusted has nothing held, and is banned: the house gives of its own", LAW)
     .given(replace(NEW, state=WorkerState.DRAINING, delivered=NEW_ITEMS, is_trusted=True))
     .hears(CanaryPassed())
     .has(canaries_passed=1)
-    .hears(CanaryFailed("c"))
+    .hears(CanaryFailed("c", 300, 20))
     .becomes(WorkerState.BANNED)
-    .has(canaries_failed=1),
+    .has(canaries_failed=1)
+    .moves(300, "revenue:media", "revenue:forfeits", "canary:c:added:msat")
+    .moves(20, "revenue:media", "revenue:forfeits", "canary:c:added:microusdc", Asset.MICROUSDC),
     story("What it gives up is counted, whatever it does", LAW)
     .given(NEW)
     .hears(ItemFailed())
