@@ -50,9 +50,8 @@ EXPENSE_FAILED = Account("expense:failed", Kind.EXPENSE)
 EXPENSE_MAKERS = Account("expense:makers", Kind.EXPENSE)
 EXPENSE_CANARIES = Account("expense:canaries", Kind.EXPENSE)  # what the house orders to see
 REVENUE_FORFEITS = Account("revenue:forfeits", Kind.INCOME)  # of workers, less what buyers have
-REVENUE_FREE = Account(
-    "revenue:free", Kind.INCOME
-)  # what the house itself pays to its models and makers, out of another pocket than its rails
+# What the house itself pays to its models and makers, out of another pocket than its rails.
+REVENUE_FREE = Account("revenue:free", Kind.INCOME)
 
 
 def of_job(job_id: str) -> Account:
@@ -261,23 +260,15 @@ def pay_freed(worker_id: str, account_id: str, asset: Asset, amount: int) -> Ent
 
 def pay_forfeited(worker_id: str, canary_id: str, asset: Asset, amount: int) -> Entry:
     """A worker has not made what was asked for: what was held of its pay is for its buyers."""
-    return _entry(
-        f"worker:{worker_id}:forfeited:{canary_id}:{asset}",
-        (of_worker(worker_id), amount),
-        (REVENUE_FORFEITS, -amount),
-        asset=asset,
-    )
+    legs = (of_worker(worker_id), amount), (REVENUE_FORFEITS, -amount)
+    return _entry(f"worker:{worker_id}:forfeited:{canary_id}:{asset}", *legs, asset=asset)
 
 
 def amends_added(canary_id: str, asset: Asset, amount: int) -> Entry:
     """The house gives back what it had of what a worker has made that failed a canary, where what
     the worker forfeits is not enough for its buyers."""
-    return _entry(
-        f"canary:{canary_id}:added:{asset}",
-        (REVENUE_MEDIA, amount),
-        (REVENUE_FORFEITS, -amount),
-        asset=asset,
-    )
+    legs = (REVENUE_MEDIA, amount), (REVENUE_FORFEITS, -amount)
+    return _entry(f"canary:{canary_id}:added:{asset}", *legs, asset=asset)
 
 
 def amends_made(amends_id: str, to: Account, asset: Asset, amount: int) -> Entry:
