@@ -49,6 +49,10 @@ FACES_ONE = (
     "SELECT (canary_due OR EXISTS (SELECT FROM canary WHERE worker_id = w.id"
     " AND state <> 'void'))::int AS n FROM worker w WHERE id = '{}'"
 )
+BROUGHT = (
+    "SELECT c.item_id FROM canary c JOIN item i ON i.id = c.item_id"
+    " WHERE c.worker_id = '{}' AND c.state = 'given' AND i.state = 'completed'"
+)
 UNJUDGED = (
     "SELECT c.worker_id, i.state, i.asked FROM canary c JOIN item i ON i.id = c.item_id"
     " WHERE c.state = 'given'"
@@ -271,9 +275,10 @@ async def _killed_once(at: Town, query: str) -> bool:
 
 
 async def _found_out(at: Town, jobs: int) -> None:
-    """Buy on until the liar faces a canary, and wait until it was found out by that."""
+    """Buy on until the liar faces a canary, and the honest machine has some pay that is free; wait
+    until the liar was found out."""
     query, more = FACES_ONE.format(await at.worker_id(at.liar)), 0
-    while not await at.count(query) and more < SPARE:
+    while more < SPARE and not (await at.count(query) and await _is_paid(at)):
         for place, buyer in enumerate(at.buyers):
             await buyer.buy(jobs + more * BUYERS + place)
         for buyer in at.buyers:
@@ -283,6 +288,18 @@ async def _found_out(at: Town, jobs: int) -> None:
         look.saw = state = (await at.liar.asks(at.http, "GET"))["state"]
         if state == "banned":
             break
+
+
+async def _is_paid(at: Town) -> bool:
+    """Say whether the honest machine has pay that can be sent, once it is known what it has made of
+    its canaries."""
+    query = BROUGHT.format(await at.worker_id(at.honest))
+    async for look in patiently("its canary is not judged"):
+        look.saw = rows = await at.books.ask(query)
+        if not rows:
+            break
+    me = await at.honest.asks(at.http, "GET")
+    return bool(me["earnings"]["msat"]["free"] >= 1_000)
 
 
 async def _judged(at: Town) -> None:
