@@ -7,7 +7,20 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from db.engine import Database
-from statemachine.entries import REVENUE_FREE, Asset, Kind
+from statemachine.entries import (
+    EXPENSE_CANARIES,
+    EXPENSE_ROUTING,
+    REVENUE_EVAL,
+    REVENUE_FORFEITS,
+    REVENUE_FREE,
+    REVENUE_MEDIA,
+    REVENUE_WORK,
+    Asset,
+    Kind,
+)
+
+EARNS = tuple(each.name for each in (REVENUE_EVAL, REVENUE_WORK, REVENUE_MEDIA, REVENUE_FORFEITS))
+COSTS = EXPENSE_ROUTING.name, EXPENSE_CANARIES.name  # the others are paid out of another pocket
 
 
 class Tally(NamedTuple):
@@ -65,6 +78,13 @@ class Sheet:
     def spent_msat(self) -> int:
         """What has left the wallet to get money where it belongs."""
         return sum(self.spent.values()) - self.given_msat
+
+    @property
+    def bill(self) -> dict[str, int]:
+        """What customers have paid for, less what has left the wallet for it, by account: together
+        that is `earned_msat` - `spent_msat`."""
+        earned = {name: self.earned.get(name, 0) for name in EARNS}
+        return earned | {name: -self.spent.get(name, 0) for name in COSTS}
 
     @property
     def owed_msat(self) -> int:
