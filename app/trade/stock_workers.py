@@ -5,7 +5,7 @@ fencing, its holdback. Their programs send no heartbeat, so a lease is held for 
 minutes; and they bring a file to an address that holds a secret, before they say that it is done.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -165,13 +165,17 @@ class StockWorkers:
             self.seal.mark(MARKED, claim.lease_id)[:MARK],
         )
 
-    async def upload(self, lease_id: str, mark: str, data: bytes) -> None:
-        """Keep the file of a lease until its worker says that it is done; the last one counts."""
+    async def upload(self, lease_id: str, mark: str, body: Callable[[], Awaitable[bytes]]) -> None:
+        """Keep the file of a lease until its worker says that it is done; the last one counts.
+
+        Nothing of a body is read for who does not know the secret of the address.
+        """
         if len(mark) != MARK or not self.seal.has_marked(MARKED, lease_id, mark):
             raise gone(lease_id)
         found = await stock_keys.awaited(self.lending.db, lease_id)
         if found is None or found.state is LeaseState.RELEASED:
             raise gone(lease_id)
+        data = await body()
         if found.state is LeaseState.DONE:
             return  # it was brought before, and the answer was lost
         name = _file_of(lease_id)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+import pytest
 from PIL import Image
 
-from app.trade.stock_workers import HOLDS_S, sayable
+from app.plant import lending_of
+from app.refusal import Refusal
+from app.trade.stock_workers import HOLDS_S, StockWorkers, sayable
 from db.audit import audit
 from tests.world.batch_doors import batch, bought, ended
 from tests.world.contract import CONTRACT
@@ -74,6 +77,11 @@ class Stock:
         """Say that a job is done."""
         body = {"id": job["id"], "generation": "R2", "state": "ok", "seed": 7} | more
         return await self.asks("POST", "/generate/submit", json=body)
+
+
+async def never() -> bytes:
+    """Stand for a body that nobody reads."""
+    raise AssertionError("it was read")
 
 
 def refused(answer: httpx2.Response, status: int, rc: str, says: str = "") -> None:
@@ -186,9 +194,13 @@ async def test_what_a_stranger_knows_brings_and_takes_nothing(open_house: Instan
     await buys(open_house, "a boat")
     job = await stock.pops()
     where, _, mark = job["r2_upload"].rpartition("/")
+    built = open_house.built
+    door = StockWorkers(lending_of(built), built.artifacts.store, built.credentials.seal)
     for other in ("0" * 32, mark[:8], "x"):
         wrong = await open_house.http.put(f"{where}/{other}", content=painted())
         refused(wrong, 404, "InvalidJobID")
+        with pytest.raises(Refusal):  # before a byte of it is read
+            await door.upload(job["id"].replace("-", ""), other, never)
     assert (await stock.brings(job, painted())).status_code == 200
     refused(await thief.submits(job), 404, "InvalidJobID")
     refused(await stock.submits({"id": "x"}), 404, "InvalidJobID")

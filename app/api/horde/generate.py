@@ -1,5 +1,6 @@
 """A job of another network's worker: popped, its file brought, and submitted."""
 
+from functools import partial
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -63,8 +64,8 @@ async def upload(request: Request) -> Response:
     house, lease_id = house_of(request), request.path_params["id"]
     if not is_id(lease_id):
         raise gone("?")
-    data = await read_body(request, FILE_S, MOST_FILE)
-    await house.stock_workers.upload(lease_id, request.path_params["mark"], data)
+    body = partial(read_body, request, FILE_S, MOST_FILE)
+    await house.stock_workers.upload(lease_id, request.path_params["mark"], body)
     return json_response({"ok": True})
 
 
