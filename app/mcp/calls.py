@@ -94,7 +94,15 @@ class Call:
         kind = self.given.get("kind", "job")
         if kind not in paths:
             raise BadInput(f"The argument 'kind' must be one of: {', '.join(paths)}.")
-        return paths[kind].format(quote(str(self.given.get(name, "")), safe=""))
+        path = paths[kind]
+        return path.format(self.part(name)) if "{}" in path else path
+
+    def part(self, name: str) -> str:
+        """Return an argument as one part of an address. Refuses what would name another address."""
+        text: str = self.given[name]
+        if not text or "/" in text:
+            raise BadInput(f"The argument '{name}' must be a name, without any '/'.")
+        return quote(text, safe="")
 
     @property
     def has_account(self) -> bool:
@@ -204,7 +212,7 @@ async def get_price(call: Call) -> Result:
         case "toolId":
             return await _tool(call)
         case _:
-            path = f"/api/v1/spells/{quote(given['slug'], safe='')}/quote"
+            path = f"/api/v1/spells/{call.part('slug')}/quote"
             told = await call.ask("POST", path, call.body("parameterOverrides"))
     return _told(told)
 
@@ -214,7 +222,7 @@ async def list_tools(call: Call) -> Result:
     if "toolId" in call.given:
         return await _tool(call)
     if "slug" in call.given:
-        told = await call.ask("GET", f"/api/v1/spells/{quote(call.given['slug'], safe='')}")
+        told = await call.ask("GET", f"/api/v1/spells/{call.part('slug')}")
         return _told(told, OF_SPELLS)
     data: Node = {}
     searched = {"search": call.given["search"]} if "search" in call.given else {}
@@ -231,7 +239,7 @@ async def list_tools(call: Call) -> Result:
 
 
 async def _tool(call: Call) -> Result:
-    path = f"/api/v1/tools/registry/{quote(call.given['toolId'], safe='')}"
+    path = f"/api/v1/tools/registry/{call.part('toolId')}"
     return _told(await call.ask("GET", path), frozenset())
 
 

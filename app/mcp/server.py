@@ -109,7 +109,7 @@ def _named_in(state: str) -> dict[str, Any]:
     """Return what a client was sent to pay, as it says itself: whoever knows an id may look."""
     try:
         named = json.loads(state)
-    except ValueError:
+    except (ValueError, RecursionError):
         named = None
     return named if isinstance(named, dict) else {}
 
