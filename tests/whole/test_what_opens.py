@@ -38,7 +38,7 @@ ENDED_KEY = "an API key that was revoked"  # and one that another has replaced
 WEBHOOK = "the secret of a webhook"
 COOKIE, VISITOR = "the cookie of a session's page", "the cookie of a visitor"
 OPERATOR = "the operator's token"
-WORKER = "the token of a worker"  # and the cookie of its page
+WORKER = "the token of a worker"  # the cookie of its page, and its key for another's dialect
 JOB, UNPAID, REQUEST = "a job's id", "the id of a job that is not paid", "a request's id"
 SESSION, PAYOUT = "a session's id", "a payout's name"
 JOB_SECRET, SECRET = "the secret of a job's refund", "the secret of a session's refund"
@@ -104,24 +104,24 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /api/notices/{id}/redeliver": dict.fromkeys((WEBHOOK, OTHERS_KEY), "told"),
     "POST /api/v1/workers": {},
     "GET /api/v1/workers/me": {WORKER: "worker"},
-    "PATCH /api/v1/workers/me": {},
+    "PATCH /api/v1/workers/me": {WORKER: "worker"},
     "GET /api/v1/workers/me/payouts": {},
-    "POST /api/v1/workers/me/payouts": {},
-    "POST /api/v1/workers/me/horde-key": {},
+    "POST /api/v1/workers/me/payouts": {},  # nothing was earned
+    "POST /api/v1/workers/me/horde-key": {WORKER: "horde"},
     "POST /api/v1/workers/claims": {},
     "GET /api/v1/workers/market": {},
     "POST /api/v1/leases/{id}/heartbeat": {},
     "PUT /api/v1/leases/{id}/result": {},
     "POST /api/v1/leases/{id}/fail": {},
     "POST /api/v1/leases/{id}/release": {},
-    "POST /api/v2/generate/pop": {},  # nor is a worker's key for the dialect anything else
+    "POST /api/v2/generate/pop": {},
     "POST /api/v2/generate/submit": {},
     "PUT /api/v2/uploads/{id}/{mark}": {},
-    "GET /api/v2/find_user": {},
-    "GET /api/v2/workers": {},
-    "GET /api/v2/workers/name/{name}": {},
-    "GET /api/v2/workers/{id}": {},
-    "PUT /api/v2/workers/{id}": {},
+    "GET /api/v2/find_user": {WORKER: "worker"},
+    "GET /api/v2/workers": {WORKER: "worker"},
+    "GET /api/v2/workers/name/{name}": {WORKER: "worker"},
+    "GET /api/v2/workers/{id}": {WORKER: "worker"},
+    "PUT /api/v2/workers/{id}": {WORKER: "worker"},
     "GET /api/v2/status/heartbeat": {},
     "POST /v1/images/generate": SPENDS_TOO,
     "POST /v1/videos/generate": SPENDS_TOO,
@@ -219,7 +219,10 @@ TABLE: dict[str, dict[str, str]] = {
     "GET /.well-known/api-catalog": {},
     "GET /.well-known/agent-card.json": {},
     "POST /l402/quote": {},  # an offer to anybody, and to nobody's account
-    "POST /mcp": {},  # a tool opens what the address does that it asks
+    "POST /mcp": {  # a tool opens what the address does that it asks: here it is the balance
+        **dict.fromkeys((BUDGET, LIMIT, TO_SEE, BEARER, API_KEY, LIMITED), "balance"),
+        **dict.fromkeys((WHOLE, TO_REFUND), "balance code"),
+    },
     "GET /llms.txt": {},
     "GET /llms-full.txt": {},
     "GET /swagger.json": {},
@@ -285,9 +288,9 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /notices/{id}/redeliver": {WEBHOOK: "told"},
     "GET /workers": {},
     "GET /workers/me": {WORKER: "worker"},
-    "POST /workers/me/unlock": {},
+    "POST /workers/me/unlock": {WORKER: "cookie"},
     "POST /workers/me/lock": {},
-    "POST /workers/me/state": {WORKER: "worker"},  # the page says what is missing
+    "POST /workers/me/state": {WORKER: "worker"},
     "POST /workers/me/payouts": {WORKER: "worker"},  # nothing was earned
     "POST /workers/me/destination": {WORKER: "worker"},
     "GET /operator": {OPERATOR: "books state"},
@@ -297,7 +300,7 @@ TABLE: dict[str, dict[str, str]] = {
     "POST /operator/payouts": {OPERATOR: "books state"},
     "POST /operator/switches": {OPERATOR: "books state"},
     "GET /operator/workers": {OPERATOR: "worker"},
-    "POST /operator/workers": {OPERATOR: "worker"},  # the form names none
+    "POST /operator/workers": {OPERATOR: "worker"},
     "GET /docs": {},
     "GET /docs/{name}": {},
     "GET /static/{name}": {},

@@ -216,9 +216,11 @@ async def _lent(instance: Instance) -> dict[str, Any]:
     made = (await instance.post("/api/v1/workers", body)).json()
     async with httpx2.AsyncClient(base_url=instance.url, verify=False, timeout=PATIENCE_S) as http:
         page = await http.post("/workers/me/unlock", data={"token": made["token"]})
+        holder = {"Authorization": f"Bearer {made['token']}"}
+        key = await http.post("/api/v1/workers/me/horde-key", headers=holder)
     return {
         **{"worker": made["workerId"], "worker_token": made["token"]},
-        **{"worker_cookie": cookie_of(page)},
+        **{"worker_cookie": cookie_of(page), "horde_key": key.json()["apiKey"]},
     }
 
 
@@ -266,6 +268,7 @@ class Things:
     worker: str
     worker_token: str
     worker_cookie: str  # of its page
+    horde_key: str
 
 
 async def _pictured(instance: Instance) -> dict[str, Any]:

@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlencode
 
 import httpx2
 
 from statemachine.public_id import concealed, public_id
 from tests.world.house_fixtures import Instance
+from tests.world.what_opens_bodies import SENDS, Sent, body_of, takes_of
 from tests.world.what_opens_things import (
     ASKED,
     CAST_BY,
@@ -20,8 +19,6 @@ from tests.world.what_opens_things import (
     JOB,
     LENDER,
     OWED,
-    PASSWORD,
-    PERSON,
     PICTURE,
     PREPAID,
     TITLE,
@@ -33,9 +30,6 @@ from tests.world.what_opens_things import (
 )
 
 TOKEN = "the-token-of-the-operator"
-ONE = {"model": "scene-1", "prompt": "hello"}
-BY_TIER = {"prompt": "hello"}
-FILM = {"model": "scene-1-film", "prompt": "hello", "mode": "t2v"}
 
 # Each line is one thing that only its owner may change. What an unpaid job owes in the end comes a
 # while after it was paid for.
@@ -57,7 +51,8 @@ SELECT 'refund' AS what, id, state || ' ' || attempts AS stands FROM payout
  UNION ALL SELECT 'key', account_id || id, sha256 || coalesce(revoked_at::text, '') FROM api_key
  UNION ALL SELECT 'deposit', account_id || id, '' FROM invoice WHERE account_id IS NOT NULL
  UNION ALL SELECT 'password', account_id, secret FROM identity
- UNION ALL SELECT 'worker', id, state || ' ' || pay_to FROM worker
+ UNION ALL SELECT 'worker', id, concat_ws(' ', state, pay_to, next_pay_to) FROM worker
+ UNION ALL SELECT 'horde', worker_id, sha256 FROM stock_key
  UNION ALL SELECT 'talk', 'talk ' || id || '.', '' FROM conversation
 ) AS line WHERE id LIKE ANY(%(owned)s)
 """
@@ -160,12 +155,13 @@ class World:
                 query["k1"] = offer.json()["k1"]
         text = "hello" if "Bearer" in str(headers) or not route.endswith("/ask") else ASKED
         query = {"pr": self.invoice, "request": text, **query}
-        content, kind = self._body(route, headers, text) if method == "POST" else (b"", "")
+        sent = Sent(route, headers, text, self.invoice, self.made.worker)
+        content, kind = body_of(sent) if method in SENDS else (b"", "")
         async with self.http.stream(
             method,
             path,
             params=query,
-            headers={"Content-Type": kind, **headers} if content else headers,
+            headers={**({"Content-Type": kind} if content else {}), **takes_of(route), **headers},
             content=content,
         ) as answer:
             text = json.dumps(answer.headers.multi_items())
@@ -174,48 +170,6 @@ class World:
                 if self.endless in path and "data:" in text:
                     break
         return text
-
-    def _body(self, route: str, headers: Mapping[str, str], text: str) -> tuple[bytes, str]:
-        """Return a body that is right for the address, whoever sends it."""
-        what = route.rpartition("/")[2]
-        if not route.startswith(("/api/", "/v1/")):
-            cookie = headers.get("Cookie", "").partition("=")[2]
-            shown = headers.get("Authorization", "").removeprefix("Bearer ")
-            form = {
-                "csrf": hashlib.sha256(f"form {cookie}".encode()).hexdigest(),
-                "to": self.invoice if what == "refund" else "",
-                "request": text,
-                "amount": str(FRESH),
-                "sure": "yes",
-                "macaroon": headers.get("X-Payment-Preimage", shown),
-                "secret": headers.get("X-Webhook-Secret", ""),
-            }
-            return urlencode(form).encode(), "application/x-www-form-urlencoded"
-        bodies: dict[str, dict[str, Any]] = {
-            "jobs": BY_TIER if route.startswith("/api/v1/") else {"request": JOB},
-            "credits": {"credits": 1},
-            "ask": {"request": text},
-            "request": {"request": text},
-            "estimate": {"request": text},
-            "sessions": {"amount_sats": FRESH},
-            "topup": {"amount_sats": FRESH},
-            "refund": {"invoice": self.invoice},
-            "conversations": {"title": "another"},
-            "messages": {"content": "hello"},
-            "generate-image": {"prompt": "hello"},
-            "quote": {"images": [{"prompt": "hello"}]},
-            "generate": FILM if "videos" in route else ONE,
-            "invoice": {"amountSats": 1},
-            "login": {"username": PERSON, "password": "a guess"},
-            "deposits": {"amountSats": FRESH},
-            "withdrawals": {"amountSats": 1},
-            "withdraw": {"amountSats": 1},
-            "execute": {"toolId": "text-to-image", "inputs": {"prompt": "hello"}},
-            "status": {"generationIds": ["0" * 32]},
-            "recover": {"username": PERSON, "recoveryCode": "0" * 32, "newPassword": PASSWORD},
-            "password": {"password": PASSWORD, "newPassword": PASSWORD},
-        }
-        return json.dumps(bodies.get(what, {}), separators=(",", ":")).encode(), "application/json"
 
 
 def _ids(made: Things, secret: str, job_secret: str) -> dict[str, Known]:
@@ -305,10 +259,10 @@ def _credentials(made: Things) -> dict[str, Known]:
         "the secret of a webhook": Known(
             {"id": made.webhook}, {"X-Webhook-Secret": WEBHOOK_SECRET}
         ),
-        "the token of a worker": Known(  # and the cookie of its page
-            {"id": made.worker},
+        "the token of a worker": Known(  # the cookie of its page, and its key for the dialect
+            {"id": made.worker, "name": LENDER.upper()},
             {"Authorization": f"Bearer {made.worker_token}"},
-            also={"Cookie": made.worker_cookie},
+            also={"Cookie": made.worker_cookie, "apikey": made.horde_key},
         ),
         "the operator's token": Known(here, {"Authorization": f"Bearer {TOKEN}"}),
         "the key of a job": Known({}, {"Idempotency-Key": made.job_key}),
@@ -365,6 +319,7 @@ async def build(
         ("balance", f'"balance_sats":{FRESH}'),
         ("books", "Trial balance"),
         ("worker", LENDER),
+        ("cookie", "Path=/workers/me; HttpOnly; SameSite=Strict"),
     ]
     known = _ids(made, secret, job_secret) | _credentials(made)
     invoice = mine.json()["paymentRequest"]
