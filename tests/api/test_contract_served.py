@@ -1,26 +1,11 @@
 """The contract as a server hands it out, to machines that read YAML and to those that read JSON."""
 
-from typing import Any
-
 import yaml
 
-from tests.world.contract import CONTRACT, FILE
+from tests.world.contract import CONTRACT, FILE, without_prices
 from tests.world.house_fixtures import Instance
 
 JSON = ("/openapi.json", "/swagger.json", "/api/openapi.json")
-OF_NOW = ("x-payment-info", "x-offerings")
-
-
-def without_prices(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a contract without what is told of the prices of one server."""
-    paths = {
-        path: {
-            method: {name: said for name, said in each.items() if name not in OF_NOW}
-            for method, each in item.items()
-        }
-        for path, item in document["paths"].items()
-    }
-    return {**document, "paths": paths}
 
 
 def test_only_the_stubs_doors_are_for_development() -> None:

@@ -20,6 +20,7 @@ FILE = Path(__file__).parents[2] / "openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 FILES = ("image/", "video/")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # all of it is read by every run
+OF_NOW = ("x-payment-info", "x-offerings")  # of an operation, where it is handed out as JSON
 STREAM = "text/event-stream"  # has no end to read to
 READ: dict[str, Callable[[str], Any]] = {
     "application/json": json.loads,
@@ -202,6 +203,18 @@ def _closed(node: Any) -> Any:
             copy["additionalProperties"] = False
         return copy
     return [_closed(item) for item in node] if isinstance(node, list) else node
+
+
+def without_prices(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a contract without what is told of the prices of one server."""
+    paths = {
+        path: {
+            method: {name: said for name, said in each.items() if name not in OF_NOW}
+            for method, each in item.items()
+        }
+        for path, item in document["paths"].items()
+    }
+    return {**document, "paths": paths}
 
 
 CONTRACT = Contract(yaml.load(FILE.read_text(), Loader=LOADER))
