@@ -198,7 +198,8 @@ async def test_what_a_document_links_to_is_there(instance: Instance) -> None:
 async def test_a_quote_is_the_402_of_what_it_names(instance: Instance) -> None:
     """Its macaroon and its invoice buy that request, and no other; to ask for it is free."""
     body = {"request": "What is rain?"}
-    wanted = {"service": "boltwork", "resource": {"path": "/api/ask", "body": body}}
+    wanted: Node = {"service": "boltwork", "resource": {"path": "/api/ask", "body": body}}
+    wanted |= {"max_price_msat": None, "optimize": None, "token_id": None}  # as if left out
     quoted = (await instance.post("/l402/quote", wanted)).json()
     offers = "SELECT payment_hash FROM invoice WHERE bolt11 = %(bolt11)s"
     [row] = await instance.built.db.read_all(offers, bolt11=quoted["invoice"])

@@ -140,6 +140,9 @@ async def test_who_can_open_a_page_is_sent_to_pay(shop: Instance) -> None:
         pays = False
         offer = await agent.told("draw", **ONE, maxSats=9, purchaseKey=key())
         assert offer["paymentRequired"] and offer["payUrl"] == pages[-1]
+        for odd in ("[" * 100_000, "[]", '{"id": 1}'):  # what is no word of ours
+            answer = await agent.client.call_tool("list_tools", {}, request_state=odd)
+            assert answer.structured_content is not None
 
 
 async def test_the_door_answers_in_the_words_of_json_rpc(shop: Instance) -> None:
