@@ -115,6 +115,11 @@ def _meters(route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, str(status)), SECONDS.labels(route)
 
 
+def polls(request: Request) -> None:
+    """Have a request be a poll, though it is no GET: one that goes well is nobody's news."""
+    request.scope["state"]["is_poll"] = True
+
+
 class Edge:
     """Wraps the whole application (pure ASGI: nothing is buffered)."""
 
@@ -149,11 +154,11 @@ class Edge:
 
         try:
             await self._answer(scope, receive, answer)
-            # A stream that has begun goes on from here: all that was needed to begin it, some ten
-            # frames and what they hold, is let go of.
+            # A stream that has begun goes on from here, and who waits does so here: all that was
+            # needed until then, some ten frames and what they hold, is let go of.
             stays = scope["state"].pop("stays", None)
             if stays is not None:
-                await stays(receive, send)
+                await stays(receive, answer)
         except Exception as fault:
             if started:
                 raise
@@ -167,7 +172,8 @@ class Edge:
             answers.inc()
             seconds.observe(took_s)
             # Polls that go well are nearly all there is, and nobody's news.
-            tell = log.debug if scope["method"] == "GET" and status < 400 else log.info
+            is_poll = scope["method"] == "GET" or "is_poll" in scope["state"]
+            tell = log.debug if is_poll and status < 400 else log.info
             tell(
                 "answered",
                 method=scope["method"],

@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum, auto
-from functools import partial
+from functools import lru_cache, partial
 
 from limits import (
     RateLimitItem,
@@ -102,6 +102,11 @@ def caller_address(peer: str, forwarded: Sequence[str], trusted_proxies: int) ->
         named = _plain(hops[-trusted_proxies]) if len(hops) >= trusted_proxies else None
         if named is not None:
             return named
+    return _of_peer(peer)
+
+
+@lru_cache(4_096)  # those who ask come again: to read an address takes as long as to find a route
+def _of_peer(peer: str) -> str:
     return _plain(peer) or peer
 
 
@@ -181,6 +186,8 @@ class Throttle:
     def address(self, request: Request) -> str:
         """Return who asks: an IPv4 address, or the /64 of an IPv6 one."""
         peer = request.client.host if request.client else ""
+        if not self._trusted_proxies:
+            return caller_address(peer, (), 0)
         forwarded = request.headers.getlist("x-forwarded-for")
         return caller_address(peer, forwarded, self._trusted_proxies)
 

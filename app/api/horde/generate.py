@@ -11,6 +11,7 @@ from app.api.horde.keys import worker_of
 from app.api.horde.shapes import job_shape, nothing_shape, paid_shape
 from app.house import house_of
 from app.http.body import json_response, parse, read_body
+from app.http.edge import polls
 from app.http.fields import Foreign, is_id
 from app.http.image_job_shapes import id_of
 from app.http.links import base_url
@@ -45,6 +46,7 @@ class Submit(Foreign):
 
 async def pop(request: Request) -> Response:
     """POST /api/v2/generate/pop: 200 with one job; or with none, and why."""
+    polls(request)
     house = house_of(request)
     worker = await worker_of(request, house)
     asked = parse(await read_body(request), Pop)

@@ -16,6 +16,7 @@ from app.artifacts.bounds import MIB
 from app.artifacts.previews import MOST_BROUGHT
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
+from app.http.edge import polls
 from app.http.fields import Body, path_id
 from app.plain_text import odd_in
 from app.promises.leases import LONGEST_REASON
@@ -59,6 +60,7 @@ def _unknown() -> Refusal:
 
 async def heartbeat(request: Request) -> Response:
     """POST /api/v1/leases/{id}/heartbeat: 200 with until when it is held now."""
+    polls(request)
     house, worker, lease = await _held(request)
     asked = parse(await read_body(request, most_bytes=MOST_BEAT), Heartbeat)
     preview = _decoded(asked.preview) if asked.preview is not None else b""

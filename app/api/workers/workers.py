@@ -1,5 +1,6 @@
 """A worker itself: registered, read, changed, paid; and what work pays."""
 
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,12 +18,14 @@ from app.api.workers.shapes import (
 from app.api.workers.tokens import worker_of
 from app.house import House, house_of
 from app.http.body import json_response, parse, read_body
+from app.http.edge import polls
 from app.http.fields import Body, name_of
+from app.http.later import IsGone, Later
 from app.http.throttle import Rule
 from app.plain_text import odd_in
 from app.strict_json import BadInput
 from app.trade.lenders import Redirection, Registration
-from app.trade.lending import LONGEST_WAIT_S, Asked
+from app.trade.lending import LONGEST_WAIT_S, Asked, Lending
 from db.worker_payouts import FROM_THE_NEWEST, mark_of
 from db.workers import WorkerRow
 from payments.usdc.address import Address, read_address
@@ -161,12 +164,19 @@ def _redirection(house: House, asked: ChangeWorker) -> Redirection | None:
 
 async def claims(request: Request) -> Response:
     """POST /api/v1/workers/claims: 200 with what the worker holds from now on, or why nothing."""
+    polls(request)
     house = house_of(request)
     worker = await worker_of(request, house)
     asked = parse(await read_body(request), ClaimItems)
     able = tuple(asked.models), asked.most_pixels, asked.vram_gb
     wish = Asked(*able, asked.most, asked.wait, sats_to_msat(asked.least_sats))
-    given = await house.lending.claim(worker, wish, request.is_disconnected)
+    if not wish.wait_s:
+        return await _claimed(house.lending, worker, wish, request.is_disconnected)
+    return Later(partial(_claimed, house.lending, worker, wish))
+
+
+async def _claimed(lending: Lending, worker: WorkerRow, wish: Asked, is_gone: IsGone) -> Response:
+    given = await lending.claim(worker, wish, is_gone)
     no_match = [
         {
             "reason": each.reason.value,
