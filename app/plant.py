@@ -59,6 +59,7 @@ from app.trade.availability import Availability
 from app.trade.batches import Batches
 from app.trade.canaries import Canaries
 from app.trade.catalogue import NETWORK, Catalogue
+from app.trade.crowd import Crowd
 from app.trade.gathering import Fetch, Gathering
 from app.trade.invoicing import Invoicing
 from app.trade.lenders import Lenders
@@ -249,6 +250,7 @@ def lending_of(built: Built) -> Lending:
         built.new_id,
         built.settings.workers,
         canaries_of(built),
+        Crowd(built.shell),
     )
 
 

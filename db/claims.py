@@ -42,11 +42,18 @@ _WAITS = """
 item i WHERE i.state = 'pending' AND i.rank IS NOT NULL AND i.lane = {lane} AND i.rank >= {floor}
          AND %(worker)s <> ALL(i.tried)
 """
+# Until when at most a worker holds an item that is so many times `hand` to wait in its hands: less
+# long where its speed, the row `s` of the item's lane, is known.
+DEADLINE = """
+CASE WHEN s.work > 0
+     THEN least(%(deadline)s, %(now)s + greatest(CAST(%(least_lasting)s AS interval),
+          %(times)s * ({hand}) * (r.weight * s.took_ms / s.work) * interval '1 millisecond'))
+     ELSE %(deadline)s END
+"""
 # Who has a floor of its own looks at so many of a lane, and not at all that pay too little.
 LOOKED_AT = 256
-_BATCH = """
-CROSS JOIN LATERAL (SELECT asset, author_id, author_pct FROM batch WHERE id = i.batch_id LIMIT 1) b
-"""
+BATCH_OF = "LATERAL (SELECT asset, author_id, author_pct FROM batch WHERE id = i.batch_id LIMIT 1)"
+_BATCH = f"CROSS JOIN {BATCH_OF} b"
 _PCT = "coalesce((CAST(%(pay)s AS jsonb) ->> i.lane)::bigint, 0)"
 _PAYS_ENOUGH = f"""
 SELECT i.id, i.rank FROM (SELECT i.id, i.rank, i.lane, i.share_amount, i.batch_id
@@ -87,11 +94,7 @@ ranked AS (
          coalesce((CAST(%(pay)s AS jsonb) ->> lane)::bigint, 0) AS pay_pct
     FROM claimed c),
 timed AS (
-  SELECT r.*, CASE WHEN s.work > 0
-              THEN least(%(deadline)s, %(now)s + greatest(CAST(%(least_lasting)s AS interval),
-         %(times)s * (CAST(%(at_once)s AS bigint) - (SELECT room FROM room) + r.place)
-         * (r.weight * s.took_ms / s.work) * interval '1 millisecond'))
-         ELSE %(deadline)s END AS deadline
+  SELECT r.*, {until} AS deadline
     FROM ranked r LEFT JOIN LATERAL (
          SELECT work, took_ms FROM worker_lane WHERE worker_id = %(worker)s AND lane = r.lane
             AND items >= %(known_after)s AND CAST(%(at_once)s AS bigint) IS NOT NULL LIMIT 1) s
@@ -113,7 +116,12 @@ SELECT i.id, i.number, i.lane, i.asked, i.share_amount, b.asset, i.batch_id, h.i
   FROM claimed i JOIN held h ON h.item_id = i.id {batch}
  WHERE (SELECT count(*) FROM told) >= 0 ORDER BY i.rank, i.id
 """
-_TOLD = {"pay": PAY.format(pct="h.pay_pct"), "batch": _BATCH}
+_HAND = "CAST(%(at_once)s AS bigint) - (SELECT room FROM room) + r.place"
+_TOLD = {
+    "pay": PAY.format(pct="h.pay_pct"),
+    "batch": _BATCH,
+    "until": DEADLINE.format(hand=_HAND),
+}
 _OF_LANE = {"lane": "f.lane", "floor": "f.rank"}
 _WHATEVER = _CLAIM.format(head=_HEAD.format(**_OF_LANE), these=_THESE, **_TOLD)
 _ENOUGH = _CLAIM.format(head=_HEAD_ENOUGH.format(**_OF_LANE), these=_THESE_ENOUGH, **_TOLD)
@@ -160,21 +168,28 @@ async def claim(
         worker=worker,
         lanes=list(in_lanes),
         most=most,
-        state=ITEM.step(ItemState.PENDING, ItemEvent.CLAIMED),
-        begun=BATCH.step(BatchState.QUEUED, BatchEvent.BEGUN),
-        channel=CHANNEL,
-        lease_state=LeaseState.HELD,
-        until=lease.until,
-        deadline=lease.deadline,
-        now=now,
         names=list(hired.names),
         at_once=hired.at_once,
         pay=Jsonb(dict(hired.pay_pct)),
         least=Jsonb(hired.least),
-        least_lasting=speed.LEAST,
-        times=speed.TIMES,
-        known_after=speed.KNOWN_AFTER,
+        **written(lease, now),
     )
+
+
+def written(lease: LeaseFacts, now: datetime) -> dict[str, Any]:
+    """Return what every claim writes, whoever claims."""
+    return {
+        "state": ITEM.step(ItemState.PENDING, ItemEvent.CLAIMED),
+        "begun": BATCH.step(BatchState.QUEUED, BatchEvent.BEGUN),
+        "channel": CHANNEL,
+        "lease_state": LeaseState.HELD,
+        "until": lease.until,
+        "deadline": lease.deadline,
+        "now": now,
+        "least_lasting": speed.LEAST,
+        "times": speed.TIMES,
+        "known_after": speed.KNOWN_AFTER,
+    }
 
 
 class Waiting(NamedTuple):

@@ -7,15 +7,17 @@ alone: a statement that answers somebody was sent after he had asked.
 
 import asyncio
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Generic
+from typing import Generic, TypeVar
 
 from db.arrays import texts
 from db.engine import Database
 from db.rows import R
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 Key = tuple[str, ...]
 
 MOST_AT_ONCE = 100  # keys of one statement
@@ -51,24 +53,24 @@ SELECT found.* FROM unnest({arrays}) WITH ORDINALITY AS asked({", ".join(parts)}
         return [None if row[0] is None else row for row in rows]
 
 
-class Together(Generic[R]):
-    """Those who look something up by one and the same statement. `read` returns the row of each of
-    so many keys, in their order, or None.
+class Together(Generic[K, T]):
+    """Those who look something up, or have something done, by one and the same statement. `read`
+    returns what each of so many keys finds, in their order, or None; equal keys are one.
     """
 
     def __init__(
-        self, read: Callable[[Sequence[Key]], Awaitable[Sequence[R | None]]], slow_s: float = SLOW_S
+        self, read: Callable[[Sequence[K]], Awaitable[Sequence[T | None]]], slow_s: float = SLOW_S
     ) -> None:
         self._read, self.slow_s = read, slow_s
-        self._waiting: list[tuple[Key, Future[R | None]]] = []
+        self._waiting: list[tuple[K, Future[T | None]]] = []
         self._under_way, self._began_s = 0, 0.0
         self._tasks = set[asyncio.Task[None]]()
 
-    async def find(self, key: Key) -> R | None:
-        """Return the row of a key, or None. Raises what reading it does."""
+    async def find(self, key: K) -> T | None:
+        """Return what a key finds, or None. Raises what reading it does."""
         loop = asyncio.get_running_loop()
         if self._under_way and loop.time() - self._began_s < self.slow_s:
-            answer: Future[R | None] = loop.create_future()
+            answer: Future[T | None] = loop.create_future()
             self._waiting.append((key, answer))
             return await answer
         self._serve_waiting()
@@ -98,7 +100,7 @@ class Together(Generic[R]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, turn: Sequence[tuple[Key, Future[R | None]]]) -> None:
+    async def _serve(self, turn: Sequence[tuple[K, Future[T | None]]]) -> None:
         keys = list(dict.fromkeys(key for key, answer in turn if not answer.done()))
         try:
             rows = dict(zip(keys, await self._read(keys), strict=True)) if keys else {}

@@ -1,11 +1,11 @@
 """Workers of the network: their rows, what each has earned, and who was heard of lately."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from db.engine import Database, Tx
+from db.lookups import Lookup
 from db.rows import Reads, columns
 from statemachine.entries import Asset
 from statemachine.speed import FADES, Speed
@@ -71,6 +71,7 @@ class WorkerRow(NamedTuple):
 
 
 _ROW = f"SELECT {columns(WorkerRow)} FROM worker"
+_OF_TOKEN = Lookup(WorkerRow, ["sha256"], f"{_ROW} WHERE worker.sha256 = asked.sha256")
 _INSERT = """
 INSERT INTO worker (id, account_id, name, sha256, shown, pay_to, usdc_to, payout_key, state,
                     created_at, seen_at)
@@ -98,7 +99,7 @@ async def insert(tx: Tx, new: NewWorker, facts: WorkerFacts, now: datetime) -> N
 
 async def by_token(db: Database, sha256: str) -> WorkerRow | None:
     """Return the worker whose token has this hash."""
-    return await db.row(WorkerRow, f"{_ROW} WHERE sha256 = %(sha256)s", sha256=sha256)
+    return await _OF_TOKEN.find(db, sha256)
 
 
 async def get(db: Database, worker_id: str) -> WorkerRow | None:
@@ -186,33 +187,6 @@ async def count_given_back(tx: Tx, worker_id: str, times: int, since: datetime) 
         "UPDATE worker SET given_back = %(times)s, given_back_since = %(since)s WHERE id = %(id)s"
     )
     await tx.execute(query, id=worker_id, times=times, since=since)
-
-
-_SEEN = """
-WITH seen AS (UPDATE worker SET seen_at = %(now)s WHERE id = %(id)s AND seen_at < %(noted)s)
-INSERT INTO worker_lane (worker_id, lane, most_pixels, vram_gb, last_seen)
-SELECT %(id)s, lane, %(most_pixels)s, %(vram_gb)s, %(now)s
-  FROM unnest(CAST(%(lanes)s AS text[])) AS offered(lane) ORDER BY lane
-ON CONFLICT (worker_id, lane) DO UPDATE SET most_pixels = excluded.most_pixels,
-       vram_gb = excluded.vram_gb, last_seen = excluded.last_seen
- WHERE worker_lane.last_seen < %(noted)s OR worker_lane.most_pixels <> excluded.most_pixels
-    OR worker_lane.vram_gb <> excluded.vram_gb
-"""
-
-
-async def see(
-    tx: Tx, worker_id: str, lanes: Sequence[str], most_pixels: int, vram_gb: int, now: datetime
-) -> None:
-    """Note that a worker was heard of, that it asks for items of these lanes, and what it can."""
-    await tx.execute(
-        _SEEN,
-        id=worker_id,
-        lanes=sorted(set(lanes)),
-        most_pixels=most_pixels,
-        vram_gb=vram_gb,
-        now=now,
-        noted=now - NOTED,
-    )
 
 
 _STILL = """

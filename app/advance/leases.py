@@ -5,7 +5,7 @@ Whatever ends an item is counted on its batch in the same transaction; rows are 
 batch, item, lease.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,12 +14,13 @@ from app.advance.act import Act
 from app.advance.outcome import Applied, Lost, Missing, Otherwise, Outcome, Replayed, Reused, Stale
 from app.advance.shell import in_one_statement
 from db import batches as batch_rows
-from db import claims, items, leases, ledger
+from db import claims, items, leases, ledger, shared_claims
 from db.artifacts import Artifact
 from db.batches import BatchRow
 from db.claims import NOBODY, Claim, Hired
 from db.items import ItemRow, Output
 from db.leases import LeaseRow
+from db.shared_claims import Claimer, Dealt
 from db.workers import facts_of
 from pricing.batch_quote import price_in
 from pricing.money import part_of, usd_in_usdc, with_author
@@ -53,9 +54,23 @@ async def claim(
     act: Act, worker: str, lanes: Sequence[str], most: int, hired: Hired = NOBODY
 ) -> list[Claim]:
     """Claim up to so many items for a worker, whose turn it is in one of these lanes."""
+    return await claims.claim(act.tx, worker, lanes, most, _begun(act), act.now, hired)
+
+
+@in_one_statement
+async def claim_each(
+    act: Act, claimers: Sequence[Claimer], pay_pct: Mapping[str, int]
+) -> dict[str, Dealt]:
+    """Claim an item for each of some workers of the network; return what each is given, by the name
+    of its lease. Who isn't among these claims by himself.
+    """
+    return await shared_claims.claim_each(act.tx, claimers, pay_pct, _begun(act), act.now)
+
+
+def _begun(act: Act) -> law.LeaseFacts:
+    """Return a lease that begins now, of no item yet."""
     holds, longest = timedelta(seconds=act.terms.lease_s), timedelta(seconds=act.terms.lease_most_s)
-    lease = law.begin("", 0, act.now, holds, longest)
-    return await claims.claim(act.tx, worker, lanes, most, lease, act.now, hired)
+    return law.begin("", 0, act.now, holds, longest)
 
 
 async def beat(

@@ -21,9 +21,10 @@ from app.advance.outcome import (
 )
 from app.advance.pay_destinations import Named, Unsigned
 from app.advance.shell import in_one_statement
-from db import balances, canaries, ledger, people, workers
+from db import balances, canaries, ledger, people, seen, workers
 from db.items import ItemRow
 from db.leases import LeaseRow
+from db.seen import Seen
 from db.workers import Earned, NewWorker, WorkerRow
 from pricing.money import whole_sats_down
 from statemachine import canary as canary_law
@@ -99,9 +100,9 @@ async def mature(act: Act, worker_id: str) -> Outcome:
 
 
 @in_one_statement
-async def see(act: Act, worker_id: str, lanes: list[str], most_pixels: int, vram_gb: int) -> None:
-    """Note that a worker was heard of, and what it makes."""
-    await workers.see(act.tx, worker_id, lanes, most_pixels, vram_gb, act.now)
+async def see(act: Act, *heard_of: Seen) -> None:
+    """Note that workers were heard of, none of them twice, and what each makes."""
+    await seen.see(act.tx, heard_of, act.now)
 
 
 @in_one_statement

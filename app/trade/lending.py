@@ -4,7 +4,7 @@ A worker of the network claims, is heard of and brings results by the desk that 
 executors use (`app.promises.leases`). It sees what it is to make and its pay: not who buys it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -20,6 +20,7 @@ from app.refusal import Refusal, Why, unavailable
 from app.till import Till
 from app.trade.canaries import Canaries
 from app.trade.catalogue import LENT, Catalogue, Kind, Listed, Surface
+from app.trade.crowd import Crowd
 from app.trade.lenders import closed, paused
 from app.trade.tiers import TIERED, lane_of
 from db import claims, leases, workers
@@ -27,6 +28,7 @@ from db.artifacts import Artifact
 from db.claims import Claim, Hired
 from db.engine import Database
 from db.leases import Named
+from db.seen import Seen
 from db.signals import Signals
 from db.workers import Rate, WorkerRow
 from statemachine.entries import Asset
@@ -41,7 +43,10 @@ AWAY_S, OFTEN_S = 5, 600
 PAYS_LESS = "What waits for {}, and is looked at, pays less than minSats."
 FILM_MS = 600  # by so much a film may be longer or shorter than was asked for
 MOST_NOTED = 20_000  # workers, of which a process remembers what it has noted
-Noted = tuple[datetime, tuple[tuple[str, ...], int, int]]  # when, and of which lanes and size
+Noted = tuple[datetime, Seen]  # when, and of which lanes and size
+
+MOST_MACHINES = 1_000  # of which it remembers what they can make
+Machine = tuple[tuple[str, ...], int, int]  # its models, pixels and memory
 
 IsGone = Callable[[], Awaitable[bool]]  # whether who waits has hung up
 
@@ -65,6 +70,9 @@ class NoMatch:
     model: str | None = None
 
 
+Able = tuple[Mapping[str, int], Sequence[NoMatch]]
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a worker asks for: which models it makes, and how large its machine is."""
@@ -85,6 +93,23 @@ class Given:
     no_match: list[NoMatch] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Turn:
+    """A worker's turn to be given items, until it is answered."""
+
+    worker_id: str
+    hired: Hired
+    may_hold: int
+    is_gone: IsGone
+    has_room: bool = False  # it was seen that it may be given something
+    held: int | None = None  # None: nobody has counted what it holds
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is known to hold as many items as it may."""
+        return self.held is not None and self.held >= self.may_hold
+
+
 @dataclass(frozen=True, slots=True)
 class Lending:
     """The desk of workers."""
@@ -99,7 +124,9 @@ class Lending:
     new_id: Callable[[], str]
     is_open: bool  # whether strangers may lend machines here
     canaries: Canaries
+    crowd: Crowd
     _noted: dict[str, Noted] = field(default_factory=dict, init=False)  # by worker, the last time
+    _able: dict[Machine, Able] = field(default_factory=dict, init=False)
 
     async def rates(self) -> list[Rate]:
         """Return what was paid in the last day, by model."""
@@ -114,26 +141,42 @@ class Lending:
         if worker.state is not WorkerState.ONLINE:
             raise paused(worker)
         lanes, no_match = self._lanes(asked)
-        size = asked.most_pixels, asked.vram_gb
-        await self._see(worker.id, list(lanes), *size)
-        held = await leases.count_held(self.db, worker.id)
-        may_hold = at_once(workers.facts_of(worker))
-        if may_hold <= held:
-            sentence = f"You hold {held} items. Bring one, and ask again."
-            return Given([], [NoMatch(Nothing.HOLDS_ENOUGH, sentence), *no_match])
-        if not lanes:
-            return Given([], no_match)
-        least = await self._least(asked.least_msat)
-        most, wait_s = min(may_hold - held, asked.most), min(asked.wait_s, LONGEST_WAIT_S)
-        hired = Hired(lanes, [], may_hold, least)
-
-        async def claim(most: int, wait_s: float) -> list[Claim]:
-            return await self._claim(worker.id, hired, most, wait_s, is_gone)
-
-        given = await self.canaries.among(worker, hired, most, wait_s, claim, is_gone)
+        await self._see(Seen(worker.id, tuple(lanes), asked.most_pixels, asked.vram_gb))
+        may_hold, least = at_once(workers.facts_of(worker)), await self._least(asked.least_msat)
+        turn = _Turn(worker.id, Hired(lanes, [], may_hold, least), may_hold, is_gone)
+        given = await self._given(worker, turn, asked) if lanes else []
         if given:
             return Given(given, [])
-        return Given([], [*await self._nothing(worker.id, hired), *no_match])
+        if await self._is_full(turn):
+            sentence = f"You hold {turn.held} items. Bring one, and ask again."
+            return Given([], [NoMatch(Nothing.HOLDS_ENOUGH, sentence), *no_match])
+        if not lanes:
+            return Given([], [*no_match])
+        return Given([], [*await self._nothing(worker.id, turn.hired), *no_match])
+
+    async def _given(self, worker: WorkerRow, turn: _Turn, asked: Asked) -> list[Claim]:
+        """Return what a worker holds from now on. What it has held before is counted where it is
+        given nothing, and where something is ordered for it: a claim looks at it by itself.
+        """
+        most, wait_s = asked.most, min(asked.wait_s, LONGEST_WAIT_S)
+        if worker.canary_due:
+            most = min(most, turn.may_hold - await self._count(turn))
+            if most <= 0:
+                return []
+
+        async def claim(most: int, wait_s: float) -> list[Claim]:
+            return await self._claim(turn, most, wait_s)
+
+        return await self.canaries.among(worker, turn.hired, most, wait_s, claim, turn.is_gone)
+
+    async def _is_full(self, turn: _Turn) -> bool:
+        if turn.held is None and not turn.has_room:
+            await self._count(turn)
+        return turn.is_full
+
+    async def _count(self, turn: _Turn) -> int:
+        turn.held = await leases.count_held(self.db, turn.worker_id)
+        return turn.held
 
     async def _least(self, least_msat: int) -> dict[Asset, int] | None:
         """Return a worker's floor in each asset; None: it has none. What is paid in USDC is not
@@ -154,20 +197,29 @@ class Lending:
                 return [NoMatch(Nothing.PAYS_LESS, PAYS_LESS.format(name), name) for name in models]
         return [NoMatch(Nothing.NOTHING_WAITS, "Nothing waits for one of these models.")]
 
-    async def _see(self, worker_id: str, lanes: list[str], most_pixels: int, vram_gb: int) -> None:
+    async def _see(self, seen: Seen) -> None:
         """Note that a worker is there, and what it makes: the same not twice within moments."""
-        now, makes = self.clock(), (tuple(lanes), most_pixels, vram_gb)
-        at, noted = self._noted.get(worker_id, (now, None))
-        if makes == noted and now < at + workers.NOTED:
+        now = self.clock()
+        at, noted = self._noted.get(seen.worker_id, (now, None))
+        if seen == noted and now < at + workers.NOTED:
             return
-        await self.shell.do(advance.workers.see, worker_id, lanes, most_pixels, vram_gb)
+        await self.crowd.see(seen)
         if len(self._noted) >= MOST_NOTED:
             self._noted.clear()
-        self._noted[worker_id] = now, makes
+        self._noted[seen.worker_id] = now, seen
 
-    def _lanes(self, asked: Asked) -> tuple[dict[str, int], list[NoMatch]]:
+    def _lanes(self, asked: Asked) -> Able:
         """Return the lanes in which a worker can make what waits, with its part of what that
-        costs; and what it can't make."""
+        costs; and what it can't make. It asks the same again and again."""
+        machine = asked.models, asked.most_pixels, asked.vram_gb
+        able = self._able.get(machine)
+        if able is None:
+            if len(self._able) >= MOST_MACHINES:
+                self._able.clear()
+            able = self._able[machine] = self._looked_up(asked)
+        return able
+
+    def _looked_up(self, asked: Asked) -> Able:
         lanes: dict[str, int] = {}
         no_match: list[NoMatch] = []
         for model in dict.fromkeys(asked.models):
@@ -185,21 +237,32 @@ class Lending:
                 no_match.append(NoMatch(Nothing.TOO_SMALL, sentence, model))
         return lanes, no_match
 
-    async def _claim(
-        self, worker_id: str, hired: Hired, most: int, wait_s: float, is_gone: IsGone
-    ) -> list[Claim]:
-        until, in_lanes = monotonic() + wait_s, list(hired.pay_pct)
-        queue = self.signals.queue
-        with queue.joined(in_lanes) as waiter:
+    async def _claim(self, turn: _Turn, most: int, wait_s: float) -> list[Claim]:
+        if wait_s <= 0:
+            return await self._take(turn, most)
+        until, queue = monotonic() + wait_s, self.signals.queue
+        with queue.joined(turn.hired.pay_pct) as waiter:
             while True:
                 with waiter.looking():
-                    named = replace(hired, names=[self.new_id() for _ in range(most)])
-                    claims = await self.leases.claim(worker_id, in_lanes, most, named)
+                    claims = await self._take(turn, most)
                 left_s = until - monotonic()
                 if claims or left_s <= 0 or queue.is_released:
                     return claims
-                if not await waiter.woken(left_s) or await is_gone():
+                if await self._is_full(turn) or not await waiter.woken(left_s):
+                    return []
+                if await turn.is_gone():
                     return []  # who has hung up would hold what it is never told of
+
+    async def _take(self, turn: _Turn, most: int) -> list[Claim]:
+        """Claim what it is the turn of now."""
+        worker_id, hired = turn.worker_id, turn.hired
+        names = [self.new_id() for _ in range(most)]
+        if most == 1 and hired.least is None:
+            dealt = await self.crowd.claim(worker_id, names[0], hired)
+            turn.has_room |= dealt.has_room
+            return dealt.claims
+        named = replace(hired, names=names)
+        return await self.leases.claim(worker_id, list(hired.pay_pct), most, named)
 
     async def lease(self, worker: WorkerRow, lease_id: str) -> Named:
         """Return a lease of a worker. Refuses where it has none of this name."""

@@ -8,6 +8,7 @@ import pytest
 from app import advance
 from app.advance import Applied, Replayed
 from app.loops.lanes import Lanes
+from db.seen import Seen
 from db.workers import NewWorker
 from statemachine.batch import BatchState
 from statemachine.item import NOBODY, ItemState
@@ -27,7 +28,7 @@ async def comes(market: Market, worker: str) -> None:
     """Have a worker ask for items, and get none."""
     new = NewWorker(worker, f"{worker}-account", worker, hashed(worker), "wk_…", "a@example.org")
     await market.shell.do(advance.workers.register, new)
-    await market.shell.do(advance.workers.see, worker, [LANE], 1, 0)
+    await market.shell.do(advance.workers.see, Seen(worker, (LANE,), 1, 0))
 
 
 async def states(market: Market, batch_id: str) -> list[ItemState]:
@@ -69,7 +70,7 @@ async def test_who_has_tried_it_or_is_paused_does_not_come(
     told = await market.shell.do(advance.leases.fail, claim.id, claim.number, "w", "no memory")
     assert told == Applied()
     market.clock.now += PATIENCE
-    await market.shell.do(advance.workers.see, "w", [LANE], 1, 0)
+    await market.shell.do(advance.workers.see, Seen("w", (LANE,), 1, 0))
     await loop_of_lanes.turn()
     assert await states(market, "b") == [ItemState.FAILED, ItemState.PENDING]
     [claim] = await market.claim("w")

@@ -10,6 +10,7 @@ from app import advance
 from app.advance import Applied
 from db import claims, workers
 from db.claims import Claim, Hired
+from db.seen import Seen
 from db.workers import NewWorker
 from statemachine.entries import Asset
 from statemachine.speed import KNOWN_AFTER, LEAST, TIMES, Speed, longest
@@ -22,7 +23,7 @@ async def lends(market: Market) -> None:
     """Register a worker that makes what waits in the lane."""
     new = NewWorker("w", "w-account", "w", hashed("w"), "wk_…", "lender@example.org")
     await market.shell.do(advance.workers.register, new)
-    await market.shell.do(advance.workers.see, "w", [LANE], 1_000, 8)
+    await market.shell.do(advance.workers.see, Seen("w", (LANE,), 1_000, 8))
 
 
 async def claimed(

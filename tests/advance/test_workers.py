@@ -12,6 +12,7 @@ from app.advance.workers import Change
 from db import leases, workers
 from db.claims import Claim, Hired
 from db.payouts import of_owner
+from db.seen import Seen
 from db.workers import NewWorker, WorkerRow
 from statemachine.entries import Asset
 from statemachine.worker import NEW_FOR, NEW_ITEMS, Drained, Paused, Resumed, WorkerState
@@ -233,8 +234,7 @@ async def test_a_worker_is_counted_as_there_while_it_is_heard_of(market: Market)
     for name in ("w", "v"):
         await registered(market, name)
     see, now = advance.workers.see, market.clock
-    await market.shell.do(see, "w", ["a", "b"], 1_000, 8)
-    await market.shell.do(see, "v", ["b"], 500, 24)
+    await market.shell.do(see, Seen("w", ("a", "b"), 1_000, 8), Seen("v", ("b",), 500, 24))
 
     async def there(pixels: int = 0, vram_gb: int = 0) -> dict[str, int]:
         found = await workers.available(market.db, now(), pixels, vram_gb)
@@ -261,7 +261,7 @@ async def test_a_worker_counts_once_for_a_model(market: Market) -> None:
     makes = {"w": ["m/basic", "m/pro"], "v": ["m/pro", "m"], "u": ["m", "n/basic"]}
     for name, lanes in makes.items():
         await registered(market, name)
-        await market.shell.do(see, name, lanes, 1_000, 8)
+        await market.shell.do(see, Seen(name, tuple(lanes), 1_000, 8))
     assert await workers.of_tiers(market.db, market.clock()) == [("m", 2), ("n", 1)]
 
 

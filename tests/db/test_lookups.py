@@ -42,7 +42,9 @@ class Reader:
         return [Word(len(key), key) if key else None for (key,) in keys]
 
 
-async def begun(reader: Reader, together: Together[Word], *keys: str) -> list[asyncio.Task[object]]:
+async def begun(
+    reader: Reader, together: Together[Key, Word], *keys: str
+) -> list[asyncio.Task[object]]:
     """Have several look something up; return once all have asked."""
     tasks = [asyncio.create_task(together.find((key,))) for key in keys]
     for _ in range(len(keys) + 1):

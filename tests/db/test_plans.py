@@ -38,7 +38,9 @@ from db import (
     receiving_wallets,
     routing,
     runtimes,
+    seen,
     sessions,
+    shared_claims,
     spells,
     spending,
     standing,
@@ -56,6 +58,8 @@ from db.claims import Hired
 from db.engine import Database, Tx
 from db.pay_destinations import strayed
 from db.promises import QUEUES, Outbox
+from db.seen import Seen
+from db.shared_claims import Claimer
 from db.worker_payouts import FROM_THE_NEWEST
 from statemachine import hold, session
 from statemachine.attempt import AttemptFacts, AttemptState
@@ -83,6 +87,7 @@ def named(text: str) -> str:
 PLACE = ROWS // 2
 JOB, SESSION = named(f"job{PLACE}"), named(str(PLACE))
 PERSON = SESSION  # whose key has the same id
+OTHER = named(str(PLACE + 1))  # worker
 HASH = SESSION * 2
 PAYOUT = f"{JOB}:surplus"
 ATTEMPT = named(f"paid{PLACE}") + SESSION
@@ -236,7 +241,9 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "what is owed to a worker, and goes nowhere": lambda tx: strayed(
         tx, SESSION, "you@example.org", None
     ),
-    "see a worker": lambda tx: workers.see(tx, SESSION, ["scene-1/standard"], 9, 9, NOW),
+    "see workers": lambda tx: seen.see(
+        tx, [Seen(SESSION, ("scene-1/standard",), 9, 9), Seen(OTHER, ("scene-1/pro",), 9, 9)], NOW
+    ),
     "hear a worker": lambda tx: workers.hear(tx, SESSION, NOW),
     "lock an invoice": lambda tx: invoices.lock(tx, f"{JOB}:eval"),
     "lock a payout": lambda tx: payouts.lock(tx, PAYOUT),
@@ -252,6 +259,9 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "claim items": lambda tx: claims.claim(tx, "v", ["scene-1/standard"], 2, LEASE, NOW),
     "claim items for a worker of the network": lambda tx: claims.claim(
         tx, SESSION, ["scene-1/standard"], 2, LEASE, NOW, Hired({}, ["a", "b"], 2)
+    ),
+    "claim items for many workers": lambda tx: shared_claims.claim_each(
+        tx, [Claimer(SESSION, "a", 2), Claimer(OTHER, "b", 2)], {"scene-1/standard": 70}, LEASE, NOW
     ),
     "claim items that pay enough": lambda tx: claims.claim(
         tx,

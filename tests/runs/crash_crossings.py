@@ -172,6 +172,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
             "commit workers.readmit",
             "commit lenders.register",
             "commit workers.see",
+            "commit leases.claim_each",
             "commit lenders.pay_worker",
         ),
         LENT,

@@ -111,7 +111,9 @@ def pockets(query: str, values: dict[str, Any]) -> Statement | None:
 
 def insists(query: str, values: dict[str, Any]) -> Statement | None:
     """Gives an item to whoever could not make it before."""
-    return query.replace("%(worker)s <> ALL(i.tried)", "%(worker)s <> ''"), values
+    for worker, tried in (("%(worker)s", "i.tried"), ("a.worker", "t.tried")):
+        query = query.replace(f"{worker} <> ALL({tried})", f"{worker} <> ''")
+    return query, values
 
 
 def tidies(query: str, values: dict[str, Any]) -> Statement | None:

@@ -104,7 +104,8 @@ async def takes_what_is_free(act: Act, canary_id: str, event: canary_law.Event) 
 
 def looks_before(query: str, values: dict[str, Any]) -> Statement:
     """Gives a worker as many items as it might have had before another claim of its own."""
-    return query.replace("room_of_worker(%(worker)s, %(at_once)s)", "%(most)s"), values
+    query = query.replace("room_of_worker(%(worker)s, %(at_once)s)", "%(most)s")
+    return query.replace("rooms.room\n", "CAST(1 AS bigint) AS room\n"), values
 
 
 def _instead(of: Any, other: Event) -> Make:
