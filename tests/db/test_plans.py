@@ -87,7 +87,7 @@ def named(text: str) -> str:
 PLACE = ROWS // 2
 JOB, SESSION = named(f"job{PLACE}"), named(str(PLACE))
 PERSON = SESSION  # whose key has the same id
-OTHER = named(str(PLACE + 1))  # worker
+HANDS, LANES = (SESSION, named(str(PLACE + 1))), ("scene-1/standard", "scene-1/pro")
 HASH = SESSION * 2
 PAYOUT = f"{JOB}:surplus"
 ATTEMPT = named(f"paid{PLACE}") + SESSION
@@ -241,9 +241,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "what is owed to a worker, and goes nowhere": lambda tx: strayed(
         tx, SESSION, "you@example.org", None
     ),
-    "see workers": lambda tx: seen.see(
-        tx, [Seen(SESSION, ("scene-1/standard",), 9, 9), Seen(OTHER, ("scene-1/pro",), 9, 9)], NOW
-    ),
+    "see workers": lambda tx: seen.see(tx, [Seen(each, LANES, 9, 9) for each in HANDS], NOW),
     "hear a worker": lambda tx: workers.hear(tx, SESSION, NOW),
     "lock an invoice": lambda tx: invoices.lock(tx, f"{JOB}:eval"),
     "lock a payout": lambda tx: payouts.lock(tx, PAYOUT),
@@ -261,7 +259,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
         tx, SESSION, ["scene-1/standard"], 2, LEASE, NOW, Hired({}, ["a", "b"], 2)
     ),
     "claim items for many workers": lambda tx: shared_claims.claim_each(
-        tx, [Claimer(SESSION, "a", 2), Claimer(OTHER, "b", 2)], {"scene-1/standard": 70}, LEASE, NOW
+        tx, [Claimer(each, each, 2) for each in HANDS], dict.fromkeys(LANES, 70), LEASE, NOW
     ),
     "claim items that pay enough": lambda tx: claims.claim(
         tx,
@@ -345,13 +343,8 @@ PROMISES = {
 
 LEARNING = 5  # what a connection learns when it first calls a function is no plan
 SMALL = {  # whatever happens
-    "job_tally",
-    "root_key",
-    "n",
-    "procrastinate_workers",
-    "lane_floor",
-    "account_part",
-}
+    "job_tally", "root_key", "n", "procrastinate_workers", "lane_floor", "account_part",
+}  # fmt: skip
 
 
 class _Undone(Exception):
