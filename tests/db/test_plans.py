@@ -88,6 +88,7 @@ PLACE = ROWS // 2
 JOB, SESSION = named(f"job{PLACE}"), named(str(PLACE))
 PERSON = SESSION  # whose key has the same id
 HANDS, LANES = (SESSION, named(str(PLACE + 1))), ("scene-1/standard", "scene-1/pro")
+CLAIMERS, PAY_PCT = [Claimer(each, each, 2) for each in HANDS], dict.fromkeys(LANES, 70)
 HASH = SESSION * 2
 PAYOUT = f"{JOB}:surplus"
 ATTEMPT = named(f"paid{PLACE}") + SESSION
@@ -258,9 +259,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "claim items for a worker of the network": lambda tx: claims.claim(
         tx, SESSION, ["scene-1/standard"], 2, LEASE, NOW, Hired({}, ["a", "b"], 2)
     ),
-    "claim items for many workers": lambda tx: shared_claims.claim_each(
-        tx, [Claimer(each, each, 2) for each in HANDS], dict.fromkeys(LANES, 70), LEASE, NOW
-    ),
+    "claim for many": lambda tx: shared_claims.claim_each(tx, CLAIMERS, PAY_PCT, LEASE, NOW),
     "claim items that pay enough": lambda tx: claims.claim(
         tx,
         SESSION,
