@@ -99,7 +99,7 @@ async def _leave(app: Starlette, stop: asyncio.Event, delay_s: int) -> None:
     """Say that this server is not ready any more, and serve on for so long, or until told again."""
     app.state.house.health.leave()
     if delay_s:
-        say(f"Not ready any more, and still listening for {delay_s} s; told again, it stops now.")
+        say(f"Not ready any more, and still listening for {delay_s} s; the next signal ends it.")
         stop.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):

@@ -166,7 +166,7 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, Us
     shutdown_delay_s: Annotated[int, Field(ge=0, le=300)] = Field(
         0,
         validation_alias="SHUTDOWN_DELAY_S",
-        description="how long a server that is told to stop still listens, and says that it is not"
+        description="how long a server that is asked to stop still listens, and says that it is not"
         " ready: longer than a balancer takes to see it",
     )
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = Field(

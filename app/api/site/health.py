@@ -9,7 +9,7 @@ from app.http.dialect import AGENT_JOBS
 from app.refusal import Why
 
 NOT_WELL = AGENT_JOBS.word(Why.NOT_WELL)
-LEAVING = "This server was told to stop, and ends soon."
+LEAVING = "This server was asked to stop, and ends soon."
 
 
 async def healthz(request: Request) -> Response:
@@ -19,7 +19,7 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """GET /api/readyz: each part with its state; 503 when a job could not be bought now, or not
-    for long: when this server was told to stop.
+    for long: when this server was asked to stop.
     """
     report = await house_of(request).health.report()
     if not report.ill and not report.is_leaving:
