@@ -34,8 +34,7 @@ AT_ONCE = 12
 GONE_S = 30.0  # how long somebody is away
 CALM_S = 40.0  # how long buyers are watched after all is mended
 BROUGHT = (
-    "SELECT sha256 FROM lease WHERE sha256 IS NOT NULL AND item_id IN (SELECT id FROM item"
-    " WHERE state = 'completed')"
+    "SELECT sha256 FROM artifact WHERE id IN (SELECT artifact FROM item WHERE state = 'completed')"
 )
 
 

@@ -42,10 +42,14 @@ class Cost:
             f" ({seconds / took_s:.2f} processors)"
             for host, seconds in spent.items()
         ]
-        lines.append(f"commits   {(self.commits - before.commits) / jobs:7.1f} a job")
+        all_s, cores = sum(spent.values()) / jobs, os.cpu_count() or 1
         lines.append(
-            f"log       {(self.log_bytes - before.log_bytes) / jobs / 1024:7.1f} KiB a job"
+            f"all       {all_s * 1_000:7.1f} ms of CPU a job: {cores} processors are full at"
+            f" {cores / all_s:.1f} jobs a second"
         )
+        commits, log_bytes = self.commits - before.commits, self.log_bytes - before.log_bytes
+        lines.append(f"Postgres  {commits / jobs:7.1f} commits a job")
+        lines.append(f"Postgres  {log_bytes / jobs / 1024:7.1f} KiB of its log a job")
         return lines
 
 
