@@ -120,8 +120,10 @@ class Buyers:
     async def _ask(
         self, method: str, path: str, *, is_held: bool = False, **options: Any
     ) -> httpx2.Response:
-        """Ask until there is an answer that decides something. How long that took is counted."""
-        began_s = time.monotonic()
+        """Ask until there is an answer that decides something. How long that took is counted, but
+        of a poll that is held only where it had to be repeated.
+        """
+        began_s, is_counted = time.monotonic(), not is_held
         async for look in patiently(f"{method} {path} is never answered", pause_s=0.2):
             try:
                 answer = await self._http.request(method, path, **options)
@@ -132,7 +134,8 @@ class Buyers:
                     break
                 look.saw = str(answer.status_code)
             self.times.repeated.append((time.monotonic(), str(look.saw)))
-        if not is_held:
+            is_counted = True
+        if is_counted:
             self.times.took.append((began_s, time.monotonic() - began_s))
         return answer
 
