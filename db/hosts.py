@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 Place = tuple[str, int]  # a host, and its port
 
 # Where there are several, one that says nothing is given up soon: another may be the one.
-SOON_S = 2
+SOON_S = 3
 LASTING_OF_SEVERAL: dict[str, Any] = {"connect_timeout": SOON_S, "tcp_user_timeout": 3_000}
 
 
