@@ -6,7 +6,7 @@ from datetime import datetime
 from app.advance import connecting
 from app.advance.act import Act
 from app.advance.connecting import Asked
-from app.advance.outcome import Applied, Payer, Purse, Short
+from app.advance.outcome import Applied, Missing, Payer, Purse, Short
 from db import api_keys, balances, people
 from db.api_keys import Limits, NewKey
 from db.invoices import MadeInvoice
@@ -17,9 +17,12 @@ MOST = 50  # of one account
 CONNECTED = "connected wallet"  # what the first key of an account is called that a payment opens
 
 
-async def make(act: Act, account_id: str, new: NewKey, name: str, limits: Limits) -> bool:
-    """Give an account another key; False: it has as many as it may."""
-    await people.lock(act.tx, account_id)  # of two at once, the second counts the first
+async def make(act: Act, account_id: str, new: NewKey, name: str, limits: Limits) -> bool | Missing:
+    """Give an account another key; False: it has as many as it may. Missing: one on which there was
+    never a thing was forgotten at this moment.
+    """
+    if await people.lock(act.tx, account_id) is None:  # of two at once, one counts the other's
+        return Missing()
     if await api_keys.count(act.tx, account_id) >= MOST:
         return False
     await api_keys.insert(act.tx, account_id, new, name, limits, act.now)

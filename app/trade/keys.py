@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app import advance
-from app.advance import Shell
+from app.advance import Missing, Shell
 from app.keys import api_keys as credential
 from app.keys.api_keys import Prefix
 from app.ports import Clock
@@ -35,10 +35,13 @@ class Keys:
     new_id: Callable[[], str]
 
     async def make(self, account_id: str, prefix: Prefix, name: str, limits: Limits) -> MadeKey:
-        """Give an account another key. Raises Refusal (409) where it has too many."""
+        """Give an account another key. Refuses where it has too many, or is not there any more."""
         key = credential.new_key(prefix)
         new = kept(self.new_id(), key)
-        if not await self.shell.do(advance.keys.make, account_id, new, name, limits):
+        told = await self.shell.do(advance.keys.make, account_id, new, name, limits)
+        if isinstance(told, Missing):
+            raise Refusal(Why.UNKNOWN, "This account isn’t there any more.", "Log in again.")
+        if not told:
             raise Refusal(
                 Why.FULL,
                 f"An account has {advance.keys.MOST} API keys at most.",

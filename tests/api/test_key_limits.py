@@ -13,6 +13,9 @@ import pytest
 
 from app import advance
 from app.advance import Act, Applied, Payer, Purse, Short
+from app.keys.api_keys import Prefix
+from app.refusal import Refusal, Why
+from app.trade.keys import Keys
 from db import api_keys, balances, ledger, people
 from db.api_keys import Limits, NewKey
 from db.audit import audit
@@ -42,7 +45,7 @@ async def account_of(market: Market, amount_msat: int) -> str:
 async def key_of(market: Market, who: str, limits: Limits, key_id: str = "k") -> str:
     """Give an account a key."""
     new = NewKey(key_id, hashed(key_id), "sk_live_bw_…")
-    assert await market.shell.do(advance.keys.make, who, new, "key", limits)
+    assert await market.shell.do(advance.keys.make, who, new, "key", limits) is True
     return key_id
 
 
@@ -50,6 +53,16 @@ async def spent(market: Market, who: str) -> tuple[int, int]:
     """Return what its one key has spent."""
     [row] = await api_keys.of_account(market.db, who)
     return row.spent_msat, row.spent_microusdc
+
+
+async def test_an_account_that_is_forgotten_meanwhile_has_no_new_key(market: Market) -> None:
+    """Whoever asked for one is told that it is not there, and not that something broke."""
+    who = await market.shell.do(advance.accounts.of_wallet, "wallet")
+    assert await market.db.run("forget", partial(people.forget_unused, ids=[who])) == 1
+    desk = Keys(market.db, market.shell, market.clock, lambda: "k")
+    with pytest.raises(Refusal) as refused_as:
+        await desk.make(who, Prefix.SK, "key", Limits())
+    assert refused_as.value.why is Why.UNKNOWN
 
 
 async def test_a_key_spends_to_its_limit_and_not_beyond(market: Market) -> None:
