@@ -13,7 +13,7 @@ from PIL import Image
 
 from app.ports import Declined, Made, Step, Stepped, Undoable, Wanted, unwatched_step
 from db.audit import audit
-from db.payouts import of_owner
+from db.payouts import PayoutRow, of_owner
 from tests.world.batch_doors import ended, sold_by
 from tests.world.house_fixtures import Instance
 from tests.world.lending_fixtures import Lender, buys, lends, page_of, refused
@@ -72,6 +72,14 @@ async def ordered(lender: Lender) -> dict[str, Any]:
     return dict(leases[0])
 
 
+async def owed_to(house: Instance, batch_id: str) -> list[PayoutRow]:
+    """Wait until something of a batch is owed back."""
+    async for _ in patiently("its buyer is owed nothing"):
+        if owed := await of_owner(house.built.db, batch_id):
+            break
+    return owed
+
+
 async def test_junk_is_found_and_its_buyer_is_made_whole(house: Instance) -> None:
     """A picture is not taken for other words. What the house knows is held as any item is; who
     brings it as it was asked for is given more at once, who does not is banned: its last buyer has
@@ -102,9 +110,7 @@ async def test_junk_is_found_and_its_buyer_is_made_whole(house: Instance) -> Non
     lost = sum(pays[:3]) + sum(pay // 2 for pay in pays[3:])
     assert (me["state"], me["reputation"]["settledMsat"]) == ("banned", sum(pays) - lost)
     assert me["earnings"]["msat"]["forfeited"] == lost
-    async for _ in patiently("its buyer is owed nothing"):
-        if owed := await of_owner(house.built.db, batch_id):
-            break
+    owed = await owed_to(house, batch_id)
     said = (await house.http.get(f"/api/jobs/{batch_id}")).json()
     assert [each["reason"] for each in said["refunds"]] == ["not_made_as_asked"]
     assert [each.reason.sentence for each in owed] == ["payment for what wasn’t made as you asked"]
@@ -124,9 +130,7 @@ async def test_junk_is_found_and_its_buyer_is_made_whole(house: Instance) -> Non
     assert (await liar.brings(junk, painted(junk["input"], "more noise"))).status_code == 200
     pay = (await judged(liar, 0, 1))["earnings"]["msat"]
     assert (pay["free"], pay["forfeited"]) == (0, pay["earned"]) and pay["earned"] > 0
-    async for _ in patiently("its buyer is owed nothing"):
-        if owed := await of_owner(house.built.db, batch_id):
-            break
+    owed = await owed_to(house, batch_id)
     said = (await house.http.get(f"/api/jobs/{batch_id}")).json()
     assert 0 <= 1_000 * said["chargedSats"] - owed[0].amount_msat < 1_000
     orders = "SELECT batch_id FROM item JOIN canary ON canary.item_id = item.id"

@@ -6,8 +6,8 @@ himself. The count is a statement of its own: it sees what was claimed before th
 
 from alembic import op
 
-revision = "0062"
-down_revision = "0061"
+revision = "0063"
+down_revision = "0062"
 branch_labels = None
 depends_on = None
 
