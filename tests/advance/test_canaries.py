@@ -13,6 +13,7 @@ from app.advance.workers import Change
 from db import amends, canaries
 from db.audit import audit
 from db.payouts import of_owner
+from db.seen import Seen
 from statemachine.amends import MOST_ITEMS
 from statemachine.canary import Event, Failed, Passed, Voided
 from statemachine.entries import Asset
@@ -152,7 +153,7 @@ async def test_all_is_held_of_who_has_passed_no_canary(lent: Lent) -> None:
     await market.bought("unknown", [10_000])
     await lent.made("unknown")
     assert (await lent.row()).held_msat == 3_500
-    await market.shell.do(advance.workers.see, "w", [LANE], 8 * 8, 0)
+    await market.shell.do(advance.workers.see, Seen("w", (LANE,), 8 * 8, 0))
     await market.bought("junk", [10_000, 20_000])
     await lent.made("junk")
     assert (await lent.row()).held_msat == 3_500 + 21_000
@@ -161,7 +162,7 @@ async def test_all_is_held_of_who_has_passed_no_canary(lent: Lent) -> None:
     assert await amended(lent) == {"junk": 30_000, "unknown": 6_000}
     await market.is_right()
     await lent.workers("v")
-    await market.shell.do(advance.workers.see, "v", [LANE], 8 * 8, 0)
+    await market.shell.do(advance.workers.see, Seen("v", (LANE,), 8 * 8, 0))
     assert await lent.brings(await lent.holds("a", "v"), "v") == Applied()
     await judged(lent, "a", PASSES)
     await market.bought("good", [10_000])
