@@ -25,7 +25,7 @@ BEGIN
   SELECT asked.id, CASE WHEN (SELECT w.state FROM worker w WHERE w.id = asked.id) = 'online'
          THEN greatest(0, asked.most - (
               SELECT count(*) FROM lease l
-               WHERE l.worker = asked.id AND l.state = 'held' AND l.id IS NOT NULL))
+               WHERE l.worker = asked.id AND l.state IN ('held') AND l.id IS NOT NULL))
          ELSE 0 END
     FROM unnest(of_workers, at_once) AS asked(id, most) WHERE asked.id = ANY(locked);
 END $$
