@@ -13,6 +13,7 @@ import pytest
 from db.audit import audit
 from payments.lnbits import LnbitsRail
 from tests.world.batch_doors import batch, ended, sold_by
+from tests.world.client_install import installed_clients
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.image_jobs import FILE as IMAGE_JOBS
 from tests.world.lnbits_server import LnbitsServer
@@ -48,8 +49,7 @@ BY_PROXY: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def clients() -> Path:
     """The folder that they are installed in, made where it is not there yet."""
-    subprocess.run([ROOT / "scripts" / "clients"], check=True)
-    return ROOT / ".cache" / "clients"
+    return installed_clients()
 
 
 async def run(command: Sequence[Path | str], asked: dict[str, Any], **environment: str) -> Any:
