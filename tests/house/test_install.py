@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.world.client_install import installed_clients
 from tests.world.environments import with_packages
 from tests.world.lnbits_server import installed_python
 from tests.world.local_chain import installed
@@ -18,7 +19,6 @@ ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "scripts" / "lock"
 WHOLE = LOCKS / "whole.py"
 INSTALL = ROOT / "scripts" / "install"
-CLIENTS = ROOT / ".cache" / "clients" / "venv" / "bin" / "python"
 BARE = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
 
 PINS = {"alpha": "1.0", "beta": "1.0", "gamma": "1.0", "delta": "1.0"}
@@ -40,7 +40,8 @@ def test_a_lock_of_ours_is_whole(name: str) -> None:
 def test_the_locks_of_others_are_whole() -> None:
     """So are the lock of LNbits, and those of the stock clients."""
     x402 = installed() / "venv" / "bin" / "python"
-    for python, name in ((installed_python(), "lnbits"), (CLIENTS, "clients"), (x402, "x402")):
+    clients = installed_clients() / "venv" / "bin" / "python"
+    for python, name in ((installed_python(), "lnbits"), (clients, "clients"), (x402, "x402")):
         asked = whole(python, LOCKS / f"{name}.txt")
         assert (asked.returncode, asked.stderr) == (0, ""), name
 

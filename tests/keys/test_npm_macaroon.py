@@ -1,12 +1,12 @@
 """The npm package `macaroon` as a second maker: we take what it narrows, it takes what we make."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from payments.macaroon import Invalid, mint, read
 from payments.session_macaroon import LOCATION, verify
+from tests.world.client_install import installed_clients
 from tests.world.macaroon_fixtures import (
     HASH,
     NOW,
@@ -20,14 +20,13 @@ from tests.world.macaroon_fixtures import (
     text_of,
     token_of,
 )
-from tests.world.npm import MODULES, ROOT, npm
+from tests.world.npm import npm
 
 
 @pytest.fixture(scope="session")
 def modules() -> Path:
     """The packages of npm, installed if they are not yet."""
-    subprocess.run([str(ROOT / "scripts" / "clients")], check=True)
-    return MODULES
+    return installed_clients() / "node_modules"
 
 
 def key_of(token: str) -> str:

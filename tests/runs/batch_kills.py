@@ -20,6 +20,7 @@ from typing import Any
 
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
+from statemachine.item import MOST_TRIES
 from tests.runs import crash_accounts as accounts
 from tests.runs import crash_batches as batches
 from tests.runs import crash_usdc as usdc
@@ -41,6 +42,12 @@ PAYERS = tuple(STORIES)
 ORDERED = "SELECT count(*) AS n FROM batch"
 ENDED = "SELECT count(*) AS n FROM item WHERE ended_at IS NOT NULL"
 OWED = "SELECT count(*) AS n FROM payout"
+# Whoever held such an item was killed, as often as the law tries: nothing was wrong with it.
+KILLED = f"""
+SELECT count(*) AS n FROM item i
+ WHERE i.state = 'failed' AND starts_with(i.asked->>'prompt', 'a cat,')
+   AND {MOST_TRIES} = (SELECT count(*) FROM lease l WHERE l.item_id = i.id AND l.state = 'lapsed')
+"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Told:
     kills: int
     delivered: int
     lost: int
+    held_by_killed: int  # of these, as often as an item is tried
     charged: str
     wrong: tuple[str, ...]
     took_s: float
@@ -127,11 +135,12 @@ async def _told(buyer: Buyer, side: StubSide, payer: str, killed: int, began_s: 
         " WHERE state = 'completed'"
     )
     wrong = await audit(buyer.books, side)
-    lost = int(batch["items"] * LOST)
+    [killed_each_time] = await buyer.books.ask(KILLED)
+    lost = int(batch["items"] * LOST) + killed_each_time["n"]
     if (batch["failed"], batch["delivered"]) != (lost, batch["items"] - lost):
         wrong.append(f"{batch['delivered']} were delivered, and {batch['failed']} lost")
     charged = f"{batch['charged_amount']} of {batch['price_amount']} {batch['asset']}"
-    told = batch["delivered"], batch["failed"], charged
+    told = batch["delivered"], batch["failed"], killed_each_time["n"], charged
     return Told(payer, killed, *told, tuple(wrong), round(time.monotonic() - began_s, 1))
 
 

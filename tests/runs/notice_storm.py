@@ -1,19 +1,26 @@
-"""Very many notices at once, to receivers of which a third hang, a third fail and a third answer.
+"""Very many notices at once, to receivers of which a third hang, a third fail and a third answer:
+`scripts/notices`.
 
 The real sender and the real task engine, by a clock that stands until all is still: so a day of
 tries passes in a minute or two.
 """
 
+import argparse
 import asyncio
+import sys
+import tempfile
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from db.embedded import EmbeddedPostgres
+from db.migrate import migrate
 from db.promise_lanes import Lane
 from db.promises import WorkerPace
 from statemachine.notice import PAUSES_S, NoticeState
-from tests.world.notice_fixtures import PostOffice
+from tests.world.notice_fixtures import PostOffice, world_of
 from tests.world.notice_server import NoticeServer, said
 from tests.world.patience import patiently
 
@@ -99,3 +106,35 @@ def _judge(came: Storm, does: str, state: str, began: datetime, times: list[date
         book[n] = book[n - 1] + timedelta(seconds=PAUSES_S[n])
     if state != expected or [at - began for at in times] != book:
         came.wrong.append(f"{does}: {state} after {[str(at - began) for at in times]}")
+
+
+async def _main(url: str, count: int, at_once: int) -> int:
+    async with world_of(url, at_once) as office:
+        came = await storm(office, count, at_once)
+    for (does, state), number in sorted(came.states.items()):
+        print(f"{does}: {number} {state}")
+    print(f"tries: {came.tries}, at most {came.most_at_once} at once to one receiver")
+    print("\n".join(came.wrong[:20]) or "all of it by the book")
+    right = not came.wrong and came.states.total() == count
+    return 0 if right and came.most_at_once == came.bodies == 1 else 1
+
+
+def main() -> int:
+    """Send as the command line asks for, on a Postgres of its own."""
+    parser = argparse.ArgumentParser(prog="scripts/notices", description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000)
+    parser.add_argument("--at-once", type=int, default=100)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="boltwork-notices-") as folder:
+        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
+        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
+        url = cluster.start()
+        try:
+            migrate(url)
+            return asyncio.run(_main(url, options.count, options.at_once))
+        finally:
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -158,6 +158,7 @@ def bought_by(hooks: str) -> Iterator[tuple[str, dict[str, Any]]]:
 async def tour(browser: Browser, url: str) -> None:
     """Go through the pages as a buyer, a holder and an operator do."""
     page = await (await browser.new_context(base_url=url)).new_page()
+    page.set_default_timeout(PATIENCE_S * 1_000)
     await page.goto("/")
     await picture(page, "home")
     await page.fill("#request", ASKED)

@@ -18,7 +18,7 @@ from app.ports import Executor
 from db.audit import audit
 from db.unused_port import unused_port
 from payments.lnbits import LnbitsRail
-from tests.world.clients import installed_clients
+from tests.world.client_install import installed_clients
 from tests.world.command import NO_SOURCES
 from tests.world.forked_command import forked_command
 from tests.world.guided import Block, Pays, follow, programs

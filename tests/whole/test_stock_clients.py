@@ -14,7 +14,7 @@ from app.ports import Executor
 from db.audit import audit
 from payments.lnbits import LnbitsRail
 from tests.world.batch_doors import batch, ended, sold_by
-from tests.world.clients import installed_clients
+from tests.world.client_install import installed_clients
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.image_jobs import FILE as IMAGE_JOBS
 from tests.world.lending_fixtures import buys, lends, open_house, painted

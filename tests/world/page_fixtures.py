@@ -1,12 +1,10 @@
 """A real browser for the tests of the pages, that looks at nothing but the server it is given."""
 
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -22,9 +20,9 @@ from playwright.async_api import (
     async_playwright,
 )
 
+from tests.world.client_install import installed_clients
 from tests.world.patience import PATIENCE_S, patiently
 
-ROOT = Path(__file__).parents[2]
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -49,8 +47,7 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The source of axe-core, made sure to be there."""
-    subprocess.run([ROOT / "scripts" / "clients"], check=True)
-    return (ROOT / ".cache/clients/node_modules/axe-core/axe.min.js").read_text()
+    return (installed_clients() / "node_modules/axe-core/axe.min.js").read_text()
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The stock clients of others, as `scripts/clients` installs them."""
+"""The clients of others, in an environment of their own: installed where they are not there yet."""
 
 import subprocess
 from pathlib import Path
@@ -7,6 +7,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def installed_clients() -> Path:
-    """Return the folder that they are installed in, made where it is not there yet."""
+    """Return the folder that they are in: `venv` has Python's, `node_modules` those of npm."""
     subprocess.run([ROOT / "scripts" / "clients"], check=True)
     return ROOT / ".cache" / "clients"
