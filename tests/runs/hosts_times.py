@@ -25,7 +25,8 @@ class Times:
 
     def around(self, fault: str, at_s: float, now_s: float) -> "Around":
         """Return what a fault was to buyers."""
-        before = self.p99_s(at_s - BEFORE_S, at_s) or 0.0
+        was = Times([(began, took) for began, took in self.took if began + took <= at_s])
+        before = was.p99_s(at_s - BEFORE_S, at_s) or 0.0
         limit = max(WORSE * before, before + MORE_S)
         back = next((at for at in self._windows(at_s, now_s) if self._is_good(at, limit)), None)
         after = None if back is None else self.p99_s(back, now_s)
