@@ -8,7 +8,7 @@ from typing import Any
 from app import advance
 from app.advance import Act, Applied, Shell
 from app.advance.leases import Held
-from db import balances, canaries, items, leases, ledger, workers
+from db import items, leases, ledger, workers
 from db.leases import LeaseRow
 from db.workers import Earned
 from pricing.money import worker_share
@@ -87,19 +87,11 @@ async def frees_early(act: Act, item_id: str, number: int, worker: str, *more: A
     return told
 
 
-async def takes_what_is_free(act: Act, canary_id: str, event: canary_law.Event) -> Any:
-    """Takes from who has failed a canary what is free of its pay, with what is held."""
-    told = await advance.canaries.judge(act, canary_id, event)
-    canary = await canaries.lock(act.tx, canary_id)
-    if isinstance(told, Applied) and isinstance(event, canary_law.Failed) and canary is not None:
-        hand = await workers.lock(act.tx, canary.worker_id)
-        assert hand is not None
-        free = entries.of_user(hand.account_id)
-        amount = await balances.lock_of_user(act.tx, hand.account_id, Asset.MSAT)
-        legs = entries.Posting(free, amount), entries.Posting(entries.REVENUE_FORFEITS, -amount)
-        taken = [entries.Entry(f"canary:{canary_id}:free", Asset.MSAT, legs)] if amount else []
-        await ledger.post(act.tx, taken, act.now)
-    return told
+async def fails_who_brought_nothing(act: Act, canary_id: str, event: canary_law.Event) -> Any:
+    """Takes a canary that was given back, or lost by silence, for one that shows something else."""
+    if isinstance(event, canary_law.Voided):
+        event = canary_law.Failed(100)
+    return await advance.canaries.judge(act, canary_id, event)
 
 
 def looks_before(query: str, values: dict[str, Any]) -> Statement:
@@ -116,6 +108,6 @@ PLANTED_ON_WORKERS = {
     "a lease without fencing": _instead(advance.leases.submit, takes_from_anybody),
     "pay without acceptance": _instead(advance.leases.beat, pays_for_words),
     "holdback released early": _instead(advance.leases.submit, frees_early),
-    "a canary that takes what is free": _instead(advance.canaries.judge, takes_what_is_free),
+    "a canary that nobody has brought": _instead(advance.canaries.judge, fails_who_brought_nothing),
     "a limit that is looked at too early": Make(shell=partial(BuggyShell, bug=looks_before)),
 }

@@ -17,7 +17,7 @@ FOUND_BY = {
     "a lease without fencing": "slow",
     "pay without acceptance": "honest",
     "holdback released early": "honest",
-    "a canary that takes what is free": "lying",
+    "a canary that nobody has brought": "greedy",
     "a limit that is looked at too early": "greedy",
 }
 
