@@ -40,6 +40,7 @@ def born(world: "World", name: str) -> Process:
         free_msat_a_day=FREE_MSAT_A_DAY,
         pay_over_msat=PAY_OVER_MSAT,
         canary_every=CANARY_EVERY if world.has_canaries else 0,
+        canary_lanes=workbench.catalogue().known,
     )
     card = RateCard(PUBLISHED, 2_000, 20)
 
