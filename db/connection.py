@@ -23,7 +23,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import _WaitTimeout
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import JsonbDumper, set_json_loads
 from psycopg.types.numeric import Int8Dumper
@@ -166,6 +166,15 @@ class Line(psycopg.AsyncConnection[DictRow]):
         self.answered_s = monotonic()
         return answer
 
+    async def is_committed(self) -> bool:
+        """Commit; say whether it is. Postgres answers ROLLBACK where a statement has failed."""
+        # After one in a pipeline, Postgres 18 ends hardly any session that is left alone.
+        ended = await self.execute(b"COMMIT", prepare=False)
+        if ended.statusmessage not in ("COMMIT", "ROLLBACK"):
+            await self.close()
+            raise psycopg.OperationalError("COMMIT was not answered: it may be written")
+        return ended.statusmessage == "COMMIT"
+
     def _lose(self, why: str) -> None:
         self.pgconn.finish()  # sends nothing that it would have to wait for
         if self.lost is not None:
@@ -203,7 +212,9 @@ class Line(psycopg.AsyncConnection[DictRow]):
 
     async def answers(self) -> bool:
         """Say whether an idle connection can be used."""
-        if self.is_ended():
+        # Whoever is cancelled as he enters a pipeline leaves it open, if his loop was busy: all
+        # that is sent in it, a COMMIT too, would be answered to nobody.
+        if self.is_ended() or self.pgconn.pipeline_status != PipelineStatus.OFF:
             return False
         if monotonic() - self.answered_s < QUIET_S:
             return True

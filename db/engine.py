@@ -229,10 +229,7 @@ class Database:
                     await tx.execute("BEGIN")
                     yield tx
                     await tx.send()
-                # After one in a pipeline, Postgres 18 ends hardly any session that is left alone.
-                ended = await connection.execute(b"COMMIT", prepare=False)
-                # Postgres answers COMMIT with ROLLBACK where a statement has failed before.
-                if ended.statusmessage != "COMMIT":
+                if not await connection.is_committed():
                     raise Unwritten("an error was caught inside a transaction, which rolled back")
         finally:
             await self._writes.putconn(connection)

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -237,3 +238,38 @@ async def test_a_session_that_is_left_alone_ends_by_itself(db: Database) -> None
         there = "SELECT 1 AS one FROM pg_stat_activity WHERE pid = %(pid)s"
         while await db.read_one(there, pid=pid):
             await asyncio.sleep(0.02)
+
+
+_NEXT = "SELECT count(*) AS n FROM heartbeat WHERE starts_with(process, 'next ')"
+
+
+async def test_who_leaves_a_busy_process_spoils_no_connection(database_url: str) -> None:
+    """Wherever in a transaction its task is cancelled, while its loop has much to do: on the same
+    connection the next transaction is written, and is told so.
+    """
+    database = Database(database_url, pool_size=1)
+    await database.open()
+    loop, is_busy = asyncio.get_running_loop(), True
+
+    def much() -> None:
+        time.sleep(0.006)  # longer than psycopg goes on without letting others have their turn
+        if is_busy:
+            loop.call_soon(much)
+
+    async def beat(tx: Tx) -> None:
+        await tx.execute(_BEAT, process=name)
+
+    loop.call_soon(much)
+    for steps in range(24):
+        name = f"left {steps}"
+        leaving = asyncio.create_task(database.run("leave", beat))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        with suppress(asyncio.CancelledError):
+            await leaving
+        name = f"next {steps}"
+        await database.run("beat", beat)
+    is_busy = False
+    assert await database.read_one(_NEXT) == {"n": 24}
+    await database.close()
