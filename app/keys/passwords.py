@@ -6,9 +6,7 @@ only while nothing else wants them: everybody else is answered first.
 """
 
 import asyncio
-import contextlib
 import os
-import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +17,11 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from prometheus_client import Counter
 
+from app.keys.background import stand_back
 from app.refusal import Refusal, Why
 
 MEMORY_KIB, PASSES, LANES = 19 * 1024, 2, 1
 AT_ONCE, WAITING = max(1, (os.cpu_count() or 1) // 2), 16
-NICE = 10  # how far behind all else of this process its threads stand
 RETRY_S = 2
 
 DERIVATIONS = Counter("boltwork_password_derivations_total", "Passwords that were hashed")
@@ -74,13 +72,6 @@ def _full() -> Refusal:
         f"Send the same request again in {RETRY_S} seconds.",
         {"Retry-After": str(RETRY_S)},
     )
-
-
-def stand_back() -> None:
-    """Have this thread work when no other wants to. Linux knows that of each thread by itself."""
-    with contextlib.suppress(OSError):
-        own = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + NICE)
 
 
 def _typed(password: str) -> bytes:

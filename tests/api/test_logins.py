@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.keys.passwords import AT_ONCE, DERIVATIONS, NICE, WAITING, Passwords, stand_back
+from app.keys.background import NICE, stand_back
+from app.keys.passwords import AT_ONCE, DERIVATIONS, WAITING, Passwords
 from app.refusal import Refusal, Why
 from app.strict_json import BadInput
 from app.trade.logins import name_of
