@@ -182,9 +182,12 @@ def house(order: dict[str, Any]) -> Starlette:
     """
     tools = TimedTools() if order.get("timed") else None
     app = build(_assembled(order, tools), worker=order.get("worker", True))
-    app.router.routes.append(Route("/bench/debit/{id}", debit, methods=["POST"]))
-    app.router.routes.append(Route("/bench/account", debit_account, methods=["POST"]))
-    app.router.routes.append(Route("/bench/idle", idle))
+    # Before all others: behind them, each of those would be tried for it first.
+    app.router.routes[:0] = [
+        Route("/bench/debit/{id}", debit, methods=["POST"]),
+        Route("/bench/account", debit_account, methods=["POST"]),
+        Route("/bench/idle", idle),
+    ]
     if tools is not None:
         app.router.routes.append(Route("/bench/took", tools.told))
     return app
