@@ -354,5 +354,5 @@ _VALUES = {
 
 async def audit(db: Database) -> list[Finding]:
     """Return all that is wrong with the books and the promises; an empty list is what is right."""
-    rows = await db.read_all(_AUDIT, **_VALUES)
+    rows = await db.read_whole(_AUDIT, **_VALUES)
     return [Finding(row["invariant"], row["what"], row["who"]) for row in rows]

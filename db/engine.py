@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -192,10 +193,10 @@ class Database:
         self.hosts = Hosts(url)
         self._columns = Columns()
         self.lookups = dict[object, Any]()  # who look the same up at once: see db.lookups
-        self._writes = pool_of(self.hosts, pool_size, self._for_writing, patience_s)
+        self._writes = pool_of(self.hosts, pool_size, partial(self._begun, to_write), patience_s)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.
-        self.reads = pool_of(self.hosts, pool_size + 5, self._for_reading, patience_s)
+        self.reads = pool_of(self.hosts, pool_size + 5, partial(self._begun, to_read), patience_s)
         self._lines = WeakSet[Line]()  # of both pools
         self._silent = set[tuple[Place, int]]()  # their other ends, which have heard nothing of it
         self.given_up = 0  # connections that were found to be of no use
@@ -273,12 +274,21 @@ class Database:
 
     async def read_all(self, query: str, **values: Any) -> list[Row]:
         """Return the rows of one SELECT by their columns' names. Raises DatabaseAway."""
+        return await self._read(partial(self._keyed, query, values))
+
+    async def read_whole(self, query: str, **values: Any) -> list[Row]:
+        """As `read_all` does, of tables that are read to their end. Raises DatabaseAway."""
 
         async def reading(line: Line) -> list[Row]:
-            cursor = await _sent(line, query, values)
-            return self._columns.keyed(query, cursor, await cursor.fetchall())
+            async with line.transaction():
+                await line.execute(b"SET LOCAL enable_seqscan = on")
+                return await self._keyed(query, values, line)
 
         return await self._read(reading)
+
+    async def _keyed(self, query: str, values: dict[str, Any], line: Line) -> list[Row]:
+        cursor = await _sent(line, query, values)
+        return self._columns.keyed(query, cursor, await cursor.fetchall())
 
     async def read_one(self, query: str, **values: Any) -> Row | None:
         """Return the first row of one SELECT, or None. Raises DatabaseAway."""
@@ -332,15 +342,8 @@ class Database:
             self._away_since_s = now_s
         return DatabaseAway(why, now_s - self._away_since_s)
 
-    async def _for_reading(self, connection: Line) -> None:
-        await to_read(connection)
-        self._keep(connection)
-
-    async def _for_writing(self, connection: Line) -> None:
-        await to_write(connection)
-        self._keep(connection)
-
-    def _keep(self, connection: Line) -> None:
+    async def _begun(self, made: Callable[[Line], Awaitable[None]], connection: Line) -> None:
+        await made(connection)
         self.hosts.found(connection.place)
         connection.lost = self.lost
         self._lines.add(connection)
