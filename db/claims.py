@@ -113,13 +113,13 @@ begun AS (
 told AS MATERIALIZED (SELECT pg_notify(%(channel)s, id) FROM begun)
 SELECT i.id, i.number, i.lane, i.asked, i.share_amount, b.asset, i.batch_id, h.id AS lease_id,
        h.pay_pct, {pay} AS pay_amount, h.until, h.deadline
-  FROM claimed i JOIN held h ON h.item_id = i.id {batch}
+  FROM claimed i JOIN held h ON h.item_id = i.id {whose}
  WHERE (SELECT count(*) FROM told) >= 0 ORDER BY i.rank, i.id
 """
 _HAND = "CAST(%(at_once)s AS bigint) - (SELECT room FROM room) + r.place"
 _TOLD = {
     "pay": PAY.format(pct="h.pay_pct"),
-    "batch": _BATCH,
+    "whose": _BATCH,
     "until": DEADLINE.format(hand=_HAND),
 }
 _OF_LANE = {"lane": "f.lane", "floor": "f.rank"}

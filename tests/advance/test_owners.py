@@ -29,6 +29,7 @@ OTHERS = {
     "app/commands/books.py": {"batch"},
     "app/commands/cli.py": {"ask"},
     "app/api/accounts/balances.py": {"deposit"},
+    "app/api/discovery/price_list.py": {"ask", "credit"},
     "app/api/jobs/ask.py": {"ask"},
     "app/api/jobs/sessions.py": {"topup"},
     "app/agents/anthropic.py": {"work"},

@@ -135,6 +135,6 @@ async def test_junk_is_found_and_its_buyer_is_made_whole(house: Instance) -> Non
     assert 0 <= 1_000 * said["chargedSats"] - owed[0].amount_msat < 1_000
     orders = "SELECT batch_id FROM item JOIN canary ON canary.item_id = item.id"
     for row in await house.built.db.read_all(orders):
-        order = (await house.http.get(f"/api/jobs/{row['batch_id']}")).json()
-        assert (order["paidWith"], order["job"]["status"]) == ("house", "completed")
+        # Who could look at it would know which of a worker's items are the house's.
+        refused(await house.http.get(f"/api/jobs/{row['batch_id']}"), 404, "not_found")
     assert [finding.line for finding in await audit(house.built.db)] == []

@@ -173,6 +173,12 @@ def refused(answer: httpx2.Response, status: int, says: str = "") -> None:
     if path.startswith("/api/v1/") and not is_flat:  # and there it holds both
         in_v1, envelope = True, {**envelope["error"], "error": envelope["error"]["code"]}
         del envelope["code"]
+    elif path in ("/mcp", "/l402/quote"):  # and there it holds all of it
+        whole = envelope["error"]
+        sentence = {"error": whole.pop("message")}
+        envelope = sentence | (whole["data"] if path == "/mcp" else whole)
+    elif path.startswith("/api/v2/"):  # and there it is the message
+        envelope["error"], envelope["code"] = envelope.pop("message"), envelope.pop("rc")
     must = {"error", "message" if in_v1 else "code", "requestId"}
     may = {"next", "leastSats", "balanceSats", "neededSats"} | (
         {"state", "signedChanges"} if lends else set()
