@@ -62,7 +62,7 @@ class Balance:
 
 async def trial_balance(db: Database) -> list[Balance]:
     """Recompute every account from its postings, each asset apart, in one snapshot."""
-    rows = await db.read_all(
+    rows = await db.read_whole(
         "SELECT name, kind, asset, balance, coalesce(sum(amount), 0)::bigint AS total"
         " FROM kept_balance LEFT JOIN (SELECT posting.account, posting.amount, entry.asset AS of"
         " FROM posting JOIN entry ON entry.id = posting.entry_id) AS leg"

@@ -60,8 +60,7 @@ async def rail_sheet(db: Database, rail: str, most_unpaid: int | None) -> RailSh
 
     Of unpaid invoices at most so many are told; None: all of them.
     """
-    row = await db.read_one(_SHEET, most=most_unpaid, rail=rail)
-    assert row is not None
+    [row] = await db.read_whole(_SHEET, most=most_unpaid, rail=rail)
     moving = tuple((payment_hash, most_msat) for payment_hash, most_msat in row["moving"])
     unpaid = tuple((payment_hash, wallet) for payment_hash, wallet in row["unpaid"])
     still = (row["transfers"], row["transferred"], row["wallets"], row["entry"])
@@ -147,20 +146,20 @@ async def payouts_by_standing(
 
 async def sessions_by_state(db: Database) -> dict[str, int]:
     """Return how many sessions are in each state that any is in."""
-    rows = await db.read_all("SELECT state, count(*) AS n FROM session GROUP BY state")
+    rows = await db.read_whole("SELECT state, count(*) AS n FROM session GROUP BY state")
     return {row["state"]: row["n"] for row in rows}
 
 
 async def prepaid_msat(db: Database) -> int:
     """Return what rests on all sessions together."""
-    row = await db.read_one(
+    [row] = await db.read_whole(
         "SELECT coalesce(sum(balance), 0)::bigint AS msat FROM account"
         " WHERE starts_with(name, 'session:') AND asset = 'msat'"
     )
-    return int(row["msat"]) if row else 0
+    return int(row["msat"])
 
 
 async def jobs_by_state(db: Database) -> dict[str, int]:
     """Return how many jobs are in each state that any is in."""
-    rows = await db.read_all("SELECT state, count(*) AS n FROM job GROUP BY state")
+    rows = await db.read_whole("SELECT state, count(*) AS n FROM job GROUP BY state")
     return {row["state"]: row["n"] for row in rows}

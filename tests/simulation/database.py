@@ -114,6 +114,11 @@ class WorldDatabase(Database):
         await self._before_reading()
         return await super().read_all(query, **values)
 
+    async def read_whole(self, query: str, **values: Any) -> list[Row]:
+        """See Database.read_whole."""
+        await self._before_reading()
+        return await super().read_whole(query, **values)
+
     async def rows(self, cls: type[R], query: str, **values: Any) -> list[R]:
         """See Database.rows."""
         await self._before_reading()
