@@ -250,7 +250,7 @@ def lending_of(built: Built) -> Lending:
         built.new_id,
         built.settings.workers,
         canaries_of(built),
-        Crowd(built.shell),
+        Crowd(built.shell, built.db.slow_s),
     )
 
 

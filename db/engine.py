@@ -193,6 +193,7 @@ class Database:
         self.hosts = Hosts(url)
         self._columns = Columns()
         self.lookups = dict[object, Any]()  # who look the same up at once: see db.lookups
+        self.slow_s = 0.05  # nobody waits longer to share a statement: that may be one of no answer
         self._writes = pool_of(self.hosts, pool_size, partial(self._begun, to_write), patience_s)
         # Autocommit: a read is one round trip, with nothing to begin or to roll back.
         # The worker's connections and its listener's are among these.

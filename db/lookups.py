@@ -21,7 +21,6 @@ T = TypeVar("T")
 Key = tuple[str, ...]
 
 MOST_AT_ONCE = 100  # keys of one statement
-SLOW_S = 0.05  # after this long nobody waits for the one before: it may be one of no answer
 
 
 class Lookup(Generic[R]):
@@ -42,7 +41,7 @@ SELECT found.* FROM unnest({arrays}) WITH ORDINALITY AS asked({", ".join(parts)}
         """Return the row of a key, or None. Raises DatabaseAway."""
         together = db.lookups.get(self)
         if together is None:
-            together = db.lookups[self] = Together(partial(self._rows, db))
+            together = db.lookups[self] = Together(partial(self._rows, db), db.slow_s)
         row: R | None = await together.find(key)
         return row
 
@@ -55,11 +54,12 @@ SELECT found.* FROM unnest({arrays}) WITH ORDINALITY AS asked({", ".join(parts)}
 
 class Together(Generic[K, T]):
     """Those who look something up, or have something done, by one and the same statement. `read`
-    returns what each of so many keys finds, in their order, or None; equal keys are one.
+    returns what each of so many keys finds, in their order, or None; equal keys are one. Nobody
+    waits longer than `slow_s` for the statement before his own.
     """
 
     def __init__(
-        self, read: Callable[[Sequence[K]], Awaitable[Sequence[T | None]]], slow_s: float = SLOW_S
+        self, read: Callable[[Sequence[K]], Awaitable[Sequence[T | None]]], slow_s: float
     ) -> None:
         self._read, self.slow_s = read, slow_s
         self._waiting: list[tuple[K, Future[T | None]]] = []

@@ -13,7 +13,7 @@ from app import advance
 from app.advance import Shell
 from db.claims import Hired
 from db.engine import DatabaseAway, Unwritten
-from db.lookups import SLOW_S, Together
+from db.lookups import Together
 from db.seen import Seen
 from db.shared_claims import MOST, Claimer, Dealt
 
@@ -32,7 +32,7 @@ class _Asked:
 class Crowd:
     """The claims of one item each, and what is noted of who asks."""
 
-    def __init__(self, shell: Shell, slow_s: float = SLOW_S) -> None:
+    def __init__(self, shell: Shell, slow_s: float) -> None:
         self._shell = shell
         self._claims = Together[_Asked, Told](self._claim, slow_s)
         self._seen = Together[Seen, Any](self._see, slow_s)
@@ -47,8 +47,8 @@ class Crowd:
         if given is not None:
             return given
         by_itself = Hired(hired.pay_pct, [lease_id], hired.at_once)
-        claim = advance.leases.claim
-        return Dealt(await self._shell.do(claim, worker_id, list(hired.pay_pct), 1, by_itself))
+        lanes = list(hired.pay_pct)
+        return Dealt(await self._shell.do(advance.leases.claim, worker_id, lanes, 1, by_itself))
 
     async def see(self, seen: Seen) -> None:
         """Note that a worker is there, and what it makes."""
