@@ -182,8 +182,14 @@ async def _opened_by(act: Act, kind: IdentityKind, name: str) -> OfWallet:
             return OfWallet(known, is_new=False)  # else it is forgotten at this moment
 
 
-async def ask_deposit(act: Act, account_id: str, number: int, opened: rail.Opened) -> MadeInvoice:
-    """Give an account a deposit's invoice, made by the rail before, and return that."""
+async def ask_deposit(
+    act: Act, account_id: str, number: int, opened: rail.Opened
+) -> MadeInvoice | Missing:
+    """Give an account a deposit's invoice, made by the rail before, and return that. Missing: one
+    on which there was never a thing was forgotten at this moment.
+    """
+    if await people.lock(act.tx, account_id) is None:
+        return Missing()
     wanted = law.ask_deposit(account_id, number, opened.amount_msat)
     return await write_first(act, _owner(account_id), wanted, opened)
 

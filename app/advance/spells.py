@@ -32,10 +32,12 @@ class Taken:
     """Its name is another author's: nothing changed."""
 
 
-async def publish(act: Act, new: Publishing) -> Published | Taken:
-    """Publish a spell, or the next version of one of the same author's."""
-    if new.author_id is not None:
-        await people.lock(act.tx, new.author_id)  # it is not forgotten meanwhile
+async def publish(act: Act, new: Publishing) -> Published | Taken | Missing:
+    """Publish a spell, or the next version of one of the same author's. Missing: the author's
+    account was forgotten at this moment.
+    """
+    if new.author_id is not None and await people.lock(act.tx, new.author_id) is None:
+        return Missing()
     told = new.document, dict(new.pins), act.now
     if await spells.insert(act.tx, new.spell_id, new.author_id, new.version_id, *told):
         return Published(1)

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from app import advance
-from app.advance import Act, Applied, Disproved, Purse, Shell, Short, Unproven
+from app.advance import Act, Applied, Disproved, Missing, Purse, Shell, Short, Unproven
 from app.advance.proofs import Proof
 from app.ports import UsdcRail
 from app.promises.sending import PAUSED, USED, Sending
@@ -34,6 +34,7 @@ from statemachine.batch import LEAST_REFUND_MICROUSDC
 from statemachine.entries import Asset
 from statemachine.owner import Purpose
 
+T = TypeVar("T")
 MOST_SHOWN = 20  # deposits that wait to be paid
 
 
@@ -117,11 +118,10 @@ class Accounts:
     async def deposit(self, account_id: str, amount_msat: Msat, name: Name | None) -> MadeInvoice:
         """Return the invoice of a new deposit, or of the one that this name was given to.
 
-        Raises Refusal: 409 when the name was used for another body, 503 when no invoice can be
-        made.
+        Raises Refusal: 404 when the account was forgotten meanwhile, 409 when the name was used for
+        another body, 503 when no invoice can be made.
         """
-        prepare = partial(self._prepare_deposit, account_id, amount_msat)
-        made = await once(self.shell, name, prepare)
+        made = await self._done(name, partial(self._prepare_deposit, account_id, amount_msat))
         return await self.invoicing.made_before(made.id) if isinstance(made, Before) else made
 
     async def _prepare_deposit(self, account_id: str, amount_msat: Msat) -> Beginning[MadeInvoice]:
@@ -131,7 +131,10 @@ class Accounts:
         opened = await self.invoicing.new(invoice_id, Purpose.CREDIT, amount_msat)
 
         async def ask_deposit(act: Act) -> MadeInvoice:
-            return await advance.accounts.ask_deposit(act, account_id, number, opened)
+            made = await advance.accounts.ask_deposit(act, account_id, number, opened)
+            if isinstance(made, Missing):
+                raise _NotTaken(gone())
+            return made
 
         return Beginning(invoice_id, ask_deposit)
 
@@ -275,16 +278,27 @@ class Accounts:
                 raise _NotTaken(_needs_proof(most, asset))
             case Disproved():
                 raise _NotTaken(disproved(told))
-        assert isinstance(told, Applied), "who is logged in has an account"
+            case Missing():
+                raise _NotTaken(gone())
 
     async def _once(
         self, name: Name | None, prepare: Callable[[], Awaitable[Beginning[str]]]
     ) -> str:
+        made = await self._done(name, prepare)
+        return made.id if isinstance(made, Before) else made
+
+    async def _done(
+        self, name: Name | None, prepare: Callable[[], Awaitable[Beginning[T]]]
+    ) -> T | Before:
         try:
-            made = await once(self.shell, name, prepare)
+            return await once(self.shell, name, prepare)
         except _NotTaken as not_taken:
             raise not_taken.refusal from None
-        return made.id if isinstance(made, Before) else made
+
+
+def gone() -> Refusal:
+    """Return what is said of an account that was forgotten while its holder asked for something."""
+    return Refusal(Why.UNKNOWN, "This account isn’t there any more.", "Log in again.")
 
 
 def too_little(short: Short) -> Refusal:

@@ -10,6 +10,7 @@ from app.keys import api_keys as credential
 from app.keys.api_keys import Prefix
 from app.ports import Clock
 from app.refusal import Refusal, Why
+from app.trade.accounts import gone
 from db import api_keys
 from db.api_keys import KeyRow, Limits, NewKey
 from db.engine import Database
@@ -40,7 +41,7 @@ class Keys:
         new = kept(self.new_id(), key)
         told = await self.shell.do(advance.keys.make, account_id, new, name, limits)
         if isinstance(told, Missing):
-            raise Refusal(Why.UNKNOWN, "This account isn’t there any more.", "Log in again.")
+            raise gone()
         if not told:
             raise Refusal(
                 Why.FULL,

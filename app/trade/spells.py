@@ -14,12 +14,13 @@ from typing import Any, Final
 import structlog
 
 from app import advance
-from app.advance import Applied, Shell
+from app.advance import Applied, Missing, Shell
 from app.advance.casts import CastOf
 from app.advance.spells import Published, Publishing
 from app.ports import Wanted
 from app.refusal import Refusal, Why
 from app.till import Till
+from app.trade.accounts import gone
 from app.trade.batches import Line, Order
 from app.trade.catalogue import Catalogue, Kind, Offering, Surface
 from app.trade.inputs import pictures_in
@@ -95,6 +96,8 @@ class Spells:
         ids, plain = (self.new_id(), self.new_id()), document.to_json()
         new = Publishing(*ids, author_id, plain, pins)
         told = await self.shell.do(advance.spells.publish, new)
+        if isinstance(told, Missing):
+            raise gone()
         if not isinstance(told, Published):
             raise Refusal(
                 Why.NOT_ALLOWED,
