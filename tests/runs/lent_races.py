@@ -21,7 +21,8 @@ from tests.runs.crash_server import MAKES_NOTHING
 from tests.runs.race_pair import Pair, crowd
 from tests.world.patience import patiently
 
-ENVIRONMENT = {"WORKERS": "true", MAKES_NOTHING: "1"}
+# Without canaries half of a new worker's pay is free at once: there is something to ask for.
+ENVIRONMENT = {"WORKERS": "true", "WORKER_CANARY_EVERY": "0", MAKES_NOTHING: "1"}
 AT, SIDE = "/api/v1/workers", 256
 ASKS: Json = {"models": ["scene-1"], "maxPixels": 2_048**2}
 MOST_NEW = 2  # that a worker may hold which is new
