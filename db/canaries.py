@@ -152,6 +152,20 @@ async def move(
     )
 
 
+class _Is(NamedTuple):
+    is_one: bool
+
+
+async def is_open(tx: Tx, worker_id: str) -> bool:
+    """Say whether a locked worker was given a canary that is not judged yet."""
+    query = (
+        "SELECT EXISTS (SELECT FROM canary WHERE worker_id = %(id)s AND state = 'given') AS is_one"
+    )
+    row = await tx.row(_Is, query, id=worker_id)
+    assert row is not None, "it selects one row"
+    return row.is_one
+
+
 class Brought(NamedTuple):
     """A canary that is to be judged: its item has ended."""
 
@@ -236,17 +250,13 @@ SELECT made.batch_id, sum(made.held)::bigint AS held, sum(made.own)::bigint AS o
 """
 
 
-class _Offers(NamedTuple):
-    is_one: bool
-
-
 async def are_of(tx: Tx, worker_id: str, lanes: Sequence[str]) -> bool:
     """Say whether a worker was seen in one of these lanes."""
     query = (
         "SELECT EXISTS (SELECT FROM worker_lane WHERE worker_id = %(id)s"
         " AND lane = ANY(%(lanes)s)) AS is_one"
     )
-    row = await tx.row(_Offers, query, id=worker_id, lanes=list(lanes))
+    row = await tx.row(_Is, query, id=worker_id, lanes=list(lanes))
     assert row is not None, "it selects one row"
     return row.is_one
 

@@ -310,13 +310,15 @@ class Found(NamedTuple):
 
 
 _DUE = """
-SELECT id FROM worker WHERE trusted_at IS NULL AND state <> 'banned'
-   AND created_at <= %(since)s AND delivered >= %(items)s ORDER BY created_at LIMIT %(most)s
+SELECT id FROM worker w WHERE trusted_at IS NULL AND state <> 'banned'
+   AND created_at <= %(since)s AND delivered >= %(items)s
+   AND NOT EXISTS (SELECT FROM canary c WHERE c.worker_id = w.id AND c.state = 'given')
+ ORDER BY created_at LIMIT %(most)s
 """
 
 
 async def due(db: Database, now: datetime, most: int) -> list[str]:
-    """Return workers that are new no more, and whose pay is still held back."""
+    """Return workers that are new no more, with no open canary, whose pay is still held back."""
     rows = await db.rows(Found, _DUE, since=now - NEW_FOR, items=NEW_ITEMS, most=most)
     return [row.id for row in rows]
 

@@ -194,7 +194,8 @@ class Readmitted:
 class Delivered:
     """One of its results was taken, and so much of its pay is held back.
 
-    `draws`: the dice want it to be given a canary next.
+    `draws`: the dice want it to be given a canary next. `is_open`: of one that it was given it is
+    not known yet what it has made of it.
     """
 
     at: datetime
@@ -202,14 +203,17 @@ class Delivered:
     held: int
     draws: bool = False
     is_late: bool = False  # its lease had lapsed
+    is_open: bool = False
     kind = WorkerEvent.DELIVERED
 
 
 @dataclass(frozen=True, slots=True)
 class Matured:
-    """It was looked at again: it may have grown old enough to be trusted."""
+    """It was looked at again: it may have grown old enough to be trusted, unless a canary of it is
+    still open."""
 
     at: datetime
+    is_open: bool = False
     kind = WorkerEvent.MATURED
 
 
@@ -281,9 +285,9 @@ def decide(facts: WorkerFacts, event: Event) -> Decision[WorkerFacts]:
         case Resumed() | Readmitted():
             return Decision(replace(after, silent=0, silent_since=None))
         case Delivered():
-            return _trusted_if_due(_delivered(after, event), event.at)
-        case Matured(at):
-            return _trusted_if_due(after, at)
+            return _trusted_if_due(_delivered(after, event), event)
+        case Matured():
+            return _trusted_if_due(after, event)
         case FellSilent(at):
             return Decision(_silent(after, at))
         case ItemFailed():
@@ -337,9 +341,10 @@ def _forfeited(after: WorkerFacts, event: CanaryFailed) -> Decision[WorkerFacts]
     return Decision(after, (*lost, *added))
 
 
-def _trusted_if_due(after: WorkerFacts, at: datetime) -> Decision[WorkerFacts]:
-    """Return a worker that is new no more, where it has become so: all that was held is free."""
-    if not after.is_due(at):
+def _trusted_if_due(after: WorkerFacts, event: Delivered | Matured) -> Decision[WorkerFacts]:
+    """Return a worker that is new no more, where it has become so: all that was held is free. What
+    an open canary may yet take is held until it is judged."""
+    if event.is_open or not after.is_due(event.at):
         return Decision(after)
     freed = tuple(
         entries.pay_freed(after.id, after.account_id, asset, after.held(asset))

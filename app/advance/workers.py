@@ -90,11 +90,12 @@ async def readmit(act: Act, worker_id: str) -> Outcome:
 
 
 async def mature(act: Act, worker_id: str) -> Outcome:
-    """Free what is held back of the pay of a worker that is new no more."""
+    """Free what is held back of the pay of a worker that is new no more, unless a canary of it is
+    not judged yet."""
     row = await workers.lock(act.tx, worker_id)
     if row is None:
         return Missing()
-    told = await _tell(act, row, law.Matured(act.now))
+    told = await _tell(act, row, law.Matured(act.now, await _is_open(act, row)))
     await _send(act, row)
     return told
 
@@ -146,14 +147,21 @@ async def paid(
     earned = free + held
     whole = Earned(item.id, row.id, item.lane, asset, earned, held, took_ms, item.weight)
     await workers.earn(act.tx, whole, act.now)
-    is_late = lease.state is LeaseState.LAPSED
-    brought = law.Delivered(
-        act.now, asset, held, by is not Funding.HOUSE and _draws(act, row), is_late
-    )
+    draws, is_late = by is not Funding.HOUSE and _draws(act, row), lease.state is LeaseState.LAPSED
+    is_open = await _is_open(act, row)
+    brought = law.Delivered(act.now, asset, held, draws, is_late, is_open)
     decision = law.decide(workers.facts_of(row), brought)
     await write(act, decision)
     await _send(act, row)
     return decision
+
+
+async def _is_open(act: Act, row: WorkerRow) -> bool:
+    """Say whether a canary that is not judged yet keeps a worker from being trusted; who can't be
+    trusted yet is not looked up."""
+    if row.trusted_at is not None or act.now - row.created_at < law.NEW_FOR:
+        return False
+    return await canaries.is_open(act.tx, row.id)
 
 
 def _draws(act: Act, row: WorkerRow) -> bool:

@@ -124,5 +124,6 @@ class Calm:
             or any(row["state"] == "held" for row in model.prepaid.free_holds.values())
             or any(row["state"] == "claimed" for row in model.usdc.rows.values())
             or model.canaries.is_under_way()
+            or model.network.is_due()
         )
         return not (unbooked or in_flight or going_on or +model.staged or model.is_unpaid())

@@ -53,6 +53,7 @@ class Canaries:
             return str(lot.row["id"])
         hold((before, now["state"]) in ARCS, 6, f"{name} after {before}")
         self.seen[f"canary {now['state']}"] += 1
+        self._network.asked[now["worker_id"]] += 1 if was is None else -1
         if was is None:
             self._house.append(lot)
         else:

@@ -62,6 +62,7 @@ class Network:
     def __init__(self, ledger: Ledger, lots: Lots, clock: Clock, said: Said) -> None:
         self._ledger, self.lots, self.people = ledger, lots, lots.people
         self.caught: Counter[str] = Counter()  # workers, by canaries that they failed
+        self.asked: Counter[str] = Counter()  # by canaries of theirs that are to be judged
         self._clock, self._said = clock, said
         self.has_canaries = False  # among what workers are given
         self.hands: dict[str, Hand] = {}
@@ -119,6 +120,8 @@ class Network:
         lived = self._clock.true - hand.born + SKEW
         enough = len(hand.earnings) >= NEW_ITEMS
         hold(enough, 2, f"{name} has all of its pay after {len(hand.earnings)} items")
+        asked = self.asked[now["id"]]
+        hold(not asked, 2, f"{name} has all of its pay, and {asked} canaries are to be judged")
         hold(min(age, lived) >= NEW_FOR, 2, f"{name} has all of its pay after {age}, {lived}")
         for asset in ASSETS:
             freed = hand.held_back(asset)
@@ -244,14 +247,21 @@ class Network:
         rows = [hand.row for hand in self.hands.values()]
         return {"worker": rows, "earning": list(self.earnings.values())}
 
+    def _is_due(self, hand: Hand) -> bool:
+        old = self._clock() - time_of(hand.row["created_at"]) >= NEW_FOR
+        new_no_more = old and len(hand.earnings) >= NEW_ITEMS and hand.row["state"] != "banned"
+        return new_no_more and not hand.is_trusted and not self.asked[hand.row["id"]]
+
+    def is_due(self) -> bool:
+        """Say whether anybody's pay is to be freed."""
+        return any(map(self._is_due, self.hands.values()))
+
     def settle(self, sums: dict[str, int]) -> None:
         """Check, in calm weather, that nothing is held back any more that is due, and count what
         is: it is theirs."""
         for hand in self.hands.values():
-            row = hand.row
-            old = self._clock() - time_of(row["created_at"]) >= NEW_FOR
-            due = old and len(hand.earnings) >= NEW_ITEMS and row["state"] != "banned"
-            hold(hand.is_trusted or not due, 7, f"the pay of worker {row['id']} is held for ever")
+            row, due = hand.row, self._is_due(hand)
+            hold(not due, 7, f"the pay of worker {row['id']} is held for ever")
             hold(not hand.holds, 7, f"worker {row['id']} holds {sorted(hand.holds)} for ever")
             for asset, unit in (("msat", ""), ("microusdc", "microUSDC ")):
                 held = hand.held_back(asset)

@@ -88,6 +88,17 @@ STORIES: tuple[Story, ...] = (
     .has(held_msat=0, held_microusdc=0, is_trusted=True)
     .moves(750, "worker:w", "user:a", "worker:w:freed:msat")
     .moves(30, "worker:w", "user:a", "worker:w:freed:microusdc", Asset.MICROUSDC),
+    story("What is held of one that was given a canary waits until that is judged", LAW)
+    .given(ALMOST)
+    .hears(Delivered(OLD, Asset.MSAT, 50, is_open=True))
+    .has(delivered=NEW_ITEMS, held_msat=750)
+    .hears(Matured(OLD, is_open=True))
+    .hears(CanaryPassed())
+    .has(canaries_passed=1)
+    .hears(Matured(OLD))
+    .has(held_msat=0, held_microusdc=0, is_trusted=True)
+    .moves(750, "worker:w", "user:a", "worker:w:freed:msat")
+    .moves(30, "worker:w", "user:a", "worker:w:freed:microusdc", Asset.MICROUSDC),
     story("It does so while it is drained, and with nothing held", LAW)
     .given(replace(NEW, state=WorkerState.DRAINING, delivered=NEW_ITEMS))
     .hears(Matured(OLD))
