@@ -15,12 +15,13 @@ from hypothesis import strategies
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import IgnoredAuth, RejectedPositiveData
 
+from tests.runs.fuzz_lenders import CLAIMS, LEASES, STOCK, SUBMIT, WORKERS
 from tests.runs.fuzz_people import SECRET
 from tests.runs.fuzz_world import VISITOR, World
 from tests.world.contract import CONTRACT, STREAM
 from tests.world.patience import PATIENCE_S
 
-LONGEST_WAIT_S = 60
+LONGEST_WAIT_S, LONGEST_CLAIM_S = 60, 30
 LONG_URL = 30_000  # characters: of what a server reads of a head
 FAULTS = "/api/dev/stub/faults"
 LNURL = "/api/lnurl/"
@@ -35,6 +36,7 @@ LOGOUT = "/api/auth/logout"
 # What is taken out, and to where: parts that exclude each other, in formats of our own.
 TAKEN_OUT = frozenset({"amountSats", "amountUsdc", "invoice", "to"})
 OF_A_WITHDRAWAL = ("/api/auth/nonce", "/api/account/withdrawals", "/api/v1/user/withdraw")
+LENT = (WORKERS, f"{LEASES}/", f"{STOCK}/")
 BY_KEY = ("/api/v1/", "/api/account", "/api/jobs", "/v1/")  # paid and read by an API key, too
 IN_USDC = ("/api/jobs", "/api/v1/jobs", "/v1/images/generate", "/v1/videos/generate")
 JOB, QUOTES = "/api/jobs/{id}", "/api/jobs/quote"
@@ -56,6 +58,10 @@ BEYOND_FORM = (
     "'credits' must be 1 to",  # as many sats as a deposit may be
     "There is no tool ",  # in a step of a spell
     "That is no refund destination",  # a worker's `payTo`
+    "must be a picture in base64",  # of a heartbeat
+    "Content-Digest must be",
+    "isn't the one of the Content-Digest",
+    "No file of this job",  # was brought before it was submitted
 )
 
 _NOTHING_WRONG = re.compile(
@@ -115,6 +121,8 @@ class Rules:
         class Credentials:
             def get(self, case: Any, context: Any) -> dict[str, str]:
                 path = case.operation.path
+                if path.startswith(LENT) and who is not Who.VISITOR:
+                    return world.lenders.shown_for(path, len(f"{case.query} {case.body}"))
                 if who is Who.SESSION:
                     return world.shown_for(str((case.path_parameters or {}).get("id", "")))
                 if who is Who.ACCOUNT:
@@ -146,6 +154,10 @@ class Rules:
         wait = str((case.query or {}).get("wait", ""))
         if wait.isdecimal() and 0 < int(wait[:9]) <= LONGEST_WAIT_S:
             case.query["wait"] = "0"
+        if case.operation.path == CLAIMS and isinstance(case.body, dict):
+            held = case.body.get("wait")
+            if type(held) is int and 0 < held <= LONGEST_CLAIM_S:
+                case.body["wait"] = 0
         return case
 
     def _after(self, case: Any, response: Any) -> None:
@@ -181,15 +193,23 @@ class Rules:
             polite = case.operation.path.startswith(LNURL) and response.json()["status"] == "ERROR"
             return not polite and not _NOTHING_WRONG.search(failure.message)
         if isinstance(failure, RejectedPositiveData):
-            if case.operation.path == "/mcp" and response.status_code in (404, 406):
-                return False  # a method, or an Accept, of chance
-            # What is bought by the call is refused until it is paid for, and a session that is
-            # over does nothing more.
-            # Nor does any schema know how long a file is.
-            return response.status_code not in (402, 410, 416) and not _means_nothing_here(
-                case, response
-            )
+            return not _is_refused_rightly(case, response)
         return True
+
+
+def _is_refused_rightly(case: Any, response: Any) -> bool:
+    """Say whether a request of the right form is refused for what no schema says."""
+    path, status = case.operation.path, response.status_code
+    if path == "/mcp" and status in (404, 406):
+        return True  # a method, or an Accept, of chance
+    # Nor does any schema know how long a file is, or whether it is a picture.
+    if path.endswith("/result") and status in (415, 422):
+        return True
+    if path == SUBMIT and response.json()["rc"] == "ImageValidationFailed":
+        return True
+    # What is bought by the call is refused until it is paid for, and a session that is over does
+    # nothing more.
+    return status in (402, 410, 416) or _means_nothing_here(case, response)
 
 
 def _has_an_account(response: Any) -> bool:
@@ -220,7 +240,7 @@ def _means_nothing_here(case: Any, response: Any) -> bool:
     but us can tell.
     """
     said, body = response.json(), case.body
-    told = said["error"]
+    told = said.get("error")
     sentence = told["message"] if isinstance(told, dict) else said.get("message", told)
     if case.operation.path in (*OF_A_TOOL, *NAMES_ANOTHER) and response.status_code == 400:
         return True  # what a tool or a spell asks for, its own schema says

@@ -19,7 +19,7 @@ from app.buyer.answer_fields import Invoice
 from app.buyer.client import FINAL, Client
 from db.audit import audit
 from db.engine import Database
-from tests.runs import fuzz_people
+from tests.runs import fuzz_lenders, fuzz_people
 from tests.runs.crash_run import Databases
 from tests.runs.crash_server import ForkedServer
 from tests.runs.crash_world import StubSide
@@ -51,8 +51,10 @@ JOBS = (
     ("BREAK-JUDGE", 1), ("BREAK-WORK", 2),
 )  # fmt: skip
 LIMITED = {
+    "WORKER_REQUESTS_PER_MINUTE": "60",
     "ESTIMATES_PER_MINUTE": "30", "CREATES_PER_MINUTE": "60", "CLAIMS_PER_MINUTE": "20",
 }  # fmt: skip
+EXAMPLE_POPPED = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 LASTING, EXPENDABLE = 4, 2  # sessions that stay open, and that may be closed
 
 
@@ -86,6 +88,7 @@ class World:
     credentials: list[str] = field(default_factory=list)  # of MPP: one that holds, and others
     market: Market = field(default_factory=Market)
     people: fuzz_people.People = field(default_factory=fuzz_people.People)
+    lenders: fuzz_lenders.Lenders = field(default_factory=fuzz_lenders.Lenders)
 
     @property
     def url(self) -> str:
@@ -98,6 +101,9 @@ class World:
         text = re.sub(r"\bAgEJ\w+…", self.macaroons[self.names.expendable[0]], text)
         text = text.replace("you@example.org", self.destination)
         text = text.replace(EXAMPLE_JOB, self.names.jobs[0])
+        text = text.replace(
+            f"id: {EXAMPLE_POPPED}, generation", f"id: {self.lenders.job}, generation"
+        )
         # A key that is used again and again answers 409, and nothing else is learnt.
         named_key = f"      example: {EXAMPLE_KEY}\n"
         assert named_key in text
@@ -140,6 +146,7 @@ class World:
             "^/api/v1/wallets/connect/status/": {"path.requestId": people.requests},
             "^/api/notices/": {"path.id": people.webhooks},
             "^/api/dev/": {"path.paymentHash": names.hashes},
+            **self.lenders.parameters(),
         }  # fmt: skip
 
     def formats(self) -> dict[str, list[str]]:
@@ -175,9 +182,9 @@ class World:
             )  # fmt: skip
             await self._add_run(http)
             holders: list[dict[str, str]] = [{}, *map(self.shown_for, self.names.sessions[:1])]
-            for holder in holders:
+            for each in holders:
                 made = await http.post(
-                    "/api/gemini/conversations", json={"title": "Rain"}, headers=holder
+                    "/api/gemini/conversations", json={"title": "Rain"}, headers=each
                 )
                 self.names.conversations.append(made.raise_for_status().json()["id"])
             self.cookie = http.cookies[VISITOR]
@@ -185,6 +192,8 @@ class World:
             self.market = await furnish(http, self.server.clock)
             told_at = NOWHERE_TO_TELL
             self.people = await fuzz_people.furnish(http, self.market.token, told_at)
+            holder = {"Authorization": f"Bearer {self.market.token}"}
+            self.lenders = await fuzz_lenders.furnish(http, holder, self.destination)
 
     def shown_for(self, session_id: str) -> dict[str, str]:
         """Return the header with the macaroon of a session, or of any for what is none."""
@@ -263,6 +272,8 @@ async def world_on(databases: Databases, *, limited: bool = False) -> AsyncItera
         "GEMINI_BASE_URL": gemini.url,
         "GEMINI_API_KEY": CLIENT_KEY,
         "FREE_SATS_PER_DAY": "100000000",
+        "WORKERS": "true",
+        "WORKER_CANARY_EVERY": "0",
         **(LIMITED if limited else {"DEMO_PER_HOUR": "1000000"}),
     }
     with tempfile.TemporaryDirectory(prefix="boltwork-fuzz-") as name:
