@@ -10,7 +10,8 @@ import pytest
 # wait leave room for those that work.
 LONGEST = (
     "crash_points", "silence", "lnbits_matrix", "log_stream", "chain", "pages_safe",
-    "simulation", "server_states", "what_opens", "races", "painter", "operating", "pages",
+    "simulation", "simulated_workers", "server_states", "what_opens", "races", "painter",
+    "operating", "pages",
     "pages_session", "pages_ends", "receiving", "embedded", "waits", "pages_operator",
     "pages_studio", "stock_clients", "pages_account",
     "ask_command", "wheel", "unnamed_user", "killed", "books_cli", "withdraw", "batches",
