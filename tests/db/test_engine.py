@@ -13,6 +13,7 @@ import pytest
 from db.connection import IDLE_S, STATEMENT_S
 from db.embedded import EmbeddedPostgres
 from db.engine import Database, DatabaseAway, Duplicate, Tx, Unwritten
+from tests.world.plan_fixtures import analyse
 
 SECRET = "what a buyer wrote"
 
@@ -273,3 +274,21 @@ async def test_who_leaves_a_busy_process_spoils_no_connection(database_url: str)
     is_busy = False
     assert await database.read_one(_NEXT) == {"n": 24}
     await database.close()
+
+
+_OF_ONE = "EXPLAIN SELECT state FROM job WHERE id = %(id)s"
+_OF_ALL = "EXPLAIN SELECT count(*) FROM job"
+
+
+async def test_no_plan_is_for_a_table_that_was_empty_once(db: Database, database_url: str) -> None:
+    """A plan is kept for as long as its connection: one that reads a table to its end is made by
+    nobody who has a key, however few rows there are just now; only by who wants them all.
+    """
+    analyse(database_url)
+
+    async def explained(tx: Tx) -> str:
+        return str(await tx.all(_OF_ONE, id="none"))
+
+    assert "pk_job" in await db.run("explained", explained)
+    assert "pk_job" in str(await db.read_all(_OF_ONE, id="none"))
+    assert "Seq Scan on job" in str(await db.read_whole(_OF_ALL))

@@ -398,21 +398,3 @@ async def test_every_hot_query_goes_by_an_index(database_url: str) -> None:
         if plan.blocks > LARGE.get(name, MOST_BLOCKS) or plan.scanned - SMALL
     ]
     assert not wrong, "\n".join(wrong)
-
-
-_OF_ONE = "EXPLAIN SELECT state FROM job WHERE id = %(id)s"
-_OF_ALL = "EXPLAIN SELECT count(*) FROM job"
-
-
-async def test_no_plan_is_for_a_table_that_was_empty_once(db: Database, database_url: str) -> None:
-    """A plan is kept for as long as its connection: one that reads a table to its end is made by
-    nobody who has a key, however few rows there are just now; only by who wants them all.
-    """
-    analyse(database_url)
-
-    async def explained(tx: Tx) -> str:
-        return str(await tx.all(_OF_ONE, id="none"))
-
-    assert "pk_job" in await db.run("explained", explained)
-    assert "pk_job" in str(await db.read_all(_OF_ONE, id="none"))
-    assert "Seq Scan on job" in str(await db.read_whole(_OF_ALL))
