@@ -5,7 +5,7 @@ is shown below it. Payments are simulated, and then made from another wallet of 
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -43,7 +43,8 @@ FOLLOWED = {
     "lend": ("sh", "python"),
     "operate": ("sh",),
 }
-BOUGHT = ("wallet", "l402", "session", "x402", "spell")  # of an agent and of tools
+IN_SATS = ("wallet", "l402", "session", "spell")  # bought and sold of an agent and of tools
+IN_USDC = ("x402",)  # its packages are installed apart
 PAID_IN_SATS = 100  # by who opens an account in the guide that sells
 NOTHING: Mapping[str, str] = MappingProxyType({})
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -60,42 +61,40 @@ async def text_of(url: str, name: str) -> str:
 
 async def followed(
     url: str,
-    name: str,
+    names: Sequence[str],
     language: str,
     folder: Path,
     pays: Pays | None = None,
     environment: Mapping[str, str] = NOTHING,
-) -> str:
-    """Follow one language of a server's guide in a folder, with what its reader has installed."""
-    blocks = programs(await text_of(url, name))[language]
-    return await run(
-        blocks, language, folder, is_usdc=name == "x402", pays=pays, environment=environment
-    )
+) -> dict[str, str]:
+    """Follow one language of a server's guides in a folder, as their reader would; return what
+    each of them has printed."""
+    guides = {name: programs(await text_of(url, name))[language] for name in names}
+    return await run(guides, language, folder, pays=pays, environment=environment)
 
 
 async def run(
-    blocks: list[Block],
+    guides: Mapping[str, list[Block]],
     language: str,
     folder: Path,
     *,
-    is_usdc: bool = False,
     pays: Pays | None = None,
     environment: Mapping[str, str] = NOTHING,
-) -> str:
-    """Run blocks with what their reader has installed: curl and `boltwork`, or stock packages."""
+) -> dict[str, str]:
+    """Run programs with what their reader has installed: curl and `boltwork`, or stock packages."""
     given = {"PATH": PATH, "HOME": str(folder), "XDG_STATE_HOME": str(folder)} | {**environment}
     if language == "sh":
         async with forked_command(folder) as at:
             given["PATH"] = f"{at}:{PATH}"
-            return await follow(language, blocks, ["bash", "-e"], folder, given, pays)
-    installed = installed_chain() if is_usdc else installed_clients()
-    command: list[Path | str] = [installed / "venv" / "bin" / "python"]
-    if language == "js":
-        command = ["node"]
-        modules = folder / "node_modules"
-        if not modules.exists():
-            modules.symlink_to(installed / "node_modules")
-    return await follow(language, blocks, command, folder, given, pays)
+            return await follow(language, guides, "bash", folder, given, pays)
+    installed = installed_chain() if "x402" in guides else installed_clients()
+    if language == "python":
+        python = installed / "venv" / "bin" / "python"
+        return await follow(language, guides, python, folder, given, pays)
+    modules = folder / "node_modules"
+    modules.unlink(missing_ok=True)
+    modules.symlink_to(installed / "node_modules")
+    return await follow(language, guides, "node", folder, given, pays)
 
 
 @pytest.fixture(scope="module")
@@ -112,28 +111,31 @@ async def shop(
 async def test_every_guide_is_followed_in_all_its_languages(shop: Instance) -> None:
     """There is none, and no language in one, that the tests below do not run."""
     assert tuple(FOLLOWED) == NAMES
+    assert {*NAMES} == {*IN_SATS, *IN_USDC, "lend", "operate"}
     for name, languages in FOLLOWED.items():
         assert tuple(programs(await text_of(shop.url, name))) == languages, name
 
 
-@pytest.mark.parametrize(
-    ("name", "language"), [(name, language) for name in BOUGHT for language in FOLLOWED[name]]
-)
-async def test_a_guide_is_followed(
-    shop: Instance, tmp_path: Path, name: str, language: str
-) -> None:
-    """It buys or sells what it says, and prints what is shown; who sells has more than before."""
-    key = {"PRIVATE_KEY": f"0x{secrets.token_hex(32)}"} if name == "x402" else {}
-    printed = await followed(shop.url, name, language, tmp_path, environment=key)
-    if name == "spell":
-        assert int(re.findall("balance is ([0-9]+) sats", printed)[0]) > PAID_IN_SATS
+@pytest.mark.parametrize("language", EACH)
+async def test_guides_are_followed(shop: Instance, tmp_path: Path, language: str) -> None:
+    """Each buys or sells what it says, and prints what is shown; who sells has more than before."""
+    printed = await followed(shop.url, IN_SATS, language, tmp_path)
+    assert int(re.findall("balance is ([0-9]+) sats", printed["spell"])[0]) > PAID_IN_SATS
+    assert await audit(shop.built.db) == []
+
+
+@pytest.mark.parametrize("language", EACH)
+async def test_the_guide_of_usdc_is_followed(shop: Instance, tmp_path: Path, language: str) -> None:
+    """A key of its reader's own signs what is paid."""
+    key = {"PRIVATE_KEY": f"0x{secrets.token_hex(32)}"}
+    await followed(shop.url, IN_USDC, language, tmp_path, environment=key)
     assert await audit(shop.built.db) == []
 
 
 async def test_the_guide_of_lenders_is_followed(open_house: Instance, tmp_path: Path) -> None:
     """`boltwork lend` makes a picture and earns by it; what was given back, a program makes."""
-    await followed(open_house.url, "lend", "sh", tmp_path)
-    await followed(open_house.url, "lend", "python", tmp_path)
+    for language in FOLLOWED["lend"]:
+        await followed(open_house.url, ["lend"], language, tmp_path)
     delivered = await open_house.built.db.read_all("SELECT delivered FROM worker ORDER BY 1")
     assert [row["delivered"] for row in delivered] == [0, 1, 1]
     assert await audit(open_house.built.db) == []
@@ -161,10 +163,7 @@ async def test_guides_are_followed_with_a_wallet(
         await lnbits.pay(lnbits.buyer, invoice)
 
     wallet = {"LNBITS_URL": lnbits.url, "LNBITS_KEY": lnbits.buyer.adminkey}
-    for name in ("wallet", "l402", "session", "spell"):
-        folder = tmp_path / name
-        folder.mkdir()
-        await followed(shop_on_lnbits.url, name, language, folder, pays, wallet)
+    await followed(shop_on_lnbits.url, IN_SATS, language, tmp_path, pays, wallet)
     assert await audit(shop_on_lnbits.built.db) == []
 
 
@@ -189,5 +188,5 @@ async def test_the_guide_of_operators_is_followed(
     kept = {name: os.environ[name] for name in ("LANG",) if name in os.environ}
     priced = {"BTC_PRICE_USD_FALLBACK": "100000", **NO_SOURCES}
     environment = {"PORT": str(port), **UNLIMITED, **priced, **kept}
-    await run(blocks, "sh", open_folder, environment=environment)
+    await run({"operate": blocks}, "sh", open_folder, environment=environment)
     assert (open_folder / "monday.dump").stat().st_size > 0

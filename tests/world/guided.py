@@ -1,7 +1,8 @@
-"""The code of a guide, taken from what a server shows, and run as it stands there.
+"""The code of guides, taken from what a server shows, and run as it stands there.
 
-All blocks of one language are one program, in their order. What each prints is held to the output
-that is shown below it; one without such prints nothing.
+All blocks of one language of a guide are one program, in their order. What each prints is held to
+the output that is shown below it; one without such prints nothing. Programs of several guides are
+run one after the other by one process: a start costs more than they do.
 """
 
 import asyncio
@@ -23,7 +24,26 @@ BETWEEN = {
     "python": "print('\\0', end='', flush=True)\n",
     "js": 'process.stdout.write("\\0");\n',
 }
-FILES = {"sh": "guide.sh", "python": "guide.py", "js": "guide.mjs"}
+ENDINGS = {"sh": "sh", "python": "py", "js": "mjs"}
+# What runs the programs whose paths follow: each by itself, with nothing of the others' names.
+RUNNERS: dict[str, list[str]] = {
+    "sh": ["-c", 'for each; do bash -e "$each" || exit; printf "\\x01"; done', "guides"],
+    "python": [
+        "-c",
+        "import runpy, sys\n"
+        "for each in sys.argv[1:]:\n"
+        "    runpy.run_path(each, run_name='__main__')\n"
+        "    print('\\x01', end='', flush=True)",
+    ],
+    "js": [
+        "--input-type=module",
+        "-e",
+        "for (const each of process.argv.slice(1)) {\n"
+        "  await import(each);\n"
+        '  process.stdout.write("\\x01");\n'
+        "}",
+    ],
+}
 INVOICE = re.compile(r"\b(ln[a-z]+[0-9][a-z0-9]{150,})\s")
 
 Pays = Callable[[str], Awaitable[object]]
@@ -73,33 +93,36 @@ def _meant(part: str, *, is_free: bool) -> str:
     return ".*" if part == ANYTHING else "[0-9][0-9,]*"
 
 
-def held(blocks: Sequence[Block], printed: str) -> None:
-    """Hold what a program has printed to what is shown."""
+def held(name: str, blocks: Sequence[Block], printed: str) -> None:
+    """Hold what a guide's program has printed to what is shown."""
     outputs = printed.split("\0")
-    assert len(outputs) == len(blocks), printed
+    assert len(outputs) == len(blocks), f"{name}: {printed}"
     for block, output in zip(blocks, outputs, strict=True):
-        told = f"{block.code}\nprinted\n{output}\nand not\n{block.output}"
+        told = f"{name}: {block.code}\nprinted\n{output}\nand not\n{block.output}"
         assert re.fullmatch(pattern(block.output), output.strip("\n")), told
 
 
 async def follow(
     language: str,
-    blocks: Sequence[Block],
-    command: Sequence[Path | str],
+    guides: Mapping[str, Sequence[Block]],
+    command: Path | str,
     folder: Path,
     environment: Mapping[str, str],
     pays: Pays | None = None,
-) -> str:
-    """Run one language of a guide in a folder, hold it to its outputs, and return them.
+) -> dict[str, str]:
+    """Run one language of guides in a folder, hold each to its outputs, and return them by name.
 
-    Who follows it has a wallet where `pays` is given: each invoice that is printed is paid.
+    Who follows them has a wallet where `pays` is given: each invoice that is printed is paid.
     """
-    program, wrong = folder / FILES[language], folder / "wrong.txt"
-    program.write_text(BETWEEN[language].join(block.code for block in blocks))
+    programs, wrong = [], folder / "wrong.txt"
+    for name, blocks in guides.items():
+        programs.append(folder / f"guide_{name}.{ENDINGS[language]}")  # no package has its name
+        programs[-1].write_text(BETWEEN[language].join(block.code for block in blocks))
     with wrong.open("w") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *command,
-            program,
+            command,
+            *RUNNERS[language],
+            *programs,
             cwd=folder,
             env=environment,
             stdin=DEVNULL,
@@ -108,7 +131,7 @@ async def follow(
         )
     assert process.stdout is not None
     printed, paid = "", set[str]()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S * len(programs)):
         while part := await process.stdout.read(65_536):
             printed += part.decode()
             if pays is not None:
@@ -117,5 +140,9 @@ async def follow(
                     await pays(invoice)
         code = await process.wait()
     assert code == 0, f"{printed}\n{wrong.read_text()}"
-    held(blocks, printed)
-    return printed
+    *each, rest = printed.split("\x01")
+    assert rest == "", printed
+    outputs = dict(zip(guides, each, strict=True))
+    for name, blocks in guides.items():
+        held(name, blocks, outputs[name])
+    return outputs
