@@ -3,12 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
 
-import psycopg
 import pytest
-import sqlalchemy
 import structlog
 
 from tests.simulation.database import prepare
@@ -24,24 +22,14 @@ STEPS = 2_500
 
 
 @pytest.fixture(scope="module")
-def database(postgres: str) -> Iterator[Numbered]:
+def database(database_urls: Numbered) -> Numbered:
     """Make databases for worlds, one a call."""
-    names: list[str] = []
-    template = sqlalchemy.make_url(postgres)
-    admin = template.set(database="postgres").render_as_string(hide_password=False)
 
     def make() -> str:
-        names.append(f"world_{len(names)}")
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {template.database}".encode())
-        url = template.set(database=names[-1]).render_as_string(hide_password=False)
-        prepare(url)
+        prepare(url := database_urls())
         return url
 
-    yield make
-    with psycopg.connect(admin, autocommit=True) as connection:
-        for name in names:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    return make
 
 
 # Not every history has a refund whose outcome is unknown and which settles all the same.

@@ -5,7 +5,7 @@ import itertools
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,13 @@ def database_url_of_file(postgres: str, admin: psycopg.Connection[Any]) -> Itera
     """The same, for all tests of a file."""
     with _a_database(postgres, admin) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def database_urls(postgres: str, admin: psycopg.Connection[Any]) -> Iterator[Callable[[], str]]:
+    """The same, as many as the tests of a file ask for."""
+    with ExitStack() as made:
+        yield lambda: made.enter_context(_a_database(postgres, admin))
 
 
 @pytest.fixture
