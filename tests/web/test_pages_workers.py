@@ -14,7 +14,7 @@ from db.audit import audit
 from db.workers import NewWorker
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.lending_fixtures import AT, Lender, buys, lends, painted
-from tests.world.page_fixtures import Visitor
+from tests.world.page_fixtures import NARROW, WIDE, Visitor
 from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_maker import ScriptedMaker
 
@@ -70,7 +70,9 @@ async def test_the_network_is_seen_at_a_glance(
         await page.click("footer >> text=Lend a machine")
         await visitor.headline("Lend a machine")
         assert "You would be the first" in await page.inner_text("main")
-        assert f"boltwork lend --url {at.url} --to " in await page.inner_text("#start pre")
+        commands = await page.inner_text("#start pre")
+        assert f"boltwork lend --url {at.url} --to " in commands
+        assert await page.get_attribute("#start [data-copy]", "data-copy") == commands
         lender = await lends(at)
         await buys(at, "a boat", "a tree")
         lease = await lender.one()
@@ -187,8 +189,8 @@ async def test_what_a_lender_does_takes_the_cookie_and_its_token(
 
 
 async def test_the_operator_bans_and_readmits(network: Instance, visit: Come, axe: str) -> None:
-    """Each worker with its state and what it earned; the counts are in the overview too; a ban
-    holds at once, and the worker's own page says it."""
+    """Each worker with its state and what it earned, on a phone too; the counts are in the overview
+    too; a ban holds at once, and the worker's own page says it."""
     lender = await earns(network, "barn")
     visitor = await visit(network.url)
     page = visitor.page
@@ -201,7 +203,12 @@ async def test_the_operator_bans_and_readmits(network: Instance, visit: Come, ax
     shown = await row.inner_text()
     assert me["workerId"] in shown and f"{sats(me['earnings']['msat']['earned'])} sats" in shown
     await visitor.judged(axe, "operator's workers")
-    await row.locator("button", has_text="Ban").click()
+    bans = row.locator("button", has_text="Ban")
+    await page.set_viewport_size(NARROW)
+    box = await bans.bounding_box()
+    assert box is not None and box["x"] + box["width"] <= NARROW["width"]
+    await page.set_viewport_size(WIDE)
+    await bans.click()
     await row.locator("text=Readmit").wait_for()
     answer = await lender.asks("POST", f"{AT}/claims", json={"models": ["x"], "maxPixels": 1})
     assert answer.status_code == 403
