@@ -114,8 +114,9 @@ class Lots:
         lot.items[item_id], self._lot_of[item_id] = now, batch_id
         before = was["state"] if was else None
         name = f"item {item_id}: {before} → {now['state']}"
-        if before in ITEM_FINAL:
-            hold(now == was, 6, f"{name}, and it had ended")
+        if was is not None and before in ITEM_FINAL:
+            changed = sorted(field for field in now if now[field] != was[field])
+            hold(not changed, 6, f"{name}, and it had ended: changed {changed}")
         if before == now["state"]:
             return batch_id
         is_known = lot.row["funding"] == "house" and (before, now["state"]) == (None, "claimed")

@@ -44,6 +44,7 @@ MOST_ACTORS = 10
 FREEZES_S = (60, 600, 3_600, 7_200, 14_400)
 RECOUNT_STEPS = 1_000
 DAYS_APART = 1_500  # steps between two times when days pass
+MOST_DAYS = timedelta(days=18)  # with its calm, no world lives to see what is forgotten after 30
 LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000, 20_000)
 
 
@@ -267,7 +268,7 @@ class World:
             self.clock.forward(seconds=dice.choice(LEAPS_S))
             self.note("time passes")
             return True
-        if self._has_days and self.steps >= self._days_after and strikes(DAYS_PASS):
+        if self._days_may_pass() and strikes(DAYS_PASS):
             self._days_after = self.steps + DAYS_APART
             self.clock.forward(days=dice.choice((2, 3, 4)))
             self.note("days pass")
@@ -285,6 +286,10 @@ class World:
             self.note(f"the clock jumps by {self.clock.skew}")
             return True
         return self._channel()
+
+    def _days_may_pass(self) -> bool:
+        is_young = self.clock.true - DAWN < MOST_DAYS
+        return self._has_days and is_young and self.steps >= self._days_after
 
     def _channel(self) -> bool:
         if not self.rail.push_is_up:
