@@ -14,9 +14,11 @@ from starlette.types import Message
 
 from app.http.body import parse, read_body
 from app.http.fields import Body
+from app.strict_json import BadInput
 
 MOST_BYTES: Final = 8 * 1024 * 1024  # pictures may stand among the inputs of a tool
 SPEAKS: Final = "app.mcp.server"
+JSON: Final = "application/json"
 
 
 class RpcMessage(Body):
@@ -32,6 +34,8 @@ class RpcMessage(Body):
 
 async def mcp(request: Request) -> Response:
     """POST /mcp."""
+    if not request.headers.get("content-type", "").lower().startswith(JSON):
+        raise BadInput(f"Send one message, as `Content-Type: {JSON}`.")
     body = await read_body(request, most_bytes=MOST_BYTES)
     parse(body, RpcMessage)  # as strictly as every body here
     server: Any = await asyncio.to_thread(import_module, SPEAKS)

@@ -155,6 +155,9 @@ async def test_the_door_answers_in_the_words_of_json_rpc(shop: Instance) -> None
             assert answer.status_code == 400, body
             error = answer.json()["error"]
             assert error["code"] < 0 and says in error["message"]
+        text = {"Content-Type": "text/plain", **TAKES}
+        answer = await http.post("/mcp", content=b"{}", headers=text)
+        assert answer.status_code == 400 and "application/json" in answer.json()["error"]["message"]
         for method in ("GET", "DELETE", "PUT"):
             other = await http.request(method, "/mcp", headers=TAKES)
             assert (other.status_code, other.headers["allow"]) == (405, "POST")
