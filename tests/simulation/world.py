@@ -39,11 +39,9 @@ from tests.simulation.weather import DAYS_PASS, RATES, SEASON_STEPS, WITH_PEOPLE
 from tests.simulation.wishes import Wishes
 
 PROCESSES = ("one", "two")
-MOST_PAYERS = 12  # of each kind, at once
-MOST_ACTORS = 10
+MOST_PAYERS, MOST_ACTORS = 12, 10  # of each kind, at once; of all that is under way
 FREEZES_S = (60, 600, 3_600, 7_200, 14_400)
-RECOUNT_STEPS = 1_000
-DAYS_APART = 1_500  # steps between two times when days pass
+RECOUNT_STEPS, DAYS_APART = 1_000, 1_500  # between two times when all is counted; when days pass
 MOST_DAYS = timedelta(days=18)  # with its calm, no world lives to see what is forgotten after 30
 LEAPS_S = (10, 10, 30, 60, 60, 120, 300, 300, 300, 600, 1_200, 4_000, 20_000)
 
@@ -268,7 +266,8 @@ class World:
             self.clock.forward(seconds=dice.choice(LEAPS_S))
             self.note("time passes")
             return True
-        if self._days_may_pass() and strikes(DAYS_PASS):
+        is_young = self.clock.true - DAWN < MOST_DAYS
+        if self._has_days and is_young and self.steps >= self._days_after and strikes(DAYS_PASS):
             self._days_after = self.steps + DAYS_APART
             self.clock.forward(days=dice.choice((2, 3, 4)))
             self.note("days pass")
@@ -286,10 +285,6 @@ class World:
             self.note(f"the clock jumps by {self.clock.skew}")
             return True
         return self._channel()
-
-    def _days_may_pass(self) -> bool:
-        is_young = self.clock.true - DAWN < MOST_DAYS
-        return self._has_days and is_young and self.steps >= self._days_after
 
     def _channel(self) -> bool:
         if not self.rail.push_is_up:
