@@ -17,8 +17,10 @@ from .window import Window
 class Asker(asyncio.Protocol):
     """One connection, and the next one when that ends."""
 
-    def __init__(self, port: int, requests: Iterator[bytes], status: int, window: Window) -> None:
-        self._port, self._requests, self._window = port, requests, window
+    def __init__(
+        self, at: tuple[str, int], requests: Iterator[bytes], status: int, window: Window
+    ) -> None:
+        self._at, self._requests, self._window = at, requests, window
         self._expected = b"HTTP/1.1 %d" % status
         self._received = b""
         self._missing = 0  # bytes of the body still to come
@@ -28,7 +30,7 @@ class Asker(asyncio.Protocol):
         """Connect, and begin to ask."""
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(lambda: self, "127.0.0.1", self._port)
+            await loop.create_connection(lambda: self, *self._at)
         except OSError as error:
             self._window.wrong = str(error).encode()
 
@@ -81,10 +83,11 @@ class ClosedLoop:
     """So many connections, each of which asks the next of these requests, over and over."""
 
     def __init__(
-        self, window: Window, port: int, requests: list[str], status: int, connections: int
-    ) -> None:
-        in_turn = itertools.cycle([request.encode() for request in requests])
-        self._askers = [Asker(port, in_turn, status, window) for _ in range(connections)]
+        self, window: Window, port: int, requests: list[str], status: int, connections: int,
+        host: str = "127.0.0.1",
+    ) -> None:  # fmt: skip
+        in_turn, at = itertools.cycle([request.encode() for request in requests]), (host, port)
+        self._askers = [Asker(at, in_turn, status, window) for _ in range(connections)]
 
     async def begin(self) -> None:
         """Connect, and ask."""

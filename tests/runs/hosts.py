@@ -9,6 +9,7 @@ nothing paid twice.
 import argparse
 import asyncio
 import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -23,8 +24,9 @@ from tests.runs import hosts_tools
 from tests.runs.crash_server import MovableClock
 from tests.runs.crash_world import Books, LnbitsSide, Side, StubSide, audit
 from tests.runs.hosts_buyers import Buyers
-from tests.runs.hosts_costs import Cost
+from tests.runs.hosts_model import Model
 from tests.runs.hosts_network import Network
+from tests.runs.hosts_rates import Rates
 from tests.runs.hosts_times import Around, Times
 from tests.runs.hosts_town import CLIENT, HOSTS, SELLERS, Town, shared
 from tests.world.lnbits_server import LnbitsServer, installed_python
@@ -72,12 +74,13 @@ class Run:
         await self.town.sellers[SELLERS[0]].ready()
 
     async def drain(self) -> None:
-        """Upgrade a host: it ends what is under way, the tables are made current, and it starts."""
+        """Upgrade a host: it ends what is under way, the tables are made current, and it starts.
+
+        The other host goes on as it was, with new tables.
+        """
         seller = self.town.sellers[SELLERS[1]]
         assert await seller.drained() == [0, 0], seller.server.said + seller.worker.said
-        await self.town.migrated()
-        seller.start()
-        await seller.ready()
+        await self.town.upgraded(SELLERS[1])
 
     async def leader(self) -> None:
         """Cut the host of the leading Postgres off; mend its link, and wait until it follows."""
@@ -150,16 +153,17 @@ def files_in(folder: Path) -> list[Path]:
 async def sell(network: Network, folder: Path, options: argparse.Namespace) -> int:
     """Build the town, and have buyers buy while it breaks."""
     async with rail_of(options.rail, folder) as side:
-        town = Town(network, folder, options.hosts, side.environment())
+        before = options.before and hosts_tools.tree_of(options.before, folder / "before")
+        town = Town(network, folder, options.hosts, side.environment(), before)
         await town.start()
         say(f"{options.hosts} hosts sell. Logs are in {folder}.")
-        return await bought(town, side, options)
+        return await (measured if options.rates else bought)(town, side, options)
 
 
 async def bought(town: Town, side: Side, options: argparse.Namespace) -> int:
     """Have buyers buy while it breaks, and say what came of it."""
     buyers = Buyers(town.url, side, Times())
-    run, began_s, before = Run(town, buyers), time.monotonic(), cost_of(town)
+    run, began_s = Run(town, buyers), time.monotonic()
     faults = [fault for fault in options.faults.split(",") if fault]
     buying = asyncio.create_task(buyers.buy(options.jobs, options.at_once))
     breaking = asyncio.create_task(run.breaks(options.jobs, faults))
@@ -169,15 +173,25 @@ async def bought(town: Town, side: Side, options: argparse.Namespace) -> int:
             task.result()
     await asyncio.gather(buying, breaking)
     took_s = time.monotonic() - began_s
-    if not faults:  # else what has ended has taken its numbers with it
-        say("\n".join(cost_of(town).since(before, buyers.done.total(), took_s)))
+    await buyers.close()
     wrong = await wrong_in(town, buyers, side)
     return told(run, took_s, wrong)
 
 
-def cost_of(town: Town) -> Cost:
-    """Return what was spent so far."""
-    return Cost.read(town.network, town.cluster.url)
+async def measured(town: Town, side: Side, options: argparse.Namespace) -> int:
+    """Measure what it sells in a second, and what that costs; have a model say the same."""
+    buyers, began_s = Buyers(town.url, side, Times()), time.monotonic()
+    rates = Rates(town, buyers, options.at_once, say)
+    wrong = await rates.measure(lambda: wrong_in(town, buyers, side))
+    await buyers.close()
+    (town.folder / "rates.json").write_text(json.dumps(rates.written(), indent=2))
+    models = {"itself": rates.model}
+    if options.like:
+        models["another run"] = options.like
+    for name, model in models.items():
+        say(f"The model of {name}:")
+        say("\n".join(rates.compared(model)))
+    return told(Run(town, buyers), time.monotonic() - began_s, wrong)
 
 
 def told(run: Run, took_s: float, wrong: list[str]) -> int:
@@ -206,9 +220,14 @@ def main() -> int:
     parser.add_argument("--faults", default=",".join(FAULTS), help="in this order; '' for none")
     parser.add_argument("--rail", choices=("stub", "lnbits"), default="stub")
     parser.add_argument("--hosts", type=int, choices=(1, 2), default=2, help="that sell")
+    parser.add_argument("--before", help="a revision that all begin with: drain upgrades from it")
+    parser.add_argument("--rates", action="store_true", help="measure, and have nothing break")
+    parser.add_argument(
+        "--like", type=_model, help="rates.json of another run: what its model says of this one"
+    )
     parser.add_argument("--folder", help="for all that it writes, its logs too; it is kept")
     options = parser.parse_args()
-    if options.hosts == 1 and options.faults:
+    if options.hosts == 1 and options.faults and not options.rates:
         parser.error("what befalls one host leaves nobody who sells: --faults ''")
     network = Network(f"bw{os.getpid()}", HOSTS)
     hosts_tools.install()
@@ -218,6 +237,10 @@ def main() -> int:
         folder.chmod(0o711)  # Postgres runs as another user, and must get in
         network.enter(CLIENT)
         return asyncio.run(sell(network, folder, options))
+
+
+def _model(name: str) -> Model:
+    return Model(**json.loads(Path(name).read_text())["model"])
 
 
 @contextmanager

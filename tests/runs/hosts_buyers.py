@@ -36,6 +36,8 @@ class Buyers:
     done: Counter[str] = field(default_factory=Counter)  # jobs that came to their end, by kind
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
+    seen: tuple[str, str] = ("", "")  # the path and the ETag of an agent's work that is over
+    _numbers: Iterator[int] = field(default_factory=count)
     _paid: set[str] = field(default_factory=set)
     _preimages: dict[str, str] = field(default_factory=dict)
 
@@ -44,20 +46,23 @@ class Buyers:
             base_url=self.url, timeout=ASKED_S, trust_env=False, verify=False
         )
 
-    async def buy(self, jobs: int, at_once: int) -> None:
+    async def buy(self, jobs: int, at_once: int, kinds: "Kinds | None" = None) -> None:
         """Buy so many jobs of all kinds, some at once, and more until `enough` is set."""
-        numbers = count()
+        turns = count()
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
-                group.create_task(self._buys(numbers, jobs))
+                group.create_task(self._buys(turns, jobs, kinds or KINDS))
+
+    async def close(self) -> None:
+        """Go home."""
         await self._http.aclose()
 
-    async def _buys(self, numbers: Iterator[int], jobs: int) -> None:
-        for number in numbers:
-            if number >= jobs and self.enough.is_set():
+    async def _buys(self, turns: Iterator[int], jobs: int, kinds: "Kinds") -> None:
+        for turn in turns:
+            if turn >= jobs and self.enough.is_set():
                 break
-            kind, story = KINDS[number % len(KINDS)]
-            await story(self, f"job {number}")
+            kind, story = kinds[turn % len(kinds)]
+            await story(self, f"job {next(self._numbers)}")
             self.done[kind] += 1
             self.changed.set()
 
@@ -79,6 +84,7 @@ class Buyers:
         job = await self._until(path, lambda job: job["state"] in FINAL)
         assert job["state"] == "complete", job
         await self._take(path)
+        self.seen = path, (await self._ask("GET", path)).headers["etag"]
 
     async def picture(self, key: str) -> None:
         """Buy a picture by the call, and download it."""
@@ -198,8 +204,9 @@ class Buyers:
 
 
 Story = Callable[[Buyers, str], Awaitable[None]]
+Kinds = tuple[tuple[str, Story], ...]
 # Of ten jobs: six of an agent, three pictures, one session.
-KINDS: tuple[tuple[str, Story], ...] = (
+KINDS: Kinds = (
     *[("text", Buyers.text), ("picture", Buyers.picture)] * 3,
     *[("text", Buyers.text)] * 3,
     ("session", Buyers.session),

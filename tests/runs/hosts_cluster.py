@@ -33,6 +33,7 @@ DCS: dict[str, Any] = {
         "use_pg_rewind": True,
         "parameters": {
             "max_connections": 200,
+            "shared_preload_libraries": "pg_stat_statements",  # it counts: nobody needs it else
             # A leader that is cut off holds no session of whoever has gone to the next one.
             "tcp_user_timeout": 10_000,
             "wal_sender_timeout": "5s",
@@ -73,6 +74,8 @@ class Cluster:
             admin.execute(
                 b"CREATE DATABASE boltwork OWNER boltwork ENCODING 'UTF8' TEMPLATE template0"
             )
+        with psycopg.connect(self._url("postgres", "boltwork"), autocommit=True) as admin:
+            admin.execute(b"CREATE EXTENSION pg_stat_statements")
 
     async def members(self) -> dict[str, tuple[str, str]]:
         """Return the role and the state of each member, as whoever answers first knows them."""

@@ -69,6 +69,15 @@ def postgres() -> Path:
     return binaries if account is None else runnable(binaries, account, REFUGE)
 
 
+def tree_of(revision: str, folder: Path) -> Path:
+    """Write the whole project there as it was at a revision of its history; return the folder."""
+    folder.mkdir()
+    archive = ["git", "-C", str(ROOT), "archive", revision]
+    packed = subprocess.run(archive, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+    return folder
+
+
 def _unpack() -> None:
     with tempfile.TemporaryDirectory() as folder:
         download = ["apt-get", "download", *PACKAGES]

@@ -72,6 +72,10 @@ def shared(folder: Path) -> Path:
     return folder / "node"
 
 
+def _this_version(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+
+
 @dataclass
 class Seller:
     """One host that sells."""
@@ -92,6 +96,11 @@ class Seller:
         """Lose the host."""
         for program in (self.server, self.worker, *self.beside):
             program.kill()
+
+    def upgrade(self) -> None:
+        """Have it be this version from its next start on, whatever it was."""
+        for program in (self.server, self.worker):
+            program.environment = _this_version(program.environment)
 
     async def drained(self) -> list[int]:
         """Have it end what is under way, and then itself; return how both have ended."""
@@ -120,6 +129,7 @@ class Town:
     folder: Path
     count: int = len(SELLERS)  # of the hosts that sell
     rail: Mapping[str, str] = field(default_factory=dict)  # settings; of none it is the stub
+    before: Path | None = None  # where the version lies that all begin with; None: it is this one
     cluster: Cluster = field(init=False)
     sellers: dict[str, Seller] = field(init=False)
 
@@ -148,7 +158,7 @@ class Town:
         self.bucket.mkdir(parents=True)
         self._store().start()
         await self.cluster.start()
-        await self.migrated()
+        await self.migrated(self._boltwork(SELLERS[0], "migrate"))
         if "LNBITS_URL" in self.rail:
             at = f"{self.network.address(CLIENT)}:{NODE_PORT}"
             to = self.rail["LNBITS_URL"].partition("://")[2]
@@ -159,9 +169,17 @@ class Town:
         for seller in self.sellers.values():
             await seller.ready()
 
-    async def migrated(self) -> None:
-        """Run `boltwork migrate`, as whoever upgrades does."""
-        program = self._boltwork(SELLERS[0], "migrate")
+    async def upgraded(self, host: str) -> None:
+        """Upgrade what runs on a host that was drained: the tables first, and then its programs."""
+        migrate = self._boltwork(host, "migrate")
+        migrate.environment = _this_version(migrate.environment)
+        await self.migrated(migrate)
+        self.sellers[host].upgrade()
+        self.sellers[host].start()
+        await self.sellers[host].ready()
+
+    async def migrated(self, program: Program) -> None:
+        """Run `boltwork migrate`."""
         program.start()
         async for look in patiently("the tables are never current", pause_s=0.2):
             look.saw = program.said
@@ -195,6 +213,7 @@ class Town:
             "ROUTING_FREE_SATS": "1000",  # or a session's rest is not taken as one sum
             **UNLIMITED,
             **self.rail,
+            **({"PYTHONPATH": str(self.before)} if self.before else {}),
         }
         if "LNBITS_URL" in self.rail:
             environment["LNBITS_URL"] = f"http://{self.network.address(CLIENT)}:{NODE_PORT}"
