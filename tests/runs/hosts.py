@@ -181,7 +181,7 @@ async def bought(town: Town, side: Side, options: argparse.Namespace) -> int:
 async def measured(town: Town, side: Side, options: argparse.Namespace) -> int:
     """Measure what it sells in a second, and what that costs; have a model say the same."""
     buyers, began_s = Buyers(town.url, side, Times()), time.monotonic()
-    rates = Rates(town, buyers, options.at_once, say)
+    rates = Rates(town, buyers, options.jobs, options.at_once, say)
     wrong = await rates.measure(lambda: wrong_in(town, buyers, side))
     await buyers.close()
     (town.folder / "rates.json").write_text(json.dumps(rates.written(), indent=2))

@@ -28,7 +28,7 @@ from tests.runs.hosts_town import BALANCER, PORT, Town
 from tests.world.patience import patiently
 
 IDLE_S, POLLED_S, CLAIMED_S = 20.0, 10.0, 10.0
-WARM, EACH, MIXED = 20, 80, 240  # jobs
+WARM, EACH = 12, 3  # of all jobs, one part in so many is for warming up, and for each kind
 POLLERS = 16
 WAITING, PAYERS = 20_000, 200  # items that wait to be claimed
 SOON_S = 8.0  # longer than claimers take to start
@@ -41,6 +41,7 @@ class Rates:
 
     town: Town
     buyers: Buyers
+    jobs: int  # of all kinds together, and a third as many of each
     at_once: int
     say: Callable[[str], None]
     runs: dict[str, tuple[int, float, Spent]] = field(default_factory=dict)
@@ -50,11 +51,11 @@ class Rates:
         """Measure all of it. What is claimed at the end is nobody's: the books are looked at first,
         and what is wrong with them is returned."""
         self.buyers.enough.set()
-        await self.buyers.buy(WARM, self.at_once)
+        await self.buyers.buy(self.jobs // WARM, self.at_once)
         await self._rest()
         for kind, story in dict(KINDS).items():
-            await self._bought(kind, EACH, ((kind, story),))
-        await self._bought("mixed", MIXED, KINDS)
+            await self._bought(kind, self.jobs // EACH, ((kind, story),))
+        await self._bought("mixed", self.jobs, KINDS)
         await self._polled("poll", 200)
         await self._polled("unchanged poll", 304)
         wrong = await audited()
