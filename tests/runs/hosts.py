@@ -55,8 +55,10 @@ class Run:
             at_s = time.monotonic()
             say(f"{self.buyers.done.total()} jobs are done. {fault}:")
             await FAULTS[fault](self)
+            mended_s = time.monotonic()
             await asyncio.sleep(CALM_S)
-            self.seen.append(self.buyers.times.around(fault, at_s, time.monotonic()))
+            around = self.buyers.times.around
+            self.seen.append(around(fault, at_s, mended_s, time.monotonic()))
             say(f"  {self.seen[-1]}")
         self.buyers.enough.set()
 

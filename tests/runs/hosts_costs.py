@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,12 +16,13 @@ from tests.runs.hosts_network import Network, ip
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SENT = "bytes sent by "
-COMMITS, STATEMENTS, LOG = "commits", "statements", "bytes of Postgres's log"
+COMMITS, STATEMENTS = "commits", "statements"
+LOG, TABLES = "bytes of Postgres's log", "bytes of tables"
 READ = (
     "SELECT d.xact_commit AS commits,"
     " pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint AS log_bytes,"
     " (SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements s WHERE s.dbid = d.datid)"
-    "   AS statements"
+    "   AS statements, pg_database_size(d.datid) AS table_bytes"
     " FROM pg_stat_database d WHERE d.datname = current_database()"
 )
 # Which of the programs of a host that sells a command line is; whatever else runs there is beside.
@@ -41,15 +42,15 @@ class Cost:
         with psycopg.connect(url, row_factory=dict_row) as connection:
             row: dict[str, Any] | None = connection.execute(READ.encode()).fetchone()
         assert row is not None
-        spent = Counter[str]()
+        spent = defaultdict[str, float](float)
         spent[COMMITS], spent[STATEMENTS] = int(row["commits"]), int(row["statements"])
-        spent[LOG] = int(row["log_bytes"])
+        spent[LOG], spent[TABLES] = int(row["log_bytes"]), int(row["table_bytes"])
         for host in network.hosts:
             side = _side(host, leader)
             for pid in map(int, ip("netns", "pids", network.namespace(host)).split()):
-                spent[CPU + (side or _program(pid))] += _cpu_of(pid)  # type: ignore[assignment]
+                spent[CPU + (side or _program(pid))] += _cpu_of(pid)
             spent[SENT + (side or "sellers")] += _sent_by(network, host)
-        return cls(time.monotonic(), {name: float(value) for name, value in spent.items()})
+        return cls(time.monotonic(), dict(spent))
 
     def since(self, before: "Cost") -> tuple[float, dict[str, float]]:
         """Return how many seconds lie in between, and what was spent in them."""

@@ -46,6 +46,7 @@ class Rates:
     say: Callable[[str], None]
     runs: dict[str, tuple[int, float, Spent]] = field(default_factory=dict)
     idle: Spent = field(default_factory=dict)
+    others: dict[str, float] = field(default_factory=dict)  # processors busy with what isn't of it
 
     async def measure(self, audited: Callable[[], Awaitable[list[str]]]) -> list[str]:
         """Measure all of it. What is claimed at the end is nobody's: the books are looked at first,
@@ -154,9 +155,10 @@ class Rates:
         took_s, spent = (await self._cost()).since(before)
         self.runs[kind] = count, took_s, spent
         ours_s = sum(value for name, value in spent.items() if name.startswith(CPU))
+        self.others[kind] = max(0.0, all_s - ours_s) / took_s
         self.say(
             f"{kind}: {took_s:.1f} s, {ours_s / took_s:.2f} processors busy with it,"
-            f" {(all_s - ours_s) / took_s:.2f} with what is not of the run"
+            f" {self.others[kind]:.2f} with what is not of the run"
         )
         if count:
             self._say_of(kind)
@@ -175,18 +177,19 @@ class Rates:
     def written(self) -> dict[str, Any]:
         """Return all of it as JSON has it: the model, and what was seen."""
         rates = {kind: count / took_s for kind, (count, took_s, _) in self.runs.items()}
-        return {"model": self.model.told(), "rates": rates}
+        return {"model": self.model.told(), "rates": rates, "others": self.others}
 
     def compared(self, model: Model) -> list[str]:
         """Return what a model says to what was seen here, in lines."""
-        cores, sellers = float(os.cpu_count() or 1), self.town.count
+        sellers = self.town.count
         lines = []
         for kind in ("mixed", "poll", "unchanged poll", "claim"):
             mix = MIX if kind == "mixed" else {kind: 1}
             count, took_s, spent = self.runs[kind]
             rate = count / took_s
-            says, full = model.fullest(mix, sellers, cores)
-            lines.append(f"{kind}: the model says, {full} is full first")
+            left = (os.cpu_count() or 1) - self.others[kind]
+            says, full = model.fullest(mix, sellers, left)
+            lines.append(f"{kind}: of {left:.2f} processors the model says, {full} is full first")
             lines.append(_beside("  a second", rate, says))
             lines += [
                 _beside(f"  {name}", _of(spent, name) / count, _of(told, name))
@@ -198,7 +201,7 @@ class Rates:
 
 SHOWN = (
     "CPU of all", "CPU of the hosts that sell", "CPU of leader", "CPU of standby",
-    "commits", "statements", "bytes of Postgres's log",
+    "commits", "statements", "bytes of Postgres's log", "bytes sent by leader",
 )  # fmt: skip
 _SUMS: Mapping[str, tuple[str, ...]] = {
     "CPU of the hosts that sell": tuple(CPU + side for side in (*OF_A_SELLER, "painter", "beside"))

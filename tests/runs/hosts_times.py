@@ -23,8 +23,8 @@ class Times:
         took_s = sorted(took for began, took in self.took if from_s <= began < to_s)
         return took_s[math.ceil(len(took_s) * 0.99) - 1] if took_s else None
 
-    def around(self, fault: str, at_s: float, now_s: float) -> "Around":
-        """Return what a fault was to buyers."""
+    def around(self, fault: str, at_s: float, mended_s: float, now_s: float) -> "Around":
+        """Return what a fault was to buyers: from when it began, over when it was mended."""
         was = Times([(began, took) for began, took in self.took if began + took <= at_s])
         before = was.p99_s(at_s - BEFORE_S, at_s) or 0.0
         limit = max(WORSE * before, before + MORE_S)
@@ -33,8 +33,8 @@ class Times:
         repeated = [why for at, why in self.repeated if at_s <= at <= now_s]
         return Around(
             fault, before, self.p99_s(at_s, at_s + BEFORE_S), after,
-            None if back is None else back - at_s, self._silence_s(at_s, now_s), len(repeated),
-            tuple(sorted(set(repeated))),
+            None if back is None else back - at_s, mended_s - at_s, self._silence_s(at_s, now_s),
+            len(repeated), tuple(sorted(set(repeated))),
         )  # fmt: skip
 
     def _windows(self, at_s: float, now_s: float) -> Iterator[float]:
@@ -61,6 +61,7 @@ class Around:
     during_p99_s: float | None
     after_p99_s: float | None
     back_after_s: float | None  # None: it never was as before
+    mended_after_s: float
     silence_s: float
     repeated: int
     why: tuple[str, ...]
@@ -72,6 +73,7 @@ class Around:
         return (
             f"{self.fault:8} p99 before {shown(self.before_p99_s)} s, in its first"
             f" {BEFORE_S:.0f} s {shown(self.during_p99_s)} s, after {shown(self.after_p99_s)} s;"
-            f" back after {shown(self.back_after_s)} s; longest silence {shown(self.silence_s)} s;"
+            f" back after {shown(self.back_after_s)} s, mended after"
+            f" {shown(self.mended_after_s)} s; longest silence {shown(self.silence_s)} s;"
             f" {self.repeated} repeated ({', '.join(self.why) or 'none'})"
         )
