@@ -23,6 +23,7 @@ from app.ports import (
     Stepped,
     Undoable,
     Unfit,
+    Wanted,
 )
 from app.promises.leases import Holding, Leases
 from db.claims import Claim
@@ -107,14 +108,22 @@ class Making:
             await self.leases.artifacts.previews.forget(come.shown)
 
     async def _made(self, claim: Claim, stepped: Stepped) -> Made | Declined | Undoable:
-        """Have it made of what it asks for, and of the files that it names."""
-        wanted = await self.leases.wanted(claim.asked)
-        match wanted:
-            case Unfit(reason):
-                return Declined(reason)
-            case NotNow(reason):
-                return Undoable(reason)
+        """Have it made of what it asks for, and of the files that it names, once they are read.
+
+        That the store or the database is away is nobody's failure: it is held on meanwhile.
+        """
+        wanted = await self._wanted(claim)
+        if isinstance(wanted, Unfit):
+            return Declined(wanted.reason)
         return await self.executor.make(wanted, stepped)
+
+    async def _wanted(self, claim: Claim) -> Wanted | Unfit:
+        while True:
+            with contextlib.suppress(DatabaseAway):
+                wanted = await self.leases.wanted(claim.asked)
+                if not isinstance(wanted, NotNow):
+                    return wanted
+            await asyncio.sleep(LOOKS_AFTER_S)
 
     def _cost(self, claim: Claim, come: "_Progress") -> MicroUsd:
         """Return what a call costs us by now, in micro-USD."""

@@ -153,6 +153,13 @@ class Shut(ObjectStore):
         self.tried.set()
         return await super().put(name, data) if self.is_open else NotNow("The store is away.")
 
+    async def read(self, name: str, start: int, length: int) -> bytes | NotNow | None:
+        """Return bytes, once it is open."""
+        self.tried.set()
+        if not self.is_open:
+            return NotNow("The store is away.")
+        return await super().read(name, start, length)
+
 
 async def test_what_was_made_is_kept_until_the_store_is_back(workshop: Workshop) -> None:
     """It is not made again, and its buyer loses no try by it."""
@@ -166,6 +173,28 @@ async def test_what_was_made_is_kept_until_the_store_is_back(workshop: Workshop)
         await workshop.until("b", BatchState.COMPLETED)
     [item] = await workshop.market.items("b")
     assert (item.state, item.tries, len(executor.asked)) == (ItemState.COMPLETED, 0, 1)
+    await workshop.market.is_right()
+
+
+async def test_what_is_made_of_a_file_waits_until_the_store_is_back(workshop: Workshop) -> None:
+    """It is held meanwhile, and loses no try: that a file can't be read is nobody's failure."""
+    executor, store = Scripted(), Shut(MemoryStore(), None, 1, 1)
+    store.tried, store.is_open = asyncio.Event(), True
+    workshop.leases = Leases(workshop.market.shell, replace(workshop.leases.artifacts, store=store))
+    async with workshop.at_work(executor), asyncio.timeout(PATIENCE_S):
+        await workshop.bought("b", a("a cat"))
+        await workshop.until("b", BatchState.COMPLETED)
+        [cat] = await workshop.market.items("b")
+        store.tried.clear()
+        store.is_open = False
+        inputs = {"prompt": "a dog", "image": f"artifact:{cat.artifact}"}
+        await workshop.bought("c", replace(a("a dog"), inputs=inputs))
+        await store.tried.wait()
+        store.is_open = True
+        await workshop.until("c", BatchState.COMPLETED)
+    [item] = await workshop.market.items("c")
+    assert (item.state, item.tries, len(executor.asked)) == (ItemState.COMPLETED, 0, 2)
+    assert list(executor.asked[1].files) == [inputs["image"]]
     await workshop.market.is_right()
 
 
