@@ -35,7 +35,7 @@ class Model:
     ) -> Self:
         """Fit it to runs: of each kind how many were bought, in how many seconds, for how much."""
         each = {
-            kind: {name: (spent[name] - idle[name] * took_s) / count for name in spent}
+            kind: {name: (spent[name] - idle.get(name, 0.0) * took_s) / count for name in spent}
             for kind, (count, took_s, spent) in runs.items()
         }
         return cls(sellers, dict(idle), each)
@@ -45,7 +45,7 @@ class Model:
         whole = sum(mix.values())
         names = {name for kind in mix for name in self.each[kind]}
         return {
-            name: sum(share * self.each[kind][name] for kind, share in mix.items()) / whole
+            name: sum(share * self.each[kind].get(name, 0.0) for kind, share in mix.items()) / whole
             for name in sorted(names)
         }
 
