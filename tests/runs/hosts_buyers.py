@@ -36,7 +36,7 @@ class Buyers:
     done: Counter[str] = field(default_factory=Counter)  # jobs that came to their end, by kind
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
-    seen: tuple[str, str] = ("", "")  # the path and the ETag of an agent's work that is over
+    over: list[tuple[str, str]] = field(default_factory=list)  # agents' work: its path, its ETag
     _numbers: Iterator[int] = field(default_factory=count)
     _paid: set[str] = field(default_factory=set)
     _preimages: dict[str, str] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Buyers:
         job = await self._until(path, lambda job: job["state"] in FINAL)
         assert job["state"] == "complete", job
         await self._take(path)
-        self.seen = path, (await self._ask("GET", path)).headers["etag"]
+        self.over.append((path, (await self._ask("GET", path)).headers["etag"]))
 
     async def picture(self, key: str) -> None:
         """Buy a picture by the call, and download it."""

@@ -86,9 +86,12 @@ class Rates:
         await self._during(kind, buy)
 
     async def _polled(self, name: str, status: int) -> None:
-        known = "" if status == 200 else f"If-None-Match: {self.buyers.seen[1]}\r\n"
+        # Of many jobs: who asks for the same one at the same moment is answered by one look at it.
         window = Window()
-        polls = [get(self.buyers.seen[0], known)]
+        polls = [
+            get(path, "" if status == 200 else f"If-None-Match: {etag}\r\n")
+            for path, etag in self.buyers.over
+        ]
         host = self.town.network.address(BALANCER)
         loop = ClosedLoop(window, PORT, polls, status, POLLERS, host)
         await loop.begin()
