@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -52,6 +53,8 @@ class Run:
         """Do one fault after the other, spread over the jobs."""
         for number, fault in enumerate(faults, start=1):
             await self.buyers.until_done(jobs * number // (len(faults) + 2))
+            if self.buyers.is_late:
+                break
             at_s = time.monotonic()
             say(f"{self.buyers.done.total()} jobs are done. {fault}:")
             await FAULTS[fault](self)
@@ -164,8 +167,9 @@ async def sell(network: Network, folder: Path, options: argparse.Namespace) -> i
 
 async def bought(town: Town, side: Side, options: argparse.Namespace) -> int:
     """Have buyers buy while it breaks, and say what came of it."""
-    buyers = Buyers(town.url, side, Times())
-    run, began_s = Run(town, buyers), time.monotonic()
+    began_s = time.monotonic()
+    buyers = Buyers(town.url, side, Times(), until_s=began_s + options.most_s)
+    run = Run(town, buyers)
     faults = [fault for fault in options.faults.split(",") if fault]
     buying = asyncio.create_task(buyers.buy(options.jobs, options.at_once))
     breaking = asyncio.create_task(run.breaks(options.jobs, faults))
@@ -222,6 +226,7 @@ def main() -> int:
     parser.add_argument("--faults", default=",".join(FAULTS), help="in this order; '' for none")
     parser.add_argument("--rail", choices=("stub", "lnbits"), default="stub")
     parser.add_argument("--hosts", type=int, choices=(1, 2), default=2, help="that sell")
+    parser.add_argument("--most-s", type=float, default=math.inf, help="buy no longer than this")
     parser.add_argument("--before", help="a revision that all begin with: drain upgrades from it")
     parser.add_argument("--rates", action="store_true", help="measure, and have nothing break")
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -36,6 +37,7 @@ class Buyers:
     done: Counter[str] = field(default_factory=Counter)  # jobs that came to their end, by kind
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
+    until_s: float = math.inf  # by time.monotonic: after that nothing more is bought
     over: list[tuple[str, str]] = field(default_factory=list)  # agents' work: its path, its ETag
     _numbers: Iterator[int] = field(default_factory=count)
     _paid: set[str] = field(default_factory=set)
@@ -52,6 +54,7 @@ class Buyers:
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(self._buys(turns, jobs, kinds or KINDS))
+        self.changed.set()
 
     async def close(self) -> None:
         """Go home."""
@@ -59,16 +62,21 @@ class Buyers:
 
     async def _buys(self, turns: Iterator[int], jobs: int, kinds: "Kinds") -> None:
         for turn in turns:
-            if turn >= jobs and self.enough.is_set():
+            if self.is_late or (turn >= jobs and self.enough.is_set()):
                 break
             kind, story = kinds[turn % len(kinds)]
             await story(self, f"job {next(self._numbers)}")
             self.done[kind] += 1
             self.changed.set()
 
+    @property
+    def is_late(self) -> bool:
+        """Whether nothing more is bought."""
+        return time.monotonic() > self.until_s
+
     async def until_done(self, jobs: int) -> None:
-        """Wait until so many have come to their end."""
-        while self.done.total() < jobs:
+        """Wait until so many have come to their end, or nothing more is bought."""
+        while self.done.total() < jobs and not self.is_late:
             self.changed.clear()
             await self.changed.wait()
 
