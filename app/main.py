@@ -114,6 +114,7 @@ from app.web.metrics import metrics
 from db.engine import Database, DatabaseAway, Probe, nowhere
 from db.promise_lanes import Lane
 from db.promises import Outbox, WorkerPace
+from db.replica import Replica
 from db.signals import Signals
 from payments.key_ring import KeyRing
 from payments.l402 import L402
@@ -197,6 +198,7 @@ def assemble(
     return Built(
         settings=settings,
         db=db,
+        replica=Replica(db, settings.replica_url),
         outbox=outbox,
         signals=Signals(db),
         shell=Shell(db, outbox, make_terms(settings, catalogue), clock, new_id),

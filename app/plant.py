@@ -70,6 +70,7 @@ from app.trade.webhooks import Webhooks
 from app.watch.streams import Streams
 from db.engine import Database
 from db.promises import Outbox
+from db.replica import Replica
 from db.signals import Signals
 from payments.public_http import PublicHttp
 from payments.rail import Rail, Wallets
@@ -82,6 +83,7 @@ class Built:
 
     settings: Settings
     db: Database
+    replica: Replica  # asked by what may be slow, and decides nothing
     outbox: Outbox
     signals: Signals
     shell: Shell
@@ -116,6 +118,7 @@ class Built:
         for executor in self.executors:
             await executor.close()
         await self.outbox.close()
+        await self.replica.close()
         await self.db.close()
 
 
@@ -201,13 +204,14 @@ def books_of(built: Built, receiving: Receiving | None = None) -> Books:
     """Return what reviews the books."""
     wallets = receiving or receiving_of(built)
     usdc = UsdcBooks(built.db, built.usdc, built.clock)
-    return Books(built.db, built.outbox, built.rail, wallets, usdc, built.clock)
+    return Books(built.db, built.replica, built.outbox, built.rail, wallets, usdc, built.clock)
 
 
 def overseeing_of(built: Built, books: Books) -> Overseeing:
     """Return the desk of the operator's page."""
     return Overseeing(
         built.db,
+        built.replica,
         built.outbox,
         books,
         built.rail,

@@ -22,6 +22,7 @@ from db.baselines import FIRST_SEEN, Baseline
 from db.connection import patient
 from db.engine import Database
 from db.promises import Outbox
+from db.replica import Replica
 from db.standing import MOST_UNPAID, RailSheet
 from payments.rail import Absent, GivenUp, Outcome, Rail, Settled, Unknown
 from pricing.money import sats_text
@@ -50,6 +51,7 @@ FINDINGS = Gauge(
 )
 REVIEWED = Gauge("boltwork_books_reviewed_timestamp_seconds", "When the books were last reviewed")
 COMPARED = Gauge("boltwork_books_rail_compared", "1 when the last review could ask each rail")
+REPLICA = Gauge("boltwork_replica_used", "1 when the last review's rows were read from the replica")
 PAYOUTS = Gauge(
     "boltwork_payouts", "Payouts that are not paid; stuck ones need a person", ["standing"]
 )
@@ -110,6 +112,7 @@ class Books:
     def __init__(
         self,
         db: Database,
+        replica: Replica,
         outbox: Outbox,
         rail: Rail,
         receiving: Receiving,
@@ -117,6 +120,7 @@ class Books:
         clock: Clock,
     ) -> None:
         self._db, self._outbox, self._rail, self._clock = db, outbox, rail, clock
+        self._replica = replica
         self._receiving, self.usdc = receiving, usdc
         self.at_once = ASKED_AT_ONCE
         self.latest: Review | None = None
@@ -128,7 +132,8 @@ class Books:
 
     async def _reviewed(self) -> Review:
         with patient(AUDIT_S):
-            findings = await audit(self._db)
+            findings = await self._replica.ask(audit)
+        REPLICA.set(int(self._replica.is_used))
         review = Review(self._clock(), (), await self.compare(), await self.usdc.compare())
         findings += [each.finding for each in review.compared if each.finding is not None]
         findings.sort(key=lambda finding: finding.invariant)

@@ -27,6 +27,7 @@ from db.engine import Database
 from db.overview import Group, Sheet, Tally
 from db.payouts import PayoutRow
 from db.promises import Outbox
+from db.replica import Replica
 from db.routing import Payer
 from db.standing import UnpaidPayout
 from db.usdc_standing import UsdcSheet
@@ -73,6 +74,7 @@ class Overseeing:
     """The desk of the operator's page."""
 
     db: Database
+    replica: Replica
     outbox: Outbox
     books: Books
     rail: Rail
@@ -85,7 +87,10 @@ class Overseeing:
 
     async def glance(self, since: datetime) -> Glance:
         """Return how everything stands now; jobs are counted by the hour since then."""
-        db, now = self.db, self.clock()
+        return await self.replica.ask(lambda db: self._glance(db, since))
+
+    async def _glance(self, db: Database, since: datetime) -> Glance:
+        now = self.clock()
         usdc = await self.books.usdc.sheet()
         payers = await routing.payers(db, now.date(), LISTED)
         return Glance(
@@ -104,7 +109,7 @@ class Overseeing:
             sources=self.oracle.status(),
             ending=self._ending(now.date()),
             review=self.books.latest,
-            switches=await switches.all_of(db),
+            switches=await switches.all_of(self.db),
             routing_msat=await routing.given_msat(db, now.date()),
             routing_most_msat=sats_to_msat(self.routing_free_sats_per_day),
             routing_payers=[row._replace(payer=concealed(row.payer)) for row in payers],
@@ -115,7 +120,7 @@ class Overseeing:
 
     async def trial_balance(self) -> tuple[list[Group], Review | None]:
         """Return the trial balance, recomputed from every posting, and the last review."""
-        return await overview.trial_groups(self.db), self.books.latest
+        return await self.replica.ask(overview.trial_groups), self.books.latest
 
     async def payout(self, name: str) -> PayoutRow | None:
         """Return the payout of this public name."""

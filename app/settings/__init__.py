@@ -87,6 +87,12 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, Us
         description="a Postgres of yours (`postgresql://…`), of several hosts or one; without it"
         " one is embedded",
     )
+    database_read_url: PostgresUrl | None = Field(
+        None,
+        validation_alias="DATABASE_READ_URL",
+        description="a replica of that Postgres, asked by the operator's pages and the review of"
+        " the books while it is no second behind; never by what decides about money",
+    )
     database_pool: Positive = Field(
         8, validation_alias="DATABASE_POOL", description="connections for writing, per process"
     )
@@ -232,6 +238,12 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, Us
     def secrets(self) -> tuple[str, ...]:
         """The operator's secrets, the one that closes first; none when there are none."""
         return () if self.secret is None else _parted(self.secret)
+
+    @property
+    def replica_url(self) -> str | None:
+        """The URL of a replica, where there is one."""
+        url = self.database_read_url
+        return None if url is None else url.get_secret_value()
 
     @model_validator(mode="after")
     def _go_together(self) -> "Settings":

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -12,10 +13,13 @@ from psycopg.conninfo import conninfo_to_dict
 
 from app.commands.doctor_hosts import about_hosts
 from app.commands.findings import Level
+from db.audit import audit
 from db.connection import END, LASTING, lasting, patient
 from db.engine import Database, DatabaseAway, Tx
 from db.hosts import SOON_S, Hosts
 from db.reach import Member, Unfit, members, reached, why
+from db.replica import Replica
+from tests.world.database_fixtures import at
 from tests.world.house_fixtures import instance_of, until_ready_is
 from tests.world.in_memory import memory
 from tests.world.patience import patiently
@@ -143,6 +147,65 @@ async def _commits(line: psycopg.AsyncConnection[tuple[object, ...]], goes_on: l
 async def _waits_for(line: psycopg.AsyncConnection[tuple[object, ...]], pid: int) -> object:
     asked = await line.execute("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", [pid])
     return await asked.fetchone()
+
+
+async def follower(db: Database) -> bool:
+    """Say whether it is a standby that is asked."""
+    row = await db.read_one("SELECT pg_is_in_recovery() AS is_so FROM job HAVING count(*) = 0")
+    return bool(row and row["is_so"])
+
+
+async def test_a_replica_answers_while_it_is_not_behind(couple: Couple) -> None:
+    """What was written before the question is in its answer; where it is behind, is another
+    database or is not there, the leader is asked.
+    """
+    await follows(couple)
+    db = Database(couple.url, 1)
+    await db.open()
+    replica, late = (
+        Replica(db, couple.standby_url),
+        Replica(db, couple.standby_url, behind_s=0),
+    )
+    other = Replica(db, at(couple.standby_url, database="postgres"))
+    gone = Replica(db, "postgresql://u:p@127.0.0.1:1/d")
+    try:
+        for number in range(2):
+            note = f"INSERT INTO switch VALUES ({number}, true, now())"
+            await db.run("note", partial(written, note=note))
+            assert await replica.ask(switches) == number + 1
+            assert replica.is_used
+        assert await replica.ask(follower) and await replica.ask(audit) == []
+        with psycopg.connect(couple.standby_url, autocommit=True) as standby:
+            standby.execute("SELECT pg_wal_replay_pause()")
+            try:
+                await db.run("note", partial(written, note="DELETE FROM switch"))
+                assert await late.ask(switches) == 0 and not late.is_used
+            finally:
+                standby.execute("SELECT pg_wal_replay_resume()")
+        for useless in (other, gone):
+            assert not await useless.ask(follower) and not useless.is_used
+
+        async def breaks(which: Database) -> bool:
+            if which is not db:
+                raise DatabaseAway("it ends what stands in its way")
+            return True
+
+        assert await replica.ask(breaks) and not replica.is_used
+    finally:
+        for each in (replica, late, other, gone):
+            await each.close()
+        await db.close()
+
+
+async def written(tx: Tx, note: str) -> None:
+    """Write."""
+    await tx.execute(note)
+
+
+async def switches(db: Database) -> int:
+    """Return how many switches there are."""
+    row = await db.read_one("SELECT count(*)::int AS n FROM switch")
+    return int(row["n"]) if row else -1
 
 
 async def test_money_moves_on_the_new_leader(couple: Couple, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from app.keys.credentials import Credentials
 from app.plant import Built
 from app.settings import Settings
 from app.till import Till
+from db.replica import Replica
 from payments.key_ring import KeyRing
 from payments.public_http import PublicHttp
 from payments.seal import Seal
@@ -51,6 +52,7 @@ def born(world: "World", name: str) -> Process:
     built = Built(
         settings=given,
         db=world.db,
+        replica=Replica(world.db, None),
         outbox=world.outbox,
         signals=PatientSignals(world.db, world.gate),
         shell=world.make.shell(world.db, world.outbox, terms, world.clock, new_id),
