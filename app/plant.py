@@ -23,6 +23,7 @@ from app.loops.health import Health
 from app.loops.hearing import Hearing
 from app.loops.lanes import Lanes
 from app.loops.making import Making
+from app.loops.months import Months
 from app.loops.payouts import Payouts
 from app.loops.readiness import Outside, Readiness
 from app.loops.recovery import Recovery
@@ -348,6 +349,7 @@ def loops_of(built: Built, keeper: Keeper | None = None) -> Loops:
         recovery=Recovery(db, built.outbox, shell, clock, dead_after_s),
         switchboard=Switchboard(db),
         lanes=Lanes(db, shell, clock, built.catalogue.lanes_of_maker(NETWORK), unmade),
+        months=Months(db, clock, settings.history_months),
         canaries=judging_of(built),
         authorizations=None if settling is None else Authorizations(settling),
         deposits=deposits,

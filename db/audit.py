@@ -70,10 +70,11 @@ deal AS (
          (quote->>'total_msat')::bigint AS quote_amount,
          (charge->>'total_msat')::bigint AS charge_amount,
          (charge->>'surplus_msat')::bigint AS surplus_amount,
-         funding, session_id, 'msat' AS asset, NULL AS account_id
+         funding, session_id, 'msat' AS asset, NULL AS account_id, updated_at
     FROM job WHERE funding <> 'x402'
   UNION ALL SELECT id, state, eval_microusdc, max_msat, completed_at, version, quoted,
-         charged, quoted - charged, funding, session_id, 'microusdc', account_id
+         charged, quoted - charged, funding, session_id, 'microusdc', account_id,
+         updated_at
     FROM job CROSS JOIN LATERAL (SELECT (quote->>'charge_microusd')::bigint AS quoted) asked
              CROSS JOIN LATERAL (SELECT CASE WHEN charge IS NOT NULL
                THEN least((charge->>'charge_microusd')::bigint, quoted) END AS charged) spent
@@ -225,17 +226,25 @@ _JOBS = [
         6,
         """SELECT 'it was ' || string_agg(DISTINCT state, ', ')
              || ' after it had come to its end', job_id
-             FROM job_history GROUP BY job_id
+             FROM job_line GROUP BY job_id
             HAVING count(DISTINCT state) FILTER (WHERE state = ANY(%(final)s)) > 1
                 OR max(version) FILTER (WHERE state <> ALL(%(final)s))
                    > min(version) FILTER (WHERE state = ANY(%(final)s))""",
     ),
     (
         6,
+        """SELECT 'two things are told of its version ' || version, job_id
+             FROM (SELECT DISTINCT job_id, version, event, state, at FROM job_line) told
+            GROUP BY job_id, version HAVING count(*) > 1""",
+    ),
+    (
+        6,
         """SELECT 'it is ' || d.state || ', and its history ends as '
              || coalesce(h.state, 'nothing at all'), d.id
-             FROM deal d LEFT JOIN job_history h ON h.job_id = d.id AND h.version = d.version
-            WHERE h.state IS DISTINCT FROM d.state""",
+             FROM deal d LEFT JOIN job_line h ON h.job_id = d.id AND h.version = d.version
+            WHERE h.state IS DISTINCT FROM d.state AND (h.state IS NOT NULL
+               OR d.state <> ALL(%(final)s) OR d.updated_at >= (
+                  SELECT coalesce(max(until), '-infinity') FROM dropped_month))""",
     ),
     (
         6,

@@ -347,16 +347,6 @@ async def version(db: Database, job_id: str) -> int | None:
     return row.version if row else None
 
 
-async def happened(db: Database, job_id: str, event: str) -> bool:
-    """Say whether this event is in a job's history."""
-    row = await db.read_one(
-        "SELECT 1 AS one FROM job_history WHERE job_id = %(id)s AND event = %(event)s LIMIT 1",
-        id=job_id,
-        event=event,
-    )
-    return row is not None
-
-
 async def idle(db: Database, before: datetime, limit: int) -> list[str]:
     """Return jobs whose state owes work to the outside, untouched since `before`, oldest first."""
     rows = await db.read_all(

@@ -6,7 +6,7 @@ By the slim row a late payment is recognised, for as long as the rail is asked a
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from db import casts, people
+from db import casts, job_events, people
 from db.engine import Database, Tx
 from db.lapsed_tables import LapsedInvoice
 from statemachine.owner import Purpose
@@ -95,7 +95,7 @@ async def purge(tx: Tx, rows: list[Unpaid]) -> int:
     ]
     await tx.execute(_KEEP, ids=gone)
     await tx.execute(_FORGET_INVOICES, ids=gone)
-    await tx.execute("DELETE FROM job_history WHERE job_id = ANY(%(ids)s)", ids=list(jobs))
+    await job_events.forget(tx, list(jobs))
     await tx.execute("DELETE FROM job WHERE id = ANY(%(ids)s)", ids=list(jobs))
     await tx.execute("DELETE FROM session WHERE id = ANY(%(ids)s)", ids=list(sessions))
     await _forget_batches(tx, list(batches))
@@ -260,7 +260,7 @@ async def _purge_orders_of_jobs(tx: Tx, before: datetime, limit: int) -> int:
     jobs = list(await _locked(tx, _JOBS, [row["job_id"] for row in due]))
     ids = [row["id"] for row in due]
     gone = await tx.count(_FORGET_ORDERS_OF_JOBS, ids=ids, jobs=jobs)
-    await tx.execute("DELETE FROM job_history WHERE job_id = ANY(%(ids)s)", ids=jobs)
+    await job_events.forget(tx, jobs)
     await tx.execute("DELETE FROM job WHERE id = ANY(%(ids)s)", ids=jobs)
     mine = [row["account_id"] for row in due if row["job_id"] in jobs and row["account_id"]]
     await people.forget_unused(tx, mine)

@@ -24,6 +24,7 @@ from db.connect_tables import ConnectRequest
 from db.conversation_tables import Conversation, Message
 from db.deposit_tables import ChainBlock, UsdcDeposit
 from db.heartbeats import Heartbeat
+from db.history_tables import DroppedMonth, JobHistory, JobHistoryEarlier
 from db.lapsed_tables import LapsedInvoice
 from db.ledger_tables import Account, AccountPart, LedgerEntry, LedgerPosting, RailBaseline
 from db.people_tables import (
@@ -56,8 +57,8 @@ from statemachine.payout import PayoutState
 __all__ = [  # told to SQLModel
     "Account", "AccountPart", "Allowance", "Amends", "ApiKey", "ArtifactRow", "Batch", "Canary",
     "ChainBlock",
-    "ConnectRequest", "Conversation", "Earning", "FailureDay", "FreeDay", "Heartbeat", "Hold",
-    "Identity", "Item",
+    "ConnectRequest", "Conversation", "DroppedMonth", "Earning", "FailureDay", "FreeDay",
+    "Heartbeat", "Hold", "Identity", "Item", "JobHistory", "JobHistoryEarlier",
     "JobTally", "LaneFloor", "LaneTurn", "LapsedInvoice", "Lease", "LedgerEntry",
     "LedgerPosting", "LightningProof", "Login", "Look", "Message", "NoticeRow", "NoticeTry",
     "RailBaseline", "RateLimit", "ReceivingWallet", "Revocation", "RootKey", "SQLModel",
@@ -140,21 +141,6 @@ class Job(SQLModel, table=True):
             ),
         ),
     )
-
-
-class JobHistory(SQLModel, table=True):
-    """What happened to a job, in order; what a stream replays. Appended, never changed."""
-
-    __tablename__ = "job_history"
-
-    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
-    job_id: str = Field(sa_column=Column(ForeignKey("job.id"), nullable=False))
-    version: int = Field(sa_column=Column(BigInteger, nullable=False))
-    event: str = Field(sa_column=Column(Text, nullable=False))
-    state: JobState = Field(sa_column=enum_column(JobState))
-    at: datetime = Field(sa_column=time_column())
-
-    __table_args__ = (Index("uq_job_history_version", "job_id", "version", unique=True),)
 
 
 class Invoice(SQLModel, table=True):

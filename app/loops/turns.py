@@ -20,6 +20,9 @@ from app.loops.deposits import Deposits
 from app.loops.expiry import Expiry
 from app.loops.hearing import Hearing
 from app.loops.lanes import PAUSE_S, Lanes
+from app.loops.months import LONGEST_S as MONTHS_LONGEST_S
+from app.loops.months import PAUSE_S as MONTHS_S
+from app.loops.months import Months
 from app.loops.payouts import Payouts
 from app.loops.readiness import TURN_S, Readiness
 from app.loops.recovery import Recovery
@@ -59,6 +62,7 @@ class Loops:
     recovery: Recovery
     switchboard: Switchboard
     lanes: Lanes
+    months: Months
     canaries: Canaries
     authorizations: Authorizations | None
     deposits: Deposits | None
@@ -90,6 +94,8 @@ class Loops:
                 group.create_task(self._every("ask_authorizations", 1.0, turn))
             if self.deposits is not None:
                 group.create_task(self._every("read_chain", DEPOSITS_S, self.deposits.turn))
+            months = self._every("months", MONTHS_S, self.months.turn, MONTHS_LONGEST_S)
+            group.create_task(months)
             for part in self.readiness.parts:
                 look = partial(self.readiness.look, part)
                 group.create_task(self._every(f"look at {part}", health_s, look))

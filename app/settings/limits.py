@@ -145,3 +145,10 @@ class LimitSettings(BaseSettings):
         validation_alias="STREAM_BEAT_S",
         description="pause between two comments on a stream, which say that it lives",
     )
+
+    history_months: Annotated[int, Field(ge=1, le=1_200)] | None = Field(
+        None,
+        validation_alias="HISTORY_MONTHS",
+        description="whole months, beside this one, of which what happened to jobs is kept; without"
+        " it all is, and so is always what happened to a job that is open or owed something",
+    )

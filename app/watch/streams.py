@@ -340,7 +340,8 @@ class Streams:
         row = await jobs.view(self._db, job_id)
         if row is None:
             return
-        lines = await job_events.between(self._db, job_id, after, row.version)
+        told = await job_events.between(self._db, job_id, after, row.version)
+        lines = job_events.to_the_end(told, row.version, row.state, row.completed_at)
         news = _News(row, lines, shape)
         for watcher in watchers:
             if watcher.told < row.version:

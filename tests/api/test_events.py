@@ -105,6 +105,18 @@ async def test_who_was_told_all_is_sent_home(instance: Instance, ended: dict[str
     assert events[-1].data["job"]["costLedger"]["refundState"] == "paid"
 
 
+async def test_of_what_is_not_kept_any_more_the_end_is_told(
+    instance: Instance, ended: dict[str, Any]
+) -> None:
+    """A job whose history was dropped with its months has one event, with the job as it is."""
+    job_id = ended["jobId"]
+    with psycopg.connect(instance.built.db.url) as connection:
+        connection.execute("DELETE FROM job_history WHERE job_id = %s", [job_id])
+    [event] = checked(await replayed(instance, job_id), 6)
+    assert (event.name, event.data["event"]) == ("end", "ended")
+    assert event.data["job"] == await instance.job(job_id)
+
+
 async def test_the_first_connection_names_its_place_in_the_query(
     instance: Instance, ended: dict[str, Any]
 ) -> None:

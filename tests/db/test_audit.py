@@ -158,10 +158,17 @@ BROKEN: dict[str, tuple[list[str], list[tuple[int, str]]]] = {
     "a final state changed": (
         [
             "UPDATE job SET state = 'executing', version = version + 1 WHERE id = '{done}'",
-            "INSERT INTO job_history (id, job_id, version, event, state, at)"
-            " SELECT 99999, id, version, 'x', state, now() FROM job WHERE id = '{done}'",
+            "INSERT INTO job_history (job_id, version, event, state, at)"
+            " SELECT id, version, 'x', state, now() FROM job WHERE id = '{done}'",
         ],
         [(6, "{done}"), (7, "job:{done}"), (8, "{done}:do")],
+    ),
+    "a second line of one version": (
+        [
+            "INSERT INTO job_history (job_id, version, event, state, at)"
+            " SELECT id, version, 'x', state, now() FROM job WHERE id = '{done}'"
+        ],
+        [(6, "{done}")],
     ),
     "a charge above its quote": (
         [

@@ -30,6 +30,7 @@ from db import (
     leases,
     ledger,
     looks,
+    months,
     network,
     overview,
     payouts,
@@ -109,11 +110,8 @@ HELD = hold.HoldFacts(named(f"hold{PLACE}"), hold.HoldState.HELD, 1_000, SESSION
 
 def entry() -> Entry:
     """Return a debit, as the ledger takes it."""
-    return Entry(
-        "job:new:charged",
-        Asset.MSAT,
-        (Posting(of_session(SESSION), 1000), Posting(of_job(JOB), -1000)),
-    )
+    legs = Posting(of_session(SESSION), 1000), Posting(of_job(JOB), -1000)
+    return Entry("job:new:charged", Asset.MSAT, legs)
 
 
 async def debit_account(tx: Tx) -> None:
@@ -145,7 +143,7 @@ READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "a lease by its name": lambda db: leases.named(db, named(f"lease{PLACE}"), "w"),
     "what a worker holds": lambda db: leases.held_by(db, "w"),
     "lanes where something waits": lambda db: claims.waiting(db, "v", ["scene-1/standard"]),
-    "history": lambda db: jobs.happened(db, JOB, "cancelled"),
+    "history": lambda db: job_events.happened(db, JOB, "cancelled"),
     "stream, where it stands": lambda db: job_events.standing(db, JOB),
     "stream, what happened": lambda db: job_events.between(db, JOB, 0, 9),
     "unfinished jobs": lambda db: jobs.idle(db, NOW, 100),
@@ -311,6 +309,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "forget who has made it": lambda tx: lapsed.purge_leases(tx, NOW, NOW, 4),
     "forget what was asked for": lambda tx: forgetting.forget(tx, NOW, NOW, 4),
     "purge orders": lambda tx: lapsed.purge_orders(tx, NOW, 10),
+    "forget old lines": lambda tx: months.forget(tx, NOW, 0, 5),
     "purge requests": lambda tx: lapsed.purge_requests(tx, NOW, NOW, 5),
     "purge webhooks": lambda tx: webhooks.purge(tx, NOW, 10),
     "a webhook's notice": lambda tx: webhooks.insert_notice(

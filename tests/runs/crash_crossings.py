@@ -107,6 +107,7 @@ CROSSED: dict[str, tuple[Crossing, ...]] = {
     "commit purge_leases": BOUGHT,
     "commit purge_requests": BOUGHT,
     "commit forget_unpaid": BOUGHT,
+    "commit forget_history": (Crossing("stopped"),),
     "commit never_paid": (Crossing("never paid"),),
     "commit holds.begin": (Crossing("talk"), Crossing("talk", 2)),
     "commit holds.begin_free": (Crossing("demo"),),

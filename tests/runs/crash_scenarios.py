@@ -347,7 +347,7 @@ SCENARIOS = {
     "paid late": Scenario(paid_late),
     "paid when purged": Scenario(paid_when_purged),
     "never paid": Scenario(never_paid),
-    "stopped": Scenario(stopped, environment={"OPERATOR_TOKEN": TOKEN}),
+    "stopped": Scenario(stopped, environment={"OPERATOR_TOKEN": TOKEN, "HISTORY_MONTHS": "1"}),
     "rail away": Scenario(sent_when_the_rail_is_back),
     "push missed": Scenario(bought("hello"), "commit invoices.book: before", later),
     "worker died": Scenario(bought("hello"), "agent judge: before"),

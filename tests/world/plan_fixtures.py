@@ -25,7 +25,8 @@ OPEN_ROWS = 5
 _FILL = """
 SET session_replication_role = replica;
 CREATE TEMP TABLE n AS SELECT i, md5(i::text) AS id, i > {rows} - {open_rows} AS is_open,
-       now() - interval '30 days' + i * interval '1 minute' AS at
+       now() - interval '30 days' + i * interval '1 minute' AS at,
+       now() - interval '2 years' + i * interval '1 minute' AS long_ago  -- before all months
   FROM generate_series(1, {rows}) i;
 INSERT INTO session (id, state, version, minimum_msat, reserved_msat, topups, rests, nonce,
                      created_at, updated_at, expires_at)
@@ -40,9 +41,13 @@ INSERT INTO job (id, state, version, request, eval_msat, session_id, funding, cr
                  updated_at, completed_at, credential)
 SELECT md5('job' || i), CASE WHEN is_open THEN 'executing' ELSE 'complete' END, 2,
        repeat('Say hello. ', 10), 5000, CASE WHEN i % 2 = 0 THEN id END,
-       CASE WHEN i % 2 = 0 THEN 'session' ELSE 'invoices' END, at, at, at, ARRAY[id] FROM n;
+       CASE WHEN i % 2 = 0 THEN 'session' ELSE 'invoices' END, long_ago, long_ago, long_ago,
+       ARRAY[id] FROM n;
 INSERT INTO job_history (job_id, version, event, state, at)
-SELECT md5('job' || i), version, 'finished', 'complete', at FROM n, generate_series(1, 2) version;
+SELECT md5('job' || i), version, 'finished', 'complete', long_ago
+  FROM n, generate_series(1, 2) version;
+INSERT INTO job_history_earlier (job_id, version, event, state, at)
+SELECT md5('job' || -i), 1, 'finished', 'complete', long_ago FROM n;
 INSERT INTO invoice (id, job_id, session_id, purpose, state, amount_msat, bolt11, payment_hash,
                      wallet, created_at, expires_at, settled_at, check_at, checks)
 SELECT md5('job' || i) || ':eval', CASE WHEN i % 2 = 1 THEN md5('job' || i) END,
@@ -191,7 +196,10 @@ SET session_replication_role = origin
 def fill(database_url: str) -> None:
     """Fill every table, and have the planner hear nothing of it."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        tables = connection.execute(
+            "SELECT relname FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        )
         for (table,) in tables.fetchall():
             connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())
         for statement in _FILL.format(rows=ROWS, open_rows=OPEN_ROWS).split(";\n"):
@@ -240,12 +248,13 @@ class Plan:
 
     @property
     def scanned(self) -> set[str]:
-        """Which tables were read from their beginning to their end."""
+        """Which tables were read from their beginning to their end; none that is empty."""
         return set(_scanned(self._root))
 
 
 def _scanned(node: dict[str, Any]) -> Iterator[str]:
-    if node["Node Type"] == "Seq Scan":
+    touched = node["Shared Hit Blocks"] + node["Shared Read Blocks"]
+    if node["Node Type"] == "Seq Scan" and touched:
         yield node["Relation Name"]
     for inner in node.get("Plans", ()):
         yield from _scanned(inner)

@@ -19,7 +19,7 @@ from app.refusal import Refusal, Why
 from app.strict_json import dumped, moment
 from app.trade.orders import Order
 from app.watch.remembered import Answer
-from db import jobs
+from db import job_events, jobs
 from db.jobs import JobView
 from pricing.money import sats_to_msat
 from statemachine import job as law
@@ -125,7 +125,7 @@ async def cancel(request: Request) -> Response:
     await _view(house, job_id)
     told = await house.orders.cancel(job_id)
     row = await _view(house, job_id)
-    again = await jobs.happened(house.db, job_id, law.JobEvent.CANCELLED.value)
+    again = await job_events.happened(house.db, job_id, law.JobEvent.CANCELLED.value)
     if not isinstance(told, Applied) and not again:
         ended = row.is_final
         raise Refusal(
