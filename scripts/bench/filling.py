@@ -45,7 +45,7 @@ _CHANGED = {
     "account": ("name",),
 }
 _SECRET = {"payout": "secret"}  # no two have the same
-_MOVED = {"job_history": "id", "entry": "id", "posting": "entry_id"}
+_MOVED = {"entry": "id", "posting": "entry_id"}
 _PROMISES = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)
 SELECT 'promises', 'Judge', md5(n::text) || ':judge', jsonb_build_object('job_id', md5(n::text))
@@ -106,11 +106,9 @@ def fill_jobs(database_url: str, job_id: str, count: int) -> None:
                 connection.execute(copy.encode(), {"first": first, "last": last})
             if last == KNOWN:
                 connection.execute("ANALYZE")
-        for table in ("job_history", "entry"):
-            connection.execute(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"
-                f" (SELECT max(id) FROM {table}))".encode()
-            )
+        connection.execute(
+            "SELECT setval(pg_get_serial_sequence('entry', 'id'), (SELECT max(id) FROM entry))"
+        )
 
 
 def _copy(table: str, columns: list[str], job_id: str, hashes: list[str]) -> str:
