@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from statemachine.item import MOST_TRIES
 from tests.runs import crash_accounts as accounts
 from tests.runs import crash_batches as batches
@@ -28,6 +26,7 @@ from tests.runs.crash_buyer import Buyer, Died, Json
 from tests.runs.crash_run import Databases
 from tests.runs.crash_server import ForkedServer
 from tests.runs.crash_world import Books, StubSide, audit
+from tests.runs.own_postgres import own_postgres
 from tests.world.patience import PATIENCE_S
 
 LOST = 0.3  # of its items
@@ -161,16 +160,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--payer", action="append", choices=PAYERS, help="only this payer")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="boltwork-kills-") as folder:
-        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
-        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
-        url = cluster.start()
-        try:
-            migrate(url)
-            payers = options.payer or [*PAYERS]
-            return asyncio.run(_main(url, payers, options.items, options.kills, options.seed))
-        finally:
-            cluster.stop()
+    with own_postgres("kills") as (url, _):
+        payers = options.payer or [*PAYERS]
+        return asyncio.run(_main(url, payers, options.items, options.kills, options.seed))
 
 
 if __name__ == "__main__":

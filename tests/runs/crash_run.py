@@ -20,14 +20,13 @@ import sqlalchemy
 from rich.console import Console
 from rich.table import Table
 
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from tests.runs import crash_places
 from tests.runs.crash_buyer import Buyer, Died
 from tests.runs.crash_crossings import CROSSED, UNOPENED, Crossing
 from tests.runs.crash_scenarios import SCENARIOS
 from tests.runs.crash_server import KILLED, ForkedServer
 from tests.runs.crash_world import Books, LnbitsSide, Side, StubSide, audit
+from tests.runs.own_postgres import own_postgres
 from tests.world.lnbits_server import LnbitsServer
 from tests.world.patience import PATIENCE_S
 
@@ -253,15 +252,8 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="one crossing of each place")
     parser.add_argument("--only", default="", help="only cases whose name holds this")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="boltwork-crash-") as folder:
-        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
-        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
-        url = cluster.start()
-        try:
-            migrate(url)
-            return asyncio.run(_main(options, url))
-        finally:
-            cluster.stop()
+    with own_postgres("crash") as (url, _):
+        return asyncio.run(_main(options, url))
 
 
 if __name__ == "__main__":

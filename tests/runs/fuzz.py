@@ -8,23 +8,20 @@ with 1 and how to see it again when any answer is outside of the contract.
 import argparse
 import asyncio
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import schemathesis
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from tests.runs.crash_run import Databases
 from tests.runs.fuzz_rules import Rules, Who
 from tests.runs.fuzz_world import World, world_on
+from tests.runs.own_postgres import own_postgres
 
 FIRST = ("examples", "coverage")  # go through the contract once: again, they would find the same
 MORE = ("fuzzing", "stateful")
@@ -189,12 +186,8 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=100, help="cases of an operation a round")
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else int(time.time())
-    with tempfile.TemporaryDirectory(prefix="boltwork-fuzz-") as folder:
-        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
-        with EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True) as cluster:
-            url = cluster.start()
-            migrate(url)
-            reports = asyncio.run(_main(url, seed, asked.cases, asked.examples))
+    with own_postgres("fuzz") as (url, _):
+        reports = asyncio.run(_main(url, seed, asked.cases, asked.examples))
     wrong = False
     for report in reports:
         print("", *report.table(), sep="\n")

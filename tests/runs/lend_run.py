@@ -18,8 +18,6 @@ from typing import Any
 
 import httpx2
 
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from tests.runs.crash_run import Databases
 from tests.runs.crash_server import MAKES_NOTHING, PAINTS, ForkedServer, MovableClock
 from tests.runs.crash_world import Books, LnbitsSide
@@ -34,6 +32,7 @@ from tests.runs.lend_checks import (
     wrong_with_liar,
 )
 from tests.runs.lend_machines import MODELS, Machine
+from tests.runs.own_postgres import own_postgres
 from tests.world.lnbits_server import LnbitsServer
 from tests.world.patience import PATIENCE_S, patiently
 
@@ -370,16 +369,9 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=2.0, help="seconds of the slow machine")
     parser.add_argument("--cheap", action="store_true", help="nobody paints, and nobody is checked")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="boltwork-lend-") as folder:
-        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
-        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
-        url = cluster.start()
-        try:
-            migrate(url)
-            plan = Plan(options.jobs, options.pause, options.cheap)
-            return asyncio.run(_main(url, plan))
-        finally:
-            cluster.stop()
+    with own_postgres("lend") as (url, _):
+        plan = Plan(options.jobs, options.pause, options.cheap)
+        return asyncio.run(_main(url, plan))
 
 
 if __name__ == "__main__":

@@ -8,18 +8,15 @@ tries passes in a minute or two.
 import argparse
 import asyncio
 import sys
-import tempfile
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from db.promise_lanes import Lane
 from db.promises import WorkerPace
 from statemachine.notice import PAUSES_S, NoticeState
+from tests.runs.own_postgres import own_postgres
 from tests.world.notice_fixtures import PostOffice, world_of
 from tests.world.notice_server import NoticeServer, said
 from tests.world.patience import patiently
@@ -125,15 +122,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--at-once", type=int, default=100)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="boltwork-notices-") as folder:
-        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
-        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
-        url = cluster.start()
-        try:
-            migrate(url)
-            return asyncio.run(_main(url, options.count, options.at_once))
-        finally:
-            cluster.stop()
+    with own_postgres("notices") as (url, _):
+        return asyncio.run(_main(url, options.count, options.at_once))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Two days of a made-up house, its clock moved by hand; the browser and the pages 
 
 import asyncio
 import sys
-import tempfile
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +15,8 @@ from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
 from app.agents.agent import Broke, Progress, Rejected, Result, unwatched
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from pricing.rates import Usage
+from tests.runs.own_postgres import own_postgres
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.lending_fixtures import ASKS, AT, buys, lends, painted
 from tests.world.notice_server import NoticeServer
@@ -231,13 +229,6 @@ async def seen_lent(browser: Browser, url: str, token: str) -> None:
     await picture(page, "operator-workers")
 
 
-def enterable(name: str) -> Path:
-    """Let Postgres in, which is another user when we are root."""
-    folder = Path(name)
-    folder.chmod(0o711)
-    return folder
-
-
 async def sold(browser: Browser, url: str, folder: Path, parts: Collection[str]) -> None:
     """Take the pages of a house that makes everything itself."""
     clock = Clock()
@@ -265,23 +256,14 @@ async def lent(browser: Browser, url: str, folder: Path) -> None:
 async def main(chromium: str, parts: Collection[str]) -> None:
     """Run the house, and take the pictures of these parts."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="boltwork-pictures-") as name:
-        folder = enterable(name)
-        cluster = EmbeddedPostgres(folder / "data", fast_for_tests=True)
-        url = cluster.start()
-        try:
-            migrate(url)
-            async with async_playwright() as playwright:
-                browser = await playwright.chromium.launch(
-                    executable_path=chromium, args=[*ARGUMENTS]
-                )
-                if {"owned", "toured"} & set(parts):
-                    await sold(browser, url, folder, parts)
-                if "lent" in parts:
-                    await lent(browser, url, folder)
-                await browser.close()
-        finally:
-            cluster.stop()
+    with own_postgres("pictures") as (url, folder):
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS])
+            if {"owned", "toured"} & set(parts):
+                await sold(browser, url, folder, parts)
+            if "lent" in parts:
+                await lent(browser, url, folder)
+            await browser.close()
 
 
 if __name__ == "__main__":

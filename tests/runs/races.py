@@ -7,21 +7,18 @@ import argparse
 import asyncio
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from db.embedded import EmbeddedPostgres
-from db.migrate import migrate
 from tests.runs import batch_races, lent_races, session_races
 from tests.runs.crash_buyer import FINAL, LONG, Buyer
 from tests.runs.crash_run import Databases
 from tests.runs.crash_server import ForkedServer
+from tests.runs.own_postgres import own_postgres
 from tests.runs.race_pair import KNOWN_S, Pair, alternating, crowd, pair_on
 from tests.world.patience import patiently
 
@@ -291,15 +288,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200, help="rounds of each race")
     parser.add_argument("--claims", type=int, default=CLAIMS, help="claims on one refund at once")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="boltwork-race-") as folder:
-        Path(folder).chmod(0o711)  # as root, the server is another user and must get in
-        cluster = EmbeddedPostgres(Path(folder) / "data", fast_for_tests=True)
-        url = cluster.start()
-        try:
-            migrate(url)
-            asyncio.run(_main(options, url))
-        finally:
-            cluster.stop()
+    with own_postgres("race") as (url, _):
+        asyncio.run(_main(options, url))
     return 0
 
 

@@ -9,7 +9,6 @@ import asyncio
 import json
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,11 +18,10 @@ import sqlalchemy
 import uvloop
 
 from db.audit import audit
-from db.embedded import EmbeddedPostgres
 from db.engine import Database
-from db.migrate import migrate
 from scripts.bench.lines import Answer, Line, request
 from tests.runs.crash_server import ForkedServer
+from tests.runs.own_postgres import own_postgres
 from tests.world.silent_proxy import SilentProxy
 
 LONGEST_S = 60.0  # p99 of the jobs that were begun between two silences
@@ -186,16 +184,8 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=20, help="seconds between two silences")
     parser.add_argument("--seed", type=int, default=1, help="of what is left to chance")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="boltwork-silence-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # as root, the server is another user and must get in
-        cluster = EmbeddedPostgres(folder / "data", fast_for_tests=True)
-        url = cluster.start()
-        try:
-            migrate(url)
-            return uvloop.run(_run(options, url, folder))
-        finally:
-            cluster.stop()
+    with own_postgres("silence") as (url, folder):
+        return uvloop.run(_run(options, url, folder))
 
 
 if __name__ == "__main__":

@@ -52,8 +52,9 @@ def prepare(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SCHEMA)
         tables = connection.execute(
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
-            " WHERE schemaname IN ('public', 'world')"
+            "SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class"
+            " WHERE relkind = 'r'"
+            " AND relnamespace IN ('public'::regnamespace, 'world'::regnamespace)"
         ).fetchall()
         for (table,) in tables:
             # It would come at moments of its own, and change plans and the order of rows.
