@@ -10,6 +10,7 @@ import pytest
 from app import advance
 from app.advance import Applied, Purse, Replayed, Short, Spending
 from app.advance.holds import Payer
+from db.engine import Tx
 from statemachine import hold as law
 from statemachine.session import SessionState
 from tests.world.house_fixtures import Instance, instance_of
@@ -147,3 +148,37 @@ async def test_what_is_set_aside_is_what_the_law_says(house: Instance) -> None:
     assert (row["state"], row["reserved_msat"]) == ("active", "3000000")
     await session.write("state = 'paused'")
     assert await session.begins("four", 1, False) == Replayed()
+
+
+FORMER = 200  # holds that a session has had
+
+_FORMER = """
+INSERT INTO hold (id, state, session_id, purpose, amount_msat, charge_msat, created_at, expires_at,
+                  ended_at)
+SELECT 'former ' || n || of.id, 'dropped', of.id, 't', 1, 0, now(), now(), now()
+  FROM session of, generate_series(1, %(count)s) n WHERE of.id = %(id)s
+"""
+_READ = "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'hold'"
+
+
+async def test_the_end_of_a_hold_reads_no_other_of_its_session(house: Instance) -> None:
+    """However many it has had, and though it was planned while there were few."""
+    session, shell = await session_of(house), house.built.shell
+    known = Payer(session.id, AMOUNT_MSAT, ())
+
+    async def read_by_one(tx: Tx, name: str) -> int:
+        act = shell.act(tx)
+        spending = session.spending(budgeted=False)
+        await advance.holds.begin(act, name, "t", AMOUNT_MSAT, session.id, spending)
+        [before] = await tx.all(_READ)
+        assert await advance.holds.end(act, name, law.Used(4_000), known) == Applied()
+        [after] = await tx.all(_READ)
+        return int(after["idx_tup_fetch"] - before["idx_tup_fetch"])
+
+    async def work(tx: Tx) -> tuple[int, int]:
+        few = await read_by_one(tx, f"one {session.id}")
+        await tx.execute(_FORMER, id=session.id, count=FORMER)
+        return few, await read_by_one(tx, f"another {session.id}")
+
+    few, many = await house.built.db.run("test", work)
+    assert 0 < many <= few
