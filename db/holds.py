@@ -43,6 +43,20 @@ SELECT begin_hold(%(id)s, %(session_id)s, %(purpose)s, %(amount_msat)s, %(least_
                   %(of)s, %(accounts)s, %(kinds)s, %(amounts)s) AS is_done
 """
 
+# The function is called for a row that is found, and for none else.
+_BEGIN_SHOWN = f"""{_BEGIN_AT_ONCE}
+  FROM session WHERE id = %(session_id)s AND nonce = %(nonce)s AND credential_used_at IS NOT NULL
+   AND NOT EXISTS (SELECT FROM revocation WHERE revocation.session_id = %(session_id)s
+                      AND link = ANY(%(shown)s))
+"""
+
+
+class Shown(NamedTuple):
+    """What a session's row is asked about a credential: its nonce, and the links it is made of."""
+
+    nonce: str
+    links: Sequence[str]
+
 
 async def begin_at_once(
     tx: Tx,
@@ -53,14 +67,17 @@ async def begin_at_once(
     until: datetime,
     idle_at: datetime,
     now: datetime,
+    shown: Shown | None = None,
 ) -> bool:
     """Write a new hold on a session with all that goes with it, in one call, where its grounds are
     met and each of the budgets (link, limit) has enough left. False: nothing is written.
+
+    `shown`: and only where the session takes this credential, which was used before.
     """
     facts = decision.facts
     return await _is_done(
         tx,
-        _BEGIN_AT_ONCE,
+        _BEGIN_AT_ONCE if shown is None else _BEGIN_SHOWN,
         id=facts.id,
         session_id=facts.session_id,
         purpose=purpose,
@@ -70,6 +87,8 @@ async def begin_at_once(
         idle_at=idle_at,
         links=[link for link, _ in budgets] or None,
         limits=[limit_msat for _, limit_msat in budgets] or None,
+        nonce=shown.nonce if shown is not None else None,
+        shown=list(shown.links) if shown is not None else None,
         **ledger.values_of(decision.entries, Asset.MSAT, now),
     )
 

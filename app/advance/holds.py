@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from app.advance.act import Act
 from app.advance.outcome import Applied, Missing, Outcome, Purse, Replayed, Short, Spending
 from app.advance.sessions import idle_from, released, releasing, why_not
-from app.advance.shell import has_shortcut
+from app.advance.shell import has_shortcut, in_one_statement
 from db import holds, ledger
 from statemachine import hold as law
 from statemachine import session as session_law
@@ -19,13 +19,19 @@ from statemachine.machine import IllegalTransition
 
 
 async def _begin_alone(
-    act: Act, hold_id: str, purpose: str, amount_msat: int, session_id: str, spending: Spending
-) -> Outcome | Short | None:
+    act: Act,
+    hold_id: str,
+    purpose: str,
+    amount_msat: int,
+    session_id: str,
+    spending: Spending,
+    shown: holds.Shown | None = None,
+) -> Applied | None:
     decision, until = law.begin(hold_id, amount_msat, session_id), _until(act)
     grounds = session_law.grounds(session_law.Reserved(amount_msat))
     idle_at, budgets = idle_from(act), spending.budgets
     is_done = await holds.begin_at_once(
-        act.tx, decision, grounds, budgets, purpose, until, idle_at, act.now
+        act.tx, decision, grounds, budgets, purpose, until, idle_at, act.now, shown
     )
     return Applied() if is_done else None
 
@@ -41,6 +47,24 @@ async def begin(
     done = await _begin_alone(act, hold_id, purpose, amount_msat, session_id, spending)
     assert done is not None, "the law and its grounds are at odds"
     return done
+
+
+@in_one_statement
+async def begin_shown(
+    act: Act,
+    hold_id: str,
+    purpose: str,
+    amount_msat: int,
+    session_id: str,
+    spending: Spending,
+    nonce: str,
+) -> Applied | None:
+    """Set money of a session aside where it takes the credential that is shown, which nobody has
+    looked up before. None where anything is against that, of whatever kind: nothing is written,
+    and it is looked up, and begun, as all others are.
+    """
+    shown = holds.Shown(nonce, spending.links)
+    return await _begin_alone(act, hold_id, purpose, amount_msat, session_id, spending, shown)
 
 
 async def begin_free(act: Act, hold_id: str, purpose: str, amount_msat: int) -> Outcome | Short:

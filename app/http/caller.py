@@ -49,6 +49,13 @@ def unknown(why: Why, sentence: str, next_step: str | None = None) -> Refusal:
     return Refusal(why, sentence, next_step, BEARER)
 
 
+async def check_standing(shown: Verified, standing: Standing) -> None:
+    """Refuse with 401 a credential that its session's row has something against."""
+    against = await standing(shown)
+    if against is not None:
+        raise unknown(Why.CREDENTIAL_INVALID, against)
+
+
 def presented(request: Request) -> Shown | None:
     """Return the credential that a request shows us, or else one of a scheme that is not ours.
 
@@ -259,7 +266,5 @@ class Callers:
             )
         if found.session_id != session_id:
             raise unknown(Why.CREDENTIAL_INVALID, "This macaroon belongs to another session.")
-        against = await standing(found)
-        if against is not None:
-            raise unknown(Why.CREDENTIAL_INVALID, against)
+        await check_standing(found, standing)
         return found

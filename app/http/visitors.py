@@ -5,13 +5,15 @@ One that does not open is as if it were not there.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from starlette.requests import Request
 
-from app.http.caller import Callers, Standing, presented, unknown
+from app.http.caller import Callers, Standing, check_standing, presented, unknown
 from app.refusal import Why
 from app.trade.chats import Owner
+from app.trade.holds import Unseen
 from payments.seal import BadSecret, Seal
 
 COOKIE = "boltwork_visitor"
@@ -38,6 +40,16 @@ class Visitors:
 
     async def owner_of(self, request: Request) -> Owner | None:
         """Return who asks; None for a visitor who was never here. Refuses with 401 or 403."""
+        owner = await self.unseen_owner_of(request)
+        if owner is None or owner.unseen is None:
+            return owner
+        await owner.unseen.look()
+        return replace(owner, unseen=None)
+
+    async def unseen_owner_of(self, request: Request) -> Owner | None:
+        """Return who asks, as `owner_of` does, but for what its session's row has against a
+        credential: whoever sets money aside for the owner looks that up.
+        """
         shown = presented(request)
         if shown is not None and shown.scheme != "bearer":
             raise unknown(
@@ -46,10 +58,8 @@ class Visitors:
             )
         credential = await self.callers.macaroon(request, ENDPOINT)
         if credential is not None:
-            against = await self.standing(credential)
-            if against is not None:
-                raise unknown(Why.CREDENTIAL_INVALID, against)
-            return Owner(f"session:{credential.session_id}", credential)
+            unseen = Unseen(credential.nonce, partial(check_standing, credential, self.standing))
+            return Owner(f"session:{credential.session_id}", credential, unseen)
         return self._visitor(request)
 
     def cookie_for(self, owner: Owner) -> str:

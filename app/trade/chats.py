@@ -19,7 +19,7 @@ from app.agents.chat import Chat, Declined, Done, Drawn, Said, Turn, written_tok
 from app.ports import Clock
 from app.refusal import Refusal, Why, unavailable
 from app.till import Till
-from app.trade.holds import Held, Holds
+from app.trade.holds import Held, Holds, Unseen, looked_at_first
 from app.trade.once import Name, claimed, known_id
 from db import conversations
 from db.engine import Database, Tx
@@ -59,6 +59,7 @@ class Owner:
 
     name: str
     credential: Verified | None = None  # a visitor has none
+    unseen: Unseen | None = None  # where that is still to be looked up
 
     @property
     def is_visitor(self) -> bool:
@@ -149,12 +150,15 @@ class Chats:
         """Return an image, charged. Refuses when there is none."""
         chat = self.chat
         if not chat.max_image_tokens:  # it draws nothing: no need to set anything aside
+            if owner.unseen is not None:
+                await owner.unseen.look()
             drawn = await chat.draw(prompt)
         else:
             read = token_ceiling(prompt)
-            quote = await self.till.call(
-                chat.image_model, read, chat.max_image_tokens, is_given=owner.is_visitor
-            )
+            async with looked_at_first(owner.unseen):
+                quote = await self.till.call(
+                    chat.image_model, read, chat.max_image_tokens, is_given=owner.is_visitor
+                )
             async with self.set_aside(owner, quote.total_msat) as held:
                 drawn = await chat.draw(prompt)
                 if isinstance(drawn, Broke):
@@ -178,7 +182,7 @@ class Chats:
                 )
             return self.holds.free(PURPOSE, ceiling_msat)
         grant, session_id = owner.credential.grant, owner.credential.session_id
-        return self.holds.from_session(session_id, grant, PURPOSE, ceiling_msat)
+        return self.holds.from_session(session_id, grant, PURPOSE, ceiling_msat, owner.unseen)
 
 
 @dataclass(slots=True)

@@ -62,6 +62,27 @@ class Held:
         return law.Broke(self.spent_msat) if self.spent_msat else law.LetGo()
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A credential whose session's row nobody has looked at yet: that costs a way to Postgres, and
+    what sets money aside can look on the same way.
+    """
+
+    nonce: str
+    look: Callable[[], Awaitable[None]]  # refuses what the row has something against
+
+
+@contextlib.asynccontextmanager
+async def looked_at_first(unseen: Unseen | None) -> AsyncIterator[None]:
+    """Have nothing refused in this block before a credential that isn't valid is."""
+    try:
+        yield
+    except Exception:
+        if unseen is not None:
+            await unseen.look()
+        raise
+
+
 def spending_of(grant: Grant) -> Spending:
     """Return which credentials a session pays for, in the form that the shell takes."""
     budgets = tuple((budget.link, int(budget.limit_msat)) for budget in grant.budgets)
@@ -81,20 +102,32 @@ class Holds:
 
     @contextlib.asynccontextmanager
     async def from_session(
-        self, session_id: str, grant: Grant, purpose: str, ceiling_msat: Msat
+        self,
+        session_id: str,
+        grant: Grant,
+        purpose: str,
+        ceiling_msat: Msat,
+        unseen: Unseen | None = None,
     ) -> AsyncIterator[Held]:
         """Set a call's ceiling aside from a session's balance.
 
-        Raises Refusal: 402 when the balance or a budget is too low for it, 403 when it is more than
-        the credential allows for one request, 409 and 410 when the session is not active.
+        Raises Refusal: 401 where its credential is unseen yet and isn't valid, 402 when the balance
+        or a budget is too low, 403 when it is more than the credential allows for one request, 409
+        and 410 when the session is not active.
         """
-        check_most(grant, ceiling_msat)
+        async with looked_at_first(unseen):
+            check_most(grant, ceiling_msat)
         spending = spending_of(grant)
         links = tuple(link for link, _ in spending.budgets)
         held = Held(self.new_id(), ceiling_msat, payer=Payer(session_id, ceiling_msat, links))
-        outcome = await self.shell.do(
-            advance.holds.begin, held.id, purpose, ceiling_msat, session_id, spending
-        )
+        asked = held.id, purpose, ceiling_msat, session_id, spending
+        outcome: Outcome | Short | None = None
+        if unseen is not None:
+            outcome = await self.shell.do(advance.holds.begin_shown, *asked, unseen.nonce)
+            if outcome is None:
+                await unseen.look()
+        if outcome is None:
+            outcome = await self.shell.do(advance.holds.begin, *asked)
         if not isinstance(outcome, Applied):
             raise await refused(self.db, session_id, outcome)
         async with self._ending(held):

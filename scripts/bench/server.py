@@ -194,14 +194,13 @@ def house(order: dict[str, Any]) -> Starlette:
 
 
 async def debit(request: Request) -> Response:
-    """Check a macaroon, set money of its session aside, and charge a part of it: what a call that
-    streams does before and after it, in two transactions.
+    """Check a macaroon, set money of its session aside where that takes it, and charge a part of
+    it: what a picture that a session pays for does before and after it, in two transactions.
     """
     house = house_of(request)
-    session_id: str = request.path_params["id"]
-    shown = await house.callers.holder(request, session_id, "gemini", house.sessions.standing)
-    held_msat = Msat(HELD_MSAT)
-    async with house.holds.from_session(session_id, shown.grant, "bench", held_msat) as held:
+    owner = await house.visitors.unseen_owner_of(request)
+    assert owner is not None and owner.name == f"session:{request.path_params['id']}"
+    async with house.chats.set_aside(owner, Msat(HELD_MSAT)) as held:
         held.charge(CHARGED_MSAT)
     return json_response({"charged": True})
 

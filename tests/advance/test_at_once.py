@@ -10,6 +10,8 @@ import pytest
 from app import advance
 from app.advance import Applied, Purse, Replayed, Short, Spending
 from app.advance.holds import Payer
+from app.main import utc_now
+from db import sessions
 from db.engine import Tx
 from statemachine import hold as law
 from statemachine.session import SessionState
@@ -148,6 +150,41 @@ async def test_what_is_set_aside_is_what_the_law_says(house: Instance) -> None:
     assert (row["state"], row["reserved_msat"]) == ("active", "3000000")
     await session.write("state = 'paused'")
     assert await session.begins("four", 1, False) == Replayed()
+
+
+async def test_a_credential_is_looked_at_where_it_pays(house: Instance) -> None:
+    """Where its session takes it, it comes to what it does after a look. Else nothing is written:
+    its first use, another nonce, too little money, no active session, a revoked link.
+    """
+    session, looked_at = await session_of(house), await session_of(house)
+    db = house.built.db
+    [row] = await db.read_all("SELECT nonce FROM session WHERE id = %(id)s", id=session.id)
+
+    async def begins(amount_msat: int = AMOUNT_MSAT, nonce: str = row["nonce"]) -> object:
+        return await house.built.shell.do(
+            advance.holds.begin_shown, f"first {session.id}", "t", amount_msat, session.id,
+            session.spending(budgeted=True), nonce,
+        )  # fmt: skip
+
+    async def is_revoked(link: str) -> None:
+        await db.run("test", lambda tx: sessions.revoke(tx, session.id, link, utc_now()))
+
+    before = await session.stands()
+    assert await begins() is None
+    await session.write("credential_used_at = now()")
+    assert await begins(nonce="ab" * 16) is None
+    assert await begins(LIMIT_MSAT + 1) is None
+    await session.write("state = 'paused'")
+    assert await begins() is None
+    await session.write("state = 'active'")
+    await is_revoked(f"link of {session.id}")
+    assert await begins() is None
+    assert await session.stands() == before
+    await db.read_all("DELETE FROM revocation WHERE session_id = %(id)s RETURNING 1", id=session.id)
+    await is_revoked("another link")
+    assert await begins() == Applied()
+    assert await looked_at.begins("first", AMOUNT_MSAT, True) == Applied()
+    assert await session.stands() == await looked_at.stands()
 
 
 FORMER = 200  # holds that a session has had

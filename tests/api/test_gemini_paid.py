@@ -271,6 +271,21 @@ async def test_a_revoked_macaroon_is_a_401(chatty: Instance) -> None:
         refused(await holder.http.get(HOME), 401, "revoked")
 
 
+@pytest.mark.parametrize(
+    ("sats", "caveats", "status"), [(2_000, ("max_sats=1",), 403), (100, (), 402)]
+)
+async def test_a_revoked_macaroon_draws_nothing(
+    chatty: Instance, gemini_server: GeminiServer, sats: int, caveats: tuple[str, ...], status: int
+) -> None:
+    """That is said of it before anything else is, and nothing is set aside."""
+    async with paying(chatty, sats, *caveats) as holder:
+        refused(await holder.http.post(DRAW, json={"prompt": "a cat"}), status)
+        renewed = (await holder.plain.post(f"{holder.session}/revoke")).json()
+        holder.plain.headers["authorization"] = f"Bearer {renewed['macaroon']}"
+        refused(await holder.http.post(DRAW, json={"prompt": "a cat"}), 401, "revoked")
+        assert await holder.balance_sats() == sats and not gemini_server.calls
+
+
 async def test_a_session_that_is_over_reads_and_asks_no_more(
     chatty: Instance, gemini_server: GeminiServer
 ) -> None:

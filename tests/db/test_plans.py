@@ -94,6 +94,7 @@ HASH = SESSION * 2
 PAYOUT = f"{JOB}:surplus"
 ATTEMPT = named(f"paid{PLACE}") + SESSION
 LINKS = (SESSION, named(f"link{PLACE}"))
+SHOWN = holds.Shown(SESSION, LINKS)
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 BATCH, ITEM = named(f"batch{PLACE}"), named(f"item{PLACE}")
@@ -294,7 +295,7 @@ WRITES: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "set aside": lambda tx: balances.set_aside(tx, SESSION, RESERVED, BUDGETS, NOW, NOW),
     "give back": lambda tx: balances.give_back(tx, SESSION, RELEASED, LINKS[1:], NOW),
     "begin a hold": lambda tx: holds.begin_at_once(
-        tx, hold.begin("new", 1_000, SESSION), RESERVED, BUDGETS, "gemini", NOW, NOW, NOW
+        tx, hold.begin("new", 1_000, SESSION), RESERVED, BUDGETS, "gemini", NOW, NOW, NOW, SHOWN
     ),
     "end a hold": lambda tx: holds.end_at_once(
         tx, hold.decide(HELD, hold.Used(600)), RELEASED, LINKS[1:], NOW

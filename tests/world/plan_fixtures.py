@@ -29,8 +29,8 @@ CREATE TEMP TABLE n AS SELECT i, md5(i::text) AS id, i > {rows} - {open_rows} AS
        now() - interval '2 years' + i * interval '1 minute' AS long_ago  -- before all months
   FROM generate_series(1, {rows}) i;
 INSERT INTO session (id, state, version, minimum_msat, reserved_msat, topups, rests, nonce,
-                     created_at, updated_at, expires_at)
-SELECT id, CASE WHEN is_open THEN 'active' ELSE 'expired' END, 1, 50000, 0, 0, 0, id, at, at,
+                     credential_used_at, created_at, updated_at, expires_at)
+SELECT id, CASE WHEN is_open THEN 'active' ELSE 'expired' END, 1, 50000, 0, 0, 0, id, at, at, at,
        CASE WHEN is_open THEN now() - interval '1 second' ELSE at END FROM n;
 INSERT INTO user_account (id, created_at, last_login_at) SELECT id, at, at FROM n;
 INSERT INTO identity (kind, name, account_id, secret, created_at)

@@ -100,7 +100,7 @@ async def generate_image(request: Request) -> Response:
     """POST /api/gemini/generate-image: 200 with the image in base64."""
     house = house_of(request)
     asked = parse(await read_body(request), GenerateImage)
-    owner = await house.visitors.owner_of(request) or new_visitor()
+    owner = await house.visitors.unseen_owner_of(request) or new_visitor()
     async with _turn(request, owner):
         drawn = await house.chats.draw(owner, asked.prompt)
     b64 = base64.b64encode(drawn.content).decode()
