@@ -1,7 +1,7 @@
 """Debits: what it takes to charge a prepaid balance, on a thousand sessions and on one.
 
-A debit of ours is whole and honest: the macaroon is checked and its session's standing is read,
-the ceiling is set aside, and then a part of it is charged and the rest given back: two
+A debit of ours is whole and honest: the macaroon is checked, the ceiling is set aside where its
+session still takes it, and then a part of it is charged and the rest given back: two
 transactions, each with its entry in the ledger. The peer does the least: a guarded UPDATE and two
 postings, in two transactions as we do, or (the row that only tells) in one.
 """
