@@ -152,9 +152,8 @@ async def shop_on_lnbits(
         yield running
 
 
-@pytest.mark.parametrize("language", EACH)
 async def test_guides_are_followed_with_a_wallet(
-    shop_on_lnbits: Instance, lnbits: LnbitsServer, tmp_path: Path, language: str
+    shop_on_lnbits: Instance, lnbits: LnbitsServer, tmp_path: Path
 ) -> None:
     """Where payments are real their reader pays each invoice that is printed, from another wallet;
     the guide of L402 pays by itself, with the wallet's key."""
@@ -163,7 +162,10 @@ async def test_guides_are_followed_with_a_wallet(
         await lnbits.pay(lnbits.buyer, invoice)
 
     wallet = {"LNBITS_URL": lnbits.url, "LNBITS_KEY": lnbits.buyer.adminkey}
-    await followed(shop_on_lnbits.url, IN_SATS, language, tmp_path, pays, wallet)
+    for language in EACH:
+        folder = tmp_path / language
+        folder.mkdir()
+        await followed(shop_on_lnbits.url, IN_SATS, language, folder, pays, wallet)
     assert await audit(shop_on_lnbits.built.db) == []
 
 

@@ -75,7 +75,9 @@ def installed_python() -> Path:
         if not marker.exists() or marker.read_text() != wanted:
             shutil.rmtree(VENV, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-            install = [ROOT / "scripts" / "install", VENV / "bin" / "python", LOCK]
+            # Most of what is installed is never imported.
+            program = ROOT / "scripts" / "install"
+            install: list[str | Path] = [program, "--no-compile", VENV / "bin" / "python", LOCK]
             subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
             marker.write_text(wanted)
     return VENV / "bin" / "python"

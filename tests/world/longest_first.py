@@ -13,7 +13,7 @@ LONGEST = (
     "simulation", "simulated_workers", "server_states", "what_opens", "races", "painter",
     "operating", "pages",
     "pages_session", "pages_ends", "receiving", "embedded", "waits", "pages_operator",
-    "pages_studio", "stock_clients", "pages_account",
+    "pages_studio", "stock_clients", "pages_account", "guides",
     "ask_command", "wheel", "unnamed_user", "killed", "books_cli", "withdraw", "batches",
     "ask_mpp", "artifacts", "pages_result", "upgrade", "fuzz", "events_killed", "library_log",
     "engine", "house", "hostile_terminal", "install", "keys", "session_credentials",
