@@ -10,6 +10,7 @@ import itertools
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from tests.world.lnbits_server import LnbitsServer
 from tests.world.patience import PATIENCE_S
 
 AT_ONCE = 8
+ROOT = Path(__file__).parents[2]
 
 _numbers = itertools.count(1)
 
@@ -123,13 +125,22 @@ async def run_case(case: Case, databases: Databases, lnbits: LnbitsServer | None
                     if died:
                         wrong = await _go_on(case, server, buyer)
             except Exception as error:
-                wrong.append(f"{type(error).__name__}: {error}; log: {server.log[-600:]}")
+                frames = traceback.extract_tb(error.__traceback__)
+                ours = [
+                    f"{Path(f.filename).name}:{f.lineno}" for f in frames if _is_ours(f.filename)
+                ]
+                told = f"{type(error).__name__}: {error} ({' < '.join(reversed(ours))})"
+                wrong.append(f"{told}; log: {server.log[-600:]}")
             finally:
                 await server.kill()
                 await buyer.close()
                 await buyer.books.close()
                 await side.close()
     return Report(case, died, tuple(wrong), time.monotonic() - began_s)
+
+
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(ROOT) and ".venv" not in file
 
 
 async def _die(case: Case, server: ForkedServer, buyer: Buyer) -> bool:

@@ -239,8 +239,8 @@ class LnbitsServer:
         self, method: str, path: str, key: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         answer = await self._http.request(method, path, json=body, headers={"X-Api-Key": key})
-        if answer.is_error:
-            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
+        if not answer.is_success or not answer.content:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text!r}")
         result: dict[str, Any] = answer.json()
         return result
 
