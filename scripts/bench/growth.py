@@ -66,7 +66,7 @@ def _compared(
             names,
         )
         yield compare(pair, stand, pace, share=0.5)
-    taking = [_taking(hand, url, pace, stand) for url in waiting]
+    taking = [claimed_from(hand, url, pace, stand) for url in waiting]
     both = in_turn(taking[0], taking[1], pace.rounds(0.5))
     name = f"claim of the next promise as more wait, {known} statistics"
     yield row_of(name, both, WANTS, (f"{large.count:,} wait", f"{small.count:,} wait"))
@@ -110,7 +110,9 @@ def _promised(stand: Stand, count: int) -> str:
     return url
 
 
-def _taking(hand: Process, database_url: str, pace: Pace, stand: Stand) -> Callable[[], Slice]:
+def claimed_from(hand: Process, database_url: str, pace: Pace, stand: Stand) -> Callable[[], Slice]:
+    """Return what measures, for a slice, a process that claims from this database."""
+
     def take() -> Slice:
         weather = stand.weather()
         told = hand.ask(database_url=database_url, seconds=pace.slice_s)

@@ -22,10 +22,11 @@ from db.engine import Database
 
 from .buyers import REQUEST
 from .filling import unheard_of
+from .growth import claimed_from
 from .polls import bought, get, post
 from .rows import Row, Side, Verdict, Want
-from .slices import Pace, Pair, Slice, closed, compare, in_turn, measured, percentile, row_of
-from .stand import Process, Server, Stand
+from .slices import Pace, Pair, closed, compare, in_turn, measured, percentile, row_of
+from .stand import Server, Stand
 
 FEW, MANY = 10_000, 10_000_000
 QUICK_MANY = 20_000
@@ -121,7 +122,7 @@ def rows(stand: Stand, pace: Pace) -> Iterator[Row]:
             )
             yield compare(pair, stand, pace)
         hand = stand.process("claims")
-        taking = [_taking(hand, old.database_url, pace, stand) for old in (large, small)]
+        taking = [claimed_from(hand, old.database_url, pace, stand) for old in (large, small)]
         both = in_turn(taking[0], taking[1], pace.rounds())
         yield row_of("claim of the next promise, with a year of history", both, WANTS, names)
         yield _dropped(large, stand, pace)
@@ -189,15 +190,6 @@ def _copy(url: str, job_id: str, count: int, tables: Sequence[str]) -> None:
             for first in range(1, count + 1, CHUNK):
                 named = _named(count, first, min(count, first + CHUNK - 1))
                 connection.execute(f"{insert} FROM ({named}) m, like_{table} l".encode())
-
-
-def _taking(hand: Process, database_url: str, pace: Pace, stand: Stand) -> Callable[[], Slice]:
-    def take() -> Slice:
-        weather = stand.weather()
-        told = hand.ask(database_url=database_url, seconds=pace.slice_s)
-        return Slice(**told, foreign=weather())
-
-    return take
 
 
 def _dropped(large: Old, stand: Stand, pace: Pace) -> Row:
