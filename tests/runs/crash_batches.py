@@ -74,7 +74,7 @@ async def ordered(buyer: Buyer, body: Json = BODY) -> None:
 async def ended(buyer: Buyer) -> Json:
     """Wait until the batch has ended; where nothing moves, whoever held an item has died.
 
-    Or he is slow: time leaps seldom, or whoever makes an item loses it three times.
+    Or, after a death, is slow: time leaps seldom, or whoever makes an item loses it three times.
     """
     etag, said, still = "", Json(), 0
     async for look in patiently("the batch does not end", pause_s=0.1):
@@ -82,7 +82,7 @@ async def ended(buyer: Buyer) -> Json:
         answer = await buyer.call("GET", buyer.path, params={"wait": "1"}, headers=named)
         if answer.status_code == 304:
             if still % 10 == 0:
-                buyer.clock.forward(SILENT_S)
+                buyer.outwait_the_dead(SILENT_S)
             still += 1
             continue
         assert answer.status_code == 200, answer.text

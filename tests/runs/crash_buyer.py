@@ -47,6 +47,7 @@ class Buyer:
         self.wallet = PayServer(make=self._invoice)  # where the buyer's money can go by itself
         self.receiver = NoticeServer()  # where the buyer is told
         self.url = ""
+        self.has_outlived = False  # a server of this story: one has died
         self.key = "the key of the buyer"
         self.done: set[str] = set()  # what must not be done a second time
         self.made = Json()  # what must not be asked for a second time
@@ -185,6 +186,15 @@ class Buyer:
             assert (await self.call("GET", "/api/healthz")).status_code == 200
             await asyncio.sleep(0.1)
         raise AssertionError(f"there is still nothing where {query}")
+
+    def outwait_the_dead(self, seconds: int) -> None:
+        """Let so much time pass that what a dead process held is another's.
+
+        While none has died, all who hold something are alive, and slow on a busy machine: what
+        they hold must not lapse, as the server is yet to die at what they are about to do.
+        """
+        if self.has_outlived:
+            self.clock.forward(seconds)
 
     async def hurry(self) -> None:
         """Have done now what the server would do after a pause."""

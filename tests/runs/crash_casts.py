@@ -110,5 +110,5 @@ async def _ended(buyer: Buyer, path: str) -> dict[str, Any]:
         still = still + 1 if answer.text == seen else 0
         seen = answer.text
         if still and still % 40 == 0:
-            buyer.clock.forward(SILENT_S)
+            buyer.outwait_the_dead(SILENT_S)
     return said

@@ -120,7 +120,7 @@ async def _worked(buyer: Buyer) -> None:
         if not leases and not await buyer.books.ask(open_items):
             break
         if not leases:  # whoever has died holds it
-            buyer.clock.forward(batches.SILENT_S)
+            buyer.outwait_the_dead(batches.SILENT_S)
     buyer.done.add("worked")
 
 

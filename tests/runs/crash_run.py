@@ -164,6 +164,7 @@ async def _ends_at(
     code = await server.exit_code(PATIENCE_S)  # a loop may pass it by itself
     assert code in (None, KILLED), f"it ended by itself with {code}"
     await server.kill()
+    buyer.has_outlived |= code == KILLED
     return code == KILLED
 
 
