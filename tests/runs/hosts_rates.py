@@ -29,7 +29,9 @@ from tests.world.patience import patiently
 
 IDLE_S, POLLED_S, CLAIMED_S = 20.0, 10.0, 10.0
 WARM, EACH = 12, 3  # of all jobs, one part in so many is for warming up, and for each kind
-POLLERS = 16
+# Who asks a busy server waits until it asks for several at one go, so a poll costs what it does at so
+# many pollers a server. Buyers are told by --at-once: as many a host, where runs are compared.
+POLLERS = 8
 WAITING, PAYERS = 20_000, 200  # items that wait to be claimed
 SOON_S = 8.0  # longer than claimers take to start
 MIX = {kind: [name for name, _ in KINDS].count(kind) for kind in dict(KINDS)}
@@ -93,7 +95,7 @@ class Rates:
             for path, etag in self.buyers.over
         ]
         host = self.town.network.address(BALANCER)
-        loop = ClosedLoop(window, PORT, polls, status, POLLERS, host)
+        loop = ClosedLoop(window, PORT, polls, status, POLLERS * self.town.count, host)
         await loop.begin()
         async for _ in patiently("no poll is answered"):
             window.is_open = True
