@@ -27,7 +27,7 @@ from app.adapters import (
     make_unproven,
     make_usdc,
 )
-from app.advance import Shell, new_id
+from app.advance import Shell, ids_of
 from app.agents.agent import Agent
 from app.agents.chat import Chat
 from app.api import DEV_ROUTES, ROUTES
@@ -124,6 +124,7 @@ from payments.rail import Rail, Unavailable, Wallets
 from payments.seal import Seal
 from payments.stub import StubRail
 from payments.usdc.outcome import Facilitator, Ledger
+from statemachine.cell import Cell
 
 
 def utc_now() -> datetime:
@@ -155,7 +156,7 @@ async def trouble_with_token(rail: Rail) -> Unavailable | None:
 
 def make_credentials(settings: Settings, db: Database, clock: Clock) -> Credentials:
     """Return what makes and checks credentials, with the challenges of a 402 in their order."""
-    ring = KeyRing()
+    ring = KeyRing(Cell(settings.cell).number)
     seal = Seal(operator_secrets(settings))
     return Credentials(db, seal, ring, (L402(ring, clock), Mpp(ring, clock)), clock)
 
@@ -180,6 +181,8 @@ def assemble(
     if passing is None:
         passing = crash_at(settings.crash_at) if settings.crash_at else nowhere
     db = Database(database_url, settings.database_pool, passing)
+    cell = Cell(settings.cell)
+    new_id = ids_of(cell)
     outbox = Outbox(db)
     rail = rail or make_rail(settings, clock)
     production = settings.env is Environment.PRODUCTION
@@ -201,7 +204,7 @@ def assemble(
         replica=Replica(db, settings.replica_url),
         outbox=outbox,
         signals=Signals(db),
-        shell=Shell(db, outbox, make_terms(settings, catalogue), clock, new_id),
+        shell=Shell(db, outbox, make_terms(settings, catalogue), clock, new_id, cell),
         rail=observed(rail, Rail, "rail", passing),
         agent=observed(agent, Agent, "agent", passing),
         chat=observed(chat, Chat, "chat", passing),
@@ -224,7 +227,7 @@ def assemble(
         clock=clock,
         new_id=new_id,
         wallets=wallets and observed(wallets, Wallets, "rail", passing),
-        usdc=usdc and observed_usdc(usdc, passing),
+        usdc=usdc and observed_usdc(replace(usdc, cell=settings.cell), passing),
         stub=stub,
     )
 
@@ -247,7 +250,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
     holds = Holds(db, shell, clock, new_id, settings.free_sats_per_day)
     sessions = Sessions(db, shell, invoicing, till, selling, clock, new_id)
     logins, is_stub = Logins(db, shell, Passwords(), clock, new_id), built.stub is not None
-    usdc, trouble = usdc_door_of(built, loops), loops.readiness.trouble
+    seal, usdc, trouble = credentials.seal, usdc_door_of(built, loops), loops.readiness.trouble
     wallet_logins = WalletLogins(shell, logins, credentials.seal, clock, built.usdc)
     lightning_logins = LightningLogins(db, shell, logins, credentials.seal, clock)
     availability = Availability(db, clock, trouble)
@@ -285,7 +288,7 @@ def furnish(built: Built, keeper: Keeper, loops: Loops) -> House:
         wallet_logins=wallet_logins,
         proofs=Proofs(db, wallet_logins, lightning_logins),
         lightning_logins=lightning_logins,
-        visitors=Visitors(callers, sessions.standing, credentials.seal, settings.public_url),
+        visitors=Visitors(callers, sessions.standing, seal, settings.public_url, shell.cell),
         doorkeeper=Doorkeeper(callers, sessions),
         paywall=paywall_of(built, loops, usdc),
         usdc=usdc,

@@ -69,12 +69,13 @@ class UsdcRail:
     facilitator: "Facilitator"
     ledger: "Ledger"
     refunds: RefundSigner | None  # without it, what is owed in USDC waits
+    cell: str = ""  # in which it is taken
 
     def offer(self, amount_microusdc: MicroUsdc) -> "UsdcOffer":
         """Return how so much can be paid here."""
         from payments.usdc.payment import UsdcOffer
 
-        return UsdcOffer(self.network, self.pay_to, amount_microusdc, USDC_WINDOW_S)
+        return UsdcOffer(self.network, self.pay_to, amount_microusdc, USDC_WINDOW_S, self.cell)
 
 
 class Prices(Protocol):

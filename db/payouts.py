@@ -8,21 +8,27 @@ from db.owners import columns_of, owner_of
 from db.rows import columns
 from db.tables import Payout, PayoutAttempt
 from statemachine.attempt import AttemptFacts, AttemptState
+from statemachine.cell import ALONE, Cell
 from statemachine.entries import Asset
 from statemachine.owner import Owner, Reason
 from statemachine.payout import PayoutFacts, PayoutState
 
 _INSERT = """
-INSERT INTO payout (id, job_id, session_id, batch_id, account_id, reason, state, amount, asset,
-                    attempts,
+INSERT INTO payout (id, secret, job_id, session_id, batch_id, account_id, reason, state,
+                    amount, asset, attempts,
                     refund_to, failures, created_at, updated_at)
-VALUES (%(id)s, %(job_id)s, %(session_id)s, %(batch_id)s, %(account_id)s, %(reason)s, %(state)s,
+VALUES (%(id)s,
+        %(cell)s || substr(md5(gen_random_uuid()::text || gen_random_uuid()::text),
+                           length(%(cell)s) + 1),
+        %(job_id)s, %(session_id)s, %(batch_id)s, %(account_id)s, %(reason)s, %(state)s,
         %(amount)s,
         %(asset)s, 0, %(refund_to)s, 0, %(now)s, %(now)s)
 """
 
 
-async def insert(tx: Tx, facts: PayoutFacts, owner: Owner, reason: Reason, now: datetime) -> None:
+async def insert(
+    tx: Tx, facts: PayoutFacts, owner: Owner, reason: Reason, now: datetime, cell: Cell = ALONE
+) -> None:
     """Write a payout that is owed to this owner from now on."""
     await tx.execute(
         _INSERT,
@@ -34,6 +40,7 @@ async def insert(tx: Tx, facts: PayoutFacts, owner: Owner, reason: Reason, now: 
         asset=facts.asset,
         refund_to=facts.refund_to,
         now=now,
+        cell=cell.digits,
     )
 
 

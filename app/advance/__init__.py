@@ -31,7 +31,7 @@ from app.advance import (
     wallets,
     workers,
 )
-from app.advance.act import Act, new_id
+from app.advance.act import Act, ids_of, new_id
 from app.advance.outcome import (
     Applied,
     Dear,
@@ -80,6 +80,7 @@ __all__ = [
     "connecting",
     "deposits",
     "holds",
+    "ids_of",
     "invoices",
     "jobs",
     "keys",

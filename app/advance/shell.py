@@ -13,6 +13,7 @@ from app.advance.act import new_id as by_chance
 from app.advance.outcome import Terms
 from db.engine import Database, Tx
 from db.promises import Outbox
+from statemachine.cell import ALONE, Cell
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Shell:
     terms: Terms
     clock: Callable[[], datetime]
     new_id: Callable[[], str] = by_chance
+    cell: Cell = ALONE  # which all that is made here begins with
 
     async def do(
         self,
@@ -57,7 +59,7 @@ class Shell:
 
     def act(self, tx: Tx) -> Act:
         """Return what a function in this transaction works with."""
-        return Act(tx, self.clock(), self.terms, self.outbox, self.new_id)
+        return Act(tx, self.clock(), self.terms, self.outbox, self.new_id, self.cell)
 
     def new_number(self) -> int:
         """Return a number by chance, for the name of one of many things of one owner."""

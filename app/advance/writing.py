@@ -47,7 +47,7 @@ async def perform(
             refund_to=payee.refund_to,
             asset=owed.asset,
         )
-        await payouts.insert(act.tx, facts, payee.owner, owed.reason, act.now)
+        await payouts.insert(act.tx, facts, payee.owner, owed.reason, act.now, act.cell)
         promises += payout_law.begin(facts).promises
     for wanted in decision.wanted:
         await invoices.insert(act.tx, wanted_by(act, payee.owner, wanted))

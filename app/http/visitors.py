@@ -15,6 +15,7 @@ from app.refusal import Why
 from app.trade.chats import Owner
 from app.trade.holds import Unseen
 from payments.seal import BadSecret, Seal
+from statemachine.cell import ALONE, Cell
 
 COOKIE = "boltwork_visitor"
 PATH = "/api/gemini"
@@ -37,6 +38,7 @@ class Visitors:
     standing: Standing
     seal: Seal
     public_url: str | None
+    cell: Cell = ALONE
 
     async def owner_of(self, request: Request) -> Owner | None:
         """Return who asks; None for a visitor who was never here. Refuses with 401 or 403."""
@@ -65,7 +67,7 @@ class Visitors:
     def cookie_for(self, owner: Owner) -> str:
         """Return the Set-Cookie line by which a visitor is known again."""
         _, _, visitor_id = owner.name.partition(":")
-        sealed = self.seal.close(_SEALED_AS, visitor_id.encode())
+        sealed = self.cell.before(self.seal.close(_SEALED_AS, visitor_id.encode()))
         public_url = self.public_url or ""
         secure = "; Secure" if public_url.startswith("https://") else ""
         return f"{COOKIE}={sealed}; Max-Age={KEPT_S}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
@@ -75,7 +77,7 @@ class Visitors:
         if not sealed or len(sealed) > _LONGEST or not sealed.isascii():
             return None
         try:
-            visitor_id = self.seal.open(_SEALED_AS, sealed).decode()
+            visitor_id = self.seal.open(_SEALED_AS, self.cell.after(sealed)).decode()
         except BadSecret:
             return None
         return Owner(f"visitor:{visitor_id}")

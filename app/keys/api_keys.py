@@ -1,7 +1,8 @@
 """API keys: 256 bits in base62 after a prefix that says whose they are, and a checksum.
 
 So scanners for leaked secrets know them, and one that was mistyped is refused before any database
-is asked. Of a key only its sha256 is kept.
+is asked. Of a key only its sha256 is kept. In a cell its first two digits after the prefix are the
+cell's, and 244 bits are chance.
 """
 
 import hashlib
@@ -9,6 +10,8 @@ import re
 import secrets
 import zlib
 from enum import StrEnum
+
+from statemachine.cell import ALONE, Cell
 
 BYTES = 32
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -24,14 +27,14 @@ class Prefix(StrEnum):
     WK = "wk_"  # a worker's token: it opens no account
 
 
-def new_key(prefix: Prefix) -> str:
+def new_key(prefix: Prefix, cell: Cell = ALONE) -> str:
     """Return a new key."""
-    return key_of(prefix, secrets.token_bytes(BYTES))
+    return key_of(prefix, secrets.token_bytes(BYTES), cell)
 
 
-def key_of(prefix: Prefix, chance: bytes) -> str:
-    """Return the key that is made of these 256 bits."""
-    body = prefix + _base62(int.from_bytes(chance, "big"), _CHANCE)
+def key_of(prefix: Prefix, chance: bytes, cell: Cell = ALONE) -> str:
+    """Return the key that a cell makes of these 256 bits."""
+    body = prefix + cell.mark(_base62(int.from_bytes(chance, "big"), _CHANCE))
     return body + _checksum(body)
 
 

@@ -113,8 +113,9 @@ class Credentials:
 
     async def _look_for(self, number: int) -> None:
         await self._read()
-        if number in self._shut:  # it may well be good: only we can't tell
-            raise self._shut[number]
+        own = self._ring.own(number)
+        if own in self._shut:  # it may well be good: only we can't tell
+            raise self._shut[own]
 
     async def _read(self) -> None:
         """Take the keys from the database; only those that are new are opened."""

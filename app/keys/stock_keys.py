@@ -1,7 +1,7 @@
 """Keys of workers that speak another network's dialect: 22 characters, as its programs insist on.
 
 They are 131 bits of chance and have no prefix and no checksum: there is no room for any. Of a key
-only its sha256 is kept.
+only its sha256 is kept. In a cell the first two characters are the cell's: 119 bits are left.
 """
 
 import hashlib
@@ -10,14 +10,16 @@ import secrets
 import string
 from typing import Final
 
+from statemachine.cell import ALONE, Cell
+
 LENGTH: Final = 22
 _DIGITS: Final = string.digits + string.ascii_letters
 _SHAPE: Final = re.compile(r"[0-9A-Za-z]{22}")
 
 
-def new_key() -> str:
+def new_key(cell: Cell = ALONE) -> str:
     """Return a new key."""
-    return "".join(secrets.choice(_DIGITS) for _ in range(LENGTH))
+    return cell.mark("".join(secrets.choice(_DIGITS) for _ in range(LENGTH)))
 
 
 def kept_of(text: str) -> str | None:

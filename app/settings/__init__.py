@@ -12,7 +12,16 @@ from pydantic_settings import SettingsConfigDict
 
 from app.settings.agents import AgentSettings
 from app.settings.artifacts import ArtifactSettings
-from app.settings.forms import HttpAddress, Key, LogLevel, Network, Origin, Positive, PostgresUrl
+from app.settings.forms import (
+    CellDigits,
+    HttpAddress,
+    Key,
+    LogLevel,
+    Network,
+    Origin,
+    Positive,
+    PostgresUrl,
+)
 from app.settings.limits import LimitSettings
 from app.settings.makers import MakerSettings
 from app.settings.usdc import UsdcSettings
@@ -79,6 +88,13 @@ class Settings(AgentSettings, MakerSettings, LimitSettings, ArtifactSettings, Us
         None,
         validation_alias="PUBLIC_URL",
         description="how others reach this server, without a path; else each request's own Host",
+    )
+
+    cell: CellDigits = Field(
+        "",
+        validation_alias="CELL",
+        description="two digits that every id begins with which is made here, where several whole"
+        " Boltworks stand behind a router (docs/cells.md); without it there is one",
     )
 
     database_url: PostgresUrl | None = Field(

@@ -81,9 +81,16 @@ def _level(given: str) -> str:
     return given.strip().lower()
 
 
+def _cell(given: str) -> str:
+    if given and not re.fullmatch("[0-9a-f]{2}", given):
+        raise ValueError("must be two digits of 0123456789abcdef, in small letters, like 0a")
+    return given
+
+
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Network = Annotated[str, AfterValidator(_network)]
+CellDigits = Annotated[str, AfterValidator(_cell)]
 LogLevel = Annotated[str, AfterValidator(_level)]

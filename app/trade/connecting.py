@@ -135,7 +135,7 @@ class Connecting:
     def _keys(self, request_id: str) -> list[str]:
         """Return the key of a request: as our secret makes it now, and as earlier ones did."""
         marks = self.seal.marks(_NAME, request_id)
-        return [key_of(Prefix.SK, bytes.fromhex(mark)) for mark in marks]
+        return [key_of(Prefix.SK, bytes.fromhex(mark), self.shell.cell) for mark in marks]
 
 
 def _row_id(request_id: str) -> str:

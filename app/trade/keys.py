@@ -37,7 +37,7 @@ class Keys:
 
     async def make(self, account_id: str, prefix: Prefix, name: str, limits: Limits) -> MadeKey:
         """Give an account another key. Refuses where it has too many, or is not there any more."""
-        key = credential.new_key(prefix)
+        key = credential.new_key(prefix, self.shell.cell)
         new = kept(self.new_id(), key)
         told = await self.shell.do(advance.keys.make, account_id, new, name, limits)
         if isinstance(told, Missing):
@@ -54,7 +54,7 @@ class Keys:
         """Put another key into the place of one, which isn't valid any more; None: no such key."""
         for row in await self.of_account(account_id):
             if row.id == key_id:
-                key = credential.new_key(credential.prefix_of(row.shown))
+                key = credential.new_key(credential.prefix_of(row.shown), self.shell.cell)
                 if await self.shell.do(advance.keys.rotate, account_id, kept(key_id, key)):
                     return MadeKey(key_id, key)
         return None

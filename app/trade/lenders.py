@@ -97,7 +97,7 @@ class Lenders:
 
         async def prepare() -> Beginning[tuple[str, str]]:
             worker_id = self.new_id()
-            token = _token(asked.secret, worker_id)
+            token = self._token(asked.secret, worker_id)
             sha256 = credential.kept_of(token)
             assert sha256 is not None, "it was just made"
             new = NewWorker(
@@ -119,12 +119,20 @@ class Lenders:
 
         made = await once(self.shell, name, prepare)
         if isinstance(made, Before):
-            worker_id, token = made.id, _token(asked.secret, made.id) if asked.secret else None
+            worker_id = made.id
+            token = self._token(asked.secret, worker_id) if asked.secret else None
         else:
             worker_id, token = made
         row = await workers.get(self.db, worker_id)
         assert row is not None, "a worker is never deleted"
         return MadeWorker(row, token)
+
+    def _token(self, secret: str | None, worker_id: str) -> str:
+        """Return a worker's token: by chance, or made of a secret of its lender's."""
+        if secret is None:
+            return credential.new_key(Prefix.WK, self.shell.cell)
+        chance = hmac.digest(bytes.fromhex(secret), f"worker token {worker_id}".encode(), "sha256")
+        return credential.key_of(Prefix.WK, chance, self.shell.cell)
 
     async def worker(self, token: str) -> WorkerRow | None:
         """Return the worker that a request shows the token of."""
@@ -199,14 +207,6 @@ class Lenders:
 
         made = await once(self.shell, name, prepare)
         return made.id if isinstance(made, Before) else made
-
-
-def _token(secret: str | None, worker_id: str) -> str:
-    """Return a worker's token: by chance, or made of a secret of its lender's."""
-    if secret is None:
-        return credential.new_key(Prefix.WK)
-    chance = hmac.digest(bytes.fromhex(secret), f"worker token {worker_id}".encode(), "sha256")
-    return credential.key_of(Prefix.WK, chance)
 
 
 def closed() -> Refusal:

@@ -138,7 +138,7 @@ class Logins:
 
     def new(self, by: LoginBy) -> tuple[str, NewLogin]:
         """Return a token, and the login that is kept of it."""
-        token = secrets.token_hex(32)
+        token = self.shell.cell.mark(secrets.token_hex(32))
         return token, NewLogin(self.new_id(), _sha256(token), by, self.clock() + KEPT)
 
 

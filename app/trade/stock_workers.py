@@ -106,7 +106,7 @@ class StockWorkers:
 
     async def new_key(self, worker: WorkerRow) -> str:
         """Return a new key of a worker, which nobody is told again. The one before it is none."""
-        key = credential.new_key()
+        key = credential.new_key(self.lending.shell.cell)
         kept = credential.kept_of(key)
         assert kept is not None, "it was just made"
         await self.lending.shell.do(advance.stock_keys.give, worker.id, kept)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from app.house import House, house_of
 from app.refusal import Refusal, Why
 from payments.seal import BadSecret
+from statemachine.cell import Cell
 
 LONGEST = 600
 
@@ -22,14 +23,16 @@ def opened(request: Request, name: str) -> str | None:
     if not sealed or len(sealed) > LONGEST or not sealed.isascii():
         return None
     try:
-        return house.credentials.seal.open(_closed_as(name), sealed).decode()
+        own = _cell(house).after(sealed)
+        return house.credentials.seal.open(_closed_as(name), own).decode()
     except BadSecret:
         return None
 
 
 def line(house: House, name: str, content: str, path: str, kept_s: int | None = None) -> str:
     """Return the Set-Cookie line of a new cookie; without `kept_s` it ends with the browser."""
-    sealed = house.credentials.seal.close(_closed_as(name), content.encode())
+    closed = house.credentials.seal.close(_closed_as(name), content.encode())
+    sealed = _cell(house).before(closed)
     kept = f"; Max-Age={kept_s}" if kept_s is not None else ""
     return f"{name}={sealed}; Path={path}; HttpOnly; SameSite=Strict{kept}{_secure(house)}"
 
@@ -57,6 +60,10 @@ def check_token(request: Request, name: str, given: dict[str, str]) -> None:
 
 def _closed_as(name: str) -> str:
     return f"cookie {name}"
+
+
+def _cell(house: House) -> Cell:
+    return Cell(house.settings.cell)
 
 
 def _secure(house: House) -> str:

@@ -25,6 +25,7 @@ class UsdcOffer:
     pay_to: Address
     amount_microusdc: MicroUsdc
     window_s: int  # the longest that an order may be valid
+    cell: str = ""  # whose offer it is, where there are several: payers send it back
 
     def requirements(self) -> dict[str, Any]:
         """Return it as x402 writes it (PaymentRequirements): all that stock clients ask for."""
@@ -39,6 +40,7 @@ class UsdcOffer:
                 "name": self.network.token_name,
                 "version": self.network.token_version,
                 "paymentFlow": FLOW,
+                **({"cell": self.cell} if self.cell else {}),
             },
         }
 

@@ -328,9 +328,9 @@ def routes(instance: Instance) -> list[tuple[str, str]]:
 
 @pytest.fixture
 async def open_house(
-    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent, request: pytest.FixtureRequest
 ) -> AsyncIterator[Instance]:
-    """An instance with an operator. What it draws, it draws at once."""
+    """An instance with an operator, in this cell. What it draws, it draws at once."""
     async with instance_of(
         database_url,
         tmp_path,
@@ -340,6 +340,7 @@ async def open_house(
         OPERATOR_TOKEN=TOKEN,
         CREDIT_SATS="200",
         WORKERS="true",
+        CELL=request.param,
     ) as running:
         yield running
 
@@ -360,7 +361,10 @@ async def unheard_of(world: World, kind: str, silent: list[str]) -> list[str]:
     return [f"{kind}: from {began} to {ended}, {sorted(moved)} moved"] if moved else []
 
 
-@pytest.mark.parametrize("group", GROUPS)
+RUNS = [*((group, "") for group in GROUPS), ("secrets", "b7"), ("cookies and keys", "b7")]
+
+
+@pytest.mark.parametrize(("group", "open_house"), RUNS, indirect=["open_house"])
 async def test_what_opens_what(open_house: Instance, group: str) -> None:
     """A stranger who has one of these, and puts it wherever something is asked for, is shown and
     moves what the table says: nothing else does."""
