@@ -101,6 +101,9 @@ COMMANDS = {
         "backup",
         "Fill an empty database from a backup. Paying out is off then, until you switch it on.",
     ),
+    "cells": Place(
+        "cells", "Print a configuration of haproxy for several whole Boltworks behind one address."
+    ),
     "verify": Place(
         "verify", "Check a receipt and print what it says. Exit code 1 when it is not genuine."
     ),

@@ -158,7 +158,7 @@ def test_what_needs_a_server_says_what_to_install(
     """With the base install alone, each command of a server's is refused in one line that names
     the extra: no trace, and nothing is written."""
     words = {"payouts": ("payouts",), "keys": ("keys", "rotate"), "backup": ("backup", "x"),
-             "restore": ("restore", "x")}  # fmt: skip
+             "restore": ("restore", "x"), "cells": ("cells", "x")}  # fmt: skip
     said = buyer_environment.run(
         buyer_environment.command, *words.get(name, (name,)), BOLTWORK_DATA=str(tmp_path / "data")
     )
