@@ -12,6 +12,11 @@ _BITS: Final = 24  # of a key's own number, below the cell's
 _OWN: Final = (1 << _BITS) - 1
 
 
+def parted(number: int) -> tuple[int, int]:
+    """Return the cell and the key that a credential's number names; the cell is 0 without cells."""
+    return number >> _BITS, number & _OWN
+
+
 class KeyRing:
     """Every root key that is known, and which one makes new credentials. It shows none of them."""
 
@@ -43,14 +48,15 @@ class KeyRing:
 
     def own(self, number: int) -> int | None:
         """Return the number of a key of ours, as it is kept; None: it names another cell's."""
-        return number & _OWN if number >> _BITS in (0, self._cell) else None
+        cell, own = parted(number)
+        return own if cell in (0, self._cell) else None
 
     def derive(self, number: int, name: bytes) -> bytes | None:
         """Return the 32 bytes that a root key has for a name; None when it is not on the ring.
 
         The number is as credentials name it. Those that were made before there were cells hold.
         """
-        own, cell = self.own(number), number >> _BITS
+        own, (cell, _) = self.own(number), parted(number)
         key = None if own is None else self._keys.get(own)
         if key is None:
             return None

@@ -16,6 +16,7 @@ import typer
 from app.commands.terminal import fail
 from payments import l402, session_macaroon
 from payments.grant import caveats_for
+from payments.key_ring import parted
 from payments.macaroon import Invalid, Macaroon, narrow, read
 from payments.session_macaroon import link_of
 
@@ -54,11 +55,16 @@ def _told(macaroon: Macaroon) -> dict[str, Any]:
     session = session_macaroon.named_by(macaroon)
     bought = l402.named_by(macaroon)
     if not isinstance(session, Invalid):
-        told = {"kind": "session", "session": session.session_id, "rootKey": session.key_number}
+        told = {"kind": "session", "session": session.session_id, **_key(session.key_number)}
     elif not isinstance(bought, Invalid):
-        told = {"kind": "L402", "paymentHash": bought[1].hex(), "rootKey": bought[0]}
+        told = {"kind": "L402", "paymentHash": bought[1].hex(), **_key(bought[0])}
     printable = [caveat if caveat.isprintable() else ascii(caveat) for caveat in caveats]
     return told | {"link": link_of(macaroon.signature), "caveats": printable}
+
+
+def _key(number: int) -> dict[str, Any]:
+    cell, own = parted(number)
+    return {"rootKey": own, **({"cell": f"{cell:02x}"} if cell else {})}
 
 
 def _moment(caveat: str) -> str:

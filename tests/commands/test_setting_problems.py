@@ -41,6 +41,7 @@ def sentences(**environment: str) -> list[str]:
         ("PORT", PLANTED, "PORT must be a whole number from 0 to 65,535."),
         ("PORT", "70000", "PORT must be a whole number from 0 to 65,535."),
         ("PORT", "9" * 5000, "PORT must be a whole number from 0 to 65,535."),
+        ("CELL", PLANTED, "CELL must be two digits of 0123456789abcdef, in small letters"),
         ("METRICS_PORT", "1.5", "METRICS_PORT must be a whole number from 0 to 65,535."),
         ("SWEEP_S", "0", "SWEEP_S must be a whole number of at least 1."),
         ("INVOICE_EXPIRY_S", "5", "INVOICE_EXPIRY_S must be a whole number from 60 to 86,400."),

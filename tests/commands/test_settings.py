@@ -69,6 +69,8 @@ def test_production_refuses_the_stub_rail() -> None:
         ("BOLTWORK_SECRET", "s" * 32 + ","),
         ("PUBLIC_URL", "https://example.org/path"),
         ("LNBITS_URL", "http://127.0.0.1:5000"),
+        ("CELL", "A7"),
+        ("CELL", "7"),
     ],
 )
 def test_a_wrong_setting_is_refused(name: str, value: str) -> None:

@@ -1,5 +1,6 @@
 """Root keys of a cell: credentials name them with the cell's own number in the first byte."""
 
+import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
@@ -10,6 +11,7 @@ from payments.macaroon import Invalid
 from payments.mpp import Mpp
 from payments.session_macaroon import Verified, make, verify
 from pricing.money import Msat
+from tests.world.command import boltwork
 from tests.world.macaroon_fixtures import HASH, NONCE, NOW, PREIMAGE, SESSION
 from tests.world.paying import credential, payment_in
 
@@ -44,6 +46,14 @@ def test_a_macaroon_is_good_in_its_own_cell_alone() -> None:
         assert isinstance(refused, Invalid) and refused.missing_key == 0xB7000003
     before = make(ring_in(0), SESSION, NONCE)
     assert isinstance(verify(before, ring_in(0xB7)), Verified)
+
+
+def test_inspect_tells_the_cell_of_a_macaroon() -> None:
+    """It is told beside the key's own number; without cells there is none to tell."""
+    for cell, told in ((0xB7, "b7"), (0, None)):
+        text = make(ring_in(cell), SESSION, NONCE)
+        shown = json.loads(boltwork("macaroon", "inspect", "--json", text).stdout)
+        assert (shown["rootKey"], shown.get("cell")) == (3, told)
 
 
 @pytest.mark.parametrize("cell", [0x00, 0x0A, 0xFF])
