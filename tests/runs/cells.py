@@ -98,6 +98,8 @@ async def lost(
     cells: dict[str, CellHouse], router: Router, buyers: Callers, seen: Table
 ) -> list[str]:
     """Kill a cell, look at what is answered meanwhile, and start it again."""
+    while OTHER not in buyers.found.values():  # all that was bought came to the other, by chance
+        await buyers.unnamed("another one")
     await cells[OTHER].kill()
     of_it = next(path for path, digits in buyers.found.items() if digits == OTHER)
     async for look in patiently("the router never says that it is away", pause_s=0.2):
