@@ -74,6 +74,7 @@ _LOGIN: Final = "-m reg '^[0-9a-f]{64}$'"
 _AUTHORIZATION, _OWN = "req.fhdr(authorization)", "req.fhdr(payment-authorization)"
 _KEY, _STOCK_KEY, _ORDER = "req.fhdr(x-api-key)", "req.fhdr(apikey)", "req.fhdr(payment-signature)"
 _TEXT, _HELD = "var(txn.text)", "var(txn.key)"
+_NAMED: Final = "hdr X-Request-Id %[unique-id]"
 _BYTE: Final = "bytes({},1),hex,lower"
 _OF_A_CELL: Final = """\
     option httpchk GET /api/readyz
@@ -108,7 +109,7 @@ def configuration(cells: Cells) -> str:
         *_by_cookie(),
         *_by_word(cells.home),
         "    http-request return status 404 content-type application/json"
-        " lf-string '%[var(txn.unknown)]' if is_named !is_there",
+        f" lf-string '%[var(txn.unknown)]' {_NAMED} if is_named !is_there",
         "",
         *_spread(cells),
         "    use_backend cell_%[var(txn.cell)] if is_named",
@@ -258,7 +259,7 @@ def _answered_away() -> Iterator[str]:
     for status in (502, 503, 504):
         yield (
             f"    http-error status {status} content-type application/json"
-            f" lf-string '%[var(txn.away)]' hdr Retry-After {RETRY_S}"
+            f" lf-string '%[var(txn.away)]' hdr Retry-After {RETRY_S} {_NAMED}"
         )
 
 

@@ -205,7 +205,8 @@ async def test_a_cell_that_is_away_is_no_other_cells(tmp_path: Path) -> None:
             assert said(answer.json())
             unknown = await at.http.get(path.format(an_id("ff")))
             assert unknown.status_code == 404 and said(unknown.json())
-            assert "requestId" in unknown.text
+            for told in (answer, unknown):
+                assert f'"requestId": "{told.headers["x-request-id"]}"' in told.text
         for _ in range(6):
             assert await at.cell_of("GET", f"/api/jobs/{an_id(HOME)}") == HOME
             assert await at.cell_of("POST", "/api/jobs", json={}) == HOME
