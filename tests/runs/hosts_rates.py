@@ -29,8 +29,8 @@ from tests.world.patience import patiently
 
 IDLE_S, POLLED_S, CLAIMED_S = 20.0, 10.0, 10.0
 WARM, EACH = 12, 3  # of all jobs, one part in so many is for warming up, and for each kind
-# Who asks a busy server waits until it asks for several at one go, so a poll costs what it does at so
-# many pollers a server. Buyers are told by --at-once: as many a host, where runs are compared.
+# A server answers at one go whatever has come meanwhile, so a poll costs what it does at so many
+# pollers a server. Where runs are compared, --at-once is as many buyers a host, too.
 POLLERS = 8
 WAITING, PAYERS = 20_000, 200  # items that wait to be claimed
 SOON_S = 8.0  # longer than claimers take to start
