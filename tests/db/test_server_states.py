@@ -4,7 +4,7 @@ Each is raised by Postgres itself, with its own SQLSTATE, in the middle of what 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from tests.world.contract import refused
 from tests.world.database_fixtures import at, execute
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.patience import patiently
-from tests.world.scripted_agent import ScriptedAgent
 from tests.world.session_fixtures import books_are_right
 
 SECRET = "what a buyer wrote"
@@ -64,11 +63,19 @@ def broken(url: str, table: str, state: str, *, at_commit: bool = False) -> Iter
         execute(url, f"DROP TRIGGER broken ON {table}")
 
 
-def raised(url: str) -> int:
-    """Return how often Postgres has raised something: a sequence is not rolled back."""
-    with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT last_value FROM raised WHERE is_called").fetchone()
-    return int(found[0]) if found else 0
+async def until_raised(url: str, meanwhile: Awaitable[None]) -> None:
+    """Do something, and wait until Postgres has raised something again: nothing else tells that it
+    was tried. A sequence is not rolled back."""
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def times() -> int:
+            found = connection.execute("SELECT last_value FROM raised WHERE is_called").fetchone()
+            return int(found[0]) if found else 0
+
+        before = times()
+        await meanwhile
+        while times() == before:
+            await asyncio.sleep(0.02)
 
 
 def told_to_come_again(answer: httpx2.Response) -> None:
@@ -78,36 +85,33 @@ def told_to_come_again(answer: httpx2.Response) -> None:
     assert "again in 5 seconds" in answer.json()["next"]
 
 
+@pytest.mark.one_instance
 @pytest.mark.parametrize("state", STATES, ids=STATES.get)
 async def test_what_could_not_be_written_is_written_later(
-    database_url: str, tmp_path: Path, state: str, capfd: pytest.CaptureFixture[str]
+    instance: Instance, database_url_of_file: str, state: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Raised by a statement or by the commit: 503, and the same request is served once afterwards.
     A payment that could not be booked is booked later, and the job ends. No connection stays
     taken, and what Postgres quotes is in no answer and no log."""
-    async with instance_of(database_url, tmp_path, agent=ScriptedAgent()) as instance:
-        body = {"request": SECRET}
-        for table, at_commit in (("job", False), ("job", True), ("invoice", False)):
-            with broken(database_url, table, state, at_commit=at_commit):
-                told_to_come_again(await instance.post("/api/jobs", body, headers=KEY))
-        made = await instance.post("/api/jobs", body, headers=KEY)
-        assert made.status_code == 201, made.text
-        job = made.json()
-        assert await instance.built.db.read_one("SELECT count(*) AS n FROM job") == {"n": 1}
-        before = raised(database_url)
-        with broken(database_url, "posting", state):
-            await instance.pay(job["evalInvoice"])
-            while raised(database_url) == before:  # nothing else tells that it was tried
-                await asyncio.sleep(0.02)
-        job = await instance.until(job["jobId"], "awaiting_work_payment", field="workInvoice")
-        before = raised(database_url)
-        with broken(database_url, "job", state):  # and in the worker's hands
-            await instance.pay(job["workInvoice"])
-            while raised(database_url) == before:
-                await asyncio.sleep(0.02)
-        await instance.until(job["jobId"], "complete")
-        await books_are_right(instance)
-        await _let_go(instance)
+    url, jobs = database_url_of_file, "SELECT count(*) AS n FROM job"
+    body, key = {"request": SECRET}, {"Idempotency-Key": state.rjust(32, "0")}
+    there = await instance.built.db.read_one(jobs)
+    assert there is not None
+    for table, at_commit in (("job", False), ("job", True), ("invoice", False)):
+        with broken(url, table, state, at_commit=at_commit):
+            told_to_come_again(await instance.post("/api/jobs", body, headers=key))
+    made = await instance.post("/api/jobs", body, headers=key)
+    assert made.status_code == 201, made.text
+    job = made.json()
+    assert await instance.built.db.read_one(jobs) == {"n": there["n"] + 1}
+    with broken(url, "posting", state):
+        await until_raised(url, instance.pay(job["evalInvoice"]))
+    job = await instance.until(job["jobId"], "awaiting_work_payment", field="workInvoice")
+    with broken(url, "job", state):  # and in the worker's hands
+        await until_raised(url, instance.pay(job["workInvoice"]))
+    await instance.until(job["jobId"], "complete")
+    await books_are_right(instance)
+    await _let_go(instance)
     printed = "".join(capfd.readouterr())
     assert SECRET not in printed
 
