@@ -90,6 +90,10 @@ class Visitor:
         schemes = {"light": ("document", "{}"), "dark": (dark, "{runOnly: ['color-contrast']}")}
         if not await self.page.evaluate("'axe' in window"):
             await self.page.evaluate(f"(() => {{ {axe} }})()")  # to read it takes long
+        await self.page.set_viewport_size(NARROW)
+        wide = await self.page.evaluate("document.scrollingElement.scrollWidth")
+        assert wide <= NARROW["width"], f"{name} is {wide} px wide on a small screen"
+        await self.page.set_viewport_size(WIDE)
         for scheme in SCHEMES:
             what, rules = schemes[scheme]
             await self.page.emulate_media(color_scheme=scheme)
@@ -101,10 +105,6 @@ class Visitor:
                 for node in each["nodes"][:3]
             ]
             assert not told, f"{name}, {scheme}: {told}"
-        await self.page.set_viewport_size(NARROW)
-        wide = await self.page.evaluate("document.scrollingElement.scrollWidth")
-        assert wide <= NARROW["width"], f"{name} is {wide} px wide on a small screen"
-        await self.page.set_viewport_size(WIDE)
 
 
 class Browsers:
