@@ -4,7 +4,7 @@ import gc
 
 from hypothesis import HealthCheck, settings
 
-gc.disable()  # until all is imported and collected (database_fixtures.py): all of it stays
+gc.disable()  # until all tests are collected (database_fixtures.py): what is imported stays
 
 # What a property test tries is the same each time, however long a busy machine takes for it:
 # whoever sees one fail can see it again. `scripts/fuzz` and `scripts/simulate` look for the new.

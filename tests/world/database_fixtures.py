@@ -24,8 +24,8 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_finish() -> None:
-    """Set aside what stays until the end: each test below would have it looked through again."""
-    gc.collect()
+    """Set aside what stays until the end: each test below would have it looked through again. What
+    is garbage by then stays too, as to look for it among all of it takes each process a second."""
     gc.freeze()
     gc.enable()
 
