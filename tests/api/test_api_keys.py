@@ -17,6 +17,8 @@ from tests.world.clock import Clock
 from tests.world.contract import refused
 from tests.world.house_fixtures import Instance, instance_of
 
+pytestmark = pytest.mark.one_instance
+
 ME, KEYS = "/api/v1/user/me", "/api/v1/user/apikeys"
 
 
@@ -75,6 +77,7 @@ async def test_a_key_opens_its_account_on_every_surface(instance: Instance) -> N
         assert (told.json()["username"], told.json()["points"]) == ("agent", 0)
 
 
+@pytest.mark.one_instance(False)
 async def test_only_the_hash_of_a_key_is_kept(instance: Instance) -> None:
     """It is in the answer that makes it, in no other, and nowhere in the database."""
     holder = await signed_in(instance)
@@ -110,6 +113,7 @@ async def test_two_credentials_at_once_are_refused(instance: Instance) -> None:
         refused(answer, 401, "two different credentials")
 
 
+@pytest.mark.one_instance(False)
 async def test_a_key_that_was_revoked_opens_nothing(instance: Instance) -> None:
     """It may revoke itself; another account's key is not there."""
     holder, stranger = await signed_in(instance), await signed_in(instance, "stranger")
@@ -147,6 +151,7 @@ async def test_a_key_does_not_change_a_password(instance: Instance) -> None:
     assert (await instance.post("/api/auth/logout", headers=key)).status_code == 403
 
 
+@pytest.mark.one_instance(False)
 async def test_bad_names_are_refused(instance: Instance) -> None:
     """With a sentence that says what is wrong; and there is an end to how many keys there are."""
     holder = await signed_in(instance)

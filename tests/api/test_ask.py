@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx2
+import pytest
 
 from app.api.jobs.ask import PAID_WAIT_S
 from db.audit import audit
@@ -12,6 +13,8 @@ from tests.world.contract import refused
 from tests.world.house_fixtures import Instance
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.session_fixtures import opened
+
+pytestmark = pytest.mark.one_instance
 
 ADDRESS = "somebody@example.org"
 
@@ -159,6 +162,7 @@ async def test_a_stock_client_is_answered_before_it_gives_up(
     assert (await job).json()["state"] == "complete"
 
 
+@pytest.mark.one_instance(False)
 async def test_a_get_says_where_what_is_not_needed_goes(instance: Instance) -> None:
     """`refundTo` and `maxSats` in the query mean what they do in a body."""
 
@@ -193,6 +197,7 @@ async def test_a_limit_is_kept_before_anything_is_offered(instance: Instance) ->
     assert refused.status_code == 409
 
 
+@pytest.mark.one_instance(False)
 async def test_a_probe_without_a_request_makes_nothing(instance: Instance) -> None:
     """A HEAD, or a request that says nothing, is answered and leaves no trace."""
     assert (await instance.http.head("/api/ask", params={"request": "x"})).status_code == 402

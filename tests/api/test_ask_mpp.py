@@ -22,6 +22,8 @@ from tests.world.paying import credential, decoded, payment_in
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.session_fixtures import opened
 
+pytestmark = pytest.mark.one_instance
+
 PROBLEMS = "https://paymentauth.org/problems/"
 SPEAKS = {"Accept-Payment": "lightning/charge"}
 Proof = dict[str, str]

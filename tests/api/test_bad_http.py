@@ -24,6 +24,8 @@ from tests.world.house_fixtures import Instance, instance_of
 from tests.world.patience import PATIENCE_S
 from tests.world.raw_http import BrokenDestinations, judged, said
 
+pytestmark = pytest.mark.one_instance
+
 JSON = {"Content-Type": "application/json"}
 
 
@@ -185,6 +187,7 @@ async def test_a_body_without_an_end_is_not_read_to_it(instance: Instance) -> No
         writer.close()
 
 
+@pytest.mark.one_instance(False)
 async def test_a_request_that_breaks_off_breaks_nothing(instance: Instance) -> None:
     """A client that goes away in the middle of its body leaves no job and no trouble behind."""
     address = urlsplit(instance.url)

@@ -18,6 +18,8 @@ from tests.world.contract import CONTRACT, refused
 from tests.world.house_fixtures import Instance
 from tests.world.invoices import make, taken_apart, with_checksum
 
+pytestmark = pytest.mark.one_instance
+
 JSON = {"Content-Type": "application/json"}
 DEEP = 130_000
 
@@ -138,6 +140,7 @@ async def test_a_bad_idempotency_key_makes_nothing(instance: Instance) -> None:
     assert await books(instance) == before
 
 
+@pytest.mark.one_instance(False)
 @pytest.mark.parametrize(
     ("path", "body"),
     [

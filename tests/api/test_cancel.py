@@ -10,7 +10,10 @@ from tests.world.pay_server import PayServer
 from tests.world.refund_fixtures import nothing_is_lost, until_refund, wallet_of
 from tests.world.scripted_agent import ScriptedAgent
 
+pytestmark = pytest.mark.one_instance
 
+
+@pytest.mark.one_instance(False)
 async def test_a_job_is_cancelled_once(instance: Instance) -> None:
     """Cancelling again answers the same; nothing was charged, nothing is owed."""
     made = await instance.create()

@@ -177,6 +177,7 @@ BAD = {
 }
 
 
+@pytest.mark.one_instance
 @pytest.mark.parametrize("query", BAD, ids=lambda query: query[:20])
 async def test_a_bad_request_costs_nobody_anything(
     instance: Instance, scripted_agent: ScriptedAgent, query: str

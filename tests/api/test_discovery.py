@@ -21,6 +21,8 @@ from tests.world.scripted_maker import ScriptedMaker
 from tests.world.scripted_tools import ScriptedTools
 from tests.world.usdc_doors import asked_in
 
+pytestmark = pytest.mark.one_instance
+
 Node = dict[str, Any]
 Told = dict[str, tuple[Node, dict[str, Node]]]  # an address: its price, and each of its lines
 DOCUMENTS = (

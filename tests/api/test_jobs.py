@@ -3,12 +3,17 @@
 import asyncio
 import re
 
+import pytest
+
 from db import ledger
 from statemachine.entries import Asset
 from tests.world.house_fixtures import Instance
 from tests.world.scripted_agent import ScriptedAgent
 
+pytestmark = pytest.mark.one_instance
 
+
+@pytest.mark.one_instance(False)
 async def test_a_job_is_asked_judged_paid_done_and_refunded(instance: Instance) -> None:
     """The happy path ends complete, charged its true cost, with the rest paid back."""
     job = await instance.to_end("write a haiku")
@@ -35,6 +40,7 @@ async def test_a_job_is_asked_judged_paid_done_and_refunded(instance: Instance) 
     assert books["revenue:work"].kept == costs["actualAmountSats"] * 1000
 
 
+@pytest.mark.one_instance(False)
 async def test_a_rejected_job_costs_the_evaluation_only(instance: Instance) -> None:
     """A rejection keeps the fee, tells the reason, and makes no work invoice."""
     made = await instance.create("REJECT me")
@@ -78,6 +84,7 @@ async def test_an_agent_that_breaks_once_is_asked_again(
     assert scripted_agent.calls["work", "FLAKY"] == 2
 
 
+@pytest.mark.one_instance(False)
 async def test_fifty_polls_at_once_see_one_payment_once(
     instance: Instance, scripted_agent: ScriptedAgent
 ) -> None:
@@ -103,6 +110,7 @@ async def test_fifty_polls_at_once_see_one_payment_once(
     assert [row["purpose"] for row in invoices] == ["eval", "work"]
 
 
+@pytest.mark.one_instance(False)
 async def test_a_limit_below_the_least_price_costs_nothing(instance: Instance) -> None:
     """What is certain to be declined for its price is refused before anything can be paid: 409
     with the least price, and that much is taken."""
@@ -120,6 +128,7 @@ async def test_a_limit_below_the_least_price_costs_nothing(instance: Instance) -
     assert least <= estimate["workSats"]
 
 
+@pytest.mark.one_instance(False)
 async def test_the_buyers_limit_is_law(instance: Instance, scripted_agent: ScriptedAgent) -> None:
     """A job whose work would cost more than maxSats is rejected before its invoice exists."""
     refused = await instance.post("/api/jobs", {"request": "too dear", "maxSats": 1})
@@ -184,6 +193,7 @@ async def test_money_that_nobody_awaits_is_owed_back(instance: Instance) -> None
     assert [(r["reason"], r["amountSats"]) for r in job["refunds"]] == [("overpaid", 7)]
 
 
+@pytest.mark.one_instance(False)
 async def test_an_estimate_is_free_and_keeps_its_word(instance: Instance) -> None:
     """The quote of a job is never above its estimate, and an estimate writes nothing."""
     estimate = await instance.post("/api/estimate", {"request": "hello"})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from payments.lnurl import decode
@@ -15,6 +16,8 @@ from tests.world.clock import Clock
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.lightning_wallet import key_of, scan_of, signature
 from tests.world.lnbits_server import installed_python
+
+pytestmark = pytest.mark.one_instance
 
 LOGIN, JOIN = "/api/auth/lnurl/login", "/api/auth/lnurl/join"
 WALLET, OTHER = (ec.derive_private_key(number, ec.SECP256K1()) for number in (7, 8))
@@ -137,6 +140,7 @@ async def test_what_is_no_signature_is_refused(instance: Instance) -> None:
     assert not is_signed("", "", "") and not is_signed("0" * 64, key_of(WALLET), "30" * 8)
 
 
+@pytest.mark.one_instance(False)
 async def test_a_wallet_joins_an_account(instance: Instance) -> None:
     """It opens that from then on; one that opens another account is refused."""
     holder, stranger = await signed_in(instance), await signed_in(instance, "stranger")

@@ -305,6 +305,7 @@ async def test_an_account_has_fifty_logins_and_the_oldest_ends(instance: Instanc
     assert len(told.json()["logins"]) == people.MOST_LOGINS
 
 
+@pytest.mark.one_instance
 @pytest.mark.parametrize(
     "sent",
     [

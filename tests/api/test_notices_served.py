@@ -12,6 +12,8 @@ from tests.world.notice_server import NoticeServer, said
 from tests.world.patience import PATIENCE_S, patiently
 from tests.world.receivers import Sent, in_javascript, in_python
 
+pytestmark = pytest.mark.one_instance
+
 SECRET = "a-secret-of-the-buyers"
 
 
@@ -42,6 +44,7 @@ async def test_a_job_tells_of_its_price_and_of_its_end(instance: Instance) -> No
         assert came.headers["webhook-id"] == came.told["noticeId"]
 
 
+@pytest.mark.one_instance(False)
 async def test_a_secret_that_is_made_is_shown_once(instance: Instance) -> None:
     """In the answer to whoever asked; the same request again is answered without it."""
     async with NoticeServer().running() as server:

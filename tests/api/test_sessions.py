@@ -4,6 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.strict_json import moment
 from statemachine.session import (
     Closed,
@@ -20,6 +22,8 @@ from tests.world.contract import refused
 from tests.world.house_fixtures import Instance, instance_of
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.session_fixtures import books_are_right, ceiling_sats, held
+
+pytestmark = pytest.mark.one_instance
 
 # --------------------------------------------------------------------------------- requests
 
@@ -153,6 +157,7 @@ BAD_AMOUNTS: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.one_instance(False)
 async def test_a_wrong_amount_is_told(instance: Instance) -> None:
     """Neither a session nor a top-up comes of it; the sentence says what is wrong."""
     for body, says in BAD_AMOUNTS:

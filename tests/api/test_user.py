@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.world.account_fixtures import buyers_invoice, gone, has, paid_in, right, signed_in
 from tests.world.batch_doors import batch, ended, sold_by
 from tests.world.clock import Clock
 from tests.world.contract import refused
 from tests.world.house_fixtures import Instance
 from tests.world.scripted_maker import ScriptedMaker
+
+pytestmark = pytest.mark.one_instance
 
 ME, DASHBOARD = "/api/v1/user/me", "/api/v1/user/dashboard"
 HISTORY, WITHDRAW = "/api/v1/user/history", "/api/v1/user/withdraw"

@@ -4,9 +4,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.http.fields import DEFAULT_HOLD_S, HELD_S
 from tests.world.house_fixtures import Instance
 from tests.world.scripted_agent import ScriptedAgent
+
+pytestmark = pytest.mark.one_instance
 
 README = Path(__file__).parents[2] / "README.md"
 PROXY_S = 60  # after which proxies, as they come, give an answer up

@@ -13,6 +13,8 @@ from payments.usdc.authorization import signature_of
 from tests.world.clock import Clock
 from tests.world.house_fixtures import Instance, instance_of
 
+pytestmark = pytest.mark.one_instance
+
 KEY, OTHER = bytes(range(1, 33)), bytes(range(2, 34))
 ADDRESS = address_of_key(KEY)
 DOMAIN = "boltwork.example"
@@ -99,6 +101,7 @@ async def test_a_message_for_another_server_lets_nobody_in(instance: Instance) -
     assert (await instance.post("/api/auth/siwe", body)).status_code == 401
 
 
+@pytest.mark.one_instance(False)
 async def test_a_wallet_joins_an_account_and_never_two(instance: Instance) -> None:
     """It opens that account from then on; one that opens another is refused."""
     made = await instance.post("/api/auth/login", {"username": "agent", "password": "secret"})

@@ -95,6 +95,7 @@ async def test_a_day_ends_for_all_runs(buyer: Buyer) -> None:
     assert second.code == 2 and f"budget of {budget} sats a day" in second.err
 
 
+@pytest.mark.one_instance
 @pytest.mark.parametrize(
     "words",
     [

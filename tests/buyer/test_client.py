@@ -20,6 +20,8 @@ from tests.world.fault_proxy import FaultProxy
 from tests.world.house_fixtures import Instance
 from tests.world.scripted_agent import ScriptedAgent
 
+pytestmark = pytest.mark.one_instance
+
 JOB = "1" * 32
 
 
@@ -91,6 +93,7 @@ async def test_more_than_the_limit_is_never_paid(
     assert purchase.job_id == "" and not scripted_agent.calls
 
 
+@pytest.mark.one_instance(False)
 async def test_a_lost_answer_does_not_make_two_jobs(instance: Instance) -> None:
     """A creation whose answer was lost is sent again with its key, and finds the same job."""
     async with FaultProxy.before(instance.url) as proxy:

@@ -16,6 +16,8 @@ from tests.world.account_fixtures import buyers_invoice, right
 from tests.world.ask_buyer import Buyer, Ended
 from tests.world.house_fixtures import Instance
 
+pytestmark = pytest.mark.one_instance
+
 
 @pytest.fixture
 async def client(instance: Instance) -> AsyncIterator[Client]:

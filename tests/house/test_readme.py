@@ -72,6 +72,7 @@ def test_there_is_something_shown() -> None:
     assert len(RECIPES) >= 3
 
 
+@pytest.mark.one_instance
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_a_program_runs_as_it_is_shown(
     instance: Instance, tmp_path: Path, program: str
@@ -85,6 +86,7 @@ async def test_a_program_runs_as_it_is_shown(
     assert await audit(instance.built.db) == []
 
 
+@pytest.mark.one_instance
 @pytest.mark.parametrize("recipe", RECIPES, ids=range(len(RECIPES)))
 async def test_a_recipe_runs_as_it_is_shown(
     instance: Instance, tmp_path: Path, recipe: str

@@ -117,6 +117,7 @@ REFUSED: list[tuple[str, str, Any, Mapping[str, str], int, str]] = [
 ]
 
 
+@pytest.mark.one_instance
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]} {case[1][:40]} {case[5]}")
 async def test_each_error_has_a_code_beside_its_sentence(
     instance: Instance, case: tuple[str, str, Any, Mapping[str, str], int, str]

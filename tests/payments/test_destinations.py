@@ -18,6 +18,8 @@ from tests.world.lnbits_server import LnbitsServer
 from tests.world.pay_server import PayServer, invoice, said
 from tests.world.refund_fixtures import bought, keep, nothing_is_lost, owed, until_refund, wallet_of
 
+pytestmark = pytest.mark.one_instance
+
 # -------------------------------------------------------------------- every way ends in one place
 
 
@@ -86,6 +88,7 @@ async def test_an_evaluation_that_breaks_gives_its_fee_back(
 # ------------------------------------------------------------------------------- destinations
 
 
+@pytest.mark.one_instance(False)
 @pytest.mark.parametrize(
     ("refund_to", "says"),
     [

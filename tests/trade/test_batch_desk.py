@@ -27,6 +27,8 @@ from tests.world.market_fixtures import LANE
 from tests.world.patience import PATIENCE_S
 from tests.world.session_fixtures import held
 
+pytestmark = pytest.mark.one_instance
+
 WHOLE = Grant(None, None, (), None, None, ())
 
 

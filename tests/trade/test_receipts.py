@@ -40,6 +40,8 @@ from tests.world.patience import PATIENCE_S
 from tests.world.receipt_fixtures import receipt_of
 from tests.world.server_process import ServerProcess
 
+pytestmark = pytest.mark.one_instance
+
 KEY = make_key()
 KEYS = [ReceiptKey(KEY.kid, KEY.public_key)]
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx2
+import pytest
 from markupsafe import escape
 
 from app.http.guides import HERE, NAMES
@@ -17,6 +18,8 @@ from tests.world.guided import programs
 from tests.world.house_fixtures import Instance
 from tests.world.page_fixtures import Visitor
 from tests.world.patience import PATIENCE_S
+
+pytestmark = pytest.mark.one_instance
 
 Come = Callable[..., Awaitable[Visitor]]
 DOCUMENT = CONTRACT.document

@@ -188,11 +188,16 @@ def agent_of_file() -> ScriptedAgent:
     return ScriptedAgent()
 
 
+def is_shared(request: pytest.FixtureRequest) -> bool:
+    """Say whether a test has the instance that all tests of its file have."""
+    said = request.node.get_closest_marker("one_instance")
+    return said is not None and False not in said.args
+
+
 @pytest.fixture
 def scripted_agent(request: pytest.FixtureRequest) -> Iterator[ScriptedAgent]:
     """The agent of `instance`."""
-    is_shared = request.node.get_closest_marker("one_instance") is not None
-    agent = request.getfixturevalue("agent_of_file") if is_shared else ScriptedAgent()
+    agent = request.getfixturevalue("agent_of_file") if is_shared(request) else ScriptedAgent()
     yield agent
     agent.forget()
 
@@ -200,10 +205,10 @@ def scripted_agent(request: pytest.FixtureRequest) -> Iterator[ScriptedAgent]:
 @pytest.fixture
 def instance(request: pytest.FixtureRequest, scripted_agent: ScriptedAgent) -> Instance:
     """A running instance with the stub rail and a scripted agent: the test's own, or that of all
-    tests of a file which says `pytestmark = pytest.mark.one_instance`.
+    tests of a file which says `pytestmark = pytest.mark.one_instance`, but of those of them which
+    count all that there is, or change it for others, and say `@pytest.mark.one_instance(False)`.
     """
-    is_shared = request.node.get_closest_marker("one_instance") is not None
-    running = request.getfixturevalue(f"instance_of_{'file' if is_shared else 'test'}")
+    running = request.getfixturevalue(f"instance_of_{'file' if is_shared(request) else 'test'}")
     assert isinstance(running, Instance)
     return running
 
