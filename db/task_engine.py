@@ -15,10 +15,11 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job as Task
 from procrastinate.jobs import Status
-from procrastinate.manager import JobManager
+from procrastinate.manager import JobManager, NotificationCallback
 
 from db.connection import PING_S, patient
 from db.engine import is_away
+from db.going import goes_on
 
 log = structlog.get_logger("boltwork.worker")
 
@@ -102,6 +103,21 @@ class Tenacious(JobManager):
             if not is_away(error.__cause__):
                 raise
             log.warning("heartbeat_not_written")
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        """See JobManager. Listens again after Postgres was away, however long.
+
+        The task engine itself connects again once: where that fails, its worker would hear of
+        nothing until it ends, and take what is promised only when it next looks.
+        """
+        while goes_on():
+            try:
+                await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+            except ConnectorException as error:
+                log.warning("promises_not_heard", error=type(error.__cause__).__name__)
+            await self._pause(1.0)
 
     async def claim(self, queues: Iterable[str] | None, worker_id: int) -> Task | None:
         """Take a task, in a time that does not grow with what other lanes hold."""

@@ -7,6 +7,7 @@ on; new ones work. So it is when a middlebox forgets a connection.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -17,10 +18,12 @@ from structlog.testing import capture_logs
 from db.connection import Silent, patient
 from db.engine import Database, DatabaseAway, Tx
 from db.jobs import CHANNEL
+from db.promise_lanes import Lane
+from db.promises import Outbox, WorkerPace
 from db.signals import Signals
-from statemachine.promises import Judge
+from statemachine.promises import Judge, Promise
 from tests.world.house_fixtures import instance_of, until_ready_is
-from tests.world.patience import PATIENCE_S
+from tests.world.patience import PATIENCE_S, patiently
 from tests.world.scripted_agent import ScriptedAgent
 from tests.world.silent_proxy import SilentProxy
 
@@ -126,6 +129,55 @@ async def test_money_moves_again_within_a_minute(database_url: str, tmp_path: Pa
                     break
                 await asyncio.sleep(0.2)
         await until_ready_is(instance, 200, "database")
+
+
+async def test_a_worker_hears_of_promises_again(database_url: str) -> None:
+    """It listens anew however often it can't: nothing else tells it of a promise for an hour."""
+    kept = asyncio.Queue[str]()
+
+    async def keep(promise: Promise, _: int) -> None:
+        kept.put_nowait(promise.key)
+
+    db = Database(database_url, pool_size=2)
+    outbox = Outbox(db)
+    await db.open()
+    await outbox.open()
+    pace = WorkerPace(poll_s=3_600, heartbeat_s=0.2)
+    work = asyncio.create_task(outbox.work(keep, pace, Lane.PROMISES))
+
+    async def heard(begins: str) -> None:
+        number = 0
+        async for _ in patiently("no promise is heard of", pause_s=0.2):
+            if not kept.empty():
+                break
+            number += 1
+            promise = Judge(begins + f"{number:x}".rjust(31, "0"))
+            await db.run("promise", partial(outbox.stage, promise=promise))
+        while not kept.empty():
+            kept.get_nowait()
+
+    url = sqlalchemy.make_url(database_url)
+    name, others = url.database, url.set(database="postgres")
+    try:
+        await heard("a")
+        with (
+            capture_logs() as logs,
+            psycopg.connect(others.render_as_string(hide_password=False), autocommit=True) as admin,
+        ):
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            async for _ in patiently("the worker does not find out", pause_s=0.1):
+                if sum(each["event"] == "promises_not_heard" for each in logs) > 1:
+                    break
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        await heard("b")
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await outbox.close()
+        await db.close()
 
 
 async def test_a_promise_that_was_taken_and_never_arrived_is_kept(

@@ -174,7 +174,10 @@ async def instance_of(
             with contextlib.suppress(httpx2.TransportError):
                 await http.get("/api/healthz")
                 break
-        yield Instance(url, built, http)
+        try:
+            yield Instance(url, built, http)
+        finally:
+            built.signals.release()  # as where a server ends: who waits is answered, and no later
 
 
 def fixed_oracle(clock: Clock) -> Oracle:
