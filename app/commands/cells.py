@@ -14,7 +14,7 @@ app = typer.Typer()
 def cells(
     file: Annotated[Path, typer.Argument(help="a TOML that names the cells; see docs/cells.md")],
 ) -> None:
-    """Print a configuration of haproxy that passes each request on to the cell it belongs to."""
+    """Print a haproxy that passes each request on to the cell it belongs to."""
     from app.commands import cells_file, cells_router
 
     try:

@@ -102,7 +102,7 @@ COMMANDS = {
         "Fill an empty database from a backup. Paying out is off then, until you switch it on.",
     ),
     "cells": Place(
-        "cells", "Print a configuration of haproxy for several whole Boltworks behind one address."
+        "cells", "Print a haproxy that passes each request on to the cell it belongs to."
     ),
     "verify": Place(
         "verify", "Check a receipt and print what it says. Exit code 1 when it is not genuine."
